@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::LinkType;
+use mcast_sys::poller::Poller;
 
-use crate::sys::Poller;
 use crate::tap::Tap;
 use crate::{CaptureOptions, Error, ErrorKind, Frame, Result};
 
@@ -51,8 +51,8 @@ impl Capture {
     pub fn open(options: CaptureOptions) -> Result<Self> {
         let opened = options.interfaces.iter().map(|name| Tap::open(name, &options));
         let taps = opened.collect::<Result<Vec<_>>>()?;
-        let poller = Poller::new(taps.iter().map(|tap| &tap.socket))
-            .map_err(|os| Error::from_os("wait for frames", "several interfaces", os))?;
+        let poller =
+            poller_of(&taps).map_err(|os| Error::from_os("wait for frames", "several interfaces", os))?;
         Ok(Self { taps, poller })
     }
 
@@ -178,6 +178,13 @@ impl Capture {
             }),
         }
     }
+}
+
+/// Creates a poller of the taps.
+fn poller_of(taps: &[Tap]) -> io::Result<Poller> {
+    let poller = Poller::new()?;
+    taps.iter().enumerate().try_for_each(|(number, tap)| poller.add_capture(&tap.socket, number))?;
+    Ok(poller)
 }
 
 /// The descriptor is readable when the system has frames. Frames already fetched in a batch do not make it

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::gmp::{Address, Message};
+use mcast_sys::capture::{MembershipSocket, interface_name};
 
-use crate::sys::{self, ControlHandle};
 use crate::{Error, Result};
 
 /// Sends IGMP (`A` is `Ipv4Addr`) or MLD (`A` is `Ipv6Addr`) messages on one interface, as the RFCs require:
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Linux only. Opening it needs `CAP_NET_RAW` in the network namespace; sending does not.
 #[derive(Debug)]
 pub struct ControlSender<A> {
-    handle: ControlHandle,
+    socket: MembershipSocket,
     interface: InterfaceIndex,
     source: A,
 }
@@ -33,8 +33,8 @@ impl<A: Address> ControlSender<A> {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux, and errors of the system,
     /// for example if the address does not belong to the interface.
     pub fn open(interface: InterfaceIndex, source: A) -> Result<Self> {
-        let handle = ControlHandle::open(interface, source.into()).map_err(|os| failed(interface, os))?;
-        Ok(Self { handle, interface, source })
+        let socket = MembershipSocket::open(interface, source.into()).map_err(|os| failed(interface, os))?;
+        Ok(Self { socket, interface, source })
     }
 
     /// Sends a message to the destination that its RFC defines.
@@ -47,7 +47,7 @@ impl<A: Address> ControlSender<A> {
         let emitted = message.emit(&mut buffer, self.source, to).map_err(io::Error::other);
         let sent = emitted.and_then(|length| {
             let message = buffer.get(..length).unwrap_or_default();
-            self.handle.send(message, to.into(), self.interface)
+            self.socket.send(message, to.into(), self.interface)
         });
         sent.map_err(|os| failed(self.interface, os))
     }
@@ -60,6 +60,6 @@ impl<A: Address> ControlSender<A> {
 }
 
 fn failed(interface: InterfaceIndex, os: io::Error) -> Error {
-    let name = sys::interface_name(interface).unwrap_or_else(|_| format!("interface {interface}"));
+    let name = interface_name(interface).unwrap_or_else(|_| format!("interface {interface}"));
     Error::from_os("send IGMP or MLD", name, os)
 }

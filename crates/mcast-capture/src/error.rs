@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use mcast_sys::{Operation, capture};
+
 /// An error of a live capture: what failed, on which interface, and why. [`Self::remedy`] returns what to do
 /// about it.
 pub struct Error(Box<Inner>);
@@ -55,7 +57,11 @@ impl Error {
         let kind = match os.kind() {
             io::ErrorKind::PermissionDenied => ErrorKind::Permission,
             io::ErrorKind::NetworkDown => ErrorKind::InterfaceDown,
-            _ => crate::sys::error_kind(&os),
+            _ => match capture::missing(&os) {
+                Some(need) => ErrorKind::Unsupported(need),
+                None if is_gone(&os) => ErrorKind::NoSuchInterface,
+                None => ErrorKind::System,
+            },
         };
         Self(Box::new(Inner { operation, interface: interface.to_string(), kind, os: Some(os) }))
     }
@@ -83,6 +89,11 @@ impl Error {
             ErrorKind::Unsupported(_) | ErrorKind::System => return None,
         })
     }
+}
+
+/// Returns whether the system knows no such interface.
+fn is_gone(os: &io::Error) -> bool {
+    mcast_sys::error_kind(Operation::Open, os) == mcast_sys::ErrorKind::NoSuchInterface
 }
 
 impl fmt::Display for Error {

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, LinkType, Packet};
+use mcast_sys::Direction;
 
 /// One frame and its metadata. Its bytes belong to the capture and are valid until the next call.
 #[derive(Clone, Copy, Debug)]
@@ -32,31 +33,5 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn packet(&self) -> Packet<'a> {
         Packet::decode(self.bytes, self.link_type, self.checksums)
-    }
-}
-
-/// The direction of a frame, and the kind of its Ethernet destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Direction {
-    /// Received, addressed to this machine.
-    ToUs,
-    /// Received, addressed to broadcast.
-    Broadcast,
-    /// Received, addressed to a group.
-    Multicast,
-    /// Received, addressed to another machine.
-    ToOthers,
-    /// Sent by this machine.
-    Outgoing,
-    /// Unknown, because a file need not record it.
-    Unknown,
-}
-
-impl Direction {
-    /// Returns whether this machine sent the frame.
-    #[must_use]
-    pub const fn is_outgoing(self) -> bool {
-        matches!(self, Self::Outgoing)
     }
 }

@@ -48,20 +48,18 @@
 //! | macOS, FreeBSD | BPF devices; needs the right to read `/dev/bpf*`. Times in microseconds; directions and checksums left to the device are not reported. Compiled and checked against the systems' layouts, not yet run |
 //! | Windows | [`ErrorKind::Unsupported`]: only drivers can see frames; files can be read and written |
 //! | Android and others | [`ErrorKind::Unsupported`] |
+#![forbid(unsafe_code)]
 
-mod batch;
-#[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
-mod bpf_records;
 mod capture;
 mod control;
 mod error;
 mod file;
 mod filter;
 mod frame;
+#[cfg_attr(not(target_os = "linux"), path = "without_kernel_filter.rs")]
+mod kernel_filter;
 mod options;
 mod source;
-#[allow(unsafe_code)]
-mod sys;
 mod tap;
 
 pub use capture::{Capture, CapturedInterface, Statistics};
@@ -72,7 +70,9 @@ pub use file::{
     LinkNumber, WriteFormat,
 };
 pub use filter::Filter;
-pub use frame::{Direction, Frame};
+pub use frame::Frame;
+#[doc(inline)]
+pub use mcast_sys::Direction;
 pub use options::CaptureOptions;
 pub use source::{FrameSource, SourceError};
 

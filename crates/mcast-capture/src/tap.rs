@@ -5,17 +5,18 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::{Checksums, LinkType, Segments};
+use mcast_packet::{Checksums, LinkType, MacAddress, Segments};
+use mcast_sys::HardwareAddress;
+use mcast_sys::capture::{self, BatchPacket, CaptureSettings, CaptureSocket, LinkLayer, PacketBatch};
 
-use crate::batch::{Batch, BatchPacket};
+use crate::kernel_filter;
 use crate::options::InterfaceName;
-use crate::sys::{self, Socket};
 use crate::{CaptureOptions, Error, ErrorKind, Filter, Frame, Result, Statistics};
 
 /// One interface of a capture.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    pub(crate) socket: Socket,
+    pub(crate) socket: CaptureSocket,
     pub(crate) is_in_blocks: bool,
     /// Why frames are delivered one by one although blocks were requested.
     pub(crate) block_error: Option<Error>,
@@ -24,7 +25,7 @@ pub(crate) struct Tap {
     pub(crate) name: String,
     pub(crate) link_type: LinkType,
     filter: Filter,
-    batch: Batch,
+    batch: PacketBatch,
     cursor: Cursor,
     /// Memory for a datagram extracted from a coalesced packet.
     scratch: Vec<u8>,
@@ -60,17 +61,19 @@ impl Tap {
         let failed = |os| Error::from_os("capture", requested, os);
         let interface = match requested {
             InterfaceName::Index(index) => *index,
-            InterfaceName::Name(name) => sys::interface_index(name).map_err(failed)?,
+            InterfaceName::Name(name) => capture::interface_index(name).map_err(failed)?,
         };
         let name = match requested {
-            InterfaceName::Index(index) => sys::interface_name(*index).map_err(failed)?,
+            InterfaceName::Index(index) => capture::interface_name(*index).map_err(failed)?,
             InterfaceName::Name(name) => name.clone(),
         };
-        let mut socket = Socket::open(interface, options).map_err(failed)?;
-        let link_type = socket
-            .link_type()
-            .map_err(failed)?
-            .map_err(|number| Error::new("capture", requested, ErrorKind::LinkType(number)))?;
+        let mut socket = open_socket(interface, options).map_err(failed)?;
+        let link_type = match socket.link_layer().map_err(failed)? {
+            Ok(LinkLayer::Ethernet) => LinkType::Ethernet,
+            Ok(LinkLayer::Ip) => LinkType::Ip,
+            Ok(LinkLayer::Loopback) => LinkType::Loopback,
+            Err(number) => return Err(Error::new("capture", requested, ErrorKind::LinkType(number))),
+        };
         let enabled = if options.in_blocks { socket.enable_blocks(options.buffer_size) } else { Ok(()) };
         let block_error = enabled.err().map(|os| Error::from_os("enable block delivery", requested, os));
         Ok(Self {
@@ -81,7 +84,7 @@ impl Tap {
             name,
             link_type,
             filter: options.filter,
-            batch: Batch::new(sys::BATCH_BYTES),
+            batch: PacketBatch::new(capture::BATCH_BYTES),
             cursor: Cursor::default(),
             scratch: Vec::new(),
             pending: None,
@@ -113,14 +116,14 @@ impl Tap {
             interface: self.interface,
             direction: packet.direction,
             time: packet.time,
-            checksums: if resegmented { Checksums::LeftToDevice } else { packet.checksums },
+            checksums: if resegmented { Checksums::LeftToDevice } else { checksums_of(&packet) },
             resegmented,
         })
     }
 
     /// Returns whether the system may have more packets than fitted into the batch.
     pub(crate) const fn may_have_more(&self) -> bool {
-        self.batch.packets.len().checked_sub(sys::BATCH_PACKETS).is_some()
+        self.batch.packets.len().checked_sub(capture::BATCH_PACKETS).is_some()
     }
 
     /// Fetches what the system has, and returns whether there was anything. The batch must be used up.
@@ -130,7 +133,7 @@ impl Tap {
         match self.socket.receive(&mut self.batch) {
             Ok(()) => Ok(!self.batch.packets.is_empty()),
             Err(os) if os.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(os) if sys::is_unreadable(&os) => {
+            Err(os) if capture::is_unreadable(&os) => {
                 self.statistics.unreadable += 1;
                 Ok(false)
             }
@@ -177,11 +180,30 @@ impl Tap {
     fn extract(&mut self, packet: &BatchPacket, number: usize) -> Option<usize> {
         let size = packet.segment_size?;
         let bytes = self.batch.bytes(packet);
-        let segments = Segments::new(bytes, self.link_type, packet.checksums, size)?;
+        let segments = Segments::new(bytes, self.link_type, checksums_of(packet), size)?;
         if number >= segments.len() || !self.filter.admits(bytes, self.link_type) {
             return None;
         }
-        self.scratch.resize(sys::MAX_FRAME_BYTES, 0);
+        self.scratch.resize(capture::MAX_FRAME_BYTES, 0);
         segments.emit(number, &mut self.scratch).ok()
     }
+}
+
+/// Opens a socket that captures as the options request.
+fn open_socket(interface: InterfaceIndex, options: &CaptureOptions) -> io::Result<CaptureSocket> {
+    let groups: Vec<_> =
+        options.groups.iter().map(|group| HardwareAddress(MacAddress::of_group(*group).0)).collect();
+    let settings = CaptureSettings {
+        outgoing: options.outgoing,
+        promiscuous: options.promiscuous,
+        all_multicast: options.all_multicast,
+        hardware_groups: &groups,
+        buffer_size: options.buffer_size,
+        filter: &kernel_filter::program(options.filter).unwrap_or_default(),
+    };
+    CaptureSocket::open(interface, &settings)
+}
+
+const fn checksums_of(packet: &BatchPacket) -> Checksums {
+    if packet.lacks_checksum { Checksums::LeftToDevice } else { Checksums::Computed }
 }

@@ -65,12 +65,18 @@ pub(crate) fn answer(arguments: &[OsString]) -> Result<bool, clap::Error> {
 
 /// Adds the possible values of all arguments, which follow from the value names that help shows.
 fn with_candidates(command: Command) -> Command {
-    command.mut_args(with_values).mut_subcommands(with_candidates)
+    let of = command.get_name().to_owned();
+    command.mut_args(|argument| with_values(&of, argument)).mut_subcommands(with_candidates)
 }
 
-fn with_values(argument: Arg) -> Arg {
+fn with_values(of: &str, argument: Arg) -> Arg {
     let name = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-    let Some(values) = name.as_deref().and_then(Values::named) else { return argument };
+    let values = match (of, name.as_deref()) {
+        // A command of mcast, where it is a program elsewhere.
+        ("help", Some("COMMAND")) => Some(Values::Subcommands),
+        (_, name) => name.and_then(Values::named),
+    };
+    let Some(values) = values else { return argument };
     match values {
         Values::Files => argument.value_hint(ValueHint::AnyPath),
         Values::Commands => argument.value_hint(ValueHint::CommandString),
@@ -83,6 +89,7 @@ fn with_values(argument: Arg) -> Arg {
 enum Values {
     Files,
     Commands,
+    Subcommands,
     /// Interfaces of this machine.
     Interfaces,
     /// Groups by their short names, or a session description.
@@ -130,6 +137,7 @@ impl Values {
     fn candidates(self) -> Vec<CompletionCandidate> {
         match self {
             Self::Files | Self::Commands => Vec::new(),
+            Self::Subcommands => subcommands(),
             Self::Interfaces => interfaces(),
             Self::Groups => groups(),
             Self::Findings => findings(),
@@ -165,6 +173,12 @@ impl ValueCompleter for Values {
         }
         candidates
     }
+}
+
+fn subcommands() -> Vec<CompletionCandidate> {
+    let candidate =
+        |command: &Command| CompletionCandidate::new(command.get_name()).help(command.get_about().cloned());
+    cli::source().get_subcommands().filter(|command| !command.is_hide_set()).map(candidate).collect()
 }
 
 fn interfaces() -> Vec<CompletionCandidate> {

@@ -167,8 +167,11 @@ fn remedy_of(error: &mcast::Error) -> Option<String> {
 
 /// Returns a suggestion for a misspelled name.
 fn suggested_name(error: &mcast::ParseError) -> Option<String> {
-    let text = error.part().unwrap_or_else(|| error.text()).split([':', '%']).next()?;
-    if !text.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+    let text = error.part().unwrap_or_else(|| error.text());
+    let (place, _port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let text = place.split('%').next()?;
+    // With another colon it is a scheme or an address, not a name with a port.
+    if text.contains(':') || !text.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
         return None;
     }
     let name = closest(text, WellKnown::all().iter().map(|known| known.name))?;

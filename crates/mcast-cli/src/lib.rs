@@ -4,6 +4,7 @@
 //! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is
 //! in `arguments` (what is typed), `output` (what is shown), `exit` (the exit statuses) and `errors` (how a failure
 //! is printed).
+#![forbid(unsafe_code)]
 
 mod arguments;
 mod cli;
@@ -21,7 +22,6 @@ mod output;
 mod rights;
 mod service;
 mod suggestion;
-#[allow(unsafe_code)]
 mod sys;
 mod version;
 

@@ -40,7 +40,7 @@ fn facts(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn all_facts_are_as_they_should_be() {
+fn all_checks_pass() {
     let output = demo(&["--json"]);
     assert_plays(&output);
     let facts = facts(&output);
@@ -76,7 +76,7 @@ fn the_captured_frame_is_the_one_that_was_sent() {
 }
 
 #[test]
-fn it_prints_the_same_every_time_and_fits_the_screen() {
+fn output_is_the_same_every_time_and_fits_the_screen() {
     let (first, second) = (demo(&[]), demo(&[]));
     assert_plays(&first);
     assert_eq!(text(&first.stdout), text(&second.stdout));
@@ -95,7 +95,7 @@ fn plain_is_ascii() {
 }
 
 #[test]
-fn nobody_may_play_it_too() {
+fn an_ordinary_user_can_run_it() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary: PathBuf = directory.path().join("mcast");
@@ -131,7 +131,7 @@ fn on_a_terminal(environment: &[(&str, &str)]) -> Option<Output> {
 }
 
 #[test]
-fn it_is_coloured_on_a_terminal_unless_that_is_unwanted() {
+fn it_is_coloured_on_a_terminal_unless_disabled() {
     let Some(coloured) = on_a_terminal(&[]) else { return };
     assert_plays(&coloured);
     assert!(coloured.stdout.contains(&0x1b));
@@ -141,7 +141,7 @@ fn it_is_coloured_on_a_terminal_unless_that_is_unwanted() {
 }
 
 #[test]
-fn where_namespaces_are_refused_the_loopback_shows_what_it_can() {
+fn without_namespaces_it_runs_on_the_loopback_interface() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     // Within this user namespace there can be no more of either kind.
@@ -159,7 +159,7 @@ fn where_namespaces_are_refused_the_loopback_shows_what_it_can() {
 }
 
 #[test]
-fn the_loopback_plays_the_same_every_time() {
+fn the_loopback_demonstration_is_the_same_every_time() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let play = || host.command(MCAST).unwrap().args(["demo", "--loopback"]).output().unwrap();
@@ -193,7 +193,7 @@ while True:
 ";
 
 #[test]
-fn what_should_not_happen_is_told_and_gives_1() {
+fn a_failed_check_is_reported_with_status_1() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     host.sysctl("net/ipv4/ip_local_port_range", "40000 40000").unwrap();

@@ -85,7 +85,7 @@ const JOINED: [&str; 3] =
     ["239.1.2.3%eth0:7000", "10.0.0.7,10.0.0.8@232.1.2.3%eth1:7001", "!fd00::9@[ff02::fb%eth0]:5353"];
 
 #[test]
-fn a_row_says_group_interface_version_sources_process_and_port() {
+fn a_row_has_group_interface_version_sources_process_and_port() {
     let (_lab, host) = host();
     let listener = Listener::start(&host, MCAST, &JOINED);
 
@@ -110,7 +110,7 @@ fn a_row_says_group_interface_version_sources_process_and_port() {
 }
 
 #[test]
-fn an_object_says_the_same_to_programs() {
+fn json_has_the_same_memberships() {
     let (_lab, host) = host();
     let listener = Listener::start(&host, MCAST, &JOINED);
 
@@ -138,7 +138,7 @@ fn an_object_says_the_same_to_programs() {
 }
 
 #[test]
-fn objects_are_as_their_schema_says() {
+fn json_follows_the_schema() {
     let (_lab, host) = host();
     let _listener = Listener::start(&host, MCAST, &JOINED);
 
@@ -194,7 +194,7 @@ fn the_kernels_own_groups_are_shown_on_request() {
 }
 
 #[test]
-fn named_groups_decide_what_is_shown_and_the_exit_status() {
+fn named_groups_select_rows_and_decide_the_exit_status() {
     let (_lab, host) = host();
     let _listener = Listener::start(&host, MCAST, &JOINED);
     let shown = |arguments: &[&str]| -> (Option<i32>, Vec<String>) {
@@ -212,13 +212,13 @@ fn named_groups_decide_what_is_shown_and_the_exit_status() {
     assert_eq!(shown(&["239.1.2.3", "239.1.2.4"]), (Some(1), vec!["239.1.2.3".into()]));
     assert_eq!(shown(&["239.1.2.3", "-i", "eth1"]), (Some(1), vec![]));
     assert_eq!(shown(&["-i", "10.1.0.1"]), (Some(0), vec!["232.1.2.3".into()]));
-    // Whoever asks for the kernel's own is shown it.
+    // A named group includes the memberships of the kernel.
     assert_eq!(shown(&["224.0.0.1", "-i", "eth0"]), (Some(0), vec!["224.0.0.1".into()]));
     assert!(stderr(&groups(&host, &["239.1.2.4"])).contains("239.1.2.4 is not joined"));
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_combinations_are_refused() {
     let (_lab, host) = host();
     for wrong in ["10.0.0.1", "239.1.2.0/33", "nonsense"] {
         assert_eq!(groups(&host, &[wrong]).status.code(), Some(2), "{wrong}");
@@ -229,7 +229,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn an_ordinary_user_is_told_what_could_not_be_seen() {
+fn an_ordinary_user_sees_a_note_about_hidden_processes() {
     if !Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n") {
         eprintln!("SKIPPED: this test needs root, to become another user");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
@@ -261,7 +261,7 @@ fn an_ordinary_user_is_told_what_could_not_be_seen() {
 
 /// A process chooses its name itself, and so what a terminal would be sent.
 #[test]
-fn the_name_of_a_process_cannot_command_the_terminal() {
+fn the_name_of_a_process_is_escaped() {
     let (_lab, host) = host();
     let (_directory, program) = copy_as("a\u{1b}[2Jb\nc");
     let _listener = Listener::start(&host, &program, &["239.1.2.3%eth0:7000"]);
@@ -275,7 +275,7 @@ fn the_name_of_a_process_cannot_command_the_terminal() {
 }
 
 #[test]
-fn surprises_are_remarked() {
+fn surprising_sockets_have_remarks() {
     let (_lab, host) = host();
     host.sysctl("net/ipv4/conf/eth1/force_igmp_version", "2").unwrap();
     let _listener = Listener::start(&host, MCAST, &["10.0.0.7@232.1.2.3%eth1:7001"]);
@@ -328,7 +328,7 @@ impl Watch {
 }
 
 #[test]
-fn watching_tells_joins_and_leaves_until_it_is_interrupted() {
+fn watching_reports_joins_and_leaves_until_interrupted() {
     let (_lab, host) = host();
     let first = Listener::start(&host, MCAST, &["239.0.0.1%eth0:7000"]);
     let watch = Watch::start(&host, &[]);
@@ -345,7 +345,7 @@ fn watching_tells_joins_and_leaves_until_it_is_interrupted() {
 }
 
 #[test]
-fn watching_tells_programs_objects() {
+fn watching_with_json_prints_objects() {
     let (_lab, host) = host();
     let _first = Listener::start(&host, MCAST, &["239.0.0.1%eth0:7000"]);
     let watch = Watch::start(&host, &["--json", "239.0.0.0/8"]);

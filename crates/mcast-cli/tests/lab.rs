@@ -65,7 +65,7 @@ fn lines(output: &Output) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn two_of_four_hosts_hear_what_a_third_sends() {
+fn two_of_four_hosts_receive_the_message() {
     let output = lab(&["run", "four-hosts"]);
     assert_status(&output, 0);
     let lines = lines(&output);
@@ -82,7 +82,7 @@ fn two_of_four_hosts_hear_what_a_third_sends() {
 }
 
 #[test]
-fn a_router_lets_through_what_has_hops_left() {
+fn a_router_forwards_datagrams_with_hops_left() {
     let output = lab(&["run", "two-lans"]);
     assert_status(&output, 0);
     let lines = lines(&output);
@@ -122,7 +122,7 @@ fn a_price_feed_loses_nothing_although_its_cables_do() {
 }
 
 #[test]
-fn nobody_may_run_one_too() {
+fn an_ordinary_user_can_run_a_lab() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = directory.path().join("mcast");
@@ -174,7 +174,7 @@ fn a_command_that_fails_gives_1_and_is_named() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_is_told_with_its_line() {
+fn errors_in_a_topology_have_their_line() {
     let file = File::new("[switches.lan]\n[hosts.a]\ninterfaces.eth0 = { swich = \"lan\" }\n");
     let output = lab(&["run", file.path()]);
     assert_status(&output, 2);
@@ -194,7 +194,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_line() {
 }
 
 #[test]
-fn a_name_that_cannot_be_is_a_usage_error() {
+fn an_invalid_name_is_a_usage_error() {
     let file = File::new("[switches.lan]\n[hosts.\"a b\"]\ninterfaces.eth0 = { switch = \"lan\" }\n");
     let output = lab(&["run", file.path()]);
     assert_status(&output, 2);
@@ -206,7 +206,7 @@ fn a_name_that_cannot_be_is_a_usage_error() {
 }
 
 #[test]
-fn a_file_that_never_ends_is_not_read_in() {
+fn a_file_without_an_end_is_refused() {
     for path in ["/dev/zero", "/dev/urandom"] {
         let output = lab(&["run", path]);
         assert!(matches!(output.status.code(), Some(2 | 4)), "{output:?}");
@@ -215,7 +215,7 @@ fn a_file_that_never_ends_is_not_read_in() {
 }
 
 #[test]
-fn a_network_without_programs_says_so() {
+fn a_network_without_programs_is_reported() {
     let file = File::new("[hosts.a]\n");
     let output = lab(&["run", file.path()]);
     assert_status(&output, 0);
@@ -225,7 +225,7 @@ fn a_network_without_programs_says_so() {
 }
 
 #[test]
-fn what_is_not_there_is_told_with_what_is() {
+fn unknown_names_are_reported_with_the_existing_ones() {
     let output = lab(&["run", "/nowhere/net.toml"]);
     assert_status(&output, 4);
     assert!(
@@ -263,14 +263,14 @@ fn the_file_in_the_help_works() {
 }
 
 #[test]
-fn mcast_in_a_command_is_this_very_program() {
+fn mcast_in_a_command_is_this_program() {
     let file = File::new("[hosts.a]\nrun = [\"command -v mcast\"]");
     let output = lab(&["run", file.path()]);
     assert_eq!(lines(&output), [("a", MCAST)]);
 }
 
 #[test]
-fn lines_stay_whole() {
+fn lines_of_output_are_not_interleaved() {
     let script =
         "i=0; while [ $i -lt 300 ]; do printf '%s.' xxxxxxxxxx yyyyyyyyyy; echo end; i=$((i+1)); done";
     let hosts = ["a", "b", "c"].map(|host| format!("[hosts.{host}]\nrun = [\"{script}\", \"{script}\"]\n"));
@@ -284,7 +284,7 @@ fn lines_stay_whole() {
 }
 
 #[test]
-fn a_time_limit_stops_everything() {
+fn a_time_limit_stops_all_programs() {
     let file = File::new("[hosts.a]\nrun = [\"sleep 1000\"]");
     let begun = Instant::now();
     let output = lab(&["run", file.path(), "--timeout", "100ms"]);
@@ -342,7 +342,7 @@ impl Endless {
     }
 }
 
-/// Waits until so many processes have this argument.
+/// Waits until N processes have this argument.
 fn wait_for_processes(mark: &str, expected: usize) {
     let deadline = Instant::now() + PATIENCE;
     while processes(mark) != expected {
@@ -368,7 +368,7 @@ fn ctrl_c_stops_all_and_reports() {
 }
 
 #[test]
-fn a_kill_leaves_nothing_behind() {
+fn a_killed_lab_leaves_no_processes() {
     // Also what the programs have started themselves, even if it does not listen.
     let program = "echo running; (trap '' INT TERM HUP; sleep MARK) & sleep MARK";
     let endless = Endless::start("2", program);
@@ -378,7 +378,7 @@ fn a_kill_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_ends_it() {
+fn a_closed_pipe_ends_it() {
     let mark = format!("86400.{}3", std::process::id());
     let file = File::new(&format!("[hosts.a]\nrun = [\"yes {mark}\"]"));
     let mut command = Command::new(MCAST);
@@ -391,7 +391,7 @@ fn a_reader_that_has_had_enough_ends_it() {
 }
 
 #[test]
-fn a_command_runs_on_one_host_and_hands_its_status_on() {
+fn a_command_runs_on_one_host_and_its_status_is_returned() {
     let output = lab(&["shell", "four-hosts", "flatbush", "--", "sh", "-c", "echo $MCAST_LAB_HOST; exit 7"]);
     assert_status(&output, 7);
     assert_eq!(text(&output.stdout), "flatbush\n");
@@ -403,7 +403,7 @@ fn a_command_runs_on_one_host_and_hands_its_status_on() {
 }
 
 #[test]
-fn from_a_shell_one_gets_to_the_other_hosts() {
+fn a_shell_can_run_commands_on_other_hosts() {
     // The switch floods, so that what is sent arrives as soon as it is joined.
     let hosts = [("a", 1), ("b", 2), ("c", 3)].map(|(host, number)| {
         let interface = format!("{{ switch = \"lan\", addresses = [\"10.0.0.{number}/24\"] }}");
@@ -430,7 +430,7 @@ fn from_a_shell_one_gets_to_the_other_hosts() {
 }
 
 #[test]
-fn what_a_shell_leaves_in_the_background_ends_with_the_network() {
+fn background_processes_end_with_the_network() {
     let mark = format!("86400.{}4", std::process::id());
     let script = format!("setsid sleep {mark} & mcast lab on midwood sh -c 'setsid sleep {mark} & exit 0'");
     let output = lab(&["shell", "four-hosts", "eastny", "--", "sh", "-c", &script]);
@@ -439,7 +439,7 @@ fn what_a_shell_leaves_in_the_background_ends_with_the_network() {
 }
 
 #[test]
-fn a_shell_opens_on_a_host_and_says_so() {
+fn a_shell_opens_on_a_host_with_a_note() {
     let mut command = Command::new("script");
     let shell = format!("{MCAST} lab shell four-hosts eastny");
     command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
@@ -462,7 +462,7 @@ fn a_shell_opens_on_a_host_and_says_so() {
 }
 
 #[test]
-fn where_namespaces_are_refused_it_says_why_and_what_helps() {
+fn without_namespaces_the_error_has_a_remedy() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     // Within this user namespace there can be no more of either kind.

@@ -195,23 +195,30 @@ impl Tool {
     /// Returns the name of the program to run; `None` if no program on this machine applies the remedy.
     #[must_use]
     pub const fn program(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Sysctl => "sysctl",
-            Self::Ip => "ip",
-            Self::Tc => "tc",
-            Self::Bridge => "bridge",
-            Self::Ethtool => "ethtool",
-            Self::Nft => "nft",
-            Self::Firewalld => "firewall-cmd",
-            Self::Ufw => "ufw",
-            Self::Networkd => "networkctl",
-            Self::NetworkManager => "nmcli",
-            Self::Route => "route",
-            Self::Ifconfig => "ifconfig",
-            Self::Netsh => "netsh",
-            Self::Mcast => "mcast",
-            Self::Program | Self::Network | Self::Container => return None,
-        })
+        self.names().1
+    }
+
+    /// Returns the name to show, and the name of the program to run.
+    const fn names(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Sysctl => ("sysctl", Some("sysctl")),
+            Self::Ip => ("ip", Some("ip")),
+            Self::Tc => ("tc", Some("tc")),
+            Self::Bridge => ("bridge", Some("bridge")),
+            Self::Ethtool => ("ethtool", Some("ethtool")),
+            Self::Nft => ("nft", Some("nft")),
+            Self::Firewalld => ("firewalld", Some("firewall-cmd")),
+            Self::Ufw => ("ufw", Some("ufw")),
+            Self::Networkd => ("networkd", Some("networkctl")),
+            Self::NetworkManager => ("NetworkManager", Some("nmcli")),
+            Self::Route => ("route", Some("route")),
+            Self::Ifconfig => ("ifconfig", Some("ifconfig")),
+            Self::Netsh => ("netsh", Some("netsh")),
+            Self::Mcast => ("mcast", Some("mcast")),
+            Self::Program => ("in the program", None),
+            Self::Network => ("in the network", None),
+            Self::Container => ("container", None),
+        }
     }
 }
 
@@ -276,25 +283,7 @@ impl Serialize for Remedy {
 
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Sysctl => "sysctl",
-            Self::Ip => "ip",
-            Self::Tc => "tc",
-            Self::Bridge => "bridge",
-            Self::Ethtool => "ethtool",
-            Self::Nft => "nft",
-            Self::Firewalld => "firewalld",
-            Self::Ufw => "ufw",
-            Self::Networkd => "networkd",
-            Self::NetworkManager => "NetworkManager",
-            Self::Route => "route",
-            Self::Ifconfig => "ifconfig",
-            Self::Netsh => "netsh",
-            Self::Mcast => "mcast",
-            Self::Program => "in the program",
-            Self::Network => "in the network",
-            Self::Container => "container",
-        })
+        f.pad(self.names().0)
     }
 }
 

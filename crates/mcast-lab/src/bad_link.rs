@@ -13,6 +13,8 @@ use std::{
     },
 };
 
+use mcast_sys::lab::ethernet::FrameSocket;
+
 use crate::{
     CidrAddress, Host, HostInterface, Impairment, LabError, LinkDirection, LinkStatistics, Offload, Switch,
     error::ErrorContext,
@@ -20,7 +22,6 @@ use crate::{
     host::Node,
     netlink::{Netlink, VethEnd},
     switch::SwitchPort,
-    sys::ethernet::FrameSocket,
 };
 
 /// A bad link between two hosts, or between a host and a switch. Clones are the same link. It lasts as long as the

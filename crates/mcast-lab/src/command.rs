@@ -14,9 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mcast_sys::lab::process as sys;
+use mcast_sys::readable::{is_readable, wait_for_any};
+
 use crate::{
-    LabError, LabErrorKind, error::ErrorContext, namespace::LiveNamespace, spawner::Spawner, sys::poll,
-    sys::process as sys, watchdog::Watchdog, worker::Worker,
+    LabError, LabErrorKind, error::ErrorContext, namespace::LiveNamespace, spawner::Spawner,
+    watchdog::Watchdog, worker::Worker,
 };
 
 /// How long a killed process may take to end. Waiting has a limit so that a stuck kernel does not block the drop of
@@ -271,10 +274,10 @@ fn read_to_end<const N: usize>(mut pipes: [Option<File>; N]) -> io::Result<[Vec<
     let mut read = [const { Vec::new() }; N];
     while pipes.iter().any(Option::is_some) {
         let open: Vec<_> = pipes.iter().flatten().map(AsFd::as_fd).collect();
-        poll::wait_readable(&open, None)?;
+        wait_for_any(&open, None)?;
         for (pipe, bytes) in pipes.iter_mut().zip(&mut read) {
             if let Some(file) = pipe
-                && poll::is_readable(file)?
+                && is_readable(file)?
                 && !read_some(file, bytes)?
             {
                 *pipe = None;
@@ -304,7 +307,7 @@ impl StartedProgram {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if poll::wait_readable(&[self.pidfd.as_fd()], left).context(operation)? {
+            if wait_for_any(&[self.pidfd.as_fd()], left).context(operation)? {
                 return self.reap().context(operation);
             }
             if left == Some(Duration::ZERO) {
@@ -338,7 +341,7 @@ impl StartedProgram {
 
     fn signal(&self, signal: i32) -> io::Result<()> {
         let _unreaped = self.lock();
-        if poll::is_readable(&self.pidfd)? {
+        if is_readable(&self.pidfd)? {
             return Ok(());
         }
         match self.watchdog {

@@ -11,13 +11,12 @@ use std::{
     time::Instant,
 };
 
+use mcast_sys::lab::ethernet::{FrameBatch, FrameSocket};
+use mcast_sys::readable::{is_readable, wait_for_any};
+
 use crate::{
     Impairment, LinkDirection,
     lane::{Counters, Lane, LaneContext},
-    sys::{
-        ethernet::{FrameBatch, FrameSocket},
-        poll,
-    },
 };
 
 /// How many frames are received from one end before it is the other end's turn.
@@ -102,7 +101,7 @@ impl Drop for Forwarder {
 
 impl ForwardingLoop {
     fn run(&mut self, stop_signal: &PipeReader) {
-        while !poll::is_readable(stop_signal).unwrap_or(true) {
+        while !is_readable(stop_signal).unwrap_or(true) {
             self.update_impairments();
             let mut busy = false;
             for direction in [LinkDirection::Forward, LinkDirection::Reverse] {
@@ -137,7 +136,7 @@ impl ForwardingLoop {
         let mut context = LaneContext { now: Instant::now(), impairment, counters, send };
         let mut received = 0;
         while received < MAX_BURST
-            && let Some(frame) = from.next()
+            && let Some(frame) = from.take_next()
         {
             received += 1;
             if frame.is_complete {
@@ -165,7 +164,7 @@ impl ForwardingLoop {
         let deadline = self.lanes.iter().filter_map(Lane::next_deadline).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let watched = [self.sockets[0].as_fd(), self.sockets[1].as_fd(), stop_signal.as_fd()];
-        if poll::wait_readable(&watched, left).unwrap_or(true) {
+        if wait_for_any(&watched, left).unwrap_or(true) {
             self.sockets.iter().for_each(FrameSocket::clear_error);
         }
     }

@@ -12,9 +12,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use mcast_sys::lab::scoped;
+
 use crate::{
     Command, LabError, LabErrorKind, command::Children, error::ErrorContext, name, namespace::Namespace,
-    sys::scoped,
 };
 
 /// A virtual host of a [`Lab`](crate::Lab). Clones are the same host.

@@ -5,7 +5,9 @@ use std::{
     os::fd::{AsRawFd, RawFd},
 };
 
-use crate::{Command, Host, LabError, LabErrorKind, error::ErrorContext, sys};
+use mcast_sys::lab as sys;
+
+use crate::{Command, Host, LabError, LabErrorKind, error::ErrorContext};
 
 /// The environment variable that lists the accessible hosts: `NAME=DESCRIPTOR`, separated by commas.
 const VARIABLE: &str = "MCAST_LAB_HOSTS";

@@ -35,7 +35,7 @@
 //! # Platforms
 //!
 //! Linux 5.4 or newer. On other systems this crate is empty.
-
+#![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 
 mod address;
@@ -62,8 +62,6 @@ mod spawner;
 mod stray_processes;
 mod switch;
 mod switch_options;
-#[allow(unsafe_code)]
-mod sys;
 pub mod topology;
 mod watchdog;
 mod worker;

@@ -6,8 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use mcast_sys::lab as sys;
+
 use crate::{
-    LabError, LabErrorKind, error::ErrorContext, netlink::Netlink, spawner::Spawner, sys, worker::Worker,
+    LabError, LabErrorKind, error::ErrorContext, netlink::Netlink, spawner::Spawner, worker::Worker,
 };
 
 /// A network namespace that exists until [`release`](Self::release).

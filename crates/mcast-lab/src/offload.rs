@@ -1,6 +1,8 @@
 //! Offloads of interfaces.
 
-use crate::{Host, LabError, error::ErrorContext, host::Node, sys};
+use mcast_sys::lab as sys;
+
+use crate::{Host, LabError, error::ErrorContext, host::Node};
 
 /// The work that an interface offloads to its device. The default is that of new virtual interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

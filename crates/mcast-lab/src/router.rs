@@ -10,15 +10,15 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use mcast_group::Family;
+use mcast_sys::lab::multicast_routing::RoutingSocket;
+use mcast_sys::readable::{is_readable, wait_for_any};
+
 use crate::{
     Host, LabError, LabErrorKind,
     error::ErrorContext,
     host::Node,
     routing_table::{RoutingTable, Rule},
-    sys::{
-        multicast_routing::{Family, RoutingSocket},
-        poll,
-    },
 };
 
 /// A host that forwards. Clones are the same router.
@@ -170,7 +170,7 @@ fn resolve_misses(tables: &[Mutex<RoutingTable>; 2], stop_signal: &PipeReader) {
     let sockets =
         tables.each_ref().map(|table| table.lock().unwrap_or_else(PoisonError::into_inner).socket());
     let watched = [sockets[0].as_fd(), sockets[1].as_fd(), stop_signal.as_fd()];
-    while !poll::is_readable(stop_signal).unwrap_or(true) && poll::wait_readable(&watched, None).is_ok() {
+    while !is_readable(stop_signal).unwrap_or(true) && wait_for_any(&watched, None).is_ok() {
         for table in tables {
             table.lock().unwrap_or_else(PoisonError::into_inner).resolve_misses();
         }

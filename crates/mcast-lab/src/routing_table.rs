@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, io, net::IpAddr, sync::Arc};
 
-use crate::sys::multicast_routing::{CacheEntry, CacheMiss, MAX_INTERFACES, RoutingSocket};
+use mcast_sys::lab::multicast_routing::{CacheEntry, CacheMiss, MAX_INTERFACES, RoutingSocket};
 
 /// A forwarding rule with interface indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]

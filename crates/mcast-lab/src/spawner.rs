@@ -7,7 +7,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::{LabError, LabErrorKind, sys};
+use mcast_sys::lab as sys;
+
+use crate::{LabError, LabErrorKind};
 
 /// Starts threads that may move to new network namespaces.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::{namespace::LiveNamespace, sys::process as sys};
+use mcast_sys::lab::process as sys;
+
+use crate::namespace::LiveNamespace;
 
 /// Processes that start while others are being killed are killed in a further round.
 const MAX_ROUNDS: usize = 16;

@@ -9,7 +9,7 @@ use std::{
     process,
 };
 
-use crate::sys::watchdog as sys;
+use mcast_sys::lab::watchdog as sys;
 
 /// A process that kills the process groups of a lab's programs when this process has ended.
 #[derive(Debug)]

@@ -7,10 +7,9 @@ use std::{
     thread::{self, JoinHandle, ThreadId},
 };
 
-use crate::{
-    spawner::Spawner,
-    sys::scoped::{self, Job},
-};
+use mcast_sys::lab::scoped::{self, Job};
+
+use crate::spawner::Spawner;
 
 /// A thread started by a [`Spawner`] that runs jobs until this is dropped.
 #[derive(Debug)]

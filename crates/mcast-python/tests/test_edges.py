@@ -226,6 +226,33 @@ def test_unclosed_objects_warn(other: lab.Host, port: int, kind: Callable[..., o
         gc.collect()
 
 
+@pytest.mark.parametrize("end", ["dropped", "with"])
+def test_what_a_publisher_accepted_and_never_sent_warns(other: lab.Host, port: int, end: str) -> None:
+    publisher = pymcast.Publisher(f"239.40.0.17:{port}", interface="one", rate=10_000, flow="none")
+    for _ in range(200):
+        publisher.queue(bytes(1000))
+    with pytest.warns(RuntimeWarning, match="datagrams of accepted messages were never sent"):
+        if end == "with":
+            with publisher:
+                pass
+        del publisher
+        gc.collect()
+
+
+def test_a_publisher_that_ends_before_a_subscriber_has_everything_warns(other: lab.Host, port: int) -> None:
+    place = f"239.40.0.18%one:{port}"
+    subscriber = pymcast.Subscriber(place, start="oldest")
+    publisher = pymcast.Publisher(place)
+    publisher.publish(b"read")
+    deadline = time.monotonic() + 30
+    while not publisher.wait_for(1, timeout=0.01):
+        assert time.monotonic() < deadline
+        subscriber.try_next()
+    publisher.publish(b"never read")
+    with pytest.warns(RuntimeWarning, match="1 subscriber may not have everything"), publisher:
+        pass
+
+
 def test_unread_datagrams_of_a_reader_warn(other: lab.Host, port: int) -> None:
     place = f"239.40.0.10:{port}"
     with pymcast.Receiver(place, interface="one") as receiver, pymcast.Sender(place, interface="one") as sender:
@@ -312,6 +339,36 @@ def test_values_can_be_pickled_and_copied(other: lab.Host, port: int, tmp_path: 
     assert str(twin) == str(packet)
 
 
+def test_an_aio_receiver_moves_to_the_next_event_loop(other: lab.Host, port: int) -> None:
+    place = f"239.40.0.19%one:{port}"
+    with pymcast.Sender(place) as sender:
+        receiver = aio.Receiver(place)
+
+        async def one() -> bytes:
+            waiting = asyncio.ensure_future(receiver.recv())
+            await asyncio.sleep(0.01)
+            sender.send(b"hello")
+            return (await asyncio.wait_for(waiting, 30)).payload
+
+        async def cancelled() -> None:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(receiver.recv(), 0.01)
+
+        assert asyncio.run(one()) == b"hello"
+        asyncio.run(cancelled())
+        assert asyncio.run(one()) == b"hello"
+
+        async def while_another_loop_waits() -> None:
+            waiting = asyncio.ensure_future(receiver.recv())
+            await asyncio.sleep(0.01)
+            with pytest.raises(RuntimeError, match="another event loop"):
+                await asyncio.to_thread(asyncio.run, receiver.recv())
+            waiting.cancel()
+
+        asyncio.run(while_another_loop_waits())
+        receiver.close()
+
+
 def test_a_missing_capture_file_is_a_file_not_found_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         pymcast.CaptureFile(tmp_path / "missing.pcap")
@@ -323,6 +380,7 @@ def test_publishing_to_a_full_buffer_times_out(other: lab.Host, port: int) -> No
         with pytest.raises(TimeoutError, match="could not be queued"):
             for _ in range(10_000):
                 publisher.publish(bytes(1_000), timeout=0)
+        publisher.close(0)
 
 
 def test_a_following_receiver_reports_a_missing_interface(other: lab.Host, port: int) -> None:

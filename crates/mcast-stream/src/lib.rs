@@ -4,6 +4,7 @@
 //! allocate nothing; [`Sender`] and [`Receiver`] are its state machines, without sockets, clocks,
 //! threads, or randomness of their own: time in nanoseconds and bytes go in, bytes, messages and
 //! events come out.
+#![forbid(unsafe_code)]
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 
 extern crate alloc;
@@ -24,7 +25,6 @@ mod replay;
 pub mod seal;
 pub mod sender;
 #[cfg(feature = "std")]
-#[allow(unsafe_code)]
 mod sys;
 pub mod wire;
 

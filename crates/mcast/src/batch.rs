@@ -1,10 +1,11 @@
 //! Memory for many datagrams at once.
 
 use std::fmt;
-use std::sync::Arc;
+
+use mcast_sys::ReceiveBuffer;
+use mcast_sys::socket::ReceiveSlots;
 
 use crate::datagram::{Arrival, Datagram};
-use crate::sys::socket::ReceiveSlots;
 
 /// A set of reusable receive buffers.
 ///
@@ -21,7 +22,7 @@ use crate::sys::socket::ReceiveSlots;
 /// assert_eq!(batch.iter().count(), 0);
 /// ```
 pub struct Batch {
-    buffers: Vec<Buffer>,
+    buffers: Vec<ReceiveBuffer>,
     slots: ReceiveSlots,
     messages: Vec<Message>,
 }
@@ -47,7 +48,7 @@ impl Batch {
     pub fn new(buffers: usize, bytes: usize) -> Self {
         let count = buffers.max(1);
         Self {
-            buffers: (0..count).map(|_| Buffer::new(bytes.max(1))).collect(),
+            buffers: (0..count).map(|_| ReceiveBuffer::new(bytes.max(1))).collect(),
             slots: ReceiveSlots::new(count),
             messages: Vec::with_capacity(count),
         }
@@ -74,7 +75,7 @@ impl Batch {
     /// Returns the size of each buffer in bytes.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
-        self.buffers[0].0.len()
+        self.buffers[0].memory().len()
     }
 
     /// Removes the datagrams. The memory stays allocated.
@@ -124,12 +125,12 @@ impl Batch {
     }
 
     /// Returns the memory for a receive into the buffers from `first` on.
-    pub(crate) fn receive_space(&mut self, first: usize) -> (&mut ReceiveSlots, &mut [Buffer]) {
+    pub(crate) fn receive_space(&mut self, first: usize) -> (&mut ReceiveSlots, &mut [ReceiveBuffer]) {
         (&mut self.slots, &mut self.buffers[first..])
     }
 
     /// Returns the result of the last receive for one slot.
-    pub(crate) fn received(&self, slot: usize) -> std::io::Result<crate::sys::Received> {
+    pub(crate) fn received(&self, slot: usize) -> std::io::Result<mcast_sys::Received> {
         self.slots.received(slot)
     }
 
@@ -177,7 +178,7 @@ pub(crate) struct Position {
 
 impl Message {
     #[inline]
-    fn datagram<'a>(&self, index: usize, buffers: &'a [Buffer]) -> Datagram<'a> {
+    fn datagram<'a>(&self, index: usize, buffers: &'a [ReceiveBuffer]) -> Datagram<'a> {
         let start = index * self.segment;
         let end = self.length.min(start + self.segment);
         let arrival = if self.count == 1 {
@@ -188,22 +189,7 @@ impl Message {
             let lost = if index == 0 { self.arrival.lost } else { self.arrival.lost.map(|_| 0) };
             Arrival { length: end - start, lost, ..self.arrival }
         };
-        Datagram::in_buffer(&buffers[self.buffer].0, start..end, arrival)
-    }
-}
-
-/// One buffer, shared with the datagrams that were kept from it.
-pub(crate) struct Buffer(Arc<[u8]>);
-
-impl Buffer {
-    fn new(bytes: usize) -> Self {
-        Self(vec![0; bytes].into())
-    }
-
-    /// Returns the whole buffer for writing. If a datagram of its last use is kept, the buffer is
-    /// replaced by a fresh one.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        Arc::make_mut(&mut self.0)
+        Datagram::in_buffer(buffers[self.buffer].memory(), start..end, arrival)
     }
 }
 

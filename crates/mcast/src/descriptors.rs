@@ -9,5 +9,5 @@
 /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached); raise the limit before joining, or
 /// after that error. Windows has no such limit, and nothing changes there.
 pub fn raise_descriptor_limit() -> bool {
-    crate::sys::raise_descriptor_limit()
+    mcast_sys::raise_descriptor_limit()
 }

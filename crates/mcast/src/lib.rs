@@ -30,6 +30,7 @@
 //! Linux, Android, macOS, FreeBSD and Windows. Elsewhere everything compiles and returns
 //! [`ErrorKind::Unsupported`]. An operation that one platform does not support also returns this
 //! error; it is never silently ignored.
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // On unsupported systems, nothing calls much of what serves the other platforms.
 #![cfg_attr(
@@ -53,8 +54,6 @@ pub mod joined;
 mod outgoing;
 mod receiver;
 mod sender;
-#[allow(unsafe_code)]
-mod sys;
 mod timing;
 #[cfg(feature = "tokio")]
 pub mod tokio;

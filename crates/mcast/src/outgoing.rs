@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, InterfaceIndex};
+use mcast_sys::OutgoingDatagram;
 
 /// A datagram to send, with its deviations from the sender's settings.
 ///
@@ -71,5 +72,21 @@ impl<'a> Outgoing<'a> {
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
+    }
+}
+
+impl OutgoingDatagram for Outgoing<'_> {
+    #[inline]
+    fn payload(&self) -> &[u8] {
+        self.payload
+    }
+
+    #[inline]
+    fn shares_settings(&self, other: &Self) -> bool {
+        self.to == other.to
+            && self.interface == other.interface
+            && self.hop_limit == other.hop_limit
+            && self.traffic_class == other.traffic_class
+            && self.launch == other.launch
     }
 }

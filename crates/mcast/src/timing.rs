@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use mcast_sys::{KernelClock, timing};
+
 use crate::error::{Error, Operation, Result};
-use crate::sys;
 
 /// The clock of launch times, which must be the one that the interface's queue discipline uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +22,15 @@ impl LaunchClock {
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux.
     pub fn now(self) -> Result<Duration> {
-        sys::timing::clock_time(self).map_err(|error| Error::os(Operation::Send, error))
+        timing::clock_time(self.of_kernel()).map_err(|error| Error::os(Operation::Send, error))
+    }
+
+    /// Returns this clock as the kernel knows it.
+    pub(crate) const fn of_kernel(self) -> KernelClock {
+        match self {
+            Self::Monotonic => KernelClock::Monotonic,
+            Self::Tai => KernelClock::Tai,
+        }
     }
 }
 
@@ -31,6 +40,6 @@ impl LaunchClock {
 /// If the processor does not exist or the thread may not run on it;
 /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux.
 pub fn pin_to_processor(processor: usize) -> Result<()> {
-    sys::timing::pin_to_processor(processor)
+    timing::pin_to_processor(processor)
         .map_err(|error| Error::os(Operation::Open, error).detail(format!("processor {processor}")))
 }

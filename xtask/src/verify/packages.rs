@@ -7,6 +7,7 @@ mod services;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result};
 
@@ -36,7 +37,12 @@ pub(super) fn steps() -> Vec<Step> {
 }
 
 fn debian(options: &RunOptions) -> Result<Outcome> {
-    let package = match package()? {
+    let package = thread::scope(|scope| {
+        // Mostly downloads and unpacks, while the program compiles. If it fails, copying the system reports why.
+        scope.spawn(|| clean::base(options));
+        package()
+    });
+    let package = match package? {
         Ok(package) => package,
         Err(why) => return Ok(Outcome::skipped(why)),
     };

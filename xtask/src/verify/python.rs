@@ -35,6 +35,8 @@ fn tests(options: &RunOptions) -> Result<Outcome> {
         return Ok(other);
     }
     let mut pytest = program(python(), ["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
+    // Most tests wait. Each worker has its own network.
+    pytest.args(["--numprocesses", "4", "--dist", "worksteal"]);
     pytest.current_dir(crate::root().join(CRATE)).env("PYTHONDONTWRITEBYTECODE", "1");
     if options.require_all {
         pytest.env("MCAST_REQUIRE_ALL", "1");

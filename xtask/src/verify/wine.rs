@@ -17,8 +17,16 @@ use crate::step::{Outcome, RunOptions, Step};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-const PACKAGES: [&str; 7] =
-    ["mcast-group", "mcast-packet", "mcast-probe", "mcast-watch", "mcast-capture", "mcast-doctor", "mcast"];
+const PACKAGES: [&str; 8] = [
+    "mcast-group",
+    "mcast-sys",
+    "mcast-packet",
+    "mcast-probe",
+    "mcast-watch",
+    "mcast-capture",
+    "mcast-doctor",
+    "mcast",
+];
 
 /// Candidates for Wine's loader. Debian's 64-bit loader is not in the search path.
 const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];

@@ -264,7 +264,7 @@ pub(super) const fn flags(direction: Direction) -> u32 {
         Direction::Multicast => INBOUND | 2 << 2,
         Direction::Broadcast => INBOUND | 3 << 2,
         Direction::ToOthers => INBOUND | 4 << 2,
-        Direction::Unknown => 0,
+        _ => 0,
     }
 }
 

@@ -1,5 +1,8 @@
 //! The memberships of subcommands that receive.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use anyhow::Context;
 use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver, ReceiverBuilder};
 
 use super::selected::{Families, Selected, select_memberships};
@@ -46,4 +49,11 @@ pub(crate) fn build_receiver(builder: ReceiverBuilder) -> mcast::Result<Receiver
         }
         result => result,
     }
+}
+
+/// Returns a port that is currently unused.
+pub(crate) fn unused_port() -> anyhow::Result<u16> {
+    let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
+    let socket = UdpSocket::bind(&any[..]).context("cannot find an unused port")?;
+    Ok(socket.local_addr()?.port())
 }

@@ -1,15 +1,15 @@
 //! The packet filter of `mcast sniff`: groups, memberships, sources, ports and protocols.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use anyhow::Context;
 use mcast::group::Expand;
 use mcast::{Family, Group, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 use mcast_packet::{Packet, Transport, protocol};
 
+use super::memberships::unused_port;
 use super::selected::{Families, Selected, filter_of_sources};
 use super::{Pattern, read_description};
 use crate::console::Console;
@@ -285,9 +285,8 @@ impl Target {
             let failure = Failure::usage(format!("{text} has too many groups to join all of them"));
             return Err(failure.remedy(format!("name at most {MAX}")).into());
         }
-        // A port that is free now. A program that binds it later can share it.
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot find a free port")?;
-        let port = socket.local_addr().context("cannot find a free port")?.port();
+        // A program that binds the port later can share it.
+        let port = unused_port()?;
         let membership = |group| Membership::new(mcast::GroupAddr::new(group, port));
         Ok(groups.into_iter().map(membership).collect())
     }

@@ -117,7 +117,7 @@ impl<T> Selected<T> {
 }
 
 /// Returns one membership per interface, unless the membership names an interface itself.
-fn on_each(membership: Membership, interfaces: &[InterfaceSelector]) -> Vec<Membership> {
+pub(crate) fn on_each(membership: Membership, interfaces: &[InterfaceSelector]) -> Vec<Membership> {
     if membership.interface.is_some() || interfaces.is_empty() {
         return vec![membership];
     }

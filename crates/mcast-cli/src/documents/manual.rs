@@ -28,6 +28,8 @@ fn page_name(words: &str) -> String {
 
 fn page(named: NamedCommand) -> io::Result<Vec<u8>> {
     let NamedCommand { words, command } = named;
+    // Without it, the synopsis would say "subcommands".
+    let command = command.subcommand_value_name("COMMAND");
     let see_also = related(&words, &command);
     let has_options = command.get_arguments().next().is_some();
     let has_subcommands = command.has_subcommands();

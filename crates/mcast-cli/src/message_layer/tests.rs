@@ -191,11 +191,11 @@ fn a_key_opens_only_what_it_sealed() {
 proptest! {
     #[test]
     fn arbitrary_bytes_do_not_panic(
-        kind in 0_u8..14, text in 0_u8..70, flags: u8, epoch in 0_u16..2,
+        kind in 0_u8..14, words in 0_u8..70, flags: u8, epoch in 0_u16..2,
         body in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..340, minor in 0_u8..3,
     ) {
         let mut datagram = Header::new(Kind::Data, StreamId(1), Incarnation(2), 3).bytes().to_vec();
-        (datagram[2], datagram[3], datagram[4], datagram[5]) = (0x10 | minor, kind, text, flags);
+        (datagram[2], datagram[3], datagram[4], datagram[5]) = (0x10 | minor, kind, words, flags);
         datagram[6..8].copy_from_slice(&epoch.to_be_bytes());
         datagram.extend(body);
         datagram.truncate(cut);

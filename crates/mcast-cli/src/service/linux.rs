@@ -68,12 +68,12 @@ pub(super) fn monotonic_microseconds() -> u128 {
 
 /// Returns whether standard error is the journal, which reads a level at the start of each line.
 pub(crate) fn journal_reads_notes() -> bool {
-    journal_reads(libc::STDERR_FILENO)
+    journal_reads(2)
 }
 
 /// Returns whether standard output is the journal.
 pub(crate) fn journal_reads_output() -> bool {
-    journal_reads(libc::STDOUT_FILENO)
+    journal_reads(1)
 }
 
 fn journal_reads(descriptor: i32) -> bool {

@@ -1,4 +1,4 @@
-//! Platform-specific functions. All `unsafe` of the crate is here.
+//! Platform-specific functions.
 //!
 //! The platform modules offer:
 //! - `catch_interrupts(action)`: from now on Ctrl-C and a request to terminate call `action` with the exit status for

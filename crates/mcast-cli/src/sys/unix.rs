@@ -8,6 +8,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
@@ -60,25 +61,22 @@ pub(crate) fn others_may_read(path: &std::path::Path) -> bool {
 }
 
 pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
-    // SAFETY: `siginfo_t` is plain data, for which zeroes are a value.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: the structure lives for the call. `WNOWAIT` leaves the child to be waited for.
-    let result = unsafe { libc::waitid(libc::P_PID, child.id() as libc::id_t, &raw mut info, options) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // For a child that is still running, `waitid` leaves the structure unchanged.
-    Ok(info.si_signo != 0)
+    // `NOWAIT` leaves the child to be waited for.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let ended = waitid(WaitId::Pid(Pid::from_child(child)), options)?;
+    Ok(ended.is_some())
 }
 
 pub(crate) fn end_processes(ids: &[u32], force: bool) {
-    let signal = if force { libc::SIGKILL } else { SIGTERM };
-    // An id of 0 or below would mean a group, and 1 is the init process.
-    for id in ids.iter().filter_map(|id| libc::pid_t::try_from(*id).ok()).filter(|id| *id > 1) {
-        // SAFETY: kill takes no pointers. The caller has just seen the process.
-        let _ = unsafe { libc::kill(id, signal) };
+    let ids = ids.iter().filter_map(|id| i32::try_from(*id).ok().and_then(Pid::from_raw));
+    // The caller has just seen the processes. The first process is never ended.
+    for id in ids.filter(|id| !id.is_init()) {
+        let _ = kill_process(id, end_signal(force));
     }
+}
+
+const fn end_signal(force: bool) -> Signal {
+    if force { Signal::KILL } else { Signal::TERM }
 }
 
 pub(crate) fn lead_group(command: &mut Command) {
@@ -88,9 +86,7 @@ pub(crate) fn lead_group(command: &mut Command) {
 }
 
 pub(crate) fn end_group(child: &mut Child, force: bool) {
-    let Ok(id) = libc::pid_t::try_from(child.id()) else { return };
-    let signal = if force { libc::SIGKILL } else { SIGTERM };
-    // SAFETY: kill takes no pointers. The child leads a group of its own (`lead_group`) and has not been waited for
-    // (`child` is borrowed for writing), so that its id, and the group's, belong to nobody else.
-    let _ = unsafe { libc::kill(-id, signal) };
+    // The child leads a group of its own (`lead_group`) and has not been waited for (`child` is borrowed for
+    // writing), so its id, and the group's, have not been reused.
+    let _ = kill_process_group(Pid::from_child(child), end_signal(force));
 }

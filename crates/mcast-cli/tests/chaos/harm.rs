@@ -1,4 +1,4 @@
-//! What can happen.
+//! The faults that are injected.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use mcast_lab::{Host, Impairment};
 use crate::GROUP;
 use crate::dice::Dice;
 
-/// What happens to a subscriber, its link, or the publisher.
+/// A fault of a subscriber, its link, or the publisher.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Harm {
     KillSubscriber,
     StopSubscriber,
-    /// Nobody reads what it prints.
+    /// Its output is not read.
     SlowReader,
     /// Its link has no carrier.
     Partition,
-    /// Nothing that it sends arrives.
+    /// Its feedback to the publisher is dropped.
     BlockFeedback,
     Loss,
     KillPublisher,
@@ -29,35 +29,33 @@ pub(crate) enum Harm {
 }
 
 impl Harm {
-    pub(crate) fn by_chance(dice: &mut Dice) -> Self {
-        use Harm::{
-            BlockFeedback, Garbage, KillPublisher, KillSubscriber, Loss, Partition, SlowReader,
-            StopPublisher, StopSubscriber,
-        };
+    /// The faults to choose from; some are listed twice to be more frequent.
+    const CHOICES: [Self; 12] = [
+        Self::KillSubscriber,
+        Self::StopSubscriber,
+        Self::StopSubscriber,
+        Self::SlowReader,
+        Self::SlowReader,
+        Self::Partition,
+        Self::Partition,
+        Self::BlockFeedback,
+        Self::Loss,
+        Self::KillPublisher,
+        Self::StopPublisher,
+        Self::Garbage,
+    ];
 
-        dice.pick(&[
-            KillSubscriber,
-            StopSubscriber,
-            StopSubscriber,
-            SlowReader,
-            SlowReader,
-            Partition,
-            Partition,
-            BlockFeedback,
-            Loss,
-            KillPublisher,
-            StopPublisher,
-            Garbage,
-        ])
+    pub(crate) fn by_chance(dice: &mut Dice) -> Self {
+        dice.pick(&Self::CHOICES)
     }
 
-    /// How long it lasts.
+    /// Returns a random duration.
     pub(crate) fn lasts(self, dice: &mut Dice) -> Duration {
         let (least, most) = match self {
             Self::KillSubscriber | Self::KillPublisher => (100, 1_000),
             Self::StopPublisher => (100, 1_500),
             Self::StopSubscriber => (200, 8_000),
-            // What is read ahead fills within two seconds.
+            // The output buffers fill within two seconds.
             Self::SlowReader => (1_000, 10_000),
             Self::Partition | Self::BlockFeedback | Self::Loss => (200, 4_000),
             Self::Garbage => (500, 2_000),
@@ -65,7 +63,7 @@ impl Harm {
         Duration::from_millis(dice.between(least, most))
     }
 
-    /// Whether the publisher may wait for a subscriber meanwhile, before it is evicted.
+    /// Returns whether the publisher may have to wait for the subscriber until it is evicted.
     pub(crate) const fn blocks(self) -> bool {
         !matches!(self, Self::KillPublisher | Self::StopPublisher | Self::Garbage)
     }
@@ -75,12 +73,12 @@ impl Harm {
     }
 }
 
-/// A link on which this share is lost.
+/// Returns the impairment of a link with this share of loss.
 pub(crate) fn loss(share: f64, seed: u64) -> Impairment {
     Impairment { loss: share, seed, ..Impairment::default() }
 }
 
-/// Somebody who sends garbage, at most 2,000 datagrams per second.
+/// A sender of garbage, at most 2,000 datagrams per second.
 pub(crate) struct Flood {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -96,7 +94,7 @@ impl Flood {
             let group: SocketAddr = GROUP.parse().unwrap();
             while !is_over.load(Ordering::Acquire) {
                 for to in [Some(group), publisher].into_iter().flatten() {
-                    // It fails where nobody listens any more.
+                    // Sending fails if the publisher has ended.
                     let _ = socket.send_to(&garbage(&mut dice), to);
                 }
                 thread::sleep(Duration::from_millis(1));
@@ -111,7 +109,7 @@ impl Flood {
     }
 }
 
-/// Noise, or noise behind the first bytes of a stream's header.
+/// Returns random bytes, half of the time after the first bytes of a stream header.
 fn garbage(dice: &mut Dice) -> Vec<u8> {
     let length = dice.between(0, 1_400) as usize;
     let mut bytes: Vec<u8> = (0..length).map(|_| dice.next() as u8).collect();

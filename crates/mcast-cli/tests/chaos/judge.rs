@@ -1,4 +1,4 @@
-//! The rules.
+//! The rules that a round must satisfy.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ pub(crate) fn judge(
     faults
 }
 
-/// How many messages of a life exist for certain.
+/// Returns the number of messages of an incarnation that certainly exist.
 fn published(life: usize, lives: &[Life], finished: &[Finished]) -> u64 {
     match &lives[life].end {
         LifeEnd::Closed { .. } => lives[life].given,
@@ -55,7 +55,7 @@ fn published(life: usize, lives: &[Life], finished: &[Finished]) -> u64 {
     }
 }
 
-/// Each message of each life is delivered or reported, to whoever was not killed.
+/// Every subscriber that was not killed has each message of each incarnation delivered or reported.
 fn accounts(subscriber: &Finished, lives: &[Life], finished: &[Finished]) -> Vec<String> {
     let mut faults = Vec::new();
     let accounts = &subscriber.ledger.accounts;
@@ -89,7 +89,7 @@ fn accounts(subscriber: &Finished, lives: &[Life], finished: &[Finished]) -> Vec
     faults
 }
 
-/// Which life an incarnation is, as others have learned from its messages.
+/// Returns the publisher of an incarnation, as other subscribers learned from its messages.
 fn life_of(account: &Account, finished: &[Finished]) -> Option<usize> {
     let all = finished.iter().flat_map(|each| &each.ledger.accounts);
     all.filter(|other| other.incarnation == account.incarnation).find_map(|other| other.life)
@@ -119,7 +119,7 @@ fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
     if report["messages"].as_u64() != Some(life.given) {
         faults.push(format!("published {} of {} messages", report["messages"], life.given));
     }
-    // Nothing says which life one without messages was.
+    // An incarnation without messages cannot be identified.
     if life.given == 0 {
         return faults;
     }
@@ -136,7 +136,7 @@ fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
             each.host == host && each.ledger.accounts.iter().any(|account| account.life == Some(number))
         };
         let heard: Vec<&Finished> = finished.iter().filter(heard).collect();
-        // Who was killed may have had everything.
+        // A killed subscriber may have had everything.
         let served = heard.iter().filter(|each| each.status.is_none() || has_all(each, number, life.given));
         let served = served.count();
         if complete > served {

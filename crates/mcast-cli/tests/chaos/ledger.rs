@@ -1,4 +1,4 @@
-//! What one subscriber printed, checked as it comes.
+//! The output of one subscriber, checked line by line.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Pauses between two messages that are longer than this are remembered, in milliseconds.
 const PAUSE: u128 = 1_000;
 
-/// What a subscriber has of one life of the publisher.
+/// What a subscriber has of one incarnation of the publisher.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) incarnation: u64,
@@ -104,7 +104,7 @@ impl Ledger {
         }
     }
 
-    /// Whoever followed a life of the publisher owes all of the next one.
+    /// A subscriber that followed one incarnation must account for all of the next one.
     fn joined(&mut self, row: &Value) {
         let incarnation = row["incarnation"].as_u64().unwrap();
         self.sender = row["sender"].as_str().map(str::to_owned);
@@ -130,7 +130,7 @@ impl Ledger {
     }
 }
 
-/// The text of a message: life, number, and something to make it longer.
+/// The text of a message: incarnation, number, and padding.
 pub(crate) fn text(life: usize, number: u64) -> String {
     let filling = (number * 7 % 800) as usize;
     format!("{life}:{number}:{}\n", "x".repeat(filling))

@@ -31,7 +31,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
-fn whatever_happens_each_message_is_delivered_or_reported() {
+fn under_faults_each_message_is_delivered_or_reported() {
     let (seed, seconds) = (number("MCAST_SEED", 1), number("MCAST_CHAOS_SECONDS", 20));
     println!("seed {seed}: MCAST_SEED={seed} MCAST_CHAOS_SECONDS={seconds} makes the same choices again");
     let end = Instant::now() + Duration::from_secs(seconds);

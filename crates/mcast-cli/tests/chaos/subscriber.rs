@@ -79,7 +79,7 @@ impl Subscriber {
         self.child.signal(signal).unwrap();
     }
 
-    /// Stops reading what it prints, or goes on.
+    /// Stops reading its output, or continues.
     pub(crate) fn stop_reading(&self, stop: bool) {
         self.gate.set(stop);
     }

@@ -7,7 +7,7 @@ const WHO: &str =
     "cat; echo \", I am $(cat /proc/self/net/fib_trie | grep -o '10[.]0[.]0[.][23]' | head -n 1)\"";
 
 #[test]
-fn everybody_who_answers_has_a_row() {
+fn every_answer_has_a_row() {
     let lan = Lan::new();
     let answers = [&lan.b, &lan.c].map(|host| recv(host, &[GROUP, "-c", "1", "--exec", WHO, "--reply"]));
 
@@ -30,7 +30,7 @@ fn everybody_who_answers_has_a_row() {
 }
 
 #[test]
-fn answers_as_json_say_who_when_and_what() {
+fn json_answers_have_source_time_and_payload() {
     let lan = Lan::new();
     let _answers = recv(&lan.b, &["[ff15::1]:5000", "--exec", "printf '\\377'", "--reply"]);
     let asked =
@@ -43,7 +43,7 @@ fn answers_as_json_say_who_when_and_what() {
 }
 
 #[test]
-fn nobody_and_too_few_are_no_success() {
+fn too_few_answers_are_status_1() {
     let lan = Lan::new();
     let nobody = mcast(&lan.a, &["ask", GROUP, "hello", "-W", "100ms"]);
     assert_eq!((nobody.status, nobody.text()), (Some(1), ""), "{nobody:?}");
@@ -55,7 +55,7 @@ fn nobody_and_too_few_are_no_success() {
 }
 
 #[test]
-fn what_an_answer_contains_is_safe_for_a_terminal() {
+fn the_content_of_an_answer_is_escaped() {
     let lan = Lan::new();
     let _answers = recv(&lan.b, &[GROUP, "--exec", "printf '\\033[2Jx\\n'", "--reply"]);
     let asked = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "1", "-W", "20"]).succeeded();
@@ -73,7 +73,7 @@ fn ctrl_c_ends_the_wait() {
 }
 
 #[test]
-fn one_question_goes_to_one_group() {
+fn ask_accepts_a_single_group() {
     let lan = Lan::new();
     let refused = mcast(&lan.a, &["ask", "239.255.1.0/30:5000", "hello"]);
     assert_eq!(refused.status, Some(2), "{refused:?}");

@@ -40,6 +40,7 @@ fn subcommands_and_options_are_offered() {
     offers(&["recv", "--exec"], &["--exec", "--exec-limit"]);
     offers(&["perf", ""], &["send", "recv"]);
     offers(&["completions", "f"], &["fish"]);
+    offers(&["help", "re"], &["recv", "record", "replay"]);
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn findings_labs_scopes_and_protocols_are_offered() {
 }
 
 #[test]
-fn files_are_offered_where_a_file_may_be_and_nowhere_else() {
+fn files_are_offered_only_for_file_arguments() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["capture.pcapng", "cameras.sdp"] {
         fs::write(folder.path().join(name), "").unwrap();

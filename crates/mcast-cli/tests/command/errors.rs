@@ -1,4 +1,4 @@
-//! What goes wrong is told with its cause and remedy, and the exit status says whose fault it is.
+//! Errors have a cause, a remedy and the right exit status.
 
 use mcast_lab::{Host, Lab};
 use snapbox::{assert_data_eq, str};
@@ -26,7 +26,7 @@ impl Alone {
 }
 
 #[test]
-fn what_makes_no_sense_is_a_usage_error() {
+fn invalid_combinations_are_usage_errors() {
     let alone = Alone::new();
     alone.fails(
         &["recv", "239.1.2.3"],
@@ -90,7 +90,7 @@ error: IPv4 has no groups to pick from in scope global: use scope local or organ
 }
 
 #[test]
-fn values_that_are_none_say_what_to_write() {
+fn errors_about_values_say_what_to_write() {
     let alone = Alone::new();
     alone.fails(
         &["recv", "239.1.2.3:5000", "-W", "soon"],
@@ -134,7 +134,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn what_is_not_there_is_the_environment() {
+fn missing_resources_are_environment_errors() {
     let lan = Lan::new();
     let missing = mcast(&lan.a, &["recv", "239.1.2.3:5000", "-i", "eth7"]);
     assert_eq!(missing.status, Some(4), "{missing:?}");
@@ -183,7 +183,7 @@ remedy: give the interface an address: `ip address add ADDRESS/PREFIX dev eth0`
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_named_whoever_looks_for_it() {
+fn every_command_names_a_missing_interface() {
     let lan = Lan::new();
     for (arguments, expected) in [
         (
@@ -195,6 +195,7 @@ fn an_interface_that_is_not_there_is_named_whoever_looks_for_it() {
             "error: cannot find the interface eth7: no such interface",
         ),
         (&["groups", "-i", "eth7"], "error: cannot find the interface eth7: no such interface"),
+        (&["doctor", "-i", "eth7"], "error: cannot find the interface eth7: no such interface"),
     ] {
         let ended = mcast(&lan.a, arguments);
         assert_eq!(ended.status, Some(4), "{ended:?}");
@@ -216,7 +217,7 @@ fn an_interface_that_vanishes_while_sending_is_named() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_told() {
+fn a_full_disk_is_reported() {
     let lan = Lan::new();
     let script = format!("exec {} interfaces > /dev/full", crate::support::MCAST);
     let ended = program(&lan.a, "sh", &["-c", &script], false).end();
@@ -225,7 +226,7 @@ fn a_disk_that_is_full_is_told() {
 }
 
 #[test]
-fn a_port_that_is_held_alone_is_told() {
+fn a_port_in_exclusive_use_is_reported() {
     let lan = Lan::new();
     let held = lan.a.run(|| std::net::UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
     let refused = mcast(&lan.a, &["recv", "239.1.2.3:5000"]);
@@ -239,7 +240,7 @@ fn a_port_that_is_held_alone_is_told() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_named() {
+fn a_missing_right_is_named() {
     let lan = Lan::new();
     let without = ["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service", crate::support::MCAST];
     let arguments = ["send", "239.1.2.3:5000", "hello", "--source-port", "80"];

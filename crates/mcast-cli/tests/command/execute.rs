@@ -8,7 +8,7 @@ use crate::support::{Lan, eventually, mcast, recv, send, start_with_processes};
 const GROUP: &str = "239.255.1.2:5000";
 
 #[test]
-fn the_payload_is_the_input_and_the_facts_are_in_the_environment() {
+fn the_payload_is_the_input_and_metadata_is_in_the_environment() {
     let lan = Lan::new();
     let script = "cat; echo \" $MCAST_GROUP $MCAST_PORT $MCAST_INTERFACE $MCAST_SOURCE $MCAST_SOURCE_PORT \
                   $MCAST_TTL $MCAST_DSCP $MCAST_LENGTH $MCAST_LOST $MCAST_TRUNCATED $MCAST_TIME\"";
@@ -22,7 +22,7 @@ fn the_payload_is_the_input_and_the_facts_are_in_the_environment() {
 }
 
 #[test]
-fn what_is_printed_before_a_command_is_there_before_it_runs() {
+fn output_is_flushed_before_a_command_runs() {
     let lan = Lan::new();
     let runs = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text", "--exec", "echo second"]);
     send(&lan.a, &[GROUP, "first"]);
@@ -30,7 +30,7 @@ fn what_is_printed_before_a_command_is_there_before_it_runs() {
 }
 
 #[test]
-fn commands_run_side_by_side_up_to_the_limit() {
+fn commands_run_concurrently_up_to_the_limit() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     // Each waits until there were two side by side, and counts how many run with it.
@@ -47,7 +47,7 @@ fn commands_run_side_by_side_up_to_the_limit() {
 }
 
 #[test]
-fn datagrams_that_no_command_was_run_for_are_counted() {
+fn datagrams_without_a_command_are_counted() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let end = folder.path().join("end");
@@ -68,7 +68,7 @@ fn datagrams_that_no_command_was_run_for_are_counted() {
 }
 
 #[test]
-fn what_waits_while_a_command_runs_is_no_silence() {
+fn datagrams_waiting_for_a_command_are_not_silence() {
     const IDLE: Duration = Duration::from_secs(3);
 
     let lan = Lan::new();
@@ -94,7 +94,7 @@ fn a_command_that_fails_is_counted() {
 }
 
 #[test]
-fn a_large_payload_and_a_large_answer_do_not_wait_for_each_other() {
+fn a_large_payload_and_a_large_answer_do_not_deadlock() {
     let lan = Lan::new();
     let runs =
         recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 60000 /dev/zero; cat >/dev/null"]);
@@ -105,7 +105,7 @@ fn a_large_payload_and_a_large_answer_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn an_answer_too_large_to_be_sent_is_told() {
+fn an_answer_too_large_to_send_is_reported() {
     let lan = Lan::new();
     let runs = recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 100000 /dev/zero"]);
     send(&lan.a, &[GROUP, "x"]);
@@ -114,7 +114,7 @@ fn an_answer_too_large_to_be_sent_is_told() {
 }
 
 #[test]
-fn a_system_that_has_no_more_threads_is_told_and_never_waited_for() {
+fn a_lack_of_threads_is_reported_without_waiting() {
     let lan = Lan::new();
     let mut trouble = String::new();
     for most in 2..20 {

@@ -113,7 +113,7 @@ fn every_finding_is_explained_by_its_page() {
 }
 
 #[test]
-fn a_finding_that_does_not_exist_is_told_as_such() {
+fn an_unknown_finding_is_reported() {
     let output = plain(&["explain", "no-querrier"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     let told = String::from_utf8(output.stderr).unwrap();
@@ -135,7 +135,7 @@ fn every_short_name_is_listed() {
 }
 
 #[test]
-fn a_slip_in_a_name_gets_a_suggestion() {
+fn a_misspelled_name_gets_a_suggestion() {
     let slips = [
         (&["explain", "mdsn"][..], "did you mean `mdns`?"),
         (&["recv", "sdsp"], "did you mean `ssdp`?"),
@@ -155,6 +155,14 @@ fn a_slip_in_a_name_gets_a_suggestion() {
 }
 
 #[test]
+fn a_text_with_a_scheme_gets_no_suggestion_of_a_name() {
+    for text in ["udp:239.1.1.1:5", "aeron:udp?endpoint=224.0.1.1:40456"] {
+        let error = String::from_utf8(plain(&["recv", text]).stderr).unwrap();
+        assert!(error.contains("too many colons") && !error.contains("did you mean"), "{error}");
+    }
+}
+
+#[test]
 fn a_name_is_explained_in_both_families() {
     let output = plain(&["explain", "mdns", "--json"]);
     let lines = String::from_utf8(output.stdout).unwrap();
@@ -169,7 +177,7 @@ fn a_name_is_explained_in_both_families() {
 }
 
 #[test]
-fn every_kind_of_group_is_explained_as_the_schema_says() {
+fn explanations_follow_the_schema() {
     let groups = [
         "232.1.2.3",
         "233.8.9.1",
@@ -229,7 +237,7 @@ ff15::e2a0:cf1e
 }
 
 #[test]
-fn a_pick_keeps_clear_of_what_is_in_use() {
+fn a_pick_avoids_groups_in_use() {
     let pick = |arguments: &[&str]| {
         let output = plain(&[&["pick", "weather", "-q"], arguments].concat());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -250,7 +258,7 @@ fn a_pick_as_json() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_whoever_insists() {
+fn colours_are_for_terminals_unless_forced() {
     let coloured = |variables: &[(&str, &str)]| {
         let mut command = Command::new(MCAST);
         command.args(["explain", "239.128.0.5"]).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");

@@ -5,7 +5,7 @@ use snapbox::{assert_data_eq, str};
 use crate::support::{Lan, mcast, start};
 
 #[test]
-fn the_table_is_read_at_a_glance() {
+fn the_table_lists_all_interfaces() {
     let lan = Lan::new();
     lan.a.connect("eth1", &lan.switch, &[]).unwrap();
     lan.a.set_down("eth1").unwrap();
@@ -26,7 +26,7 @@ eth1      3  down   yes                    1500  02:6d:00:02:00:02              
 }
 
 #[test]
-fn where_no_interface_is_the_default_senders_are_told_to_name_one() {
+fn without_a_default_interface_there_is_a_note() {
     let lan = Lan::new();
     assert_eq!(mcast(&lan.a, &["interfaces"]).succeeded().stderr, "");
     lan.a.remove_route("224.0.0.0/4", "eth0").unwrap();
@@ -40,7 +40,7 @@ IPv4: there is no route to groups, so a sender must name an interface (`mcast se
 }
 
 #[test]
-fn json_says_the_same() {
+fn json_has_the_same_data() {
     let lan = Lan::new();
     let all = mcast(&lan.b, &["interfaces", "--json"]).succeeded().json();
     all.iter().for_each(|each| crate::schemas::assert_valid("interface", each));
@@ -57,7 +57,7 @@ fn json_says_the_same() {
 }
 
 #[test]
-fn a_watch_tells_what_changes() {
+fn a_watch_reports_changes() {
     let lan = Lan::new();
     let watch = start(&lan.a, &["interfaces", "--watch"]);
     watch.stdout.wait_for("eth0");
@@ -72,7 +72,7 @@ fn a_watch_tells_what_changes() {
 }
 
 #[test]
-fn a_watch_as_json_begins_with_what_is_there() {
+fn a_json_watch_starts_with_the_current_interfaces() {
     let lan = Lan::new();
     let watch = start(&lan.a, &["interfaces", "--watch", "--json"]);
     watch.stdout.wait_for("eth0");

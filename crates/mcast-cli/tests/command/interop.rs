@@ -97,7 +97,7 @@ print(source, port, answer.decode())
 "#;
 
 #[test]
-fn python_hears_mcast_send() {
+fn python_receives_from_mcast_send() {
     if !has("python3") {
         return;
     }
@@ -109,7 +109,7 @@ fn python_hears_mcast_send() {
 }
 
 #[test]
-fn mcast_recv_hears_python() {
+fn mcast_recv_receives_from_python() {
     if !has("python3") {
         return;
     }
@@ -121,7 +121,7 @@ fn mcast_recv_hears_python() {
 }
 
 #[test]
-fn python_and_mcast_hear_each_other_over_ipv6() {
+fn python_and_mcast_exchange_datagrams_over_ipv6() {
     if !has("python3") {
         return;
     }
@@ -170,7 +170,7 @@ fn killed(running: Running) -> Ended {
 }
 
 #[test]
-fn socat_hears_mcast_send() {
+fn socat_receives_from_mcast_send() {
     if !has("socat") {
         return;
     }
@@ -184,7 +184,7 @@ fn socat_hears_mcast_send() {
 }
 
 #[test]
-fn mcast_recv_hears_socat() {
+fn mcast_recv_receives_from_socat() {
     if !has("socat") {
         return;
     }

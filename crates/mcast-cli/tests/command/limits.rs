@@ -5,7 +5,7 @@ use crate::support::{Ended, Lan, mcast, recv, send};
 const GROUP: &str = "239.255.1.2:5000";
 
 #[test]
-fn silence_is_no_success_when_a_time_was_set() {
+fn silence_fails_with_a_timeout() {
     let lan = Lan::new();
     for limit in [&["-W", "100ms"][..], &["--idle", "0.1"], &["-c", "1", "-W", "100ms"]] {
         let ended = mcast(&lan.b, &[&["recv", GROUP], limit].concat());
@@ -17,7 +17,7 @@ fn silence_is_no_success_when_a_time_was_set() {
 }
 
 #[test]
-fn fewer_than_asked_for_is_no_success() {
+fn fewer_datagrams_than_required_fail() {
     let lan = Lan::new();
     let limits = [&[][..], &["-c", "2"], &["-c", "3"], &["--expect", "2"], &["--expect", "3"]];
     let hear = limits.map(|limit| recv(&lan.b, &[&[GROUP, "--idle", "5s"], limit].concat()));
@@ -37,7 +37,7 @@ fn silence_is_counted_from_the_last_datagram() {
 }
 
 #[test]
-fn what_this_machine_drops_is_counted_exactly() {
+fn drops_on_this_machine_are_counted_exactly() {
     const SENT: u64 = 2_000;
 
     let lan = Lan::new();
@@ -55,7 +55,7 @@ fn what_this_machine_drops_is_counted_exactly() {
 }
 
 #[test]
-fn loss_shows_in_the_line_after_it() {
+fn loss_is_shown_in_the_next_line() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &[GROUP, "--buffer", "16k", "--json"]);
     hears.child.signal(libc::SIGSTOP).unwrap();

@@ -5,7 +5,7 @@ use crate::support::{Lan, eventually, mcast, recv, send, start};
 const GROUP: &str = "239.255.1.2:5000";
 
 #[test]
-fn recv_hears_send_across_a_switch_and_nothing_else() {
+fn recv_receives_only_its_group_across_a_switch() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text"]);
     let other = recv(&lan.c, &["239.255.9.9:5000", "-c", "1", "--format", "text"]);
@@ -20,7 +20,7 @@ fn recv_hears_send_across_a_switch_and_nothing_else() {
 }
 
 #[test]
-fn recv_hears_ipv6() {
+fn recv_receives_ipv6() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &["[ff15::1]:5000", "-c", "1", "--json"]);
     send(&lan.a, &["[ff15::1%eth0]:5000", "six"]);
@@ -30,7 +30,7 @@ fn recv_hears_ipv6() {
 }
 
 #[test]
-fn recv_admits_the_sources_that_are_named() {
+fn recv_accepts_only_named_sources() {
     let lan = Lan::new();
     let only = recv(&lan.c, &["232.1.2.3:5000", "-s", "10.0.0.2", "-c", "1", "--format", "text"]);
     let all_but = recv(&lan.c, &["!10.0.0.1@239.255.1.2:5000", "-c", "1", "--format", "text"]);
@@ -96,7 +96,7 @@ fn json_has_every_field_for_every_datagram() {
 }
 
 #[test]
-fn an_asterisk_stands_for_every_so_many_bytes() {
+fn meter_prints_an_asterisk_per_size_bytes() {
     let lan = Lan::new();
     let meter = recv(&lan.b, &[GROUP, "-c", "4", "--meter", "10"]);
     send(&lan.a, &[GROUP, "123456789", "1", "12345678901234567890", "1234"]);
@@ -104,7 +104,7 @@ fn an_asterisk_stands_for_every_so_many_bytes() {
 }
 
 #[test]
-fn lines_appear_at_once() {
+fn lines_are_flushed_immediately() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &[GROUP, "--format", "text"]);
     for word in ["one", "two", "three"] {
@@ -128,7 +128,7 @@ fn ctrl_c_prints_the_summary() {
 }
 
 #[test]
-fn a_request_to_terminate_does_the_same() {
+fn a_request_to_terminate_prints_the_summary() {
     let lan = Lan::new();
     let ended = recv(&lan.b, &[GROUP]).signalled(libc::SIGTERM);
     assert_eq!(ended.status, Some(143), "{ended:?}");
@@ -136,7 +136,7 @@ fn a_request_to_terminate_does_the_same() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let lan = Lan::new();
     let mut command = lan.b.command("sh").unwrap();
     let script = format!("{} recv {GROUP} --format text | head -n 1; echo status $?", crate::support::MCAST);
@@ -158,7 +158,7 @@ fn a_reader_that_has_had_enough_is_no_error() {
 }
 
 #[test]
-fn notes_and_summary_are_silent_when_asked() {
+fn quiet_silences_notes_and_summary() {
     let lan = Lan::new();
     let hears = start(&lan.b, &["recv", GROUP, "-q", "--format", "text"]);
     eventually("the first datagram", || {
@@ -169,7 +169,7 @@ fn notes_and_summary_are_silent_when_asked() {
 }
 
 #[test]
-fn memberships_follow_an_interface_that_is_made_again() {
+fn memberships_follow_a_recreated_interface() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &["239.255.1.2%eth0:5000", "--follow", "-c", "2", "--json"]);
     send(&lan.a, &[GROUP, "before"]);
@@ -198,7 +198,7 @@ fn a_missing_interface_is_waited_for() {
 }
 
 #[test]
-fn two_feeds_on_two_interfaces_are_told_apart() {
+fn two_feeds_on_two_interfaces_are_separate() {
     let lan = Lan::new();
     let other = lan.lab.switch("other").unwrap();
     lan.b.connect("eth1", &other, &["10.1.0.2/24"]).unwrap();
@@ -244,7 +244,7 @@ fn many_groups_are_one_argument() {
 }
 
 #[test]
-fn an_interface_that_vanished_is_still_called_by_its_name() {
+fn a_vanished_interface_keeps_its_name() {
     let lan = Lan::new();
     lan.b.connect("eth1", &lan.switch, &["10.0.0.9/24"]).unwrap();
     let hears = recv(&lan.b, &["239.255.1.2%eth1:5000", "--follow"]);
@@ -259,7 +259,7 @@ fn an_interface_that_vanished_is_still_called_by_its_name() {
 }
 
 #[test]
-fn who_waits_on_an_interface_by_which_nothing_can_come_is_told() {
+fn an_interface_on_which_nothing_can_arrive_is_reported() {
     let lan = Lan::new();
     lan.b.set_down("eth0").unwrap();
     let down = mcast(&lan.b, &["recv", "239.255.1.2%eth0:5000", "-W", "10ms"]);

@@ -62,7 +62,7 @@ fn is_of(value: &Value, name: &str) -> bool {
 }
 
 #[test]
-fn the_check_bites() {
+fn the_check_detects_violations() {
     let schema: Value = serde_json::from_str(
         r#"{"type": "object", "required": ["a"], "properties": {"a": {"type": ["integer", "null"]}}}"#,
     )
@@ -75,7 +75,7 @@ fn the_check_bites() {
 }
 
 #[test]
-fn every_schema_describes_every_field_in_words() {
+fn every_schema_describes_every_field() {
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
         let schema: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -85,7 +85,7 @@ fn every_schema_describes_every_field_in_words() {
 }
 
 #[test]
-fn every_schema_keeps_to_the_convention() {
+fn every_schema_follows_the_conventions() {
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
         let place = path.display();

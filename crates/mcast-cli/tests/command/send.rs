@@ -21,13 +21,13 @@ fn texts(heard: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn messages_are_datagrams_and_are_repeated() {
+fn messages_are_sent_as_datagrams_and_repeated() {
     let heard = arriving(5, |lan| send(&lan.a, &[GROUP, "a", "b", "-c", "5"]));
     assert_eq!(texts(&heard), ["a", "b", "a", "b", "a"]);
 }
 
 #[test]
-fn standard_input_is_parted_as_asked() {
+fn standard_input_is_divided_by_the_options() {
     let input = b"one\ntwo\r\n\nthree";
     let by = |division: &'static [&str], count| {
         let sending = |lan: &Lan| {
@@ -55,7 +55,7 @@ fn a_file_is_sent_whole_or_in_parts() {
 }
 
 #[test]
-fn random_bytes_are_new_each_time() {
+fn random_payloads_differ() {
     let heard = arriving(3, |lan| send(&lan.a, &[GROUP, "--random", "1000", "-c", "3"]));
     assert!(heard.iter().all(|each| each["length"] == 1000));
     assert_ne!(heard[0]["base64"], heard[1]["base64"]);
@@ -69,7 +69,7 @@ fn a_datagram_may_be_empty_and_as_long_as_udp_carries() {
 }
 
 #[test]
-fn what_udp_cannot_carry_is_refused_clearly() {
+fn payloads_too_long_for_udp_are_refused() {
     let lan = Lan::new();
     let ended = mcast(&lan.a, &["send", GROUP, &"x".repeat(70_000)]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
@@ -81,7 +81,7 @@ fn what_udp_cannot_carry_is_refused_clearly() {
 }
 
 #[test]
-fn what_the_kernel_refuses_on_the_way_is_counted() {
+fn datagrams_refused_by_the_kernel_are_counted() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &[GROUP, "-c", "2", "--format", "text"]);
     // Longer than IPv4 carries, not longer than IPv6 does.
@@ -146,7 +146,7 @@ fn a_rate_of_bits_counts_the_payload() {
 }
 
 #[test]
-fn every_so_often_until_ctrl_c() {
+fn every_repeats_until_ctrl_c() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &[GROUP, "-c", "3", "--format", "text"]);
     let ticks = start(&lan.a, &["send", GROUP, "tick", "--every", "20ms"]);
@@ -171,7 +171,7 @@ fn ctrl_c_ends_a_wait_for_standard_input() {
 }
 
 #[test]
-fn a_sender_may_leave_out_its_own_host() {
+fn no_loopback_excludes_the_own_host() {
     let lan = Lan::new();
     let (near, far) = (
         recv(&lan.a, &[GROUP, "-c", "1", "--format", "text"]),
@@ -184,7 +184,7 @@ fn a_sender_may_leave_out_its_own_host() {
 }
 
 #[test]
-fn several_interfaces_and_groups_get_one_each() {
+fn each_interface_and_group_gets_one_datagram() {
     let lan = Lan::new();
     let other = lan.lab.switch("other").unwrap();
     lan.a.connect("eth1", &other, &["10.1.0.1/24"]).unwrap();
@@ -204,7 +204,7 @@ fn several_interfaces_and_groups_get_one_each() {
 }
 
 #[test]
-fn the_defaults_are_told_once() {
+fn the_defaults_are_reported_once() {
     let lan = Lan::new();
     let ended = mcast(&lan.a, &["send", GROUP, "a", "b"]).succeeded();
     let told = "to 239.255.1.2:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)\n";
@@ -213,7 +213,7 @@ fn the_defaults_are_told_once() {
 }
 
 #[test]
-fn a_time_ends_it() {
+fn a_timeout_ends_it() {
     let lan = Lan::new();
     let start = std::time::Instant::now();
     mcast(&lan.a, &["send", GROUP, "tick", "--every", "50ms", "-W", "300ms"]).succeeded();
@@ -221,7 +221,7 @@ fn a_time_ends_it() {
 }
 
 #[test]
-fn messages_are_sent_as_they_were_typed_also_where_they_are_no_text() {
+fn messages_that_are_not_utf8_are_sent_unchanged() {
     let lan = Lan::new();
     let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "raw"]);
     let script = format!("exec {} send {GROUP} \"$(printf '\\377\\376')\"", crate::support::MCAST);
@@ -230,7 +230,7 @@ fn messages_are_sent_as_they_were_typed_also_where_they_are_no_text() {
 }
 
 #[test]
-fn what_is_named_twice_is_sent_once() {
+fn duplicate_targets_get_one_datagram() {
     let lan = Lan::new();
     let ended =
         mcast(&lan.a, &["send", GROUP, GROUP, "-i", "eth0", "-i", "10.0.0.1", "-i", "all", "x", "--json"]);

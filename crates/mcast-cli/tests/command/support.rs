@@ -79,7 +79,7 @@ impl Ended {
         self.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
-    /// The same, which must have succeeded.
+    /// Asserts success, and returns the output.
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.status, Some(0), "{self:?}");
         self
@@ -173,7 +173,7 @@ impl Running {
     }
 }
 
-/// What a pipe has brought so far.
+/// The output of a pipe so far.
 #[derive(Clone)]
 pub(crate) struct Tail {
     shared: Arc<Shared>,
@@ -203,11 +203,11 @@ impl Tail {
         self.shared.state.lock().unwrap().text()
     }
 
-    /// Waits until this text has come.
+    /// Waits until this text was written.
     pub(crate) fn wait_for(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.state.lock().unwrap();
-        // Megabytes come in chunks of a page: what was searched once is not searched again.
+        // Megabytes arrive in chunks of a page, so text that was searched once is not searched again.
         let mut searched = 0;
         while !contains(&state.bytes[searched..], text.as_bytes()) {
             searched = state.bytes.len().saturating_sub(text.len());
@@ -258,7 +258,7 @@ impl State {
     }
 }
 
-/// IPv4 packets that have come to a host so far: counted just after they were shown to whoever captures there.
+/// Returns the number of IPv4 packets that a host has received. They are counted just after captures get them.
 #[allow(dead_code)]
 pub(crate) fn packets_received(host: &Host) -> u64 {
     let text = host.read_proc_net("snmp").unwrap();
@@ -266,7 +266,7 @@ pub(crate) fn packets_received(host: &Host) -> u64 {
     numbers.split_whitespace().nth(3).unwrap().parse().unwrap()
 }
 
-/// Looks again and again until it is so.
+/// Waits until the condition holds.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {

@@ -3,7 +3,7 @@
 use crate::patient::{GROUP, Ward};
 
 #[test]
-fn a_remedy_is_applied_and_looked_after() {
+fn a_remedy_is_applied_and_examined() {
     let ward = Ward::new().streaming_from_afar().filtering();
     let ended = ward.doctor(&[GROUP, "-W", "1s", "--apply", "reverse-path-filter", "--yes"]).succeeded();
     assert!(
@@ -24,7 +24,7 @@ fn nothing_is_applied_without_asking() {
 }
 
 #[test]
-fn what_was_not_found_is_not_cured() {
+fn a_remedy_needs_its_finding() {
     let ward = Ward::new().streaming();
     let ended = ward.doctor(&[GROUP, "-W", "1s", "--apply", "reverse-path-filter", "--yes"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -33,7 +33,7 @@ fn what_was_not_found_is_not_cured() {
 
 /// Linux accepts such names, and a shell would take them for more.
 #[test]
-fn the_name_of_an_interface_is_no_command() {
+fn the_name_of_an_interface_is_not_run_as_a_command() {
     const NAME: &str = "x;id>y";
     let ward = Ward::new();
     let mut ip = ward.lan.b.command("ip").unwrap();
@@ -51,7 +51,7 @@ fn the_name_of_an_interface_is_no_command() {
 
 /// A second fault behind the first: what is cured is not found again, and yet nothing comes.
 #[test]
-fn a_remedy_that_brings_no_datagrams_has_not_helped() {
+fn a_remedy_after_which_nothing_arrives_has_failed() {
     if std::process::Command::new("nft").arg("--version").output().is_err() {
         eprintln!("SKIPPED: this test needs nft");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
@@ -75,7 +75,7 @@ fn a_remedy_that_brings_no_datagrams_has_not_helped() {
 
 /// The rule that drops stands in a table and chain of its own.
 #[test]
-fn reports_are_let_out_in_front_of_the_rule_that_drops_them() {
+fn reports_are_accepted_before_the_rule_that_drops_them() {
     if std::process::Command::new("nft").arg("--version").output().is_err() {
         eprintln!("SKIPPED: this test needs nft");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");

@@ -1,4 +1,4 @@
-//! What is found, how it is told, and the status.
+//! Findings, their output, and the exit status.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::patient::{GROUP, Ward, events, ids};
 use crate::support::{PATIENCE, mcast, start};
 
 #[test]
-fn a_stream_that_arrives_is_no_fault() {
+fn a_stream_that_arrives_is_not_a_fault() {
     let ward = Ward::new().streaming();
     let ended = ward.doctor(&[GROUP, "-W", "1s", "--json"]).succeeded();
     let verdict = &events(&ended, "verdict")[0];
@@ -21,7 +21,7 @@ fn a_stream_that_arrives_is_no_fault() {
 }
 
 #[test]
-fn a_fault_is_told_with_evidence_remedies_and_where_to_read_on() {
+fn a_fault_has_evidence_remedies_and_references() {
     let ward = Ward::new().streaming_from_afar().filtering();
     let ended = ward.doctor(&[GROUP, "-W", "1s"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -36,7 +36,7 @@ fn a_fault_is_told_with_evidence_remedies_and_where_to_read_on() {
 }
 
 #[test]
-fn the_same_is_an_object_for_programs() {
+fn json_has_the_same_finding() {
     let ward = Ward::new().streaming_from_afar().filtering();
     let ended = ward.doctor(&[GROUP, "-W", "1s", "--json"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -55,7 +55,7 @@ fn the_same_is_an_object_for_programs() {
 }
 
 #[test]
-fn every_id_that_is_found_can_be_explained() {
+fn every_finding_can_be_explained() {
     let ward = Ward::new().streaming_from_afar().filtering();
     for id in ids(&ward.doctor(&[GROUP, "-W", "1s", "--json"])) {
         id.parse::<Id>().unwrap();
@@ -64,7 +64,7 @@ fn every_id_that_is_found_can_be_explained() {
 }
 
 #[test]
-fn warnings_are_no_only_where_they_count() {
+fn warnings_fail_only_with_strict() {
     let ward = Ward::new();
     let mut command = ward.lan.b.command("ip").unwrap();
     assert!(command.args(["route", "del", "224.0.0.0/4"]).status().unwrap().success());
@@ -90,7 +90,7 @@ fn several_groups_are_examined_one_after_the_other() {
 }
 
 #[test]
-fn ctrl_c_ends_listening_and_still_tells() {
+fn ctrl_c_ends_listening_and_findings_are_still_printed() {
     let ward = Ward::new().streaming_from_afar().filtering();
     ward.wait_for_the_stream();
     let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "10m", "--json"]);
@@ -121,7 +121,7 @@ fn a_capture_file_is_explained() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_combinations_are_refused() {
     let ward = Ward::new();
     let wrong: [&[&str]; 8] = [
         &["--pid", "1", "--port", "5000"],
@@ -143,7 +143,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_look_at_the_machine_takes_no_time() {
+fn examining_the_machine_alone_is_fast() {
     let ward = Ward::new();
     let start = std::time::Instant::now();
     ward.doctor(&["-q"]).succeeded();
@@ -151,7 +151,7 @@ fn a_look_at_the_machine_takes_no_time() {
 }
 
 #[test]
-fn a_machine_without_a_usable_interface_is_at_fault() {
+fn a_machine_without_a_usable_interface_has_a_fault() {
     let lab = mcast_lab::Lab::new().unwrap();
     let bare = lab.host("bare").unwrap();
     for arguments in [&["doctor", "--json"][..], &["doctor", GROUP, "-W", "200ms", "--json"]] {
@@ -172,7 +172,7 @@ fn a_machine_without_a_usable_interface_is_at_fault() {
 }
 
 #[test]
-fn a_silent_group_that_was_not_seen_is_unknown() {
+fn a_silent_group_without_a_capture_is_unknown() {
     let ward = Ward::new();
     let examine =
         |words: &[&str]| ward.doctor_without_capture(&[&[GROUP, "-W", "300ms"], words].concat()).end();
@@ -187,7 +187,7 @@ fn a_silent_group_that_was_not_seen_is_unknown() {
 }
 
 #[test]
-fn a_name_is_examined_in_both_families_and_of_the_link_needs_a_reflector() {
+fn a_link_local_name_is_examined_in_both_families() {
     let ward = Ward::new();
     let ended = ward.doctor(&["mdns", "-W", "300ms"]);
     let text = ended.text();
@@ -200,7 +200,7 @@ fn a_name_is_examined_in_both_families_and_of_the_link_needs_a_reflector() {
 }
 
 #[test]
-fn a_program_that_joined_elsewhere_is_pointed_at() {
+fn a_program_that_joined_another_interface_is_named() {
     const ON_LOOPBACK: &str = "\
 import socket, signal
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

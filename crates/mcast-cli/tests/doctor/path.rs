@@ -53,7 +53,7 @@ fn both_families_and_all_sizes_arrive_in_a_healthy_network() {
 }
 
 #[test]
-fn people_get_a_table() {
+fn text_output_is_a_table() {
     let lan = Lan::new();
     let _running = listener(&lan.b, &[GROUP]);
     let ended = probe(&lan.a, &[GROUP, "-c", "2"]).succeeded();
@@ -67,14 +67,14 @@ fn people_get_a_table() {
 }
 
 #[test]
-fn nobody_who_answers_is_a_fault() {
+fn no_answers_are_a_fault() {
     let lan = Lan::new();
     let ended = probe(&lan.a, &[GROUP, "-c", "1", "--json"]);
     assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["nothing-arrives".to_owned()]), "{ended:?}");
 }
 
 #[test]
-fn a_family_that_does_not_pass_is_a_warning_beside_one_that_does() {
+fn a_family_that_fails_is_a_warning_if_the_other_passes() {
     let lan = Lan::new();
     let _running = listener(&lan.b, &["-4"]);
     let ended = probe(&lan.a, &["-c", "1", "--json"]).succeeded();
@@ -83,7 +83,7 @@ fn a_family_that_does_not_pass_is_a_warning_beside_one_that_does() {
 }
 
 #[test]
-fn a_family_that_is_here_without_a_route_is_a_fault_beside_one_that_passes() {
+fn a_family_without_a_route_is_a_fault_even_if_the_other_passes() {
     let lan = Lan::new();
     let _running = listener(&lan.b, &[]);
     lan.a.remove_route("224.0.0.0/4", "eth0").unwrap();
@@ -93,7 +93,7 @@ fn a_family_that_is_here_without_a_route_is_a_fault_beside_one_that_passes() {
 }
 
 #[test]
-fn what_could_not_be_probed_at_all_is_not_called_well() {
+fn a_path_that_could_not_be_probed_is_not_a_success() {
     let lab = Lab::new().unwrap();
     let lonely = lab.host("lonely").unwrap();
     let ended = mcast(&lonely, &["doctor", "--probe", "-c", "1"]);
@@ -102,7 +102,7 @@ fn what_could_not_be_probed_at_all_is_not_called_well() {
 }
 
 #[test]
-fn an_interface_that_takes_less_is_found_by_size() {
+fn a_small_mtu_is_found_by_size() {
     let lan = Lan::new();
     let mut command = lan.b.command("ip").unwrap();
     assert!(command.args(["link", "set", "eth0", "mtu", "1000"]).status().unwrap().success());
@@ -114,7 +114,7 @@ fn an_interface_that_takes_less_is_found_by_size() {
 }
 
 #[test]
-fn routers_are_counted_and_the_least_hop_limit_is_told() {
+fn routers_are_counted_and_the_lowest_hop_limit_is_reported() {
     let lab = Lab::new().unwrap();
     let (lan1, lan2) = (lab.switch("lan1").unwrap(), lab.switch("lan2").unwrap());
     let (near, far, router) = (lab.host("near").unwrap(), lab.host("far").unwrap(), lab.router("r").unwrap());
@@ -153,7 +153,7 @@ fn routers_are_counted_and_the_least_hop_limit_is_told() {
 }
 
 #[test]
-fn two_interfaces_of_one_network_hear_twice() {
+fn two_interfaces_on_one_network_receive_duplicates() {
     let lan = Lan::new();
     lan.b.connect("eth1", &lan.switch, &["10.0.0.22/24"]).unwrap();
     let running = start(&lan.b, &["doctor", "--listen", GROUP]);
@@ -163,7 +163,7 @@ fn two_interfaces_of_one_network_hear_twice() {
 }
 
 #[test]
-fn strangers_get_no_more_than_they_send_and_not_often() {
+fn replies_to_strangers_are_limited_in_length_and_rate() {
     let lan = Lan::new();
     let running = listener(&lan.b, &[GROUP]);
     let stranger = lan.a.run(|| UdpSocket::bind("10.0.0.1:0").unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! A host to whom a stream comes, and what the doctor says of it.
+//! A host that receives a stream, and the doctor on it.
 
 use serde_json::Value;
 

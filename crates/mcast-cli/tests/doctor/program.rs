@@ -36,7 +36,7 @@ fn a_program_is_started_examined_and_ended() {
 }
 
 #[test]
-fn a_program_that_ends_at_once_is_told() {
+fn a_program_that_ends_immediately_is_reported() {
     let ward = Ward::new();
     let ended = ward.doctor(&["--", "false"]);
     assert_eq!((ended.status, ended.stdout.len()), (Some(4), 0), "{ended:?}");
@@ -49,7 +49,7 @@ fn a_program_that_ends_at_once_is_told() {
 const WRAPPED: &str = "python3 -c \"$0\" & wait";
 
 #[test]
-fn what_a_wrapper_has_started_is_examined_and_ended_with_it() {
+fn child_processes_of_a_wrapper_are_examined_and_ended() {
     let ward = Ward::new().streaming();
     for script in [WRAPPED, "setsid python3 -c \"$0\" & wait"] {
         let ended = ward.doctor(&["-W", "500ms", "--json", "--", "sh", "-c", script, BOUND_TO_UNICAST]);
@@ -60,7 +60,7 @@ fn what_a_wrapper_has_started_is_examined_and_ended_with_it() {
 }
 
 #[test]
-fn the_process_of_a_wrapper_stands_for_what_it_has_started() {
+fn the_id_of_a_wrapper_includes_its_child_processes() {
     let ward = Ward::new().streaming();
     let running = program(&ward.lan.b, "sh", &["-c", WRAPPED, BOUND_TO_UNICAST], false);
     running.stdout.wait_for("ready");

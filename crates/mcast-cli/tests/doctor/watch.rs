@@ -1,10 +1,10 @@
-//! `--watch`: what comes and goes.
+//! `--watch`: findings that appear and disappear.
 
 use crate::patient::{GROUP, Ward, events, sysctl};
 use crate::support::{Lan, eventually, recv, start};
 
 #[test]
-fn a_fault_that_comes_and_goes_is_told_twice() {
+fn a_fault_is_reported_when_it_appears_and_when_it_is_gone() {
     let ward = Ward::new().streaming_from_afar();
     let arguments = ["doctor", GROUP, "-W", "500ms", "--watch", "--every", "600ms", "--json"];
     let running = start(&ward.lan.b, &arguments);
@@ -27,7 +27,7 @@ fn a_fault_that_comes_and_goes_is_told_twice() {
 }
 
 #[test]
-fn people_get_a_line_a_change() {
+fn text_output_has_a_line_per_change() {
     let ward = Ward::new().streaming_from_afar().filtering();
     let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "2s", "--watch", "--every", "1h"]);
     running.stdout.wait_for("reverse-path-filter");
@@ -38,7 +38,7 @@ fn people_get_a_line_a_change() {
 }
 
 #[test]
-fn a_process_that_has_ended_is_not_waited_for() {
+fn watching_a_process_ends_with_it() {
     let lan = Lan::new();
     let receiving = recv(&lan.b, &["-i", "eth0", GROUP]);
     let id = receiving.child.id().to_string();

@@ -221,7 +221,7 @@ fn follow(file: &Path) -> (usize, Vec<String>) {
 }
 
 #[test]
-fn every_command_of_the_guide_does_what_stands_there() {
+fn every_command_of_the_guide_prints_the_shown_output() {
     // Findings and the reference have tests of their own.
     let is_elsewhere =
         |path: &PathBuf| ["findings", "reference"].iter().any(|part| path.starts_with(top().join(part)));
@@ -240,7 +240,7 @@ fn every_command_of_the_guide_does_what_stands_there() {
 }
 
 #[test]
-fn what_is_shown_is_compared_with_what_is_said() {
+fn shown_output_is_compared_with_actual_output() {
     assert!(matches("a…c", "abc") && matches("…", "x") && matches("a", "a  ") && matches("…b…", "abc"));
     assert!(!matches("a", "ab") && !matches("a…d", "abc") && !matches("b…", "abc"));
     let said = ["one\ntwo\n".to_owned(), "three\n".to_owned()];
@@ -250,7 +250,7 @@ fn what_is_shown_is_compared_with_what_is_said() {
 }
 
 #[test]
-fn a_block_that_is_not_so_is_found_out() {
+fn a_wrong_block_is_detected() {
     let network = Network::new();
     let folder = tempfile::tempdir().unwrap();
     let run = |info: &str, lines: &[&str]| {

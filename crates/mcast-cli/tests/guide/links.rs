@@ -55,7 +55,7 @@ fn the_contents_list_every_page_once() {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let readme = top().join("../README.md");
     let mut broken = Vec::new();
     for file in files(&top()).into_iter().chain([readme]) {
@@ -84,7 +84,7 @@ fn leads_somewhere(file: &Path, text: &str, link: &str) -> bool {
 }
 
 #[test]
-fn links_and_headings_are_read_as_browsers_read_them() {
+fn links_and_headings_are_parsed_as_by_browsers() {
     assert_eq!(links("a [b](c.md) and [d](e.md#f)\n```\n[x](y)\n```\n"), ["c.md", "e.md#f"]);
     assert_eq!(anchor("What `bind` does, on Linux"), "what-bind-does-on-linux");
 }

@@ -32,7 +32,7 @@ fn filled(text: &str, is_v6: bool) -> String {
 }
 
 #[test]
-fn our_own_commands_are_in_the_grammar() {
+fn suggested_mcast_commands_are_valid() {
     let mut checked = 0;
     for (id, tags, lines) in blocks().filter(|(_, tags, _)| tags.has("mcast")) {
         for line in &lines {
@@ -59,7 +59,7 @@ const NOT_HERE: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn remedies_for_linux_are_taken() {
+fn remedies_for_linux_are_accepted() {
     let mut taken = Vec::new();
     for (id, tags, lines) in blocks() {
         let is_command = tags.language == "sh" && tags.has("linux") && tags.has("now");
@@ -83,7 +83,7 @@ fn remedies_for_linux_are_taken() {
 }
 
 #[test]
-fn a_remedy_that_makes_no_sense_is_refused() {
+fn an_invalid_remedy_is_detected() {
     let (_lab, host) = patient();
     assert!(!run(&host, "ip link set dev nothing up").0);
     assert!(!run(&host, "sysctl -w net/ipv4/conf/nothing/rp_filter=2").0);

@@ -9,7 +9,7 @@ use crate::schemas::assert_valid;
 use crate::support::Lan;
 
 #[test]
-fn round_trips_are_measured_waiting_and_awake() {
+fn round_trips_are_measured_with_and_without_spin() {
     let lan = Lan::new();
     for group in GROUPS {
         for spin in [&[][..], &["--spin"]] {
@@ -34,7 +34,7 @@ fn round_trips_are_measured_waiting_and_awake() {
 }
 
 #[test]
-fn one_of_several_partners_plays() {
+fn one_of_several_partners_is_chosen() {
     let lan = Lan::new();
     let partners = [&lan.b, &lan.c].map(|host| perf_recv(host, &[GROUP, "--reply", "--json"]));
     let played = object(&perf_send(&lan.a, &[GROUP, "--latency", "-c", "50", "--json"]).end().succeeded());
@@ -56,7 +56,7 @@ fn the_delay_of_the_link_shows() {
 }
 
 #[test]
-fn lost_pongs_are_lost_round_trips() {
+fn lost_pongs_count_as_lost_round_trips() {
     let pair = Pair::new(Impairment::default());
     let partner = perf_recv(&pair.b, &[GROUP, "--reply"]);
     let player =
@@ -74,7 +74,7 @@ fn lost_pongs_are_lost_round_trips() {
 }
 
 #[test]
-fn ping_pong_needs_a_partner_who_was_told_to_play() {
+fn ping_pong_needs_a_partner_with_reply() {
     let lan = Lan::new();
     let receiver = perf_recv(&lan.b, &[GROUP, "--keep"]);
     let alone = perf_send(&lan.a, &[GROUP, "--latency"]).end();

@@ -1,4 +1,4 @@
-//! What gets lost, and what is said of it.
+//! Loss, and how it is reported.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn fates(impairment: &Impairment, is_so: impl Fn(&mcast_lab::Fate) -> bool) -> u
 }
 
 #[test]
-fn loss_and_duplicates_are_the_links_own() {
+fn loss_and_duplicates_match_the_link() {
     let bad = Impairment { loss: 0.05, duplicate: 0.03, seed: 11, ..Impairment::default() };
     let lost = fates(&bad, |fate| fate.lost);
     let duplicated = fates(&bad, |fate| fate.duplicated && !fate.lost);
@@ -40,8 +40,8 @@ fn loss_and_duplicates_are_the_links_own() {
 }
 
 #[test]
-fn reordering_is_the_links_own() {
-    // Not so much that two in a row are held back.
+fn reordering_matches_the_link() {
+    // A low rate of reordering, so that no two datagrams in a row are held back.
     let bad = Impairment { reorder: 0.02, seed: 5, ..Impairment::default() };
     let pair = Pair::new(bad);
     let receiver = perf_recv(&pair.b, &[GROUP, "--json"]);
@@ -54,7 +54,7 @@ fn reordering_is_the_links_own() {
 }
 
 #[test]
-fn a_limit_to_loss_is_judged_on_both_sides() {
+fn max_loss_is_checked_on_both_sides() {
     let bad = Impairment { loss: 0.05, seed: 11, ..Impairment::default() };
     let pair = Pair::new(bad);
     let arguments = [GROUP, "-c", "500", "--rate", "10kpps", "--max-loss"];
@@ -87,7 +87,7 @@ fn a_run_ends_also_when_its_last_messages_are_lost() {
 }
 
 #[test]
-fn what_the_receivers_buffer_drops_is_told_as_that() {
+fn drops_of_the_receive_buffer_are_reported_as_such() {
     let lan = Lan::new();
     let arguments = [GROUP, "--json", "--no-gro", "--buffer", "64k"];
     let receiver = perf_recv(&lan.b, &arguments);

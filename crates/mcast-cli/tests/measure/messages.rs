@@ -15,7 +15,7 @@ fn receive(pair: &Pair, arguments: &[&str]) -> Running {
 }
 
 #[test]
-fn no_message_is_lost_on_a_link_that_loses_and_both_ends_tell_the_repairs() {
+fn no_message_is_lost_on_a_lossy_link_and_both_ends_report_repairs() {
     for group in GROUPS {
         let pair = Pair::new(Impairment { loss: 0.05, ..Impairment::default() });
         let receives = receive(&pair, &[group]);
@@ -66,7 +66,7 @@ fn sealed_messages_longer_than_a_datagram_arrive_as_fast_as_they_go() {
 }
 
 #[test]
-fn people_are_told_the_same_in_lines() {
+fn text_output_has_the_same_results() {
     let pair = Pair::new(Impairment::default());
     let receives = start(&pair.b, &["perf", "recv", "-i", "eth0", "--stream", GROUPS[0]]);
     receives.stderr.wait_for("waiting for mcast perf send --stream");
@@ -82,7 +82,7 @@ fn people_are_told_the_same_in_lines() {
 }
 
 #[test]
-fn who_hears_nothing_says_no_and_what_makes_no_sense_is_refused() {
+fn silence_is_status_1_and_invalid_options_are_refused() {
     let pair = Pair::new(Impairment::default());
     let ended = receive(&pair, &["-W", "300ms", GROUPS[0]]).end();
     assert_eq!((ended.status, ended.text()), (Some(1), ""));
@@ -96,7 +96,7 @@ fn who_hears_nothing_says_no_and_what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn too_few_messages_are_said() {
+fn too_few_messages_are_reported() {
     let pair = Pair::new(Impairment::default());
     let receives = receive(&pair, &["--expect", "200", GROUPS[0]]);
     perf_send(&pair.a, &["--stream", "-c", "100", GROUPS[0]]).end().succeeded();

@@ -53,7 +53,7 @@ fn a_pace_is_kept() {
 }
 
 #[test]
-fn trains_are_told_and_can_be_forbidden() {
+fn segmentation_offload_is_reported_and_can_be_disabled() {
     let lan = Lan::new();
     let run = |sending: &[&str], receiving: &[&str]| {
         let receiver = perf_recv(&lan.b, &[&[GROUP, "--json"], receiving].concat());
@@ -91,7 +91,7 @@ fn every_stream_of_every_group_is_counted() {
 }
 
 #[test]
-fn what_comes_by_two_interfaces_is_counted_apart() {
+fn datagrams_on_two_interfaces_are_counted_separately() {
     let lan = Lan::new();
     let second = lan.lab.switch("second").unwrap();
     lan.a.connect("eth1", &second, &["10.0.1.1/24"]).unwrap();
@@ -142,7 +142,7 @@ fn every_receiver_is_a_row() {
 }
 
 #[test]
-fn a_line_a_second_says_how_it_goes() {
+fn an_interim_line_is_printed_every_second() {
     let lan = Lan::new();
     let receiver = perf_recv(&lan.b, &[GROUP]);
     let sender = perf_send(&lan.a, &[GROUP, "--duration", "2.5s", "--rate", "1kpps"]);
@@ -157,7 +157,7 @@ fn a_line_a_second_says_how_it_goes() {
 }
 
 #[test]
-fn who_comes_late_does_not_count_what_it_missed_as_lost() {
+fn a_late_receiver_does_not_count_earlier_datagrams_as_lost() {
     let lan = Lan::new();
     let sender = perf_send(&lan.a, &[GROUP, "--duration", "3s", "--rate", "1kpps"]);
     sender.stdout.wait_for("1.0 s");
@@ -192,14 +192,14 @@ fn ctrl_c_ends_either_side_with_its_summary() {
 }
 
 #[test]
-fn without_a_sender_the_answer_is_no() {
+fn without_a_sender_the_status_is_1() {
     let lan = Lan::new();
     let silent = perf_recv(&lan.b, &[GROUP, "-W", "300ms"]).end();
     assert_eq!((silent.status, silent.stdout.as_slice()), (Some(1), &b""[..]), "{silent:?}");
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_a_remedy() {
+fn invalid_options_are_refused_with_a_remedy() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     for arguments in [
@@ -220,7 +220,7 @@ fn what_cannot_be_is_refused_with_a_remedy() {
 }
 
 #[test]
-fn a_sender_whose_output_nobody_reads_ends() {
+fn a_sender_with_a_closed_pipe_ends() {
     let lan = Lan::new();
     let mut sender = lan.a.command(crate::support::MCAST).unwrap();
     let arguments = ["perf", "send", "-q", "-i", "eth0", GROUP, "--duration", "1h", "--rate", "1kpps"];
@@ -232,7 +232,7 @@ fn a_sender_whose_output_nobody_reads_ends() {
 }
 
 #[test]
-fn streams_for_which_there_are_no_threads_are_an_error() {
+fn a_lack_of_threads_is_an_error() {
     let lan = Lan::new();
     let arguments =
         ["perf", "send", GROUP, "-i", "eth0", "--streams", "8", "--rate", "100pps", "--duration", "60s"];
@@ -243,7 +243,7 @@ fn streams_for_which_there_are_no_threads_are_an_error() {
 }
 
 #[test]
-fn a_second_that_a_run_fills_in_part_shows_the_rate_of_that_part() {
+fn partial_seconds_show_the_rate_of_their_part() {
     let lan = Lan::new();
     let receiver = perf_recv(&lan.b, &[GROUP]);
     let arguments = [GROUP, "--rate", "1kpps", "--size", "100", "--duration", "3500ms"];

@@ -56,7 +56,7 @@ fn every_responder_is_a_row_by_multicast_and_by_unicast() {
 }
 
 #[test]
-fn people_get_a_table_and_each_answer_as_it_comes() {
+fn text_output_has_each_answer_and_a_table() {
     let lan = Lan::new();
     let running = responder(&lan.b, &[GROUP]);
     let ended = ping(&lan.a, &[GROUP, "-c", "3", "--every", "50ms", "--wait", "10s", "--expect", "1"])
@@ -75,7 +75,7 @@ fn people_get_a_table_and_each_answer_as_it_comes() {
 }
 
 #[test]
-fn nobody_or_too_few_is_no() {
+fn too_few_responders_are_status_1() {
     let lan = Lan::new();
     let alone = ping(&lan.a, &[GROUP, "-c", "2", "--every", "20ms", "--wait", "100ms"]).end();
     assert_eq!((alone.status, alone.stdout.as_slice()), (Some(1), &b""[..]), "{alone:?}");
@@ -87,7 +87,7 @@ fn nobody_or_too_few_is_no() {
 }
 
 #[test]
-fn one_that_dies_loses_both_ways() {
+fn a_killed_responder_loses_multicast_and_unicast() {
     let lan = Lan::new();
     let (dies, lives) = (responder(&lan.b, &[GROUP]), responder(&lan.c, &[GROUP]));
     let arguments = [GROUP, "-c", "40", "--every", "20ms", "--wait", "3s", "--json", "--max-loss", "10"];
@@ -109,7 +109,7 @@ fn one_that_dies_loses_both_ways() {
 }
 
 #[test]
-fn unicast_that_is_blocked_shows_beside_multicast_that_is_not() {
+fn blocked_unicast_is_shown_beside_working_multicast() {
     let lan = Lan::new();
     let running = responder(&lan.b, &[GROUP]);
     // A gateway that is not there: what goes to this one host alone is lost.
@@ -125,7 +125,7 @@ fn unicast_that_is_blocked_shows_beside_multicast_that_is_not() {
 }
 
 #[test]
-fn who_joins_later_tells_how_long_the_first_probe_took() {
+fn a_late_responder_reports_the_time_to_its_first_probe() {
     let lan = Lan::new();
     let pinging = ping(&lan.a, &[GROUP, "--every", "20ms", "--json", "--max-loss", "0"]);
     crate::support::eventually("probes", || {
@@ -145,7 +145,7 @@ fn who_joins_later_tells_how_long_the_first_probe_took() {
     let row = row(&ended, "10.0.0.2");
     let time = row["join_to_first_ms"].as_f64().expect("joined later");
     assert!((0.0..5_000.0).contains(&time), "{row}");
-    // What was asked before it joined is no loss.
+    // Probes from before the join do not count as lost.
     assert!(row["multicast"]["loss_percent"].as_f64().unwrap() < 50.0, "{row}");
     running.signalled(libc::SIGINT);
 }

@@ -11,7 +11,7 @@ const SIZE: u64 = 1_000;
 const FRAME: u64 = SIZE + 8 + 20 + 14;
 
 #[test]
-fn the_knee_of_a_slow_link_is_found_and_blamed_on_it() {
+fn the_knee_of_a_slow_link_is_found_with_its_counter() {
     // So slow that a busy machine keeps the pace.
     let carries = 80;
     let slow = Impairment { rate: Some(carries * FRAME * 8), queue: 4_200, ..Impairment::default() };
@@ -34,7 +34,7 @@ fn the_knee_of_a_slow_link_is_found_and_blamed_on_it() {
 }
 
 #[test]
-fn a_sweep_needs_somebody_who_reports() {
+fn a_sweep_needs_a_receiver() {
     let lan = Lan::new();
     let alone = perf_send(&lan.a, &[GROUP, "--sweep", "--duration", "50ms"]).end();
     assert_eq!(alone.status, Some(1), "{alone:?}");
@@ -42,7 +42,7 @@ fn a_sweep_needs_somebody_who_reports() {
 }
 
 #[test]
-fn a_sweep_tells_people_what_it_tries_and_finds() {
+fn a_sweep_prints_its_steps_and_result() {
     let slow = Impairment { rate: Some(80 * FRAME * 8), queue: 4_200, ..Impairment::default() };
     let pair = Pair::new(slow);
     let receiver = perf_recv(&pair.b, &[GROUP]);

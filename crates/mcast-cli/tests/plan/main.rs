@@ -24,7 +24,7 @@ prices-b  10.9.0.7@232.9.2.3%eth2:5001  pair=prices ttl=8
 ";
 
 #[test]
-fn a_good_plan_succeeds_and_says_how_much_it_is() {
+fn a_good_plan_succeeds_with_its_counts() {
     let output = plan(&["-"], FEEDS);
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b""[..]));
     assert_data_eq!(
@@ -37,7 +37,7 @@ fn a_good_plan_succeeds_and_says_how_much_it_is() {
 }
 
 #[test]
-fn faults_are_told_with_file_and_line_as_compilers_do() {
+fn faults_have_file_and_line_in_the_format_of_compilers() {
     let text = FEEDS.to_owned() + "video 232.1.2.3:5000\nold 239.128.0.5:5004\nnonsense\n";
     let output = plan(&["-"], &text);
     assert_eq!(output.status.code(), Some(1));
@@ -54,7 +54,7 @@ fn faults_are_told_with_file_and_line_as_compilers_do() {
 }
 
 #[test]
-fn warnings_fail_only_where_that_is_asked_for() {
+fn warnings_fail_only_with_strict() {
     let text = "a 239.192.1.1:5000\nb 239.192.1.1:5001\n";
     assert_eq!(plan(&["-"], text).status.code(), Some(0));
     assert_eq!(plan(&["-", "--strict"], text).status.code(), Some(1));
@@ -63,7 +63,7 @@ fn warnings_fail_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn objects_are_as_their_schema_says() {
+fn json_follows_the_schema() {
     let text = "a 225.1.1.1:5000\nb 239.192.1.1:5000\nc 239.192.1.2:5000\nbroken\n";
     let output = plan(&["-", "--json"], text);
     let lines = String::from_utf8(output.stdout).unwrap();
@@ -88,7 +88,7 @@ fn several_files_are_one_plan() {
 }
 
 #[test]
-fn hostile_files_are_told_and_never_a_panic() {
+fn hostile_files_are_reported_without_a_panic() {
     let mut seed = 7_u64;
     for _ in 0..30 {
         let text: String = (0..400)
@@ -110,7 +110,7 @@ fn help_of_plan() {
 }
 
 #[test]
-fn what_a_file_holds_commands_no_terminal() {
+fn the_content_of_a_file_is_escaped() {
     let output = plan(&["-"], "feed \x1b[31mred:5000\n");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -9,14 +9,14 @@ use crate::network::{GROUPS, Network, address, become_querier, link_local};
 use crate::schemas::assert_valid;
 use crate::support::{PATIENCE, Running, eventually, mcast, program, recv, send};
 
-/// The switch forgets members after so long: members answer every second, and a busy machine may be late.
+/// How long the switch keeps members. They answer every second, and a busy machine may be late.
 const FORGETS: Duration = Duration::from_secs(6);
 
 fn with_port(group: &str) -> String {
     std::net::SocketAddr::new(address(group), 5000).to_string()
 }
 
-/// A receiver of a group that prints what comes.
+/// A receiver of a group that prints the datagrams received.
 fn receiver(host: &Host, group: &str) -> Running {
     recv(host, &[&with_port(group), "-i", "eth0", "--format", "text"])
 }
@@ -26,7 +26,7 @@ fn is_member(switch: &Switch, group: &str) -> bool {
 }
 
 #[test]
-fn a_receiver_that_would_have_been_cut_off_goes_on_receiving() {
+fn a_receiver_behind_a_snooping_switch_keeps_receiving() {
     let network = Network::without_querier(FORGETS);
     let Network { switch, a, b, c, .. } = &network;
     let querier = become_querier(c, &[]);
@@ -44,7 +44,7 @@ fn a_receiver_that_would_have_been_cut_off_goes_on_receiving() {
     say("with a querier");
     receivers.iter().for_each(|receiver| receiver.stdout.wait_for("with a querier"));
 
-    // Without it the members are forgotten, and cut off: the switch still believes in the one that was.
+    // Without a querier the members expire and are cut off, because the switch still expects the querier that ended.
     let ended = querier.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130), "{ended:?}");
     assert!(ended.stderr.contains("eth0 IGMP: was the querier"), "{ended:?}");
@@ -53,7 +53,7 @@ fn a_receiver_that_would_have_been_cut_off_goes_on_receiving() {
     }
     say("without a querier");
 
-    // And with the next one it goes on by itself.
+    // With the next querier it continues on its own.
     let querier = become_querier(c, &[]);
     for group in GROUPS {
         switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
@@ -68,7 +68,7 @@ fn a_receiver_that_would_have_been_cut_off_goes_on_receiving() {
 }
 
 #[test]
-fn who_leaves_is_forgotten_soon_and_who_stays_is_not() {
+fn leaving_members_are_removed_soon_and_others_stay() {
     // As long as it is by default.
     let network = Network::without_querier(Duration::from_secs(260));
     let Network { switch, b, c, .. } = &network;
@@ -100,7 +100,7 @@ fn who_leaves_is_forgotten_soon_and_who_stays_is_not() {
 }
 
 #[test]
-fn its_own_host_reports_like_every_other() {
+fn its_own_host_reports_memberships_too() {
     let network = Network::without_querier(FORGETS);
     let Network { switch, c, .. } = &network;
     let _querier = become_querier(c, &[]);
@@ -120,7 +120,7 @@ fn its_own_host_reports_like_every_other() {
 }
 
 #[test]
-fn queries_are_as_the_standards_want_them() {
+fn queries_follow_the_standards() {
     if Command::new("tshark").arg("--version").output().is_err() {
         eprintln!("SKIPPED: queries as tshark sees them: it is not installed");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
@@ -194,7 +194,7 @@ fn queries_are_as_the_standards_want_them() {
 }
 
 #[test]
-fn events_are_objects_as_the_schema_says() {
+fn json_events_follow_the_schema() {
     let network = Network::without_querier(FORGETS);
     let querier = become_querier(&network.c, &["--json", "-W", "6s"]);
     let ended = querier.end().succeeded();
@@ -209,7 +209,7 @@ fn events_are_objects_as_the_schema_says() {
 }
 
 #[test]
-fn an_interface_without_an_address_is_asked_on_as_soon_as_it_has_one() {
+fn queries_start_when_an_interface_gets_an_address() {
     let network = Network::without_querier(FORGETS);
     let c = &network.c;
     c.remove_address("eth0", "10.0.0.3/24").unwrap();
@@ -241,7 +241,7 @@ fn an_interface_without_an_address_is_asked_on_as_soon_as_it_has_one() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_a_reason() {
+fn invalid_options_are_refused_with_a_reason() {
     let network = Network::without_querier(FORGETS);
     let c = &network.c;
     for (arguments, status, words) in [

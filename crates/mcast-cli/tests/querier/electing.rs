@@ -1,4 +1,4 @@
-//! Several that would ask: one does.
+//! The election among several queriers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mcast_lab::SwitchOptions;
 use crate::network::{Network, become_querier, link_local};
 
 #[test]
-fn the_lowest_address_asks_and_the_next_takes_over() {
+fn the_lowest_address_is_elected_and_the_next_takes_over() {
     let network = Network::without_querier(Duration::from_secs(260));
     let (c, b) = (become_querier(&network.c, &[]), become_querier(&network.b, &[]));
     let second = link_local(&b);
@@ -31,13 +31,13 @@ fn the_lowest_address_asks_and_the_next_takes_over() {
 }
 
 #[test]
-fn the_kernels_own_querier_is_an_equal() {
+fn the_kernels_querier_takes_part_in_the_election() {
     let options = || {
         SwitchOptions::managed()
             .query_interval(Duration::from_secs(1))
             .query_response_interval(Duration::from_millis(500))
     };
-    // With a lower address it goes on, and is left to ask.
+    // With a lower address it continues, and stays the querier.
     let network = Network::new(options().querier_address("9.0.0.254/8".parse().unwrap()));
     let c = become_querier(
         &network.c,
@@ -45,7 +45,7 @@ fn the_kernels_own_querier_is_an_equal() {
     );
     c.stdout.wait_for("IGMP stops sending queries: 9.0.0.254");
     c.signalled(libc::SIGINT);
-    // With a higher one it falls silent, and its bridge knows for whom.
+    // With a higher address it stops, and its bridge knows the elected querier.
     let network = Network::new(options().querier_address("10.0.0.254/24".parse().unwrap()));
     let a = become_querier(&network.a, &[]);
     let inside = network.switch.inside();

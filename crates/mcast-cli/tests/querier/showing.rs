@@ -1,4 +1,4 @@
-//! Who asks.
+//! Known queriers are shown.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn a_querier_is_shown_as_soon_as_it_is_known() {
 }
 
 #[test]
-fn silence_is_told_for_what_it_is() {
+fn silence_is_explained() {
     let network = Network::without_querier(Duration::from_secs(260));
     let ended = mcast(&network.a, &["querier", "-W", "300ms"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -50,16 +50,16 @@ fn silence_is_told_for_what_it_is() {
 }
 
 #[test]
-fn a_querier_that_is_asked_answers_sooner_than_it_would_speak() {
+fn a_provoked_querier_is_found_sooner() {
     let slow = SwitchOptions::managed().querier_address("10.0.0.254/24".parse().unwrap());
     let network = Network::new(slow);
-    // Those of its beginning are over.
+    // The startup queries are over.
     let ended = mcast(&network.a, &["querier", "--ask"]).succeeded();
     assert!(ended.text().contains("10.0.0.254"), "{ended:?}");
 }
 
 #[test]
-fn a_bridge_tells_at_once_what_it_knows_also_to_ordinary_users() {
+fn the_state_of_a_bridge_is_shown_to_ordinary_users_at_once() {
     let network = Network::without_querier(Duration::from_secs(260));
     let inside = network.switch.inside();
     let _querier = become_querier(&network.b, &[]);
@@ -69,7 +69,7 @@ fn a_bridge_tells_at_once_what_it_knows_also_to_ordinary_users() {
     };
     crate::support::eventually("the bridge to know", || bridge().text().contains("10.0.0.2"));
     let ended = bridge();
-    // It could not listen, which is said; what the kernel knows is told all the same.
+    // It cannot capture, which is reported; the state of the kernel is still shown.
     assert_eq!(ended.status, Some(3), "{ended:?}");
     let told: Vec<_> = ended.json().into_iter().filter(|object| object["event"] == "bridge").collect();
     assert_eq!(told.len(), 2, "{told:?}");
@@ -80,7 +80,7 @@ fn a_bridge_tells_at_once_what_it_knows_also_to_ordinary_users() {
 }
 
 #[test]
-fn two_that_ask_are_both_shown_and_every_query_is_followed() {
+fn two_queriers_are_shown_and_every_query_is_reported() {
     let network = Network::without_querier(Duration::from_secs(260));
     let _b = become_querier(&network.b, &["--query-interval", "10s", "--response-interval", "1s"]);
     let following = program(&network.a, MCAST, &["querier", "-4", "--follow"], false);

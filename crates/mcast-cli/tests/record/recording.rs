@@ -13,7 +13,7 @@ const GROUPS: [&str; 2] = ["239.1.2.3:5000", "[ff15::1:3]:5000"];
 const GROUP: &str = GROUPS[0];
 
 #[test]
-fn exactly_the_group_is_recorded_as_it_came() {
+fn exactly_the_group_is_recorded_unchanged() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     for (number, group) in GROUPS.into_iter().enumerate() {
@@ -48,7 +48,7 @@ fn exactly_the_group_is_recorded_as_it_came() {
 }
 
 #[test]
-fn recording_into_a_pipe_ends_when_nobody_reads_it_any_more() {
+fn recording_to_a_pipe_ends_when_it_is_closed() {
     let lan = Lan::new();
     let script =
         format!("{{ {MCAST} record {GROUP} -w -; echo \"status $?\" >&2; }} | head -c 10 >/dev/null");
@@ -64,7 +64,7 @@ fn recording_into_a_pipe_ends_when_nobody_reads_it_any_more() {
 }
 
 #[test]
-fn without_the_right_sockets_serve_and_the_file_says_so() {
+fn without_the_right_to_capture_sockets_are_recorded() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     for (number, group) in GROUPS.into_iter().enumerate() {
@@ -110,7 +110,7 @@ fn fragments_are_recorded_with_the_datagram_they_belong_to() {
 }
 
 #[test]
-fn one_source_alone_is_recorded_where_one_is_named() {
+fn only_the_named_source_is_recorded() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("source.pcapng");
@@ -128,7 +128,7 @@ fn one_source_alone_is_recorded_where_one_is_named() {
 }
 
 #[test]
-fn what_a_host_sends_to_itself_is_recorded_once() {
+fn datagrams_on_loopback_are_recorded_once() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let paths = ["lo", "eth0"].map(|by| (by, folder.path().join(format!("{by}.pcapng"))));
@@ -175,7 +175,7 @@ fn several_ports_and_interfaces_are_one_file() {
 }
 
 #[test]
-fn tshark_reads_what_is_recorded() {
+fn tshark_reads_a_recording() {
     if Command::new("tshark").arg("--version").output().is_err() {
         eprintln!("SKIPPED: tshark reads recordings: it is not installed");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
@@ -198,7 +198,7 @@ fn tshark_reads_what_is_recorded() {
 }
 
 #[test]
-fn too_little_is_no_and_a_file_that_is_there_stays() {
+fn too_few_datagrams_are_status_1_and_existing_files_are_kept() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("there.pcapng");
@@ -234,7 +234,7 @@ fn bad_arguments_are_usage_errors() {
 }
 
 #[test]
-fn memberships_that_follow_are_recorded_on_an_interface_that_was_made_again() {
+fn recreated_interfaces_are_recorded_with_follow() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("again.pcapng");

@@ -25,12 +25,12 @@ fn file_of(format: WriteFormat, frames: &[Made]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Datagrams so many milliseconds after the first.
+/// Datagrams at N milliseconds after the first.
 fn datagrams(after: &[u64]) -> Vec<Made> {
     after.iter().map(|after| Made::new(datagram(&format!("at {after}")), *after)).collect()
 }
 
-/// Replays a file on host `a` with these arguments while host `b` records what comes to these groups.
+/// Replays a file on host `a` with these arguments while host `b` records these groups.
 fn replayed(
     lan: &Lan,
     file: &Path,
@@ -63,7 +63,7 @@ fn summary(ended: &Ended) -> Value {
 }
 
 #[test]
-fn datagrams_come_in_their_order_at_their_times() {
+fn datagrams_are_replayed_in_order_at_their_times() {
     let lan = Lan::new();
     let after = [0, 10, 11, 60, 61, 62, 200, 300];
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&after));
@@ -81,7 +81,7 @@ fn datagrams_come_in_their_order_at_their_times() {
 }
 
 #[test]
-fn how_exact_it_was_is_measured_by_what_leaves() {
+fn timing_accuracy_is_measured_by_capture() {
     let lan = Lan::new();
     let after: Vec<u64> = (0..60).map(|number| number * 3).collect();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&after));
@@ -98,7 +98,7 @@ fn how_exact_it_was_is_measured_by_what_leaves() {
 }
 
 #[test]
-fn it_goes_faster_slower_at_a_rate_and_with_shorter_silences() {
+fn speed_rate_and_maximum_gap_change_the_timing() {
     let lan = Lan::new();
     let after: Vec<u64> = (0..11).map(|number| number * 40).collect();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&after));
@@ -155,7 +155,7 @@ fn groups_ports_and_hop_limits_are_rewritten() {
 }
 
 #[test]
-fn what_is_no_whole_datagram_to_a_group_is_counted_and_left_out() {
+fn incomplete_and_unicast_datagrams_are_counted_and_omitted() {
     let lan = Lan::new();
     let mut cut_off = Made::new(datagram("a long story"), 1);
     cut_off.bytes.truncate(50);
@@ -212,7 +212,7 @@ fn has(name: &str) -> bool {
 }
 
 #[test]
-fn what_tcpdump_and_tshark_wrote_is_replayed() {
+fn files_of_tcpdump_and_tshark_are_replayed() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -248,7 +248,7 @@ fn what_tcpdump_and_tshark_wrote_is_replayed() {
 }
 
 #[test]
-fn a_file_is_sent_again_and_again_until_it_is_enough() {
+fn a_file_is_repeated_up_to_the_limits() {
     let lan = Lan::new();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&[0, 5, 10]));
     let (ended, heard) = replayed(&lan, &file, &["--loop", "3", "--json"], &[GROUP], 9);
@@ -270,7 +270,7 @@ fn a_file_is_sent_again_and_again_until_it_is_enough() {
 }
 
 #[test]
-fn a_file_that_is_cut_off_is_sent_as_far_as_it_goes_and_a_damaged_one_is_no() {
+fn a_truncated_file_is_sent_up_to_its_end_and_a_damaged_one_fails() {
     let lan = Lan::new();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&[0, 1, 2]));
     let whole = std::fs::read(&file).unwrap();
@@ -288,7 +288,7 @@ fn a_file_that_is_cut_off_is_sent_as_far_as_it_goes_and_a_damaged_one_is_no() {
 }
 
 #[test]
-fn nothing_to_send_is_no_and_what_is_wrong_is_told() {
+fn nothing_to_send_is_status_1_and_errors_are_reported() {
     let lan = Lan::new();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &[Made::new(igmp(), 0)]);
     let nothing = replay(&lan, &file, &[]);
@@ -313,7 +313,7 @@ fn nothing_to_send_is_no_and_what_is_wrong_is_told() {
 }
 
 #[test]
-fn an_ordinary_user_can_replay_and_is_told_what_measuring_needs() {
+fn an_ordinary_user_can_replay_but_not_measure() {
     let lan = Lan::new();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&[0, 1]));
     let drop =

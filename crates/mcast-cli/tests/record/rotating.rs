@@ -9,7 +9,7 @@ use crate::support::{Lan, Running, eventually, send};
 const GROUP: &str = "239.1.2.3:5000";
 
 #[test]
-fn files_stay_below_the_size_and_together_have_everything() {
+fn rotated_files_stay_below_the_limit_and_lose_nothing() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("day.pcapng");
@@ -39,7 +39,7 @@ fn files_stay_below_the_size_and_together_have_everything() {
 }
 
 #[test]
-fn the_oldest_files_are_deleted_also_those_of_a_run_before() {
+fn the_oldest_files_are_deleted_including_those_of_earlier_runs() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("ring.pcapng");

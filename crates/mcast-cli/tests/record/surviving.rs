@@ -12,7 +12,7 @@ use crate::support::{Lan, MCAST, Running, eventually, program, send};
 const GROUP: &str = "239.1.2.3:5000";
 
 #[test]
-fn a_killed_recorder_leaves_what_came_before() {
+fn a_killed_recorder_leaves_earlier_frames() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("killed.pcapng");
@@ -41,7 +41,7 @@ fn seen_by(running: &Running, path: &str) -> PathBuf {
 }
 
 #[test]
-fn a_full_disk_ends_with_a_whole_frame_and_goes_on_when_there_is_room() {
+fn a_recording_continues_after_a_full_disk() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let disk = folder.path().to_str().unwrap();
@@ -60,7 +60,7 @@ fn a_full_disk_ends_with_a_whole_frame_and_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn what_found_no_room_is_counted_and_the_answer_is_no() {
+fn unwritten_frames_are_counted_with_status_1() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let disk = folder.path().to_str().unwrap();

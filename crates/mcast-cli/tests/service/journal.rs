@@ -33,7 +33,7 @@ fn notes_for_the_journal_carry_their_level() {
 }
 
 #[test]
-fn what_the_doctor_finds_has_the_level_of_its_severity() {
+fn findings_have_the_level_of_their_severity() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("journal");

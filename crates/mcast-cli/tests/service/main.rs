@@ -1,4 +1,4 @@
-//! `mcast` as a service: what the manager is told, which rights are left, and what those without any can do.
+//! `mcast` as a service: reports to the manager, the rights that are left, and use without any rights.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

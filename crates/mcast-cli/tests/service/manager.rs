@@ -1,4 +1,4 @@
-//! The service manager's end.
+//! A service manager for tests.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -8,13 +8,13 @@ use tempfile::TempDir;
 
 use crate::support::PATIENCE;
 
-/// Hears what a service tells, in a folder that any user may enter.
-pub(crate) struct Manager {
+/// Receives the reports of a service, in a folder that any user may enter.
+pub(crate) struct ServiceManager {
     pub(crate) folder: TempDir,
     socket: UnixDatagram,
 }
 
-impl Manager {
+impl ServiceManager {
     pub(crate) fn new() -> Self {
         let folder = open_folder();
         let path = folder.path().join("notify");
@@ -29,7 +29,7 @@ impl Manager {
         self.folder.path().join("notify")
     }
 
-    /// The next message that is no sign of life.
+    /// Returns the next message that is not a keep-alive.
     pub(crate) fn told(&self) -> String {
         loop {
             let message = self.next();

@@ -53,7 +53,7 @@ fn refused(ended: &Ended, right: &str) {
 }
 
 #[test]
-fn without_rights_sockets_do_all_they_do() {
+fn without_rights_sockets_work_fully() {
     let somebody = Somebody::with(&[]);
     let receiving = somebody.start(&["recv", "-i", "eth0", "-c", "1", GROUP]);
     receiving.stderr.wait_for("joined");
@@ -78,7 +78,7 @@ fn without_rights_sockets_do_all_they_do() {
 }
 
 #[test]
-fn without_rights_messages_all_arrive_and_what_was_recorded_is_sent_again() {
+fn without_rights_messages_and_replays_work() {
     let somebody = Somebody::with(&[]);
     let subscribing = somebody.start(&["subscribe", "-i", "eth0", "-c", "1", GROUP]);
     subscribing.stderr.wait_for("joined");
@@ -102,7 +102,7 @@ fn without_rights_messages_all_arrive_and_what_was_recorded_is_sent_again() {
 }
 
 #[test]
-fn without_rights_the_wire_is_refused_with_a_remedy() {
+fn without_rights_capturing_is_refused_with_a_remedy() {
     let somebody = Somebody::with(&[]);
     for arguments in [
         &["sniff", "-i", "eth0"][..],
@@ -117,7 +117,7 @@ fn without_rights_the_wire_is_refused_with_a_remedy() {
 }
 
 #[test]
-fn with_the_right_to_capture_the_wire_is_seen() {
+fn with_the_right_to_capture_packets_are_seen() {
     let somebody = Somebody::with(&["net_raw"]);
     let sniffing = somebody.start(&["sniff", "-i", "eth0", "--join", GROUP]);
     sniffing.stderr.wait_for("joined");
@@ -134,7 +134,7 @@ fn with_the_right_to_capture_the_wire_is_seen() {
 }
 
 #[test]
-fn without_rights_the_doctor_says_what_it_could_not_see() {
+fn without_rights_the_doctor_reports_open_questions() {
     let somebody = Somebody::with(&[]);
     somebody.mcast(&["doctor", "--json"]);
     let examined = somebody.mcast(&["doctor", "-i", "eth0", "-W", "300ms", "--json", GROUP]);
@@ -144,7 +144,7 @@ fn without_rights_the_doctor_says_what_it_could_not_see() {
 }
 
 #[test]
-fn whose_sockets_are_whose_takes_rights() {
+fn finding_the_processes_of_sockets_needs_rights() {
     // A receiver of root's, or of another namespace's owner.
     let nobody = Somebody::with(&[]);
     let held = crate::support::recv(&nobody.lan.b, &["-i", "eth0", GROUP]);

@@ -86,7 +86,7 @@ impl Case<'_> {
 }
 
 #[test]
-fn rights_that_are_not_needed_any_more_are_given_up_by_every_thread() {
+fn every_thread_drops_unneeded_rights() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -144,7 +144,7 @@ fn rights_that_are_not_needed_any_more_are_given_up_by_every_thread() {
 }
 
 #[test]
-fn what_was_opened_before_still_works() {
+fn sockets_opened_before_still_work() {
     let lan = Lan::new();
     let sniffing = start(&lan.b, &["sniff", "-i", "eth0", "--join", GROUP]);
     sniffing.stderr.wait_for("joined");
@@ -155,7 +155,7 @@ fn what_was_opened_before_still_works() {
 }
 
 #[test]
-fn ports_that_take_a_right_can_be_handed_out_at() {
+fn metrics_can_be_served_on_privileged_ports() {
     let lan = Lan::new();
     for arguments in [&["top", "-i", "eth0"][..], &["doctor", "--watch"]] {
         let running = start(&lan.b, &[arguments, &["--metrics", "127.0.0.1:80"]].concat());

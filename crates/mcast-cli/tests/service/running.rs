@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mcast_lab::Host;
 
-use crate::manager::{Manager, allow};
+use crate::manager::{ServiceManager, allow};
 use crate::rights::{DAC_OVERRIDE, NET_ADMIN, NET_RAW, Rights};
 use crate::support::{Lan, MCAST, Running, eventually, program, send};
 use crate::unit::{UNITS, Unit};
@@ -17,7 +17,7 @@ const GROUP: &str = "239.1.2.3:5000";
 /// A unit's service on host `b`, and the manager that has started it.
 struct Served {
     lan: Lan,
-    manager: Manager,
+    manager: ServiceManager,
     unit: Unit,
     running: Running,
 }
@@ -26,14 +26,14 @@ impl Served {
     /// Once it is ready.
     fn start(name: &str) -> Self {
         let (_, instance, settings) = UNITS.into_iter().find(|(each, ..)| *each == name).unwrap();
-        let (lan, manager, unit) = (Lan::new(), Manager::new(), Unit::read(name, instance, settings));
+        let (lan, manager, unit) = (Lan::new(), ServiceManager::new(), Unit::read(name, instance, settings));
         let running = serve(&lan.b, &unit, &manager);
         let ready = manager.told();
         assert!(ready.starts_with("READY=1\nSTATUS="), "{name}: {ready}");
         Self { lan, manager, unit, running }
     }
 
-    /// It begins anew, and says so.
+    /// Makes it reload, and waits until it is ready again.
     fn reload(&self) {
         assert_eq!(self.unit.value("ExecReload"), "/bin/sh -c \"kill -HUP $MAINPID\"");
         self.running.child.signal(libc::SIGHUP).unwrap();
@@ -43,7 +43,7 @@ impl Served {
         assert!(ready.starts_with("READY=1\n"), "{ready}");
     }
 
-    /// It ends as systemd asks it to.
+    /// Stops it as systemd does.
     fn stop(self) {
         self.running.child.signal(libc::SIGTERM).unwrap();
         assert_eq!(self.manager.told(), "STOPPING=1");
@@ -61,7 +61,7 @@ impl Served {
 
 /// As systemd would start it: as somebody else where root may become that, with no rights but those of the unit,
 /// and no way to more.
-fn serve(host: &Host, unit: &Unit, manager: &Manager) -> Running {
+fn serve(host: &Host, unit: &Unit, manager: &ServiceManager) -> Running {
     let folder = manager.folder.path();
     let state = folder.join("state");
     std::fs::create_dir(&state).unwrap();
@@ -108,7 +108,7 @@ fn fetch(address: &str) -> String {
 }
 
 #[test]
-fn every_unit_begins_gives_signs_of_life_begins_anew_and_ends() {
+fn every_unit_starts_sends_keep_alives_reloads_and_stops() {
     for (name, ..) in UNITS {
         let served = Served::start(name);
         eventually("a sign of life", || served.manager.next() == "WATCHDOG=1");
@@ -119,7 +119,7 @@ fn every_unit_begins_gives_signs_of_life_begins_anew_and_ends() {
 }
 
 #[test]
-fn every_unit_keeps_only_what_it_needs_while_it_runs() {
+fn every_unit_keeps_only_the_rights_it_needs() {
     let kept = [("record", NET_RAW), ("querier", NET_RAW), ("top", 0), ("doctor", NET_RAW | NET_ADMIN)];
     for (name, ..) in UNITS {
         let left = kept.iter().find(|(each, _)| *each == name).unwrap().1;
@@ -137,7 +137,7 @@ fn every_unit_keeps_only_what_it_needs_while_it_runs() {
 }
 
 #[test]
-fn a_recording_goes_on_in_another_file_when_it_begins_anew() {
+fn a_reload_starts_another_capture_file() {
     let served = Served::start("record");
     let state = served.manager.folder.path().join("state");
     let files = || std::fs::read_dir(&state).unwrap().count();
@@ -148,7 +148,7 @@ fn a_recording_goes_on_in_another_file_when_it_begins_anew() {
 }
 
 #[test]
-fn a_querier_asks_at_once_when_it_begins_anew() {
+fn a_reload_makes_a_querier_query_at_once() {
     let served = Served::start("querier");
     let asked = || served.running.stdout.text().matches("sent IGMPv3 general query").count();
     eventually("the first query", || asked() == 1);
@@ -159,7 +159,7 @@ fn a_querier_asks_at_once_when_it_begins_anew() {
 }
 
 #[test]
-fn the_figures_of_streams_begin_anew() {
+fn a_reload_resets_the_metrics_of_streams() {
     let served = Served::start("top");
     send(&served.lan.a, &["-i", "eth0", GROUP, "hello"]);
     eventually("the stream", || {
@@ -172,7 +172,7 @@ fn the_figures_of_streams_begin_anew() {
 }
 
 #[test]
-fn figures_fail_with_the_interface_that_they_are_of() {
+fn a_vanished_interface_ends_the_metrics_service() {
     let served = Served::start("top");
     served.lan.b.delete_interface("eth0").unwrap();
     let ended = served.running.end();
@@ -182,7 +182,7 @@ fn figures_fail_with_the_interface_that_they_are_of() {
 }
 
 #[test]
-fn what_the_doctor_finds_is_handed_out_and_told_again_when_it_begins_anew() {
+fn a_reload_makes_the_doctor_report_all_findings_again() {
     let served = Served::start("doctor");
     // Nobody sends.
     eventually("a look", || !served.metrics().contains("mcast_doctor_looks_total 0\n"));
@@ -203,7 +203,7 @@ fn what_the_doctor_finds_is_handed_out_and_told_again_when_it_begins_anew() {
 }
 
 #[test]
-fn a_doctor_on_duty_outlives_the_interface() {
+fn a_watching_doctor_survives_a_vanished_interface() {
     let served = Served::start("doctor");
     let looks = || number(&served.metrics(), "mcast_doctor_looks_total");
     let failures = || number(&served.metrics(), "mcast_doctor_look_failures_total");

@@ -39,7 +39,7 @@ fn recv_and_sniff_take_its_streams_and_sources() {
 }
 
 #[test]
-fn one_that_is_wrong_is_refused_with_its_line() {
+fn an_invalid_description_is_refused_with_its_line() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("x.sdp").to_str().unwrap().to_owned();

@@ -26,7 +26,7 @@ fn captured() -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn what_came_before_the_end_is_written() {
+fn packets_before_the_end_are_written() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("ended.pcapng").to_str().unwrap().to_owned();
@@ -52,7 +52,7 @@ fn lines(output: &std::process::Output) -> Vec<String> {
 }
 
 #[test]
-fn what_was_written_is_read_with_the_same_filters() {
+fn a_written_file_is_read_with_the_same_filters() {
     let (_folder, path) = captured();
     let all = plain(&["sniff", "-r", &path]);
     assert_eq!((all.status.code(), lines(&all).len()), (Some(0), 3), "{all:?}");
@@ -85,7 +85,7 @@ fn a_file_is_filtered_into_another_that_keeps_names_and_times() {
 }
 
 #[test]
-fn what_a_file_calls_its_interfaces_commands_no_terminal() {
+fn the_names_of_interfaces_in_a_file_are_escaped() {
     let (_folder, path) = captured();
     let mut bytes = std::fs::read(&path).unwrap();
     let place = bytes.windows(4).position(|window| window == b"eth0").unwrap();
@@ -97,7 +97,7 @@ fn what_a_file_calls_its_interfaces_commands_no_terminal() {
 }
 
 #[test]
-fn the_rate_of_a_file_is_that_of_its_packets_and_not_that_of_reading() {
+fn the_rate_of_a_file_is_that_of_its_packets() {
     let (_folder, path) = captured();
     let mut file = CaptureFile::open(&path).unwrap();
     let mut times = Vec::new();
@@ -172,7 +172,7 @@ fn all_records_of_mdns_are_found_in_lines_details_and_json() {
 }
 
 #[test]
-fn checksums_that_a_sender_left_to_its_device_are_not_bad() {
+fn checksums_left_to_offload_are_not_bad() {
     let folder = tempdir().unwrap();
     let frame: Vec<_> = (0..OFFLOADED.len())
         .step_by(2)
@@ -195,7 +195,7 @@ fn checksums_that_a_sender_left_to_its_device_are_not_bad() {
 }
 
 #[test]
-fn files_go_through_pipes() {
+fn files_are_read_and_written_through_pipes() {
     let (folder, path) = captured();
     let pcap = folder.path().join("all.pcap");
     assert!(plain(&["sniff", "-r", &path, "-w", pcap.to_str().unwrap()]).status.success());
@@ -210,7 +210,7 @@ fn files_go_through_pipes() {
 }
 
 #[test]
-fn a_full_disk_leaves_what_a_file_held_before_it_was_appended_to() {
+fn a_full_disk_leaves_complete_packets_in_the_file() {
     let (folder, path) = captured();
     let old = folder.path().join("old");
     std::fs::write(&old, [b'x'; 300]).unwrap();
@@ -229,7 +229,7 @@ fn a_full_disk_leaves_what_a_file_held_before_it_was_appended_to() {
 }
 
 #[test]
-fn a_file_that_is_cut_off_is_read_as_far_as_it_goes() {
+fn a_truncated_file_is_read_up_to_its_end() {
     let (_folder, path) = captured();
     let bytes = std::fs::read(&path).unwrap();
     let end = bytes.len() - 150;
@@ -242,7 +242,7 @@ fn a_file_that_is_cut_off_is_read_as_far_as_it_goes() {
 }
 
 #[test]
-fn tshark_reads_what_was_written_and_sees_the_same() {
+fn tshark_reads_the_same_packets() {
     let tshark = Command::new("tshark").arg("--version").output();
     if !tshark.is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: agreement with tshark: it is not installed");
@@ -271,7 +271,7 @@ fn tshark_reads_what_was_written_and_sees_the_same() {
 }
 
 #[test]
-fn hostile_files_are_refused_or_read_but_never_a_panic() {
+fn hostile_files_do_not_cause_a_panic() {
     let (folder, path) = captured();
     let good = std::fs::read(&path).unwrap();
     let broken = folder.path().join("broken.pcapng").to_str().unwrap().to_owned();

@@ -43,7 +43,7 @@ for frame in sys.argv[1:]: s.send(bytes.fromhex(frame))";
 }
 
 #[test]
-fn tags_are_told() {
+fn vlan_tags_are_shown() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--json"]);
     let mut tagged = datagram(b"tagged");
@@ -55,7 +55,7 @@ fn tags_are_told() {
 }
 
 #[test]
-fn every_piece_of_a_fragmented_datagram_belongs_to_its_port() {
+fn every_fragment_belongs_to_the_port_of_its_datagram() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "-c", "3", "--json"]);
     send(&lan.a, &["239.255.1.2:6000", "--random", "4000", "-c", "1"]);
@@ -68,7 +68,7 @@ fn every_piece_of_a_fragmented_datagram_belongs_to_its_port() {
 }
 
 #[test]
-fn damaged_packets_are_counted_and_told() {
+fn damaged_packets_are_counted_and_shown() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "239.255.1.2", "-c", "3", "--json"]);
     let mut bad = datagram(b"damaged");
@@ -88,7 +88,7 @@ fn damaged_packets_are_counted_and_told() {
 }
 
 #[test]
-fn nothing_in_a_packet_commands_the_terminal() {
+fn the_content_of_a_packet_is_escaped() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "-c", "2", "-v", "--hex"]);
     send(&lan.a, &[GROUP, "\u{1b}[2J\u{7}", "NOTIFY * HTTP/1.1\r\nNT: \u{1b}[31m\r\n\r\n"]);

@@ -5,7 +5,7 @@ use crate::support::{Lan, send, start};
 use crate::{GROUP, sniff};
 
 #[test]
-fn a_line_shows_time_interface_way_layers_ttl_and_length() {
+fn a_line_shows_time_interface_direction_layers_ttl_and_length() {
     let lan = Lan::new();
     // Nobody has joined; a switch without members that are known floods.
     let sees = sniff(&lan.c, &[GROUP, "-c", "1"]);
@@ -21,7 +21,7 @@ fn a_line_shows_time_interface_way_layers_ttl_and_length() {
 }
 
 #[test]
-fn hexadecimal_stands_below_its_line_with_the_text_beside_it() {
+fn hexadecimal_is_below_its_line_with_the_text_beside_it() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--hex"]);
     send(&lan.a, &[GROUP, "Hello, World!"]);
@@ -34,7 +34,7 @@ fn hexadecimal_stands_below_its_line_with_the_text_beside_it() {
 }
 
 #[test]
-fn an_object_says_it_all_and_is_as_its_schema_says() {
+fn json_is_complete_and_follows_the_schema() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "[ff15::1]:5000", "-c", "2", "--json"]);
     send(&lan.a, &[GROUP, "four", "-t", "3"]);
@@ -54,7 +54,7 @@ fn an_object_says_it_all_and_is_as_its_schema_says() {
 }
 
 #[test]
-fn what_is_not_named_is_not_shown() {
+fn only_named_groups_are_shown() {
     let lan = Lan::new();
     let sees = |arguments: &[&str]| sniff(&lan.b, &[arguments, &["-W", "20", "-c", "1", "--json"]].concat());
     let by_port = sees(&["--port", "5001-5002"]);
@@ -75,7 +75,7 @@ fn what_is_not_named_is_not_shown() {
 }
 
 #[test]
-fn what_this_machine_sends_is_shown_as_going_out() {
+fn outgoing_packets_are_marked() {
     let lan = Lan::new();
     let sees = sniff(&lan.a, &[GROUP, "-c", "1", "--json"]);
     send(&lan.a, &[GROUP, "x"]);
@@ -92,7 +92,7 @@ fn on_loopback_each_packet_is_shown_once() {
 }
 
 #[test]
-fn what_the_sender_handed_over_at_once_is_shown_datagram_by_datagram() {
+fn segmented_sends_are_shown_as_datagrams() {
     let lan = Lan::new();
     let sees = sniff(&lan.a, &[GROUP, "-c", "200", "--json"]);
     send(&lan.a, &[GROUP, "--random", "100", "-c", "200"]);
@@ -101,7 +101,7 @@ fn what_the_sender_handed_over_at_once_is_shown_datagram_by_datagram() {
 }
 
 #[test]
-fn payloads_of_our_own_measurements_are_told() {
+fn payloads_of_perf_and_ping_are_recognized() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "-c", "20", "--json"]);
     start(&lan.a, &["perf", "send", GROUP, "-i", "eth0", "-c", "30", "--rate", "1kpps"]).end();
@@ -113,7 +113,7 @@ fn payloads_of_our_own_measurements_are_told() {
 }
 
 #[test]
-fn broadcast_is_counted_beside() {
+fn broadcasts_are_counted_separately() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--discard", "--json"]);
     // An address that nobody has is asked for: ARP, by broadcast.
@@ -148,7 +148,7 @@ fn an_interrupt_ends_it_with_the_summary() {
 }
 
 #[test]
-fn silence_and_too_few_are_no_success() {
+fn too_few_packets_fail() {
     let lan = Lan::new();
     let ended = sniff(&lan.b, &[GROUP, "-W", "200ms"]).end();
     assert_eq!(ended.status, Some(1));
@@ -158,7 +158,7 @@ fn silence_and_too_few_are_no_success() {
 }
 
 #[test]
-fn several_interfaces_are_watched_at_once_and_told_apart() {
+fn several_interfaces_are_captured_at_once() {
     let lan = Lan::new();
     let other = lan.lab.switch("other").unwrap();
     lan.b.connect("eth1", &other, &["10.1.0.2/24"]).unwrap();

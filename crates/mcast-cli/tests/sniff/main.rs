@@ -6,8 +6,8 @@ mod control;
 mod description;
 mod files;
 mod frames;
-mod held;
 mod help;
+mod joining;
 mod live;
 mod refusals;
 #[path = "../command/schemas.rs"]

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::{Lan, MCAST, mcast};
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_combinations_are_refused() {
     let lan = Lan::new();
     for (arguments, words) in [
         (&["--join"][..], "--join needs a group to join"),
@@ -24,7 +24,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn missing_files_and_interfaces_are_named() {
     let lan = Lan::new();
     for (arguments, words) in [
         (&["-i", "eth9"][..], "eth9"),
@@ -38,7 +38,7 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
-fn without_the_right_it_is_named_with_the_remedy() {
+fn a_missing_right_is_reported_with_the_remedy() {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     if !is_root {
         eprintln!("SKIPPED: this test needs root, to become another user");

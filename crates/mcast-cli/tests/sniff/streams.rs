@@ -32,7 +32,7 @@ fn kinds(objects: &[Value], kind: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_conversation_is_told_by_kind_number_and_range() {
+fn stream_datagrams_show_kind_number_and_range() {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     let loses = Impairment { loss: 0.2, ..Impairment::default() };
@@ -78,7 +78,7 @@ fn an_announcement_is_shown_with_its_name() {
 }
 
 #[test]
-fn what_is_sealed_is_shown_as_that_until_a_key_opens_it() {
+fn sealed_datagrams_are_opened_with_a_key() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -112,7 +112,7 @@ fn what_is_sealed_is_shown_as_that_until_a_key_opens_it() {
 }
 
 #[test]
-fn broken_ones_say_so_and_strangers_are_left_alone() {
+fn broken_datagrams_are_marked_and_others_ignored() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &["239.1.2.3:6000", "-c", "3", "--json"]);
     let broken = "4d43100108040000010203040506070811223344000000070000000000000005";

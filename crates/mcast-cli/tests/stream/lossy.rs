@@ -19,7 +19,7 @@ fn connected(impairment: Impairment) -> (Lab, Host, Host, mcast_lab::BadLink) {
 }
 
 #[test]
-fn a_link_that_loses_a_tenth_loses_no_message() {
+fn a_tenth_of_datagrams_lost_loses_no_message() {
     let (_lab, a, b, _link) = pair(0.1);
     let words: Vec<String> = (0..400).map(|number| format!("{number} {}", "x".repeat(700))).collect();
     let expected: String = words.iter().map(|word| format!("{word}\n")).collect();
@@ -31,7 +31,7 @@ fn a_link_that_loses_a_tenth_loses_no_message() {
 }
 
 #[test]
-fn as_much_may_be_lost_as_max_loss_says() {
+fn loss_up_to_max_loss_is_a_success() {
     for (most, status) in [("60%", 0), ("1%", 1)] {
         let (_lab, a, b, _link) = pair(0.2);
         let running = subscriber(&b, &[GROUP, "--policy", "best-effort", "--max-loss", most]);
@@ -56,7 +56,7 @@ fn publish_once_heard(a: &Host, running: &Running) -> Running {
 }
 
 #[test]
-fn with_best_effort_what_is_lost_is_told_and_makes_it_a_no() {
+fn best_effort_losses_are_reported_with_status_1() {
     let (_lab, a, b, _link) = pair(0.2);
     let running = subscriber(&b, &[GROUP, "--policy", "best-effort", "--json"]);
     let publishing = publish_once_heard(&a, &running);
@@ -70,7 +70,7 @@ fn with_best_effort_what_is_lost_is_told_and_makes_it_a_no() {
     assert!(lost > 0 && lost + came as u64 == 500, "{lost} lost and {came} came");
 }
 
-/// Lines that are so many and so fast that a short history cannot repair all that is lost of them.
+/// Returns so large a number of lines that a small retransmission buffer cannot repair all losses.
 fn too_much() -> Vec<String> {
     (0..5_000).map(|number| format!("{number} {}", "x".repeat(700))).collect()
 }
@@ -85,7 +85,7 @@ fn publish_too_much(a: &Host) -> Running {
 }
 
 #[test]
-fn a_loss_that_nothing_repairs_stops_who_asks_for_that() {
+fn on_loss_stop_ends_after_an_unrecoverable_loss() {
     let (_lab, a, b, _link) = pair(0.2);
     let running = subscriber(&b, &[GROUP, "--on-loss", "stop"]);
     let publishing = publish_too_much(&a);
@@ -99,7 +99,7 @@ fn a_loss_that_nothing_repairs_stops_who_asks_for_that() {
 }
 
 #[test]
-fn who_goes_on_behind_a_loss_has_what_was_not_lost() {
+fn on_loss_continue_delivers_the_messages_after_a_loss() {
     let (_lab, a, b, _link) = pair(0.2);
     let running = subscriber(&b, &[GROUP, "--json"]);
     let publishing = publish_too_much(&a);
@@ -118,7 +118,7 @@ fn who_goes_on_behind_a_loss_has_what_was_not_lost() {
 #[test]
 fn a_firewall_between_subscriber_and_publisher_is_named() {
     let (_lab, a, b, link) = pair(0.1);
-    // Everything to the publisher is dropped, and a tenth of what comes from it.
+    // All datagrams to the publisher are dropped, and a tenth of those from it.
     let nothing = Impairment { loss: 1.0, ..Impairment::default() };
     link.set_direction(LinkDirection::Reverse, nothing).unwrap();
     let running = subscriber(&b, &[GROUP, "--idle", "4s"]);

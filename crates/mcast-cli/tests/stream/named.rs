@@ -23,7 +23,7 @@ fn a_stream_is_found_by_its_name_alone() {
 }
 
 #[test]
-fn a_publisher_that_starts_again_is_the_same_stream() {
+fn a_restarted_publisher_continues_the_stream() {
     let lan = Lan::new();
     let running = start(&lan.b, &["subscribe", "-i", "eth0", "news", "--stay", "-c", "2"]);
     for word in ["a", "b"] {
@@ -33,7 +33,7 @@ fn a_publisher_that_starts_again_is_the_same_stream() {
 }
 
 #[test]
-fn a_name_that_nobody_announces_is_a_no_with_a_remedy() {
+fn a_name_that_is_not_announced_fails_with_a_remedy() {
     let lan = Lan::new();
     let others = publisher(&lan.a, &[GROUP, "--announce", "news", "--wait-for", "1", "x"]);
     let ended = mcast(&lan.b, &["subscribe", "-i", "eth0", "prices", "-W", "1500ms"]);
@@ -46,7 +46,7 @@ fn a_name_that_nobody_announces_is_a_no_with_a_remedy() {
 }
 
 #[test]
-fn a_sealed_stream_is_found_by_who_has_its_secret() {
+fn a_sealed_stream_is_found_with_its_secret() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("a.key").display().to_string();
@@ -80,7 +80,7 @@ fn state_of_a_clock_that_was_ahead(folder: &std::path::Path, stream: &str) -> St
 }
 
 #[test]
-fn a_publisher_that_remembers_its_incarnation_is_followed_although_its_clock_was_set_back() {
+fn a_state_file_keeps_the_stream_after_the_clock_was_set_back() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let first = publisher(&lan.a, &[GROUP, "--name", "news", "--json", "x"]).end().succeeded().json();
@@ -110,7 +110,7 @@ fn a_state_file_that_cannot_be_used_is_refused_before_anything_is_sent() {
 
 /// The first publisher is killed, so that nobody knows how much of its stream was missed.
 #[test]
-fn a_hand_over_may_have_lost_messages_for_who_was_there_and_none_for_who_came_late() {
+fn a_takeover_reports_possible_losses_only_to_earlier_subscribers() {
     let lan = Lan::new();
     let first = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "1"];
     let was_there = subscriber(&lan.b, &[GROUP, "--name", "prices", "--json"]);

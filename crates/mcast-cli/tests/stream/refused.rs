@@ -26,7 +26,7 @@ const SENSELESS: &[(&[&str], &str)] = &[
 ];
 
 #[test]
-fn what_makes_no_sense_is_usage() {
+fn invalid_combinations_are_usage_errors() {
     let lan = Lan::new();
     for (arguments, says) in SENSELESS {
         let ended = mcast(&lan.a, arguments);
@@ -36,7 +36,7 @@ fn what_makes_no_sense_is_usage() {
 }
 
 #[test]
-fn a_file_without_an_end_is_no_file_of_secrets() {
+fn a_key_file_without_an_end_is_refused() {
     let lan = Lan::new();
     for command in ["publish", "subscribe"] {
         let ended = mcast(&lan.a, &[command, GROUP, "--key", "/dev/zero"]);
@@ -46,7 +46,7 @@ fn a_file_without_an_end_is_no_file_of_secrets() {
 }
 
 #[test]
-fn a_file_of_secrets_that_cannot_be_read_is_told_with_what_helps() {
+fn an_unreadable_key_file_is_reported_with_a_remedy() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
@@ -63,7 +63,7 @@ fn a_file_of_secrets_that_cannot_be_read_is_told_with_what_helps() {
 }
 
 #[test]
-fn a_message_that_the_history_does_not_hold_is_refused_with_what_helps() {
+fn a_message_larger_than_the_buffer_is_refused_with_a_remedy() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large");
@@ -80,7 +80,7 @@ fn a_message_that_the_history_does_not_hold_is_refused_with_what_helps() {
 }
 
 #[test]
-fn what_a_snapshot_is_made_of_may_come_later() {
+fn the_snapshot_file_may_be_created_later() {
     use crate::support::{MCAST, program, start};
 
     let lan = Lan::new();

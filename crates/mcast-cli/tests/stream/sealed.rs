@@ -7,7 +7,7 @@ use crate::support::{Lan, MCAST, mcast, program};
 use crate::{GROUP, publisher, subscriber};
 
 #[test]
-fn only_who_has_the_secret_reads_it() {
+fn only_a_subscriber_with_the_secret_reads_it() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -30,7 +30,7 @@ fn only_who_has_the_secret_reads_it() {
 }
 
 #[test]
-fn a_secret_is_made_for_its_owner_alone_and_never_over_another() {
+fn a_new_key_file_is_private_and_never_overwrites() {
     use std::os::unix::fs::PermissionsExt;
 
     let lan = Lan::new();
@@ -55,7 +55,7 @@ fn a_secret_is_made_for_its_owner_alone_and_never_over_another() {
 
 /// The steps of `docs/how-to/rotate-keys.md`, with a file of keys per host, and nothing is lost.
 #[test]
-fn keys_are_rotated_while_messages_come() {
+fn keys_are_rotated_while_messages_arrive() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -104,7 +104,7 @@ fn keys_are_rotated_while_messages_come() {
 }
 
 #[test]
-fn a_key_file_that_is_broken_when_it_is_read_again_changes_nothing() {
+fn an_invalid_key_file_is_ignored_on_reload() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("a.key").display().to_string();

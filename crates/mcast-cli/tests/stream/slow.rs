@@ -16,7 +16,7 @@ fn gate(folder: &tempfile::TempDir) -> (PathBuf, String) {
 }
 
 #[test]
-fn while_a_command_runs_its_subscriber_takes_what_comes_and_says_so() {
+fn a_subscriber_keeps_receiving_while_a_command_runs() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let (open, wait) = gate(&folder);
@@ -36,7 +36,7 @@ fn while_a_command_runs_its_subscriber_takes_what_comes_and_says_so() {
 }
 
 #[test]
-fn while_nobody_reads_its_output_a_subscriber_takes_what_comes_and_says_so() {
+fn a_subscriber_keeps_receiving_while_its_output_is_not_read() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let (open, wait) = gate(&folder);
@@ -56,7 +56,7 @@ fn while_nobody_reads_its_output_a_subscriber_takes_what_comes_and_says_so() {
 }
 
 #[test]
-fn who_reads_no_more_ends_it_and_is_no_error() {
+fn a_closed_pipe_ends_it_without_an_error() {
     let lan = Lan::new();
     let script = format!("{MCAST} subscribe -i eth0 {GROUP} --stay | head -n 1");
     let running = program(&lan.b, "sh", &["-c", &script], false);
@@ -72,7 +72,7 @@ fn who_reads_no_more_ends_it_and_is_no_error() {
 }
 
 #[test]
-fn who_gets_on_slowly_is_waited_for_as_long_as_was_said() {
+fn a_slow_subscriber_is_waited_for_as_long_as_evict_after_says() {
     let lan = Lan::new();
     let running = subscriber(&lan.b, &[GROUP]);
     let folder = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ fn a_subscriber_that_was_evicted_is_waited_for_at_the_end() {
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
-fn the_time_is_over_also_while_a_command_runs() {
+fn a_timeout_ends_it_while_a_command_runs() {
     let lan = Lan::new();
     let running = subscriber(&lan.b, &[GROUP, "-W", "4s", "--exec", "cat; echo; sleep 100"]);
     let publishing = publisher(&lan.a, &[GROUP, "--wait-for", "1", "one", "two"]);
@@ -138,7 +138,7 @@ fn the_time_is_over_also_while_a_command_runs() {
 }
 
 #[test]
-fn one_interrupt_ends_a_subscriber_whose_command_runs_and_one_that_nobody_reads() {
+fn one_interrupt_ends_a_subscriber_with_a_running_command_or_unread_output() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("content");

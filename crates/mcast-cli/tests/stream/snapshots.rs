@@ -1,4 +1,4 @@
-//! Who comes late begins with the state.
+//! Late subscribers start with a snapshot.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,7 @@ fn with_snapshot(lan: &Lan, snapshot: &str) -> Running {
 }
 
 #[test]
-fn the_state_comes_first_and_what_follows_behind_it() {
+fn the_snapshot_is_delivered_before_the_messages_after_it() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
@@ -51,7 +51,7 @@ fn the_state_comes_first_and_what_follows_behind_it() {
 }
 
 #[test]
-fn as_text_the_state_is_lines_like_the_messages() {
+fn as_text_the_snapshot_is_printed_as_lines() {
     let lan = Lan::new();
     let mut publishing = with_snapshot(&lan, "printf state");
     let mut input = publishing.child.stdin.take().unwrap();
@@ -64,7 +64,7 @@ fn as_text_the_state_is_lines_like_the_messages() {
 }
 
 #[test]
-fn a_snapshot_that_cannot_be_made_is_told_on_both_sides() {
+fn a_failed_snapshot_is_reported_on_both_sides() {
     let lan = Lan::new();
     let mut publishing = with_snapshot(&lan, "exit 3");
     let input = publishing.child.stdin.take().unwrap();
@@ -78,13 +78,13 @@ fn a_snapshot_that_cannot_be_made_is_told_on_both_sides() {
 }
 
 #[test]
-fn snapshots_are_served_at_the_port_that_is_asked_for() {
+fn snapshots_are_served_on_the_requested_port() {
     let lan = Lan::new();
     let serve = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot", "printf state"];
     let serve = [&serve[..], &["--snapshot-port", "7654"]].concat();
     let mut publishing = program(&lan.a, MCAST, &serve, true);
     publishing.stderr.wait_for("at 10.0.0.1:7654");
-    // Nobody else can have it meanwhile, and is told so.
+    // The port is in use, so another publisher fails.
     let ended = mcast(&lan.a, &serve);
     assert_ne!(ended.status, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("10.0.0.1:7654"), "{ended:?}");

@@ -23,7 +23,7 @@ fn every_message_is_a_line_for_each_subscriber() {
 }
 
 #[test]
-fn objects_say_where_a_message_stands_and_what_happened() {
+fn json_has_sequences_and_events() {
     let lan = Lan::new();
     let running = subscriber(&lan.b, &[GROUP, "--json"]);
     let arguments = [GROUP, "--wait-for", "1", "--json", "--name", "prices", "grüß", "b"];
@@ -59,7 +59,7 @@ fn lines_of_standard_input_arrive_byte_for_byte() {
 }
 
 #[test]
-fn records_and_files_are_messages_of_any_bytes() {
+fn records_and_files_may_contain_any_bytes() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let large: Vec<u8> = (0..3_000_000_u32).map(|number| ((number * 7) >> 3) as u8).collect();
@@ -90,7 +90,7 @@ fn records_and_files_are_messages_of_any_bytes() {
 }
 
 #[test]
-fn a_command_is_run_for_each_in_order() {
+fn a_command_runs_for_each_message_in_order() {
     let lan = Lan::new();
     let running = subscriber(&lan.b, &[GROUP, "--exec", "echo $MCAST_SEQUENCE $(cat)"]);
     publisher(&lan.a, &[GROUP, "--wait-for", "1", "a", "b", "c"]).end().succeeded();
@@ -98,7 +98,7 @@ fn a_command_is_run_for_each_in_order() {
 }
 
 #[test]
-fn who_stays_follows_the_publishers_next_life() {
+fn stay_follows_the_next_incarnation() {
     let lan = Lan::new();
     let running = subscriber(&lan.b, &[GROUP, "--stay", "-c", "4"]);
     for words in [["a", "b"], ["c", "d"]] {
@@ -110,7 +110,7 @@ fn who_stays_follows_the_publishers_next_life() {
 }
 
 #[test]
-fn what_comes_late_can_still_be_had_from_the_oldest_on() {
+fn a_late_subscriber_can_start_with_the_oldest_message() {
     let lan = Lan::new();
     let mut publishing = program(&lan.a, crate::support::MCAST, &["publish", "-i", "eth0", GROUP], true);
     let mut input = publishing.child.stdin.take().unwrap();
@@ -125,7 +125,7 @@ fn what_comes_late_can_still_be_had_from_the_oldest_on() {
 }
 
 #[test]
-fn nothing_in_time_is_no_and_no_way_out_an_error() {
+fn a_timeout_is_status_1_and_no_route_an_error() {
     let lan = Lan::new();
     let silent = mcast(&lan.b, &["subscribe", "-i", "eth0", GROUP, "-W", "300ms"]);
     assert_eq!(silent.status, Some(1), "{silent:?}");
@@ -138,7 +138,7 @@ fn nothing_in_time_is_no_and_no_way_out_an_error() {
 }
 
 #[test]
-fn who_is_killed_is_named_and_makes_it_a_no() {
+fn a_killed_subscriber_is_named_with_status_1() {
     let lan = Lan::new();
     let [stays, dies] = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP]));
     let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "2", "--linger", "1s"];
@@ -158,7 +158,7 @@ fn who_is_killed_is_named_and_makes_it_a_no() {
 }
 
 #[test]
-fn a_time_limit_ends_it_although_messages_keep_coming() {
+fn a_timeout_ends_it_while_messages_keep_arriving() {
     let lan = Lan::new();
     let running = subscriber(&lan.b, &[GROUP, "-W", "4s", "--json", "--exec", "sleep 0.1"]);
     let words: Vec<String> = (0..200).map(|number| number.to_string()).collect();

@@ -70,7 +70,7 @@ fn streams(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn a_file_is_told_over_all_its_time() {
+fn rates_of_a_file_are_over_its_whole_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("two.pcapng");
     write(&path);
@@ -111,7 +111,7 @@ fn an_interface_of_the_file_can_be_chosen() {
 }
 
 #[test]
-fn what_can_be_read_of_a_damaged_file_is_told_before_the_error() {
+fn the_readable_part_of_a_damaged_file_is_shown_before_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.pcapng");
     write(&path);
@@ -126,10 +126,10 @@ fn what_can_be_read_of_a_damaged_file_is_told_before_the_error() {
 }
 
 #[test]
-fn what_is_no_capture_is_refused() {
+fn a_file_that_is_not_a_capture_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text");
-    std::fs::write(&path, "hello, this is no capture file").unwrap();
+    std::fs::write(&path, "hello, this is not a capture file").unwrap();
     let refused = top(&["-r", path.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(4));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("not a pcap or pcapng file"));
@@ -137,7 +137,7 @@ fn what_is_no_capture_is_refused() {
 }
 
 #[test]
-fn a_pipe_that_brings_nothing_yet_can_be_interrupted() {
+fn a_pipe_without_data_can_be_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("two.pcapng");
     write(&path);

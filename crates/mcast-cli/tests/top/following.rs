@@ -4,7 +4,7 @@ use crate::streams::{GROUP, objects, rtp, socket, top};
 use crate::support::{Lan, eventually, packets_received, send};
 
 #[test]
-fn an_interface_that_comes_is_watched_and_joined_on_and_one_that_returns_again() {
+fn new_and_returning_interfaces_are_watched_and_joined_on() {
     let lan = Lan::new();
     let other = lan.lab.switch("other").unwrap();
     lan.a.connect("eth1", &other, &["10.1.0.1/24"]).unwrap();
@@ -30,7 +30,7 @@ fn an_interface_that_comes_is_watched_and_joined_on_and_one_that_returns_again()
 }
 
 #[test]
-fn what_comes_meanwhile_by_others_is_counted_once() {
+fn datagrams_on_other_interfaces_are_counted_once_during_a_change() {
     let lan = Lan::new();
     let other = lan.lab.switch("other").unwrap();
     let watching = top(&lan.b, &["--json", "--interval", "100", "239.1.2.3", "-v"]);

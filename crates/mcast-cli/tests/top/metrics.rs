@@ -55,7 +55,7 @@ fn labels(sender: u16) -> String {
 }
 
 #[test]
-fn figures_are_handed_out_without_a_terminal_until_it_is_told_to_end() {
+fn metrics_are_served_without_a_terminal_until_a_signal() {
     let lan = Lan::new();
     let running = top(&lan.b, &["--metrics", "127.0.0.1:0", "239.1.2.3"]);
     let address = address(&running);
@@ -83,7 +83,7 @@ fn figures_are_handed_out_without_a_terminal_until_it_is_told_to_end() {
 }
 
 #[test]
-fn a_port_alone_means_both_families_whatever_the_system_is_used_to() {
+fn a_port_alone_means_both_families_whatever_bindv6only_says() {
     let lan = Lan::new();
     for v6_only in ["0", "1"] {
         lan.b.sysctl("net/ipv6/bindv6only", v6_only).unwrap();
@@ -99,7 +99,7 @@ fn a_port_alone_means_both_families_whatever_the_system_is_used_to() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_reported() {
     let lan = Lan::new();
     let first = top(&lan.b, &["--metrics", "127.0.0.1:0"]);
     let refused = crate::support::mcast(&lan.b, &["top", "--metrics", &address(&first)]);

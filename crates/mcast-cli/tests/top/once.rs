@@ -8,7 +8,7 @@ use crate::streams::{GROUP, Television, objects, rtp, send_query, socket, top};
 use crate::support::{Lan, MCAST, mcast, program, recv};
 
 #[test]
-fn a_stream_is_told_with_its_loss_and_who_has_joined() {
+fn a_stream_is_shown_with_its_loss_and_members() {
     let lan = Lan::new();
     let here = recv(&lan.b, &[GROUP, "--discard"]);
     let watching = top(&lan.b, &["--once", "--json", "-W", "6"]);
@@ -48,7 +48,7 @@ fn a_stream_is_told_with_its_loss_and_who_has_joined() {
 }
 
 #[test]
-fn the_table_is_for_people() {
+fn the_table_has_a_row_per_stream() {
     let lan = Lan::new();
     let watching = top(&lan.b, &["--once", "-W", "4"]);
     let sender = socket(&lan.a);
@@ -70,7 +70,7 @@ fn the_table_is_for_people() {
 }
 
 #[test]
-fn trains_count_as_the_datagrams_that_they_carry() {
+fn segmented_buffers_count_as_their_datagrams() {
     let lan = Lan::new();
     let watching = top(&lan.b, &["--once", "--json", "-W", "4", "--seq", "0:2"]);
     let group: GroupAddr = GROUP.parse().unwrap();
@@ -91,7 +91,7 @@ fn trains_count_as_the_datagrams_that_they_carry() {
 }
 
 #[test]
-fn only_what_is_named_is_shown_and_its_absence_is_status_1() {
+fn only_named_streams_are_shown_and_their_absence_is_status_1() {
     let lan = Lan::new();
     let cases: [&[&str]; 8] = [
         &["239.1.2.3"],
@@ -141,7 +141,7 @@ fn on_loopback_a_datagram_counts_once() {
 }
 
 #[test]
-fn what_this_machine_sends_is_said_to_be_its_own() {
+fn streams_of_this_machine_are_marked() {
     let lan = Lan::new();
     let watching = top(&lan.a, &["--once", "--json", "-W", "4", "239.1.2.3"]);
     socket(&lan.a).send_to(b"x", GROUP).unwrap();
@@ -150,7 +150,7 @@ fn what_this_machine_sends_is_said_to_be_its_own() {
 }
 
 #[test]
-fn queriers_are_told() {
+fn queriers_are_listed() {
     let lan = Lan::new();
     let watching = top(&lan.b, &["--once", "--json", "-W", "6"]);
     send_query(&lan.a);
@@ -163,7 +163,7 @@ fn queriers_are_told() {
 }
 
 #[test]
-fn at_each_interval_it_tells_anew_until_the_time_is_over_or_ctrl_c() {
+fn it_prints_at_each_interval_until_the_timeout_or_ctrl_c() {
     let lan = Lan::new();
     let television = Television::start(&lan.a, GROUP);
     let ended = top(&lan.b, &["--json", "--interval", "0.5", "-W", "2", "239.1.2.3"]).end().succeeded();
@@ -186,7 +186,7 @@ fn at_each_interval_it_tells_anew_until_the_time_is_over_or_ctrl_c() {
 }
 
 #[test]
-fn a_flood_of_made_up_groups_is_bounded_and_told() {
+fn a_flood_of_forged_groups_is_bounded_and_reported() {
     let lan = Lan::new();
     let watching = top(&lan.b, &["--once", "-W", "4", "--streams", "50"]);
     let sender = socket(&lan.a);
@@ -201,7 +201,7 @@ fn a_flood_of_made_up_groups_is_bounded_and_told() {
 }
 
 #[test]
-fn without_the_right_to_capture_it_says_what_works() {
+fn without_the_right_to_capture_the_error_names_alternatives() {
     let lan = Lan::new();
     let drop = ["--bounding-set=-net_raw", "--inh-caps=-net_raw", MCAST, "top", "--once"];
     let refused = program(&lan.b, "setpriv", &drop, false).end();
@@ -216,7 +216,7 @@ fn without_the_right_to_capture_it_says_what_works() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_combinations_are_refused() {
     let lan = Lan::new();
     let status = |arguments: &[&str]| mcast(&lan.b, &[&["top", "--once"], arguments].concat()).status;
     assert_eq!(status(&["10.0.0.1:5000"]), Some(2));
@@ -233,7 +233,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_it() {
+fn a_closed_pipe_ends_it() {
     let lan = Lan::new();
     let mut command = lan.b.command("sh").unwrap();
     command.args(["-c", "\"$0\" top -q --interval 50ms -W 20 | head -n 1", MCAST]);

@@ -28,7 +28,7 @@ fn stream(ended: &Ended) -> Value {
 }
 
 #[test]
-fn numbers_of_the_header_tell_loss_copies_repairs_disorder_and_the_end() {
+fn header_numbers_show_loss_duplicates_repairs_reordering_and_the_end() {
     let lan = Lan::new();
     let watching = top(&lan.b, &["--once", "--json", "-W", "5", "239.1.2.3"]);
     let beat = header(3, 0, 1, 1)
@@ -52,7 +52,7 @@ fn numbers_of_the_header_tell_loss_copies_repairs_disorder_and_the_end() {
 }
 
 #[test]
-fn what_a_link_lost_is_exactly_what_is_missing_behind_it() {
+fn datagrams_lost_on_a_link_are_counted_exactly() {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     let loses = Impairment { loss: 0.1, ..Impairment::default() };
@@ -111,7 +111,7 @@ fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
 }
 
 #[test]
-fn what_is_lost_at_the_end_of_a_sealed_stream_is_known_to_who_has_its_key() {
+fn losses_at_the_end_of_a_sealed_stream_are_known_only_with_its_key() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let key = folder.path().join("key").to_str().unwrap().to_owned();
@@ -131,7 +131,7 @@ fn what_is_lost_at_the_end_of_a_sealed_stream_is_known_to_who_has_its_key() {
 }
 
 #[test]
-fn what_may_have_been_repaired_unseen_is_not_said_to_be_lost_for_good() {
+fn datagrams_that_may_have_been_repaired_are_not_called_lost() {
     let lan = Lan::new();
     for (numbers, is_said) in [([1, 2, 3], false), ([1, 2, 4], true)] {
         let watching = top(&lan.b, &["--once", "-W", "5", "239.1.2.3"]);
@@ -145,7 +145,7 @@ fn what_may_have_been_repaired_unseen_is_not_said_to_be_lost_for_good() {
 }
 
 #[test]
-fn announced_streams_are_listed_with_all_that_they_say() {
+fn announced_streams_are_listed_with_their_content() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let key = folder.path().join("key").to_str().unwrap().to_owned();
@@ -184,7 +184,7 @@ fn announced_streams_are_listed_with_all_that_they_say() {
 }
 
 #[test]
-fn a_switch_that_snoops_lets_announcements_and_what_is_joined_through() {
+fn a_snooping_switch_forwards_announcements_and_joined_groups() {
     let lab = Lab::new().unwrap();
     // A querier that has just begun lets everything through for as long as it gives hosts to answer.
     let brisk = SwitchOptions::managed().query_response_interval(Duration::from_millis(200));

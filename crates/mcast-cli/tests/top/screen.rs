@@ -45,7 +45,7 @@ fn row<'a>(lines: &'a [String], text: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_screen_of_80_by_24_shows_streams_and_what_is_selected() {
+fn a_screen_of_80_by_24_shows_streams_and_the_selection() {
     let scene = Scene::new((80, 24), &[]);
     // Of fifty a second a tenth is missing; a machine that is busy with other things sends fewer.
     let is_usual = |line: &String| {
@@ -115,7 +115,7 @@ fn names_are_shown_and_streams_filtered_sorted_and_selected() {
 }
 
 #[test]
-fn a_stream_is_told_in_detail() {
+fn the_detail_view_describes_one_stream() {
     let scene = Scene::new((80, 24), &[GROUP]);
     scene.screen.wait_for("joined: mcast");
     scene.screen.press(ENTER);
@@ -163,7 +163,7 @@ fn the_network_pane_shows_queriers_members_and_messages() {
 }
 
 #[test]
-fn help_is_a_key_away() {
+fn a_key_opens_help() {
     let scene = Scene::new((80, 24), &[]);
     scene.screen.press("?");
     let lines = scene.screen.wait_for("record the selected stream");
@@ -175,11 +175,11 @@ fn help_is_a_key_away() {
 }
 
 #[test]
-fn a_pause_stands_still_and_x_counts_anew() {
+fn a_pause_freezes_the_screen_and_x_resets_the_counters() {
     let scene = Scene::new((80, 24), &[]);
     scene.screen.press("p");
     let before = scene.screen.wait_for("paused");
-    // The rest goes on: another stream comes, and is not shown.
+    // Counting continues: another stream starts, and is not shown.
     let sender = socket(&scene.lan.a);
     sender.send_to(b"x", "239.4.4.4:4444").unwrap();
     scene.screen.press("?");
@@ -227,7 +227,7 @@ fn a_stream_is_recorded_into_a_file() {
 }
 
 #[test]
-fn another_size_is_another_screen() {
+fn the_screen_adapts_to_a_new_size() {
     let scene = Scene::new((80, 24), &[]);
     scene.screen.resize(160, 40);
     let lines = scene.screen.wait_until("more columns", |lines| {
@@ -244,7 +244,7 @@ fn another_size_is_another_screen() {
     scene
         .screen
         .wait_until("a group that is cut", |lines| lines.iter().any(|line| line.starts_with("239.1.2.3:5…")));
-    // A screen on which nothing fits is no reason to end.
+    // A screen on which nothing fits must not end the command.
     scene.screen.resize(3, 2);
     scene.screen.resize(1, 1);
     scene.screen.resize(80, 24);
@@ -256,7 +256,7 @@ fn another_size_is_another_screen() {
 }
 
 #[test]
-fn ctrl_c_and_requests_to_terminate_give_the_terminal_back() {
+fn ctrl_c_and_requests_to_terminate_restore_the_terminal() {
     let scene = Scene::new((80, 24), &[]);
     scene.screen.press(CONTROL_C);
     assert_eq!(scene.screen.end(), Some(130));
@@ -268,7 +268,7 @@ fn ctrl_c_and_requests_to_terminate_give_the_terminal_back() {
 }
 
 #[test]
-fn without_colours_there_are_none() {
+fn no_color_disables_colours() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let _stream = Television::start(&lan.a, GROUP);
@@ -286,7 +286,7 @@ fn without_colours_there_are_none() {
 }
 
 #[test]
-fn the_time_can_be_limited_and_metrics_are_there_beside_the_screen() {
+fn timeout_and_metrics_work_with_the_screen() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["top", "-W", "1.5", "--metrics", "127.0.0.1:0"];

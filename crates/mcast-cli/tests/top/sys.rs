@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// Both ends of a new terminal of this size: whoever plays the person, and whoever plays the program.
+/// Opens both ends of a new terminal of this size: one for the test, one for the program.
 pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, OwnedFd) {
     let (mut person, mut program) = (-1, -1);
     let size = window(columns, rows);

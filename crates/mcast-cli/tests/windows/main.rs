@@ -44,7 +44,7 @@ fn interfaces_are_those_of_the_host() {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn windows_receives_what_linux_sends_and_says_how_it_came() {
+fn windows_receives_from_linux_with_metadata() {
     let pair = Pair::new();
     for (group, _, linux) in FAMILIES {
         let receiver = pair.windows.recv(&["--json", "-c", "2", "-i", "eth0", group]);
@@ -55,7 +55,7 @@ fn windows_receives_what_linux_sends_and_says_how_it_came() {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn linux_receives_what_windows_sends() {
+fn linux_receives_from_windows() {
     let pair = Pair::new();
     for (group, windows, _) in FAMILIES {
         let receiver = support::recv(&pair.linux, &["--json", "-c", "2", "-i", "eth0", group]);
@@ -79,7 +79,7 @@ fn datagrams_are(ended: &Ended, group: &str, source: &str, texts: &[&str]) {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn questions_are_answered_both_ways() {
+fn ask_works_in_both_directions() {
     let pair = Pair::new();
     let (group, ..) = FAMILIES[0];
     let answering =
@@ -97,7 +97,7 @@ fn questions_are_answered_both_ways() {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn pings_are_answered_both_ways() {
+fn ping_works_in_both_directions() {
     let pair = Pair::new();
     let ping =
         ["ping", "-i", "eth0", "239.1.2.3:5001", "-c", "3", "--wait", "10s", "--expect", "1", "--json"];
@@ -128,7 +128,7 @@ fn only_row(ended: &Ended) -> Value {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn measured_both_ways_nothing_is_lost() {
+fn perf_works_in_both_directions_without_loss() {
     let pair = Pair::new();
     let send =
         ["perf", "send", "-i", "eth0", "239.1.2.3:5002", "--duration", "300ms", "--rate", "2kpps", "--json"];
@@ -153,7 +153,7 @@ fn nothing_was_lost(ended: &Ended) {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn messages_all_arrive_both_ways() {
+fn messages_arrive_in_both_directions() {
     let pair = Pair::new();
     let subscribe = |group| ["subscribe", "-i", "eth0", group];
     let publish = |group| ["publish", "-i", "eth0", "--wait-for", "1", group, "one", "two", "three"];
@@ -176,7 +176,7 @@ fn lines_of(ended: &Ended) -> Vec<&str> {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn the_doctor_says_what_it_can_know_here() {
+fn the_doctor_reports_what_it_can_observe() {
     let pair = Pair::new();
     let ended = pair.windows.mcast(&["doctor", "--json"]);
     let rows = ended.json();
@@ -190,7 +190,7 @@ fn the_doctor_says_what_it_can_know_here() {
         "{ended:?}"
     );
 
-    // What comes to the socket is seen, what is on the wire stays an open question.
+    // Datagrams at the socket are counted; those on the wire stay an open question.
     let sending =
         start(&pair.linux, &["send", "-q", "-i", "eth0", "239.1.2.3:5000", "hello", "--every", "20ms"]);
     let examine = ["doctor", "-i", "eth0", "239.1.2.3:5000", "-W", "1s", "--json"];
@@ -211,7 +211,7 @@ fn the_doctor_says_what_it_can_know_here() {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn the_path_is_probed_both_ways() {
+fn the_path_is_probed_in_both_directions() {
     let pair = Pair::new();
     let (listen, probe) =
         (["doctor", "--listen", "-4", "-i", "eth0"], ["doctor", "--probe", "-4", "-i", "eth0", "--json"]);
@@ -232,7 +232,7 @@ fn the_path_is_probed_both_ways() {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn what_is_left_out_here_says_so() {
+fn missing_features_are_reported() {
     let pair = Pair::new();
     for (arguments, words) in [
         (&["sniff", "-i", "eth0"][..], "on Windows only drivers"),
@@ -259,7 +259,7 @@ fn explanations_are_the_same_on_both_systems() {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn what_this_system_lacks_is_an_error_that_says_so() {
+fn unsupported_features_are_errors() {
     let pair = Pair::new();
     // Wine 8 cannot join a source, Windows can.
     let ended = pair.windows.mcast(&["recv", "-i", "eth0", "10.0.0.2@232.1.2.3:5000", "-W", "5s"]);
@@ -277,7 +277,7 @@ fn what_this_system_lacks_is_an_error_that_says_so() {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
-fn nothing_but_text_goes_into_a_pipe_and_time_runs_out() {
+fn piped_output_is_plain_text_and_timeouts_work() {
     let pair = Pair::new();
     let ended = pair.windows.mcast(&["recv", "-i", "eth0", "239.1.2.3:5000", "-W", "300ms", "--expect", "1"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");

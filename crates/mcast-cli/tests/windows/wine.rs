@@ -80,7 +80,7 @@ impl Windows {
     }
 }
 
-/// Wine's server outlives its programs by some seconds, unless it is told to end.
+/// Ends Wine's server, which otherwise runs some seconds longer than its programs.
 impl Drop for Windows {
     fn drop(&mut self) {
         let wine = PathBuf::from(variable("MCAST_WINE_PROGRAM"));

@@ -7,7 +7,7 @@ use mcast::SourceFilter;
 
 use crate::Options;
 use crate::observation::{
-    ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
+    ExaminationTarget, Membership, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
 use crate::snapshot::{Address, AddressState, Counters, JoinedGroup, Link, Snapshot};
 use crate::wire::{DatagramSummary, Flow, FlowKey, Tap, Wire};
@@ -135,4 +135,26 @@ fn counters_increase_by_the_given_values() {
     let observation = with_counters(membership("239.1.2.3:5000", Vec::new(), 0), &[("IpInReceives", 7)]);
     assert_eq!(observation.rise_of("IpInReceives"), Some(7));
     assert_eq!(observation.before.counters, Counters::default().with("IpInReceives", 0));
+}
+
+/// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.
+pub(super) fn joined_socket(interface: u32, sources: SourceFilter) -> ProgramSocket {
+    let membership = Membership {
+        group: "239.1.2.3".parse().unwrap(),
+        interface,
+        sources,
+        multicast_all: true,
+        loopback: true,
+    };
+    ProgramSocket {
+        inode: 9,
+        owner: "player (7)".into(),
+        local: Some("0.0.0.0:5000".parse().unwrap()),
+        peer: None,
+        bound_interface: None,
+        receive_buffer: None,
+        drops: (0, 0),
+        memberships: vec![membership.clone()],
+        memberships_after: vec![membership],
+    }
 }

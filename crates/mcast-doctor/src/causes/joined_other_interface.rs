@@ -143,9 +143,9 @@ impl<'a> Mismatch<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, flow, membership, program};
+    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program};
     use super::*;
-    use crate::observation::{ExaminationTarget, Membership, ProgramSocket};
+    use crate::observation::{ExaminationTarget, ProgramSocket};
     use crate::snapshot::Route;
     use mcast::SourceFilter;
 
@@ -160,24 +160,7 @@ mod tests {
     }
 
     fn socket(interface: u32) -> ProgramSocket {
-        let membership = Membership {
-            group: "239.1.2.3".parse().unwrap(),
-            interface,
-            sources: SourceFilter::ANY,
-            multicast_all: true,
-            loopback: true,
-        };
-        ProgramSocket {
-            inode: 9,
-            owner: "player (7)".into(),
-            local: Some("0.0.0.0:5000".parse().unwrap()),
-            peer: None,
-            bound_interface: None,
-            receive_buffer: None,
-            drops: (0, 0),
-            memberships: vec![membership.clone()],
-            memberships_after: vec![membership],
-        }
+        joined_socket(interface, SourceFilter::ANY)
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn restart() -> Remedy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, program};
+    use super::super::fixtures::{ETH0, flow, joined_socket, program};
     use super::super::source_not_admitted;
     use super::*;
 
@@ -160,24 +160,7 @@ mod tests {
     fn source_beyond_the_limit_is_reported_only_as_a_limit() {
         const TO: &str = "239.1.2.3:5000";
         let sources = ["10.9.0.7", "10.9.0.8"].map(|source| source.parse().unwrap());
-        let membership = Membership {
-            group: "239.1.2.3".parse().unwrap(),
-            interface: ETH0,
-            sources: SourceFilter::Include(sources.into_iter().collect()),
-            multicast_all: true,
-            loopback: true,
-        };
-        let socket = ProgramSocket {
-            inode: 9,
-            owner: "player (7)".into(),
-            local: Some("0.0.0.0:5000".parse().unwrap()),
-            peer: None,
-            bound_interface: None,
-            receive_buffer: None,
-            drops: (0, 0),
-            memberships: vec![membership.clone()],
-            memberships_after: vec![membership],
-        };
+        let socket = joined_socket(ETH0, SourceFilter::Include(sources.into_iter().collect()));
         let outcome = |limit: &str| {
             let mut observation = program(vec![socket.clone()], vec![flow(ETH0, "10.9.0.9:6000", TO)]);
             observation.after.settings.insert(SOURCES.into(), limit.into());

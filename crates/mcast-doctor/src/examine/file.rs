@@ -21,7 +21,7 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
     let damage = record(&mut file, &mut recorder)?;
     let name = |position: usize, name: Option<&str>| match name.filter(|name| is_plain(name)) {
         Some(name) => name.to_owned(),
-        None => format!("interface-{}", position + 1),
+        None => format!("#{}", position + 1),
     };
     let links: Vec<_> = file
         .interfaces()

@@ -45,6 +45,8 @@ fn ids(report: &Report) -> Vec<Id> {
 fn capture_of_a_healthy_stream_has_no_findings() {
     let report = explain(&frames("10.9.0.1"));
     assert_healthy(&report);
+    // An interface without a name is called as `mcast sniff` and `mcast top` call it.
+    assert!(report.observations.iter().all(|observation| observation.depth == "wire #1"), "{report:#?}");
     assert!(
         report.observations.iter().any(|observation| observation.what.contains("20 datagrams")),
         "{report:#?}"

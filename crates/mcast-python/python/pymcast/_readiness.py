@@ -53,6 +53,22 @@ class Readiness:
                 self._unwatch()
             raise
 
+    def leave_for(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this belongs to another loop than `loop`, and has ended so that one can take over.
+
+        Raises RuntimeError while coroutines of the other loop wait.
+        """
+        if loop is self._loop:
+            return False
+        if self._loop.is_closed():
+            # Nobody will wake what waited there, or stop it from watching.
+            self._waiters.clear()
+            self._watched.clear()
+        elif self._waiters:
+            raise RuntimeError("coroutines of another event loop wait for it: make one for each loop")
+        self.close()
+        return True
+
     def done(self, more: bool) -> None:
         """Call this after receiving. `more` says whether something is left for other coroutines."""
         if not self._waiters:

@@ -126,8 +126,11 @@ class Receiving(ABC, Generic[Item]):
                 await self._wait_for_more(due)
 
     async def _wait_for_more(self, due: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        if self._readiness is not None and self._readiness.leave_for(loop):
+            self._readiness = None
         if self._readiness is None:
-            self._readiness = Readiness(asyncio.get_running_loop(), self._descriptors, self._wait)
+            self._readiness = Readiness(loop, self._descriptors, self._wait)
         # Interrupting the wait loses nothing, because it does not take items.
         if due is None:
             await self._readiness.wait()

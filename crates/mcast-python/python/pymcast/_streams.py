@@ -131,7 +131,7 @@ class Publisher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        await asyncio.to_thread(self._publisher.__exit__, exc_type, exc, traceback)
 
     def __repr__(self) -> str:
         return f"<aio {self._publisher!r}>"

@@ -5,9 +5,10 @@
 ...         print(datagram.payload, datagram.source)
 
 Receivers and senders take the same arguments as the blocking ones. They open in the network namespace of the
-thread that creates them, and belong to the event loop in which they first wait. A cancelled call does not lose a
-datagram, and each datagram is delivered to one call. Event loops that can watch descriptors (asyncio's on Unix,
-uvloop, the selector loop on Windows) are used directly; for others (Windows' proactor), a thread waits.
+thread that creates them. One event loop at a time waits for them: another may take over when no call of the former
+one waits. A cancelled call does not lose a datagram, and each datagram is delivered to one call. Event loops that can
+watch descriptors (asyncio's on Unix, uvloop, the selector loop on Windows) are used directly; for others (Windows'
+proactor), a thread waits.
 """
 
 from __future__ import annotations

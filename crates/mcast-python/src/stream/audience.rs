@@ -108,6 +108,24 @@ impl From<mcast_stream::Closing> for Closing {
     }
 }
 
+impl Closing {
+    /// Describes what the end of the publisher left undone, if anything.
+    pub(super) fn loss(&self) -> Option<String> {
+        let unsent = match self.unsent {
+            0 => None,
+            unsent => Some(format!("{unsent} datagrams of accepted messages were never sent")),
+        };
+        let behind = match self.behind.len() as u64 + self.unknown {
+            0 => None,
+            1 => Some("1 subscriber may not have everything".to_owned()),
+            behind => Some(format!("{behind} subscribers may not have everything")),
+        };
+        let parts: Vec<String> = unsent.into_iter().chain(behind).collect();
+        (!parts.is_empty())
+            .then(|| format!("{}; call close() with a longer timeout before the end", parts.join(", and ")))
+    }
+}
+
 #[pymethods]
 impl Closing {
     fn __repr__(&self) -> String {

@@ -22,6 +22,7 @@ use crate::membership::Target;
 use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, Subscribers};
 use crate::payload::Payload;
 use crate::receiver::Timeout;
+use crate::unclosed::{self, warn_of_loss, warn_unraisable};
 
 /// How often a wait for space in the retransmission buffer tries again.
 const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(10);
@@ -303,7 +304,10 @@ impl Publisher {
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self.end(py, EXIT_TIMEOUT).map(drop)
+        match self.end(py, EXIT_TIMEOUT)?.and_then(|closing| closing.loss()) {
+            Some(loss) => warn_of_loss(py, &format!("{}: {loss}", self.__repr__())),
+            None => Ok(()),
+        }
     }
 
     fn __repr__(&self) -> String {
@@ -318,12 +322,15 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 impl Drop for Publisher {
     fn drop(&mut self) {
         if !self.closed() {
-            crate::unclosed::warn(&self.__repr__());
+            unclosed::warn(&self.__repr__());
         }
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(publisher) = open.as_ref().filter(|_| !self.owner.is_another_process()) {
             // A program that exits, because of Ctrl-C for instance, is not delayed further by a slow rate.
-            let _ = publisher.close(DROP_TIMEOUT);
+            if let Some(loss) = Closing::from(publisher.close(DROP_TIMEOUT)).loss() {
+                let text = format!("<Publisher of stream {:016x}>: {loss}", self.stream);
+                warn_unraisable(|py| warn_of_loss(py, &text));
+            }
         }
         self.owner.release(open);
         self.owner.release(self.snapshots.get_mut().unwrap_or_else(PoisonError::into_inner));

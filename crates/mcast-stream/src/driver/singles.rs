@@ -1,10 +1,10 @@
 //! Datagrams to one receiver alone, in trains where there are several.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::sys::{self, MOST};
+use mcast_sys::unicast::{MAX_SEGMENTS, is_refusal, send_segments};
 
 /// Bytes of a train: what an IPv4 packet can carry, although it never becomes one.
 const TRAIN_BYTES: usize = 65_507;
@@ -28,7 +28,7 @@ impl Singles {
 
     /// Sends all of these, in order.
     pub(super) fn send_all<'b>(&self, to: SocketAddr, all: impl Iterator<Item = &'b [u8]>) {
-        let mut train = [IoSlice::new(&[]); MOST];
+        let mut train = [IoSlice::new(&[]); MAX_SEGMENTS];
         let mut count = 0;
         for bytes in all {
             if !has_room(&train[..count], bytes) {
@@ -43,8 +43,8 @@ impl Singles {
 
     fn send_train(&self, to: SocketAddr, train: &[IoSlice<'_>]) {
         if train.len() > 1 && !self.refused.load(Ordering::Relaxed) {
-            match sys::send_train(&self.socket, to, train) {
-                Err(error) if is_about_trains(&error) => self.refused.store(true, Ordering::Relaxed),
+            match send_segments(&self.socket, to, train) {
+                Err(error) if is_refusal(&error) => self.refused.store(true, Ordering::Relaxed),
                 _ => return,
             }
         }
@@ -56,18 +56,7 @@ impl Singles {
 fn has_room(train: &[IoSlice<'_>], bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (train.first(), train.last()) else { return true };
     let is_even = last.len() == first.len() && (1..=first.len()).contains(&bytes.len());
-    is_even && train.len() < MOST && (train.len() + 1) * first.len() <= TRAIN_BYTES
-}
-
-/// Whether the same datagrams may go one by one: the system knows no trains, the device has no use for them, or they are
-/// longer than the path takes whole.
-fn is_about_trains(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, Unsupported};
-    #[cfg(unix)]
-    if matches!(error.raw_os_error(), Some(libc::EIO | libc::EMSGSIZE | libc::ENOPROTOOPT)) {
-        return true;
-    }
-    matches!(error.kind(), InvalidInput | Unsupported)
+    is_even && train.len() < MAX_SEGMENTS && (train.len() + 1) * first.len() <= TRAIN_BYTES
 }
 
 #[cfg(all(test, target_os = "linux"))]

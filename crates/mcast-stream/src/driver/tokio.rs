@@ -220,8 +220,10 @@ mod readiness {
 
     use tokio::io::unix::AsyncFd;
 
+    use mcast_sys::registration::register;
+    use tokio::io::Interest;
+
     use crate::StreamError;
-    use crate::sys::registration::readable;
 
     #[derive(Debug)]
     pub(super) struct Readiness {
@@ -231,7 +233,7 @@ mod readiness {
 
     impl Readiness {
         pub(super) fn new(subscriber: &crate::Subscriber) -> Result<Self, StreamError> {
-            let watch = |descriptor| readable(descriptor).map_err(StreamError::Control);
+            let watch = |descriptor| register(descriptor, Interest::READABLE).map_err(StreamError::Control);
             Ok(Self {
                 receiver: watch(subscriber.receiver().as_fd())?,
                 control: watch(subscriber.control().as_fd())?,

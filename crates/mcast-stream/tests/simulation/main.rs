@@ -15,6 +15,7 @@ mod clocks;
 mod content;
 mod dice;
 mod link;
+mod lives;
 mod plan;
 mod reports;
 mod stuck;

@@ -1,8 +1,6 @@
 //! Computes the changes between two listings of the interfaces.
 
-use std::collections::BTreeSet;
-
-use mcast_group::InterfaceIndex;
+use mcast_sys::Notice;
 
 use super::Interface;
 
@@ -41,23 +39,6 @@ pub enum InterfaceChange {
     /// deleted and created again. Check everything that depends on its identity, such as
     /// memberships.
     Overrun,
-}
-
-/// The contents of a system notice beyond "list the interfaces again".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Notice {
-    /// Interfaces that were deleted, even if they exist again.
-    pub(crate) deleted: BTreeSet<InterfaceIndex>,
-    /// Whether notices were lost.
-    pub(crate) overrun: bool,
-}
-
-impl Notice {
-    /// Adds a later notice to this one.
-    pub(crate) fn merge(&mut self, later: Self) {
-        self.deleted.extend(later.deleted);
-        self.overrun |= later.overrun;
-    }
 }
 
 impl InterfaceChange {
@@ -117,12 +98,14 @@ pub(crate) fn changes(before: &[Interface], after: &[Interface], notice: &Notice
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::slice;
 
     use proptest::prelude::*;
 
-    use super::super::examples::interface;
+    use super::super::examples::{changed, interface};
+    use mcast_group::InterfaceIndex;
+
     use super::*;
 
     /// Returns the changes of one interface.
@@ -192,7 +175,7 @@ mod tests {
             entries
                 .into_iter()
                 .filter(|(_, (name, _))| names.insert(*name))
-                .map(|(index, (name, mtu))| Interface { mtu: 1500 + mtu, ..interface(index, &format!("eth{name}")) })
+                .map(|(index, (name, mtu))| changed(interface(index, &format!("eth{name}")), |each| each.mtu += mtu))
                 .collect()
         }
     }

@@ -4,86 +4,20 @@ mod bridge;
 mod change;
 mod route;
 mod select;
-mod warning;
 mod watch;
 
-use std::fmt;
-use std::net::IpAddr;
-
-use mcast_group::{Family, InterfaceIndex};
-
 use crate::error::{Error, Operation, Result};
-use crate::sys;
 
-pub use bridge::{Bridge, BridgeQuerier, bridges, queue_disciplines};
+pub use bridge::{bridges, queue_disciplines};
 pub use change::InterfaceChange;
-pub(crate) use change::Notice;
+#[doc(inline)]
+pub use mcast_sys::{
+    AddressState, Bridge, BridgeQuerier, HardwareAddress, Interface, InterfaceAddress, Warning,
+};
 pub use route::{default_interface, default_interface_of, interface_towards};
 pub use select::find;
 pub(crate) use select::select;
-pub use warning::Warning;
 pub use watch::InterfaceWatcher;
-
-/// A network interface, as of the time of the listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Interface {
-    /// Its index. (In rare cases, Windows numbers IPv4 and IPv6 differently; this is the IPv4 index
-    /// where both exist. See [`Interface::index_for`].)
-    pub index: InterfaceIndex,
-    /// Its IPv6 index, if different. Windows only.
-    pub(crate) ipv6_index: Option<InterfaceIndex>,
-    /// Its name (`eth0`; on Windows the friendly name, such as `Ethernet 2`).
-    pub name: String,
-    /// Whether it is administratively up. On Windows also connected, because Windows refuses to
-    /// join groups on a disconnected interface.
-    pub up: bool,
-    /// Whether it is up and has a carrier.
-    pub running: bool,
-    /// Whether the system marks it as able to multicast.
-    pub multicast: bool,
-    /// Whether it is a loopback interface.
-    pub loopback: bool,
-    /// Whether it is a point-to-point link, such as a tunnel.
-    pub point_to_point: bool,
-    /// The MTU: the largest IP packet it carries, in bytes.
-    pub mtu: u32,
-    /// Its hardware address, if it has one of six bytes.
-    pub hardware_address: Option<HardwareAddress>,
-    /// Its addresses of both families.
-    pub addresses: Vec<InterfaceAddress>,
-    /// The bridge or bond that it is a port of. Such an interface carries traffic of other hosts,
-    /// so groups are not joined on it by default. Linux only; `None` elsewhere.
-    pub port_of: Option<InterfaceIndex>,
-}
-
-/// An address of an interface, with its prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub struct InterfaceAddress {
-    /// The address.
-    pub address: IpAddr,
-    /// The prefix length in bits.
-    pub prefix: u8,
-    /// Whether the address can be used yet.
-    pub state: AddressState,
-}
-
-/// Whether an address can be used as a source. IPv4 addresses always can, except on Windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum AddressState {
-    /// Usable.
-    Ready,
-    /// Not usable yet: duplicate address detection is in progress (RFC 4862 section 5.4).
-    Tentative,
-    /// Never usable: another host has the same address.
-    Duplicate,
-}
-
-/// A hardware (MAC) address of six bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HardwareAddress(pub [u8; 6]);
 
 /// Returns all interfaces of this machine, ordered by index; on Linux, those of the calling
 /// thread's network namespace.
@@ -91,155 +25,39 @@ pub struct HardwareAddress(pub [u8; 6]);
 /// # Errors
 /// If the system refuses to list them.
 pub fn interfaces() -> Result<Vec<Interface>> {
-    sys::interface::list().map_err(|error| Error::os(Operation::Interfaces, error))
-}
-
-impl InterfaceAddress {
-    /// Creates an address that is ready to use.
-    #[must_use]
-    pub const fn new(address: IpAddr, prefix: u8) -> Self {
-        Self { address, prefix, state: AddressState::Ready }
-    }
-}
-
-impl Interface {
-    /// Creates an interface with only these fields known, for simulators, tests, and programs that
-    /// store listings.
-    #[must_use]
-    pub const fn new(index: InterfaceIndex, name: String) -> Self {
-        Self {
-            index,
-            ipv6_index: None,
-            name,
-            up: false,
-            running: false,
-            multicast: false,
-            loopback: false,
-            point_to_point: false,
-            mtu: 0,
-            hardware_address: None,
-            addresses: Vec::new(),
-            port_of: None,
-        }
-    }
-
-    /// Returns its addresses of one family.
-    pub fn addresses_of(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
-        self.addresses.iter().map(|entry| entry.address).filter(move |address| Family::of(*address) == family)
-    }
-
-    /// Returns the addresses that are ready to use.
-    pub fn usable_addresses(&self) -> impl Iterator<Item = &InterfaceAddress> + '_ {
-        self.addresses.iter().filter(|entry| entry.state == AddressState::Ready)
-    }
-
-    /// Returns its index in this family. Only Windows may use different ones.
-    #[must_use]
-    pub fn index_for(&self, family: Family) -> InterfaceIndex {
-        match family {
-            Family::V4 => self.index,
-            Family::V6 => self.ipv6_index.unwrap_or(self.index),
-        }
-    }
-
-    /// Returns whether a membership without an interface joins on it: the interface is up, can
-    /// multicast, and is neither loopback nor a port of a bridge or bond.
-    #[must_use]
-    pub fn is_joined_by_default(&self) -> bool {
-        self.up && self.multicast && !self.loopback && self.port_of.is_none()
-    }
-}
-
-impl InterfaceAddress {
-    /// Returns whether another address is in the same network.
-    #[must_use]
-    pub fn contains(&self, other: IpAddr) -> bool {
-        let common_bits = match (self.address, other) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
-            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
-            _ => return false,
-        };
-        common_bits >= u32::from(self.prefix)
-    }
-}
-
-impl HardwareAddress {
-    /// Converts an address as a system reports it. Returns `None` unless it has six bytes that are
-    /// not all zero (as those of a loopback interface are).
-    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
-        <[u8; 6]>::try_from(bytes).ok().filter(|bytes| *bytes != [0; 6]).map(Self)
-    }
-}
-
-impl fmt::Display for InterfaceAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-impl fmt::Display for HardwareAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl fmt::Debug for HardwareAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+    mcast_sys::interface::list().map_err(|error| Error::os(Operation::Interfaces, error))
 }
 
 /// Interfaces for unit tests.
 #[cfg(test)]
 pub(crate) mod examples {
+    use mcast_group::InterfaceIndex;
+
     use super::*;
 
     /// Returns an interface that is up, running and able to multicast, without addresses.
     pub(crate) fn interface(index: u32, name: &str) -> Interface {
-        Interface {
-            index: InterfaceIndex::new(index).unwrap(),
-            ipv6_index: None,
-            name: name.into(),
-            up: true,
-            running: true,
-            multicast: true,
-            loopback: false,
-            point_to_point: false,
-            mtu: 1500,
-            hardware_address: Some(HardwareAddress([2, 0, 0, 0, 0, index as u8])),
-            addresses: Vec::new(),
-            port_of: None,
-        }
+        let mut interface = Interface::new(InterfaceIndex::new(index).unwrap(), name.into());
+        (interface.up, interface.running, interface.multicast) = (true, true, true);
+        interface.mtu = 1500;
+        interface.hardware_address = Some(HardwareAddress([2, 0, 0, 0, 0, index as u8]));
+        interface
     }
 
     pub(crate) fn loopback() -> Interface {
-        Interface {
-            multicast: false,
-            loopback: true,
-            hardware_address: None,
-            addresses: vec![address("127.0.0.1", 8), address("::1", 128)],
-            ..interface(1, "lo")
-        }
+        changed(interface(1, "lo"), |lo| {
+            (lo.multicast, lo.loopback, lo.hardware_address) = (false, true, None);
+            lo.addresses = vec![address("127.0.0.1", 8), address("::1", 128)];
+        })
+    }
+
+    /// Returns the interface with a change.
+    pub(crate) fn changed(mut interface: Interface, change: impl FnOnce(&mut Interface)) -> Interface {
+        change(&mut interface);
+        interface
     }
 
     pub(crate) fn address(address: &str, prefix: u8) -> InterfaceAddress {
-        InterfaceAddress { address: address.parse().unwrap(), prefix, state: AddressState::Ready }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::examples::address;
-
-    #[test]
-    fn a_network_contains_addresses_with_its_prefix() {
-        let own = address("10.0.1.200", 23);
-        assert!(own.contains("10.0.0.7".parse().unwrap()));
-        assert!(!own.contains("10.0.2.7".parse().unwrap()));
-        assert!(!own.contains("fe80::1".parse().unwrap()));
-        assert!(address("fe80::1", 64).contains("fe80::ffff".parse().unwrap()));
-        assert!(address("0.0.0.0", 0).contains("203.0.113.1".parse().unwrap()));
-        assert!(!address("10.0.0.1", 32).contains("10.0.0.2".parse().unwrap()));
+        InterfaceAddress::new(address.parse().unwrap(), prefix)
     }
 }

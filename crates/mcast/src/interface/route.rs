@@ -6,7 +6,6 @@ use mcast_group::{Family, Group};
 
 use super::{Interface, interfaces};
 use crate::error::{Error, Operation, Result};
-use crate::sys;
 
 /// The group that represents all of IPv4: one from the administratively scoped block (RFC 2365)
 /// without an assigned meaning.
@@ -46,7 +45,8 @@ pub fn default_interface_of(family: Family) -> Result<Option<Interface>> {
 /// # Errors
 /// If the system refuses the lookup.
 pub fn interface_towards(address: IpAddr) -> Result<Option<Interface>> {
-    let index = sys::route::interface_towards(address).map_err(|error| Error::os(Operation::Route, error))?;
+    let index =
+        mcast_sys::route::interface_towards(address).map_err(|error| Error::os(Operation::Route, error))?;
     let Some(index) = index else { return Ok(None) };
     let family = Family::of(address);
     Ok(interfaces()?.into_iter().find(|interface| interface.index_for(family) == index))

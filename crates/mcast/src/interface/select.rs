@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mcast_group::{Group, InterfaceIndex, InterfaceSelector};
+use mcast_group::{Family, Group, InterfaceIndex, InterfaceSelector};
 
 use super::{Interface, interfaces};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -56,9 +56,9 @@ fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Res
             return refused(ErrorKind::Mismatch, format!("\"{selector}\" does not name a single interface"));
         }
         InterfaceSelector::Name(name) => interfaces.iter().filter(|each| each.name == *name).collect(),
-        InterfaceSelector::Index(index) => interfaces.iter().filter(|each| each.has_index(*index)).collect(),
+        InterfaceSelector::Index(index) => interfaces.iter().filter(|each| has_index(each, *index)).collect(),
         InterfaceSelector::Address(address) => {
-            interfaces.iter().filter(|each| each.has_address(*address)).collect()
+            interfaces.iter().filter(|each| has_address(each, *address)).collect()
         }
     };
     match found.as_slice() {
@@ -77,14 +77,12 @@ fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Res
     }
 }
 
-impl Interface {
-    fn has_index(&self, index: InterfaceIndex) -> bool {
-        self.index == index || self.ipv6_index == Some(index)
-    }
+fn has_index(interface: &Interface, index: InterfaceIndex) -> bool {
+    interface.index == index || interface.index_for(Family::V6) == index
+}
 
-    fn has_address(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|entry| entry.address == address.to_canonical())
-    }
+fn has_address(interface: &Interface, address: IpAddr) -> bool {
+    interface.addresses.iter().any(|entry| entry.address == address.to_canonical())
 }
 
 /// Returns a hint about a name that no interface has.
@@ -119,7 +117,7 @@ fn existing(interfaces: &[Interface]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{address, interface, loopback};
+    use super::super::examples::{address, changed, interface, loopback};
     use super::*;
 
     fn machine() -> Vec<Interface> {
@@ -127,8 +125,8 @@ mod tests {
         eth0.addresses = vec![address("10.0.0.1", 24), address("fe80::1", 64)];
         let mut eth1 = interface(3, "eth1");
         eth1.addresses = vec![address("10.1.0.1", 24), address("fe80::1", 64)];
-        let down = Interface { up: false, running: false, ..interface(4, "eth2") };
-        let port = Interface { port_of: InterfaceIndex::new(6), ..interface(5, "port") };
+        let down = changed(interface(4, "eth2"), |each| (each.up, each.running) = (false, false));
+        let port = changed(interface(5, "port"), |each| each.port_of = InterfaceIndex::new(6));
         vec![loopback(), eth0, eth1, down, port, interface(6, "br0")]
     }
 

@@ -3,10 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use mcast_sys::Notice;
+use mcast_sys::watch::InterfaceWatch;
+
 use super::change::changes;
-use super::{Interface, InterfaceChange, Notice};
+use super::{Interface, InterfaceChange};
 use crate::error::{Error, Operation, Result};
-use crate::sys::watch::Watch;
 
 /// Changes come in bursts: a cable is plugged in, then addresses appear. A burst ends after a
 /// silence of this length,
@@ -31,7 +33,7 @@ const LONGEST_BURST: Duration = Duration::from_millis(500);
 /// # Ok(()) }
 /// ```
 pub struct InterfaceWatcher {
-    watch: Watch,
+    watch: InterfaceWatch,
     known: Mutex<Vec<Interface>>,
 }
 
@@ -42,7 +44,7 @@ impl InterfaceWatcher {
     /// If the system cannot watch interfaces or refuses to list them.
     pub fn new() -> Result<Self> {
         // This order reports a change between the two calls twice rather than not at all.
-        let watch = Watch::open().map_err(failed)?;
+        let watch = InterfaceWatch::open().map_err(failed)?;
         let known = Mutex::new(watch.list().map_err(failed)?);
         Ok(Self { watch, known })
     }

@@ -1,6 +1,8 @@
 //! Computes the changes between two snapshots.
 
-use super::Holding;
+use mcast_group::{Group, InterfaceIndex};
+
+use super::{Holder, Holding};
 
 /// A change of the memberships of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub(super) fn changes(before: &[Holding], now: &[Holding]) -> Vec<Change> {
         among[start..]
             .iter()
             .take_while(|each| (each.group, each.interface) == (wanted.group, wanted.interface))
-            .find(|each| each.is_same_as(wanted))
+            .find(|each| is_same(each, wanted))
             .cloned()
     };
     let left = before.iter().filter(|holding| find(now, holding).is_none()).cloned().map(Change::Left);
@@ -39,43 +41,46 @@ pub(super) fn changes(before: &[Holding], now: &[Holding]) -> Vec<Change> {
     left.chain(rest).collect()
 }
 
+/// Returns the key that identifies a holding and determines its position in listings.
+pub(super) fn sort_key(holding: &Holding) -> (Group, InterfaceIndex, u8, u32, u64) {
+    match &holding.holder {
+        Holder::Socket(socket_holder) => {
+            let pid = socket_holder.socket.processes.first().map_or(0, |process| process.pid);
+            (holding.group, holding.interface, 0, pid, socket_holder.socket.inode)
+        }
+        Holder::Kernel => (holding.group, holding.interface, 1, 0, 0),
+        // Holders that cannot be inspected, the only others.
+        _ => (holding.group, holding.interface, 2, 0, 0),
+    }
+}
+
+/// Returns whether both are the same holder's membership of the same group on the same interface.
+fn is_same(one: &Holding, other: &Holding) -> bool {
+    // A socket stays the same when the first of its processes exits.
+    let without_process = |(group, interface, rank, _, inode)| (group, interface, rank, inode);
+    without_process(sort_key(one)) == without_process(sort_key(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::joined::{Holder, JoinedSocket, Process, SocketHolder, SocketKind};
-    use mcast_group::{Family, InterfaceIndex, SourceFilter};
+    use crate::joined::{JoinedSocket, Process, SocketHolder, SocketKind};
+    use mcast_group::{Family, SourceFilter};
     use std::sync::Arc;
 
     fn holding(group: &str, inode: u64, filter: SourceFilter) -> Holding {
-        let process = Process { pid: inode as u32, name: "listener".into(), descriptor: 3 };
-        let socket = JoinedSocket {
-            inode,
-            family: Family::V4,
-            kind: SocketKind::Udp,
-            local: None,
-            peer: None,
-            bound_interface: None,
-            receive_buffer: 4096,
-            drops: Some(0),
-            processes: vec![process],
-        };
-        let holder = SocketHolder {
-            filter,
-            multicast_all: Some(true),
-            loopback: Some(true),
-            socket: Arc::new(socket),
-        };
-        Holding { holder: Holder::Socket(holder), ..kernels(group) }
+        let mut socket = JoinedSocket::new(inode, Family::V4, SocketKind::Udp);
+        socket.processes = vec![Process::new(inode as u32, "listener".into(), 3)];
+        let holder = Holder::Socket(SocketHolder::new(filter, Arc::new(socket)));
+        Holding::new(group.parse().unwrap(), interface(), "eth0".into(), holder)
     }
 
     fn kernels(group: &str) -> Holding {
-        Holding {
-            group: group.parse().unwrap(),
-            interface: InterfaceIndex::new(2).unwrap(),
-            interface_name: "eth0".into(),
-            version: None,
-            holder: Holder::Kernel,
-        }
+        Holding::new(group.parse().unwrap(), interface(), "eth0".into(), Holder::Kernel)
+    }
+
+    fn interface() -> InterfaceIndex {
+        InterfaceIndex::new(2).unwrap()
     }
 
     #[test]

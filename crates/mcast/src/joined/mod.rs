@@ -34,16 +34,14 @@
 //! | Android | only where apps may read `/proc/net` | | | |
 
 mod change;
-mod holding;
-mod kernel;
 mod watch;
 
 use crate::error::{Error, Operation, Result};
-use crate::sys;
 
 pub use change::Change;
-pub use holding::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Version};
-pub(crate) use kernel::KernelShare;
+use change::sort_key;
+#[doc(inline)]
+pub use mcast_sys::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Version, Visibility};
 pub use watch::Watcher;
 
 /// All memberships of this machine at about one moment.
@@ -56,24 +54,6 @@ pub struct Snapshot {
     pub visibility: Visibility,
 }
 
-/// Which processes could be inspected, and so named as holders.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Visibility {
-    /// All processes that the system lists.
-    Full,
-    /// All but these, for lack of permission to trace them.
-    Partial {
-        /// The ids of the others, in order.
-        closed: Vec<u32>,
-    },
-    /// None but the calling process (Linux), or none at all, because the system offers no way.
-    NoProcesses {
-        /// What is missing.
-        why: &'static str,
-    },
-}
-
 /// Returns the memberships of this machine; on Linux, those in the calling thread's network
 /// namespace.
 ///
@@ -83,8 +63,8 @@ pub enum Visibility {
 /// readable (Android), or the system's error. A process that cannot be inspected is not an error.
 pub fn memberships() -> Result<Snapshot> {
     let (mut holdings, visibility) =
-        sys::joined::survey().map_err(|error| Error::os(Operation::Inspect, error))?;
-    holdings.sort_by_key(Holding::sort_key);
+        mcast_sys::joined::survey().map_err(|error| Error::os(Operation::Inspect, error))?;
+    holdings.sort_by_key(sort_key);
     Ok(Snapshot { holdings, visibility })
 }
 
@@ -95,7 +75,7 @@ impl Snapshot {
     pub fn unseen(&self) -> Option<u32> {
         self.holdings.iter().try_fold(0_u32, |sum, holding| match holding.holder {
             Holder::Unseen { sockets } => sockets.map(|sockets| sum.saturating_add(sockets)),
-            Holder::Socket(_) | Holder::Kernel => Some(sum),
+            _ => Some(sum),
         })
     }
 }

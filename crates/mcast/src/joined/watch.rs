@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::change::changes;
 use super::{Change, Snapshot, memberships};
 use crate::error::{Error, Operation, Result};
-use crate::sys::joined::Notices;
+use mcast_sys::joined::Notices;
 
 /// How often memberships are read without a notice. The system sends a notice at most when the
 /// first socket joins a group and when the last one leaves it.

@@ -9,10 +9,10 @@ use super::requested::{Key, MembershipId, RequestedMemberships};
 use super::sockets::Sockets;
 use super::status::{InterfaceStatus, MembershipStatus};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::interface::{Interface, Notice, interfaces, select};
-use crate::sys;
-use crate::sys::poller::Poller;
-use crate::sys::watch::Watch;
+use crate::interface::{Interface, interfaces, select};
+use mcast_sys::Notice;
+use mcast_sys::poller::Poller;
+use mcast_sys::watch::InterfaceWatch;
 
 /// The memberships requested of a receiver, and their state.
 pub(crate) struct Control {
@@ -22,7 +22,7 @@ pub(crate) struct Control {
     next: u64,
     requested: RequestedMemberships,
     /// Reports changed interfaces, if they are followed.
-    watch: Option<Watch>,
+    watch: Option<InterfaceWatch>,
     /// A notice that could not be processed yet.
     pending_notice: Notice,
     any_source_allowed: bool,
@@ -40,8 +40,10 @@ pub(crate) struct SocketsContext<'a> {
 impl Control {
     /// Creates a control without memberships.
     pub(crate) fn new(follow: bool, any_source_allowed: bool) -> Result<Self> {
-        let watch =
-            follow.then(Watch::open).transpose().map_err(|error| Error::os(Operation::Interfaces, error))?;
+        let watch = follow
+            .then(InterfaceWatch::open)
+            .transpose()
+            .map_err(|error| Error::os(Operation::Interfaces, error))?;
         Ok(Self {
             entries: BTreeMap::new(),
             by_address: BTreeMap::new(),
@@ -54,7 +56,7 @@ impl Control {
     }
 
     /// Returns the watch for changed interfaces, if they are followed.
-    pub(crate) fn watch(&self) -> Option<&Watch> {
+    pub(crate) fn watch(&self) -> Option<&InterfaceWatch> {
         self.watch.as_ref()
     }
 
@@ -218,7 +220,7 @@ impl Control {
         let route = |group: Group| {
             let index = match watch {
                 Some(watch) => watch.interface_towards(group.addr()),
-                None => sys::route::interface_towards(group.addr()),
+                None => mcast_sys::route::interface_towards(group.addr()),
             };
             index.map_err(|error| Error::os(Operation::Route, error))
         };

@@ -12,9 +12,9 @@ use super::membership_sockets::{MembershipSockets, is_limit};
 use super::sockets::BindTarget;
 use super::table::Table;
 use crate::datagram::Arrival;
-use crate::sys::layout::{COUNTS_DROPS, FILTERS_BY_INTERFACE_V6, HOLDS_APART, implies_interface};
-use crate::sys::socket::Socket;
-use crate::sys::{self, Received};
+use mcast_sys::Received;
+use mcast_sys::layout::{COUNTS_DROPS, FILTERS_BY_INTERFACE_V6, HOLDS_APART, implies_interface};
+use mcast_sys::socket::Socket;
 
 /// The options of each socket of a receiver.
 #[derive(Clone, Debug)]
@@ -305,7 +305,7 @@ impl DataSocket {
         }
         match self.socket.leave(group, interface) {
             // The membership vanished together with the interface.
-            Err(error) if sys::is_gone(&error) => Ok(()),
+            Err(error) if mcast_sys::is_gone(&error) => Ok(()),
             result => result,
         }
     }

@@ -7,8 +7,7 @@ use std::io;
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 
 use crate::error::{ErrorKind, Operation};
-use crate::sys;
-use crate::sys::socket::Socket;
+use mcast_sys::socket::Socket;
 
 /// Sockets that receive nothing and keep groups joined.
 #[derive(Debug, Default)]
@@ -183,5 +182,5 @@ impl MembershipSockets {
 
 /// Returns whether a limit of the socket was reached, so that another socket may succeed.
 pub(crate) fn is_limit(error: &io::Error) -> bool {
-    sys::error_kind(Operation::Join, error) == ErrorKind::LimitReached
+    mcast_sys::error_kind(Operation::Join, error) == ErrorKind::LimitReached
 }

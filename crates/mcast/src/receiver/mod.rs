@@ -34,12 +34,12 @@ pub use waker::Waker;
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::sys::Transmit;
-use crate::sys::poller::Poller;
-use crate::sys::ready::WakeReason;
 use control::{Control, SocketsContext};
 use data_socket::DataSocket;
 use gro::Gro;
+use mcast_sys::SendRequest;
+use mcast_sys::poller::Poller;
+use mcast_sys::ready::WakeReason;
 use sockets::Sockets;
 use statistics::Counters;
 
@@ -232,7 +232,7 @@ impl Receiver {
             .find(|data| serving(data) && data.has(to.group.group, to.interface))
             .or_else(|| sockets.iter().find(serving))
             .ok_or_else(|| failed(Error::new(Operation::Send, ErrorKind::NotJoined)))?;
-        let transmit = Transmit {
+        let transmit = SendRequest {
             payload,
             to: to.source,
             interface: Some(to.interface),

@@ -11,7 +11,7 @@ use super::waiting::{PollResult, PollerCheck, retry_while_again};
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, Operation, Result};
-use crate::sys::ready::{READY_AT_ONCE, Ready};
+use mcast_sys::ready::{READY_AT_ONCE, Ready};
 
 /// The number of refused datagrams after which an attempt ends, to check the clock and to let other
 /// threads change memberships.
@@ -68,7 +68,7 @@ impl Receiver {
                 }
             }
         }
-        let mut ready = Ready::new();
+        let mut ready = Ready::empty();
         self.poll_ready(&mut ready, 1)?;
         let sockets = self.sockets();
         if self.gro.is_on() {
@@ -128,7 +128,7 @@ impl Receiver {
     /// Fills a batch from all readable sockets. A socket that is not registered with the poller is
     /// read only if it was not `tried` before.
     fn fill_ready(&self, batch: &mut Batch, counted: Counted, tried: bool) -> Result<Filled> {
-        let mut ready = Ready::new();
+        let mut ready = Ready::empty();
         self.poll_ready(&mut ready, READY_AT_ONCE)?;
         let sockets = self.sockets();
         if !self.gro.suits(batch.buffer_bytes()) {

@@ -18,9 +18,8 @@ use super::membership_sockets::MembershipSockets;
 use super::requested::Key;
 use crate::datagram::Arrival;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::sys;
-use crate::sys::layout::{BINDS_TO_GROUP, held_above};
-use crate::sys::poller::{self, Poller};
+use mcast_sys::layout::{BINDS_TO_GROUP, held_above};
+use mcast_sys::poller::{self, Poller};
 
 /// All sockets of a receiver.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ pub(crate) type BindTarget = (GroupAddr, Option<InterfaceIndex>);
 type Groups = BTreeMap<(Family, u16), usize>;
 
 fn bind_target((address, interface): Key) -> BindTarget {
-    (address, sys::layout::is_scoped(address.group).then_some(interface))
+    (address, mcast_sys::layout::is_scoped(address.group).then_some(interface))
 }
 
 impl Sockets {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mcast_group::{InterfaceIndex, Membership};
 
 use crate::error::{Error, ErrorKind, Operation};
-use crate::sys::socket::Socket;
+use mcast_sys::socket::Socket;
 
 /// A receiver's membership and its state on each of its interfaces.
 ///

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::Receiver;
 use crate::datagram::Datagram;
 use crate::error::{Error, Operation, Result};
-use crate::sys::poller::Poller;
 use crate::timing::pin_to_processor;
+use mcast_sys::poller::Poller;
 
 /// The interval of further wake-ups for a thread that is to stop.
 const AGAIN: Duration = Duration::from_millis(20);

@@ -9,7 +9,7 @@ use super::Receiver;
 use super::control::Control;
 use super::sockets::Sockets;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::sys::ready::{Ready, WakeReason};
+use mcast_sys::ready::{Ready, WakeReason};
 
 /// The result of an attempt to receive.
 #[derive(Debug)]

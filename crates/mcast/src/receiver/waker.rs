@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Operation, Result};
-use crate::sys::poller::Poller;
+use mcast_sys::poller::Poller;
 
 /// Ends a receiver's wait from another thread.
 ///

@@ -8,8 +8,8 @@ use super::Sender;
 use super::egress::Addressed;
 use super::pace::Rate;
 use crate::error::{Error, Operation, Result};
-use crate::sys::socket::Socket;
 use crate::timing::LaunchClock;
+use mcast_sys::socket::Socket;
 
 /// Settings for a [`Sender`], created by [`Sender::builder`].
 #[derive(Debug)]
@@ -215,7 +215,7 @@ impl Settings {
         socket.set_dont_fragment(self.dont_fragment)?;
         socket.set_segmentation(self.segmentation);
         if let Some(clock) = self.launch_clock {
-            socket.set_launch_clock(clock)?;
+            socket.set_launch_clock(clock.of_kernel())?;
         }
         socket.report_queue_drops()?;
         if self.source_port != 0 {

@@ -7,7 +7,6 @@ use mcast_group::{Family, GroupAddr, InterfaceIndex, InterfaceSelector};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::interface::{Interface, interfaces, select};
-use crate::sys;
 
 /// The outgoing interfaces. If there are none, the route to the group decides.
 #[derive(Debug)]
@@ -176,7 +175,7 @@ pub(crate) fn why_unreachable(error: Error, to: GroupAddr, index: Option<Interfa
         return error.because(ErrorKind::InterfaceDown);
     }
     if to.group.family() == Family::V6 {
-        let (why, remedy) = sys::why_no_ipv6(interface.loopback);
+        let (why, remedy) = mcast_sys::why_no_ipv6(interface.loopback);
         let error = error.because(ErrorKind::FamilyUnavailable).detail(why);
         return match remedy {
             Some(remedy) => error.remedied(remedy),

@@ -10,7 +10,7 @@ use super::patience::{is_busy, send_patiently};
 use super::{ONE, Sender, first_error, no_destination};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;
-use crate::sys::Transmit;
+use mcast_sys::SendRequest;
 
 impl Sender {
     /// Returns a datagram for every group and interface that this one is sent to, for use with
@@ -218,8 +218,8 @@ pub(super) fn transmit<'a>(
     to: GroupAddr,
     interface: Option<InterfaceIndex>,
     source: Option<IpAddr>,
-) -> Transmit<'a> {
-    Transmit {
+) -> SendRequest<'a> {
+    SendRequest {
         payload: outgoing.payload,
         to: to.into(),
         interface,

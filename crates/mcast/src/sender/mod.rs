@@ -27,10 +27,10 @@ pub use statistics::SendStatistics;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;
-use crate::sys::Sent;
-use crate::sys::socket::Socket;
 use builder::Settings;
 use egress::Egress;
+use mcast_sys::Sent;
+use mcast_sys::socket::Socket;
 use statistics::Counters;
 
 /// A single datagram, for the counters.
@@ -250,7 +250,7 @@ impl Sender {
     /// Waits until the family's socket accepts another datagram; returns whether it does.
     #[cfg(all(feature = "tokio", not(unix)))]
     pub(crate) fn wait_writable(&self, family: Family, timeout: Option<std::time::Duration>) -> Result<bool> {
-        match crate::sys::poller::wait_writable(self.socket(family)?, timeout) {
+        match mcast_sys::poller::wait_writable(self.socket(family)?, timeout) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
             result => result.map_err(|error| Error::os(Operation::Send, error)),
         }

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::sys::Transmit;
-use crate::sys::poller::wait_writable;
-use crate::sys::socket::Socket;
+use mcast_sys::SendRequest;
+use mcast_sys::poller::wait_writable;
+use mcast_sys::socket::Socket;
 
 /// Sends a datagram, waiting while the socket's buffer is full.
-pub(crate) fn send_patiently(socket: &Socket, transmit: &Transmit<'_>) -> io::Result<()> {
+pub(crate) fn send_patiently(socket: &Socket, transmit: &SendRequest<'_>) -> io::Result<()> {
     loop {
         match socket.send(transmit) {
             Err(error) if is_busy(&error) => wait(socket)?,

@@ -8,8 +8,8 @@ use mcast_group::{Family, InterfaceIndex};
 
 use super::Sender;
 use crate::error::{Error, Operation, Result};
-use crate::sys::Received;
-use crate::sys::poller::wait_readable;
+use mcast_sys::Received;
+use mcast_sys::poller::wait_readable;
 
 /// A unicast datagram that arrived at a sender's port: a reply such as
 /// [`Receiver::reply`](crate::Receiver::reply) sends.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::sys::Sent;
+use mcast_sys::Sent;
 
 /// The counts of a sender so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

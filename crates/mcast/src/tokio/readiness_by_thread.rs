@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Operation, Result};
 use crate::receiver::PollResult;
-use crate::sys::poller::Poller;
+use mcast_sys::poller::Poller;
 
 /// How long a thread waits before it checks whether the result is still needed.
 const SLICE: Duration = Duration::from_millis(250);

@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::error::{Error, Operation, Result};
 use crate::receiver::PollResult;
-use crate::sys::registration::register;
+use mcast_sys::registration::register;
 
 /// Waits for a receiver's descriptor.
 #[derive(Debug)]

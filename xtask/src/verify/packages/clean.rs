@@ -50,7 +50,7 @@ impl Drop for CleanSystem {
 }
 
 /// Creates the base, unless it exists, from the Debian archive of this machine.
-fn base(options: &RunOptions) -> Result<Result<PathBuf, String>> {
+pub(super) fn base(options: &RunOptions) -> Result<Result<PathBuf, String>> {
     if !ordinary_user::is_root()? {
         return Ok(Err("only root can create a system and chroot into it".to_owned()));
     }

@@ -228,8 +228,8 @@ impl ResultOptions {
         if self.strict { Severity::Warning } else { Severity::Fault }
     }
 
-    /// Returns the outcome for a report. An unknown answer fails the command: with exit status 3 if only a permission is
-    /// missing, otherwise 1.
+    /// Returns the outcome for a report. An unknown answer fails the command: with exit status 3 if only a permission
+    /// is missing, otherwise 1.
     fn outcome(&self, report: &Report) -> Outcome {
         if report.worst() >= Some(self.failing_severity()) {
             return Outcome::No;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use mcast::group::WellKnown;
-use mcast::{Family, Membership};
+use mcast::{Family, InterfaceSelector, Membership};
 use mcast_doctor::{ArrivalStatus, Error, Options, Report, Target, examine_machine, examine_membership};
 use mcast_doctor::{examine_program, explain_capture};
 
@@ -47,6 +47,10 @@ impl Subject {
             return Ok(Self::Started(RefCell::new(Program::start(program, words)?)));
         }
         if memberships.is_empty() {
+            // A slip in the name must not pass for a healthy interface.
+            for selector in interfaces.iter().filter(|selector| names_one(selector)) {
+                mcast::find(selector)?;
+            }
             return Ok(Self::Machine);
         }
         let mut all = Vec::new();
@@ -87,6 +91,10 @@ impl Subject {
             Self::Capture(file) => explain_capture(file).map_err(failure),
         }
     }
+}
+
+const fn names_one(selector: &InterfaceSelector) -> bool {
+    !matches!(selector, InterfaceSelector::Default | InterfaceSelector::All)
 }
 
 /// Returns the families in which a text is examined. A name such as `mdns` is examined in all families for which it

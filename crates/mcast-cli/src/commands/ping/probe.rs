@@ -109,7 +109,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let sender = builder.build()?;
     let interrupt = Interrupt::catch(|| {})?;
-    targets::tell(&targets, hop_limit, arguments.ttl.is_none() && chosen.hop_limit.is_none(), console);
+    targets::print(&targets, hop_limit, arguments.ttl.is_none() && chosen.hop_limit.is_none(), console);
     let live = (!arguments.json && !console.is_quiet()).then(|| output::AnswerPrinter::new(console));
     let shared = Arc::new(SharedState::new(arguments.timing.wait, live));
     let family = destination.address.group.family();
@@ -197,7 +197,8 @@ impl Prober<'_> {
             .collect()
     }
 
-    /// Receives answers until `until`, or at the end until everything is answered. Returns whether an interrupt arrived.
+    /// Receives answers until `until`, or at the end until everything is answered. Returns whether an interrupt
+    /// arrived.
     fn listen_until(&self, until: Duration, is_end: bool) -> anyhow::Result<bool> {
         let mut buffer = vec![0; 65_536];
         loop {

@@ -135,8 +135,8 @@ impl Responder {
         }
     }
 
-    /// Returns the answer to a message, if it is a probe and the rate limit allows one. The answer has the length of the
-    /// probe.
+    /// Returns the answer to a message, if it is a probe and the rate limit allows one. The answer has the length of
+    /// the probe.
     fn answer_to(
         &self,
         message: &[u8],

@@ -62,7 +62,7 @@ fn judge(
         Statement::NeedsSource if !matches!(membership.sources, SourceFilter::Include(_)) => {
             (Fault, "ssm-without-source")
         }
-        // The enum is non-exhaustive: future statements are treated as warnings.
+        // Other statements that advise against a group, including those added to the registry later.
         _ if concern == Concern::Avoid && !entry.is_by_name && !is_settled(statement) => (Fault, "reserved"),
         _ => return None,
     })

@@ -424,8 +424,8 @@ impl PublishLoop<'_> {
         }
     }
 
-    /// Waits until the next incarnation has another number: incarnations are numbered by the quarter of a second in which
-    /// they start.
+    /// Waits until the next incarnation has another number: incarnations are numbered by the quarter of a second in
+    /// which they start.
     fn outlast_incarnation_number(&self, begun: Instant) {
         if self.arguments.stream.own_name().is_some() {
             self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
@@ -438,7 +438,8 @@ impl PublishLoop<'_> {
         let mut sent = 0;
         let mut deadline = None;
         let is_complete = self.wait_until(|publishing| {
-            // The deadline starts after the last datagram, because at a low rate sending may take longer than `--linger`.
+            // The deadline starts after the last datagram, because at a low rate sending may take longer than
+            // `--linger`.
             let datagrams = publishing.publisher.statistics().datagrams;
             if deadline.is_none() || datagrams != sent {
                 sent = datagrams;

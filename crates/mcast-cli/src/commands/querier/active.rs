@@ -97,8 +97,8 @@ impl QuerierLoop<'_> {
     /// Restarts the queriers, which then send startup queries.
     fn restart(&mut self) -> anyhow::Result<()> {
         self.service.reloading();
-        self.v4.iter_mut().for_each(InterfaceQuerier::restart);
-        self.v6.iter_mut().for_each(InterfaceQuerier::restart);
+        self.v4.iter_mut().for_each(InterfaceQuerier::stop);
+        self.v6.iter_mut().for_each(InterfaceQuerier::stop);
         self.follow()?;
         self.service.ready(STATUS);
         Ok(())

@@ -68,7 +68,7 @@ impl<A: Address> InterfaceQuerier<A> {
     }
 
     /// Stops the querier; [`Self::follow`] starts it again.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.active = None;
     }
 

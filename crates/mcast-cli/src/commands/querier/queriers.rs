@@ -76,8 +76,8 @@ impl QuerierTable {
         }
     }
 
-    /// Returns the queriers on an interface. The elected one, with the lowest address, is first. Queriers without a source
-    /// address, which take no part in the election, are last.
+    /// Returns the queriers on an interface. The elected one, with the lowest address, is first. Queriers without a
+    /// source address, which take no part in the election, are last.
     pub(super) fn at(&self, interface: InterfaceIndex, family: Family) -> Vec<&ActiveQuerier> {
         let queriers = self.targets.get(&(interface, family));
         let mut queriers: Vec<_> = queriers.into_iter().flat_map(BTreeMap::values).collect();

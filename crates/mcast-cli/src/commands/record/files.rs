@@ -83,8 +83,8 @@ impl Files {
         Ok(Some((complete, warnings)))
     }
 
-    /// Returns whether a new file must be started before a frame of this length, because the current one is too large or
-    /// too old. A file without frames is continued.
+    /// Returns whether a new file must be started before a frame of this length, because the current one is too large
+    /// or too old. A file without frames is continued.
     pub(super) fn is_due(&self, frame: usize) -> bool {
         /// The overhead of pcapng per frame, with padding.
         const AROUND: u64 = 48;

@@ -163,9 +163,9 @@ impl<'a> Recorder<'a> {
 
     /// Says once what was joined where, into which file it goes, and what was not granted.
     fn print_start(&self) -> anyhow::Result<()> {
-        const TOLD_SINGLY: usize = 8;
+        const MAX_LISTED: usize = 8;
         let statuses = self.source.memberships();
-        let is_few = statuses.len() <= TOLD_SINGLY || self.console.is_verbose();
+        let is_few = statuses.len() <= MAX_LISTED || self.console.is_verbose();
         for status in statuses.iter().filter(|status| is_few || !status.is_joined()) {
             self.console.note(status);
         }

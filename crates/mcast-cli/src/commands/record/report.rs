@@ -7,7 +7,7 @@ use mcast::Drops;
 use serde::Serialize;
 
 use super::files::Complete;
-use crate::commands::recv::tally::{FlowSummary, Tally, certainty, told};
+use crate::commands::recv::tally::{FlowSummary, Tally, certainty, drops_text};
 use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, bytes, count, count_of, rfc3339, seconds, write_json};
 
@@ -69,7 +69,7 @@ impl Summary<'_> {
             text += &format!(", of which {}", count_of(fragments, "later fragment"));
         }
         text += &format!("; {}, {}", count_of(files, "file"), bytes(file_bytes));
-        text += &format!("; dropped by this machine: {}", told(dropped));
+        text += &format!("; dropped by this machine: {}", drops_text(dropped));
         if unreadable > 0 {
             text += &format!("; unreadable: {}", count(unreadable));
         }

@@ -14,10 +14,10 @@ use crate::interrupt::Interrupt;
 use crate::output::{count_of, rfc3339};
 use crate::sys;
 
-/// An answer longer than this cannot be sent as one datagram; one byte more shows that.
-const LONGEST_ANSWER: u64 = 65_528;
-/// How often a wait for a free slot looks whether it is to end.
-const GLANCE: Duration = Duration::from_millis(50);
+/// One byte more than the longest answer that fits in a datagram, to detect answers that are too long.
+const ANSWER_LIMIT: u64 = 65_528;
+/// The interval of checks for the end while waiting for a free slot.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs a shell command for each datagram, with a limit on concurrent commands.
 #[derive(Debug)]
@@ -41,18 +41,18 @@ struct Counts {
     failed: u64,
     answered: u64,
     not_run: u64,
-    /// The first thing that went wrong, other than a command's own failure.
+    /// The first problem other than a failed command.
     trouble: Option<String>,
 }
 
 impl Executor {
-    /// With a receiver, what a command prints is sent back to the datagram's source.
+    /// Creates an executor. With a receiver, the output of a command is sent back to the datagram's source.
     pub(super) fn new(command: &str, limit: u16, answers: Option<Arc<Receiver>>) -> Self {
         Self { command: command.into(), limit: limit.into(), answers, state: Arc::default() }
     }
 
-    /// Starts the command for a datagram; waits while as many as may run do. `false`, and the
-    /// datagram is counted as not run, when the time is over or an interrupt comes before.
+    /// Starts the command for a datagram, after waiting for a free slot. If the deadline passes or an interrupt arrives
+    /// first, counts the datagram as not run and returns `false`.
     pub(super) fn run(
         &self,
         datagram: &Datagram<'_>,
@@ -67,7 +67,7 @@ impl Executor {
             interface: interface.to_owned(),
             answers: self.answers.clone(),
         };
-        // The slot goes with the thread, however that ends, and also if there is none to be had.
+        // The thread owns the slot, so that it is freed however the thread ends, or if none can be started.
         let run = move || job.run(&slot.0);
         if let Err(error) = thread::Builder::new().name("exec".into()).spawn(run) {
             self.state.counts().not_run(format!("cannot start a thread for the command: {error}"));
@@ -76,7 +76,7 @@ impl Executor {
     }
 
     /// Counts datagrams for which no command was run.
-    pub(super) fn leave(&self, datagrams: usize) {
+    pub(super) fn count_not_run(&self, datagrams: usize) {
         self.state.counts().not_run += datagrams as u64;
     }
 
@@ -86,8 +86,8 @@ impl Executor {
         drop(self.state.ended.wait_while(counts, |counts| counts.running > 0));
     }
 
-    /// Tells how it went.
-    pub(super) fn tell(&self, console: &Console) {
+    /// Prints a summary.
+    pub(super) fn print_summary(&self, console: &Console) {
         let counts = self.state.counts().clone();
         let mut text = format!("ran {}", count_of(counts.run, "command"));
         if self.answers.is_some() {
@@ -113,7 +113,7 @@ impl Executor {
             if is_over() {
                 return None;
             }
-            let woken = self.state.ended.wait_timeout(counts, GLANCE);
+            let woken = self.state.ended.wait_timeout(counts, POLL_INTERVAL);
             counts = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         counts.running += 1;
@@ -139,7 +139,7 @@ impl Drop for Slot {
 }
 
 impl Counts {
-    fn add(&mut self, outcome: Attended) {
+    fn add(&mut self, outcome: CommandResult) {
         self.run += 1;
         self.failed += u64::from(!outcome.success);
         self.answered += u64::from(outcome.answered);
@@ -158,7 +158,7 @@ impl Counts {
     }
 }
 
-/// A command to be run for a datagram.
+/// A command and its datagram.
 #[derive(Debug)]
 struct Job {
     command: String,
@@ -167,20 +167,20 @@ struct Job {
     answers: Option<Arc<Receiver>>,
 }
 
-/// How a command went.
+/// The result of a command.
 #[derive(Debug, Default)]
-struct Attended {
+struct CommandResult {
     success: bool,
     answered: bool,
     trouble: Option<String>,
 }
 
 impl Job {
-    /// Runs the command to its end, and counts how it went.
+    /// Runs the command to its end, and counts the result.
     fn run(&self, state: &State) {
         match self.start() {
             Ok(child) => {
-                let outcome = self.attend(child);
+                let outcome = self.complete(child);
                 state.counts().add(outcome);
             }
             Err(error) => state.counts().not_run(format!("cannot start the command: {error}")),
@@ -196,40 +196,40 @@ impl Job {
         command.spawn()
     }
 
-    /// Feeds the command, waits for it and sends its answer.
-    fn attend(&self, mut child: Child) -> Attended {
-        let mut attended = Attended::default();
-        let answer = self.feed(&mut child);
+    /// Writes the input of the command, waits for its end and sends its answer.
+    fn complete(&self, mut child: Child) -> CommandResult {
+        let mut result = CommandResult::default();
+        let answer = self.exchange(&mut child);
         match child.wait() {
-            Ok(status) => attended.success = status.success() && answer.is_ok(),
-            Err(error) => attended.trouble = Some(format!("cannot wait for the command: {error}")),
+            Ok(status) => result.success = status.success() && answer.is_ok(),
+            Err(error) => result.trouble = Some(format!("cannot wait for the command: {error}")),
         }
         match (answer, &self.answers) {
-            (Err(error), _) => attended.trouble = Some(format!("cannot write to the command: {error}")),
+            (Err(error), _) => result.trouble = Some(format!("cannot write to the command: {error}")),
             (Ok(answer), Some(receiver)) if !answer.is_empty() => {
                 match receiver.reply(self.datagram.arrival(), &answer) {
-                    Ok(()) => attended.answered = true,
-                    Err(error) => attended.trouble = Some(format!("cannot send an answer: {error}")),
+                    Ok(()) => result.answered = true,
+                    Err(error) => result.trouble = Some(format!("cannot send an answer: {error}")),
                 }
             }
             _ => {}
         }
-        attended
+        result
     }
 
-    /// Gives the command its input, and returns what it prints if that is the answer.
-    fn feed(&self, child: &mut Child) -> io::Result<Vec<u8>> {
+    /// Writes the input of the command, and returns its output if that is the answer.
+    fn exchange(&self, child: &mut Child) -> io::Result<Vec<u8>> {
         let stdin = child.stdin.take();
-        // That a command does not read its input is its own business.
+        // A command need not read its input.
         let write = move || stdin.map(|mut stdin| stdin.write_all(self.datagram.payload()));
         let Some(stdout) = child.stdout.take() else {
             write();
             return Ok(Vec::new());
         };
-        // A command that reads late or never must not keep us from reading what it prints.
+        // Written on another thread: a command that reads late or never must not block reading its output.
         thread::scope(|scope| {
             let writer = thread::Builder::new().name("exec input".into()).spawn_scoped(scope, write);
-            // Half an input is worse than none: what it might do with that nobody has asked for.
+            // The command is killed, because a partial input could have unwanted effects.
             if let Err(error) = writer {
                 child.kill()?;
                 return Err(error);
@@ -241,11 +241,11 @@ impl Job {
 
 fn read_answer(stdout: ChildStdout) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
-    stdout.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
+    stdout.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
     Ok(answer)
 }
 
-/// What a command finds in its environment.
+/// Returns the environment variables of a command.
 fn facts(arrival: &Arrival, interface: &str) -> Vec<(&'static str, String)> {
     let known = |fact: Option<String>| fact.unwrap_or_default();
     vec![

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use mcast::{Arrival, Datagram, Group};
 use serde::Serialize;
 
-use super::Show;
+use super::OutputOptions;
 use crate::console::{self, Console, is_terminal};
 use crate::output::{
     InterfaceNames, Palette, Payload, SafeText, as_text, clock_time, columns, rfc3339, write_record,
@@ -15,12 +15,12 @@ use crate::output::{
 
 /// The maximum number of bytes of text in a line.
 const LINE_TEXT: usize = 400;
-/// With less room than this for text, what is longer stands below the line.
-const LEAST_TEXT: usize = 30;
+/// The minimum width of text in a line; with less room it is placed below.
+const MIN_TEXT: usize = 30;
 /// The columns that a length takes before text.
 const LENGTH_WIDTH: usize = 4;
 
-/// What `--format` takes.
+/// The values of `--format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
     /// One tidy line a datagram
@@ -38,11 +38,11 @@ pub(super) enum Format {
 /// Prints datagrams.
 #[derive(Debug)]
 pub(super) struct Printer {
-    manner: OutputFormat,
+    format: OutputFormat,
     palette: Palette,
     widths: Widths,
     is_terminal: bool,
-    /// How long a line may be; `None`: of any length.
+    /// The maximum length of a line; `None` means unlimited.
     columns: Option<usize>,
 }
 
@@ -58,18 +58,18 @@ enum OutputFormat {
 }
 
 impl Printer {
-    pub(super) fn new(show: &Show, console: &Console) -> Self {
-        let manner = match (show.format, show.meter) {
+    pub(super) fn new(show: &OutputOptions, console: &Console) -> Self {
+        let format = match (show.format, show.meter) {
             (Some(format), _) => OutputFormat::As(format),
             (None, Some(size)) => OutputFormat::Meter { size, bytes: 0 },
             (None, None) if show.discard => OutputFormat::Nothing,
             (None, None) if show.json => OutputFormat::As(Format::Json),
-            // What the command prints is what is wanted then.
+            // With --exec, only the output of the command is printed.
             (None, None) if show.exec.is_some() => OutputFormat::Nothing,
             (None, None) => OutputFormat::As(Format::Line),
         };
         Self {
-            manner,
+            format,
             palette: *console.palette(),
             widths: Widths::default(),
             is_terminal: is_terminal(),
@@ -84,7 +84,7 @@ impl Printer {
         names: &mut InterfaceNames,
     ) -> io::Result<()> {
         let payload = datagram.payload();
-        match &mut self.manner {
+        match &mut self.format {
             OutputFormat::Nothing => Ok(()),
             OutputFormat::Meter { size, bytes } => {
                 *bytes += payload.len();
@@ -118,28 +118,27 @@ impl Printer {
         }
     }
 
-    /// As much of the payload as has room in the line behind these facts, or below where there is hardly any.
+    /// Returns as much of the payload as fits in the line after these facts, or below if there is hardly any room.
     fn shown(&self, payload: &[u8], facts: &[u8]) -> String {
         let text = SafeText::new(payload).at_most(LINE_TEXT);
         let Some(width) = self.columns else { return format!("  {text}") };
         let room = width.saturating_sub(columns(&String::from_utf8_lossy(facts)) + 2);
         let beside = text.fitting(room);
-        match room >= LEAST_TEXT || beside == text.to_string() {
+        match room >= MIN_TEXT || beside == text.to_string() {
             true => format!("  {beside}"),
-            false => format!("\n    {}", text.fitting(width.saturating_sub(4).max(LEAST_TEXT))),
+            false => format!("\n    {}", text.fitting(width.saturating_sub(4).max(MIN_TEXT))),
         }
     }
 
-    /// After the last one.
+    /// Completes the output.
     pub(super) fn end(&self, out: &mut impl Write) -> io::Result<()> {
-        match self.manner {
+        match self.format {
             OutputFormat::Meter { .. } if self.is_terminal => writeln!(out),
             _ => Ok(()),
         }
     }
 
-    /// The payload with one line end behind it. On a terminal what could command it is shown
-    /// instead of done.
+    /// Prints the payload with one line end. On a terminal, control characters are escaped.
     fn text(&self, out: &mut impl Write, payload: &[u8]) -> io::Result<()> {
         let body = payload.strip_suffix(b"\n").unwrap_or(payload);
         if !self.is_terminal {
@@ -149,8 +148,7 @@ impl Printer {
         body.split(|byte| *byte == b'\n').try_for_each(|line| writeln!(out, "{}", SafeText::new(line)))
     }
 
-    /// Everything but the payload, in columns that grow as they must. The length is padded only
-    /// where text follows.
+    /// Prints everything but the payload, in columns that grow as necessary. The length is padded only if text follows.
     fn facts(
         &mut self,
         out: &mut impl Write,
@@ -183,7 +181,7 @@ impl Printer {
     }
 }
 
-/// How wide the columns of lines have become.
+/// The current widths of columns.
 #[derive(Clone, Copy, Debug, Default)]
 struct Widths {
     source: usize,
@@ -200,7 +198,7 @@ impl Widths {
     }
 }
 
-/// When it came: the kernel's time, or now where the system tells none.
+/// Returns the kernel's time of the arrival, or the current time if there is none.
 pub(super) fn time_of(arrival: &Arrival) -> SystemTime {
     arrival.time.unwrap_or_else(SystemTime::now)
 }
@@ -245,7 +243,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The interface stands in a field of its own.
+/// Returns the address without its scope, because the interface is a separate field.
 fn without_scope(address: SocketAddr) -> (IpAddr, u16) {
     (address.ip(), address.port())
 }

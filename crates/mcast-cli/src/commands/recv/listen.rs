@@ -17,11 +17,11 @@ use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, write_record};
 
-/// Buffers of a batch, each as large as a datagram can be.
+/// Buffers of a batch, each for the largest datagram.
 const BUFFERS: usize = 32;
 const BUFFER: usize = 65_536;
 
-/// Everything that a run of `mcast recv` holds.
+/// The state of `mcast recv`.
 pub(super) struct Listener<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
@@ -77,7 +77,7 @@ impl<'a> Listener<'a> {
         unreachable_interfaces.warn(&self.receiver.memberships(), self.console);
         let end = self.listen();
         let time = self.start.elapsed();
-        // Also after a failure: earlier data is printed.
+        // Even after a failure, so that earlier data is printed.
         let printed = self.printer.end(&mut self.out).and_then(|()| self.out.flush());
         if let Some(executor) = &self.executor {
             executor.finish();
@@ -107,8 +107,8 @@ impl<'a> Listener<'a> {
             let mut datagrams = batch.iter();
             while let Some(datagram) = datagrams.next() {
                 if !self.handle(&datagram)? {
-                    // What is left of the batch came, too, and no command will see it.
-                    self.leave(1 + datagrams.count());
+                    // The rest of the batch was received as well, but no command is run for it.
+                    self.count_not_run(1 + datagrams.count());
                     break;
                 }
                 if self.goal.is_reached(self.tally.datagrams()) {
@@ -118,7 +118,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Receives what is there, or waits for something; 0 when the time is over.
+    /// Receives available datagrams, or waits for one; returns 0 after the deadline.
     fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<usize> {
         if self.goal.is_past_deadline() {
             return Ok(0);
@@ -135,22 +135,22 @@ impl<'a> Listener<'a> {
         })
     }
 
-    /// `false` when a command was due for it and none could be run in time.
+    /// Prints a datagram or runs the command for it; returns `false` if the command could not be started in time.
     fn handle(&mut self, datagram: &Datagram<'_>) -> anyhow::Result<bool> {
         self.tally.add(datagram.arrival());
         self.printer.print(&mut self.out, datagram, &mut self.names)?;
         let Some(executor) = &self.executor else {
             return Ok(true);
         };
-        // The command may print, too, and would else be ahead of what was printed before.
+        // Flushed first, because the command may print as well.
         self.out.flush()?;
         let interface = self.names.of(datagram.interface());
         Ok(executor.run(datagram, &interface, self.goal.deadline(), &self.interrupt))
     }
 
-    fn leave(&self, datagrams: usize) {
+    fn count_not_run(&self, datagrams: usize) {
         if let Some(executor) = &self.executor {
-            executor.leave(datagrams);
+            executor.count_not_run(datagrams);
         }
     }
 
@@ -160,9 +160,9 @@ impl<'a> Listener<'a> {
             write_record(&mut self.out, "summary", &self.tally.summary(&statistics, time, &mut self.names))?;
             self.out.flush()?;
         }
-        self.tally.tell(&statistics, time, &mut self.names, self.console);
+        self.tally.print(&statistics, time, &mut self.names, self.console);
         if let Some(executor) = &self.executor {
-            executor.tell(self.console);
+            executor.print_summary(self.console);
         }
         if self.arguments.limits.max_loss.is_some() && statistics.dropped == Drops::Unknown {
             self.console.warn("this system does not count dropped datagrams: cannot check --max-loss");

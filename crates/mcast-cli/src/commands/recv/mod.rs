@@ -35,13 +35,13 @@ pub(crate) struct Arguments {
     limits: Limits,
 
     #[command(flatten)]
-    show: Show,
+    show: OutputOptions,
 }
 
-/// What becomes of the datagrams.
+/// What to do with the datagrams.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with them")]
-struct Show {
+struct OutputOptions {
     /// How to print datagrams: line, text, hex, raw or json; see below
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, conflicts_with_all = ["json", "meter", "discard"])]
     format: Option<Format>,
@@ -96,17 +96,16 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let receiver = open(arguments, console)?;
     let waker = receiver.waker();
     let interrupt = Interrupt::catch(move || {
-        // Without a waker the wait ends with the next datagram.
+        // If the waker fails, the wait ends with the next datagram.
         let _ = waker.wake();
     })?;
-    tell_start(arguments, &receiver, console);
+    print_start(arguments, &receiver, console);
     Listener::new(arguments, receiver, interrupt, console).run()
 }
 
 impl Arguments {
-    /// Whether speed is worth more than an exact count of what is dropped, which merged buffers
-    /// hide.
-    fn is_in_bulk(&self) -> bool {
+    /// Returns whether speed matters more than an exact count of drops, which coalesced buffers prevent.
+    fn prefers_speed(&self) -> bool {
         self.show.discard && self.limits.max_loss.is_none()
     }
 }
@@ -116,7 +115,7 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
     let builder = Receiver::builder()
         .join_all(chosen.items)
         .follow(arguments.follow)
-        .gro(arguments.is_in_bulk())
+        .gro(arguments.prefers_speed())
         .allow_any_source(arguments.joining.any_source);
     let builder = match arguments.buffer {
         Some(bytes) => builder.receive_buffer(bytes),
@@ -125,12 +124,12 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
     Ok(crate::arguments::build_receiver(builder)?)
 }
 
-/// Says once what was joined where, and what was not granted.
-fn tell_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
-    const TOLD_SINGLY: usize = 8;
+/// Prints the memberships, and whether the requested buffer was granted.
+fn print_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
+    const MAX_LISTED: usize = 8;
 
     let statuses = receiver.memberships();
-    if statuses.len() <= TOLD_SINGLY || console.is_verbose() {
+    if statuses.len() <= MAX_LISTED || console.is_verbose() {
         statuses.iter().for_each(|status| console.note(status));
     } else {
         let joined = statuses.iter().filter(|status| status.is_joined()).count();

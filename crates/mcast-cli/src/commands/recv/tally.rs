@@ -14,11 +14,11 @@ use crate::output::{
 };
 
 /// The maximum number of flows, because sources can be forged; further ones are counted as one.
-const MOST_FLOWS: usize = 10_000;
+const MAX_FLOWS: usize = 10_000;
 /// Flows shown in a summary without `-v`.
 const SHOWN: usize = 20;
 
-/// By what something came.
+/// The group, interface and source of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Flow {
     group: GroupAddr,
@@ -39,7 +39,7 @@ impl Volume {
     }
 }
 
-/// Counts what is handed on.
+/// Counts delivered datagrams.
 #[derive(Debug, Default)]
 pub(in crate::commands) struct Tally {
     total: Volume,
@@ -54,7 +54,7 @@ impl Tally {
         self.total.add(arrival.length);
         self.truncated += u64::from(arrival.truncated);
         let flow = Flow { group: arrival.group, interface: arrival.interface, source: arrival.source.ip() };
-        let has_room = self.flows.len() < MOST_FLOWS;
+        let has_room = self.flows.len() < MAX_FLOWS;
         match self.flows.get_mut(&flow) {
             Some(volume) => volume.add(arrival.length),
             None if has_room => self.flows.entry(flow).or_default().add(arrival.length),
@@ -66,18 +66,18 @@ impl Tally {
         self.total.datagrams
     }
 
-    /// Bytes of payload.
+    /// Returns the bytes of payload.
     pub(in crate::commands) fn bytes(&self) -> u64 {
         self.total.bytes
     }
 
-    /// Datagrams of flows that were too many to count apart.
+    /// Returns the datagrams of flows beyond the maximum.
     pub(in crate::commands) fn other_datagrams(&self) -> u64 {
         self.others.datagrams
     }
 
-    /// Tells it on standard error.
-    pub(in crate::commands) fn tell(
+    /// Prints the summary on standard error.
+    pub(in crate::commands) fn print(
         &self,
         statistics: &Statistics,
         time: Duration,
@@ -105,9 +105,9 @@ impl Tally {
         }
     }
 
-    /// What was lost, refused and cut off.
+    /// Returns the counts of dropped, filtered and truncated datagrams as text.
     fn losses(&self, statistics: &Statistics) -> String {
-        let mut text = format!("dropped by this machine: {}", told(statistics.dropped));
+        let mut text = format!("dropped by this machine: {}", drops_text(statistics.dropped));
         if statistics.refused > 0 {
             text += &format!("; filtered out (not joined here): {}", count(statistics.refused));
         }
@@ -117,7 +117,7 @@ impl Tally {
         text
     }
 
-    /// The busiest flows, a line each.
+    /// Returns the busiest flows, one line each.
     pub(in crate::commands) fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
         let Palette { heading, group, interface, address, .. } = *console.palette_for_notes();
         let mut table = Table::new(&["  group", "interface", "source", "datagrams", "bytes"], heading);
@@ -145,14 +145,14 @@ impl Tally {
         text
     }
 
-    /// The busiest first.
+    /// Returns the flows, the busiest first.
     fn sorted(&self) -> Vec<(Flow, Volume)> {
         let mut flows: Vec<_> = self.flows.iter().map(|(flow, volume)| (*flow, *volume)).collect();
         flows.sort_by_key(|(flow, volume)| (std::cmp::Reverse(volume.datagrams), *flow));
         flows
     }
 
-    /// All flows as objects.
+    /// Returns all flows for JSON.
     pub(in crate::commands) fn flows(&self, names: &mut InterfaceNames) -> Vec<FlowSummary> {
         let flows = self.sorted().into_iter().map(|(flow, volume)| FlowSummary {
             group: flow.group.group,
@@ -165,7 +165,7 @@ impl Tally {
         flows.collect()
     }
 
-    /// The same as an object.
+    /// Returns the summary for JSON.
     pub(in crate::commands) fn summary(
         &self,
         statistics: &Statistics,
@@ -186,8 +186,8 @@ impl Tally {
     }
 }
 
-/// What was dropped, as people read it.
-pub(in crate::commands) fn told(dropped: Drops) -> String {
+/// Returns the number of dropped datagrams as text.
+pub(in crate::commands) fn drops_text(dropped: Drops) -> String {
     match (dropped.count(), certainty(dropped)) {
         (None, _) => "unknown".into(),
         (Some(number), "exact") | (Some(number @ 0), _) => count(number),
@@ -195,7 +195,7 @@ pub(in crate::commands) fn told(dropped: Drops) -> String {
     }
 }
 
-/// How sure the number of what was dropped is.
+/// Returns how exact the number of dropped datagrams is.
 pub(in crate::commands) fn certainty(dropped: Drops) -> &'static str {
     match dropped {
         Drops::Unknown => "unknown",
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn flows_are_counted_apart_and_the_busiest_comes_first() {
+    fn flows_are_counted_separately_and_sorted_by_volume() {
         let mut tally = Tally::default();
         [1, 2, 2].into_iter().for_each(|source| tally.add(&arrival(source)));
         let volumes: Vec<_> = tally.sorted().iter().map(|(_, volume)| *volume).collect();
@@ -252,17 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn drops_are_told_with_their_certainty() {
-        let texts =
-            [Drops::Unknown, Drops::Exactly(44_448), Drops::AtLeast(0), Drops::AtLeast(1_200)].map(told);
+    fn drops_are_shown_with_their_certainty() {
+        let texts = [Drops::Unknown, Drops::Exactly(44_448), Drops::AtLeast(0), Drops::AtLeast(1_200)]
+            .map(drops_text);
         assert_eq!(texts, ["unknown", "44,448", "0", "at least 1,200"]);
     }
 
     #[test]
-    fn forged_sources_take_no_more_memory_than_there_is() {
+    fn the_number_of_flows_is_bounded() {
         let mut tally = Tally::default();
-        (0..MOST_FLOWS as u32 + 5).for_each(|source| tally.add(&arrival(source)));
-        assert_eq!((tally.flows.len(), tally.others.datagrams), (MOST_FLOWS, 5));
-        assert_eq!(tally.datagrams(), MOST_FLOWS as u64 + 5);
+        (0..MAX_FLOWS as u32 + 5).for_each(|source| tally.add(&arrival(source)));
+        assert_eq!((tally.flows.len(), tally.others.datagrams), (MAX_FLOWS, 5));
+        assert_eq!(tally.datagrams(), MAX_FLOWS as u64 + 5);
     }
 }

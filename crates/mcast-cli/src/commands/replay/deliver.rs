@@ -8,10 +8,10 @@ use mcast_capture::CaptureFile;
 use mcast_probe::Histogram;
 
 use super::measure::Measure;
-use super::reading::{DatagramBatch, Ended, Event, Item, Selection};
+use super::reader::{DatagramBatch, Ended, Event, Item, Selection};
+use super::report::{self, Report};
 use super::schedule::Schedule;
-use super::tell::{self, Report};
-use super::tempo::wait_until;
+use super::timing::wait_until;
 use super::{Arguments, Hops};
 use crate::commands::send::dispatch::{Count, Dispatch};
 use crate::commands::send::pace::Pace;
@@ -20,14 +20,14 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 
-/// Datagrams that are sent together, where they are due together.
+/// The maximum number of datagrams sent in one call.
 const TOGETHER: usize = 64;
-/// The time from being ready until the first datagram is due.
+/// The time until the first datagram is due.
 const LEAD: Duration = Duration::from_millis(20);
-/// How long before its time a datagram is handed to a queue that keeps times.
+/// How long before its launch time a datagram is passed to the kernel.
 const AHEAD: Duration = Duration::from_millis(2);
 
-/// Everything that a run of `mcast replay` holds.
+/// The state of `mcast replay`.
 pub(super) struct Delivery<'a> {
     arguments: &'a Arguments,
     sender: &'a Sender,
@@ -36,12 +36,12 @@ pub(super) struct Delivery<'a> {
     interrupt: Interrupt,
     console: &'a Console,
     measure: Option<Measure>,
-    /// Where each of the file's destinations goes.
+    /// The targets of each destination in the file.
     targets: Vec<Vec<Target>>,
     report: Report,
 }
 
-/// When datagrams are due: when they were recorded, or at a rate.
+/// When datagrams are due: at the recorded times, or at a rate.
 enum Times {
     Recorded(Schedule),
     Paced(Pace),
@@ -50,7 +50,7 @@ enum Times {
 /// Whether to continue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
-    GoOn,
+    Continue,
     End,
 }
 
@@ -90,23 +90,23 @@ impl<'a> Delivery<'a> {
         sent?;
         if let Some(measure) = self.measure.take() {
             self.report.measured = true;
-            self.report.exactness = measure.end()?;
+            self.report.accuracy = measure.end()?;
         }
-        tell::tell(&self.report, self.arguments.json, self.console)?;
+        report::print(&self.report, self.arguments.json, self.console)?;
         let has_failed = self.report.refused > 0 || self.report.sent == 0 || self.report.is_damaged;
         Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(!has_failed)))
     }
 
     fn times(&self, begin: Instant) -> Times {
-        let tempo = &self.arguments.tempo;
-        if tempo.keeps_times() {
-            return Times::Recorded(Schedule::new(begin + LEAD, tempo.speed.unwrap_or(1.0), tempo.max_gap));
+        let timing = &self.arguments.timing;
+        if timing.keeps_times() {
+            return Times::Recorded(Schedule::new(begin + LEAD, timing.speed.unwrap_or(1.0), timing.max_gap));
         }
-        Times::Paced(Pace::new(tempo.rate, 1, self.deadline(begin), self.interrupt.clone()))
+        Times::Paced(Pace::new(timing.rate, 1, self.deadline(begin), self.interrupt.clone()))
     }
 
     fn deadline(&self, begin: Instant) -> Option<Instant> {
-        self.arguments.tempo.timeout.and_then(|timeout| begin.checked_add(timeout))
+        self.arguments.timing.timeout.and_then(|timeout| begin.checked_add(timeout))
     }
 
     fn send_all(
@@ -129,9 +129,9 @@ impl<'a> Delivery<'a> {
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
             };
             match event {
-                Event::Batch(piece) => {
-                    self.resolve(&piece)?;
-                    if self.send_piece(&piece, times, deadline)? == Flow::End {
+                Event::Batch(batch) => {
+                    self.resolve(&batch)?;
+                    if self.send_batch(&batch, times, deadline)? == Flow::End {
                         break;
                     }
                 }
@@ -142,20 +142,20 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// Finds out by which interfaces the piece's new destinations are reached.
-    fn resolve(&mut self, piece: &DatagramBatch) -> anyhow::Result<()> {
-        for destination in &piece.new_destinations {
+    /// Resolves the interfaces of the batch's new destinations.
+    fn resolve(&mut self, batch: &DatagramBatch) -> anyhow::Result<()> {
+        for destination in &batch.new_destinations {
             let found = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
             match self.arguments.ttl {
-                None => targets::tell(&found, 1, true, self.console),
-                Some(Hops::Fixed(hops)) => targets::tell(&found, hops, false, self.console),
+                None => targets::print(&found, 1, true, self.console),
+                Some(Hops::Fixed(hops)) => targets::print(&found, hops, false, self.console),
                 Some(Hops::Recorded) => {
                     self.console.note(format_args!("to {destination}, hop limits as recorded"));
                 }
             }
             if let Some(measure) = &self.measure {
                 let family = destination.address.group.family();
-                measure.port(self.port(family)?);
+                measure.add_port(self.port(family)?);
             }
             self.targets.push(found);
         }
@@ -179,25 +179,25 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    fn send_piece(
+    fn send_batch(
         &mut self,
-        piece: &DatagramBatch,
+        batch: &DatagramBatch,
         times: &mut Times,
         deadline: Option<Instant>,
     ) -> anyhow::Result<Flow> {
         match times {
-            Times::Recorded(schedule) => self.send_in_time(piece, schedule, deadline),
-            Times::Paced(pace) => self.send_at_rate(piece, pace),
+            Times::Recorded(schedule) => self.send_in_time(batch, schedule, deadline),
+            Times::Paced(pace) => self.send_at_rate(batch, pace),
         }
     }
 
     fn send_in_time(
         &mut self,
-        piece: &DatagramBatch,
+        batch: &DatagramBatch,
         schedule: &mut Schedule,
         deadline: Option<Instant>,
     ) -> anyhow::Result<Flow> {
-        let mut due: Vec<Instant> = piece.items.iter().map(|item| schedule.due(item.time)).collect();
+        let mut due: Vec<Instant> = batch.items.iter().map(|item| schedule.due(item.time)).collect();
         due.truncate(self.left());
         let ahead = if self.clock.is_some() { AHEAD } else { Duration::ZERO };
         let mut next = 0;
@@ -209,40 +209,40 @@ impl<'a> Delivery<'a> {
             let ready =
                 due[next..].iter().take(TOGETHER).take_while(|due| **due - ahead <= now).count().max(1);
             let range = next..next + ready;
-            self.send_ready(piece, &piece.items[range.clone()], &due[range], now)?;
+            self.send_ready(batch, &batch.items[range.clone()], &due[range], now)?;
             next += ready;
         }
         Ok(self.flow())
     }
 
-    fn send_at_rate(&mut self, piece: &DatagramBatch, pace: &mut Pace) -> anyhow::Result<Flow> {
-        let items = &piece.items[..piece.items.len().min(self.left())];
+    fn send_at_rate(&mut self, batch: &DatagramBatch, pace: &mut Pace) -> anyhow::Result<Flow> {
+        let items = &batch.items[..batch.items.len().min(self.left())];
         for chunk in items.chunks(TOGETHER) {
-            let outgoing: Vec<_> = chunk.iter().map(|item| Outgoing::new(piece.payload(item))).collect();
+            let outgoing: Vec<_> = chunk.iter().map(|item| Outgoing::new(batch.payload(item))).collect();
             let mut rest = 0;
             while rest < chunk.len() {
                 let Some(ready) = pace.wait(&outgoing[rest..]) else { return Ok(Flow::End) };
-                self.send_ready(piece, &chunk[rest..rest + ready], &[], Instant::now())?;
+                self.send_ready(batch, &chunk[rest..rest + ready], &[], Instant::now())?;
                 rest += ready;
             }
         }
         Ok(self.flow())
     }
 
-    /// How many datagrams may still be sent.
+    /// Returns how many datagrams may still be sent.
     fn left(&self) -> usize {
-        let left = self.arguments.tempo.count.map(|count| count.saturating_sub(self.report.taken));
+        let left = self.arguments.timing.count.map(|count| count.saturating_sub(self.report.taken));
         left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX))
     }
 
     fn flow(&self) -> Flow {
-        if self.left() == 0 { Flow::End } else { Flow::GoOn }
+        if self.left() == 0 { Flow::End } else { Flow::Continue }
     }
 
-    /// Sends datagrams that are due, each to its place or places; `due` is empty where no time is kept.
+    /// Sends datagrams that are due to their targets. `due` is empty if datagrams are sent at a rate.
     fn send_ready(
         &mut self,
-        piece: &DatagramBatch,
+        batch: &DatagramBatch,
         items: &[Item],
         due: &[Instant],
         now: Instant,
@@ -253,7 +253,7 @@ impl<'a> Delivery<'a> {
         for (position, item) in items.iter().enumerate() {
             let due = due.get(position).copied();
             for target in self.targets.get(item.to).into_iter().flatten() {
-                let one = target.outgoing(piece.payload(item)).traffic_class(item.dscp << 2);
+                let one = target.outgoing(batch.payload(item)).traffic_class(item.dscp << 2);
                 let one = match self.arguments.ttl {
                     Some(Hops::Recorded) => one.hop_limit(item.hop_limit),
                     _ => one,
@@ -264,7 +264,7 @@ impl<'a> Delivery<'a> {
                 };
                 outgoing.push(one);
                 if let (Some(measure), Some(due), Some(by)) = (&mut self.measure, due, target.interface()) {
-                    measure.due(by, due);
+                    measure.add_due(by, due);
                 }
             }
             if let Some(due) = due.filter(|_| clock.is_none()) {
@@ -290,7 +290,7 @@ impl Default for Report {
             is_damaged: false,
             late: Histogram::new(),
             measured: false,
-            exactness: None,
+            accuracy: None,
             time: Duration::ZERO,
         }
     }

@@ -1,10 +1,10 @@
-//! `--map FROM=TO`: other groups and ports than those that were recorded.
+//! `--map FROM=TO`: replaces recorded groups and ports.
 
 use std::str::FromStr;
 
 use mcast::{Destination, Group, GroupAddr};
 
-/// What is sent elsewhere, and where.
+/// A replacement of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
     from: AddressPattern,
@@ -18,7 +18,7 @@ struct AddressPattern {
     port: Option<u16>,
 }
 
-/// What replaces it: a part of an address, or all of it and perhaps an interface.
+/// The replacement: a part of an address, or a whole one, perhaps with an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     Part(AddressPattern),
@@ -26,12 +26,12 @@ enum Target {
 }
 
 impl Mapping {
-    /// Where a datagram goes that was sent to this address; `None` when the mapping is about others.
+    /// Returns the new destination of an address; `None` if the mapping does not match it.
     fn apply(&self, address: GroupAddr) -> Option<Destination> {
         let AddressPattern { group, port } = self.from;
-        let is_meant =
+        let matches =
             group.is_none_or(|group| group == address.group) && port.is_none_or(|port| port == address.port);
-        is_meant.then(|| match &self.to {
+        matches.then(|| match &self.to {
             Target::Whole(destination) => destination.clone(),
             Target::Part(AddressPattern { group, port }) => {
                 GroupAddr::new(group.unwrap_or(address.group), port.unwrap_or(address.port)).into()
@@ -40,8 +40,7 @@ impl Mapping {
     }
 }
 
-/// Where a datagram goes that was sent to this address: as the first mapping says that is about it, or to
-/// the same again.
+/// Returns the new destination of an address by the first mapping that matches it, otherwise the same address.
 pub(super) fn mapped(mappings: &[Mapping], address: GroupAddr) -> Destination {
     mappings.iter().find_map(|mapping| mapping.apply(address)).unwrap_or_else(|| address.into())
 }
@@ -65,7 +64,7 @@ impl FromStr for Mapping {
 }
 
 impl AddressPattern {
-    /// A group alone or a port alone; otherwise what is wrong with it as both.
+    /// Parses a group or a port alone. `wrong` is the error for texts that are neither.
     fn parse(text: &str, wrong: &str) -> Result<Self, String> {
         if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
             return Ok(Self { group: None, port: Some(port) });
@@ -99,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_fits_counts() {
+    fn the_first_match_applies() {
         let both = ["239.1.1.1:5000=:1", ":5000=:2"];
         assert_eq!(goes(&both, "239.1.1.1:5000"), "239.1.1.1:1");
         assert_eq!(goes(&both, "239.1.1.2:5000"), "239.1.1.2:2");
     }
 
     #[test]
-    fn what_is_no_mapping_is_refused() {
+    fn invalid_mappings_are_refused() {
         for text in
             ["", "=", "239.1.1.1", "10.0.0.1=239.1.1.1", "239.1.1.1=10.0.0.1", ":x=:1", ":5000=:70000"]
         {

@@ -12,17 +12,17 @@ use mcast_capture::{Capture, CaptureOptions, Filter};
 use mcast_probe::Histogram;
 
 /// The maximum number of measured datagrams per interface (64 MB).
-const MOST: usize = 8_000_000;
-/// How long what was sent last may take until it is seen.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_DATAGRAMS: usize = 8_000_000;
+/// How long to wait until the last datagram is captured.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Watches what leaves.
+/// Captures the datagrams sent.
 #[derive(Debug)]
 pub(super) struct Measure {
     watcher: Option<JoinHandle<anyhow::Result<u64>>>,
     shared: Arc<Shared>,
     due: BTreeMap<InterfaceIndex, Vec<u64>>,
-    /// The two clocks at the same moment.
+    /// The times of both clocks at the same moment.
     anchor: (Instant, SystemTime),
 }
 
@@ -31,12 +31,12 @@ struct Shared {
     ends: AtomicBool,
     /// The ports that datagrams are sent from.
     ports: Mutex<Vec<u16>>,
-    left: Mutex<BTreeMap<InterfaceIndex, Vec<u64>>>,
+    sent: Mutex<BTreeMap<InterfaceIndex, Vec<u64>>>,
 }
 
-/// How far the kernel's times were from those that were due.
+/// The differences between the kernel's times and the scheduled ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exactness {
+pub(super) struct TimingAccuracy {
     pub(super) datagrams: u64,
     pub(super) p50: Duration,
     pub(super) p99: Duration,
@@ -53,7 +53,7 @@ impl Measure {
         Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
     }
 
-    /// Watches what leaves from now on.
+    /// Starts to record transmit times.
     pub(super) fn begin(capture: Capture) -> anyhow::Result<Self> {
         let shared = Arc::<Shared>::default();
         let watched = Arc::clone(&shared);
@@ -63,31 +63,31 @@ impl Measure {
         Ok(Self { watcher: Some(watcher), shared, due: BTreeMap::new(), anchor })
     }
 
-    /// Datagrams are sent from this port, too.
-    pub(super) fn port(&self, port: u16) {
+    /// Adds a source port of datagrams.
+    pub(super) fn add_port(&self, port: u16) {
         let mut ports = self.shared.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if !ports.contains(&port) {
             ports.push(port);
         }
     }
 
-    /// A datagram that leaves by this interface is due then.
-    pub(super) fn due(&mut self, interface: InterfaceIndex, due: Instant) {
+    /// Records when a datagram on this interface is due.
+    pub(super) fn add_due(&mut self, interface: InterfaceIndex, due: Instant) {
         let (instant, time) = self.anchor;
         let time = match due.checked_duration_since(instant) {
             Some(later) => time + later,
             None => time - instant.saturating_duration_since(due),
         };
         let times = self.due.entry(interface).or_default();
-        if times.len() < MOST {
+        if times.len() < MAX_DATAGRAMS {
             times.push(nanoseconds(time));
         }
     }
 
-    /// Compares, once everything was sent. `None` where not everything was seen leaving, so that nobody
-    /// knows which datagram was which.
-    pub(super) fn end(mut self) -> anyhow::Result<Option<Exactness>> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Compares the times, after everything was sent. Returns `None` if some datagrams were not captured, because then
+    /// captured and scheduled times cannot be matched.
+    pub(super) fn end(mut self) -> anyhow::Result<Option<TimingAccuracy>> {
+        let deadline = Instant::now() + TIMEOUT;
         while !self.shared.has_seen(&self.due) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -96,7 +96,7 @@ impl Measure {
             Some(Ok(dropped)) => dropped?,
             _ => anyhow::bail!("the measuring thread has failed"),
         };
-        let left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let mut errors = Histogram::new();
         for (interface, due) in &self.due {
             let Some(left) = left.get(interface).filter(|left| left.len() == due.len() && dropped == 0)
@@ -105,7 +105,7 @@ impl Measure {
             };
             due.iter().zip(left).for_each(|(due, left)| errors.record(due.abs_diff(*left)));
         }
-        Ok(errors.percentiles().map(|percentiles| Exactness {
+        Ok(errors.percentiles().map(|percentiles| TimingAccuracy {
             datagrams: errors.count(),
             p50: percentiles.p50,
             p99: percentiles.p99,
@@ -125,11 +125,11 @@ impl Shared {
                 let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
                 ports.contains(&udp.source_port)
             };
-            // The later fragments of a datagram have no header, and the first has its time.
+            // Later fragments have no UDP header; the first one has the time of the datagram.
             if is_ours {
-                let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut left = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
                 let times = left.entry(frame.interface).or_default();
-                if times.len() < MOST {
+                if times.len() < MAX_DATAGRAMS {
                     times.push(nanoseconds(frame.time));
                 }
             }
@@ -138,7 +138,7 @@ impl Shared {
     }
 
     fn has_seen(&self, due: &BTreeMap<InterfaceIndex, Vec<u64>>) -> bool {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         due.iter().all(|(interface, due)| left.get(interface).is_some_and(|left| left.len() >= due.len()))
     }
 }

@@ -3,11 +3,11 @@
 mod deliver;
 mod mapping;
 mod measure;
-mod reading;
+mod reader;
+mod report;
 mod schedule;
 mod skipped;
-mod tell;
-mod tempo;
+mod timing;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::rights::{self, Capability};
 use deliver::Delivery;
 use mapping::Mapping;
 use measure::Measure;
-use reading::Selection;
+use reader::Selection;
 
 /// Send the datagrams of a capture file again, with their timing
 #[derive(Debug, clap::Args)]
@@ -61,20 +61,20 @@ pub(crate) struct Arguments {
     json: bool,
 
     #[command(flatten)]
-    tempo: Tempo,
+    timing: TimingOptions,
 }
 
-/// How far a datagram goes.
+/// The hop limit of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hops {
     Fixed(u8),
     Recorded,
 }
 
-/// How fast and how often.
+/// Options for speed and repetition.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How fast and how often")]
-struct Tempo {
+struct TimingOptions {
     /// Speed up or slow down by FACTOR: 2, or 0.5
     #[arg(long, value_name = "FACTOR", value_parser = parse_speed, conflicts_with_all = ["rate", "flat_out"])]
     speed: Option<f64>,
@@ -120,7 +120,7 @@ own address and a free port. Everything else in the file (other packets, truncat
 counted and reported. The TTL is 1 by default, as with every command, so that a recording does not
 leave this network by accident. Sends are timed to microseconds by busy-waiting shortly before each.
 
-Exit status 1 if the kernel refused some datagrams, or there was nothing to send.
+Exit status 1 if the kernel usage_error some datagrams, or there was nothing to send.
 
 Examples:
   mcast replay stream.pcapng -i lo                           as recorded, to this machine only
@@ -133,8 +133,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let families = Families::default();
     let only = select_memberships(&arguments.only, &[], &[], families, console)?;
     let selection = Selection::new(arguments, only.items)?;
-    let clock = match arguments.tempo.txtime {
-        true => Some(tempo::launch_clock(&arguments.interfaces)?),
+    let clock = match arguments.timing.txtime {
+        true => Some(timing::launch_clock(&arguments.interfaces)?),
         false => None,
     };
     let builder = Sender::builder()
@@ -148,10 +148,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         None => builder,
     }
     .build()?;
-    let capture = arguments.tempo.measure.then(|| Measure::open(&arguments.interfaces)).transpose()?;
-    // A file may come from anywhere: it is read without the rights that opening the capture took.
+    let capture = arguments.timing.measure.then(|| Measure::open(&arguments.interfaces)).transpose()?;
+    // Files may be hostile, so they are read without the capabilities that opening the capture required.
     let file = selection.open()?;
-    let is_read_again = arguments.tempo.r#loop != 1;
+    let is_read_again = arguments.timing.r#loop != 1;
     let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
@@ -165,8 +165,8 @@ impl Arguments {
     }
 }
 
-impl Tempo {
-    /// Whether datagrams leave when they were recorded.
+impl TimingOptions {
+    /// Returns whether datagrams are sent at their recorded times.
     fn keeps_times(&self) -> bool {
         self.rate.is_none() && !self.flat_out
     }
@@ -181,13 +181,13 @@ fn parse_hops(text: &str) -> Result<Hops, String> {
 
 fn parse_speed(text: &str) -> Result<f64, String> {
     let speed = text.strip_suffix('x').unwrap_or(text).parse().ok();
-    // Beyond these the times of a long recording would be no times any more.
+    // Beyond these limits the times of a long recording could not be represented.
     speed
         .filter(|speed| (1e-6..=1e6).contains(speed))
         .ok_or_else(|| "write a factor such as 2 or 0.5 (--flat-out sends as fast as possible)".into())
 }
 
-/// What no option can say.
-fn refused(message: &str, remedy: &str) -> anyhow::Error {
+/// Returns a usage error for combinations that clap cannot check.
+fn usage_error(message: &str, remedy: &str) -> anyhow::Error {
     Failure::usage(message).remedy(remedy).into()
 }

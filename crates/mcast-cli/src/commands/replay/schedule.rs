@@ -2,34 +2,34 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A recorded time that lies before the one before it by more than this is no disorder among interfaces: the
-/// clock was set back.
+/// The smallest backward step of recorded times that means that the clock was set back. Smaller ones are reordering
+/// between interfaces.
 const SET_BACK: Duration = Duration::from_secs(1);
-/// Nothing is due later: files may say any time, and no clock runs as far as they can.
+/// The latest due time, because the times in a file may exceed the range of the clock.
 const LATEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Makes times to send of times that were recorded.
+/// Converts recorded times to due times.
 #[derive(Debug)]
 pub(super) struct Schedule {
     speed: f64,
     max_gap: Option<Duration>,
-    /// The latest recorded time of this round, and when it is due, counted from the start.
+    /// The latest recorded time of this round, and its due time from the start.
     last: Option<(SystemTime, Duration)>,
-    /// When the next round may begin, counted from the start.
+    /// The earliest begin of the next round, from the start.
     begin: Duration,
-    /// What this round has had so far.
+    /// The number of datagrams in this round so far.
     datagrams: u32,
     start: Instant,
     jumps: u64,
 }
 
 impl Schedule {
-    /// The first datagram is due at the start.
+    /// Creates a schedule whose first datagram is due at `start`.
     pub(super) fn new(start: Instant, speed: f64, max_gap: Option<Duration>) -> Self {
         Self { speed, max_gap, last: None, begin: Duration::ZERO, datagrams: 0, start, jumps: 0 }
     }
 
-    /// When the datagram is due that was recorded then.
+    /// Returns the due time of a datagram with this recorded time.
     pub(super) fn due(&mut self, recorded: SystemTime) -> Instant {
         let due = match self.last {
             None => self.begin,
@@ -52,7 +52,7 @@ impl Schedule {
         self.start + due
     }
 
-    /// The next datagram is the first again. It follows the last as the others have followed one another.
+    /// Starts another round. Its first datagram follows the last one after the mean gap.
     pub(super) fn next_round(&mut self) {
         let Some((_, end)) = self.last.take() else { return };
         let length = end.saturating_sub(self.begin);
@@ -62,7 +62,7 @@ impl Schedule {
         self.datagrams = 0;
     }
 
-    /// How often the clock was set back while it was recorded.
+    /// Returns how often the clock was set back during the recording.
     pub(super) const fn jumps(&self) -> u64 {
         self.jumps
     }
@@ -86,7 +86,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(1_000_000 + milliseconds)
     }
 
-    /// When datagrams are due that were recorded then, in milliseconds from the start.
+    /// Returns due times in milliseconds from the start.
     fn due(schedule: &mut Schedule, recorded: &[u64]) -> Vec<u128> {
         let start = schedule.start;
         recorded.iter().map(|time| (schedule.due(at(*time)) - start).as_millis()).collect()
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_as_recorded_or_shorter_or_longer() {
+    fn gaps_follow_speed_and_maximum() {
         assert_eq!(due(&mut schedule(1.0, None), &[5, 7, 7, 107]), [0, 2, 2, 102]);
         assert_eq!(due(&mut schedule(2.0, None), &[5, 7, 7, 107]), [0, 1, 1, 51]);
         assert_eq!(due(&mut schedule(0.5, None), &[5, 7]), [0, 4]);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_no_clock_reaches_are_due_at_the_end_of_all() {
+    fn due_times_stay_within_the_range_of_the_clock() {
         let far =
             UNIX_EPOCH.checked_add(Duration::from_secs(i64::MAX as u64)).unwrap_or_else(SystemTime::now);
         for speed in [1.0, 1e-6, 1e6] {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn disorder_stays_and_a_clock_that_was_set_back_goes_on() {
+    fn reordering_is_kept_and_a_clock_that_was_set_back_is_bridged() {
         let mut schedule = schedule(1.0, None);
         assert_eq!(due(&mut schedule, &[5_000, 5_010, 5_007, 5_012]), [0, 10, 7, 12]);
         assert_eq!(schedule.jumps(), 0);

@@ -8,19 +8,19 @@ use crate::output::count;
 /// Frames that were not sent, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Skipped {
-    /// No UDP: IGMP, ARP, TCP and all the rest.
+    /// Not UDP: for example IGMP, ARP or TCP.
     pub(super) not_udp: u64,
-    /// UDP to one host, or to all.
+    /// UDP to a unicast or broadcast address.
     pub(super) not_multicast: u64,
-    /// Pieces of datagrams that were too large for the network.
+    /// Fragments of datagrams.
     pub(super) fragments: u64,
-    /// Not all of the frame is in the file.
+    /// Frames that the file contains only in part.
     pub(super) truncated: u64,
-    /// A frame that contradicts itself.
+    /// Malformed frames.
     pub(super) malformed: u64,
-    /// Frames of a kind of link that nothing here decodes.
+    /// Frames with an unsupported link type.
     pub(super) unknown_link: u64,
-    /// Groups or sources that were not asked for.
+    /// Frames of groups or sources that are not selected.
     pub(super) not_asked_for: u64,
 }
 
@@ -57,8 +57,8 @@ impl Skipped {
         self.not_asked_for += other.not_asked_for;
     }
 
-    /// In words; nothing when nothing was skipped.
-    pub(super) fn words(&self) -> Option<String> {
+    /// Returns the counts as text; `None` if nothing was skipped.
+    pub(super) fn description(&self) -> Option<String> {
         let reasons = [
             (self.not_udp, "not UDP"),
             (self.not_multicast, "not to a group"),
@@ -68,12 +68,12 @@ impl Skipped {
             (self.unknown_link, "of an unknown link type"),
             (self.not_asked_for, "not selected"),
         ];
-        let told: Vec<_> = reasons
+        let parts: Vec<_> = reasons
             .iter()
             .filter(|(number, _)| *number > 0)
             .map(|(number, reason)| format!("{} {reason}", count(*number)))
             .collect();
-        (!told.is_empty()).then(|| told.join(", "))
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 

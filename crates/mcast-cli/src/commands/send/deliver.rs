@@ -12,19 +12,19 @@ use super::dispatch::{Count, Dispatch};
 use super::pace::Pace;
 use super::payloads::Payloads;
 use super::targets::Target;
-use super::{Arguments, Tempo};
+use super::{Arguments, TimingOptions};
 use crate::arguments::one_every;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_record};
 
-/// Datagrams of a round, about.
+/// The approximate number of datagrams per round.
 const BATCH: usize = 64;
 /// The number of payloads between the reading and the sending thread.
 const WAITING: usize = 64;
 
-/// Everything that a run of `mcast send` holds.
+/// The state of `mcast send`.
 pub(super) struct Delivery<'a> {
     arguments: &'a Arguments,
     dispatch: Dispatch<'a>,
@@ -57,18 +57,18 @@ impl<'a> Delivery<'a> {
         let start = Instant::now();
         let interrupt = match payloads.may_wait() {
             true => self.send_stream(payloads, start)?,
-            false => self.send_supply(payloads, start)?,
+            false => self.send_available(payloads, start)?,
         };
-        self.tell(start.elapsed())?;
+        self.print_summary(start.elapsed())?;
         Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(self.dispatch.count().refused == 0)))
     }
 
-    /// What is there at once, again and again.
-    fn send_supply(&mut self, mut payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
+    /// Sends payloads that are available without waiting.
+    fn send_available(&mut self, mut payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
         let interrupt = Interrupt::catch(|| {})?;
         let mut pace = self.pace(start, &interrupt);
         let mut round: Vec<Vec<u8>> = vec![Vec::new(); BATCH];
-        let mut left = self.arguments.tempo.count.unwrap_or(u64::MAX);
+        let mut left = self.arguments.timing.count.unwrap_or(u64::MAX);
         while left > 0 {
             let mut filled = 0;
             while filled < self.at_once(left) && payloads.next(&mut round[filled])? {
@@ -82,16 +82,16 @@ impl<'a> Delivery<'a> {
         Ok(interrupt)
     }
 
-    /// What is read as it comes. Reading is another thread's: it cannot be woken.
+    /// Sends payloads as they are read. A separate thread reads, because reading cannot be interrupted.
     fn send_stream(&mut self, payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
-        let (tells, told) = sync_channel(WAITING);
-        let interrupted = tells.clone();
-        // Where the channel is full nobody waits for it, and the flag is seen soon.
+        let (event_sender, events) = sync_channel(WAITING);
+        let interrupted = event_sender.clone();
+        // If the channel is full, nobody waits on it, and the flag is checked soon.
         let interrupt = Interrupt::catch(move || drop(interrupted.try_send(Event::Interrupted)))?;
-        thread::Builder::new().name("input".into()).spawn(move || read(payloads, &tells))?;
-        let mut input = Input { told, pending: None };
+        thread::Builder::new().name("input".into()).spawn(move || read(payloads, &event_sender))?;
+        let mut input = Input { events, pending: None };
         let mut pace = self.pace(start, &interrupt);
-        let mut left = self.arguments.tempo.count.unwrap_or(u64::MAX);
+        let mut left = self.arguments.timing.count.unwrap_or(u64::MAX);
         while left > 0 {
             let round = input.round(self.deadline(start), self.at_once(left))?;
             if round.is_empty() || !self.send_in_time(&round, &mut pace)? {
@@ -102,10 +102,10 @@ impl<'a> Delivery<'a> {
         Ok(interrupt)
     }
 
-    /// A rate is that of the datagrams, whichever group they go to; `--every` lets one go to each
-    /// at a time.
+    /// Returns the pace. `--rate` counts the datagrams to all groups; with `--every`, one is sent to each group at a
+    /// time.
     fn pace(&self, start: Instant, interrupt: &Interrupt) -> Pace {
-        let Tempo { rate, every, .. } = self.arguments.tempo;
+        let TimingOptions { rate, every, .. } = self.arguments.timing;
         let (rate, together) = match (rate, every) {
             (Some(rate), _) => (Some(rate), 1),
             (None, every) => (every.map(one_every), self.targets.len()),
@@ -120,11 +120,10 @@ impl<'a> Delivery<'a> {
     }
 
     fn deadline(&self, start: Instant) -> Option<Instant> {
-        self.arguments.tempo.timeout.and_then(|timeout| start.checked_add(timeout))
+        self.arguments.timing.timeout.and_then(|timeout| start.checked_add(timeout))
     }
 
-    /// Sends payloads to every target as they are due; `false` when the time is over or an
-    /// interrupt came.
+    /// Sends payloads to every target when they are due. Returns `false` after the deadline or an interrupt.
     fn send_in_time(&mut self, round: &[Vec<u8>], pace: &mut Pace) -> anyhow::Result<bool> {
         let targets = self.targets;
         let outgoing: Vec<Outgoing<'_>> =
@@ -138,7 +137,7 @@ impl<'a> Delivery<'a> {
         Ok(true)
     }
 
-    fn tell(&self, time: Duration) -> anyhow::Result<()> {
+    fn print_summary(&self, time: Duration) -> anyhow::Result<()> {
         let Count { sent, bytes: volume, refused } = self.dispatch.count();
         if self.arguments.json {
             let mut out = self.console.output();
@@ -149,7 +148,7 @@ impl<'a> Delivery<'a> {
             )?;
             out.flush()?;
         }
-        // The rate of one datagram says nothing.
+        // A rate of one datagram is meaningless.
         let rates = match sent {
             0 | 1 => String::new(),
             _ => {
@@ -168,7 +167,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-fn read(mut payloads: Payloads, tells: &SyncSender<Event>) {
+fn read(mut payloads: Payloads, event_sender: &SyncSender<Event>) {
     loop {
         let mut payload = Vec::new();
         let event = match payloads.next(&mut payload) {
@@ -177,7 +176,7 @@ fn read(mut payloads: Payloads, tells: &SyncSender<Event>) {
             Err(error) => Event::Failed(error),
         };
         let is_last = !matches!(event, Event::Payload(_));
-        if tells.send(event).is_err() || is_last {
+        if event_sender.send(event).is_err() || is_last {
             return;
         }
     }
@@ -185,13 +184,14 @@ fn read(mut payloads: Payloads, tells: &SyncSender<Event>) {
 
 /// The payloads that another thread reads.
 struct Input {
-    told: Receiver<Event>,
+    events: Receiver<Event>,
     /// The item after the payloads of the last round.
     pending: Option<Event>,
 }
 
 impl Input {
-    /// Waits for a payload and takes what else is there; nothing at the end, whichever.
+    /// Waits for a payload, and takes the others that are available; returns nothing at the end of the input or the
+    /// deadline.
     fn round(&mut self, deadline: Option<Instant>, most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut round = Vec::new();
         let mut next = self.pending.take().or_else(|| self.wait(deadline));
@@ -205,15 +205,17 @@ impl Input {
                 Event::Failed(error) => return Err(error),
                 Event::End | Event::Interrupted => break,
             }
-            next = if round.len() < most { self.told.try_recv().ok() } else { None };
+            next = if round.len() < most { self.events.try_recv().ok() } else { None };
         }
         Ok(round)
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
         match deadline {
-            Some(deadline) => self.told.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
-            None => self.told.recv().ok(),
+            Some(deadline) => {
+                self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+            }
+            None => self.events.recv().ok(),
         }
     }
 }

@@ -5,7 +5,7 @@ use mcast::{Error, ErrorKind, Outgoing, Sender};
 use super::targets::Target;
 use crate::console::Console;
 
-/// What became of the datagrams.
+/// Counts of datagrams.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::commands) struct Count {
     pub(in crate::commands) sent: u64,
@@ -13,7 +13,7 @@ pub(in crate::commands) struct Count {
     pub(in crate::commands) refused: u64,
 }
 
-/// Sends, whatever becomes of single datagrams.
+/// Sends datagrams, and continues after errors of single ones.
 pub(in crate::commands) struct Dispatch<'a> {
     sender: &'a Sender,
     console: &'a Console,
@@ -26,7 +26,7 @@ impl<'a> Dispatch<'a> {
         Self { sender, console, count: Count::default(), warned: Vec::new() }
     }
 
-    /// Sends all of these, which go to some of the targets.
+    /// Sends all of these datagrams.
     pub(in crate::commands) fn send<'t>(
         &mut self,
         outgoing: &[Outgoing<'_>],
@@ -54,8 +54,8 @@ impl<'a> Dispatch<'a> {
         self.count
     }
 
-    /// A refusal ends everything as long as nothing was sent. Later it is counted, and told the
-    /// first time that it is for this reason: an interface may come back, a queue empties.
+    /// Handles a refused datagram. Before anything was sent, it ends the command. Later it is counted, and reported
+    /// once per reason, because interfaces may come back and queues become free.
     fn refuse<'t>(
         &mut self,
         error: Error,
@@ -67,7 +67,7 @@ impl<'a> Dispatch<'a> {
         self.count.refused += 1;
         if !self.warned.contains(&error.kind()) {
             self.warned.push(error.kind());
-            // Of an interface that has vanished meanwhile the error knows but the number.
+            // The error contains only the index of an interface that has vanished.
             let gone = error.interface().filter(|_| error.kind() == ErrorKind::NoSuchInterface);
             match gone.and_then(|interface| targets.find_map(|target| target.name_of(interface))) {
                 Some(name) => self.console.warn(format_args!("{name} is gone: {error}")),

@@ -1,11 +1,11 @@
-//! `mcast send`: datagrams to groups.
+//! `mcast send`: sends datagrams to groups.
 
 mod deliver;
 pub(super) mod dispatch;
 pub(super) mod pace;
 mod payloads;
+mod split;
 pub(super) mod targets;
-mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     content: Content,
 
     #[command(flatten)]
-    tempo: Tempo,
+    timing: TimingOptions,
 }
 
 /// What to send.
@@ -87,7 +87,7 @@ struct Content {
     division: Division,
 }
 
-/// How standard input or a file becomes datagrams.
+/// How standard input or a file is divided into datagrams.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct Division {
@@ -104,10 +104,10 @@ struct Division {
     chunk: Option<usize>,
 }
 
-/// How often and how fast.
+/// Options for rate and repetition.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How often and how fast")]
-struct Tempo {
+struct TimingOptions {
     /// Stop after N datagrams to each group; messages are repeated until then
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -141,13 +141,13 @@ Examples:
   mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let words = words::sort(&arguments.words, &arguments.messages, arguments.families.only())?;
-    let chosen = select_destinations(&words.groups, arguments.families, console)?;
+    let split = split::split(&arguments.words, &arguments.messages, arguments.families.only())?;
+    let chosen = select_destinations(&split.groups, arguments.families, console)?;
     let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
     let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;
-    let payloads = Payloads::choose(&words.messages, &arguments.content, &arguments.tempo)?;
+    let payloads = Payloads::choose(&split.messages, &arguments.content, &arguments.timing)?;
     let sender = open(arguments, hop_limit)?;
-    targets::tell(&targets, hop_limit, arguments.ttl.is_none(), console);
+    targets::print(&targets, hop_limit, arguments.ttl.is_none(), console);
     Delivery::new(arguments, &sender, &targets, console).run(payloads)
 }
 

@@ -7,7 +7,7 @@ use mcast::{Outgoing, PaceDecision, Pacer, Rate};
 
 use crate::interrupt::Interrupt;
 
-/// A sleep may last longer than requested by about this time, so the rest is waited for awake.
+/// How much longer a sleep may last than requested. The last part of a wait is therefore spent spinning.
 const SLEEP_ERROR: Duration =
     if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 /// Waits longer than this end early at an interrupt.
@@ -23,7 +23,7 @@ pub(in crate::commands) struct Pace {
 }
 
 impl Pace {
-    /// At this rate, with this many datagrams sent together as one.
+    /// Creates a pace. `together` datagrams count as one.
     pub(in crate::commands) fn new(
         rate: Option<Rate>,
         together: usize,
@@ -33,8 +33,7 @@ impl Pace {
         Self { pacer: rate.map(Pacer::new), together, deadline, interrupt }
     }
 
-    /// Waits until some of these datagrams are due; says how many. `None` when the time is over
-    /// or an interrupt came.
+    /// Waits until some of these datagrams are due, and returns how many; `None` after the deadline or an interrupt.
     pub(in crate::commands) fn wait(&mut self, datagrams: &[Outgoing<'_>]) -> Option<usize> {
         loop {
             let now = Instant::now();
@@ -54,7 +53,7 @@ impl Pace {
         self.interrupt.has_arrived() || self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Waits for this time, to within microseconds; an interrupt or the deadline may end it early.
+    /// Waits for this time with a precision of microseconds; an interrupt or the deadline may end the wait early.
     fn pause(&self, now: Instant, time: Duration) {
         let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
         match time.min(left) {
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_together_counts_once() {
+    fn datagrams_sent_together_count_once() {
         let mut pace = Pace::new(Some(Rate::Datagrams(10.0)), 3, None, Interrupt::default());
         assert_eq!(pace.wait(&[Outgoing::new(b"x"); 6]), Some(3));
     }
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_everything_goes() {
+    fn without_a_rate_everything_is_due() {
         let mut pace = Pace::new(None, 1, None, Interrupt::default());
         assert_eq!(pace.wait(&[Outgoing::new(b"x"); 5]), Some(5));
     }

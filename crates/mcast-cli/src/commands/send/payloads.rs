@@ -8,23 +8,23 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::{Content, Tempo};
+use super::{Content, TimingOptions};
 use crate::exit::Failure;
 
-/// No datagram is longer (IPv6: 65,527). What is longer is not even read in.
-const LONGEST: usize = 65_527;
+/// The largest UDP payload (over IPv6). Longer input is not read.
+const MAX_PAYLOAD: usize = 65_527;
 
-/// A supply of payloads.
+/// A source of payloads.
 pub(super) enum Payloads {
-    /// These messages, repeated this many times; `None`: until the end.
+    /// Messages, sent this many times; `None` means forever.
     Messages { messages: Vec<Vec<u8>>, next: usize, rounds: Option<usize> },
-    /// Random bytes, this many times.
+    /// This many payloads of random bytes.
     Random { size: usize, generator: Generator, left: Option<u64> },
-    /// From a file or standard input, until its end.
+    /// A file or standard input, until its end.
     Stream(Stream),
 }
 
-/// Bytes that are read, and how they are parted.
+/// An input, and how it is divided.
 pub(super) struct Stream {
     input: Box<dyn BufRead + Send>,
     name: String,
@@ -41,40 +41,45 @@ enum Division {
 }
 
 impl Payloads {
-    /// What the arguments ask for.
-    pub(super) fn choose(messages: &[OsString], content: &Content, tempo: &Tempo) -> anyhow::Result<Self> {
-        let is_parted = content.division.lines || content.division.chunk.is_some() || content.division.whole;
+    /// Returns the payloads that the arguments select.
+    pub(super) fn choose(
+        messages: &[OsString],
+        content: &Content,
+        timing: &TimingOptions,
+    ) -> anyhow::Result<Self> {
+        let is_divided = content.division.lines || content.division.chunk.is_some() || content.division.whole;
         if !messages.is_empty() {
-            if is_parted || content.file.is_some() || content.random.is_some() {
+            if is_divided || content.file.is_some() || content.random.is_some() {
                 return Err(Failure::usage("both messages and another thing to send are given")
                     .remedy("remove the messages or the other option")
                     .into());
             }
-            return Self::of_messages(messages, content.hex, tempo);
+            return Self::of_messages(messages, content.hex, timing);
         }
         match (&content.file, content.random) {
-            (_, Some(_)) if is_parted => {
+            (_, Some(_)) if is_divided => {
                 Err(Failure::usage("--lines, --whole and --chunk apply to a file or standard input").into())
             }
             (_, Some(size)) => {
-                Ok(Self::Random { size, generator: Generator::new(), left: (!tempo.repeats()).then_some(1) })
+                Ok(Self::Random { size, generator: Generator::new(), left: (!timing.repeats()).then_some(1) })
             }
-            (Some(path), _) => Self::of_file(path, content, tempo),
+            (Some(path), _) => Self::of_file(path, content, timing),
             (None, None) => Ok(Self::Stream(Stream::standard_input(content))),
         }
     }
 
-    fn of_messages(messages: &[OsString], hex: bool, tempo: &Tempo) -> anyhow::Result<Self> {
+    fn of_messages(messages: &[OsString], hex: bool, timing: &TimingOptions) -> anyhow::Result<Self> {
         let bytes = |message: &OsString| match hex {
             true => parse_hex(message.as_encoded_bytes()).map_err(anyhow::Error::from),
             false => Ok(message.as_encoded_bytes().to_vec()),
         };
         let messages = messages.iter().map(bytes).collect::<anyhow::Result<_>>()?;
-        Ok(Self::repeated(messages, tempo))
+        Ok(Self::repeated(messages, timing))
     }
 
-    /// A file that is sent whole is a message; otherwise it is read as it is sent.
-    fn of_file(path: &Path, content: &Content, tempo: &Tempo) -> anyhow::Result<Self> {
+    /// Returns the payloads of a file. A file that is sent whole is read in advance; otherwise it is read while
+    /// sending.
+    fn of_file(path: &Path, content: &Content, timing: &TimingOptions) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         let division = content.division.chosen(Division::Whole);
         let name = path.display().to_string();
@@ -84,17 +89,17 @@ impl Payloads {
             Division::Whole => {
                 let mut bytes = Vec::new();
                 stream.next(&mut bytes)?;
-                Ok(Self::repeated(vec![bytes], tempo))
+                Ok(Self::repeated(vec![bytes], timing))
             }
             _ => Ok(Self::Stream(stream)),
         }
     }
 
-    fn repeated(messages: Vec<Vec<u8>>, tempo: &Tempo) -> Self {
-        Self::Messages { messages, next: 0, rounds: (!tempo.repeats()).then_some(1) }
+    fn repeated(messages: Vec<Vec<u8>>, timing: &TimingOptions) -> Self {
+        Self::Messages { messages, next: 0, rounds: (!timing.repeats()).then_some(1) }
     }
 
-    /// The next payload, put into the buffer; `false` at the end.
+    /// Writes the next payload to the buffer; returns `false` at the end.
     pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> anyhow::Result<bool> {
         match self {
             Self::Messages { messages, next, rounds } => {
@@ -117,19 +122,19 @@ impl Payloads {
         }
     }
 
-    /// Whether the next one may take its time to come.
+    /// Returns whether reading the next payload may block.
     pub(super) fn may_wait(&self) -> bool {
         matches!(self, Self::Stream(_))
     }
 
-    /// Whether a person at a terminal is to type it.
+    /// Returns whether payloads are typed at a terminal.
     pub(super) fn is_typed(&self) -> bool {
         matches!(self, Self::Stream(stream) if stream.name == STANDARD_INPUT) && io::stdin().is_terminal()
     }
 }
 
-impl Tempo {
-    /// Whether messages are sent again and again.
+impl TimingOptions {
+    /// Returns whether messages are repeated.
     fn repeats(&self) -> bool {
         self.count.is_some() || self.every.is_some() || self.rate.is_some()
     }
@@ -164,7 +169,7 @@ impl Stream {
         if self.is_at_end || !self.read(payload).with_context(|| format!("cannot read {}", self.name))? {
             return Ok(false);
         }
-        if payload.len() > LONGEST {
+        if payload.len() > MAX_PAYLOAD {
             return Err(self.too_long());
         }
         if self.hex {
@@ -174,8 +179,8 @@ impl Stream {
     }
 
     fn read(&mut self, payload: &mut Vec<u8>) -> io::Result<bool> {
-        // One byte beyond the longest shows that it is too long.
-        let mut limited = (&mut self.input).take(LONGEST as u64 + 2);
+        // Reads beyond the maximum, to detect a payload that is too long.
+        let mut limited = (&mut self.input).take(MAX_PAYLOAD as u64 + 2);
         match self.division {
             Division::Lines => {
                 let length = limited.read_until(b'\n', payload)?;
@@ -207,7 +212,7 @@ impl Stream {
     }
 }
 
-/// Bytes in hexadecimal, with spaces, colons or `0x` where one likes.
+/// Parses hexadecimal bytes, with optional spaces, colons, commas and `0x`.
 fn parse_hex(text: &[u8]) -> Result<Vec<u8>, Failure> {
     let refused = || {
         Failure::usage(format!("\"{}\" is not hexadecimal", crate::output::SafeText::new(text).at_most(60)))
@@ -226,12 +231,12 @@ fn parse_hex(text: &[u8]) -> Result<Vec<u8>, Failure> {
     Ok(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
-/// Random bytes that nobody needs to trust: SplitMix64.
+/// A generator of random bytes that are not for cryptography: SplitMix64.
 #[derive(Debug)]
 pub(super) struct Generator(u64);
 
 impl Generator {
-    /// Begins elsewhere each time.
+    /// Creates a generator with a random seed.
     fn new() -> Self {
         Self(RandomState::new().hash_one(0))
     }
@@ -256,7 +261,7 @@ impl Generator {
 mod tests {
     use super::*;
 
-    fn parted(bytes: &'static [u8], division: Division) -> Vec<Vec<u8>> {
+    fn divided(bytes: &'static [u8], division: Division) -> Vec<Vec<u8>> {
         let mut stream =
             Stream { input: Box::new(bytes), name: "x".into(), division, hex: false, is_at_end: false };
         let mut all = Vec::new();
@@ -268,16 +273,16 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_parted_without_losing_a_byte() {
-        assert_eq!(parted(b"a\n\nb\r\nc", Division::Lines), [&b"a"[..], b"", b"b", b"c"]);
-        assert_eq!(parted(b"a\nb", Division::Whole), [b"a\nb"]);
-        assert_eq!(parted(b"", Division::Whole), [b""]);
-        assert_eq!(parted(b"", Division::Lines), [b""; 0]);
-        assert_eq!(parted(b"abcde", Division::Chunks(2)), [&b"ab"[..], b"cd", b"e"]);
+    fn streams_are_divided_without_losing_bytes() {
+        assert_eq!(divided(b"a\n\nb\r\nc", Division::Lines), [&b"a"[..], b"", b"b", b"c"]);
+        assert_eq!(divided(b"a\nb", Division::Whole), [b"a\nb"]);
+        assert_eq!(divided(b"", Division::Whole), [b""]);
+        assert_eq!(divided(b"", Division::Lines), [b""; 0]);
+        assert_eq!(divided(b"abcde", Division::Chunks(2)), [&b"ab"[..], b"cd", b"e"]);
     }
 
     #[test]
-    fn what_is_too_long_is_refused_before_it_fills_memory() {
+    fn payloads_that_are_too_long_are_refused_without_reading_them() {
         for division in [Division::Lines, Division::Whole, Division::Chunks(1 << 40)] {
             let input: Box<dyn BufRead + Send> = Box::new(BufReader::new(io::repeat(b'x')));
             let mut stream = Stream { input, name: "x".into(), division, hex: false, is_at_end: false };
@@ -288,19 +293,19 @@ mod tests {
 
     #[test]
     fn the_longest_line_passes() {
-        let mut line = vec![b'x'; LONGEST];
+        let mut line = vec![b'x'; MAX_PAYLOAD];
         line.push(b'\n');
         let input = Box::new(io::Cursor::new(line));
         let mut stream =
             Stream { input, name: "x".into(), division: Division::Lines, hex: false, is_at_end: false };
         let mut payload = Vec::new();
         assert!(stream.next(&mut payload).unwrap());
-        assert_eq!(payload.len(), LONGEST);
+        assert_eq!(payload.len(), MAX_PAYLOAD);
         assert!(!stream.next(&mut payload).unwrap());
     }
 
     #[test]
-    fn hexadecimal_is_read_as_people_write_it() {
+    fn common_forms_of_hexadecimal_are_parsed() {
         for text in ["48656c6c6f", "48 65 6C 6c 6f", "0x48,0x65,0x6c6c6f", "48:65:6c:6c:6f"] {
             assert_eq!(parse_hex(text.as_bytes()).unwrap(), b"Hello");
         }

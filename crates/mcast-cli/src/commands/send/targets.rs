@@ -10,7 +10,7 @@ use mcast::{
 use crate::console::Console;
 use crate::exit::Failure;
 
-/// A group, and the interface to leave by: `None` takes the route.
+/// A group and the interface to send on.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct Target {
     address: GroupAddr,
@@ -22,18 +22,18 @@ impl Target {
         self.address
     }
 
-    /// The interface to leave by; `None` is the route's.
+    /// Returns the interface to send on; `None` means that the route decides.
     pub(in crate::commands) fn interface(&self) -> Option<InterfaceIndex> {
         self.by.as_ref().map(|(index, _)| *index)
     }
 
-    /// What the interface with this number is called, if it is this target's.
+    /// Returns the name of the interface with this index, if it is this target's.
     pub(in crate::commands) fn name_of(&self, number: &str) -> Option<&str> {
         let (index, name) = self.by.as_ref()?;
         (index.to_string() == number).then_some(name.as_str())
     }
 
-    /// The interface to leave by, unless it is the route's.
+    /// Returns the name of the interface to send on; `None` means that the route decides.
     pub(in crate::commands) fn interface_name(&self) -> Option<&str> {
         self.by.as_ref().map(|(_, name)| name.as_str())
     }
@@ -47,7 +47,7 @@ impl Target {
     }
 }
 
-/// A target for each destination and each of its interfaces, once however often it was named.
+/// Returns a target for each destination and each of its interfaces, without duplicates.
 pub(in crate::commands) fn resolve(
     destinations: &[Destination],
     interfaces: &[InterfaceSelector],
@@ -85,7 +85,7 @@ fn targets_by(address: GroupAddr, selector: &InterfaceSelector) -> anyhow::Resul
     })
 }
 
-/// All that a datagram of this family can leave by.
+/// Returns all interfaces on which datagrams of this family can be sent.
 fn all_for(family: Family) -> anyhow::Result<Vec<Interface>> {
     let usable = |interface: &Interface| {
         interface.is_joined_by_default() && interface.addresses_of(family).next().is_some()
@@ -101,9 +101,9 @@ fn all_for(family: Family) -> anyhow::Result<Vec<Interface>> {
     Ok(interfaces)
 }
 
-/// Says once where it goes.
-pub(in crate::commands) fn tell(targets: &[Target], hop_limit: u8, is_default: bool, console: &Console) {
-    const TOLD: usize = 8;
+/// Notes the targets, and how far datagrams reach.
+pub(in crate::commands) fn print(targets: &[Target], hop_limit: u8, is_default: bool, console: &Console) {
+    const MAX_LISTED: usize = 8;
 
     if console.is_quiet() {
         return;
@@ -113,20 +113,20 @@ pub(in crate::commands) fn tell(targets: &[Target], hop_limit: u8, is_default: b
         (1, true) => "hop limit 1: stays in this network (-t for more)".to_owned(),
         (hops, _) => format!("hop limit {hops}"),
     };
-    for target in targets.iter().take(TOLD) {
-        console.note(format_args!("to {} {}, {reach}", target.address, way(target)));
+    for target in targets.iter().take(MAX_LISTED) {
+        console.note(format_args!("to {} {}, {reach}", target.address, route_text(target)));
     }
-    if targets.len() > TOLD {
-        console.note(format_args!("and {} more", targets.len() - TOLD));
+    if targets.len() > MAX_LISTED {
+        console.note(format_args!("and {} more", targets.len() - MAX_LISTED));
     }
 }
 
-fn way(target: &Target) -> String {
+fn route_text(target: &Target) -> String {
     match &target.by {
         Some((_, name)) => format!("on {name}"),
         None => match default_interface(target.address.group) {
             Ok(Some(interface)) => format!("on {} (the route to the group)", interface.name),
-            // Sending will say why.
+            // Sending reports the error.
             Ok(None) | Err(_) => "by the route to the group".into(),
         },
     }

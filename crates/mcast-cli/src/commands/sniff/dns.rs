@@ -1,4 +1,4 @@
-//! A message of mDNS as an object: part of `schemas/packet.json`.
+//! An mDNS message as JSON: part of `schemas/packet.json`.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use mcast_packet::payload::{Dns, DnsKind, DnsQuestion, DnsRecord, DnsSection, DnsValue};
 use serde::Serialize;
 
-/// Questions and records, section by section.
+/// Questions and records by section.
 #[derive(Debug, Serialize)]
 pub(super) struct DnsObject {
     response: bool,
@@ -24,7 +24,7 @@ struct Question {
     unicast_response: bool,
 }
 
-/// What a record says, in the fields that its type has; the others are left out.
+/// A record, with the fields of its type.
 #[derive(Debug, Serialize)]
 struct Record {
     name: String,

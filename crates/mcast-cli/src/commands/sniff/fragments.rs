@@ -1,4 +1,4 @@
-//! The ports of fragmented datagrams, which their first piece alone says.
+//! Remembers the ports of fragmented datagrams, which only the first fragment contains.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use mcast::InterfaceIndex;
 use mcast_packet::{Fragment, Ip, Packet, protocol};
 
-/// Datagrams remembered at a time; the oldest is forgotten first.
-const MOST: usize = 1_024;
+/// The maximum number of remembered datagrams; the oldest is forgotten first.
+const MAX_DATAGRAMS: usize = 1_024;
 
-/// What the pieces of one datagram have in common (RFC 791, RFC 8200 section 4.5).
+/// The identity of a fragmented datagram (RFC 791, RFC 8200 section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     interface: InterfaceIndex,
@@ -18,7 +18,7 @@ struct Key {
     identification: u32,
 }
 
-/// The ports of datagrams whose first piece was seen.
+/// The ports of datagrams whose first fragment was seen.
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
     ports: HashMap<Key, u16>,
@@ -26,7 +26,7 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    /// The UDP port that a packet was sent to: of a later piece, if its first one was seen before.
+    /// Returns the destination UDP port of a packet. For a later fragment it is known if the first one was seen before.
     pub(super) fn port_of(&mut self, packet: &Packet<'_>, interface: InterfaceIndex) -> Option<u16> {
         let ip = packet.ip_layer()?;
         let port = packet.udp().map(|udp| udp.destination_port);
@@ -45,7 +45,7 @@ impl Fragments {
         if self.ports.insert(key, port).is_none() {
             self.order.push_back(key);
         }
-        if self.order.len() > MOST
+        if self.order.len() > MAX_DATAGRAMS
             && let Some(oldest) = self.order.pop_front()
         {
             self.ports.remove(&oldest);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_piece_has_the_port_of_the_first() {
+    fn a_later_fragment_has_the_port_of_the_first() {
         let mut fragments = Fragments::default();
         assert_eq!(port(&mut fragments, &packet(7, 16)), None);
         assert_eq!(port(&mut fragments, &packet(7, 0)), Some(5000));
@@ -91,12 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn hostile_first_pieces_take_no_more_memory_than_there_is() {
+    fn the_number_of_remembered_datagrams_is_bounded() {
         let mut fragments = Fragments::default();
         for number in 0..5_000 {
             port(&mut fragments, &packet(number, 0));
         }
-        assert_eq!((fragments.ports.len(), fragments.order.len()), (MOST, MOST));
+        assert_eq!((fragments.ports.len(), fragments.order.len()), (MAX_DATAGRAMS, MAX_DATAGRAMS));
         assert_eq!(port(&mut fragments, &packet(4_999, 16)), Some(5000));
         assert_eq!(port(&mut fragments, &packet(0, 16)), None);
     }

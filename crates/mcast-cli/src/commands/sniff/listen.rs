@@ -1,4 +1,4 @@
-//! The loop: takes packets, counts, prints and writes them, and flushes whenever it would wait.
+//! The main loop: counts, prints and writes packets, and flushes before it waits.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -10,9 +10,9 @@ use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, SourceError,
 use mcast_packet::{Packet, Transport, protocol};
 
 use super::Arguments;
-use super::beside::Beside;
 use super::fragments::Fragments;
-use super::held::Held;
+use super::join_monitor::JoinMonitor;
+use super::other_frames::OtherFrames;
 use super::output::Printer;
 use super::source::{Source, is_among};
 use super::streams::Streams;
@@ -24,44 +24,44 @@ use crate::interrupt::Interrupt;
 use crate::output::write_record;
 use crate::sys::standard_output;
 
-/// So many packets are taken between two looks at the clock.
+/// The number of packets handled between two checks of the clock.
 const AT_ONCE: usize = 256;
 
-/// The longest wait for a packet before Ctrl-C is looked for.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait for a packet before checking for Ctrl-C.
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// Everything that a run of `mcast sniff` holds.
+/// The state of `mcast sniff`.
 pub(super) struct Sniffer<'a> {
     source: Source,
-    held: Option<Held>,
+    join_monitor: Option<JoinMonitor>,
     console: &'a Console,
     start: Instant,
-    /// Packets that came later are not taken.
+    /// Later packets are ignored.
     until: Option<SystemTime>,
     goal: Goal<'a>,
-    desk: Desk<'a>,
+    handler: PacketHandler<'a>,
 }
 
-/// What becomes of a packet.
-struct Desk<'a> {
+/// Filters, counts, prints and writes packets.
+struct PacketHandler<'a> {
     arguments: &'a Arguments,
-    wanted: PacketFilter,
-    known: HashMap<InterfaceIndex, Known>,
+    filter: PacketFilter,
+    seen_interfaces: HashMap<InterfaceIndex, SeenInterface>,
     fragments: Fragments,
     streams: Streams,
     tally: Tally,
-    beside: Beside,
+    other_frames: OtherFrames,
     printer: Printer,
     writer: Option<CaptureWriter>,
     out: Output,
 }
 
-/// An interface of which a frame was seen.
+/// An interface on which a frame was seen.
 #[derive(Debug)]
-struct Known {
+struct SeenInterface {
     name: String,
-    /// Whether `-i` means it; where the capture was opened on those, it always does.
-    is_meant: bool,
+    /// Whether `-i` selects it. Always true for a live capture, which is opened on the selected interfaces.
+    is_selected: bool,
     is_loopback: bool,
 }
 
@@ -74,12 +74,12 @@ enum End {
     NoMore,
 }
 
-/// What a turn of the loop found.
+/// The result of one turn of the loop.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// As many packets as are taken at once.
+    /// The maximum number of packets was handled.
     Busy,
-    /// Nothing more is there now.
+    /// No more packets are available.
     Idle,
     Over(End),
 }
@@ -88,31 +88,31 @@ impl<'a> Sniffer<'a> {
     pub(super) fn new(
         arguments: &'a Arguments,
         source: Source,
-        wanted: PacketFilter,
-        held: Option<Held>,
+        filter: PacketFilter,
+        join_monitor: Option<JoinMonitor>,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
         let start = Instant::now();
         let key = arguments.key.as_deref();
         let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
-        let desk = Desk {
+        let handler = PacketHandler {
             arguments,
-            wanted,
-            known: HashMap::new(),
+            filter,
+            seen_interfaces: HashMap::new(),
             fragments: Fragments::default(),
             streams: Streams::default(),
             tally: Tally::default(),
-            beside: Beside::default(),
+            other_frames: OtherFrames::default(),
             printer: Printer::new(&arguments.show, keys, console),
             writer: arguments.show.write.as_deref().map(create).transpose()?,
             out: console.output(),
         };
         let goal = Goal::new(&arguments.limits, start);
-        Ok(Self { source, held, console, start, until: None, goal, desk })
+        Ok(Self { source, join_monitor, console, start, until: None, goal, handler })
     }
 
-    pub(super) fn tell_start(&self) {
-        self.source.tell_start(self.console);
+    pub(super) fn print_start(&self) {
+        self.source.print_start(self.console);
     }
 
     pub(super) fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
@@ -120,18 +120,18 @@ impl<'a> Sniffer<'a> {
         let elapsed = self.start.elapsed();
         let end = end.and_then(|end| {
             if matches!(end, End::TimeOver | End::Interrupted) {
-                self.take_waiting()?;
+                self.handle_waiting()?;
             }
             Ok(end)
         });
-        let time = match self.desk.arguments.read {
-            Some(_) => self.desk.tally.span(),
+        let time = match self.handler.arguments.read {
+            Some(_) => self.handler.tally.span(),
             None => elapsed,
         };
-        // Also when it failed: what came before is printed and written.
-        let flushed = self.desk.flush();
+        // Even after a failure, so that earlier packets are printed and written.
+        let flushed = self.handler.flush();
         let lost = self.source.lost()?;
-        let counted = self.desk.count_losses(&mut self.source);
+        let counted = self.handler.write_statistics(&mut self.source);
         self.summarize(time, lost)?;
         let end = end?;
         flushed?;
@@ -151,12 +151,12 @@ impl<'a> Sniffer<'a> {
                 return Ok(End::TimeOver);
             }
             let left = self.goal.time_left();
-            match self.take()? {
+            match self.handle_available()? {
                 Turn::Over(end) => return Ok(end),
                 Turn::Busy => {}
                 Turn::Idle if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
                 Turn::Idle => {
-                    self.desk.flush()?;
+                    self.handler.flush()?;
                     if let Some(end) = self.wait()? {
                         return Ok(end);
                     }
@@ -165,13 +165,13 @@ impl<'a> Sniffer<'a> {
         }
     }
 
-    /// Takes what had come before the end and still waits in a block of the kernel's.
-    fn take_waiting(&mut self) -> anyhow::Result<()> {
+    /// Handles packets that arrived before the end and are still in a block of the kernel's ring buffer.
+    fn handle_waiting(&mut self) -> anyhow::Result<()> {
         let Some(longest) = self.source.longest_wait() else { return Ok(()) };
         self.until = Some(SystemTime::now());
         let start = Instant::now();
         loop {
-            // Whoever got no processor for so long looks once more.
+            // A process that was not scheduled for that long checks once more.
             let left = longest.saturating_sub(start.elapsed());
             match self.step(left)? {
                 Some(Turn::Over(_)) => return Ok(()),
@@ -181,8 +181,8 @@ impl<'a> Sniffer<'a> {
         }
     }
 
-    /// Takes what is there, without waiting.
-    fn take(&mut self) -> anyhow::Result<Turn> {
+    /// Handles available packets without waiting.
+    fn handle_available(&mut self) -> anyhow::Result<Turn> {
         for _ in 0..AT_ONCE {
             if let Some(turn) = self.step(Duration::ZERO)? {
                 return Ok(turn);
@@ -192,14 +192,15 @@ impl<'a> Sniffer<'a> {
         Ok(Turn::Busy)
     }
 
-    /// Waits for the next packet, and takes it.
+    /// Waits for the next packet, and handles it.
     fn wait(&mut self) -> anyhow::Result<Option<End>> {
-        let patience = self.held.as_ref().and_then(Held::patience);
-        if patience == Some(Duration::ZERO) {
-            self.held.iter_mut().for_each(|held| held.tell(false, self.console));
+        let time_to_warning = self.join_monitor.as_ref().and_then(JoinMonitor::time_to_warning);
+        if time_to_warning == Some(Duration::ZERO) {
+            self.join_monitor.iter_mut().for_each(|join_monitor| join_monitor.warn(false, self.console));
         }
-        let limits = [self.goal.time_left(), patience.filter(|patience| !patience.is_zero())];
-        let time = limits.into_iter().flatten().fold(LONGEST_WAIT, Duration::min);
+        let limits =
+            [self.goal.time_left(), time_to_warning.filter(|time_to_warning| !time_to_warning.is_zero())];
+        let time = limits.into_iter().flatten().fold(MAX_WAIT, Duration::min);
         match self.step(time)? {
             Some(Turn::Over(end)) => return Ok(Some(end)),
             Some(_) => {}
@@ -208,7 +209,7 @@ impl<'a> Sniffer<'a> {
         Ok(None)
     }
 
-    /// Handles the next packet; `None` if there was one and it goes on.
+    /// Handles the next packet; returns `None` if there was one and the loop continues.
     fn step(&mut self, timeout: Duration) -> anyhow::Result<Option<Turn>> {
         let frame = match self.source.next(Some(timeout)) {
             Ok(Some(frame)) => frame,
@@ -216,41 +217,41 @@ impl<'a> Sniffer<'a> {
                 let is_over = self.source.is_at_end();
                 return Ok(Some(if is_over { Turn::Over(End::NoMore) } else { Turn::Idle }));
             }
-            Err(error) => return survive(error, self.console).map(|()| None),
+            Err(error) => return report_recoverable(error, self.console).map(|()| None),
         };
         if self.until.is_some_and(|until| frame.time > until) {
             return Ok(Some(Turn::Over(End::TimeOver)));
         }
-        if self.desk.knows(&frame) {
-            self.desk.handle(&frame, self.held.as_mut())?;
+        if self.handler.knows(&frame) {
+            self.handler.handle(&frame, self.join_monitor.as_mut())?;
         } else {
-            // Once an interface: the source can be asked for the name only when the frame is let go.
+            // Copied once per interface: the source can return the name only after the frame is released.
             let bytes = frame.bytes.to_vec();
             let frame = Frame { bytes: &bytes, ..frame };
-            self.desk.learn(&frame, &self.source)?;
-            self.desk.handle(&frame, self.held.as_mut())?;
+            self.handler.learn(&frame, &self.source)?;
+            self.handler.handle(&frame, self.join_monitor.as_mut())?;
         }
-        Ok(self.goal.is_reached(self.desk.tally.packets()).then_some(Turn::Over(End::Enough)))
+        Ok(self.goal.is_reached(self.handler.tally.packets()).then_some(Turn::Over(End::Enough)))
     }
 
     fn summarize(&mut self, time: Duration, lost: Option<u64>) -> anyhow::Result<()> {
-        let Self { source, desk, console, .. } = self;
+        let Self { source, handler, console, .. } = self;
         let name = |interface| source.name(interface);
-        let ending = Ending { time, lost, beside: &desk.beside, name: &name };
-        let show = &desk.arguments.show;
+        let ending = Ending { time, lost, other_frames: &handler.other_frames, name: &name };
+        let show = &handler.arguments.show;
         if show.discard && show.json {
-            write_record(&mut desk.out, "summary", &desk.tally.summary(&ending))?;
-            desk.out.flush()?;
+            write_record(&mut handler.out, "summary", &handler.tally.summary(&ending))?;
+            handler.out.flush()?;
         }
-        desk.tally.tell(&ending, console);
-        source.tell(console);
-        if let Some(writer) = &desk.writer {
+        handler.tally.print(&ending, console);
+        source.print_note(console);
+        if let Some(writer) = &handler.writer {
             let frames = crate::output::count_of(writer.frames(), "packet");
             console.note(format_args!("{frames} written to {}", writer.path().display()));
         }
-        match &mut self.held {
-            Some(held) => held.tell(true, console),
-            None if desk.tally.packets() == 0 && desk.arguments.read.is_none() => console.note(
+        match &mut self.join_monitor {
+            Some(join_monitor) => join_monitor.warn(true, console),
+            None if handler.tally.packets() == 0 && handler.arguments.read.is_none() => console.note(
                 "nothing was joined: a snooping switch holds back groups that nobody here has joined; --join \
                  joins them",
             ),
@@ -261,15 +262,15 @@ impl<'a> Sniffer<'a> {
 
     fn judge(&self, lost: Option<u64>) -> Outcome {
         let dropped = lost.map_or(Drops::Unknown, Drops::AtLeast);
-        let misses = self.goal.misses(self.desk.tally.packets(), dropped);
+        let misses = self.goal.misses(self.handler.tally.packets(), dropped);
         misses.iter().for_each(|miss| self.console.note(miss));
         Outcome::of(misses.is_empty())
     }
 }
 
-impl Desk<'_> {
+impl PacketHandler<'_> {
     fn knows(&self, frame: &Frame<'_>) -> bool {
-        self.known.contains_key(&frame.interface)
+        self.seen_interfaces.contains_key(&frame.interface)
     }
 
     fn learn(&mut self, frame: &Frame<'_>, source: &Source) -> anyhow::Result<()> {
@@ -277,17 +278,19 @@ impl Desk<'_> {
         if let Some(writer) = &mut self.writer {
             writer.describe(frame.interface, &name, frame.link_type)?;
         }
-        let is_meant = match &self.arguments.read {
+        let is_selected = match &self.arguments.read {
             Some(_) => is_among(&self.arguments.interfaces, frame.interface, &name),
             None => true,
         };
         let is_loopback = source.is_loopback(frame.interface);
-        self.known.insert(frame.interface, Known { name, is_meant, is_loopback });
+        self.seen_interfaces.insert(frame.interface, SeenInterface { name, is_selected, is_loopback });
         Ok(())
     }
 
-    fn handle(&mut self, frame: &Frame<'_>, held: Option<&mut Held>) -> anyhow::Result<()> {
-        let Some(Known { name, is_meant: true, is_loopback }) = self.known.get(&frame.interface) else {
+    fn handle(&mut self, frame: &Frame<'_>, join_monitor: Option<&mut JoinMonitor>) -> anyhow::Result<()> {
+        let Some(SeenInterface { name, is_selected: true, is_loopback }) =
+            self.seen_interfaces.get(&frame.interface)
+        else {
             return Ok(());
         };
         // A loopback interface shows each packet going out and coming in.
@@ -295,20 +298,20 @@ impl Desk<'_> {
             return Ok(());
         }
         let packet = frame.packet();
-        if let Some(held) = held.filter(|_| !is_control(&packet)) {
-            held.see(frame, &packet);
+        if let Some(join_monitor) = join_monitor.filter(|_| !is_control(&packet)) {
+            join_monitor.observe(frame, &packet);
         }
         let port = self.fragments.port_of(&packet, frame.interface);
-        let sight = PacketContext { interface: frame.interface, interface_name: name, port };
+        let context = PacketContext { interface: frame.interface, interface_name: name, port };
         let is_wanted = if self.arguments.control {
-            is_control(&packet) && self.wanted.admits_control(&packet, &sight)
+            is_control(&packet) && self.filter.admits_control(&packet, &context)
         } else if self.arguments.streams {
-            self.streams.admit(&packet, &self.wanted, &sight)
+            self.streams.admit(&packet, &self.filter, &context)
         } else {
-            self.wanted.admits(&packet, &sight)
+            self.filter.admits(&packet, &context)
         };
         if !is_wanted {
-            self.beside.add(&packet);
+            self.other_frames.add(&packet);
             return Ok(());
         }
         self.tally.add(frame, &packet, port);
@@ -327,10 +330,10 @@ impl Desk<'_> {
         }
     }
 
-    /// Has the file say what was lost on each interface.
-    fn count_losses(&mut self, source: &mut Source) -> anyhow::Result<()> {
+    /// Writes the losses of each interface to the file.
+    fn write_statistics(&mut self, source: &mut Source) -> anyhow::Result<()> {
         let (Some(writer), Some(capture)) = (&mut self.writer, source.capture()) else { return Ok(()) };
-        for interface in self.known.keys() {
+        for interface in self.seen_interfaces.keys() {
             if let Some(statistics) = capture.interface_statistics(*interface)? {
                 writer.write_statistics(*interface, &statistics)?;
             }
@@ -339,7 +342,7 @@ impl Desk<'_> {
     }
 }
 
-/// Whether it is what groups are managed with, as far as its header says.
+/// Returns whether the header is that of IGMP, MLD or PIM.
 fn is_control(packet: &Packet<'_>) -> bool {
     let is_protocol = packet.ip_layer().is_some_and(|ip| {
         (ip.protocol == protocol::IGMP && ip.source.is_ipv4()) || ip.protocol == protocol::PIM
@@ -347,7 +350,7 @@ fn is_control(packet: &Packet<'_>) -> bool {
     is_protocol || matches!(packet.transport, Some(Transport::Mld(_)))
 }
 
-/// Creates the file to be written: pcap if its name says so.
+/// Creates the output file, in pcap if its name ends in `.pcap`.
 fn create(path: &Path) -> anyhow::Result<CaptureWriter> {
     let is_pcap = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("pcap"));
     let format = if is_pcap { WriteFormat::Pcap } else { WriteFormat::PcapNg };
@@ -357,14 +360,14 @@ fn create(path: &Path) -> anyhow::Result<CaptureWriter> {
     Ok(CaptureWriter::create(path, format)?)
 }
 
-/// Says what a source told that does not end it; fails with what does.
-fn survive(error: SourceError, console: &Console) -> anyhow::Result<()> {
-    let goes_on = match &error {
+/// Reports an error after which the source continues; returns any other.
+fn report_recoverable(error: SourceError, console: &Console) -> anyhow::Result<()> {
+    let is_recoverable = match &error {
         SourceError::Capture(error) => error.kind() == ErrorKind::InterfaceDown,
         SourceError::File(error) => matches!(error.kind(), FileErrorKind::Truncated { .. }),
         _ => false,
     };
-    if !goes_on {
+    if !is_recoverable {
         return Err(error.into());
     }
     console.warn(&error);

@@ -1,11 +1,11 @@
-//! `mcast sniff`: multicast as it crosses the interfaces, whether anybody has joined it or not.
+//! `mcast sniff`: shows multicast packets on the interfaces, whether or not anything has joined the groups.
 
-mod beside;
 mod dns;
 mod fragments;
-mod held;
+mod join_monitor;
 mod listen;
 mod object;
+mod other_frames;
 mod output;
 mod payload;
 mod source;
@@ -21,7 +21,7 @@ use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights;
-use held::Held;
+use join_monitor::JoinMonitor;
 use listen::Sniffer;
 use source::Source;
 
@@ -80,13 +80,13 @@ pub(crate) struct Arguments {
     limits: Limits,
 
     #[command(flatten)]
-    show: Show,
+    show: OutputOptions,
 }
 
-/// What becomes of the packets.
+/// What to do with the packets.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with them")]
-struct Show {
+struct OutputOptions {
     /// Write packets to this file: pcapng, or pcap if its name ends in .pcap; `-` for standard output
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -128,24 +128,25 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     check(arguments)?;
     let targets = read_targets(&arguments.targets, arguments.families, console)?;
     let source = Source::open(arguments, &targets, console)?;
-    let wanted = PacketFilter::new(
+    let filter = PacketFilter::new(
         &targets,
         &arguments.narrowing,
         &arguments.sources,
         arguments.families,
-        |selector, group| source.places(selector, group),
+        |selector, group| source.resolve(selector, group),
     )?;
-    let held = if arguments.join.is_given() { Some(Held::join(arguments, console)?) } else { None };
-    let sniffer = Sniffer::new(arguments, source, wanted, held, console)?;
-    // Packets come from anybody: they are looked at without the rights that the capture took.
+    let join_monitor =
+        if arguments.join.is_given() { Some(JoinMonitor::join(arguments, console)?) } else { None };
+    let sniffer = Sniffer::new(arguments, source, filter, join_monitor, console)?;
+    // Packets may be hostile, so they are parsed without the capabilities that the capture required.
     rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
-    // Not before: who reads it may interrupt at once, and is to have what came until then.
-    sniffer.tell_start();
+    // Printed only now: a program that waits for this note may interrupt immediately afterwards.
+    sniffer.print_start();
     sniffer.run(&interrupt)
 }
 
-/// What clap cannot say.
+/// Checks combinations of options that clap cannot check.
 fn check(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.show.writes_to_output() && arguments.show.prints() {
         let failure = Failure::usage("the file and the lines cannot both go to standard output");
@@ -154,13 +155,13 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Show {
-    /// Whether a line or an object is printed for each packet.
+impl OutputOptions {
+    /// Returns whether a line or an object is printed for each packet.
     fn prints(&self) -> bool {
         !self.discard && (self.print || self.hex || self.json || self.write.is_none())
     }
 
-    /// Whether nobody sees packets before the file has them, on a system that then has a cheaper way to take them.
+    /// Returns whether packets are only written to a file, on a system that has a cheaper way to capture them then.
     fn only_writes(&self) -> bool {
         cfg!(target_os = "linux") && self.write.is_some() && !self.prints()
     }

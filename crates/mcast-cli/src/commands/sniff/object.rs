@@ -19,7 +19,7 @@ pub(super) struct Record<'a> {
     interface: &'a str,
     direction: Option<&'static str>,
     summary: String,
-    /// Of the UDP payload; the frame has its own.
+    /// The length of the UDP payload.
     length: Option<usize>,
     frame_length: usize,
     captured_length: usize,
@@ -103,7 +103,7 @@ impl<'a> Record<'a> {
             ttl: ip.map(|ip| ip.hop_limit),
             dscp: ip.map(|ip| ip.dscp),
             protocol: ip.map(|ip| protocol(ip, packet)),
-            checksum: checksum(packet).map(told),
+            checksum: checksum(packet).map(checksum_name),
             fragment: ip.and_then(|ip| ip.fragment).map(Fragment::from),
             malformed: packet.malformed.as_ref().map(ToString::to_string),
             control: Control::of(packet),
@@ -124,7 +124,7 @@ const fn direction(direction: Direction) -> Option<&'static str> {
     }
 }
 
-/// That of the transport, for which the receiver's kernel looks; of ICMP and the like none is known.
+/// Returns the status of the transport checksum, which the receiver's kernel checks; `None` for other protocols.
 fn checksum(packet: &Packet<'_>) -> Option<ChecksumStatus> {
     match &packet.transport {
         Some(Transport::Udp(udp)) => Some(udp.checksum),
@@ -135,7 +135,7 @@ fn checksum(packet: &Packet<'_>) -> Option<ChecksumStatus> {
     }
 }
 
-const fn told(status: ChecksumStatus) -> &'static str {
+const fn checksum_name(status: ChecksumStatus) -> &'static str {
     match status {
         ChecksumStatus::Valid => "good",
         ChecksumStatus::Invalid { .. } => "bad",
@@ -145,7 +145,7 @@ const fn told(status: ChecksumStatus) -> &'static str {
     }
 }
 
-/// MLD has no number of its own.
+/// Returns the name of the protocol. MLD is part of ICMPv6 and has no number of its own.
 fn protocol(ip: &Ip<'_>, packet: &Packet<'_>) -> Cow<'static, str> {
     match packet.transport {
         Some(Transport::Mld(_)) => Cow::Borrowed("mld"),

@@ -1,4 +1,4 @@
-//! How packets are printed.
+//! Prints packets.
 
 use std::io::{self, Write};
 
@@ -7,47 +7,47 @@ use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump};
 use mcast_stream::seal::Keys;
 
-use super::Show;
+use super::OutputOptions;
 use super::object::Record;
 use super::payload::Carried;
 use crate::console::{self, Console};
 use crate::message_layer::opened;
 use crate::output::{Palette, SafeText, clock_time, fit_line, write_record};
 
-/// Text beyond so many bytes is cut off in a line.
+/// The maximum number of bytes of text in a line.
 const LINE_TEXT: usize = 400;
 
-/// Prints packets, if any are to be printed.
+/// Prints packets.
 #[derive(Debug)]
 pub(super) struct Printer {
-    manner: Option<Manner>,
+    format: Option<OutputFormat>,
     palette: Palette,
     is_verbose: bool,
-    /// What sealed streams are opened with.
+    /// The keys of sealed streams.
     keys: Keys,
-    /// How long a line may be; `None`: of any length.
+    /// The maximum length of a line; `None` means unlimited.
     columns: Option<usize>,
-    /// How wide the interfaces' names have become.
+    /// The current width of interface names.
     width: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Manner {
+enum OutputFormat {
     Line,
     Hex,
     Json,
 }
 
 impl Printer {
-    pub(super) fn new(show: &Show, keys: Keys, console: &Console) -> Self {
-        let manner = match show {
+    pub(super) fn new(show: &OutputOptions, keys: Keys, console: &Console) -> Self {
+        let format = match show {
             _ if !show.prints() => None,
-            Show { json: true, .. } => Some(Manner::Json),
-            Show { hex: true, .. } => Some(Manner::Hex),
-            _ => Some(Manner::Line),
+            OutputOptions { json: true, .. } => Some(OutputFormat::Json),
+            OutputOptions { hex: true, .. } => Some(OutputFormat::Hex),
+            _ => Some(OutputFormat::Line),
         };
         Self {
-            manner,
+            format,
             palette: *console.palette(),
             is_verbose: console.is_verbose(),
             keys,
@@ -63,15 +63,15 @@ impl Printer {
         packet: &Packet<'_>,
         interface: &str,
     ) -> io::Result<()> {
-        let Some(manner) = self.manner else { return Ok(()) };
+        let Some(format) = self.format else { return Ok(()) };
         let opened = packet.udp().and_then(|udp| opened(udp.payload, &self.keys));
         let carried = Carried::by(packet, opened.as_deref());
-        match manner {
-            Manner::Json => {
+        match format {
+            OutputFormat::Json => {
                 write_record(out, "packet", &Record::new(frame, packet, carried.as_ref(), interface))
             }
-            Manner::Line => self.line(out, frame, packet, carried.as_ref(), interface),
-            Manner::Hex => {
+            OutputFormat::Line => self.line(out, frame, packet, carried.as_ref(), interface),
+            OutputFormat::Hex => {
                 self.line(out, frame, packet, carried.as_ref(), interface)?;
                 writeln!(out, "{}", hexdump(frame.bytes))
             }
@@ -92,7 +92,7 @@ impl Printer {
         let mut line = Vec::new();
         let buffer = &mut line;
         write!(buffer, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
-        write!(buffer, "{dim}{}{dim:#} ", way(frame))?;
+        write!(buffer, "{dim}{}{dim:#} ", direction(frame))?;
         let is_broken = packet.malformed.is_some() || carried.is_some_and(Carried::is_broken);
         let style = if is_broken { warning } else { anstyle::Style::new() };
         match carried {
@@ -113,7 +113,7 @@ impl Printer {
         }
     }
 
-    /// All questions and records of a message of mDNS, a line each.
+    /// Prints all questions and records of an mDNS message, one line each.
     fn records(&self, out: &mut impl Write, dns: &Dns<'_>) -> io::Result<()> {
         let dim = self.palette.dim;
         for question in dns.questions() {
@@ -132,7 +132,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Who sent the frame to whom on the link, and the text of what nobody recognized.
+    /// Prints the Ethernet addresses, and the text of payloads that are not recognized.
     fn details(&self, out: &mut impl Write, packet: &Packet<'_>, has_text: bool) -> io::Result<()> {
         let Palette { address, dim, .. } = self.palette;
         if let Some(ethernet) = &packet.ethernet {
@@ -148,8 +148,8 @@ impl Printer {
     }
 }
 
-/// `out` for what this machine sent, `in` for what came in or may have.
-pub(super) fn way(frame: &Frame<'_>) -> &'static str {
+/// Returns `out` for packets that this machine sent, otherwise `in`.
+pub(super) fn direction(frame: &Frame<'_>) -> &'static str {
     match frame.direction {
         mcast_capture::Direction::Outgoing => "out",
         mcast_capture::Direction::Unknown => "-  ",

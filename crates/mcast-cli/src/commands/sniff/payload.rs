@@ -1,4 +1,4 @@
-//! What a datagram carries: what is known of the field's protocols, and our own.
+//! Recognizes payloads: common protocols, and those of mcast.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use mcast_probe::wire::{Header, Kind};
 
 use crate::message_layer::{Object, StreamDatagram};
 
-/// What a datagram carries, as far as it is recognized.
+/// A recognized payload.
 #[derive(Debug)]
 pub(super) enum Carried<'a> {
     Known(Payload<'a>),
@@ -19,8 +19,8 @@ pub(super) enum Carried<'a> {
 }
 
 impl<'a> Carried<'a> {
-    /// `None` for what is not UDP or not recognized. Of a datagram that is not whole, only the message layer's say
-    /// by their beginning what they are. `opened` is what was made of a sealed one.
+    /// Recognizes the payload of a packet; returns `None` for other payloads and for protocols other than UDP. Of
+    /// truncated datagrams, only those of the message layer are recognized. `opened` is a decrypted sealed datagram.
     pub(super) fn by(packet: &Packet<'a>, opened: Option<&'a [u8]>) -> Option<Self> {
         let (ip, udp) = (packet.ip_layer()?, packet.udp()?);
         if ip.fragment.is_some() || ip.truncated {
@@ -35,7 +35,7 @@ impl<'a> Carried<'a> {
         payload::recognize(udp.destination_port, ip.destination, udp.payload).map(Self::Known)
     }
 
-    /// The message of mDNS.
+    /// Returns the mDNS message.
     pub(super) const fn dns(&self) -> Option<&Dns<'a>> {
         match self {
             Self::Known(Payload::Mdns(dns)) => Some(dns),
@@ -43,7 +43,7 @@ impl<'a> Carried<'a> {
         }
     }
 
-    /// The datagram of the message layer, as an object.
+    /// Returns the datagram of the message layer for JSON.
     pub(super) fn stream(&self) -> Option<Object> {
         match self {
             Self::Stream(datagram) => Some(Object::new(datagram)),
@@ -61,12 +61,12 @@ impl<'a> Carried<'a> {
         }
     }
 
-    /// Whether it cannot be what it claims to be.
+    /// Returns whether the payload is invalid for its protocol.
     pub(super) fn is_broken(&self) -> bool {
         matches!(self, Self::Stream(StreamDatagram::Broken { .. }))
     }
 
-    /// The number that it has in its stream.
+    /// Returns its number in the stream.
     pub(super) fn sequence(&self) -> Option<u64> {
         match self {
             Self::Known(payload) => payload.sequence().map(|(number, ..)| number),

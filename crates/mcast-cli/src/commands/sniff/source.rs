@@ -1,4 +1,4 @@
-//! Where the packets come from: interfaces, or a file.
+//! The source of packets: interfaces, or a file.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,17 +16,17 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::output::{SafeText, bytes, count_of};
 
-/// Room for a tenth of a second of a full gigabit link, twice: a writer may have to wait for the disk.
+/// Room for 0.2 s of a fully used gigabit link, because a writer may have to wait for the disk.
 const BUFFER: usize = 32 << 20;
 
-/// Where the packets come from.
+/// The source of packets.
 #[derive(Debug)]
 pub(super) enum Source {
     Live(Live),
     File(Box<CaptureFile>),
 }
 
-/// A capture, and what its interfaces are.
+/// A capture, and which of its interfaces are loopback interfaces.
 #[derive(Debug)]
 pub(super) struct Live {
     capture: Capture,
@@ -58,7 +58,7 @@ impl Source {
         }
     }
 
-    /// Whether it is a loopback interface of this machine.
+    /// Returns whether an interface is a loopback interface of this machine.
     pub(super) fn is_loopback(&self, interface: InterfaceIndex) -> bool {
         match self {
             Self::Live(live) => live.loopback.contains(&interface),
@@ -66,17 +66,17 @@ impl Source {
         }
     }
 
-    /// The name of an interface; its number where it has none.
+    /// Returns the name of an interface, or its index if it has none.
     pub(super) fn name(&self, interface: InterfaceIndex) -> String {
         let name = match self {
             Self::Live(live) => live.capture.interface_name(interface),
             Self::File(file) => file.interface_name(interface),
         };
-        // Whoever made a file named its interfaces as they liked.
+        // The names in a file are untrusted, so they are escaped.
         name.map_or_else(|| format!("#{interface}"), |name| SafeText::new(name.as_bytes()).to_string())
     }
 
-    /// How many packets were lost on the way here; `None` where nobody counted.
+    /// Returns the number of lost packets; `None` if it is unknown.
     pub(super) fn lost(&mut self) -> Result<Option<u64>, SourceError> {
         match self {
             Self::Live(live) => live.capture.lost(),
@@ -84,8 +84,8 @@ impl Source {
         }
     }
 
-    /// What there is to say about a file that was read.
-    pub(super) fn tell(&self, console: &Console) {
+    /// Notes the skipped frames of a file.
+    pub(super) fn print_note(&self, console: &Console) {
         if let Self::File(file) = self
             && file.statistics().skipped > 0
         {
@@ -94,15 +94,15 @@ impl Source {
         }
     }
 
-    /// Says that whatever comes from now on is taken.
-    pub(super) fn tell_start(&self, console: &Console) {
+    /// Notes that the capture has started.
+    pub(super) fn print_start(&self, console: &Console) {
         if let Self::Live(live) = self {
             let names: Vec<&str> = live.capture.interfaces().map(|interface| interface.name).collect();
             console.note(format_args!("capturing on {}", names.join(", ")));
         }
     }
 
-    /// How long a packet may wait in the kernel before it can be taken, where packets may wait.
+    /// Returns how long a packet may wait in the kernel before it is delivered; `None` if packets do not wait.
     pub(super) fn longest_wait(&self) -> Option<Duration> {
         match self {
             Self::Live(live) => live.capture.is_in_blocks().then_some(CaptureOptions::MAX_BLOCK_DELAY),
@@ -117,8 +117,8 @@ impl Source {
         }
     }
 
-    /// The interfaces, by name or index, that a selector means for a group; none: all that there are.
-    pub(super) fn places(
+    /// Returns the interfaces, by name or index, that a selector means for a group; an empty list means all.
+    pub(super) fn resolve(
         &self,
         selector: &InterfaceSelector,
         group: Group,
@@ -130,14 +130,14 @@ impl Source {
                 Ok(if is_one { vec![selector.clone()] } else { Vec::new() })
             }
             Self::Live(_) => {
-                let indexes = meant(selector, Some(group))?;
+                let indexes = resolve_selector(selector, Some(group))?;
                 Ok(indexes.into_keys().map(InterfaceSelector::Index).collect())
             }
         }
     }
 }
 
-/// Whether a frame's interface is one of those, where any are named.
+/// Returns whether a frame's interface is among those selected; an empty list selects all.
 pub(super) fn is_among(interfaces: &[InterfaceSelector], index: InterfaceIndex, name: &str) -> bool {
     let anywhere = |selector: &InterfaceSelector| {
         matches!(selector, InterfaceSelector::All | InterfaceSelector::Default)
@@ -150,18 +150,18 @@ impl Live {
     fn open(arguments: &Arguments, targets: &[Target], console: &Console) -> anyhow::Result<Self> {
         let mut named = BTreeMap::new();
         for selector in &arguments.interfaces {
-            named.extend(meant(selector, None)?);
+            named.extend(resolve_selector(selector, None)?);
         }
         for target in targets {
             if let Target::Membership(membership) = target
                 && let Some(selector) = &membership.interface
             {
-                named.extend(meant(selector, Some(membership.address.group))?);
+                named.extend(resolve_selector(selector, Some(membership.address.group))?);
             }
         }
         let is_default = named.is_empty();
         if is_default {
-            named = meant(&InterfaceSelector::All, None)?;
+            named = resolve_selector(&InterfaceSelector::All, None)?;
         }
         let capture = open_on(named, is_default, arguments, console)?;
         let asked = arguments.buffer.unwrap_or(BUFFER);
@@ -179,15 +179,15 @@ impl Live {
     }
 }
 
-/// Opens the capture. Of all interfaces, such as cannot be decoded are left out, and that is said.
+/// Opens the capture. If `may_omit`, interfaces with an unsupported link type are omitted with a note.
 fn open_on(
     mut interfaces: BTreeMap<InterfaceIndex, String>,
-    may_leave_out: bool,
+    may_omit: bool,
     arguments: &Arguments,
     console: &Console,
 ) -> anyhow::Result<Capture> {
     loop {
-        // By name, which is what errors then say.
+        // By name, so that errors contain names.
         let mut names = interfaces.values();
         let first = names.next().ok_or_else(|| Failure::environment("cannot capture on any interface"))?;
         let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
@@ -196,11 +196,11 @@ fn open_on(
             .promiscuous(!arguments.no_promiscuous)
             .all_multicast(!arguments.no_promiscuous)
             .buffer_size(arguments.buffer.unwrap_or(BUFFER));
-        // Frames of several interfaces come in order only one by one.
+        // In blocks, frames of several interfaces would not be in order.
         let is_one = interfaces.len() == 1;
         match Capture::open(options.in_blocks(is_one && arguments.show.only_writes())) {
             Err(error)
-                if may_leave_out
+                if may_omit
                     && interfaces.len() > 1
                     && matches!(error.kind(), mcast_capture::ErrorKind::LinkType(_)) =>
             {
@@ -220,8 +220,8 @@ const fn filter(arguments: &Arguments) -> Filter {
     }
 }
 
-/// The interfaces that a selector means, with their names.
-fn meant(
+/// Returns the interfaces that a selector means, with their names.
+fn resolve_selector(
     selector: &InterfaceSelector,
     group: Option<Group>,
 ) -> anyhow::Result<BTreeMap<InterfaceIndex, String>> {

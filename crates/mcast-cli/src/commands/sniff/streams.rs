@@ -1,4 +1,4 @@
-//! `--streams`: datagrams of the message layer alone, also those that go to one host.
+//! `--streams`: selects the datagrams of the message layer, including unicast ones.
 
 use std::collections::HashSet;
 
@@ -8,35 +8,35 @@ use mcast_stream::wire::StreamId;
 use crate::arguments::{PacketContext, PacketFilter};
 use crate::message_layer::StreamDatagram;
 
-/// The streams that were seen on the groups that are wanted.
+/// The streams seen on the selected groups.
 ///
-/// What receivers say goes to the sender's own address, and so may repairs: these belong to no group, but to a
-/// stream that is known from one.
+/// Datagrams from subscribers, and some repairs, are sent by unicast. They are recognized by the id of a stream that
+/// was seen on a group.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     known: HashSet<StreamId>,
 }
 
 impl Streams {
-    /// Streams that are remembered; anybody can make some up.
-    const MOST: usize = 4_096;
+    /// The maximum number of remembered streams, because ids can be forged.
+    const MAX_STREAMS: usize = 4_096;
 
     pub(super) fn admit(
         &mut self,
         packet: &Packet<'_>,
-        wanted: &PacketFilter,
-        sight: &PacketContext<'_>,
+        filter: &PacketFilter,
+        context: &PacketContext<'_>,
     ) -> bool {
         let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return false };
         let Some(datagram) = StreamDatagram::recognize(udp.payload, None) else { return false };
         let stream = datagram.header().map(|header| header.stream);
         if !ip.destination.is_multicast() {
-            return wanted.is_unrestricted() || stream.is_some_and(|stream| self.known.contains(&stream));
+            return filter.is_unrestricted() || stream.is_some_and(|stream| self.known.contains(&stream));
         }
-        let is_wanted = wanted.admits(packet, sight);
-        if let Some(stream) = stream.filter(|_| is_wanted && self.known.len() < Self::MOST) {
+        let is_selected = filter.admits(packet, context);
+        if let Some(stream) = stream.filter(|_| is_selected && self.known.len() < Self::MAX_STREAMS) {
             self.known.insert(stream);
         }
-        is_wanted
+        is_selected
     }
 }

@@ -1,4 +1,4 @@
-//! What was seen, by group, interface and source.
+//! Counts of packets by group, interface and source.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -11,12 +11,12 @@ use mcast_capture::Frame;
 use mcast_packet::{ChecksumStatus, Packet, Transport};
 use serde::Serialize;
 
-use super::beside::Beside;
+use super::other_frames::OtherFrames;
 use crate::console::Console;
 use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, protocol_name, seconds};
 
-/// Flows beyond so many are counted as one: sources can be forged, and memory is finite.
-const MOST_FLOWS: usize = 10_000;
+/// The maximum number of flows, because sources can be forged; further ones are counted as one.
+const MAX_FLOWS: usize = 10_000;
 /// Flows shown in a summary without `-v`.
 const SHOWN: usize = 20;
 
@@ -35,7 +35,7 @@ struct Volume {
     bytes: u64,
 }
 
-/// Messages of the protocols that manage groups.
+/// Counts of control messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Messages {
     igmp: u64,
@@ -43,7 +43,7 @@ struct Messages {
     pim: u64,
 }
 
-/// Counts what is shown, written, or neither.
+/// Counts selected packets.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     total: Volume,
@@ -51,9 +51,9 @@ pub(super) struct Tally {
     bad_checksums: u64,
     malformed: u64,
     flows: HashMap<Flow, Volume>,
-    /// What came by flows beyond the most.
+    /// The counts of flows beyond the maximum.
     others: Volume,
-    /// The times of the earliest and the latest.
+    /// The times of the earliest and the latest packet.
     span: Option<(SystemTime, SystemTime)>,
 }
 
@@ -79,7 +79,7 @@ impl Tally {
             interface: frame.interface,
             source: ip.source,
         };
-        let has_room = self.flows.len() < MOST_FLOWS;
+        let has_room = self.flows.len() < MAX_FLOWS;
         match self.flows.get_mut(&flow) {
             Some(volume) => volume.add(length),
             None if has_room => self.flows.entry(flow).or_default().add(length),
@@ -108,7 +108,7 @@ impl Tally {
         self.malformed += u64::from(packet.malformed.is_some());
     }
 
-    /// From the earliest to the latest packet.
+    /// Returns the time from the earliest to the latest packet.
     pub(super) fn span(&self) -> Duration {
         let span = self.span.and_then(|(earliest, latest)| latest.duration_since(earliest).ok());
         span.unwrap_or_default()
@@ -118,8 +118,8 @@ impl Tally {
         self.total.packets
     }
 
-    /// Tells it on standard error.
-    pub(super) fn tell(&self, end: &Ending<'_>, console: &Console) {
+    /// Prints the summary on standard error.
+    pub(super) fn print(&self, end: &Ending<'_>, console: &Console) {
         if console.is_quiet() {
             return;
         }
@@ -134,23 +134,23 @@ impl Tally {
             count_of(packets, "packet"),
             bytes(volume),
             seconds(end.time),
-            self.remarks(end.beside)
+            self.remarks(end.other_frames)
         ));
         if !self.flows.is_empty() {
             console.note(self.table(end.name, console));
         }
     }
 
-    fn remarks(&self, beside: &Beside) -> String {
-        let told = |number: u64, what: &str| (number > 0).then(|| format!("{what}: {}", count(number)));
+    fn remarks(&self, other_frames: &OtherFrames) -> String {
+        let part = |number: u64, what: &str| (number > 0).then(|| format!("{what}: {}", count(number)));
         let Messages { igmp, mld, pim } = self.messages;
         let parts = [
-            told(igmp, "IGMP"),
-            told(mld, "MLD"),
-            told(pim, "PIM"),
-            told(self.bad_checksums, "bad checksums"),
-            told(self.malformed, "malformed"),
-            beside.told().map(|told| format!("also {told}")),
+            part(igmp, "IGMP"),
+            part(mld, "MLD"),
+            part(pim, "PIM"),
+            part(self.bad_checksums, "bad checksums"),
+            part(self.malformed, "malformed"),
+            other_frames.description().map(|part| format!("also {part}")),
         ];
         parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
     }
@@ -182,14 +182,14 @@ impl Tally {
         text
     }
 
-    /// The busiest first.
+    /// Returns the flows, the busiest first.
     fn sorted(&self) -> Vec<(Flow, Volume)> {
         let mut flows: Vec<_> = self.flows.iter().map(|(flow, volume)| (*flow, *volume)).collect();
         flows.sort_by_key(|(flow, volume)| (Reverse(volume.packets), *flow));
         flows
     }
 
-    /// The same as an object.
+    /// Returns the summary for JSON.
     pub(super) fn summary(&self, end: &Ending<'_>) -> Summary {
         let flows = self.sorted().into_iter().map(|(flow, volume)| FlowSummary {
             group: flow.destination,
@@ -208,7 +208,7 @@ impl Tally {
             messages: self.messages,
             bad_checksums: self.bad_checksums,
             malformed: self.malformed,
-            beside: *end.beside,
+            other_frames: *end.other_frames,
             flows: flows.collect(),
             other_packets: self.others.packets,
         }
@@ -216,7 +216,7 @@ impl Tally {
 }
 
 impl Flow {
-    /// `239.1.2.3:5000`; without a port the protocol where one would look for it.
+    /// Returns `239.1.2.3:5000`, or without a port the protocol in its place.
     fn target(&self) -> String {
         use mcast_packet::protocol as number;
 
@@ -244,12 +244,12 @@ fn rates(packets: u64, volume: u64, time: Duration) -> Option<String> {
     })
 }
 
-/// What is known at the end beside what was counted here.
+/// Further data of the summary.
 pub(super) struct Ending<'a> {
     pub(super) time: Duration,
-    /// `None`: nobody counted.
+    /// `None` if the number is unknown.
     pub(super) lost: Option<u64>,
-    pub(super) beside: &'a Beside,
+    pub(super) other_frames: &'a OtherFrames,
     pub(super) name: &'a dyn Fn(InterfaceIndex) -> String,
 }
 
@@ -265,7 +265,7 @@ pub(super) struct Summary {
     bad_checksums: u64,
     malformed: u64,
     #[serde(flatten)]
-    beside: Beside,
+    other_frames: OtherFrames,
     flows: Vec<FlowSummary>,
     other_packets: u64,
 }

@@ -12,7 +12,7 @@ use mcast_stream::wire::StreamId;
 
 use crate::sys;
 
-/// A message, or a snapshot, on its way to the command.
+/// A command to run with a message or a snapshot as its input.
 #[derive(Debug)]
 pub(super) struct Call {
     command: Arc<str>,
@@ -33,13 +33,12 @@ impl Call {
         }
     }
 
-    /// The state, which has all messages before this one.
+    /// Creates a call with a snapshot, which includes all messages before `number`.
     pub(super) fn with_snapshot(command: &Arc<str>, stream: StreamId, number: u64, bytes: Vec<u8>) -> Self {
         Self { command: Arc::clone(command), stream, number, bytes, is_snapshot: true }
     }
 
-    /// Runs the command with the message as its input, to its end, or until it is to stop; returns whether it
-    /// succeeded.
+    /// Runs the command to its end, or until `stop` is set; returns whether it succeeded.
     pub(super) fn run(self, stop: &AtomicBool) -> io::Result<bool> {
         let mut shell = sys::shell(&self.command);
         shell.stdin(Stdio::piped());
@@ -58,17 +57,17 @@ impl Call {
     }
 }
 
-/// What every pipe takes without a reader.
+/// The number of bytes that every pipe buffers.
 const PIPE: usize = 4096;
-/// How long a command that was asked to end may take.
+/// How long a command may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(1);
-/// Between two looks at a command that runs for longer.
-const LONGEST_NAP: Duration = Duration::from_millis(20);
+/// The longest interval of checks whether a command has ended.
+const MAX_NAP: Duration = Duration::from_millis(20);
 
-/// Writes the input of a command. What a pipe may not take at once is written by a thread: the command may
-/// never read it.
+/// Writes the input of a command. Input that a pipe may not buffer is written on a separate thread, because the command
+/// may never read it.
 fn feed(mut input: ChildStdin, bytes: Vec<u8>) -> io::Result<()> {
-    // Not reading its input is the command's decision.
+    // A command need not read its input.
     let is_short = bytes.len() <= PIPE;
     let mut write = move || drop(input.write_all(&bytes));
     if is_short {
@@ -78,8 +77,8 @@ fn feed(mut input: ChildStdin, bytes: Vec<u8>) -> io::Result<()> {
     thread::Builder::new().name("input".into()).spawn(write).map(drop)
 }
 
-/// Waits for the end of a command; one that is to stop is asked to end, with all that it started, and killed if it
-/// does not.
+/// Waits for the end of a command. When `stop` is set, asks the command and its processes to end, and kills them if
+/// they do not.
 fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<bool> {
     let mut nap = Duration::from_micros(100);
     let mut kill_at = None;
@@ -98,6 +97,6 @@ fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<bool> {
             }
         }
         thread::sleep(nap);
-        nap = LONGEST_NAP.min(nap * 2);
+        nap = MAX_NAP.min(nap * 2);
     }
 }

@@ -8,15 +8,15 @@ use mcast_stream::receiver::{Event, Message};
 use mcast_stream::wire::StreamId;
 use serde::Serialize;
 
-use super::Show;
-use super::story::EventRecord;
+use super::OutputOptions;
+use super::event::EventRecord;
 use crate::console::is_terminal;
 use crate::output::{Payload, SafeText, rfc3339, write_json, write_record};
 
 /// Prints messages and, as JSON, events.
 #[derive(Debug)]
 pub(super) struct Printer {
-    manner: OutputFormat,
+    format: OutputFormat,
     is_terminal: bool,
 }
 
@@ -30,7 +30,7 @@ enum OutputFormat {
 }
 
 #[derive(Debug, Serialize)]
-struct Record<'a> {
+struct MessageRecord<'a> {
     stream: String,
     incarnation: Option<u32>,
     sequence: u64,
@@ -42,9 +42,9 @@ struct Record<'a> {
     payload: Payload<'a>,
 }
 
-/// A snapshot, among the events.
+/// A snapshot as JSON.
 #[derive(Debug, Serialize)]
-struct State<'a> {
+struct SnapshotRecord<'a> {
     event: &'static str,
     time: String,
     sequence: u64,
@@ -54,20 +54,20 @@ struct State<'a> {
 }
 
 impl Printer {
-    pub(super) fn new(show: &Show) -> Self {
-        let manner = if show.json {
+    pub(super) fn new(show: &OutputOptions) -> Self {
+        let format = if show.json {
             OutputFormat::Json
         } else if show.raw {
             OutputFormat::Raw
         } else if show.records {
             OutputFormat::Records
         } else if show.exec.is_some() {
-            // What the command prints is what is wanted then.
+            // With --exec, only the output of the command is printed.
             OutputFormat::Nothing
         } else {
             OutputFormat::Lines
         };
-        Self { manner, is_terminal: is_terminal() }
+        Self { format, is_terminal: is_terminal() }
     }
 
     pub(super) fn message(
@@ -78,11 +78,11 @@ impl Printer {
         message: &Message<'_>,
     ) -> io::Result<()> {
         let bytes = message.bytes;
-        match self.manner {
+        match self.format {
             OutputFormat::Nothing => Ok(()),
             OutputFormat::Raw => out.write_all(bytes),
             OutputFormat::Records => {
-                // No message is longer than 4 GiB.
+                // Messages are shorter than 4 GiB.
                 out.write_all(&(bytes.len() as u32).to_be_bytes())?;
                 out.write_all(bytes)
             }
@@ -94,7 +94,7 @@ impl Printer {
             OutputFormat::Json => write_record(
                 out,
                 "message",
-                &Record {
+                &MessageRecord {
                     stream: stream.to_string(),
                     incarnation,
                     sequence: message.number,
@@ -107,10 +107,10 @@ impl Printer {
         }
     }
 
-    /// The state, which has all messages before a number: as it is, on lines of its own.
+    /// Prints a snapshot, on lines of its own.
     pub(super) fn snapshot(&self, out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
         let bytes = &snapshot.bytes[..];
-        match self.manner {
+        match self.format {
             OutputFormat::Nothing => Ok(()),
             OutputFormat::Raw => out.write_all(bytes),
             OutputFormat::Records => {
@@ -130,7 +130,7 @@ impl Printer {
             }
             OutputFormat::Json => write_json(
                 out,
-                &State {
+                &SnapshotRecord {
                     event: "snapshot",
                     time: rfc3339(SystemTime::now()),
                     sequence: snapshot.message,
@@ -142,7 +142,7 @@ impl Printer {
     }
 
     pub(super) fn event(&self, out: &mut impl Write, event: &Event) -> io::Result<()> {
-        match self.manner {
+        match self.format {
             OutputFormat::Json => write_json(out, &EventRecord::new(event, rfc3339(SystemTime::now()))),
             _ => Ok(()),
         }

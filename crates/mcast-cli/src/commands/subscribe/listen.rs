@@ -12,27 +12,27 @@ use mcast_stream::wire::StreamId;
 use mcast_stream::{Snapshot, Subscriber};
 
 use super::Arguments;
+use super::event::{Importance, describe};
 use super::execute::Call;
 use super::format::Printer;
 use super::outlet::{Outlet, Unfinished};
 use super::snapshot::Snapshots;
-use super::story::{Weight, words};
 use crate::arguments::{Goal, KeyFile, Limits, is_stream_name};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 
-/// How long a wait may be before it is looked whether it is to end.
-const GLANCE: Duration = Duration::from_millis(200);
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long the reader and the command may take once it must end.
+/// How long the reader and the command may take at the end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long to repeat that everything was read.
+/// How long to repeat to the publisher that everything was read.
 const CONFIRMATION: Duration = Duration::from_secs(2);
 
-/// Everything that a run of `mcast subscribe` holds.
+/// The state of `mcast subscribe`.
 pub(super) struct Listener<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
@@ -46,7 +46,7 @@ pub(super) struct Listener<'a> {
     command: Option<Arc<str>>,
     tally: Tally,
     begun: Instant,
-    /// No stream was chosen.
+    /// Whether no stream was selected, so that the first one is followed.
     is_unnamed: bool,
 }
 
@@ -55,13 +55,13 @@ struct Tally {
     messages: u64,
     bytes: u64,
     lost: u64,
-    /// How often an unknown number of messages may have been lost.
+    /// The number of losses of an unknown number of messages.
     unknown_losses: u64,
     failed: u64,
     incarnation: Option<u32>,
     sender: Option<SocketAddr>,
     is_stall_explained: bool,
-    /// A publisher was ignored for its clock.
+    /// Whether a publisher was ignored because of its clock.
     stale: bool,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -72,7 +72,7 @@ struct Tally {
 enum End {
     Enough,
     StreamEnded,
-    /// By a loss, as was asked for.
+    /// After a loss, with `--on-loss stop`.
     Stopped,
     TimeOver,
     Interrupted,
@@ -106,8 +106,8 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let end = self.listen().and_then(|end| self.account_for_the_rest(end).map(|()| end));
-        // Also after a failure: earlier data is printed.
+        let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
+        // Even after a failure, so that earlier data is printed.
         let unfinished = self.finish_output()?;
         if matches!(end, Ok(End::StreamEnded)) {
             self.confirm_the_end()?;
@@ -126,7 +126,7 @@ impl<'a> Listener<'a> {
     fn is_success(&self, end: End, unfinished: Unfinished) -> bool {
         let Limits { expect, count, max_loss, .. } = &self.arguments.limits;
         let mut misses = self.goal.misses(self.tally.messages, Drops::Exactly(self.tally.lost));
-        // An empty stream that was closed was received whole.
+        // An empty stream that was closed was received completely.
         let is_empty = self.tally.messages == 0 && self.tally.lost == 0;
         if end == End::StreamEnded && expect.is_none() && count.is_none() && is_empty {
             misses.clear();
@@ -149,12 +149,12 @@ impl<'a> Listener<'a> {
             if let Some(error) = self.outlet.error() {
                 return Err(error);
             }
-            self.take_new_keys();
+            self.update_keys();
             if let Some(snapshot) = self.snapshots.as_mut().and_then(Snapshots::arrived) {
-                self.begin_with(snapshot?)?;
+                self.deliver_snapshot(snapshot?)?;
                 self.wait_while(Outlet::is_full)?;
             }
-            // What is there already is taken before anything is flushed.
+            // Available messages are delivered before anything is flushed.
             let was_waiting = !wait.is_zero();
             let stream = self.subscriber.stream();
             let Some(item) = self.subscriber.next_timeout(wait)? else {
@@ -169,7 +169,8 @@ impl<'a> Listener<'a> {
                     return Ok(End::TimeOver);
                 }
                 self.outlet.flush();
-                wait = left.map_or(GLANCE, |left| left.min(GLANCE)).max(Duration::from_millis(1));
+                wait =
+                    left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)).max(Duration::from_millis(1));
                 continue;
             };
             wait = Duration::ZERO;
@@ -187,7 +188,7 @@ impl<'a> Listener<'a> {
                 Item::Event(event) => {
                     self.printer.event(self.outlet.buffer(), &event)?;
                     self.tally.note(&event);
-                    tell(&event, self.console);
+                    print_event(&event, self.console);
                     if matches!(event, Event::Joined { .. }) && self.is_unnamed {
                         self.report_stream();
                     }
@@ -195,7 +196,7 @@ impl<'a> Listener<'a> {
                         self.explain_stall();
                     }
                     if let Event::SnapshotWanted { message } = event {
-                        self.want_snapshot(message)?;
+                        self.request_snapshot(message)?;
                     }
                 }
             }
@@ -205,23 +206,23 @@ impl<'a> Listener<'a> {
             if self.outlet.settle() {
                 self.wait_while(Outlet::is_full)?;
             }
-            // There may always be another one.
+            // After an item, check for another one without waiting.
             if self.goal.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(End::TimeOver);
             }
         }
     }
 
-    /// Asks for the state as it is behind the messages before this one.
-    fn want_snapshot(&mut self, message: u64) -> anyhow::Result<()> {
+    /// Requests a snapshot that includes all messages before this one.
+    fn request_snapshot(&mut self, message: u64) -> anyhow::Result<()> {
         let (Some(snapshots), Some(incarnation)) = (&mut self.snapshots, self.tally.incarnation) else {
             return Ok(());
         };
         snapshots.fetch(Incarnation(incarnation), message, self.subscriber.waker())
     }
 
-    /// Delivers the snapshot, and continues with the messages after it.
-    fn begin_with(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
+    /// Delivers a snapshot, and continues with the messages after it.
+    fn deliver_snapshot(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
         self.goal.record_arrival();
         self.printer.snapshot(self.outlet.buffer(), &snapshot)?;
         self.console.note(format_args!(
@@ -237,24 +238,24 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
-    /// Keeps talking to the publisher while the reader or the command is slower than messages come, until the time is
-    /// over or an interrupt comes.
-    fn wait_while(&mut self, is_so: impl Fn(&Outlet) -> bool) -> anyhow::Result<()> {
-        while !self.must_end() && is_so(&self.outlet) {
+    /// Keeps the stream alive while the reader or the command is slower than the messages, until the deadline or an
+    /// interrupt.
+    fn wait_while(&mut self, is_busy: impl Fn(&Outlet) -> bool) -> anyhow::Result<()> {
+        while !self.must_end() && is_busy(&self.outlet) {
             let left =
                 self.goal.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let glance = left.map_or(GLANCE, |left| left.min(GLANCE));
+            let glance = left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
             match self.subscriber.is_over() {
                 true => self.outlet.wait(glance),
                 false => self.subscriber.attend(glance)?,
             }
-            self.take_new_keys();
+            self.update_keys();
         }
         self.outlet.error().map_or(Ok(()), Err)
     }
 
-    /// Takes the keys of a file that was read again.
-    fn take_new_keys(&mut self) {
+    /// Rereads the keys after SIGHUP.
+    fn update_keys(&mut self) {
         let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) else { return };
         self.console.note(format_args!("read the key file again: its latest epoch is {}", keys.latest()));
         if let Some(snapshots) = &mut self.snapshots {
@@ -263,12 +264,13 @@ impl<'a> Listener<'a> {
         self.subscriber.set_keys(keys);
     }
 
-    /// Whether it must end whatever is there still to do.
+    /// Returns whether it must end, even with work left to do.
     fn must_end(&self) -> bool {
         self.interrupt.has_arrived() || self.goal.is_past_deadline()
     }
 
-    /// Writes the rest and waits for the command; once it must end, not for long. Returns what was left.
+    /// Writes the remaining output and waits for the command, for a limited time if it must end. Returns what is
+    /// unfinished.
     fn finish_output(&mut self) -> anyhow::Result<Unfinished> {
         self.outlet.flush();
         self.wait_while(Outlet::is_busy)?;
@@ -278,9 +280,9 @@ impl<'a> Listener<'a> {
         })
     }
 
-    /// Accounts at the end for everything that is known of: delivers what was received while there is time, and reports
-    /// the rest, and what is missing, as lost.
-    fn account_for_the_rest(&mut self, end: End) -> anyhow::Result<()> {
+    /// Accounts for all known messages at the end: delivers those that were received while there is time, and reports
+    /// the others, and missing ones, as lost.
+    fn account_for_remaining(&mut self, end: End) -> anyhow::Result<()> {
         if !matches!(end, End::TimeOver | End::Interrupted) {
             return Ok(());
         }
@@ -333,7 +335,7 @@ impl<'a> Listener<'a> {
     fn report(&mut self, event: &Event) -> anyhow::Result<()> {
         self.printer.event(self.outlet.buffer(), event)?;
         self.tally.note(event);
-        tell(event, self.console);
+        print_event(event, self.console);
         Ok(())
     }
 
@@ -341,7 +343,7 @@ impl<'a> Listener<'a> {
     fn confirm_the_end(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + CONFIRMATION;
         while !self.subscriber.is_over() && !self.interrupt.has_arrived() && Instant::now() < until {
-            self.subscriber.attend(GLANCE)?;
+            self.subscriber.attend(POLL_INTERVAL)?;
         }
         Ok(())
     }
@@ -355,7 +357,7 @@ impl<'a> Listener<'a> {
                  machine or between them may drop their unicast UDP datagrams",
                 sender.ip()
             )),
-            true => self.too_long_for_an_interface(sender),
+            true => self.narrow_interface(sender),
         };
         if let Some(why) = why {
             self.tally.is_stall_explained = true;
@@ -363,8 +365,8 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// The interface here that cannot take the publisher's longest datagrams.
-    fn too_long_for_an_interface(&self, sender: SocketAddr) -> Option<String> {
+    /// Returns the local interface whose MTU is too small for the publisher's longest datagrams.
+    fn narrow_interface(&self, sender: SocketAddr) -> Option<String> {
         let longest = u32::from(self.subscriber.longest_datagram()?);
         let packet = longest + if sender.is_ipv4() { 28 } else { 48 };
         let memberships = self.subscriber.receiver().memberships();
@@ -378,7 +380,7 @@ impl<'a> Listener<'a> {
         ))
     }
 
-    /// Says which stream is followed where none was chosen.
+    /// Reports which stream is followed if none was selected.
     fn report_stream(&self) {
         if let Some(stream) = self.subscriber.stream() {
             self.console.note(format_args!("following stream {stream}, the first that was received"));
@@ -400,10 +402,10 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Why nothing was heard of any stream, although something came.
+    /// Reports why no stream was found, although datagrams arrived.
     fn explain_silence(&self) {
-        let came = self.subscriber.receiver().statistics().received;
-        if came == 0 {
+        let received = self.subscriber.receiver().statistics().received;
+        if received == 0 {
             return;
         }
         let why = match self.arguments.stream.key {
@@ -416,7 +418,7 @@ impl<'a> Listener<'a> {
                 is sealed"
             }
         };
-        self.console.warn(format_args!("received {}, but {why}", count_of(came, "datagram")));
+        self.console.warn(format_args!("received {}, but {why}", count_of(received, "datagram")));
     }
 
     fn summarize(&self) {
@@ -475,11 +477,11 @@ impl Tally {
     }
 }
 
-fn tell(event: &Event, console: &Console) {
-    let (weight, text) = words(event);
-    match weight {
-        Weight::Warning => console.warn(text),
-        Weight::Note => console.note(text),
-        Weight::Detail => console.detail(text),
+fn print_event(event: &Event, console: &Console) {
+    let (importance, text) = describe(event);
+    match importance {
+        Importance::Warning => console.warn(text),
+        Importance::Note => console.note(text),
+        Importance::Detail => console.detail(text),
     }
 }

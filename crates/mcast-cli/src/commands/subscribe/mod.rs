@@ -1,5 +1,6 @@
-//! `mcast subscribe`: all messages of a stream, in order, and a report of any that were lost.
+//! `mcast subscribe`: receives all messages of a stream in order, and reports losses.
 
+mod event;
 mod execute;
 mod format;
 mod listen;
@@ -7,7 +8,6 @@ mod named;
 mod outlet;
 mod policy;
 mod snapshot;
-mod story;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -52,19 +52,19 @@ pub(crate) struct Arguments {
     families: Families,
 
     #[command(flatten)]
-    stream: Stream,
+    stream: StreamOptions,
 
     #[command(flatten)]
     limits: Limits,
 
     #[command(flatten)]
-    show: Show,
+    show: OutputOptions,
 }
 
-/// Which messages.
+/// Options of the stream.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which messages")]
-struct Stream {
+struct StreamOptions {
     /// Only the stream with this name [default: the first that is received]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -99,21 +99,21 @@ struct Stream {
     stay: bool,
 }
 
-/// Where to begin.
+/// Where to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum From {
-    /// With what is published from now on
+    /// With the next message
     Now,
-    /// With the oldest that can still be had
+    /// With the oldest message available
     Oldest,
-    /// With the state as its publisher has it (`publish --snapshot`), and what follows
+    /// With a snapshot of the state (`publish --snapshot`), then the messages after it
     Snapshot,
 }
 
-/// What becomes of the messages.
+/// What to do with the messages.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with them")]
-struct Show {
+struct OutputOptions {
     /// Print only the bytes of the messages, without line ends
     #[arg(long, conflicts_with_all = ["records", "json"])]
     raw: bool,
@@ -132,7 +132,7 @@ struct Show {
     exec: Option<String>,
 }
 
-/// What `--max-loss` is about here: messages, not what this machine dropped.
+/// The help of `--max-loss`, which here is about messages and not about drops of this machine.
 const MAX_LOSS: &str =
     "Exit status 1 if a larger share of the messages was lost, such as 0.1% [default: if any was]";
 
@@ -159,20 +159,20 @@ Examples:
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let stream = &arguments.stream;
-    // Before anything that may take a while: from here on a hang-up ends nothing.
+    // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     let (subscriber, snapshots) = open(arguments, keys, console)?;
     subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
     let waker = subscriber.waker();
     let interrupt = Interrupt::catch(move || {
-        // Without a waker the wait ends with the next datagram.
+        // If the waker fails, the wait ends with the next datagram.
         let _ = waker.wake();
     })?;
     Listener::new(arguments, subscriber, snapshots, interrupt, key_file, begun, console)?.run()
 }
 
-/// A subscriber, and what fetches snapshots for it, if it begins with one.
+/// Opens a subscriber; returns also the fetcher of snapshots, if they are used.
 fn open(
     arguments: &Arguments,
     keys: Keys,
@@ -214,7 +214,7 @@ fn open(
     Ok((subscriber, snapshots))
 }
 
-fn check(stream: &Stream) -> Result<(), Failure> {
+fn check(stream: &StreamOptions) -> Result<(), Failure> {
     match stream.on_loss {
         Some(_) if stream.policy != PolicyArgument::Reliable => Err(Failure::usage(
             "--on-loss needs --policy reliable: the other policies always continue after \
@@ -232,7 +232,7 @@ fn no_name() -> Failure {
         .remedy("subscribe to the NAME that `mcast publish --announce NAME --snapshot` announces")
 }
 
-/// Where it is to be heard, as it was typed.
+/// Returns the memberships in the arguments.
 fn memberships(arguments: &Arguments, console: &Console) -> anyhow::Result<Vec<Membership>> {
     let Arguments { place, paths, interface, sources, families, .. } = arguments;
     let texts: Vec<String> = std::iter::once(place).chain(paths).cloned().collect();

@@ -10,10 +10,10 @@ use super::Arguments;
 use crate::console::Console;
 use crate::exit::Failure;
 
-/// How long to look where nothing else was said: some announcements may be lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The default timeout, long enough for several announcements, because some may be lost.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The stream, and where to join for it.
+/// Finds a stream, and returns it with its memberships.
 pub(super) fn find(
     arguments: &Arguments,
     keys: &Keys,
@@ -25,10 +25,10 @@ pub(super) fn find(
             .remedy("remove --path and --source, or give the groups instead of the name")
             .into());
     }
-    let patience = limits.timeout.unwrap_or(PATIENCE);
+    let timeout = limits.timeout.unwrap_or(DEFAULT_TIMEOUT);
     console.note(format_args!("looking for \"{name}\""));
-    let found = match find_stream(name, families.only(), interface.clone(), keys, patience) {
-        Err(StreamError::NoSuchStream(_)) => return Err(nobody(name, keys, patience).into()),
+    let found = match find_stream(name, families.only(), interface.clone(), keys, timeout) {
+        Err(StreamError::NoSuchStream(_)) => return Err(not_announced(name, keys, timeout).into()),
         found => found?,
     };
     let Ok(memberships) = found.memberships() else {
@@ -40,7 +40,7 @@ pub(super) fn find(
     Ok((found, memberships.into_iter().map(by_name).collect()))
 }
 
-/// The interface by which it was announced, as people call it.
+/// Replaces the index of the interface with its name.
 fn by_name(membership: Membership) -> Membership {
     match membership.interface.as_ref().map(mcast::find) {
         Some(Ok(interface)) => membership.on(InterfaceSelector::Name(interface.name)),
@@ -48,7 +48,7 @@ fn by_name(membership: Membership) -> Membership {
     }
 }
 
-fn nobody(name: &str, keys: &Keys, patience: Duration) -> Failure {
+fn not_announced(name: &str, keys: &Keys, timeout: Duration) -> Failure {
     let remedy = match keys.is_empty() {
         true => {
             "check that `mcast publish --announce` runs, and add its --key if the stream is sealed; -i \
@@ -56,6 +56,6 @@ fn nobody(name: &str, keys: &Keys, patience: Duration) -> Failure {
         }
         false => "check that `mcast publish --announce` runs with the same --key; -i selects the interface",
     };
-    let seconds = patience.as_secs_f64();
+    let seconds = timeout.as_secs_f64();
     Failure::no(format!("nobody announced a stream \"{name}\" within {seconds} s")).remedy(remedy)
 }

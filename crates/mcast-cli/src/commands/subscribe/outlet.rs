@@ -1,5 +1,5 @@
-//! Where messages go: written, and handed to commands, by a thread of its own, so that neither a slow reader nor a
-//! slow command keeps the subscriber from speaking with its publisher.
+//! Writes messages and runs commands on a separate thread, so that a slow reader or a slow command does not keep the
+//! subscriber from talking to its publisher.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -14,38 +14,38 @@ use mcast::Waker;
 use super::execute::Call;
 use crate::console::Output;
 
-/// What is written at once, as long as more comes.
+/// The number of bytes written at once while more messages arrive.
 const AT_ONCE: usize = 64 << 10;
-/// Bytes that wait at most to be written, beside one message.
-const MOST_BYTES: usize = 512 << 10;
-/// How long a command that is stopped may take to end, and be killed if it does not.
+/// The maximum number of bytes waiting to be written, not counting one message.
+const MAX_BYTES: usize = 512 << 10;
+/// How long to wait for a command that is stopped, including the time until it is killed.
 const STOP: Duration = Duration::from_secs(2);
-/// Buffers that are kept to be used again.
-const MOST_SPARE: usize = 8;
+/// The maximum number of buffers kept for reuse.
+const MAX_SPARE: usize = 8;
 
-/// Takes what is to be written and done, in order.
+/// A queue of output and commands, in order.
 pub(super) struct Outlet {
     buffer: Vec<u8>,
-    /// Something was handed over since it was last looked whether that is too much.
-    handed_over: bool,
+    /// Whether jobs were added since the last check whether the queue is full.
+    has_new_jobs: bool,
     shared: Arc<Shared>,
 }
 
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// Something went wrong: nothing more is done.
+    /// Set after an error: no more jobs are run.
     broken: AtomicBool,
-    /// The command that runs is to end.
+    /// Set to stop the running command.
     stop: AtomicBool,
 }
 
-/// What was received and neither written nor handed to a command when the time was over.
+/// The jobs that were not completed before the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unfinished {
-    /// Bytes that nobody read.
+    /// Bytes that were not written.
     pub(super) bytes: usize,
-    /// Commands that were not run, or stopped.
+    /// Commands that were not run, or were stopped.
     pub(super) commands: usize,
 }
 
@@ -53,12 +53,12 @@ pub(super) struct Unfinished {
 struct State {
     waiting: VecDeque<Job>,
     bytes: usize,
-    /// A command waits or runs: they come one after the other, and nothing is taken meanwhile.
+    /// The number of waiting and running commands. Meanwhile no messages are accepted.
     calls: usize,
     is_working: bool,
-    /// Somebody waits for room, and is to be woken.
+    /// Whether the subscriber's loop waits for room.
     awaited: bool,
-    /// Nothing more comes.
+    /// The outlet was dropped.
     over: bool,
     failed: u64,
     error: Option<anyhow::Error>,
@@ -71,7 +71,7 @@ enum Job {
 }
 
 impl Outlet {
-    /// Starts the thread; the subscriber's loop is woken when there is room again.
+    /// Starts the thread. `waker` wakes the subscriber's loop when there is room again.
     pub(super) fn new(out: Output, waker: Waker) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -79,41 +79,41 @@ impl Outlet {
             broken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let theirs = Arc::clone(&shared);
-        let work = move || theirs.work(out, &waker);
+        let worker = Arc::clone(&shared);
+        let work = move || worker.work(out, &waker);
         thread::Builder::new().name("output".into()).spawn(work).context("cannot start a thread")?;
-        Ok(Self { buffer: Vec::with_capacity(AT_ONCE), handed_over: false, shared })
+        Ok(Self { buffer: Vec::with_capacity(AT_ONCE), has_new_jobs: false, shared })
     }
 
-    /// Where to write to.
+    /// Returns the buffer for output.
     pub(super) const fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Runs a command, behind all that was written.
+    /// Adds a command, to run after everything written so far.
     pub(super) fn call(&mut self, call: Call) {
         self.flush();
-        self.handed_over = true;
+        self.has_new_jobs = true;
         let mut state = self.shared.lock();
         state.calls += 1;
         state.waiting.push_back(Job::Call(call));
         self.shared.changed.notify_all();
     }
 
-    /// Hands over what was written, if that is enough for now; says whether it may be [full](Self::is_full) by now.
+    /// Passes the buffer to the thread if it is large enough; returns whether the queue may be [full](Self::is_full).
     pub(super) fn settle(&mut self) -> bool {
         if self.buffer.len() >= AT_ONCE {
             self.flush();
         }
-        std::mem::take(&mut self.handed_over)
+        std::mem::take(&mut self.has_new_jobs)
     }
 
-    /// Hands over what was written. This waits for nobody.
+    /// Passes the buffer to the thread, without waiting.
     pub(super) fn flush(&mut self) {
         if self.buffer.is_empty() {
             return;
         }
-        self.handed_over = true;
+        self.has_new_jobs = true;
         let mut state = self.shared.lock();
         let empty = state.spare.pop().unwrap_or_default();
         let full = std::mem::replace(&mut self.buffer, empty);
@@ -122,29 +122,29 @@ impl Outlet {
         self.shared.changed.notify_all();
     }
 
-    /// Whether to wait before anything more is taken; then the waker rings when that is over.
+    /// Returns whether the queue is full. If so, the waker is called when there is room.
     pub(super) fn is_full(&self) -> bool {
         let mut state = self.shared.lock();
-        state.awaited = !self.is_broken() && (state.calls > 0 || state.bytes >= MOST_BYTES);
+        state.awaited = !self.is_broken() && (state.calls > 0 || state.bytes >= MAX_BYTES);
         state.awaited
     }
 
-    /// The same until everything is written and done.
+    /// Returns whether jobs are left. If so, the waker is called when all are done.
     pub(super) fn is_busy(&self) -> bool {
         let mut state = self.shared.lock();
         state.awaited = !self.is_broken() && (state.is_working || !state.waiting.is_empty());
         state.awaited
     }
 
-    /// Waits until something has changed, and no longer than this.
+    /// Waits until there is room or all jobs are done, at most `timeout`.
     pub(super) fn wait(&self, timeout: Duration) {
         let state = self.shared.lock();
         let awaited = |state: &mut State| state.awaited;
         drop(self.shared.changed.wait_timeout_while(state, timeout, awaited));
     }
 
-    /// Ends soon: waits for at most `grace` for what was handed over, and then stops the command that runs and starts
-    /// no other. Returns what was left.
+    /// Waits at most `grace` for the jobs, then stops the running command and starts no other. Returns what is
+    /// unfinished.
     pub(super) fn stop(&self, grace: Duration) -> Unfinished {
         let is_busy = |state: &mut State| state.is_working || !state.waiting.is_empty();
         let wait = |state, time| {
@@ -162,12 +162,12 @@ impl Outlet {
         unfinished
     }
 
-    /// Why nothing more can be written or done, once.
+    /// Returns, once, the error after which no more jobs are run.
     pub(super) fn error(&self) -> Option<anyhow::Error> {
         if self.is_broken() { self.shared.lock().error.take() } else { None }
     }
 
-    /// Commands that did not succeed.
+    /// Returns the number of failed commands.
     pub(super) fn failed(&self) -> u64 {
         self.shared.lock().failed
     }
@@ -199,7 +199,7 @@ impl Shared {
                     .and_then(|()| call.run(&self.stop).context("cannot run the command"))
                     .map(Done::Called),
             };
-            let done = done.and_then(|done| self.flush_at_the_end(&mut out).map(|()| done));
+            let done = done.and_then(|done| self.flush_if_idle(&mut out).map(|()| done));
             self.note(done, waker);
         }
     }
@@ -213,8 +213,8 @@ impl Shared {
         Some(job)
     }
 
-    /// Nothing is held back while nothing more is there to do.
-    fn flush_at_the_end(&self, out: &mut Output) -> anyhow::Result<()> {
+    /// Flushes the output when no jobs are left.
+    fn flush_if_idle(&self, out: &mut Output) -> anyhow::Result<()> {
         let is_last = self.lock().waiting.is_empty();
         if is_last {
             out.flush()?;
@@ -229,7 +229,7 @@ impl Shared {
             Ok(Done::Written(mut bytes)) => {
                 state.bytes -= bytes.len();
                 bytes.clear();
-                if state.spare.len() < MOST_SPARE && bytes.capacity() <= 2 * AT_ONCE {
+                if state.spare.len() < MAX_SPARE && bytes.capacity() <= 2 * AT_ONCE {
                     state.spare.push(bytes);
                 }
             }
@@ -244,7 +244,7 @@ impl Shared {
             }
         }
         if std::mem::take(&mut state.awaited) || self.broken.load(Ordering::Relaxed) {
-            // Without a waker the wait times out a little later.
+            // If the waker fails, the wait times out a little later.
             let _ = waker.wake();
         }
         drop(state);
@@ -253,9 +253,9 @@ impl Shared {
 }
 
 enum Done {
-    /// The buffer, to be used again.
+    /// The buffer, for reuse.
     Written(Vec<u8>),
-    /// Whether it succeeded.
+    /// Whether the command succeeded.
     Called(bool),
 }
 

@@ -9,7 +9,7 @@ use crate::arguments::parse_duration;
 /// The time to wait for reordered datagrams when no repairs are requested.
 const REORDERING: Duration = Duration::from_millis(1);
 
-/// A policy as it is typed.
+/// The value of `--policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PolicyArgument {
     Reliable,
@@ -18,19 +18,19 @@ pub(super) enum PolicyArgument {
     Latest,
 }
 
-/// The action after an unrecoverable loss, as an argument.
+/// The value of `--on-loss`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum AfterLoss {
-    /// The messages behind it
+    /// Continue with the next message
     Continue,
-    /// A fresh snapshot, and the messages behind that
+    /// Fetch a new snapshot, and continue after it
     Snapshot,
-    /// Nothing more
+    /// Stop
     Stop,
 }
 
 impl PolicyArgument {
-    /// Who began with a snapshot takes another one where messages cannot be had.
+    /// Returns the policy. By default, a subscriber that started with a snapshot fetches a new one after a loss.
     pub(super) fn policy(self, start: Start, after_loss: Option<AfterLoss>) -> Policy {
         let on_loss = match after_loss {
             Some(AfterLoss::Continue) => OnLoss::Continue,
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn policies_are_read_and_others_refused() {
+    fn policies_are_parsed_and_others_refused() {
         assert_eq!(parse("reliable"), Ok(PolicyArgument::Reliable));
         assert_eq!(parse("deadline=50ms"), Ok(PolicyArgument::Deadline(Duration::from_millis(50))));
         assert_eq!(parse("best-effort"), Ok(PolicyArgument::BestEffort));

@@ -12,10 +12,10 @@ use mcast_stream::{Found, Snapshot, StreamError};
 
 use crate::exit::Failure;
 
-/// How long to try.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit for fetching a snapshot.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Fetches what is wanted last.
+/// Fetches the latest snapshot requested.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     stream: Found,
@@ -29,27 +29,27 @@ impl Snapshots {
         Self { stream, keys, max_size, pending: None }
     }
 
-    /// Opens with these keys from now on.
+    /// Replaces the keys.
     pub(super) fn set_keys(&mut self, keys: Keys) {
         self.keys = keys;
     }
 
-    /// Begins to fetch the state of this life of the stream with all messages before this one, in place of any that
-    /// was wanted before, and wakes when it is there.
+    /// Starts to fetch a snapshot of this incarnation that includes all messages before `message`. It replaces an
+    /// earlier request. Wakes the loop when the snapshot has arrived.
     pub(super) fn fetch(
         &mut self,
         incarnation: Incarnation,
         message: u64,
         waker: Waker,
     ) -> anyhow::Result<()> {
-        let (tell, pending) = channel();
+        let (sender, pending) = channel();
         let (stream, keys, max_size) = (self.stream.clone(), self.keys.clone(), self.max_size);
         let work = move || {
-            // Nobody listens any more if another one is wanted by now.
-            let mut go_on = || true;
+            // An error means that the request was replaced.
+            let mut keep_trying = || true;
             let fetched =
-                stream.fetch_snapshot_while(incarnation, message, &keys, max_size, PATIENCE, &mut go_on);
-            let _ = tell.send(fetched);
+                stream.fetch_snapshot_while(incarnation, message, &keys, max_size, TIMEOUT, &mut keep_trying);
+            let _ = sender.send(fetched);
             let _ = waker.wake();
         };
         thread::Builder::new().name("snapshot".into()).spawn(work).context("cannot start a thread")?;

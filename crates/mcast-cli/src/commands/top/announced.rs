@@ -1,4 +1,4 @@
-//! Streams that announce themselves by name, as `mcast publish --announce` does.
+//! Streams announced by name, as by `mcast publish --announce`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,44 +11,44 @@ use mcast_watch::Time;
 
 use crate::message_layer::{Body, StreamDatagram, opened};
 
-/// A stream that was announced, or several of its announcements that no key opens.
+/// An announced stream. Sealed announcements may be known only by their headers.
 #[derive(Clone, Debug)]
 pub(super) struct Announced {
     pub(super) stream: StreamId,
     pub(super) interface: InterfaceIndex,
     pub(super) incarnation: u32,
-    /// Who announces it.
+    /// The address of the publisher.
     pub(super) source: SocketAddr,
     pub(super) is_sealed: bool,
-    /// What it says; `None` where it is hidden.
-    pub(super) said: Option<Said>,
+    /// The content of the announcement; `None` if no key opens it.
+    pub(super) content: Option<AnnouncementContent>,
     pub(super) latest: Time,
 }
 
-/// What an announcement says.
+/// The content of an announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct AnnouncementContent {
     pub(super) name: String,
-    /// Where it is sent: the address that it is sent from, if told, and the group.
+    /// The paths of the stream: its source, if announced, and its group.
     pub(super) paths: Vec<(Option<IpAddr>, SocketAddr)>,
     pub(super) snapshot: Option<SocketAddr>,
-    /// Bytes a second; `None`: as fast as it goes.
+    /// Bytes per second; `None` means unlimited.
     pub(super) rate: Option<u64>,
 }
 
-/// All that were announced of late. A flood of made-up ones drives none out that is there.
+/// Recently announced streams. Their number is bounded; forged announcements do not displace known streams.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     all: HashMap<(StreamId, InterfaceIndex), Announced>,
-    left_out: u64,
+    omitted: u64,
 }
 
 impl Announcements {
-    const MOST: usize = 1_024;
-    /// Announcements come each second; after so many in vain a stream is over.
+    const MAX_STREAMS: usize = 1_024;
+    /// How long a stream is listed without an announcement, which publishers normally repeat every second.
     const LIFETIME: Duration = Duration::from_secs(10);
 
-    /// Takes note of a datagram, if it is an announcement.
+    /// Records a datagram, if it is an announcement.
     pub(super) fn observe(
         &mut self,
         payload: &[u8],
@@ -61,8 +61,8 @@ impl Announcements {
         let Some(StreamDatagram::Whole(whole)) = StreamDatagram::recognize(payload, opened.as_deref()) else {
             return;
         };
-        let said = match &whole.body {
-            Body::Announcement(announce) => Some(Said::new(announce)),
+        let content = match &whole.body {
+            Body::Announcement(announce) => Some(AnnouncementContent::new(announce)),
             Body::Hidden if whole.header.kind == Kind::Announce => None,
             _ => return,
         };
@@ -73,23 +73,23 @@ impl Announcements {
             incarnation: whole.header.incarnation.0,
             source,
             is_sealed: whole.header.epoch.0 > 0,
-            said,
+            content,
             latest: now,
         };
-        let has_room = self.all.len() < Self::MOST;
+        let has_room = self.all.len() < Self::MAX_STREAMS;
         match self.all.get_mut(&key) {
-            // What an old life of it says comes late.
+            // An announcement of an earlier incarnation has arrived late.
             Some(known) if known.incarnation > announced.incarnation => {}
             Some(known) => *known = announced,
             None if has_room => {
                 self.all.insert(key, announced);
             }
-            None => self.left_out += 1,
+            None => self.omitted += 1,
         }
     }
 
-    /// Forgets what has not been announced for long.
-    pub(super) fn forget_the_silent(&mut self, now: Time) {
+    /// Removes streams that have not been announced for [`Self::LIFETIME`].
+    pub(super) fn remove_expired(&mut self, now: Time) {
         self.all.retain(|_, announced| now.since(announced.latest) < Self::LIFETIME);
     }
 
@@ -97,30 +97,30 @@ impl Announcements {
         *self = Self::default();
     }
 
-    /// All that are known: by name, those without one last.
+    /// Returns all streams by name, those without a name last.
     pub(super) fn list(&self) -> Vec<Announced> {
         let mut list: Vec<_> = self.all.values().cloned().collect();
         list.sort_by(|a, b| a.order().cmp(&b.order()));
         list
     }
 
-    /// How many times one was left out for want of room.
-    pub(super) const fn left_out(&self) -> u64 {
-        self.left_out
+    /// Returns how many announcements were omitted for lack of room.
+    pub(super) const fn omitted(&self) -> u64 {
+        self.omitted
     }
 }
 
 impl Announced {
     pub(super) fn name(&self) -> Option<&str> {
-        self.said.as_ref().map(|said| said.name.as_str())
+        self.content.as_ref().map(|content| content.name.as_str())
     }
 
     fn order(&self) -> (bool, Option<&str>, StreamId, InterfaceIndex) {
-        (self.said.is_none(), self.name(), self.stream, self.interface)
+        (self.content.is_none(), self.name(), self.stream, self.interface)
     }
 }
 
-impl Said {
+impl AnnouncementContent {
     fn new(announce: &Announce<'_>) -> Self {
         let path = |place: &mcast_stream::wire::Place| (place.source, place.group);
         Self {
@@ -131,8 +131,8 @@ impl Said {
         }
     }
 
-    /// Its groups, as they are joined.
-    pub(super) fn places(&self) -> Vec<String> {
+    /// Returns the memberships for its paths.
+    pub(super) fn memberships(&self) -> Vec<String> {
         let place = |(source, group): &(Option<IpAddr>, SocketAddr)| match source {
             Some(source) => format!("{source}@{group}"),
             None => group.to_string(),
@@ -159,7 +159,7 @@ mod tests {
         buffer
     }
 
-    fn hear(announcements: &mut Announcements, bytes: &[u8], second: u64) {
+    fn observe(announcements: &mut Announcements, bytes: &[u8], second: u64) {
         let source = ([10, 0, 0, 1], 4000).into();
         let interface = InterfaceIndex::new(2).unwrap();
         announcements.observe(bytes, source, interface, Time::from_secs(second), &Keys::none());
@@ -170,35 +170,35 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_life_of_a_stream_is_told_until_it_is_silent() {
+    fn the_latest_incarnation_is_listed_until_it_is_silent() {
         let mut announcements = Announcements::default();
-        hear(&mut announcements, &announcement(1, 5, "old"), 100);
-        hear(&mut announcements, &announcement(1, 6, "prices"), 100);
-        hear(&mut announcements, &announcement(1, 5, "old"), 101);
-        hear(&mut announcements, &announcement(2, 1, "again"), 105);
-        hear(&mut announcements, b"MC nothing of ours", 105);
+        observe(&mut announcements, &announcement(1, 5, "old"), 100);
+        observe(&mut announcements, &announcement(1, 6, "prices"), 100);
+        observe(&mut announcements, &announcement(1, 5, "old"), 101);
+        observe(&mut announcements, &announcement(2, 1, "again"), 105);
+        observe(&mut announcements, b"MC nothing of ours", 105);
         assert_eq!(names(&announcements), ["again", "prices"]);
-        announcements.forget_the_silent(Time::from_secs(112));
+        announcements.remove_expired(Time::from_secs(112));
         assert_eq!(names(&announcements), ["again"]);
     }
 
     #[test]
-    fn sealed_ones_are_listed_without_a_name() {
+    fn sealed_streams_are_listed_without_a_name() {
         let mut announcements = Announcements::default();
         let mut sealed = announcement(1, 5, "secret");
         sealed[7] = 3;
-        hear(&mut announcements, &sealed, 100);
+        observe(&mut announcements, &sealed, 100);
         assert!(announcements.list()[0].is_sealed);
         assert_eq!(names(&announcements), ["-"]);
     }
 
     #[test]
-    fn a_flood_drives_nobody_out_and_is_counted() {
+    fn forged_announcements_do_not_displace_known_streams() {
         let mut announcements = Announcements::default();
         for stream in 0..2_000 {
-            hear(&mut announcements, &announcement(stream, 1, &format!("{stream:04}")), 100);
+            observe(&mut announcements, &announcement(stream, 1, &format!("{stream:04}")), 100);
         }
-        assert_eq!((announcements.list().len(), announcements.left_out()), (1_024, 976));
+        assert_eq!((announcements.list().len(), announcements.omitted()), (1_024, 976));
         assert_eq!(names(&announcements)[0], "0000");
     }
 }

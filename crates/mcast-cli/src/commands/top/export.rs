@@ -1,4 +1,4 @@
-//! The same for Prometheus.
+//! Prometheus metrics.
 
 use std::fmt::Display;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use super::monitor::Monitor;
 use super::picture::Picture;
 use crate::metrics::{Bound, Exporter, Exposition, Kind};
 
-/// Begins to hand out what the monitor sees.
+/// Starts to serve metrics of the monitor.
 pub(super) fn start(bound: Bound, monitor: &Monitor) -> anyhow::Result<Exporter> {
     let monitor = monitor.clone();
     Exporter::start(bound, move || figures(&monitor.picture(SystemTime::now())))
@@ -24,10 +24,10 @@ fn figures(picture: &Picture) -> Exposition {
     out
 }
 
-/// A number that each stream has, or some.
-type OfStream = (&'static str, Kind, &'static str, fn(&Row) -> Option<f64>);
+/// A metric of streams; the function returns `None` for streams without it.
+type StreamMetric = (&'static str, Kind, &'static str, fn(&Row) -> Option<f64>);
 
-const OF_STREAMS: [OfStream; 11] = [
+const STREAM_METRICS: [StreamMetric; 11] = [
     ("mcast_stream_datagrams_total", Kind::Counter, "Datagrams of the stream.", |row| {
         Some(row.datagrams as f64)
     }),
@@ -88,7 +88,7 @@ const OF_STREAMS: [OfStream; 11] = [
 
 fn streams(out: &mut Exposition, picture: &Picture) {
     let rows = &picture.report.streams;
-    for (name, kind, help, number) in OF_STREAMS {
+    for (name, kind, help, number) in STREAM_METRICS {
         let mut family = out.family(name, kind, help);
         for row in rows {
             if let Some(number) = number(row) {
@@ -123,7 +123,7 @@ fn streams(out: &mut Exposition, picture: &Picture) {
     }
 }
 
-/// Streams of the message layer by what they say of themselves.
+/// Writes metrics of message-layer streams.
 fn announced(out: &mut Exposition, picture: &Picture) {
     let mut family = out.family(
         "mcast_stream_publisher_info",
@@ -147,10 +147,11 @@ fn announced(out: &mut Exposition, picture: &Picture) {
     let mut family =
         out.family("mcast_announced_quiet_seconds", Kind::Gauge, "Time since a stream was last announced.");
     for announced in &picture.announced {
-        let said = announced.said.as_ref();
+        let content = announced.content.as_ref();
         let interface = picture.interface(announced.interface);
-        let paths = said.map(|said| said.places().join(" ")).unwrap_or_default();
-        let snapshot = said.and_then(|said| said.snapshot).map(|at| at.to_string()).unwrap_or_default();
+        let paths = content.map(|content| content.memberships().join(" ")).unwrap_or_default();
+        let snapshot =
+            content.and_then(|content| content.snapshot).map(|at| at.to_string()).unwrap_or_default();
         let labels: [(&str, &dyn Display); 7] = [
             ("announced", &announced.name().unwrap_or_default()),
             ("stream", &announced.stream),
@@ -164,7 +165,7 @@ fn announced(out: &mut Exposition, picture: &Picture) {
     }
 }
 
-/// What tells the stream from others.
+/// Calls `then` with the labels that identify a stream.
 fn with_labels(row: &Row, picture: &Picture, then: impl FnOnce(&[(&str, &dyn Display)])) {
     let key = &row.key;
     let interface = picture.interface(key.interface);

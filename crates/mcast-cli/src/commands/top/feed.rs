@@ -1,4 +1,4 @@
-//! Frames on their way into the table.
+//! Passes frames to the table.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::numbered::numbered;
 use super::recording::Recording;
 use super::selection::Selection;
 
-/// The table, and what is needed to fill it.
+/// The table, and the state for filling it.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) watch: Watch,
@@ -25,7 +25,7 @@ pub(super) struct Feed {
     pub(super) announcements: Announcements,
     keys: Keys,
     selection: Selection,
-    /// Whether numbers are where somebody has said, whatever the payload.
+    /// Whether `--seq` gives the position of sequence numbers.
     has_field: bool,
     pub(super) loopbacks: Vec<InterfaceIndex>,
 }
@@ -50,7 +50,7 @@ impl Feed {
         }
     }
 
-    /// Begins to write a stream to a file.
+    /// Starts to record a stream to a file.
     pub(super) fn record(&mut self, key: StreamKey, path: PathBuf) -> anyhow::Result<()> {
         let name =
             self.names.get(&key.interface).map_or_else(|| key.interface.to_string(), ToString::to_string);
@@ -60,15 +60,15 @@ impl Feed {
 
     pub(super) fn take(&mut self, frame: &Frame<'_>, interface: &Arc<str>) {
         self.names.entry(frame.interface).or_insert_with(|| Arc::clone(interface));
-        let comes_again = frame.direction.is_outgoing() && self.loopbacks.contains(&frame.interface);
-        if comes_again || !self.selection.watches(interface) {
+        let is_duplicate = frame.direction.is_outgoing() && self.loopbacks.contains(&frame.interface);
+        if is_duplicate || !self.selection.watches(interface) {
             return;
         }
         let packet = frame.packet();
         let numbered = numbered(&packet, &self.keys);
-        // Whatever streams are meant: it tells their names.
+        // Before the selection, because announcements contain the names of selected streams.
         if numbered.is_some_and(|numbered| numbered.number.is_none()) {
-            self.hear_announcement(frame, &packet);
+            self.observe_announcement(frame, &packet);
         }
         if let (Some(ip), Some(Transport::Udp(udp))) = (packet.ip_layer(), &packet.transport) {
             let Ok(group) = Group::new(ip.destination) else { return };
@@ -85,11 +85,11 @@ impl Feed {
             sequence_info: numbered.filter(|_| !self.has_field),
         });
         if let Some(recording) = &mut self.recording {
-            recording.take(frame, &packet, key);
+            recording.write(frame, &packet, key);
         }
     }
 
-    fn hear_announcement(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
+    fn observe_announcement(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
         let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return };
         let source = SocketAddr::new(ip.source, udp.source_port);
         let now = Time::from(frame.time);

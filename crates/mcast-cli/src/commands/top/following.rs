@@ -1,4 +1,4 @@
-//! A capture that goes on where interfaces come and go.
+//! A capture that follows interfaces that appear and vanish.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, mpsc};
@@ -9,60 +9,60 @@ use anyhow::Context;
 use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
 use mcast_capture::{Capture, Frame, FrameSource, SourceError};
 
-use super::held::Held;
+use super::memberships::HeldMemberships;
 use super::source::{capture_on, present, show_next};
 use crate::rights::{self, Capability};
 
-/// To capture where interfaces come.
+/// The capability to capture on new interfaces.
 const RIGHTS: [Capability; 1] = [Capability::NetRaw];
 
-/// A capture that is opened anew when an interface has come.
+/// A capture that is reopened when an interface appears.
 ///
-/// The new one is opened before the old one is given up, so that both have the frames of a moment: those stamped
-/// before the change are taken from the old one, all later ones from the new one.
-pub(super) struct Following {
-    /// What was named; empty: all.
+/// The new capture is opened before the old one is closed, so that for a moment both receive the same frames. Frames
+/// with a timestamp before the change are taken from the old one, later ones from the new one.
+pub(super) struct FollowingCapture {
+    /// The interfaces in the arguments; empty means all.
     selectors: Vec<InterfaceSelector>,
     capture: Capture,
     captured: HashSet<InterfaceIndex>,
     leaving: Option<Capture>,
     overlap: Option<Overlap>,
-    /// From the thread that looks for changes.
+    /// New captures from the thread that watches for changes.
     opened: Option<mpsc::Receiver<Opened>>,
-    renewed: Option<Vec<Interface>>,
-    /// What captures before this one have lost.
+    changed_interfaces: Option<Vec<Interface>>,
+    /// The losses of earlier captures.
     lost_before: u64,
 }
 
-/// A capture where interfaces have come.
+/// A new capture, with its interfaces.
 struct Opened {
     capture: Capture,
     interfaces: Vec<Interface>,
 }
 
-/// Which frames the capture before has, too: until all that both had has been handed out.
+/// The moment in which both captures receive the same frames.
 struct Overlap {
-    /// Where the capture before saw frames.
+    /// The interfaces of the old capture.
     captured: HashSet<InterfaceIndex>,
-    /// What was stamped later is taken from the new one.
+    /// Frames with a later timestamp are taken from the new capture.
     since: SystemTime,
 }
 
 impl Overlap {
-    /// After so long, whatever was stamped before the change has reached its socket.
+    /// The time after which all frames with a timestamp before the change have reached their socket.
     const GRACE: Duration = Duration::from_millis(50);
 
     fn is_over(&self) -> bool {
         self.since.elapsed().is_ok_and(|elapsed| elapsed > Self::GRACE)
     }
 
-    /// Whether a frame of the new capture is none that the one before has handed out.
+    /// Returns whether a frame of the new capture has not been delivered by the old one.
     fn admits(&self, frame: &Frame<'_>) -> bool {
         frame.time > self.since || !self.captured.contains(&frame.interface)
     }
 }
 
-impl Following {
+impl FollowingCapture {
     pub(super) fn new(selectors: Vec<InterfaceSelector>, capture: Capture, interfaces: &[Interface]) -> Self {
         Self {
             selectors,
@@ -71,20 +71,20 @@ impl Following {
             leaving: None,
             overlap: None,
             opened: None,
-            renewed: None,
+            changed_interfaces: None,
             lost_before: 0,
         }
     }
 
-    /// Begins to look for changes, on a thread that lives in this one's network namespace. It keeps the right to
-    /// capture, and looks at no frame.
-    pub(super) fn follow(&mut self, held: Option<Held>) -> anyhow::Result<()> {
+    /// Starts to watch for changes, on a thread in the network namespace of this one. The thread keeps the capability
+    /// to capture, and parses no frames.
+    pub(super) fn follow(&mut self, memberships: Option<HeldMemberships>) -> anyhow::Result<()> {
         let (sender, opened) = mpsc::channel();
         let (selectors, captured) = (self.selectors.clone(), self.captured.clone());
         let watcher = InterfaceWatcher::new()?;
         let work = move || {
             if rights::keep(&RIGHTS).is_ok() {
-                look_out(&watcher, held.as_ref(), &selectors, captured, &sender);
+                watch(&watcher, memberships.as_ref(), &selectors, captured, &sender);
             }
         };
         thread::Builder::new().name("interfaces".into()).spawn(work).context("cannot start a thread")?;
@@ -92,7 +92,7 @@ impl Following {
         Ok(())
     }
 
-    /// Shows the next frame, if there is one in time, and says whether there was one.
+    /// Passes the next frame to `show`, if one arrives within the timeout; returns whether one did.
     pub(super) fn next(
         &mut self,
         timeout: Duration,
@@ -119,7 +119,7 @@ impl Following {
                 is_past = frame.time > overlap.since;
                 !is_past
             };
-            // That an interface of it is gone may be why it leaves.
+            // Errors are ignored: the capture may be closing because an interface vanished.
             let shown = show_next(leaving, Duration::ZERO, names, is_before, showing);
             let has_frame = matches!(shown, Ok(true));
             if overlap.is_over() && (is_past || !has_frame) {
@@ -139,48 +139,49 @@ impl Following {
         shown
     }
 
-    /// The interfaces that are captured on, if they are others than when this was last asked.
-    pub(super) fn renewed(&mut self) -> Option<Vec<Interface>> {
-        self.renewed.take()
+    /// Returns the captured interfaces, if they have changed since the last call.
+    pub(super) fn changed_interfaces(&mut self) -> Option<Vec<Interface>> {
+        self.changed_interfaces.take()
     }
 
-    /// How many packets were lost before they got here, as far as anybody can tell.
+    /// Returns the number of lost packets, if it is known.
     pub(super) fn lost(&mut self) -> Option<u64> {
         let leaving = self.leaving.as_mut().and_then(|leaving| leaving.lost().ok().flatten());
         let lost = self.capture.lost().ok().flatten()?;
         Some(lost + leaving.unwrap_or(0) + self.lost_before)
     }
 
-    /// What the capture before has handed out was stamped before this moment, from which on the new one is asked.
+    /// Replaces the capture. Frames delivered by the old one have earlier timestamps than this moment; from now on the
+    /// new one is read.
     fn change_to(&mut self, Opened { capture, interfaces }: Opened) {
         let since = SystemTime::now();
         let capture = std::mem::replace(&mut self.capture, capture);
         let captured = std::mem::replace(&mut self.captured, indexes(&interfaces));
         (self.leaving, self.overlap) = (Some(capture), Some(Overlap { captured, since }));
-        self.renewed = Some(interfaces);
+        self.changed_interfaces = Some(interfaces);
     }
 }
 
-/// Joins and captures anew whenever an interface has come, until nobody wants it any more. One that is gone is no
-/// more than silent.
-fn look_out(
+/// Joins again and opens a new capture whenever an interface appears, until the receiver is dropped. An interface that
+/// vanishes is only silent.
+fn watch(
     watcher: &InterfaceWatcher,
-    held: Option<&Held>,
+    memberships: Option<&HeldMemberships>,
     selectors: &[InterfaceSelector],
     mut captured: HashSet<InterfaceIndex>,
     sender: &mpsc::Sender<Opened>,
 ) {
     while let Ok(Some(_)) = watcher.wait(None) {
-        if let Some(held) = held {
-            // What cannot be joined again now may be after the next change.
-            let _ = held.look_again();
+        if let Some(memberships) = memberships {
+            // A join that fails now may succeed after the next change.
+            let _ = memberships.refresh();
         }
         let interfaces = present(selectors);
         let now = indexes(&interfaces);
         if now.is_subset(&captured) {
             continue;
         }
-        // One that is already gone again is followed by another change.
+        // If an interface has vanished again, another change follows.
         let Ok(capture) = capture_on(&interfaces) else { continue };
         captured = now;
         if sender.send(Opened { capture, interfaces }).is_err() {

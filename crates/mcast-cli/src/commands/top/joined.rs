@@ -1,4 +1,4 @@
-//! Who on this machine has joined what, kept up to date by a thread.
+//! The memberships of this machine, kept up to date by a thread.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,39 +9,39 @@ use mcast::{Group, InterfaceIndex, SourceFilter};
 
 use crate::output::SafeText;
 
-/// Who on this machine has joined what.
+/// The memberships of this machine.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Joined(HashMap<(Group, InterfaceIndex), Vec<Local>>);
+pub(super) struct Joined(HashMap<(Group, InterfaceIndex), Vec<LocalMember>>);
 
 /// A holder of a membership on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Local {
-    /// The process, as far as it was seen; the name is made safe for terminals.
+pub(super) struct LocalMember {
+    /// The id and name of the process, if known. The name is escaped.
     pub(super) process: Option<(u32, String)>,
-    /// What to call it.
+    /// The name to show.
     pub(super) name: String,
     pub(super) filter: Option<SourceFilter>,
-    /// The port that its socket is bound to.
+    /// The local port of its socket.
     pub(super) port: Option<u16>,
 }
 
-/// Keeps [`Joined`] up to date.
+/// Watches for changes of [`Joined`].
 #[derive(Clone)]
-pub(super) struct Joiners(Arc<Mutex<Known>>);
+pub(super) struct JoinedWatcher(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Known {
+struct State {
     joined: Arc<Joined>,
     failure: Option<String>,
 }
 
 impl Joined {
-    pub(super) fn of(&self, group: Group, interface: InterfaceIndex) -> &[Local] {
+    pub(super) fn of(&self, group: Group, interface: InterfaceIndex) -> &[LocalMember] {
         self.0.get(&(group, interface)).map_or(&[], Vec::as_slice)
     }
 
     fn new(snapshot: &Snapshot) -> Self {
-        let mut joined: HashMap<_, Vec<Local>> = HashMap::new();
+        let mut joined: HashMap<_, Vec<LocalMember>> = HashMap::new();
         for holding in &snapshot.holdings {
             joined.entry((holding.group, holding.interface)).or_default().extend(locals(&holding.holder));
         }
@@ -49,18 +49,18 @@ impl Joined {
     }
 }
 
-fn locals(holder: &Holder) -> Vec<Local> {
+fn locals(holder: &Holder) -> Vec<LocalMember> {
     let without_process =
-        |name: &str| vec![Local { process: None, name: name.into(), filter: None, port: None }];
+        |name: &str| vec![LocalMember { process: None, name: name.into(), filter: None, port: None }];
     match holder {
-        Holder::Socket(held) => {
-            let processes = held.socket.processes.iter().map(|process| {
+        Holder::Socket(memberships) => {
+            let processes = memberships.socket.processes.iter().map(|process| {
                 let name = SafeText::new(process.name.as_bytes()).to_string();
-                Local {
+                LocalMember {
                     name: format!("{name} ({})", process.pid),
                     process: Some((process.pid, name)),
-                    filter: Some(held.filter.clone()),
-                    port: held.socket.port(),
+                    filter: Some(memberships.filter.clone()),
+                    port: memberships.socket.port(),
                 }
             });
             processes.collect()
@@ -71,27 +71,28 @@ fn locals(holder: &Holder) -> Vec<Local> {
     }
 }
 
-impl Joiners {
-    /// Starts a thread, which lives in this one's network namespace and has this one's rights.
+impl JoinedWatcher {
+    /// Starts a thread in the network namespace and with the capabilities of this one.
     pub(super) fn start() -> Self {
-        let joiners = Self(Arc::default());
-        let told = joiners.clone();
+        let joined_watcher = Self(Arc::default());
+        let watcher_thread = joined_watcher.clone();
         let started = thread::Builder::new().name("joined".into()).spawn(move || {
-            if let Err(error) = told.watch() {
-                told.0.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(error.to_string());
+            if let Err(error) = watcher_thread.watch() {
+                watcher_thread.0.lock().unwrap_or_else(PoisonError::into_inner).failure =
+                    Some(error.to_string());
             }
         });
         if let Err(error) = started {
-            joiners.0.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(error.to_string());
+            joined_watcher.0.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(error.to_string());
         }
-        joiners
+        joined_watcher
     }
 
     pub(super) fn known(&self) -> Arc<Joined> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner).joined)
     }
 
-    /// Why nothing more is known.
+    /// Returns why memberships are no longer updated.
     pub(super) fn failure(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).failure.clone()
     }

@@ -1,4 +1,4 @@
-//! The same for programs: `schemas/top-*.json`.
+//! JSON output: `schemas/top-*.json`.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -9,14 +9,14 @@ use mcast_watch::{
 };
 use serde::Serialize;
 
-use super::announced::{Announced, Said};
-use super::joined::Local;
+use super::announced::{Announced, AnnouncementContent};
+use super::joined::LocalMember;
 use super::picture::Picture;
 use super::table::rate;
-use super::words::name_of_group;
+use super::text::name_of_group;
 use crate::output::{rfc3339, write_json};
 
-/// Writes an object for each stream, querier, router, member and announced stream, and a summary behind them.
+/// Writes an object for each stream, querier, router, member and announced stream, then a summary.
 pub(super) fn write(
     out: &mut impl Write,
     picture: &Picture,
@@ -26,13 +26,25 @@ pub(super) fn write(
     let report = &picture.report;
     let time = if picture.is_file { time_of(report.time) } else { now };
     let time = rfc3339(time);
-    rows.iter().try_for_each(|row| write_json(out, &Stream::new(row, picture, &time)))?;
-    report.queriers.iter().try_for_each(|querier| write_json(out, &Asking::new(querier, picture, &time)))?;
-    report.pim_neighbors.iter().try_for_each(|each| write_json(out, &Router::pim(each, picture, &time)))?;
-    report.routers.iter().try_for_each(|each| write_json(out, &Router::shown(each, picture, &time)))?;
-    report.members.iter().try_for_each(|member| write_json(out, &Membership::new(member, picture, &time)))?;
-    picture.announced.iter().try_for_each(|each| write_json(out, &Stated::new(each, picture, &time)))?;
-    write_json(out, &Summary::new(picture, &time))
+    rows.iter().try_for_each(|row| write_json(out, &StreamRecord::new(row, picture, &time)))?;
+    report
+        .queriers
+        .iter()
+        .try_for_each(|querier| write_json(out, &QuerierRecord::new(querier, picture, &time)))?;
+    report
+        .pim_neighbors
+        .iter()
+        .try_for_each(|each| write_json(out, &RouterRecord::pim(each, picture, &time)))?;
+    report.routers.iter().try_for_each(|each| write_json(out, &RouterRecord::shown(each, picture, &time)))?;
+    report
+        .members
+        .iter()
+        .try_for_each(|member| write_json(out, &MemberRecord::new(member, picture, &time)))?;
+    picture
+        .announced
+        .iter()
+        .try_for_each(|each| write_json(out, &AnnouncementRecord::new(each, picture, &time)))?;
+    write_json(out, &SummaryRecord::new(picture, &time))
 }
 
 fn time_of(time: mcast_watch::Time) -> SystemTime {
@@ -40,7 +52,7 @@ fn time_of(time: mcast_watch::Time) -> SystemTime {
 }
 
 #[derive(Serialize)]
-struct Stream<'a> {
+struct StreamRecord<'a> {
     event: &'static str,
     time: &'a str,
     group: IpAddr,
@@ -58,7 +70,7 @@ struct Stream<'a> {
     ttl_lowest: u8,
     ttl_highest: u8,
     payload: Option<String>,
-    /// What is counted by sequence numbers; all `null` where there are none.
+    /// This and the following counts are from sequence numbers; all are `null` for streams without them.
     unit: Option<String>,
     received: Option<u64>,
     lost: Option<u64>,
@@ -79,19 +91,19 @@ struct Stream<'a> {
     sent_here: bool,
     seconds: f64,
     quiet_seconds: f64,
-    processes: Vec<Process<'a>>,
+    processes: Vec<ProcessRecord<'a>>,
     members: Vec<IpAddr>,
 }
 
 /// A process on this machine that has joined.
 #[derive(Serialize)]
-struct Process<'a> {
+struct ProcessRecord<'a> {
     pid: Option<u32>,
     process: &'a str,
     port: Option<u16>,
 }
 
-impl<'a> Stream<'a> {
+impl<'a> StreamRecord<'a> {
     fn new(row: &'a Row, picture: &'a Picture, time: &'a str) -> Self {
         let (key, rate, numbers) = (&row.key, rate(row, picture), row.numbers.as_ref());
         Self {
@@ -135,14 +147,14 @@ impl<'a> Stream<'a> {
             sent_here: row.outgoing,
             seconds: row.age.as_secs_f64(),
             quiet_seconds: row.quiet.as_secs_f64(),
-            processes: picture.locals(row).iter().map(Process::new).collect(),
+            processes: picture.locals(row).iter().map(ProcessRecord::new).collect(),
             members: picture.members(row).map(|member| member.host).collect(),
         }
     }
 }
 
-impl<'a> Process<'a> {
-    fn new(local: &'a Local) -> Self {
+impl<'a> ProcessRecord<'a> {
+    fn new(local: &'a LocalMember) -> Self {
         match &local.process {
             Some((pid, process)) => Self { pid: Some(*pid), process, port: local.port },
             None => Self { pid: None, process: &local.name, port: local.port },
@@ -151,7 +163,7 @@ impl<'a> Process<'a> {
 }
 
 #[derive(Serialize)]
-struct Asking<'a> {
+struct QuerierRecord<'a> {
     event: &'static str,
     time: &'a str,
     protocol: &'static str,
@@ -168,7 +180,7 @@ struct Asking<'a> {
     this_machine: bool,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> QuerierRecord<'a> {
     fn new(querier: &ObservedQuerier, picture: &Picture, time: &'a str) -> Self {
         Self {
             event: "querier",
@@ -193,7 +205,7 @@ impl<'a> Asking<'a> {
 }
 
 #[derive(Serialize)]
-struct Router<'a> {
+struct RouterRecord<'a> {
     event: &'static str,
     time: &'a str,
     protocol: &'static str,
@@ -208,7 +220,7 @@ struct Router<'a> {
     this_machine: bool,
 }
 
-impl<'a> Router<'a> {
+impl<'a> RouterRecord<'a> {
     fn pim(neighbor: &PimNeighbor, picture: &Picture, time: &'a str) -> Self {
         Self {
             event: "router",
@@ -245,7 +257,7 @@ impl<'a> Router<'a> {
 }
 
 #[derive(Serialize)]
-struct Membership<'a> {
+struct MemberRecord<'a> {
     event: &'static str,
     time: &'a str,
     group: IpAddr,
@@ -261,7 +273,7 @@ struct Membership<'a> {
     this_machine: bool,
 }
 
-impl<'a> Membership<'a> {
+impl<'a> MemberRecord<'a> {
     fn new(member: &GroupMember, picture: &Picture, time: &'a str) -> Self {
         Self {
             event: "member",
@@ -284,9 +296,9 @@ impl<'a> Membership<'a> {
     }
 }
 
-/// A stream that is announced.
+/// An announced stream.
 #[derive(Serialize)]
-struct Stated<'a> {
+struct AnnouncementRecord<'a> {
     event: &'static str,
     time: &'a str,
     name: Option<&'a str>,
@@ -302,29 +314,29 @@ struct Stated<'a> {
     quiet_seconds: f64,
 }
 
-impl<'a> Stated<'a> {
+impl<'a> AnnouncementRecord<'a> {
     fn new(announced: &'a Announced, picture: &Picture, time: &'a str) -> Self {
-        let said = announced.said.as_ref();
+        let content = announced.content.as_ref();
         Self {
             event: "announced",
             time,
             name: announced.name(),
             stream: announced.stream.to_string(),
             incarnation: announced.incarnation,
-            paths: said.map(Said::places).unwrap_or_default(),
+            paths: content.map(AnnouncementContent::memberships).unwrap_or_default(),
             source: announced.source.ip(),
             source_port: announced.source.port(),
             interface: picture.interface(announced.interface),
             sealed: announced.is_sealed,
-            snapshot: said.and_then(|said| said.snapshot),
-            bytes_per_second: said.and_then(|said| said.rate),
+            snapshot: content.and_then(|content| content.snapshot),
+            bytes_per_second: content.and_then(|content| content.rate),
             quiet_seconds: picture.report.time.since(announced.latest).as_secs_f64(),
         }
     }
 }
 
 #[derive(Serialize)]
-struct Summary<'a> {
+struct SummaryRecord<'a> {
     event: &'static str,
     time: &'a str,
     seconds: f64,
@@ -339,7 +351,7 @@ struct Summary<'a> {
     not_seen: Option<u64>,
 }
 
-impl<'a> Summary<'a> {
+impl<'a> SummaryRecord<'a> {
     fn new(picture: &Picture, time: &'a str) -> Self {
         let totals = picture.report.totals;
         Self {

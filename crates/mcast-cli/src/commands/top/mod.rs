@@ -1,12 +1,12 @@
-//! `mcast top`: live streams, who joined them, and which routers there are.
+//! `mcast top`: shows live streams, their members, and routers.
 
 mod announced;
 mod export;
 mod feed;
 mod following;
-mod held;
 mod joined;
 mod json;
+mod memberships;
 mod monitor;
 mod numbered;
 mod picture;
@@ -16,7 +16,7 @@ mod screen;
 mod selection;
 mod source;
 mod table;
-mod words;
+mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,8 +31,8 @@ use crate::interrupt::Interrupt;
 use crate::metrics::{Exporter, Listen};
 use crate::rights::{self, Capability};
 use crate::service::Service;
-use held::Held;
-use joined::Joiners;
+use joined::JoinedWatcher;
+use memberships::HeldMemberships;
 use monitor::Monitor;
 use selection::Selection;
 use table::Column;
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Only these streams: a group, a range (`239.1.2.0/24`), a name (`mdns`), or a membership as in
     /// `mcast recv` (`[SOURCE@]GROUP[%INTERFACE]:PORT`) [default: all]
     #[arg(value_name = "MEMBERSHIP")]
-    wanted: Vec<String>,
+    memberships: Vec<String>,
 
     /// Watch this interface: a name, index or address; repeatable
     /// [default: all that are up and can multicast, but not loopback]
@@ -94,13 +94,13 @@ pub(crate) struct Arguments {
     keep: Duration,
 
     #[command(flatten)]
-    show: Show,
+    show: OutputOptions,
 }
 
-/// How to show it.
+/// Options for output.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How to show it")]
-struct Show {
+struct OutputOptions {
     /// Print one table after the time of --timeout or --interval, and stop
     #[arg(long)]
     once: bool,
@@ -140,7 +140,7 @@ Examples:
   mcast top -r capture.pcapng --once           the streams of a capture file
   mcast top --metrics :9477                    for Prometheus";
 
-/// To create a file in the folder of somebody else, as root is used to.
+/// The capability to create files in folders of other users, which root expects.
 const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -153,24 +153,24 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let bound = arguments.show.metrics.as_ref().map(Listen::bind).transpose()?;
     let key = arguments.key.as_deref();
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
-    let held = Held::join(arguments, console)?;
-    // A service that was given interfaces ends with them, and is started again when they are back.
+    let memberships = HeldMemberships::join(arguments, console)?;
+    // A service with selected interfaces ends when they vanish; the service manager restarts it.
     let ends_with_them = is_headless && !arguments.interfaces.is_empty();
     let follows = arguments.read.is_none() && !ends_with_them;
-    if follows && let Err(error) = source.frames.follow(held.clone()) {
+    if follows && let Err(error) = source.frames.follow(memberships.clone()) {
         console.warn(format_args!("interfaces that appear later will not be watched: {error}"));
     }
-    // Frames come from anybody: they are looked at without the rights that the capture took, and by another
-    // thread than the one that looks into processes.
+    // Frames may be hostile, so they are parsed without the capabilities that the capture required, and on another
+    // thread than the one that inspects processes.
     let kept: &[Capability] = if wants_screen { &RIGHTS_TO_RECORD } else { &[] };
     rights::keep(&[&rights::INSPECT_PROCESSES, kept].concat())?;
-    let joiners = arguments.read.is_none().then(Joiners::start);
+    let joined_watcher = arguments.read.is_none().then(JoinedWatcher::start);
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
-    let monitor = Monitor::start(arguments, selection, source, keys, joiners)?;
+    let monitor = Monitor::start(arguments, selection, source, keys, joined_watcher)?;
     let exporter = bound.map(|bound| export::start(bound, &monitor)).transpose()?;
-    tell_start(&monitor, exporter.as_ref(), wants_screen, console);
+    print_start(&monitor, exporter.as_ref(), wants_screen, console);
     let ran = if wants_screen {
         screen::run(arguments, &monitor, &interrupt, exporter.as_ref(), console)
     } else if is_headless {
@@ -186,13 +186,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::of(!names_streams || monitor.has_seen_streams()))
 }
 
-/// Whether standard output is a terminal that can do more than print lines.
+/// Returns whether standard output is a terminal that supports a screen.
 fn can_show_a_screen() -> bool {
     console::is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Says what is watched; a screen says it itself.
-fn tell_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, console: &Console) {
+/// Notes what is watched, unless a screen shows it.
+fn print_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, console: &Console) {
     if has_screen {
         return;
     }
@@ -204,7 +204,7 @@ fn tell_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, 
     }
 }
 
-/// Without length there would be no rates, and there is a time that no clock can tell.
+/// Parses an interval. Zero would make rates undefined, and very long ones would exceed the range of the clock.
 fn parse_interval(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
     match parse_duration(text)? {
@@ -215,7 +215,7 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Arguments {
-    /// Over how long rates are told.
+    /// Returns the time over which rates are measured.
     fn rate_interval(&self) -> Duration {
         match self.timeout {
             Some(timeout) if self.show.once => timeout,
@@ -223,8 +223,8 @@ impl Arguments {
         }
     }
 
-    /// What is wrong with what was typed together.
-    fn refuse(&self) -> Result<(), Failure> {
+    /// Checks combinations of options that clap cannot check.
+    fn check(&self) -> Result<(), Failure> {
         if self.interval < Duration::from_millis(10) {
             return Err(Failure::usage("--interval must be at least 10ms"));
         }

@@ -1,4 +1,4 @@
-//! The thread that captures, and what others see of it.
+//! The thread that captures, and access to its state.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,62 +14,62 @@ use mcast_watch::{StreamKey, Time, Watch, WatchOptions};
 
 use super::Arguments;
 use super::feed::Feed;
-use super::joined::Joiners;
+use super::joined::JoinedWatcher;
 use super::picture::{Picture, RecordingState};
 use super::selection::Selection;
 use super::source::{Frames, Source};
 
-/// Frames that are taken in before it is asked whether others want to look.
-const TOGETHER: usize = 512;
-/// The longest wait for a frame: after it, whoever ends this is heard.
+/// The number of frames handled before other threads get access to the state.
+const FRAMES_PER_TURN: usize = 512;
+/// The longest wait for a frame before checking for the end.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// What is watched, and by whom.
+/// The state of the capture, shared with the threads that show it.
 #[derive(Clone)]
 pub(super) struct Monitor {
     shared: Arc<Shared>,
-    joiners: Option<Joiners>,
+    joined_watcher: Option<JoinedWatcher>,
     begun: SystemTime,
 }
 
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// How many want to look; the thread that captures lets them.
-    lookers: AtomicUsize,
+    /// The number of threads waiting for the state, for which the capturing thread makes way.
+    waiting: AtomicUsize,
     stop: AtomicBool,
 }
 
 struct State {
     feed: Feed,
     is_file: bool,
-    /// The names of the interfaces that are captured on; `None` for a file.
+    /// The names of the captured interfaces; `None` for a file.
     interfaces: Option<String>,
     /// All frames up to this time are in the table.
     caught_up: Time,
-    /// How many packets were lost before they got here, where anybody counts.
+    /// The number of lost packets, if it is known.
     lost: Option<u64>,
     end: End,
 }
 
-/// Whether frames still come.
+/// Whether the source has ended.
 #[derive(Debug)]
 enum End {
     NotYet,
-    /// The file is over.
+    /// The end of the file was reached.
     Reached,
-    /// The source failed; the error has yet to be told.
+    /// The source failed. The error is there until it is reported.
     Failed(Option<SourceError>),
 }
 
 impl Monitor {
-    /// Starts to capture, on a thread of its own that lives in this one's network namespace.
+    /// Starts to capture, on a thread in the network namespace of this one.
     pub(super) fn start(
         arguments: &Arguments,
         selection: Selection,
         source: Source,
         keys: Keys,
-        joiners: Option<Joiners>,
+        joined_watcher: Option<JoinedWatcher>,
     ) -> anyhow::Result<Self> {
         let Source { frames, interfaces } = source;
         let is_file = arguments.read.is_some();
@@ -94,7 +94,7 @@ impl Monitor {
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
-            lookers: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let capturing = Arc::clone(&shared);
@@ -102,32 +102,32 @@ impl Monitor {
             .name("capture".into())
             .spawn(move || capturing.capture(frames))
             .context("cannot start the thread that captures")?;
-        Ok(Self { shared, joiners, begun })
+        Ok(Self { shared, joined_watcher, begun })
     }
 
-    /// The names of the interfaces that are captured on; `None` for a file.
+    /// Returns the names of the captured interfaces; `None` for a file.
     pub(super) fn interfaces(&self) -> Option<String> {
-        self.shared.look().interfaces.clone()
+        self.shared.lock_first().interfaces.clone()
     }
 
-    /// When the first interval began.
+    /// Returns when the first interval began.
     pub(super) fn begun(&self) -> SystemTime {
         self.begun
     }
 
-    /// What there is to be seen at this moment of the system's clock; for a file at its end so far.
+    /// Returns the state at this time of the system's clock; for a file, after the frames read so far.
     pub(super) fn picture(&self, now: SystemTime) -> Picture {
-        let mut state = self.shared.look();
+        let mut state = self.shared.lock_first();
         let at = if state.is_file { state.feed.watch.latest() } else { now.into() };
         if !state.is_file {
-            state.feed.announcements.forget_the_silent(at);
+            state.feed.announcements.remove_expired(at);
         }
         Picture {
             report: state.feed.watch.report(at),
             announced: state.feed.announcements.list(),
-            announced_left_out: state.feed.announcements.left_out(),
+            announced_omitted: state.feed.announcements.omitted(),
             names: state.feed.names.clone(),
-            joined: self.joiners.as_ref().map(Joiners::known).unwrap_or_default(),
+            joined: self.joined_watcher.as_ref().map(JoinedWatcher::known).unwrap_or_default(),
             lost: state.lost,
             recording: state.feed.recording.as_ref().map(RecordingState::of),
             is_file: state.is_file,
@@ -135,62 +135,61 @@ impl Monitor {
         }
     }
 
-    /// Waits until all that came before this moment is in the table, or nothing more comes; but not much
-    /// longer than the moment itself.
+    /// Waits until all frames before `moment` are in the table or the source has ended, but not much beyond `moment`.
     pub(super) fn wait_until_seen(&self, moment: SystemTime) {
         const AT_MOST: Duration = Duration::from_millis(500);
-        let state = self.shared.look();
+        let state = self.shared.lock_first();
         let is_behind =
             |state: &mut State| matches!(state.end, End::NotYet) && state.caught_up < Time::from(moment);
         drop(self.shared.changed.wait_timeout_while(state, AT_MOST, is_behind));
     }
 
-    /// Waits until the file is over, for at most so long; says whether it is.
+    /// Waits at most `at_most` for the end of the file; returns whether it was reached.
     pub(super) fn wait_for_end(&self, at_most: Duration) -> bool {
-        let state = self.shared.look();
-        let goes_on = |state: &mut State| matches!(state.end, End::NotYet);
-        let waited = self.shared.changed.wait_timeout_while(state, at_most, goes_on);
+        let state = self.shared.lock_first();
+        let is_running = |state: &mut State| matches!(state.end, End::NotYet);
+        let waited = self.shared.changed.wait_timeout_while(state, at_most, is_running);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !matches!(state.end, End::NotYet)
     }
 
-    /// Why the source failed, if it has and nobody was told yet.
+    /// Returns, once, why the source failed.
     pub(super) fn failure(&self) -> Option<SourceError> {
-        match &mut self.shared.look().end {
+        match &mut self.shared.lock_first().end {
             End::Failed(error) => error.take(),
             End::NotYet | End::Reached => None,
         }
     }
 
-    /// Why it is not known who has joined, if so.
+    /// Returns why memberships are unknown, if they are.
     pub(super) fn joiners_failure(&self) -> Option<String> {
-        self.joiners.as_ref().and_then(Joiners::failure)
+        self.joined_watcher.as_ref().and_then(JoinedWatcher::failure)
     }
 
     pub(super) fn has_seen_streams(&self) -> bool {
-        self.shared.look().feed.watch.has_seen_datagrams()
+        self.shared.lock_first().feed.watch.has_seen_datagrams()
     }
 
-    /// Begins to write a stream to a file.
+    /// Starts to record a stream to a file.
     pub(super) fn record(&self, key: StreamKey, path: PathBuf) -> anyhow::Result<()> {
-        self.shared.look().feed.record(key, path)
+        self.shared.lock_first().feed.record(key, path)
     }
 
-    /// Ends the file, and says what is in it.
+    /// Ends the recording, and returns its state.
     pub(super) fn end_recording(&self) -> Option<RecordingState> {
-        let mut recording = self.shared.look().feed.recording.take()?;
+        let mut recording = self.shared.lock_first().feed.recording.take()?;
         recording.flush();
         Some(RecordingState::of(&recording))
     }
 
-    /// Forgets everything and starts anew.
+    /// Resets all counters.
     pub(super) fn clear(&self) {
-        let mut state = self.shared.look();
+        let mut state = self.shared.lock_first();
         state.feed.watch.clear(SystemTime::now().into());
         state.feed.announcements.clear();
     }
 
-    /// Ends the capture and what is recorded.
+    /// Ends the capture and the recording.
     pub(super) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.end_recording();
@@ -198,11 +197,11 @@ impl Monitor {
 }
 
 impl Shared {
-    /// The state, for which the thread that captures makes way.
-    fn look(&self) -> MutexGuard<'_, State> {
-        self.lookers.fetch_add(1, Ordering::AcqRel);
+    /// Locks the state with priority over the capturing thread.
+    fn lock_first(&self) -> MutexGuard<'_, State> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
         let state = self.lock();
-        self.lookers.fetch_sub(1, Ordering::AcqRel);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
         state
     }
 
@@ -216,7 +215,7 @@ impl Shared {
                 Ok(true) if self.stop.load(Ordering::Acquire) => break End::Reached,
                 Ok(true) => {}
                 Ok(false) => break End::Reached,
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(error) => break End::Failed(Some(error)),
             }
         };
@@ -227,21 +226,21 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Takes in what is there, or waits for it; `false` when nothing more will come.
+    /// Handles available frames, or waits for some; returns `false` when the source has ended.
     ///
-    /// The state is free whenever a frame is waited for: a pipe that is read as a file lets everybody wait.
+    /// The state is not locked while waiting for a frame, because reading a pipe may block for long.
     fn take_in(&self, frames: &mut Frames) -> Result<bool, SourceError> {
-        while self.lookers.load(Ordering::Acquire) > 0 {
+        while self.waiting.load(Ordering::Acquire) > 0 {
             thread::yield_now();
         }
         let take = |frame: &Frame<'_>, interface: &Arc<str>| self.lock().feed.take(frame, interface);
         let before = Time::from(SystemTime::now());
-        for _ in 0..TOGETHER {
+        for _ in 0..FRAMES_PER_TURN {
             if frames.next(Duration::ZERO, take)? {
                 continue;
             }
-            if let Some(interfaces) = frames.renewed() {
-                self.lock().watch_others(&interfaces);
+            if let Some(interfaces) = frames.changed_interfaces() {
+                self.lock().update_interfaces(&interfaces);
             }
             let lost = frames.lost();
             self.lock().has_taken_all(before, lost);
@@ -257,13 +256,13 @@ impl Shared {
 }
 
 impl State {
-    /// Interfaces have come or gone.
-    fn watch_others(&mut self, interfaces: &[Interface]) {
+    /// Adapts to changed interfaces.
+    fn update_interfaces(&mut self, interfaces: &[Interface]) {
         self.interfaces = Some(names(interfaces));
         self.feed.loopbacks = loopbacks(interfaces);
     }
 
-    /// All that came before this moment is in the table.
+    /// Records that all frames before `moment` are in the table.
     fn has_taken_all(&mut self, moment: Time, lost: Option<u64>) {
         self.caught_up = moment;
         self.lost = lost;
@@ -278,12 +277,13 @@ fn names(interfaces: &[Interface]) -> String {
     names.join(", ")
 }
 
-/// Those on which everything that is sent is heard as well.
+/// Returns the loopback interfaces, on which every frame sent is received as well.
 fn loopbacks(interfaces: &[Interface]) -> Vec<InterfaceIndex> {
     interfaces.iter().filter(|each| each.loopback).map(|each| each.index).collect()
 }
 
-/// An interface that goes down may come back; the others go on meanwhile.
-fn is_passing(error: &SourceError) -> bool {
+/// Returns whether a capture continues after an error: an interface that is down may come back, and the others still
+/// work.
+fn is_transient(error: &SourceError) -> bool {
     matches!(error, SourceError::Capture(error) if error.kind() == ErrorKind::InterfaceDown)
 }

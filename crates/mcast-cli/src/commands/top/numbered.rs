@@ -1,4 +1,4 @@
-//! What a datagram of the message layer says of its place in its stream.
+//! Sequence information of message-layer datagrams.
 
 use mcast_packet::Packet;
 use mcast_stream::seal::Keys;
@@ -7,8 +7,8 @@ use mcast_watch::{SequenceInfo, StreamIdentity};
 
 use crate::message_layer::opened;
 
-/// `None` for what is somebody else's, or broken. The header is clear also where the body is sealed; only where a
-/// stream ends for now takes a key then.
+/// Returns the sequence information of a message-layer datagram; `None` for other or invalid ones. The header is clear
+/// even if the body is sealed; a key is only needed for the current end of the stream, which is in the body.
 pub(super) fn numbered(packet: &Packet<'_>, keys: &Keys) -> Option<SequenceInfo> {
     let payload = packet.udp()?.payload;
     let wire::Packet { header, head, body, .. } = wire::Packet::parse(payload).ok()?;

@@ -1,4 +1,4 @@
-//! What there is to be seen at one moment.
+//! The state of the monitor at one moment.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -8,28 +8,28 @@ use mcast::InterfaceIndex;
 use mcast_watch::{GroupMember, Row, WatchReport};
 
 use super::announced::Announced;
-use super::joined::{Joined, Local};
+use super::joined::{Joined, LocalMember};
 use super::recording::Recording;
 
-/// What there is to be seen at one moment.
+/// The state of the monitor at one moment.
 #[derive(Debug)]
 pub(super) struct Picture {
     pub(super) report: WatchReport,
-    /// Streams that announce themselves.
+    /// Announced streams.
     pub(super) announced: Vec<Announced>,
-    /// How many times one was left out for want of room.
-    pub(super) announced_left_out: u64,
+    /// The number of announcements omitted for lack of room.
+    pub(super) announced_omitted: u64,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) joined: Arc<Joined>,
-    /// Packets that were lost before they could be counted; `None` where nobody knows.
+    /// The number of lost packets; `None` if it is unknown.
     pub(super) lost: Option<u64>,
     pub(super) recording: Option<RecordingState>,
     pub(super) is_file: bool,
-    /// Nothing more comes.
+    /// Whether the source has ended.
     pub(super) is_over: bool,
 }
 
-/// How far a recording has come.
+/// The state of a recording.
 #[derive(Clone, Debug)]
 pub(super) struct RecordingState {
     pub(super) path: PathBuf,
@@ -42,12 +42,12 @@ impl Picture {
         self.names.get(&index).map_or_else(|| index.to_string(), ToString::to_string)
     }
 
-    /// Who on this machine has joined the stream's group where it comes.
-    pub(super) fn locals(&self, row: &Row) -> &[Local] {
+    /// Returns the local members of the stream's group on its interface.
+    pub(super) fn locals(&self, row: &Row) -> &[LocalMember] {
         self.joined.of(row.key.group, row.key.interface)
     }
 
-    /// What a stream of the message layer is announced as, where it is seen.
+    /// Returns the announced name of a message-layer stream on the interface of the row.
     pub(super) fn announced_name(&self, row: &Row) -> Option<&str> {
         let identity = row.identity?;
         let is_it = |announced: &&Announced| {
@@ -56,7 +56,7 @@ impl Picture {
         self.announced.iter().find(is_it)?.name()
     }
 
-    /// Who else has told to be a member.
+    /// Returns the other members known from reports.
     pub(super) fn members<'a>(&'a self, row: &Row) -> impl Iterator<Item = &'a GroupMember> {
         let key = row.key;
         let first = self.report.members.partition_point(|member| member.group < key.group);

@@ -1,4 +1,4 @@
-//! One stream on its way to a file.
+//! Records a stream to a file.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,30 +18,31 @@ pub(super) struct Recording {
     pub(super) path: PathBuf,
     writer: CaptureWriter,
     interface: String,
-    /// What went wrong, once it has.
+    /// The error that ended the recording, if any.
     pub(super) failure: Option<String>,
 }
 
 impl Recording {
-    /// Begins a new file. One that is there already stays as it is: then this fails.
+    /// Creates a new file; fails if the file exists.
     pub(super) fn start(key: StreamKey, path: PathBuf, interface: String) -> anyhow::Result<Self> {
         let writer = create(&path)?;
         Ok(Self { key, path, writer, interface, failure: None })
     }
 
-    /// Takes a frame in if it belongs to the stream, or is a later piece of a datagram that may.
-    pub(super) fn take(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, key: Option<StreamKey>) {
-        let is_meant = key == Some(self.key) || (key.is_none() && self.may_be_a_piece(frame, packet));
-        if !is_meant || self.failure.is_some() {
+    /// Writes a frame if it belongs to the stream, or is a later fragment that may belong to it.
+    pub(super) fn write(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, key: Option<StreamKey>) {
+        let belongs_to_stream =
+            key == Some(self.key) || (key.is_none() && self.may_be_fragment(frame, packet));
+        if !belongs_to_stream || self.failure.is_some() {
             return;
         }
-        let told = self.writer.describe(frame.interface, &self.interface, frame.link_type);
-        if let Err(error) = told.and_then(|()| self.writer.write(frame)) {
+        let described = self.writer.describe(frame.interface, &self.interface, frame.link_type);
+        if let Err(error) = described.and_then(|()| self.writer.write(frame)) {
             self.failure = Some(error.to_string());
         }
     }
 
-    /// Writes what waits.
+    /// Writes buffered data.
     pub(super) fn flush(&mut self) {
         if let Err(error) = self.writer.flush()
             && self.failure.is_none()
@@ -50,12 +51,12 @@ impl Recording {
         }
     }
 
-    /// Frames that were written.
+    /// Returns the number of frames written.
     pub(super) fn frames(&self) -> u64 {
         self.writer.frames()
     }
 
-    fn may_be_a_piece(&self, frame: &Frame<'_>, packet: &Packet<'_>) -> bool {
+    fn may_be_fragment(&self, frame: &Frame<'_>, packet: &Packet<'_>) -> bool {
         let is_piece = matches!(packet.transport, Some(Transport::Fragment(_)));
         let ends = packet.ip_layer().map(|ip| (ip.source, ip.destination));
         is_piece
@@ -64,8 +65,8 @@ impl Recording {
     }
 }
 
-/// `mcast-239.1.2.3-5000-20240501T123456Z.pcapng`, in the current folder; colons are not for every file
-/// system.
+/// Returns a name such as `mcast-239.1.2.3-5000-20240501T123456Z.pcapng`, without colons, which not every file system
+/// supports.
 pub(super) fn file_name(key: &StreamKey, now: SystemTime) -> PathBuf {
     let group = key.group.to_string().replace(':', "_");
     let seconds = rfc3339(now);

@@ -1,4 +1,4 @@
-//! Tables and JSON at intervals, for people without a screen and for programs.
+//! Prints tables or JSON at intervals.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,19 +11,19 @@ use super::json;
 use super::monitor::Monitor;
 use super::picture::Picture;
 use super::table::{self, Column};
-use super::words;
+use super::text;
 use crate::console::{Console, Output};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
 use crate::service::Service;
 
-/// Between two looks whether a file is over.
-const LOOK: Duration = Duration::from_millis(100);
-/// Between two looks whether the interfaces are still there.
-const LOOK_AT_INTERFACES: Duration = Duration::from_secs(1);
+/// The interval of checks for the end of a file.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The interval of checks for vanished interfaces.
+const INTERFACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Prints at each interval, until the time is over, or Ctrl-C.
+/// Prints at each interval until the timeout or Ctrl-C.
 pub(super) fn run(
     arguments: &Arguments,
     monitor: &Monitor,
@@ -31,27 +31,27 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<()> {
     let mut printer =
-        Printer { arguments, monitor, console, out: console.output(), told: 0, has_explained: false };
+        Printer { arguments, monitor, console, out: console.output(), printed: 0, has_explained: false };
     if arguments.read.is_some() {
-        while !monitor.wait_for_end(LOOK) && !interrupt.has_arrived() {}
+        while !monitor.wait_for_end(POLL_INTERVAL) && !interrupt.has_arrived() {}
         printer.print(SystemTime::now())?;
-        return fail_if_it_has(monitor);
+        return check_source(monitor);
     }
     let interval = arguments.rate_interval();
     let end = arguments.timeout.map(|timeout| monitor.begun() + timeout);
     let mut due = monitor.begun() + interval;
     loop {
-        // What has begun when the time is over is no whole interval.
+        // An interval that the timeout cuts short is incomplete.
         let is_cut = end.is_some_and(|end| due > end);
         let moment = end.map_or(due, |end| due.min(end));
         let was_interrupted = sleep_until(moment, interrupt);
         let now = if was_interrupted { SystemTime::now() } else { moment };
         monitor.wait_until_seen(now);
-        // It is worth a table only if there was none before.
-        if printer.told == 0 || !(was_interrupted || is_cut) {
+        // An incomplete interval is printed only if nothing was printed before.
+        if printer.printed == 0 || !(was_interrupted || is_cut) {
             printer.print(now)?;
         }
-        fail_if_it_has(monitor)?;
+        check_source(monitor)?;
         if was_interrupted || is_cut || arguments.show.once || end == Some(due) {
             return Ok(());
         }
@@ -59,8 +59,8 @@ pub(super) fn run(
     }
 }
 
-/// Does nothing until the time is over, or Ctrl-C: somebody else shows what is seen. A service manager may
-/// have it begin anew. It fails when an interface that was named has gone, of which nothing would come any more.
+/// Waits until the timeout or Ctrl-C, while the metrics server shows the streams. A hang-up resets the counters. Fails
+/// if a selected interface vanishes, because nothing more would arrive on it.
 pub(super) fn wait(
     arguments: &Arguments,
     monitor: &Monitor,
@@ -69,20 +69,20 @@ pub(super) fn wait(
     service: &Service,
 ) -> anyhow::Result<()> {
     let start = SystemTime::now();
-    let mut last_look = Instant::now();
+    let mut last_check = Instant::now();
     let hangup = service.hangups()?;
     let status = format!("Watching {}", monitor.interfaces().unwrap_or_default());
     service.ready(&status);
     loop {
-        if interrupt.sleep(LOOK) {
+        if interrupt.sleep(POLL_INTERVAL) {
             return Ok(());
         }
-        fail_if_it_has(monitor)?;
-        if last_look.elapsed() >= LOOK_AT_INTERFACES {
-            last_look = Instant::now();
-            fail_if_one_has_gone(named)?;
+        check_source(monitor)?;
+        if last_check.elapsed() >= INTERFACE_CHECK_INTERVAL {
+            last_check = Instant::now();
+            check_interfaces(named)?;
         }
-        // The monitor has answered, so that whoever captures has not got stuck.
+        // The monitor has answered, so the capturing thread is not stuck.
         service.alive();
         if hangup.as_ref().is_some_and(Hangup::has_arrived) {
             service.reloading();
@@ -95,7 +95,7 @@ pub(super) fn wait(
     }
 }
 
-fn fail_if_one_has_gone(named: &[Interface]) -> anyhow::Result<()> {
+fn check_interfaces(named: &[Interface]) -> anyhow::Result<()> {
     let there = mcast::interfaces()?;
     match named.iter().find(|each| there.iter().all(|interface| interface.index != each.index)) {
         None => Ok(()),
@@ -105,11 +105,11 @@ fn fail_if_one_has_gone(named: &[Interface]) -> anyhow::Result<()> {
     }
 }
 
-fn fail_if_it_has(monitor: &Monitor) -> anyhow::Result<()> {
+fn check_source(monitor: &Monitor) -> anyhow::Result<()> {
     monitor.failure().map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Sleeps until this moment; says whether Ctrl-C came before.
+/// Sleeps until this moment; returns whether Ctrl-C arrived before.
 fn sleep_until(moment: SystemTime, interrupt: &Interrupt) -> bool {
     interrupt.sleep(moment.duration_since(SystemTime::now()).unwrap_or_default())
 }
@@ -119,9 +119,9 @@ struct Printer<'a> {
     monitor: &'a Monitor,
     console: &'a Console,
     out: Output,
-    /// How often it has printed.
-    told: u64,
-    /// What is missing of streams that are repaired was put into words.
+    /// The number of tables printed.
+    printed: u64,
+    /// Whether the note about missing datagrams of repaired streams was printed.
     has_explained: bool,
 }
 
@@ -136,15 +136,15 @@ impl Printer<'_> {
             self.table(&picture, &rows, now)?;
         }
         self.out.flush()?;
-        self.told += 1;
-        self.tell(&picture);
+        self.printed += 1;
+        self.print_notes(&picture);
         Ok(())
     }
 
     fn table(&mut self, picture: &Picture, rows: &[&Row], now: SystemTime) -> io::Result<()> {
         let palette = self.console.palette();
         if !self.arguments.show.once && !picture.is_file {
-            if self.told > 0 {
+            if self.printed > 0 {
                 writeln!(self.out)?;
             }
             writeln!(self.out, "{}{}{:#}", palette.dim, rfc3339(now), palette.dim)?;
@@ -172,19 +172,22 @@ impl Printer<'_> {
         let titles = ["announced", "group", "source", "interface", "stream", "sealed", "snapshots", "rate"];
         let mut table = Table::new(&titles, palette.heading);
         for announced in &picture.announced {
-            let said = announced.said.as_ref();
+            let content = announced.content.as_ref();
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
-            let places = said.map(|said| said.places().join(" "));
+            let memberships = content.map(|content| content.memberships().join(" "));
             let second = Duration::from_secs(1);
-            let rate = said.and_then(|said| said.rate).and_then(|rate| bits_per_second(rate, second));
+            let rate =
+                content.and_then(|content| content.rate).and_then(|rate| bits_per_second(rate, second));
             table.row([
                 Cell::new(or_dash(announced.name().map(|name| SafeText::new(name.as_bytes()).to_string()))),
-                Cell::new(or_dash(places)).style(palette.group),
+                Cell::new(or_dash(memberships)).style(palette.group),
                 Cell::new(announced.source.ip().to_string()).style(palette.address),
                 Cell::new(picture.interface(announced.interface)).style(palette.interface),
                 Cell::new(announced.stream.to_string()),
                 Cell::new(if announced.is_sealed { "yes" } else { "no" }),
-                Cell::new(or_dash(said.and_then(|said| said.snapshot).map(|snapshot| snapshot.to_string()))),
+                Cell::new(or_dash(
+                    content.and_then(|content| content.snapshot).map(|snapshot| snapshot.to_string()),
+                )),
                 Cell::new(or_dash(rate)),
             ]);
         }
@@ -205,8 +208,8 @@ impl Printer<'_> {
         }
     }
 
-    /// What stands beside the table: sums, and what could not be seen.
-    fn tell(&mut self, picture: &Picture) {
+    /// Prints notes after the table: sums, and what could not be observed.
+    fn print_notes(&mut self, picture: &Picture) {
         let report = &picture.report;
         let sums = report.streams.iter().map(|row| table::rate(row, picture));
         let (datagrams, bits) = sums.fold((0.0, 0.0), |(datagrams, bits), rate| {
@@ -214,7 +217,7 @@ impl Printer<'_> {
         });
         let second = Duration::from_secs(1);
         let bits = bits_per_second((bits / 8.0) as u64, second).unwrap_or_default();
-        if self.told == 1 || self.console.is_verbose() {
+        if self.printed == 1 || self.console.is_verbose() {
             self.console.note(format_args!(
                 "{}, {} datagrams/s, {bits}; {} of IGMP, MLD and PIM",
                 count_of(report.streams.len() as u64, "stream"),
@@ -222,9 +225,9 @@ impl Printer<'_> {
                 count_of(report.totals.control, "message"),
             ));
         }
-        if !self.has_explained && report.streams.iter().any(words::may_be_repaired_unseen) {
+        if !self.has_explained && report.streams.iter().any(text::may_be_repaired_unseen) {
             self.has_explained = true;
-            self.console.note(format_args!("the loss of an mcast stream {}", words::MISSING_IN_THE_GROUP));
+            self.console.note(format_args!("the loss of an mcast stream {}", text::MISSING_IN_THE_GROUP));
         }
         let left_out = report.totals.streams_evicted;
         if left_out > 0 {
@@ -233,8 +236,8 @@ impl Printer<'_> {
                 count_of(left_out, "stream")
             ));
         }
-        if picture.announced_left_out > 0 {
-            let announcements = count_of(picture.announced_left_out, "announcement");
+        if picture.announced_omitted > 0 {
+            let announcements = count_of(picture.announced_omitted, "announcement");
             self.console.warn(format_args!("{announcements} omitted: too many streams are announced"));
         }
         if let Some(lost) = picture.lost.filter(|lost| *lost > 0) {

@@ -1,4 +1,4 @@
-//! Which streams are meant.
+//! The selection of streams.
 
 use std::net::IpAddr;
 
@@ -9,32 +9,32 @@ use crate::arguments::{Families, Pattern, select_memberships};
 use crate::console::Console;
 use crate::exit::Failure;
 
-/// Which streams are meant.
+/// The selection of streams.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// Any of these; empty: all.
-    wanted: Vec<Wanted>,
+    /// Any of these; empty means all.
+    selectors: Vec<StreamSelector>,
     sources: SourceFilter,
     family: Option<Family>,
-    /// The names of interfaces in a file; empty: all.
+    /// The names of interfaces in a file; empty means all.
     interfaces: Vec<String>,
 }
 
 #[derive(Debug)]
-enum Wanted {
+enum StreamSelector {
     Groups(Pattern),
     Membership { membership: Membership, interface: Option<String> },
 }
 
 impl Selection {
     pub(super) fn new(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
-        arguments.refuse()?;
+        arguments.check()?;
         let is_file = arguments.read.is_some();
-        let mut wanted = Vec::new();
-        for text in &arguments.wanted {
+        let mut selectors = Vec::new();
+        for text in &arguments.memberships {
             match text.parse() {
-                Ok(pattern) => wanted.push(Wanted::Groups(pattern)),
-                Err(_) => wanted.extend(memberships(text, arguments.families, is_file, console)?),
+                Ok(pattern) => selectors.push(StreamSelector::Groups(pattern)),
+                Err(_) => selectors.extend(memberships(text, arguments.families, is_file, console)?),
             }
         }
         let interfaces = match is_file {
@@ -44,19 +44,19 @@ impl Selection {
             false => Vec::new(),
         };
         Ok(Self {
-            wanted,
+            selectors,
             sources: sources(&arguments.sources)?,
             family: arguments.families.only(),
             interfaces,
         })
     }
 
-    /// Whether streams are named, so that their absence is an answer.
+    /// Returns whether streams are named, so that their absence fails the command.
     pub(super) fn names_streams(&self) -> bool {
-        !self.wanted.is_empty()
+        !self.selectors.is_empty()
     }
 
-    /// Whether the interface of this name is watched.
+    /// Returns whether an interface is watched.
     pub(super) fn watches(&self, interface: &str) -> bool {
         self.interfaces.is_empty() || self.interfaces.iter().any(|name| name == interface)
     }
@@ -64,12 +64,12 @@ impl Selection {
     pub(super) fn admits(&self, interface: &str, group: Group, port: u16, source: IpAddr) -> bool {
         self.family.is_none_or(|family| family == group.family())
             && self.sources.admits(source)
-            && (self.wanted.is_empty()
-                || self.wanted.iter().any(|wanted| wanted.admits(interface, group, port, source)))
+            && (self.selectors.is_empty()
+                || self.selectors.iter().any(|selectors| selectors.admits(interface, group, port, source)))
     }
 }
 
-impl Wanted {
+impl StreamSelector {
     fn admits(&self, on: &str, group: Group, port: u16, source: IpAddr) -> bool {
         match self {
             Self::Groups(pattern) => pattern.contains(group),
@@ -89,17 +89,17 @@ fn memberships(
     families: Families,
     is_file: bool,
     console: &Console,
-) -> anyhow::Result<Vec<Wanted>> {
+) -> anyhow::Result<Vec<StreamSelector>> {
     let chosen = select_memberships(&[text.to_owned()], &[], &[], families, console)?;
-    let wanted = |membership: Membership| {
+    let selectors = |membership: Membership| {
         let selector = membership.interface.as_ref();
         let interface = selector.map(|selector| name(selector, is_file)).transpose()?;
-        Ok(Wanted::Membership { membership, interface })
+        Ok(StreamSelector::Membership { membership, interface })
     };
-    chosen.items.into_iter().map(wanted).collect()
+    chosen.items.into_iter().map(selectors).collect()
 }
 
-/// What the interface is called, on this machine or in a file.
+/// Returns the name of an interface, on this machine or in a file.
 fn name(selector: &InterfaceSelector, is_file: bool) -> anyhow::Result<String> {
     match selector {
         InterfaceSelector::Name(name) if is_file => Ok(name.clone()),
@@ -112,7 +112,7 @@ fn name(selector: &InterfaceSelector, is_file: bool) -> anyhow::Result<String> {
     }
 }
 
-/// `A` admits only A, `!A` every other.
+/// Parses sources: `A` admits only A, `!A` all others.
 fn sources(texts: &[String]) -> Result<SourceFilter, Failure> {
     let address = |text: &String| {
         let text = text.strip_prefix('!').unwrap_or(text);

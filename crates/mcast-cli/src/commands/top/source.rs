@@ -1,4 +1,4 @@
-//! Where the frames come from: the wire, or a file.
+//! The source of frames: interfaces, or a file.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,15 +12,15 @@ use mcast_capture::{
 };
 
 use super::Arguments;
-use super::following::Following;
-use super::held::Held;
+use super::following::FollowingCapture;
+use super::memberships::HeldMemberships;
 use crate::exit::{Failure, remedy_of_capture};
 use crate::output::SafeText;
 
-/// Where the frames come from.
+/// The source of frames.
 pub(super) struct Source {
     pub(super) frames: Frames,
-    /// The interfaces that are captured on; empty for a file.
+    /// The captured interfaces; empty for a file.
     pub(super) interfaces: Vec<Interface>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Frames {
 
 enum Origin {
     File(Box<CaptureFile>),
-    Wire(Box<Following>),
+    Wire(Box<FollowingCapture>),
 }
 
 impl Frames {
@@ -40,15 +40,15 @@ impl Frames {
         Self { origin, names: HashMap::new() }
     }
 
-    /// Has interfaces followed that come and go, and memberships with them.
-    pub(super) fn follow(&mut self, held: Option<Held>) -> anyhow::Result<()> {
+    /// Follows interfaces that appear and vanish, with their memberships.
+    pub(super) fn follow(&mut self, memberships: Option<HeldMemberships>) -> anyhow::Result<()> {
         match &mut self.origin {
             Origin::File(_) => Ok(()),
-            Origin::Wire(following) => following.follow(held),
+            Origin::Wire(capture) => capture.follow(memberships),
         }
     }
 
-    /// Shows the next frame, if there is one in time, and says whether there was one.
+    /// Passes the next frame to `show`, if one arrives within the timeout; returns whether one did.
     pub(super) fn next(
         &mut self,
         timeout: Duration,
@@ -56,15 +56,15 @@ impl Frames {
     ) -> Result<bool, SourceError> {
         match &mut self.origin {
             Origin::File(file) => show_next(&mut **file, timeout, &mut self.names, |_| true, show),
-            Origin::Wire(following) => following.next(timeout, &mut self.names, show),
+            Origin::Wire(capture) => capture.next(timeout, &mut self.names, show),
         }
     }
 
-    /// The interfaces that are captured on, if they are others than when this was last asked.
-    pub(super) fn renewed(&mut self) -> Option<Vec<Interface>> {
+    /// Returns the captured interfaces, if they have changed since the last call.
+    pub(super) fn changed_interfaces(&mut self) -> Option<Vec<Interface>> {
         match &mut self.origin {
             Origin::File(_) => None,
-            Origin::Wire(following) => following.renewed(),
+            Origin::Wire(capture) => capture.changed_interfaces(),
         }
     }
 
@@ -75,32 +75,32 @@ impl Frames {
         }
     }
 
-    /// How many packets were lost before they got here; `None` where nobody counts, or can tell.
+    /// Returns the number of lost packets; `None` if it is unknown.
     pub(super) fn lost(&mut self) -> Option<u64> {
         match &mut self.origin {
             Origin::File(file) => file.lost().ok().flatten(),
-            Origin::Wire(following) => following.lost(),
+            Origin::Wire(capture) => capture.lost(),
         }
     }
 }
 
-/// Shows the next frame of a source if it is wanted, and says whether there was one.
+/// Passes the next frame of a source to `show` if `is_selected` returns true; returns whether there was a frame.
 pub(super) fn show_next(
     source: &mut impl FrameSource,
     timeout: Duration,
     names: &mut HashMap<InterfaceIndex, Arc<str>>,
-    is_wanted: impl FnOnce(&Frame<'_>) -> bool,
+    is_selected: impl FnOnce(&Frame<'_>) -> bool,
     show: impl FnOnce(&Frame<'_>, &Arc<str>),
 ) -> Result<bool, SourceError> {
     let Some(frame) = source.next_frame(Some(timeout))? else { return Ok(false) };
-    if !is_wanted(&frame) {
+    if !is_selected(&frame) {
         return Ok(true);
     }
     if let Some(name) = names.get(&frame.interface) {
         show(&frame, name);
         return Ok(true);
     }
-    // The source lends the frame, and must have it back before it tells a name.
+    // The frame borrows the source, so it is copied before the source is asked for the name.
     let bytes = frame.bytes.to_vec();
     let Frame { original_length, link_type, interface, direction, time, checksums, resegmented, .. } = frame;
     let name = source.interface_name(interface).map(|name| SafeText::new(name.as_bytes()).to_string());
@@ -127,8 +127,8 @@ pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
                     .into());
             }
             let capture = capture_on(&interfaces).map_err(refused)?;
-            let following = Following::new(arguments.interfaces.clone(), capture, &interfaces);
-            Ok(Source { frames: Frames::new(Origin::Wire(Box::new(following))), interfaces })
+            let capture = FollowingCapture::new(arguments.interfaces.clone(), capture, &interfaces);
+            Ok(Source { frames: Frames::new(Origin::Wire(Box::new(capture))), interfaces })
         }
     }
 }
@@ -140,7 +140,7 @@ fn open_file(path: &Path) -> anyhow::Result<CaptureFile> {
     })
 }
 
-/// Begins to capture on these interfaces, of which there is one at least.
+/// Starts to capture on these interfaces. There must be at least one.
 pub(super) fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
     let mut names = interfaces.iter().map(|interface| interface.name.as_str());
     let first = names.next().unwrap_or_default();
@@ -148,7 +148,7 @@ pub(super) fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capt
     Capture::open(options.filter(Filter::Multicast).all_multicast(true))
 }
 
-/// The interfaces that are named, each once; or all that are joined on by default.
+/// Returns the selected interfaces without duplicates, or by default all on which groups are joined by default.
 fn interfaces(selectors: &[InterfaceSelector]) -> anyhow::Result<Vec<Interface>> {
     if selectors.is_empty() {
         let mut interfaces = mcast::interfaces()?;
@@ -165,7 +165,7 @@ fn interfaces(selectors: &[InterfaceSelector]) -> anyhow::Result<Vec<Interface>>
     Ok(interfaces)
 }
 
-/// The same of those that are there now.
+/// Returns the selected interfaces that exist and are up.
 pub(super) fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
     match selectors {
         [] => interfaces(selectors).unwrap_or_default(),
@@ -180,7 +180,7 @@ pub(super) fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
     }
 }
 
-/// Who may not capture can do other things.
+/// Adds a remedy for users who may not capture.
 fn refused(error: mcast_capture::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::Permission => Failure::permission(error.to_string())

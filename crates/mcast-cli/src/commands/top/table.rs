@@ -1,4 +1,4 @@
-//! The columns of streams, how rows are sorted by them, and what stands in them.
+//! The columns of the table of streams, their contents, and the order of rows.
 
 use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcast_watch::{Row, StreamRate};
 
 use super::picture::Picture;
-use super::words::{self, short};
+use super::text::{self, short};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -18,28 +18,28 @@ pub(super) enum Column {
     Name,
     /// The sender
     Source,
-    /// Where it comes in
+    /// The interface
     Interface,
-    /// Datagrams a second
+    /// Datagrams per second
     Datagrams,
-    /// Bits of payload a second
+    /// Bits of payload per second
     Bits,
-    /// The share that is missing
+    /// The share of missing datagrams
     Loss,
-    /// The rate in the latest intervals
+    /// The rate in the last intervals
     Trend,
-    /// The TTL or hop limit left
+    /// The TTL or hop limit on arrival
     Ttl,
-    /// How unevenly it comes
+    /// The jitter
     Jitter,
-    /// What it carries
+    /// The payload format
     Payload,
-    /// Who has joined
+    /// The members
     Joined,
 }
 
 impl Column {
-    /// The order in which a screen shows them.
+    /// The order on the screen.
     pub(super) const SHOWN: [Self; 12] = [
         Self::Group,
         Self::Name,
@@ -55,7 +55,7 @@ impl Column {
         Self::Joined,
     ];
 
-    /// What is needed first where there is no room for all.
+    /// The order of importance, if there is no room for all.
     pub(super) const NEEDED: [Self; 12] = [
         Self::Group,
         Self::Source,
@@ -88,16 +88,16 @@ impl Column {
         }
     }
 
-    /// Whether it holds numbers, which stand at the right.
+    /// Returns whether the column contains numbers, which are aligned to the right.
     pub(super) const fn is_right(self) -> bool {
         matches!(self, Self::Datagrams | Self::Bits | Self::Loss | Self::Ttl | Self::Jitter)
     }
 
-    /// What stands in it.
+    /// Returns the content of a cell.
     pub(super) fn text(self, row: &Row, picture: &Picture) -> String {
         let rate = rate(row, picture);
         match self {
-            Self::Group => words::address(row.key.group.addr(), row.key.port),
+            Self::Group => text::address(row.key.group.addr(), row.key.port),
             Self::Name => row.key.group.name_at(row.key.port).unwrap_or_default().into(),
             Self::Source => row.key.source.to_string(),
             Self::Interface => match row.key.vlan {
@@ -106,25 +106,25 @@ impl Column {
             },
             Self::Datagrams => short(rate.datagrams_per_second),
             Self::Bits => short(rate.bits_per_second),
-            Self::Loss => words::loss(row.numbers.as_ref()),
-            Self::Trend => words::sparkline(&trend(row), Self::TREND_WIDTH),
+            Self::Loss => text::loss(row.numbers.as_ref()),
+            Self::Trend => text::sparkline(&trend(row), Self::TREND_WIDTH),
             Self::Ttl => row.hop_limit.to_string(),
-            Self::Jitter => words::jitter(row.jitter),
+            Self::Jitter => text::jitter(row.jitter),
             Self::Payload => row.format.map(|format| format.to_string()).unwrap_or_default(),
-            Self::Joined => words::who(picture, row).join(", "),
+            Self::Joined => text::members(picture, row).join(", "),
         }
     }
 
-    /// How many intervals are shown.
+    /// The number of intervals shown.
     pub(super) const TREND_WIDTH: usize = 8;
 
-    /// What a row is sorted by in this column: what people look for comes first, the most or the first name.
+    /// Returns the sort key of a row: the highest number or the first name comes first.
     fn rank(self, row: &Row, picture: &Picture) -> Rank {
         let text = || self.text(row, picture);
         match self {
             Self::Group => Rank::Same,
             Self::Source => Rank::Source(row.key.source),
-            // What has no name stands behind what has one.
+            // Rows without a name come last.
             Self::Name | Self::Payload | Self::Joined => Rank::Text(text().is_empty(), text()),
             Self::Interface => Rank::Text(false, text()),
             Self::Datagrams => Rank::most(rate(row, picture).datagrams_per_second),
@@ -136,7 +136,7 @@ impl Column {
     }
 }
 
-/// What a row is sorted by.
+/// The sort key of a row.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Same,
@@ -175,7 +175,7 @@ impl PartialEq for Number {
 
 impl Eq for Number {}
 
-/// Sorts what has rows; equal ones stand by group, port, source and interface.
+/// Sorts items by their rows. Equal rows are sorted by group, port, source and interface.
 pub(super) fn sort<T>(
     items: &mut [T],
     row: impl Fn(&T) -> &Row,
@@ -189,17 +189,17 @@ pub(super) fn sort<T>(
     }
 }
 
-/// The rate that is shown: the latest; of a file that of all its time.
+/// Returns the rate to show: the latest, or for a file the mean.
 pub(super) fn rate(row: &Row, picture: &Picture) -> StreamRate {
     if picture.is_file { row.mean } else { row.now }
 }
 
-/// Whether it has fallen silent: nothing came in the interval that is shown.
+/// Returns whether a stream has fallen silent: no datagrams arrived in the last interval.
 pub(super) fn is_quiet(row: &Row, picture: &Picture) -> bool {
     !picture.is_file && row.now.datagrams_per_second == 0.0 && row.quiet >= Duration::from_secs(1)
 }
 
-/// Bytes in each interval.
+/// Returns the bytes in each interval.
 pub(super) fn trend(row: &Row) -> Vec<f64> {
     row.history.iter().map(|slot| slot.bytes.max(slot.datagrams.into()) as f64).collect()
 }

@@ -82,12 +82,12 @@ fn datagram(packet: &Packet<'_>) -> Option<String> {
 }
 
 /// Returns the message if it joins this group for all sources.
-fn join_report(packet: &Packet<'_>, group: Ipv4Addr) -> Option<String> {
+fn join_report(packet: &Packet<'_>, joined: Ipv4Addr) -> Option<String> {
     let Some(Transport::Igmp(Control { message, .. })) = packet.transport else { return None };
-    let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == group;
+    let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == joined;
     let is_join = match message {
         Message::V3Report(records) => records.iter().any(joins),
-        Message::Report { group } | Message::V1Report { group } => group == group,
+        Message::Report { group } | Message::V1Report { group } => group == joined,
         _ => false,
     };
     is_join.then(|| message.to_string())

@@ -115,7 +115,7 @@ impl Prober<'_> {
             highest: self.highest,
             path,
         };
-        targets::tell(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
+        targets::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
         for _ in 0..self.arguments.path.count {
             for case in 0..probed.path.cases().len() {
                 if self.interrupt.has_arrived() {

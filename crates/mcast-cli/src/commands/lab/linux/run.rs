@@ -75,7 +75,7 @@ impl<'a> Runner<'a> {
         if is_late {
             printer.print(&ProgramEvent::TimeLimit)?;
         }
-        self.run.stop(libc::SIGINT).map_err(failed)
+        self.run.stop(signal_hook::consts::SIGINT).map_err(failed)
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
     check_streams(&targets, arguments.streams)?;
     let interrupt = Interrupt::catch(|| {})?;
-    targets::tell(&targets, hop_limit, arguments.ttl.is_none() && chosen.hop_limit.is_none(), console);
+    targets::print(&targets, hop_limit, arguments.ttl.is_none() && chosen.hop_limit.is_none(), console);
     let open = || sender(arguments, hop_limit).build();
     if arguments.measure.latency {
         return latency::run(arguments, &targets, size, &open()?, &interrupt, console);
@@ -166,7 +166,7 @@ fn sender(arguments: &Arguments, hop_limit: u8) -> SenderBuilder {
         .hop_limit(hop_limit)
         .loopback(!arguments.no_loopback)
         .segmentation(!arguments.no_gso)
-        // Reports need no metadata from the kernel, which would slow down a ping-pong.
+        // Only the payload of answers is read, and metadata would slow down a ping-pong.
         .details(false);
     match arguments.dscp {
         Some(dscp) => builder.traffic_class(dscp << 2),

@@ -105,8 +105,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Returns the number of datagrams per call, and the number from one stream in a row: whole segmented buffers if the
-    /// system supports segmentation offload.
+    /// Returns the number of datagrams per call, and the number from one stream in a row: whole segmented buffers if
+    /// the system supports segmentation offload.
     fn portions(&self) -> mcast::Result<(usize, usize)> {
         let mut segments = usize::MAX;
         for stream in &self.streams {

@@ -96,8 +96,8 @@ impl Source {
         }
     }
 
-    /// With `--follow`, adapts to interfaces that have appeared or vanished. Returns whether the captured interfaces have
-    /// changed.
+    /// With `--follow`, adapts to interfaces that have appeared or vanished. Returns whether the captured interfaces
+    /// have changed.
     pub(super) fn refresh(&mut self) -> anyhow::Result<bool> {
         match self {
             Self::Wire(wire) => wire.refresh(),

@@ -1,7 +1,6 @@
 //! Records from the wire: memberships make the network forward the groups, a capture receives the frames.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,6 +10,7 @@ use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Statistics};
 use super::super::Arguments;
 use super::super::stream::MembershipIndex;
 use super::{CapturedInterface, Next, RecordedFrame};
+use crate::arguments::{build_receiver, unused_port};
 
 /// Memberships, and a capture where they are joined.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Wire {
             .join_all(held)
             .follow(arguments.follow)
             .allow_any_source(arguments.joining.any_source);
-        let holder = crate::arguments::build_receiver(builder)?;
+        let holder = build_receiver(builder)?;
         let mut wire = Self {
             holder,
             ports,
@@ -197,13 +197,6 @@ fn at_port(port: u16, memberships: &[Membership]) -> (Vec<Membership>, Vec<Vec<u
         ports[place].push(membership.address.port);
     }
     (held, ports)
-}
-
-/// Returns a port that is currently unused.
-fn unused_port() -> anyhow::Result<u16> {
-    let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
-    let socket = UdpSocket::bind(&any[..]).context("cannot find an unused port")?;
-    Ok(socket.local_addr()?.port())
 }
 
 fn difference(now: Statistics, earlier: Statistics) -> Statistics {

@@ -1,4 +1,4 @@
-//! All about one stream.
+//! The details of one stream.
 
 use mcast_watch::{Row, SequenceStatistics};
 use ratatui::Frame;
@@ -8,13 +8,13 @@ use ratatui::text::{Line, Span};
 
 use super::super::picture::Picture;
 use super::super::table::{rate, trend};
-use super::super::words::{self, short, sources, span};
+use super::super::text::{self, short, sources, span};
 use super::network::scrolled;
 use super::state::State;
 use super::theme::Theme;
 use crate::output::{SafeText, count, count_of};
 
-/// The width of what stands before each line.
+/// The width of labels.
 const LABEL: usize = 12;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
@@ -31,7 +31,7 @@ fn describe(row: &Row, picture: &Picture, theme: Theme, width: usize) -> Vec<Lin
     traffic(&mut lines, row, picture);
     faults(&mut lines, row);
     joined(&mut lines, row, picture);
-    let bars = words::sparkline(&trend(row), width.saturating_sub(LABEL).min(row.history.len().max(1)));
+    let bars = text::sparkline(&trend(row), width.saturating_sub(LABEL).min(row.history.len().max(1)));
     lines.add("trend", bars, theme.trend);
     lines.lines
 }
@@ -39,10 +39,10 @@ fn describe(row: &Row, picture: &Picture, theme: Theme, width: usize) -> Vec<Lin
 fn identity(lines: &mut Lines, row: &Row, picture: &Picture) {
     let (key, theme) = (&row.key, lines.theme);
     let name = key.group.name_at(key.port).map_or_else(String::new, |name| format!("  {name}"));
-    lines.add("group", format!("{}{name}", words::address(key.group.addr(), key.port)), theme.group);
+    lines.add("group", format!("{}{name}", text::address(key.group.addr(), key.port)), theme.group);
     lines.plain("kind", key.group.kind().to_string());
     let sent_here = if row.outgoing { "  (this machine)" } else { "" };
-    lines.add("source", format!("{}{sent_here}", words::address(key.source, key.source_port)), theme.address);
+    lines.add("source", format!("{}{sent_here}", text::address(key.source, key.source_port)), theme.address);
     let vlan = key.vlan.map_or_else(String::new, |vlan| format!(", VLAN {vlan}"));
     lines.add("interface", format!("{}{vlan}", picture.interface(key.interface)), theme.interface);
 }
@@ -51,11 +51,11 @@ fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
     let (now, mean) = (rate(row, picture), row.mean);
     lines.plain(
         "rate",
-        format!("{} datagrams/s, {}", short(now.datagrams_per_second), words::bits(now.bits_per_second)),
+        format!("{} datagrams/s, {}", short(now.datagrams_per_second), text::bits(now.bits_per_second)),
     );
     lines.plain(
         "mean",
-        format!("{} datagrams/s, {}", short(mean.datagrams_per_second), words::bits(mean.bits_per_second)),
+        format!("{} datagrams/s, {}", short(mean.datagrams_per_second), text::bits(mean.bits_per_second)),
     );
     lines.plain(
         "total",
@@ -76,10 +76,10 @@ fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
         let name =
             picture.announced_name(row).map(|name| format!("\"{}\"  ", SafeText::new(name.as_bytes())));
         let sealed = if identity.sealed { ", sealed" } else { "" };
-        let told = format!("{:016x}, incarnation {}{sealed}", identity.stream, identity.incarnation);
-        lines.plain("stream", format!("{}{told}", name.unwrap_or_default()));
+        let described = format!("{:016x}, incarnation {}{sealed}", identity.stream, identity.incarnation);
+        lines.plain("stream", format!("{}{described}", name.unwrap_or_default()));
     }
-    lines.plain("jitter", words::jitter(row.jitter));
+    lines.plain("jitter", text::jitter(row.jitter));
 }
 
 fn faults(lines: &mut Lines, row: &Row) {
@@ -88,8 +88,8 @@ fn faults(lines: &mut Lines, row: &Row) {
         Some(numbers) => {
             let style = if numbers.missing > 0 { theme.bad } else { Style::new() };
             lines.add("loss", describe_numbers(numbers), style);
-            if words::may_be_repaired_unseen(row) {
-                lines.plain("", format!("this {}", words::MISSING_IN_THE_GROUP));
+            if text::may_be_repaired_unseen(row) {
+                lines.plain("", format!("this {}", text::MISSING_IN_THE_GROUP));
             }
         }
         None => lines.plain(
@@ -104,34 +104,34 @@ fn faults(lines: &mut Lines, row: &Row) {
         lines.add("continuity", count_of(errors, "continuity error"), style);
     }
     if row.bad_checksums > 0 {
-        let told = format!("{} wrong: not delivered to programs", count(row.bad_checksums));
-        lines.add("checksums", told, theme.bad);
+        let described = format!("{} wrong: not delivered to programs", count(row.bad_checksums));
+        lines.add("checksums", described, theme.bad);
     }
     if row.fragmented > 0 {
-        let told =
+        let described =
             format!("{} arrived in fragments: too long for the path", count_of(row.fragmented, "datagram"));
-        lines.add("fragments", told, theme.warning);
+        lines.add("fragments", described, theme.warning);
     }
 }
 
 fn describe_numbers(numbers: &SequenceStatistics) -> String {
-    let mut told = format!(
+    let mut described = format!(
         "{}: {} of {} {} missing",
-        words::loss(Some(numbers)),
+        text::loss(Some(numbers)),
         count(numbers.missing),
         count(numbers.received.saturating_sub(numbers.duplicates).saturating_add(numbers.missing)),
         numbers.unit,
     );
     let mut add = |number: u64, what: &str| {
         if number > 0 {
-            told += &format!(", {} {what}", count(number));
+            described += &format!(", {} {what}", count(number));
         }
     };
     add(numbers.duplicates, "duplicated");
     add(numbers.reordered.unwrap_or(0), "out of order");
     add(numbers.repairs.unwrap_or(0), "sent again");
     add(numbers.restarts, "restarts");
-    told
+    described
 }
 
 fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
@@ -155,7 +155,7 @@ fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
     }
 }
 
-/// Lines with what they are about before them.
+/// Lines with labels.
 struct Lines {
     lines: Vec<Line<'static>>,
     theme: Theme,

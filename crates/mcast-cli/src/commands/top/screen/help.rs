@@ -1,4 +1,4 @@
-//! What the keys and columns are.
+//! The help for keys and columns.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

@@ -1,35 +1,35 @@
-//! What keys do.
+//! Key bindings.
 
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::state::{State, View};
 
-/// What comes after a key.
+/// What to do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    GoOn,
+pub(super) enum KeyAction {
+    Continue,
     Quit,
     /// Ctrl-C.
     Interrupted,
 }
 
-/// How far long lines move at a time.
+/// The number of columns by which long lines move.
 const SIDEWAYS: usize = 16;
 
-pub(super) fn handle(state: &mut State<'_>, event: &Event) -> Step {
-    let Event::Key(key) = event else { return Step::GoOn };
+pub(super) fn handle(state: &mut State<'_>, event: &Event) -> KeyAction {
+    let Event::Key(key) = event else { return KeyAction::Continue };
     if key.kind == KeyEventKind::Release {
-        return Step::GoOn;
+        return KeyAction::Continue;
     }
     if is_control(key) {
-        return if key.code == KeyCode::Char('c') { Step::Interrupted } else { Step::GoOn };
+        return if key.code == KeyCode::Char('c') { KeyAction::Interrupted } else { KeyAction::Continue };
     }
     if state.is_typing {
         type_filter(state, key.code);
-        return Step::GoOn;
+        return KeyAction::Continue;
     }
     match key.code {
-        KeyCode::Char('q') => return Step::Quit,
+        KeyCode::Char('q') => return KeyAction::Quit,
         KeyCode::Char('?' | 'h') | KeyCode::F(1) => switch(state, View::Help),
         KeyCode::Tab | KeyCode::Char('n') => switch(state, View::Network),
         KeyCode::Enter => switch(state, View::Detail),
@@ -46,18 +46,18 @@ pub(super) fn handle(state: &mut State<'_>, event: &Event) -> Step {
         KeyCode::Char('x') => state.clear(),
         code => go(state, code),
     }
-    Step::GoOn
+    KeyAction::Continue
 }
 
 fn is_control(key: &KeyEvent) -> bool {
     key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
-/// Shows this, or the streams again if it is shown already.
+/// Shows a view, or returns to the streams if it is already shown.
 fn switch(state: &mut State<'_>, view: View) {
     state.view = if state.view == view { View::Streams } else { view };
     (state.scroll, state.sideways) = (0, 0);
-    // From now on it stays with the stream, wherever its row goes.
+    // From now on the selection follows the stream, even if its row moves.
     if view == View::Detail {
         state.step(0);
     }
@@ -106,7 +106,7 @@ fn type_filter(state: &mut State<'_>, code: KeyCode) {
     }
 }
 
-/// The bytes of the last character.
+/// Returns the length of the last character in bytes.
 fn last_length(text: &str) -> usize {
     text.chars().next_back().map_or(0, char::len_utf8)
 }

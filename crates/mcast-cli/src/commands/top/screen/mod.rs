@@ -1,4 +1,4 @@
-//! The screen: what is shown, and what keys do.
+//! The interactive screen.
 
 mod detail;
 mod help;
@@ -22,16 +22,16 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::metrics::Exporter;
-use keys::Step;
+use keys::KeyAction;
 use state::{State, View};
 use terminal::Screen;
 
-/// The longest wait for a key: a request to terminate is heard after it.
+/// The longest wait for a key before checking for a request to terminate.
 const WAIT: Duration = Duration::from_millis(100);
-/// As after SIGINT: in a screen, Ctrl-C is a key.
+/// The exit status after SIGINT. On the screen, Ctrl-C is a key.
 const INTERRUPTED: u8 = 130;
 
-/// Shows the screen until `q`, Ctrl-C, a request to terminate, or the end of the time.
+/// Shows the screen until `q`, Ctrl-C, a request to terminate, or the timeout.
 pub(super) fn run(
     arguments: &Arguments,
     monitor: &Monitor,
@@ -41,12 +41,12 @@ pub(super) fn run(
 ) -> anyhow::Result<Option<Outcome>> {
     let mut state = State::new(arguments, monitor, console);
     if let Some(exporter) = exporter {
-        state.tell(format!("metrics at http://{}/metrics", exporter.address()));
+        state.show_message(format!("metrics at http://{}/metrics", exporter.address()));
     }
     let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
     let ended = show(&mut screen, &mut state, arguments, interrupt);
     drop(screen);
-    // The terminal is as it was, and what is said stays on it.
+    // The terminal is restored, so that notes stay visible.
     if let Some(recording) = monitor.end_recording() {
         console.note(state::describe_recording(&recording));
     }
@@ -67,15 +67,15 @@ fn show(
         let mut has_changed = now >= due;
         if has_changed {
             state.refresh(SystemTime::now());
-            // Intervals that were missed (the machine slept, say) are not made up for.
+            // Missed intervals (for example after a suspend) are skipped.
             due = (due + arguments.interval).max(now);
         }
         while event::poll(Duration::ZERO).context("cannot read the keyboard")? {
             has_changed = true;
             match keys::handle(state, &event::read().context("cannot read the keyboard")?) {
-                Step::GoOn => {}
-                Step::Quit => return Ok(None),
-                Step::Interrupted => return Ok(Some(Outcome::Interrupted(INTERRUPTED))),
+                KeyAction::Continue => {}
+                KeyAction::Quit => return Ok(None),
+                KeyAction::Interrupted => return Ok(Some(Outcome::Interrupted(INTERRUPTED))),
             }
         }
         if has_changed {

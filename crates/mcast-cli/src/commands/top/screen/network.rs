@@ -1,4 +1,4 @@
-//! Queriers, routers, members, and what IGMP, MLD and PIM say.
+//! Queriers, routers, members, and messages of IGMP, MLD and PIM.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use ratatui::widgets::Paragraph;
 
 use super::super::announced::Announced;
 use super::super::picture::Picture;
-use super::super::words::{self, name_of_group, sources, span};
+use super::super::text::{self, name_of_group, sources, span};
 use super::state::State;
 use super::theme::Theme;
 use crate::output::{SafeText, clock_time, count_of};
 
-/// How many messages stand under the members.
+/// The maximum number of messages below the members.
 const MESSAGES: usize = 100;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
@@ -45,20 +45,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     scrolled(frame, area, state, lines);
 }
 
-/// Who has joined. Every IPv6 host is a member of a group or two for each of its addresses (RFC 4291 section
-/// 2.7.1), which are but counted.
+/// Returns the members. Solicited-node groups, of which every IPv6 host joins one or two per address (RFC 4291 section
+/// 2.7.1), are only counted.
 fn members(picture: &Picture, theme: Theme) -> Vec<Line<'static>> {
     let is_solicited_node = |member: &&GroupMember| matches!(member.group.kind(), Kind::SolicitedNode { .. });
     let (counted, shown): (Vec<_>, Vec<_>) = picture.report.members.iter().partition(is_solicited_node);
     let mut lines: Vec<_> = shown.into_iter().map(|each| member(each, picture, theme)).collect();
     if !counted.is_empty() {
-        let told = format!("  and {} of solicited-node groups", count_of(counted.len() as u64, "member"));
-        lines.push(Line::styled(told, theme.dim));
+        let text = format!("  and {} of solicited-node groups", count_of(counted.len() as u64, "member"));
+        lines.push(Line::styled(text, theme.dim));
     }
     lines
 }
 
-/// Lines, as far down and to the side as was scrolled, but not beyond their end.
+/// Draws lines at the scroll position, which is limited to their end.
 pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>, lines: Vec<Line<'static>>) {
     let page = usize::from(area.height);
     state.page = page;
@@ -70,7 +70,7 @@ pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>,
     frame.render_widget(Paragraph::new(shown).scroll((0, sideways)), area);
 }
 
-/// Silence is no fault before a querier has had the time to ask.
+/// Returns the text for no querier. Before the query interval has passed, silence is not a fault.
 fn no_querier(picture: &Picture) -> String {
     const INTERVAL: Duration = Duration::from_secs(125);
     match picture.report.watched {
@@ -88,7 +88,7 @@ fn querier(querier: &ObservedQuerier, picture: &Picture, theme: Theme) -> Line<'
     };
     let interval =
         querier.interval.map_or_else(String::new, |interval| format!(", every {}", span(interval)));
-    let told = format!(
+    let text = format!(
         "  {protocol}v{}{interval}, {} ago, times out in {}{}{}",
         querier.version,
         span(querier.quiet),
@@ -96,35 +96,35 @@ fn querier(querier: &ObservedQuerier, picture: &Picture, theme: Theme) -> Line<'
         if querier.elected { "" } else { ", not elected" },
         this_machine(querier.is_this_machine),
     );
-    line(querier.address.to_string(), on(picture.interface(querier.interface), querier.vlan), told, theme)
+    line(querier.address.to_string(), on(picture.interface(querier.interface), querier.vlan), text, theme)
 }
 
 fn neighbor(neighbor: &PimNeighbor, picture: &Picture, theme: Theme) -> Line<'static> {
     let priority =
         neighbor.dr_priority.map_or_else(String::new, |priority| format!(", DR priority {priority}"));
     let holds = neighbor.hold_time.map_or_else(|| "infinite".to_owned(), span);
-    let told = format!(
+    let text = format!(
         "  PIM{priority}, hold time {holds}, {} ago{}",
         span(neighbor.quiet),
         this_machine(neighbor.is_this_machine)
     );
-    line(neighbor.address.to_string(), on(picture.interface(neighbor.interface), neighbor.vlan), told, theme)
+    line(neighbor.address.to_string(), on(picture.interface(neighbor.interface), neighbor.vlan), text, theme)
 }
 
 fn advertisement(router: &RouterAdvertisement, picture: &Picture, theme: Theme) -> Line<'static> {
-    let told = format!(
+    let text = format!(
         "  router discovery, every {}, {} ago{}",
         span(router.interval),
         span(router.quiet),
         this_machine(router.is_this_machine)
     );
-    line(router.address.to_string(), on(picture.interface(router.interface), router.vlan), told, theme)
+    line(router.address.to_string(), on(picture.interface(router.interface), router.vlan), text, theme)
 }
 
 fn member(member: &GroupMember, picture: &Picture, theme: Theme) -> Line<'static> {
     let protocol = if member.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
     let name = name_of_group(member.group).map_or_else(String::new, |name| format!(" ({name})"));
-    let told = format!(
+    let text = format!(
         "{name}  {}  {protocol}v{}, sources {}, {} ago{}",
         member.host,
         member.version,
@@ -138,21 +138,21 @@ fn member(member: &GroupMember, picture: &Picture, theme: Theme) -> Line<'static
         Span::styled(member.group.to_string(), theme.group),
         Span::raw(" on "),
         Span::styled(on, theme.interface),
-        Span::raw(told),
+        Span::raw(text),
     ])
 }
 
 fn announcement(announced: &Announced, picture: &Picture, theme: Theme) -> Line<'static> {
     let sealed = if announced.is_sealed { ", sealed" } else { "" };
-    let (name, told) = match &announced.said {
-        Some(said) => (SafeText::new(said.name.as_bytes()).to_string(), words::announced(said)),
+    let (name, text) = match &announced.content {
+        Some(content) => (SafeText::new(content.name.as_bytes()).to_string(), text::announced(content)),
         None => ("a sealed stream".into(), String::new()),
     };
     let on = picture.interface(announced.interface);
     Line::from(vec![
         Span::raw("  "),
         Span::styled(name, theme.group),
-        Span::raw(told),
+        Span::raw(text),
         Span::raw(format!(", stream {}, by ", announced.stream)),
         Span::styled(announced.source.ip().to_string(), theme.address),
         Span::raw(" on "),
@@ -172,13 +172,13 @@ fn message(entry: &LogEntry, picture: &Picture, theme: Theme) -> Line<'static> {
     ])
 }
 
-fn line(address: String, on: String, told: String, theme: Theme) -> Line<'static> {
+fn line(address: String, on: String, text: String, theme: Theme) -> Line<'static> {
     Line::from(vec![
         Span::raw("  "),
         Span::styled(address, theme.address),
         Span::raw(" on "),
         Span::styled(on, theme.interface),
-        Span::raw(told),
+        Span::raw(text),
     ])
 }
 

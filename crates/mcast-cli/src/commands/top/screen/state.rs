@@ -1,4 +1,4 @@
-//! What the screen shows, and what of it is chosen.
+//! The state of the screen.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +13,7 @@ use super::theme::Theme;
 use crate::console::Console;
 use crate::output::count_of;
 
-/// What fills the middle.
+/// The view in the middle of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum View {
     Streams,
@@ -24,7 +24,7 @@ pub(super) enum View {
     Help,
 }
 
-/// Everything that the screen remembers.
+/// The state of the screen.
 pub(super) struct State<'a> {
     pub(super) monitor: &'a Monitor,
     pub(super) theme: Theme,
@@ -32,7 +32,7 @@ pub(super) struct State<'a> {
     pub(super) view: View,
     pub(super) sort: Column,
     pub(super) reversed: bool,
-    /// Only streams with this text in them; in small letters.
+    /// Only streams that contain this text, in lowercase.
     pub(super) filter: String,
     /// Whether the filter is being typed.
     pub(super) is_typing: bool,
@@ -42,12 +42,12 @@ pub(super) struct State<'a> {
     pub(super) position: usize,
     /// The number of the first row that is shown.
     pub(super) top: usize,
-    /// How many rows fit.
+    /// The number of rows that fit.
     pub(super) page: usize,
-    /// How far other views are scrolled, down and to the side.
+    /// The scroll position of other views, down and to the side.
     pub(super) scroll: usize,
     pub(super) sideways: usize,
-    /// The places of the streams that are shown, in their order.
+    /// The indexes of the streams shown, in order.
     order: Vec<usize>,
     message: Option<(String, Instant)>,
 }
@@ -80,7 +80,7 @@ impl<'a> State<'a> {
         state
     }
 
-    /// Looks at the table again, unless it is paused.
+    /// Updates the picture, unless the screen is paused.
     pub(super) fn refresh(&mut self, now: SystemTime) {
         if !self.is_paused {
             self.picture = self.monitor.picture(now);
@@ -88,8 +88,8 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Says something for a while.
-    pub(super) fn tell(&mut self, message: String) {
+    /// Shows a message for a while.
+    pub(super) fn show_message(&mut self, message: String) {
         self.message = Some((message, Instant::now()));
     }
 
@@ -102,19 +102,19 @@ impl<'a> State<'a> {
         self.picture.is_over && !self.picture.is_file
     }
 
-    /// The streams that are shown, in their order.
+    /// Returns the streams shown, in order.
     pub(super) fn rows(&self) -> Vec<&Row> {
         self.order.iter().filter_map(|place| self.picture.report.streams.get(*place)).collect()
     }
 
-    /// The stream that is selected, or the one that has come into its place.
+    /// Returns the selected stream, or the one now at its position.
     pub(super) fn selected_row(&self) -> Option<&Row> {
         let rows = self.rows();
         let selected = rows.iter().find(|row| Some(row.key) == self.selected);
         selected.or_else(|| rows.get(self.position.min(rows.len().saturating_sub(1)))).copied()
     }
 
-    /// Selects the row so many further down, or up.
+    /// Moves the selection by a number of rows, down or up.
     pub(super) fn step(&mut self, by: isize) {
         let rows = self.rows();
         let last = rows.len().saturating_sub(1);
@@ -124,53 +124,55 @@ impl<'a> State<'a> {
         self.position = position;
     }
 
-    /// Goes to the next column to sort by, or the one before.
+    /// Sorts by the next column, or the previous one.
     pub(super) fn sort_by_next(&mut self, by: isize) {
         let columns = Column::SHOWN;
         let position = columns.iter().position(|column| *column == self.sort).unwrap_or(0);
         let next = position.cast_signed().saturating_add(by).rem_euclid(columns.len().cast_signed());
         self.sort = columns[next.unsigned_abs()];
         self.arrange();
-        self.tell(format!("sorted by {}", self.sort.title()));
+        self.show_message(format!("sorted by {}", self.sort.title()));
     }
 
-    /// Turns the order round.
+    /// Reverses the order.
     pub(super) fn reverse(&mut self) {
         self.reversed = !self.reversed;
         self.arrange();
     }
 
-    /// Changes which streams are shown.
+    /// Changes the filter.
     pub(super) fn filter(&mut self, change: impl FnOnce(&mut String)) {
         change(&mut self.filter);
         self.arrange();
     }
 
-    /// Starts to record the selected stream, or ends what is recorded.
+    /// Starts to record the selected stream, or ends the recording.
     pub(super) fn record_or_end(&mut self) {
         if let Some(ended) = self.monitor.end_recording() {
-            self.tell(describe_recording(&ended));
+            self.show_message(describe_recording(&ended));
         } else if self.picture.is_file {
-            self.tell("this is already a file: `mcast sniff -r FILE -w FILE` extracts a stream".into());
+            self.show_message(
+                "this is already a file: `mcast sniff -r FILE -w FILE` extracts a stream".into(),
+            );
         } else if let Some(key) = self.selected_row().map(|row| row.key) {
             let path = recording::file_name(&key, SystemTime::now());
             let message = match self.monitor.record(key, path.clone()) {
                 Ok(()) => format!("recording into {}; w ends it", path.display()),
                 Err(error) => format!("{error:#}"),
             };
-            self.tell(message);
+            self.show_message(message);
         }
         self.refresh(SystemTime::now());
     }
 
-    /// Forgets all that was counted.
+    /// Resets all counters.
     pub(super) fn clear(&mut self) {
         self.monitor.clear();
         self.refresh(SystemTime::now());
-        self.tell("counters reset".into());
+        self.show_message("counters reset".into());
     }
 
-    /// Chooses and sorts the streams that are shown.
+    /// Filters and sorts the streams.
     fn arrange(&mut self) {
         let streams = self.picture.report.streams.iter().enumerate();
         let mut rows: Vec<_> = streams.filter(|(_, row)| self.admits(row)).collect();
@@ -186,12 +188,12 @@ impl<'a> State<'a> {
     }
 }
 
-/// What was recorded, where, and whether something went wrong.
+/// Describes a recording: its file, the number of frames, and a failure.
 pub(super) fn describe_recording(recording: &RecordingState) -> String {
     let RecordingState { path, frames, failure, .. } = recording;
-    let told = format!("{}: {}", path.display(), count_of(*frames, "frame"));
+    let text = format!("{}: {}", path.display(), count_of(*frames, "frame"));
     match failure {
-        Some(failure) => format!("{told}, then: {failure}"),
-        None => told,
+        Some(failure) => format!("{text}, then: {failure}"),
+        None => text,
     }
 }

@@ -1,4 +1,4 @@
-//! The table of streams, and what stands above and below every view.
+//! The table of streams, and the lines above and below every view.
 
 use mcast_watch::Row;
 use ratatui::Frame;
@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 
 use super::super::table::{Column, is_quiet, rate};
-use super::super::words::{self, short};
+use super::super::text::{self, short};
 use super::state::{State, View, describe_recording};
 use crate::output::count;
 
@@ -17,7 +17,7 @@ pub(super) fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// What is watched, and the sums.
+/// Returns the title: the interfaces and the sums.
 fn title(state: &State<'_>) -> Line<'static> {
     let (theme, picture) = (state.theme, &state.picture);
     let report = &picture.report;
@@ -39,7 +39,7 @@ fn title(state: &State<'_>) -> Line<'static> {
             count(streams),
             if streams == 1 { "" } else { "s" },
             short(datagrams),
-            words::bits(bits),
+            text::bits(bits),
         )),
     ]);
     if state.is_paused {
@@ -48,7 +48,7 @@ fn title(state: &State<'_>) -> Line<'static> {
     line
 }
 
-/// What must be said now, the weightiest.
+/// Returns the most important status.
 fn status(state: &State<'_>) -> Line<'static> {
     let (theme, report) = (state.theme, &state.picture.report);
     if state.is_typing {
@@ -61,18 +61,18 @@ fn status(state: &State<'_>) -> Line<'static> {
     if let Some(message) = state.message() {
         return Line::styled(message.to_owned(), theme.warning);
     }
-    let mut told = Vec::new();
+    let mut parts = Vec::new();
     if let Some(lost) = state.picture.lost.filter(|lost| *lost > 0) {
-        told.push(format!("{} packets not seen: too fast to capture", count(lost)));
+        parts.push(format!("{} packets not seen: too fast to capture", count(lost)));
     }
     if report.totals.streams_evicted > 0 {
-        told.push(format!("{} streams omitted: the table is full", count(report.totals.streams_evicted)));
+        parts.push(format!("{} streams omitted: the table is full", count(report.totals.streams_evicted)));
     }
     if let Some(failure) = state.monitor.joiners_failure() {
-        told.push(format!("cannot determine which processes have joined: {failure}"));
+        parts.push(format!("cannot determine which processes have joined: {failure}"));
     }
-    if !told.is_empty() {
-        return Line::styled(told.join("; "), theme.warning);
+    if !parts.is_empty() {
+        return Line::styled(parts.join("; "), theme.warning);
     }
     if !state.filter.is_empty() {
         return Line::styled(format!("only with: {}  (Esc shows all)", state.filter), theme.dim);
@@ -90,7 +90,7 @@ pub(super) fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
     frame.render_widget(Paragraph::new(vec![about, keys(state)]), area);
 }
 
-/// The selected stream in a line: what the table had no room for.
+/// Returns a line about the selected stream, with what did not fit in the table.
 fn about(row: &Row, state: &State<'_>) -> Line<'static> {
     let theme = state.theme;
     let mut spans = vec![Span::styled(row.key.group.to_string(), theme.group)];
@@ -103,11 +103,11 @@ fn about(row: &Row, state: &State<'_>) -> Line<'static> {
         add(format.to_string());
     }
     if row.jitter.is_some() {
-        add(format!("jitter {}", words::jitter(row.jitter)));
+        add(format!("jitter {}", text::jitter(row.jitter)));
     }
-    let who = words::who(&state.picture, row);
-    if !who.is_empty() {
-        add(format!("joined: {}", who.join(", ")));
+    let members = text::members(&state.picture, row);
+    if !members.is_empty() {
+        add(format!("joined: {}", members.join(", ")));
     } else if !state.picture.is_file {
         add("no member known".into());
     }
@@ -143,7 +143,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     state.page = page;
     let rows = state.rows();
     if rows.is_empty() {
-        frame.render_widget(Paragraph::new(nothing(state)), area);
+        frame.render_widget(Paragraph::new(empty_text(state)), area);
         return;
     }
     let selected = rows.iter().position(|row| Some(row.key) == state.selected);
@@ -166,11 +166,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     (state.top, state.position) = (top, selected);
 }
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: u16 = 1;
 
-/// Why there is nothing.
-fn nothing(state: &State<'_>) -> String {
+/// Returns why no streams are shown.
+fn empty_text(state: &State<'_>) -> String {
     if !state.filter.is_empty() {
         return "No stream matches this text. Esc shows all.".into();
     }
@@ -183,7 +183,7 @@ fn nothing(state: &State<'_>) -> String {
         .into()
 }
 
-/// The columns that fit, with their widths: what is needed first gets its room first.
+/// Returns the columns that fit, with their widths. More important columns get their width first.
 fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
     let mut left = width;
     let mut chosen = Vec::new();
@@ -194,11 +194,12 @@ fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
             continue;
         }
         let (least, most) = bounds(column);
-        let wanted = u16::try_from(widest.max(column.title().len())).unwrap_or(u16::MAX).clamp(least, most);
+        let preferred =
+            u16::try_from(widest.max(column.title().len())).unwrap_or(u16::MAX).clamp(least, most);
         let room = left.saturating_sub(if chosen.is_empty() { 0 } else { GAP });
-        // The first must be there at any width, and the last takes what is left.
+        // The first column is shown at any width, and the last one gets the remaining width.
         let can_be_cut = matches!(column, Column::Group | Column::Joined);
-        let granted = if can_be_cut { wanted.min(room) } else { wanted };
+        let granted = if can_be_cut { preferred.min(room) } else { preferred };
         if granted > room || granted < least {
             continue;
         }
@@ -209,7 +210,7 @@ fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
     chosen
 }
 
-/// The least and the most characters of a column.
+/// Returns the minimum and maximum width of a column.
 const fn bounds(column: Column) -> (u16, u16) {
     match column {
         Column::Group => (1, 46),
@@ -251,7 +252,7 @@ fn aligned(column: Column, text: String) -> Text<'static> {
     Text::from(text).alignment(if column.is_right() { Alignment::Right } else { Alignment::Left })
 }
 
-/// A text that says when it is not whole.
+/// Cuts a text to a width, and marks it if it was cut.
 fn cut(text: String, width: usize) -> String {
     if text.chars().count() <= width {
         return text;

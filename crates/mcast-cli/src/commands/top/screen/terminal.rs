@@ -1,4 +1,4 @@
-//! The terminal, taken over and given back.
+//! The terminal, which is set up for the screen and restored afterwards.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdat
 use ratatui::crossterm::{execute, queue};
 use ratatui::{DefaultTerminal, Frame};
 
-/// The terminal while a screen is on it. It is given back as it was when this goes, and on a panic before
-/// its message is printed.
+/// The terminal while it shows the screen. Dropping it restores the terminal; a panic restores it before the message is
+/// printed.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
 }
@@ -17,14 +17,14 @@ impl Screen {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self { terminal }),
             Err(error) => {
-                // Some of it may have been done.
+                // The setup may have been done in part.
                 let _ = ratatui::try_restore();
                 Err(error)
             }
         }
     }
 
-    /// Draws a picture, which a terminal that can shows only when it is whole: it is written in pieces.
+    /// Draws a picture. Terminals with synchronized updates show it only when it is complete.
     pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let drawn = self.terminal.draw(render).map(drop);
@@ -35,7 +35,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // Errors cannot be reported anywhere.
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
     }

@@ -1,8 +1,8 @@
-//! The same meaning per colour as everywhere, for the screen.
+//! The colours of the screen, with the same meanings as in other output.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// A style for each kind of thing; without colours where they are not wanted.
+/// A style for each kind of output; all are plain without colours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
     pub(super) title: Style,

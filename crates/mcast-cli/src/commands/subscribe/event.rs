@@ -1,0 +1,221 @@
+//! Events of a stream, as text and as JSON.
+
+use mcast_stream::receiver::{Cause, Event};
+use serde::Serialize;
+
+use crate::output::count_of;
+
+/// An event as a JSON object.
+#[derive(Debug, Serialize)]
+pub(super) struct EventRecord {
+    event: &'static str,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incarnation: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<String>,
+}
+
+impl EventRecord {
+    pub(super) fn new(event: &Event, time: String) -> Self {
+        let record = Self {
+            event: event.name(),
+            time,
+            incarnation: None,
+            sender: None,
+            sequence: None,
+            count: None,
+            cause: None,
+            path: None,
+            epoch: None,
+            stream: None,
+        };
+        match *event {
+            Event::Joined { incarnation, sender, message } => Self {
+                incarnation: Some(incarnation.0),
+                sender: Some(sender.to_string()),
+                sequence: Some(message),
+                ..record
+            },
+            Event::Lost { first, end, cause } => Self {
+                sequence: Some(first),
+                count: Some(end.saturating_sub(first)),
+                cause: Some(cause.name()),
+                ..record
+            },
+            Event::LostUnknown { first } => Self { sequence: Some(first), ..record },
+            Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..record },
+            Event::Ended { messages } => Self { count: Some(messages), ..record },
+            Event::Stalled { waiting, .. } => Self { count: Some(waiting), ..record },
+            Event::SnapshotWanted { message } => Self { sequence: Some(message), ..record },
+            Event::PathSilent(path) | Event::PathBack(path) => Self { path: Some(path), ..record },
+            Event::KeyMissing(epoch) | Event::KeyWrong(epoch) => Self { epoch: Some(epoch.0), ..record },
+            Event::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..record },
+            Event::OtherStream { stream, sender } => {
+                Self { stream: Some(stream.to_string()), sender: Some(sender.to_string()), ..record }
+            }
+            Event::StreamChanged { to, .. } => Self { stream: Some(to.to_string()), ..record },
+            _ => record,
+        }
+    }
+}
+
+/// Returns a cause as text.
+const fn why(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unrecoverable => {
+            "they have left the publisher's retransmission buffer (its --history enlarges it)"
+        }
+        Cause::Deadline => "they were not repaired in time",
+        Cause::NotRepaired => "no repair was requested",
+        Cause::Restart => "the publisher was restarted and no longer has them",
+        Cause::Unreadable => "they are too long, or their fragments do not form a message",
+        Cause::Abandoned => "they had not arrived when this subscriber ended",
+        Cause::SenderGone => "the publisher is gone",
+        _ => "they could not be repaired",
+    }
+}
+
+/// How important an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Importance {
+    Warning,
+    Note,
+    Detail,
+}
+
+/// Returns an event as text, with its importance.
+pub(super) fn describe(event: &Event) -> (Importance, String) {
+    match *event {
+        Event::Joined { sender, message, .. } => {
+            (Importance::Note, format!("subscribed to {}, starting with message {message}", sender.ip()))
+        }
+        Event::Lost { first, end, cause } => {
+            let lost = count_of(end.saturating_sub(first), "message");
+            (Importance::Warning, format!("lost {lost}, starting with {first}: {}", why(cause)))
+        }
+        Event::LostUnknown { first } => {
+            let text = format!(
+                "an unknown number of messages may be lost, starting with {first}: the publisher was gone before it \
+                 reported how many there are"
+            );
+            (Importance::Warning, text)
+        }
+        Event::Restarted { .. } => (Importance::Note, "the publisher has restarted".into()),
+        Event::Ended { messages } => {
+            (Importance::Note, format!("the stream has ended after {}", count_of(messages, "message")))
+        }
+        Event::Stalled { waiting, .. } => (
+            Importance::Note,
+            format!("waiting for a repair; {} are buffered behind it", count_of(waiting, "datagram")),
+        ),
+        Event::PathSilent(path) => (Importance::Warning, format!("path {} is silent", path + 1)),
+        Event::PathBack(path) => (Importance::Note, format!("path {} is back", path + 1)),
+        Event::SenderSilent => (Importance::Warning, "the publisher has gone silent".into()),
+        Event::SenderBack => (Importance::Note, "the publisher is back".into()),
+        Event::Evicted => (Importance::Warning, "evicted by the publisher: too slow".into()),
+        Event::KeyMissing(epoch) => (
+            Importance::Warning,
+            format!(
+                "sealed with the secret of epoch {epoch}, which is missing here: add it to the file of --key, and \
+                 send SIGHUP to this process"
+            ),
+        ),
+        Event::Stale => {
+            let text = "ignoring a publisher whose clock differs from this machine's by more than 2 minutes (possible \
+                        replay): set both clocks";
+            (Importance::Warning, text.into())
+        }
+        Event::KeyWrong(epoch) => (
+            Importance::Warning,
+            format!("not sealed with the secret of epoch {epoch} that is known here: the key files differ, \
+                or the datagrams are forged"),
+        ),
+        Event::Full => (
+            Importance::Warning,
+            "the publisher has too many subscribers: it repairs nothing for this one and does not wait for it".into(),
+        ),
+        Event::Rival { followed, ignored } => (
+            Importance::Warning,
+            format!("another publisher of this stream, incarnation {ignored}, is ignored beside incarnation {followed}: its clock was set back (see publish --state), or two publish under one name"),
+        ),
+        Event::OtherStream { stream, sender } => {
+            let text = format!(
+                "ignoring stream {stream} of {}, which is published here, too: select a stream with --name \
+                 or by its announced name",
+                sender.ip()
+            );
+            (Importance::Warning, text)
+        }
+        Event::StreamChanged { from, to } => {
+            let text = format!("stream {from} is silent or has ended: following stream {to} from now on");
+            (Importance::Warning, text)
+        }
+        Event::SnapshotWanted { message } => {
+            (Importance::Detail, format!("requesting a snapshot up to message {message}"))
+        }
+        _ => (Importance::Detail, format!("{event:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::wire::{Incarnation, KeyEpoch, StreamId};
+
+    use super::*;
+
+    #[test]
+    fn the_schema_names_every_event_and_cause() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../../schemas/stream-event.json")).unwrap();
+        let lost = |cause| Event::Lost { first: 1, end: 3, cause };
+        let events = [
+            Event::Joined { incarnation: Incarnation(1), sender: ([10, 0, 0, 1], 7).into(), message: 2 },
+            lost(Cause::Unrecoverable),
+            lost(Cause::Deadline),
+            lost(Cause::NotRepaired),
+            lost(Cause::Restart),
+            lost(Cause::Unreadable),
+            Event::SnapshotWanted { message: 1 },
+            Event::Restarted { from: Incarnation(1), to: Incarnation(2) },
+            Event::Ended { messages: 3 },
+            Event::Stalled { datagram: 1, waiting: 2 },
+            Event::PathSilent(0),
+            Event::PathBack(0),
+            Event::SenderSilent,
+            Event::SenderBack,
+            Event::Evicted,
+            Event::KeyMissing(KeyEpoch(1)),
+            Event::Stale,
+            lost(Cause::Abandoned),
+            lost(Cause::SenderGone),
+            Event::LostUnknown { first: 7 },
+            Event::Full,
+            Event::Rival { followed: Incarnation(2), ignored: Incarnation(1) },
+            Event::KeyWrong(KeyEpoch(1)),
+            Event::OtherStream { stream: StreamId(1), sender: ([10, 0, 0, 1], 7).into() },
+            Event::StreamChanged { from: StreamId(1), to: StreamId(2) },
+        ];
+        for event in events {
+            let record = serde_json::to_value(EventRecord::new(&event, String::new())).unwrap();
+            for field in ["event", "cause"] {
+                let Some(name) = record.get(field) else { continue };
+                let known = schema["properties"][field]["enum"].as_array().unwrap();
+                assert!(known.contains(name), "{name} is no {field} of the schema");
+            }
+            assert!(!describe(&event).1.is_empty());
+        }
+    }
+}

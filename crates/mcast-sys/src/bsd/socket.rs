@@ -1,0 +1,251 @@
+//! A UDP socket for multicast on macOS and FreeBSD.
+//!
+//! These kernels deliver a group's datagrams only to sockets that joined it on the interface of
+//! arrival, as intended. However, they cannot set the interface or the hop limit of a single IPv4
+//! datagram. Options of the whole socket are set instead, under a lock.
+
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
+
+use mcast_group::{Family, Group, InterfaceIndex};
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use super::os;
+pub use crate::plain::ReceiveSlots;
+
+/// The send buffer of every socket. It limits the size of a datagram, and the default (9,216 bytes
+/// on macOS) is less than the maximum of UDP.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// A nonblocking UDP socket.
+#[derive(Debug)]
+pub struct Socket {
+    pub(super) socket: socket2::Socket,
+    pub(super) family: Family,
+    /// Whether it is bound to a group. These kernels would use the group's address as the source.
+    pub(super) bound_to_group: bool,
+    pub(super) multicast_v4: Mutex<MulticastV4>,
+}
+
+/// The socket options for outgoing IPv4 multicast.
+#[derive(Debug)]
+pub(super) struct MulticastV4 {
+    /// The default hop limit of the socket.
+    pub(super) hop_limit: u8,
+    /// The hop limit that is set now.
+    pub(super) hop_limit_set: u8,
+    /// The interface that is set now; `None` for the routing table's choice.
+    pub(super) interface_set: Option<InterfaceIndex>,
+}
+
+impl Socket {
+    /// Opens an unbound socket of this family.
+    pub fn open(family: Family) -> io::Result<Self> {
+        let domain = match family {
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+        };
+        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if family == Family::V6 {
+            socket.set_only_v6(true)?;
+        }
+        let multicast_v4 = MulticastV4 { hop_limit: 1, hop_limit_set: 1, interface_set: None };
+        let socket = Self { socket, family, bound_to_group: false, multicast_v4: Mutex::new(multicast_v4) };
+        socket.set_send_buffer(SEND_BUFFER)?;
+        Ok(socket)
+    }
+
+    /// Opens a receiving socket bound to this group and port, which receives nothing else. Scoped
+    /// groups are bound together with their interface.
+    pub fn bound_to_group(group: Group, port: u16, interface: Option<InterfaceIndex>) -> io::Result<Self> {
+        let socket = Self::open(group.family())?;
+        socket.share_port()?;
+        socket.receive_details()?;
+        socket.bind(match group.addr() {
+            IpAddr::V4(group) => SocketAddr::new(group.into(), port),
+            IpAddr::V6(group) => {
+                SocketAddrV6::new(group, port, 0, interface.map_or(0, InterfaceIndex::number)).into()
+            }
+        })?;
+        Ok(Self { bound_to_group: true, ..socket })
+    }
+
+    /// Opens a receiving socket for all groups that it joins on this port.
+    pub fn wildcard(family: Family, port: u16) -> io::Result<Self> {
+        let socket = Self::open(family)?;
+        socket.share_port()?;
+        socket.receive_details()?;
+        socket.bind(SocketAddr::new(unspecified(family), port))?;
+        Ok(socket)
+    }
+
+    /// Opens a socket that only holds memberships and receives nothing.
+    pub fn holder(family: Family) -> io::Result<Self> {
+        Self::open(family)
+    }
+
+    /// Binds to this address; with port 0 the system chooses the port.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
+        self.socket.bind(&SockAddr::from(address))
+    }
+
+    /// Allows other sockets to bind to the same port. These systems also require `SO_REUSEPORT`
+    /// where `SO_REUSEADDR` suffices on Linux.
+    pub fn share_port(&self) -> io::Result<()> {
+        self.socket.set_reuse_address(true)?;
+        self.socket.set_reuse_port(true)
+    }
+
+    /// Returns the address that the socket is bound to.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        Ok(SocketAddr::new(address.ip(), address.port()))
+    }
+
+    /// Does nothing: these kernels always report the details.
+    pub fn disable_details(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Does nothing: these kernels always report group and interface.
+    pub fn set_pktinfo(&self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Makes the kernel report group, interface, hop limit, traffic class and time.
+    pub fn receive_details(&self) -> io::Result<()> {
+        for (option, value) in os::TIMES {
+            self.set(libc::SOL_SOCKET, option, value)?;
+        }
+        match self.family {
+            Family::V4 => os::DETAILS_V4
+                .iter()
+                .try_for_each(|option| self.set(libc::IPPROTO_IP, *option, 1 as libc::c_int)),
+            Family::V6 => [libc::IPV6_RECVPKTINFO, libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVTCLASS]
+                .iter()
+                .try_for_each(|option| self.set(libc::IPPROTO_IPV6, *option, 1 as libc::c_int)),
+        }
+    }
+
+    /// Excludes groups that only other sockets have joined. These kernels always exclude them.
+    pub fn only_own_memberships(&self, only: bool) -> io::Result<()> {
+        if only { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+    }
+
+    /// Sets the hop limit of outgoing multicast.
+    pub fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
+        match self.family {
+            Family::V4 => {
+                let mut options = self.multicast_v4.lock().unwrap_or_else(PoisonError::into_inner);
+                options.hop_limit = hops;
+                self.use_hop_limit(&mut options, hops)
+            }
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, libc::c_int::from(hops)),
+        }
+    }
+
+    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
+    pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class)),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class)),
+        }
+    }
+
+    /// Sets whether receivers on this host receive what this socket sends.
+    pub fn set_send_loopback(&self, on: bool) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, u8::from(on)),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, libc::c_uint::from(on)),
+        }
+    }
+
+    /// Does nothing: on Unix, loopback is an option of the sender.
+    pub fn set_receive_loopback(&self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Forbids fragmentation, or allows it, which is the default.
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        let value = libc::c_int::from(on);
+        let result = match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_DONTFRAG, value),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, value),
+        };
+        match result {
+            // Before macOS 11, the option did not exist for IPv4, and fragmentation was always
+            // allowed.
+            Err(error) if !on && error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Makes `send` fail when the interface's queue drops the datagram; here it always does.
+    pub fn report_queue_drops(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Requests a receive buffer of this size and returns the size request_buffer.
+    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
+        request_buffer(bytes, |bytes| self.socket.set_recv_buffer_size(bytes))?;
+        self.socket.recv_buffer_size()
+    }
+
+    /// Requests a send buffer of this size and returns the size request_buffer.
+    pub fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
+        request_buffer(bytes, |bytes| self.socket.set_send_buffer_size(bytes))?;
+        self.socket.send_buffer_size()
+    }
+
+    /// Returns `None`: these kernels do not count drops per socket.
+    pub fn drops(&self) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
+
+    pub(crate) fn set<T: Copy>(&self, level: libc::c_int, option: libc::c_int, value: T) -> io::Result<()> {
+        // SAFETY: pointer and length are those of `value`, which is plain data in every use here.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                level,
+                option,
+                (&raw const value).cast(),
+                size_of::<T>() as libc::socklen_t,
+            )
+        };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Requests a buffer, halving the size while the system refuses it: these systems refuse sizes
+/// above a limit (`kern.ipc.maxsockbuf`) instead of granting what they can.
+fn request_buffer(bytes: usize, mut set_size: impl FnMut(usize) -> io::Result<()>) -> io::Result<()> {
+    const MINIMUM: usize = 4096;
+
+    let mut requested = bytes.min(libc::c_int::MAX as usize);
+    loop {
+        match set_size(requested) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) && requested / 2 >= MINIMUM => {
+                requested /= 2;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}

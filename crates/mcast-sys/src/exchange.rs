@@ -1,0 +1,85 @@
+//! Inputs and outputs of a socket, common to all platforms.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
+
+use mcast_group::InterfaceIndex;
+
+/// The result of one receive: a datagram, or several of equal length that the kernel coalesced (UDP
+/// GRO).
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// The number of bytes in the buffer.
+    pub length: usize,
+    /// The number of bytes received; more than `length` if the buffer was too small.
+    pub full_length: usize,
+    /// Whether the datagram was larger than the buffer.
+    pub truncated: bool,
+    /// The size of each coalesced datagram (the last may be shorter); `None` for a single one.
+    pub segment: Option<usize>,
+    /// The sender's address and port.
+    pub source: SocketAddr,
+    /// The address it was sent to, if reported.
+    pub destination: Option<IpAddr>,
+    /// The interface it arrived on, if reported.
+    pub interface: Option<InterfaceIndex>,
+    /// The hop limit (IPv4: TTL) it arrived with, if reported.
+    pub hop_limit: Option<u8>,
+    /// The traffic class (DSCP and ECN) it arrived with, if reported.
+    pub traffic_class: Option<u8>,
+    /// When the kernel received it, if reported.
+    pub time: Option<SystemTime>,
+    /// The time of the device's clock, if it was requested and the device reports it.
+    pub hardware_time: Option<SystemTime>,
+    /// The socket's running total of drops when this was queued, if reported. It may wrap.
+    pub overflow: Option<u32>,
+}
+
+impl Received {
+    /// Creates the result for a datagram of which only length and source are known.
+    #[inline]
+    pub fn bare(full_length: usize, capacity: usize, source: SocketAddr) -> Self {
+        Self {
+            length: full_length.min(capacity),
+            full_length,
+            truncated: full_length > capacity,
+            segment: None,
+            source,
+            destination: None,
+            interface: None,
+            hop_limit: None,
+            traffic_class: None,
+            time: None,
+            hardware_time: None,
+            overflow: None,
+        }
+    }
+}
+
+/// One datagram to send.
+#[derive(Clone, Copy, Debug)]
+pub struct SendRequest<'a> {
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The destination.
+    pub to: SocketAddr,
+    /// The outgoing interface; `None` for the socket's default or the routing table's choice.
+    pub interface: Option<InterfaceIndex>,
+    /// The source address; `None` for the socket's own, or one of the interface.
+    pub source: Option<IpAddr>,
+    /// The hop limit (IPv4: TTL); `None` for the socket's.
+    pub hop_limit: Option<u8>,
+    /// The traffic class (DSCP and ECN); `None` for the socket's.
+    pub traffic_class: Option<u8>,
+    /// The launch time on the socket's launch clock.
+    pub launch: Option<Duration>,
+}
+
+/// The datagrams sent by one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    /// The number of datagrams.
+    pub datagrams: usize,
+    /// The number of segmented buffers: those with more than one datagram.
+    pub trains: usize,
+}

@@ -1,0 +1,115 @@
+//! Everything that differs between operating systems, and all `unsafe` of the mcast crates.
+//!
+//! This crate is made for the other crates of mcast and follows their needs: use those instead. It
+//! imports none of them but the addresses of `mcast-group`.
+//!
+//! # Multicast sockets
+//! Each platform folder offers the same items:
+//!
+//! | item | contract |
+//! |---|---|
+//! | `socket::Socket` | a nonblocking UDP socket: open, bind, options, memberships (`join`, `change_filter`, `leave`), send, receive; the metadata reported with each datagram can be switched off (`disable_details`, `receive_bare`) |
+//! | `socket::ReceiveSlots` | the memory of a batched receive, reused from call to call |
+//! | `poller::Poller` | waits for many sockets or a wake-up, through one descriptor where there is one; with `WAITS_BESIDE` also for one unregistered socket |
+//! | `layout` | the distribution of groups over sockets (see `receiver::sockets`), and the kernel's filtering |
+//! | `error_kind`, `is_gone` | the meaning of the system's error numbers |
+//! | `raise_descriptor_limit` | raises the process's limit on descriptors, where there is one |
+//! | `remedies`, `why_no_ipv6` | suggestions to users of this system |
+//! | `interface::list` | all interfaces of the calling thread's network namespace |
+//! | `route::interface_towards` | the interface that the routing table selects for an address |
+//! | `watch::InterfaceWatch` | `open`, `wait` for a notice of a possible interface change, `list` and `interface_towards` like the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |
+//! | `bridge::list`, `bridge::queue_disciplines` | the kernel's bridges, and the queue disciplines of an interface |
+//! | `timing` | clocks, processors, and socket options for low latency |
+//! | `joined::survey` | the memberships of this machine, and which processes could be inspected |
+//! | `joined::Notices` | `open`, `wait` for a notice that a group was joined or left, or for a timeout |
+//!
+//! # Beside the sockets
+//! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits
+//! for descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers (GSO) by sockets of the standard library.
+//! `console` (Windows) catches Ctrl-C.
+//!
+//! An operation that a system does not support returns an error of kind
+//! `io::ErrorKind::Unsupported`; it is never silently ignored.
+
+#![allow(unsafe_code, reason = "this is the crate for it")]
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "every `io::Error` is the system's, unless a function says more"
+)]
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "linux/mod.rs"]
+mod platform;
+
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+#[path = "bsd/mod.rs"]
+mod platform;
+
+#[cfg(windows)]
+#[path = "windows/mod.rs"]
+mod platform;
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    windows
+)))]
+#[path = "unsupported/mod.rs"]
+mod platform;
+
+pub mod capture;
+#[cfg(unix)]
+mod cmsg;
+#[cfg(unix)]
+mod descriptors;
+#[cfg(unix)]
+mod errno;
+
+mod exchange;
+#[cfg(any(target_os = "linux", target_os = "android", windows))]
+mod gso;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod plain;
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+mod without_gso;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "without_bridges.rs"]
+pub mod bridge;
+#[cfg(all(unix, feature = "tokio"))]
+pub mod registration;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "without_timing.rs"]
+pub mod timing;
+
+#[cfg(any(target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
+mod getifaddrs;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod pause;
+
+#[cfg(unix)]
+pub mod readable;
+
+pub mod ready;
+
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "without_unicast.rs")]
+pub mod unicast;
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
+mod requests;
+
+mod kernel_share;
+#[cfg(target_os = "linux")]
+pub mod lab;
+#[cfg(target_os = "linux")]
+mod packet_socket;
+#[cfg(target_os = "linux")]
+mod socket_option;
+mod values;
+
+pub use exchange::{Received, SendRequest, Sent};
+pub use platform::*;
+pub use values::*;

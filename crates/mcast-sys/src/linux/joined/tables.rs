@@ -1,0 +1,159 @@
+//! The kernel's membership tables `/proc/net/igmp` and `/proc/net/igmp6`, which every kernel has.
+//! (Netlink lists IPv4 memberships only since Linux 6.15, and without the number of users.)
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use mcast_group::{Group, InterfaceIndex};
+
+use crate::Version;
+
+/// A group joined on an interface, and its number of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) group: Group,
+    pub(super) interface: InterfaceIndex,
+    pub(super) interface_name: String,
+    /// The IGMP version; the IPv6 table has none.
+    pub(super) version: Option<Version>,
+    /// The number of sockets that have joined it, plus the kernel itself.
+    pub(super) users: u32,
+}
+
+/// Returns all memberships of the calling thread's network namespace.
+pub(super) fn read() -> io::Result<Vec<Entry>> {
+    let (v4, v6) = (table("igmp")?, table("igmp6")?);
+    // A table that changes while it is read can contain a line twice.
+    let mut seen = BTreeSet::new();
+    let entries = parse_v4(&v4).chain(parse_v6(&v6));
+    Ok(entries.filter(|entry| seen.insert((entry.group, entry.interface))).collect())
+}
+
+/// Reads a table; empty on a kernel without this family.
+fn table(name: &str) -> io::Result<String> {
+    match fs::read(format!("/proc/thread-self/net/{name}")) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/thread-self/net")? => {
+            Ok(String::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Parses the IPv4 table: a line per interface, followed by an indented line per group.
+fn parse_v4(table: &str) -> impl Iterator<Item = Entry> {
+    let mut interface = None;
+    table.lines().filter_map(move |line| {
+        if line.starts_with(char::is_whitespace) {
+            let (index, name, version) = interface.clone()?;
+            let mut words = line.split_ascii_whitespace();
+            let group = group_v4(words.next()?)?;
+            let users = words.next()?.parse().ok()?;
+            return Some(Entry { group, interface: index, interface_name: name, version, users });
+        }
+        interface = interface_v4(line);
+        None
+    })
+}
+
+/// Parses `INDEX  NAME  :  COUNT  QUERIER`. The querier's version is the one in use.
+fn interface_v4(line: &str) -> Option<(InterfaceIndex, String, Option<Version>)> {
+    let mut words = line.split_ascii_whitespace();
+    let index = InterfaceIndex::new(words.next()?.parse().ok()?)?;
+    let name = words.next()?.trim_end_matches(':');
+    let version = match words.last()? {
+        "V1" => Some(Version::Igmp1),
+        "V2" => Some(Version::Igmp2),
+        "V3" => Some(Version::Igmp3),
+        _ => None,
+    };
+    Some((index, name.to_owned(), version))
+}
+
+/// Parses an address as the kernel prints it: a number in host byte order whose memory is in
+/// network byte order.
+fn group_v4(word: &str) -> Option<Group> {
+    let number = u32::from_str_radix(word, 16).ok().filter(|_| word.len() == 8)?;
+    Group::new(Ipv4Addr::from(number.to_ne_bytes()).into()).ok()
+}
+
+/// Parses `INDEX  NAME  ADDRESS  USERS  FLAGS  TIMER`, with the address as 32 hexadecimal digits.
+fn parse_v6(table: &str) -> impl Iterator<Item = Entry> {
+    table.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let interface = InterfaceIndex::new(words.next()?.parse().ok()?)?;
+        let interface_name = words.next()?.to_owned();
+        let address = words.next().filter(|word| word.len() == 32)?;
+        let address = Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?);
+        let users = words.next()?.parse().ok()?;
+        let group = Group::new(address.into()).ok()?;
+        Some(Entry { group, interface, interface_name, version: None, users })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(group: &str, interface: (u32, &str), version: Option<Version>, users: u32) -> Entry {
+        let (group, index) = (group.parse().unwrap(), InterfaceIndex::new(interface.0).unwrap());
+        Entry { group, interface: index, interface_name: interface.1.into(), version, users }
+    }
+
+    /// Formats a group as this machine's kernel prints it.
+    fn printed(group: [u8; 4]) -> String {
+        format!("{:08X}", u32::from_ne_bytes(group))
+    }
+
+    #[test]
+    fn the_table_for_ipv4_is_read_with_versions_and_users() {
+        let (all, own) = (printed([224, 0, 0, 1]), printed([239, 1, 2, 3]));
+        let table = format!(
+            "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n\
+             1\tlo        :     1      V3\n\t\t\t\t{all}     1 0:00000000\t\t0\n\
+             12\ta-name-of-15-ch:     2      V2\n\t\t\t\t{own}    21 1:0000002A\t\t1\n\
+             \t\t\t\t{all}     1 0:00000000\t\t0\n"
+        );
+        let long = (12, "a-name-of-15-ch");
+        let expected = [
+            entry("224.0.0.1", (1, "lo"), Some(Version::Igmp3), 1),
+            entry("239.1.2.3", long, Some(Version::Igmp2), 21),
+            entry("224.0.0.1", long, Some(Version::Igmp2), 1),
+        ];
+        assert_eq!(parse_v4(&table).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_table_for_ipv6_is_read() {
+        let table = "1    lo              ff020000000000000000000000000001     1 0000000C 0\n\
+                     4    eth0            ff150000000000000000000000001234    12 00000004 0\n";
+        let expected = [entry("ff02::1", (1, "lo"), None, 1), entry("ff15::1234", (4, "eth0"), None, 12)];
+        assert_eq!(parse_v6(table).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn unicast_addresses_and_groups_without_an_interface_are_skipped() {
+        assert_eq!(parse_v6("4 eth0 20010db8000000000000000000000001 1 4 0\n").count(), 0);
+        assert_eq!(parse_v4("\t\t\t\t010000E0 1 0:0 0\n").count(), 0, "a group without an interface");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(table in "[0-9A-Fa-f:\\s\\PC]{0,200}") {
+            let lines = table.lines().count();
+            prop_assert!(parse_v4(&table).count() <= lines);
+            prop_assert!(parse_v6(&table).count() <= lines);
+        }
+
+        #[test]
+        fn every_ipv4_group_is_read_as_it_was_printed(low in 0xe000_0000_u32..=0xefff_ffff, users: u32) {
+            let address = Ipv4Addr::from(low);
+            let table = format!("2\teth0      :     1      V3\n\t\t\t\t{} {users:5} 0:0\t\t0\n", printed(address.octets()));
+            let read: Vec<_> = parse_v4(&table).collect();
+            prop_assert_eq!(read, [entry(&address.to_string(), (2, "eth0"), Some(Version::Igmp3), users)]);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! A UDP socket for multicast on Linux.
+
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use mcast_group::{Family, Group, InterfaceIndex};
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use super::address::outward;
+use super::offload::MAX_SEGMENTS;
+
+pub use super::receive::ReceiveSlots;
+use crate::gso::Offload;
+
+/// A nonblocking UDP socket.
+#[derive(Debug)]
+pub struct Socket {
+    pub(super) socket: socket2::Socket,
+    /// The family of the datagrams, which for a mapped socket differs from the socket's own.
+    pub(super) family: Family,
+    /// Whether it is an IPv6 socket that carries IPv4 in mapped addresses.
+    pub(super) mapped: bool,
+    /// The limits of segmentation found so far.
+    pub(super) offload: Offload,
+}
+
+impl Socket {
+    /// Returns whether the interface still exists in the socket's network namespace, which may
+    /// differ from the calling thread's.
+    pub fn has_interface(&self, index: InterfaceIndex) -> io::Result<bool> {
+        // SAFETY: an all-zero `ifreq` is valid.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        request.ifr_ifru.ifru_ifindex = index.number().cast_signed();
+        // SAFETY: `SIOCGIFNAME` reads the index in an `ifreq` and writes a name into it.
+        let answer =
+            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFNAME as _, &raw mut request) };
+        if answer == 0 {
+            return Ok(true);
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::ENODEV | libc::ENXIO) => Ok(false),
+            _ => Err(error),
+        }
+    }
+
+    /// Opens an unbound socket of this family.
+    pub fn open(family: Family) -> io::Result<Self> {
+        let domain = match family {
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+        };
+        let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        if family == Family::V6 {
+            socket.set_only_v6(true)?;
+        }
+        Ok(Self { socket, family, mapped: false, offload: Offload::new(MAX_SEGMENTS) })
+    }
+
+    /// Opens a receiving socket bound to this group and port, which receives nothing else. Scoped
+    /// groups are bound together with their interface.
+    pub fn bound_to_group(group: Group, port: u16, interface: Option<InterfaceIndex>) -> io::Result<Self> {
+        let socket = Self::open(group.family())?;
+        socket.socket.set_reuse_address(true)?;
+        socket.receive_details()?;
+        socket.only_own_memberships(true)?;
+        socket.bind(match group.addr() {
+            IpAddr::V4(_) => SocketAddr::new(group.addr(), port),
+            IpAddr::V6(group) => {
+                SocketAddrV6::new(group, port, 0, interface.map_or(0, InterfaceIndex::number)).into()
+            }
+        })?;
+        Ok(socket)
+    }
+
+    /// Opens a receiving socket for all groups on this port, whichever socket joined them.
+    ///
+    /// For IPv4 it is an IPv6 socket bound to `::ffff:0.0.0.0`: the kernel prefers any IPv4 socket
+    /// for unicast datagrams, so that this one takes none from other programs (measured).
+    pub fn wildcard(family: Family, port: u16) -> io::Result<Self> {
+        let mapped = match family {
+            Family::V4 => Self::mapped(),
+            Family::V6 => Err(io::ErrorKind::Unsupported.into()),
+        };
+        let socket = match mapped {
+            Ok(socket) => socket,
+            Err(_) => Self::open(family)?,
+        };
+        socket.socket.set_reuse_address(true)?;
+        socket.receive_details()?;
+        socket.only_own_memberships(false)?;
+        socket.bind(SocketAddr::new(unspecified(family), port))?;
+        Ok(socket)
+    }
+
+    /// Opens a socket that only holds memberships and receives nothing.
+    pub fn holder(family: Family) -> io::Result<Self> {
+        Self::open(family)
+    }
+
+    fn mapped() -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        socket.set_only_v6(false)?;
+        Ok(Self { socket, family: Family::V4, mapped: true, offload: Offload::new(MAX_SEGMENTS) })
+    }
+
+    /// Binds to this address; with port 0 the system chooses the port.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
+        self.socket.bind(&SockAddr::from(self.outward(address)))
+    }
+
+    /// Allows other sockets to bind to the same port.
+    pub fn share_port(&self) -> io::Result<()> {
+        self.socket.set_reuse_address(true)
+    }
+
+    /// Returns the address that the socket is bound to.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    /// Makes the kernel report group, interface, hop limit, traffic class, time and drops.
+    pub fn receive_details(&self) -> io::Result<()> {
+        self.set_pktinfo(true)?;
+        self.set_details(true)
+    }
+
+    /// Makes the kernel report group and interface only.
+    pub fn disable_details(&self) -> io::Result<()> {
+        self.set_details(false)
+    }
+
+    fn set_details(&self, on: bool) -> io::Result<()> {
+        let on = libc::c_int::from(on);
+        self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, on)?;
+        self.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, on)?;
+        match self.family {
+            Family::V4 => {
+                self.set(libc::IPPROTO_IP, libc::IP_RECVTTL, on)?;
+                self.set(libc::IPPROTO_IP, libc::IP_RECVTOS, on)
+            }
+            Family::V6 => {
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, on)?;
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, on)
+            }
+        }
+    }
+
+    /// Sets whether the kernel reports group and interface (packet info).
+    pub fn set_pktinfo(&self, on: bool) -> io::Result<()> {
+        let on = libc::c_int::from(on);
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_PKTINFO, on),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
+        }
+    }
+
+    /// Sets whether groups that only other sockets have joined are excluded (`IP_MULTICAST_ALL`
+    /// off).
+    pub fn only_own_memberships(&self, only: bool) -> io::Result<()> {
+        let all = libc::c_int::from(!only);
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, all),
+            // Since Linux 4.20. On older kernels, only the check against the table of memberships
+            // excludes them.
+            Family::V6 => match self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, all) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+                result => result,
+            },
+        }
+    }
+
+    /// Sets the hop limit of outgoing multicast.
+    pub fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, libc::c_int::from(hops)),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, libc::c_int::from(hops)),
+        }
+    }
+
+    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
+    pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class)),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class)),
+        }
+    }
+
+    /// Sets whether receivers on this host receive what this socket sends.
+    pub fn set_send_loopback(&self, on: bool) -> io::Result<()> {
+        let on = libc::c_int::from(on);
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, on),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, on),
+        }
+    }
+
+    /// Does nothing: on Unix, loopback is an option of the sender.
+    pub fn set_receive_loopback(&self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Forbids fragmentation, or allows it regardless of the system's default.
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        match self.family {
+            Family::V4 => {
+                let mode = if on { libc::IP_PMTUDISC_DO } else { libc::IP_PMTUDISC_DONT };
+                self.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode)
+            }
+            Family::V6 => {
+                let mode = if on { libc::IPV6_PMTUDISC_DO } else { libc::IPV6_PMTUDISC_DONT };
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, mode)?;
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, libc::c_int::from(on))
+            }
+        }
+    }
+
+    /// Makes `send` fail when the interface's queue drops the datagram (`IP_RECVERR`).
+    pub fn report_queue_drops(&self) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_RECVERR, 1),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
+        }
+    }
+
+    /// Requests a receive buffer of this size and returns the size granted.
+    ///
+    /// `SO_RCVBUFFORCE`, which exceeds the limit of `net.core.rmem_max`, needs `CAP_NET_ADMIN`.
+    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
+        self.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)
+    }
+
+    /// Requests a send buffer and returns the size granted (`SO_SNDBUFFORCE`, `net.core.wmem_max`).
+    pub fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
+        self.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes)
+    }
+
+    fn set_buffer(&self, force: libc::c_int, plain: libc::c_int, bytes: usize) -> io::Result<usize> {
+        // The kernel doubles the requested size to cover its own overhead, and reports the doubled
+        // size.
+        let requested =
+            libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2).min(libc::c_int::MAX / 2);
+        if self.set(libc::SOL_SOCKET, force, requested).is_err() {
+            self.set(libc::SOL_SOCKET, plain, requested)?;
+        }
+        let granted: libc::c_int = self.get(libc::SOL_SOCKET, plain)?;
+        Ok(granted.max(0) as usize / 2)
+    }
+
+    /// Returns how many buffers the kernel has dropped on this socket so far (`SO_MEMINFO`).
+    ///
+    /// The total that comes with datagrams (`SO_RXQ_OVFL`) is recorded when they are queued, so it
+    /// does not include drops after the last datagram.
+    pub fn drops(&self) -> io::Result<Option<u32>> {
+        const DROPS: usize = 8;
+        // `libc` does not define it for Android. MIPS and others with a different number have no
+        // drop count.
+        const SO_MEMINFO: libc::c_int = 55;
+        let info: [u32; 9] = self.get(libc::SOL_SOCKET, SO_MEMINFO)?;
+        Ok(Some(info[DROPS]))
+    }
+
+    /// Converts an address for this socket's calls.
+    fn outward(&self, address: SocketAddr) -> SocketAddr {
+        outward(address, self.mapped)
+    }
+
+    pub(crate) fn set<T: Copy>(&self, level: libc::c_int, option: libc::c_int, value: T) -> io::Result<()> {
+        self.set_bytes(level, option, as_bytes(std::slice::from_ref(&value)))
+    }
+
+    pub(super) fn set_bytes(&self, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+        // SAFETY: pointer and length are those of a live slice.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                level,
+                option,
+                value.as_ptr().cast(),
+                value.len() as libc::socklen_t,
+            )
+        };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    pub(super) fn get<T: Copy + Default>(&self, level: libc::c_int, option: libc::c_int) -> io::Result<T> {
+        let mut value = T::default();
+        let mut length = size_of::<T>() as libc::socklen_t;
+        // SAFETY: pointer and length are those of `value`, which is plain data in every use here.
+        let result = unsafe {
+            libc::getsockopt(self.socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length)
+        };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Returns the bytes of plain data, for the kernel to read.
+pub(super) fn as_bytes<T: Copy>(values: &[T]) -> &[u8] {
+    // SAFETY: the slice is live and has the given length. Padding bytes may be indeterminate; the
+    // kernel copies them without interpreting them.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}

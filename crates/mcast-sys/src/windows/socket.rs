@@ -1,0 +1,289 @@
+//! A UDP socket for multicast on Windows.
+//!
+//! Windows delivers a group's datagrams only to sockets that joined it on the interface of arrival.
+//! It cannot bind a socket to a group. The interface and the hop limit of outgoing multicast are
+//! options of the whole socket, set under a lock.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket};
+use std::ptr;
+use std::sync::Mutex;
+
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+use socket2::{Domain, Protocol, SockAddr, Type};
+use windows_sys::Win32::Networking::WinSock::{
+    IP_DONTFRAGMENT, IP_MULTICAST_LOOP, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IPPROTO_IP, IPPROTO_IPV6,
+    IPPROTO_UDP, IPV6_DONTFRAG, IPV6_HOPLIMIT, IPV6_MULTICAST_LOOP, IPV6_PKTINFO, IPV6_RECVTCLASS,
+    SIO_UDP_CONNRESET, SIO_UDP_NETRESET, SOCKET, UDP_SEND_MSG_SIZE, WSAEINVAL, WSAENOPROTOOPT, WSAIoctl,
+    getsockopt, setsockopt,
+};
+
+use super::errors::last_socket_error;
+use super::send::MAX_SEGMENTS;
+use crate::gso::Offload;
+pub use crate::plain::ReceiveSlots;
+
+/// A nonblocking UDP socket.
+#[derive(Debug)]
+pub struct Socket {
+    pub(super) socket: socket2::Socket,
+    pub(super) family: Family,
+    pub(super) multicast: Mutex<MulticastOptions>,
+    /// The joined groups. A filter is changed by its difference from the previous one.
+    pub(super) joined: Mutex<HashMap<(Group, InterfaceIndex), SourceFilter>>,
+    /// Holds groups joined on the loopback interface, without which nothing can be sent there.
+    pub(super) listener: Mutex<Option<Box<Self>>>,
+    /// The limits of segmentation found so far.
+    pub(super) offload: Offload,
+}
+
+/// The socket options for outgoing multicast.
+#[derive(Debug)]
+pub(super) struct MulticastOptions {
+    /// The default hop limit of the socket.
+    pub(super) hop_limit: u8,
+    /// The hop limit that is set now.
+    pub(super) hop_limit_set: u8,
+    /// The interface that is set now; `None` for the routing table's choice.
+    pub(super) interface_set: Option<InterfaceIndex>,
+}
+
+impl Socket {
+    /// Opens an unbound socket of this family.
+    pub fn open(family: Family) -> io::Result<Self> {
+        let domain = match family {
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+        };
+        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if family == Family::V6 {
+            socket.set_only_v6(true)?;
+        }
+        let most = if supports_segmentation(&socket) { MAX_SEGMENTS } else { 1 };
+        let socket = Self {
+            offload: Offload::new(most),
+            socket,
+            family,
+            multicast: Mutex::new(MulticastOptions { hop_limit: 1, hop_limit_set: 1, interface_set: None }),
+            joined: Mutex::default(),
+            listener: Mutex::default(),
+        };
+        // Otherwise an ICMP error about a sent datagram ends a later receive. If these options
+        // cannot be set, `receive` skips such errors.
+        for option in [SIO_UDP_CONNRESET, SIO_UDP_NETRESET] {
+            let _ = socket.control(option, false);
+        }
+        Ok(socket)
+    }
+
+    /// Fails, because Windows cannot bind a socket to a group.
+    pub fn bound_to_group(_group: Group, _port: u16, _interface: Option<InterfaceIndex>) -> io::Result<Self> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "Windows cannot bind a socket to a group"))
+    }
+
+    /// Opens a receiving socket for all groups that it joins on this port.
+    pub fn wildcard(family: Family, port: u16) -> io::Result<Self> {
+        let socket = Self::open(family)?;
+        socket.share_port()?;
+        socket.receive_details()?;
+        socket.bind(SocketAddr::new(unspecified(family), port))?;
+        Ok(socket)
+    }
+
+    /// Opens a socket that only holds memberships and receives nothing. It is bound to a port that
+    /// the system chooses, because Windows only joins groups on bound sockets.
+    pub fn holder(family: Family) -> io::Result<Self> {
+        let socket = Self::open(family)?;
+        socket.bind(SocketAddr::new(unspecified(family), 0))?;
+        Ok(socket)
+    }
+
+    /// Binds to this address; with port 0 the system chooses the port.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
+        self.socket.bind(&SockAddr::from(address))
+    }
+
+    /// Allows other sockets to bind to the same port.
+    pub fn share_port(&self) -> io::Result<()> {
+        self.socket.set_reuse_address(true)
+    }
+
+    /// Returns the address that the socket is bound to.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        Ok(SocketAddr::new(address.ip(), address.port()))
+    }
+
+    /// Does nothing: Windows always reports the details.
+    pub fn disable_details(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Does nothing: Windows always reports group and interface.
+    pub fn set_pktinfo(&self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Makes the system report group and interface, and if possible hop limit and traffic class.
+    pub fn receive_details(&self) -> io::Result<()> {
+        let (level, needed, optional) = match self.family {
+            Family::V4 => (IPPROTO_IP, IP_PKTINFO, [IP_RECVTTL, IP_RECVTOS]),
+            Family::V6 => (IPPROTO_IPV6, IPV6_PKTINFO, [IPV6_HOPLIMIT, IPV6_RECVTCLASS]),
+        };
+        self.set(level, needed, 1_u32)?;
+        for option in optional {
+            match self.set(level, option, 1_u32) {
+                Err(error) if !is_unknown_option(&error) => return Err(error),
+                // Not supported before Windows 10; then they are not reported.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Excludes groups that only other sockets have joined. Windows always excludes them.
+    pub fn only_own_memberships(&self, only: bool) -> io::Result<()> {
+        if only { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+    }
+
+    /// Sets the hop limit of outgoing multicast.
+    pub fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
+        let mut options = self.multicast();
+        options.hop_limit = hops;
+        self.use_hop_limit(&mut options, hops)
+    }
+
+    /// Accepts only traffic class 0. Windows accepts the socket option but ignores it, so any other
+    /// class is an error.
+    pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {
+        match class {
+            0 => Ok(()),
+            _ => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "Windows sets traffic classes by policy only (New-NetQosPolicy)",
+            )),
+        }
+    }
+
+    /// Sets whether receivers on this host receive what is sent. On Windows it is an option of the
+    /// receiving socket, so this only affects datagrams that this socket itself would receive.
+    pub fn set_send_loopback(&self, on: bool) -> io::Result<()> {
+        self.set_receive_loopback(on)
+    }
+
+    /// Sets whether this socket receives what this host sends.
+    pub fn set_receive_loopback(&self, on: bool) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(IPPROTO_IP, IP_MULTICAST_LOOP, u32::from(on)),
+            Family::V6 => self.set(IPPROTO_IPV6, IPV6_MULTICAST_LOOP, u32::from(on)),
+        }
+    }
+
+    /// Forbids fragmentation, or allows it, which is the default.
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        let result = match self.family {
+            Family::V4 => self.set(IPPROTO_IP, IP_DONTFRAGMENT, u32::from(on)),
+            Family::V6 => self.set(IPPROTO_IPV6, IPV6_DONTFRAG, u32::from(on)),
+        };
+        match result {
+            Err(error) if !on && is_unknown_option(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Does nothing: Windows waits for space in an interface's queue instead of dropping datagrams.
+    pub fn report_queue_drops(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Requests a receive buffer of this size and returns the size granted.
+    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
+        self.socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
+        self.socket.recv_buffer_size()
+    }
+
+    /// Requests a send buffer of this size and returns the size granted.
+    pub fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
+        self.socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
+        self.socket.send_buffer_size()
+    }
+
+    /// Returns `None`: Windows does not count drops per socket.
+    pub fn drops(&self) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
+
+    pub(super) fn raw(&self) -> SOCKET {
+        self.socket.as_raw_socket() as SOCKET
+    }
+
+    fn control(&self, code: u32, on: bool) -> io::Result<()> {
+        let value = u32::from(on);
+        let mut returned = 0;
+        // SAFETY: four bytes are read from `value`, and only `returned` is written.
+        let result = unsafe {
+            WSAIoctl(
+                self.raw(),
+                code,
+                (&raw const value).cast::<c_void>(),
+                size_of::<u32>() as u32,
+                ptr::null_mut(),
+                0,
+                &raw mut returned,
+                ptr::null_mut(),
+                None,
+            )
+        };
+        if result == 0 { Ok(()) } else { Err(last_socket_error()) }
+    }
+
+    pub(super) fn set<T: Copy>(&self, level: i32, option: i32, value: T) -> io::Result<()> {
+        // SAFETY: pointer and length are those of `value`, which is plain data in every use here.
+        let result = unsafe {
+            setsockopt(self.raw(), level, option, (&raw const value).cast(), size_of::<T>() as i32)
+        };
+        if result == 0 { Ok(()) } else { Err(last_socket_error()) }
+    }
+}
+
+impl AsSocket for Socket {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.socket.as_socket()
+    }
+}
+
+/// Returns whether the system does not know the option, which Windows reports by either error.
+pub(super) fn is_unknown_option(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAENOPROTOOPT | WSAEINVAL))
+}
+
+/// Returns whether the system supports segmentation (USO, Windows 10 version 2004 and later): if
+/// so, it returns the current segment size, which is not set yet. A system without this option
+/// might send a segmented buffer as one datagram.
+fn supports_segmentation(socket: &socket2::Socket) -> bool {
+    let mut size = 0_u32;
+    let mut length = size_of::<u32>() as i32;
+    // SAFETY: four bytes are written to `size`, and their number to `length`.
+    let result = unsafe {
+        getsockopt(
+            socket.as_raw_socket() as SOCKET,
+            IPPROTO_UDP,
+            UDP_SEND_MSG_SIZE,
+            (&raw mut size).cast(),
+            &raw mut length,
+        )
+    };
+    result == 0
+}
+
+fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}

@@ -1,9 +1,0 @@
-//! Listing interfaces is not supported.
-
-use std::io;
-
-use crate::interface::Interface;
-
-pub(crate) fn list() -> io::Result<Vec<Interface>> {
-    super::unsupported()
-}
