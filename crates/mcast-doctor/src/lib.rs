@@ -19,6 +19,7 @@
 //! Each cause is a pure function from observations to findings (`src/causes`). Input and output are separate
 //! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
 //! because a false alarm does more harm than a missed cause. Open questions are in [`Report::unknown`].
+#![forbid(unsafe_code)]
 
 mod causes;
 mod error;

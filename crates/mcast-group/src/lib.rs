@@ -27,6 +27,7 @@
 //! assert_eq!(membership.to_string(), "10.0.0.7@232.1.2.3%eth1:5000");
 //! # Ok::<(), mcast_group::ParseError>(())
 //! ```
+#![forbid(unsafe_code)]
 #![no_std]
 
 extern crate alloc;

@@ -20,6 +20,7 @@
 //!     "Ether / IP / UDP 192.168.56.103:52582 > 224.1.1.5:50001 / Raw / Padding",
 //! );
 //! ```
+#![forbid(unsafe_code)]
 #![no_std]
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! requests cannot cause a flood.
 //!
 //! All state is bounded in memory, and no input from the network causes a panic.
+#![forbid(unsafe_code)]
 
 mod drops;
 mod histogram;

@@ -285,7 +285,7 @@ def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
     place = f"239.30.0.7%one:{port}"
     with pytest.raises(TypeError, match="group and port"):
         pymcast.Subscriber()
-    with pytest.raises(ValueError, match="no group is named"):
+    with pytest.raises(ValueError, match="no group was given"):
         pymcast.Publisher()
     with pytest.raises(ValueError, match="use now, oldest or snapshot"):
         pymcast.Subscriber(place, start="then")  # type: ignore[arg-type]

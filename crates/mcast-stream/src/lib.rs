@@ -32,7 +32,7 @@ pub mod wire;
 pub use driver::tokio;
 #[cfg(feature = "std")]
 pub use driver::{
-    Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, Found, MAX_SNAPSHOT, PathChange, Publisher,
+    AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, MAX_SNAPSHOT, PathChange, Publisher,
     PublisherBuilder, Snapshot, SnapshotServer, StreamError, Subscriber, SubscriberBuilder, discover,
     fetch_snapshot, fetch_snapshot_while, find_stream,
 };

@@ -71,7 +71,7 @@ impl Publisher {
     /// Tells the recorder of the program what was sent so far ([`metrics`](crate::metrics)).
     pub fn export_metrics(&self) {
         let statistics = self.statistics();
-        let labels = labels(self.stream().0, self.places());
+        let labels = labels(self.stream().0, self.labels());
         export(PUBLISHER, &publisher_counters(&statistics), statistics.round_trip, &labels);
         gauge!(format!("{PUBLISHER}receivers"), labels).set(statistics.receivers as f64);
     }
@@ -83,7 +83,7 @@ impl Subscriber {
     pub fn export_metrics(&self) {
         let Some(stream) = self.stream() else { return };
         let statistics = self.statistics();
-        let labels = labels(stream.0, self.places());
+        let labels = labels(stream.0, self.labels());
         export(SUBSCRIBER, &subscriber_counters(&statistics), statistics.round_trip, &labels);
         gauge!(format!("{SUBSCRIBER}waiting"), labels).set(statistics.waiting as f64);
     }

@@ -37,6 +37,7 @@
 //! assert_eq!(report.streams[0].now.datagrams_per_second, 1.0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![forbid(unsafe_code)]
 
 mod clock;
 mod history;

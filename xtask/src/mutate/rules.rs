@@ -19,7 +19,7 @@ const fn rule(name: &'static str, file: &'static str, code: &'static str, broken
 pub(super) const RULES: &[Rule] = &[
     rule(
         "missing datagrams are requested",
-        "receiver/ask.rs",
+        "receiver/feedback.rs",
         "self.config.repairs() && is_heard && !self.ended && !self.gaps.is_empty()",
         "false",
     ),
@@ -37,13 +37,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "buffered datagrams are acknowledged only up to the first gap",
-        "receiver/ask.rs",
+        "receiver/feedback.rs",
         "true => self.gaps.first().map_or(self.highest, |gap| gap.first),",
         "true => self.highest,",
     ),
     rule(
         "buffered datagrams reduce the advertised window",
-        "receiver/ask.rs",
+        "receiver/feedback.rs",
         "window: (self.room_end() - next) as u32,",
         "window: self.window.length() as u32,",
     ),
@@ -56,13 +56,13 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "repairable datagrams are not given up",
         "receiver/deliver.rs",
-        "_ if self.base < self.trail => (gap_end.min(self.trail), Cause::Unrecoverable),",
-        "_ if true => (gap_end, Cause::Unrecoverable),",
+        "_ if self.base < self.oldest_retained => {\n                (gap_end.min(self.oldest_retained)",
+        "_ if true => {\n                (gap_end",
     ),
     rule(
         "no message is delivered while a snapshot is wanted",
         "receiver/deliver.rs",
-        "if self.held || self.stopped {\n                return None;",
+        "if self.awaits_snapshot || self.stopped {\n                return None;",
         "if self.stopped {\n                return None;",
     ),
     rule(
@@ -74,8 +74,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "an outdated message of a key is not delivered",
         "receiver/deliver.rs",
-        "if !self.latest.is_news(key, number) {",
-        "if !self.latest.is_news(key, number) && number == u64::MAX {",
+        "if !self.latest.is_latest(key, number) {",
+        "if !self.latest.is_latest(key, number) && number == u64::MAX {",
     ),
     rule(
         "a stream ends only after its last datagram",
@@ -193,8 +193,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "there are no unnecessary wake-ups",
-        "receiver/ask.rs",
-        "        if self.has_all() {\n            deadline = u64::MAX;",
+        "receiver/feedback.rs",
+        "        if self.has_everything() {\n            deadline = u64::MAX;",
         "        if self.ended && self.base == u64::MAX {\n            deadline = u64::MAX;",
     ),
 ];

@@ -72,7 +72,7 @@ fn a_failed_snapshot_is_reported_on_both_sides() {
     publishing.stderr.wait_for("no snapshot: the output of `exit 3`");
     let ended = late.end();
     assert_eq!((ended.status, ended.text()), (Some(1), ""), "{ended:?}");
-    assert!(ended.stderr.contains("has none to give") && ended.stderr.contains("remedy"), "{ended:?}");
+    assert!(ended.stderr.contains("the publisher has none") && ended.stderr.contains("remedy"), "{ended:?}");
     drop(input);
     publishing.end().succeeded();
 }

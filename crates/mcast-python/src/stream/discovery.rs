@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_stream::seal::Keys;
-use mcast_stream::{Found, StreamError};
+use mcast_stream::{AnnouncedStream, StreamError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -24,7 +24,7 @@ const SLICE: Duration = Duration::from_millis(50);
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct FoundStream {
-    pub(super) found: Found,
+    pub(super) found: AnnouncedStream,
     memberships: Vec<PyMembership>,
 }
 
@@ -79,13 +79,13 @@ impl FoundStream {
     }
 
     fn __repr__(&self) -> String {
-        let Found { name, source, .. } = &self.found;
+        let AnnouncedStream { name, source, .. } = &self.found;
         format!("<FoundStream {name:?}, announced by {}>", source.ip())
     }
 }
 
 impl FoundStream {
-    fn new(py: Python<'_>, found: Found) -> PyResult<Self> {
+    fn new(py: Python<'_>, found: AnnouncedStream) -> PyResult<Self> {
         let memberships = found.memberships().map_err(|error| raise_stream(py, &error))?;
         Ok(Self { memberships: memberships.into_iter().map(PyMembership).collect(), found })
     }
@@ -202,7 +202,7 @@ impl Drop for Announcements {
 impl Announcements {
     /// Waits for an announcement; returns `None` if it is closed. Call it without the GIL: a waiting thread holds the
     /// lock.
-    fn next_announcement(&self, time: Duration) -> Option<Result<Option<Found>, StreamError>> {
+    fn next_announcement(&self, time: Duration) -> Option<Result<Option<AnnouncedStream>, StreamError>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         Some(open.as_mut()?.next_timeout(time))
     }

@@ -9,7 +9,7 @@ use mcast::Waker;
 use mcast_stream::receiver::{Event, Item};
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{Incarnation, StreamId};
-use mcast_stream::{Found, fetch_snapshot_while};
+use mcast_stream::{AnnouncedStream, fetch_snapshot_while};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -63,7 +63,7 @@ pub(crate) struct Subscriber {
     waker: Waker,
     memberships: Vec<mcast::Membership>,
     /// The announcement, if it was made from one.
-    found: Option<Found>,
+    found: Option<AnnouncedStream>,
 }
 
 /// The state of a subscriber while it is open.
@@ -318,7 +318,7 @@ impl Subscriber {
 }
 
 /// Returns the memberships to join, given as such or as an announcement.
-fn paths(arguments: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<Found>)> {
+fn paths(arguments: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<AnnouncedStream>)> {
     if arguments.is_empty() {
         return Err(PyTypeError::new_err("give a group and port to subscribe to"));
     }

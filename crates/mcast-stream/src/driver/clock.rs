@@ -1,4 +1,4 @@
-//! A clock for state machines: nanoseconds that never fall, and what to add for the time of day.
+//! A monotonic clock in nanoseconds for the state machines, and its offset to the time of day.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ pub(crate) struct Clock {
     start: Instant,
 }
 
-/// Zero means "never" here and there: no clock begins with it.
+/// The clock's first value: some fields use 0 for "never".
 const FIRST: u64 = 1_000_000_000;
 
 impl Clock {
@@ -26,25 +26,26 @@ impl Clock {
         Duration::from_nanos(deadline.saturating_sub(self.now()))
     }
 
-    /// What to add for nanoseconds since 1970.
+    /// Returns the offset from this clock to nanoseconds since 1970.
     pub(crate) fn unix_offset(&self) -> Option<u64> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
         Some(u64::try_from(unix).ok()?.wrapping_sub(self.now()))
     }
 }
 
-/// Quarters of a second since 2024: a later life has a greater one.
+/// Returns an incarnation from the time of day: quarters of a second since 2024, so that a later one is greater.
 pub(crate) fn incarnation() -> u32 {
     u32::try_from(since_2024().as_millis() / QUARTER.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
-/// How far a clock is behind that gives `now` where it gave `last` before. One quarter is a quick restart.
+/// Returns how far the clock is behind if it gives incarnation `now` after it gave `last` earlier. A difference of one
+/// quarter of a second is a quick restart.
 pub(crate) fn behind(now: Incarnation, last: Incarnation) -> Option<Duration> {
     let quarters = last.0.checked_sub(now.0).filter(|quarters| *quarters > 1)?;
     Some(QUARTER * quarters)
 }
 
-/// Waits until the quarter of this incarnation is over; not if the clock stands elsewhere by now.
+/// Waits until the quarter of a second of this incarnation is over, unless the clock was stepped since.
 pub(crate) fn wait_for_the_next(incarnation: Incarnation) {
     let left = (QUARTER * incarnation.0.saturating_add(1)).saturating_sub(since_2024());
     if left <= QUARTER {
@@ -59,7 +60,7 @@ fn since_2024() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(START).saturating_sub(START)
 }
 
-/// A number that nobody else has: the standard library draws the keys of its maps from the system.
+/// Returns a random number from the system, through the keys that the standard library draws for its maps.
 pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())

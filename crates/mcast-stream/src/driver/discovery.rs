@@ -1,4 +1,4 @@
-//! Streams by name: their publishers announce them on a well-known group.
+//! Discovery of streams by name: publishers announce them on a well-known group.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,106 +9,106 @@ use super::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Announce, Incarnation, KeyEpoch, Kind, MINOR, Packet, Place, StreamId};
 
-/// Where streams announce themselves: administratively scoped, so that it stays in the site, and above what
-/// others take of that scope by convention (Streaming ACN up to 239.255.249.255).
+/// The IPv4 group and port of announcements. It is administratively scoped, so that it stays in the site, and above the
+/// part of that scope that other protocols use by convention (Streaming ACN up to 239.255.249.255).
 pub const DISCOVERY_V4: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(239, 255, 251, 67)), PORT);
-/// The same for IPv6: of site scope.
+/// The IPv6 group and port of announcements, in the site scope.
 pub const DISCOVERY_V6: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0x8000, 0x4d43)), PORT);
 const PORT: u16 = 7767;
-/// Between two announcements.
+/// The time between two announcements, in nanoseconds.
 const INTERVAL: u64 = 1_000_000_000;
-/// More streams than this are not listed.
-const MOST: usize = 1024;
-/// Of these, streams that one address announces.
-const MOST_PER_SOURCE: usize = 128;
+/// Limit of listed streams.
+const MAX_STREAMS: usize = 1024;
+/// Limit of listed streams that one address announces.
+const MAX_STREAMS_PER_SOURCE: usize = 128;
 
 /// A stream that was announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Found {
+pub struct AnnouncedStream {
     /// Its name.
     pub name: String,
     /// Its identity.
     pub stream: StreamId,
-    /// The life of its publisher.
+    /// Its publisher's incarnation.
     pub incarnation: Incarnation,
-    /// How to hear it: the membership of each path, on the interface by which the announcement came.
+    /// The membership of each of its paths, on the interface on which the announcement arrived.
     pub paths: Vec<Membership>,
-    /// Where snapshots are to be had.
+    /// The address that serves snapshots.
     pub snapshot: Option<SocketAddr>,
-    /// How fast it sends, in bytes a second; 0: as fast as it goes.
+    /// Its configured rate in bytes per second; 0: unlimited.
     pub rate: u64,
     /// Whether it is sealed.
     pub sealed: bool,
-    /// Who announced it.
+    /// The address that announced it.
     pub source: SocketAddr,
 }
 
-/// The streams that are announced within this time, by name and then by identity; with `None` for the
-/// family, in both. Sealed ones are seen by those who have their keys.
+/// Returns the streams that are announced within this time, sorted by name and then by identity; with `None` for the
+/// family, those of both. Sealed streams are listed if `keys` open their announcements.
 ///
-/// Anybody can announce a stream in clear: what two addresses announce as the same stream is listed twice, so that a forged
-/// announcement hides nobody, and an address is listed with at most 128 streams.
+/// Anybody can announce a stream in clear. A stream that two addresses announce is therefore listed twice, so that a
+/// forged announcement cannot hide the real one, and an address is listed with at most 128 streams.
 ///
 /// # Errors
-/// When the group of announcements cannot be joined.
+/// If the group of announcements cannot be joined.
 pub fn discover(
     family: impl Into<Option<Family>>,
     interface: Option<InterfaceSelector>,
     keys: &Keys,
     time: Duration,
-) -> Result<Vec<Found>, StreamError> {
+) -> Result<Vec<AnnouncedStream>, StreamError> {
     let mut all = Vec::new();
     listen(family.into(), interface, keys, time, |found| {
-        list(&mut all, found);
+        insert_latest(&mut all, found);
         false
     })?;
     all.sort_by(|a, b| (&a.name, a.stream, a.source).cmp(&(&b.name, b.stream, b.source)));
     Ok(all)
 }
 
-/// Of what one address announces as one stream, the latest incarnation counts.
-fn list(all: &mut Vec<Found>, found: Found) {
+/// Adds an announcement to the list. Of each stream of an address, the latest incarnation is kept.
+fn insert_latest(all: &mut Vec<AnnouncedStream>, found: AnnouncedStream) {
     let source = found.source.ip();
     let of_source = all.iter().filter(|known| known.source.ip() == source).count();
-    let is_same = |known: &Found| known.stream == found.stream && known.source.ip() == source;
+    let is_same = |known: &AnnouncedStream| known.stream == found.stream && known.source.ip() == source;
     match all.iter().position(is_same) {
         Some(index) if all[index].incarnation <= found.incarnation => all[index] = found,
-        None if all.len() < MOST && of_source < MOST_PER_SOURCE => all.push(found),
+        None if all.len() < MAX_STREAMS && of_source < MAX_STREAMS_PER_SOURCE => all.push(found),
         _ => {}
     }
 }
 
-/// Waits for the announcement of the stream of this name; with `None` for the family, in both.
+/// Waits for the announcement of the stream with this name; with `None` for the family, in both families.
 ///
 /// # Errors
-/// [`StreamError::NoSuchStream`] when the time is over, and when the group of announcements cannot be joined.
+/// [`StreamError::NoSuchStream`] when the time is over, and any error of joining the group of announcements.
 pub fn find_stream(
     name: &str,
     family: impl Into<Option<Family>>,
     interface: Option<InterfaceSelector>,
     keys: &Keys,
     time: Duration,
-) -> Result<Found, StreamError> {
-    let mut wanted = None;
+) -> Result<AnnouncedStream, StreamError> {
+    let mut named = None;
     listen(family.into(), interface, keys, time, |found| {
         if found.name == name {
-            wanted = Some(found);
+            named = Some(found);
         }
-        wanted.is_some()
+        named.is_some()
     })?;
-    wanted.ok_or_else(|| StreamError::NoSuchStream(name.to_owned()))
+    named.ok_or_else(|| StreamError::NoSuchStream(name.to_owned()))
 }
 
-/// Hears announcements until the time is over or `done` says so.
+/// Receives announcements until the time is over or `done` returns `true`.
 fn listen(
     family: Option<Family>,
     interface: Option<InterfaceSelector>,
     keys: &Keys,
     time: Duration,
-    mut done: impl FnMut(Found) -> bool,
+    mut done: impl FnMut(AnnouncedStream) -> bool,
 ) -> Result<(), StreamError> {
     let mut announcements = Announcements::join(family, interface, keys.clone())?;
     let deadline = Instant::now().checked_add(time);
@@ -122,7 +122,7 @@ fn listen(
     }
 }
 
-/// Hears what streams are announced, again with each of their announcements, one a second.
+/// Receives the announcements of streams. Each stream is announced once per second.
 #[derive(Debug)]
 pub struct Announcements {
     receiver: mcast::Receiver,
@@ -131,10 +131,10 @@ pub struct Announcements {
 }
 
 impl Announcements {
-    /// Joins where streams are announced; with `None` for the family, in both.
+    /// Joins the group of announcements; with `None` for the family, those of both families.
     ///
     /// # Errors
-    /// When the group of announcements cannot be joined.
+    /// If the group of announcements cannot be joined.
     pub fn join(
         family: impl Into<Option<Family>>,
         interface: Option<InterfaceSelector>,
@@ -144,11 +144,12 @@ impl Announcements {
         Ok(Self { receiver, keys, buffer: vec![0; 65_536] })
     }
 
-    /// The next announcement of a stream in clear, or with keys of one that they open; `None` when the time is over.
+    /// Returns the next announcement of a stream in clear or, with keys, of a sealed stream that they open; `None` when the
+    /// time is over.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn next_timeout(&mut self, time: Duration) -> Result<Option<Found>, StreamError> {
+    /// If the socket fails.
+    pub fn next_timeout(&mut self, time: Duration) -> Result<Option<AnnouncedStream>, StreamError> {
         let deadline = Instant::now().checked_add(time);
         let mut left = time;
         loop {
@@ -158,7 +159,7 @@ impl Announcements {
             if let Some(found) = read(&mut bytes, &self.keys, &interface, source) {
                 return Ok(Some(found));
             }
-            // Whoever floods the group keeps nobody longer.
+            // Other datagrams on the group do not extend the wait.
             left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
@@ -167,7 +168,7 @@ impl Announcements {
     }
 }
 
-/// Joins where streams are announced. Of both families one will do: a machine may have no IPv6.
+/// Joins the groups of announcements. With both families, one of them suffices: the machine may not have IPv6.
 fn join(family: Option<Family>, interface: Option<&InterfaceSelector>) -> mcast::Result<mcast::Receiver> {
     let families =
         [Family::V4, Family::V6].into_iter().filter(|each| family.is_none_or(|only| only == *each));
@@ -181,7 +182,12 @@ fn join(family: Option<Family>, interface: Option<&InterfaceSelector>) -> mcast:
     })
 }
 
-fn read(bytes: &mut [u8], keys: &Keys, interface: &InterfaceSelector, source: SocketAddr) -> Option<Found> {
+fn read(
+    bytes: &mut [u8],
+    keys: &Keys,
+    interface: &InterfaceSelector,
+    source: SocketAddr,
+) -> Option<AnnouncedStream> {
     let packet = Packet::parse(bytes).ok()?;
     let (header, head) = (packet.header, packet.head.len());
     let sealed = header.epoch != KeyEpoch::CLEAR;
@@ -197,7 +203,7 @@ fn read(bytes: &mut [u8], keys: &Keys, interface: &InterfaceSelector, source: So
         let group = Group::new(place.group.ip()).ok()?;
         Some(Membership::new(GroupAddr::new(group, place.group.port())).on(interface.clone()))
     };
-    Some(Found {
+    Some(AnnouncedStream {
         name: announce.name.to_owned(),
         stream: header.stream,
         incarnation: header.incarnation,
@@ -214,7 +220,7 @@ fn group(family: Family) -> Option<GroupAddr> {
     Some(GroupAddr::new(Group::new(address.ip()).ok()?, PORT))
 }
 
-/// Where a stream to this destination is announced: on the same interface.
+/// Returns the destination of announcements for a stream to `first`, on the same interface.
 pub(super) fn destination(first: &Destination) -> Destination {
     let address = group(first.address.group.family()).unwrap_or(first.address);
     Destination { address, interface: first.interface.clone() }
@@ -238,8 +244,8 @@ impl Announcement {
         Self { name, paths, snapshot: None, next: 0 }
     }
 
-    /// Tells it, if it is time; says when it is next.
-    pub(super) fn tell(&mut self, sender: &mut crate::Sender, now: u64) -> u64 {
+    /// Announces the stream if an announcement is due; returns when the next one is.
+    pub(super) fn announce_if_due(&mut self, sender: &mut crate::Sender, now: u64) -> u64 {
         if now >= self.next {
             self.next = now + INTERVAL;
             let rate = sender.config().rate.unwrap_or(0);
@@ -255,8 +261,8 @@ impl Announcement {
 mod tests {
     use super::*;
 
-    fn found(stream: u64, incarnation: u32, source: [u8; 4]) -> Found {
-        Found {
+    fn found(stream: u64, incarnation: u32, source: [u8; 4]) -> AnnouncedStream {
+        AnnouncedStream {
             name: "prices".into(),
             stream: StreamId(stream),
             incarnation: Incarnation(incarnation),
@@ -269,21 +275,21 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_announcement_hides_no_stream() {
+    fn a_forged_announcement_does_not_hide_a_stream() {
         let (real, forger) = ([10, 0, 0, 1], [10, 0, 0, 66]);
         let mut all = Vec::new();
-        (0..2_000).for_each(|stream| list(&mut all, found(stream, u32::MAX, forger)));
-        (1..=2).chain([1]).for_each(|incarnation| list(&mut all, found(5, incarnation, real)));
+        (0..2_000).for_each(|stream| insert_latest(&mut all, found(stream, u32::MAX, forger)));
+        (1..=2).chain([1]).for_each(|incarnation| insert_latest(&mut all, found(5, incarnation, real)));
         let listed: Vec<_> =
             all.iter().filter(|each| each.source.ip() == std::net::IpAddr::from(real)).collect();
         assert_eq!(
             (listed.len(), listed[0].incarnation, all.len()),
-            (1, Incarnation(2), MOST_PER_SOURCE + 1)
+            (1, Incarnation(2), MAX_STREAMS_PER_SOURCE + 1)
         );
     }
 
     #[test]
-    fn nobody_else_takes_the_groups_of_announcements() {
+    fn the_groups_of_announcements_are_not_assigned_to_others() {
         for address in [DISCOVERY_V4, DISCOVERY_V6] {
             let found: Vec<_> = Group::new(address.ip()).unwrap().assignments().collect();
             let names: Vec<_> = found.iter().map(|each| each.name).collect();

@@ -1,4 +1,4 @@
-//! What can fail.
+//! Errors of publishers and subscribers.
 
 use crate::sender::{ConfigError, Refusal};
 
@@ -9,13 +9,13 @@ pub enum StreamError {
     /// A socket failed.
     #[error(transparent)]
     Socket(#[from] mcast::Error),
-    /// The socket for what goes between one receiver and the sender failed.
+    /// The unicast socket for NAKs, statuses and repairs failed.
     #[error("the socket for repairs: {0}")]
     Control(#[source] std::io::Error),
-    /// The settings cannot be.
+    /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] ConfigError),
-    /// The message cannot be taken.
+    /// The message was not accepted.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The state file of a publisher cannot be used.
@@ -27,14 +27,14 @@ pub enum StreamError {
         #[source]
         cause: std::io::Error,
     },
-    /// A publisher needs somewhere to send to.
-    #[error("no group is named to publish to, or to hear")]
+    /// No group was given to publish to or to subscribe to.
+    #[error("no group was given to publish to or to subscribe to")]
     NoDestination,
-    /// No stream of the name was announced.
+    /// No stream with this name was announced in time.
     #[error("no stream named {0:?} was announced in time")]
     NoSuchStream(String),
-    /// A stream cannot be announced by this name.
-    #[error("a stream is announced by a name of 1 to 255 bytes, not of {0}")]
+    /// A stream cannot be announced under this name.
+    #[error("the name of a stream must have 1 to 255 bytes, not {0}")]
     Name(usize),
     /// A snapshot could not be served or fetched.
     #[error("the snapshot: {0}")]
@@ -47,13 +47,13 @@ pub enum StreamError {
         /// The limit.
         limit: u64,
     },
-    /// Paths are told apart by two bits.
+    /// More than four paths were given: the header has two bits for the path.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),
-    /// What goes between one receiver and the sender has one family.
-    #[error("the paths of a stream are all IPv4 or all IPv6, not some of each")]
+    /// The paths are of both address families.
+    #[error("the paths of a stream must be all IPv4 or all IPv6")]
     MixedFamilies,
     /// A thread could not be started.
-    #[error("starting a thread: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
 }

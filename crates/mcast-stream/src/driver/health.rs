@@ -1,4 +1,4 @@
-//! Which paths of a publisher can send, and what changes about that.
+//! The health of a publisher's paths: which of them can send, and the changes of that.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use mcast::{Error, ErrorKind};
 const RETRY: Duration = Duration::from_millis(100);
 /// A full queue is reported this often at most.
 const REPORT_FULL: Duration = Duration::from_secs(10);
-/// Changes that nobody fetches are dropped beyond this number, the oldest first.
-const MOST_CHANGES: usize = 64;
+/// Limit of the queue of changes that were not fetched; beyond it, the oldest are dropped.
+const MAX_CHANGES: usize = 64;
 
 /// A change in what a publisher can send on one of its paths, which count from 0.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PathChange {
-    /// Nothing can be sent on it, for instance because its interface is down. It is tried again all the time.
+    /// Nothing can be sent on it, for instance because its interface is down. It is retried.
     Down {
         /// Which path.
         path: usize,
@@ -87,7 +87,7 @@ impl PathHealth {
                 PathChange::Down { path, error }
             }
         };
-        if self.changes.len() == MOST_CHANGES {
+        if self.changes.len() == MAX_CHANGES {
             self.changes.pop_front();
         }
         self.changes.push_back(change);

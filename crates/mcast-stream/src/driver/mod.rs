@@ -8,22 +8,22 @@ mod interface;
 mod named;
 mod publisher;
 mod repairs;
-mod singles;
 mod snapshot;
 mod state_file;
 mod subscriber;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod transmit;
+mod unicast;
 
-pub use discovery::{Announcements, DISCOVERY_V4, DISCOVERY_V6, Found, discover, find_stream};
+pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
 pub use error::StreamError;
 pub use health::PathChange;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use snapshot::{MAX_SNAPSHOT, Snapshot, SnapshotServer, fetch_snapshot, fetch_snapshot_while};
 pub use subscriber::{Subscriber, SubscriberBuilder};
 
-/// Several, as one label.
+/// Joins several values into one metric label.
 #[cfg(feature = "metrics")]
 fn label<T: ToString>(all: impl Iterator<Item = T>) -> String {
     all.map(|each| each.to_string()).collect::<Vec<_>>().join(",")

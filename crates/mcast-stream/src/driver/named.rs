@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use mcast::{Membership, SourceFilter};
 
-use super::discovery::{Found, find_stream};
+use super::discovery::{AnnouncedStream, find_stream};
 use super::error::StreamError;
 use super::snapshot::{MAX_SNAPSHOT, Snapshot, fetch_from_announced};
 use super::subscriber::{Subscriber, SubscriberBuilder};
 use crate::seal::Keys;
 use crate::wire::Incarnation;
 
-/// Announcements come once a second, and some may be lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Announcements are sent once per second, and some may be lost.
+const ANNOUNCEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Subscriber {
-    /// A subscriber to the stream that is announced by this name in clear, with default settings; waits for its
-    /// announcement for ten seconds, on every interface. For anything else there are [`find_stream`] and
-    /// [`Found::subscriber`].
+    /// Subscribes to the stream that is announced under this name in clear, with default settings. Waits for its
+    /// announcement for up to ten seconds, on every interface. For other settings, use [`find_stream`] and
+    /// [`AnnouncedStream::subscriber`].
     ///
     /// ```no_run
     /// use mcast_stream::{Subscriber, receiver::Item};
@@ -35,15 +35,15 @@ impl Subscriber {
     /// ```
     ///
     /// # Errors
-    /// As [`find_stream`], [`Found::memberships`] and [`SubscriberBuilder::build`].
+    /// As [`find_stream`], [`AnnouncedStream::memberships`] and [`SubscriberBuilder::build`].
     pub fn named(name: &str) -> Result<Self, StreamError> {
-        find_stream(name, None, None, &Keys::none(), PATIENCE)?.subscriber()?.build()
+        find_stream(name, None, None, &Keys::none(), ANNOUNCEMENT_TIMEOUT)?.subscriber()?.build()
     }
 }
 
-impl Found {
-    /// Settings for a subscriber to it: its paths, and no other stream that may share them. Of a sealed stream
-    /// the [keys](SubscriberBuilder::keys) are missing still.
+impl AnnouncedStream {
+    /// Returns settings for a subscriber to this stream: its paths and its identity. For a sealed stream, add the
+    /// [keys](SubscriberBuilder::keys).
     ///
     /// # Errors
     /// As [`memberships`](Self::memberships).
@@ -52,10 +52,10 @@ impl Found {
         Ok(self.memberships()?.into_iter().fold(builder, SubscriberBuilder::path))
     }
 
-    /// What to join: its paths, where groups that are source-specific are joined with who announced it.
+    /// Returns the memberships of its paths. Source-specific groups are joined with the address that announced it.
     ///
     /// # Errors
-    /// [`StreamError::NoDestination`] when it was announced without a group.
+    /// [`StreamError::NoDestination`] if it was announced without a group.
     pub fn memberships(&self) -> Result<Vec<Membership>, StreamError> {
         match self.paths.is_empty() {
             true => Err(StreamError::NoDestination),
@@ -63,12 +63,12 @@ impl Found {
         }
     }
 
-    /// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes of this life of its publisher, that has all messages before this
-    /// one, or more: from where the publisher announces it. Waits for an announcement that helps, or for a fresh snapshot, for no
-    /// longer than this.
+    /// Fetches a snapshot of this incarnation that covers all messages before `message`, or more, and has at most
+    /// [`MAX_SNAPSHOT`] bytes, from the address that the publisher announces. Waits for at most `time` for such an
+    /// announcement or for a newer snapshot.
     ///
     /// # Errors
-    /// Why the last try failed.
+    /// The error of the last attempt.
     pub fn fetch_snapshot(
         &self,
         incarnation: Incarnation,
@@ -79,11 +79,11 @@ impl Found {
         fetch_from_announced(self, incarnation, message, keys, MAX_SNAPSHOT, time, &mut || true)
     }
 
-    /// Fetches a snapshot of at most `max_size` bytes for as long as `go_on` returns `true`: it is called on this thread, about
-    /// twenty times per second.
+    /// Fetches a snapshot of at most `max_size` bytes for as long as `keep_going` returns `true`. It is called on this
+    /// thread, about twenty times per second.
     ///
     /// # Errors
-    /// Why the last try failed, or that the caller gave up.
+    /// The error of the last attempt, or that the caller gave up.
     pub fn fetch_snapshot_while(
         &self,
         incarnation: Incarnation,
@@ -91,9 +91,9 @@ impl Found {
         keys: &Keys,
         max_size: u64,
         time: Duration,
-        go_on: &mut dyn FnMut() -> bool,
+        keep_going: &mut dyn FnMut() -> bool,
     ) -> Result<Snapshot, StreamError> {
-        fetch_from_announced(self, incarnation, message, keys, max_size, time, go_on)
+        fetch_from_announced(self, incarnation, message, keys, max_size, time, keep_going)
     }
 
     fn with_its_source(&self, path: &Membership) -> Membership {

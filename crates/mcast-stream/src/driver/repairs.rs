@@ -1,37 +1,37 @@
-//! Repairs that wait to be sent together: what goes to one place is a train.
+//! Repairs that are sent together: those to one target leave as one batch.
 
 use crate::outbox::Target;
 
-/// More never wait.
-const MOST: usize = 64;
+/// When this number of repairs waits, they are sent.
+const MAX_BATCH: usize = 64;
 
-/// By number, and where they go.
+/// The sequences of waiting repairs, and their targets.
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
     waiting: Vec<(u64, Target)>,
-    train: Vec<u64>,
+    batch: Vec<u64>,
 }
 
 impl Repairs {
-    /// Adds one; says whether it is time to send them.
+    /// Adds a repair; returns whether it is time to send them.
     pub(super) fn add(&mut self, sequence: u64, to: Target) -> bool {
         self.waiting.push((sequence, to));
-        self.waiting.len() >= MOST
+        self.waiting.len() >= MAX_BATCH
     }
 
-    /// All that go to the place where the first goes, in order, and that place.
-    pub(super) fn take_train(&mut self) -> Option<(Target, &[u64])> {
-        let (_, place) = *self.waiting.first()?;
-        let Self { waiting, train } = self;
-        train.clear();
+    /// Removes all repairs with the same target as the first one; returns that target and their sequences, in order.
+    pub(super) fn take_batch(&mut self) -> Option<(Target, &[u64])> {
+        let (_, target) = *self.waiting.first()?;
+        let Self { waiting, batch } = self;
+        batch.clear();
         waiting.retain(|(sequence, to)| {
-            let goes = *to == place;
+            let goes = *to == target;
             if goes {
-                train.push(*sequence);
+                batch.push(*sequence);
             }
             !goes
         });
-        Some((place, train))
+        Some((target, batch))
     }
 }
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_to_one_place_goes_together_in_order() {
+    fn repairs_to_one_target_are_batched_in_order() {
         let one = |port| Target::Address(std::net::SocketAddr::from(([10, 0, 0, 1], port)));
         let mut repairs = Repairs::default();
         for (sequence, to) in
@@ -49,14 +49,14 @@ mod tests {
             assert!(!repairs.add(sequence, to));
         }
         let mut taken = Vec::new();
-        while let Some((to, train)) = repairs.take_train() {
-            taken.push((to, train.to_vec()));
+        while let Some((to, batch)) = repairs.take_batch() {
+            taken.push((to, batch.to_vec()));
         }
         assert_eq!(taken, [(one(1), vec![5, 6, 8]), (Target::Group, vec![3, 9]), (one(2), vec![7])]);
     }
 
     #[test]
-    fn no_more_wait_than_make_a_train() {
+    fn a_full_batch_is_due() {
         let mut repairs = Repairs::default();
         let full = (0..64).map(|sequence| repairs.add(sequence, Target::Group)).position(|is_full| is_full);
         assert_eq!(full, Some(63));

@@ -1,4 +1,4 @@
-//! The incarnation of a stream's last publisher, in a file: clocks may be set back, this number may not.
+//! The state file of a publisher: the last incarnation of its stream, which must grow even if the clock is set back.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::wire::{Incarnation, StreamId};
 
-/// What the one line of the file begins with.
+/// The first word of the file's only line.
 const FORMAT: &str = "mcast-publisher-state-1";
 
-/// Returns the incarnation to start with, `wanted` or one more than the file has if that is greater, once the
-/// file has it for certain; and the one that the file had.
+/// Returns the incarnation to start with, and the one that the file had. The first is `proposed`, or one more than the
+/// file's if that is greater. It is synced to the disk before this function returns.
 pub(super) fn begin(
     path: &Path,
     stream: StreamId,
-    wanted: Incarnation,
+    proposed: Incarnation,
 ) -> io::Result<(Incarnation, Option<Incarnation>)> {
     let last = match std::fs::read_to_string(path) {
         Ok(text) => Some(parse(&text, stream)?),
@@ -27,7 +27,7 @@ pub(super) fn begin(
         }
         None => 0,
     };
-    let next = wanted.max(Incarnation(after_last));
+    let next = proposed.max(Incarnation(after_last));
     replace(path, &format!("{FORMAT} {stream} {next}\n"))?;
     Ok((next, last))
 }
@@ -49,7 +49,7 @@ fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// Puts a new file in place of the old one, so that a crash leaves one of the two.
+/// Replaces the file atomically: after a crash there is either the old or the new one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -62,7 +62,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     sync_folder(path)
 }
 
-/// Makes the new name last, too, where folders can be synced.
+/// Syncs the rename to the disk, on systems where folders can be synced.
 fn sync_folder(path: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
@@ -85,10 +85,10 @@ mod tests {
     }
 
     #[test]
-    fn an_incarnation_is_never_used_twice_whatever_the_clock_says() {
+    fn an_incarnation_is_never_used_twice_even_if_the_clock_is_set_back() {
         let folder = folder("twice");
         let path = folder.join("state");
-        let begin = |wanted| begin(&path, STREAM, Incarnation(wanted)).unwrap();
+        let begin = |proposed| begin(&path, STREAM, Incarnation(proposed)).unwrap();
         assert_eq!(begin(100), (Incarnation(100), None));
         assert_eq!(begin(50), (Incarnation(101), Some(Incarnation(100))), "the clock was set back");
         assert_eq!(begin(101), (Incarnation(102), Some(Incarnation(101))));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_stream_or_of_anything_else_is_refused_and_left_alone() {
+    fn a_file_that_is_not_this_streams_state_is_refused_and_not_changed() {
         let folder = folder("other");
         let path = folder.join("state");
         begin(&path, STREAM, Incarnation(7)).unwrap();

@@ -1,27 +1,27 @@
-//! The same two types for tokio (feature `tokio`).
+//! [`Publisher`] and [`Subscriber`] for tokio (feature `tokio`).
 //!
-//! Every call is cancel-safe: a future that is dropped has taken no message, and published all of one or
-//! nothing. A subscriber repairs what it misses within its calls, as the blocking one does: keep asking for the next.
+//! Every call is cancel-safe: a dropped future has consumed no message, and published either a whole message or nothing. A
+//! subscriber requests repairs within its calls, like the blocking one: keep calling [`next`](Subscriber::next).
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::publisher::{BETWEEN_LAST_WORDS, LAST_WORDS, OnDrop, READING, is_complete, is_read};
-use super::subscriber::Look;
+use super::publisher::{END_INTERVAL, END_REPEATS, OnDrop, READ_TIMEOUT, is_complete, is_read};
+use super::subscriber::Poll;
 use crate::receiver::Item;
 use crate::seal::Keys;
 use crate::sender::Refusal;
 use crate::wire::Incarnation;
-use crate::{Closing, Found, Snapshot, StreamError};
+use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
-/// While a publisher waits for receivers, it looks again so often.
-const AGAIN: Duration = Duration::from_micros(500);
-/// So often it looks again without a pause.
-const SOON: u32 = 64;
+/// How often a waiting publisher checks again.
+const RETRY_INTERVAL: Duration = Duration::from_micros(500);
+/// How often it tries the lock again without a pause.
+const YIELDS: u32 = 64;
 
-/// A [`Publisher`](crate::Publisher) whose publishing, waiting and closing wait without blocking. All else is the publisher's own, and may
-/// block for as long as the system's queue is full.
+/// A [`Publisher`](crate::Publisher) that publishes, waits and closes without blocking. All its other methods are those of
+/// the blocking publisher, and may block while the system's queue is full.
 ///
 /// Dropping it sends what was accepted, like dropping the blocking publisher, but on a blocking thread of the
 /// runtime: a runtime that is dropped waits for that, one that is shut down in the background does not.
@@ -40,12 +40,13 @@ impl Publisher {
     /// configured rate allows. Waits while there is no room, and never blocks the executor.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] when it can never be taken.
+    /// [`StreamError::Refused`] if the message can never be accepted.
     pub async fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
         self.publish_by(|sender, now| sender.publish(now, message)).await
     }
 
-    /// The same for a message about what the key names: to those who only want the latest of each.
+    /// Publishes a message with a key like [`publish`](Self::publish). Subscribers with
+    /// [`Policy::Latest`](crate::receiver::Policy::Latest) get only the latest message of each key.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -60,63 +61,64 @@ impl Publisher {
         let mut tried = 0;
         loop {
             match self.0.post(&mut publish) {
-                // Who has it has it for a moment, as a rule.
-                None if tried < SOON => tokio::task::yield_now().await,
-                None => tokio::time::sleep(AGAIN).await,
-                Some(Err(refusal)) if refusal.is_temporary() => tokio::time::sleep(AGAIN).await,
+                // The lock is usually held only for a moment.
+                None if tried < YIELDS => tokio::task::yield_now().await,
+                None => tokio::time::sleep(RETRY_INTERVAL).await,
+                Some(Err(refusal)) if refusal.is_temporary() => tokio::time::sleep(RETRY_INTERVAL).await,
                 Some(result) => return Ok(result?),
             }
             tried += 1;
         }
     }
 
-    /// Waits until so many receivers have joined; `false` when the time is over.
+    /// Waits until this number of receivers have joined; returns `false` when the time is over.
     pub async fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
         self.until(timeout, |sender| sender.receivers().0 >= receivers).await
     }
 
-    /// Waits until all that listen have everything that was published; `false` when the time is over.
+    /// Waits until all receivers have everything that was published; returns `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
         self.until(timeout, is_complete).await
     }
 
-    /// Ends the stream, and waits for no longer than this until all that listen have everything. Tells who has not.
+    /// Ends the stream, waits up to `timeout` until all receivers have everything, and reports where each stands, like the
+    /// blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
-        self.done(crate::Sender::close).await;
+        self.run(crate::Sender::close).await;
         let deadline = Instant::now().checked_add(timeout);
         if self.wait_complete(timeout).await {
             let left =
-                deadline.map_or(READING, |deadline| deadline.saturating_duration_since(Instant::now()));
-            self.until(left.min(READING), is_read).await;
+                deadline.map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
+            self.until(left.min(READ_TIMEOUT), is_read).await;
         }
-        for _ in 0..LAST_WORDS {
-            tokio::time::sleep(BETWEEN_LAST_WORDS).await;
-            self.done(crate::Sender::close).await;
+        for _ in 0..END_REPEATS {
+            tokio::time::sleep(END_INTERVAL).await;
+            self.run(crate::Sender::close).await;
         }
         self.0.settle();
-        self.done(|sender, _| Closing::of(sender)).await
+        self.run(|sender, _| Closing::of(sender)).await
     }
 
-    async fn until(&self, timeout: Duration, is_it_so: impl Fn(&crate::Sender) -> bool) -> bool {
+    async fn until(&self, timeout: Duration, holds: impl Fn(&crate::Sender) -> bool) -> bool {
         let waiting = async {
-            while !self.done(|sender, _| is_it_so(sender)).await {
-                tokio::time::sleep(AGAIN).await;
+            while !self.run(|sender, _| holds(sender)).await {
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         };
         tokio::time::timeout(timeout, waiting).await.is_ok()
     }
 
-    /// Does something with the sender as soon as nobody else does.
-    async fn done<T>(&self, mut work: impl FnMut(&mut crate::Sender, u64) -> T) -> T {
+    /// Runs `work` as soon as the lock is free.
+    async fn run<T>(&self, mut work: impl FnMut(&mut crate::Sender, u64) -> T) -> T {
         loop {
             match self.0.post(&mut work) {
                 Some(done) => return done,
-                None => tokio::time::sleep(AGAIN).await,
+                None => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
     }
 
-    /// The blocking publisher.
+    /// Returns the blocking publisher.
     #[must_use]
     pub fn into_inner(mut self) -> crate::Publisher {
         self.0.set_on_drop(OnDrop::Drain);
@@ -140,41 +142,42 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Wraps a subscriber, within a runtime with I/O and time.
+    /// Wraps a subscriber. Call it within a runtime with I/O and time enabled.
     ///
     /// # Errors
-    /// When the runtime cannot wait for its sockets.
+    /// If the runtime cannot wait for its sockets.
     pub fn new(subscriber: crate::Subscriber) -> Result<Self, StreamError> {
         let readiness = readiness::Readiness::new(&subscriber)?;
         Ok(Self { subscriber, readiness })
     }
 
-    /// The next message or event; waits for it. `None` when the stream has ended, or a waker ended the wait.
+    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or a
+    /// waker ended the wait.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a socket fails.
     pub async fn next(&mut self) -> Result<Option<Item<'_>>, StreamError> {
         let step = loop {
-            match self.subscriber.look()? {
-                Look::Step(step) => break step,
-                Look::Over => return Ok(None),
-                Look::Nothing(due) => self.readiness.wait(due).await?,
+            match self.subscriber.poll()? {
+                Poll::Step(step) => break step,
+                Poll::Ended => return Ok(None),
+                Poll::Pending(due) => self.readiness.wait(due).await?,
             }
         };
         Ok(self.subscriber.item(&step))
     }
 
-    /// Goes on behind a snapshot that has all messages before this number.
+    /// Continues after a snapshot that covers all messages before this number.
     pub fn resume(&mut self, message: u64) {
         self.subscriber.resume(message);
     }
 
-    /// Opens with these secrets from now on.
+    /// Replaces the secrets of sealed streams.
     pub fn set_keys(&mut self, keys: Keys) {
         self.subscriber.set_keys(keys);
     }
 
-    /// The blocking subscriber.
+    /// Returns the blocking subscriber.
     #[must_use]
     pub fn into_inner(self) -> crate::Subscriber {
         self.subscriber
@@ -189,12 +192,12 @@ impl Deref for Subscriber {
     }
 }
 
-/// [`Found::fetch_snapshot_while`] on a thread that may wait; dropping the future ends that, too.
+/// Runs [`AnnouncedStream::fetch_snapshot_while`] on a blocking thread. Dropping the future cancels it.
 ///
 /// # Errors
-/// Why the last try failed.
+/// The error of the last attempt.
 pub async fn fetch_snapshot(
-    found: &Found,
+    found: &AnnouncedStream,
     incarnation: Incarnation,
     message: u64,
     keys: &Keys,
@@ -202,18 +205,19 @@ pub async fn fetch_snapshot(
     time: Duration,
 ) -> Result<Snapshot, StreamError> {
     let (found, keys) = (found.clone(), keys.clone());
-    let wanted = Arc::new(());
-    let still = Arc::downgrade(&wanted);
-    let mut go_on = move || still.strong_count() > 0;
-    let fetch = move || found.fetch_snapshot_while(incarnation, message, &keys, max_size, time, &mut go_on);
+    let alive = Arc::new(());
+    let future = Arc::downgrade(&alive);
+    let mut keep_going = move || future.strong_count() > 0;
+    let fetch =
+        move || found.fetch_snapshot_while(incarnation, message, &keys, max_size, time, &mut keep_going);
     let fetched = tokio::task::spawn_blocking(fetch).await;
-    drop(wanted);
+    drop(alive);
     fetched.unwrap_or_else(|failed| Err(StreamError::Thread(failed.into())))
 }
 
 #[cfg(unix)]
 mod readiness {
-    //! By the descriptors of the two sockets, duplicated so that the subscriber keeps its own.
+    //! Readiness of the two sockets, by duplicates of their descriptors.
 
     use std::os::fd::{AsFd, OwnedFd};
     use std::time::Duration;
@@ -240,9 +244,9 @@ mod readiness {
             })
         }
 
-        /// Waits until one of them may have something, or the time is over.
+        /// Waits until one of them may be readable, or the time is over.
         ///
-        /// Whoever waits has just found both empty, so that what they told before is forgotten.
+        /// The caller has just found both empty, so earlier readiness is cleared.
         pub(super) async fn wait(&self, due: Duration) -> Result<(), StreamError> {
             tokio::select! {
                 ready = self.receiver.readable() => ready.map_err(StreamError::Control)?.clear_ready(),
@@ -256,7 +260,7 @@ mod readiness {
 
 #[cfg(not(unix))]
 mod readiness {
-    //! Sockets that no foreign runtime can wait for are looked at every millisecond.
+    //! Polls every millisecond, where tokio cannot wait for foreign sockets.
 
     use std::time::Duration;
 

@@ -1,27 +1,27 @@
-//! What a sender has to say, to the socket.
+//! Sends the datagrams of a publisher's state machine on its sockets.
 
 use mcast::{Family, Outgoing};
 
 use super::health::PathHealth;
 use super::repairs::Repairs;
-use super::singles::Singles;
+use super::unicast::UnicastSocket;
 use crate::outbox::{Control, Target};
 use crate::wire::Flags;
 
-/// The sockets of a publisher, and where its stream goes.
+/// The sockets of a publisher.
 #[derive(Debug)]
-pub(super) struct Ways {
-    /// One for each path, so that each is sent in whole trains.
+pub(super) struct PublisherSockets {
+    /// One for each path, so that each is sent in full batches.
     pub(super) paths: Vec<mcast::Sender>,
     pub(super) family: Family,
-    /// Where the stream tells its name, if it has one.
+    /// For the announcements of the stream's name, if it has one.
     pub(super) discovery: Option<mcast::Sender>,
     /// For single receivers.
-    pub(super) singles: Singles,
+    pub(super) unicast: UnicastSocket,
 }
 
-impl Ways {
-    /// Sends new data. What a socket refuses is as if the network had lost it, and repaired as such.
+impl PublisherSockets {
+    /// Sends new data. Datagrams that a socket refuses count as lost on the network, and are repaired.
     pub(super) fn send_data(
         &self,
         core: &mut crate::Sender,
@@ -33,32 +33,32 @@ impl Ways {
             if self.paths.len() > 1 {
                 core.mark_path(first, count, path as u8, false);
             }
-            health.note(path, send_trains(sender, core, first..first + count));
+            health.note(path, send_datagrams(sender, core, first..first + count));
         }
     }
 
-    /// Sends all repairs that wait, in the same way.
+    /// Sends all waiting repairs.
     pub(super) fn send_repairs(
         &self,
         core: &mut crate::Sender,
         repairs: &mut Repairs,
         health: &mut PathHealth,
     ) {
-        while let Some((to, train)) = repairs.take_train() {
+        while let Some((to, batch)) = repairs.take_batch() {
             if let Target::Address(address) = to {
-                self.singles.send_all(address, train.iter().map(|sequence| core.datagram(*sequence)));
+                self.unicast.send_all(address, batch.iter().map(|sequence| core.datagram(*sequence)));
                 continue;
             }
             for (path, sender) in self.usable(health) {
-                train
+                batch
                     .iter()
                     .for_each(|sequence| core.mark_path(*sequence, 1, path as u8 & Flags::PATH.0, true));
-                health.note(path, send_trains(sender, core, train.iter().copied()));
+                health.note(path, send_datagrams(sender, core, batch.iter().copied()));
             }
         }
     }
 
-    /// Sends something else.
+    /// Sends a control datagram.
     pub(super) fn send_control(&self, control: &Control, health: &mut PathHealth) {
         match control.to {
             Target::Group => {
@@ -66,8 +66,8 @@ impl Ways {
                     health.note(path, sender.send(control.bytes()));
                 }
             }
-            Target::Address(address) => self.singles.send(address, control.bytes()),
-            // It leaves by the interface of the first path, whose failures are noted there.
+            Target::Address(address) => self.unicast.send(address, control.bytes()),
+            // It leaves on the interface of the first path, where failures are noted.
             Target::Discovery => self.discovery.iter().for_each(|sender| _ = sender.send(control.bytes())),
         }
     }
@@ -78,16 +78,16 @@ impl Ways {
     }
 }
 
-/// Datagrams that one call may take: what fits the thread's stack well.
-const MOST: usize = 256;
+/// The most datagrams in one call. An array of this size must fit the thread's stack.
+const MAX_BATCH: usize = 256;
 
-fn send_trains(
+fn send_datagrams(
     sender: &mcast::Sender,
     core: &crate::Sender,
     mut sequences: impl Iterator<Item = u64>,
 ) -> mcast::Result<()> {
     let mut first_error = Ok(());
-    let mut outgoing = [const { Outgoing::new(&[]) }; MOST];
+    let mut outgoing = [const { Outgoing::new(&[]) }; MAX_BATCH];
     loop {
         let mut count = 0;
         for (slot, sequence) in outgoing.iter_mut().zip(&mut sequences) {
@@ -97,7 +97,7 @@ fn send_trains(
         if count == 0 {
             return first_error;
         }
-        // Each batch is sent, whatever became of those before it.
+        // A batch is sent even if one before it failed.
         let sent = send_batch(sender, &outgoing[..count]);
         first_error = first_error.and(sent);
     }

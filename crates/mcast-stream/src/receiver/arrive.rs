@@ -1,40 +1,39 @@
-//! Datagrams as they come.
+//! Datagrams as they arrive.
 
 use core::net::SocketAddr;
 use core::ops::Range;
 
-use super::ask::LEAST_GUARD;
 use super::deliver::Current;
 use super::event::Event;
-use super::item::Place;
+use super::feedback::MIN_REORDER_GUARD;
+use super::item::BodyLocation;
 use super::window::Meta;
 use super::{Policy, Receiver};
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{KeyEpoch, Kind, Packet, WireError};
 
-/// What came out of order by more is lost, or as good as.
-const LONGEST_REORDERING: u64 = 250_000_000;
+/// A datagram that is out of order by more than this counts as lost, in nanoseconds.
+const MAX_REORDERING: u64 = 250_000_000;
 
-/// What takes longer was lost on the way, or waited for something else.
-const LONGEST_REPAIR: u64 = 2_000_000_000;
+/// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
+const MAX_REPAIR: u64 = 2_000_000_000;
 
 impl Receiver {
-    /// Takes a datagram that came on a path (0 to 3) of the group, or to the receiver's own port.
+    /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the receiver's own port.
     ///
-    /// [`next`](Self::next) must be asked until there is nothing, with the same datagram, before the next is
-    /// handled: what is not fetched is as if it had not come.
+    /// Call [`next`](Self::next) with the same datagram until it returns `None`, before the next datagram is handled:
+    /// messages that are not fetched count as not received.
     ///
-    /// What costs nothing to check is checked first, then whether the group sealed it; nothing is
-    /// kept of it before that.
+    /// Cheap checks come first, then the seal. Nothing of a datagram is stored before it has passed both.
     pub fn handle(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8]) {
-        self.forget_lent(now);
+        self.discard_unfetched(now);
         let packet = match Packet::parse(datagram) {
             Ok(packet) if packet.header.stream == self.config.stream => packet,
             Ok(_) | Err(WireError::Foreign) => {
                 self.statistics.foreign += 1;
                 return;
             }
-            // Of a later version.
+            // A later version of the protocol may have further kinds.
             Err(WireError::UnknownKind(_)) => return,
             Err(_) => {
                 self.statistics.malformed += 1;
@@ -55,13 +54,13 @@ impl Receiver {
     fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], packet: &Packet<'_>) {
         if self.incarnation != Some(packet.header.incarnation) {
             self.statistics.other += 1;
-            // Who only claims to be sealed by the group gets no answer.
+            // A datagram that the group did not seal gets no reply.
             if self.may_ask_to_join(now, packet.header.incarnation) && self.open(packet, datagram).is_some() {
                 self.ask_to_join(now, from, packet.header.incarnation);
             }
             return;
         }
-        // No datagram is longer than its sender says; one that is would take memory that nobody counts on.
+        // A datagram longer than the sender announces is forged, and would exceed the memory planned for the window.
         if self.heartbeat.datagram != 0 && datagram.len() > usize::from(self.heartbeat.datagram) {
             self.statistics.malformed += 1;
             return;
@@ -85,45 +84,52 @@ impl Receiver {
             self.statistics.beyond += 1;
             return;
         }
-        let Some((place, range)) = self.open(packet, datagram) else { return };
+        let Some((location, range)) = self.open(packet, datagram) else { return };
         self.note_path(now, path, true);
         self.note_arrival(now, sequence, packet.header.flags.has(crate::wire::Flags::REPAIR));
         let meta = Meta::of(packet);
-        let at_once = sequence == self.base && self.current.is_none() && self.hands_out()
-            || self.config.policy == Policy::Latest && meta.is_whole() && meta.keyed && self.may_go_ahead();
-        if at_once {
-            self.current = Some(Current::new(sequence, meta, place, range));
+        let is_delivered_now = sequence == self.base && self.current.is_none() && self.is_delivering()
+            || self.config.policy == Policy::Latest
+                && meta.is_whole()
+                && meta.keyed
+                && self.may_deliver_early();
+        if is_delivered_now {
+            self.current = Some(Current::new(sequence, meta, location, range));
             return;
         }
-        let body = match place {
-            Place::Opened => self.opened.get(range),
+        let body = match location {
+            BodyLocation::Decrypted => self.decrypted.get(range),
             _ => datagram.get(range),
         };
-        self.window.keep(sequence, meta, body.unwrap_or_default());
-        if self.aside {
-            self.want_status_after_progress();
+        self.window.buffer(sequence, meta, body.unwrap_or_default());
+        if self.buffering {
+            self.schedule_status_after_progress();
         }
     }
 
-    /// Whether anything is handed out at present.
-    pub(super) const fn hands_out(&self) -> bool {
-        !self.held && !self.aside
+    /// Whether messages are delivered at present.
+    pub(super) const fn is_delivering(&self) -> bool {
+        !self.awaits_snapshot && !self.buffering
     }
 
-    /// Whether a datagram may be handed out before its turn.
-    const fn may_go_ahead(&self) -> bool {
-        self.current.is_none() && self.hands_out() && !self.bridging && !self.stopped
+    /// Whether a datagram may be delivered out of order.
+    const fn may_deliver_early(&self) -> bool {
+        self.current.is_none() && self.is_delivering() && !self.bridging && !self.stopped
     }
 
-    /// Where the body lies, uncovered if it was sealed.
-    pub(super) fn open(&mut self, packet: &Packet<'_>, datagram: &[u8]) -> Option<(Place, Range<usize>)> {
+    /// Returns where the body is, decrypted if it was sealed; `None` if the seal does not fit.
+    pub(super) fn open(
+        &mut self,
+        packet: &Packet<'_>,
+        datagram: &[u8],
+    ) -> Option<(BodyLocation, Range<usize>)> {
         let (header, head) = (&packet.header, packet.head.len());
         if header.epoch == KeyEpoch::CLEAR {
-            return Some((Place::Lent, head..datagram.len()));
+            return Some((BodyLocation::Datagram, head..datagram.len()));
         }
         let salt = packet.salt();
         if self.incarnation == Some(header.incarnation) && self.salt != 0 && salt != self.salt {
-            // Of a life that took the number of this one: sealed by the group, but no part of this stream.
+            // Sealed by the group, but by another incarnation with the same number.
             self.statistics.refused += 1;
             return None;
         }
@@ -132,43 +138,43 @@ impl Receiver {
             self.statistics.refused += 1;
             if self.key_missing != header.epoch {
                 self.key_missing = header.epoch;
-                self.tell(Event::KeyMissing(header.epoch));
+                self.emit(Event::KeyMissing(header.epoch));
             }
             return None;
         };
-        self.opened.clear();
-        self.opened.extend_from_slice(datagram);
-        match seal::open(cipher, header, &mut self.opened) {
-            Some(end) => Some((Place::Opened, head..end)),
+        self.decrypted.clear();
+        self.decrypted.extend_from_slice(datagram);
+        match seal::open(cipher, header, &mut self.decrypted) {
+            Some(end) => Some((BodyLocation::Decrypted, head..end)),
             None => {
                 self.statistics.refused += 1;
                 if self.key_wrong != header.epoch {
                     self.key_wrong = header.epoch;
-                    self.tell(Event::KeyWrong(header.epoch));
+                    self.emit(Event::KeyWrong(header.epoch));
                 }
                 None
             }
         }
     }
 
-    /// Takes note of a datagram that came for the first time: of gaps that it shows or fills.
+    /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
     fn note_arrival(&mut self, now: u64, sequence: u64, is_repair: bool) {
         self.statistics.received += 1;
         if sequence >= self.highest {
-            self.notice(now, sequence);
+            self.note_sent_before(now, sequence);
             self.highest = sequence + 1;
             return;
         }
         self.statistics.repaired += u64::from(is_repair);
         let Some(gap) = self.gaps.fill(sequence) else { return };
         if !is_repair {
-            let late = now.saturating_sub(gap.noticed).min(LONGEST_REORDERING);
+            let late = now.saturating_sub(gap.noticed).min(MAX_REORDERING);
             self.reordering = late.max(self.reordering - self.reordering / 64);
         } else if gap.tries == 1 {
-            // Of what was asked for twice nobody knows which request was answered.
+            // With several requests it is unknown which one was answered (Karn's algorithm).
             self.measure_repair(now.saturating_sub(gap.asked));
-            // Repairs come in the order in which they were asked for: what was asked for before is lost again.
-            let due = now + LEAST_GUARD;
+            // Repairs arrive in the order of their requests, so an earlier request or its repair is lost.
+            let due = now + MIN_REORDER_GUARD;
             if self.gaps.overtaken(gap.asked, sequence, due) {
                 self.nak_at = self.nak_at.min(due);
             }
@@ -178,9 +184,9 @@ impl Receiver {
         }
     }
 
-    /// How long repairs take, smoothed, and how much that differs: as RFC 6298 has it.
+    /// Updates the smoothed repair time and its mean deviation, as in RFC 6298 section 2.
     fn measure_repair(&mut self, took: u64) {
-        let took = took.min(LONGEST_REPAIR);
+        let took = took.min(MAX_REPAIR);
         if self.repair_time == 0 {
             (self.repair_time, self.repair_spread) = (took, took / 2);
             return;
@@ -190,8 +196,8 @@ impl Receiver {
         self.repair_time = self.repair_time - self.repair_time / 8 + took / 8;
     }
 
-    /// Everything up to before this must have been sent: what is missing is a gap.
-    pub(super) fn notice(&mut self, now: u64, end: u64) {
+    /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
+    pub(super) fn note_sent_before(&mut self, now: u64, end: u64) {
         let end = end.min(self.base + self.window.length());
         let first = self.highest.max(self.base);
         if first >= end {
@@ -206,18 +212,20 @@ impl Receiver {
 
     pub(super) fn note_path(&mut self, now: u64, path: u8, first: bool) {
         self.paths.received(path, first);
-        self.hear_path(now, path);
+        self.note_path_activity(now, path);
     }
 
-    pub(super) fn hear_path(&mut self, now: u64, path: u8) {
-        if let Some(event) = self.paths.heard(path, now) {
-            self.tell(event);
+    pub(super) fn note_path_activity(&mut self, now: u64, path: u8) {
+        if let Some(event) = self.paths.note_activity(path, now) {
+            self.emit(event);
         }
     }
 
-    /// What was lent and not fetched is as if it had not come.
-    fn forget_lent(&mut self, now: u64) {
-        let is_lent = |current: &mut Current| matches!(current.place, Place::Lent | Place::Opened);
+    /// Treats a datagram that was handled and not fetched as not received.
+    fn discard_unfetched(&mut self, now: u64) {
+        let is_lent = |current: &mut Current| {
+            matches!(current.location, BodyLocation::Datagram | BodyLocation::Decrypted)
+        };
         if let Some(current) = self.current.take_if(is_lent)
             && current.sequence >= self.base
         {

@@ -1,27 +1,27 @@
-//! Pieces of one message, put together in order.
+//! Reassembly of a message from its fragments, in order.
 
 use alloc::vec::Vec;
 
-/// The message that is being put together, or the one that was last.
+/// The message that is being reassembled, or the last one that was.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     bytes: Vec<u8>,
-    /// Its number, how long it will be, and the datagram that must come next.
+    /// Its number, its length, and the sequence of its next fragment.
     current: Option<(u64, usize, u64)>,
     pub(super) keyed: bool,
 }
 
-/// What became of a piece.
+/// What became of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// More must come.
-    Taken,
-    /// The message is whole.
-    Whole,
-    /// It belongs to no message that is being put together.
-    Stray,
-    /// The message cannot be what it claims to be, and is given up.
-    Wrong,
+pub(super) enum AssemblyOutcome {
+    /// Fragments are still missing.
+    Incomplete,
+    /// The message is complete.
+    Complete,
+    /// The fragment does not continue the message that is being reassembled.
+    Unrelated,
+    /// Its length contradicts the message's; the message is given up.
+    Invalid,
 }
 
 impl Assembly {
@@ -33,35 +33,42 @@ impl Assembly {
         &self.bytes
     }
 
-    /// Begins a message with its first piece. Memory is taken for what came, not for what is claimed.
+    /// Starts a message with its first fragment. Memory is allocated for the bytes that arrived, not for the length that
+    /// is claimed.
     pub(super) fn begin(
         &mut self,
         number: u64,
         total: usize,
         sequence: u64,
         keyed: bool,
-        piece: &[u8],
-    ) -> Piece {
+        fragment: &[u8],
+    ) -> AssemblyOutcome {
         self.bytes.clear();
         self.keyed = keyed;
         self.current = Some((number, total, sequence));
-        self.add(number, sequence, piece, false)
+        self.add(number, sequence, fragment, false)
     }
 
-    /// Adds the next piece.
-    pub(super) fn add(&mut self, number: u64, sequence: u64, piece: &[u8], is_last: bool) -> Piece {
-        let Some((current, total, next)) = self.current else { return Piece::Stray };
+    /// Adds the next fragment.
+    pub(super) fn add(
+        &mut self,
+        number: u64,
+        sequence: u64,
+        fragment: &[u8],
+        is_last: bool,
+    ) -> AssemblyOutcome {
+        let Some((current, total, next)) = self.current else { return AssemblyOutcome::Unrelated };
         if current != number || next != sequence {
-            return Piece::Stray;
+            return AssemblyOutcome::Unrelated;
         }
-        let length = self.bytes.len() + piece.len();
+        let length = self.bytes.len() + fragment.len();
         if length > total || is_last != (length == total) {
             self.abandon();
-            return Piece::Wrong;
+            return AssemblyOutcome::Invalid;
         }
-        self.bytes.extend_from_slice(piece);
+        self.bytes.extend_from_slice(fragment);
         self.current = (!is_last).then_some((current, total, next + 1));
-        if is_last { Piece::Whole } else { Piece::Taken }
+        if is_last { AssemblyOutcome::Complete } else { AssemblyOutcome::Incomplete }
     }
 
     pub(super) fn abandon(&mut self) {

@@ -1,46 +1,46 @@
-//! Settings of a receiver.
+//! The settings of a receiver.
 
 use crate::seal::Keys;
 use crate::wire::StreamId;
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// From where on a receiver wants messages.
+/// Where in the stream a receiver starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// Those that are sent from now on.
+    /// With the next message that is sent.
     #[default]
     Now,
-    /// The oldest that can still be had.
+    /// With the oldest message that the sender retains.
     Oldest,
-    /// Those behind a snapshot, which is asked for by an event.
+    /// After a snapshot, which [`Event::SnapshotWanted`](super::Event::SnapshotWanted) requests.
     Snapshot,
 }
 
 /// What a receiver does about gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Waits until each is repaired. What is beyond repair is told, and then handled so.
+    /// Waits until each is repaired. Losses that cannot be repaired are reported and then handled like this.
     Reliable(OnLoss),
-    /// Waits for so many nanoseconds at most, then goes on and tells the gap.
+    /// Waits for at most this many nanoseconds, then reports the loss and continues.
     Deadline(u64),
-    /// Asks for nothing. Waits for so many nanoseconds for what comes out of order, then goes on
-    /// and tells the gap.
+    /// Requests no repairs. Waits this many nanoseconds for datagrams that are out of order, then reports the loss and
+    /// continues.
     BestEffort(u64),
-    /// Of each key only the latest message: hands out at once what came, and of what is repaired
-    /// only what is not outdated. Messages without a key are handed out as with `Reliable`.
+    /// Delivers only the latest message of each key: each message as soon as it arrives, and a repaired one only if no
+    /// later message of its key was delivered. Messages without a key are delivered as with `Reliable`.
     Latest,
 }
 
-/// What comes after a loss that nothing can repair.
+/// What to do after a loss that cannot be repaired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLoss {
-    /// Messages go on behind it.
+    /// Continue with the next message.
     #[default]
     Continue,
-    /// A snapshot is asked for, and messages go on behind that.
+    /// Request a snapshot, and continue with the messages after it.
     Snapshot,
-    /// Nothing more is handed out.
+    /// Deliver nothing more.
     Stop,
 }
 
@@ -49,38 +49,38 @@ pub enum OnLoss {
 pub struct ReceiverConfig {
     /// The stream.
     pub stream: StreamId,
-    /// From where on. Default: now.
+    /// Where it starts. Default: now.
     pub start: Start,
-    /// What it does about gaps. Default: reliable, going on behind what is lost.
+    /// What it does about gaps. Default: reliable, continuing after a loss.
     pub policy: Policy,
-    /// Datagrams that it keeps out of order, rounded up to a power of two. Default: 8,192.
+    /// The window: datagrams that it buffers out of order, rounded up to a power of two. Default: 8,192.
     pub window: usize,
-    /// Bytes of datagrams that it keeps out of order. Default: 64 MiB.
+    /// Bytes of datagrams that it buffers out of order. Default: 64 MiB.
     pub window_bytes: usize,
-    /// Bytes of the longest message. Default: 16 MiB.
+    /// The longest message that it accepts, in bytes. Default: 16 MiB.
     pub longest_message: usize,
-    /// Keys whose latest message it remembers, with [`Policy::Latest`]. Default: 1,048,576.
+    /// Number of keys whose latest message it remembers, with [`Policy::Latest`]. Default: 1,048,576.
     pub most_keys: usize,
-    /// On how many paths the stream comes, at most 4. Default: 1.
+    /// The number of paths on which the stream arrives, at most 4. Default: 1.
     pub paths: u8,
-    /// A path that has been silent for so long while another was not is told. Default: 500 ms.
+    /// A path that is silent for this time while another is not is reported. Default: 500 ms.
     pub path_silence: u64,
-    /// A sender that has been silent for so long is told. Default: 5 s.
+    /// A sender that is silent for this time is reported. Default: 5 s.
     pub sender_silence: u64,
-    /// A gap that has held up everything for so long is told. Default: 1 s.
+    /// A gap that delays delivery for this time is reported. Default: 1 s.
     pub stalled_after: u64,
-    /// Says nothing at all to the sender, so that nothing is repaired. Default: no.
+    /// Whether it sends nothing to the sender, so that nothing is repaired. Default: no.
     pub mute: bool,
-    /// What to add to its clock for nanoseconds since 1970. `None`: unknown.
+    /// The offset from its clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
-    /// Where its random numbers begin, its identity among them: another for each receiver.
+    /// The seed of its random numbers, from which its identity is drawn. It must differ between receivers.
     pub seed: u64,
-    /// The group's secrets. Default: none. With any, what is not sealed is refused.
+    /// The group's secrets. Default: none. With any, datagrams that are not sealed are refused.
     pub keys: Keys,
 }
 
 impl ReceiverConfig {
-    /// The defaults for this stream.
+    /// Returns the defaults for this stream.
     #[must_use]
     pub const fn new(stream: StreamId) -> Self {
         Self {
@@ -102,12 +102,12 @@ impl ReceiverConfig {
         }
     }
 
-    /// The window as it is used.
+    /// The size of the window in slots.
     pub(crate) fn slots(&self) -> usize {
         self.window.clamp(16, 1 << 22).next_power_of_two()
     }
 
-    /// Whether gaps are asked for.
+    /// Whether it requests repairs.
     pub(crate) const fn repairs(&self) -> bool {
         !self.mute && !matches!(self.policy, Policy::BestEffort(_))
     }

@@ -1,31 +1,31 @@
-//! What a receiver hands out beside messages.
+//! What a receiver reports beside messages: events, losses and counters.
 
 use core::net::SocketAddr;
 
 use crate::wire::{Incarnation, KeyEpoch, StreamId};
 
-/// Why messages could not be had.
+/// Why messages were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The sender no longer has them.
+    /// The sender no longer retains them.
     Unrecoverable,
-    /// They did not come in time.
+    /// They did not arrive before the deadline.
     Deadline,
-    /// Nothing was asked for, and they did not come.
+    /// They did not arrive, and this receiver requests no repairs.
     NotRepaired,
-    /// The sender has started again, and took them with it.
+    /// The sender has restarted and no longer has them.
     Restart,
-    /// They are longer than allowed here, or their pieces make no message.
+    /// They are longer than this receiver allows, or their fragments do not form a message.
     Unreadable,
-    /// The application stopped before they came.
+    /// The application stopped before they arrived.
     Abandoned,
-    /// The stream was closed and its sender is gone before they came.
+    /// The sender closed the stream and was gone before they arrived.
     SenderGone,
 }
 
 impl Cause {
-    /// Its name, as the command's JSON and Python say it: `not-repaired`. Names never change.
+    /// Returns its name, for instance `not-repaired`, as in the command's JSON and in Python. Names never change.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unrecoverable => "unrecoverable",
@@ -39,105 +39,105 @@ impl Cause {
     }
 }
 
-/// What happened to a stream, between the messages between which it happened.
+/// Something that happened to a stream, reported between the messages before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The stream is heard: messages follow from this number on.
+    /// The receiver has joined the stream. Messages follow from this number on.
     Joined {
-        /// The life of its sender.
+        /// The sender's incarnation.
         incarnation: Incarnation,
-        /// Where it sends from.
+        /// The address that it sends from.
         sender: SocketAddr,
-        /// The number of the first message that can come.
+        /// The number of the first message that can arrive.
         message: u64,
     },
-    /// The messages from `first` to before `end` will not come.
+    /// The messages from `first` to before `end` are lost.
     Lost {
-        /// The first.
+        /// The first lost message.
         first: u64,
-        /// Behind the last.
+        /// One past the last lost message.
         end: u64,
         /// Why.
         cause: Cause,
     },
     /// An unknown number of messages, from this one on, may be lost: the sender's former incarnation did not end its
-    /// stream, and what it published beyond what was heard of it is not known.
+    /// stream, and it is not known how much it published after its last datagram that arrived.
     LostUnknown {
-        /// The first that may be lost.
+        /// The first message that may be lost.
         first: u64,
     },
-    /// A snapshot is wanted that has all messages before this one, or more. Nothing is handed out until
-    /// [`Receiver::resume`](super::Receiver::resume) tells which it has.
+    /// A snapshot is needed that covers all messages before this one, or more. Nothing is delivered until
+    /// [`Receiver::resume`](super::Receiver::resume) is called with the number of messages that it covers.
     SnapshotWanted {
-        /// The first message that can still be had.
+        /// The first message that can still be delivered.
         message: u64,
     },
-    /// The sender has started again. Its messages are numbered from 0 again.
+    /// The sender has restarted. Its messages are numbered from 0 again.
     Restarted {
-        /// Its former life.
+        /// Its former incarnation.
         from: Incarnation,
-        /// Its present one.
+        /// Its present incarnation.
         to: Incarnation,
     },
-    /// The stream was closed behind its last message: there were so many.
+    /// The stream was closed, and everything was delivered or reported as lost.
     Ended {
-        /// How many.
+        /// The number of messages in the stream.
         messages: u64,
     },
-    /// A gap has held up everything for a while. It begins with this datagram.
+    /// A gap has delayed delivery for longer than [`stalled_after`](super::ReceiverConfig::stalled_after).
     Stalled {
-        /// Its number.
+        /// The first missing datagram.
         datagram: u64,
-        /// So many datagrams that came wait behind it.
+        /// The number of datagrams that have arrived and wait for it.
         waiting: u64,
     },
-    /// Nothing came on this path while something did on another.
+    /// Nothing arrives on this path while another path is active.
     PathSilent(u8),
-    /// Something came on it again.
+    /// The path is active again.
     PathBack(u8),
-    /// The sender has said nothing for a while.
+    /// The sender has been silent for [`sender_silence`](super::ReceiverConfig::sender_silence).
     SenderSilent,
-    /// It speaks again.
+    /// The sender is heard again.
     SenderBack,
-    /// The sender no longer waits for this receiver.
+    /// The sender has evicted this receiver: flow control no longer waits for it.
     Evicted,
-    /// The sender takes no more receivers: it repairs nothing for this one, and does not wait for it.
+    /// The sender accepts no more receivers. It repairs nothing for this one and does not wait for it.
     Full,
-    /// Another sender of the same stream, with a lower incarnation, publishes beside the one that is followed. What it
-    /// publishes is not delivered.
+    /// Another sender of the same stream, with a lower incarnation, publishes at the same time as the one that is
+    /// followed. Its messages are not delivered.
     Rival {
         /// The incarnation that is followed.
         followed: Incarnation,
         /// The one that is ignored.
         ignored: Incarnation,
     },
-    /// Datagrams are sealed with a secret that is not known here.
+    /// Datagrams are sealed with a secret that this receiver does not have.
     KeyMissing(KeyEpoch),
-    /// Datagrams name the epoch of a secret that is known here, and were not sealed with it: the secrets differ, or
-    /// somebody forges datagrams.
+    /// Datagrams name the epoch of a secret that this receiver has, but were not sealed with it: the secrets differ, or
+    /// the datagrams are forged.
     KeyWrong(KeyEpoch),
-    /// Another stream is heard on the same group. It is not delivered: the first that was heard is followed, until it
-    /// is silent. Only where no stream was chosen.
+    /// There is another stream on the same group. It is not delivered: the subscriber follows the first stream that it
+    /// received, until that one is silent. Reported only if no stream was chosen.
     OtherStream {
         /// The other one.
         stream: StreamId,
-        /// Where it comes from.
+        /// The address that it is sent from.
         sender: SocketAddr,
     },
-    /// The stream that was followed is silent or has ended, and another one is followed from now on.
+    /// The followed stream is silent or has ended, and the subscriber follows another one from now on.
     StreamChanged {
-        /// The one that was followed.
+        /// The stream that was followed.
         from: StreamId,
-        /// The one that is followed now.
+        /// The stream that is followed now.
         to: StreamId,
     },
-    /// A sender was not believed: its clock is too far from this one's, so that what it says may be old.
+    /// A sender was ignored because its clock is too far from this receiver's clock: its datagrams may be replayed.
     Stale,
 }
 
 impl Event {
-    /// Its name, as the command's JSON and Python say it: `path-silent`. Names never change.
+    /// Returns its name, for instance `path-silent`, as in the command's JSON and in Python. Names never change.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Joined { .. } => "joined",
@@ -163,11 +163,11 @@ impl Event {
     }
 }
 
-/// What a receiver has seen so far. All count datagrams where nothing else is said.
+/// The counters of a receiver. They count datagrams unless noted otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceiverStatistics {
-    /// Messages that were handed out.
+    /// Messages that were delivered.
     pub messages: u64,
     /// Their bytes.
     pub message_bytes: u64,
@@ -175,48 +175,48 @@ pub struct ReceiverStatistics {
     pub lost_messages: u64,
     /// How often an unknown number of messages may have been lost.
     pub unknown_losses: u64,
-    /// Data that came, copies not counted.
+    /// Data datagrams that were received, without duplicates.
     pub received: u64,
     /// Of those, repairs.
     pub repaired: u64,
-    /// Copies, of several paths or repairs for others.
+    /// Duplicates: from other paths, or repairs for other receivers.
     pub copies: u64,
-    /// Data that was missing when something behind it came.
+    /// Data datagrams that were missing when a later one was known to have been sent.
     pub missed: u64,
-    /// Data that was given up.
+    /// Data datagrams that were given up.
     pub given_up: u64,
-    /// Data beyond the window: it comes again later.
+    /// Data datagrams beyond the window, which are repaired later.
     pub beyond: u64,
-    /// Data before the receiver had joined, or of a former life.
+    /// Datagrams of an incarnation that is not followed, for instance from before the receiver joined.
     pub other: u64,
-    /// What is no datagram of the protocol, or of another stream.
+    /// Datagrams of another protocol or of another stream.
     pub foreign: u64,
-    /// What could not be read although it was for this stream.
+    /// Datagrams of this stream that could not be decoded.
     pub malformed: u64,
-    /// What the group did not seal, or a copy of something other than data.
+    /// Datagrams that the group did not seal, or sealed with a key that does not fit.
     pub refused: u64,
-    /// Naks that were sent.
+    /// NAKs that were sent.
     pub naks: u64,
     /// Statuses that were sent.
     pub statuses: u64,
-    /// The round-trip time to the sender in nanoseconds; before it is known, the group's.
+    /// The round-trip time to the sender in nanoseconds; the group's until it is measured.
     pub round_trip: u64,
-    /// How much later than what was sent behind it something came, of late, in nanoseconds.
+    /// How late datagrams that were out of order have recently arrived, in nanoseconds.
     pub reordering: u64,
-    /// Datagrams that wait for others.
+    /// Datagrams in the window that wait for missing ones.
     pub waiting: u64,
 }
 
-/// What came on one path.
+/// The counters of one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PathStatistics {
-    /// Data, copies included.
+    /// Data datagrams, duplicates included.
     pub received: u64,
-    /// Data that came here first.
+    /// Data datagrams that arrived on this path first.
     pub first: u64,
-    /// When something last came.
+    /// When a datagram last arrived on it, by the receiver's clock in nanoseconds.
     pub heard: u64,
-    /// Whether it is taken as silent.
+    /// Whether it counts as silent.
     pub silent: bool,
 }

@@ -1,23 +1,23 @@
-//! Lives of the sender that a receiver followed earlier.
+//! Incarnations of the sender that a receiver followed earlier.
 //!
-//! Two publishers that share a stream, or a clock that was set back, make a receiver leave a life and come back to it.
-//! Without a memory of it, what was lost of that life would be forgotten in its reports, messages would be delivered
-//! twice, and a replayed heartbeat would lead it back to a life that is over.
+//! Two publishers that share a stream, or a clock that was set back, make a receiver leave an incarnation and return to
+//! it. Without this memory it would omit earlier losses from its reports, deliver messages twice, and follow a replayed
+//! heartbeat back to an incarnation that is over.
 
 use alloc::collections::VecDeque;
 
 use crate::wire::Incarnation;
 
-/// How many are remembered; the oldest is forgotten.
-const MOST: usize = 8;
+/// Number of incarnations to remember; then the oldest is forgotten.
+const MAX_REMEMBERED: usize = 8;
 
-/// A life that was followed, as it was left.
+/// The state of an incarnation when the receiver left it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Former {
+pub(super) struct FormerIncarnation {
     pub(super) incarnation: Incarnation,
-    /// The clock of the last heartbeat of it.
+    /// The clock in its last heartbeat.
     pub(super) clock: u64,
-    /// The next datagram, and the first message that begins in it or behind it.
+    /// The next datagram, and the first message that starts in it or after it.
     pub(super) position: (u64, u64),
     /// Datagrams that were given up.
     pub(super) given_up: u64,
@@ -26,22 +26,22 @@ pub(super) struct Former {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct FormerLives(VecDeque<Former>);
+pub(super) struct FormerIncarnations(VecDeque<FormerIncarnation>);
 
-impl FormerLives {
-    pub(super) fn keep(&mut self, former: Former) {
+impl FormerIncarnations {
+    pub(super) fn keep(&mut self, former: FormerIncarnation) {
         self.0.retain(|known| known.incarnation != former.incarnation);
-        if self.0.len() == MOST {
+        if self.0.len() == MAX_REMEMBERED {
             self.0.pop_front();
         }
         self.0.push_back(former);
     }
 
-    pub(super) fn find(&self, incarnation: Incarnation) -> Option<&Former> {
+    pub(super) fn find(&self, incarnation: Incarnation) -> Option<&FormerIncarnation> {
         self.0.iter().find(|known| known.incarnation == incarnation)
     }
 
-    /// Whether a heartbeat was sent before the life was left, so that it is late or replayed.
+    /// Whether a heartbeat was sent before the receiver left its incarnation, so that it is late or replayed.
     pub(super) fn is_replayed(&self, incarnation: Incarnation, clock: u64) -> bool {
         self.find(incarnation).is_some_and(|former| clock <= former.clock)
     }
@@ -51,27 +51,30 @@ impl FormerLives {
 mod tests {
     use super::*;
 
-    fn former(incarnation: u32, clock: u64) -> Former {
+    fn former(incarnation: u32, clock: u64) -> FormerIncarnation {
         let incarnation = Incarnation(incarnation);
-        Former { incarnation, clock, position: (0, 0), given_up: 0, lost_messages: 0 }
+        FormerIncarnation { incarnation, clock, position: (0, 0), given_up: 0, lost_messages: 0 }
     }
 
     #[test]
-    fn only_later_heartbeats_of_a_life_that_was_left_count() {
-        let mut lives = FormerLives::default();
-        lives.keep(former(1, 100));
-        assert!(lives.is_replayed(Incarnation(1), 100));
-        assert!(!lives.is_replayed(Incarnation(1), 101));
-        assert!(!lives.is_replayed(Incarnation(2), 1), "it was never followed");
-        lives.keep(former(1, 200));
-        assert!(lives.is_replayed(Incarnation(1), 200));
+    fn heartbeats_from_before_an_incarnation_was_left_are_replays() {
+        let mut former_incarnations = FormerIncarnations::default();
+        former_incarnations.keep(former(1, 100));
+        assert!(former_incarnations.is_replayed(Incarnation(1), 100));
+        assert!(!former_incarnations.is_replayed(Incarnation(1), 101));
+        assert!(!former_incarnations.is_replayed(Incarnation(2), 1), "it was never followed");
+        former_incarnations.keep(former(1, 200));
+        assert!(former_incarnations.is_replayed(Incarnation(1), 200));
     }
 
     #[test]
-    fn the_last_few_are_remembered() {
-        let mut lives = FormerLives::default();
-        (0..100).for_each(|life| lives.keep(former(life, life.into())));
-        assert_eq!(lives.0.len(), MOST);
-        assert!(lives.find(Incarnation(91)).is_none() && lives.find(Incarnation(92)).is_some());
+    fn the_oldest_incarnation_is_forgotten_first() {
+        let mut former_incarnations = FormerIncarnations::default();
+        (0..100).for_each(|number| former_incarnations.keep(former(number, number.into())));
+        assert_eq!(former_incarnations.0.len(), MAX_REMEMBERED);
+        assert!(
+            former_incarnations.find(Incarnation(91)).is_none()
+                && former_incarnations.find(Incarnation(92)).is_some()
+        );
     }
 }

@@ -1,24 +1,25 @@
-//! What is missing, and when to ask for it.
+//! Ranges of missing datagrams, and when to request each.
 
 use alloc::collections::VecDeque;
 
-/// More gaps than this are not told apart.
-const MOST: usize = 4096;
+/// Beyond this number, new gaps are merged into the last one.
+const MAX_GAPS: usize = 4096;
 
-/// Datagrams that are missing, all noticed at once.
+/// A range of missing datagrams that were noticed at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) first: u64,
     pub(crate) end: u64,
     pub(crate) noticed: u64,
-    /// When to ask for it.
+    /// When to request it.
     pub(crate) due: u64,
-    /// When it was last asked for, and how often.
+    /// When it was last requested.
     pub(crate) asked: u64,
+    /// How often it was requested.
     pub(crate) tries: u32,
 }
 
-/// Gaps, rising. What lies in one may have come nevertheless: who asks must look.
+/// Gaps in ascending order. Datagrams inside a gap may have arrived: check the window before requesting them.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
     all: VecDeque<Gap>,
@@ -49,21 +50,21 @@ impl Gaps {
         self.all.clear();
     }
 
-    /// When the first is due that is due first.
+    /// The earliest time at which one is due.
     pub(crate) fn next_due(&self) -> Option<u64> {
         self.all.iter().map(|gap| gap.due).min()
     }
 
-    /// Adds one behind all others.
+    /// Adds a gap after all others.
     pub(crate) fn open(&mut self, first: u64, end: u64, noticed: u64, due: u64) {
-        let is_full = self.all.len() == MOST;
+        let is_full = self.all.len() == MAX_GAPS;
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = end,
             None => self.all.push_back(Gap { first, end, noticed, due, asked: 0, tries: 0 }),
         }
     }
 
-    /// A datagram came: tells of the gap that it was missing in, if it was.
+    /// Removes a datagram that arrived; returns the gap that it was missing in, if any.
     pub(crate) fn fill(&mut self, sequence: u64) -> Option<Gap> {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         let gap = self.all.get_mut(index).filter(|gap| gap.first <= sequence)?;
@@ -74,23 +75,23 @@ impl Gaps {
             gap.first += 1;
         } else if gap.end == sequence + 1 {
             gap.end -= 1;
-        } else if self.all.len() < MOST {
+        } else if self.all.len() < MAX_GAPS {
             self.all[index].end = sequence;
             self.all.insert(index + 1, Gap { first: sequence + 1, ..whole });
         }
         Some(whole)
     }
 
-    /// A datagram that had come is missing again.
+    /// Adds a datagram that had arrived and was discarded.
     pub(crate) fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
-        if self.all.len() < MOST && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
+        if self.all.len() < MAX_GAPS && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
             self.all
                 .insert(index, Gap { first: sequence, end: sequence + 1, noticed, due, asked: 0, tries: 0 });
         }
     }
 
-    /// Forgets what lies before a datagram.
+    /// Removes everything before `base`.
     pub(crate) fn trim(&mut self, base: u64) {
         while self.all.front().is_some_and(|gap| gap.end <= base) {
             self.all.pop_front();
@@ -100,8 +101,8 @@ impl Gaps {
         }
     }
 
-    /// A repair came of what was asked for then: what was asked for before it is due again by this time. Says whether
-    /// there is such.
+    /// Notes a repair of a gap that was requested at `asked`: gaps that were requested before it are due again by `due`.
+    /// Returns whether there are any.
     pub(crate) fn overtaken(&mut self, asked: u64, sequence: u64, due: u64) -> bool {
         let mut some = false;
         for gap in &mut self.all {
@@ -114,7 +115,7 @@ impl Gaps {
         some
     }
 
-    /// Asks for what lies in a range no sooner than this.
+    /// Postpones the requests for a range until this time.
     pub(crate) fn postpone(&mut self, first: u64, end: u64, until: u64) {
         let index = self.all.partition_point(|gap| gap.end <= first);
         for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < end) {
@@ -133,9 +134,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gaps_hold_what_has_not_come(
+        fn gaps_are_the_datagrams_that_did_not_arrive(
             lengths in prop::collection::vec((1_u64..20, 1_u64..5), 1..30),
-            come in prop::collection::vec(0_u64..600, 0..300),
+            arrivals in prop::collection::vec(0_u64..600, 0..300),
             base in 0_u64..300,
         ) {
             let (mut gaps, mut missing, mut at) = (Gaps::default(), BTreeSet::new(), 0);
@@ -144,13 +145,13 @@ mod tests {
                 missing.extend(at..at + length);
                 at += length + skip;
             }
-            for sequence in come {
+            for sequence in arrivals {
                 prop_assert_eq!(gaps.fill(sequence).is_some(), missing.remove(&sequence));
             }
             gaps.trim(base);
             missing.retain(|sequence| *sequence >= base);
-            let held: BTreeSet<u64> = gaps.all.iter().flat_map(|gap| gap.first..gap.end).collect();
-            prop_assert_eq!(held, missing);
+            let left: BTreeSet<u64> = gaps.all.iter().flat_map(|gap| gap.first..gap.end).collect();
+            prop_assert_eq!(left, missing);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What a receiver hands out: messages, lent from where they lie, and events.
+//! What a receiver delivers: borrowed messages, and events.
 
 use core::ops::Range;
 
 use super::event::Event;
 
-/// A message, lent.
+/// A message, borrowed from the receiver or from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Its number, from 0 on, without gaps.
+    /// Its number. The first message of an incarnation is 0, and there are no gaps.
     pub number: u64,
-    /// What it is about, if its publisher told.
+    /// Its key, if it was published with one.
     pub key: Option<u64>,
     /// Its bytes.
     pub bytes: &'a [u8],
@@ -20,22 +20,22 @@ pub struct Message<'a> {
 pub enum Item<'a> {
     /// A message.
     Message(Message<'a>),
-    /// Something that happened between messages.
+    /// An event that happened between messages.
     Event(Event),
 }
 
-/// The next item, without its bytes: [`Receiver::item`](super::Receiver::item) lends them.
+/// The next item without its bytes, which [`Receiver::item`](super::Receiver::item) returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step(pub(super) StepKind);
 
 impl Step {
-    /// What a driver tells by itself.
+    /// A step for an event that the driver reports itself.
     #[cfg(feature = "std")]
     pub(crate) const fn of_event(event: Event) -> Self {
         Self(StepKind::Event(event))
     }
 
-    /// The event, if it is one.
+    /// Returns the event, if it is one.
     #[cfg(feature = "std")]
     pub(crate) const fn event(&self) -> Option<Event> {
         match self.0 {
@@ -47,19 +47,19 @@ impl Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StepKind {
-    Message { number: u64, keyed: bool, place: Place, range: Range<usize> },
+    Message { number: u64, keyed: bool, location: BodyLocation, range: Range<usize> },
     Event(Event),
 }
 
-/// Where a message's bytes lie.
+/// Where the bytes of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In the datagram that was handled last.
-    Lent,
-    /// Where that was opened.
-    Opened,
-    /// In the window.
+pub(super) enum BodyLocation {
+    /// In the datagram that was handled last, which the caller owns.
+    Datagram,
+    /// In the buffer with the decrypted copy of that datagram.
+    Decrypted,
+    /// In the window, at this sequence.
     Window(u64),
-    /// Put together.
+    /// In the buffer of reassembled fragments.
     Assembly,
 }

@@ -1,4 +1,4 @@
-//! Of each key, the latest message that was handed out.
+//! The latest delivered message of each key.
 
 use alloc::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ impl Latest {
         self.all.clear();
     }
 
-    /// Takes note of a message; `false` if a later one of its key was handed out.
-    pub(super) fn is_news(&mut self, key: u64, number: u64) -> bool {
+    /// Notes a message; returns `false` if a later one of its key was delivered.
+    pub(super) fn is_latest(&mut self, key: u64, number: u64) -> bool {
         match self.all.get_mut(&key) {
             Some(known) if *known > number => false,
             Some(known) => {
@@ -27,7 +27,7 @@ impl Latest {
             }
             None => {
                 if self.all.len() >= self.most {
-                    // A key that is forgotten may show an outdated message once: better than no bound.
+                    // A forgotten key may deliver an outdated message once; the alternative is unbounded memory.
                     self.all.pop_first();
                 }
                 self.all.insert(key, number);

@@ -1,13 +1,13 @@
-//! The receiving side: messages in order, what is missing asked for, what cannot be had told.
+//! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
 //!
-//! Time is a number of nanoseconds that never falls, from wherever the caller begins to count.
+//! Times are nanoseconds on a monotonic clock of the caller's choice.
 
 mod arrive;
-mod ask;
 mod assembly;
 mod config;
 mod deliver;
 mod event;
+mod feedback;
 mod former;
 pub(crate) mod gaps;
 mod item;
@@ -34,7 +34,7 @@ use crate::sender::bucket::Bucket;
 use crate::wire::{Heartbeat, Incarnation, KeyEpoch, ReceiverId, Status, StreamId};
 use assembly::Assembly;
 use deliver::Current;
-use former::FormerLives;
+use former::FormerIncarnations;
 use gaps::Gaps;
 use latest::Latest;
 use paths::Paths;
@@ -42,76 +42,77 @@ use sender_state::{Rival, Successor};
 use transit::Transit;
 use window::Window;
 
-/// A sender that has just begun does not show how much it keeps.
-const LEAST_CREDIT: u64 = 256;
+/// Credit until the heartbeats of a sender that has just started show how much it retains, in datagrams.
+const MIN_CREDIT: u64 = 256;
 
-/// A receiver whose address is not proven after so many probes cannot confirm the end.
-const PROBES_BEFORE_THE_END: u32 = 6;
+/// After this many unanswered probes a receiver gives up confirming the end: its address is not proven.
+const PROBES_WITHOUT_PROOF: u32 = 6;
 
-/// Counters as they were when an incarnation began, so that the sender is told only what concerns it.
+/// Counters as they were when an incarnation began: statuses report only what concerns that incarnation.
 #[derive(Clone, Copy, Debug, Default)]
 struct Baseline {
     missed: u64,
     lost_messages: u64,
 }
 
-/// Events that nobody fetches: more are dropped. There is room for one of each kind many times.
-const MOST_EVENTS: usize = 256;
+/// Limit of the queue of events that were not fetched. Further events are dropped.
+const MAX_EVENTS: usize = 256;
 
-/// The receiver of a stream, without sockets, clocks and threads.
+/// The receiver of a stream as a state machine, without sockets, clocks or threads.
 ///
-/// Datagrams go in by [`handle`](Self::handle); after each, [`next`](Self::next) hands out messages and events
-/// until there is none. [`poll`](Self::poll) tells what is to be sent, and
-/// [`next_deadline`](Self::next_deadline) when to call both again at the latest.
+/// Pass each datagram to [`handle`](Self::handle), then call [`next`](Self::next) for messages and events until it
+/// returns `None`. [`poll`](Self::poll) returns the datagrams to send, and
+/// [`next_deadline`](Self::next_deadline) the latest time to call both again.
 pub struct Receiver {
     config: ReceiverConfig,
     id: ReceiverId,
     random: Random,
-    /// The life of the sender that is followed, once it has said where it stands.
+    /// The sender's incarnation that is followed, once one of its heartbeats has arrived.
     incarnation: Option<Incarnation>,
-    /// What it seals with, and no other life of it.
+    /// The salt that this incarnation seals with. 0: it does not seal.
     salt: u64,
-    /// A new life, for which what is left of the old one is not yet handed out.
+    /// A new incarnation, which is followed once the rest of the current one is delivered.
     successor: Option<Successor>,
-    /// Those that were followed before.
-    former: FormerLives,
-    /// An older one that is heard beside the one that is followed.
+    /// The incarnations that were followed before.
+    former: FormerIncarnations,
+    /// An older incarnation that sends at the same time as the one that is followed.
     rival: Option<Rival>,
     heartbeat: Heartbeat,
     heartbeat_at: u64,
     sender: Option<SocketAddr>,
-    /// When the sender was last heard from there.
-    sender_at: u64,
+    /// When a datagram last arrived from that address.
+    sender_heard_at: u64,
     sender_counts: Counts,
     epoch: KeyEpoch,
-    /// The datagram whose turn it is, and behind the greatest that was heard of.
+    /// The next datagram to deliver.
     base: u64,
+    /// One past the last datagram that is known to have been sent.
     highest: u64,
-    /// Everything before this is beyond repair.
-    trail: u64,
-    /// How far the sender may go beyond what it was told: what it keeps, or the window if that is less.
+    /// The oldest datagram that the sender retains: those before it cannot be repaired.
+    oldest_retained: u64,
+    /// How far the sender may send beyond the last status: what it retains, or the window if that is less.
     credit: u64,
-    /// The message whose turn it is.
+    /// The next message to deliver.
     expected: u64,
-    /// Where the stream ends: the datagram behind the last, and how many messages there are.
+    /// Where the stream ends: one past the last datagram, and the number of messages.
     end: Option<(u64, u64)>,
     ended: bool,
     window: Window,
     gaps: Gaps,
     assembly: Assembly,
     current: Option<Current>,
-    /// Nothing is handed out until a snapshot is there.
-    held: bool,
-    /// Nothing is handed out until it is asked for again: what comes is kept.
-    aside: bool,
-    /// The first message behind a snapshot has not come yet.
+    /// Nothing is delivered until the application has loaded a snapshot.
+    awaits_snapshot: bool,
+    /// The application is busy: datagrams are buffered, and nothing is delivered until it asks again.
+    buffering: bool,
+    /// The first message after a snapshot has not arrived yet, so that a gap here asks for a newer snapshot.
     bridging: bool,
-    /// A snapshot is there, and no message behind it was delivered yet.
-    begins: bool,
+    /// A snapshot was loaded, and no message after it was delivered yet.
+    snapshot_just_loaded: bool,
     stopped: bool,
-    /// Nothing more is waited for: what is missing is lost for this reason.
+    /// No repair is awaited any more: everything missing is lost, for this reason.
     abandoned: Option<Cause>,
-    /// It was reported that the sender may have sent more than was heard of.
+    /// Whether [`Event::LostUnknown`] was reported for the sender that fell silent.
     is_unknown_reported: bool,
     has_left: bool,
     cause: Cause,
@@ -120,46 +121,45 @@ pub struct Receiver {
     events: VecDeque<Event>,
     outbox: Outbox,
     ciphers: Ciphers,
-    opened: Vec<u8>,
+    decrypted: Vec<u8>,
     control_count: u64,
-    /// What proves this receiver's address to the sender; 0 before it has told.
+    /// The token that proves this receiver's address to the sender; 0 until the sender has sent one.
     token: u64,
     probe_at: u64,
-    /// How many were sent since the sender is known, as far as it matters.
+    /// Probes sent since this sender address is known, saturating.
     probes: u32,
-    /// The round-trip time to the sender, smoothed; 0 before it is known.
+    /// The smoothed round-trip time to the sender; 0 until it is measured.
     own_round_trip: u64,
     transit: Transit,
     status_at: Option<u64>,
     status_last: u64,
-    /// How often the end is still to be confirmed, since nobody confirms that.
-    farewells: u8,
+    /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
+    end_confirmations: u8,
     status_sent: Status,
-    /// When the next nak is due; found anew when gaps change.
+    /// When the next NAK is due; recomputed when gaps change.
     nak_at: u64,
-    /// No nak is sent sooner.
-    asks_from: u64,
-    /// Naks that it may send, in millionths, and what had been received when that was last filled up.
+    /// No NAK is sent before this time.
+    nak_not_before: u64,
+    /// NAKs that it may send, in millionths, and the number of datagrams received at the last refill.
     nak_allowance: Bucket,
     nak_mark: u64,
     reordering: u64,
-    /// How long a repair takes once it was asked for, smoothed, and how much that differs.
+    /// The smoothed time from a NAK to its repair, and its mean deviation.
     repair_time: u64,
     repair_spread: u64,
-    /// What the counters stood at when this incarnation began.
     baseline: Baseline,
-    /// Datagrams of this incarnation that were given up, and that no snapshot replaced.
-    forfeited: u64,
-    stalled_told: u64,
+    /// Datagrams of this incarnation that were given up, and that no snapshot covers.
+    unreplaced_losses: u64,
+    stall_reported_at: u64,
     sender_silent: bool,
-    stale_told: bool,
+    is_stale_reported: bool,
     key_missing: KeyEpoch,
     key_wrong: KeyEpoch,
     statistics: ReceiverStatistics,
 }
 
 impl Receiver {
-    /// A receiver with these settings, which begins now.
+    /// Returns a receiver with these settings that starts at `now`.
     #[must_use]
     pub fn new(config: ReceiverConfig, now: u64) -> Self {
         let mut random = Random::new(config.seed);
@@ -171,18 +171,18 @@ impl Receiver {
             incarnation: None,
             salt: 0,
             successor: None,
-            former: FormerLives::default(),
+            former: FormerIncarnations::default(),
             rival: None,
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
             heartbeat_at: now,
             sender: None,
-            sender_at: now,
+            sender_heard_at: now,
             sender_counts: Counts::default(),
             epoch: config.keys.latest(),
             base: 0,
             highest: 0,
-            trail: 0,
-            credit: LEAST_CREDIT,
+            oldest_retained: 0,
+            credit: MIN_CREDIT,
             expected: 0,
             end: None,
             ended: false,
@@ -190,10 +190,10 @@ impl Receiver {
             gaps: Gaps::default(),
             assembly: Assembly::default(),
             current: None,
-            held: false,
-            aside: false,
+            awaits_snapshot: false,
+            buffering: false,
             bridging: false,
-            begins: false,
+            snapshot_just_loaded: false,
             stopped: false,
             abandoned: None,
             is_unknown_reported: false,
@@ -204,7 +204,7 @@ impl Receiver {
             events: VecDeque::new(),
             outbox: Outbox::default(),
             ciphers: Ciphers::default(),
-            opened: Vec::new(),
+            decrypted: Vec::new(),
             control_count: 0,
             token: 0,
             probe_at: u64::MAX,
@@ -213,20 +213,20 @@ impl Receiver {
             transit: Transit::default(),
             status_at: None,
             status_last: 0,
-            farewells: 0,
+            end_confirmations: 0,
             status_sent: Status::default(),
             nak_at: u64::MAX,
-            asks_from: 0,
-            nak_allowance: Bucket::new(0, ask::MOST_ALLOWANCE, now),
+            nak_not_before: 0,
+            nak_allowance: Bucket::new(0, feedback::MAX_ALLOWANCE, now),
             nak_mark: 0,
             reordering: 0,
             repair_time: 0,
             repair_spread: 0,
             baseline: Baseline::default(),
-            forfeited: 0,
-            stalled_told: 0,
+            unreplaced_losses: 0,
+            stall_reported_at: 0,
             sender_silent: false,
-            stale_told: false,
+            is_stale_reported: false,
             key_missing: KeyEpoch::CLEAR,
             key_wrong: KeyEpoch::CLEAR,
             statistics: ReceiverStatistics::default(),
@@ -234,146 +234,146 @@ impl Receiver {
         }
     }
 
-    /// Opens with these secrets from now on.
+    /// Replaces the group's secrets.
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys;
         self.ciphers.clear();
         (self.key_missing, self.key_wrong) = (KeyEpoch::CLEAR, KeyEpoch::CLEAR);
     }
 
-    /// Corrects what is added to its clock for nanoseconds since 1970, by which old recordings of sealed streams are
-    /// refused. `None`: unknown, then nothing is refused for its age.
+    /// Sets the offset from its clock to nanoseconds since 1970, by which replayed recordings of sealed streams are
+    /// refused. With `None`, for unknown, nothing is refused because of its age.
     pub fn set_unix_offset(&mut self, offset: Option<u64>) {
         if self.config.unix_offset != offset {
-            (self.config.unix_offset, self.stale_told) = (offset, false);
+            (self.config.unix_offset, self.is_stale_reported) = (offset, false);
         }
     }
 
-    /// Whether something is missing that was published, and not yet reported as lost.
+    /// Whether datagrams are missing that are known to have been sent and are not yet reported as lost.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
         !self.gaps.is_empty()
     }
 
-    /// Bytes of the longest datagram that the sender sends; 0 before it is known.
+    /// Returns the size of the longest datagram that the sender sends, in bytes; 0 until it is known.
     #[must_use]
     pub const fn longest_datagram(&self) -> u16 {
         self.heartbeat.datagram
     }
 
-    /// For an application that stops: nothing more is waited for. What is known to exist and cannot be delivered
-    /// comes out of [`next`](Self::next) as [`Event::Lost`], between what can be. If the sender has been silent and has
+    /// Stops waiting for repairs, for an application that is about to stop. [`next`](Self::next) then returns the
+    /// messages that have arrived, with an [`Event::Lost`] for each gap between them. If the sender is silent and has
     /// not ended its stream, [`Event::LostUnknown`] follows.
     pub fn abandon(&mut self) {
         self.abandon_as(Cause::Abandoned);
     }
 
-    /// Goes on behind a snapshot, which has all messages before this number.
+    /// Continues after a snapshot that covers all messages before this number.
     pub fn resume(&mut self, message: u64) {
-        if self.held {
-            self.held = false;
-            (self.bridging, self.begins) = (true, true);
+        if self.awaits_snapshot {
+            self.awaits_snapshot = false;
+            (self.bridging, self.snapshot_just_loaded) = (true, true);
             self.assembly.abandon();
             self.expected = message;
         }
     }
 
-    /// For a caller that is busy with what it was handed: what is left of the datagram that was
-    /// [`handle`](Self::handle)d last is kept, and so is what is handled until the [`next`](Self::next) is asked
-    /// for, as far as the window reaches. Go on with [`poll`](Self::poll) meanwhile: the sender learns what is here, and
-    /// for how much more there is room.
-    pub fn set_aside(&mut self, datagram: &[u8]) {
-        self.aside = true;
+    /// Buffers what arrives, for a caller that is busy with a message: the rest of the datagram that was
+    /// [`handle`](Self::handle)d last, and every datagram that is handled until [`next`](Self::next) is called again,
+    /// within the window. Continue to call [`poll`](Self::poll), so that the sender learns what has arrived and how
+    /// much room is left.
+    pub fn start_buffering(&mut self, datagram: &[u8]) {
+        self.buffering = true;
         if let Some(current) = self.current.take() {
-            self.current = Some(self.kept_in_window(current, datagram));
+            self.current = Some(self.move_to_window(current, datagram));
         }
     }
 
-    /// What is to be sent now. Ask again until there is nothing.
+    /// Returns the next datagram to send now. Call it until it returns `None`.
     pub fn poll(&mut self, now: u64) -> Option<Control> {
-        self.pass(now);
+        self.run_timers(now);
         self.outbox.pop()
     }
 
-    /// Takes back what was sent, to be used again.
+    /// Takes back a datagram that was sent, to reuse its buffer.
     pub fn reuse(&mut self, control: Control) {
         self.outbox.reuse(control);
     }
 
-    /// The stream.
+    /// Returns the stream.
     #[must_use]
     pub const fn stream(&self) -> StreamId {
         self.config.stream
     }
 
-    /// Who this receiver is to the sender.
+    /// Returns the identity by which the sender knows this receiver.
     #[must_use]
     pub const fn id(&self) -> ReceiverId {
         self.id
     }
 
-    /// Its settings.
+    /// Returns its settings.
     #[must_use]
     pub const fn config(&self) -> &ReceiverConfig {
         &self.config
     }
 
-    /// The life of the sender that is followed, once it has been heard.
+    /// Returns the sender's incarnation that is followed, once one of its heartbeats has arrived.
     #[must_use]
     pub const fn incarnation(&self) -> Option<Incarnation> {
         self.incarnation
     }
 
-    /// The number of the message that is handed out next.
+    /// Returns the number of the message to be delivered next.
     #[must_use]
     pub const fn next_message(&self) -> u64 {
         self.expected
     }
 
-    /// Whether the stream was closed and all of it was handed out.
+    /// Whether the stream was closed and everything was delivered or reported as lost.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether it has nothing more to tell the sender of a stream that has ended.
+    /// Whether the stream has ended and the sender needs no more confirmations of that.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        let cannot_tell = self.token == 0 && self.probes >= PROBES_BEFORE_THE_END;
-        self.ended && (self.farewells == 0 || cannot_tell)
+        let cannot_confirm = self.token == 0 && self.probes >= PROBES_WITHOUT_PROOF;
+        self.ended && (self.end_confirmations == 0 || cannot_confirm)
     }
 
-    /// Whether a loss has stopped it.
+    /// Whether a loss has stopped it, with [`OnLoss::Stop`].
     #[must_use]
     pub const fn has_stopped(&self) -> bool {
         self.stopped
     }
 
-    /// What it has seen so far.
+    /// Returns its counters.
     #[must_use]
     pub fn statistics(&self) -> ReceiverStatistics {
         ReceiverStatistics {
             round_trip: self.round_trip(),
             reordering: self.reordering,
-            waiting: self.window.kept() as u64,
+            waiting: self.window.len() as u64,
             ..self.statistics
         }
     }
 
-    /// What came on each path.
+    /// Returns the counters of each path.
     #[must_use]
     pub fn paths(&self) -> &[PathStatistics] {
         self.paths.statistics()
     }
 
-    /// Bytes that it keeps of what came.
+    /// Returns the number of datagrams in its window.
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.window.kept()
+        self.window.len()
     }
 
-    fn tell(&mut self, event: Event) {
-        if self.events.len() < MOST_EVENTS {
+    fn emit(&mut self, event: Event) {
+        if self.events.len() < MAX_EVENTS {
             self.events.push_back(event);
         }
     }
@@ -382,7 +382,7 @@ impl Receiver {
         self.abandoned.get_or_insert(cause);
     }
 
-    /// This receiver's own round-trip time in nanoseconds, with what waits in queues; the group's before it is known.
+    /// This receiver's own round-trip time in nanoseconds, queueing included; the group's until it is measured.
     fn round_trip(&self) -> u64 {
         match self.own_round_trip {
             0 => u64::from(self.heartbeat.round_trip).clamp(50, 10_000_000) * 1_000,
@@ -390,7 +390,7 @@ impl Receiver {
         }
     }
 
-    /// Whether others listen, too.
+    /// Whether the stream has other receivers.
     const fn has_company(&self) -> bool {
         self.heartbeat.group_size > 1
     }

@@ -1,26 +1,26 @@
-//! The same stream on several paths: what came first, and which fell silent.
+//! The same stream on several paths: which path delivers the first copy, and which is silent.
 
 use super::event::{Event, PathStatistics};
 
-/// Two bits tell paths apart.
-const MOST: usize = 4;
+/// The header has two bits for the path.
+const MAX_PATHS: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Paths {
-    all: [PathStatistics; MOST],
+    all: [PathStatistics; MAX_PATHS],
     used: usize,
 }
 
 impl Paths {
     pub(super) fn new(paths: u8) -> Self {
-        Self { all: [PathStatistics::default(); MOST], used: usize::from(paths).clamp(1, MOST) }
+        Self { all: [PathStatistics::default(); MAX_PATHS], used: usize::from(paths).clamp(1, MAX_PATHS) }
     }
 
     pub(super) fn statistics(&self) -> &[PathStatistics] {
         &self.all[..self.used]
     }
 
-    /// All are heard from now on.
+    /// Takes all paths as active at `now`.
     pub(super) fn begin(&mut self, now: u64) {
         for path in &mut self.all {
             path.heard = now;
@@ -28,7 +28,7 @@ impl Paths {
     }
 
     #[inline]
-    pub(super) fn heard(&mut self, path: u8, now: u64) -> Option<Event> {
+    pub(super) fn note_activity(&mut self, path: u8, now: u64) -> Option<Event> {
         let path = usize::from(path).min(self.used - 1);
         self.all[path].heard = now;
         core::mem::take(&mut self.all[path].silent).then_some(Event::PathBack(path as u8))
@@ -41,16 +41,16 @@ impl Paths {
         self.all[path].first += u64::from(first);
     }
 
-    /// When that may next be so.
-    pub(super) fn next_silent(&self, silence: u64) -> u64 {
+    /// When a path may next become silent.
+    pub(super) fn next_silence_check(&self, silence: u64) -> u64 {
         let heard = self.statistics().iter().map(|path| path.heard).max().unwrap_or(0);
         let could = |path: &&PathStatistics| !path.silent && path.heard.saturating_add(silence / 2) <= heard;
         let at = self.statistics().iter().filter(could).map(|path| path.heard.saturating_add(silence + 1));
         at.min().unwrap_or(u64::MAX)
     }
 
-    /// A path on which nothing came for so long, while something did on another.
-    pub(super) fn silent(&mut self, now: u64, silence: u64) -> Option<Event> {
+    /// Returns an event for a path on which nothing arrived for `silence` nanoseconds while another one was active.
+    pub(super) fn take_silent(&mut self, now: u64, silence: u64) -> Option<Event> {
         let heard = self.statistics().iter().map(|path| path.heard).max().unwrap_or(0);
         if now.saturating_sub(heard) > silence / 2 {
             return None;

@@ -1,47 +1,47 @@
-//! What the sender says of itself: where it stands, what it repairs, that it started again.
+//! Control datagrams of the sender: heartbeats, confirmed repairs, resets and echoes, and the change of incarnations.
 
 use core::net::SocketAddr;
 
-use super::ask::PROBE_INTERVAL;
 use super::event::{Cause, Event, ReceiverStatistics};
-use super::former::Former;
+use super::feedback::PROBE_INTERVAL;
+use super::former::FormerIncarnation;
 use super::transit::Transit;
-use super::{Baseline, LEAST_CREDIT, Receiver, Start};
+use super::{Baseline, MIN_CREDIT, Receiver, Start};
 use crate::backoff::SMALL_GROUP;
 use crate::replay::Counts;
 use crate::wire::{
     Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Packet, Probe, Reset, ResetReason, Status,
 };
 
-/// A sender whose clock is farther off than this may be an old recording.
-const LONGEST_SKEW: u64 = 120_000_000_000;
-/// A round trip is taken to be no shorter and no longer.
-const LEAST_ROUND_TRIP: u64 = 50_000;
-const LONGEST_ROUND_TRIP: u64 = 10_000_000_000;
-/// Between two requests to join.
+/// A sealed sender whose clock is off by more than this may be a replayed recording.
+const MAX_SKEW: u64 = 120_000_000_000;
+/// Measured round trips are clamped to this range.
+const MIN_ROUND_TRIP: u64 = 50_000;
+const MAX_ROUND_TRIP: u64 = 10_000_000_000;
+/// The shortest time between two requests to join.
 const JOIN_INTERVAL: u64 = 50_000_000;
 
-/// What tells a life of the sender, as a heartbeat of it has it.
+/// What identifies an incarnation of the sender, from the header of one of its heartbeats.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
+pub(super) struct IncarnationIdentity {
     incarnation: Incarnation,
     salt: u64,
     epoch: KeyEpoch,
-    /// The heartbeat's own number.
+    /// The sequence of that heartbeat.
     count: u64,
 }
 
-/// A new life of the sender, and how far the old one is dealt with.
+/// A new incarnation of the sender, which is followed once the current one is settled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Successor {
-    life: Life,
+    identity: IncarnationIdentity,
     heartbeat: Heartbeat,
     from: SocketAddr,
-    /// It was said that the old one may have published more.
+    /// Whether it was reported that the current one may have published more.
     is_unknown_reported: bool,
 }
 
-/// An older life that is heard while a newer one is followed.
+/// An older incarnation that sends while a newer one is followed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rival {
     incarnation: Incarnation,
@@ -49,12 +49,12 @@ pub(super) struct Rival {
     is_reported: bool,
 }
 
-/// One that is heard for longer than this was not just late on the way.
+/// Heartbeats of an older incarnation over a longer time than this are not merely late.
 const RIVAL_TIME: u64 = 1_000_000_000;
-/// Where the sender was known to be counts for so long after it was last heard from there: more than two heartbeats.
+/// The sender's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
 pub(super) const ADDRESS_TIME: u64 = 2_500_000_000;
 
-impl Life {
+impl IncarnationIdentity {
     fn of(packet: &Packet<'_>) -> Self {
         let Header { incarnation, epoch, sequence: count, .. } = packet.header;
         Self { incarnation, salt: packet.salt(), epoch, count }
@@ -73,11 +73,11 @@ impl Receiver {
         let header = packet.header;
         let is_current = self.incarnation == Some(header.incarnation);
         if is_current && !self.sender_counts.is_new(header.sequence) {
-            // The same by another path, or an old one.
+            // A duplicate from another path, or an old one.
             self.statistics.copies += 1;
-            self.hear_path(now, path);
+            self.note_path_activity(now, path);
             if self.sender == Some(from) {
-                self.sender_at = now;
+                self.sender_heard_at = now;
             }
             return;
         }
@@ -85,28 +85,28 @@ impl Receiver {
             self.statistics.other += 1;
             return;
         }
-        let Some((place, range)) = self.open(packet, datagram) else { return };
-        let opened = core::mem::take(&mut self.opened);
-        let body = match place {
-            super::item::Place::Opened => opened.get(range),
+        let Some((location, range)) = self.open(packet, datagram) else { return };
+        let decrypted = core::mem::take(&mut self.decrypted);
+        let body = match location {
+            super::item::BodyLocation::Decrypted => decrypted.get(range),
             _ => datagram.get(range),
         };
         let is_good = self.take_control(now, from, packet, body.unwrap_or_default());
-        self.opened = opened;
+        self.decrypted = decrypted;
         match is_good {
-            true => self.hear_path(now, path),
+            true => self.note_path_activity(now, path),
             false => self.statistics.malformed += 1,
         }
     }
 
-    /// Takes a body that was opened; `false` if it is none.
+    /// Handles a decrypted body; returns `false` if it is malformed.
     fn take_control(&mut self, now: u64, from: SocketAddr, packet: &Packet<'_>, body: &[u8]) -> bool {
         let header = &packet.header;
         let is_current = self.incarnation == Some(header.incarnation);
         if is_current {
             self.sender_counts.note(header.sequence);
             if self.salt == 0 {
-                // It has begun to seal.
+                // The sender has started to seal.
                 self.salt = packet.salt();
             }
         }
@@ -119,9 +119,9 @@ impl Receiver {
                         self.statistics.other += 1;
                     }
                     false if self.incarnation > Some(header.incarnation) => {
-                        self.on_older_life(now, from, Life::of(packet), heartbeat);
+                        self.on_older_incarnation(now, from, IncarnationIdentity::of(packet), heartbeat);
                     }
-                    false => self.on_new_life(now, from, Life::of(packet), heartbeat),
+                    false => self.on_new_incarnation(now, from, IncarnationIdentity::of(packet), heartbeat),
                 }
             }
             Kind::Ncf => {
@@ -140,7 +140,7 @@ impl Receiver {
                     self.on_echo(now, &echo);
                 }
             }
-            // Announcements are for those who look for streams; the rest is of later versions.
+            // Announcements are for discovery; other kinds are of later versions.
             _ => {}
         }
         true
@@ -148,49 +148,49 @@ impl Receiver {
 
     fn on_heartbeat(&mut self, now: u64, from: SocketAddr, header: &Header, heartbeat: Heartbeat) {
         if self.sender == Some(from) {
-            self.sender_at = now;
-        } else if now >= self.sender_at.saturating_add(ADDRESS_TIME) {
-            // Another path's sender has another address; the one that is proven will do as long as it speaks.
-            self.prove_again(now, from);
+            self.sender_heard_at = now;
+        } else if now >= self.sender_heard_at.saturating_add(ADDRESS_TIME) {
+            // On another path the sender has another address; the proven one is kept as long as it is active.
+            self.restart_address_proof(now, from);
         }
         if core::mem::take(&mut self.sender_silent) {
-            self.tell(Event::SenderBack);
+            self.emit(Event::SenderBack);
         }
         self.transit.note(now, heartbeat.clock);
-        // Where a sender stands never goes back.
+        // A sender's position never decreases, so this heartbeat is older than the last one.
         if heartbeat.next < self.heartbeat.next || heartbeat.trail < self.heartbeat.trail {
             return;
         }
         (self.heartbeat, self.heartbeat_at, self.epoch) = (heartbeat, now, header.epoch);
-        self.trail = self.trail.max(heartbeat.trail);
+        self.oldest_retained = self.oldest_retained.max(heartbeat.trail);
         self.note_credit(&heartbeat);
         if header.flags.has(Flags::END_OF_STREAM) {
             self.end = Some((heartbeat.next, heartbeat.next_message));
         }
-        self.notice(now, heartbeat.next);
-        self.want_status_after_heartbeat(now, header.flags.has(Flags::URGENT));
+        self.note_sent_before(now, heartbeat.next);
+        self.schedule_status_after_heartbeat(now, header.flags.has(Flags::URGENT));
     }
 
-    /// The sender says what proves this receiver's address, and by that how far away it is.
+    /// Takes the token that proves this receiver's address, and measures the round trip.
     fn on_echo(&mut self, now: u64, echo: &Probe) {
         if echo.clock != 0 {
-            let sample = now.saturating_sub(echo.clock).clamp(LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP);
+            let sample = now.saturating_sub(echo.clock).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
             self.own_round_trip = match self.own_round_trip {
                 0 => sample,
                 known => known - known / 4 + sample / 4,
             };
         }
         if core::mem::replace(&mut self.token, echo.token) != echo.token {
-            // What was said without it was not looked at.
+            // The sender has ignored statuses and NAKs without this token.
             self.probe_at = now + PROBE_INTERVAL;
             let soon = now + self.random.below(self.urgent_interval().max(1));
             self.status_at = Some(self.status_at.unwrap_or(u64::MAX).min(soon));
-            self.ask_from(now);
+            self.postpone_naks(now);
         }
     }
 
-    /// What was missing before anybody would have listened is asked for from now on, and not by all at once.
-    fn ask_from(&mut self, now: u64) {
+    /// Spreads the requests for everything that was missing before the sender would accept NAKs from this address.
+    fn postpone_naks(&mut self, now: u64) {
         let from = now + self.backoff();
         self.gaps.iter_mut().filter(|gap| gap.due != u64::MAX).for_each(|gap| gap.due = gap.due.max(from));
         self.nak_at = self.gaps.next_due().unwrap_or(u64::MAX);
@@ -198,10 +198,10 @@ impl Receiver {
 
     fn on_reset(&mut self, reason: ResetReason) {
         match reason {
-            ResetReason::Evicted => self.tell(Event::Evicted),
-            ResetReason::Full => self.tell(Event::Full),
+            ResetReason::Evicted => self.emit(Event::Evicted),
+            ResetReason::Full => self.emit(Event::Full),
             ResetReason::Settled => {
-                if core::mem::take(&mut self.farewells) > 0 {
+                if core::mem::take(&mut self.end_confirmations) > 0 {
                     self.status_at = None;
                 }
             }
@@ -209,98 +209,118 @@ impl Receiver {
         }
     }
 
-    /// A sender at an address that was not known gives no token yet.
-    fn prove_again(&mut self, now: u64, from: SocketAddr) {
-        (self.sender, self.sender_at) = (Some(from), now);
+    /// Starts to prove this receiver's address to a sender at a new address.
+    fn restart_address_proof(&mut self, now: u64, from: SocketAddr) {
+        (self.sender, self.sender_heard_at) = (Some(from), now);
         (self.token, self.probe_at, self.probes) = (0, now, 0);
     }
 
-    /// A sender shows by its trail how much it keeps. In a large group, where each status counts, what it says to keep
-    /// is believed from the start.
+    /// Estimates how much the sender retains, from its oldest retained datagram. In a large group, where statuses are
+    /// costly, the capacity that it states is used from the start.
     fn note_credit(&mut self, heartbeat: &Heartbeat) {
         let shown = heartbeat.next.saturating_sub(heartbeat.trail);
-        let told = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
-        self.credit = shown.max(told).max(self.credit).min(self.window.length());
+        let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
+        self.credit = shown.max(stated).max(self.credit).min(self.window.length());
     }
 
     fn on_confirmation(&mut self, now: u64, confirmation: &Ncf<'_>) {
-        self.trail = self.trail.max(confirmation.trail.min(self.heartbeat.next.max(self.highest)));
+        self.oldest_retained =
+            self.oldest_retained.max(confirmation.trail.min(self.heartbeat.next.max(self.highest)));
         let until = now + 2 * self.round_trip();
         for (first, count) in confirmation.coming {
             self.gaps.postpone(first, first + u64::from(count), until);
         }
     }
 
-    /// A sender that was not known, or a new life of it.
-    fn on_new_life(&mut self, now: u64, from: SocketAddr, life: Life, heartbeat: Heartbeat) {
-        if life.epoch != KeyEpoch::CLEAR && self.is_stale(now, &heartbeat) {
-            if !core::mem::replace(&mut self.stale_told, true) {
-                self.tell(Event::Stale);
+    /// Handles a heartbeat of a sender that is not known yet, or of a newer incarnation.
+    fn on_new_incarnation(
+        &mut self,
+        now: u64,
+        from: SocketAddr,
+        identity: IncarnationIdentity,
+        heartbeat: Heartbeat,
+    ) {
+        if identity.epoch != KeyEpoch::CLEAR && self.is_stale(now, &heartbeat) {
+            if !core::mem::replace(&mut self.is_stale_reported, true) {
+                self.emit(Event::Stale);
             }
             return;
         }
         match self.incarnation {
             None => {
-                self.follow(now, life, heartbeat, from, self.config.start);
-                self.sender_counts.note(life.count);
+                self.follow(now, identity, heartbeat, from, self.config.start);
+                self.sender_counts.note(identity.count);
             }
-            Some(_) => self.succeed(life, heartbeat, from),
+            Some(_) => self.set_successor(identity, heartbeat, from),
         }
     }
 
-    /// Notes a life that takes over; of several the last.
-    fn succeed(&mut self, life: Life, heartbeat: Heartbeat, from: SocketAddr) {
+    /// Notes the incarnation to follow next; of several, the latest.
+    fn set_successor(&mut self, identity: IncarnationIdentity, heartbeat: Heartbeat, from: SocketAddr) {
         let is_unknown_reported = match &self.successor {
-            Some(known) if known.life.incarnation > life.incarnation => return,
+            Some(known) if known.identity.incarnation > identity.incarnation => return,
             Some(known) => known.is_unknown_reported,
             None => false,
         };
-        self.successor = Some(Successor { life, heartbeat, from, is_unknown_reported });
+        self.successor = Some(Successor { identity, heartbeat, from, is_unknown_reported });
     }
 
-    /// An older life than the one that is followed speaks. While that one speaks, too, there are two senders of one
-    /// stream. When it is silent, the number of the other was taken from a clock that was set back.
-    fn on_older_life(&mut self, now: u64, from: SocketAddr, life: Life, heartbeat: Heartbeat) {
+    /// Handles a heartbeat of an older incarnation than the one that is followed. If both are active, the stream has two
+    /// senders. If the followed one is silent, the older number comes from a clock that was set back.
+    fn on_older_incarnation(
+        &mut self,
+        now: u64,
+        from: SocketAddr,
+        identity: IncarnationIdentity,
+        heartbeat: Heartbeat,
+    ) {
         self.statistics.other += 1;
         let is_over = self.sender_silent || self.ended;
-        let rival = match self.rival.filter(|rival| rival.incarnation == life.incarnation) {
+        let rival = match self.rival.filter(|rival| rival.incarnation == identity.incarnation) {
             Some(rival) => rival,
-            None => Rival { incarnation: life.incarnation, since: now, is_reported: false },
+            None => Rival { incarnation: identity.incarnation, since: now, is_reported: false },
         };
         self.rival = Some(rival);
         if now < rival.since.saturating_add(RIVAL_TIME) {
             return;
         }
-        // A recording of a sealed stream is older than what was followed.
-        let is_recorded = life.epoch != KeyEpoch::CLEAR
+        // A recording of a sealed stream is older than the incarnation that was followed.
+        let is_recorded = identity.epoch != KeyEpoch::CLEAR
             && (self.is_stale(now, &heartbeat) || heartbeat.unix_time <= self.heartbeat.unix_time);
         if is_over && !is_recorded {
             self.rival = None;
-            return self.succeed(life, heartbeat, from);
+            return self.set_successor(identity, heartbeat, from);
         }
         if let Some(followed) = self.incarnation.filter(|_| !rival.is_reported) {
             self.rival = Some(Rival { is_reported: true, ..rival });
             self.statistics.unknown_losses += 1;
-            self.tell(Event::Rival { followed, ignored: life.incarnation });
+            self.emit(Event::Rival { followed, ignored: identity.incarnation });
         }
     }
 
-    /// Whether what is said may have been said long ago.
+    /// Whether a heartbeat may be a replayed recording, by its time of day.
     fn is_stale(&self, now: u64, heartbeat: &Heartbeat) -> bool {
         match (self.config.unix_offset, heartbeat.unix_time) {
             (None, _) | (_, 0) => false,
-            (Some(offset), theirs) => offset.wrapping_add(now).abs_diff(theirs) > LONGEST_SKEW,
+            (Some(offset), theirs) => offset.wrapping_add(now).abs_diff(theirs) > MAX_SKEW,
         }
     }
 
-    /// Follows this life of the sender.
-    fn follow(&mut self, now: u64, life: Life, heartbeat: Heartbeat, from: SocketAddr, start: Start) {
-        self.keep_former_life();
-        let incarnation = life.incarnation;
+    /// Follows this incarnation of the sender.
+    fn follow(
+        &mut self,
+        now: u64,
+        identity: IncarnationIdentity,
+        heartbeat: Heartbeat,
+        from: SocketAddr,
+        start: Start,
+    ) {
+        self.remember_current_incarnation();
+        let incarnation = identity.incarnation;
         let former = self.former.find(incarnation).copied();
-        (self.incarnation, self.salt, self.epoch) = (Some(incarnation), life.salt, life.epoch);
+        (self.incarnation, self.salt, self.epoch) = (Some(incarnation), identity.salt, identity.epoch);
         (self.heartbeat, self.heartbeat_at) = (heartbeat, now);
-        self.prove_again(now, from);
+        self.restart_address_proof(now, from);
         self.sender_counts = Counts::default();
         (self.base, self.expected) = match (start, former) {
             // What was delivered is not delivered again.
@@ -308,11 +328,11 @@ impl Receiver {
             (Start::Oldest, None) => (heartbeat.trail, heartbeat.trail_message),
             (Start::Now | Start::Snapshot, _) => (heartbeat.next, heartbeat.next_message),
         };
-        (self.highest, self.trail, self.credit) = (self.base, heartbeat.trail, LEAST_CREDIT);
+        (self.highest, self.oldest_retained, self.credit) = (self.base, heartbeat.trail, MIN_CREDIT);
         self.note_credit(&heartbeat);
         self.transit = Transit::default();
         self.transit.note(now, heartbeat.clock);
-        (self.end, self.ended, self.farewells) = (None, false, 0);
+        (self.end, self.ended, self.end_confirmations) = (None, false, 0);
         self.window.clear();
         self.gaps.clear();
         self.latest.clear();
@@ -320,83 +340,83 @@ impl Receiver {
         (self.current, self.nak_at) = (None, u64::MAX);
         let ReceiverStatistics { missed, lost_messages, .. } = self.statistics;
         let (given_up, lost_before) = former.map_or((0, 0), |former| (former.given_up, former.lost_messages));
-        // What it lost of this life earlier stays in its reports.
+        // Statuses still report what it lost of this incarnation earlier.
         self.baseline = Baseline { missed, lost_messages: lost_messages - lost_before };
-        self.forfeited = given_up;
+        self.unreplaced_losses = given_up;
         let unsent = Status { window: self.window.length() as u32, ..Status::default() };
         (self.status_sent, self.sender_silent) = (unsent, false);
-        (self.held, self.begins) = (start == Start::Snapshot, false);
-        self.tell(Event::Joined { incarnation, sender: from, message: self.expected });
-        if self.held {
-            self.tell(Event::SnapshotWanted { message: self.expected });
+        (self.awaits_snapshot, self.snapshot_just_loaded) = (start == Start::Snapshot, false);
+        self.emit(Event::Joined { incarnation, sender: from, message: self.expected });
+        if self.awaits_snapshot {
+            self.emit(Event::SnapshotWanted { message: self.expected });
         }
-        self.notice(now, heartbeat.next);
+        self.note_sent_before(now, heartbeat.next);
         self.status_at = Some(now + self.jitter());
     }
 
-    /// Remembers the life that is about to be left.
-    fn keep_former_life(&mut self) {
+    /// Remembers the current incarnation, which is about to be left.
+    fn remember_current_incarnation(&mut self) {
         let Some(incarnation) = self.incarnation else { return };
-        let heard = (self.heartbeat.next, self.heartbeat.next_message);
-        // What was heard of and not delivered has been reported as lost.
-        let position = if self.expected > heard.1 { (self.base, self.expected) } else { heard };
-        let former = Former {
+        let announced = (self.heartbeat.next, self.heartbeat.next_message);
+        // Everything announced and not delivered has been reported as lost.
+        let position = if self.expected > announced.1 { (self.base, self.expected) } else { announced };
+        let former = FormerIncarnation {
             incarnation,
             clock: self.heartbeat.clock,
             position,
-            given_up: self.forfeited,
+            given_up: self.unreplaced_losses,
             lost_messages: self.statistics.lost_messages - self.baseline.lost_messages,
         };
         self.former.keep(former);
     }
 
-    /// Goes over to the sender's new life, once all that can be had of the old one is handed out.
+    /// Changes to the sender's new incarnation, once everything available of the current one is delivered.
     pub(super) fn follow_successor(&mut self, now: u64) -> Option<Event> {
         let successor = self.successor?;
         if !self.stopped
-            && let Some(event) = self.lose_the_rest(successor)
+            && let Some(event) = self.report_remaining_loss(successor)
         {
             return Some(event);
         }
         if self.stopped {
             return None;
         }
-        let Successor { life, heartbeat, from, .. } = successor;
+        let Successor { identity, heartbeat, from, .. } = successor;
         self.successor = None;
         let former = self.incarnation?;
-        // Who followed the old life wants all of the new one.
+        // A receiver of the old incarnation gets all of the new one.
         let start = if self.config.start == Start::Snapshot { Start::Snapshot } else { Start::Oldest };
-        self.follow(now, life, heartbeat, from, start);
-        let is_first_time = self.former.find(life.incarnation).is_none();
+        self.follow(now, identity, heartbeat, from, start);
+        let is_first_time = self.former.find(identity.incarnation).is_none();
         if start == Start::Oldest && self.expected > 0 && is_first_time {
-            // What the new life no longer has, it had.
+            // The new incarnation started at message 0; what it no longer retains is lost.
             (self.expected, self.cause) = (0, Cause::Unrecoverable);
         }
-        Some(Event::Restarted { from: former, to: life.incarnation })
+        Some(Event::Restarted { from: former, to: identity.incarnation })
     }
 
-    /// What of the old life is known to be lost, and then, unless its end was heard, what is not known.
-    fn lose_the_rest(&mut self, successor: Successor) -> Option<Event> {
+    /// Reports the known losses of the old incarnation and then, unless it ended its stream, an unknown loss.
+    fn report_remaining_loss(&mut self, successor: Successor) -> Option<Event> {
         let ended = self.end.map_or(0, |(_, messages)| messages);
         let known = self.expected.max(self.heartbeat.next_message).max(ended);
         if self.expected < known {
-            return Some(self.lose(known, Cause::Restart));
+            return Some(self.report_lost(known, Cause::Restart));
         }
         if self.end.is_some() || successor.is_unknown_reported {
             return None;
         }
         self.successor = Some(Successor { is_unknown_reported: true, ..successor });
-        Some(self.lose_unknown())
+        Some(self.report_unknown_loss())
     }
 
-    /// Whether an unknown sender may be asked now.
+    /// Whether an unknown incarnation may be asked for a heartbeat now.
     pub(super) fn may_ask_to_join(&self, now: u64, incarnation: Incarnation) -> bool {
         let is_old = self.incarnation.is_some_and(|known| known > incarnation);
         let is_too_soon = now < self.status_last + JOIN_INTERVAL && self.status_last > 0;
         !(self.config.mute || is_old || is_too_soon)
     }
 
-    /// Asks an unknown sender where it stands.
+    /// Asks an unknown incarnation for a heartbeat.
     pub(super) fn ask_to_join(&mut self, now: u64, from: SocketAddr, incarnation: Incarnation) {
         self.status_last = now;
         let status = Status { flags: Status::JOINING, ..Status::default() };

@@ -1,10 +1,10 @@
-//! Datagrams that came before their turn.
+//! Datagrams that wait for their turn in the order of delivery.
 
 use alloc::vec::Vec;
 
 use crate::wire::{ExtensionKind, Flags, Packet};
 
-/// What of a data header its delivery needs.
+/// The fields of a data header that delivery needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
     pub(super) flags: Flags,
@@ -26,7 +26,7 @@ impl Meta {
         Self { flags: packet.header.flags, message: packet.header.message, keyed, total }
     }
 
-    /// Whether it holds nothing but whole messages.
+    /// Whether it contains only whole messages.
     pub(super) const fn is_whole(&self) -> bool {
         self.flags.has(Flags::BATCH) || self.flags.has(Flags::BEGIN.with(Flags::END))
     }
@@ -36,81 +36,81 @@ impl Meta {
 enum Slot {
     #[default]
     Empty,
-    Kept(Meta, Vec<u8>),
-    /// It was handed out before its turn: so many messages from this one on.
-    Done(u64, u64),
+    Buffered(Meta, Vec<u8>),
+    /// It was delivered out of order: its first message, and the number of its messages.
+    Delivered(u64, u64),
 }
 
-/// A datagram whose turn it is.
+/// What a slot contains, without the bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Turn {
-    Kept(Meta),
-    Done(u64, u64),
+pub(super) enum SlotContent {
+    Buffered(Meta),
+    Delivered(u64, u64),
 }
 
-/// A buffer that is longer is not used again.
-const LONGEST_SPARE: usize = 16_384;
+/// Longer buffers are freed instead of reused, in bytes.
+const MAX_SPARE: usize = 16_384;
 
-/// As many slots as the window is long; buffers are used again.
+/// A ring of datagrams by sequence, which reuses its buffers.
 #[derive(Debug)]
 pub(super) struct Window {
     slots: Vec<Slot>,
     spare: Vec<Vec<u8>>,
-    kept: usize,
-    /// Bytes in it, and the most that there may be.
+    len: usize,
+    /// Bytes in it, and the limit.
     bytes: usize,
-    most_bytes: usize,
+    max_bytes: usize,
 }
 
 impl Window {
-    /// A window of so many datagrams, a power of two, and so many bytes.
-    pub(super) fn new(slots: usize, most_bytes: usize) -> Self {
+    /// Returns a window of `slots` datagrams, a power of two, and at most `max_bytes` bytes.
+    pub(super) fn new(slots: usize, max_bytes: usize) -> Self {
         let mut all = Vec::new();
         all.resize_with(slots, Slot::default);
-        Self { slots: all, spare: Vec::new(), kept: 0, bytes: 0, most_bytes }
+        Self { slots: all, spare: Vec::new(), len: 0, bytes: 0, max_bytes }
     }
 
     pub(super) const fn length(&self) -> u64 {
         self.slots.len() as u64
     }
 
-    /// How many datagrams are in it.
-    pub(super) const fn kept(&self) -> usize {
-        self.kept
+    /// The number of datagrams in it.
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
     pub(super) fn has(&self, sequence: u64) -> bool {
         !matches!(self.slots[self.index(sequence)], Slot::Empty)
     }
 
-    /// Whether a datagram of so many bytes has room.
+    /// Whether a datagram of this size fits, in bytes.
     pub(super) const fn has_room(&self, bytes: usize) -> bool {
-        self.bytes + bytes <= self.most_bytes
+        self.bytes + bytes <= self.max_bytes
     }
 
-    pub(super) fn keep(&mut self, sequence: u64, meta: Meta, body: &[u8]) {
+    pub(super) fn buffer(&mut self, sequence: u64, meta: Meta, body: &[u8]) {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(body);
-        self.put(sequence, Slot::Kept(meta, bytes));
+        self.put(sequence, Slot::Buffered(meta, bytes));
     }
 
-    pub(super) fn done(&mut self, sequence: u64, first: u64, count: u64) {
-        self.put(sequence, Slot::Done(first, count));
+    pub(super) fn mark_delivered(&mut self, sequence: u64, first: u64, count: u64) {
+        self.put(sequence, Slot::Delivered(first, count));
     }
 
-    pub(super) fn turn(&self, sequence: u64) -> Option<Turn> {
+    pub(super) fn content(&self, sequence: u64) -> Option<SlotContent> {
         match &self.slots[self.index(sequence)] {
             Slot::Empty => None,
-            Slot::Kept(meta, _) => Some(Turn::Kept(*meta)),
-            Slot::Done(first, count) => Some(Turn::Done(*first, *count)),
+            Slot::Buffered(meta, _) => Some(SlotContent::Buffered(*meta)),
+            Slot::Delivered(first, count) => Some(SlotContent::Delivered(*first, *count)),
         }
     }
 
-    /// The body of a datagram that is kept; nothing of any other.
+    /// Returns the body of a buffered datagram, and an empty slice for any other.
     pub(super) fn body(&self, sequence: u64) -> &[u8] {
         match &self.slots[self.index(sequence)] {
-            Slot::Kept(_, bytes) => bytes,
+            Slot::Buffered(_, bytes) => bytes,
             _ => &[],
         }
     }
@@ -119,14 +119,14 @@ impl Window {
         let index = self.index(sequence);
         match core::mem::take(&mut self.slots[index]) {
             Slot::Empty => {}
-            Slot::Kept(_, bytes) => {
+            Slot::Buffered(_, bytes) => {
                 self.bytes -= bytes.len();
-                self.kept -= 1;
-                if bytes.capacity() <= LONGEST_SPARE {
+                self.len -= 1;
+                if bytes.capacity() <= MAX_SPARE {
                     self.spare.push(bytes);
                 }
             }
-            Slot::Done(..) => self.kept -= 1,
+            Slot::Delivered(..) => self.len -= 1,
         }
     }
 
@@ -139,11 +139,11 @@ impl Window {
     fn put(&mut self, sequence: u64, slot: Slot) {
         self.release(sequence);
         let index = self.index(sequence);
-        if let Slot::Kept(_, bytes) = &slot {
+        if let Slot::Buffered(_, bytes) = &slot {
             self.bytes += bytes.len();
         }
         self.slots[index] = slot;
-        self.kept += 1;
+        self.len += 1;
     }
 
     const fn index(&self, sequence: u64) -> usize {

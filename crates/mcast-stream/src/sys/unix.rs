@@ -1,4 +1,4 @@
-//! By their descriptors.
+//! Waiting by descriptors.
 
 use std::io;
 use std::net::UdpSocket;

@@ -65,7 +65,7 @@ fn who_attends_while_it_is_busy_is_neither_silent_nor_without_what_comes() {
     (2..1_000).for_each(|number| _ = publisher.publish(&message(number)).unwrap());
     let busy_until = Instant::now() + 2 * silence;
     while Instant::now() < busy_until {
-        subscriber.attend(busy_until.saturating_duration_since(Instant::now())).unwrap();
+        subscriber.keep_alive(busy_until.saturating_duration_since(Instant::now())).unwrap();
     }
     let events: Vec<_> = std::iter::from_fn(|| publisher.event()).collect();
     let is_gone = |event: &SenderEvent| {

@@ -99,7 +99,7 @@ impl Two {
 
     /// Asks for nothing more for a while.
     fn be_busy(&mut self) {
-        self.receiver.set_aside(&[]);
+        self.receiver.start_buffering(&[]);
         self.busy = true;
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
 
-use super::netlink::{Answer, Netlink, attributes, push_attribute, u32_at};
+use super::netlink::{
+    Netlink, NetlinkProtocol, NetlinkReply, attribute, attributes, push_attribute, text, u32_at,
+};
 use crate::{Bridge, BridgeQuerier};
 
 /// The sizes of `struct ifinfomsg` and `struct tcmsg`.
@@ -51,21 +53,21 @@ struct QuerierAttributes {
 pub fn list() -> io::Result<Vec<Bridge>> {
     let mut request = vec![0; LINK_HEADER];
     push_attribute(&mut request, IFLA_EXT_MASK, &SKIP_STATISTICS.to_ne_bytes());
-    let links = Netlink::open()?.dump(libc::RTM_GETLINK, &request)?;
+    let links = Netlink::open(NetlinkProtocol::Route)?.dump(libc::RTM_GETLINK, &request)?;
     Ok(links.iter().filter_map(bridge).collect())
 }
 
-fn bridge(answer: &Answer) -> Option<Bridge> {
+fn bridge(answer: &NetlinkReply) -> Option<Bridge> {
     let header = answer.payload.get(..LINK_HEADER).filter(|_| answer.kind == libc::RTM_NEWLINK)?;
     let index = InterfaceIndex::new(u32_at(header, 4)?)?;
     let own = answer.payload.get(LINK_HEADER..)?;
-    let info = find(own, IFLA_LINKINFO)?;
-    if text(find(info, IFLA_INFO_KIND)?) != "bridge" {
+    let info = attribute(own, IFLA_LINKINFO)?;
+    if text(attribute(info, IFLA_INFO_KIND)?) != "bridge" {
         return None;
     }
     let mut bridge = Bridge {
         index,
-        name: find(own, IFLA_IFNAME).map(text).unwrap_or_default(),
+        name: attribute(own, IFLA_IFNAME).map(text).unwrap_or_default(),
         snooping: false,
         querier: false,
         igmp_version: None,
@@ -74,7 +76,7 @@ fn bridge(answer: &Answer) -> Option<Bridge> {
         membership_interval: None,
         queriers: Vec::new(),
     };
-    for (kind, value) in attributes(find(info, IFLA_INFO_DATA).unwrap_or_default()) {
+    for (kind, value) in attributes(attribute(info, IFLA_INFO_DATA).unwrap_or_default()) {
         match kind {
             IFLA_BR_MCAST_SNOOPING => bridge.snooping = value.first() == Some(&1),
             IFLA_BR_MCAST_QUERIER => bridge.querier = value.first() == Some(&1),
@@ -101,11 +103,11 @@ fn querier(
     attributes: &QuerierAttributes,
     address: impl Fn(&[u8]) -> Option<IpAddr>,
 ) -> Option<BridgeQuerier> {
-    let port = find(state, attributes.port).and_then(|port| InterfaceIndex::new(u32_at(port, 0)?));
+    let port = attribute(state, attributes.port).and_then(|port| InterfaceIndex::new(u32_at(port, 0)?));
     Some(BridgeQuerier {
-        address: address(find(state, attributes.address)?)?,
+        address: address(attribute(state, attributes.address)?)?,
         port,
-        expires: find(state, attributes.timer).and_then(ticks),
+        expires: attribute(state, attributes.timer).and_then(ticks),
     })
 }
 
@@ -119,30 +121,20 @@ fn ticks(value: &[u8]) -> Option<Duration> {
 pub fn queue_disciplines(interface: InterfaceIndex) -> io::Result<Vec<String>> {
     let mut request = vec![0; TRAFFIC_HEADER];
     request[4..8].copy_from_slice(&interface.number().to_ne_bytes());
-    let answers = Netlink::open()?.dump(RTM_GETQDISC, &request)?;
+    let answers = Netlink::open(NetlinkProtocol::Route)?.dump(RTM_GETQDISC, &request)?;
     let found: Vec<_> = answers.iter().filter_map(|answer| discipline(answer, interface)).collect();
     let leaves: Vec<_> = found.iter().filter(|(_, is_root)| !is_root).map(|(kind, _)| kind.clone()).collect();
     Ok(if leaves.is_empty() { found.into_iter().map(|(kind, _)| kind).collect() } else { leaves })
 }
 
 /// Returns the name of the discipline, and whether it is the root.
-fn discipline(answer: &Answer, interface: InterfaceIndex) -> Option<(String, bool)> {
+fn discipline(answer: &NetlinkReply, interface: InterfaceIndex) -> Option<(String, bool)> {
     /// Disciplines for incoming packets.
     const INCOMING: [&str; 2] = ["ingress", "clsact"];
     let header = answer.payload.get(..TRAFFIC_HEADER).filter(|_| answer.kind == RTM_NEWQDISC)?;
-    let kind = text(find(answer.payload.get(TRAFFIC_HEADER..)?, TCA_KIND)?);
+    let kind = text(attribute(answer.payload.get(TRAFFIC_HEADER..)?, TCA_KIND)?);
     let is_egress = u32_at(header, 4)? == interface.number() && !INCOMING.contains(&kind.as_str());
     is_egress.then_some((kind, u32_at(header, 12)? == TC_H_ROOT))
-}
-
-fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)
-}
-
-/// Decodes a NUL-terminated string.
-fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
 #[cfg(test)]
@@ -166,8 +158,8 @@ mod tests {
 
     #[test]
     fn interfaces_other_than_bridges_are_skipped() {
-        assert_eq!(bridge(&Answer { kind: libc::RTM_NEWLINK, payload: vec![1; 40] }), None);
-        assert_eq!(bridge(&Answer { kind: libc::RTM_NEWLINK, payload: Vec::new() }), None);
+        assert_eq!(bridge(&NetlinkReply { kind: libc::RTM_NEWLINK, payload: vec![1; 40] }), None);
+        assert_eq!(bridge(&NetlinkReply { kind: libc::RTM_NEWLINK, payload: Vec::new() }), None);
         assert_eq!(queriers(&[1, 2, 3]), []);
     }
 }

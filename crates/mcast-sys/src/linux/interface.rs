@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use mcast_group::InterfaceIndex;
 
-use super::netlink::{Answer, Netlink, attributes, push_attribute, u16_at, u32_at};
+use super::netlink::{
+    Netlink, NetlinkProtocol, NetlinkReply, attributes, push_attribute, text, u16_at, u32_at,
+};
 use crate::{AddressState, HardwareAddress, Interface, InterfaceAddress};
 
 /// The sizes of `struct ifinfomsg` and `struct ifaddrmsg`.
@@ -37,7 +39,7 @@ const MASTERS_OF_PORTS: [&[u8]; 5] = [b"bridge", b"bond", b"team", b"batadv", b"
 
 /// Returns all interfaces of the calling thread's network namespace, ordered by index.
 pub fn list() -> io::Result<Vec<Interface>> {
-    match Netlink::open().and_then(|mut netlink| list_through(&mut netlink)) {
+    match Netlink::open(NetlinkProtocol::Route).and_then(|mut netlink| list_through(&mut netlink)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => super::without_netlink::list(error),
         listed => listed,
     }
@@ -61,7 +63,7 @@ pub(crate) fn list_through(netlink: &mut Netlink) -> io::Result<Vec<Interface>> 
     Ok(interfaces.into_values().collect())
 }
 
-fn link(answer: &Answer) -> Option<Interface> {
+fn link(answer: &NetlinkReply) -> Option<Interface> {
     let header = answer.payload.get(..LINK_HEADER).filter(|_| answer.kind == libc::RTM_NEWLINK)?;
     let flag = {
         let flags = u32_at(header, 8)?.cast_signed();
@@ -102,7 +104,7 @@ fn is_port_of_something(link_info: &[u8]) -> bool {
     })
 }
 
-fn address(answer: &Answer) -> Option<(InterfaceIndex, InterfaceAddress)> {
+fn address(answer: &NetlinkReply) -> Option<(InterfaceIndex, InterfaceAddress)> {
     let header = answer.payload.get(..ADDRESS_HEADER).filter(|_| answer.kind == libc::RTM_NEWADDR)?;
     let index = InterfaceIndex::new(u32_at(header, 4)?)?;
     let mut flags = u32::from(header[2]);
@@ -137,10 +139,6 @@ fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
-}
-
 /// Returns the index of the interface that an `RTM_DELLINK` message reports as deleted.
 ///
 /// A bridge also sends this message, with family `AF_BRIDGE`, when it releases a port; no interface
@@ -154,7 +152,7 @@ pub(crate) fn deleted(payload: &[u8]) -> Option<InterfaceIndex> {
 mod tests {
     use super::*;
 
-    fn link_answer(attributes: &[(u16, &[u8])]) -> Answer {
+    fn link_answer(attributes: &[(u16, &[u8])]) -> NetlinkReply {
         let flags = libc::IFF_UP | libc::IFF_RUNNING | libc::IFF_MULTICAST;
         let mut payload = vec![0; LINK_HEADER];
         payload[4..8].copy_from_slice(&7_i32.to_ne_bytes());
@@ -162,7 +160,7 @@ mod tests {
         for (kind, value) in attributes {
             push_attribute(&mut payload, *kind, value);
         }
-        Answer { kind: libc::RTM_NEWLINK, payload }
+        NetlinkReply { kind: libc::RTM_NEWLINK, payload }
     }
 
     fn slave_of(kind: &[u8]) -> Option<InterfaceIndex> {

@@ -10,7 +10,7 @@ pub mod interface;
 pub mod joined;
 pub mod layout;
 mod membership;
-mod netlink;
+pub mod netlink;
 mod offload;
 pub mod poller;
 mod receive;

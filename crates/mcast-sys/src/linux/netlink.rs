@@ -1,4 +1,4 @@
-//! Requests to the kernel over rtnetlink, and parsing its replies.
+//! Requests to the kernel over netlink, and parsing its replies.
 //!
 //! Unknown attributes and malformed messages are skipped: every kernel release adds attributes, and
 //! a listing must not fail because of one.
@@ -16,69 +16,109 @@ const DUMP_ATTEMPTS: u32 = 20;
 /// `NLA_TYPE_MASK`: the attribute type without the "nested" and "byte order" flags.
 const KIND_MASK: u16 = 0x3fff;
 
+/// The part of the kernel that a netlink socket talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetlinkProtocol {
+    /// Interfaces, addresses, routes and bridges (`rtnetlink(7)`).
+    Route,
+    /// The firewall (nftables).
+    Netfilter,
+}
+
 /// A socket for requests. It operates in the network namespace it was opened in, whichever thread
 /// uses it later.
 #[derive(Debug)]
-pub(crate) struct Netlink {
+pub struct Netlink {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
-/// A message of a reply: its type (`RTM_NEW…`), and its header and attributes.
-pub(crate) struct Answer {
+/// A message of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetlinkReply {
+    /// The message type, such as `RTM_NEWLINK`.
     pub kind: u16,
+    /// The header of that type, and the attributes.
     pub payload: Vec<u8>,
 }
 
 impl Netlink {
-    pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self { socket: open_socket()?, sequence: 0, buffer: vec![0; BUFFER] })
+    /// Opens a socket in the calling thread's network namespace.
+    pub fn open(protocol: NetlinkProtocol) -> io::Result<Self> {
+        Ok(Self { socket: open_socket(protocol)?, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
     /// Requests a whole table, consistent at one moment.
-    pub(crate) fn dump(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Answer>> {
+    pub fn dump(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
         for _ in 0..DUMP_ATTEMPTS {
-            let (answers, interrupted) = self.exchange(kind, libc::NLM_F_DUMP, body)?;
-            if !interrupted {
-                return Ok(answers);
+            let collected = self.exchange(kind, libc::NLM_F_DUMP, body)?;
+            if !collected.is_interrupted {
+                return Ok(collected.replies);
             }
         }
         Err(io::Error::new(io::ErrorKind::ResourceBusy, "the table kept changing while it was read"))
     }
 
     /// Sends a single request. A refusal by the kernel is returned as the error.
-    pub(crate) fn request_one(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Answer>> {
-        Ok(self.exchange(kind, libc::NLM_F_ACK, body)?.0)
+    pub fn request_one(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
+        Ok(self.exchange(kind, libc::NLM_F_ACK, body)?.replies)
     }
 
     /// Sends a request and collects the messages up to the end marker, which both a dump and an
-    /// acknowledged request have. Also returns whether a change interrupted the dump.
-    fn exchange(&mut self, kind: u16, flags: libc::c_int, body: &[u8]) -> io::Result<(Vec<Answer>, bool)> {
+    /// acknowledged request have.
+    fn exchange(&mut self, kind: u16, flags: libc::c_int, body: &[u8]) -> io::Result<CollectedReplies> {
         self.sequence = self.sequence.wrapping_add(1);
         self.socket.send(&request(kind, libc::NLM_F_REQUEST | flags, self.sequence, body))?;
-        let (mut answers, mut interrupted) = (Vec::new(), false);
-        loop {
-            let length = (&self.socket).read(&mut self.buffer)?;
-            for message in
-                messages(&self.buffer[..length]).filter(|message| message.sequence == self.sequence)
-            {
-                interrupted |= message.flags & libc::NLM_F_DUMP_INTR != 0;
-                match i32::from(message.kind) {
-                    libc::NLMSG_DONE | libc::NLMSG_ERROR => {
-                        return error_number(message.payload).map(|()| (answers, interrupted));
-                    }
-                    _ => answers.push(Answer { kind: message.kind, payload: message.payload.to_vec() }),
+        let mut collected = CollectedReplies::to(self.sequence);
+        while !collected.is_complete {
+            match (&self.socket).read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                length => collected.take(&self.buffer[..length?])?,
+            }
+        }
+        Ok(collected)
+    }
+}
+
+/// The replies to a request received so far.
+struct CollectedReplies {
+    sequence: u32,
+    replies: Vec<NetlinkReply>,
+    is_complete: bool,
+    /// The table changed while it was dumped, so entries may be missing or doubled.
+    is_interrupted: bool,
+}
+
+impl CollectedReplies {
+    const fn to(sequence: u32) -> Self {
+        Self { sequence, replies: Vec::new(), is_complete: false, is_interrupted: false }
+    }
+
+    /// Adds the messages of one read, ignoring those of earlier requests. Returns an error if the
+    /// kernel refused the request.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for message in messages(bytes).filter(|message| message.sequence == self.sequence) {
+            self.is_interrupted |= message.flags & libc::NLM_F_DUMP_INTR != 0;
+            match i32::from(message.kind) {
+                libc::NLMSG_DONE | libc::NLMSG_ERROR => {
+                    self.is_complete = true;
+                    return error_number(message.payload);
+                }
+                _ => {
+                    let (kind, payload) = (message.kind, message.payload.to_vec());
+                    self.replies.push(NetlinkReply { kind, payload });
                 }
             }
         }
+        Ok(())
     }
 }
 
 /// Opens a nonblocking socket on which the kernel reports changes in these groups (`RTMGRP_…`) of
 /// the current namespace.
 pub(crate) fn listen(groups: u32) -> io::Result<Socket> {
-    let socket = open_socket()?;
+    let socket = open_socket(NetlinkProtocol::Route)?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_nl` is plain data that begins with its family, as every address does.
     let address = unsafe { storage.view_as::<libc::sockaddr_nl>() };
@@ -91,8 +131,12 @@ pub(crate) fn listen(groups: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn open_socket() -> io::Result<Socket> {
-    Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, Some(Protocol::from(libc::NETLINK_ROUTE)))
+fn open_socket(protocol: NetlinkProtocol) -> io::Result<Socket> {
+    let number = match protocol {
+        NetlinkProtocol::Route => libc::NETLINK_ROUTE,
+        NetlinkProtocol::Netfilter => libc::NETLINK_NETFILTER,
+    };
+    Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, Some(Protocol::from(number)))
 }
 
 /// A netlink message in a buffer.
@@ -119,7 +163,7 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 /// Returns the types and values of the attributes after a message's header or nested in another.
-pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
         let attribute = (u16_at(bytes, 2)? & KIND_MASK, bytes.get(4..length)?);
@@ -128,8 +172,18 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
+/// Returns the value of one attribute.
+pub fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(each, _)| *each == kind).map(|(_, value)| value)
+}
+
+/// Decodes a NUL-terminated string.
+pub fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+}
+
 /// Appends an attribute to a request's body. `value` must be short.
-pub(crate) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = 4 + value.len();
     body.extend_from_slice(&(length as u16).to_ne_bytes());
     body.extend_from_slice(&kind.to_ne_bytes());
@@ -137,11 +191,13 @@ pub(crate) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-pub(crate) fn u16_at(bytes: &[u8], position: usize) -> Option<u16> {
+/// Reads a number in native byte order.
+pub fn u16_at(bytes: &[u8], position: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(position..)?.first_chunk()?))
 }
 
-pub(crate) fn u32_at(bytes: &[u8], position: usize) -> Option<u32> {
+/// Reads a number in native byte order.
+pub fn u32_at(bytes: &[u8], position: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(position..)?.first_chunk()?))
 }
 
@@ -187,6 +243,26 @@ mod tests {
         bytes.extend(request(3, libc::NLM_F_DUMP_INTR, 8, &[]));
         let read: Vec<_> = messages(&bytes).map(|m| (m.kind, m.flags, m.sequence, m.payload.len())).collect();
         assert_eq!(read, [(16, 0, 7, 16), (3, libc::NLM_F_DUMP_INTR, 8, 0)]);
+    }
+
+    #[test]
+    fn an_interrupted_dump_is_detected() {
+        let collected = |flags| {
+            let mut collected = CollectedReplies::to(7);
+            let end = request(libc::NLMSG_DONE as u16, 0, 7, &[]);
+            collected.take(&[request(16, flags, 7, &[]), end].concat()).unwrap();
+            (collected.is_complete, collected.is_interrupted)
+        };
+        assert_eq!(collected(0), (true, false));
+        assert_eq!(collected(libc::NLM_F_DUMP_INTR), (true, true));
+    }
+
+    #[test]
+    fn messages_of_an_earlier_request_are_ignored() {
+        let mut collected = CollectedReplies::to(7);
+        let end = request(libc::NLMSG_DONE as u16, 0, 6, &[]);
+        collected.take(&[request(16, 0, 6, &[]), end, request(16, 0, 7, &[])].concat()).unwrap();
+        assert_eq!((collected.replies.len(), collected.is_complete), (1, false));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use mcast_group::InterfaceIndex;
 
-use super::netlink::{Netlink, attributes, push_attribute, u32_at};
+use super::netlink::{Netlink, NetlinkProtocol, attributes, push_attribute, u32_at};
 
 /// The size of `struct rtmsg`.
 const ROUTE_HEADER: usize = 12;
@@ -17,7 +17,9 @@ const ROUTE_HEADER: usize = 12;
 /// Returns the interface by which datagrams to the address leave the calling thread's network
 /// namespace unless a socket option names another; `None` if there is no route.
 pub fn interface_towards(address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
-    match Netlink::open().and_then(|mut netlink| interface_towards_through(&mut netlink, address)) {
+    match Netlink::open(NetlinkProtocol::Route)
+        .and_then(|mut netlink| interface_towards_through(&mut netlink, address))
+    {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             super::without_netlink::interface_towards(address, error)
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mcast_group::InterfaceIndex;
 use socket2::Socket;
 
-use super::netlink::{Netlink, listen, messages};
+use super::netlink::{Netlink, NetlinkProtocol, listen, messages};
 use super::{interface, route};
 use crate::readable::readable;
 use crate::{Interface, Notice};
@@ -27,7 +27,7 @@ pub struct InterfaceWatch {
 impl InterfaceWatch {
     /// Starts watching.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { notices: listen(GROUPS)?, requests: Mutex::new(Netlink::open()?) })
+        Ok(Self { notices: listen(GROUPS)?, requests: Mutex::new(Netlink::open(NetlinkProtocol::Route)?) })
     }
 
     /// Waits until something may have changed; returns `None` on timeout.

@@ -247,7 +247,7 @@ impl<'a> Listener<'a> {
             let glance = left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
             match self.subscriber.is_over() {
                 true => self.outlet.wait(glance),
-                false => self.subscriber.attend(glance)?,
+                false => self.subscriber.keep_alive(glance)?,
             }
             self.update_keys();
         }
@@ -343,7 +343,7 @@ impl<'a> Listener<'a> {
     fn confirm_the_end(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + CONFIRMATION;
         while !self.subscriber.is_over() && !self.interrupt.has_arrived() && Instant::now() < until {
-            self.subscriber.attend(POLL_INTERVAL)?;
+            self.subscriber.keep_alive(POLL_INTERVAL)?;
         }
         Ok(())
     }

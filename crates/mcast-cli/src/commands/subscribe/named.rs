@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcast::{InterfaceSelector, Membership};
 use mcast_stream::seal::Keys;
-use mcast_stream::{Found, StreamError, find_stream};
+use mcast_stream::{AnnouncedStream, StreamError, find_stream};
 
 use super::Arguments;
 use crate::console::Console;
@@ -18,7 +18,7 @@ pub(super) fn find(
     arguments: &Arguments,
     keys: &Keys,
     console: &Console,
-) -> anyhow::Result<(Found, Vec<Membership>)> {
+) -> anyhow::Result<(AnnouncedStream, Vec<Membership>)> {
     let Arguments { place: name, paths, sources, interface, families, limits, .. } = arguments;
     if !paths.is_empty() || !sources.is_empty() {
         return Err(Failure::usage("an announcement already names the groups and sources to join")

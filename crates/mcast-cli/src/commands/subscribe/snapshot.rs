@@ -8,7 +8,7 @@ use anyhow::Context;
 use mcast::Waker;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::Incarnation;
-use mcast_stream::{Found, Snapshot, StreamError};
+use mcast_stream::{AnnouncedStream, Snapshot, StreamError};
 
 use crate::exit::Failure;
 
@@ -18,14 +18,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Fetches the latest snapshot requested.
 #[derive(Debug)]
 pub(super) struct Snapshots {
-    stream: Found,
+    stream: AnnouncedStream,
     keys: Keys,
     max_size: u64,
     pending: Option<Receiver<Result<Snapshot, StreamError>>>,
 }
 
 impl Snapshots {
-    pub(super) const fn new(stream: Found, keys: Keys, max_size: u64) -> Self {
+    pub(super) const fn new(stream: AnnouncedStream, keys: Keys, max_size: u64) -> Self {
         Self { stream, keys, max_size, pending: None }
     }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::netlink::{self, Message, attribute, attributes, be32_at, be64_at, text};
+use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text};
+
+use super::netlink::{self, be32_at, be64_at};
 use crate::snapshot::DroppingRule;
 
 // Messages and attributes from linux/netfilter/nf_tables.h.
@@ -25,8 +27,8 @@ const RULE_EXPRESSIONS: u16 = 4;
 
 /// Returns the rules and chain policies that drop, with their packet counters if they have one.
 pub(super) fn dropping_rules() -> io::Result<Vec<DroppingRule>> {
-    let chains = netlink::dump(netlink::NETFILTER, GET_CHAIN, &HEADER)?;
-    let rules = netlink::dump(netlink::NETFILTER, GET_RULE, &HEADER)?;
+    let chains = netlink::dump(NetlinkProtocol::Netfilter, GET_CHAIN, &HEADER)?;
+    let rules = netlink::dump(NetlinkProtocol::Netfilter, GET_RULE, &HEADER)?;
     let hooks: BTreeMap<_, _> = chains.iter().filter_map(hook_of).collect();
     let by_policy = chains.iter().filter_map(dropping_chain);
     let by_rule = rules.iter().filter_map(|rule| dropping_rule(rule, &hooks));
@@ -36,12 +38,12 @@ pub(super) fn dropping_rules() -> io::Result<Vec<DroppingRule>> {
 /// A chain: family, table and name.
 type ChainId = (u8, String, String);
 
-fn chain_id(message: &Message, table: u16, chain: u16) -> Option<ChainId> {
+fn chain_id(message: &NetlinkReply, table: u16, chain: u16) -> Option<ChainId> {
     let body = message.payload.get(HEADER.len()..)?;
     Some((*message.payload.first()?, text(attribute(body, table)?), text(attribute(body, chain)?)))
 }
 
-fn hook_of(chain: &Message) -> Option<(ChainId, String)> {
+fn hook_of(chain: &NetlinkReply) -> Option<(ChainId, String)> {
     let body = chain.payload.get(HEADER.len()..)?;
     let number = be32_at(attribute(attribute(body, CHAIN_HOOK)?, 1)?, 0)?;
     let id = chain_id(chain, CHAIN_TABLE, CHAIN_NAME)?;
@@ -50,7 +52,7 @@ fn hook_of(chain: &Message) -> Option<(ChainId, String)> {
 }
 
 /// Returns the policy of a chain as a rule, if the policy is to drop.
-fn dropping_chain(chain: &Message) -> Option<DroppingRule> {
+fn dropping_chain(chain: &NetlinkReply) -> Option<DroppingRule> {
     const DROP: u32 = 0;
     let body = chain.payload.get(HEADER.len()..)?;
     be32_at(attribute(body, CHAIN_POLICY)?, 0).filter(|policy| *policy == DROP)?;
@@ -61,7 +63,7 @@ fn dropping_chain(chain: &Message) -> Option<DroppingRule> {
     Some(dropping(id, "policy drop".to_owned(), Some(hook), packets))
 }
 
-fn dropping_rule(rule: &Message, hooks: &BTreeMap<ChainId, String>) -> Option<DroppingRule> {
+fn dropping_rule(rule: &NetlinkReply, hooks: &BTreeMap<ChainId, String>) -> Option<DroppingRule> {
     let id = chain_id(rule, RULE_TABLE, RULE_CHAIN)?;
     let body = rule.payload.get(HEADER.len()..)?;
     let expressions = attribute(body, RULE_EXPRESSIONS)?;

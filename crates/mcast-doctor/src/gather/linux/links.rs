@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
-use super::netlink::{self, Message, attribute, attributes, text, u16_at, u32_at, u64_at};
+use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text, u16_at, u32_at};
+
+use super::netlink::{self, u64_at};
 use crate::snapshot::{Address, AddressState, Bridge, BridgePort, Link, Queue, Statistics};
 
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
@@ -60,15 +62,15 @@ const IFA_F_TENTATIVE: u32 = 0x40;
 
 /// Returns all interfaces of the calling thread's network namespace.
 pub(super) fn list() -> io::Result<Vec<Link>> {
-    let replies = netlink::dump(netlink::ROUTE, GET_LINK, &[0; LINK_HEADER])?;
+    let replies = netlink::dump(NetlinkProtocol::Route, GET_LINK, &[0; LINK_HEADER])?;
     let mut links: BTreeMap<_, _> = replies.iter().filter_map(link).map(|link| (link.index, link)).collect();
     for (index, address) in
-        netlink::dump(netlink::ROUTE, GET_ADDRESS, &[0; ADDRESS_HEADER])?.iter().filter_map(address)
+        netlink::dump(NetlinkProtocol::Route, GET_ADDRESS, &[0; ADDRESS_HEADER])?.iter().filter_map(address)
     {
         links.entry(index).and_modify(|link| link.addresses.push(address));
     }
     for (index, queue) in
-        netlink::dump(netlink::ROUTE, GET_QUEUE, &[0; QUEUE_HEADER])?.iter().filter_map(queue)
+        netlink::dump(NetlinkProtocol::Route, GET_QUEUE, &[0; QUEUE_HEADER])?.iter().filter_map(queue)
     {
         links.entry(index).and_modify(|link| link.queues.push(queue));
     }
@@ -83,7 +85,7 @@ pub(super) fn list() -> io::Result<Vec<Link>> {
 fn add_bridge_tables(links: &mut BTreeMap<u32, Link>) {
     let mut header = [0; NEIGHBOUR_HEADER];
     header[0] = AF_BRIDGE;
-    let hosts = netlink::dump(netlink::ROUTE, GET_NEIGHBOUR, &header).unwrap_or_default();
+    let hosts = netlink::dump(NetlinkProtocol::Route, GET_NEIGHBOUR, &header).unwrap_or_default();
     for index in hosts.iter().filter_map(learnt_behind) {
         let port = links.get_mut(&index).and_then(|link| link.port.as_mut());
         if let Some(port) = port {
@@ -92,7 +94,7 @@ fn add_bridge_tables(links: &mut BTreeMap<u32, Link>) {
     }
     let mut header = [0; GROUPS_HEADER];
     header[0] = AF_BRIDGE;
-    let groups = netlink::dump(netlink::ROUTE, GET_GROUPS, &header).unwrap_or_default();
+    let groups = netlink::dump(NetlinkProtocol::Route, GET_GROUPS, &header).unwrap_or_default();
     for message in &groups {
         let index = u32_at(&message.payload, 4);
         let bridge = index.and_then(|index| links.get_mut(&index)?.bridge.as_mut());
@@ -102,7 +104,7 @@ fn add_bridge_tables(links: &mut BTreeMap<u32, Link>) {
     }
 }
 
-fn link(reply: &Message) -> Option<Link> {
+fn link(reply: &NetlinkReply) -> Option<Link> {
     let header = reply.payload.get(..LINK_HEADER).filter(|_| reply.kind == NEW_LINK)?;
     let flags = u32_at(header, 8)?;
     let flag = |bit| flags & bit != 0;
@@ -181,7 +183,7 @@ fn bridge_port(data: &[u8]) -> BridgePort {
     }
 }
 
-fn address(reply: &Message) -> Option<(u32, Address)> {
+fn address(reply: &NetlinkReply) -> Option<(u32, Address)> {
     let header = reply.payload.get(..ADDRESS_HEADER).filter(|_| reply.kind == NEW_ADDRESS)?;
     let mut flags = u32::from(header[2]);
     let (mut local, mut other) = (None, None);
@@ -218,7 +220,7 @@ pub(super) fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// Reads the root queueing discipline of an interface. Children are skipped, because their drops are
 /// included in the root's counter.
-fn queue(reply: &Message) -> Option<(u32, Queue)> {
+fn queue(reply: &NetlinkReply) -> Option<(u32, Queue)> {
     const ROOT: u32 = 0xffff_ffff;
     const TCA_KIND: u16 = 1;
     const TCA_STATS2: u16 = 7;
@@ -234,7 +236,7 @@ fn queue(reply: &Message) -> Option<(u32, Queue)> {
 }
 
 /// Returns the port behind which a bridge has learnt a host.
-fn learnt_behind(reply: &Message) -> Option<u32> {
+fn learnt_behind(reply: &NetlinkReply) -> Option<u32> {
     /// The state of the entries for the ports' own addresses (`NUD_PERMANENT`).
     const PERMANENT: u16 = 0x80;
     let header = reply.payload.get(..NEIGHBOUR_HEADER).filter(|_| reply.kind == NEW_NEIGHBOUR)?;
@@ -243,7 +245,7 @@ fn learnt_behind(reply: &Message) -> Option<u32> {
 }
 
 /// Returns the number of entries (`MDBA_MDB_ENTRY` in `MDBA_MDB`) in a message of a bridge's group table.
-fn groups_in(message: &Message) -> u32 {
+fn groups_in(message: &NetlinkReply) -> u32 {
     let body = message.payload.get(GROUPS_HEADER..).unwrap_or_default();
     let table = attribute(body, 1).unwrap_or_default();
     attributes(table).filter(|(kind, _)| *kind == 1).count() as u32

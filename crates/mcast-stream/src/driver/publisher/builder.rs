@@ -1,4 +1,4 @@
-//! Settings of a publisher.
+//! The settings of a publisher.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::seal::Keys;
 use crate::sender::{Congestion, SenderConfig};
 use crate::wire::{FlowControl, Incarnation, StreamId};
 
-/// How long dropping waits: as long as a publisher waits for a receiver that makes no progress.
+/// How long dropping waits: the same as the default eviction time.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settings of a [`Publisher`].
@@ -28,7 +28,7 @@ pub struct PublisherBuilder {
     pub(super) drop_timeout: Duration,
     state_file: Option<PathBuf>,
     pub(super) name: Option<String>,
-    /// What was drawn, in case nothing else is chosen.
+    /// The random identity and the incarnation from the clock, which apply unless the caller sets others.
     drawn: (StreamId, Incarnation),
 }
 
@@ -50,32 +50,32 @@ impl PublisherBuilder {
         }
     }
 
-    /// One of the interfaces must be there. Of several paths the others may come later.
+    /// Checks that one of the interfaces exists. Those of other paths may appear later.
     pub(super) fn check_interfaces(&self) -> mcast::Result<()> {
         let mut checks =
-            self.destinations.iter().map(|each| interface::there_now(each.interface.as_ref()).map(drop));
+            self.destinations.iter().map(|each| interface::present_index(each.interface.as_ref()).map(drop));
         let first = checks.next().unwrap_or(Ok(()));
         first.or_else(|error| if checks.any(|check| check.is_ok()) { Ok(()) } else { Err(error) })
     }
 
-    /// A socket to one of the destinations, which follows its interface if one is named.
+    /// Opens a socket to one of the destinations. It follows the interface if one is named.
     pub(super) fn open(&self, destination: &Destination) -> mcast::Result<mcast::Sender> {
         let follow =
-            interface::there_now(destination.interface.as_ref()).map_or(true, |there| there.is_some());
+            interface::present_index(destination.interface.as_ref()).map_or(true, |there| there.is_some());
         let builder = mcast::Sender::builder().hop_limit(self.hop_limit).loopback(self.loopback);
         builder.follow(follow).send_buffer(4 << 20).to(destination.clone()).build()
     }
 
-    /// Waits until no other life of the stream can have this incarnation from the clock: one that was killed in the same
-    /// quarter of a second has sent nothing then. A stream that was drawn at random has no other life.
-    pub(super) fn outlive_others(&self) {
+    /// Waits until the quarter of a second of this incarnation is over, so that a publisher that is killed and restarted
+    /// within it gets another incarnation. A stream with a random identity has no other publisher.
+    pub(super) fn wait_for_unique_incarnation(&self) {
         let (stream, incarnation) = self.drawn;
         if self.config.stream != stream && self.config.incarnation == incarnation {
             clock::wait_for_the_next(incarnation);
         }
     }
 
-    /// Takes an incarnation that the state file has not had; returns the one that it had.
+    /// Sets an incarnation that is greater than the state file's; returns the one that the file had.
     pub(super) fn begin_incarnation(&mut self) -> Result<Option<Incarnation>, StreamError> {
         let Some(path) = &self.state_file else { return Ok(None) };
         let begun = state_file::begin(path, self.config.stream, self.config.incarnation);
@@ -85,112 +85,112 @@ impl PublisherBuilder {
         Ok(last)
     }
 
-    /// The longest datagram that is to be sent.
+    /// Returns the size of the longest datagram to send, in bytes of UDP payload.
     pub(super) fn longest_datagram(&self) -> usize {
         self.datagram.unwrap_or_else(|| path_datagram(&self.destinations))
     }
 
-    /// Sends to this group, too: a stream on several is the same on each, and who hears two
-    /// takes what comes first. At most four.
+    /// Adds a group to publish to. With several, each carries the same datagrams as a redundant path, and subscribers keep
+    /// the first copy. At most four.
     pub fn to(mut self, destination: Destination) -> Self {
         self.destinations.push(destination);
         self
     }
 
-    /// The stream's identity. Default: random.
+    /// Sets the stream's identity. Default: random.
     pub const fn stream(mut self, stream: StreamId) -> Self {
         self.config.stream = stream;
         self
     }
 
-    /// The life of this publisher: greater than any that the stream had. Default: from the time of day, in
-    /// quarters of a second; a [`stream`](Self::stream) that was chosen then begins with the next quarter, so that a
-    /// publisher that was killed and started again at once has another one.
+    /// Sets this publisher's incarnation, which must be greater than any that the stream had. Default: from the time of
+    /// day, in quarters of a second. With a chosen [`stream`](Self::stream), publishing then starts with the next quarter,
+    /// so that a publisher that is killed and restarted at once has another incarnation.
     pub const fn incarnation(mut self, incarnation: Incarnation) -> Self {
         self.config.incarnation = incarnation;
         self
     }
 
-    /// A file that remembers the incarnation. Default: none.
+    /// Sets a file that stores the incarnation. Default: none.
     ///
-    /// With it every start of the [`stream`](Self::stream) has a greater incarnation than the one before, also after
-    /// the clock was set back. It is written, and synced to the disk, before the first datagram leaves. Subscribers
-    /// ignore a publisher whose incarnation is lower than that of the one before for as long as they hear that one,
-    /// and then cannot know how much they missed.
+    /// With it, every start of the [`stream`](Self::stream) has a greater incarnation than the one before, even after the
+    /// clock was set back. It is written, and synced to the disk, before the first datagram is sent. Without it,
+    /// subscribers ignore a publisher with a lower incarnation than the last one for as long as that one is active, and
+    /// then cannot know how much they missed.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_file = Some(path.into());
         self
     }
 
-    /// Bytes a second. Default: as fast as it goes.
+    /// Sets the rate in bytes per second. Default: unlimited.
     pub const fn rate(mut self, bytes_per_second: u64) -> Self {
         self.config.rate = Some(bytes_per_second);
         self
     }
 
-    /// Bytes that are kept for repairs. Default: 8 MiB, which a processor's cache holds.
+    /// Sets the size of the retransmission buffer in bytes. Default: 8 MiB, which fits a processor's cache.
     pub const fn history(mut self, bytes: usize) -> Self {
         self.config.history = bytes;
         self
     }
 
-    /// For whom it waits. Default: for the slowest receiver, for as long as that gets on.
+    /// Sets the flow control: which receivers it waits for. Default: the slowest, as long as that one makes progress.
     pub const fn flow(mut self, flow: FlowControl) -> Self {
         self.config.flow = flow;
         self
     }
 
-    /// What it does about a network that cannot carry what it sends. Default: it slows down.
+    /// Sets the congestion control: what it does about a network that is too slow. Default: it slows down.
     pub const fn congestion(mut self, congestion: Congestion) -> Self {
         self.config.congestion = congestion;
         self
     }
 
-    /// A receiver that keeps the others waiting must get on within this time. Default: 2 s.
+    /// Sets the time after which a receiver that makes no progress, and delays the others, is evicted. Default: 2 s.
     pub fn eviction(mut self, time: Duration) -> Self {
         self.config.eviction = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self
     }
 
-    /// The longest message, in bytes. Default: 16 MiB.
+    /// Sets the size of the longest message, in bytes. Default: 16 MiB.
     pub const fn longest_message(mut self, bytes: usize) -> Self {
         self.config.longest_message = bytes;
         self
     }
 
-    /// The longest datagram, in bytes of UDP payload. Default: what the interface takes, if it
+    /// Sets the size of the longest datagram, in bytes of UDP payload. Default: what fits the MTU of the interface if that
     /// is known, else 1,232.
     pub const fn datagram(mut self, bytes: usize) -> Self {
         self.datagram = Some(bytes);
         self
     }
 
-    /// The secrets that seal. Default: none.
+    /// Sets the secrets to seal with. Default: none.
     pub fn keys(mut self, keys: Keys) -> Self {
         self.config.keys = keys;
         self
     }
 
-    /// How many networks a datagram may cross. Default: 1.
+    /// Sets the hop limit (TTL). Default: 1.
     pub const fn hop_limit(mut self, hops: u8) -> Self {
         self.hop_limit = hops;
         self
     }
 
-    /// Whether receivers on this host hear it. Default: yes.
+    /// Sets whether receivers on this host get the stream. Default: yes.
     pub const fn loopback(mut self, on: bool) -> Self {
         self.loopback = on;
         self
     }
 
-    /// Tells this name every second to those who look for streams ([`discover`](crate::discover)).
-    /// Of a sealed stream only those who have its key see it.
+    /// Announces the stream under this name once per second, for [`discover`](crate::discover). The announcement of a
+    /// sealed stream is sealed, too.
     pub fn announce(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// How long dropping the publisher waits. Default: 2 s.
+    /// Sets how long dropping the publisher waits. Default: 2 s.
     ///
     /// A publisher that is dropped sends everything that it has accepted, and repairs it until all receivers that it
     /// waits for have it. That takes at most this time, and in addition the time that the configured rate takes for
@@ -202,17 +202,17 @@ impl PublisherBuilder {
         self
     }
 
-    /// All other settings.
+    /// Changes any other setting.
     pub fn configure(mut self, change: impl FnOnce(&mut SenderConfig)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Opens the sockets and starts the threads. Of several paths one must have its interface: the others are used as
-    /// soon as theirs are there and up, see [`Publisher::path_change`].
+    /// Opens the sockets and starts the threads. At least one path must have its interface. Other paths are used as soon
+    /// as theirs exist and are up; see [`Publisher::path_change`].
     ///
     /// # Errors
-    /// When a socket cannot be opened, or the settings cannot be.
+    /// If a socket cannot be opened, or the settings are invalid.
     pub fn build(self) -> Result<Publisher, StreamError> {
         Publisher::new(self)
     }
@@ -225,7 +225,7 @@ pub(in crate::driver) const fn any_address(family: Family) -> SocketAddr {
     }
 }
 
-/// The longest datagram that all the interfaces take whole, if they are known.
+/// Returns the longest datagram that fits the MTU of all the interfaces, as far as they are known.
 fn path_datagram(destinations: &[Destination]) -> usize {
     const IPV6_MINIMUM: usize = 1_232;
     let of_one = |destination: &Destination| {

@@ -1,4 +1,4 @@
-//! Publishing a stream: the caller's thread sends, threads of its own listen and keep time.
+//! Publishing a stream. The caller's thread sends; the publisher's own threads receive feedback and run timers.
 
 mod builder;
 mod shared;
@@ -18,27 +18,27 @@ use super::clock::{self, Clock};
 use super::discovery::{self, Announcement};
 use super::error::StreamError;
 use super::health::PathChange;
-use super::singles::Singles;
 use super::snapshot::{Snapshot, SnapshotServer};
-use super::transmit::Ways;
+use super::transmit::PublisherSockets;
+use super::unicast::UnicastSocket;
 use crate::seal::Keys;
 use crate::sender::{Audience, Refusal, SenderConfig, SenderEvent, SenderStatistics, Standing};
 use crate::wire::{Incarnation, ReceiverId, StreamId};
 use shared::{Core, Shared};
 
-/// How often the end is told once more, and how far apart: at a loss of one in five, a subscriber in some
-/// hundred thousand does not hear of it.
-/// How long a publisher that closes waits for applications that have not read everything that has come.
-pub(crate) const READING: Duration = Duration::from_secs(1);
-pub(crate) const LAST_WORDS: u32 = 8;
-pub(crate) const BETWEEN_LAST_WORDS: Duration = Duration::from_millis(2);
+/// How long a publisher that closes waits for applications that have not read everything that they received.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the end of the stream is repeated, and at which interval. At 20 % loss, 1 of 390,625 subscribers misses all
+/// repetitions.
+pub(crate) const END_REPEATS: u32 = 8;
+pub(crate) const END_INTERVAL: Duration = Duration::from_millis(2);
 
-/// What waits is sent once it is worth a call.
-const SEND_AT: u64 = 256;
+/// Queued datagrams are sent once there are this many.
+const SEND_THRESHOLD: u64 = 256;
 
-/// Publishes a stream of messages: dependable, paced, and with a reason whenever it waits.
+/// Publishes a stream of messages reliably, with pacing and flow control.
 ///
-/// It is `Send + Sync`: threads may share it; what each publishes stays in its order.
+/// It is `Send + Sync`: threads may share it, and the messages of each thread stay in order.
 ///
 /// Dropping it sends what was accepted and repairs it, as described at
 /// [`drop_timeout`](PublisherBuilder::drop_timeout); the stream does not end. [`close`](Self::close) ends the stream and
@@ -51,7 +51,7 @@ const SEND_AT: u64 = 256;
 /// let publisher = Publisher::to("239.1.2.3%eth0:7000".parse()?)?;
 /// publisher.publish(b"hello")?;
 /// let closing = publisher.close(std::time::Duration::from_secs(5));
-/// assert!(closing.behind.is_empty(), "somebody does not have everything");
+/// assert!(closing.behind.is_empty(), "a subscriber does not have everything");
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -59,19 +59,19 @@ pub struct Publisher {
     shared: Arc<Shared>,
     /// Its groups and interfaces, as they were named.
     #[cfg(feature = "metrics")]
-    places: (String, String),
+    labels: (String, String),
     threads: Vec<JoinHandle<()>>,
     on_drop: OnDrop,
-    /// How far the clock is behind the last start, as the state file has it.
+    /// How far the clock is behind the last start that the state file recorded.
     clock_behind: Option<Duration>,
 }
 
 /// What dropping a publisher does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDrop {
-    /// Sends what was accepted and waits for it on the thread that drops.
+    /// Sends everything accepted and waits for receivers on the thread that drops it.
     Drain,
-    /// The same on a thread of the runtime, so that no executor is blocked.
+    /// Does the same on a blocking thread of the runtime, so that no executor is blocked.
     #[cfg(feature = "tokio")]
     DrainInBackground,
 }
@@ -82,16 +82,16 @@ pub(crate) enum OnDrop {
 pub struct Closing {
     /// Receivers that have everything.
     pub complete: usize,
-    /// Receivers that are there and have not confirmed everything, with how many datagrams they miss.
+    /// Present receivers that have not confirmed everything, with the number of datagrams that they miss.
     pub behind: Vec<(ReceiverId, u64)>,
-    /// How many receivers stand where, of all that there ever were: delivery to all is certain only if
+    /// The numbers of receivers by standing, of all that ever joined. Delivery to all is certain only if
     /// [`Audience::complete`] counts all of them.
     pub audience: Audience,
-    /// Where each receiver stands. Of receivers that have gone, only the last few thousand are listed.
+    /// The standing of each receiver. Of receivers that have left, only the last few thousand are listed.
     pub standings: Vec<(ReceiverId, SocketAddr, Standing)>,
-    /// Datagrams that were accepted and never sent: the rate, a receiver or the system did not allow it in time.
+    /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in time.
     pub unsent: u64,
-    /// What was sent in all.
+    /// The publisher's final counters.
     pub statistics: SenderStatistics,
 }
 
@@ -109,7 +109,7 @@ impl Closing {
 }
 
 impl Publisher {
-    /// A publisher to this group, with default settings.
+    /// Publishes to this group, with default settings.
     ///
     /// # Errors
     /// As [`PublisherBuilder::build`].
@@ -117,7 +117,7 @@ impl Publisher {
         Self::builder().to(destination).build()
     }
 
-    /// Settings for a publisher.
+    /// Returns a builder with the settings of a publisher.
     pub fn builder() -> PublisherBuilder {
         PublisherBuilder::new()
     }
@@ -135,9 +135,9 @@ impl Publisher {
             return Err(StreamError::Name(name.len()));
         }
         builder.check_interfaces()?;
-        let by_the_clock = builder.config.incarnation;
+        let from_clock = builder.config.incarnation;
         let last_incarnation = builder.begin_incarnation()?;
-        builder.outlive_others();
+        builder.wait_for_unique_incarnation();
         let clock = Clock::new();
         let paths = builder.destinations.iter().map(|destination| builder.open(destination));
         let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;
@@ -147,7 +147,7 @@ impl Publisher {
         };
         let datagram = builder.longest_datagram();
         #[cfg(feature = "metrics")]
-        let places = (
+        let labels = (
             super::label(builder.destinations.iter().map(|each| each.address)),
             super::label(builder.destinations.iter().filter_map(|each| each.interface.as_ref())),
         );
@@ -159,28 +159,28 @@ impl Publisher {
         let sender = crate::Sender::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
-            ways: Ways { paths, family, discovery, singles: Singles::new(control) },
+            sockets: PublisherSockets { paths, family, discovery, unicast: UnicastSocket::new(control) },
             announcement: Mutex::new(announcement),
             core: Mutex::new(Core::new(sender, builder.destinations.len())),
             progress: Condvar::new(),
-            sooner: Condvar::new(),
+            timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
             is_settled: AtomicBool::new(false),
-            ends: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
         });
         let mut publisher = Self {
             shared,
             #[cfg(feature = "metrics")]
-            places,
+            labels,
             threads: Vec::new(),
             on_drop: OnDrop::Drain,
-            clock_behind: last_incarnation.and_then(|last| clock::behind(by_the_clock, last)),
+            clock_behind: last_incarnation.and_then(|last| clock::behind(from_clock, last)),
         };
         publisher.shared.send(&mut publisher.shared.core());
-        for path in 0..publisher.shared.ways.paths.len() {
+        for path in 0..publisher.shared.sockets.paths.len() {
             publisher.spawn("mcast-stream-listen", move |shared| shared.listen(path))?;
         }
-        publisher.spawn("mcast-stream-time", Shared::keep_time)?;
+        publisher.spawn("mcast-stream-time", Shared::run_timer)?;
         Ok(publisher)
     }
 
@@ -191,22 +191,23 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. While
-    /// there is no room, this waits, and for as long as a receiver that the publisher waits for makes no room.
+    /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. While flow
+    /// control leaves no room in the retransmission buffer, this blocks.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] when it can never be accepted.
+    /// [`StreamError::Refused`] if the message can never be accepted.
     pub fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
         let number = self.queue(message)?;
         self.flush();
         Ok(number)
     }
 
-    /// [`publish`](Self::publish) that waits for room for at most `timeout`. A message that is refused is not published.
+    /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`. A refused message is
+    /// not published.
     ///
     /// # Errors
-    /// [`StreamError::Refused`]: when there was no room in time, with the reason, for instance the receiver that the
-    /// publisher waits for ([`Refusal::is_temporary`]); or when the message can never be accepted.
+    /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the receiver that the publisher
+    /// waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
     pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<u64, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
         let number = self.queue_until(deadline, |sender, now| sender.publish(now, message))?;
@@ -214,7 +215,7 @@ impl Publisher {
         Ok(number)
     }
 
-    /// The same without waiting.
+    /// Publishes a message like [`publish`](Self::publish), without waiting.
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
@@ -225,20 +226,20 @@ impl Publisher {
         Ok(number)
     }
 
-    /// Does something without waiting, be it for the lock: who sends may hold it for as long as the system's queue is
-    /// full. The publisher's own thread sends what is to be sent. `None`: the lock is taken, so that nothing was done.
+    /// Runs `work` without waiting, not even for the lock, which a sending thread may hold while the system's queue is
+    /// full. The publisher's own thread then sends. `None`: the lock was taken, and nothing was done.
     #[cfg(feature = "tokio")]
     pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::Sender, u64) -> T) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let now = self.shared.clock.now();
         let done = work(&mut core.sender, now);
         core.sender.flush(now);
-        self.shared.leave_to_time(&core);
+        self.shared.wake_timer(&core);
         Some(done)
     }
 
-    /// Publishes a message that may wait for others to share its datagram, until
-    /// [`flush`](Self::flush), or for a millisecond: the way to publish many small ones fast.
+    /// Publishes a message that may share a datagram with later ones: it is sent with the next [`flush`](Self::flush), or
+    /// after a millisecond. This is the fastest way to publish many small messages.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -282,12 +283,13 @@ impl Publisher {
         }
     }
 
-    /// Waits until receivers have told something, which may have made room; no longer than this.
+    /// Waits for feedback of a receiver, which may have made room, for at most `timeout`.
     pub fn wait_for_room(&self, timeout: Duration) {
         drop(self.shared.progress.wait_timeout(self.shared.core(), timeout));
     }
 
-    /// The same for a message about what the key names: to those who only want the latest of each.
+    /// Publishes a message with a key like [`queue`](Self::queue). Subscribers with
+    /// [`Policy::Latest`](crate::receiver::Policy::Latest) get only the latest message of each key.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -295,10 +297,10 @@ impl Publisher {
         self.queue_by(|sender, now| sender.publish_keyed(now, key, message))
     }
 
-    /// Publishes many messages with one lock; sends them. Tells the number of the last.
+    /// Publishes and sends many messages with one lock; returns the number of the last.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish); those before the one that fails are published.
+    /// As [`publish`](Self::publish). The messages before the one that fails are published.
     pub fn publish_all<'m>(
         &self,
         messages: impl IntoIterator<Item = &'m [u8]>,
@@ -316,7 +318,7 @@ impl Publisher {
                     }
                 }
             });
-            if core.sender.unsent() >= SEND_AT {
+            if core.sender.unsent() >= SEND_THRESHOLD {
                 self.shared.send(&mut core);
                 now = self.shared.clock.now();
             }
@@ -325,18 +327,18 @@ impl Publisher {
         Ok(last)
     }
 
-    /// Sends what was queued.
+    /// Sends the queued messages.
     pub fn flush(&self) {
         self.flush_now(&mut self.shared.core());
     }
 
-    /// What happened, the oldest first.
+    /// Returns the next event, the oldest first.
     pub fn event(&self) -> Option<SenderEvent> {
         self.shared.core().sender.poll_event()
     }
 
-    /// Why a path went down, or its queue was full, the oldest first; each change is reported once. What was refused
-    /// is repaired. This takes from the same queue as [`path_change`](Self::path_change).
+    /// Returns why a path went down or its queue was full, the oldest failure first, each once. Datagrams that were not
+    /// sent are repaired. This takes from the same queue as [`path_change`](Self::path_change).
     pub fn failure(&self) -> Option<mcast::Error> {
         let mut core = self.shared.core();
         loop {
@@ -347,67 +349,67 @@ impl Publisher {
         }
     }
 
-    /// What changed about the paths: one went down, or works again. The oldest change first, each once.
+    /// Returns the next change of a path, for instance that it went down, the oldest first, each once.
     pub fn path_change(&self) -> Option<PathChange> {
         self.shared.core().health.change()
     }
 
-    /// Whether some path could send when it was last tried.
+    /// Whether the last attempt to send on some path succeeded.
     #[must_use]
     pub fn is_any_path_up(&self) -> bool {
         self.shared.core().health.is_any_up()
     }
 
-    /// How many receivers stand where, of all that there ever were.
+    /// Returns the numbers of receivers by standing, of all that ever joined.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.shared.core().sender.audience()
     }
 
-    /// Where each receiver stands, and its address. Of receivers that have gone, only the last few thousand are
+    /// Returns the standing and the address of each receiver. Of receivers that have left, only the last few thousand are
     /// listed.
     #[must_use]
     pub fn standings(&self) -> Vec<(ReceiverId, SocketAddr, Standing)> {
         self.shared.core().sender.standings().collect()
     }
 
-    /// What was sent so far.
+    /// Returns the publisher's counters.
     #[must_use]
     pub fn statistics(&self) -> SenderStatistics {
         self.shared.core().sender.statistics()
     }
 
-    /// The stream's identity.
+    /// Returns the stream's identity.
     #[must_use]
     pub fn stream(&self) -> StreamId {
         self.shared.core().sender.config().stream
     }
 
-    /// Its incarnation: how subscribers tell it from the publishers that the stream had before.
+    /// Returns its incarnation, which distinguishes it from earlier publishers of the stream.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         self.shared.core().sender.config().incarnation
     }
 
-    /// How far this machine's clock is behind the last start of the stream, if it is: the
-    /// [state file](PublisherBuilder::state_file) has a later one.
+    /// Returns how far this machine's clock is behind the last start of the stream in the
+    /// [state file](PublisherBuilder::state_file); `None` if it is not behind.
     #[must_use]
     pub const fn clock_behind(&self) -> Option<Duration> {
         self.clock_behind
     }
 
-    /// The number of the next message: what a snapshot has, that has all messages so far.
+    /// Returns the number of the next message. A snapshot of all messages so far has this number.
     #[must_use]
     pub fn next_message(&self) -> u64 {
         self.shared.core().sender.next_message()
     }
 
-    /// Serves snapshots at this address over TCP, sealed as the stream is, and tells the address
-    /// with the stream's name. `capture` makes one, whenever one is asked for: the state after all messages before a number,
-    /// and that number; or `None` when it cannot.
+    /// Serves snapshots at this address over TCP, sealed like the stream, and announces the address with the stream's
+    /// name. `capture` is called for each request: it returns the state after all messages before a number, and that
+    /// number, or `None` if it cannot.
     ///
     /// # Errors
-    /// When the address cannot be listened at.
+    /// If the address cannot be listened on.
     pub fn serve_snapshots<S: Into<Option<Snapshot>>>(
         &self,
         at: SocketAddr,
@@ -427,19 +429,19 @@ impl Publisher {
         Ok(server)
     }
 
-    /// Its groups and interfaces.
+    /// Returns its groups and interfaces, as metric labels.
     #[cfg(feature = "metrics")]
-    pub(crate) fn places(&self) -> (String, String) {
-        self.places.clone()
+    pub(crate) fn labels(&self) -> (String, String) {
+        self.labels.clone()
     }
 
-    /// Waits until so many receivers have joined; `false` when the time is over.
+    /// Waits until this number of receivers have joined; returns `false` when the time is over.
     #[must_use]
     pub fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
         self.shared.wait_until(timeout, |sender| sender.receivers().0 >= receivers)
     }
 
-    /// Waits until all that listen have everything that was published; `false` when the time is over.
+    /// Waits until all receivers have everything that was published; returns `false` when the time is over.
     #[must_use]
     pub fn wait_complete(&self, timeout: Duration) -> bool {
         self.flush();
@@ -468,24 +470,24 @@ impl Publisher {
     }
 
     /// Ends the stream, waits up to `timeout` until all receivers have received everything, and reports where each
-    /// stands. Applications that have not read all of it by then are given up to one more second of that time: who is
-    /// still reading afterwards is reported as [`Standing::Unread`]. Whoever shares the publisher can publish nothing
-    /// more.
+    /// stands. Then it waits for applications that have not read everything, for at most one second and within `timeout`:
+    /// receivers whose application is still reading afterwards are reported as [`Standing::Unread`]. Other owners of a
+    /// shared publisher can publish nothing more.
     #[must_use]
     pub fn close(&self, timeout: Duration) -> Closing {
         let deadline = Instant::now().checked_add(timeout);
         self.end();
         if self.shared.wait_until(timeout, is_complete) {
             let left =
-                deadline.map_or(READING, |deadline| deadline.saturating_duration_since(Instant::now()));
-            self.shared.wait_until(left.min(READING), is_read);
+                deadline.map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
+            self.shared.wait_until(left.min(READ_TIMEOUT), is_read);
         }
         self.repeat_the_end();
         self.settle();
         Closing::of(&self.shared.core().sender)
     }
 
-    /// The caller knows how the stream ended: dropping the publisher waits for nobody any more.
+    /// Notes that the caller knows how the stream ended, so that dropping the publisher does not wait.
     pub(crate) fn settle(&self) {
         self.shared.is_settled.store(true, Ordering::Release);
     }
@@ -495,10 +497,10 @@ impl Publisher {
         self.on_drop = on_drop;
     }
 
-    /// Tells the end some more times: who asks for no repairs has only this to know it by.
+    /// Repeats the end of the stream: best-effort receivers, which request no repairs, learn of it only by this.
     fn repeat_the_end(&self) {
-        for _ in 0..LAST_WORDS {
-            std::thread::sleep(BETWEEN_LAST_WORDS);
+        for _ in 0..END_REPEATS {
+            std::thread::sleep(END_INTERVAL);
             self.end();
         }
     }
@@ -531,16 +533,16 @@ impl Publisher {
         }
     }
 
-    /// Sends what waits if it is worth a call; else the thread that keeps time does, once it has waited long enough.
+    /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in time.
     fn send_soon(&self, core: &mut Core, now: u64) {
-        if core.sender.unsent() >= SEND_AT {
+        if core.sender.unsent() >= SEND_THRESHOLD {
             self.shared.send(core);
         } else if core.sleeps_until > now.saturating_add(core.sender.config().linger) {
-            self.shared.sooner.notify_one();
+            self.shared.timer.notify_one();
         }
     }
 
-    /// Sends, and if that is not enough, waits until something changes.
+    /// Sends, and if that makes no room, waits for feedback.
     fn make_room<'s>(
         &'s self,
         mut core: MutexGuard<'s, Core>,
@@ -566,12 +568,12 @@ impl Publisher {
     }
 }
 
-/// Whether all that listen have everything that was published; of a stream that has ended, whether they know that.
+/// Whether all receivers have everything that was published and, after the end of the stream, know that it has ended.
 pub(crate) fn is_complete(sender: &crate::Sender) -> bool {
     sender.is_sent() && sender.behind().next().is_none()
 }
 
-/// Whether the applications of all that listen have taken everything.
+/// Whether the applications of all receivers have read everything.
 pub(crate) fn is_read(sender: &crate::Sender) -> bool {
     sender.audience().unread == 0
 }
@@ -590,7 +592,7 @@ impl Drop for Publisher {
             OnDrop::Drain => end(),
             #[cfg(feature = "tokio")]
             OnDrop::DrainInBackground => match tokio::runtime::Handle::try_current() {
-                // A runtime that ends waits for it.
+                // A runtime that shuts down waits for it.
                 Ok(runtime) => drop(runtime.spawn_blocking(end)),
                 Err(_) => end(),
             },
@@ -609,7 +611,7 @@ mod tests {
         Publisher::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap()
     }
 
-    /// Waits until this holds; tells for how long.
+    /// Waits until `holds` returns `true`; returns the time that took.
     fn wait_until(publisher: &Publisher, holds: impl Fn(SenderStatistics) -> bool) -> Duration {
         let began = Instant::now();
         while !holds(publisher.statistics()) {
@@ -619,7 +621,7 @@ mod tests {
         began.elapsed()
     }
 
-    /// How late each of these was sent, the soonest first.
+    /// Returns how late each of five queued messages was sent, in ascending order.
     fn queue_when_nothing_happens() -> Vec<Duration> {
         let publisher = publisher();
         let late = (1..=5).map(|count| {
@@ -635,11 +637,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_queued_in_a_pause_goes_soon() {
+    fn a_message_queued_in_a_pause_is_sent_soon() {
         let lab = Lab::new().unwrap();
         let late = lab.host("alone").unwrap().run(queue_when_nothing_happens).unwrap();
-        // A millisecond, and not when the publisher next looks about itself, every tenth of a second; a machine that stands still
-        // for a moment makes one late.
+        // After a millisecond, not with the next timer in up to a third of a second. The median, because a stall of the
+        // machine may delay single ones.
         assert!(late[2] < Duration::from_millis(30), "{late:?}");
     }
 
@@ -664,7 +666,7 @@ mod tests {
 
     #[cfg(feature = "tokio")]
     #[test]
-    fn who_sends_for_long_keeps_no_executor() {
+    fn a_held_lock_does_not_block_the_executor() {
         let lab = Lab::new().unwrap();
         lab.host("alone").unwrap().run(|| publish_while_the_lock_is_held(publisher())).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What a publisher's threads share, and what each of them does.
+//! The state that a publisher's threads share, and the work of each thread.
 
 #[cfg(feature = "tokio")]
 use std::sync::TryLockError;
@@ -11,53 +11,53 @@ use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
 use crate::driver::repairs::Repairs;
-use crate::driver::transmit::Ways;
+use crate::driver::transmit::PublisherSockets;
 use crate::sender::Transmit;
 
-/// How long a thread that listens may take to see that it is to end.
-pub(super) const LISTEN: Duration = Duration::from_millis(100);
-/// So many are taken at once, before it is sent again.
-const ANSWERS_AT_ONCE: usize = 64;
-const LONGEST_ANSWER: usize = 65_536;
-/// Datagrams of data that are sent before it is looked at what receivers say.
-const LOOK_EVERY: u64 = 128;
+/// How long a listening thread may take to notice that it must end.
+pub(super) const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
+/// The most feedback datagrams that are handled before the publisher sends again.
+const FEEDBACK_BATCH: usize = 64;
+const MAX_FEEDBACK: usize = 65_536;
+/// Feedback is handled after each this many data datagrams.
+const FEEDBACK_EVERY: u64 = 128;
 
-/// What the threads share.
+/// The state that the threads share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
-    pub(super) ways: Ways,
+    pub(super) sockets: PublisherSockets,
     pub(super) core: Mutex<Core>,
     pub(super) announcement: Mutex<Option<Announcement>>,
-    /// Told when there may be more room, or less to wait for.
+    /// Notified when feedback may have made room.
     pub(super) progress: Condvar,
-    /// Told when the next deadline comes sooner than the one that is slept until.
-    pub(super) sooner: Condvar,
-    /// How long dropping the publisher waits, beside the time that the rate takes.
+    /// Notified when the next deadline is earlier than the one that the timer thread sleeps until.
+    pub(super) timer: Condvar,
+    /// How long dropping the publisher waits, in addition to the time that the rate takes.
     pub(super) drop_timeout: Duration,
-    /// The caller knows how the stream ended.
+    /// Whether the caller knows how the stream ended.
     pub(super) is_settled: AtomicBool,
-    pub(super) ends: AtomicBool,
+    pub(super) is_ending: AtomicBool,
 }
 
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) sender: crate::Sender,
-    /// Until when the timing thread sleeps.
+    /// Until when the timer thread sleeps.
     pub(super) sleeps_until: u64,
     pub(super) health: PathHealth,
-    /// When so many datagrams of data were sent, it is time to see what receivers say.
-    looks_at: u64,
+    /// Feedback is handled when this number of data datagrams has been sent.
+    feedback_due: u64,
     repairs: Repairs,
-    answer: Box<[u8]>,
+    buffer: Box<[u8]>,
 }
 
 impl Core {
     pub(super) fn new(sender: crate::Sender, paths: usize) -> Self {
-        let answer = vec![0; LONGEST_ANSWER].into_boxed_slice();
+        let buffer = vec![0; MAX_FEEDBACK].into_boxed_slice();
         let repairs = Repairs::default();
         let health = PathHealth::new(paths);
-        Self { sender, sleeps_until: 0, health, looks_at: LOOK_EVERY, repairs, answer }
+        Self { sender, sleeps_until: 0, health, feedback_due: FEEDBACK_EVERY, repairs, buffer }
     }
 }
 
@@ -66,7 +66,7 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The core, if nobody has it.
+    /// Locks the core, unless another thread has it.
     #[cfg(feature = "tokio")]
     pub(super) fn try_core(&self) -> Option<MutexGuard<'_, Core>> {
         match self.core.try_lock() {
@@ -76,33 +76,33 @@ impl Shared {
         }
     }
 
-    /// Lets the thread that keeps time do what is due.
-    pub(super) fn leave_to_time(&self, core: &Core) {
+    /// Wakes the timer thread if something is due before it would wake.
+    pub(super) fn wake_timer(&self, core: &Core) {
         if core.sender.next_deadline() < core.sleeps_until {
-            self.sooner.notify_one();
+            self.timer.notify_one();
         }
     }
 
-    /// Sends all that is due; says how many datagrams of data went.
+    /// Sends everything that is due; returns the number of data datagrams that were sent.
     ///
-    /// Who has much to send holds the lock for long. So it takes what receivers say itself meanwhile: who waits for a
-    /// repair would wait for all of it.
+    /// A thread that sends much holds the lock for long. It therefore handles feedback itself meanwhile; otherwise repairs
+    /// would wait until everything is sent.
     pub(super) fn send(&self, core: &mut Core) -> u64 {
         let before = core.sender.statistics().datagrams;
         while let Some(transmit) = core.sender.poll(self.clock.now()) {
             self.send_one(core, transmit);
             let sent = core.sender.statistics().datagrams;
-            if sent >= core.looks_at {
-                core.looks_at = sent + LOOK_EVERY;
-                self.take_answers(core);
+            if sent >= core.feedback_due {
+                core.feedback_due = sent + FEEDBACK_EVERY;
+                self.receive_feedback(core);
             }
         }
         self.send_repairs(core);
-        self.leave_to_time(core);
+        self.wake_timer(core);
         core.sender.statistics().datagrams - before
     }
 
-    /// Sends this; a repair, together with others.
+    /// Sends one item; repairs are collected and sent together.
     fn send_one(&self, core: &mut Core, transmit: Transmit) {
         match transmit {
             Transmit::Repair { sequence, to } => {
@@ -112,83 +112,83 @@ impl Shared {
             }
             Transmit::Data { first, count } => {
                 self.send_repairs(core);
-                self.ways.send_data(&mut core.sender, first, count, &mut core.health);
+                self.sockets.send_data(&mut core.sender, first, count, &mut core.health);
             }
             Transmit::Control(control) => {
                 self.send_repairs(core);
-                self.ways.send_control(&control, &mut core.health);
+                self.sockets.send_control(&control, &mut core.health);
                 core.sender.reuse(control);
             }
         }
     }
 
     fn send_repairs(&self, core: &mut Core) {
-        self.ways.send_repairs(&mut core.sender, &mut core.repairs, &mut core.health);
+        self.sockets.send_repairs(&mut core.sender, &mut core.repairs, &mut core.health);
     }
 
-    /// Takes what receivers have said by now; says whether that was anything.
-    fn take_answers(&self, core: &mut Core) -> bool {
-        let mut taken = 0;
-        for socket in &self.ways.paths {
-            while taken < ANSWERS_AT_ONCE {
-                let answer = socket.recv_answer(self.ways.family, &mut core.answer, Duration::ZERO);
+    /// Handles the feedback that has arrived; returns whether there was any.
+    fn receive_feedback(&self, core: &mut Core) -> bool {
+        let mut received = 0;
+        for socket in &self.sockets.paths {
+            while received < FEEDBACK_BATCH {
+                let answer = socket.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
                 let Ok(Some(answer)) = answer else { break };
                 core.sender.handle(self.clock.now(), answer.source, answer.payload);
-                taken += 1;
+                received += 1;
             }
         }
-        if taken > 0 {
+        if received > 0 {
             self.progress.notify_all();
         }
-        taken > 0
+        received > 0
     }
 
-    /// Takes what receivers send to one of the sockets when nobody is sending.
+    /// Handles the feedback on one of the sockets while no thread is sending.
     pub(super) fn listen(&self, path: usize) {
-        let Some(socket) = self.ways.paths.get(path) else { return };
-        while !self.ends.load(Ordering::Acquire) {
-            match socket.wait_answer(self.ways.family, Some(LISTEN)) {
-                // Nothing is taken before the lock is: it would have to wait for it.
+        let Some(socket) = self.sockets.paths.get(path) else { return };
+        while !self.is_ending.load(Ordering::Acquire) {
+            match socket.wait_answer(self.sockets.family, Some(LISTEN_INTERVAL)) {
+                // The lock comes first: feedback that was read earlier would wait for it.
                 Ok(true) => {
                     let mut core = self.core();
-                    if self.take_answers(&mut core) {
+                    if self.receive_feedback(&mut core) {
                         self.send(&mut core);
                     }
                 }
                 Ok(false) => {}
-                // It would fail again at once.
-                Err(_) => std::thread::sleep(LISTEN),
+                // Without a pause it would fail again at once.
+                Err(_) => std::thread::sleep(LISTEN_INTERVAL),
             }
         }
     }
 
-    /// Tells the stream's name when it is time; says when it is next.
+    /// Announces the stream if an announcement is due; returns when the next one is.
     fn announce(&self, core: &mut Core) -> u64 {
         let mut announcement = self.announcement.lock().unwrap_or_else(PoisonError::into_inner);
         announcement
             .as_mut()
-            .map_or(u64::MAX, |announcement| announcement.tell(&mut core.sender, self.clock.now()))
+            .map_or(u64::MAX, |announcement| announcement.announce_if_due(&mut core.sender, self.clock.now()))
     }
 
-    /// Does what is due when nobody else happens to.
-    pub(super) fn keep_time(&self) {
+    /// Does what is due while no other thread does.
+    pub(super) fn run_timer(&self) {
         let mut core = self.core();
-        while !self.ends.load(Ordering::Acquire) {
+        while !self.is_ending.load(Ordering::Acquire) {
             let announce_at = self.announce(&mut core);
-            // The clock of the system may have been corrected.
+            // The system's clock may have been stepped.
             core.sender.set_unix_offset(self.clock.unix_offset());
             self.send(&mut core);
             let deadline = core.sender.next_deadline().min(announce_at);
-            // Who is woken every few microseconds keeps others from their work.
+            // Waking every few microseconds would take the processor from other threads.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
             core.sleeps_until = self.clock.now() + sleep.as_nanos() as u64;
-            let woken = self.sooner.wait_timeout(core, sleep);
+            let woken = self.timer.wait_timeout(core, sleep);
             core = woken.map_or_else(|error| error.into_inner().0, |(core, _)| core);
             core.sleeps_until = 0;
         }
     }
 
-    /// Waits until this holds, and for at most `timeout`; returns whether it does.
+    /// Waits until `done` returns `true`, for at most `timeout`; returns whether it did.
     pub(super) fn wait_until(&self, timeout: Duration, mut done: impl FnMut(&crate::Sender) -> bool) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut core = self.core();
@@ -196,17 +196,18 @@ impl Shared {
             if done(&core.sender) {
                 return true;
             }
-            let left = deadline.map_or(LISTEN, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = deadline
+                .map_or(LISTEN_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return false;
             }
-            let waited = self.progress.wait_timeout(core, left.min(LISTEN));
+            let waited = self.progress.wait_timeout(core, left.min(LISTEN_INTERVAL));
             core = waited.map_or_else(|error| error.into_inner().0, |(core, _)| core);
         }
     }
 
-    /// Sends what was accepted, and waits until all receivers have it: for the time that the rate takes to send it,
-    /// and then for at most the drop timeout.
+    /// Sends everything accepted and waits until all receivers have it: for the time that the rate takes to send it, and
+    /// in addition for at most the drop timeout.
     pub(super) fn drain(&self) {
         if self.is_settled.load(Ordering::Acquire) || self.drop_timeout.is_zero() {
             return;
@@ -220,15 +221,15 @@ impl Shared {
         self.wait_until(timeout, is_complete);
     }
 
-    /// Lets the threads end.
+    /// Ends the threads.
     pub(super) fn end_threads(&self) {
-        self.ends.store(true, Ordering::Release);
+        self.is_ending.store(true, Ordering::Release);
         drop(self.core());
-        self.sooner.notify_all();
+        self.timer.notify_all();
     }
 }
 
-/// How long the configured rate takes for what is not sent yet.
+/// Returns how long the configured rate takes for everything that is not sent yet.
 fn time_to_send(sender: &crate::Sender) -> Duration {
     let config = sender.config();
     let bytes = sender.unsent().saturating_mul(config.datagram as u64);

@@ -1,11 +1,11 @@
-//! A connection, and what seals on it.
+//! A snapshot connection: its greeting, its frames, and their sealing.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::deadline::{CHECK_INTERVAL, StepDeadline};
 use super::invalid;
-use super::patience::{Patience, SLICE};
 use crate::seal::{Cipher, Keys, Purpose, Sealed};
 use crate::wire::{Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
 
@@ -14,26 +14,26 @@ const HELLO: usize = 14;
 
 pub(super) struct Channel<'p> {
     connection: TcpStream,
-    patience: Patience<'p>,
-    /// The server's and the client's.
+    deadline: StepDeadline<'p>,
+    /// The random numbers of the server and the client, from which the keys are derived.
     numbers: (u64, u64),
     cipher: Option<Box<dyn Cipher>>,
 }
 
 impl<'p> Channel<'p> {
-    pub(super) fn new(connection: TcpStream, patience: Patience<'p>) -> io::Result<Self> {
-        connection.set_read_timeout(Some(SLICE))?;
-        connection.set_write_timeout(Some(SLICE))?;
+    pub(super) fn new(connection: TcpStream, deadline: StepDeadline<'p>) -> io::Result<Self> {
+        connection.set_read_timeout(Some(CHECK_INTERVAL))?;
+        connection.set_write_timeout(Some(CHECK_INTERVAL))?;
         connection.set_nodelay(true)?;
-        Ok(Self { connection, patience, numbers: (0, 0), cipher: None })
+        Ok(Self { connection, deadline, numbers: (0, 0), cipher: None })
     }
 
-    /// From here on each step may take this long.
-    pub(super) const fn allow_each_step(&mut self, limit: Duration) {
-        self.patience.allow_each_step(limit);
+    /// Sets the time limit of each step from here on.
+    pub(super) const fn restart_for_each_step(&mut self, limit: Duration) {
+        self.deadline.restart_for_each_step(limit);
     }
 
-    /// The server's part: says who it is and hears the client's number.
+    /// Sends the server's greeting, and receives the client's number.
     pub(super) fn greet(&mut self, number: u64, epoch: KeyEpoch) -> io::Result<()> {
         let mut greeting = [0; HELLO];
         greeting[..4].copy_from_slice(GREETING);
@@ -46,18 +46,18 @@ impl<'p> Channel<'p> {
         Ok(())
     }
 
-    /// The client's: hears who the server is, tells it a number, and says with which epoch it seals.
-    pub(super) fn hear_greeting(&mut self, number: u64) -> io::Result<KeyEpoch> {
+    /// Receives the server's greeting, and sends the client's number; returns the server's key epoch.
+    pub(super) fn receive_greeting(&mut self, number: u64) -> io::Result<KeyEpoch> {
         let mut greeting = [0; HELLO];
         self.read(&mut greeting)?;
         let (theirs, epoch) =
-            read_greeting(greeting).ok_or_else(|| invalid("it is no server of snapshots"))?;
+            read_greeting(greeting).ok_or_else(|| invalid("it is not a snapshot server"))?;
         self.numbers = (theirs, number);
         self.write(&number.to_be_bytes())?;
         Ok(epoch)
     }
 
-    /// From here on everything is sealed with the server's epoch. Nobody is talked into a connection in clear who has keys.
+    /// Seals everything from here on with the server's key epoch. A client with keys refuses a connection in clear.
     pub(super) fn seal_with(
         &mut self,
         keys: &Keys,
@@ -105,9 +105,9 @@ impl<'p> Channel<'p> {
         Ok(frame)
     }
 
-    /// All of it, or an error: also of who sends it drop by drop.
+    /// Reads all of `bytes`. The time limit is for all of it, so that single bytes do not extend it.
     fn read(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
-        self.patience.begin_step()?;
+        self.deadline.begin_step()?;
         while !bytes.is_empty() {
             match self.connection.read(bytes) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -116,14 +116,14 @@ impl<'p> Channel<'p> {
                 Err(error) => return Err(error),
             }
             if !bytes.is_empty() {
-                self.patience.ask()?;
+                self.deadline.check()?;
             }
         }
         Ok(())
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.patience.begin_step()?;
+        self.deadline.begin_step()?;
         while !bytes.is_empty() {
             match self.connection.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -132,21 +132,21 @@ impl<'p> Channel<'p> {
                 Err(error) => return Err(error),
             }
             if !bytes.is_empty() {
-                self.patience.ask()?;
+                self.deadline.check()?;
             }
         }
         Ok(())
     }
 }
 
-/// The server's number and epoch.
+/// Returns the server's number and key epoch.
 fn read_greeting(greeting: [u8; HELLO]) -> Option<(u64, KeyEpoch)> {
     let rest = greeting.strip_prefix(GREETING)?;
     let (number, epoch) = rest.split_first_chunk()?;
     Some((u64::from_be_bytes(*number), KeyEpoch(u16::from_be_bytes(*epoch.first_chunk()?))))
 }
 
-/// Nothing came for a slice, or a signal did.
+/// Whether a read or write only timed out for this interval, or was interrupted by a signal.
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)

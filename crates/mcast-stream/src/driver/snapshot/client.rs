@@ -1,4 +1,4 @@
-//! Who wants a snapshot.
+//! The client of snapshots.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -6,28 +6,28 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::channel::Channel;
-use super::patience::{Patience, SLICE};
+use super::deadline::{CHECK_INTERVAL, StepDeadline};
 use super::{ANSWER, FIRST_ANSWER, FRAME, Snapshot, TIMEOUT, invalid, request_bytes};
 use crate::driver::clock;
-use crate::driver::discovery::{Announcements, Found};
+use crate::driver::discovery::{AnnouncedStream, Announcements};
 use crate::driver::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId};
 
-/// The size of a snapshot in bytes that a client accepts where nothing else is said: 64 MiB. In a stream in clear anybody can
-/// announce snapshots of any size.
+/// The default limit of a snapshot's size, in bytes: 64 MiB. For a stream in clear, anybody can announce snapshots of any
+/// size.
 pub const MAX_SNAPSHOT: u64 = 64 << 20;
 
-/// How long to look for an announcement from the host that serves the snapshots, before any other one will do: announcements
-/// come once a second.
+/// How long to wait for an announcement from the host that serves the snapshots, before any other one is accepted.
+/// Announcements are sent once per second.
 const PREFERRED: Duration = Duration::from_millis(1_200);
 
-/// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes that has all messages before this one, or more. It waits; to be able to
-/// give up, or to accept more, there is [`fetch_snapshot_while`].
+/// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes that covers all messages before `message`, or more. It blocks; to
+/// cancel it, or to accept larger ones, use [`fetch_snapshot_while`].
 ///
 /// # Errors
-/// When it cannot be had: no connection, another stream, other keys, too old, too large, or the server has done nothing for ten
-/// seconds.
+/// If the connection fails, the server serves another stream, has other keys or makes no progress for ten seconds, or the
+/// snapshot is too old or too large.
 pub fn fetch_snapshot(
     from: SocketAddr,
     stream: StreamId,
@@ -38,11 +38,11 @@ pub fn fetch_snapshot(
     fetch_snapshot_while(from, stream, incarnation, keys, message, MAX_SNAPSHOT, &mut || true)
 }
 
-/// Fetches a snapshot of at most `max_size` bytes for as long as `go_on` returns `true`: it is called on this thread, about
-/// twenty times per second.
+/// Fetches a snapshot of at most `max_size` bytes for as long as `keep_going` returns `true`. It is called on this thread,
+/// about twenty times per second.
 ///
 /// # Errors
-/// As [`fetch_snapshot`], and when `go_on` returned `false`.
+/// As [`fetch_snapshot`], and if `keep_going` returned `false`.
 pub fn fetch_snapshot_while(
     from: SocketAddr,
     stream: StreamId,
@@ -50,10 +50,10 @@ pub fn fetch_snapshot_while(
     keys: &Keys,
     message: u64,
     max_size: u64,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Snapshot, StreamError> {
-    let patience = Patience::new(TIMEOUT, go_on);
-    let answer = request(from, stream, incarnation, keys, message, patience).map_err(explain)?;
+    let deadline = StepDeadline::new(TIMEOUT, keep_going);
+    let answer = request(from, stream, incarnation, keys, message, deadline).map_err(explain)?;
     if answer.size > max_size {
         return Err(StreamError::SnapshotTooLarge { size: answer.size, limit: max_size });
     }
@@ -63,68 +63,70 @@ pub fn fetch_snapshot_while(
 fn explain(error: io::Error) -> StreamError {
     StreamError::Snapshot(match error.kind() {
         io::ErrorKind::UnexpectedEof => {
-            io::Error::new(error.kind(), "its publisher has none to give, or broke off")
+            io::Error::new(error.kind(), "the publisher has none, or closed the connection")
         }
         _ => error,
     })
 }
 
-/// Fetches one from where the stream announces it; waits for an announcement that helps, or for a fresh snapshot, for no longer
-/// than this. An address that has failed is not tried again while others are announced.
+/// Fetches a snapshot from the address that the stream announces. Waits for at most `time` for such an announcement or for
+/// a newer snapshot. An address that has failed is not tried again while others are announced.
 pub(in crate::driver) fn fetch_from_announced(
-    stream: &Found,
+    stream: &AnnouncedStream,
     incarnation: Incarnation,
     message: u64,
     keys: &Keys,
     max_size: u64,
     time: Duration,
-    go_on: &mut dyn FnMut() -> bool,
+    keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Snapshot, StreamError> {
     let deadline = Instant::now().checked_add(time);
     let mut found = Some(stream.clone());
     let mut failed = Vec::new();
     let mut error =
-        StreamError::Snapshot(io::Error::new(io::ErrorKind::NotFound, "its publisher announces none"));
+        StreamError::Snapshot(io::Error::new(io::ErrorKind::NotFound, "the publisher announces none"));
     while let Some(announced) = found {
         let is_it = announced.stream == stream.stream && announced.incarnation == incarnation;
         if let Some(from) = announced.snapshot.filter(|_| is_it) {
-            match fetch_snapshot_while(from, stream.stream, incarnation, keys, message, max_size, go_on) {
+            match fetch_snapshot_while(from, stream.stream, incarnation, keys, message, max_size, keep_going)
+            {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(why) => error = why,
             }
             failed.push(from);
         }
-        found = look_again(stream, keys, &failed, deadline, go_on);
+        found = next_announcement(stream, keys, &failed, deadline, keep_going);
     }
     Err(error)
 }
 
-/// Another announcement. Anybody can announce a stream in clear: one from the host that serves its snapshots is preferred, and
-/// one that names another address than those that failed.
+/// Waits for another announcement. Anybody can announce a stream in clear. An announcement from the host that serves its
+/// snapshots is therefore preferred, with an address that has not failed.
 ///
-/// Announcements come once a second, so that nobody is asked oftener.
-fn look_again(
-    stream: &Found,
+/// Announcements are sent once per second, so servers are not asked more often.
+fn next_announcement(
+    stream: &AnnouncedStream,
     keys: &Keys,
     failed: &[SocketAddr],
     deadline: Option<Instant>,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Option<Found> {
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Option<AnnouncedStream> {
     let path = stream.paths.first()?;
     let family = path.address.group.family();
     let mut announcements = Announcements::join(family, path.interface.clone(), keys.clone()).ok()?;
     let (begun, mut second_best) = (Instant::now(), None);
-    while go_on() {
-        let left =
-            deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
-        let heard = announcements.next_timeout(left).ok()?;
-        if let Some(found) = heard.filter(|found| found.name == stream.name) {
+    while keep_going() {
+        let left = deadline.map_or(CHECK_INTERVAL, |deadline| {
+            deadline.saturating_duration_since(Instant::now()).min(CHECK_INTERVAL)
+        });
+        let announced = announcements.next_timeout(left).ok()?;
+        if let Some(found) = announced.filter(|found| found.name == stream.name) {
             let is_new = found.snapshot.is_none_or(|from| !failed.contains(&from));
             let is_its_host = found.snapshot.is_some_and(|from| from.ip() == found.source.ip());
             if is_new && is_its_host {
                 return Some(found);
             }
-            // One that has failed comes last: its publisher may have been busy.
+            // An address that failed is the last resort: its publisher may have been busy.
             if is_new || second_best.is_none() {
                 second_best = Some(found);
             }
@@ -136,7 +138,7 @@ fn look_again(
     None
 }
 
-/// What a server has, before it is received.
+/// The header of a server's reply, before the snapshot is received.
 struct Answer<'p> {
     channel: Channel<'p>,
     message: u64,
@@ -149,21 +151,21 @@ fn request<'p>(
     incarnation: Incarnation,
     keys: &Keys,
     message: u64,
-    mut patience: Patience<'p>,
+    mut deadline: StepDeadline<'p>,
 ) -> io::Result<Answer<'p>> {
-    let connection = connect(from, &mut patience)?;
-    let mut channel = Channel::new(connection, patience)?;
-    let epoch = channel.hear_greeting(clock::seed())?;
+    let connection = connect(from, &mut deadline)?;
+    let mut channel = Channel::new(connection, deadline)?;
+    let epoch = channel.receive_greeting(clock::seed())?;
     channel.seal_with(keys, epoch, stream, incarnation)?;
     channel.send(1, &request_bytes(stream, incarnation, message))?;
     let answer = channel.receive(FIRST_ANSWER, ANSWER)?;
-    let at = |at: usize| {
-        let number = answer.get(at..).and_then(<[u8]>::first_chunk).copied();
-        number.map(u64::from_be_bytes).ok_or_else(|| invalid("the answer is too short"))
+    let number_at = |offset: usize| {
+        let number = answer.get(offset..).and_then(<[u8]>::first_chunk).copied();
+        number.map(u64::from_be_bytes).ok_or_else(|| invalid("the reply is too short"))
     };
-    let (reached, size) = (at(0)?, at(8)?);
+    let (reached, size) = (number_at(0)?, number_at(8)?);
     if reached < message {
-        return Err(invalid("it is older than what was asked for"));
+        return Err(invalid("it is older than requested"));
     }
     Ok(Answer { channel, message: reached, size })
 }
@@ -176,7 +178,7 @@ impl Answer<'_> {
             count += 1;
             let frame = self.channel.receive(count, FRAME)?;
             if frame.is_empty() || bytes.len() as u64 + frame.len() as u64 > self.size {
-                return Err(invalid("it is not as long as it said"));
+                return Err(invalid("its length is not the announced one"));
             }
             bytes.extend_from_slice(&frame);
         }
@@ -184,18 +186,19 @@ impl Answer<'_> {
     }
 }
 
-/// Connects on a thread of its own: no system ends that sooner than it wants. Who gives up leaves it to its end.
-fn connect(to: SocketAddr, patience: &mut Patience<'_>) -> io::Result<TcpStream> {
-    let (tell, told) = channel();
+/// Connects on a separate thread, because a connection attempt cannot be cancelled. If the caller gives up, the thread ends
+/// on its own.
+fn connect(to: SocketAddr, deadline: &mut StepDeadline<'_>) -> io::Result<TcpStream> {
+    let (sender, connected) = channel();
     let work = move || {
-        // Nobody listens any more if the caller gave up.
-        let _ = tell.send(TcpStream::connect_timeout(&to, TIMEOUT));
+        // It fails if the caller gave up.
+        let _ = sender.send(TcpStream::connect_timeout(&to, TIMEOUT));
     };
     std::thread::Builder::new().name("mcast-connect".to_owned()).spawn(work)?;
     loop {
-        match told.recv_timeout(SLICE) {
-            Ok(connected) => return connected,
-            Err(RecvTimeoutError::Timeout) => patience.ask()?,
+        match connected.recv_timeout(CHECK_INTERVAL) {
+            Ok(connection) => return connection,
+            Err(RecvTimeoutError::Timeout) => deadline.check()?,
             Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -212,29 +215,30 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(5);
 
-    /// Where somebody takes one connection and does this with it.
-    fn somebody(does: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
+    /// Starts a server that accepts one connection and does this with it.
+    fn server(does: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         (address, std::thread::spawn(move || does(listener.accept().unwrap().0)))
     }
 
-    /// Fetches until it was asked so often whether to go on.
+    /// Fetches until `keep_going` was called this often; returns the error.
     fn fetch_until_asked(from: SocketAddr, times: u32) -> String {
         let (mut asked, began) = (0, Instant::now());
-        let mut go_on = || {
+        let mut keep_going = || {
             asked += 1;
             asked < times
         };
         let keys = Keys::none();
-        let fetched = fetch_snapshot_while(from, StreamId(1), Incarnation(1), &keys, 0, 1 << 32, &mut go_on);
+        let fetched =
+            fetch_snapshot_while(from, StreamId(1), Incarnation(1), &keys, 0, 1 << 32, &mut keep_going);
         assert!(began.elapsed() < SOON && asked == times, "asked {asked} times");
         fetched.unwrap_err().to_string()
     }
 
     #[test]
-    fn the_caller_may_give_up_a_server_that_says_nothing() {
-        let (address, server) = somebody(|connection| {
+    fn the_caller_may_give_up_a_silent_server() {
+        let (address, server) = server(|connection| {
             let _ = std::io::copy(&mut &connection, &mut std::io::sink());
         });
         assert_eq!(fetch_until_asked(address, 3), "the snapshot: the caller gave up");
@@ -242,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_may_give_up_a_server_that_never_pauses() {
-        let (address, server) = somebody(|mut connection| {
+    fn the_caller_may_give_up_a_server_that_sends_without_end() {
+        let (address, server) = server(|mut connection| {
             connection.write_all(b"MCS1\0\0\0\0\0\0\0\0\0\0").unwrap();
             connection.write_all(&[0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]).unwrap();
-            // A byte a frame.
+            // One byte per frame.
             let frames = [0, 0, 0, 1, 7].repeat(1_000);
             while connection.write_all(&frames).is_ok() {}
         });
@@ -255,17 +259,17 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_drop_by_drop_has_no_more_time() {
-        let (address, server) = somebody(|mut connection| {
+    fn single_bytes_do_not_extend_the_time_limit() {
+        let (address, server) = server(|mut connection| {
             while connection.write_all(b"M").is_ok() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        let (limit, began, mut go_on) = (Duration::from_millis(100), Instant::now(), || true);
+        let (limit, began, mut keep_going) = (Duration::from_millis(100), Instant::now(), || true);
         let connection = TcpStream::connect(address).unwrap();
-        let mut channel = Channel::new(connection, Patience::new(limit, &mut go_on)).unwrap();
-        let heard = channel.hear_greeting(1);
-        assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let mut channel = Channel::new(connection, StepDeadline::new(limit, &mut keep_going)).unwrap();
+        let greeting = channel.receive_greeting(1);
+        assert_eq!(greeting.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!((limit..SOON).contains(&began.elapsed()));
         drop(channel);
         server.join().unwrap();

@@ -1,21 +1,22 @@
-//! Whom a server serves: a few at once, of each address fewer, and for a new one the idlest goes.
+//! The clients of a snapshot server. Their number is limited, in all and per address; at the limit, a new client replaces
+//! the idlest one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Clients that are served at once.
-pub(super) const MOST_CLIENTS: usize = 16;
-/// Of these, clients of one address.
-const MOST_PER_ADDRESS: usize = 4;
+/// Limit of clients at a time.
+pub(super) const MAX_CLIENTS: usize = 16;
+/// Limit of clients with the same address.
+const MAX_CLIENTS_PER_ADDRESS: usize = 4;
 
-/// What one client has done so far.
+/// The progress of one client.
 #[derive(Debug)]
 pub(super) struct Progress {
     begun: Instant,
     has_requested: AtomicBool,
-    /// Nanoseconds from the beginning to when it last sent or took something.
+    /// When it last sent or received something, in nanoseconds since `begun`.
     last: AtomicU64,
 }
 
@@ -24,7 +25,7 @@ impl Progress {
         Self { begun, has_requested: AtomicBool::new(false), last: AtomicU64::new(0) }
     }
 
-    /// Notes that the client sent or took something.
+    /// Notes that the client sent or received something.
     pub(super) fn note(&self) {
         let elapsed = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.last.store(elapsed, Ordering::Release);
@@ -35,7 +36,7 @@ impl Progress {
         self.has_requested.store(true, Ordering::Release);
     }
 
-    /// Less is idler: who has requested nothing, and then who did something longest ago.
+    /// The order of idleness, the idlest first: clients without a request, then by the time since their last progress.
     fn rank(&self) -> (bool, Instant) {
         let last = std::time::Duration::from_nanos(self.last.load(Ordering::Acquire));
         (self.has_requested.load(Ordering::Acquire), self.begun + last)
@@ -50,7 +51,7 @@ struct Client<C> {
     connection: C,
 }
 
-/// The clients that are served, with what ends their connections.
+/// The clients that are served, with the handles that end their connections.
 #[derive(Debug)]
 pub(super) struct Clients<C> {
     all: Vec<Client<C>>,
@@ -62,7 +63,7 @@ impl<C> Clients<C> {
         Self { all: Vec::new(), next: 0 }
     }
 
-    /// Takes a client, and returns its number, with the connection of the one that must go for it.
+    /// Adds a client; returns its number, and the connection of the client that it replaces, if any.
     pub(super) fn admit(
         &mut self,
         address: IpAddr,
@@ -71,7 +72,7 @@ impl<C> Clients<C> {
     ) -> (u64, Option<C>) {
         let address = address.to_canonical();
         let of_address = self.all.iter().filter(|client| client.address == address).count();
-        let evicted = match (of_address >= MOST_PER_ADDRESS, self.all.len() >= MOST_CLIENTS) {
+        let evicted = match (of_address >= MAX_CLIENTS_PER_ADDRESS, self.all.len() >= MAX_CLIENTS) {
             (true, _) => self.idlest(|client| client.address == address),
             (false, true) => self.idlest(|_| true),
             (false, false) => None,
@@ -103,7 +104,7 @@ mod tests {
         Ipv4Addr::new(10, 0, 0, last).into()
     }
 
-    /// A client that has been idle for so many seconds.
+    /// Returns the progress of a client that has been idle for this number of seconds.
     fn idle(seconds: u64, has_requested: bool) -> Arc<Progress> {
         let now = Instant::now() + Duration::from_secs(100);
         let progress = Progress::new(now - Duration::from_secs(seconds));
@@ -114,31 +115,31 @@ mod tests {
     }
 
     #[test]
-    fn one_address_has_a_part_of_the_places_only() {
+    fn one_address_cannot_take_all_places() {
         let mut clients = Clients::new();
         let evicted: Vec<_> =
             (0..6).filter_map(|each| clients.admit(address(1), idle(60 - each, false), each).1).collect();
-        assert_eq!((evicted, clients.all.len()), (vec![0, 1], MOST_PER_ADDRESS));
+        assert_eq!((evicted, clients.all.len()), (vec![0, 1], MAX_CLIENTS_PER_ADDRESS));
         assert_eq!(clients.admit(address(2), idle(0, false), 9).1, None);
     }
 
     #[test]
-    fn where_all_places_are_taken_the_idlest_goes_and_first_who_has_requested_nothing() {
+    fn a_full_server_replaces_a_client_without_a_request_and_then_the_idlest() {
         let mut clients = Clients::new();
-        for each in 0..MOST_CLIENTS as u8 {
+        for each in 0..MAX_CLIENTS as u8 {
             let progress = idle(60 - u64::from(each), each != 7);
             assert_eq!(clients.admit(address(each), progress, each).1, None);
         }
         assert_eq!(clients.admit(address(20), idle(0, true), 20).1, Some(7));
         assert_eq!(clients.admit(address(21), idle(0, true), 21).1, Some(0));
-        assert_eq!(clients.all.len(), MOST_CLIENTS);
+        assert_eq!(clients.all.len(), MAX_CLIENTS);
     }
 
     #[test]
-    fn a_client_that_is_served_makes_room() {
+    fn a_client_that_is_done_makes_room() {
         let mut clients = Clients::new();
         let numbers: Vec<_> =
-            (0..MOST_CLIENTS as u8).map(|each| clients.admit(address(each), idle(0, true), each).0).collect();
+            (0..MAX_CLIENTS as u8).map(|each| clients.admit(address(each), idle(0, true), each).0).collect();
         clients.remove(numbers[3]);
         assert_eq!(clients.admit(address(20), idle(0, false), 20).1, None);
     }

@@ -1,9 +1,10 @@
-//! Snapshots by a side channel: over TCP, sealed with the stream's keys. `docs/protocol.md` says how, under *Snapshots on the side*.
+//! Snapshots over TCP, sealed with the stream's keys. `docs/protocol.md` specifies the protocol, under *Snapshots on the
+//! side*.
 
 mod channel;
 mod client;
 mod clients;
-mod patience;
+mod deadline;
 mod server;
 
 pub(super) use client::fetch_from_announced;
@@ -15,18 +16,18 @@ use std::time::Duration;
 
 use crate::wire::{Incarnation, StreamId};
 
-/// What the other side does in one step, it does in this time.
+/// The time limit for one step of the other side.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST: usize = 20;
 const ANSWER: usize = 16;
 const FRAME: usize = 16 << 10;
-/// The server's frames are counted from here on, the client's one is 1.
+/// The number of the server's first frame. The client's only frame has number 1.
 const FIRST_ANSWER: u64 = 1 << 32;
 
-/// A state, and the messages that it has.
+/// A state of the application, and the messages that it covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// It has all messages before this one.
+    /// It covers all messages before this one.
     pub message: u64,
     /// The state.
     pub bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Who has snapshots.
+//! The server of snapshots.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,29 +9,29 @@ use std::time::{Duration, Instant};
 
 use super::channel::Channel;
 use super::clients::{Clients, Progress};
-use super::patience::Patience;
+use super::deadline::StepDeadline;
 use super::{ANSWER, FIRST_ANSWER, FRAME, REQUEST, Snapshot, TIMEOUT, invalid, request_bytes};
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId};
 
-/// A client makes its request within this time, however it trickles in.
+/// A client must complete its request within this time.
 const REQUEST_TIME: Duration = Duration::from_secs(3);
-/// Bytes a second for each.
+/// Bytes per second to each client.
 const RATE: f64 = 64e6;
-/// How long nobody is let in after that has failed.
-const AFTER_FAILURE: Duration = Duration::from_millis(20);
+/// How long to wait after accepting a connection has failed.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(20);
 
 /// Serves snapshots until it is dropped.
 #[derive(Debug)]
 pub struct SnapshotServer {
     address: SocketAddr,
-    ends: Arc<AtomicBool>,
+    is_ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Tells the keys of the stream as they are now: they change while it runs.
+/// Returns the current keys of the stream, which may change while the server runs.
 pub(in crate::driver) type KeysNow = Box<dyn Fn() -> Keys + Send + Sync>;
 
 struct Service<F> {
@@ -40,7 +40,7 @@ struct Service<F> {
     keys: KeysNow,
     capture: F,
     clients: Mutex<Clients<TcpStream>>,
-    ends: Arc<AtomicBool>,
+    is_ending: Arc<AtomicBool>,
 }
 
 impl SnapshotServer {
@@ -53,15 +53,16 @@ impl SnapshotServer {
     ) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
         let address = listener.local_addr().map_err(StreamError::Snapshot)?;
-        let ends = Arc::new(AtomicBool::new(false));
+        let is_ending = Arc::new(AtomicBool::new(false));
         let clients = Mutex::new(Clients::new());
-        let service = Service { stream, incarnation, keys, capture, clients, ends: Arc::clone(&ends) };
+        let service =
+            Service { stream, incarnation, keys, capture, clients, is_ending: Arc::clone(&is_ending) };
         let serve = move || accept(&listener, &Arc::new(service));
         let thread = std::thread::Builder::new().name("mcast-snapshots".to_owned()).spawn(serve);
-        Ok(Self { address, ends, thread: Some(thread.map_err(StreamError::Thread)?) })
+        Ok(Self { address, is_ending, thread: Some(thread.map_err(StreamError::Thread)?) })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -70,8 +71,8 @@ impl SnapshotServer {
 
 impl Drop for SnapshotServer {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Release);
-        // Whoever accepts looks up when somebody comes.
+        self.is_ending.store(true, Ordering::Release);
+        // A connection wakes the thread that accepts.
         let woken = TcpStream::connect_timeout(&reachable(self.address), Duration::from_secs(1));
         if let (Ok(_), Some(thread)) = (woken, self.thread.take()) {
             let _ = thread.join();
@@ -79,7 +80,7 @@ impl Drop for SnapshotServer {
     }
 }
 
-/// Who listens on all addresses is reached at the local one.
+/// Returns an address to connect to. A server on all addresses is reached on loopback.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
@@ -93,46 +94,46 @@ where
     F: Fn() -> Option<Snapshot> + Send + Sync + 'static,
 {
     for connection in listener.incoming() {
-        if service.ends.load(Ordering::Acquire) {
+        if service.is_ending.load(Ordering::Acquire) {
             return;
         }
         let Ok(connection) = connection else {
-            // Where descriptors are short, it would fail again at once.
-            std::thread::sleep(AFTER_FAILURE);
+            // Without a pause it would fail again at once, for instance where descriptors are short.
+            std::thread::sleep(ACCEPT_BACKOFF);
             continue;
         };
-        // Whoever has gone already needs no turn.
-        let Ok((turn, connection)) = Turn::take(service, connection) else { continue };
+        // It fails if the client has gone already.
+        let Ok((client, connection)) = AdmittedClient::admit(service, connection) else { continue };
         let serve = move || {
-            // Who breaks off asks again.
-            let _ = turn.service.serve(connection, &turn.progress);
+            // A client whose connection fails tries again.
+            let _ = client.service.serve(connection, &client.progress);
         };
         let _ = std::thread::Builder::new().name("mcast-snapshot".to_owned()).spawn(serve);
     }
 }
 
-/// A client's turn, which ends also when no thread can be had, or the caller's code panics.
-struct Turn<F> {
+/// An admitted client. Dropping it removes the client, even if no thread could be started or `capture` panics.
+struct AdmittedClient<F> {
     service: Arc<Service<F>>,
     number: u64,
     progress: Arc<Progress>,
 }
 
-impl<F> Turn<F> {
-    /// Takes the client, and ends the connection of the idlest one where there are too many.
-    fn take(service: &Arc<Service<F>>, connection: TcpStream) -> io::Result<(Self, TcpStream)> {
+impl<F> AdmittedClient<F> {
+    /// Admits a client. At the limit, the connection of the idlest one is closed.
+    fn admit(service: &Arc<Service<F>>, connection: TcpStream) -> io::Result<(Self, TcpStream)> {
         let (address, handle) = (connection.peer_addr()?.ip(), connection.try_clone()?);
         let progress = Arc::new(Progress::new(Instant::now()));
         let (number, evicted) = service.clients().admit(address, Arc::clone(&progress), handle);
         if let Some(evicted) = evicted {
-            // It fails where the client has gone.
+            // It fails if that client has gone.
             let _ = evicted.shutdown(Shutdown::Both);
         }
         Ok((Self { service: Arc::clone(service), number, progress }, connection))
     }
 }
 
-impl<F> Drop for Turn<F> {
+impl<F> Drop for AdmittedClient<F> {
     fn drop(&mut self) {
         self.service.clients().remove(self.number);
     }
@@ -147,19 +148,19 @@ impl<F> Service<F> {
 impl<F: Fn() -> Option<Snapshot>> Service<F> {
     fn serve(&self, connection: TcpStream, progress: &Progress) -> io::Result<()> {
         let keys = (self.keys)();
-        let mut go_on = || !self.ends.load(Ordering::Acquire);
-        let patience = Patience::in_all(REQUEST_TIME, &mut go_on);
-        let mut channel = Channel::new(connection, patience)?;
+        let mut keep_going = || !self.is_ending.load(Ordering::Acquire);
+        let deadline = StepDeadline::for_all_steps(REQUEST_TIME, &mut keep_going);
+        let mut channel = Channel::new(connection, deadline)?;
         channel.greet(clock::seed(), keys.latest())?;
         channel.seal_with(&keys, keys.latest(), self.stream, self.incarnation)?;
         let request = channel.receive(1, REQUEST)?;
         let expected = request_bytes(self.stream, self.incarnation, 0);
         if request.len() != REQUEST || request[..12] != expected[..12] {
-            return Err(invalid("it asks for another stream"));
+            return Err(invalid("the request is for another stream"));
         }
         progress.note_request();
-        channel.allow_each_step(TIMEOUT);
-        // Without one the client sees the connection end.
+        channel.restart_for_each_step(TIMEOUT);
+        // Without a snapshot, the client sees the end of the connection.
         let Some(snapshot) = (self.capture)() else { return Ok(()) };
         let mut answer = [0; ANSWER];
         answer[..8].copy_from_slice(&snapshot.message.to_be_bytes());
@@ -180,7 +181,7 @@ mod tests {
     use std::panic::resume_unwind;
 
     use super::*;
-    use crate::driver::snapshot::clients::MOST_CLIENTS;
+    use crate::driver::snapshot::clients::MAX_CLIENTS;
     use crate::driver::snapshot::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
     use crate::seal::{Algorithm, GroupSecret};
     use crate::wire::KeyEpoch;
@@ -202,34 +203,33 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_keep_nobody_from_a_snapshot() {
+    fn idle_connections_do_not_block_other_clients() {
         for keys in [Keys::none(), secret()] {
             let server = server(keys.clone(), state);
             let connect = |_| TcpStream::connect(server.address()).unwrap();
-            let idle: Vec<TcpStream> = (0..2 * MOST_CLIENTS).map(connect).collect();
+            let idle: Vec<TcpStream> = (0..2 * MAX_CLIENTS).map(connect).collect();
             let fetched = fetch_snapshot(server.address(), STREAM.0, STREAM.1, &keys, 5).unwrap();
             assert_eq!(fetched.bytes, b"state");
             drop(idle);
         }
     }
 
-    /// Also one that sends byte by byte.
     #[test]
-    fn who_requests_nothing_is_not_kept() {
+    fn a_client_that_sends_its_request_byte_by_byte_is_disconnected() {
         use std::io::{Read as _, Write as _};
 
         let server = server(Keys::none(), state);
         let mut connection = TcpStream::connect(server.address()).unwrap();
         connection.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
         let (begun, mut buffer) = (Instant::now(), [0; 64]);
-        // A number, and a frame of 20 bytes: a byte each 100 ms or less often.
+        // A number, and a frame of 20 bytes, one byte every 150 ms.
         let mut bytes = [0; 32];
         bytes[11] = 20;
         let ended = bytes[..31].iter().find(|byte| {
             connection.write_all(&[**byte]).is_err()
                 || connection.read(&mut buffer).is_ok_and(|count| count == 0)
         });
-        assert!(ended.is_some(), "it is kept");
+        assert!(ended.is_some(), "it stays connected");
         assert!(begun.elapsed() >= REQUEST_TIME - Duration::from_millis(200));
     }
 
@@ -248,9 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_fails_is_over() {
+    fn a_client_is_removed_if_the_capture_panics() {
         let server = server(Keys::none(), || resume_unwind(Box::new("the caller's code fails")));
-        for _ in 0..=MOST_CLIENTS {
+        for _ in 0..=MAX_CLIENTS {
             fetch_snapshot(server.address(), STREAM.0, STREAM.1, &Keys::none(), 5).unwrap_err();
         }
     }

@@ -1,4 +1,4 @@
-//! Settings of a subscriber.
+//! The settings of a subscriber.
 
 use mcast::Membership;
 
@@ -30,59 +30,59 @@ impl SubscriberBuilder {
         }
     }
 
-    /// Hears the stream on this membership, too. Each is a path; what comes first counts. At
-    /// most four.
+    /// Adds a path: a membership to receive the stream on. With several, the first copy of each datagram is kept. At most
+    /// four.
     pub fn path(mut self, membership: Membership) -> Self {
         self.memberships.push(membership);
         self
     }
 
-    /// Only this stream. Default: the first that is heard.
+    /// Sets the stream to receive. Default: the first one that is found on the group.
     pub const fn stream(mut self, stream: StreamId) -> Self {
         self.stream = Some(stream);
         self
     }
 
-    /// From where on. Default: now.
+    /// Sets where in the stream to start. Default: now.
     pub const fn start(mut self, start: Start) -> Self {
         self.config.start = start;
         self
     }
 
-    /// What to do about gaps. Default: reliable.
+    /// Sets what to do about gaps. Default: reliable.
     pub const fn policy(mut self, policy: Policy) -> Self {
         self.config.policy = policy;
         self
     }
 
-    /// The secrets that open. Default: none.
+    /// Sets the secrets of sealed streams. Default: none.
     pub fn keys(mut self, keys: Keys) -> Self {
         self.config.keys = keys;
         self
     }
 
-    /// Bytes of receive buffer to ask the system for. Default: 4 MiB.
+    /// Sets the size of the receive buffer to request from the system, in bytes. Default: 4 MiB.
     pub const fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = bytes;
         self
     }
 
-    /// Whether it stays when the stream has ended, for its publisher's next life. Default: no.
+    /// Sets whether to stay subscribed when the stream has ended, for its publisher's next incarnation. Default: no.
     pub const fn stay(mut self, on: bool) -> Self {
         self.stays = on;
         self
     }
 
-    /// All other settings.
+    /// Changes any other setting.
     pub fn configure(mut self, change: impl FnOnce(&mut ReceiverConfig)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Joins.
+    /// Joins the groups and returns the subscriber.
     ///
     /// # Errors
-    /// When a group cannot be joined, or a socket cannot be opened.
+    /// If a group cannot be joined, or a socket cannot be opened.
     pub fn build(self) -> Result<Subscriber, StreamError> {
         Subscriber::new(self)
     }

@@ -1,9 +1,9 @@
-//! Receiving a stream on the caller's own thread: what is asked for and told happens in its calls.
+//! Receiving a stream on the caller's thread: NAKs and statuses are sent within its calls.
 
-mod begin;
 mod builder;
 mod others;
 mod path;
+mod select;
 #[cfg(all(test, target_os = "linux"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
@@ -23,28 +23,28 @@ use crate::receiver::{Item, PathStatistics, ReceiverConfig, ReceiverStatistics, 
 use crate::seal::Keys;
 use crate::sys;
 use crate::wire::{Header, StreamId};
-use begin::Strangers;
 pub use builder::SubscriberBuilder;
 use others::OtherStreams;
 use path::Paths;
+use select::StreamSelector;
 
-/// Buffers of a batch, and bytes of each: whatever the kernel merges.
+/// The number of buffers in a batch, and the size of each, which holds any coalesced buffer (GRO).
 const BUFFERS: usize = 32;
 const BYTES: usize = 65_536;
-/// Single repairs that are taken before the group's datagrams again.
-const SINGLES_AT_ONCE: usize = 64;
-/// Batches that hold nothing new before the caller is asked whether it goes on: the group may be flooded by anybody.
-const BATCHES_AT_ONCE: usize = 8;
-/// The time of day is looked at so often.
-const CHECK_CLOCK: u64 = 1_000_000_000;
-/// No wait is longer, so that a clock that was set back cannot hold anything up.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The most unicast datagrams that are handled before those of the group again.
+const UNICAST_BATCH: usize = 64;
+/// The most batches without a result in one call, so that a flooded group does not block the caller.
+const MAX_BATCHES: usize = 8;
+/// How often the time of day is read, in nanoseconds.
+const CLOCK_INTERVAL: u64 = 1_000_000_000;
+/// The longest wait, so that a clock that was set back cannot cause a longer one.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Receives a stream of messages, in order, each once, and is told of everything that could not be had.
+/// Receives a stream of messages, in order and each once, and reports every loss.
 ///
-/// It asks for repairs and tells the publisher where it stands within its calls: who does not
-/// call for longer than the publisher waits (2 s unless told otherwise) is no longer waited for. Who is busy with a
-/// message for longer calls [`attend`](Self::attend) meanwhile.
+/// It sends NAKs and statuses to the publisher within its calls. A subscriber that makes no call for longer than the
+/// publisher's eviction time (2 s by default) is evicted. While busy with a message for longer, call
+/// [`keep_alive`](Self::keep_alive).
 ///
 /// ```no_run
 /// use mcast_stream::{Subscriber, receiver::Item};
@@ -65,62 +65,63 @@ pub struct Subscriber {
     receiver: mcast::Receiver,
     control: UdpSocket,
     batch: Batch,
-    /// The datagram that is being handed out, and the one behind it.
-    at: Cursor,
+    /// The datagram that is being delivered.
+    current: Cursor,
+    /// The datagram after it.
     next: Cursor,
     lent: Lent,
-    single: Vec<u8>,
-    single_length: usize,
-    /// How many came since the group had its turn.
-    singles: usize,
+    unicast: Vec<u8>,
+    unicast_length: usize,
+    /// Unicast datagrams that were handled since the last datagram of the group.
+    unicast_handled: usize,
     core: Option<crate::Receiver>,
     /// The stream that was chosen.
     stream: Option<StreamId>,
-    /// The one that is followed next, where none was chosen.
+    /// The stream to follow next, if none was chosen.
     successor: Option<StreamId>,
     others: OtherStreams,
-    /// The followed stream is being given up for this one.
+    /// The stream for which the followed one is being given up.
     retires_for: Option<StreamId>,
     config: ReceiverConfig,
     stays: bool,
-    strangers: Strangers,
+    selector: StreamSelector,
     /// Its groups and interfaces, as they were named.
     #[cfg(feature = "metrics")]
-    places: (String, String),
+    labels: (String, String),
     paths: Paths,
     now: u64,
     check_clock_at: u64,
-    /// The publisher has sent something to this subscriber alone.
+    /// Whether the publisher has sent a unicast datagram to this subscriber.
     is_answered: bool,
-    /// A waker has ended a wait.
+    /// Whether a waker has ended a wait.
     woken: bool,
-    /// The caller is busy: nothing is handed out.
-    attends: bool,
-    /// The caller stops: nothing more is received.
+    /// Whether the caller is busy, so that nothing is delivered.
+    is_caller_busy: bool,
+    /// Whether the caller stops, so that nothing more is received.
     is_abandoned: bool,
 }
 
-/// What a look came to.
+/// The result of polling a subscriber.
 #[derive(Debug)]
-pub(crate) enum Look {
-    /// This is next.
+pub(crate) enum Poll {
+    /// The next message or event.
     Step(Step),
     /// The stream has ended, or a waker ended the wait.
-    Over,
-    /// Nothing for now: look again after so long at the latest.
-    Nothing(Duration),
+    Ended,
+    /// There is nothing now: poll again after this time at the latest.
+    Pending(Duration),
 }
 
-/// Where the datagram lies that was handled last.
+/// Where the datagram that was handled last is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lent {
     Nothing,
     Batch,
-    Single,
+    Unicast,
 }
 
 impl Subscriber {
-    /// A subscriber on this membership, with default settings.
+    /// Subscribes on this membership, with default settings.
     ///
     /// # Errors
     /// As [`SubscriberBuilder::build`].
@@ -128,7 +129,7 @@ impl Subscriber {
         Self::builder().path(membership).build()
     }
 
-    /// Settings for a subscriber.
+    /// Returns a builder with the settings of a subscriber.
     pub fn builder() -> SubscriberBuilder {
         SubscriberBuilder::new()
     }
@@ -144,13 +145,13 @@ impl Subscriber {
             return Err(StreamError::MixedFamilies);
         }
         let with_interface = |membership: &Membership| {
-            Ok((membership.clone(), interface::there_now(membership.interface.as_ref())?))
+            Ok((membership.clone(), interface::present_index(membership.interface.as_ref())?))
         };
         let paths: Vec<_> = memberships.iter().map(with_interface).collect::<mcast::Result<_>>()?;
         let paths = Paths::new(paths);
         config.paths = paths.count();
         #[cfg(feature = "metrics")]
-        let places = (
+        let labels = (
             super::label(memberships.iter().map(|each| each.address)),
             super::label(memberships.iter().filter_map(|each| each.interface.as_ref())),
         );
@@ -169,12 +170,12 @@ impl Subscriber {
             receiver,
             control,
             batch: Batch::new(BUFFERS, BYTES),
-            at: Cursor::default(),
+            current: Cursor::default(),
             next: Cursor::default(),
             lent: Lent::Nothing,
-            single: vec![0; BYTES],
-            single_length: 0,
-            singles: 0,
+            unicast: vec![0; BYTES],
+            unicast_length: 0,
+            unicast_handled: 0,
             core: None,
             stream,
             successor: None,
@@ -182,94 +183,95 @@ impl Subscriber {
             retires_for: None,
             config,
             stays,
-            strangers: Strangers::default(),
+            selector: StreamSelector::default(),
             #[cfg(feature = "metrics")]
-            places,
+            labels,
             paths,
             check_clock_at: 0,
             is_answered: false,
             woken: false,
-            attends: false,
+            is_caller_busy: false,
             is_abandoned: false,
         })
     }
 
-    /// The next message or event; waits for it. `None` when the stream has ended, a loss has stopped it, or
-    /// a [`Waker`] ended the wait.
+    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or a
+    /// [`Waker`] ended the wait.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a socket fails.
     #[expect(
         clippy::should_implement_trait,
-        reason = "a message borrows from the subscriber, which no iterator can say"
+        reason = "a message borrows from the subscriber, which an iterator cannot express"
     )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Item<'_>>, StreamError> {
         self.next_until(None)
     }
 
-    /// The same, for no longer than this; `None` also when the time is over.
+    /// Waits for the next message or event like [`next`](Self::next), for at most `timeout`; `None` also when the time is
+    /// over.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a socket fails.
     #[inline]
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Item<'_>>, StreamError> {
         self.next_until(Some(timeout))
     }
 
-    /// For a caller that is busy with what it was handed, on another thread, say: goes on for so long, hands out
-    /// nothing, and keeps what comes as far as the window reaches. So the publisher knows meanwhile that this subscriber is
-    /// there, what it has and for how much more it has room. Ends sooner when a [`Waker`] rings or
-    /// nothing more [will come](Self::is_over).
+    /// Keeps the subscription alive for `timeout` while the caller is busy with a message, for instance on another thread.
+    /// It buffers datagrams within the window, requests repairs, and reports its progress and its room to the publisher,
+    /// but delivers nothing. Returns early if a [`Waker`] wakes it or the subscriber [is over](Self::is_over).
     ///
     /// # Errors
-    /// What the system says.
-    pub fn attend(&mut self, timeout: Duration) -> Result<(), StreamError> {
-        self.set_aside();
-        self.attends = true;
-        let attended = self.advance(Some(timeout));
-        self.attends = false;
-        attended.map(|_| ())
+    /// If a socket fails.
+    pub fn keep_alive(&mut self, timeout: Duration) -> Result<(), StreamError> {
+        self.start_buffering();
+        self.is_caller_busy = true;
+        let outcome = self.advance(Some(timeout));
+        self.is_caller_busy = false;
+        outcome.map(|_| ())
     }
 
-    /// Whether the stream was closed, and all of it was handed out.
+    /// Whether the stream was closed, and everything was delivered or reported as lost.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.core.as_ref().is_some_and(crate::Receiver::has_ended)
     }
 
-    /// Whether a loss has stopped it, as [`OnLoss::Stop`](crate::receiver::OnLoss::Stop) wants.
+    /// Whether a loss has stopped it, with [`OnLoss::Stop`](crate::receiver::OnLoss::Stop).
     #[must_use]
     pub fn has_stopped(&self) -> bool {
         self.core.as_ref().is_some_and(crate::Receiver::has_stopped)
     }
 
-    /// Whether nothing more will come: a loss [has stopped it](Self::has_stopped); it was [abandoned](Self::abandon); or the stream has ended, its
-    /// publisher knows that all of it was handed out, and this subscriber does not stay.
+    /// Whether nothing more will be received: a loss [has stopped it](Self::has_stopped); it was
+    /// [abandoned](Self::abandon); or the stream has ended, its publisher knows that everything was delivered, and this
+    /// subscriber does not [stay](SubscriberBuilder::stay).
     #[must_use]
     pub fn is_over(&self) -> bool {
         let is_settled = self.core.as_ref().is_some_and(crate::Receiver::is_settled);
         self.is_abandoned || self.has_stopped() || is_settled && !self.stays
     }
 
-    /// How long one may wait before the next call, if nothing comes: it has something to ask for or to tell
-    /// then. For those who wait for [descriptors](Self::descriptors) themselves.
+    /// Returns the longest time to wait before the next call if nothing arrives, because it must send something then. This
+    /// is for callers that wait for the [descriptors](Self::descriptors) themselves.
     #[must_use]
     pub fn due(&self) -> Duration {
-        let due = self.core.as_ref().map_or(LONGEST_WAIT, |core| self.clock.until(core.next_deadline()));
-        due.min(LONGEST_WAIT)
+        let due = self.core.as_ref().map_or(MAX_WAIT, |core| self.clock.until(core.next_deadline()));
+        due.min(MAX_WAIT)
     }
 
-    /// Waits until the next call may find something to do, and no longer than this. A call without a wait
-    /// (`next_timeout(Duration::ZERO)`) does it.
+    /// Waits until the next call may have something to do, for at most `timeout`. Afterwards call
+    /// `next_timeout(Duration::ZERO)`.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a socket fails.
     pub fn wait(&self, timeout: Duration) -> Result<(), StreamError> {
         sys::wait(&self.receiver, &self.control, timeout.min(self.due())).map_err(StreamError::Control)
     }
 
-    /// What becomes readable when a call would find something to do before it is [due](Self::due).
+    /// Returns the descriptors that become readable when a call has something to do before it is [due](Self::due).
     #[cfg(unix)]
     #[must_use]
     pub fn descriptors(&self) -> [std::os::fd::BorrowedFd<'_>; 2] {
@@ -277,14 +279,14 @@ impl Subscriber {
         [self.receiver.as_fd(), self.control.as_fd()]
     }
 
-    /// Goes on behind a snapshot that has all messages before this number.
+    /// Continues after a snapshot that covers all messages before this number.
     pub fn resume(&mut self, message: u64) {
         if let Some(core) = &mut self.core {
             core.resume(message);
         }
     }
 
-    /// Opens with these secrets from now on.
+    /// Replaces the secrets of sealed streams.
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys.clone();
         if let Some(core) = &mut self.core {
@@ -292,46 +294,46 @@ impl Subscriber {
         }
     }
 
-    /// What was received so far; before the stream is heard, only what keys refused.
+    /// Returns the counters. Before a stream is found, they only count datagrams that the keys refused.
     #[must_use]
     pub fn statistics(&self) -> ReceiverStatistics {
         let mut statistics = self.core.as_ref().map(crate::Receiver::statistics).unwrap_or_default();
-        statistics.refused += self.strangers.refused;
+        statistics.refused += self.selector.refused;
         statistics
     }
 
-    /// What came on each path.
+    /// Returns the counters of each path.
     #[must_use]
     pub fn paths(&self) -> &[PathStatistics] {
         self.core.as_ref().map_or(&[], crate::Receiver::paths)
     }
 
-    /// The receiver of datagrams beneath: its memberships and what the system dropped.
+    /// Returns the underlying receiver of datagrams, with its memberships and drop counters.
     #[must_use]
     pub const fn receiver(&self) -> &mcast::Receiver {
         &self.receiver
     }
 
-    /// The stream that is received, once it is heard.
+    /// Returns the stream that is received, once it is found.
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
         self.core.as_ref().map(crate::Receiver::stream)
     }
 
-    /// Its groups and interfaces.
+    /// Returns its groups and interfaces, as metric labels.
     #[cfg(feature = "metrics")]
-    pub(crate) fn places(&self) -> (String, String) {
-        self.places.clone()
+    pub(crate) fn labels(&self) -> (String, String) {
+        self.labels.clone()
     }
 
-    /// Whether the publisher has ever sent something to this subscriber alone. It answers the first thing that a
-    /// subscriber sends, so that a firewall between them, in either direction, is the usual reason if it has not.
+    /// Whether the publisher has ever sent a unicast datagram to this subscriber. It replies to the first datagram of each
+    /// subscriber, so the usual reason for `false` is a firewall between them, in either direction.
     #[must_use]
     pub const fn is_answered(&self) -> bool {
         self.is_answered
     }
 
-    /// What ends a wait from another thread.
+    /// Returns a waker, which ends a wait from another thread.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.receiver.waker()
@@ -356,25 +358,25 @@ impl Subscriber {
         match self.lent {
             Lent::Nothing => &[],
             Lent::Batch => {
-                let mut at = self.at;
-                self.batch.next_at(&mut at).map_or(&[], |datagram| datagram.payload())
+                let mut cursor = self.current;
+                self.batch.next_at(&mut cursor).map_or(&[], |datagram| datagram.payload())
             }
-            Lent::Single => &self.single[..self.single_length],
+            Lent::Unicast => &self.unicast[..self.unicast_length],
         }
     }
 
-    /// The next step, from what is there, or comes in time.
+    /// Returns the next step, waiting for at most `timeout`.
     fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<Step>, StreamError> {
         let mut deadline = None;
         loop {
-            let due = match self.look()? {
-                Look::Step(step) => return Ok(Some(step)),
-                Look::Over => return Ok(None),
-                Look::Nothing(due) => due,
+            let due = match self.poll()? {
+                Poll::Step(step) => return Ok(Some(step)),
+                Poll::Ended => return Ok(None),
+                Poll::Pending(due) => due,
             };
             let until = *deadline
                 .get_or_insert_with(|| timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
-            let left = until.map_or(LONGEST_WAIT, |until| until.saturating_duration_since(Instant::now()));
+            let left = until.map_or(MAX_WAIT, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
             }
@@ -382,61 +384,61 @@ impl Subscriber {
         }
     }
 
-    /// The next step from what is there, and all that is to be done and said meanwhile.
-    pub(crate) fn look(&mut self) -> Result<Look, StreamError> {
+    /// Returns the next step without waiting, and sends what is due.
+    pub(crate) fn poll(&mut self) -> Result<Poll, StreamError> {
         let mut batches = 0;
         loop {
             if let Some(step) = self.step() {
-                return Ok(Look::Step(step));
+                return Ok(Poll::Step(step));
             }
             if self.handle_next() {
                 continue;
             }
             self.now = self.clock.now();
             self.check_clock();
-            self.answer();
+            self.send_control();
             if let Some(step) = self.step() {
-                return Ok(Look::Step(step));
+                return Ok(Poll::Step(step));
             }
             if self.change_stream() {
                 continue;
             }
             if self.is_over() {
-                return Ok(Look::Over);
+                return Ok(Poll::Ended);
             }
-            if self.handle_single()? {
+            if self.handle_unicast()? {
                 continue;
             }
-            let more_singles = core::mem::take(&mut self.singles) == SINGLES_AT_ONCE;
+            let has_more_unicast = core::mem::take(&mut self.unicast_handled) == UNICAST_BATCH;
             let more = self.refill()?;
             batches += usize::from(more);
-            if more && batches < BATCHES_AT_ONCE {
+            if more && batches < MAX_BATCHES {
                 continue;
             }
             if core::mem::take(&mut self.woken) {
-                return Ok(Look::Over);
+                return Ok(Poll::Ended);
             }
-            if more || more_singles {
-                return Ok(Look::Nothing(Duration::ZERO));
+            if more || has_more_unicast {
+                return Ok(Poll::Pending(Duration::ZERO));
             }
-            return Ok(Look::Nothing(self.due()));
+            return Ok(Poll::Pending(self.due()));
         }
     }
 
-    /// Takes over the time of day now and then: the system's clock may have been corrected.
+    /// Updates the offset to the time of day regularly, because the system's clock may be stepped.
     fn check_clock(&mut self) {
         if self.now < self.check_clock_at {
             return;
         }
-        self.check_clock_at = self.now.saturating_add(CHECK_CLOCK);
+        self.check_clock_at = self.now.saturating_add(CLOCK_INTERVAL);
         self.config.unix_offset = self.clock.unix_offset();
         if let Some(core) = &mut self.core {
             core.set_unix_offset(self.config.unix_offset);
         }
     }
 
-    /// For a caller that stops: nothing more is received, the next calls return what is here, and what is missing comes
-    /// between as [`Event::Lost`](crate::receiver::Event::Lost).
+    /// Stops receiving, for a caller that is about to stop. The next calls return the messages that have arrived, with an
+    /// [`Event::Lost`](crate::receiver::Event::Lost) for each gap between them.
     pub fn abandon(&mut self) {
         self.is_abandoned = true;
         if let Some(core) = &mut self.core {
@@ -444,21 +446,21 @@ impl Subscriber {
         }
     }
 
-    /// Bytes of the longest datagram that the publisher sends, once it is known.
+    /// Returns the size of the longest datagram that the publisher sends in bytes, once it is known.
     #[must_use]
     pub fn longest_datagram(&self) -> Option<u16> {
         self.core.as_ref().map(crate::Receiver::longest_datagram).filter(|bytes| *bytes > 0)
     }
 
-    /// Whether something is missing that was published, and not yet reported as lost.
+    /// Whether datagrams are missing that are known to have been sent and are not yet reported as lost.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
         self.core.as_ref().is_some_and(crate::Receiver::has_gaps)
     }
 
-    /// Follows another stream where none was chosen, and the followed one is silent or has ended.
+    /// Changes to another stream if none was chosen and the followed one is silent or has ended.
     fn change_stream(&mut self) -> bool {
-        let Some(core) = self.core.as_mut().filter(|_| self.stream.is_none() && !self.attends) else {
+        let Some(core) = self.core.as_mut().filter(|_| self.stream.is_none() && !self.is_caller_busy) else {
             return false;
         };
         let has_ended = core.has_ended();
@@ -466,7 +468,7 @@ impl Subscriber {
         let successor = self.retires_for.or_else(|| successor.filter(|_| !has_ended || self.stays));
         let Some(to) = successor else { return false };
         if !has_ended && self.retires_for.is_none() {
-            // What it is known to have published and what is here comes out first.
+            // Its messages and losses are delivered and reported first.
             self.retires_for = Some(to);
             core.abandon();
             return true;
@@ -474,44 +476,44 @@ impl Subscriber {
         let from = core.stream();
         self.retires_for = None;
         core.leave(self.now);
-        self.answer();
+        self.send_control();
         self.core = None;
         self.successor = Some(to);
         self.others.follow(from, to, self.now);
         true
     }
 
-    /// The socket for what is between the publisher and this receiver alone.
+    /// Returns the unicast socket.
     #[cfg(all(feature = "tokio", unix))]
     pub(crate) const fn control(&self) -> &UdpSocket {
         &self.control
     }
 
-    /// Keeps what is left of the datagram that was lent, and what comes.
-    fn set_aside(&mut self) {
+    /// Buffers the rest of the current datagram, and what arrives.
+    fn start_buffering(&mut self) {
         let Some(mut core) = self.core.take() else { return };
-        core.set_aside(self.lent_bytes());
+        core.start_buffering(self.lent_bytes());
         self.core = Some(core);
     }
 
     #[inline]
     fn step(&mut self) -> Option<Step> {
-        if self.attends {
+        if self.is_caller_busy {
             return None;
         }
         if let Some(event) = self.others.event() {
             return Some(Step::of_event(event));
         }
         let Some(core) = self.core.as_mut() else {
-            return self.strangers.event().map(Step::of_event);
+            return self.selector.event().map(Step::of_event);
         };
         let lent = match self.lent {
             Lent::Nothing => &[][..],
             Lent::Batch => {
-                let mut at = self.at;
-                self.batch.next_at(&mut at).map_or(&[][..], |datagram| datagram.payload())
+                let mut cursor = self.current;
+                self.batch.next_at(&mut cursor).map_or(&[][..], |datagram| datagram.payload())
             }
-            Lent::Single => &self.single[..self.single_length],
+            Lent::Unicast => &self.unicast[..self.unicast_length],
         };
         core.step(self.now, lent)
     }
@@ -519,7 +521,7 @@ impl Subscriber {
     /// Handles the next datagram of the batch, if there is one.
     #[inline]
     fn handle_next(&mut self) -> bool {
-        self.at = self.next;
+        self.current = self.next;
         let Some(datagram) = self.batch.next_at(&mut self.next) else {
             self.lent = Lent::Nothing;
             return false;
@@ -529,10 +531,10 @@ impl Subscriber {
         let path = self.paths.of(arrival.group, arrival.interface, self.now, &self.receiver);
         let payload = datagram.payload();
         if self.core.is_none() {
-            let wanted = self.stream.or(self.successor);
-            self.core = self.strangers.begin(wanted, &self.config, payload, self.now);
-            if let Some(core) = self.core.as_mut().filter(|_| self.attends) {
-                core.set_aside(&[]);
+            let chosen = self.stream.or(self.successor);
+            self.core = self.selector.select(chosen, &self.config, payload, self.now);
+            if let Some(core) = self.core.as_mut().filter(|_| self.is_caller_busy) {
+                core.start_buffering(&[]);
             }
         }
         if let Some(core) = &mut self.core {
@@ -544,23 +546,23 @@ impl Subscriber {
         true
     }
 
-    /// Handles what came for this receiver alone.
-    fn handle_single(&mut self) -> Result<bool, StreamError> {
-        while self.singles < SINGLES_AT_ONCE {
-            self.singles += 1;
-            match self.control.recv_from(&mut self.single) {
+    /// Handles the next unicast datagram; returns whether there was one.
+    fn handle_unicast(&mut self) -> Result<bool, StreamError> {
+        while self.unicast_handled < UNICAST_BATCH {
+            self.unicast_handled += 1;
+            match self.control.recv_from(&mut self.unicast) {
                 Ok((length, from)) => {
                     let Some(core) = &mut self.core else { continue };
-                    self.is_answered = self.is_answered || is_of(core.stream(), &self.single[..length]);
-                    (self.single_length, self.lent) = (length, Lent::Single);
-                    core.handle(self.now, 0, from, &self.single[..length]);
+                    self.is_answered = self.is_answered || is_of(core.stream(), &self.unicast[..length]);
+                    (self.unicast_length, self.lent) = (length, Lent::Unicast);
+                    core.handle(self.now, 0, from, &self.unicast[..length]);
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.singles = 0;
+                    self.unicast_handled = 0;
                     return Ok(false);
                 }
-                // What the network said about something that was sent.
+                // An ICMP error about a datagram that was sent.
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(StreamError::Control(error)),
             }
@@ -568,9 +570,9 @@ impl Subscriber {
         Ok(false)
     }
 
-    /// Takes what is there for the group; says whether there was anything.
+    /// Receives the next batch of the group's datagrams; returns whether there was any.
     fn refill(&mut self) -> Result<bool, StreamError> {
-        (self.at, self.next, self.lent) = (Cursor::default(), Cursor::default(), Lent::Nothing);
+        (self.current, self.next, self.lent) = (Cursor::default(), Cursor::default(), Lent::Nothing);
         match self.receiver.try_recv_batch(&mut self.batch) {
             Ok(count) => Ok(count > 0),
             Err(error) if error.kind() == ErrorKind::Woken => {
@@ -582,12 +584,12 @@ impl Subscriber {
         }
     }
 
-    /// Sends what the state machine has to say.
-    fn answer(&mut self) {
+    /// Sends the state machine's datagrams.
+    fn send_control(&mut self) {
         let Some(core) = &mut self.core else { return };
         while let Some(control) = core.poll(self.now) {
             if let Target::Address(address) = control.to {
-                // What is lost here is said again.
+                // The state machine repeats what gets lost.
                 let _ = self.control.send_to(control.bytes(), address);
             }
             core.reuse(control);
@@ -601,11 +603,11 @@ impl Drop for Subscriber {
             core.leave(self.clock.now());
         }
         self.now = self.clock.now();
-        self.answer();
+        self.send_control();
     }
 }
 
-/// Whether a datagram comes from the publisher of this stream, as its header has it.
+/// Whether a datagram is from the publisher of this stream, by its header.
 fn is_of(stream: StreamId, datagram: &[u8]) -> bool {
     Header::read(datagram)
         .is_ok_and(|(header, _)| header.stream == stream && !header.kind.is_from_receivers())

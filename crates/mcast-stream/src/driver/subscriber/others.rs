@@ -1,30 +1,30 @@
-//! Other streams on the same group, where none was chosen: the first that is heard is followed, until it is silent.
+//! Other streams on the same group. If no stream was chosen, the first one is followed until it is silent.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::begin::is_heartbeat;
+use super::select::is_heartbeat;
 use crate::receiver::Event;
 use crate::seal::Keys;
 use crate::wire::{Header, StreamId};
 
-/// Streams that are reported by name; whoever makes up more is not.
-const MOST: usize = 16;
-/// A stream speaks if it was heard within this time: more than two heartbeats.
-const SPEAKS: u64 = 2_500_000_000;
+/// Limit of reported streams, against forged ones.
+const MAX_REPORTED: usize = 16;
+/// A stream is active if a datagram of it arrived within this time, which is more than two heartbeats.
+const ACTIVE_TIME: u64 = 2_500_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct OtherStreams {
-    /// When the followed stream was last heard.
-    followed_at: u64,
-    /// The other stream that was heard last, and when.
+    /// When a datagram of the followed stream last arrived.
+    followed_heard_at: u64,
+    /// The other stream with the latest datagram, and when that arrived.
     last: Option<(StreamId, u64)>,
     reported: Vec<StreamId>,
     events: VecDeque<Event>,
 }
 
 impl OtherStreams {
-    /// Takes note of a datagram that came for the group.
+    /// Notes a datagram that arrived on the group.
     #[inline]
     pub(super) fn note(
         &mut self,
@@ -36,7 +36,7 @@ impl OtherStreams {
     ) {
         let Ok((header, _)) = Header::read(datagram) else { return };
         if header.stream == followed {
-            self.followed_at = now;
+            self.followed_heard_at = now;
         } else if is_heartbeat(keys, datagram) {
             self.note_other(header.stream, sender, now);
         }
@@ -44,22 +44,22 @@ impl OtherStreams {
 
     fn note_other(&mut self, stream: StreamId, sender: SocketAddr, now: u64) {
         self.last = Some((stream, now));
-        if self.reported.len() < MOST && !self.reported.contains(&stream) {
+        if self.reported.len() < MAX_REPORTED && !self.reported.contains(&stream) {
             self.reported.push(stream);
             self.events.push_back(Event::OtherStream { stream, sender });
         }
     }
 
-    /// The stream to follow instead, if the followed one has ended or was silent for so long, and the other speaks.
+    /// Returns the stream to follow instead: an active one, if the followed stream has ended or was silent for `silence`.
     pub(super) fn successor(&self, now: u64, silence: u64, has_ended: bool) -> Option<StreamId> {
         let (stream, at) = self.last?;
-        let is_over = has_ended || now >= self.followed_at.saturating_add(silence);
-        (is_over && now < at.saturating_add(SPEAKS)).then_some(stream)
+        let is_over = has_ended || now >= self.followed_heard_at.saturating_add(silence);
+        (is_over && now < at.saturating_add(ACTIVE_TIME)).then_some(stream)
     }
 
-    /// Another stream is followed from now on.
+    /// Notes that the stream `to` is followed from now on.
     pub(super) fn follow(&mut self, from: StreamId, to: StreamId, now: u64) {
-        (self.followed_at, self.last) = (now, None);
+        (self.followed_heard_at, self.last) = (now, None);
         self.reported.retain(|stream| *stream != to);
         self.events.push_back(Event::StreamChanged { from, to });
     }

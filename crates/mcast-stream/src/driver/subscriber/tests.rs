@@ -1,4 +1,4 @@
-//! What no caller sees.
+//! Tests of a subscriber's internals.
 
 use std::net::Ipv4Addr;
 
@@ -6,9 +6,9 @@ use mcast_lab::{Host, Lab};
 
 use super::*;
 
-const JUNK: &[u8] = b"no datagram of a stream";
+const JUNK: &[u8] = b"not a datagram of a stream";
 
-fn on_a_host_of_its_own(test: impl FnOnce(Subscriber) + Send) {
+fn run_on_a_lab_host(test: impl FnOnce(Subscriber) + Send) {
     let lab = Lab::new().unwrap();
     let host: Host = lab.host("alone").unwrap();
     let subscribe = || Subscriber::join_one("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
@@ -16,36 +16,36 @@ fn on_a_host_of_its_own(test: impl FnOnce(Subscriber) + Send) {
 }
 
 #[test]
-fn who_floods_the_group_keeps_no_caller() {
-    on_a_host_of_its_own(|mut subscriber| {
+fn a_flooded_group_does_not_block_the_caller() {
+    run_on_a_lab_host(|mut subscriber| {
         let sender = mcast::Sender::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
-        let sent = BATCHES_AT_ONCE * BUFFERS + BUFFERS / 2;
+        let sent = MAX_BATCHES * BUFFERS + BUFFERS / 2;
         (0..sent).for_each(|_| sender.send(JUNK).unwrap());
-        let looked = subscriber.look().unwrap();
-        assert!(matches!(looked, Look::Nothing(Duration::ZERO)), "{looked:?}");
+        let polled = subscriber.poll().unwrap();
+        assert!(matches!(polled, Poll::Pending(Duration::ZERO)), "{polled:?}");
         let mut rest = Batch::new(BUFFERS, BYTES);
         assert_eq!(subscriber.receiver.try_recv_batch(&mut rest).unwrap(), BUFFERS / 2);
     });
 }
 
 #[test]
-fn who_floods_the_socket_for_repairs_keeps_nobody_from_the_group() {
-    on_a_host_of_its_own(|mut subscriber| {
+fn a_flooded_unicast_socket_does_not_block_the_group() {
+    run_on_a_lab_host(|mut subscriber| {
         let config = ReceiverConfig { stream: StreamId(1), ..subscriber.config.clone() };
         subscriber.core = Some(crate::Receiver::new(config, subscriber.now));
         let port = subscriber.control.local_addr().unwrap().port();
         let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let sent = SINGLES_AT_ONCE + 4;
+        let sent = UNICAST_BATCH + 4;
         (0..sent).for_each(|_| _ = flood.send_to(JUNK, (Ipv4Addr::LOCALHOST, port)).unwrap());
-        let looked = subscriber.look().unwrap();
-        assert!(matches!(looked, Look::Nothing(Duration::ZERO)), "{looked:?}");
+        let polled = subscriber.poll().unwrap();
+        assert!(matches!(polled, Poll::Pending(Duration::ZERO)), "{polled:?}");
         subscriber.control.recv_from(&mut [0; 64]).unwrap();
     });
 }
 
 #[cfg(feature = "seal")]
 #[test]
-fn who_has_keys_learns_nothing_of_a_stream_that_they_do_not_open() {
+fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
     use crate::receiver::{Event, ReceiverConfig};
     use crate::seal::{Algorithm, GroupSecret, Keys};
     use crate::sender::{SenderConfig, Transmit};
@@ -62,28 +62,28 @@ fn who_has_keys_learns_nothing_of_a_stream_that_they_do_not_open() {
     let clear = Header::new(Kind::Heartbeat, StreamId(7), Incarnation(1), 1);
     let forged = [&Header { epoch: KeyEpoch(1), ..clear }.bytes()[..], &[0; 96]].concat();
     let config = ReceiverConfig::new(StreamId(0));
-    let mut strangers = Strangers::default();
-    let wanted = Some(StreamId(7));
-    assert!(strangers.begin(wanted, &config, &clear.bytes(), 1).is_some());
-    assert!(strangers.begin(None, &config, &heartbeat(Keys::none()), 1).is_some());
+    let mut selector = StreamSelector::default();
+    let chosen = Some(StreamId(7));
+    assert!(selector.select(chosen, &config, &clear.bytes(), 1).is_some());
+    assert!(selector.select(None, &config, &heartbeat(Keys::none()), 1).is_some());
     assert!(
-        strangers.begin(None, &config, &clear.bytes(), 1).is_none(),
+        selector.select(None, &config, &clear.bytes(), 1).is_none(),
         "a header alone is a stray datagram"
     );
 
     let config = ReceiverConfig { keys: keys(1, 7), ..config };
     for other in [&clear.bytes()[..], &forged, &heartbeat(keys(1, 8)), &heartbeat(keys(2, 7))] {
-        assert!(strangers.begin(None, &config, other, 1).is_none());
+        assert!(selector.select(None, &config, other, 1).is_none());
     }
-    assert_eq!(strangers.refused, 4);
-    assert_eq!(strangers.event(), Some(Event::KeyMissing(KeyEpoch(2))));
-    assert_eq!((strangers.event(), strangers.event()), (Some(Event::KeyWrong(KeyEpoch(1))), None));
-    assert!(strangers.begin(None, &config, &heartbeat(keys(1, 7)), 1).is_some());
+    assert_eq!(selector.refused, 4);
+    assert_eq!(selector.event(), Some(Event::KeyMissing(KeyEpoch(2))));
+    assert_eq!((selector.event(), selector.event()), (Some(Event::KeyWrong(KeyEpoch(1))), None));
+    assert!(selector.select(None, &config, &heartbeat(keys(1, 7)), 1).is_some());
 }
 
 #[test]
-fn a_time_that_no_clock_reaches_is_no_end() {
-    on_a_host_of_its_own(|mut subscriber| {
+fn the_longest_timeout_does_not_overflow() {
+    run_on_a_lab_host(|mut subscriber| {
         subscriber.waker().wake().unwrap();
         assert!(subscriber.next_timeout(Duration::MAX).unwrap().is_none());
     });

@@ -132,13 +132,13 @@ impl World<'_> {
                     node.handed_out += 1;
                     let stuck = plan.receivers[index].stuck.filter(|_| !node.has_stopped);
                     if let Some(Stuck { time, .. }) = stuck.filter(|stuck| stuck.after == node.handed_out) {
-                        receiver.set_aside(bytes);
+                        receiver.start_buffering(bytes);
                         node.busy_until = now.saturating_add(time);
                         free_at = Some(node.busy_until).filter(|at| *at < Stuck::FOR_GOOD);
                     } else if let Some((_, pause)) =
                         busy.filter(|(every, _)| node.handed_out.is_multiple_of(*every))
                     {
-                        receiver.set_aside(bytes);
+                        receiver.start_buffering(bytes);
                         node.busy_until = now + pause;
                         free_at = Some(node.busy_until);
                     }

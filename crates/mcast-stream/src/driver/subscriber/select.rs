@@ -1,49 +1,49 @@
-//! From the first datagram to the stream it belongs to.
+//! Selects the stream to follow by the first datagrams that arrive.
 
 use crate::driver::clock;
 use crate::receiver::{Event, ReceiverConfig};
 use crate::seal::Keys;
 use crate::wire::{Header, Heartbeat, KeyEpoch, Kind, StreamId};
 
-/// What came before the stream that is wanted, and is none of it.
+/// The state before a stream is followed: datagrams that were refused, and reports about missing and wrong keys.
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
-    /// What the keys do not open.
+pub(super) struct StreamSelector {
+    /// Datagrams that the keys do not open.
     pub(super) refused: u64,
-    /// The epoch whose key is not here, as it was told, and whether that is still to be handed out.
+    /// The last epoch whose key is missing, and whether that is still to be reported.
     missing: Option<(KeyEpoch, bool)>,
-    /// The same of an epoch whose key is here, and did not seal what names it.
+    /// The last epoch whose key did not open a datagram, and whether that is still to be reported.
     wrong: Option<(KeyEpoch, bool)>,
 }
 
-impl Strangers {
-    /// A state machine for the stream that a datagram belongs to, if it is one that is wanted.
+impl StreamSelector {
+    /// Returns a state machine for the stream of a datagram, if that stream is to be followed.
     ///
-    /// Who has keys learns nothing from what they do not open: anybody can write a header.
-    pub(super) fn begin(
+    /// With keys, datagrams that they do not open have no effect, because anybody can forge a header.
+    pub(super) fn select(
         &mut self,
-        wanted: Option<StreamId>,
+        chosen: Option<StreamId>,
         config: &ReceiverConfig,
         datagram: &[u8],
         now: u64,
     ) -> Option<crate::Receiver> {
         let (header, _) = Header::read(datagram).ok()?;
-        if header.kind.is_from_receivers() || wanted.is_some_and(|wanted| wanted != header.stream) {
+        if header.kind.is_from_receivers() || chosen.is_some_and(|chosen| chosen != header.stream) {
             return None;
         }
         if !config.keys.is_empty() && config.keys.open(&mut datagram.to_vec()).is_none() {
             self.refuse(config, header.epoch);
             return None;
         }
-        // A stray datagram begins no stream: only its publisher says where it stands.
-        if wanted.is_none() && !is_heartbeat(&config.keys, datagram) {
+        // Only a heartbeat selects a stream, so that a stray datagram does not.
+        if chosen.is_none() && !is_heartbeat(&config.keys, datagram) {
             return None;
         }
         let config = ReceiverConfig { stream: header.stream, seed: clock::seed(), ..config.clone() };
         Some(crate::Receiver::new(config, now))
     }
 
-    /// What there is to tell of them.
+    /// Returns the next event to report.
     pub(super) fn event(&mut self) -> Option<Event> {
         let report = |of: &mut Option<(KeyEpoch, bool)>| {
             let (epoch, is_new) = of.as_mut()?;
@@ -63,7 +63,7 @@ impl Strangers {
     }
 }
 
-/// Whether this is a whole heartbeat, sealed with one of the keys if there are any.
+/// Whether this is a complete heartbeat, sealed with one of the keys if there are any.
 pub(super) fn is_heartbeat(keys: &Keys, datagram: &[u8]) -> bool {
     let Ok((header, head)) = Header::read(datagram) else { return false };
     if header.kind != Kind::Heartbeat {
@@ -72,7 +72,7 @@ pub(super) fn is_heartbeat(keys: &Keys, datagram: &[u8]) -> bool {
     let mut bytes = datagram.to_vec();
     let end = match (keys.is_empty(), header.epoch) {
         (true, KeyEpoch::CLEAR) => Some(bytes.len()),
-        // Nobody here can tell what is in it: its stream is begun, so that the missing key is reported.
+        // It cannot be decrypted. Its stream is followed nevertheless, so that the missing key is reported.
         (true, _) => return true,
         (false, _) => keys.open(&mut bytes),
     };
