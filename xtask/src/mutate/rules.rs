@@ -176,8 +176,20 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "heavy loss reduces the rate",
         "sender/congestion.rs",
-        "if loss < HIGH || now < immune_until",
-        "if loss < 2_000_000 || now < immune_until",
+        "if loss >= HIGH && now >= immune_until && !others_try {",
+        "if loss >= HIGH && now == u64::MAX && !others_try {",
+    ),
+    rule(
+        "what one receiver's trial shows holds for the others",
+        "sender/congestion.rs",
+        "*immune_until = until.max(*immune_until);",
+        "*immune_until = until.min(*immune_until);",
+    ),
+    rule(
+        "losses of a receiver that heard nothing are not judged",
+        "sender/pacing.rs",
+        "Hearing::Interrupted => return member.mark.begin_at(sent),",
+        "Hearing::Interrupted => {}",
     ),
     rule(
         "in a large group few subscribers send NAKs",
