@@ -1,4 +1,4 @@
-//! `mcast demo`: it plays the same every time, for everybody, and its exit status is the truth.
+//! `mcast demo`: its output is the same every time and for every user, and its exit status is correct.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -29,7 +29,7 @@ fn assert_plays(output: &Output) {
     assert_eq!(output.status.code(), Some(0), "{}\n{}", text(&output.stdout), text(&output.stderr));
 }
 
-/// The facts, of which the last is the verdict.
+/// Returns the checks, followed by the verdict.
 fn facts(output: &Output) -> Vec<Value> {
     let facts: Vec<Value> =
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -144,7 +144,7 @@ fn it_is_coloured_on_a_terminal_unless_disabled() {
 fn without_namespaces_it_runs_on_the_loopback_interface() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
-    // Within this user namespace there can be no more of either kind.
+    // This user namespace allows no further namespaces of either kind.
     let refuse = "echo 0 > /proc/sys/user/max_user_namespaces && echo 0 > /proc/sys/user/max_net_namespaces";
     let script = format!("{refuse} && exec {MCAST} demo --json");
     let mut command = host.command("unshare").unwrap();
@@ -179,8 +179,8 @@ fn without_a_loopback_interface_it_names_the_remedy() {
     assert!(notes.contains("error: no loopback interface is up") && notes.contains("remedy: "), "{notes}");
 }
 
-/// Sends to alice's group what seems to be carol's, over and over. In a network namespace with a single port
-/// for those who don't ask for one, carol's is known.
+/// Repeatedly sends datagrams to alice's group that seem to come from carol. In a network namespace with a single
+/// ephemeral port, carol's port is known.
 const IMPOSTOR: &str = "
 import socket, struct, time
 s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)

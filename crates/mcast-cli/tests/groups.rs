@@ -1,4 +1,4 @@
-//! `mcast groups` on real hosts: what other programs have joined, and what could not be seen.
+//! `mcast groups` on hosts of a lab: memberships of other programs, and notes about hidden ones.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 

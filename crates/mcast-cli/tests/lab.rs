@@ -1,4 +1,4 @@
-//! `mcast lab`: what hosts hear, how their programs end, and that nothing is left behind.
+//! `mcast lab`: the output and the end of programs, and removal of the network.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -53,7 +53,7 @@ impl File {
     }
 }
 
-/// What hosts wrote to standard output: host and line, sorted.
+/// Returns the standard output of all hosts: host and line, sorted.
 fn lines(output: &Output) -> Vec<(&str, &str)> {
     let parted = |line| -> (&str, &str) {
         let (host, line) = str::split_once(line, '|').unwrap();
@@ -404,7 +404,7 @@ fn a_command_runs_on_one_host_and_its_status_is_returned() {
 
 #[test]
 fn a_shell_can_run_commands_on_other_hosts() {
-    // The switch floods, so that what is sent arrives as soon as it is joined.
+    // The switch floods, so that datagrams arrive immediately after the join.
     let hosts = [("a", 1), ("b", 2), ("c", 3)].map(|(host, number)| {
         let interface = format!("{{ switch = \"lan\", addresses = [\"10.0.0.{number}/24\"] }}");
         format!("[hosts.{host}]\ninterfaces.eth0 = {interface}\n")

@@ -1,4 +1,4 @@
-//! A feed as exchanges have it: MoldUDP64 to two groups, A and B, and a server of re-requests beside them.
+//! A feed like that of an exchange: MoldUDP64 to two groups, A and B, with a server for re-requests.
 //!
 //! `exchange_feed publish 239.1.2.3%eth0:7000 239.1.2.4%eth1:7000 10.0.0.1:7001` and on another host
 //! `exchange_feed receive 239.1.2.3%eth0:7000 239.1.2.4%eth1:7000 10.0.0.1:7001`
@@ -15,10 +15,11 @@ type Failure = Box<dyn Error + Send + Sync>;
 const SESSION: Session = *b"20261120A ";
 const DATAGRAM: usize = 1_400;
 const HISTORY: usize = 8 << 20;
-/// How long the server of re-requests stays when the session is over.
+/// How long the re-request server stays after the end of the session.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// Publishes so many orders on both feeds, and answers who asks again; when the session is over, for as long as it stays.
+/// Publishes `orders` orders on both feeds and answers re-requests. After the end of the session, it continues to answer
+/// for as long as `stays` returns `true`.
 pub(crate) fn publish(
     feeds: [Destination; 2],
     server: SocketAddr,
@@ -46,10 +47,10 @@ pub(crate) fn publish(
                 feed.send(&datagram)?;
             }
         }
-        let mut asked = [0; 64];
-        while let Some((length, from)) = came(&server, &mut asked)? {
-            if let Some(answer) = sender.answer(now, &asked[..length]) {
-                server.send_to(&answer, from)?;
+        let mut request = [0; 64];
+        while let Some((length, from)) = try_receive(&server, &mut request)? {
+            if let Some(reply) = sender.answer(now, &request[..length]) {
+                server.send_to(&reply, from)?;
             }
         }
         std::thread::sleep(Duration::from_micros(200));
@@ -57,7 +58,7 @@ pub(crate) fn publish(
     Ok(())
 }
 
-/// Receives until the session is over, and tells what came and what was lost.
+/// Receives until the session is over; returns the orders, and the number of lost ones.
 pub(crate) fn receive(feeds: [Membership; 2], server: SocketAddr) -> Result<(Vec<String>, u64), Failure> {
     let groups = feeds.clone().map(|feed| feed.address);
     let receiver = mcast::Receiver::builder().join_all(feeds).build()?;
@@ -73,12 +74,12 @@ pub(crate) fn receive(feeds: [Membership; 2], server: SocketAddr) -> Result<(Vec
     let mut buffer = vec![0; 65_536];
     loop {
         let now = || began.elapsed().as_nanos() as u64;
-        // What answers a request comes by another socket: it is looked at every millisecond.
+        // Replies to re-requests arrive on another socket, which is read every millisecond.
         if let Some(datagram) = receiver.recv_timeout(&mut buffer, Duration::from_millis(1))? {
             let path = u8::from(datagram.arrival().group == groups[1]);
             machine.handle(now(), path, datagram.payload(), &mut out);
         }
-        while let Some((length, from)) = came(&requests, &mut buffer)? {
+        while let Some((length, from)) = try_receive(&requests, &mut buffer)? {
             if from == server {
                 machine.handle(now(), 2, &buffer[..length], &mut out);
             }
@@ -106,17 +107,17 @@ fn unspecified(server: SocketAddr) -> std::net::IpAddr {
     }
 }
 
-fn came(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Option<(usize, SocketAddr)>, Failure> {
+fn try_receive(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Option<(usize, SocketAddr)>, Failure> {
     match socket.recv_from(buffer) {
-        Ok(came) => Ok(Some(came)),
+        Ok(received) => Ok(Some(received)),
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-        // Somebody who asked has gone.
+        // An ICMP error: a client has gone.
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-#[allow(dead_code, reason = "a test calls what it calls")]
+#[allow(dead_code, reason = "a test includes this file")]
 fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match &words[..] {
@@ -128,6 +129,6 @@ fn main() -> Result<(), Failure> {
             println!("{} orders, {lost} lost", orders.len());
             Ok(())
         }
-        _ => Err("say publish or receive, two groups, and the address of the server of re-requests".into()),
+        _ => Err("usage: exchange_feed publish|receive GROUP_A GROUP_B SERVER".into()),
     }
 }

@@ -1,6 +1,7 @@
-//! Publishes, and shows what a recorder is told: `metrics GROUP:PORT`, say `metrics 239.1.2.3%eth0:7000`.
+//! Publishes, and prints the metrics that a recorder receives: `metrics GROUP:PORT`, for instance
+//! `metrics 239.1.2.3%eth0:7000`.
 //!
-//! The recorder here prints; `metrics-exporter-prometheus` has one that serves a scraper, installed the same way.
+//! The recorder here prints. To serve Prometheus, install the recorder of `metrics-exporter-prometheus` instead.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,9 +15,9 @@ use metrics::{
 
 struct Printer;
 
-struct Figure(Key);
+struct Metric(Key);
 
-impl CounterFn for Figure {
+impl CounterFn for Metric {
     fn increment(&self, value: u64) {
         println!("{} +{value}", self.0);
     }
@@ -26,7 +27,7 @@ impl CounterFn for Figure {
     }
 }
 
-impl GaugeFn for Figure {
+impl GaugeFn for Metric {
     fn increment(&self, value: f64) {
         println!("{} +{value}", self.0);
     }
@@ -40,7 +41,7 @@ impl GaugeFn for Figure {
     }
 }
 
-impl HistogramFn for Figure {
+impl HistogramFn for Metric {
     fn record(&self, value: f64) {
         println!("{} {value}", self.0);
     }
@@ -52,23 +53,23 @@ impl Recorder for Printer {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(Figure(key.clone())))
+        Counter::from_arc(Arc::new(Metric(key.clone())))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::new(Figure(key.clone())))
+        Gauge::from_arc(Arc::new(Metric(key.clone())))
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(Arc::new(Figure(key.clone())))
+        Histogram::from_arc(Arc::new(Metric(key.clone())))
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let place = std::env::args().nth(1).ok_or("usage: metrics GROUP:PORT")?;
-    metrics::set_global_recorder(Printer).map_err(|_| "a recorder is there already")?;
+    let group = std::env::args().nth(1).ok_or("usage: metrics GROUP:PORT")?;
+    metrics::set_global_recorder(Printer).map_err(|_| "a recorder is installed already")?;
     mcast_stream::metrics::describe();
-    let publisher = Publisher::to(place.parse()?)?;
+    let publisher = Publisher::to(group.parse()?)?;
     for second in 0..3_u32 {
         publisher.publish(format!("second {second}").as_bytes())?;
         publisher.export_metrics();

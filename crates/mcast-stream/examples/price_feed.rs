@@ -1,4 +1,4 @@
-//! A price feed: a publisher whose snapshots are exact, and subscribers that may come late.
+//! A price feed: a publisher with exact snapshots, and subscribers that may join late.
 //!
 //! `price_feed publish 239.255.6.31%eth0:7000 10.0.0.1` on one host, `price_feed subscribe` on others.
 
@@ -15,21 +15,21 @@ use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Publisher, Snapshot, StreamError, find_stream};
 
-/// What each fruit costs.
+/// The price of each fruit.
 pub(crate) type Prices = BTreeMap<String, u32>;
 
 const NAME: &str = "prices";
 /// How long to wait for an announcement, a snapshot, and the last receiver.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The prices, and the publisher that tells them: a lock for both, so that a snapshot knows which messages it has.
+/// The prices and their publisher. One lock covers both, so that a snapshot knows which messages it covers.
 struct Feed {
     prices: Mutex<Prices>,
     publisher: Publisher,
 }
 
 impl Feed {
-    fn tell(&self, fruit: &str, price: u32) -> Result<(), StreamError> {
+    fn set_price(&self, fruit: &str, price: u32) -> Result<(), StreamError> {
         let mut prices = self.prices.lock().unwrap_or_else(PoisonError::into_inner);
         prices.insert(fruit.to_owned(), price);
         self.publisher.publish(format!("{fruit} {price}").as_bytes())?;
@@ -43,47 +43,46 @@ impl Feed {
     }
 }
 
-/// Publishes prices from 101 to `last`, twenty a second; snapshots are to be had at this address.
+/// Publishes prices from 101 to `last`, twenty per second, and serves snapshots at this address.
 pub(crate) fn publish(to: Destination, at: IpAddr, last: u32) -> Result<(), Box<dyn Error + Send + Sync>> {
     let publisher = Publisher::builder().to(to).stream(StreamId::named(NAME)).announce(NAME).build()?;
     let feed = Arc::new(Feed { prices: Mutex::default(), publisher });
-    let asked = Arc::downgrade(&feed);
-    let _server =
-        feed.publisher.serve_snapshots((at, 0).into(), move || Some(asked.upgrade()?.snapshot()))?;
+    let weak = Arc::downgrade(&feed);
+    let _server = feed.publisher.serve_snapshots((at, 0).into(), move || Some(weak.upgrade()?.snapshot()))?;
     for price in 101..=last {
-        feed.tell(if price % 2 == 0 { "apples" } else { "pears" }, price)?;
+        feed.set_price(if price % 2 == 0 { "apples" } else { "pears" }, price)?;
         sleep(Duration::from_millis(50));
     }
-    let closing = feed.publisher.close(PATIENCE);
+    let closing = feed.publisher.close(TIMEOUT);
     eprintln!("{} have everything, {} don't", closing.complete, closing.behind.len());
     Ok(())
 }
 
-/// Follows the prices to the end of the stream, and tells the last of each.
+/// Follows the prices to the end of the stream; returns the last price of each fruit.
 pub(crate) fn subscribe() -> Result<Prices, Box<dyn Error + Send + Sync>> {
     let keys = Keys::none();
-    let found = find_stream(NAME, None, None, &keys, PATIENCE)?;
+    let found = find_stream(NAME, None, None, &keys, TIMEOUT)?;
     let settings = found.subscriber()?.start(Start::Snapshot).policy(Policy::Reliable(OnLoss::Snapshot));
     let mut subscriber = settings.build()?;
-    let (mut prices, mut life) = (Prices::new(), found.incarnation);
+    let (mut prices, mut current) = (Prices::new(), found.incarnation);
     while let Some(item) = subscriber.next()? {
         match item {
             Item::Message(message) => prices.extend(read(message.bytes)),
-            // At the beginning, and whenever messages are lost beyond repair.
+            // At the start, and after each loss that cannot be repaired.
             Item::Event(Event::SnapshotWanted { message }) => {
-                let snapshot = found.fetch_snapshot(life, message, &keys, PATIENCE)?;
+                let snapshot = found.fetch_snapshot(current, message, &keys, TIMEOUT)?;
                 prices = read(&snapshot.bytes).collect();
                 subscriber.resume(snapshot.message);
             }
-            // The publisher, anew: its snapshots are those of its new life.
-            Item::Event(Event::Joined { incarnation, .. }) => life = incarnation,
+            // After a restart of the publisher, its snapshots are of its new incarnation.
+            Item::Event(Event::Joined { incarnation, .. }) => current = incarnation,
             Item::Event(event) => eprintln!("{event:?}"),
         }
     }
     Ok(prices)
 }
 
-/// Lines of a fruit and its price.
+/// Parses lines with a fruit and its price.
 fn read(bytes: &[u8]) -> impl Iterator<Item = (String, u32)> {
     let lines = str::from_utf8(bytes).unwrap_or_default().lines();
     lines.filter_map(|line| {

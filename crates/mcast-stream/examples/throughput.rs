@@ -1,9 +1,9 @@
-//! How much a stream moves between hosts of a lab: `throughput [--size N] [--seconds S] [--loss P] [--receivers N]
+//! Measures the throughput of a stream between hosts of a lab: `throughput [--size N] [--seconds S] [--loss P] [--receivers N]
 //! [--sealed] [--single] [--rate MESSAGES] [--frames]`.
 //!
-//! With `--rate`, each message carries its time and the delays are told instead. `--loss` and `--frames` turn the
-//! links' offloads off, so that each datagram is a frame, and `--loss` draws for each that comes in at either end (it
-//! needs root and `nft`); without, the link is a plain pair.
+//! With `--rate`, each message carries its time, and delays are reported. `--loss` and `--frames` turn the links' offloads
+//! off, so that each datagram is a frame. `--loss` drops P percent of the frames at both ends (it needs root and `nft`).
+//! Without them, the link is a plain veth pair.
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 #![expect(clippy::unwrap_used, reason = "an example stops where it fails")]
 
@@ -91,7 +91,7 @@ mod linux {
         run(&options, &sender, &hosts);
     }
 
-    /// Draws for each frame of UDP that comes in, in the kernel, so that nothing but the loss costs anything.
+    /// Drops incoming UDP frames at random in the kernel, so that only the loss itself costs anything.
     fn lose(host: &mcast_lab::Host, share: f64) {
         let rule = format!(
             "add table netdev loss; add chain netdev loss in {{ type filter hook ingress device \"eth0\" priority 0; }}; \
@@ -99,7 +99,7 @@ mod linux {
             (share * 100_000.0) as u32
         );
         let status = host.command("nft").unwrap().arg(rule).status().unwrap();
-        assert!(status.success(), "losses are drawn by nft, which must be installed");
+        assert!(status.success(), "`--loss` needs nft");
     }
 
     fn run(options: &Options, sender: &mcast_lab::Host, hosts: &[mcast_lab::Host]) {
@@ -121,11 +121,11 @@ mod linux {
             })
             .collect();
         std::thread::scope(|scope| {
-            let hearing: Vec<_> = subscribers
+            let receiving: Vec<_> = subscribers
                 .into_iter()
                 .map(|subscriber| {
-                    let thread = std::thread::Builder::new().name("hear".to_owned());
-                    thread.spawn_scoped(scope, move || hear(subscriber, start)).unwrap()
+                    let thread = std::thread::Builder::new().name("receive".to_owned());
+                    thread.spawn_scoped(scope, move || receive(subscriber, start)).unwrap()
                 })
                 .collect();
             assert!(publisher.wait_for(hosts.len(), Duration::from_secs(10)));
@@ -137,7 +137,7 @@ mod linux {
             let elapsed = began.elapsed().as_secs_f64();
             let statistics = closing.statistics;
             println!(
-                "{:.3} M messages/s, {:.3} Gbit/s; {} datagrams, {} + {} repairs, {} naks, round trip {} us, complete {} of {}",
+                "{:.3} M messages/s, {:.3} Gbit/s; {} datagrams, {} + {} repairs, {} NAKs, round trip {} us, complete {} of {}",
                 statistics.messages as f64 / elapsed / 1e6,
                 statistics.message_bytes as f64 * 8.0 / elapsed / 1e9,
                 statistics.datagrams,
@@ -149,13 +149,13 @@ mod linux {
                 hosts.len(),
             );
             println!("  {threads}");
-            for one in hearing {
+            for one in receiving {
                 println!("  {}", one.join().unwrap());
             }
         });
     }
 
-    /// What share of this time each thread ran, and could have run but for others.
+    /// Returns the share of this time that each thread ran, and that it waited for a processor.
     fn costs(elapsed: Duration) -> String {
         let of_thread = |task: std::fs::DirEntry| {
             let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
@@ -202,7 +202,7 @@ mod linux {
         }
     }
 
-    fn hear(mut subscriber: Subscriber, start: Instant) -> String {
+    fn receive(mut subscriber: Subscriber, start: Instant) -> String {
         let (mut messages, mut delays, mut other) = (0_u64, Vec::new(), Vec::new());
         while let Some(item) = subscriber.next_timeout(Duration::from_secs(20)).unwrap() {
             match item {
@@ -218,16 +218,16 @@ mod linux {
             }
         }
         delays.sort_unstable();
-        let at = |share: f64| {
+        let percentile = |share: f64| {
             let index = (delays.len() as f64 * share) as usize;
             delays.get(index.min(delays.len().saturating_sub(1))).copied().unwrap_or(0) as f64 / 1e3
         };
         let statistics = subscriber.statistics();
         format!(
             "{messages} messages; delays p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us; missed {}, repaired {}, copies {}, beyond {}; {} events",
-            at(0.5),
-            at(0.99),
-            at(0.999),
+            percentile(0.5),
+            percentile(0.99),
+            percentile(0.999),
             statistics.missed,
             statistics.repaired,
             statistics.copies,

@@ -1,15 +1,15 @@
-//! How long a receiver waits before it asks, so that of many few do (RFC 5401, section 3.2.3).
+//! The random back-off of receivers before a NAK, so that few of many send one (RFC 5401, section 3.2.3).
 
 use core::f64::consts::{LN_2, LOG2_E};
 
 use crate::random::Random;
 
-/// Where so many listen, all may ask at once: the sender takes as many naks, and answers the second by a repair for
-/// all.
+/// The largest group without a back-off: the sender can handle a NAK of each receiver, and repairs for all after the
+/// second.
 pub(crate) const SMALL_GROUP: u32 = 8;
 
-/// A time from the truncated exponential distribution: at most `longest`, the later the likelier,
-/// the more so the larger the group. None in a small group, where waiting would cost more than it saves.
+/// Returns a time of at most `longest` from the truncated exponential distribution: late times are likelier, the more
+/// so the larger the group is. Returns 0 in a small group, where waiting would cost more than it saves.
 pub(crate) fn backoff(longest: u64, group_size: u32, random: &mut Random) -> u64 {
     if group_size <= SMALL_GROUP || longest == 0 {
         return 0;
@@ -20,20 +20,19 @@ pub(crate) fn backoff(longest: u64, group_size: u32, random: &mut Random) -> u64
     (share * longest as f64) as u64
 }
 
-/// The natural logarithm of a number of at least 1; the standard library has none without an
-/// operating system.
+/// Returns the natural logarithm of a number of at least 1; `core` has none.
 fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i64 - 1023;
     let mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | (1023 << 52));
-    // ln m = 2 artanh((m - 1) / (m + 1)), and the series falls off as (1/3)^2n.
+    // ln m = 2 artanh((m - 1) / (m + 1)), whose series converges as (1/3)^2n.
     let t = (mantissa - 1.0) / (mantissa + 1.0);
     let square = t * t;
     let series = (0..14).rev().fold(0.0, |sum, n| sum * square + 1.0 / f64::from(2 * n + 1));
     exponent as f64 * LN_2 + 2.0 * t * series
 }
 
-/// e to the power of a number from 0 to 700.
+/// Returns e to the power of a number from 0 to 700.
 fn exp(x: f64) -> f64 {
     let doublings = (x * LOG2_E) as u32;
     let rest = x - f64::from(doublings) * LN_2;
@@ -56,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_few_are_early() {
+    fn few_receivers_of_a_large_group_send_early() {
         let mut random = Random::new(1);
         for (group, most) in [(10, 4.0), (100, 6.0), (1000, 8.0), (10_000, 12.0)] {
             let rounds = 20;
@@ -69,7 +68,7 @@ mod tests {
                 early += times.iter().filter(|time| **time < first + 1_000).count();
             }
             let naks = early as f64 / f64::from(rounds);
-            assert!(naks < most, "{naks} of {group} ask before they can hear of each other");
+            assert!(naks < most, "{naks} of {group} receivers send a NAK before one of them is answered");
         }
     }
 

@@ -1,4 +1,5 @@
-//! What losses cost, without the noise of a machine: a sender that is as fast as its wire, a wire that loses both ways, a receiver.
+//! Measures the cost of losses in a simulation, without the noise of a real machine: a sender as fast as its link, a link
+//! that loses in both directions, a receiver.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,49 +12,49 @@ use crate::wire::{Incarnation, StreamId};
 use crate::{Receiver, Sender};
 
 const MESSAGES: u64 = 60_000;
-/// Nanoseconds: what a datagram keeps the sender, and how long it is on its way.
+/// Nanoseconds for which a datagram occupies the sender, and the one-way delay.
 const COST: u64 = 2_200;
 const DELAY: u64 = 20_000;
 
-/// Datagrams on their way in one direction.
-struct Wire {
-    on_the_way: VecDeque<(u64, Vec<u8>)>,
+/// One direction of the link.
+struct Link {
+    in_flight: VecDeque<(u64, Vec<u8>)>,
     loss: f64,
     random: Random,
 }
 
-impl Wire {
+impl Link {
     fn new(loss: f64, seed: u64) -> Self {
-        Self { on_the_way: VecDeque::new(), loss, random: Random::new(seed) }
+        Self { in_flight: VecDeque::new(), loss, random: Random::new(seed) }
     }
 
     fn carry(&mut self, now: u64, datagram: &[u8]) {
         if self.random.unit() >= self.loss {
-            self.on_the_way.push_back((now + DELAY, datagram.to_vec()));
+            self.in_flight.push_back((now + DELAY, datagram.to_vec()));
         }
     }
 
     fn arrived(&mut self, now: u64) -> Option<(u64, Vec<u8>)> {
-        let is_here = self.on_the_way.front().is_some_and(|(at, _)| *at <= now);
-        if is_here { self.on_the_way.pop_front() } else { None }
+        let is_here = self.in_flight.front().is_some_and(|(at, _)| *at <= now);
+        if is_here { self.in_flight.pop_front() } else { None }
     }
 
     fn next(&self) -> u64 {
-        self.on_the_way.front().map_or(u64::MAX, |(at, _)| *at)
+        self.in_flight.front().map_or(u64::MAX, |(at, _)| *at)
     }
 }
 
-struct Run {
+struct Transfer {
     now: u64,
     sender: Sender,
     receiver: Receiver,
-    forth: Wire,
-    back: Wire,
+    forward: Link,
+    back: Link,
     published: u64,
     received: u64,
 }
 
-impl Run {
+impl Transfer {
     fn new(loss: f64) -> Self {
         let now = 1_000_000_000;
         let stream = StreamId(1);
@@ -62,15 +63,15 @@ impl Run {
             now,
             sender: Sender::new(config, now).unwrap(),
             receiver: Receiver::new(ReceiverConfig { seed: 2, ..ReceiverConfig::new(stream) }, now),
-            forth: Wire::new(loss, 3),
-            back: Wire::new(loss, 4),
+            forward: Link::new(loss, 3),
+            back: Link::new(loss, 4),
             published: 0,
             received: 0,
         }
     }
 
-    /// How long it takes from the receiver's joining until it has everything, in nanoseconds.
-    fn time(mut self) -> u64 {
+    /// Returns the nanoseconds from the join of the receiver until it has everything.
+    fn duration(mut self) -> u64 {
         while self.sender.receivers().0 == 0 {
             self.step();
         }
@@ -81,7 +82,11 @@ impl Run {
                 self.published += 1;
             }
             self.step();
-            assert!(self.now - began < 60_000_000_000, "{} of {MESSAGES} in a minute", self.received);
+            assert!(
+                self.now - began < 60_000_000_000,
+                "{} of {MESSAGES} messages in a minute",
+                self.received
+            );
         }
         self.now - began
     }
@@ -91,13 +96,13 @@ impl Run {
             self.sender.handle(at.max(self.now), SocketAddr::from(([10, 0, 0, 2], 7000)), &datagram);
         }
         let has_sent = self.send();
-        while let Some((at, datagram)) = self.forth.arrived(self.now) {
-            self.hear(at, &datagram);
+        while let Some((at, datagram)) = self.forward.arrived(self.now) {
+            self.receive(at, &datagram);
         }
-        self.answer(self.now);
+        self.send_feedback(self.now);
         if !has_sent {
             let timers = self.sender.next_deadline().min(self.receiver.next_deadline());
-            self.now = self.forth.next().min(self.back.next()).min(timers).max(self.now + 1);
+            self.now = self.forward.next().min(self.back.next()).min(timers).max(self.now + 1);
         }
     }
 
@@ -105,7 +110,7 @@ impl Run {
         let Some(transmit) = self.sender.poll(self.now) else { return false };
         let mut carry = |datagram: &[u8]| {
             self.now += COST;
-            self.forth.carry(self.now, datagram);
+            self.forward.carry(self.now, datagram);
         };
         match transmit {
             Transmit::Data { first, count } => {
@@ -117,18 +122,18 @@ impl Run {
         true
     }
 
-    fn hear(&mut self, at: u64, datagram: &[u8]) {
+    fn receive(&mut self, at: u64, datagram: &[u8]) {
         self.receiver.handle(at, 0, SocketAddr::from(([10, 0, 0, 1], 7000)), datagram);
         while let Some(item) = self.receiver.next(at, datagram) {
             if let Item::Message(message) = item {
-                assert_eq!(message.number, self.received, "a reliable stream has no gap");
+                assert_eq!(message.number, self.received, "a reliable stream has no gaps");
                 self.received += 1;
             }
         }
-        self.answer(at);
+        self.send_feedback(at);
     }
 
-    fn answer(&mut self, at: u64) {
+    fn send_feedback(&mut self, at: u64) {
         while let Some(control) = self.receiver.poll(at) {
             self.back.carry(at, control.bytes());
         }
@@ -136,10 +141,10 @@ impl Run {
 }
 
 #[test]
-fn losses_cost_little_more_than_what_is_sent_again() {
-    let lossless = Run::new(0.0).time() as f64;
+fn losses_cost_little_more_than_the_repairs() {
+    let lossless = Transfer::new(0.0).duration() as f64;
     for (loss, least) in [(0.01, 0.97), (0.05, 0.90)] {
-        let share = lossless / Run::new(loss).time() as f64;
-        assert!(share >= least, "at {loss} it is {share:.3} of what it is without loss");
+        let share = lossless / Transfer::new(loss).duration() as f64;
+        assert!(share >= least, "at loss {loss} the goodput is {share:.3} of that without loss");
     }
 }

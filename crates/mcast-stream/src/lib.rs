@@ -1,9 +1,8 @@
-//! Dependable messages over IP multicast.
+//! Reliable, ordered messages over IP multicast.
 //!
-//! The protocol is written down in `docs/protocol.md`. [`wire`] is its bytes, as views that
-//! allocate nothing; [`Sender`] and [`Receiver`] are its state machines, without sockets, clocks,
-//! threads, or randomness of their own: time in nanoseconds and bytes go in, bytes, messages and
-//! events come out.
+//! `docs/protocol.md` specifies the protocol. [`wire`] reads and writes its datagrams without allocation. [`Sender`] and
+//! [`Receiver`] are sans-IO state machines, without sockets, clocks, threads or random numbers of their own: the caller
+//! passes in time (in nanoseconds) and datagrams, and takes out datagrams, messages and events.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 

@@ -1,33 +1,34 @@
-//! Statistics for a program's recorder, by the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`).
+//! Exports statistics through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`).
 //!
-//! [`Publisher::export_metrics`] and [`Subscriber::export_metrics`] tell the recorder that is installed what was counted
-//! so far. Nothing is told by itself, and no datagram costs anything for it: call them as often as the figures are
-//! wanted, say every second. Without a recorder they do nothing.
+//! [`Publisher::export_metrics`] and [`Subscriber::export_metrics`] pass the present counters to the installed recorder.
+//! They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example every
+//! second. Without a recorder they do nothing.
 //!
 //! Each name begins with `mcast_stream_publisher_` or `mcast_stream_subscriber_`, and has the labels `stream` (16
-//! hexadecimal digits), `group` (`239.1.2.3:7000`; several, with commas) and `interface` (as it was named; empty where the
-//! system chose). What ends with `_total` is a counter, `round_trip_seconds` a gauge and, as `round_trip_sample_seconds`, a histogram with one
-//! sample an export; all else is a gauge. [`describe`] gives the recorder a sentence for each, and these are they:
+//! hexadecimal digits), `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
+//! given; empty if the system chose). Names that end in `_total` are counters. `round_trip_seconds` is a gauge, and
+//! `round_trip_sample_seconds` a histogram with one sample per export. All others are gauges. [`describe`] passes a
+//! description of each to the recorder:
 //!
 //! | publisher | |
 //! |---|---|
-//! | `messages_total`, `message_bytes_total` | messages that were published |
-//! | `datagrams_total`, `datagram_bytes_total` | data that was sent, repairs not counted |
-//! | `group_repairs_total`, `single_repairs_total`, `repair_bytes_total` | data that was sent again, to the group and to one receiver |
-//! | `naks_total`, `naks_refused_total`, `unrecoverable_total` | requests for repairs, those not answered, and what was asked for when it was gone |
-//! | `statuses_total`, `heartbeats_total` | what receivers and the publisher said of themselves |
-//! | `foreign_total`, `refused_total` | what came from others, or from outside the group |
-//! | `receivers`, `round_trip_seconds` | receivers that are known, the group round-trip time |
+//! | `messages_total`, `message_bytes_total` | messages published |
+//! | `datagrams_total`, `datagram_bytes_total` | data sent, not counting repairs |
+//! | `group_repairs_total`, `single_repairs_total`, `repair_bytes_total` | repairs sent to the group and to single receivers, and their bytes |
+//! | `naks_total`, `naks_refused_total`, `unrecoverable_total` | NAKs received, NAKs not answered, and datagrams requested after they had left the retransmission buffer |
+//! | `statuses_total`, `heartbeats_total` | statuses received and heartbeats sent |
+//! | `foreign_total`, `refused_total` | datagrams received that do not belong to this stream, or that were refused |
+//! | `receivers`, `round_trip_seconds` | receivers known, the group round-trip time |
 //!
 //! | subscriber | |
 //! |---|---|
-//! | `messages_total`, `message_bytes_total`, `lost_messages_total` | messages that were handed out, and told to be lost |
+//! | `messages_total`, `message_bytes_total`, `lost_messages_total` | messages delivered, and messages reported as lost |
 //! | `received_total`, `repaired_total`, `copies_total`, `missed_total`, `given_up_total`, `beyond_total` | datagrams of data |
-//! | `foreign_total`, `malformed_total`, `refused_total` | what was none of the stream, or could not be read, or was not sealed by the group |
-//! | `naks_total`, `statuses_total` | what was asked and told |
-//! | `waiting`, `round_trip_seconds` | datagrams that wait for others, the group round-trip time |
+//! | `foreign_total`, `malformed_total`, `refused_total` | datagrams that belong to another stream, are malformed, or were refused |
+//! | `naks_total`, `statuses_total` | NAKs and statuses sent |
+//! | `waiting`, `round_trip_seconds` | datagrams buffered behind a gap, the group round-trip time |
 //!
-//! For Prometheus, install the recorder of the crate `metrics-exporter-prometheus`, which also serves the figures over HTTP,
+//! For Prometheus, install the recorder of the crate `metrics-exporter-prometheus`, which also serves the metrics over HTTP,
 //! before the first export:
 //!
 //! ```ignore
@@ -48,10 +49,10 @@ use crate::{Publisher, Subscriber};
 /// Nanoseconds in a second.
 const SECOND: f64 = 1e9;
 
-/// A name, what it means, and what it is now.
+/// The name, description and present value of a counter.
 type Figure = (&'static str, &'static str, u64);
 
-/// Gives the recorder a description of every figure. Once is enough.
+/// Passes a description of every metric to the recorder. Call it once.
 pub fn describe() {
     let publisher = (PUBLISHER, publisher_counters(&Default::default()));
     let subscriber = (SUBSCRIBER, subscriber_counters(&Default::default()));
@@ -63,12 +64,12 @@ pub fn describe() {
         let sample = format!("{prefix}round_trip_sample_seconds");
         describe_histogram!(sample, Unit::Seconds, "the group round-trip time at each export");
     }
-    describe_gauge!(format!("{PUBLISHER}receivers"), "receivers that are known");
-    describe_gauge!(format!("{SUBSCRIBER}waiting"), "datagrams that wait for others");
+    describe_gauge!(format!("{PUBLISHER}receivers"), "receivers known");
+    describe_gauge!(format!("{SUBSCRIBER}waiting"), "datagrams buffered behind a gap");
 }
 
 impl Publisher {
-    /// Tells the recorder of the program what was sent so far ([`metrics`](crate::metrics)).
+    /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)).
     pub fn export_metrics(&self) {
         let statistics = self.statistics();
         let labels = labels(self.stream().0, self.labels());
@@ -78,8 +79,8 @@ impl Publisher {
 }
 
 impl Subscriber {
-    /// Tells the recorder of the program what was received so far ([`metrics`](crate::metrics)). Of nothing before the stream is
-    /// heard.
+    /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)). Does nothing before
+    /// the first datagram of the stream.
     pub fn export_metrics(&self) {
         let Some(stream) = self.stream() else { return };
         let statistics = self.statistics();
@@ -106,41 +107,45 @@ fn labels(stream: u64, (groups, interfaces): (String, String)) -> Vec<Label> {
     vec![stream, Label::new("group", groups), Label::new("interface", interfaces)]
 }
 
-const fn publisher_counters(told: &crate::sender::SenderStatistics) -> [Figure; 14] {
+const fn publisher_counters(statistics: &crate::sender::SenderStatistics) -> [Figure; 14] {
     [
-        ("messages_total", "messages that were published", told.messages),
-        ("message_bytes_total", "their bytes", told.message_bytes),
-        ("datagrams_total", "datagrams of data, repairs not counted", told.datagrams),
-        ("datagram_bytes_total", "their bytes", told.datagram_bytes),
-        ("group_repairs_total", "datagrams that were sent again, to the group", told.group_repairs),
-        ("single_repairs_total", "datagrams that were sent again, to one receiver", told.single_repairs),
-        ("repair_bytes_total", "bytes of both", told.repair_bytes),
-        ("naks_total", "requests for repairs", told.naks),
-        ("naks_refused_total", "requests for repairs that were not answered", told.naks_refused),
-        ("unrecoverable_total", "datagrams that were asked for when they were gone", told.unrecoverable),
-        ("statuses_total", "what receivers told of themselves", told.statuses),
-        ("heartbeats_total", "what the publisher told of itself", told.heartbeats),
-        ("foreign_total", "what came and was not for this stream", told.foreign),
-        ("refused_total", "what came and was not sealed by the group, or a copy", told.refused),
+        ("messages_total", "messages published", statistics.messages),
+        ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
+        ("datagrams_total", "data datagrams sent, not counting repairs", statistics.datagrams),
+        ("datagram_bytes_total", "bytes of these datagrams", statistics.datagram_bytes),
+        ("group_repairs_total", "repairs sent to the group", statistics.group_repairs),
+        ("single_repairs_total", "repairs sent to single receivers", statistics.single_repairs),
+        ("repair_bytes_total", "bytes of all repairs", statistics.repair_bytes),
+        ("naks_total", "NAKs", statistics.naks),
+        ("naks_refused_total", "NAKs not answered", statistics.naks_refused),
+        (
+            "unrecoverable_total",
+            "datagrams requested after they had left the retransmission buffer",
+            statistics.unrecoverable,
+        ),
+        ("statuses_total", "statuses received", statistics.statuses),
+        ("heartbeats_total", "heartbeats sent", statistics.heartbeats),
+        ("foreign_total", "datagrams received that are not for this stream", statistics.foreign),
+        ("refused_total", "datagrams not sealed by the group, or replayed", statistics.refused),
     ]
 }
 
-const fn subscriber_counters(told: &crate::receiver::ReceiverStatistics) -> [Figure; 14] {
+const fn subscriber_counters(statistics: &crate::receiver::ReceiverStatistics) -> [Figure; 14] {
     [
-        ("messages_total", "messages that were handed out", told.messages),
-        ("message_bytes_total", "their bytes", told.message_bytes),
-        ("lost_messages_total", "messages that were told to be lost", told.lost_messages),
-        ("received_total", "datagrams of data, copies not counted", told.received),
-        ("repaired_total", "of those, repairs", told.repaired),
-        ("copies_total", "datagrams that had come before", told.copies),
-        ("missed_total", "datagrams that were missing when one behind them came", told.missed),
-        ("given_up_total", "datagrams that were given up", told.given_up),
-        ("beyond_total", "datagrams beyond the window, which come again", told.beyond),
-        ("foreign_total", "what came and was of no stream, or another", told.foreign),
-        ("malformed_total", "what could not be read", told.malformed),
-        ("refused_total", "what the group did not seal, or a copy", told.refused),
-        ("naks_total", "requests for repairs", told.naks),
-        ("statuses_total", "what was told of itself", told.statuses),
+        ("messages_total", "messages delivered", statistics.messages),
+        ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
+        ("lost_messages_total", "messages reported as lost", statistics.lost_messages),
+        ("received_total", "data datagrams received, not counting copies", statistics.received),
+        ("repaired_total", "received datagrams that were repairs", statistics.repaired),
+        ("copies_total", "copies of datagrams received before", statistics.copies),
+        ("missed_total", "datagrams detected as missing when a later one arrived", statistics.missed),
+        ("given_up_total", "datagrams given up", statistics.given_up),
+        ("beyond_total", "datagrams beyond the window, which are requested again", statistics.beyond),
+        ("foreign_total", "datagrams of another stream, or of none", statistics.foreign),
+        ("malformed_total", "malformed datagrams", statistics.malformed),
+        ("refused_total", "datagrams not sealed by the group, or replayed", statistics.refused),
+        ("naks_total", "NAKs", statistics.naks),
+        ("statuses_total", "statuses sent", statistics.statuses),
     ]
 }
 
@@ -159,53 +164,53 @@ mod tests {
 
     use super::*;
 
-    /// What was told last, by name and labels; and what was described.
+    /// A recorder that keeps the last value by name and labels, and the names that were described.
     #[derive(Default, Clone)]
-    struct Book {
-        told: Arc<Mutex<BTreeMap<String, f64>>>,
+    struct TestRecorder {
+        values: Arc<Mutex<BTreeMap<String, f64>>>,
         described: Arc<Mutex<Vec<String>>>,
     }
 
-    struct Line(Book, String);
+    struct Metric(TestRecorder, String);
 
-    impl Line {
+    impl Metric {
         fn note(&self, value: f64) {
-            self.0.told.lock().unwrap().insert(self.1.clone(), value);
+            self.0.values.lock().unwrap().insert(self.1.clone(), value);
         }
     }
 
-    impl CounterFn for Line {
+    impl CounterFn for Metric {
         fn increment(&self, _: u64) {
-            unreachable!("counters are told as they stand");
+            unreachable!("counters are exported as absolute values");
         }
         fn absolute(&self, value: u64) {
             self.note(value as f64);
         }
     }
 
-    impl GaugeFn for Line {
+    impl GaugeFn for Metric {
         fn increment(&self, _: f64) {
-            unreachable!("gauges are told as they stand");
+            unreachable!("gauges are exported as absolute values");
         }
         fn decrement(&self, _: f64) {
-            unreachable!("gauges are told as they stand");
+            unreachable!("gauges are exported as absolute values");
         }
         fn set(&self, value: f64) {
             self.note(value);
         }
     }
 
-    impl HistogramFn for Line {
+    impl HistogramFn for Metric {
         fn record(&self, value: f64) {
             self.note(value);
         }
     }
 
-    impl Book {
-        fn line(&self, key: &Key) -> Arc<Line> {
+    impl TestRecorder {
+        fn metric(&self, key: &Key) -> Arc<Metric> {
             let labels: Vec<_> =
                 key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-            Arc::new(Line(self.clone(), format!("{} {}", key.name(), labels.join(" "))))
+            Arc::new(Metric(self.clone(), format!("{} {}", key.name(), labels.join(" "))))
         }
 
         fn describe(&self, name: &KeyName) {
@@ -213,7 +218,7 @@ mod tests {
         }
     }
 
-    impl Recorder for Book {
+    impl Recorder for TestRecorder {
         fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
             self.describe(&name);
         }
@@ -224,21 +229,21 @@ mod tests {
             self.describe(&name);
         }
         fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            Counter::from_arc(self.line(key))
+            Counter::from_arc(self.metric(key))
         }
         fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-            Gauge::from_arc(self.line(key))
+            Gauge::from_arc(self.metric(key))
         }
         fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-            Histogram::from_arc(self.line(key))
+            Histogram::from_arc(self.metric(key))
         }
     }
 
-    fn publish_three(book: &Book) {
+    fn publish_three(recorder: &TestRecorder) {
         let publisher = Publisher::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
         let mut subscriber = Subscriber::join_one("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
-        ::metrics::with_local_recorder(book, || subscriber.export_metrics());
-        assert!(book.told.lock().unwrap().is_empty(), "no stream was heard yet");
+        ::metrics::with_local_recorder(recorder, || subscriber.export_metrics());
+        assert!(recorder.values.lock().unwrap().is_empty(), "no stream was received yet");
         while publisher.statistics().receivers == 0 {
             let _ = subscriber.next_timeout(Duration::from_millis(1)).unwrap();
         }
@@ -246,15 +251,15 @@ mod tests {
         while subscriber.statistics().messages < 3 {
             let _ = subscriber.next_timeout(Duration::from_secs(1)).unwrap();
         }
-        ::metrics::with_local_recorder(book, || {
+        ::metrics::with_local_recorder(recorder, || {
             describe();
             publisher.export_metrics();
             subscriber.export_metrics();
         });
         let labels = format!("stream={:016x} group=239.7.7.7:7000 interface=lo", publisher.stream().0);
-        let told = book.told.lock().unwrap();
-        let of = |name: &str| told.get(&format!("{name} {labels}")).copied();
-        assert_eq!(of("mcast_stream_publisher_messages_total"), Some(3.0), "{told:?}");
+        let values = recorder.values.lock().unwrap();
+        let of = |name: &str| values.get(&format!("{name} {labels}")).copied();
+        assert_eq!(of("mcast_stream_publisher_messages_total"), Some(3.0), "{values:?}");
         assert_eq!(of("mcast_stream_publisher_message_bytes_total"), Some(12.0));
         assert_eq!(of("mcast_stream_publisher_receivers"), Some(1.0));
         assert_eq!(of("mcast_stream_subscriber_messages_total"), Some(3.0));
@@ -263,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn a_recorder_is_told_every_figure_that_is_described() {
-        let book = Book::default();
+    fn every_described_metric_is_exported() {
+        let recorder = TestRecorder::default();
         let lab = Lab::new().unwrap();
-        lab.host("alone").unwrap().run(|| publish_three(&book)).unwrap();
-        let told: Vec<_> = book.told.lock().unwrap().keys().cloned().collect();
-        let mut names: Vec<_> = told.iter().filter_map(|line| line.split(' ').next()).collect();
-        let mut described = book.described.lock().unwrap();
+        lab.host("alone").unwrap().run(|| publish_three(&recorder)).unwrap();
+        let exported: Vec<_> = recorder.values.lock().unwrap().keys().cloned().collect();
+        let mut names: Vec<_> = exported.iter().filter_map(|line| line.split(' ').next()).collect();
+        let mut described = recorder.described.lock().unwrap();
         names.sort_unstable();
         described.sort_unstable();
         assert_eq!(names, *described);

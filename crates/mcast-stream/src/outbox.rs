@@ -1,4 +1,4 @@
-//! Datagrams other than data that wait to be sent.
+//! The queue of control datagrams (all kinds but data) to be sent.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -6,47 +6,47 @@ use core::net::SocketAddr;
 
 use crate::wire::{Header, NakWriter, PacketWriter, TAG_LENGTH, WriteError};
 
-/// More than this never waits: what cannot be sent in time is made anew.
-const MOST: usize = 256;
-/// The longest datagram other than data: a list with everything around it.
+/// The largest number of queued datagrams: a control datagram that does not fit is generated again later.
+const MAX_QUEUED: usize = 256;
+/// The length of the longest control datagram: a list with its headers and the tag.
 const LONGEST: usize = 64 + NakWriter::LONGEST_BODY + 64 + TAG_LENGTH;
 
-/// Where a datagram goes.
+/// The destination of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// To the stream's group, on each of its paths.
+    /// The group of the stream, on each of its paths.
     Group,
-    /// To this address alone.
+    /// A single address.
     Address(SocketAddr),
-    /// To the group on which streams tell their names.
+    /// The discovery group, to which streams are announced.
     Discovery,
 }
 
-/// A datagram other than data, ready to be sent.
+/// A control datagram (any kind but data), ready to be sent.
 #[derive(Debug)]
 pub struct Control {
-    /// Where it goes.
+    /// The destination.
     pub to: Target,
     bytes: Vec<u8>,
 }
 
 impl Control {
-    /// Its bytes.
+    /// Returns the bytes of the datagram.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// A queue whose buffers are used again.
+/// A queue that reuses its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    waiting: VecDeque<Control>,
+    queue: VecDeque<Control>,
     spare: Vec<Vec<u8>>,
 }
 
 impl Outbox {
-    /// Adds a datagram; says how long it is, 0 if there was no room.
+    /// Adds a datagram; returns its length, or 0 if it was not added.
     pub(crate) fn push(
         &mut self,
         to: Target,
@@ -54,7 +54,7 @@ impl Outbox {
         write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
         seal: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> usize {
-        if self.waiting.len() >= MOST {
+        if self.queue.len() >= MAX_QUEUED {
             return 0;
         }
         let mut bytes = self.spare.pop().unwrap_or_default();
@@ -69,21 +69,21 @@ impl Outbox {
             return 0;
         }
         let length = bytes.len();
-        self.waiting.push_back(Control { to, bytes });
+        self.queue.push_back(Control { to, bytes });
         length
     }
 
     pub(crate) fn pop(&mut self) -> Option<Control> {
-        self.waiting.pop_front()
+        self.queue.pop_front()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.queue.is_empty()
     }
 
-    /// Takes a sent datagram's buffer back.
+    /// Takes back the buffer of a sent datagram.
     pub(crate) fn reuse(&mut self, control: Control) {
-        if self.spare.len() < MOST {
+        if self.spare.len() < MAX_QUEUED {
             self.spare.push(control.bytes);
         }
     }

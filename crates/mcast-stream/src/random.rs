@@ -1,12 +1,12 @@
-//! Numbers that look random, from a seed: the core has no randomness of its own.
+//! Pseudo-random numbers from a seed: the core has no randomness of its own.
 
 use core::hash::Hasher;
 
-/// SplitMix64: small, fast, good enough for timers and identifiers; nothing secret rests on it.
+/// SplitMix64: small, fast, good enough for timers and identifiers, and not for secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
-/// A number that a seed gives and that does not give it away, unlike those of [`Random`]: it is told in clear.
+/// Returns a number derived from the seed that does not reveal it, unlike those of [`Random`]: it is sent in clear.
 #[expect(deprecated, reason = "core has no other keyed hash")]
 pub(crate) fn salt(seed: u64) -> u64 {
     let mut hasher = core::hash::SipHasher::new_with_keys(seed, 0x6d63_6173_7420_7361);
@@ -27,12 +27,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to 1, without 1.
+    /// Returns a number from 0 to 1, excluding 1.
     pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// From 0 to `end`, without `end`; 0 if that is 0.
+    /// Returns a number from 0 to `end`, excluding `end`; 0 if `end` is 0.
     pub(crate) const fn below(&mut self, end: u64) -> u64 {
         ((self.next() as u128 * end as u128) >> 64) as u64
     }

@@ -134,7 +134,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "datagrams that a waited-for subscriber lacks are not overwritten",
         "sender/publish.rs",
-        "let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.trail, sent));",
+        "let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));",
         "let keep = sent;",
     ),
     rule(
@@ -176,8 +176,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "heavy loss reduces the rate",
         "sender/congestion.rs",
-        "if loss >= HIGH && now >= immune_until && !others_try {",
-        "if loss >= HIGH && now == u64::MAX && !others_try {",
+        "if loss >= HIGH && now >= immune_until && !other_on_trial {",
+        "if loss >= HIGH && now == u64::MAX && !other_on_trial {",
     ),
     rule(
         "what one receiver's trial shows holds for the others",
@@ -188,8 +188,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "losses of a receiver that heard nothing are not judged",
         "sender/pacing.rs",
-        "Hearing::Interrupted => return member.mark.begin_at(sent),",
-        "Hearing::Interrupted => {}",
+        "Reception::Interrupted => return member.mark.begin_at(sent),",
+        "Reception::Interrupted => {}",
     ),
     rule(
         "in a large group few subscribers send NAKs",

@@ -20,7 +20,7 @@ const SYSTEMS: [&str; 7] = [
 const HOST_ONLY: [&str; 2] = ["xtask", "mcast-bench"];
 
 /// All features except the ciphers, whose C and assembly code needs a compiler for each target.
-const FEATURES: &str = "mcast/tokio,mcast-stream/std,mcast-stream/metrics,mcast-stream/tokio";
+const FEATURES: &str = "mcast/tokio,mcast-sys/tokio,mcast-stream/std,mcast-stream/metrics,mcast-stream/tokio";
 #[cfg(test)]
 const CIPHERS: &str = "seal";
 

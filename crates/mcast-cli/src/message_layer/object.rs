@@ -151,8 +151,8 @@ impl DatagramFields {
             Body::Heartbeat(heartbeat) => Self { heartbeat: Some(Beat::new(heartbeat)), ..nothing },
             Body::Nak(nak) => Self { missing: Some(all_ranges(nak.missing)), ..nothing },
             Body::Status(status) => Self { status: Some(State::new(status)), ..nothing },
-            Body::Confirmation(Ncf { trail, coming, .. }) => {
-                Self { trail: Some(*trail), coming: Some(all_ranges(*coming)), ..nothing }
+            Body::Confirmation(Ncf { oldest_retained, coming, .. }) => {
+                Self { trail: Some(*oldest_retained), coming: Some(all_ranges(*coming)), ..nothing }
             }
             Body::Announcement(announcement) => {
                 Self { announcement: Some(Announcement::new(announcement)), ..nothing }
@@ -174,12 +174,13 @@ fn all_ranges(ranges: Ranges<'_>) -> Vec<Range> {
 
 impl Beat {
     fn new(heartbeat: &Heartbeat) -> Self {
-        let Heartbeat { next, next_message, trail, trail_message, rate, flow, datagram, .. } = *heartbeat;
+        let Heartbeat { next, next_message, oldest_retained, oldest_message, rate, flow, datagram, .. } =
+            *heartbeat;
         Self {
             next,
             next_message,
-            trail,
-            trail_message,
+            trail: oldest_retained,
+            trail_message: oldest_message,
             rate,
             round_trip_seconds: f64::from(heartbeat.round_trip) / 1e6,
             receivers: heartbeat.group_size,

@@ -1,5 +1,5 @@
 use mcast_stream::wire::{
-    Announce, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Place, ReceiverId,
+    Announce, AnnouncedPath, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, ReceiverId,
     StreamId,
 };
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ fn a_long_list_is_shortened_as_text_and_complete_as_json() {
 fn the_name_in_an_announcement_is_escaped() {
     let mut announce = Announce::new("pri\x1b[2Jces");
     let source = Some([10, 0, 0, 1].into());
-    announce.paths[0] = Some(Place { group: ([239, 1, 2, 3], 5000).into(), source });
+    announce.paths[0] = Some(AnnouncedPath { group: ([239, 1, 2, 3], 5000).into(), source });
     announce.snapshot = Some(([10, 0, 0, 1], 4000).into());
     let mut buffer = [0; 400];
     let header = Header::new(Kind::Announce, StreamId(1), Incarnation(2), 3);
@@ -140,7 +140,7 @@ fn other_datagrams_are_not_recognized() {
 #[test]
 fn damaged_datagrams_are_reported_as_broken() {
     let cut = |to: usize| text(&bytes(DATA)[..to]).unwrap();
-    assert_eq!(cut(20), "mcast stream, broken: the datagram ends too early");
+    assert_eq!(cut(20), "mcast stream, broken: the datagram is truncated");
     assert!(
         cut(35).contains("data, stream 0102030405060708") && cut(35).contains(", broken: the body is not")
     );
@@ -149,7 +149,7 @@ fn damaged_datagrams_are_reported_as_broken() {
     assert_eq!(text(&flagged).unwrap(), "mcast stream, broken: the reserved flag is set");
     let mut later = bytes(DATA);
     (later[2], later[3]) = (0x11, 200);
-    assert!(text(&later).unwrap().ends_with("kind 200 is not known here"));
+    assert!(text(&later).unwrap().ends_with("kind 200 is unknown"));
     assert_eq!(json(&flagged)["broken"], "the reserved flag is set");
 }
 

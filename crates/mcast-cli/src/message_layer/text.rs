@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use mcast_stream::wire::{
-    Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Place, Ranges, Reset,
+    Announce, AnnouncedPath, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges, Reset,
     ResetReason, Status,
 };
 
@@ -163,10 +163,10 @@ impl Display for RangeList<'_> {
 }
 
 fn fmt_heartbeat(f: &mut Formatter<'_>, heartbeat: &Heartbeat, flags: Flags) -> fmt::Result {
-    let Heartbeat { next, next_message, trail, group_size, round_trip, .. } = heartbeat;
+    let Heartbeat { next, next_message, oldest_retained, group_size, round_trip, .. } = heartbeat;
     write!(f, ", next datagram {next}, next message {next_message}")?;
-    if trail < next {
-        write!(f, ", repairable from {trail}")?;
+    if oldest_retained < next {
+        write!(f, ", repairable from {oldest_retained}")?;
     }
     write!(f, ", receivers {group_size}, round trip {round_trip} µs")?;
     if flags.has(Flags::END_OF_STREAM) { f.write_str(", the stream ends") } else { Ok(()) }
@@ -196,14 +196,14 @@ pub(super) const STATUS_FLAGS: [(u32, &str); 5] = [
 ];
 
 fn fmt_confirmation(f: &mut Formatter<'_>, confirmation: &Ncf<'_>) -> fmt::Result {
-    let Ncf { trail, coming, .. } = confirmation;
-    write!(f, ", repairable from {trail}, about to repair {}", RangeList(*coming))
+    let Ncf { oldest_retained, coming, .. } = confirmation;
+    write!(f, ", repairable from {oldest_retained}, about to repair {}", RangeList(*coming))
 }
 
 fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::Result {
     let Announce { name, paths, snapshot, rate, key, .. } = announcement;
     write!(f, ", \"{}\"", SafeText::new(name.as_bytes()))?;
-    for (index, Place { group, source }) in paths.iter().flatten().enumerate() {
+    for (index, AnnouncedPath { group, source }) in paths.iter().flatten().enumerate() {
         f.write_str(if index == 0 { " at " } else { " and " })?;
         if let Some(source) = source {
             write!(f, "{source}@")?;

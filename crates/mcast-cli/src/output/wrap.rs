@@ -73,11 +73,11 @@ mod tests {
 
     #[test]
     fn a_long_line_continues_below() {
-        let line = "a line of words that is longer than the terminal is wide and goes on";
+        let line = "a line of words that is longer than the terminal is wide and more";
         assert_eq!(fit_line(line, None), line);
         assert_eq!(
             fit_line(line, Some(44)),
-            "a line of words that is longer than the\n    terminal is wide and goes on"
+            "a line of words that is longer than the\n    terminal is wide and more"
         );
     }
 

@@ -9,10 +9,10 @@ use crate::publisher::{EVICT_AFTER, Life, LifeEnd};
 use crate::round::Intervals;
 use crate::subscriber::Finished;
 
-/// A pause that the witness may have beside evictions, on a machine that is busy with other things.
+/// The pause that the witness may have in addition to evictions, on a busy machine.
 const SLACK: Duration = Duration::from_millis(1_500);
 
-/// What is wrong with a round.
+/// Returns the violations in a round.
 pub(crate) fn judge(
     lives: &[Life],
     finished: &[Finished],

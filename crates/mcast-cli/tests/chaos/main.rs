@@ -1,7 +1,7 @@
 //! Real publishers and subscribers that are killed, stopped, cut off, flooded and slowed down, on real kernels, by chance.
 //!
-//! They are judged only by what was given to the publishers, what the subscribers printed, and what both ends reported:
-//! `judge.rs` states the rules. `MCAST_CHAOS_SECONDS` says how long it lasts, `MCAST_SEED` where chance starts.
+//! They are judged only by the input of the publishers, the output of the subscribers, and the reports of both ends;
+//! `judge.rs` states the rules. `MCAST_CHAOS_SECONDS` is the duration, `MCAST_SEED` the seed.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

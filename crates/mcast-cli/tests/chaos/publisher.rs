@@ -1,4 +1,4 @@
-//! A publisher process, and what is given to it.
+//! A publisher process and its input.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(crate) const EVICT_AFTER: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(10);
 const PER_STEP: u64 = 10;
 
-/// A publisher that runs.
+/// A running publisher.
 pub(crate) struct Publisher {
     running: Running,
     stop: Arc<AtomicBool>,
@@ -27,7 +27,7 @@ pub(crate) struct Publisher {
     feeder: JoinHandle<u64>,
 }
 
-/// What became of a publisher.
+/// The end of a publisher.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) given: u64,

@@ -15,16 +15,16 @@ use crate::support::eventually;
 
 const SUBSCRIBERS: usize = 4;
 
-/// When what happened.
+/// An event with its time.
 #[derive(Default)]
 pub(crate) struct Intervals {
-    /// The publisher was not running as it should.
+    /// The publisher was not running normally.
     pub(crate) disturbed: Vec<(Instant, Instant)>,
     /// A subscriber may have kept the others waiting.
     pub(crate) blocked: Vec<(Instant, Instant)>,
 }
 
-/// A harm that is to end.
+/// A fault with its end.
 struct Pending {
     from: Instant,
     until: Instant,
@@ -35,7 +35,7 @@ struct Pending {
 pub(crate) struct Round {
     dice: Dice,
     begun: Instant,
-    // Declared before the lab: what runs in it ends first.
+    // Declared before the lab, so that programs in it end first.
     posts: Vec<Post>,
     publisher: Option<Publisher>,
     flood: Option<Flood>,
@@ -50,7 +50,7 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// Post 0 is the witness: nothing happens to it.
+    /// Post 0 is the witness, which has no faults.
     pub(crate) fn new(seed: u64) -> Self {
         let lab = Lab::new().unwrap();
         let switch = lab.switch("lan").unwrap();
@@ -110,7 +110,7 @@ impl Round {
         self.finish();
     }
 
-    /// Ends all harm, then the publisher, then whatever subscribers do not end with it.
+    /// Ends all faults, then the publisher, then the subscribers that do not end with it.
     fn finish(&mut self) {
         self.note(format_args!("all harm ends"));
         let last = self.pending.iter().map(|pending| pending.until).max();
@@ -178,7 +178,7 @@ impl Round {
         }
     }
 
-    /// Ends what has lasted long enough.
+    /// Ends the faults whose time is over.
     fn heal(&mut self, now: Instant) {
         let (over, pending) =
             std::mem::take(&mut self.pending).into_iter().partition(|each| each.until <= now);
@@ -236,12 +236,12 @@ impl Round {
         writeln!(self.story, "{:8.3} {what}", self.begun.elapsed().as_secs_f64()).unwrap();
     }
 
-    /// What is wrong.
+    /// Returns the violations.
     pub(crate) fn judge(&self) -> Vec<String> {
         judge::judge(&self.lives, &self.finished, &self.intervals, self.begun)
     }
 
-    /// What happened, and what the programs said.
+    /// Returns the events, and the output of the programs.
     pub(crate) fn story(&self) -> String {
         let mut story = self.story.clone();
         for (number, life) in self.lives.iter().enumerate() {
@@ -264,7 +264,7 @@ impl Round {
     }
 }
 
-/// The beginning and the end of what a program said.
+/// Returns the beginning and the end of a program's output.
 fn shortened(stderr: &str) -> String {
     let lines: Vec<&str> = stderr.lines().collect();
     match lines.len() {

@@ -1,4 +1,4 @@
-//! A host with a subscriber process, and who reads what that prints.
+//! A host with a subscriber process, and the reader of its output.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use crate::ledger::Ledger;
 use crate::support::MCAST;
 use crate::{GROUP, NAME};
 
-/// How long a subscriber waits for a publisher that says nothing.
+/// How long a subscriber waits for a silent publisher.
 const IDLE: &str = "12s";
 /// After that it has ended, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -26,7 +26,7 @@ pub(crate) struct Subscriber {
     stderr: JoinHandle<String>,
 }
 
-/// What became of a subscriber.
+/// The end of a subscriber.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) host: usize,
@@ -116,7 +116,7 @@ fn read(mut output: impl BufRead, gate: &Gate, ledger: &Mutex<Ledger>) {
         gate.pass();
         line.clear();
         let count = output.read_line(&mut line).unwrap_or(0);
-        // A line without an end is of one that was killed.
+        // A line without an end is from a killed subscriber.
         if count == 0 || !line.ends_with('\n') {
             return;
         }

@@ -1,4 +1,4 @@
-//! `mcast ask`, and those who answer.
+//! `mcast ask`.
 
 use crate::support::{Lan, mcast, recv};
 

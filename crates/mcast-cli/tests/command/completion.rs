@@ -1,4 +1,4 @@
-//! Completion, as bash does it.
+//! Completion in bash.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Man pages and completions come from the definitions.
+//! Man pages and completions are generated from the definitions.
 
 use std::fs;
 

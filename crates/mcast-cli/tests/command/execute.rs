@@ -1,4 +1,4 @@
-//! `mcast recv --exec`: a process a datagram.
+//! `mcast recv --exec`: one process per datagram.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the command says about itself, and what it knows without a network.
+//! Help, and subcommands that need no network.
 
 use std::process::{Command, Output};
 

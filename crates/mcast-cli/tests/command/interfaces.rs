@@ -1,4 +1,4 @@
-//! `mcast interfaces` on hosts whose interfaces are known.
+//! `mcast interfaces` on hosts with known interfaces.
 
 use snapbox::{assert_data_eq, str};
 

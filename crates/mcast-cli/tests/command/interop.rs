@@ -1,4 +1,4 @@
-//! It works with what others wrote: Python's sockets and socat, in both directions.
+//! Interoperation with Python's sockets and socat, in both directions.
 
 use std::process::Command;
 

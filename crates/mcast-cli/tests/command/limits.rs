@@ -1,4 +1,4 @@
-//! When `mcast recv` ends, and what its exit status says.
+//! The limits and the exit status of `mcast recv`.
 
 use crate::support::{Ended, Lan, mcast, recv, send};
 

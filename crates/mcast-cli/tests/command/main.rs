@@ -1,4 +1,4 @@
-//! The command, as it is used: on hosts of a lab, with real packets.
+//! The command on hosts of a lab, with real packets.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What is printed fits the terminal.
+//! Output fits the width of the terminal.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! `mcast recv`: what it hears, and how it shows it.
+//! `mcast recv`.
 
 use crate::support::{Lan, eventually, mcast, recv, send, start};
 

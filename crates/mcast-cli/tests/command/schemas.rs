@@ -1,4 +1,4 @@
-//! The schema files say what the JSON is: no field more, none less.
+//! The schema files describe exactly the fields of the JSON output.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub(crate) fn assert_valid(name: &str, value: &Value) {
     }
 }
 
-/// The few words of JSON Schema that the files use.
+/// Checks the subset of JSON Schema that the files use.
 fn check(schema: &Value, value: &Value, place: &str) -> Result<(), String> {
     let types: Vec<&str> = match &schema["type"] {
         Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),

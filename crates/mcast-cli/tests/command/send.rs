@@ -1,4 +1,4 @@
-//! `mcast send`: what it sends, when, and what it says about it.
+//! `mcast send`: payloads, timing and notes.
 
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ fn a_rate_is_kept_evenly() {
     assert!(unevenness.len() < 10, "{unevenness:#?}");
 }
 
-/// Sends 1,000 datagrams at 2,000 a second; says what is uneven about them, if anything is.
+/// Sends 1,000 datagrams at 2,000 per second; returns why the pace was uneven, if it was.
 fn why_uneven() -> Option<String> {
     const COUNT: usize = 1_000;
 

@@ -1,4 +1,4 @@
-//! Hosts on a switch, and programs on them that are watched while they run.
+//! Hosts on a switch, and programs running on them.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub(crate) const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
 
-/// Longer than anything takes, even on a machine that is busy with other things.
+/// Longer than any step takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Three hosts on one switch: `eth0` with 10.0.0.1, .2, .3 and fd00::1, ::2, ::3.
@@ -40,7 +40,7 @@ impl Lan {
     }
 }
 
-/// A program that runs, and what it has written so far.
+/// A running program and its output so far.
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) stdout: Tail,
@@ -54,7 +54,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// What was written as text, since it is read by people when a test fails.
+/// Output as text, for readable messages of failed tests.
 impl std::fmt::Debug for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let stdout = String::from_utf8_lossy(&self.stdout);
@@ -214,7 +214,7 @@ impl Tail {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !state.closed && !left.is_zero(),
-                "waited for {text} in vain; what came: {}",
+                "waited for {text} in vain; received: {}",
                 state.text()
             );
             state = self.shared.changed.wait_timeout(state, left).unwrap().0;

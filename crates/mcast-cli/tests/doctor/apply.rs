@@ -1,4 +1,4 @@
-//! `--apply`: one remedy, and whether it helped.
+//! `--apply`: applies a remedy, and examines again.
 
 use crate::patient::{GROUP, Ward};
 
@@ -31,7 +31,7 @@ fn a_remedy_needs_its_finding() {
     assert!(ended.stderr.contains("reverse-path-filter was not found"), "{ended:?}");
 }
 
-/// Linux accepts such names, and a shell would take them for more.
+/// Linux accepts such names, and a shell would interpret them.
 #[test]
 fn the_name_of_an_interface_is_not_run_as_a_command() {
     const NAME: &str = "x;id>y";
@@ -49,7 +49,7 @@ fn the_name_of_an_interface_is_not_run_as_a_command() {
     assert!(String::from_utf8_lossy(&up.stdout).contains(NAME), "{stderr}");
 }
 
-/// A second fault behind the first: what is cured is not found again, and yet nothing comes.
+/// A second fault hides behind the first: the first finding is gone after its remedy, but nothing arrives.
 #[test]
 fn a_remedy_after_which_nothing_arrives_has_failed() {
     if std::process::Command::new("nft").arg("--version").output().is_err() {
@@ -73,7 +73,7 @@ fn a_remedy_after_which_nothing_arrives_has_failed() {
     ward.doctor(&[GROUP, "-W", "1s", "--apply", "firewall-drops-data", "--yes"]).succeeded();
 }
 
-/// The rule that drops stands in a table and chain of its own.
+/// The rule that drops reports is in a separate table and chain.
 #[test]
 fn reports_are_accepted_before_the_rule_that_drops_them() {
     if std::process::Command::new("nft").arg("--version").output().is_err() {

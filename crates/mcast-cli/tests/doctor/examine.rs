@@ -15,7 +15,7 @@ fn a_stream_that_arrives_is_not_a_fault() {
     assert_eq!(verdict["faults"], 0, "{ended:?}");
     let seen = events(&ended, "seen");
     assert!(seen.iter().any(|seen| seen["depth"] == "socket"), "{ended:?}");
-    // Whether somebody asks cannot be known after a second.
+    // After one second it is unknown whether there is a querier.
     assert_eq!(verdict["unknown"].as_u64().unwrap(), events(&ended, "unknown").len() as u64);
     assert!(!events(&ended, "unknown").is_empty(), "{ended:?}");
 }

@@ -1,4 +1,4 @@
-//! `mcast doctor`, as it is used: on hosts of a lab, with faults that are real.
+//! `mcast doctor` on hosts of a lab, with real faults.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! `--listen` and `--probe`: what passes between two machines.
+//! `--listen` and `--probe`: tests of the path between two machines.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};

@@ -20,7 +20,7 @@ impl Ward {
         Self { lan, stream: None }
     }
 
-    /// `a` sends twenty times a second from now on.
+    /// Makes `a` send twenty times per second from now on.
     pub(crate) fn streaming(mut self) -> Self {
         let stream = start(&self.lan.a, &["send", "239.1.2.3%eth0:5000", "hello", "--every", "50ms"]);
         stream.stderr.wait_for("hop limit 1");
@@ -28,7 +28,7 @@ impl Ward {
         self
     }
 
-    /// The same from an address of another network.
+    /// Makes `a` send from an address of another network.
     pub(crate) fn streaming_from_afar(self) -> Self {
         let ip = |words: &[&str]| {
             let mut command = self.lan.a.command("ip").unwrap();
@@ -43,7 +43,7 @@ impl Ward {
         ward
     }
 
-    /// `b` drops what `a` sends from afar.
+    /// Makes `b` drop datagrams from that address.
     pub(crate) fn filtering(self) -> Self {
         sysctl(&self.lan.b, "rp_filter", "1");
         self
@@ -53,14 +53,14 @@ impl Ward {
         mcast(&self.lan.b, &[&["doctor"], arguments].concat())
     }
 
-    /// Starts the doctor without the right to look at the wire.
+    /// Starts the doctor without the right to capture.
     pub(crate) fn doctor_without_capture(&self, arguments: &[&str]) -> Running {
         let drop =
             ["--bounding-set=-net_raw", "--inh-caps=-net_raw", "--", env!("CARGO_BIN_EXE_mcast"), "doctor"];
         program(&self.lan.b, "setpriv", &[&drop[..], arguments].concat(), false)
     }
 
-    /// Until the stream has reached `b`.
+    /// Waits until the stream has reached `b`.
     pub(crate) fn wait_for_the_stream(&self) {
         eventually("frames", || {
             let table = self.lan.b.read_proc_net("dev").unwrap();
@@ -77,7 +77,7 @@ pub(crate) fn sysctl(host: &mcast_lab::Host, name: &str, value: &str) {
     }
 }
 
-/// The objects of this event, each as its schema says.
+/// Returns the objects of this event, checked against their schema.
 pub(crate) fn events(ended: &Ended, event: &str) -> Vec<Value> {
     let objects = ended.json().into_iter().filter(|object| object["event"] == event);
     let objects: Vec<_> = objects.collect();
@@ -89,7 +89,7 @@ pub(crate) fn events(ended: &Ended, event: &str) -> Vec<Value> {
     objects
 }
 
-/// The ids of what was found.
+/// Returns the ids of the findings.
 pub(crate) fn ids(ended: &Ended) -> Vec<String> {
     events(ended, "finding").iter().map(|finding| finding["id"].as_str().unwrap().to_owned()).collect()
 }

@@ -1,9 +1,9 @@
-//! Other people's programs: those that run, and those that are started for it.
+//! Examination of running programs, and of programs that the doctor starts.
 
 use crate::patient::{Ward, events, ids};
 use crate::support::{eventually, program};
 
-/// A program that binds to an address of its machine, in Python, as many are; it waits until it is ended.
+/// A Python program that binds to a unicast address, and waits until it is ended.
 const BOUND_TO_UNICAST: &str = "\
 import socket, signal
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -30,7 +30,7 @@ fn a_program_is_started_examined_and_ended() {
     let ward = Ward::new().streaming();
     let ended = ward.doctor(&["-W", "500ms", "--json", "--", "python3", "-c", BOUND_TO_UNICAST]);
     assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["bound-to-unicast".to_owned()]), "{ended:?}");
-    // What it prints does not mix with what is found.
+    // The output of the program does not mix with the findings.
     assert!(ended.stderr.contains("ready"), "{ended:?}");
     eventually("its end", || !ward.lan.b.read_proc_net("udp").unwrap().contains(":1388"));
 }

@@ -1,5 +1,5 @@
-//! The guide says what is so: its commands run, their output is what stands there, its links lead
-//! somewhere, and its remedies are taken by the programs they are for.
+//! The guide is correct: its commands run and print the shown output, its links have targets, and its remedies are
+//! accepted by the programs they are for.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What the findings' pages tell to run: commands of ours are in the grammar, those of Linux are taken.
+//! The commands on the pages of findings: those of mcast are valid, and those for Linux are accepted.
 
 use std::path::Path;
 use std::process::Stdio;

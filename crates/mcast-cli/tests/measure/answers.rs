@@ -1,4 +1,4 @@
-//! What strangers get: nothing, or no more than they sent.
+//! Replies to strangers: none, or at most as long as the requests.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What the commands say about themselves.
+//! The help of `mcast perf` and `mcast ping`.
 
 use std::process::Command;
 

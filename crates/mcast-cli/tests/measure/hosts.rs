@@ -1,4 +1,4 @@
-//! Two ends, what they say, and small words for both.
+//! Two hosts, and shorthands for the commands on them.
 
 use mcast_lab::{BadLink, Host, Impairment, Lab};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! `mcast perf` and `mcast ping`, as they are used: on hosts of a lab, with real packets.
+//! `mcast perf` and `mcast ping` on hosts of a lab, with real packets.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! `--stream`: the same through the message layer.
+//! `--stream`: measurements through the message layer.
 
 use mcast_lab::Impairment;
 use tempfile::tempdir;

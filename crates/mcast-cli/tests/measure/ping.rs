@@ -1,4 +1,4 @@
-//! `mcast ping`: who answers, how far away, how well.
+//! `mcast ping`.
 
 use mcast_lab::{Host, Lab, RouteGroup};
 use serde_json::Value;

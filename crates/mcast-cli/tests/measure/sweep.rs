@@ -1,4 +1,4 @@
-//! `mcast perf send --sweep` finds where loss starts, and whose counter shows it.
+//! `mcast perf send --sweep`: the rate where loss starts, and the counter that shows it.
 
 use mcast_lab::Impairment;
 

@@ -1,4 +1,4 @@
-//! `mcast plan`, as it is used in CI: on files, with exit statuses.
+//! `mcast plan` as in CI: on files, with exit statuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../command/schemas.rs"]

@@ -1,4 +1,4 @@
-//! Being the querier of a network that has none.
+//! `--become`: acting as the querier of a network that has none.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

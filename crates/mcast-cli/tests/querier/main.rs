@@ -1,4 +1,4 @@
-//! `mcast querier`, as it is used: on switches that snoop, with real reports.
+//! `mcast querier` on snooping switches, with real reports.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

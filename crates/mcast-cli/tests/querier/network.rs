@@ -1,4 +1,4 @@
-//! Three hosts on a switch of our choice.
+//! Three hosts on a configurable switch.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is in a capture file.
+//! The content of capture files.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ pub(crate) fn record(host: &Host, arguments: &[&str]) -> Running {
     running
 }
 
-/// The same without the right to look at the wire.
+/// Starts it without the right to capture.
 pub(crate) fn record_without_rights(host: &Host, arguments: &[&str]) -> Running {
     let drop = ["--bounding-set=-net_raw", "--inh-caps=-net_raw", MCAST, "record"];
     let running = program(host, "setpriv", &[&drop, arguments].concat(), false);

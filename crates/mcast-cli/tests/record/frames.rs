@@ -1,4 +1,4 @@
-//! Capture files with frames of our choice.
+//! Capture files with given frames.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

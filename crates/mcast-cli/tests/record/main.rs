@@ -1,4 +1,4 @@
-//! `mcast record` and `mcast replay`, as they are used: on hosts of a lab, with real packets.
+//! `mcast record` and `mcast replay` on hosts of a lab, with real packets.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

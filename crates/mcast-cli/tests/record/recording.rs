@@ -1,4 +1,4 @@
-//! What is recorded, and how.
+//! `mcast record`: selection and content.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -115,7 +115,7 @@ fn only_the_named_source_is_recorded() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("source.pcapng");
     let wanted = format!("10.0.0.1@{GROUP}");
-    // Another program on the host wants every source, so that the kernel and the switch let all through.
+    // Another program on the host joins all sources, so the kernel and the switch forward all of them.
     let everyone = crate::support::recv(&lan.b, &[GROUP, "--discard"]);
     let running = record(&lan.b, &[&wanted, "-w", path.to_str().unwrap(), "-c", "2", "-W", "20s"]);
     for text in ["one", "two"] {

@@ -1,4 +1,4 @@
-//! What is replayed, where to, and when.
+//! `mcast replay`: selection, destinations and timing.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn datagrams_are_replayed_in_order_at_their_times() {
     let lan = Lan::new();
     let after = [0, 10, 11, 60, 61, 62, 200, 300];
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&after));
-    // Others may have the processor for a while; nobody keeps it at every try.
+    // Other processes may delay a try, but not every one.
     let most = Duration::from_millis(3);
     let is_in_time = |_| {
         let (ended, heard) = replayed(&lan, &file, &["--json"], &[GROUP], after.len());

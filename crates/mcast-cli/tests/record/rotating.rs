@@ -1,4 +1,4 @@
-//! One file after the other.
+//! Rotation of files.
 
 use tempfile::tempdir;
 

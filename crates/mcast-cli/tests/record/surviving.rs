@@ -1,4 +1,4 @@
-//! What is left when the recorder is killed, or the disk is full.
+//! Recordings after a killed recorder or a full disk.
 
 use std::fs;
 use std::path::PathBuf;

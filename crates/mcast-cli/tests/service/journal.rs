@@ -1,4 +1,4 @@
-//! What goes to the journal, which wants a level before each line.
+//! Output for the journal, with a level before each line.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! The table of rights in `docs/how-to/services.md`, as those live it who have none, or one.
+//! The table of rights in `docs/how-to/services.md`, tested with no capability and with one.
 
 use mcast_lab::Host;
 use tempfile::TempDir;

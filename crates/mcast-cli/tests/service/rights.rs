@@ -1,4 +1,4 @@
-//! Rights that root has, and which of them are left once sockets are open: by thread, as the kernel tells it.
+//! The capabilities of each thread after sockets are open, as the kernel reports them.
 
 use std::path::Path;
 

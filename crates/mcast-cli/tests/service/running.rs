@@ -1,4 +1,4 @@
-//! Each unit's own command line, with the rights that the unit gives and no others, in a lab.
+//! The command line of each unit in a lab, with exactly the rights that the unit gives.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! The units as they are packaged: how systemd would run them, and what it says of them.
+//! The packaged units, parsed as systemd does and checked by it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

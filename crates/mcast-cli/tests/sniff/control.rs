@@ -1,4 +1,4 @@
-//! What groups are managed with.
+//! `--control`: IGMP, MLD and PIM.
 
 use crate::schemas::assert_valid;
 use crate::sniff;

@@ -1,4 +1,4 @@
-//! Session descriptions where a membership is taken.
+//! Session descriptions in place of memberships.
 
 use tempfile::tempdir;
 

@@ -1,4 +1,4 @@
-//! Files: written, read, piped, and shown to programs that others wrote.
+//! Files: written, read, piped, and read by other programs.
 
 use std::process::{Command, Stdio};
 
@@ -30,12 +30,12 @@ fn packets_before_the_end_are_written() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("ended.pcapng").to_str().unwrap().to_owned();
-    // The kernel keeps frames together for a while when they are only written.
+    // The kernel collects frames in blocks if they are only written.
     for _ in 0..5 {
         let sees = sniff(&lan.b, &["-i", "eth0", "-w", &path, GROUP]);
         let before = packets_received(&lan.b);
         send(&lan.a, &[GROUP, "last"]);
-        // Where processors are busy, the kernel hands it over a while after it was sent.
+        // On a busy machine, the kernel delivers it a while after it was sent.
         eventually("the packet comes in", || packets_received(&lan.b) > before);
         let ended = sees.signalled(2);
         assert!(ended.stderr.contains("1 packet written to "), "{}", ended.stderr);
@@ -65,7 +65,7 @@ fn a_written_file_is_read_with_the_same_filters() {
     assert_eq!(count(&["-i", "eth9"]), 0);
     assert_eq!(count(&["-c", "2"]), 2);
     assert_eq!(plain(&["sniff", "-r", &path, "-c", "4"]).status.code(), Some(1));
-    // It needs no right, and nothing is sent: an ordinary user reads as well.
+    // Reading a file needs no capability.
     assert_eq!(plain(&["sniff", "-r", &path, "-i", "10.0.0.1"]).status.code(), Some(2));
 }
 
@@ -110,8 +110,8 @@ fn the_rate_of_a_file_is_that_of_its_packets() {
     assert!((summary["seconds"].as_f64().unwrap() - span.as_secs_f64()).abs() < 1e-6, "{summary}");
 }
 
-/// What tcpdump captured on a veth link, whose sender left the UDP checksum to a device that has none to
-/// compute: the field holds the sum of the pseudo-header.
+/// A tcpdump capture on a veth link. The sender left the UDP checksum to offload, which veth does not compute, so the
+/// field contains the sum of the pseudo-header.
 const OFFLOADED: &str = "01005e010203ba03b7577c20080045000020\
     06b84000011178100a000001ef0102030fa01388000cfb2268616c66";
 
@@ -166,7 +166,7 @@ fn all_records_of_mdns_are_found_in_lines_details_and_json() {
     assert_eq!(dns["answers"][0]["address"], "10.0.0.5");
     assert_eq!(dns["answers"][1]["target"], "Living Room._googlecast._tcp.local");
     assert_eq!(dns["additional"][0]["texts"], serde_json::json!(["id=7"]));
-    // A pcap file names no interface: everywhere it is called by its number.
+    // A pcap file contains no interface names, so the index is shown.
     assert_eq!(packet["interface"], "#1");
     assert_eq!(object(&plain(&["top", "-r", &path, "--json"]))["interface"], "#1");
 }

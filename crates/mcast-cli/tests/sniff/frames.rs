@@ -1,4 +1,4 @@
-//! Frames that senders and networks make in their own ways: tags, fragments, nonsense.
+//! Unusual frames: VLAN tags, fragments, damaged packets.
 
 use std::fmt::Write;
 
@@ -25,7 +25,7 @@ fn datagram(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Puts frames onto a host's cable as they are.
+/// Injects frames on a host's link.
 fn inject(host: &Host, frames: &[Vec<u8>]) {
     const PROGRAM: &str = "import socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -74,7 +74,7 @@ fn damaged_packets_are_counted_and_shown() {
     let mut bad = datagram(b"damaged");
     bad[44] ^= 0xff;
     let mut short = datagram(b"short");
-    // The UDP header claims more than there is.
+    // The length in the UDP header exceeds the packet.
     short[38..40].copy_from_slice(&900_u16.to_be_bytes());
     let whole = datagram(b"whole");
     inject(&lan.a, &[bad, short, whole]);

@@ -1,4 +1,4 @@
-//! What the command says of itself.
+//! The help of `mcast sniff`.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What is seen on the wire, and what is left out.
+//! Live captures.
 
 use crate::schemas::assert_valid;
 use crate::support::{Lan, send, start};
@@ -7,7 +7,7 @@ use crate::{GROUP, sniff};
 #[test]
 fn a_line_shows_time_interface_direction_layers_ttl_and_length() {
     let lan = Lan::new();
-    // Nobody has joined; a switch without members that are known floods.
+    // No host has joined; a switch without known members floods.
     let sees = sniff(&lan.c, &[GROUP, "-c", "1"]);
     send(&lan.a, &[GROUP, "Hello, World!", "-t", "3", "--source-port", "4000"]);
     let ended = sees.end().succeeded();
@@ -116,7 +116,7 @@ fn payloads_of_perf_and_ping_are_recognized() {
 fn broadcasts_are_counted_separately() {
     let lan = Lan::new();
     let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--discard", "--json"]);
-    // An address that nobody has is asked for: ARP, by broadcast.
+    // A packet to an unused address causes an ARP request by broadcast.
     let mut ping = lan.a.command("python3").unwrap();
     ping.args(["-c", "import socket; socket.socket(2, 2).sendto(b'x', ('10.0.0.99', 9))"]);
     assert!(ping.status().unwrap().success());

@@ -1,4 +1,4 @@
-//! `mcast sniff`, as it is used: on hosts of a lab, with real packets.
+//! `mcast sniff` on hosts of a lab, with real packets.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What is refused, with which exit status and which words.
+//! Errors, with their exit status and text.
 
 use std::process::Command;
 

@@ -123,6 +123,6 @@ fn broken_datagrams_are_marked_and_others_ignored() {
     let objects = sees.end().succeeded().json();
     assert_eq!((&objects[0]["stream"], &objects[0]["carries"]), (&Value::Null, &Value::Null));
     assert_eq!(objects[1]["stream"]["broken"], "the reserved flag is set");
-    assert_eq!(objects[2]["stream"]["broken"], "the datagram ends too early");
+    assert_eq!(objects[2]["stream"]["broken"], "the datagram is truncated");
     objects.iter().for_each(|object| assert_valid("packet", object));
 }

@@ -1,4 +1,4 @@
-//! Bad networks.
+//! Streams over lossy networks.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! `mcast publish` and `mcast subscribe`, as they are used: on hosts of a lab, with real packets.
+//! `mcast publish` and `mcast subscribe` on hosts of a lab, with real packets.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! Streams that are found by the name that their publisher announces.
+//! Streams found by the name that their publisher announces.
 
 use std::io::Write;
 

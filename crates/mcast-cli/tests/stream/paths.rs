@@ -1,4 +1,4 @@
-//! Redundant paths of which one is down.
+//! Redundant paths, one of them down.
 
 use std::io::Write;
 

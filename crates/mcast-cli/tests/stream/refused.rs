@@ -1,4 +1,4 @@
-//! What cannot be is said, with what helps.
+//! Errors of `publish` and `subscribe`, with their remedies.
 
 use std::fs;
 

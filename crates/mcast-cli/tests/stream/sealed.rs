@@ -1,4 +1,4 @@
-//! Secrets.
+//! Sealed streams.
 
 use std::fs;
 use std::io::Write;

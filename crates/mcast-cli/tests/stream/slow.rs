@@ -1,4 +1,4 @@
-//! Who takes its time with messages, and the publisher meanwhile.
+//! Slow subscribers, and their publisher.
 
 use std::fs;
 use std::io::Write;

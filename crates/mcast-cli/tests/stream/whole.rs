@@ -1,4 +1,4 @@
-//! What is published arrives, as what it was.
+//! Published messages arrive unchanged.
 
 use std::fs;
 use std::io::Write;

@@ -147,7 +147,7 @@ fn a_pipe_without_data_can_be_interrupted() {
     let mut stdin = running.stdin.take().unwrap();
     stdin.write_all(&std::fs::read(&path).unwrap()).unwrap();
     let signals = format!("/proc/{}/status", running.id());
-    // Once it catches SIGINT (bit 1), it watches.
+    // It runs once it catches SIGINT (bit 1).
     eventually("Ctrl-C is caught", || {
         let status = std::fs::read_to_string(&signals).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();

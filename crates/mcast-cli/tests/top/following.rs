@@ -1,4 +1,4 @@
-//! Interfaces that come and go while it watches.
+//! Interfaces that appear and vanish while `mcast top` runs.
 
 use crate::streams::{GROUP, objects, rtp, socket, top};
 use crate::support::{Lan, eventually, packets_received, send};
@@ -43,7 +43,7 @@ fn datagrams_on_other_interfaces_are_counted_once_during_a_change() {
         }
         std::thread::sleep(std::time::Duration::from_micros(500));
     }
-    // Where processors are busy, the kernel hands the last ones over a while after they were sent.
+    // On a busy machine, the kernel delivers the last datagrams a while after they were sent.
     eventually("all to come in", || packets_received(&lan.b) - before >= 3_000);
     let streams = objects(&watching.signalled(2), "stream");
     assert_eq!((&streams[0]["datagrams"], &streams[0]["lost"]), (&3_000.into(), &0.into()));

@@ -1,4 +1,4 @@
-//! What the command says about itself.
+//! The help of `mcast top`.
 
 use snapbox::{assert_data_eq, file};
 

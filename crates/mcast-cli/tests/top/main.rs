@@ -1,4 +1,4 @@
-//! `mcast top`, as it is used: on hosts of a lab, with real packets, and on a real terminal.
+//! `mcast top` on hosts of a lab, with real packets, and on a real terminal.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What Prometheus fetches.
+//! Prometheus metrics.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use mcast_lab::Host;
 use crate::streams::{GROUP, rtp, socket, top};
 use crate::support::{Lan, Running, eventually};
 
-/// Where the running command says that it listens.
+/// Returns the listen address that the running command reports.
 fn address(running: &Running) -> String {
     running.stderr.wait_for("/metrics");
     let text = running.stderr.text();
@@ -28,7 +28,7 @@ fn fetch(host: &Host, address: &str) -> String {
     .unwrap()
 }
 
-/// Each sample by its name and labels; fails at anything that is not in the format.
+/// Parses the samples by name and labels; fails at invalid lines.
 fn samples(answer: &str) -> HashMap<String, f64> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");

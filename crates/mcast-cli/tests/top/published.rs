@@ -1,4 +1,4 @@
-//! Streams of `mcast publish`: their numbers, their repairs, their names.
+//! Streams of `mcast publish`: sequences, repairs and names.
 
 use std::time::Duration;
 
@@ -82,14 +82,14 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
     assert_eq!((&before["received"], &before["lost"]), (datagrams, &0.into()), "{before}");
     assert_eq!(before["announced"], "prices");
     let number = |field: &str| behind[field].as_u64().unwrap();
-    // Datagrams before the first that came count for nothing.
+    // Datagrams before the first one received are not counted.
     let seen = number("received") - number("duplicated") + number("lost");
     assert!(datagrams.as_u64().unwrap() - seen < 20, "{behind} of {datagrams}");
     assert!(number("lost") > 20, "{behind}");
     assert_eq!((&behind["duplicated"], &behind["reordered"]), (&0.into(), &0.into()), "{behind}");
 }
 
-/// Three datagrams of a sealed stream, of which two are lost, and what tells that there were three.
+/// A sealed stream of three datagrams, two of them lost, and a heartbeat that shows that there were three.
 fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
     let config = SenderConfig { keys, ..SenderConfig::new(StreamId(7), Incarnation(1)) };
     let mut sender = mcast_stream::Sender::new(config, 1).unwrap();
@@ -186,7 +186,7 @@ fn announced_streams_are_listed_with_their_content() {
 #[test]
 fn a_snooping_switch_forwards_announcements_and_joined_groups() {
     let lab = Lab::new().unwrap();
-    // A querier that has just begun lets everything through for as long as it gives hosts to answer.
+    // After a querier starts, the switch floods during the response interval.
     let brisk = SwitchOptions::managed().query_response_interval(Duration::from_millis(200));
     let switch = lab.switch_with("lan", brisk.query_interval(Duration::from_secs(1))).unwrap();
     let host = |name: &str, number: u8| {
@@ -206,7 +206,8 @@ fn a_snooping_switch_forwards_announcements_and_joined_groups() {
         let text = watching.stdout.text();
         text.contains(r#""group":"239.1.2.3""#) && text.contains(r#""name":"prices""#)
     });
-    // By now the switch no longer floods. What the one has joined comes to its host; announcements come each second.
+    // By now the switch no longer floods: a host receives the groups that it has joined. Announcements are sent every
+    // second.
     let seen = |host| {
         let seeing = top(host, &["--json", "--once", "-W", "5"]);
         crate::support::send(&a, &["239.1.2.3:5000", "x"]);

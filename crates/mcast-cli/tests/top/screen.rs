@@ -18,7 +18,7 @@ const DOWN: &str = "\x1b[B";
 const RIGHT: &str = "\x1b[C";
 const CONTROL_C: &str = "\x03";
 
-/// A lan with a stream on it that is joined here, and a screen that watches.
+/// A network with a stream that is joined here, and a screen that shows it.
 struct Scene {
     screen: Terminal,
     folder: TempDir,
@@ -47,7 +47,7 @@ fn row<'a>(lines: &'a [String], text: &str) -> Vec<&'a str> {
 #[test]
 fn a_screen_of_80_by_24_shows_streams_and_the_selection() {
     let scene = Scene::new((80, 24), &[]);
-    // Of fifty a second a tenth is missing; a machine that is busy with other things sends fewer.
+    // A tenth of 50 datagrams per second is missing; a busy machine sends fewer.
     let is_usual = |line: &String| {
         let rate = line.split_whitespace().nth(3).and_then(|rate| rate.parse::<f64>().ok());
         rate.is_some_and(|rate| (20.0..=60.0).contains(&rate))
@@ -291,7 +291,7 @@ fn timeout_and_metrics_work_with_the_screen() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["top", "-W", "1.5", "--metrics", "127.0.0.1:0"];
     let screen = Terminal::start(&lan.b, (80, 24), folder.path(), &arguments);
-    // What is on the screen is gone with it.
+    // The screen is cleared at the end.
     eventually("where the metrics are", || contains(&screen.bytes(), b"metrics at http://127.0.0.1:"));
     assert_eq!(screen.end(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! What is sent to be seen.
+//! Streams that the tests send.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::support::{Ended, Running, start};
 
 pub(crate) const GROUP: &str = "239.1.2.3:5000";
 
-/// A packet of RTP with this number.
+/// Returns an RTP packet with this sequence number.
 pub(crate) fn rtp(sequence: u16) -> Vec<u8> {
     let packet = Rtp {
         marker: false,
@@ -33,12 +33,12 @@ pub(crate) fn rtp(sequence: u16) -> Vec<u8> {
     buffer[..length].to_vec()
 }
 
-/// A socket of the host that sends by its route to groups.
+/// Returns a socket of the host that sends by the route to groups.
 pub(crate) fn socket(host: &Host) -> UdpSocket {
     host.run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap()
 }
 
-/// An IGMPv3 query of 10.0.0.254, who asks every minute, onto the host's cable.
+/// Injects an IGMPv3 query of 10.0.0.254 with a query interval of one minute on the host's link.
 pub(crate) fn send_query(host: &Host) {
     const PROGRAM: &str = "import socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -62,14 +62,14 @@ s.send(bytes.fromhex(sys.argv[1]))";
     assert!(host.command("python3").unwrap().args(["-c", PROGRAM, &hexadecimal]).status().unwrap().success());
 }
 
-/// `mcast top` with these arguments on a host, once it watches.
+/// Starts `mcast top` on a host, and waits until it captures.
 pub(crate) fn top(host: &Host, arguments: &[&str]) -> Running {
     let running = start(host, &[&["top"], arguments].concat());
     running.stderr.wait_for("watching");
     running
 }
 
-/// The objects of this kind that were printed, each as its schema says.
+/// Returns the objects of this kind that were printed, checked against their schema.
 pub(crate) fn objects(ended: &Ended, kind: &str) -> Vec<Value> {
     let objects = ended.json();
     for object in &objects {

@@ -1,4 +1,4 @@
-//! Terminals of the kernel's making.
+//! Pseudoterminals.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, OwnedFd) {
     let (mut person, mut program) = (-1, -1);
     let size = window(columns, rows);
-    // SAFETY: the two numbers are written to, the size is read, and no name or settings are asked for.
+    // SAFETY: the two numbers are written to, the size is read, and name and settings are null.
     let opened = unsafe {
         libc::openpty(
             &raw mut person,
@@ -19,11 +19,11 @@ pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, OwnedFd) {
         )
     };
     assert_eq!(opened, 0, "{}", io::Error::last_os_error());
-    // SAFETY: both descriptors are new and nobody else's.
+    // SAFETY: both descriptors are new and owned by nothing else.
     unsafe { (File::from_raw_fd(person), OwnedFd::from_raw_fd(program)) }
 }
 
-/// Changes the terminal's size, of which the system tells the program.
+/// Changes the terminal's size; the system notifies the program.
 pub(crate) fn resize(person: &File, columns: u16, rows: u16) {
     let size = window(columns, rows);
     // SAFETY: the size is read, and lives through the call.

@@ -1,4 +1,4 @@
-//! A person at a terminal: reads the screen, presses keys.
+//! A simulated user at a terminal, who reads the screen and presses keys.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use mcast_lab::{Child, Host};
 use crate::support::{MCAST, PATIENCE};
 use crate::sys;
 
-/// `mcast` on a terminal of its own, in a session of its own, as a shell would start it.
+/// `mcast` on its own terminal, in its own session, as a shell would start it.
 pub(crate) struct Terminal {
     person: File,
     /// The program's end, which stays open here, so that its settings can be read afterwards.
@@ -32,7 +32,7 @@ struct Shown {
 
 struct Screen {
     parser: vt100::Parser,
-    /// Everything that was written, commands to the terminal and all.
+    /// All output, including escape sequences.
     bytes: Vec<u8>,
 }
 
@@ -52,7 +52,7 @@ impl Terminal {
         let (person, program) = sys::open_terminal(columns, rows);
         let settings_before = settings(&program);
         let end = || Stdio::from(program.try_clone().unwrap());
-        // A shell between, for the folder; it becomes the command.
+        // A shell changes the folder, and then execs the command.
         let mut command = host.command("setsid").unwrap();
         command.args(["--ctty", "--wait", "sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(folder).arg(MCAST);
         command.args(arguments).env("TERM", "xterm-256color");
@@ -83,7 +83,7 @@ impl Terminal {
         sys::resize(&self.person, columns, rows);
     }
 
-    /// Waits until a whole picture is so, and gives its lines.
+    /// Waits until a complete picture satisfies the condition, and returns its lines.
     pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut screen = self.shown.state.lock().unwrap();
@@ -103,19 +103,19 @@ impl Terminal {
         self.wait_until(text, |lines| lines.iter().any(|line| line.contains(text)))
     }
 
-    /// Everything that was written so far.
+    /// Returns all output so far.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.shown.state.lock().unwrap().bytes.clone()
     }
 
-    /// The process that has the terminal: the command itself.
+    /// Returns the process that controls the terminal: the command itself.
     pub(crate) fn command_id(&self) -> u32 {
         let id = self.child.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
         children.split_whitespace().next().map_or(id, |child| child.parse().unwrap())
     }
 
-    /// Waits for the end, and asserts that the terminal is as it was.
+    /// Waits for the end, and asserts that the terminal was restored.
     pub(crate) fn end(mut self) -> Option<i32> {
         let status = self.child.wait_timeout(PATIENCE).unwrap();
         let deadline = Instant::now() + PATIENCE;
@@ -133,7 +133,7 @@ impl Terminal {
 }
 
 impl Screen {
-    /// Whether no picture is half drawn: each begins and ends as a synchronized update.
+    /// Returns whether every picture is a complete synchronized update.
     fn is_whole(&self) -> bool {
         let last = |mark: &[u8]| self.bytes.windows(mark.len()).rposition(|window| window == mark);
         last(b"\x1b[?2026h") <= last(b"\x1b[?2026l")
@@ -148,7 +148,7 @@ impl Screen {
 impl Shown {
     fn follow(&self, mut terminal: File) {
         let mut chunk = [0; 4096];
-        // An error is the end: nobody has the other side open any more.
+        // An error is the end: the other side is closed.
         while let Ok(count @ 1..) = terminal.read(&mut chunk) {
             let mut screen = self.state.lock().unwrap();
             screen.parser.process(&chunk[..count]);
@@ -162,7 +162,7 @@ fn nonzero(number: u16) -> NonZero<u16> {
     NonZero::new(number).unwrap()
 }
 
-/// The terminal's settings, as `stty` saves them.
+/// Returns the terminal's settings in the format of `stty -g`.
 fn settings(program: &OwnedFd) -> String {
     let output =
         std::process::Command::new("stty").arg("-g").stdin(program.try_clone().unwrap()).output().unwrap();

@@ -7,7 +7,7 @@ use mcast::{Destination, Family, Group, GroupAddr, InterfaceSelector, Membership
 
 use super::error::StreamError;
 use crate::seal::Keys;
-use crate::wire::{Announce, Incarnation, KeyEpoch, Kind, MINOR, Packet, Place, StreamId};
+use crate::wire::{Announce, AnnouncedPath, Incarnation, KeyEpoch, Kind, MINOR, Packet, StreamId};
 
 /// The IPv4 group and port of announcements. It is administratively scoped, so that it stays in the site, and above the
 /// part of that scope that other protocols use by convention (Streaming ACN up to 239.255.249.255).
@@ -199,7 +199,7 @@ fn read(
         false => bytes.len(),
     };
     let announce = Announce::read(bytes.get(head..end)?).ok()?;
-    let membership = |place: &Place| {
+    let membership = |place: &AnnouncedPath| {
         let group = Group::new(place.group.ip()).ok()?;
         Some(Membership::new(GroupAddr::new(group, place.group.port())).on(interface.clone()))
     };
@@ -230,7 +230,7 @@ pub(super) fn destination(first: &Destination) -> Destination {
 #[derive(Debug)]
 pub(super) struct Announcement {
     name: String,
-    paths: [Option<Place>; 4],
+    paths: [Option<AnnouncedPath>; 4],
     pub(super) snapshot: Option<SocketAddr>,
     next: u64,
 }
@@ -239,7 +239,7 @@ impl Announcement {
     pub(super) fn new(name: String, destinations: &[Destination]) -> Self {
         let mut paths = [None; 4];
         for (path, destination) in paths.iter_mut().zip(destinations) {
-            *path = Some(Place { group: destination.address.into(), source: None });
+            *path = Some(AnnouncedPath { group: destination.address.into(), source: None });
         }
         Self { name, paths, snapshot: None, next: 0 }
     }

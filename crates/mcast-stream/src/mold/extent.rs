@@ -1,24 +1,24 @@
-//! How far a session reaches, as far as that is credible.
+//! The extent of a session: up to which message it is believed to exist.
 
 use core::cmp::Ordering;
 
-/// That a session reaches up to a message, and when this was claimed.
+/// The claim of a datagram that all messages before `first` exist, and its time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) first: u64,
     pub(super) at: u64,
 }
 
-/// How far a session reaches.
+/// The extent of a session.
 ///
-/// Every datagram claims that all messages before its first one exist. One such claim may be forged or corrupt; two that agree
-/// are believed. So the second greatest claim counts, as `mcast_packet::sequence::SequenceTracker` waits for the
-/// second of two numbers in a row.
+/// Every datagram claims that all messages before its first one exist. A single claim may be forged or corrupt, so two
+/// datagrams must agree: the second greatest claim counts (compare `mcast_packet::sequence::SequenceTracker`, which
+/// waits for two consecutive numbers).
 #[derive(Debug)]
 pub(super) struct Extent {
     /// One past the greatest number that any datagram mentioned.
     pub(super) known: u64,
-    /// The same without the datagram of the greatest claim.
+    /// The same without the datagram that makes the greatest claim.
     supported: u64,
     /// The greatest claim.
     top: Claim,
@@ -34,8 +34,8 @@ impl Extent {
         Self { known: next, supported: next, top, believed: next, believed_at: now }
     }
 
-    /// Takes a datagram with messages from the first to before the end. A copy that arrives within the time of reordering
-    /// confirms nothing.
+    /// Takes the claim of a datagram with messages from `first` to before `end`. A copy that arrives within the
+    /// reordering time confirms nothing.
     pub(super) fn claim(&mut self, now: u64, first: u64, end: u64, reordering: u64) {
         let believed = match first.cmp(&self.top.first) {
             Ordering::Greater => {
@@ -56,19 +56,19 @@ impl Extent {
         }
     }
 
-    /// Whether a datagram with this first message contradicts the greatest claim: nothing has confirmed that for this long, and
-    /// the session goes on before it.
+    /// Returns whether a datagram with this first message refutes the greatest claim: the session continues before the
+    /// claim, which nothing has confirmed for this long.
     pub(super) const fn refutes(&self, now: u64, first: u64, patience: u64) -> bool {
         first < self.top.first && self.is_stray() && now >= self.top.at.saturating_add(patience)
     }
 
-    /// Whether only one datagram makes the greatest claim.
+    /// Returns whether only one datagram makes the greatest claim.
     pub(super) const fn is_stray(&self) -> bool {
         self.believed < self.top.first
     }
 
-    /// Forgets the greatest claim and its datagram.
-    pub(super) fn forget_stray(&mut self, now: u64) {
+    /// Drops the greatest claim and its datagram.
+    pub(super) fn drop_stray(&mut self, now: u64) {
         if self.is_stray() {
             self.known = self.supported;
             self.top = Claim { first: self.believed, at: now };

@@ -1,9 +1,9 @@
-//! MoldUDP64 as a profile: receive with re-requests and several paths, send, and serve re-requests.
+//! MoldUDP64: a receiver with re-requests and several paths, a sender, and a re-request server.
 //!
-//! It is what exchanges send market data by (Nasdaq, MoldUDP64 1.00): messages of up to 65,535 bytes,
-//! numbered from 1 within a session, several to a datagram, without fragments, seals or flow control. What is
-//! missing is asked of a server by unicast. Neither machine has sockets or clocks: time is in nanoseconds. The example
-//! `exchange_feed` gives them some: a feed to two groups, and a server of re-requests.
+//! MoldUDP64 1.00 is a protocol by Nasdaq in which exchanges send market data: messages of up to 65,535 bytes, numbered
+//! from 1 within a session, several to a datagram, without fragments, seals or flow control. Missing messages are
+//! requested from a server by unicast. The state machines have no sockets and no clocks: time is in nanoseconds. The
+//! example `exchange_feed` runs them on sockets: a feed to two groups, and a re-request server.
 
 mod extent;
 mod receiver;
@@ -12,13 +12,13 @@ mod sender;
 pub use receiver::{MoldConfig, MoldItem, MoldReceiver, MoldStatistics};
 pub use sender::{MoldError, MoldSender};
 
-/// A session's name: ASCII letters and digits, filled up with spaces.
+/// The name of a session: ASCII letters and digits, padded with spaces.
 pub type Session = [u8; 10];
 
-/// The header of every datagram: session, number, count.
+/// The length of the header of every datagram: session, number, count.
 const HEADER: usize = 20;
 
-/// A request for messages: session, the first one's number, how many.
+/// Returns a request for messages: session, number of the first message, number of messages.
 fn request(session: Session, first: u64, count: u16) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
     bytes[..10].copy_from_slice(&session);

@@ -1,4 +1,4 @@
-//! Receiving a session in order, by what comes first of its paths, with re-requests.
+//! Receives a session in order, with re-requests, from the first copy of each message on several paths.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -9,33 +9,33 @@ use super::extent::{Claim, Extent};
 use super::{HEADER, Session, request};
 use crate::receiver::gaps::{Gap, Gaps};
 
-/// Gaps that are asked for at once; those behind them wait until these are filled or given up.
-const MOST_ASKED: usize = 64;
+/// Gaps that are requested at a time; later ones wait until these are filled or given up.
+const MAX_REQUESTED_GAPS: usize = 64;
 
-/// A request for what may not exist waits up to so many times twice as long as the one before.
-const MOST_DOUBLINGS: u32 = 6;
+/// How often the interval between requests for messages that may not exist doubles.
+const MAX_DOUBLINGS: u32 = 6;
 
 const MILLISECOND: u64 = 1_000_000;
 
 /// Settings of a [`MoldReceiver`]. Times are in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoldConfig {
-    /// Only this session. `None`: the first that arrives, and each that follows it when it is over, or silent.
+    /// The only session to receive. `None`: the first that arrives, and its successor when it is over or silent.
     pub session: Option<Session>,
-    /// The first message that is wanted; `None`: the first that comes.
+    /// The first message to deliver. `None`: the first that arrives.
     pub first: Option<u64>,
-    /// Messages that are kept out of order. Default: 65,536.
+    /// The largest number of messages buffered out of order. Default: 65,536.
     pub window: usize,
-    /// After so long something is missing and not only out of order. Default: 1 ms.
+    /// The time after which a message counts as missing and not only as reordered. Default: 1 ms.
     pub reordering: u64,
-    /// What was asked for, and of which nothing came, is asked for again after so long. Default: 20 ms.
+    /// The time after which an unanswered request is repeated. Default: 20 ms.
     pub again: u64,
-    /// A gap of which nothing came for this long is given up, once a second datagram confirms that its messages exist.
+    /// The time after which a gap without progress is given up, once a second datagram confirms that its messages exist.
     /// Default: 1 s.
     pub patience: u64,
-    /// Whether to ask for what is missing. Default: yes.
+    /// Whether to request missing messages. Default: yes.
     pub requests: bool,
-    /// Messages in one request. Default: 1,000.
+    /// The largest number of messages in one request. Default: 1,000.
     pub most_at_once: u16,
     /// Report [`MoldItem::Silent`] after this time without a datagram of the session; senders send heartbeats every second. A
     /// session that is silent for this long is left when another is sent. Default: 5 s.
@@ -76,23 +76,23 @@ pub enum MoldItem<'a> {
     Ended(u64),
 }
 
-/// What a receiver has seen so far.
+/// Counters of a receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MoldStatistics {
-    /// Messages that were delivered.
+    /// Messages delivered.
     pub messages: u64,
-    /// Messages that came before, by another path or a re-request.
+    /// Copies of messages received before, on another path or in a reply.
     pub copies: u64,
-    /// Messages that were given up.
+    /// Messages given up.
     pub lost: u64,
-    /// Requests that were made.
+    /// Requests sent.
     pub requests: u64,
     /// Datagrams that are not MoldUDP64, or of another session.
     pub foreign: u64,
     /// Numbers far ahead that no other datagram confirmed: forged, or corrupt.
     pub strays: u64,
-    /// Datagrams of each of four paths that had something new.
+    /// Datagrams of each of four paths that contained a new message.
     pub first_by_path: [u64; 4],
 }
 
@@ -100,9 +100,9 @@ pub struct MoldStatistics {
 #[derive(Clone, Copy, Debug)]
 enum End {
     Unknown,
-    /// One datagram says that the session ends before this message.
+    /// One datagram announces that the session ends before this message.
     Claimed(Claim),
-    /// A second one does, too.
+    /// A second datagram repeats it.
     Confirmed(u64),
     /// All messages before it were delivered or given up.
     Reached,
@@ -134,19 +134,19 @@ pub struct MoldReceiver {
     extent: Extent,
     end: End,
     /// `None` before the first call.
-    heard: Option<LastArrival>,
-    /// When a message last arrived in its turn, or a heartbeat that named the next one.
+    last_arrival: Option<LastArrival>,
+    /// When a message last arrived in order, or a heartbeat that named the next one.
     progress: u64,
-    /// What came before its turn.
+    /// Messages that arrived before their turn.
     waiting: BTreeMap<u64, Vec<u8>>,
     gaps: Gaps,
-    /// The first datagram of another session since this one is silent.
+    /// The first datagram of another session since this one fell silent.
     candidate: Option<Vec<u8>>,
     statistics: MoldStatistics,
 }
 
 impl MoldReceiver {
-    /// A receiver with these settings.
+    /// Creates a receiver with these settings.
     #[must_use]
     pub const fn new(config: MoldConfig) -> Self {
         Self {
@@ -156,7 +156,7 @@ impl MoldReceiver {
             next: 1,
             extent: Extent::new(1, 0),
             end: End::Unknown,
-            heard: None,
+            last_arrival: None,
             progress: 0,
             waiting: BTreeMap::new(),
             gaps: Gaps::new(),
@@ -173,9 +173,11 @@ impl MoldReceiver {
         }
     }
 
-    /// Takes a datagram that came on a path (0 to 3), or from the server of re-requests, and delivers what follows.
+    /// Handles a datagram received on a path (0 to 3), or from the re-request server, and delivers the messages that are
+    /// next in order.
     pub fn handle(&mut self, now: u64, path: u8, datagram: &[u8], mut out: impl FnMut(MoldItem<'_>)) {
-        let heard = *self.heard.get_or_insert(LastArrival { at: now, is_silence_reported: false });
+        let last_arrival =
+            *self.last_arrival.get_or_insert(LastArrival { at: now, is_silence_reported: false });
         let Some(packet) = MoldUdp64::parse(datagram).filter(|packet| self.is_possible(packet)) else {
             self.statistics.foreign += 1;
             return;
@@ -183,22 +185,23 @@ impl MoldReceiver {
         match self.session {
             Some(session) if session == packet.session => {}
             Some(_) if self.has_ended() => self.begin(now, &packet, &mut out),
-            Some(_) => return self.follow(now, heard, path, datagram, &mut out),
+            Some(_) => return self.follow(now, last_arrival, path, datagram, &mut out),
             None => self.begin(now, &packet, &mut out),
         }
-        self.heard = Some(LastArrival { at: now, is_silence_reported: false });
+        self.last_arrival = Some(LastArrival { at: now, is_silence_reported: false });
         self.candidate = None;
         self.take_packet(now, path, packet, &mut out);
     }
 
-    /// Gives up what has been missing for too long, delivers what follows, and reports silence.
+    /// Gives up messages that have been missing for too long, delivers the ones after them, and reports silence.
     pub fn pass(&mut self, now: u64, mut out: impl FnMut(MoldItem<'_>)) {
         while let Some(gap) = self.gaps.first().copied().filter(|gap| now >= self.given_up_at(gap)) {
             self.give_up(now, &gap, &mut out);
         }
         self.deliver(now, &mut out);
-        let heard = *self.heard.get_or_insert(LastArrival { at: now, is_silence_reported: false });
-        if now < heard.at.saturating_add(self.config.silence) || heard.is_silence_reported {
+        let last_arrival =
+            *self.last_arrival.get_or_insert(LastArrival { at: now, is_silence_reported: false });
+        if now < last_arrival.at.saturating_add(self.config.silence) || last_arrival.is_silence_reported {
             return;
         }
         match self.end {
@@ -208,27 +211,28 @@ impl MoldReceiver {
         }
         self.deliver(now, &mut out);
         if !self.has_ended() {
-            self.heard = Some(LastArrival { is_silence_reported: true, ..heard });
+            self.last_arrival = Some(LastArrival { is_silence_reported: true, ..last_arrival });
             out(MoldItem::Silent);
         }
     }
 
-    /// Gives up what is missing and delivers what is kept behind it: for callers that stop, or that receive another session. What
-    /// only one datagram mentions is not reported as lost.
+    /// Gives up all gaps and delivers the buffered messages after them, for callers that stop or receive another session.
+    /// Messages that only one datagram mentions are not reported as lost.
     pub fn abandon(&mut self, mut out: impl FnMut(MoldItem<'_>)) {
-        self.forget_stray(0);
+        self.drop_stray(0);
         while let Some(gap) = self.gaps.first().copied() {
             self.give_up(0, &gap, &mut out);
         }
     }
 
-    /// A request for what is missing, if one is due: to be sent to a server of re-requests. Ask again until there is none.
+    /// Returns a request for missing messages, if one is due: send it to a re-request server, and call again until there
+    /// is none.
     pub fn poll(&mut self, now: u64) -> Option<[u8; HEADER]> {
         let session = self.session.filter(|_| self.config.requests)?;
         let believed = self.extent.believed;
-        let gap = self.gaps.iter_mut().take(MOST_ASKED).find(|gap| gap.due <= now)?;
-        // What may not exist is requested ever less often.
-        let doublings = if gap.end <= believed { 0 } else { gap.tries.min(MOST_DOUBLINGS) };
+        let gap = self.gaps.iter_mut().take(MAX_REQUESTED_GAPS).find(|gap| gap.due <= now)?;
+        // Messages that may not exist are requested at growing intervals.
+        let doublings = if gap.end <= believed { 0 } else { gap.tries.min(MAX_DOUBLINGS) };
         let again = self.config.again.saturating_mul(1 << doublings);
         (gap.due, gap.asked, gap.tries) = (now.saturating_add(again), now, gap.tries.saturating_add(1));
         let (first, count) = (gap.first, gap.end - gap.first);
@@ -236,39 +240,39 @@ impl MoldReceiver {
         Some(request(session, first, count.min(u64::from(self.config.most_at_once.max(1))) as u16))
     }
 
-    /// When to [`pass`](Self::pass) and to [`poll`](Self::poll) at the latest.
+    /// Returns the time by which to call [`pass`](Self::pass) and [`poll`](Self::poll).
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
         let patience = self.gaps.first().map_or(u64::MAX, |gap| self.given_up_at(gap));
-        let asked = self.gaps.iter().take(MOST_ASKED).map(|gap| gap.due).min();
-        let asked = asked.filter(|_| self.config.requests).unwrap_or(u64::MAX);
-        let silence = match self.heard {
+        let request = self.gaps.iter().take(MAX_REQUESTED_GAPS).map(|gap| gap.due).min();
+        let request = request.filter(|_| self.config.requests).unwrap_or(u64::MAX);
+        let silence = match self.last_arrival {
             None => 0,
-            Some(heard) if heard.is_silence_reported || self.has_ended() => u64::MAX,
-            Some(heard) => heard.at.saturating_add(self.config.silence),
+            Some(last_arrival) if last_arrival.is_silence_reported || self.has_ended() => u64::MAX,
+            Some(last_arrival) => last_arrival.at.saturating_add(self.config.silence),
         };
-        patience.min(asked).min(silence)
+        patience.min(request).min(silence)
     }
 
-    /// What it has seen so far.
+    /// Returns the counters.
     #[must_use]
     pub const fn statistics(&self) -> MoldStatistics {
         self.statistics
     }
 
-    /// The number of the next message.
+    /// Returns the number of the next message.
     #[must_use]
     pub const fn next_message(&self) -> u64 {
         self.next
     }
 
-    /// Whether the session is over, and all of it was delivered or given up.
+    /// Returns whether the session is over, and all of it was delivered or given up.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         matches!(self.end, End::Reached)
     }
 
-    /// No session has as many messages as that; a number beyond would overflow.
+    /// Returns whether a packet belongs to the configured session, and its numbers are small enough not to overflow.
     fn is_possible(&self, packet: &MoldUdp64<'_>) -> bool {
         self.config.session.is_none_or(|session| session == packet.session)
             && packet.sequence < (1 << 62) - packet.messages.len() as u64
@@ -296,12 +300,12 @@ impl MoldReceiver {
     fn follow(
         &mut self,
         now: u64,
-        heard: LastArrival,
+        last_arrival: LastArrival,
         path: u8,
         datagram: &[u8],
         out: &mut impl FnMut(MoldItem<'_>),
     ) {
-        if now < heard.at.saturating_add(self.config.silence) {
+        if now < last_arrival.at.saturating_add(self.config.silence) {
             self.statistics.foreign += 1;
             return;
         }
@@ -313,7 +317,7 @@ impl MoldReceiver {
         self.abandon(&mut *out);
         out(MoldItem::Left(self.next));
         self.statistics.foreign -= 1;
-        self.heard = Some(LastArrival { at: now, is_silence_reported: false });
+        self.last_arrival = Some(LastArrival { at: now, is_silence_reported: false });
         for (is_first, packet) in [(true, MoldUdp64::parse(&first)), (false, MoldUdp64::parse(datagram))] {
             let Some(packet) = packet else { continue };
             if is_first {
@@ -328,7 +332,7 @@ impl MoldReceiver {
         self.confirm_start(now, packet.session, first, end, out);
         if self.extent.refutes(now, first, self.config.patience) {
             self.statistics.strays += 1;
-            self.forget_stray(now);
+            self.drop_stray(now);
         }
         self.notice(now, first, end);
         self.note_end(now, &packet);
@@ -339,15 +343,15 @@ impl MoldReceiver {
         for (number, message) in (first..).zip(packet.messages) {
             is_first |= self.take(now, number, message, out);
         }
-        self.ask_for_the_rest(now, end);
+        self.request_rest(now, end);
         if let Some(first) = self.statistics.first_by_path.get_mut(usize::from(path)) {
             *first += u64::from(is_first);
         }
         self.deliver(now, out);
     }
 
-    /// A session that begins with whatever comes may have begun with a forged number: two datagrams in a row before it tell where it
-    /// really is.
+    /// Confirms or corrects the first message of a session that began with any number, which may have been forged: two
+    /// consecutive datagrams before it show the real position.
     fn confirm_start(
         &mut self,
         now: u64,
@@ -369,7 +373,7 @@ impl MoldReceiver {
         }
     }
 
-    /// Messages up to the end exist, and those from `first` on have come.
+    /// Records that messages up to `end` exist, and that those from `first` on have arrived.
     fn notice(&mut self, now: u64, first: u64, end: u64) {
         let due = now.saturating_add(self.config.reordering);
         let before = self.extent.believed;
@@ -377,7 +381,7 @@ impl MoldReceiver {
         self.extent.claim(now, first, end, self.config.reordering);
         let believed = self.extent.believed;
         if believed > before {
-            // Their time begins when they are known to exist.
+            // Their timers begin when they are known to exist.
             let confirmed = |gap: &&mut Gap| gap.end > before && gap.end <= believed;
             for gap in self.gaps.iter_mut().filter(confirmed) {
                 (gap.noticed, gap.due) = (now, gap.due.min(due));
@@ -388,7 +392,7 @@ impl MoldReceiver {
         }
     }
 
-    /// An end counts when a second datagram repeats it, and nothing contradicts it meanwhile.
+    /// Records the end of the session. It counts when a second datagram repeats it, and none contradicts it meanwhile.
     fn note_end(&mut self, now: u64, packet: &MoldUdp64<'_>) {
         let (first, count) = (packet.sequence, packet.messages.len() as u64);
         let claim = match self.end {
@@ -398,8 +402,8 @@ impl MoldReceiver {
         };
         self.end = match claim {
             Some(claim) if !packet.end_of_session => {
-                let goes_on = count == 0 || first + count > claim.first;
-                if goes_on { End::Unknown } else { End::Claimed(claim) }
+                let continues = count == 0 || first + count > claim.first;
+                if continues { End::Unknown } else { End::Claimed(claim) }
             }
             Some(claim) if claim.first == first => {
                 let is_repeated = now >= claim.at.saturating_add(self.config.reordering);
@@ -410,7 +414,7 @@ impl MoldReceiver {
         };
     }
 
-    /// Delivers a message whose turn it is, or keeps it; `false` if it is not new.
+    /// Delivers a message that is next in order, or buffers it; returns `false` if it is not new.
     fn take(&mut self, now: u64, number: u64, message: &[u8], out: &mut impl FnMut(MoldItem<'_>)) -> bool {
         if number < self.next || self.waiting.contains_key(&number) {
             self.statistics.copies += 1;
@@ -427,26 +431,26 @@ impl MoldReceiver {
             self.gaps.fill(number);
             self.waiting.insert(number, message.to_vec());
         } else {
-            // It is asked for again when there is room.
+            // It is requested again when there is room.
             self.gaps.reopen(number, now, now.saturating_add(self.config.again));
         }
         true
     }
 
-    /// An answer holds no more than a datagram does: where one ends within a gap that was asked for, its rest is due, too.
-    fn ask_for_the_rest(&mut self, now: u64, end: u64) {
+    /// Makes the rest of a gap due when a reply ends within it: a reply is at most one datagram.
+    fn request_rest(&mut self, now: u64, end: u64) {
         let reordering = self.config.reordering;
         if let Some(rest) = self.gaps.iter_mut().find(|gap| gap.first >= end)
             && rest.first == end
             && rest.tries > 0
         {
-            // Not at once: it may be what came late, and more of that.
+            // Not at once: this may be late data and not a reply, and more of it may follow.
             rest.due = rest.due.min(rest.asked.saturating_add(reordering));
             rest.noticed = now;
         }
     }
 
-    /// When the first gap is given up: never while only one datagram says that its messages exist.
+    /// Returns when the first gap is given up: never while only one datagram claims that its messages exist.
     fn given_up_at(&self, gap: &Gap) -> u64 {
         let since = gap.noticed.max(self.progress);
         let since = match self.extent.believed {
@@ -458,23 +462,23 @@ impl MoldReceiver {
     }
 
     fn give_up(&mut self, now: u64, gap: &Gap, out: &mut impl FnMut(MoldItem<'_>)) {
-        // More of it may have come where gaps are not told apart any more.
-        let came = self.waiting.keys().next().copied().unwrap_or(u64::MAX);
-        let end = gap.end.min(came).min(self.extent.believed.max(self.next + 1));
+        // Gaps may have been merged: some messages of this one may be buffered.
+        let buffered = self.waiting.keys().next().copied().unwrap_or(u64::MAX);
+        let end = gap.end.min(buffered).min(self.extent.believed.max(self.next + 1));
         self.statistics.lost += end - self.next;
         out(MoldItem::Lost(self.next, end));
         self.next = end;
         self.deliver(now, out);
     }
 
-    /// Forgets what only a stray datagram mentioned.
-    fn forget_stray(&mut self, now: u64) {
-        self.extent.forget_stray(now);
+    /// Drops what only a stray datagram mentioned.
+    fn drop_stray(&mut self, now: u64) {
+        self.extent.drop_stray(now);
         let known = self.extent.known.max(self.next);
         self.waiting.split_off(&known);
-        let left: Vec<Gap> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
+        let remaining: Vec<Gap> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
         self.gaps.clear();
-        for gap in left {
+        for gap in remaining {
             self.gaps.open(gap.first, gap.end.min(known), gap.noticed, gap.due);
         }
     }
@@ -487,7 +491,7 @@ impl MoldReceiver {
         }
         self.gaps.trim(self.next);
         if self.next < self.extent.known && self.gaps.first().is_none_or(|gap| gap.first > self.next) {
-            // There was no room for it, nor for the gap that it was in.
+            // There was no room for the message, nor for its gap.
             self.gaps.reopen(self.next, now, now);
         }
         if matches!(self.end, End::Confirmed(end) if self.next >= end) {

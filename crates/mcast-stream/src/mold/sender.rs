@@ -1,4 +1,4 @@
-//! Sending a session, and answering those who ask for its messages again.
+//! Sends a session, and answers re-requests for its messages.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -8,18 +8,18 @@ use mcast_packet::payload::MoldUdp64;
 use super::{HEADER, Session, request};
 use crate::sender::bucket::Bucket;
 
-/// Between two heartbeats of a sender that has nothing to send.
+/// The time between the heartbeats of an idle sender.
 const HEARTBEAT: u64 = 1_000_000_000;
-/// Bytes of answers a second, and at once.
+/// The default bandwidth of replies in bytes per second, and their burst in bytes.
 const ALLOWANCE: (u64, u64) = (12_500_000, 1 << 20);
 const END_OF_SESSION: u16 = 0xffff;
-/// As many as a count can tell.
+/// The largest number of messages in a datagram: the next count marks the end of the session.
 const MOST_MESSAGES: usize = 0xfffe;
 
-/// Why a message cannot be sent.
+/// The reason why a message cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoldError {
-    /// Messages are not cut into pieces.
+    /// The message does not fit a datagram: there are no fragments.
     #[error("a message of {length} bytes does not fit a datagram of {datagram}")]
     TooLong {
         /// Its length.
@@ -30,8 +30,8 @@ pub enum MoldError {
     /// The session is over.
     #[error("the session is over")]
     Ended,
-    /// Receivers would take nothing of it.
-    #[error("a session's name is of ASCII letters and digits, filled up with spaces")]
+    /// The name of the session is invalid.
+    #[error("a session name consists of ASCII letters and digits, padded with spaces")]
     BadSession,
 }
 
@@ -43,7 +43,7 @@ pub struct MoldSender {
     history: usize,
     kept: VecDeque<Vec<u8>>,
     kept_bytes: usize,
-    /// The number of the first that is kept, and of the next.
+    /// The number of the first message kept, and of the next message.
     first: u64,
     next: u64,
     open: Vec<u8>,
@@ -55,12 +55,13 @@ pub struct MoldSender {
 }
 
 impl MoldSender {
-    /// A sender of datagrams of at most so many bytes, that keeps so many bytes of messages for those who ask.
+    /// Creates a sender of datagrams of at most `datagram` bytes, which keeps `history` bytes of messages for
+    /// re-requests.
     ///
     /// # Errors
-    /// [`MoldError::BadSession`] when the name of the session is none.
+    /// [`MoldError::BadSession`] when the name of the session is invalid.
     pub fn new(session: Session, datagram: usize, history: usize) -> Result<Self, MoldError> {
-        // By the very rule of who reads.
+        // Apply the rule by which receivers parse it.
         MoldUdp64::parse(&request(session, 1, 0)).ok_or(MoldError::BadSession)?;
         Ok(Self {
             session,
@@ -79,19 +80,19 @@ impl MoldSender {
         })
     }
 
-    /// Answers no more than so many bytes a second, and so many at once: requests are twenty bytes in clear, and whoever forges
-    /// where they come from aims the answers. Default: 12.5 MB a second, 1 MiB at once.
+    /// Limits the replies to `rate` bytes per second with bursts of `burst` bytes. Requests are 20 bytes in clear, so an
+    /// attacker who forges their source address can direct replies at it. Default: 12.5 MB per second, 1 MiB.
     #[must_use]
-    pub const fn allow(mut self, rate: u64, at_once: u64) -> Self {
-        self.allowance = Bucket::new(rate, at_once, 0);
+    pub const fn allow(mut self, rate: u64, burst: u64) -> Self {
+        self.allowance = Bucket::new(rate, burst, 0);
         self
     }
 
-    /// Publishes a message, and tells its number. It goes out with its datagram: when that is full, or by
+    /// Publishes a message, and returns its number. It is sent when its datagram is full, or after
     /// [`flush`](Self::flush).
     ///
     /// # Errors
-    /// When it is too long, or the session is over.
+    /// When the message is too long, or the session is over.
     pub fn publish(&mut self, message: &[u8]) -> Result<u64, MoldError> {
         let (length, datagram) = (message.len(), self.datagram);
         if self.ended {
@@ -113,7 +114,7 @@ impl MoldSender {
         Ok(self.next - 1)
     }
 
-    /// Lets go out what was published.
+    /// Completes the current datagram, so that it can be sent.
     pub fn flush(&mut self) {
         if self.open_count > 0 {
             self.open[18..HEADER].copy_from_slice(&self.open_count.to_be_bytes());
@@ -122,13 +123,13 @@ impl MoldSender {
         }
     }
 
-    /// Ends the session: from now on every heartbeat says so.
+    /// Ends the session: heartbeats announce the end from now on.
     pub fn end(&mut self) {
         self.flush();
         (self.ended, self.heartbeat_at) = (true, 0);
     }
 
-    /// The next datagram that is to be sent now.
+    /// Returns the next datagram to send now.
     pub fn poll(&mut self, now: u64) -> Option<Vec<u8>> {
         if let Some(packet) = self.ready.pop_front() {
             self.heartbeat_at = if self.ended { 0 } else { now + HEARTBEAT };
@@ -142,21 +143,21 @@ impl MoldSender {
         Some(request(self.session, self.next, count).to_vec())
     }
 
-    /// When to [`poll`](Self::poll) at the latest.
+    /// Returns the time by which to call [`poll`](Self::poll).
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
         if self.ready.is_empty() { self.heartbeat_at } else { 0 }
     }
 
-    /// The answer to a request: as many of the messages as one datagram holds. `None` if it is no request of this
-    /// session, the first of them is no longer kept, or the [allowance](Self::allow) is used up.
+    /// Returns the reply to a request: as many of the messages as fit one datagram. `None` if `request` is not a request
+    /// for this session, its first message is no longer kept, or the [allowance](Self::allow) is used up.
     #[must_use]
-    pub fn answer(&mut self, now: u64, asked: &[u8]) -> Option<Vec<u8>> {
-        let session: Session = *asked.first_chunk()?;
-        let first = u64::from_be_bytes(*asked.get(10..)?.first_chunk()?);
-        let count = u16::from_be_bytes(*asked.get(18..)?.first_chunk()?);
+    pub fn answer(&mut self, now: u64, request: &[u8]) -> Option<Vec<u8>> {
+        let session: Session = *request.first_chunk()?;
+        let first = u64::from_be_bytes(*request.get(10..)?.first_chunk()?);
+        let count = u16::from_be_bytes(*request.get(18..)?.first_chunk()?);
         let start = usize::try_from(first.checked_sub(self.first)?).ok()?;
-        if session != self.session || asked.len() != HEADER || count == 0 {
+        if session != self.session || request.len() != HEADER || count == 0 {
             return None;
         }
         let mut length = HEADER;
@@ -171,7 +172,7 @@ impl MoldSender {
         let mut packet = alloc::vec![0; self.datagram];
         let end = MoldUdp64::emit(session, first, &messages, &mut packet).ok()?;
         packet.truncate(end);
-        self.allowance.pass(now);
+        self.allowance.refill(now);
         (!messages.is_empty() && self.allowance.take(end as u64)).then_some(packet)
     }
 

@@ -98,7 +98,7 @@ pub enum Event {
     PathBack(u8),
     /// The sender has been silent for [`sender_silence`](super::ReceiverConfig::sender_silence).
     SenderSilent,
-    /// The sender is heard again.
+    /// Datagrams of the sender arrive again.
     SenderBack,
     /// The sender has evicted this receiver: flow control no longer waits for it.
     Evicted,

@@ -246,7 +246,7 @@ impl Receiver {
             self.statistics.received - core::mem::replace(&mut self.nak_mark, self.statistics.received);
         self.nak_allowance.set_rate(NAK_RATE * NAK / group);
         self.nak_allowance.set_most((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
-        self.nak_allowance.pass(now);
+        self.nak_allowance.refill(now);
         self.nak_allowance.add(received.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
         self.nak_allowance.level() / NAK
     }

@@ -158,11 +158,12 @@ impl Receiver {
         }
         self.transit.note(now, heartbeat.clock);
         // A sender's position never decreases, so this heartbeat is older than the last one.
-        if heartbeat.next < self.heartbeat.next || heartbeat.trail < self.heartbeat.trail {
+        if heartbeat.next < self.heartbeat.next || heartbeat.oldest_retained < self.heartbeat.oldest_retained
+        {
             return;
         }
         (self.heartbeat, self.heartbeat_at, self.epoch) = (heartbeat, now, header.epoch);
-        self.oldest_retained = self.oldest_retained.max(heartbeat.trail);
+        self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
         self.note_credit(&heartbeat);
         if header.flags.has(Flags::END_OF_STREAM) {
             self.end = Some((heartbeat.next, heartbeat.next_message));
@@ -218,14 +219,14 @@ impl Receiver {
     /// Estimates how much the sender retains, from its oldest retained datagram. In a large group, where statuses are
     /// costly, the capacity that it states is used from the start.
     fn note_credit(&mut self, heartbeat: &Heartbeat) {
-        let shown = heartbeat.next.saturating_sub(heartbeat.trail);
+        let shown = heartbeat.next.saturating_sub(heartbeat.oldest_retained);
         let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
         self.credit = shown.max(stated).max(self.credit).min(self.window.length());
     }
 
     fn on_confirmation(&mut self, now: u64, confirmation: &Ncf<'_>) {
         self.oldest_retained =
-            self.oldest_retained.max(confirmation.trail.min(self.heartbeat.next.max(self.highest)));
+            self.oldest_retained.max(confirmation.oldest_retained.min(self.heartbeat.next.max(self.highest)));
         let until = now + 2 * self.round_trip();
         for (first, count) in confirmation.coming {
             self.gaps.postpone(first, first + u64::from(count), until);
@@ -325,10 +326,11 @@ impl Receiver {
         (self.base, self.expected) = match (start, former) {
             // What was delivered is not delivered again.
             (Start::Oldest, Some(former)) => former.position,
-            (Start::Oldest, None) => (heartbeat.trail, heartbeat.trail_message),
+            (Start::Oldest, None) => (heartbeat.oldest_retained, heartbeat.oldest_message),
             (Start::Now | Start::Snapshot, _) => (heartbeat.next, heartbeat.next_message),
         };
-        (self.highest, self.oldest_retained, self.credit) = (self.base, heartbeat.trail, MIN_CREDIT);
+        (self.highest, self.oldest_retained, self.credit) =
+            (self.base, heartbeat.oldest_retained, MIN_CREDIT);
         self.note_credit(&heartbeat);
         self.transit = Transit::default();
         self.transit.note(now, heartbeat.clock);

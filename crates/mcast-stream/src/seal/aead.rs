@@ -1,4 +1,4 @@
-//! Ciphers: AES-128-GCM and ChaCha20-Poly1305, their keys derived by HKDF with SHA-256.
+//! The ciphers AES-128-GCM and ChaCha20-Poly1305, with keys derived by HKDF with SHA-256.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -10,13 +10,13 @@ use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use super::{Cipher, Purpose, Secret};
 use crate::wire::TAG_LENGTH;
 
-/// What seals.
+/// The cipher of a group secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// AES-128-GCM: the fastest where the processor helps.
+    /// AES-128-GCM: the faster one on processors with AES instructions.
     #[default]
     Aes128Gcm,
-    /// ChaCha20-Poly1305: the fastest where it doesn't.
+    /// ChaCha20-Poly1305: the faster one on all others.
     ChaCha20Poly1305,
 }
 
@@ -29,14 +29,14 @@ impl Algorithm {
     }
 }
 
-/// A secret that a group shares, of 32 bytes.
+/// A secret of 32 bytes that a group shares.
 pub struct GroupSecret {
     root: Prk,
     algorithm: Algorithm,
 }
 
 impl GroupSecret {
-    /// A secret of these bytes, which must be random.
+    /// Creates a secret from these bytes, which must be random.
     #[must_use]
     pub fn new(secret: &[u8; 32], algorithm: Algorithm) -> Arc<Self> {
         Arc::new(Self { root: Salt::new(HKDF_SHA256, b"mcast stream").extract(secret), algorithm })
@@ -83,7 +83,7 @@ struct AeadCipher {
 }
 
 impl AeadCipher {
-    /// The mask with the count on its last eight bytes.
+    /// Returns the nonce: the mask with the count XORed onto its last eight bytes.
     fn nonce(&self, count: u64) -> Nonce {
         let mut nonce = self.mask;
         nonce[4..].iter_mut().zip(count.to_be_bytes()).for_each(|(byte, count)| *byte ^= count);
@@ -102,7 +102,7 @@ impl Cipher for AeadCipher {
     }
 }
 
-/// Where no key could be derived nothing is sealed or opened.
+/// The cipher in place of a key that could not be derived: it seals and opens nothing.
 struct NoCipher;
 
 impl Cipher for NoCipher {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_sealed_opens_and_only_for_its_purpose() {
+    fn a_sealed_datagram_opens_only_unchanged_and_for_its_purpose() {
         for algorithm in [Algorithm::Aes128Gcm, Algorithm::ChaCha20Poly1305] {
             assert!(opens(&PURPOSE, algorithm, 5, b"head", usize::MAX));
             assert!(!opens(&PURPOSE, algorithm, 6, b"head", usize::MAX), "another count");
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// Computed by an implementation of HKDF and AES-GCM that is not ours: see docs/protocol.md.
+    /// Computed with another implementation of HKDF and AES-GCM: see docs/protocol.md.
     #[test]
     fn the_sealed_golden_vector() {
         let secret = GroupSecret::new(&core::array::from_fn(|at| at as u8), Algorithm::Aes128Gcm);
@@ -177,6 +177,6 @@ mod tests {
         let hex: std::string::String =
             text.iter().chain(&tag).map(|byte| std::format!("{byte:02x}")).collect();
         let page = include_str!("../../../../docs/protocol.md");
-        assert!(page.contains(&hex), "docs/protocol.md doesn't show {hex}");
+        assert!(page.contains(&hex), "docs/protocol.md does not show {hex}");
     }
 }

@@ -1,4 +1,4 @@
-//! Secrets in a file: a line each, `EPOCH ALGORITHM SECRET`, the secret as 64 hexadecimal digits.
+//! Key files: one secret per line, `EPOCH ALGORITHM SECRET`, with the secret as 64 hexadecimal digits.
 
 use alloc::format;
 use alloc::string::String;
@@ -9,35 +9,35 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{Algorithm, GroupSecret, Keys};
 use crate::wire::KeyEpoch;
 
-/// Why a file of secrets cannot be read. It never shows a secret.
+/// The reason why a key file cannot be read. It never contains a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// A line is not what it must be.
+    /// A line does not have three fields.
     #[error("line {0} is not `EPOCH ALGORITHM SECRET`")]
     Line(usize),
-    /// An epoch must be a number.
-    #[error("line {0}: an epoch is a number of 1 to 65535, and no two lines have the same")]
+    /// An epoch is invalid, or used twice.
+    #[error("line {0}: the epoch must be a number from 1 to 65535 that no other line has")]
     Epoch(usize),
-    /// The algorithm is not known.
-    #[error("line {0}: the algorithm is aes-128-gcm or chacha20-poly1305")]
+    /// The algorithm is unknown.
+    #[error("line {0}: the algorithm must be aes-128-gcm or chacha20-poly1305")]
     Algorithm(usize),
-    /// A secret has 32 bytes.
-    #[error("line {0}: a secret is 64 hexadecimal digits")]
+    /// A secret does not have 32 bytes.
+    #[error("line {0}: the secret must be 64 hexadecimal digits")]
     Secret(usize),
-    /// Nothing in it.
-    #[error("there is no secret in it")]
+    /// The file contains no secret.
+    #[error("the file contains no secret")]
     Empty,
-    /// More are not kept.
-    #[error("there are more than {most} secrets in it: take out the oldest", most = Keys::MOST)]
+    /// The file contains too many secrets.
+    #[error("the file contains more than {most} secrets: remove the oldest", most = Keys::MOST)]
     TooMany,
-    /// The system gave no random numbers.
-    #[error("the system gives no random numbers")]
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
     NoRandomness,
 }
 
 impl Algorithm {
-    /// What files call it.
+    /// Returns the name of the algorithm in key files.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl Algorithm {
         }
     }
 
-    /// The one that files call so.
+    /// Returns the algorithm with this name in key files.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         [Self::Aes128Gcm, Self::ChaCha20Poly1305].into_iter().find(|known| known.name() == name)
@@ -54,9 +54,10 @@ impl Algorithm {
 }
 
 impl Keys {
-    /// Reads the secrets of a file; the greatest epoch seals, all open. Empty lines, and those that begin with
-    /// `#`, say nothing. To change secrets without a gap: give everybody a file with the new line beside the
-    /// old one, the publisher last; take the old line away once nothing sealed with it is on its way.
+    /// Reads the secrets from the text of a key file. Empty lines, and lines that begin with `#`, are ignored.
+    ///
+    /// To change the secret of a running stream, give all members a file with the new line in addition to the old one,
+    /// the publisher last. Remove the old line when the repairs of datagrams sealed with it are over.
     ///
     /// # Errors
     /// [`KeyFileError`], with the number of the line.
@@ -93,10 +94,10 @@ impl Keys {
         if keys.is_empty() { Err(KeyFileError::Empty) } else { Ok(keys) }
     }
 
-    /// A line for a file, with a new secret of the system's randomness.
+    /// Returns a line for a key file, with a new random secret.
     ///
     /// # Errors
-    /// When the system has none.
+    /// [`KeyFileError::NoRandomness`] when the system has no random numbers.
     pub fn new_line(epoch: u16, algorithm: Algorithm) -> Result<String, KeyFileError> {
         let mut secret = [0; 32];
         SystemRandom::new().fill(&mut secret).map_err(|_| KeyFileError::NoRandomness)?;
@@ -123,7 +124,7 @@ mod tests {
     const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
     #[test]
-    fn what_is_written_is_read() {
+    fn new_lines_are_read() {
         let lines = [Keys::new_line(7, Algorithm::Aes128Gcm), Keys::new_line(9, Algorithm::ChaCha20Poly1305)];
         let file: String = lines.into_iter().map(Result::unwrap).collect();
 
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_by_line_and_without_the_secret() {
+    fn errors_name_the_line_and_not_the_secret() {
         let cases = [
             ("# nothing\n".to_owned(), KeyFileError::Empty),
             (format!("\n1 aes-128-gcm {SECRET} x"), KeyFileError::Line(2)),

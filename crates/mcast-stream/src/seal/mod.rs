@@ -1,6 +1,6 @@
-//! Sealing: what only the group's members can read, write or change.
+//! Sealing: encryption and authentication with a secret that the members of the group share.
 //!
-//! The core knows ciphers by two small traits. Their makers are elsewhere.
+//! The core uses ciphers through two small traits. The feature `seal` provides an implementation.
 
 #[cfg(feature = "seal")]
 mod aead;
@@ -8,7 +8,7 @@ mod aead;
 mod file;
 #[cfg(all(test, feature = "seal"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod lives;
+mod incarnations;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -22,63 +22,63 @@ pub use file::KeyFileError;
 
 use crate::wire::{Flags, Header, Incarnation, KeyEpoch, Kind, Packet, ReceiverId, StreamId, TAG_LENGTH};
 
-/// Seals and opens with one key. A nonce is made of the count, which is never used twice.
+/// Seals and opens with one key. The nonce is derived from the count, which is never used twice.
 pub trait Cipher: Send + Sync {
-    /// Hides the text in place, and gives the tag that vouches for it and the head. `None` when the key
-    /// is used up.
+    /// Encrypts the text in place, and returns the tag that authenticates it and the head. `None` when the key must not
+    /// be used any more.
     fn seal(&self, count: u64, head: &[u8], text: &mut [u8]) -> Option<[u8; TAG_LENGTH]>;
 
-    /// Uncovers what stands before the tag, in place. `false` when text, tag and head do not
-    /// belong together; then the bytes mean nothing.
+    /// Decrypts the text before the tag in place. Returns `false` when the tag does not match text and head; then the
+    /// bytes are undefined.
     fn open(&self, count: u64, head: &[u8], text_and_tag: &mut [u8]) -> bool;
 }
 
-/// A secret of the group, of which the keys are derived.
+/// A secret of the group, from which the keys are derived.
 pub trait Secret: Send + Sync {
-    /// The cipher for one purpose.
+    /// Returns the cipher for one purpose.
     fn cipher(&self, purpose: &Purpose) -> Box<dyn Cipher>;
 }
 
-/// Who seals.
+/// The party that seals, and what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sealed {
-    /// The sender, its data, in the life that has this salt.
+    /// The sender's data, in the incarnation with this salt.
     Data(u64),
-    /// The sender, all else, in the life that has this salt.
+    /// The sender's control datagrams, in the incarnation with this salt.
     Control(u64),
-    /// This receiver.
+    /// The datagrams of this receiver.
     Receiver(ReceiverId),
-    /// Both ends of the connection of this number, by which a snapshot is fetched.
+    /// Both directions of the snapshot connection with this number.
     Snapshot(u64),
 }
 
-/// What a key is for. Each has a key of its own.
+/// The purpose of a key. Each purpose has a key of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Purpose {
     /// The stream.
     pub stream: StreamId,
-    /// The life of its sender.
+    /// The incarnation of its sender.
     pub incarnation: Incarnation,
-    /// Which secret.
+    /// The epoch of the secret.
     pub epoch: KeyEpoch,
-    /// Who seals.
+    /// The party that seals, and what.
     pub sealed: Sealed,
-    /// Which block of [`Purpose::BLOCK`] counts: no key seals more than that.
+    /// The block of [`Purpose::BLOCK`] counts: each block has a key of its own.
     pub block: u64,
 }
 
 impl Purpose {
-    /// So many datagrams one key seals, far below what the ciphers allow.
+    /// The number of datagrams that one key seals, far below the limits of the ciphers.
     pub const BLOCK: u64 = 1 << 22;
 
-    /// What the datagram with this header was sealed for.
+    /// Returns the purpose of the datagram with this header.
     #[must_use]
     pub const fn of(header: &Header, sealed: Sealed) -> Self {
         let Header { stream, incarnation, epoch, sequence, .. } = *header;
         Self { stream, incarnation, epoch, sealed, block: sequence / Self::BLOCK }
     }
 
-    /// The bytes that name it, as keys are derived with them.
+    /// Returns the bytes of the purpose for key derivation.
     #[must_use]
     pub fn bytes(&self) -> [u8; 47] {
         let (kind, salt) = match self.sealed {
@@ -99,23 +99,23 @@ impl Purpose {
     }
 }
 
-/// The secrets of a group: the one that seals, and those that still open.
+/// The secrets of a group: the one with the greatest epoch seals, all open.
 #[derive(Clone, Default)]
 pub struct Keys {
     secrets: Vec<(KeyEpoch, Arc<dyn Secret>)>,
 }
 
 impl Keys {
-    /// More are not kept: the one in use, the one before, the one to come, and one to spare.
+    /// The largest number of secrets: the current one, the previous one, the next one, and a spare.
     const MOST: usize = 4;
 
-    /// No secrets: nothing is sealed.
+    /// Returns no secrets: nothing is sealed.
     #[must_use]
     pub const fn none() -> Self {
         Self { secrets: Vec::new() }
     }
 
-    /// This secret alone.
+    /// Returns this secret alone.
     #[must_use]
     pub fn one(epoch: KeyEpoch, secret: Arc<dyn Secret>) -> Self {
         let mut keys = Self::none();
@@ -123,8 +123,8 @@ impl Keys {
         keys
     }
 
-    /// Adds a secret, to open with; of four that are there, the one of the lowest epoch goes.
-    /// Epoch 0 stands for what is clear, and is not taken.
+    /// Adds a secret. If there are four already, the one with the lowest epoch is removed. Epoch 0 stands for clear
+    /// datagrams and is ignored.
     pub fn add(&mut self, epoch: KeyEpoch, secret: Arc<dyn Secret>) {
         if epoch == KeyEpoch::CLEAR {
             return;
@@ -137,24 +137,24 @@ impl Keys {
         }
     }
 
-    /// Takes a secret away: what it sealed is no longer opened.
+    /// Removes a secret: datagrams sealed with it are no longer opened.
     pub fn remove(&mut self, epoch: KeyEpoch) {
         self.secrets.retain(|(known, _)| *known != epoch);
     }
 
-    /// Whether nothing is sealed.
+    /// Returns whether there are no secrets, so that nothing is sealed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
 
-    /// Whether the secret of this epoch is here.
+    /// Returns whether the secret of this epoch is known.
     #[must_use]
     pub fn has(&self, epoch: KeyEpoch) -> bool {
         self.secrets.iter().any(|(known, _)| *known == epoch)
     }
 
-    /// The greatest epoch.
+    /// Returns the greatest epoch, which seals.
     #[must_use]
     pub const fn latest(&self) -> KeyEpoch {
         match self.secrets.as_slice() {
@@ -163,9 +163,9 @@ impl Keys {
         }
     }
 
-    /// Uncovers a sealed datagram in place, whoever of the stream sealed it: afterwards its body is clear, and ends where
-    /// is told. `None` for what is not sealed, whose secret is not here, or that is not what was sealed; then the bytes
-    /// mean nothing. For who looks on: whether it is a replay is not asked.
+    /// Decrypts a sealed datagram of a sender or receiver in place, and returns where its body ends. `None` if it is not
+    /// sealed, its secret is unknown, or it was modified; then the bytes are undefined. This is for passive observers:
+    /// replays are not detected.
     #[must_use]
     pub fn open(&self, bytes: &mut [u8]) -> Option<usize> {
         let packet = Packet::parse(bytes).ok()?;
@@ -190,7 +190,7 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Ciphers that were derived, a few, so that none is derived for each datagram.
+/// A cache of derived ciphers.
 #[derive(Default)]
 pub(crate) struct Ciphers {
     derived: Vec<(Purpose, Box<dyn Cipher>)>,
@@ -199,7 +199,7 @@ pub(crate) struct Ciphers {
 impl Ciphers {
     const MOST: usize = 8;
 
-    /// The cipher for this purpose, if the secret is known.
+    /// Returns the cipher for this purpose, if the secret is known.
     pub(crate) fn find(&mut self, keys: &Keys, purpose: Purpose) -> Option<&dyn Cipher> {
         let known = self.derived.iter().position(|(derived, _)| *derived == purpose);
         let index = match known {
@@ -216,7 +216,7 @@ impl Ciphers {
         self.derived.get(index).map(|(_, cipher)| &**cipher)
     }
 
-    /// Forgets all: keys have changed.
+    /// Removes all ciphers, because the keys have changed.
     pub(crate) fn clear(&mut self) {
         self.derived.clear();
     }
@@ -228,7 +228,7 @@ impl fmt::Debug for Ciphers {
     }
 }
 
-/// Seals a whole datagram that is not data; its head is not hidden.
+/// Seals a control datagram. The head is authenticated and not encrypted.
 pub(crate) fn seal_vector(cipher: &dyn Cipher, count: u64, bytes: &mut Vec<u8>) -> bool {
     let Some(end) = head_end(bytes) else { return false };
     let (head, text) = bytes.split_at_mut(end);
@@ -237,7 +237,7 @@ pub(crate) fn seal_vector(cipher: &dyn Cipher, count: u64, bytes: &mut Vec<u8>) 
     true
 }
 
-/// Uncovers a datagram in place: afterwards the body is the text, and its end is told.
+/// Decrypts a datagram in place; returns where its body ends.
 pub(crate) fn open(cipher: &dyn Cipher, header: &Header, bytes: &mut [u8]) -> Option<usize> {
     let end = head_end(bytes)?;
     let (head, sealed) = bytes.split_at_mut_checked(end)?;

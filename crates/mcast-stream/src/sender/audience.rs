@@ -1,4 +1,4 @@
-//! What became of each receiver: the sender's report, from what the receivers said and from nothing else.
+//! The sender's report on the delivery to each receiver, based only on what receivers confirmed.
 
 use core::net::SocketAddr;
 
@@ -6,34 +6,35 @@ use super::Sender;
 use super::members::{Departed, Departure, End, Member, Progress, Role};
 use crate::wire::ReceiverId;
 
-/// Where a receiver stands. Best-effort receivers stand nowhere: they request nothing, and nobody waits for them.
+/// The delivery state of a receiver. Best-effort receivers have none: they request no repairs, and the sender does not
+/// wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standing {
-    /// It has received everything that was sent since it joined. Of a closed stream, its application has taken all of it
-    /// and the end.
+    /// It has received everything that was sent since it joined. If the stream is closed, its application has read all
+    /// of it, and the end.
     Complete,
-    /// It has received all of a closed stream, and its application has not taken all of that yet.
+    /// It has received all of a closed stream, and its application has not read all of that yet.
     Unread,
-    /// It is there, and has not yet confirmed so many datagrams, or the end of a closed stream.
+    /// It is present, and has not yet confirmed some datagrams, or the end of a closed stream.
     Behind {
-        /// How many datagrams.
+        /// The number of unconfirmed datagrams.
         datagrams: u64,
     },
-    /// It has given up something: it will never have everything.
+    /// It has given up some datagrams, so its copy of the stream is incomplete.
     Short {
-        /// Datagrams that it has given up.
+        /// Datagrams given up.
         datagrams: u64,
-        /// Messages that it has reported as lost to its application so far.
+        /// Messages reported as lost to its application so far.
         messages: u64,
     },
     /// It left before the stream was closed, or before it had all of it.
     Left,
-    /// It fell silent before its application had taken everything: what it has is not known.
+    /// It fell silent before its application had read everything: how much it received is unknown.
     Unknown,
 }
 
-/// How many receivers stand where, those included that have gone.
+/// The number of receivers in each state, including departed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audience {
@@ -52,7 +53,7 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// How many receivers there were.
+    /// Returns the number of all receivers.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.complete + self.unread + self.behind + self.short + self.left + self.unknown
@@ -71,7 +72,7 @@ impl Audience {
 }
 
 impl Sender {
-    /// How many receivers stand where, those included that have gone.
+    /// Returns the number of receivers in each state, including departed ones.
     #[must_use]
     pub fn audience(&self) -> Audience {
         let mut audience = self.forgotten;
@@ -79,42 +80,44 @@ impl Sender {
         audience
     }
 
-    /// Where each receiver stands, and its address. Of receivers that have gone, the last 4,096 are remembered one by
-    /// one; older ones count in [`audience`](Self::audience) alone.
+    /// Returns the address and the state of each receiver. The last 4,096 departed receivers are listed one by one;
+    /// older ones only count in [`audience`](Self::audience).
     pub fn standings(&self) -> impl Iterator<Item = (ReceiverId, SocketAddr, Standing)> {
-        let there = self.members.iter();
-        let there =
-            there.filter_map(|(id, member)| Some((id, member.address, self.standing_of_member(member)?)));
-        let gone = self.members.departed();
-        let gone = gone.filter_map(|(id, gone)| Some((id, gone.address, self.standing_of_departed(gone)?)));
-        there.chain(gone)
+        let present = self.members.iter();
+        let present =
+            present.filter_map(|(id, member)| Some((id, member.address, self.standing_of_member(member)?)));
+        let departed = self.members.departed();
+        let departed = departed
+            .filter_map(|(id, departed)| Some((id, departed.address, self.standing_of_departed(departed)?)));
+        present.chain(departed)
     }
 
-    /// How many receivers that request repairs are there, and how many of all that ever were have everything.
+    /// Returns how many receivers that request repairs are present, and how many of all receivers, departed ones
+    /// included, are complete.
     #[must_use]
     pub fn receivers(&self) -> (usize, usize) {
-        let there =
+        let present =
             self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some()).count();
-        (there, self.audience().complete as usize)
+        (present, self.audience().complete as usize)
     }
 
-    /// Those that are there and may still get on: who has not confirmed everything, with how many datagrams, and of
-    /// a closed stream who has not confirmed its end. Evicted ones are among them while they speak.
+    /// Returns the present receivers that have not confirmed everything, or not the end of a closed stream, each with
+    /// its number of unconfirmed datagrams. Evicted receivers are included until they depart.
     pub fn behind(&self) -> impl Iterator<Item = (ReceiverId, u64)> {
         let counted = self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
         let waiting = counted.filter(|(_, member)| !self.is_settled(&member.progress));
         waiting.map(|(id, member)| (id, self.ring.next.saturating_sub(member.progress.next)))
     }
 
-    /// The receivers that are there: who, where, the datagram before which each has confirmed everything, whether it
-    /// is waited for.
+    /// Returns the present receivers: identifier, address, the first datagram that is not confirmed, and whether the
+    /// sender waits for it.
     pub fn known(&self) -> impl Iterator<Item = (ReceiverId, SocketAddr, u64, bool)> {
         self.members
             .iter()
             .map(|(id, member)| (id, member.address, member.progress.next, member.role == Role::Awaited))
     }
 
-    /// Whether a receiver needs nothing more: it has confirmed that it has received all there is.
+    /// Returns whether a receiver has confirmed everything, so that it needs nothing more.
     fn is_settled(&self, progress: &Progress) -> bool {
         progress.next >= self.ring.next && (progress.end >= End::Received || !self.closed)
     }

@@ -1,15 +1,15 @@
-//! Leave to send so much in so long.
+//! A token bucket that counts bytes.
 
-/// Bytes that may go, more of them as time passes.
+/// A budget of bytes that refills at a constant rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
-    /// Bytes a second.
+    /// Bytes per second.
     rate: u64,
     most: u64,
     level: u64,
-    /// Bytes that have gone although they were not there.
+    /// Bytes spent beyond the level.
     debt: u64,
-    /// What is not yet a byte: bytes times nanoseconds a second.
+    /// The fraction of a byte gained so far: bytes per second times nanoseconds.
     rest: u64,
     at: u64,
 }
@@ -17,7 +17,7 @@ pub(crate) struct Bucket {
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
 impl Bucket {
-    /// A full bucket that holds so many bytes.
+    /// Creates a full bucket with a capacity of `most` bytes.
     pub(crate) const fn new(rate: u64, most: u64, now: u64) -> Self {
         Self { rate, most, level: most, debt: 0, rest: 0, at: now }
     }
@@ -26,9 +26,9 @@ impl Bucket {
         self.rate = rate;
     }
 
-    /// Fills up for the time that has passed.
-    pub(crate) fn pass(&mut self, now: u64) {
-        // Beyond a second nothing more fits any bucket here.
+    /// Adds the bytes for the time since the last call.
+    pub(crate) fn refill(&mut self, now: u64) {
+        // Every bucket here is full after one second.
         let elapsed = now.saturating_sub(self.at).min(SECOND);
         self.at = self.at.max(now);
         let gained = u128::from(elapsed) * u128::from(self.rate) + u128::from(self.rest);
@@ -42,17 +42,17 @@ impl Bucket {
         self.level = self.level.saturating_add(bytes - repaid).min(self.most);
     }
 
-    /// How many bytes are there.
+    /// Returns the number of bytes available.
     pub(crate) const fn level(&self) -> u64 {
         self.level
     }
 
-    /// Whether so many bytes are there.
+    /// Returns whether this many bytes are available.
     pub(crate) const fn has(&self, bytes: u64) -> bool {
         self.level >= bytes
     }
 
-    /// Takes so many bytes, whether they are there or not: what is missing must come in before anything else goes.
+    /// Takes this many bytes in any case. Bytes that are not available become a debt, which is repaid first.
     pub(crate) const fn spend(&mut self, bytes: u64) {
         let owed = bytes.saturating_sub(self.level);
         self.level = self.level.saturating_sub(bytes);
@@ -66,7 +66,7 @@ impl Bucket {
         }
     }
 
-    /// Takes so many bytes, if they are there.
+    /// Takes this many bytes if they are available.
     pub(crate) const fn take(&mut self, bytes: u64) -> bool {
         let has = self.has(bytes);
         if has {
@@ -75,7 +75,7 @@ impl Bucket {
         has
     }
 
-    /// When so many bytes will be there.
+    /// Returns the time at which this many bytes will be available.
     pub(crate) fn when(&self, bytes: u64) -> u64 {
         let missing =
             u128::from(bytes.saturating_sub(self.level).saturating_add(self.debt)) * u128::from(SECOND);
@@ -93,12 +93,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_more_goes_than_rate_and_size_allow(rate in 1_u64..1 << 33, most in 1_u64..1 << 20, steps in prop::collection::vec((0_u64..10_000_000, 1_u64..5_000), 1..200)) {
+        fn bytes_taken_are_bounded_by_rate_and_capacity(rate in 1_u64..1 << 33, most in 1_u64..1 << 20, steps in prop::collection::vec((0_u64..10_000_000, 1_u64..5_000), 1..200)) {
             let mut bucket = Bucket::new(rate, most, 0);
             let (mut now, mut sent) = (0, 0_u128);
             for (pause, bytes) in steps {
                 now += pause;
-                bucket.pass(now);
+                bucket.refill(now);
                 while bucket.take(bytes) {
                     sent += u128::from(bytes);
                 }
@@ -107,8 +107,8 @@ mod tests {
                 if bytes <= most {
                     let when = bucket.when(bytes);
                     let mut later = bucket;
-                    later.pass(when);
-                    prop_assert!(when > SECOND || later.take(bytes), "at {} it has not {}", when, bytes);
+                    later.refill(when);
+                    prop_assert!(when > SECOND || later.take(bytes), "at {}, {} bytes are not available", when, bytes);
                 }
             }
         }

@@ -11,64 +11,62 @@ const MILLISECOND: u64 = 1_000_000;
 pub struct SenderConfig {
     /// The stream.
     pub stream: StreamId,
-    /// The life of this sender: greater than any that the stream had.
+    /// The incarnation of this sender: greater than all earlier ones of the stream.
     pub incarnation: Incarnation,
-    /// Bytes of the longest datagram. Default: 1,232, which every IPv6 path takes.
+    /// Size of the longest datagram in bytes. Default: 1,232, which fits the minimum MTU of IPv6.
     pub datagram: usize,
     /// Size of the retransmission buffer in bytes: about as many bytes of payload as it keeps for repairs and late
     /// joiners. It takes a third more memory for headers, and an index entry for each datagram, of which there are
     /// at most one per 64 bytes. Default: 8 MiB.
     pub history: usize,
-    /// Bytes of the longest message. Default: 16 MiB.
+    /// Size of the longest message in bytes. Default: 16 MiB.
     pub longest_message: usize,
-    /// For whom it waits. Default: for the slowest.
+    /// Flow control: whether the sender waits for receivers. Default: it waits for the slowest.
     pub flow: FlowControl,
-    /// A receiver that keeps the sender waiting must get on within this time, by at least
-    /// `floor`, or nobody waits for it any more. Default: 2 s.
+    /// Eviction time: the sender stops waiting for a receiver that blocks it and makes no progress for this long.
+    /// Default: 2 s.
     pub eviction: u64,
-    /// Bytes a second that a receiver must take, to be waited for. Default: 0, anything at all.
-    pub floor: u64,
-    /// A receiver that says nothing for so long is gone. Default: 5 s.
+    /// Time without a datagram of a receiver after which it counts as departed. Default: 5 s.
     pub receiver_timeout: u64,
-    /// Receivers that it keeps accounts of. Default: 4,096.
+    /// Largest number of receivers known at a time. Default: 4,096.
     pub most_receivers: usize,
-    /// Bytes a second. Default: as fast as it goes.
+    /// Rate in bytes per second. Default: unlimited.
     pub rate: Option<u64>,
-    /// Repairs may take so many percent of what new data takes. Default: 50.
+    /// Bandwidth of repairs in percent of the bandwidth of new data. Default: 50.
     pub repair_percent: u8,
-    /// And so many bytes a second in any case. Default: 12.5 MB.
+    /// Bandwidth of repairs that is granted in addition, in bytes per second. Default: 12.5 MB.
     pub repair_floor: u64,
-    /// What it does about a link that cannot carry what it sends. Default: it slows down.
+    /// Congestion control: the reaction to links slower than the sender. Default: it slows down.
     pub congestion: Congestion,
-    /// On how many paths each datagram to the group is sent: what a heartbeat on demand costs. Default: 1.
+    /// Number of paths on which each datagram to the group is sent: the price of a heartbeat on demand. Default: 1.
     pub paths: u8,
-    /// Small messages may wait so long for others, unless flushed. Default: 1 ms.
+    /// Time for which a small message waits for others to share its datagram, unless flushed. Default: 1 ms.
     pub linger: u64,
-    /// Naks of more than eight receivers are spread over so many group round trips. Default: 6.
+    /// Number of group round trips over which NAKs of more than eight receivers are spread. Default: 6.
     pub backoff: u8,
-    /// The group round-trip time before it is known. Default: 1 ms.
+    /// The group round-trip time assumed before the first measurement. Default: 1 ms.
     pub round_trip: u64,
-    /// What to add to its clock for nanoseconds since 1970. `None`: unknown.
+    /// The offset from the sender's clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
-    /// Where its random numbers begin: another for each sender.
+    /// Seed of the random numbers: a different one for each sender.
     pub seed: u64,
-    /// The group's secrets; the greatest epoch seals. Default: none, everything is clear.
+    /// The group's secrets; the one with the greatest epoch seals. Default: none, nothing is sealed.
     pub keys: Keys,
 }
 
 /// What a sender does when receivers lose much of what it sends (RFC 8084).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Congestion {
-    /// It finds out whether its own rate is the cause. If it is, it sends as fast as the link takes, and probes for
-    /// more. Loss that does not fall when it slows down is left to repair.
+    /// Finds out whether the sender's own rate is the cause. If it is, the sender matches the capacity of the link and
+    /// probes for more. Loss that does not fall when the sender slows down is left to repair.
     #[default]
     Adapt,
-    /// Nothing: the rate is the caller's business.
+    /// Ignores loss: the caller controls the rate.
     Ignore,
 }
 
 impl SenderConfig {
-    /// The defaults for this stream.
+    /// Returns the default settings for this stream.
     #[must_use]
     pub const fn new(stream: StreamId, incarnation: Incarnation) -> Self {
         Self {
@@ -79,7 +77,6 @@ impl SenderConfig {
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
             eviction: 2_000 * MILLISECOND,
-            floor: 0,
             receiver_timeout: 5_000 * MILLISECOND,
             most_receivers: 4096,
             rate: None,
@@ -97,25 +94,25 @@ impl SenderConfig {
     }
 }
 
-/// Why settings cannot be.
+/// A setting that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Too short or too long.
-    #[error("a datagram has 256 to 65,507 bytes, not {0}")]
+    /// The datagram size is out of range.
+    #[error("a datagram size of {0} bytes is out of range: use 256 to 65,507")]
     Datagram(usize),
-    /// Too little.
+    /// The retransmission buffer is too small.
     #[error("a retransmission buffer of {0} bytes holds fewer than 16 datagrams: use a larger one")]
     History(usize),
-    /// A message's length is told in 32 bits.
-    #[error("messages of {0} bytes cannot be told: at most 4 GiB")]
+    /// The length of a message is a 32-bit field.
+    #[error("a message size of {0} bytes is out of range: use less than 4 GiB")]
     LongestMessage(usize),
-    /// Nothing would ever be sent.
-    #[error("a rate of 0 sends nothing: leave it out for as fast as it goes")]
+    /// A rate of 0 would never send anything.
+    #[error("the rate must not be 0: set none for an unlimited rate")]
     Rate,
 }
 
 impl SenderConfig {
-    /// Checks what the types leave open.
+    /// Checks the ranges that the types do not express.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !(256..=65_507).contains(&self.datagram) {
             return Err(ConfigError::Datagram(self.datagram));

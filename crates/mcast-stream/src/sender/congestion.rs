@@ -1,37 +1,37 @@
-//! Whether loss is the sender's own doing, and how fast it may send if it is.
+//! Congestion control: finds out whether the sender's own rate causes loss, and adapts the rate if it does.
 //!
-//! High loss alone says nothing: a bad radio link loses as much however slowly one sends, and repair copes with that.
-//! A link that is too slow loses less when less is sent. So when loss is high, the sender slows down to what arrived:
-//! a trial. Either loss falls, then it stays slow and probes for more; or it does not, then the sender returns to its
-//! rate and makes no other trial for a while (RFC 8084 demands the reaction, not its form).
+//! High loss alone proves nothing: a bad radio link loses as much at every rate, and repair copes with that. A link
+//! that is too slow loses less when less is sent. So when loss is high, the sender makes a trial: it slows down to the
+//! rate that arrived. If loss falls, the sender stays slow and probes for more. If not, it returns to its rate and makes
+//! no other trial for a while (RFC 8084 demands a reaction and leaves its form open).
 //!
-//! What one trial shows holds for all receivers that lose no more. If each made its own, twenty receivers on one lossy
+//! The result of a trial holds for all receivers that lose no more. If each made its own, twenty receivers on one lossy
 //! radio network would hold the sender at half its rate, or half of that again, for most of the time.
 
 use super::bucket::SECOND;
 
-/// Loss from which on the sender asks whether it is the cause, in parts per million.
+/// Loss at which the sender begins a trial, in parts per million.
 const HIGH: u32 = 200_000;
-/// Below this it probes for more.
+/// Loss below which the sender probes for more, in parts per million.
 const LOW: u32 = 100_000;
-/// From this loss on, next to nothing arrives.
+/// Loss at which hardly anything arrives, in parts per million.
 pub(crate) const HOPELESS: u32 = 900_000;
-/// Having found that loss is not its doing, it makes no other trial for this long, then twice that, and so on.
+/// Time without trials after the first one that showed another cause; it doubles with each further one.
 const FIRST_IMMUNITY: u64 = 5 * SECOND;
 const LONGEST_IMMUNITY: u64 = 60 * SECOND;
-/// A trial may show as much loss as before for this many samples, or this many times this long, until it is clear that
-/// the rate is not the cause: the queue on the way may still be full.
+/// A trial ends as failed after this many samples without less loss: the queue on the way may be full at first. A
+/// sample that takes longer than `TRIAL_TIME` counts for several.
 const TRIAL_SAMPLES: u64 = 3;
 const TRIAL_TIME: u64 = SECOND / 5;
-/// A rate that probes for more grows by this share with each good sample.
+/// A limited rate grows by one part in this many with each good sample.
 const STEP: u64 = 16;
 
-/// What became of some datagrams.
+/// The fate of some datagrams that were sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) sent: u64,
     pub(crate) lost: u64,
-    /// Bytes that arrived, in how many nanoseconds.
+    /// Bytes that arrived, and within how many nanoseconds.
     pub(crate) bytes: u64,
     pub(crate) elapsed: u64,
 }
@@ -42,8 +42,8 @@ impl Sample {
         u32::try_from(share).unwrap_or(1_000_000)
     }
 
-    /// Whether this is less than a loss by more than chance explains: 3.5 standard deviations, so that twenty receivers
-    /// with random loss don't make it look like congestion now and then.
+    /// Returns whether the loss is significantly below `loss`: by 3.5 standard deviations, so that random loss at twenty
+    /// receivers does not look like congestion now and then.
     fn is_below(&self, loss: u32) -> bool {
         let expected = self.sent * u64::from(loss) / 1_000_000;
         let fewer = expected.saturating_sub(self.lost);
@@ -56,38 +56,38 @@ impl Sample {
     }
 }
 
-/// What a sample has changed.
+/// The effect of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// To a rate, because of this loss.
+pub(crate) enum RateChange {
+    /// The sender slows down to this rate because of this loss.
     Slowed { loss: u32, rate: u64 },
-    /// No limit any more.
+    /// The limit is removed.
     Recovered,
-    /// The rate is not the cause of this loss. It makes no other trial until then, and after the next none for this
-    /// long.
+    /// The rate is not the cause of this loss. No other trial begins before `until`; the next one that fails is followed
+    /// by `immunity`.
     Cleared { loss: u32, until: u64, immunity: u64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing limits it. It makes no trial before this time.
+    /// There is no limit. No trial begins before this time.
     Free { immune_until: u64 },
-    /// It has slowed down to see whether this loss falls. This many more samples may show that it does not.
+    /// The sender has slowed down to see whether this loss falls. The trial fails after `samples` more without less loss.
     Trial { loss: u32, rate: u64, samples: u64 },
-    /// The link takes no more than about this.
+    /// The link carries no more than about this rate.
     Limited { rate: u64 },
 }
 
-/// Decides how fast to send from what arrives.
+/// Derives the rate from the samples of one receiver.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateControl {
     state: State,
     immunity: u64,
-    /// It is never slower than this, and free again from `fastest` on. Bytes per second.
+    /// The lowest rate, and the rate from which on the limit is removed. Bytes per second.
     slowest: u64,
     fastest: u64,
-    /// What arrived when it last slowed down.
-    taken: u64,
+    /// The rate that arrived when the last trial began.
+    arrived_rate: u64,
     /// The loss of the last sample, in parts per million.
     loss: u32,
 }
@@ -99,12 +99,12 @@ impl RateControl {
             immunity: FIRST_IMMUNITY,
             slowest,
             fastest: u64::MAX,
-            taken: 0,
+            arrived_rate: 0,
             loss: 0,
         }
     }
 
-    /// Bytes per second, if there is a limit.
+    /// Returns the limit in bytes per second, if there is one.
     pub(crate) const fn rate(&self) -> Option<u64> {
         match self.state {
             State::Free { .. } => None,
@@ -112,25 +112,25 @@ impl RateControl {
         }
     }
 
-    /// Whether it has slowed down to see whether loss falls.
+    /// Returns whether a trial is running.
     pub(crate) const fn is_on_trial(&self) -> bool {
         matches!(self.state, State::Trial { .. })
     }
 
-    /// Takes a sample of what was sent since the last change; `is_full` if that was as much as the rate allowed. While
-    /// somebody else makes a trial it begins none of its own.
+    /// Takes a sample of what was sent since the last change; `is_full` if that was as much as the rate allowed. No
+    /// trial begins while another receiver's trial runs.
     pub(crate) fn observe(
         &mut self,
         now: u64,
         sample: Sample,
         is_full: bool,
-        others_try: bool,
-    ) -> Option<Change> {
+        other_on_trial: bool,
+    ) -> Option<RateChange> {
         let loss = sample.loss();
         self.loss = loss;
         match self.state {
             State::Free { immune_until } => {
-                if loss >= HIGH && now >= immune_until && !others_try {
+                if loss >= HIGH && now >= immune_until && !other_on_trial {
                     self.begin_trial(&sample);
                 }
                 None
@@ -138,9 +138,9 @@ impl RateControl {
             State::Trial { loss: before, rate, .. } if sample.is_below(before) => {
                 if loss < before / 2 {
                     (self.state, self.immunity) = (State::Limited { rate }, FIRST_IMMUNITY);
-                    return Some(Change::Slowed { loss: before, rate });
+                    return Some(RateChange::Slowed { loss: before, rate });
                 }
-                // It has fallen, but this is still too fast: a queue had let more pass when the trial began.
+                // Loss has fallen, but the rate is still too high: a queue inflated the first estimate.
                 let rate = rate.min(self.below(sample.rate()));
                 self.state = State::Trial { loss: before, rate, samples: TRIAL_SAMPLES };
                 None
@@ -150,9 +150,9 @@ impl RateControl {
                 self.state = State::Trial { loss, rate, samples };
                 (samples == 0).then(|| self.end_trial(now))
             }
-            // What it was found to be is no longer so: it looks anew.
+            // The estimate is out of date: measure again.
             State::Limited { .. } if loss >= HIGH => {
-                if !others_try {
+                if !other_on_trial {
                     self.begin_trial(&sample);
                 }
                 None
@@ -161,8 +161,7 @@ impl RateControl {
         }
     }
 
-    /// Takes over that the rate is not the cause of a loss that another receiver has, until then and thereafter for
-    /// this long.
+    /// Takes over the result of another receiver's trial: the rate is not the cause of this loss.
     pub(crate) fn learn(&mut self, loss: u32, until: u64, immunity: u64) {
         if let State::Free { immune_until } = &mut self.state
             && self.loss <= loss.saturating_add(loss / 2)
@@ -172,12 +171,12 @@ impl RateControl {
         }
     }
 
-    /// Sends as little as it may until something arrives.
+    /// Limits the rate to the lowest until something arrives.
     pub(crate) const fn stay_slow(&mut self) {
         self.state = State::Limited { rate: self.slowest };
     }
 
-    /// Nothing came of late that tells anything: it goes faster, so that something does.
+    /// Doubles a limited rate when samples are missing, so that the estimate does not stay too low.
     pub(crate) fn relax(&mut self) {
         self.state = match self.state {
             State::Limited { rate } if 2 * rate < self.fastest => State::Limited { rate: 2 * rate },
@@ -193,29 +192,29 @@ impl RateControl {
             let offered = u128::from(arrived) * 1_000_000 / u128::from(share);
             self.fastest = u64::try_from(offered).unwrap_or(u64::MAX);
         }
-        self.taken = arrived;
+        self.arrived_rate = arrived;
         self.state = State::Trial { loss, rate: self.below(arrived), samples: TRIAL_SAMPLES };
     }
 
-    /// A little less than what arrives, so that a queue on the way drains.
+    /// Returns a little less than the rate that arrives, so that a queue on the way drains.
     fn below(&self, arrived: u64) -> u64 {
         (arrived / 4 * 3).max(self.slowest)
     }
 
-    /// The rate was not the cause.
-    fn end_trial(&mut self, now: u64) -> Change {
+    /// Ends a trial that showed another cause than the rate.
+    fn end_trial(&mut self, now: u64) -> RateChange {
         let until = now + self.immunity;
         self.state = State::Free { immune_until: until };
         self.immunity = (2 * self.immunity).min(LONGEST_IMMUNITY);
-        Change::Cleared { loss: self.loss, until, immunity: self.immunity }
+        RateChange::Cleared { loss: self.loss, until, immunity: self.immunity }
     }
 
-    fn adjust(&mut self, rate: u64, loss: u32, is_full: bool) -> Option<Change> {
+    fn adjust(&mut self, rate: u64, loss: u32, is_full: bool) -> Option<RateChange> {
         let next = match loss {
             LOW.. => (rate - rate / STEP).max(self.slowest),
             _ if !is_full => rate,
-            // Far from what the link took when it was last full, or if that is not known, it need not feel its way.
-            _ if rate < self.taken / 4 * 3 || self.taken <= 2 * self.slowest => 2 * rate,
+            // Far below the capacity that was last seen, or if that is unknown, the rate may double.
+            _ if rate < self.arrived_rate / 4 * 3 || self.arrived_rate <= 2 * self.slowest => 2 * rate,
             _ => rate + (rate / STEP).max(1),
         };
         self.state = State::Limited { rate: next };
@@ -223,7 +222,7 @@ impl RateControl {
             return None;
         }
         self.state = State::Free { immune_until: 0 };
-        Some(Change::Recovered)
+        Some(RateChange::Recovered)
     }
 }
 
@@ -233,8 +232,8 @@ mod tests {
 
     const INTERVAL: u64 = SECOND / 10;
 
-    /// What arrives of so many bytes per second on a link that takes so many and loses so much by itself.
-    fn pass(rate: u64, link: u64, random: f64) -> Sample {
+    /// Returns the sample for `rate` bytes per second on a link with this capacity and share of random loss.
+    fn transmit(rate: u64, link: u64, random: f64) -> Sample {
         let sent = rate / 10 / 1_000;
         let arrived = (sent.min(link / 10 / 1_000) as f64 * (1.0 - random)) as u64;
         Sample { sent, lost: sent - arrived, bytes: arrived * 1_000, elapsed: INTERVAL }
@@ -244,7 +243,7 @@ mod tests {
         let (mut sent, mut arrived) = (0, 0);
         for round in 0..rounds {
             let rate = control.rate().map_or(offered, |rate| rate.min(offered));
-            let sample = pass(rate, link, random);
+            let sample = transmit(rate, link, random);
             (sent, arrived) = (sent + sample.sent, arrived + sample.sent - sample.lost);
             control.observe(round * INTERVAL, sample, rate < offered, false);
         }
@@ -252,40 +251,43 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_bottleneck_little_is_sent_in_vain() {
+    fn a_bottleneck_loses_little() {
         let mut control = RateControl::new(10_000);
         let (sent, arrived) = run(&mut control, 50_000_000, 2_500_000, 0.0, 300);
         // The first sample was sent before anything was known.
-        assert!(sent - 5_000 < arrived * 5 / 4, "{sent} were sent for {arrived}");
+        assert!(sent - 5_000 < arrived * 5 / 4, "{sent} datagrams sent, {arrived} arrived");
         assert!(arrived > 300 * 250 * 8 / 10, "only {arrived} arrived");
     }
 
     #[test]
-    fn loss_that_is_not_its_doing_slows_it_little() {
+    fn random_loss_hardly_lowers_the_rate() {
         let mut control = RateControl::new(10_000);
         let (sent, _) = run(&mut control, 1_000_000, u64::MAX, 0.3, 600);
         assert!(sent > 600 * 100 * 95 / 100, "{sent}");
     }
 
     #[test]
-    fn what_a_trial_shows_holds_for_those_who_lose_no_more() {
+    fn the_result_of_a_trial_holds_for_receivers_that_lose_no_more() {
         let until = 10 * SECOND;
         let begins_after_learning = |random, now| {
             let mut control = RateControl::new(10_000);
-            let sample = pass(1_000_000, u64::MAX, random);
+            let sample = transmit(1_000_000, u64::MAX, random);
             control.observe(SECOND, sample, false, true);
-            assert!(!control.is_on_trial(), "it has begun a second trial");
+            assert!(!control.is_on_trial(), "a second trial began");
             control.learn(300_000, until, FIRST_IMMUNITY);
             control.observe(now, sample, false, false);
             control.is_on_trial()
         };
         assert!(!begins_after_learning(0.3, until - 1));
         assert!(begins_after_learning(0.3, until));
-        assert!(begins_after_learning(0.6, until - 1), "another's loss does not explain twice as much");
+        assert!(
+            begins_after_learning(0.6, until - 1),
+            "a trial at lower loss does not explain twice as much"
+        );
     }
 
     #[test]
-    fn it_recovers_when_the_link_does() {
+    fn the_limit_is_removed_when_the_link_recovers() {
         let mut control = RateControl::new(10_000);
         run(&mut control, 50_000_000, 2_500_000, 0.0, 50);
         assert!(control.rate().is_some());

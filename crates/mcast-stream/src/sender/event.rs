@@ -1,123 +1,121 @@
-//! What a sender tells of itself and its receivers.
+//! Events and statistics of a sender.
 
 use core::net::SocketAddr;
 
 use crate::wire::ReceiverId;
 
-/// What happened to a sender.
+/// An event of a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SenderEvent {
-    /// A receiver has told what it has, for the first time.
+    /// The first status of a receiver arrived.
     ReceiverJoined(ReceiverId, SocketAddr),
-    /// A receiver says that it leaves.
+    /// A receiver announced that it leaves.
     ReceiverLeft(ReceiverId),
-    /// A receiver has said nothing for too long.
+    /// Nothing was received from a receiver for [`receiver_timeout`](super::SenderConfig::receiver_timeout).
     ReceiverSilent(ReceiverId),
-    /// A receiver kept everybody waiting; nobody waits for it any more. It was so many datagrams
-    /// behind.
+    /// A receiver was too slow: the sender no longer waits for it. The number is how many datagrams it was behind.
     ReceiverEvicted(ReceiverId, u64),
-    /// One that was evicted has caught up, and is waited for again.
+    /// An evicted receiver has caught up, and the sender waits for it again.
     ReceiverReturned(ReceiverId),
-    /// A receiver was refused: there are too many.
+    /// A receiver was refused because [`most_receivers`](super::SenderConfig::most_receivers) are known.
     ReceiverRefused(ReceiverId),
-    /// Receivers lost so much, in parts per million, because the sender was faster than their links: it slows down to
-    /// so many bytes per second.
+    /// Receivers lost datagrams because the sender was faster than their links: it slows down.
     Slowed {
-        /// The loss.
+        /// The loss in parts per million.
         loss: u32,
-        /// The new rate.
+        /// The new rate in bytes per second.
         rate: u64,
     },
-    /// The sender is as fast again as it was configured to be.
+    /// The sender is back at its configured rate.
     Recovered,
     /// A receiver requested datagrams that have left the retransmission buffer: from the first to before the second.
     Unrecoverable(ReceiverId, u64, u64),
-    /// A receiver has given up datagrams for the first time: so many. What it lacks at the end is in
-    /// [`Sender::standings`](super::Sender::standings).
+    /// A receiver has given up datagrams for the first time; the number is how many.
+    /// [`Sender::standings`](super::Sender::standings) reports what it lacks at the end.
     ReceiverShort(ReceiverId, u64),
-    /// Events were not fetched, so that so many before this one were dropped.
+    /// Events were not fetched in time; the number is how many were dropped before this one.
     Missed(u64),
 }
 
-/// Why a message is not taken now.
+/// The reason why a message is not accepted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// This receiver has not yet taken what was sent before; it stands at the datagram of this number.
+    /// The sender waits for a receiver that has no room, or that lacks data that the message would overwrite.
     #[error("waiting for receiver {receiver}, which has everything before datagram {next}")]
     WaitingFor {
-        /// Who.
+        /// The receiver.
         receiver: ReceiverId,
-        /// Where it stands.
+        /// The first datagram that it has not confirmed.
         next: u64,
     },
-    /// What was published before is not sent yet: the rate, or the system, allows no more.
+    /// Earlier messages are not sent yet: the rate, or the system, admits no more.
     #[error("waiting until what was published before is sent")]
     Unsent,
     /// A long message is being written.
     #[error("a long message is being written: end it first")]
     Writing,
-    /// It is longer than a message may be.
-    #[error("a message has at most {longest} bytes here, not {length}")]
+    /// The message is too long.
+    #[error("a message of {length} bytes is too long: the limit is {longest}")]
     TooLong {
-        /// How long it is.
+        /// Its length in bytes.
         length: usize,
-        /// How long it may be.
+        /// The greatest length in bytes.
         longest: usize,
     },
     /// The stream was closed.
     #[error("the stream is closed")]
     Closed,
-    /// The cipher failed: nothing more can be sealed, and nothing goes out unsealed.
-    #[error("the cipher failed, so that nothing more can be sent")]
+    /// The cipher failed: nothing more can be sealed, and nothing is sent unsealed.
+    #[error("the cipher failed: nothing more can be sent")]
     CannotSeal,
 }
 
 impl Refusal {
-    /// Whether trying again later may help.
+    /// Returns whether a later attempt may succeed.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
         matches!(self, Self::WaitingFor { .. } | Self::Unsent)
     }
 }
 
-/// What a sender has done so far.
+/// Counters of a sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SenderStatistics {
-    /// Messages.
+    /// Messages published.
     pub messages: u64,
     /// Their bytes.
     pub message_bytes: u64,
-    /// Datagrams of data, repairs not counted.
+    /// Data datagrams sent, not counting repairs.
     pub datagrams: u64,
     /// Their bytes.
     pub datagram_bytes: u64,
-    /// Datagrams that were sent again, to the group.
+    /// Repairs sent to the group.
     pub group_repairs: u64,
-    /// Datagrams that were sent again, to one receiver.
+    /// Repairs sent to a single receiver.
     pub single_repairs: u64,
-    /// Bytes of both.
+    /// Bytes of all repairs.
     pub repair_bytes: u64,
-    /// Naks that came.
+    /// NAKs received.
     pub naks: u64,
-    /// Naks that were not answered: too many, of strangers, or copies.
+    /// NAKs not answered: beyond the limit of a receiver, or of an unknown one.
     pub naks_refused: u64,
-    /// Datagrams that were asked for when they were gone.
+    /// Datagrams requested after they had left the retransmission buffer.
     pub unrecoverable: u64,
-    /// Statuses that came.
+    /// Statuses received.
     pub statuses: u64,
-    /// Heartbeats that were sent.
+    /// Heartbeats sent.
     pub heartbeats: u64,
-    /// What came and was not for this stream, or could not be understood.
+    /// Datagrams received that do not belong to this stream, or are malformed.
     pub foreign: u64,
-    /// What came and was not sealed by the group, or was a copy.
+    /// Datagrams refused: not sealed by the group, replayed, or of a receiver beyond the limit.
     pub refused: u64,
-    /// Naks and statuses from addresses that have proven nothing; each was answered by an echo.
+    /// NAKs and statuses from unproven addresses; each was answered with an echo.
     pub unproven: u64,
     /// The group round-trip time in nanoseconds.
     pub round_trip: u64,
-    /// Receivers that are known.
+    /// Receivers known now.
     pub receivers: u64,
 }

@@ -1,12 +1,12 @@
-//! What receivers say.
+//! Handles the datagrams of receivers: probes, NAKs and statuses.
 
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
 use super::members::{Departure, End, Role};
-use super::pacing::Hearing;
+use super::pacing::Reception;
 use super::repair::RepairFlow;
-use super::{LEAST_HEARTBEAT_INTERVAL, Sender, SenderEvent};
+use super::{MIN_HEARTBEAT_INTERVAL, Sender, SenderEvent};
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
@@ -14,23 +14,22 @@ use crate::wire::{
     ResetReason, Status, TAG_LENGTH,
 };
 
-/// A token proves an address for as long, and once more.
+/// The period of a token in nanoseconds. A token is valid in its period and in the next one.
 const TOKEN_TIME: u64 = 64_000_000_000;
-/// What the salt and the tag add to a sealed datagram of the sender.
+/// Bytes that the salt and the tag add to a sealed datagram of the sender.
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
-/// The extension by which a receiver says who it is.
+/// Bytes of the extension that identifies a receiver.
 const RECEIVER_EXTENSION: usize = 12;
-/// Whoever hears nothing new for longer than this, and four status intervals, does not lack what it lacks because of the
-/// rate.
+/// After a pause longer than this and four status intervals, losses of a receiver do not count against the rate.
 const LONGEST_PAUSE: u64 = 500_000_000;
-/// Bytes of requests for heartbeats that are kept account of.
-const MOST_DEMAND_CREDIT: u64 = 4096;
+/// The largest credit for heartbeats on demand, in bytes.
+const MAX_DEMAND_CREDIT: u64 = 4096;
 
 impl Sender {
-    /// Takes a datagram that came to the sender's own port.
+    /// Handles a datagram received on the sender's own port.
     ///
-    /// What costs nothing to check is checked first, then whether the group sealed it, then whether it comes from an
-    /// address that its receiver has proven; nothing is kept of anybody before that.
+    /// The order of checks is: cheap checks of the header, the seal, then whether the receiver has proven its address.
+    /// No state is kept for a receiver before that.
     pub fn handle(&mut self, now: u64, from: SocketAddr, datagram: &[u8]) {
         let Ok(packet) = Packet::parse(datagram) else {
             self.statistics.foreign += 1;
@@ -60,7 +59,7 @@ impl Sender {
         self.scratch = scratch;
     }
 
-    /// Uncovers what a receiver sealed; says where the body ends.
+    /// Decrypts a sealed datagram of a receiver in place; returns where the body ends.
     fn open_from(&mut self, id: ReceiverId, header: &Header, bytes: &mut [u8]) -> Option<usize> {
         if header.epoch == KeyEpoch::CLEAR {
             return Some(bytes.len());
@@ -71,7 +70,7 @@ impl Sender {
             return seal::open(self.ciphers.find(keys, purpose)?, header, bytes);
         };
         if member.cipher.as_ref().is_none_or(|(known, _)| *known != purpose) {
-            // A forged epoch must not push out the cipher in use.
+            // A forged epoch must not replace the cipher in use.
             let cipher = keys.cipher(&purpose)?;
             let end = seal::open(&*cipher, header, bytes)?;
             member.cipher = Some((purpose, cipher));
@@ -88,7 +87,7 @@ impl Sender {
                 }
             }
             Kind::Nak => {
-                // One that requests nothing is shorter than the echo that would answer it.
+                // An empty NAK is shorter than the echo that would answer it.
                 if let Ok(nak) = Nak::read(body)
                     && nak.missing.clone().next().is_some()
                     && self.admit(now, id, from, header, nak.token)
@@ -114,8 +113,8 @@ impl Sender {
         }
     }
 
-    /// Whether a datagram comes from an address that its receiver has proven, so that it is one of the members. If
-    /// it does not, all that it causes is an echo, by which the receiver can prove it.
+    /// Returns whether the receiver has proven its address and is a member; adds it if it is new. A datagram from an
+    /// unproven address only causes an echo, with which the receiver can prove the address.
     fn admit(&mut self, now: u64, id: ReceiverId, from: SocketAddr, header: &Header, token: u64) -> bool {
         if !self.is_proven(now, from, token) {
             self.statistics.unproven += 1;
@@ -126,7 +125,7 @@ impl Sender {
             if self.members.len() >= self.config.most_receivers {
                 self.statistics.refused += 1;
                 self.reset(from, id, ResetReason::Full);
-                self.tell(SenderEvent::ReceiverRefused(id));
+                self.push_event(SenderEvent::ReceiverRefused(id));
                 return false;
             }
             let repairs = RepairFlow::new(self.config.repair_floor, self.config.datagram, now);
@@ -134,20 +133,20 @@ impl Sender {
         }
         let Some(member) = self.members.get_mut(id) else { return false };
         member.progress.counts.note(header.sequence);
-        (member.heard, member.address) = (now, from);
+        (member.last_heard, member.address) = (now, from);
         true
     }
 
-    /// A heartbeat for somebody who is about to join. An address that has proven nothing pays for it with the bytes
-    /// that came, so that a forged one causes no more than it has.
+    /// Schedules a heartbeat for a receiver that joins. The bytes of such requests pay for it, because their source
+    /// address is unproven: a forged request must not cause more traffic than it is.
     fn heartbeat_on_demand(&mut self, now: u64) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let price =
             ((HEADER_LENGTH + Heartbeat::LENGTH + sealed) * usize::from(self.config.paths.max(1))) as u64;
         let paid = (HEADER_LENGTH + RECEIVER_EXTENSION + Status::LENGTH) as u64
             + if self.seals() { TAG_LENGTH as u64 } else { 0 };
-        self.demand_credit = (self.demand_credit + paid).min(MOST_DEMAND_CREDIT);
-        let at = now.max(self.heartbeat_last + LEAST_HEARTBEAT_INTERVAL);
+        self.demand_credit = (self.demand_credit + paid).min(MAX_DEMAND_CREDIT);
+        let at = now.max(self.heartbeat_last + MIN_HEARTBEAT_INTERVAL);
         if self.heartbeat_at > at && self.demand_credit >= price {
             self.demand_credit -= price;
             self.heartbeat_at = at;
@@ -156,7 +155,7 @@ impl Sender {
 
     fn on_status(&mut self, now: u64, id: ReceiverId, from: SocketAddr, status: &Status) {
         self.statistics.statuses += 1;
-        // Nobody can have what was never sent.
+        // No receiver can have data that was never sent.
         if status.next > self.ring.sent {
             self.statistics.refused += 1;
             return;
@@ -185,46 +184,46 @@ impl Sender {
                 self.begin_flights(now);
             }
             self.extend_flight(now);
-            let hearing = match status.flags & Status::CATCHING_UP {
+            let reception = match status.flags & Status::CATCHING_UP {
                 _ if has_returned || silence > LONGEST_PAUSE + 4 * self.status_interval() => {
-                    Hearing::Interrupted
+                    Reception::Interrupted
                 }
-                0 => Hearing::Steady,
-                _ => Hearing::CatchingUp,
+                0 => Reception::Steady,
+                _ => Reception::CatchingUp,
             };
-            self.observe_loss(now, id, hearing);
+            self.observe_loss(now, id, reception);
         }
         if before == Role::Unknown && role == Role::Awaited {
-            self.tell(SenderEvent::ReceiverJoined(id, from));
+            self.push_event(SenderEvent::ReceiverJoined(id, from));
         }
         if progress.is_short() && !was_short {
-            self.tell(SenderEvent::ReceiverShort(id, progress.given_up));
+            self.push_event(SenderEvent::ReceiverShort(id, progress.given_up));
         }
         if has_returned {
-            self.tell(SenderEvent::ReceiverReturned(id));
+            self.push_event(SenderEvent::ReceiverReturned(id));
         }
         if status.flags & Status::LEAVING != 0 {
             if let Some(member) = self.members.get_mut(id) {
-                // Its last word on the end counts: what it kept for its application may never have been delivered.
+                // The last status decides: buffered data may never have reached the application.
                 member.progress.end = End::of(status);
             }
             self.depart(id, Departure::Left);
-            self.tell(SenderEvent::ReceiverLeft(id));
+            self.push_event(SenderEvent::ReceiverLeft(id));
         } else if self.closed && progress.end == End::Delivered {
-            // It repeats itself until it hears that this was heard.
+            // The receiver repeats this status until the reset arrives.
             self.reset(from, id, ResetReason::Settled);
         }
     }
 
     pub(super) fn depart(&mut self, id: ReceiverId, departure: Departure) {
-        self.forget_repairs(id);
+        self.cancel_repairs(id);
         let forgotten = self.members.depart(id, departure);
         if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
             self.forgotten.add(standing);
         }
     }
 
-    /// Answers whoever asks, with no more bytes than it sent: the clock of a probe comes back.
+    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
     fn echo(&mut self, now: u64, id: ReceiverId, from: SocketAddr, clock: u64) {
         let echo = Probe { clock, token: self.token(from, now / TOKEN_TIME), receiver: id.0 };
         self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
@@ -235,14 +234,14 @@ impl Sender {
         self.push_control(Target::Address(to), Kind::Reset, Flags(0), |writer| reset.write(writer));
     }
 
-    /// Whoever knows the token of an address has had an answer there.
+    /// Returns whether the token is valid for the address: its owner has received an echo there.
     fn is_proven(&self, now: u64, from: SocketAddr, token: u64) -> bool {
         let period = now / TOKEN_TIME;
         token != 0
             && (token == self.token(from, period) || token == self.token(from, period.saturating_sub(1)))
     }
 
-    /// A keyed hash of the address, so that nothing need be kept of those who ask.
+    /// Returns the token of an address: a keyed hash, so that no state is needed before the address is proven.
     #[expect(deprecated, reason = "core has no other keyed hash")]
     fn token(&self, address: SocketAddr, period: u64) -> u64 {
         let mut hasher = core::hash::SipHasher::new_with_keys(self.token_key.0, self.token_key.1);
@@ -255,7 +254,7 @@ impl Sender {
         hasher.finish().max(1)
     }
 
-    /// Whether everything is sealed.
+    /// Returns whether datagrams are sealed.
     pub(super) const fn seals(&self) -> bool {
         !self.config.keys.is_empty()
     }

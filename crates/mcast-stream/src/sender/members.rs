@@ -1,4 +1,4 @@
-//! The receivers that a sender keeps accounts of: those that are there, and those that have gone.
+//! The receivers known to a sender: the present ones, and a bounded number of departed ones.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -6,35 +6,35 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::congestion::RateControl;
-use super::pacing::Mark;
+use super::pacing::LossMark;
 use super::repair::RepairFlow;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
 use crate::wire::{NAK_INTERVAL, ReceiverId, Status};
 
-/// What a receiver is to the flow of the stream.
+/// The role of a receiver in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It has requested repairs, and not yet said what it has.
+    /// It has requested repairs, and has not sent a status yet.
     #[default]
     Unknown,
-    /// It requests no repairs, so that nobody waits for it.
+    /// It requests no repairs, so the sender does not wait for it.
     BestEffort,
-    /// It is waited for.
+    /// The sender waits for it.
     Awaited,
-    /// It kept the others waiting, and is not waited for until it has caught up and has room again.
+    /// It was too slow. The sender does not wait for it until it has caught up and has room again.
     Evicted,
 }
 
-/// What a receiver has said of the end of the stream.
+/// What a receiver has confirmed of the end of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
-    /// Nothing.
+    /// It has confirmed nothing.
     #[default]
     Unconfirmed,
-    /// It has received everything. Its application may still have to read some of it.
+    /// It has received everything; its application may not have read all of it.
     Received,
-    /// Its application has taken everything.
+    /// Its application has read everything.
     Delivered,
 }
 
@@ -48,15 +48,15 @@ impl End {
     }
 }
 
-/// What a receiver has said of what it has. It survives the receiver's departure.
+/// The progress that a receiver has reported. It is kept after the receiver's departure.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// The datagram before which it has, or has given up, everything.
+    /// The first datagram that it has neither received nor given up.
     pub(crate) next: u64,
     pub(crate) given_up: u64,
     pub(crate) lost_messages: u64,
     pub(crate) end: End,
-    /// Datagrams of other kinds that it has sent: what comes twice is not looked at.
+    /// The counts of the control datagrams received from it, to detect replays.
     pub(crate) counts: Counts,
 }
 
@@ -66,12 +66,12 @@ impl Progress {
     }
 }
 
-/// How a receiver went.
+/// How a receiver departed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// It said so.
+    /// It announced that it leaves.
     Left,
-    /// It said nothing for too long.
+    /// Nothing was received from it for too long.
     Silent,
 }
 
@@ -80,32 +80,32 @@ pub(crate) struct Member {
     pub(crate) address: SocketAddr,
     pub(crate) role: Role,
     pub(crate) progress: Progress,
-    /// From `progress.next` on, so many datagrams have room.
+    /// Room for datagrams from `progress.next` on.
     pub(crate) window: u32,
-    /// The most that it ever had room for: what is missing from it waits for the application.
+    /// The largest window that it ever reported: a smaller one means that datagrams wait for the application.
     widest: u32,
-    /// Where its room ended when it was last seen to get on, and when that was.
+    /// The end of its room when it last made progress, and the time of that.
     pub(crate) advanced: (u64, u64),
-    /// When it last came back after an eviction.
+    /// When it last returned after an eviction.
     pub(crate) returned: Option<u64>,
-    pub(crate) heard: u64,
-    /// The round-trip time; 0 before it is known.
+    pub(crate) last_heard: u64,
+    /// The round-trip time; 0 before the first sample.
     pub(crate) round_trip: u64,
-    /// The last sample of it, in which queues on the way show.
+    /// The last sample of the round-trip time, which includes queues on the way.
     last_sample: u64,
-    /// Samples of it: how many, the least of the last eight, the least since.
+    /// Samples of the round-trip time: their number, the least of the last full eight, the least since.
     samples: (u32, u64, u64),
-    /// Datagrams that it has received, and when it said so.
+    /// Datagrams that it has received, and one past the greatest sequence that it knows of.
     pub(crate) received: u64,
     pub(crate) highest: u64,
-    /// When it was first known to have heard of that.
+    /// When it first reported that sequence.
     highest_at: u64,
-    /// Datagrams that it noticed to be missing, as a count that wraps.
+    /// Datagrams that it detected as missing: a count that wraps.
     pub(crate) missed: u32,
-    pub(super) mark: Mark,
-    /// How fast its link lets everybody go.
+    pub(super) mark: LossMark,
+    /// The rate that its link carries.
     pub(crate) control: RateControl,
-    /// Naks that it may still send, and when that was.
+    /// NAKs that it may still send, and the time of the last refill.
     naks_left: (u32, u64),
     pub(crate) repairs: RepairFlow,
     pub(crate) cipher: Option<(Purpose, Box<dyn Cipher>)>,
@@ -121,7 +121,7 @@ impl Member {
             widest: 0,
             advanced: (0, now),
             returned: None,
-            heard: now,
+            last_heard: now,
             round_trip: 0,
             last_sample: 0,
             samples: (0, 0, 0),
@@ -129,7 +129,7 @@ impl Member {
             highest: 0,
             highest_at: now,
             missed: 0,
-            mark: Mark::default(),
+            mark: LossMark::default(),
             control: RateControl::new(SLOWEST),
             naks_left: (NAK_BURST, now),
             repairs,
@@ -137,10 +137,10 @@ impl Member {
         }
     }
 
-    /// Takes note of a status; returns for how long it had heard nothing new of the stream before that.
+    /// Records a status; returns for how long the receiver had received nothing new of the stream before it.
     pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) -> u64 {
         let progress = &mut self.progress;
-        // One that was overtaken on the way takes nothing back.
+        // A status that was overtaken on the way must not revert progress.
         progress.next = progress.next.max(status.next);
         progress.end = progress.end.max(End::of(status));
         progress.given_up = progress.given_up.max(status.given_up);
@@ -167,21 +167,22 @@ impl Member {
         silence
     }
 
-    /// The first datagram that it has no room for.
+    /// Returns the first datagram that it has no room for.
     pub(crate) fn room_end(&self) -> u64 {
         self.progress.next.saturating_add(u64::from(self.window))
     }
 
-    /// Whether it has so much room that waiting for it delays nobody soon.
+    /// Returns whether its room is large enough that it will not block the sender soon.
     pub(crate) const fn has_ample_room(&self) -> bool {
         self.window >= self.widest / 4
     }
 
-    /// The least of the last eight to sixteen: what is longer waited somewhere, and is no long way.
+    /// Updates the round-trip time: the least of the last eight to sixteen samples, because a longer sample shows a
+    /// queue and not the length of the way.
     fn measure(&mut self, sample: u64, expected: u64) {
         self.last_sample = sample;
         if self.round_trip == 0 {
-            // A clock may have sprung, or the receiver slept, at the first one, too.
+            // The first sample may be wrong, too: a clock was set, or the receiver was suspended.
             let first = sample.min(16 * expected + 10_000_000);
             self.samples = (0, first, first);
         }
@@ -193,12 +194,13 @@ impl Member {
         self.round_trip = self.samples.1.min(self.samples.2).max(1);
     }
 
-    /// How long what is sent now may take to be answered: queues on the way included, as far as that can be believed.
+    /// Returns the time in which an answer to a datagram sent now is expected: the round-trip time with plausible
+    /// queues on the way.
     pub(crate) fn answer_time(&self) -> u64 {
         self.round_trip.max(self.last_sample.min(LONGEST_QUEUE))
     }
 
-    /// Whether it may send another nak: so many at once, and then so many a second.
+    /// Returns whether another NAK is within the receiver's limit: a burst, and then one in `NAK_INTERVAL`.
     pub(crate) fn may_nak(&mut self, now: u64) -> bool {
         let (left, at) = self.naks_left;
         let gained = now.saturating_sub(at) / NAK_INTERVAL;
@@ -208,14 +210,14 @@ impl Member {
     }
 }
 
-/// A queue holds nothing for longer; what takes longer was asleep.
+/// The longest plausible time in a queue: a receiver that takes longer was suspended.
 const LONGEST_QUEUE: u64 = 1_000_000_000;
-/// No link makes a sender slower than this, in bytes per second.
+/// The lowest rate to which a link can limit the sender, in bytes per second.
 const SLOWEST: u64 = 65_536;
-/// Naks that one receiver may send at once.
+/// NAKs that one receiver may send at once.
 const NAK_BURST: u32 = 64;
-/// Departed receivers that are remembered one by one; of older ones only the sums.
-const MOST_DEPARTED: usize = 4096;
+/// Departed receivers remembered one by one; of older ones only the sums are kept.
+const MAX_DEPARTED: usize = 4096;
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -228,7 +230,7 @@ impl fmt::Debug for Member {
     }
 }
 
-/// A receiver that is no longer there.
+/// A departed receiver.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Departed {
     pub(crate) address: SocketAddr,
@@ -237,27 +239,27 @@ pub(crate) struct Departed {
     pub(crate) role: Role,
 }
 
-/// All receivers that a sender knows, and what follows from all of them together.
+/// All receivers known to a sender, and the limits that follow from them.
 #[derive(Debug)]
 pub(crate) struct Members {
     all: BTreeMap<ReceiverId, Member>,
     departed: BTreeMap<ReceiverId, Departed>,
-    /// Who departed, the first first. Who returned and departed again stands here twice.
+    /// Departed receivers in the order of departure. A receiver that returned and departed again is listed twice.
     order: VecDeque<ReceiverId>,
     limits: Limits,
     stale: bool,
 }
 
-/// How far the sender may go.
+/// The limits that the receivers impose on the sender.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Who has confirmed least, and where that ends.
+    /// The receiver that has confirmed least, and its first unconfirmed datagram.
     slowest: Option<(ReceiverId, u64)>,
-    /// Who has least room, and where that ends.
+    /// The receiver with the least room, and the first datagram that it has no room for.
     narrowest: Option<(ReceiverId, u64)>,
-    /// What everybody has heard of.
-    least_heard: u64,
-    /// What the slowest link takes, and what the fastest does if all have a limit. Bytes per second.
+    /// All receivers know of the datagrams before this one.
+    least_known: u64,
+    /// The capacity of the slowest link, and that of the fastest if all are limited. Bytes per second.
     rate: Option<u64>,
     rate_of_all: Option<u64>,
 }
@@ -271,7 +273,7 @@ impl Members {
             limits: Limits {
                 slowest: None,
                 narrowest: None,
-                least_heard: u64::MAX,
+                least_known: u64::MAX,
                 rate: None,
                 rate_of_all: None,
             },
@@ -291,28 +293,28 @@ impl Members {
         self.all.get(&id)
     }
 
-    /// Whether a receiver has not sent the datagram of this number before, as far as is remembered.
+    /// Returns whether a control datagram is new: no remembered datagram of this receiver had the same count.
     pub(crate) fn is_new(&self, id: ReceiverId, count: u64) -> bool {
         let known = self.all.get(&id).map(|member| &member.progress);
         let known = known.or_else(|| self.departed.get(&id).map(|departed| &departed.progress));
         known.is_none_or(|progress| progress.counts.is_new(count))
     }
 
-    /// Takes in a receiver; what it had said before it departed still counts.
+    /// Adds a receiver; the progress it reported before a departure still counts.
     pub(crate) fn join(&mut self, id: ReceiverId, address: SocketAddr, now: u64, repairs: RepairFlow) {
         let progress = self.departed.remove(&id).map(|departed| departed.progress).unwrap_or_default();
         self.all.insert(id, Member::new(address, now, progress, repairs));
         self.stale = true;
     }
 
-    /// Moves a receiver to those that are no longer there. What is no longer remembered of an older one is returned.
+    /// Moves a receiver to the departed ones. Returns the older one that is forgotten for it, if any.
     pub(crate) fn depart(&mut self, id: ReceiverId, departure: Departure) -> Option<Departed> {
         self.stale = true;
         let Member { address, progress, role, .. } = self.all.remove(&id)?;
         self.departed.insert(id, Departed { address, departure, progress, role });
         self.order.push_back(id);
-        // Each entry of the order is dropped in turn, so that it stays bounded, too.
-        let forgets = self.order.len() > MOST_DEPARTED;
+        // One entry is dropped for each that is added, so that the order is bounded, too.
+        let forgets = self.order.len() > MAX_DEPARTED;
         let oldest = if forgets { self.order.pop_front() } else { None };
         oldest.filter(|oldest| !self.order.contains(oldest)).and_then(|oldest| self.departed.remove(&oldest))
     }
@@ -330,37 +332,37 @@ impl Members {
         self.all.iter_mut().map(|(id, member)| (*id, member))
     }
 
-    /// What somebody's state follows from has changed.
+    /// Invalidates the limits after a change to a member.
     pub(crate) fn changed(&mut self) {
         self.stale = true;
     }
 
-    /// Who is waited for and has confirmed least, and where that ends.
+    /// Returns the awaited receiver that has confirmed least, and its first unconfirmed datagram.
     pub(crate) fn slowest(&mut self) -> Option<(ReceiverId, u64)> {
         self.refresh().slowest
     }
 
-    /// Who is waited for and has least room, and where that ends.
+    /// Returns the awaited receiver with the least room, and the first datagram that it has no room for.
     pub(crate) fn narrowest(&mut self) -> Option<(ReceiverId, u64)> {
         self.refresh().narrowest
     }
 
-    /// Everybody who is waited for has heard of what is before this datagram.
-    pub(crate) fn least_heard(&mut self) -> u64 {
-        self.refresh().least_heard
+    /// Returns the datagram before which all awaited receivers know of everything.
+    pub(crate) fn least_known(&mut self) -> u64 {
+        self.refresh().least_known
     }
 
-    /// Bytes per second that the slowest link takes, if one was found to be too slow.
+    /// Returns the capacity of the slowest link in bytes per second, if one was found to be too slow.
     pub(crate) fn rate(&mut self) -> Option<u64> {
         self.refresh().rate
     }
 
-    /// Bytes per second that the fastest link takes, if all were found to be too slow.
+    /// Returns the capacity of the fastest link in bytes per second, if all were found to be too slow.
     pub(crate) fn rate_of_all(&mut self) -> Option<u64> {
         self.refresh().rate_of_all
     }
 
-    /// The first datagram that somebody who is waited for has no room for.
+    /// Returns the first datagram that an awaited receiver has no room for.
     pub(crate) fn limit(&mut self) -> u64 {
         self.narrowest().map_or(u64::MAX, |(_, end)| end)
     }
@@ -373,11 +375,11 @@ impl Members {
                 awaited().map(|(id, member)| (*id, member.progress.next)).min_by_key(|(_, end)| *end);
             let narrowest =
                 awaited().map(|(id, member)| (*id, member.room_end())).min_by_key(|(_, end)| *end);
-            let least_heard = awaited().map(|(_, member)| member.highest).min().unwrap_or(u64::MAX);
+            let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(u64::MAX);
             let rates = || awaited().map(|(_, member)| member.control.rate());
             let rate = rates().flatten().min();
             let rate_of_all = rates().flatten().max().filter(|_| rates().all(|rate| rate.is_some()));
-            self.limits = Limits { slowest, narrowest, least_heard, rate, rate_of_all };
+            self.limits = Limits { slowest, narrowest, least_known, rate, rate_of_all };
         }
         self.limits
     }
@@ -395,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_was_overtaken_takes_nothing_back() {
+    fn an_overtaken_status_does_not_revert_progress() {
         let mut member = Member::new(HOME, 1, Progress::default(), repairs());
         let status = |next, flags, given_up| Status { next, flags, given_up, ..Status::default() };
         member.record(&status(5, Status::ENDED, 2), 2, 1);
@@ -405,23 +407,23 @@ mod tests {
     }
 
     #[test]
-    fn the_departed_are_remembered_within_bounds() {
+    fn departed_receivers_are_remembered_within_bounds() {
         let mut members = Members::new();
         let mut forgotten = 0;
-        for number in 0..3 * MOST_DEPARTED as u64 {
+        for number in 0..3 * MAX_DEPARTED as u64 {
             let id = ReceiverId(number);
             members.join(id, HOME, 1, repairs());
             members.get_mut(id).unwrap().progress.counts.note(9);
             forgotten += usize::from(members.depart(id, Departure::Left).is_some());
         }
-        assert_eq!((members.departed.len(), forgotten), (MOST_DEPARTED, 2 * MOST_DEPARTED));
-        let last = ReceiverId(3 * MOST_DEPARTED as u64 - 1);
-        assert!(!members.is_new(last, 9), "a replay is taken for new");
-        for _ in 0..3 * MOST_DEPARTED {
+        assert_eq!((members.departed.len(), forgotten), (MAX_DEPARTED, 2 * MAX_DEPARTED));
+        let last = ReceiverId(3 * MAX_DEPARTED as u64 - 1);
+        assert!(!members.is_new(last, 9), "a replay is accepted as new");
+        for _ in 0..3 * MAX_DEPARTED {
             members.join(last, HOME, 1, repairs());
             members.depart(last, Departure::Silent);
         }
-        assert!(members.order.len() <= MOST_DEPARTED);
-        assert!(!members.is_new(last, 9) && members.departed.len() <= MOST_DEPARTED);
+        assert!(members.order.len() <= MAX_DEPARTED);
+        assert!(!members.is_new(last, 9) && members.departed.len() <= MAX_DEPARTED);
     }
 }

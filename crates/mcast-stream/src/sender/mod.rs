@@ -1,6 +1,6 @@
-//! The sending side: what to send, to keep, to repair, and for whom to wait.
+//! The publisher's state machine: new data, the retransmission buffer, repairs, flow control and congestion control.
 //!
-//! Time is a number of nanoseconds that never falls, from wherever the caller begins to count.
+//! Time is a number of nanoseconds that never decreases; the caller chooses its origin.
 
 mod audience;
 pub(crate) mod bucket;
@@ -33,36 +33,36 @@ use crate::wire::{FlowControl, Header, Kind, ReceiverId};
 use bucket::Bucket;
 use members::Members;
 use pacing::Flight;
-use publish::{Open, Writing};
+use publish::{LongMessage, OpenDatagram};
 use repair::RepairFlow;
 use ring::Ring;
 
-/// Between the heartbeats of a busy sender, and the first two of an idle one.
+/// The time between heartbeats while data is sent, and between the first two of an idle sender.
 const BUSY_INTERVAL: u64 = 10_000_000;
-/// Heartbeats that somebody asks for, or that tell the end of a burst, come no faster.
-const LEAST_HEARTBEAT_INTERVAL: u64 = 5_000_000;
-/// Between the first two of one that waits for receivers, at least.
+/// The shortest time between heartbeats that are requested or that follow a burst.
+const MIN_HEARTBEAT_INTERVAL: u64 = 5_000_000;
+/// The shortest time between the first two heartbeats of a sender that waits for receivers.
 const WAITING_INTERVAL: u64 = 1_000_000;
-/// What the interval of an idle one grows to.
+/// The longest time between the heartbeats of an idle sender.
 const IDLE_INTERVAL: u64 = 1_000_000_000;
-/// Timers can't be shorter than what systems are late by.
-const LEAST_ROUND_TRIP: u64 = 50_000;
+/// A shorter timer would be lost in the scheduling delay of the system.
+const MIN_ROUND_TRIP: u64 = 50_000;
 const LONGEST_ROUND_TRIP: u64 = 10_000_000_000;
-/// A burst that pacing lets through at once.
+/// Bytes that pacing admits at once.
 const PACE_BURST: u64 = 65_536;
-/// Events that nobody fetches are dropped beyond so many.
-const MOST_EVENTS: usize = 1024;
+/// Events kept until the caller fetches them; older ones are dropped.
+const MAX_EVENTS: usize = 1024;
 
 /// The sender of a stream, without sockets, clocks and threads.
 ///
-/// Messages go in by [`publish`](Self::publish) or [`claim`](Self::claim); what receivers say by
-/// [`handle`](Self::handle). [`poll`](Self::poll) tells what is to be sent, and
-/// [`next_deadline`](Self::next_deadline) when to ask again at the latest.
+/// Pass messages to [`publish`](Self::publish) or [`claim`](Self::claim), and datagrams of receivers to
+/// [`handle`](Self::handle). [`poll`](Self::poll) returns what to send next, and
+/// [`next_deadline`](Self::next_deadline) the time by which to call it again.
 pub struct Sender {
     config: SenderConfig,
     ring: Ring,
-    open: Option<Open>,
-    writing: Option<Writing>,
+    open: Option<OpenDatagram>,
+    long_message: Option<LongMessage>,
     next_message: u64,
     closed: bool,
     broken: bool,
@@ -72,7 +72,7 @@ pub struct Sender {
     events_missed: u64,
     statistics: SenderStatistics,
     token_key: (u64, u64),
-    /// What no other life seals with.
+    /// Random per incarnation, so that no two incarnations share a key.
     salt: u64,
     cipher: Option<(Purpose, Box<dyn Cipher>)>,
     ciphers: Ciphers,
@@ -81,48 +81,48 @@ pub struct Sender {
     pace: Option<Bucket>,
     rate: Option<u64>,
     repair_allowance: Bucket,
-    /// Repairs to the group, and whose turn it is to get its own.
+    /// Repairs to the group, and the receivers with repairs of their own, in the order in which they are served.
     repairs: VecDeque<u64>,
     group_repairs: RepairFlow,
     repair_turns: VecDeque<ReceiverId>,
-    /// How many repairs the one whose turn it is has had.
+    /// Repairs sent in the current turn.
     turn_taken: usize,
-    /// Bytes of repairs that went to single receivers.
+    /// Bytes of repairs sent to single receivers.
     single_bytes: u64,
-    /// No repair may go before this.
+    /// The earliest time of the next repair to a single receiver.
     repairs_at: u64,
-    /// Bytes that new data has added to the allowance of repairs so far.
+    /// Bytes that new data has added to the repair allowance so far.
     repair_share: u64,
-    /// How far it may go while nothing is known of the links.
+    /// The limit on data in flight while the capacity of the links is unknown.
     flight: Option<Flight>,
-    /// How often the rate has held something back.
+    /// How often pacing has delayed a datagram.
     held_back: u64,
-    /// The rate to which it was last reported to be slowed down, until it has recovered.
+    /// The rate in the last [`SenderEvent::Slowed`], until the sender has recovered.
     slowed_to: Option<u64>,
-    /// The smoothed share of losses, in thousandths, that several receivers have.
-    shared: u32,
-    tell_trail: bool,
+    /// The smoothed share of losses that several receivers have in common, in thousandths.
+    shared_loss: u32,
+    must_send_oldest: bool,
     confirmed_at: u64,
     heartbeat_at: u64,
     heartbeat_last: u64,
     heartbeat_interval: u64,
     has_sent_since_heartbeat: bool,
     round_trip: u64,
-    /// Since when receivers keep the sender waiting, and for room for how many datagrams.
+    /// Since when flow control has stopped the sender, and how many datagrams it needs room for.
     blocked: Option<u64>,
-    room_wanted: u64,
-    /// Receivers that have gone so long ago that only these sums are left of them.
+    room_needed: u64,
+    /// The sums over departed receivers that are no longer remembered one by one.
     forgotten: Audience,
-    /// Bytes of requests for heartbeats that came from addresses that have proven nothing.
+    /// Bytes of heartbeat requests received from unproven addresses.
     demand_credit: u64,
-    look_at: u64,
+    check_at: u64,
 }
 
 impl Sender {
-    /// A sender with these settings, which begins now.
+    /// Creates a sender whose clock reads `now`.
     ///
     /// # Errors
-    /// When the settings cannot be.
+    /// [`ConfigError`] when a setting is out of range.
     pub fn new(config: SenderConfig, now: u64) -> Result<Self, ConfigError> {
         config.check()?;
         let mut random = Random::new(config.seed);
@@ -131,7 +131,7 @@ impl Sender {
         Ok(Self {
             ring: Ring::new(config.history, config.datagram),
             open: None,
-            writing: None,
+            long_message: None,
             next_message: 0,
             closed: false,
             broken: false,
@@ -159,25 +159,25 @@ impl Sender {
             flight: None,
             held_back: 0,
             slowed_to: None,
-            shared: repair::HALF + 100,
-            tell_trail: false,
+            shared_loss: repair::HALF + 100,
+            must_send_oldest: false,
             confirmed_at: now,
             heartbeat_at: now,
             heartbeat_last: now,
             heartbeat_interval: BUSY_INTERVAL,
             has_sent_since_heartbeat: false,
-            round_trip: config.round_trip.clamp(LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP),
+            round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             blocked: None,
-            room_wanted: 1,
+            room_needed: 1,
             forgotten: Audience::default(),
             demand_credit: 0,
-            look_at: now,
+            check_at: now,
             config,
         })
     }
 
-    /// Ends the stream behind what was published. Receivers are told; repairs go on for as long
-    /// as the sender is polled.
+    /// Ends the stream after the messages published so far. Heartbeats announce the end to receivers; repairs continue
+    /// for as long as the caller polls the sender.
     pub fn close(&mut self, now: u64) {
         self.flush(now);
         self.closed = true;
@@ -185,8 +185,8 @@ impl Sender {
         self.heartbeat_interval = BUSY_INTERVAL;
     }
 
-    /// Seals with the greatest epoch of these from the next datagram on, and opens with all of
-    /// them. Receivers must have the key before.
+    /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give receivers a
+    /// new secret before the publisher.
     pub fn set_keys(&mut self, now: u64, keys: Keys) {
         self.flush(now);
         self.config.keys = keys;
@@ -197,12 +197,13 @@ impl Sender {
         }
     }
 
-    /// What to add to its clock for nanoseconds since 1970 from now on: the system's clock may have been corrected.
+    /// Sets the offset from the sender's clock to nanoseconds since 1970. Call it again after a correction of the
+    /// system's clock.
     pub const fn set_unix_offset(&mut self, offset: Option<u64>) {
         self.config.unix_offset = offset;
     }
 
-    /// What happened, the oldest first.
+    /// Returns the oldest event that was not fetched yet.
     pub fn poll_event(&mut self) -> Option<SenderEvent> {
         if self.events_missed > 0 {
             return Some(SenderEvent::Missed(core::mem::take(&mut self.events_missed)));
@@ -210,7 +211,7 @@ impl Sender {
         self.events.pop_front()
     }
 
-    /// What it has done so far.
+    /// Returns the counters of this sender.
     #[must_use]
     pub fn statistics(&self) -> SenderStatistics {
         SenderStatistics {
@@ -220,40 +221,40 @@ impl Sender {
         }
     }
 
-    /// Its settings.
+    /// Returns the settings.
     #[must_use]
     pub const fn config(&self) -> &SenderConfig {
         &self.config
     }
 
-    /// The number of the next message.
+    /// Returns the number of the next message.
     #[must_use]
     pub const fn next_message(&self) -> u64 {
         self.next_message
     }
 
-    /// Whether everything that was published has been sent once.
+    /// Returns whether everything published has been sent once.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.ring.sent == self.ring.next && self.open.is_none()
     }
 
-    /// How many datagrams are ready and not yet sent.
+    /// Returns the number of complete datagrams not sent yet.
     #[must_use]
     pub const fn unsent(&self) -> u64 {
         self.ring.next - self.ring.sent
     }
 
-    fn tell(&mut self, event: SenderEvent) {
-        if self.events.len() == MOST_EVENTS {
+    fn push_event(&mut self, event: SenderEvent) {
+        if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
             self.events_missed += 1;
         }
         self.events.push_back(event);
     }
 
-    /// Whether it waits for receivers.
-    fn waits(&self) -> bool {
+    /// Returns whether the sender waits for receivers.
+    fn has_flow_control(&self) -> bool {
         self.config.flow != FlowControl::None
     }
 

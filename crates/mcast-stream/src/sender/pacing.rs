@@ -1,32 +1,33 @@
-//! How fast everything goes: data, repairs and heartbeats together keep to the configured rate, and to what the
-//! receivers' links are found to take.
+//! Pacing: data, repairs and heartbeats together keep to the configured rate, and to the capacity found for the
+//! receivers' links.
 
 use super::bucket::{Bucket, SECOND};
-use super::congestion::{Change, Sample};
+use super::congestion::{RateChange, Sample};
 use super::members::{Member, Role};
 use super::{Congestion, PACE_BURST, Sender, SenderEvent};
 use crate::wire::ReceiverId;
 
-/// Datagrams that are sent before anybody has said what arrives, and what that grows to before it is no limit any more.
+/// Datagrams in the first flight, and in the last one before the limit is removed.
 const FIRST_FLIGHT: u64 = 256;
 const LAST_FLIGHT: u64 = 16_384;
-/// Who is far away, or does not answer, holds up the next flight for no longer than this; that grows no more then.
+/// The longest wait for the answers to a flight. The next flight does not grow if they are late.
 const LONGEST_FLIGHT: u64 = SECOND / 20;
-/// A sample of losses has so many datagrams, and takes so long.
+/// The least number of datagrams in a loss sample, and its least duration.
 const SAMPLE_DATAGRAMS: u64 = 128;
-/// Fewer are enough while nothing is known, and for a trial, which everybody waits for.
+/// The least number while the links are unknown, and in a trial, because a trial slows down all receivers.
 const FIRST_SAMPLE: u64 = 64;
 const SAMPLE_TIME: u64 = SECOND / 20;
-/// Fewer are enough when they take a second.
+/// The least number in a sample that takes a second.
 const FEWEST_DATAGRAMS: u64 = 32;
-/// Each kind of datagram other than data takes at most one part in so many of the rate.
+/// Each kind of control datagram uses at most one part in this many of the rate.
 const CONTROL_SHARE: u64 = 16;
-/// A rate that was lowered is doubled when nothing tells anything about it for so long.
+/// A limited rate is doubled when there is no sample for this long.
 const LONGEST_SILENCE: u64 = 2 * SECOND;
-/// A slowed sender sends what so long a time allows at once.
+/// The burst of a slowed sender is this fraction of its rate per second.
 const BURST_TIME: u64 = 100;
 
-/// How far a sender may go that does not know yet what the links take: twice as far whenever all of it was heard.
+/// The limit on data in flight while the capacity of the links is unknown. It doubles when all receivers know of a
+/// whole flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     size: u64,
@@ -34,63 +35,63 @@ pub(super) struct Flight {
     since: u64,
 }
 
-/// What a receiver had said when its losses were last looked at.
+/// The counters of a receiver at the beginning of a loss sample.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mark {
+pub(super) struct LossMark {
     highest: u64,
     received: u64,
     missed: u32,
-    /// Bytes of repairs that had been sent to others alone.
-    others: u64,
-    /// How often the rate had held something back.
+    /// Bytes of repairs sent to other receivers only.
+    other_repairs: u64,
+    /// How often pacing had delayed a datagram.
     held_back: u64,
-    at: u64,
-    /// When a sample was last taken, and what had been received then.
-    judged: (u64, u64),
-    /// Losses of what was sent before this tell nothing of the present rate.
+    since: u64,
+    /// The time of the last sample, and the number of datagrams received by then.
+    last_sample: (u64, u64),
+    /// Losses before this datagram belong to another rate.
     from: u64,
 }
 
-impl Mark {
-    /// What is missing of what was sent so far has another cause than the rate.
+impl LossMark {
+    /// Restarts sampling at `sent`: earlier losses have another cause than the rate.
     const fn begin_at(&mut self, sent: u64) {
-        (self.at, self.from) = (0, sent);
+        (self.since, self.from) = (0, sent);
     }
 }
 
-/// Whether what a status says of losses tells anything about the rate.
+/// How a receiver receives the stream, which decides whether its losses count against the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hearing {
-    /// It hears the stream as it is sent.
+pub(super) enum Reception {
+    /// It receives the stream as it is sent.
     Steady,
-    /// It has just begun, and asks for what was sent before.
+    /// It has just joined, and requests older datagrams.
     CatchingUp,
-    /// It has heard nothing for a while: it was stopped, cut off, or did not have the key.
+    /// It received nothing for a while: it was stopped, cut off, or had no key.
     Interrupted,
 }
 
 impl Sender {
-    /// The first datagram that may not be sent yet.
+    /// Returns the first datagram that must not be sent yet.
     pub(super) fn data_limit(&mut self, now: u64) -> u64 {
         if self.flight.is_some_and(|flight| self.ring.sent >= flight.end) {
             self.extend_flight(now);
         }
         let flight = self.flight.map_or(u64::MAX, |flight| flight.end);
-        if self.waits() { self.members.limit().min(flight) } else { u64::MAX }
+        if self.has_flow_control() { self.members.limit().min(flight) } else { u64::MAX }
     }
 
-    /// The first receiver has joined: nothing is known of the links.
+    /// Limits the data in flight when the first receiver has joined, because its link is unknown.
     pub(super) fn begin_flights(&mut self, now: u64) {
         let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-        if self.adapts() && self.waits() && awaited.count() == 1 {
+        if self.adapts_rate() && self.has_flow_control() && awaited.count() == 1 {
             self.flight = Some(Flight { size: FIRST_FLIGHT, end: self.ring.sent + FIRST_FLIGHT, since: now });
         }
     }
 
-    /// Goes twice as far when all have heard of everything so far.
+    /// Begins the next flight when all receivers know of this one, twice as large if it was used up.
     pub(super) fn extend_flight(&mut self, now: u64) {
         let Some(flight) = self.flight else { return };
-        let is_over = self.members.least_heard() >= flight.end.min(self.ring.next);
+        let is_over = self.members.least_known() >= flight.end.min(self.ring.next);
         if !is_over && now < flight.since + LONGEST_FLIGHT {
             return;
         }
@@ -100,16 +101,16 @@ impl Sender {
         self.flight = Some(next).filter(|flight| flight.size <= LAST_FLIGHT && self.members.rate().is_none());
     }
 
-    /// When the next flight may begin although nobody has answered.
+    /// Returns when the next flight may begin without answers.
     pub(super) fn next_flight_time(&self) -> u64 {
         let waits = self.ring.sent < self.ring.next;
         let blocking = self.flight.filter(|flight| waits && self.ring.sent >= flight.end);
         blocking.map_or(u64::MAX, |flight| flight.since + LONGEST_FLIGHT)
     }
 
-    /// Looks at what a receiver has lost of late.
-    pub(super) fn observe_loss(&mut self, now: u64, id: ReceiverId, hearing: Hearing) {
-        if !self.adapts() {
+    /// Takes a loss sample of a receiver, if enough was sent, and adapts the rate.
+    pub(super) fn observe_loss(&mut self, now: u64, id: ReceiverId, reception: Reception) {
+        if !self.adapts_rate() {
             return;
         }
         let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
@@ -118,27 +119,27 @@ impl Sender {
         let Some(member) = self.members.get_mut(id).filter(|member| member.role == Role::Awaited) else {
             return;
         };
-        match hearing {
-            Hearing::CatchingUp if member.mark.at == 0 => return,
-            // The last datagrams before a heartbeat were lost.
-            Hearing::CatchingUp | Hearing::Steady => {}
-            Hearing::Interrupted => return member.mark.begin_at(sent),
+        match reception {
+            Reception::CatchingUp if member.mark.since == 0 => return,
+            // A receiver that has been sampled before lost the last datagrams before a heartbeat.
+            Reception::CatchingUp | Reception::Steady => {}
+            Reception::Interrupted => return member.mark.begin_at(sent),
         }
         let was_held_back = member.mark.held_back != held_back;
         let Some(sample) = member.sample(now, average, single_bytes, is_starting) else { return };
         member.mark.held_back = held_back;
         let before = member.control.rate();
         let is_full = was_held_back && before == self.members.rate();
-        let others_try = self.others_try(id);
+        let other_on_trial = self.other_on_trial(id);
         let Some(member) = self.members.get_mut(id) else { return };
-        let change = member.control.observe(now, sample, is_full, others_try);
+        let change = member.control.observe(now, sample, is_full, other_on_trial);
         if member.control.rate() != before {
             member.mark.from = sent;
         }
         self.members.changed();
         self.keep_pace(now);
         match change {
-            Some(Change::Cleared { loss, until, immunity }) => {
+            Some(RateChange::Cleared { loss, until, immunity }) => {
                 let others = self.members.iter_mut();
                 others.for_each(|(_, member)| member.control.learn(loss, until, immunity));
             }
@@ -147,35 +148,37 @@ impl Sender {
         }
     }
 
-    fn others_try(&self, id: ReceiverId) -> bool {
+    fn other_on_trial(&self, id: ReceiverId) -> bool {
         self.members.iter().any(|(other, member)| {
             other != id && member.role == Role::Awaited && member.control.is_on_trial()
         })
     }
 
-    /// Reports that the stream is slowed down, once for all receivers behind one narrow link, and that it no longer is.
-    fn report_pace(&mut self, change: Change) {
+    /// Reports a slowdown, once for all receivers behind the same link, and the recovery from it.
+    fn report_pace(&mut self, change: RateChange) {
         match change {
-            Change::Slowed { loss, rate } if self.slowed_to.is_none_or(|before| rate < before / 4 * 3) => {
+            RateChange::Slowed { loss, rate }
+                if self.slowed_to.is_none_or(|before| rate < before / 4 * 3) =>
+            {
                 self.slowed_to = Some(rate);
-                self.tell(SenderEvent::Slowed { loss, rate });
+                self.push_event(SenderEvent::Slowed { loss, rate });
             }
-            Change::Recovered if self.members.rate().is_none() && self.slowed_to.take().is_some() => {
-                self.tell(SenderEvent::Recovered);
+            RateChange::Recovered if self.members.rate().is_none() && self.slowed_to.take().is_some() => {
+                self.push_event(SenderEvent::Recovered);
             }
-            Change::Slowed { .. } | Change::Recovered | Change::Cleared { .. } => {}
+            RateChange::Slowed { .. } | RateChange::Recovered | RateChange::Cleared { .. } => {}
         }
     }
 
-    /// Repairs, and streams that pause, give no samples. Where what is sent arrives all the same, or nothing is sent,
-    /// a low rate must not stay.
+    /// Raises limited rates without recent samples: repairs and pauses yield none. A low rate must not persist when the
+    /// data arrives, or when nothing is sent.
     pub(super) fn relax(&mut self, now: u64) {
         let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
         let mut has_changed = false;
         for (_, member) in self.members.iter_mut() {
             let Some(rate) = member.control.rate() else { continue };
-            let (judged, received) = member.mark.judged;
-            let elapsed = now.saturating_sub(judged);
+            let (last_sample, received) = member.mark.last_sample;
+            let elapsed = now.saturating_sub(last_sample);
             if elapsed < LONGEST_SILENCE {
                 continue;
             }
@@ -185,16 +188,16 @@ impl Sender {
                 member.control.relax();
                 has_changed = true;
             }
-            member.mark.judged = (now, member.received);
+            member.mark.last_sample = (now, member.received);
         }
         if has_changed {
-            self.report_pace(Change::Recovered);
+            self.report_pace(RateChange::Recovered);
         }
     }
 
-    /// Takes over the rate that follows from the configured one and the receivers' links.
+    /// Applies the rate that follows from the configured one and from the receivers' links.
     pub(super) fn keep_pace(&mut self, now: u64) {
-        let found = if self.waits() { self.members.rate() } else { self.members.rate_of_all() };
+        let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
         let configured = self.config.rate;
         let rate = [found, configured].into_iter().flatten().min();
         if rate == self.rate {
@@ -210,7 +213,7 @@ impl Sender {
         };
         self.pace = match (self.pace, rate) {
             (Some(mut pace), Some(rate)) => {
-                pace.pass(now);
+                pace.refill(now);
                 pace.set_rate(rate);
                 pace.set_most(burst);
                 Some(pace)
@@ -220,54 +223,54 @@ impl Sender {
         };
     }
 
-    /// What is not data and goes to the group goes at once, and counts.
-    pub(super) fn pay(&mut self, bytes: u64) {
+    /// Charges a control datagram to the rate. It is sent at once.
+    pub(super) fn charge(&mut self, bytes: u64) {
         if let Some(pace) = &mut self.pace {
             pace.spend(bytes);
         }
     }
 
-    /// An interval for something that is no data, so long that it takes little of the rate.
+    /// Returns the interval between control datagrams of this size, lengthened so that they use little of the rate.
     pub(super) fn spaced(&self, interval: u64, bytes: u64) -> u64 {
         let least = self.rate.map_or(0, |rate| bytes.saturating_mul(CONTROL_SHARE * SECOND) / rate.max(1));
         interval.max(least)
     }
 
-    fn adapts(&self) -> bool {
+    fn adapts_rate(&self) -> bool {
         self.config.congestion == Congestion::Adapt
     }
 }
 
 impl Member {
-    /// What became of what was sent since the last sample, once that is enough to tell.
+    /// Returns a loss sample of what was sent since the last one, if that is enough.
     fn sample(&mut self, now: u64, average: u64, single_bytes: u64, is_starting: bool) -> Option<Sample> {
-        let others = single_bytes - self.repairs.total();
+        let other_repairs = single_bytes - self.repairs.total();
         let mark = self.mark;
-        if mark.at == 0 || mark.highest < mark.from {
-            let begins = mark.at == 0 || self.highest >= mark.from;
+        if mark.since == 0 || mark.highest < mark.from {
+            let begins = mark.since == 0 || self.highest >= mark.from;
             if begins {
-                self.set_mark(now, others);
+                self.set_mark(now, other_repairs);
             }
             return None;
         }
-        let (sent, elapsed) = (self.highest.saturating_sub(mark.highest), now.saturating_sub(mark.at));
+        let (sent, elapsed) = (self.highest.saturating_sub(mark.highest), now.saturating_sub(mark.since));
         let least = if is_starting { 0 } else { SAMPLE_TIME.max(4 * self.round_trip) };
-        let wanted = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
-        let is_enough = sent >= wanted || sent >= FEWEST_DATAGRAMS && elapsed >= SECOND;
+        let needed = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
+        let is_enough = sent >= needed || sent >= FEWEST_DATAGRAMS && elapsed >= SECOND;
         if !is_enough || elapsed < least {
             return None;
         }
         let lost = u64::from(self.missed.wrapping_sub(mark.missed)).min(sent);
-        // What went to others alone did not have to pass its link.
+        // Repairs to other receivers did not pass this receiver's link.
         let arrived = self.received.saturating_sub(mark.received).saturating_mul(average);
-        let bytes = arrived + others.saturating_sub(mark.others);
-        self.set_mark(now, others);
-        self.mark.judged = (now, self.received);
+        let bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
+        self.set_mark(now, other_repairs);
+        self.mark.last_sample = (now, self.received);
         Some(Sample { sent, lost, bytes, elapsed })
     }
 
-    fn set_mark(&mut self, now: u64, others: u64) {
+    fn set_mark(&mut self, now: u64, other_repairs: u64) {
         let (highest, received, missed) = (self.highest, self.received, self.missed);
-        self.mark = Mark { highest, received, missed, others, at: now.max(1), ..self.mark };
+        self.mark = LossMark { highest, received, missed, other_repairs, since: now.max(1), ..self.mark };
     }
 }

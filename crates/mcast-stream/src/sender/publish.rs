@@ -1,4 +1,4 @@
-//! Messages into datagrams: many small ones into one, a large one into many.
+//! Packs messages into datagrams: many small ones into one, a large one into fragments.
 
 use super::{Refusal, Sender};
 use crate::seal::{Purpose, Sealed};
@@ -6,7 +6,7 @@ use crate::wire::{
     ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, PacketWriter, TAG_LENGTH, batch_overhead,
 };
 
-/// The bytes of a key before its message.
+/// Bytes of the key in front of a message.
 const KEY_LENGTH: usize = 8;
 const TOTAL_EXTENSION: usize = 8;
 const KEYED_EXTENSION: usize = 4;
@@ -14,24 +14,24 @@ const SALT_EXTENSION: usize = 12;
 
 /// The datagram that is being written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open {
+pub(super) struct OpenDatagram {
     header: Header,
-    /// Where the body begins, and where what is written ends.
+    /// Where the body begins, and where the written part ends.
     body: usize,
     fill: usize,
     keyed: bool,
     since: u64,
-    /// A message that was claimed, and is not yet committed: its length with its key.
+    /// The length of a message that is claimed and not committed yet, including its key.
     claimed: Option<usize>,
 }
 
-impl Open {
+impl OpenDatagram {
     pub(super) const fn since(&self) -> u64 {
         self.since
     }
 
     pub(super) const fn first_message(&self, message: u64) -> u64 {
-        // The header has the lower half; no datagram begins so many messages that it matters.
+        // The header has the lower half of the number, and a datagram begins fewer than 2^32 messages.
         let back = (message as u32).wrapping_sub(self.header.message);
         message - back as u64
     }
@@ -39,24 +39,23 @@ impl Open {
 
 /// A long message that is being written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Writing {
+pub(super) struct LongMessage {
     total: usize,
     left: usize,
     keyed: bool,
 }
 
 impl Sender {
-    /// Publishes a message, and tells its number. It goes out with the next
-    /// [`flush`](Self::flush), when its datagram is full, or when it has waited for as long as is
-    /// configured.
+    /// Publishes a message, and returns its number. It is sent at the next [`flush`](Self::flush), when its datagram is
+    /// full, or after [`linger`](super::SenderConfig::linger).
     ///
     /// # Errors
-    /// Why it cannot be taken now; then nothing of it was.
+    /// [`Refusal`] when the message is not accepted now; then no part of it is.
     pub fn publish(&mut self, now: u64, message: &[u8]) -> Result<u64, Refusal> {
         self.publish_with(now, None, message)
     }
 
-    /// Publishes a message about what the key names: to those who only want the latest of each.
+    /// Publishes a message with a key. Receivers may keep only the latest message of each key.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -72,16 +71,16 @@ impl Sender {
         self.commit(now)
     }
 
-    /// Room for a message of so many bytes, in the place from where it will be sent. It is
-    /// published by [`commit`](Self::commit), or forgotten.
+    /// Returns the memory for a message of `length` bytes, from which it will be sent without a copy. Write the message
+    /// there and call [`commit`](Self::commit); otherwise it is discarded.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish); [`Refusal::TooLong`] when it doesn't fit one datagram.
+    /// As [`publish`](Self::publish); [`Refusal::TooLong`] when the message does not fit one datagram.
     pub fn claim(&mut self, now: u64, length: usize) -> Result<&mut [u8], Refusal> {
         self.claim_with(now, None, length)
     }
 
-    /// The same, for a message about what the key names.
+    /// Does the same as [`claim`](Self::claim) for a message with a key.
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
@@ -89,7 +88,7 @@ impl Sender {
         self.claim_with(now, Some(key), length)
     }
 
-    /// Publishes what was claimed, and tells its number.
+    /// Publishes the claimed message, and returns its number.
     ///
     /// # Errors
     /// [`Refusal::Writing`] when nothing was claimed.
@@ -109,7 +108,7 @@ impl Sender {
         Ok(number)
     }
 
-    /// How long a message may be to fit one datagram.
+    /// Returns the length of the longest message that fits one datagram.
     #[must_use]
     pub const fn longest_claim(&self, keyed: bool) -> usize {
         let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + KEY_LENGTH } else { 0 };
@@ -117,15 +116,15 @@ impl Sender {
         if longest > u16::MAX as usize { u16::MAX as usize } else { longest }
     }
 
-    /// Lets go out what was published.
+    /// Completes the current datagram, so that it can be sent.
     #[inline]
     pub fn flush(&mut self, now: u64) {
-        if self.writing.is_none() {
+        if self.long_message.is_none() {
             self.close_datagram(now);
         }
     }
 
-    /// Begins a long message of so many bytes, to be [`write`](Self::write)n as room comes; tells its number.
+    /// Begins a long message of `length` bytes, and returns its number. Pass its bytes to [`write`](Self::write).
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -133,31 +132,30 @@ impl Sender {
         self.begin_with(now, None, length)
     }
 
-    /// Writes more of a long message; says how many bytes were taken. Fewer than all are when
-    /// there is no more room for now.
+    /// Writes more of a long message, and returns how many bytes were accepted: fewer than all if there is no room now.
     pub fn write(&mut self, now: u64, bytes: &[u8]) -> usize {
         let mut taken = 0;
-        while let Some(writing) = self.writing.filter(|_| taken < bytes.len()) {
-            if self.open.is_none() && (self.room_for(now, 1).is_err() || !self.open_piece(now, writing)) {
+        while let Some(message) = self.long_message.filter(|_| taken < bytes.len()) {
+            if self.open.is_none() && (self.room_for(now, 1).is_err() || !self.open_fragment(now, message)) {
                 break;
             }
-            taken += self.fill_piece(now, &bytes[taken..]);
+            taken += self.fill_fragment(now, &bytes[taken..]);
         }
         taken
     }
 
-    /// How many bytes of a long message are still to be written.
+    /// Returns how many bytes of a long message are still to be written.
     #[must_use]
     pub fn left_to_write(&self) -> usize {
-        self.writing.map_or(0, |writing| writing.left)
+        self.long_message.map_or(0, |message| message.left)
     }
 
     fn publish_long(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
         let capacity = self.config.datagram - HEADER_LENGTH - self.seal_length();
-        let pieces = (message.len() + KEY_LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
+        let fragments = (message.len() + KEY_LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
         self.check_open()?;
         self.check_length(message.len())?;
-        if pieces as u64 + 1 > self.ring.capacity() {
+        if fragments as u64 + 1 > self.ring.capacity() {
             let longest = (self.ring.capacity() as usize - 1) * capacity
                 - KEY_LENGTH
                 - TOTAL_EXTENSION
@@ -165,7 +163,7 @@ impl Sender {
             return Err(Refusal::TooLong { length: message.len(), longest });
         }
         self.flush(now);
-        self.room_for(now, pieces as u64)?;
+        self.room_for(now, fragments as u64)?;
         let number = self.begin_with(now, key, message.len())?;
         self.write(now, message);
         Ok(number)
@@ -177,16 +175,16 @@ impl Sender {
         self.flush(now);
         self.room_for(now, 1)?;
         let total = length + if key.is_some() { KEY_LENGTH } else { 0 };
-        let writing = Writing { total, left: total, keyed: key.is_some() };
-        self.writing = Some(writing);
+        let message = LongMessage { total, left: total, keyed: key.is_some() };
+        self.long_message = Some(message);
         let number = self.next_message;
         self.next_message += 1;
         self.statistics.messages += 1;
         self.statistics.message_bytes += length as u64;
         if let Some(key) = key {
             self.write(now, &key.to_be_bytes());
-        } else if total == 0 && self.open_piece(now, writing) {
-            self.fill_piece(now, &[]);
+        } else if total == 0 && self.open_fragment(now, message) {
+            self.fill_fragment(now, &[]);
         }
         Ok(number)
     }
@@ -200,7 +198,8 @@ impl Sender {
         self.check_length(length)?;
         let whole = length + if key.is_some() { KEY_LENGTH } else { 0 };
         let end = self.config.datagram - self.tag_length();
-        let fits = |open: &Open| open.keyed == key.is_some() && open.fill + batch_overhead() + whole <= end;
+        let fits =
+            |open: &OpenDatagram| open.keyed == key.is_some() && open.fill + batch_overhead() + whole <= end;
         if !self.open.as_ref().is_some_and(fits) {
             self.close_datagram(now);
             self.room_for(now, 1)?;
@@ -223,7 +222,7 @@ impl Sender {
     }
 
     fn check_open(&self) -> Result<(), Refusal> {
-        match (self.broken, self.closed, self.writing) {
+        match (self.broken, self.closed, self.long_message) {
             (true, ..) => Err(Refusal::CannotSeal),
             (_, true, _) => Err(Refusal::Closed),
             (_, _, Some(_)) => Err(Refusal::Writing),
@@ -236,11 +235,11 @@ impl Sender {
         if length <= longest { Ok(()) } else { Err(Refusal::TooLong { length, longest }) }
     }
 
-    /// Whether so many further datagrams have room.
+    /// Checks that `count` more datagrams fit without overwriting data that is still needed.
     fn room_for(&mut self, now: u64, count: u64) -> Result<(), Refusal> {
         let sent = self.ring.sent;
-        let slowest = if self.waits() { self.members.slowest() } else { None };
-        let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.trail, sent));
+        let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
+        let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
         let is_full = self.data_limit(now) <= sent;
         if self.ring.has_room(count, keep) {
             self.blocked = self.blocked.filter(|_| is_full);
@@ -249,8 +248,8 @@ impl Sender {
         let narrowest = self.members.narrowest().filter(|_| is_full);
         match narrowest.or_else(|| slowest.filter(|(_, next)| *next < sent)) {
             Some((receiver, _)) => {
-                self.room_wanted = count;
-                self.is_blocked(now);
+                self.room_needed = count;
+                self.block(now);
                 let next = self.members.get(receiver).map_or(0, |member| member.progress.next);
                 Err(Refusal::WaitingFor { receiver, next })
             }
@@ -258,11 +257,11 @@ impl Sender {
         }
     }
 
-    /// Takes note that receivers keep the sender waiting.
-    pub(super) fn is_blocked(&mut self, now: u64) {
+    /// Records that flow control stops the sender, and requests statuses.
+    pub(super) fn block(&mut self, now: u64) {
         if self.blocked.is_none() {
             self.blocked = Some(now);
-            self.ask_how_far();
+            self.request_statuses();
         }
     }
 
@@ -272,14 +271,14 @@ impl Sender {
         self.open_datagram(now, header, keyed, None);
     }
 
-    fn open_piece(&mut self, now: u64, writing: Writing) -> bool {
-        let is_first = writing.left == writing.total;
+    fn open_fragment(&mut self, now: u64, long: LongMessage) -> bool {
+        let is_first = long.left == long.total;
         let flags = if is_first { Flags::BEGIN } else { Flags(0) };
         let message = (self.next_message - 1) as u32;
         let header = Header { flags, message, ..self.header(Kind::Data, self.ring.next) };
-        let head = HEADER_LENGTH + self.seal_length() + if writing.keyed { KEYED_EXTENSION } else { 0 };
-        let is_long = is_first && writing.total > self.config.datagram - head;
-        self.open_datagram(now, header, is_first && writing.keyed, is_long.then_some(writing.total as u32))
+        let head = HEADER_LENGTH + self.seal_length() + if long.keyed { KEYED_EXTENSION } else { 0 };
+        let is_long = is_first && long.total > self.config.datagram - head;
+        self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
     }
 
     fn open_datagram(&mut self, now: u64, header: Header, keyed: bool, total: Option<u32>) -> bool {
@@ -297,23 +296,29 @@ impl Sender {
             }
             Ok(writer.finish())
         });
-        self.open =
-            written.ok().map(|body| Open { header, body, fill: body, keyed, since: now, claimed: None });
+        self.open = written.ok().map(|body| OpenDatagram {
+            header,
+            body,
+            fill: body,
+            keyed,
+            since: now,
+            claimed: None,
+        });
         self.open.is_some()
     }
 
-    /// Puts bytes into the piece that is open, and closes it when it is full or the message ends.
-    fn fill_piece(&mut self, now: u64, bytes: &[u8]) -> usize {
+    /// Adds bytes to the open fragment, and closes it when it is full or the message ends.
+    fn fill_fragment(&mut self, now: u64, bytes: &[u8]) -> usize {
         let end = self.config.datagram - self.tag_length();
-        let (Some(open), Some(writing)) = (&mut self.open, &mut self.writing) else { return 0 };
-        let count = bytes.len().min(end - open.fill).min(writing.left);
+        let (Some(open), Some(message)) = (&mut self.open, &mut self.long_message) else { return 0 };
+        let count = bytes.len().min(end - open.fill).min(message.left);
         self.ring.open_mut()[open.fill..open.fill + count].copy_from_slice(&bytes[..count]);
         open.fill += count;
-        writing.left -= count;
-        let (is_over, is_full) = (writing.left == 0, open.fill == end);
+        message.left -= count;
+        let (is_over, is_full) = (message.left == 0, open.fill == end);
         if is_over {
             open.header.flags = open.header.flags.with(Flags::END);
-            self.writing = None;
+            self.long_message = None;
         }
         if is_over || is_full {
             self.close_datagram(now);
@@ -321,7 +326,7 @@ impl Sender {
         count
     }
 
-    /// Ends and seals the datagram that is being written, if there is one.
+    /// Completes and seals the datagram that is being written, if there is one.
     fn close_datagram(&mut self, now: u64) {
         let Some(open) = self.open.take() else { return };
         if open.fill == open.body && open.header.flags.has(Flags::BATCH) {
@@ -343,12 +348,12 @@ impl Sender {
         }
     }
 
-    /// Whether only what was just closed is unsent: then the heartbeat comes behind it.
+    /// Returns whether only the datagram that was just closed is unsent: then the heartbeat follows it.
     const fn is_sent_but_one(&self) -> bool {
         self.ring.sent + 1 == self.ring.next
     }
 
-    fn seal_open(&mut self, open: &Open) -> bool {
+    fn seal_open(&mut self, open: &OpenDatagram) -> bool {
         if open.header.epoch == KeyEpoch::CLEAR {
             return true;
         }
@@ -365,7 +370,7 @@ impl Sender {
         true
     }
 
-    /// What sealing takes of a datagram.
+    /// Returns the bytes of a datagram that sealing uses.
     const fn seal_length(&self) -> usize {
         if self.seals() { SALT_EXTENSION + TAG_LENGTH } else { 0 }
     }

@@ -1,49 +1,49 @@
-//! Repairs: to one receiver while one asks, to the group when several do, within an allowance.
+//! Repairs: to one receiver if only it requests a datagram, to the group if several do, within an allowance.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::bucket::{Bucket, SECOND};
-use super::congestion::{Change, HOPELESS, RateControl, Sample};
+use super::congestion::{HOPELESS, RateChange, RateControl, Sample};
 use super::members::Member;
-use super::ring::Wanted;
+use super::ring::RepairTarget;
 use super::{Sender, SenderEvent, Transmit};
 use crate::outbox::Target;
 use crate::wire::{Flags, Kind, NakWriter, Ranges, ReceiverId};
 
-/// Who asks again sooner than this after a repair was sent has asked before it came.
-const LEAST_HOLDOFF: u64 = 200_000;
-/// What one misses is sent to all at once if of late more than half of the losses were shared: to wait for the
-/// second who asks would send it twice, or let many ask. In thousandths.
+/// A request sooner than this after a repair was sent before the repair arrived.
+const MIN_HOLDOFF: u64 = 200_000;
+/// If more than this share of recent losses had several requesters, the first request is repaired to the group: a
+/// separate repair would be sent in vain, and waiting would let many receivers send NAKs. In thousandths.
 pub(super) const HALF: u32 = 500;
-/// Repairs that may go to one receiver at once, in bytes.
+/// The burst of repairs to one receiver, in bytes.
 const BURST: u64 = 131_072;
-/// Repairs to one receiver before it is another's turn: enough for a train.
+/// Repairs to one receiver before the next receiver is served: enough for segmentation offload.
 const TURN: usize = 32;
-/// A sample of repairs has so many, and takes so long.
+/// The least number of repairs in a sample, and its least duration.
 const SAMPLE_REPAIRS: u64 = 64;
 const SAMPLE_TIME: u64 = SECOND / 50;
-/// A sample of repairs to the group takes four times this at most, however far away somebody is.
+/// A sample of repairs to the group takes at most four times this, whatever the longest round-trip time is.
 const LONGEST_GROUP_SAMPLE: u64 = SECOND / 20;
-/// Between two confirmations, at most.
+/// The longest time between two confirmations.
 const CONFIRM_INTERVAL: u64 = SECOND / 100;
 
-/// Repairs to one receiver, or to the group: what waits, and how fast it may go. Those that must be sent again tell that the way is
-/// too narrow for them.
+/// The repairs to one receiver, or to the group: their queue and their rate. Repairs that are requested again show that
+/// the rate exceeds the capacity of the link.
 #[derive(Debug)]
 pub(crate) struct RepairFlow {
     waiting: VecDeque<u64>,
     pace: Bucket,
     control: RateControl,
-    /// Since when it is counted how many went, of how many bytes, and how many were asked for again.
+    /// The present sample: its beginning, the repairs sent, their bytes, and how many were requested again.
     since: u64,
     sent: u64,
     bytes: u64,
     lost: u64,
     has_waited: bool,
-    /// Bytes that have gone in all.
+    /// Bytes sent in all.
     total: u64,
-    /// What new data had added to the allowance when it was last looked at.
+    /// Bytes that new data had added to the repair allowance at the last call.
     share: u64,
 }
 
@@ -67,22 +67,22 @@ impl RepairFlow {
         self.total
     }
 
-    /// Takes so many bytes from its allowance, to which new data has added `share` in all.
+    /// Takes this many bytes from the allowance, to which new data has added `share` in all.
     fn take(&mut self, bytes: u64, share: u64, now: u64) -> bool {
-        self.pace.pass(now);
+        self.pace.refill(now);
         let added = share - core::mem::replace(&mut self.share, share);
         if self.control.rate().is_none() {
             self.pace.add(added);
         }
-        let goes = self.pace.take(bytes);
-        self.has_waited |= !goes;
-        if goes {
+        let is_admitted = self.pace.take(bytes);
+        self.has_waited |= !is_admitted;
+        if is_admitted {
             (self.sent, self.bytes, self.total) = (self.sent + 1, self.bytes + bytes, self.total + bytes);
         }
-        goes
+        is_admitted
     }
 
-    /// Looks now and then how many repairs were in vain, and goes as fast as the way allows.
+    /// Adapts the rate to the share of repairs that were requested again, once a sample is complete.
     fn adapt(&mut self, now: u64, round_trip: u64, floor: u64, is_single: bool) {
         let elapsed = now.saturating_sub(self.since);
         if self.sent < SAMPLE_REPAIRS || elapsed < SAMPLE_TIME.max(4 * round_trip) {
@@ -91,8 +91,8 @@ impl RepairFlow {
         let arrived = self.bytes - self.bytes * self.lost.min(self.sent) / self.sent;
         let sample = Sample { sent: self.sent, lost: self.lost, bytes: arrived, elapsed };
         let change = self.control.observe(now, sample, self.has_waited, false);
-        // What does not come at all costs as much at any rate. Of repairs to the group somebody always misses some.
-        if let Some(Change::Cleared { loss: HOPELESS.., .. }) = change
+        // If nothing arrives, every byte is wasted at every rate. Repairs to the group always miss some receiver.
+        if let Some(RateChange::Cleared { loss: HOPELESS.., .. }) = change
             && is_single
         {
             self.control.stay_slow();
@@ -103,29 +103,29 @@ impl RepairFlow {
 }
 
 impl Sender {
-    /// Takes note of what a receiver misses.
+    /// Handles the NAK of a receiver.
     pub(super) fn on_nak(&mut self, now: u64, id: ReceiverId, missing: Ranges<'_>) {
         self.statistics.naks += 1;
         if !self.members.get_mut(id).is_some_and(|member| member.may_nak(now)) {
             self.statistics.naks_refused += 1;
             return;
         }
-        let (trail, sent) = (self.ring.trail, self.ring.sent);
-        let mut gone: Option<(u64, u64)> = None;
-        // However often a nak names them, no more datagrams are looked at than there are.
-        let mut left = self.ring.held();
+        let (oldest, sent) = (self.ring.oldest_retained, self.ring.sent);
+        let mut unrecoverable: Option<(u64, u64)> = None;
+        // A NAK may list a datagram many times: bound the work by the number of datagrams retained.
+        let mut remaining = self.ring.len();
         for (first, count) in missing {
             let end = first.saturating_add(u64::from(count));
-            if first < trail {
-                let (lost, lost_end) = gone.unwrap_or((first, first));
-                gone = Some((lost.min(first), lost_end.max(end.min(trail))));
+            if first < oldest {
+                let (lost, lost_end) = unrecoverable.unwrap_or((first, first));
+                unrecoverable = Some((lost.min(first), lost_end.max(end.min(oldest))));
             }
-            for sequence in first.max(trail)..end.min(sent) {
-                if left == 0 {
+            for sequence in first.max(oldest)..end.min(sent) {
+                if remaining == 0 {
                     return;
                 }
-                left -= 1;
-                self.want(now, sequence, id);
+                remaining -= 1;
+                self.request_repair(now, sequence, id);
             }
         }
         if let Some(member) = self.members.get_mut(id) {
@@ -133,50 +133,53 @@ impl Sender {
         }
         let round_trip = self.round_trip.min(LONGEST_GROUP_SAMPLE);
         self.group_repairs.adapt(now, round_trip, self.config.repair_floor, false);
-        if let Some((first, end)) = gone {
+        if let Some((first, end)) = unrecoverable {
             self.statistics.unrecoverable += end - first;
-            self.tell_trail = true;
-            self.tell(SenderEvent::Unrecoverable(id, first, end));
+            self.must_send_oldest = true;
+            self.push_event(SenderEvent::Unrecoverable(id, first, end));
         }
     }
 
-    /// Takes note that a receiver misses a datagram, unless it was just sent again.
-    fn want(&mut self, now: u64, sequence: u64, id: ReceiverId) {
+    /// Queues a repair for a receiver, unless the datagram was repaired for it just now.
+    fn request_repair(&mut self, now: u64, sequence: u64, id: ReceiverId) {
         let Some(member) = self.members.get_mut(id) else { return };
-        // Who is farther away learns of a repair later; who is near does not wait for that.
-        let holdoff = member.answer_time().max(LEAST_HOLDOFF);
+        // The holdoff is per receiver: a repair takes longer to reach a distant one.
+        let holdoff = member.answer_time().max(MIN_HOLDOFF);
         let Some(state) = self.ring.repair_mut(sequence) else { return };
-        if state.asked_by.is_some_and(|other| other != id) && !state.is_shared {
+        if state.requested_by.is_some_and(|other| other != id) && !state.is_shared {
             state.is_shared = true;
-            self.shared += (2 * HALF - self.shared) / 4;
-        } else if state.asked_by.is_none() {
-            self.shared -= self.shared / 16;
+            self.shared_loss += (2 * HALF - self.shared_loss) / 4;
+        } else if state.requested_by.is_none() {
+            self.shared_loss -= self.shared_loss / 16;
         }
-        state.asked_by = Some(id);
+        state.requested_by = Some(id);
         let is_recent = |at: u64| now.saturating_sub(at) < holdoff;
-        let before = match (state.repaired, state.wanted) {
-            (_, Wanted::ByGroup) => return,
-            (_, Wanted::By(other)) if other == id => return,
-            (_, Wanted::By(_)) => Wanted::ByGroup,
-            (Some((at, Wanted::ByGroup)), _) if is_recent(at) => return,
-            (Some((at, Wanted::By(other))), _) if is_recent(at) && other == id => return,
-            (Some((at, Wanted::By(other))), _) if is_recent(at) && other != id => Wanted::ByGroup,
-            (Some((_, Wanted::ByGroup)), _) => {
+        let target = match (state.repaired, state.pending) {
+            (_, Some(RepairTarget::Group)) => return,
+            (_, Some(RepairTarget::Receiver(other))) if other == id => return,
+            (_, Some(RepairTarget::Receiver(_))) => RepairTarget::Group,
+            (Some((at, RepairTarget::Group)), _) if is_recent(at) => return,
+            (Some((at, RepairTarget::Receiver(other))), _) if is_recent(at) && other == id => return,
+            (Some((at, RepairTarget::Receiver(other))), _) if is_recent(at) && other != id => {
+                RepairTarget::Group
+            }
+            (Some((_, RepairTarget::Group)), _) => {
                 self.group_repairs.lost += 1;
-                Wanted::By(id)
+                RepairTarget::Receiver(id)
             }
-            (Some((_, Wanted::By(other))), _) if other == id => {
+            (Some((_, RepairTarget::Receiver(other))), _) if other == id => {
                 member.repairs.lost += 1;
-                Wanted::By(id)
+                RepairTarget::Receiver(id)
             }
-            _ => Wanted::By(id),
+            _ => RepairTarget::Receiver(id),
         };
-        let is_common = self.members.len() > 1 && self.shared > HALF;
+        let is_common = self.members.len() > 1 && self.shared_loss > HALF;
         let Some(state) = self.ring.repair_mut(sequence) else { return };
-        state.wanted = if is_common { Wanted::ByGroup } else { before };
-        match state.wanted {
-            Wanted::ByGroup => self.repairs.push_back(sequence),
-            _ => self.queue_for(id, sequence),
+        let target = if is_common { RepairTarget::Group } else { target };
+        state.pending = Some(target);
+        match target {
+            RepairTarget::Group => self.repairs.push_back(sequence),
+            RepairTarget::Receiver(_) => self.queue_for(id, sequence),
         }
     }
 
@@ -189,21 +192,22 @@ impl Sender {
         member.repairs.waiting.push_back(sequence);
     }
 
-    /// What a receiver that goes had asked for is asked for by nobody.
-    pub(super) fn forget_repairs(&mut self, id: ReceiverId) {
+    /// Cancels the pending repairs of a receiver that departs.
+    pub(super) fn cancel_repairs(&mut self, id: ReceiverId) {
         let Some(member) = self.members.get_mut(id) else { return };
         for sequence in core::mem::take(&mut member.repairs.waiting) {
-            if let Some(state) = self.ring.repair_mut(sequence).filter(|state| state.wanted == Wanted::By(id))
+            if self.is_pending(sequence, RepairTarget::Receiver(id))
+                && let Some(state) = self.ring.repair_mut(sequence)
             {
-                state.wanted = Wanted::No;
+                state.pending = None;
             }
         }
         self.repair_turns.retain(|turn| *turn != id);
     }
 
-    /// The next repair that rate and allowances let go.
+    /// Returns the next repair that the rate and the allowances admit.
     pub(super) fn next_repair(&mut self, now: u64) -> Option<Transmit> {
-        if self.tell_trail && now >= self.confirmed_at {
+        if self.must_send_oldest && now >= self.confirmed_at {
             self.confirm(now);
             return self.outbox.pop().map(Transmit::Control);
         }
@@ -213,10 +217,10 @@ impl Sender {
 
     fn next_group_repair(&mut self, now: u64) -> Option<Transmit> {
         while let Some(sequence) = self.repairs.front().copied() {
-            if self.is_wanted(sequence, Wanted::ByGroup) {
+            if self.is_pending(sequence, RepairTarget::Group) {
                 let length = self.ring.get(sequence).len() as u64;
                 let can = self.can_repair(length) && self.group_repairs.take(length, self.repair_share, now);
-                if !can || !self.may_repair(length) {
+                if !can || !self.spend_on_repair(length) {
                     return self.confirm_waiting(now);
                 }
                 self.repairs.pop_front();
@@ -228,7 +232,7 @@ impl Sender {
         None
     }
 
-    /// One receiver's turn after the other; who must wait for its own allowance holds up nobody else.
+    /// Serves the receivers in turn. One that has used up its own allowance does not delay the others.
     fn next_single_repair(&mut self, now: u64) -> Option<Transmit> {
         let mut earliest = u64::MAX;
         for _ in 0..self.repair_turns.len() {
@@ -260,7 +264,7 @@ impl Sender {
         loop {
             let Some(member) = self.members.get_mut(id) else { return Turn::Over };
             let Some(sequence) = member.repairs.waiting.front().copied() else { return Turn::Over };
-            if !self.is_wanted(sequence, Wanted::By(id)) {
+            if !self.is_pending(sequence, RepairTarget::Receiver(id)) {
                 if let Some(member) = self.members.get_mut(id) {
                     member.repairs.waiting.pop_front();
                 }
@@ -281,22 +285,22 @@ impl Sender {
                 self.repair_turns.rotate_left(1);
             }
             self.single_bytes += length;
-            self.may_repair(length);
+            self.spend_on_repair(length);
             return Turn::Sends(sequence, length);
         }
     }
 
-    fn is_wanted(&self, sequence: u64, by: Wanted) -> bool {
-        self.ring.repair(sequence).is_some_and(|state| state.wanted == by)
+    fn is_pending(&self, sequence: u64, target: RepairTarget) -> bool {
+        self.ring.repair(sequence).is_some_and(|state| state.pending == Some(target))
     }
 
-    /// Whether the allowance of repairs, and the rate of everything, let so many bytes go.
+    /// Returns whether the repair allowance and the rate of the stream admit a repair of this many bytes.
     fn can_repair(&self, length: u64) -> bool {
         self.repair_allowance.has(length) && self.pace.as_ref().is_none_or(|pace| pace.has(length))
     }
 
-    /// Takes them.
-    fn may_repair(&mut self, length: u64) -> bool {
+    /// Takes this many bytes from the repair allowance and the rate, if both admit them.
+    fn spend_on_repair(&mut self, length: u64) -> bool {
         let can = self.can_repair(length);
         if can {
             self.repair_allowance.take(length);
@@ -307,13 +311,13 @@ impl Sender {
         can
     }
 
-    /// When so many bytes may go as a repair.
+    /// Returns when a repair of this many bytes is admitted.
     fn repair_time(&self, length: u64) -> u64 {
         let paced = self.pace.as_ref().map_or(0, |pace| pace.when(length));
         self.repair_allowance.when(length).max(paced)
     }
 
-    /// When the next repair may go, if any waits.
+    /// Returns when the next repair is admitted, if any is queued.
     pub(super) fn next_repair_time(&self) -> u64 {
         let group_time = |sequence: &u64| {
             let length = self.ring.get(*sequence).len() as u64;
@@ -328,13 +332,12 @@ impl Sender {
         self.ring.mark(sequence, 0, true);
         self.statistics.repair_bytes += length;
         if let Some(state) = self.ring.repair_mut(sequence) {
-            let wanted = core::mem::replace(&mut state.wanted, Wanted::No);
-            state.repaired = Some((now, wanted));
+            state.repaired = state.pending.take().map(|target| (now, target));
         }
         Transmit::Repair { sequence, to }
     }
 
-    /// When repairs must wait, tells the group what is coming, so that nobody asks meanwhile.
+    /// Announces queued repairs to the group, so that receivers do not request them meanwhile.
     fn confirm_waiting(&mut self, now: u64) -> Option<Transmit> {
         if now < self.confirmed_at || self.members.len() < 2 {
             return None;
@@ -344,12 +347,12 @@ impl Sender {
     }
 
     fn confirm(&mut self, now: u64) {
-        self.tell_trail = false;
-        let trail = self.ring.trail;
-        let trail_message = self.message_at(trail);
+        self.must_send_oldest = false;
+        let oldest = self.ring.oldest_retained;
+        let oldest_message = self.message_at(oldest);
         let coming = self.repairs.iter().copied();
         let mut coming: Vec<u64> =
-            coming.filter(|sequence| self.is_wanted(*sequence, Wanted::ByGroup)).collect();
+            coming.filter(|sequence| self.is_pending(*sequence, RepairTarget::Group)).collect();
         coming.sort_unstable();
         coming.dedup();
         let mut list = NakWriter::new();
@@ -359,20 +362,21 @@ impl Sender {
             }
         }
         let length = self.push_control(Target::Group, Kind::Ncf, Flags(0), |writer| {
-            list.write_ncf(trail, trail_message, writer)
+            list.write_ncf(oldest, oldest_message, writer)
         });
         self.confirmed_at = now + self.spaced(self.round_trip.min(CONFIRM_INTERVAL), length);
     }
 }
 
-/// What comes of a receiver's turn.
+/// The result of a receiver's turn.
 enum Turn {
+    /// A repair: its sequence and length.
     Sends(u64, u64),
-    /// Nothing waits for it.
+    /// Nothing is queued for it.
     Over,
-    /// It must wait for its own allowance until then.
+    /// Its own allowance admits nothing before this time.
     Waits(u64),
-    /// All must wait until then.
+    /// The allowance of all repairs admits nothing before this time.
     SenderWaits(u64),
 }
 

@@ -1,9 +1,9 @@
-//! What happens as time passes: heartbeats, receivers that fall silent or behind, the rate.
+//! Timers and control datagrams: heartbeats, announcements, departures and evictions.
 
 use alloc::vec::Vec;
 
 use super::members::{Departure, Member, Role};
-use super::{LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP, Sender, SenderEvent};
+use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, Sender, SenderEvent};
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
@@ -11,35 +11,35 @@ use crate::wire::{
     WriteError,
 };
 
-/// How often receivers and rate are looked at.
-const LOOK_INTERVAL: u64 = 100_000_000;
-/// All receivers together send one status in so long, however many they are, and as many naks.
+/// The time between checks of the receivers and the rate.
+const CHECK_INTERVAL: u64 = 100_000_000;
+/// The average time between two statuses of all receivers together.
 const STATUS_SPACING: u64 = 10_000_000;
-/// A receiver that was evicted and has returned is on probation for so many eviction times.
+/// The number of eviction times for which a receiver that returned from an eviction is on probation.
 const PROBATION: u64 = 16;
 
 impl Sender {
-    /// Does what is due.
-    pub(super) fn pass(&mut self, now: u64) {
+    /// Runs the timers that are due.
+    pub(super) fn run_timers(&mut self, now: u64) {
         if let Some(pace) = &mut self.pace {
-            pace.pass(now);
+            pace.refill(now);
         }
-        self.repair_allowance.pass(now);
+        self.repair_allowance.refill(now);
         let is_over = |since: u64| now >= since.saturating_add(self.config.linger);
         if self.open.is_some_and(|open| is_over(open.since())) {
             self.flush(now);
         }
-        if now >= self.look_at {
-            self.look_at = now + LOOK_INTERVAL;
-            self.look_for_the_silent(now);
-            self.evict_the_stuck(now);
+        if now >= self.check_at {
+            self.check_at = now + CHECK_INTERVAL;
+            self.remove_silent_members(now);
+            self.evict_stalled(now);
             self.extend_flight(now);
             self.relax(now);
             self.keep_pace(now);
         }
     }
 
-    /// Tells the group where the sender stands.
+    /// Queues a heartbeat.
     pub(super) fn heartbeat(&mut self, now: u64) {
         self.measure_round_trip();
         let round_trip = u32::try_from(self.round_trip / 1_000).unwrap_or(u32::MAX).max(1);
@@ -48,8 +48,8 @@ impl Sender {
         let heartbeat = Heartbeat {
             next: sent,
             next_message: self.message_at(sent),
-            trail: self.ring.trail.min(sent),
-            trail_message: self.message_at(self.ring.trail.min(sent)),
+            oldest_retained: self.ring.oldest_retained.min(sent),
+            oldest_message: self.message_at(self.ring.oldest_retained.min(sent)),
             clock: now.max(1),
             unix_time: self.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now)),
             rate: self.rate.unwrap_or(0),
@@ -72,19 +72,19 @@ impl Sender {
         self.next_heartbeat(now);
     }
 
-    /// Tells the stream's name and places to those who look for streams.
+    /// Queues an announcement to the discovery group: the name and the paths of the stream.
     pub fn announce(&mut self, announce: &Announce<'_>) {
         self.push_control(Target::Discovery, Kind::Announce, Flags(0), |writer| announce.write(writer));
     }
 
-    /// The first message that begins in this datagram or after it.
+    /// Returns the first message that begins in this datagram or after it.
     pub(super) fn message_at(&self, sequence: u64) -> u64 {
-        let unwritten = self.open.filter(|_| self.writing.is_none());
+        let unwritten = self.open.filter(|_| self.long_message.is_none());
         let next_message = unwritten.map_or(self.next_message, |open| open.first_message(self.next_message));
         self.ring.message_at(sequence, next_message)
     }
 
-    /// Queues a datagram other than data; says how long it is.
+    /// Queues a control datagram; returns its length in bytes.
     pub(super) fn push_control(
         &mut self,
         to: Target,
@@ -109,77 +109,78 @@ impl Sender {
             write(writer)
         };
         let length = outbox.push(to, &header, whole, seal) as u64;
-        // What goes to one address answers as much that came from there.
+        // A datagram to one address answers one from there that was at least as long.
         if to == Target::Group {
-            self.pay(length);
+            self.charge(length);
         }
         length
     }
 
-    /// At least so long lies between two statuses of one receiver.
+    /// Returns the shortest time between two statuses of one receiver.
     pub(super) fn status_interval(&self) -> u64 {
         (self.members.len() as u64).max(1) * STATUS_SPACING
     }
 
-    /// The group's is that of the slowest to answer; it falls slowly.
+    /// Updates the group round-trip time: the longest of all receivers, which rises at once and falls slowly.
     fn measure_round_trip(&mut self) {
         let longest = self.members.iter().map(|(_, member)| member.round_trip).max().unwrap_or(0);
         if longest == 0 {
             return;
         }
         let kept = self.round_trip - self.round_trip / 10 + longest / 10;
-        self.round_trip = longest.max(kept.min(self.round_trip)).clamp(LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP);
+        self.round_trip = longest.max(kept.min(self.round_trip)).clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP);
     }
 
-    fn look_for_the_silent(&mut self, now: u64) {
-        // A large group speaks seldom.
+    fn remove_silent_members(&mut self, now: u64) {
+        // In a large group each receiver sends a status only rarely.
         let timeout = self.config.receiver_timeout.max(8 * self.status_interval());
-        let is_silent = |heard: u64| now.saturating_sub(heard) > timeout;
+        let is_silent = |last_heard: u64| now.saturating_sub(last_heard) > timeout;
         let silent = |sender: &Self| {
-            sender.members.iter().find(|(_, member)| is_silent(member.heard)).map(|(id, _)| id)
+            sender.members.iter().find(|(_, member)| is_silent(member.last_heard)).map(|(id, _)| id)
         };
         while let Some(id) = silent(self) {
             self.depart(id, Departure::Silent);
-            self.tell(SenderEvent::ReceiverSilent(id));
+            self.push_event(SenderEvent::ReceiverSilent(id));
         }
     }
 
-    /// Who keeps all others waiting must get on.
+    /// Evicts the receivers that block the sender and make no progress.
     ///
-    /// Each is judged by its own room and since it last got on itself, so that several that have stopped reading
-    /// do not cost their time one after the other.
-    fn evict_the_stuck(&mut self, now: u64) {
+    /// Each is judged by its own room and its own last progress, so that the eviction times of several receivers that
+    /// stopped reading do not add up.
+    fn evict_stalled(&mut self, now: u64) {
         let Some(since) = self.blocked else { return };
-        // Whoever reads gets on as soon as a heartbeat asks; that must have had its time.
+        // A receiver that reads reports progress when a heartbeat requests it: allow time for that.
         if now - since < self.config.eviction / 4 {
             return;
         }
-        let is_stuck = |member: &Member| {
-            let patience = self.patience_with(member, now);
+        let is_stalled = |member: &Member| {
+            let eviction_time = self.eviction_time(member, now);
             self.blocks(member)
-                && now.saturating_sub(member.advanced.1) >= patience
-                && now - since >= patience / 4
+                && now.saturating_sub(member.advanced.1) >= eviction_time
+                && now - since >= eviction_time / 4
         };
         let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-        let stuck: Vec<ReceiverId> =
-            awaited.filter(|(_, member)| is_stuck(member)).map(|(id, _)| id).collect();
-        for id in stuck {
+        let stalled: Vec<ReceiverId> =
+            awaited.filter(|(_, member)| is_stalled(member)).map(|(id, _)| id).collect();
+        for id in stalled {
             self.evict(id);
         }
     }
 
-    /// How long a receiver may keep the others waiting: little if it did so shortly before.
-    fn patience_with(&self, member: &Member, now: u64) -> u64 {
+    /// Returns how long a receiver may block the sender without progress: a short time while it is on probation.
+    fn eviction_time(&self, member: &Member, now: u64) -> u64 {
         let eviction = self.config.eviction;
         let is_on_probation = |at: u64| now.saturating_sub(at) < PROBATION * eviction;
         if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
     }
 
-    /// Whether a receiver has no room for the next datagram, or lacks one that would have to make room for it.
+    /// Returns whether a receiver blocks the sender: it has no room for the next datagram, or lacks one that the next
+    /// would overwrite.
     fn blocks(&self, member: &Member) -> bool {
         let next = member.progress.next;
         member.room_end() <= self.ring.sent
-            || next < self.ring.sent && !self.ring.has_room(self.room_wanted, next)
+            || next < self.ring.sent && !self.ring.has_room(self.room_needed, next)
     }
 
     fn evict(&mut self, id: ReceiverId) {
@@ -189,6 +190,6 @@ impl Sender {
         self.members.changed();
         self.blocked = None;
         self.reset(to, id, ResetReason::Evicted);
-        self.tell(SenderEvent::ReceiverEvicted(id, self.ring.sent.saturating_sub(next)));
+        self.push_event(SenderEvent::ReceiverEvicted(id, self.ring.sent.saturating_sub(next)));
     }
 }

@@ -1,41 +1,40 @@
-//! What is to be sent, and when to look again.
+//! Selects the next datagram to send, and computes the next deadline.
 
-use super::{BUSY_INTERVAL, IDLE_INTERVAL, LEAST_HEARTBEAT_INTERVAL, Sender, WAITING_INTERVAL};
+use super::{BUSY_INTERVAL, IDLE_INTERVAL, MIN_HEARTBEAT_INTERVAL, Sender, WAITING_INTERVAL};
 use crate::outbox::{Control, Target};
 use crate::wire::{HEADER_LENGTH, Heartbeat};
 
-/// Datagrams that are sent at once: enough for many trains.
-const MOST_AT_ONCE: u64 = 132;
-/// The end of a burst is told after half a round trip, within these bounds.
+/// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
+const MAX_AT_ONCE: u64 = 132;
+/// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
 const SHORTEST_TAIL: u64 = 100_000;
 const LONGEST_TAIL: u64 = 1_000_000;
 
-/// Something to be sent.
+/// A datagram, or several, to be sent.
 #[derive(Debug)]
 pub enum Transmit {
-    /// New data, to the group on each path: datagrams with consecutive numbers, whose bytes
-    /// [`Sender::datagram`] gives.
+    /// New data, to the group on each path: consecutive datagrams, whose bytes [`Sender::datagram`] returns.
     Data {
-        /// The number of the first.
+        /// The sequence of the first.
         first: u64,
-        /// How many.
+        /// The number of datagrams.
         count: u64,
     },
-    /// A datagram of data again.
+    /// A repair: a datagram of data again.
     Repair {
-        /// Its number.
+        /// Its sequence.
         sequence: u64,
-        /// Where it goes.
+        /// Its destination.
         to: Target,
     },
-    /// Something else. [`Sender::reuse`] takes it back.
+    /// A control datagram. Return it to [`Sender::reuse`] after sending it.
     Control(Control),
 }
 
 impl Sender {
-    /// What is to be sent now. Ask again until there is nothing; what is told is taken as sent.
+    /// Returns what to send now. Call it until it returns `None`; what it returned counts as sent.
     pub fn poll(&mut self, now: u64) -> Option<Transmit> {
-        self.pass(now);
+        self.run_timers(now);
         if let Some(control) = self.outbox.pop() {
             return Some(Transmit::Control(control));
         }
@@ -49,38 +48,38 @@ impl Sender {
         self.next_data(now)
     }
 
-    /// The bytes of a datagram of data.
+    /// Returns the bytes of a datagram of data.
     #[inline]
     #[must_use]
     pub fn datagram(&self, sequence: u64) -> &[u8] {
         self.ring.get(sequence)
     }
 
-    /// Says in datagrams by which of several paths they are about to go, 0 to 3.
+    /// Writes the path (0 to 3) into the flags of datagrams that are about to be sent.
     pub fn mark_path(&mut self, first: u64, count: u64, path: u8, is_repair: bool) {
-        for sequence in first..first.saturating_add(count.min(self.ring.held())) {
+        for sequence in first..first.saturating_add(count.min(self.ring.len())) {
             if self.ring.contains(sequence) {
                 self.ring.mark(sequence, path, is_repair);
             }
         }
     }
 
-    /// Takes back what was sent, to be used again.
+    /// Takes back a datagram that was sent, to reuse its buffer.
     pub fn reuse(&mut self, control: Control) {
         self.outbox.reuse(control);
     }
 
-    /// When to [`poll`](Self::poll) again at the latest.
+    /// Returns the time by which to call [`poll`](Self::poll) again.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
         if !self.outbox.is_empty() {
             return 0;
         }
-        let mut deadline = self.heartbeat_at.min(self.look_at).min(self.next_flight_time());
-        if self.tell_trail {
+        let mut deadline = self.heartbeat_at.min(self.check_at).min(self.next_flight_time());
+        if self.must_send_oldest {
             deadline = deadline.min(self.confirmed_at);
         }
-        if let Some(open) = self.open.filter(|_| self.writing.is_none()) {
+        if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
             deadline = deadline.min(open.since().saturating_add(self.config.linger));
         }
         deadline = deadline.min(self.next_repair_time());
@@ -97,9 +96,9 @@ impl Sender {
             return None;
         }
         let limit = self.data_limit(now);
-        let end = self.ring.next.min(first + MOST_AT_ONCE).min(limit.max(first));
+        let end = self.ring.next.min(first + MAX_AT_ONCE).min(limit.max(first));
         if end == first {
-            self.is_blocked(now);
+            self.block(now);
             return None;
         }
         self.blocked = None;
@@ -128,27 +127,28 @@ impl Sender {
             self.repairs_at = 0;
         }
         self.has_sent_since_heartbeat = true;
-        // Soon after the last of a burst, or now and then in a long one.
+        // Soon after the end of a burst, or at intervals in a long one.
         let busy = self.heartbeat_last + self.heartbeats_apart(BUSY_INTERVAL);
         let tail = (now + self.tail_delay())
-            .max(self.heartbeat_last + self.heartbeats_apart(LEAST_HEARTBEAT_INTERVAL));
+            .max(self.heartbeat_last + self.heartbeats_apart(MIN_HEARTBEAT_INTERVAL));
         self.heartbeat_at = tail.min(busy.max(now));
         self.heartbeat_interval = BUSY_INTERVAL;
         Some(Transmit::Data { first, count })
     }
 
-    /// How long after the last datagram of a burst its end is told. Those who are near do not wait for one far away.
+    /// Returns the delay of the heartbeat after a burst. It is bounded, so that a distant receiver does not delay the
+    /// repairs of near ones.
     fn tail_delay(&self) -> u64 {
         (self.round_trip / 2).clamp(SHORTEST_TAIL, LONGEST_TAIL)
     }
 
-    /// Whether receivers have room for more.
+    /// Returns whether flow control admits more data.
     fn may_send_more(&self) -> bool {
         self.blocked.is_none()
     }
 
-    /// Receivers answer a heartbeat by what they have: who waits for that sends one soon.
-    pub(super) fn ask_how_far(&mut self) {
+    /// Schedules a heartbeat soon: receivers answer it with their status.
+    pub(super) fn request_statuses(&mut self) {
         self.heartbeat_interval = self.waiting_interval();
         self.heartbeat_at = self.heartbeat_at.min(self.heartbeat_last + self.heartbeat_interval);
     }

@@ -1,6 +1,6 @@
-//! A stream tells its name and places, on a well-known group.
+//! Announcements: the name and the paths of a stream, sent to a well-known group.
 //!
-//! The body is a list of fields: kind, length, value. Unknown fields are passed over.
+//! The body is a list of fields: kind, length, value. Unknown fields are ignored.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,15 +14,15 @@ const SNAPSHOT: u8 = 3;
 const RATE: u8 = 4;
 const KEY: u8 = 5;
 const VERSIONS: u8 = 6;
-/// More paths than this a stream cannot have: two bits tell them apart.
+/// The largest number of paths: the header has two bits for the path.
 const MOST_PATHS: usize = 4;
 
-/// One path of a stream: the group that it is sent to, and where it comes from.
+/// A path of a stream as announced: the group, and the source if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct AnnouncedPath {
     /// The group and its port.
     pub group: SocketAddr,
-    /// The address that the sender sends from, if it says so.
+    /// The unicast address of the sender, if announced.
     pub source: Option<IpAddr>,
 }
 
@@ -31,20 +31,20 @@ pub struct Place {
 pub struct Announce<'a> {
     /// The stream's name, at most 255 bytes.
     pub name: &'a str,
-    /// Its paths; the first that is `None` ends them.
-    pub paths: [Option<Place>; MOST_PATHS],
-    /// Where snapshots are to be had, over TCP.
+    /// The paths; the first `None` ends the list.
+    pub paths: [Option<AnnouncedPath>; MOST_PATHS],
+    /// The TCP address of the snapshot server.
     pub snapshot: Option<SocketAddr>,
-    /// How fast it sends, in bytes a second; 0: as fast as it goes.
+    /// The rate of the sender in bytes per second; 0 if it is unlimited.
     pub rate: u64,
-    /// The first 8 bytes of a hash of the group's secret; 0: it is not sealed.
+    /// The first 8 bytes of a hash of the group's secret; 0 if the stream is not sealed.
     pub key: u64,
     /// The least and the greatest minor version.
     pub minors: (u8, u8),
 }
 
 impl<'a> Announce<'a> {
-    /// An announcement of nothing but a name.
+    /// Creates an announcement with only a name.
     #[must_use]
     pub const fn new(name: &'a str) -> Self {
         Self { name, paths: [None; MOST_PATHS], snapshot: None, rate: 0, key: 0, minors: (0, 0) }
@@ -53,7 +53,7 @@ impl<'a> Announce<'a> {
     /// Reads a body.
     ///
     /// # Errors
-    /// When fields don't end where they should, the name is none, or there are too many paths.
+    /// [`WireError::Body`] when a field is malformed, the name is missing, or there are more than four paths.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
         let mut announce = Self::new("");
         let (mut rest, mut paths) = (body, 0);
@@ -63,7 +63,7 @@ impl<'a> Announce<'a> {
                 NAME => announce.name = core::str::from_utf8(value).map_err(|_| WireError::Body)?,
                 PATH => {
                     let slot = announce.paths.get_mut(paths).ok_or(WireError::Body)?;
-                    *slot = Some(read_place(value).ok_or(WireError::Body)?);
+                    *slot = Some(read_path(value).ok_or(WireError::Body)?);
                     paths += 1;
                 }
                 SNAPSHOT => announce.snapshot = Some(read_socket(value).ok_or(WireError::Body)?.0),
@@ -80,19 +80,19 @@ impl<'a> Announce<'a> {
         }
     }
 
-    /// Writes it. A name is cut off behind 255 bytes.
+    /// Writes the body. The name is truncated to 255 bytes.
     ///
     /// # Errors
     /// When the buffer is too short.
     pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
-        let name = cut(self.name, 255);
+        let name = truncate(self.name, 255);
         writer.put(&[NAME, name.len() as u8])?;
         writer.put(name.as_bytes())?;
-        for place in self.paths.iter().map_while(|place| *place) {
-            let source = place.source.map_or(0, address_length);
-            writer.put(&[PATH, (3 + address_length(place.group.ip()) + source) as u8])?;
-            put_socket(writer, place.group)?;
-            if let Some(source) = place.source {
+        for path in self.paths.iter().map_while(|path| *path) {
+            let source = path.source.map_or(0, address_length);
+            writer.put(&[PATH, (3 + address_length(path.group.ip()) + source) as u8])?;
+            put_socket(writer, path.group)?;
+            if let Some(source) = path.source {
                 put_address(writer, source)?;
             }
         }
@@ -108,8 +108,8 @@ impl<'a> Announce<'a> {
     }
 }
 
-/// The start of a text, no longer than this many bytes.
-fn cut(text: &str, most: usize) -> &str {
+/// Returns the start of a text, at most this many bytes long.
+fn truncate(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     &text[..end.unwrap_or(0)]
 }
@@ -145,11 +145,11 @@ fn read_socket(bytes: &[u8]) -> Option<(SocketAddr, &[u8])> {
     Some((SocketAddr::new(address, u16_at(bytes, 1)?), rest))
 }
 
-fn read_place(bytes: &[u8]) -> Option<Place> {
+fn read_path(bytes: &[u8]) -> Option<AnnouncedPath> {
     let (group, rest) = read_socket(bytes)?;
     let source = match rest.is_empty() {
         true => None,
         false => Some(read_address(bytes[0], rest)?.0),
     };
-    Some(Place { group, source })
+    Some(AnnouncedPath { group, source })
 }

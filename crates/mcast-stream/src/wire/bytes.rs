@@ -1,4 +1,4 @@
-//! Numbers in bytes, most significant byte first.
+//! Reads numbers in network byte order.
 
 #[inline]
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

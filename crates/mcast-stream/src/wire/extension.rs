@@ -1,39 +1,39 @@
-//! What may stand between header and body.
+//! Extensions between header and body.
 //!
-//! An extension is a kind, its length in words (of itself, so at least 1), a small value of 16
-//! bits, and a value of whole words. Who meets one of a kind it doesn't know passes over it,
-//! unless the kind's uppermost bit says that the datagram means nothing without.
+//! An extension is a kind, its length in words (including itself, so at least 1), a small value of 16 bits, and a value
+//! of whole words. An extension of unknown kind is ignored, unless the top bit of the kind marks it as critical: then
+//! the datagram is dropped.
 
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::packet::WireError;
 
-/// What an extension is.
+/// The kind of an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExtensionKind(pub u8);
 
 impl ExtensionKind {
-    /// The datagram means nothing to who doesn't know the extension.
+    /// The bit of critical kinds: a datagram with an unknown one must be dropped.
     pub const CRITICAL: u8 = 0x80;
-    /// The length of the whole message, in bytes (32 bits): on the first piece of one.
+    /// The length of the whole message in bytes (32 bits): on its first fragment.
     pub const TOTAL_LENGTH: Self = Self(Self::CRITICAL | 1);
-    /// When it was sent, in nanoseconds since 1970 (64 bits).
+    /// The time of sending, in nanoseconds since 1970 (64 bits): reserved.
     pub const SENT_AT: Self = Self(2);
     /// The block of repair symbols: reserved.
     pub const FEC_BLOCK: Self = Self(3);
-    /// Each message in here begins with its key of 8 bytes.
+    /// Each message in the datagram begins with its key of 8 bytes.
     pub const KEYED: Self = Self(Self::CRITICAL | 4);
-    /// After so many microseconds the message is of no use (32 bits): reserved.
+    /// The time in microseconds after which the message is of no use (32 bits): reserved.
     pub const DEADLINE: Self = Self(5);
-    /// Where a snapshot is to be had: reserved.
+    /// The address of a snapshot server: reserved.
     pub const SNAPSHOT: Self = Self(6);
     /// A proof against a signed manifest: reserved.
     pub const PROOF: Self = Self(7);
     /// An identifier for tracing (64 bits): reserved.
     pub const TRACE: Self = Self(8);
-    /// The receiver that sends this (64 bits).
+    /// The receiver that sends the datagram (64 bits).
     pub const RECEIVER: Self = Self(Self::CRITICAL | 9);
 
-    /// What no other life of the stream seals with (64 bits): on all that a sealed stream's sender sends.
+    /// The salt of the sender's incarnation (64 bits): on all datagrams of the sender of a sealed stream.
     pub const SALT: Self = Self(Self::CRITICAL | 10);
 
     const fn is_critical(self) -> bool {
@@ -48,11 +48,11 @@ impl ExtensionKind {
 /// One extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension<'a> {
-    /// What it is.
+    /// The kind.
     pub kind: ExtensionKind,
-    /// Its small value.
+    /// The small value.
     pub small: u16,
-    /// Its value, whole words.
+    /// The value: whole words.
     pub value: &'a [u8],
 }
 
@@ -63,7 +63,7 @@ pub struct Extensions<'a> {
 }
 
 impl<'a> Extensions<'a> {
-    /// Checks that they fill the bytes, and that those that must be understood are.
+    /// Checks that extensions fill the bytes exactly, and that all critical ones are known.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -76,25 +76,25 @@ impl<'a> Extensions<'a> {
         Ok(Self { bytes })
     }
 
-    /// The first of this kind.
+    /// Returns the first extension of this kind.
     #[must_use]
     pub fn find(mut self, kind: ExtensionKind) -> Option<Extension<'a>> {
         self.by_ref().find(|extension| extension.kind == kind)
     }
 
-    /// The value of 32 bits of the first of this kind.
+    /// Returns the 32-bit value of the first extension of this kind.
     #[must_use]
     pub fn u32(self, kind: ExtensionKind) -> Option<u32> {
         u32_at(self.find(kind)?.value, 0)
     }
 
-    /// The value of 64 bits of the first of this kind.
+    /// Returns the 64-bit value of the first extension of this kind.
     #[must_use]
     pub fn u64(self, kind: ExtensionKind) -> Option<u64> {
         u64_at(self.find(kind)?.value, 0)
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no extensions.
     #[inline]
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -112,7 +112,7 @@ impl<'a> Iterator for Extensions<'a> {
     }
 }
 
-/// The extension at the start of the bytes, and what follows it.
+/// Returns the extension at the start of the bytes, and the bytes after it.
 fn split(bytes: &[u8]) -> Option<(Extension<'_>, &[u8])> {
     let length = usize::from(*bytes.get(1)?) * 4;
     let value = bytes.get(4..length)?;

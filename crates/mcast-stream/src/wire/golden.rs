@@ -1,5 +1,5 @@
-//! Datagrams of version 1.0, byte for byte. They are never changed: what reads them today reads
-//! them in every later version, and `docs/protocol.md` shows them.
+//! Golden datagrams of version 1.0, byte for byte. They never change: every later version must read them.
+//! `docs/protocol.md` shows them.
 
 use std::string::String;
 use std::vec::Vec;
@@ -47,7 +47,7 @@ fn data_with_two_messages() {
 }
 
 #[test]
-fn the_first_piece_of_a_long_message() {
+fn the_first_fragment_of_a_long_message() {
     let header = Header { flags: Flags::BEGIN, message: 8, ..header(Kind::Data, 6) };
     let written = written(&header, |writer| {
         writer.extension(ExtensionKind::TOTAL_LENGTH, 0, &3000_u32.to_be_bytes()).unwrap();
@@ -64,8 +64,8 @@ fn heartbeat() {
     let heartbeat = Heartbeat {
         next: 100,
         next_message: 250,
-        trail: 10,
-        trail_message: 20,
+        oldest_retained: 10,
+        oldest_message: 20,
         clock: 1,
         unix_time: 2,
         rate: 3,
@@ -104,8 +104,8 @@ fn nak() {
          8903 0000 000000000000aabb 0000000000000005
          0000000000000032 0001 0001 00000000 00000006 00000096 00000064",
     );
-    let told: Vec<_> = Nak::read(&written[44..]).unwrap().missing.collect();
-    assert_eq!(told, [(50, 1), (52, 2), (200, 100)]);
+    let listed: Vec<_> = Nak::read(&written[44..]).unwrap().missing.collect();
+    assert_eq!(listed, [(50, 1), (52, 2), (200, 100)]);
 }
 
 #[test]
@@ -152,23 +152,23 @@ fn status() {
 #[test]
 fn probe_echo_and_reset() {
     let probe = Probe { clock: 9, token: 0, receiver: 0xaabb };
-    let asked = written(&header(Kind::Probe, 1), |writer| {
+    let request = written(&header(Kind::Probe, 1), |writer| {
         writer.receiver(ReceiverId(0xaabb)).unwrap();
         probe.write(writer).unwrap();
     });
     agree(
-        &asked,
+        &request,
         "4d43 10 07 0b 00 0000 0102030405060708 11223344 00000000 0000000000000001
          8903 0000 000000000000aabb 0000000000000009 0000000000000000 000000000000aabb",
     );
     let echo = Probe { token: 5, ..probe };
-    let answered = written(&header(Kind::Echo, 11), |writer| echo.write(writer).unwrap());
+    let reply = written(&header(Kind::Echo, 11), |writer| echo.write(writer).unwrap());
     agree(
-        &answered,
+        &reply,
         "4d43 10 0b 08 00 0000 0102030405060708 11223344 00000000 000000000000000b
          0000000000000009 0000000000000005 000000000000aabb",
     );
-    assert!(answered.len() <= asked.len());
+    assert!(reply.len() <= request.len());
     let reset = Reset { receiver: 0xaabb, reason: ResetReason::Evicted };
     let written = written(&header(Kind::Reset, 12), |writer| reset.write(writer).unwrap());
     agree(
@@ -183,7 +183,7 @@ fn probe_echo_and_reset() {
 fn announcement() {
     let mut announce = Announce::new("prices");
     announce.paths[0] =
-        Some(Place { group: ([239, 1, 2, 3], 7000).into(), source: Some([10, 0, 0, 1].into()) });
+        Some(AnnouncedPath { group: ([239, 1, 2, 3], 7000).into(), source: Some([10, 0, 0, 1].into()) });
     (announce.rate, announce.key) = (125_000_000, 1);
     let written = written(&header(Kind::Announce, 13), |writer| announce.write(writer).unwrap());
     agree(

@@ -1,4 +1,4 @@
-//! The 32 bytes that every datagram begins with.
+//! The fixed header of 32 bytes at the beginning of every datagram.
 
 use super::bytes::array;
 use super::identity::{Incarnation, KeyEpoch, StreamId};
@@ -6,37 +6,36 @@ use super::packet::WireError;
 
 /// The first two bytes of every datagram.
 pub const MAGIC: [u8; 2] = *b"MC";
-/// The version whose datagrams are understood; another major version is not.
+/// The major version. Datagrams of another one are rejected.
 pub const MAJOR: u8 = 1;
-/// The minor version that is written. A greater one may add kinds and extensions that can be
-/// passed over.
+/// The minor version that is written. A greater one may add kinds and extensions that can be ignored.
 pub const MINOR: u8 = 0;
 /// The length of the header without extensions, in bytes.
 pub const HEADER_LENGTH: usize = 32;
 
-/// What a datagram is.
+/// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Messages, or a piece of one.
+    /// Messages, or a fragment of one.
     Data,
-    /// Repair symbols: room that is kept for them; nothing sends them yet.
+    /// Repair symbols: reserved, not sent yet.
     Parity,
     /// The sender's state.
     Heartbeat,
-    /// What a receiver misses.
+    /// The datagrams that a receiver is missing.
     Nak,
-    /// What a receiver has.
+    /// The progress of a receiver.
     Status,
-    /// What the sender is about to repair, and what it no longer can.
+    /// The repairs that the sender is about to send, and the oldest datagram that it can repair.
     Ncf,
-    /// A receiver asks for a heartbeat, or proves its address.
+    /// A receiver requests an echo, to prove its address and to measure the round-trip time.
     Probe,
-    /// Hashes that are signed: room that is kept for them; nothing sends them yet.
+    /// Signed hashes: reserved, not sent yet.
     Manifest,
-    /// A stream tells its name and places.
+    /// The name and the paths of a stream.
     Announce,
-    /// The sender refuses a receiver.
+    /// The sender evicts, refuses or releases a receiver.
     Reset,
     /// The sender's answer to a probe.
     Echo,
@@ -57,7 +56,7 @@ impl Kind {
         (11, Self::Echo),
     ];
 
-    /// The kind of this number; `None` for those to come.
+    /// Returns the kind with this number; `None` if it is unknown.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
@@ -66,13 +65,13 @@ impl Kind {
         }
     }
 
-    /// Its number on the wire.
+    /// Returns the number of the kind on the wire.
     #[must_use]
     pub const fn number(self) -> u8 {
         Self::ALL[self as usize].0
     }
 
-    /// Whether receivers send it, and the stream's sender is who reads it.
+    /// Returns whether receivers send this kind to the sender.
     #[must_use]
     pub const fn is_from_receivers(self) -> bool {
         matches!(self, Self::Nak | Self::Status | Self::Probe)
@@ -88,84 +87,83 @@ impl Flags {
     pub const BEGIN: Self = Self(0x80);
     /// The message ends here.
     pub const END: Self = Self(0x40);
-    /// It is sent again. Not authenticated: a repair is the same bytes but for this.
+    /// The datagram is a repair. Not authenticated: the other bytes are those of the original.
     pub const REPAIR: Self = Self(0x20);
-    /// The stream ends before the sequence number that the heartbeat tells.
+    /// Of a heartbeat: the stream ends before the sequence `next`.
     pub const END_OF_STREAM: Self = Self(0x10);
-    /// Of a heartbeat: the sender waits to hear what receivers have.
+    /// Of a heartbeat: the sender waits for statuses.
     pub const URGENT: Self = Self(0x80);
-    /// Whole messages, each behind its length.
+    /// Whole messages, each prefixed with its length.
     pub const BATCH: Self = Self(0x08);
     /// Must be zero.
     pub const RESERVED: Self = Self(0x04);
-    /// The path it was sent on, 0 to 3. Not authenticated.
+    /// The path on which the datagram is sent, 0 to 3. Not authenticated.
     pub const PATH: Self = Self(0x03);
-    /// What may differ between two copies of one datagram.
+    /// The flags that may differ between two copies of a datagram.
     pub const MUTABLE: Self = Self(Self::REPAIR.0 | Self::PATH.0);
 
-    /// Whether all of these are set.
+    /// Returns whether all of these flags are set.
     #[inline]
     #[must_use]
     pub const fn has(self, flags: Self) -> bool {
         self.0 & flags.0 == flags.0
     }
 
-    /// With these set, too.
+    /// Returns the flags with these set.
     #[must_use]
     pub const fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)
     }
 
-    /// Without these.
+    /// Returns the flags with these cleared.
     #[must_use]
     pub const fn without(self, flags: Self) -> Self {
         Self(self.0 & !flags.0)
     }
 
-    /// The path it was sent on, 0 to 3.
+    /// Returns the path on which the datagram was sent, 0 to 3.
     #[must_use]
     pub const fn path(self) -> u8 {
         self.0 & Self::PATH.0
     }
 }
 
-/// What every datagram begins with.
+/// The fixed header of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// Its flags.
+    /// The flags.
     pub flags: Flags,
-    /// Which secret sealed it.
+    /// The epoch of the secret that sealed it.
     pub epoch: KeyEpoch,
-    /// Its stream.
+    /// The stream.
     pub stream: StreamId,
-    /// The life of the stream's sender.
+    /// The incarnation of the stream's sender.
     pub incarnation: Incarnation,
-    /// Of data, the lower half of the number of the first message in it, or of the message that it
-    /// continues.
+    /// In data, the lower half of the number of the first message in the datagram, or of the message that it continues.
     pub message: u32,
-    /// Of data, its place in the stream, from 1 on; of anything else, its sender's own count.
+    /// In data, the sequence, from 1 on; in all other kinds, a count kept by their sender.
     pub sequence: u64,
 }
 
 impl Header {
-    /// Where the flags stand.
+    /// The offset of the flags.
     pub(crate) const FLAGS_AT: usize = 5;
-    /// Where the length in words stands.
+    /// The offset of the length in words.
     pub(crate) const LENGTH_AT: usize = 4;
 
-    /// A header with nothing but what it is about.
+    /// Creates a header without flags, seal and message number.
     #[must_use]
     pub const fn new(kind: Kind, stream: StreamId, incarnation: Incarnation, sequence: u64) -> Self {
         let (flags, epoch) = (Flags(0), KeyEpoch::CLEAR);
         Self { kind, flags, epoch, stream, incarnation, message: 0, sequence }
     }
 
-    /// Reads a header, and says where the extensions end.
+    /// Reads a header, and returns it with the offset at which the extensions end.
     ///
     /// # Errors
-    /// What is no datagram of this protocol, and why.
+    /// [`WireError`] when the bytes are not a datagram of this protocol, or are malformed.
     #[inline]
     pub fn read(bytes: &[u8]) -> Result<(Self, usize), WireError> {
         let Some(fixed) = bytes.first_chunk::<HEADER_LENGTH>() else {
@@ -198,7 +196,7 @@ impl Header {
         Ok((header, end))
     }
 
-    /// The header's bytes, as of a datagram without extensions.
+    /// Returns the bytes of the header for a datagram without extensions.
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> [u8; HEADER_LENGTH] {

@@ -1,19 +1,19 @@
-//! The sender's state, told now and then and after every burst.
+//! Heartbeats: the sender's state, sent at intervals and after every burst.
 
 use super::bytes::{u32_at, u64_at};
 use super::packet::WireError;
 use super::writer::{PacketWriter, WriteError};
 
-/// For whom the sender waits.
+/// Flow control: whether the sender waits for receivers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlowControl {
-    /// For nobody.
+    /// The sender waits for no receiver.
     None,
-    /// For the slowest receiver that it knows.
+    /// The sender waits for the slowest receiver that it knows.
     #[default]
     Slowest,
-    /// Something of a later version.
+    /// A kind of a later version.
     Other(u8),
 }
 
@@ -35,54 +35,54 @@ impl FlowControl {
     }
 }
 
-/// No stream lasts so long; sums with it overflow nothing.
+/// A bound that no stream reaches, so that sums of numbers below it do not overflow.
 const LARGEST: u64 = 1 << 62;
 
-/// The body of a heartbeat: 80 bytes. What is longer comes from a later version.
+/// The body of a heartbeat: 80 bytes. A longer body comes from a later version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The number of the next datagram of data.
+    /// The sequence of the next datagram of data.
     pub next: u64,
     /// The number of the next message.
     pub next_message: u64,
-    /// The oldest datagram that can be repaired; `next` if none can.
-    pub trail: u64,
-    /// The first message that begins in `trail` or after it.
-    pub trail_message: u64,
-    /// The sender's clock, in its own units: to be sent back in a status.
+    /// The sequence of the oldest datagram in the retransmission buffer; `next` if it is empty.
+    pub oldest_retained: u64,
+    /// The number of the first message that begins in `oldest_retained` or after it.
+    pub oldest_message: u64,
+    /// The sender's clock, in its own units; statuses return it.
     pub clock: u64,
-    /// Nanoseconds since 1970; 0: it has no such clock.
+    /// Nanoseconds since 1970; 0 if unknown.
     pub unix_time: u64,
-    /// How fast it sends, in bytes a second; 0: as fast as it goes.
+    /// The rate in bytes per second; 0 if it is unlimited.
     pub rate: u64,
-    /// The time within which the group answers, in microseconds.
+    /// The group round-trip time in microseconds.
     pub round_trip: u32,
-    /// How many receivers it knows.
+    /// The number of receivers known to the sender.
     pub group_size: u32,
-    /// Naks are spread over so many group round trips.
+    /// The number of round trips over which NAKs are spread.
     pub backoff: u8,
-    /// For whom it waits.
+    /// Flow control.
     pub flow: FlowControl,
-    /// The least minor version that it can speak.
+    /// The lowest minor version that the sender supports.
     pub min_minor: u8,
-    /// The greatest.
+    /// The greatest minor version that the sender supports.
     pub max_minor: u8,
-    /// At least so many microseconds lie between two statuses of one receiver.
+    /// The shortest time between two statuses of one receiver, in microseconds.
     pub status_interval: u32,
-    /// The length of the stream's longest datagram, in bytes.
+    /// The length of the longest datagram of the stream, in bytes.
     pub datagram: u16,
-    /// How many datagrams of that length the sender keeps at least; 0: it does not say.
+    /// The number of datagrams of that length that fit the retransmission buffer; 0 if unknown.
     pub capacity: u32,
 }
 
 impl Heartbeat {
-    /// Its length in bytes.
+    /// The length of the body in bytes.
     pub const LENGTH: usize = 80;
 
     /// Reads a body.
     ///
     /// # Errors
-    /// When it is too short, or says what cannot be.
+    /// [`WireError::Body`] when the body is too short or inconsistent.
     pub fn read(body: &[u8]) -> Result<Self, WireError> {
         let number = |at| u64_at(body, at).ok_or(WireError::Body);
         let small = |at| u32_at(body, at).ok_or(WireError::Body);
@@ -90,8 +90,8 @@ impl Heartbeat {
         let heartbeat = Self {
             next: number(0)?,
             next_message: number(8)?,
-            trail: number(16)?,
-            trail_message: number(24)?,
+            oldest_retained: number(16)?,
+            oldest_message: number(24)?,
             clock: number(32)?,
             unix_time: number(40)?,
             rate: number(48)?,
@@ -107,13 +107,13 @@ impl Heartbeat {
         };
         let possible = (1..LARGEST).contains(&heartbeat.next)
             && heartbeat.next_message < LARGEST
-            && (1..=heartbeat.next).contains(&heartbeat.trail)
-            && heartbeat.trail_message <= heartbeat.next_message
+            && (1..=heartbeat.next).contains(&heartbeat.oldest_retained)
+            && heartbeat.oldest_message <= heartbeat.next_message
             && body.len() >= Self::LENGTH;
         possible.then_some(heartbeat).ok_or(WireError::Body)
     }
 
-    /// Writes it.
+    /// Writes the body.
     ///
     /// # Errors
     /// When the buffer is too short.
@@ -121,8 +121,8 @@ impl Heartbeat {
         let numbers = [
             self.next,
             self.next_message,
-            self.trail,
-            self.trail_message,
+            self.oldest_retained,
+            self.oldest_message,
             self.clock,
             self.unix_time,
             self.rate,

@@ -1,20 +1,20 @@
-//! Who is who, in types that cannot be mixed up.
+//! Identifiers, as types that cannot be mixed up.
 
 use core::fmt;
 
-/// A stream: 64 bits that its publisher chose at random, or made of its name.
+/// The identifier of a stream: 64 bits, chosen at random by its publisher or derived from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
 
-/// A life of a stream's sender. Each restart takes a greater one.
+/// The incarnation of a publisher: greater after each restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Incarnation(pub u32);
 
-/// A receiver: 64 random bits, fresh whenever it starts.
+/// The identifier of a receiver: 64 random bits, new at each start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReceiverId(pub u64);
 
-/// Which of the group's secrets sealed a datagram.
+/// The number of the group secret that sealed a datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyEpoch(pub u16);
 
@@ -24,8 +24,8 @@ impl KeyEpoch {
 }
 
 impl StreamId {
-    /// The stream of this name, the same wherever it is published: a publisher that starts again goes on with it.
-    /// It is the 64-bit FNV-1a hash of the name's bytes, which finds streams and proves nothing.
+    /// Returns the identifier of the stream with this name, so that a restarted publisher continues its stream. It is
+    /// the 64-bit FNV-1a hash of the name, which is not a proof of identity.
     #[must_use]
     pub const fn named(name: &str) -> Self {
         const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -67,8 +67,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_hashed_as_the_specification_says() {
-        // The authors' own test vectors.
+    fn names_are_hashed_with_fnv_1a() {
+        // Test vectors of the authors of FNV.
         assert_eq!(StreamId::named(""), StreamId(0xcbf2_9ce4_8422_2325));
         assert_eq!(StreamId::named("foobar"), StreamId(0x8594_4171_f739_67e8));
     }

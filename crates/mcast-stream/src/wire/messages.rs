@@ -1,25 +1,25 @@
-//! Whole messages in one datagram, each behind its length.
+//! Batches: whole messages in one datagram, each prefixed with its length.
 
 use super::bytes::u16_at;
 use super::packet::WireError;
 
-/// What each message costs beside its bytes.
+/// Returns the length of the prefix of each message in bytes.
 #[must_use]
 pub const fn batch_overhead() -> usize {
     2
 }
 
-/// The messages in the body of a datagram that holds whole ones.
+/// The messages in the body of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Messages<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Messages<'a> {
-    /// Checks that the messages fill the body, at least one, and counts them.
+    /// Checks the messages in a body, and counts them.
     ///
     /// # Errors
-    /// When they don't.
+    /// [`WireError::Body`] when there are none, or when they do not fill the body exactly.
     #[inline]
     pub fn read(body: &'a [u8]) -> Result<(Self, u32), WireError> {
         let (mut at, mut count) = (0, 0);
@@ -47,8 +47,7 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// Puts a message behind its length at this place of a body, and says where it ends; `None` when
-/// it doesn't fit.
+/// Writes a message and its length prefix at this offset of a body; returns its end, or `None` when it does not fit.
 pub fn push_message(body: &mut [u8], at: usize, message: &[u8]) -> Option<usize> {
     let length = u16::try_from(message.len()).ok()?;
     let end = at.checked_add(2 + message.len())?;

@@ -1,22 +1,22 @@
-//! The bytes of the protocol, as views over them.
+//! The wire format: views over the bytes of a datagram, and writers.
 //!
-//! Every datagram begins with the same 32 bytes, most significant byte first:
+//! Every datagram begins with a header of 32 bytes in network byte order:
 //!
-//! | bytes | what |
+//! | bytes | field |
 //! |---|---|
 //! | 0-1 | `MC` |
 //! | 2 | the version: major in the upper four bits, minor in the lower |
 //! | 3 | the kind |
 //! | 4 | the length of header and extensions in words of four bytes, 8 to 63 |
 //! | 5 | flags |
-//! | 6-7 | the key epoch; 0: not sealed |
+//! | 6-7 | the key epoch; 0 if the datagram is not sealed |
 //! | 8-15 | the stream |
 //! | 16-19 | the incarnation of its sender |
-//! | 20-23 | the lower half of the number of the first message in here |
-//! | 24-31 | the sequence number: of a datagram of data; of all others, the sender's own count |
+//! | 20-23 | the lower half of the number of the first message in the datagram |
+//! | 24-31 | the sequence of a datagram of data; in all others, a count kept by their sender |
 //!
-//! Extensions follow, then the body. What is sealed ends with a tag of 16 bytes. Parsing checks
-//! everything that has a constant size first, allocates nothing and never panics.
+//! Extensions follow, then the body. A sealed datagram ends with a tag of 16 bytes. Parsing allocates nothing and never
+//! panics.
 
 mod announce;
 mod bytes;
@@ -32,7 +32,7 @@ mod reset;
 mod status;
 mod writer;
 
-pub use announce::{Announce, Place};
+pub use announce::{Announce, AnnouncedPath};
 pub use extension::{Extension, ExtensionKind, Extensions};
 pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
 pub use heartbeat::{FlowControl, Heartbeat};
@@ -46,7 +46,7 @@ pub use reset::{Reset, ResetReason};
 pub use status::Status;
 pub use writer::{PacketWriter, WriteError};
 
-/// The bytes that sealing adds to a datagram.
+/// The length of the tag that sealing adds to a datagram, in bytes.
 pub const TAG_LENGTH: usize = 16;
 
 #[cfg(test)]

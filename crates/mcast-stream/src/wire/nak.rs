@@ -1,8 +1,8 @@
-//! What is missing, and what is about to be repaired: lists of ranges.
+//! NAKs and confirmations: lists of missing datagrams, and of repairs about to be sent.
 //!
-//! A list is a base (64 bits), two counts (16 bits each), then spots and ranges of 8 bytes: a
-//! spot is an offset from the base and 32 bits for the datagrams behind it, a range is an offset
-//! and a length. Scattered losses take a spot for up to 33 datagrams, long ones a range.
+//! A list is a base (64 bits), two counts (16 bits each), then spots and ranges of 8 bytes each. A spot is an offset
+//! from the base and a bitmap of the 32 datagrams after that; a range is an offset and a length. Scattered losses use
+//! spots, which cover up to 33 datagrams each, long losses use ranges.
 
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::packet::WireError;
@@ -10,20 +10,20 @@ use super::writer::{PacketWriter, WriteError};
 
 const LIST_HEADER: usize = 12;
 const ENTRY: usize = 8;
-/// A nak fits a datagram that every IPv6 path takes.
+/// The largest number of entries: a NAK fits the minimum MTU of IPv6.
 const MOST_ENTRIES: usize = 140;
-/// More datagrams than this no range may hold: a window is never so large.
+/// The largest number of datagrams in a range: no window is larger.
 const LONGEST_RANGE: u32 = 1 << 24;
 
-/// Nanoseconds for each nak, beyond a burst: a receiver sends no more for long, and a sender looks at no more.
+/// The shortest average time between NAKs of one receiver after a burst, in nanoseconds. The sender ignores the excess.
 pub(crate) const NAK_INTERVAL: u64 = 200_000;
 
-/// The body of a nak: all that a receiver misses and is due.
+/// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nak<'a> {
-    /// A token that an echo brought; 0: none.
+    /// The token of the last echo; 0 if there was none.
     pub token: u64,
-    /// What is missing.
+    /// The missing datagrams.
     pub missing: Ranges<'a>,
 }
 
@@ -31,21 +31,21 @@ impl<'a> Nak<'a> {
     /// Reads a body.
     ///
     /// # Errors
-    /// When the list does not fit the body.
+    /// [`WireError::Body`] when the list is malformed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
         let token = u64_at(body, 0).ok_or(WireError::Body)?;
         Ok(Self { token, missing: Ranges::read(body.get(8..).unwrap_or_default())? })
     }
 }
 
-/// The body of a confirmation: what the sender is about to repair, and what it no longer can.
+/// The body of a confirmation: the repairs about to be sent, and the oldest datagram that can be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ncf<'a> {
-    /// Everything before this datagram is beyond repair.
-    pub trail: u64,
-    /// The first message that begins in `trail` or after it.
-    pub trail_message: u64,
-    /// What is about to be repaired.
+    /// The sequence of the oldest datagram in the retransmission buffer: earlier ones cannot be repaired.
+    pub oldest_retained: u64,
+    /// The number of the first message that begins in `oldest_retained` or after it.
+    pub oldest_message: u64,
+    /// The datagrams about to be repaired.
     pub coming: Ranges<'a>,
 }
 
@@ -53,19 +53,23 @@ impl<'a> Ncf<'a> {
     /// Reads a body.
     ///
     /// # Errors
-    /// When the list does not fit the body.
+    /// [`WireError::Body`] when the list is malformed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
-        let trail = u64_at(body, 0).ok_or(WireError::Body)?;
-        let trail_message = u64_at(body, 8).ok_or(WireError::Body)?;
-        Ok(Self { trail, trail_message, coming: Ranges::read(body.get(16..).unwrap_or_default())? })
+        let oldest_retained = u64_at(body, 0).ok_or(WireError::Body)?;
+        let oldest_message = u64_at(body, 8).ok_or(WireError::Body)?;
+        Ok(Self {
+            oldest_retained,
+            oldest_message,
+            coming: Ranges::read(body.get(16..).unwrap_or_default())?,
+        })
     }
 }
 
-/// Ranges of datagrams: (first, how many).
+/// An iterator over ranges of datagrams: the first sequence and the number of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ranges<'a> {
     base: u64,
-    /// The spot that is being told: its first datagram, and what is left of its bits.
+    /// The current spot: the sequence of its lowest bit, and the bits not yet returned.
     spot: (u64, u32),
     spots: &'a [u8],
     ranges: &'a [u8],
@@ -97,8 +101,8 @@ impl<'a> Ranges<'a> {
         }
         let skip = bits.trailing_zeros();
         let length = (bits >> skip).trailing_ones();
-        let told = u32::MAX.checked_shr(32 - length).unwrap_or(0) << skip;
-        self.spot.1 = bits & !told;
+        let returned = u32::MAX.checked_shr(32 - length).unwrap_or(0) << skip;
+        self.spot.1 = bits & !returned;
         Some((first + u64::from(skip), length))
     }
 }
@@ -124,7 +128,7 @@ impl Iterator for Ranges<'_> {
     }
 }
 
-/// Collects ranges, rising, for a nak or a confirmation; allocates nothing.
+/// Collects ascending ranges for a NAK or a confirmation, without allocation.
 #[derive(Clone, Debug)]
 pub struct NakWriter {
     base: u64,
@@ -142,27 +146,27 @@ impl Default for NakWriter {
 }
 
 impl NakWriter {
-    /// The longest body of a nak and of a confirmation, in bytes.
+    /// The length of the longest body of a NAK or a confirmation, in bytes.
     pub const LONGEST_BODY: usize = 16 + LIST_HEADER + MOST_ENTRIES * ENTRY;
 
-    /// An empty list.
+    /// Creates an empty list.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether the list is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.spot_count + self.range_count == 0
     }
 
-    /// Forgets what is in it.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         (self.spot_count, self.range_count) = (0, 0);
     }
 
-    /// Adds a range behind all that are in it; `false` if no more fits.
+    /// Adds a range after all others; returns `false` if the list is full.
     pub fn add(&mut self, first: u64, count: u32) -> bool {
         if self.is_empty() {
             self.base = first;
@@ -187,7 +191,7 @@ impl NakWriter {
         true
     }
 
-    /// Adds to the last spot, if the range lies in its reach.
+    /// Adds the range to the last spot, if the bitmap covers it.
     fn join_spot(&mut self, offset: u32, count: u32) -> bool {
         let Some((first, bits)) = self.spots[..self.spot_count].last_mut() else { return false };
         let Some(shift) = offset.checked_sub(*first + 1).filter(|shift| shift + count <= 32) else {
@@ -197,7 +201,7 @@ impl NakWriter {
         true
     }
 
-    /// Writes the body of a nak.
+    /// Writes the body of a NAK.
     ///
     /// # Errors
     /// When the buffer is too short.
@@ -212,12 +216,12 @@ impl NakWriter {
     /// When the buffer is too short.
     pub fn write_ncf(
         &self,
-        trail: u64,
-        trail_message: u64,
+        oldest_retained: u64,
+        oldest_message: u64,
         writer: &mut PacketWriter<'_>,
     ) -> Result<(), WriteError> {
-        writer.put(&trail.to_be_bytes())?;
-        writer.put(&trail_message.to_be_bytes())?;
+        writer.put(&oldest_retained.to_be_bytes())?;
+        writer.put(&oldest_message.to_be_bytes())?;
         self.write(writer)
     }
 
@@ -234,7 +238,7 @@ impl NakWriter {
     }
 }
 
-/// So many ones, from the lowest bit on.
+/// Returns a number whose lowest `count` bits are set.
 fn ones(count: u32) -> u32 {
     u32::MAX.checked_shr(32_u32.saturating_sub(count)).unwrap_or(0)
 }

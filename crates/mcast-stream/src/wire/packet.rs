@@ -4,57 +4,57 @@ use super::extension::{ExtensionKind, Extensions};
 use super::header::{Header, Kind};
 use super::identity::{KeyEpoch, ReceiverId};
 
-/// Why bytes are no datagram of this protocol, or none that can be understood.
+/// The reason why bytes cannot be parsed as a datagram of this protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// It is somebody else's.
-    #[error("it is no datagram of this protocol")]
+    /// It does not belong to this protocol.
+    #[error("not a datagram of this protocol")]
     Foreign,
-    /// It ends too early.
-    #[error("the datagram ends too early")]
+    /// It is truncated.
+    #[error("the datagram is truncated")]
     Short,
     /// It is of another major version.
-    #[error("version {}.{} is not understood here, {} is", .0 >> 4, .0 & 15, super::MAJOR)]
+    #[error("version {}.{} is not supported, only major version {} is", .0 >> 4, .0 & 15, super::MAJOR)]
     Version(u8),
-    /// It is of a kind that a later minor version may have: to be passed over.
-    #[error("kind {0} is not known here")]
+    /// It has an unknown kind, which a later minor version may define: ignore it.
+    #[error("kind {0} is unknown")]
     UnknownKind(u8),
-    /// The header is shorter than any, or longer than the datagram.
-    #[error("the header cannot be {0} words long")]
+    /// The length of the header is out of range, or greater than that of the datagram.
+    #[error("a header length of {0} words is invalid")]
     HeaderLength(u8),
     /// The reserved flag is set.
     #[error("the reserved flag is set")]
     ReservedFlag,
-    /// The extensions do not fill their room.
-    #[error("an extension does not end where the next begins")]
+    /// The extensions do not fill the header exactly.
+    #[error("an extension has an invalid length")]
     Extension,
-    /// An extension that must be understood is not known.
-    #[error("extension {0:#04x} must be understood, and is not known here")]
+    /// A critical extension is unknown.
+    #[error("the critical extension {0:#04x} is unknown")]
     CriticalExtension(u8),
-    /// The body is not what its kind says.
-    #[error("the body is not what its kind says")]
+    /// The body does not fit its kind.
+    #[error("the body is malformed")]
     Body,
 }
 
-/// A datagram, its parts told apart.
+/// The parts of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// What it begins with.
+    /// The fixed header.
     pub header: Header,
-    /// What follows the header.
+    /// The extensions after it.
     pub extensions: Extensions<'a>,
-    /// Header and extensions as they are: what is authenticated but not hidden.
+    /// Header and extensions as bytes: the part that is authenticated and not encrypted.
     pub head: &'a [u8],
-    /// The body; of a sealed datagram, hidden and followed by the tag.
+    /// The body; in a sealed datagram it is encrypted and followed by the tag.
     pub body: &'a [u8],
 }
 
 impl<'a> Packet<'a> {
-    /// Tells the parts of a datagram apart. A sealed body is left as it is.
+    /// Splits a datagram into its parts. A sealed body stays encrypted.
     ///
     /// # Errors
-    /// What is no datagram of this protocol, and why.
+    /// [`WireError`] when the bytes are not a datagram of this protocol, or are malformed.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let (header, end) = Header::read(bytes)?;
@@ -69,14 +69,14 @@ impl<'a> Packet<'a> {
         Ok(Self { header, extensions, head, body })
     }
 
-    /// The salt of the sender's life, with which it seals; 0 where there is none.
+    /// Returns the salt of the sender's incarnation, which its keys depend on; 0 if there is none.
     #[must_use]
     #[inline]
     pub fn salt(&self) -> u64 {
         if self.extensions.is_empty() { 0 } else { self.extensions.u64(ExtensionKind::SALT).unwrap_or(0) }
     }
 
-    /// The receiver that sent it, if one did.
+    /// Returns the receiver that sent the datagram, if one did.
     #[must_use]
     pub fn receiver(&self) -> Option<ReceiverId> {
         self.extensions.u64(ExtensionKind::RECEIVER).map(ReceiverId)

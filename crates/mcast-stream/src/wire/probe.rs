@@ -1,35 +1,34 @@
-//! A receiver asks, the sender answers: is the address that it claims its own?
+//! Probes and echoes: a receiver proves its address, and measures the round-trip time.
 
 use super::bytes::u64_at;
 use super::packet::WireError;
 use super::writer::{PacketWriter, WriteError};
 
-/// The body of a probe and of an echo: 24 bytes each, so that an answer is no longer than what
-/// it answers.
+/// The body of a probe and of an echo: 24 bytes each, so that an echo is no longer than its probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
-    /// In a probe, the asker's clock; an echo sends it back.
+    /// In a probe, the receiver's clock; the echo returns it.
     pub clock: u64,
-    /// In an echo, what proves the address: the receiver sends it in every status.
+    /// In an echo, the token that proves the address: the receiver sends it in every NAK and status.
     pub token: u64,
-    /// In an echo, the receiver that it answers.
+    /// In an echo, the receiver to which it is sent.
     pub receiver: u64,
 }
 
 impl Probe {
-    /// Its length in bytes.
+    /// The length of the body in bytes.
     pub const LENGTH: usize = 24;
 
     /// Reads a body.
     ///
     /// # Errors
-    /// When it is too short.
+    /// [`WireError::Body`] when the body is too short.
     pub fn read(body: &[u8]) -> Result<Self, WireError> {
         let number = |at| u64_at(body, at).ok_or(WireError::Body);
         Ok(Self { clock: number(0)?, token: number(8)?, receiver: number(16)? })
     }
 
-    /// Writes it.
+    /// Writes the body.
     ///
     /// # Errors
     /// When the buffer is too short.

@@ -1,4 +1,4 @@
-//! What goes through the wire comes out as it was; hostile bytes are refused or read.
+//! Property tests: every datagram is read as it was written; hostile bytes are parsed or rejected without a panic.
 
 use std::vec::Vec;
 
@@ -31,7 +31,7 @@ proptest! {
     fn heartbeats_survive(a in any::<[u64; 5]>(), b in any::<[u32; 3]>(), c in any::<(u8, u16)>(), span in 0_u64..1000) {
         let next = (a[0] >> 2).max(1);
         let heartbeat = Heartbeat {
-            next, next_message: a[1] >> 2, trail: next.saturating_sub(span).max(1), trail_message: a[1] >> 3,
+            next, next_message: a[1] >> 2, oldest_retained: next.saturating_sub(span).max(1), oldest_message: a[1] >> 3,
             clock: a[2], unix_time: a[3], rate: a[4], round_trip: b[0], group_size: b[1], backoff: c.0,
             flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, capacity: b[1],
         };
@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn statuses_survive_and_tell_their_receiver(a in any::<[u64; 5]>(), b in any::<[u32; 5]>()) {
+    fn statuses_and_their_receiver_survive(a in any::<[u64; 5]>(), b in any::<[u32; 5]>()) {
         let status = Status {
             next: a[0].min(a[1]), highest: a[0].max(a[1]), window: b[0], missed: b[1], clock: a[2], held: b[2],
             flags: b[3], token: a[3], received: a[4], tag: b[4], given_up: a[0], lost_messages: a[1],
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn lists_tell_exactly_what_was_put_in(base in 1_u64..1 << 40, steps in prop::collection::vec((1_u64..80, 1_u32..60), 0..60)) {
+    fn lists_contain_exactly_the_ranges_added(base in 1_u64..1 << 40, steps in prop::collection::vec((1_u64..80, 1_u32..60), 0..60)) {
         let mut list = NakWriter::new();
         let (mut at, mut expected) = (base, Vec::new());
         for (skip, count) in steps {
@@ -75,16 +75,16 @@ proptest! {
         let packet = Packet::parse(&buffer[..length]).unwrap();
         let nak = Nak::read(packet.body).unwrap();
         prop_assert_eq!(nak.token, 77);
-        let mut told: Vec<u64> = nak.missing.flat_map(|(first, count)| first..first + u64::from(count)).collect();
-        told.sort_unstable();
-        prop_assert_eq!(told, expected);
+        let mut listed: Vec<u64> = nak.missing.flat_map(|(first, count)| first..first + u64::from(count)).collect();
+        listed.sort_unstable();
+        prop_assert_eq!(listed, expected);
     }
 
     #[test]
     fn announcements_survive(name in "[a-zäöü/.]{1,80}", group: [u8; 16], port: u16, source: Option<[u8; 4]>, rate: u64, key: u64) {
         let mut announce = Announce::new(&name);
-        announce.paths[0] = Some(Place { group: (group, port).into(), source: None });
-        announce.paths[1] = Some(Place { group: ([239, 1, 2, 3], port).into(), source: source.map(Into::into) });
+        announce.paths[0] = Some(AnnouncedPath { group: (group, port).into(), source: None });
+        announce.paths[1] = Some(AnnouncedPath { group: ([239, 1, 2, 3], port).into(), source: source.map(Into::into) });
         announce.snapshot = Some(([10, 0, 0, 1], port).into());
         (announce.rate, announce.key, announce.minors) = (rate, key, (0, 2));
         let mut buffer = [0; 600];
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_are_refused_or_read(kind in 0_u8..14, words in 0_u8..70, flags: u8, body in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..340) {
+    fn hostile_bytes_are_parsed_or_rejected(kind in 0_u8..14, words in 0_u8..70, flags: u8, body in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..340) {
         let mut bytes = data_header().bytes().to_vec();
         (bytes[3], bytes[4], bytes[5]) = (kind, words, flags);
         bytes.extend(body);
@@ -122,7 +122,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_understood_says_why() {
+fn malformed_headers_are_rejected_with_the_reason() {
     let good = data_header().bytes();
     let with = |at: usize, value: u8| {
         let mut bytes = good;

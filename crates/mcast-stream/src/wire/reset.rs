@@ -1,40 +1,40 @@
-//! The sender evicts, refuses or releases one receiver.
+//! Resets: the sender evicts, refuses or releases a receiver.
 
 use super::bytes::u64_at;
 use super::packet::WireError;
 use super::writer::{PacketWriter, WriteError};
 
-/// What the sender tells one receiver.
+/// The reason of a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetReason {
-    /// It fell too far behind, and nobody waits for it any more.
+    /// The receiver was too slow: the sender no longer waits for it.
     Evicted,
-    /// There are more receivers than the sender keeps accounts of.
+    /// The sender knows as many receivers as it may.
     Full,
-    /// The sender has noted that this receiver has confirmed the end of the stream: it need not repeat that.
+    /// The sender has recorded that this receiver confirmed the end of the stream, so it need not repeat that.
     Settled,
-    /// Something of a later version.
+    /// A reason of a later version.
     Other(u8),
 }
 
 /// The body of a reset: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// The receiver that is meant.
+    /// The receiver to which it applies.
     pub receiver: u64,
-    /// Why.
+    /// The reason.
     pub reason: ResetReason,
 }
 
 impl Reset {
-    /// Its length in bytes.
+    /// The length of the body in bytes.
     pub const LENGTH: usize = 16;
 
     /// Reads a body.
     ///
     /// # Errors
-    /// When it is too short.
+    /// [`WireError::Body`] when the body is too short.
     pub fn read(body: &[u8]) -> Result<Self, WireError> {
         let receiver = u64_at(body, 0).ok_or(WireError::Body)?;
         let reason = match (u64_at(body, 8).ok_or(WireError::Body)? >> 56) as u8 {
@@ -46,7 +46,7 @@ impl Reset {
         Ok(Self { receiver, reason })
     }
 
-    /// Writes it.
+    /// Writes the body.
     ///
     /// # Errors
     /// When the buffer is too short.

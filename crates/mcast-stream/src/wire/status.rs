@@ -1,33 +1,33 @@
-//! What a receiver has.
+//! Statuses: the progress of a receiver.
 
 use super::bytes::{u32_at, u64_at};
 use super::packet::WireError;
 use super::writer::{PacketWriter, WriteError};
 
-/// The body of a status: 80 bytes, so that with its headers it is at least as long as the heartbeat that it may ask
-/// for. A longer body comes from a later version.
+/// The body of a status: 80 bytes, so that with its headers it is at least as long as the heartbeat that it may
+/// request. A longer body comes from a later version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Everything before this datagram was received or given up; `given_up` says how many were given up.
+    /// Everything before this datagram was received or given up; `given_up` counts the latter.
     pub next: u64,
-    /// The greatest number heard of, and one more.
+    /// One past the greatest sequence known to the receiver.
     pub highest: u64,
-    /// From `next` on, so many datagrams have room.
+    /// The room for datagrams from `next` on.
     pub window: u32,
-    /// How many datagrams were missing when something behind them came, in all: the lower half of that count.
+    /// The number of datagrams detected as missing when a later one arrived: the lower half of the count.
     pub missed: u32,
     /// The clock of the last heartbeat.
     pub clock: u64,
-    /// How long that heartbeat was kept, in microseconds.
+    /// The time since that heartbeat arrived, in microseconds.
     pub held: u32,
     /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
     /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED).
     pub flags: u32,
-    /// A token that an echo brought; 0: none.
+    /// The token of the last echo; 0 if there was none.
     pub token: u64,
-    /// Datagrams received so far, without copies.
+    /// Datagrams received so far, not counting copies.
     pub received: u64,
-    /// Which part of the group it belongs to; 0: none.
+    /// The part of the group to which the receiver belongs; 0 if none.
     pub tag: u32,
     /// Datagrams of this incarnation that the receiver has given up: they will not be delivered.
     pub given_up: u64,
@@ -36,28 +36,28 @@ pub struct Status {
 }
 
 impl Status {
-    /// Its length in bytes.
+    /// The length of the body in bytes.
     pub const LENGTH: usize = 80;
-    /// It asks for a heartbeat.
+    /// The receiver requests a heartbeat.
     pub const JOINING: u32 = 1;
-    /// It will say no more.
+    /// The receiver leaves.
     pub const LEAVING: u32 = 2;
-    /// It repairs nothing: nobody need wait for it.
+    /// The receiver requests no repairs: the sender need not wait for it.
     pub const PASSIVE: u32 = 4;
 
-    /// It has heard where the stream ends, and has received everything before that.
+    /// The receiver knows where the stream ends, and has received everything before that.
     pub const ENDED: u32 = 8;
 
-    /// Its window does not reach as far as the last heartbeat does: what it lacks was not lost just now.
+    /// The receiver's window ends before `next` of the last heartbeat: missing datagrams were not lost just now.
     pub const CATCHING_UP: u32 = 16;
 
-    /// Its application has taken everything, and the end of the stream.
+    /// The receiver's application has read everything, and the end of the stream.
     pub const DELIVERED: u32 = 32;
 
     /// Reads a body.
     ///
     /// # Errors
-    /// When it is too short, or says what cannot be.
+    /// [`WireError::Body`] when the body is too short or inconsistent.
     pub fn read(body: &[u8]) -> Result<Self, WireError> {
         let number = |at| u64_at(body, at).ok_or(WireError::Body);
         let small = |at| u32_at(body, at).ok_or(WireError::Body);
@@ -78,7 +78,7 @@ impl Status {
         (status.next <= status.highest).then_some(status).ok_or(WireError::Body)
     }
 
-    /// Writes it.
+    /// Writes the body.
     ///
     /// # Errors
     /// When the buffer is too short.

@@ -1,4 +1,4 @@
-//! Datagrams into a buffer.
+//! Writes datagrams into a buffer.
 
 use super::extension::ExtensionKind;
 use super::header::Header;
@@ -20,7 +20,7 @@ pub struct PacketWriter<'a> {
 }
 
 impl<'a> PacketWriter<'a> {
-    /// Begins with the header.
+    /// Creates a writer, and writes the header.
     ///
     /// # Errors
     /// When the buffer is too short.
@@ -30,10 +30,10 @@ impl<'a> PacketWriter<'a> {
         Ok(writer)
     }
 
-    /// Adds an extension. Its value is filled up with zeros to whole words.
+    /// Adds an extension. Its value is padded with zeros to whole words.
     ///
     /// # Errors
-    /// When the buffer is too short, or the header becomes longer than one may be.
+    /// When the buffer is too short, or the header would become longer than 63 words.
     pub fn extension(&mut self, kind: ExtensionKind, small: u16, value: &[u8]) -> Result<(), WriteError> {
         let words = 1 + value.len().div_ceil(4);
         let end = self.position / 4 + words;
@@ -49,7 +49,7 @@ impl<'a> PacketWriter<'a> {
         Ok(())
     }
 
-    /// Adds who the receiver is that sends this.
+    /// Adds the extension with the receiver that sends this datagram.
     ///
     /// # Errors
     /// As [`extension`](Self::extension).
@@ -57,7 +57,7 @@ impl<'a> PacketWriter<'a> {
         self.extension(ExtensionKind::RECEIVER, 0, &receiver.0.to_be_bytes())
     }
 
-    /// Adds to the body.
+    /// Appends bytes to the body.
     ///
     /// # Errors
     /// When the buffer is too short.
@@ -69,7 +69,7 @@ impl<'a> PacketWriter<'a> {
         Ok(())
     }
 
-    /// How long the datagram is.
+    /// Returns the length of the datagram.
     #[must_use]
     pub const fn finish(self) -> usize {
         self.position

@@ -1,4 +1,4 @@
-//! A sender, receivers, and what is on its way between them, as a number of steps has left them.
+//! A sender, receivers and the datagrams in flight between them, after a sequence of actions.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -12,15 +12,15 @@ use mcast_stream::{Receiver, Sender, Target};
 use crate::audit::{Audit, content};
 use crate::cipher::Notary;
 use crate::journal::Journal;
-use crate::network::{Flight, Network, Place};
+use crate::network::{Endpoint, Flight, Network};
 use crate::scene::{Action, EPOCH, Fault, PROGRESS, Scene};
 use crate::state::Broken;
 use crate::stranger;
 
 pub(crate) const STREAM: StreamId = StreamId(7);
-const FIRST_LIFE: u32 = 100;
+const FIRST_INCARNATION: u32 = 100;
 const SECOND: u64 = 1_000_000_000;
-/// Datagrams that are kept: the fewest there can be.
+/// The size of the retransmission buffer in datagrams: the smallest that is valid.
 pub(crate) const SLOTS: usize = 16;
 pub(crate) const SENDER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
@@ -31,15 +31,15 @@ pub(crate) struct Group<'s> {
     notary: Notary,
     sender: Sender,
     sender_journal: Journal,
-    life: u32,
-    /// All that there ever were.
-    lives: Vec<u32>,
-    /// Messages of this life.
+    incarnation: u32,
+    /// All incarnations so far.
+    incarnations: Vec<u32>,
+    /// Messages of this incarnation.
     published: u64,
     bursts: usize,
     nodes: Vec<Node>,
     network: Network,
-    left: Left,
+    remaining: Budget,
     keys: Rekeying,
     broken: Option<Broken>,
 }
@@ -49,15 +49,15 @@ struct Node {
     receiver: Option<Receiver>,
     journal: Journal,
     audit: Audit,
-    /// A snapshot that was taken for it: of which life, and how many messages.
+    /// A snapshot that was made for it: its incarnation, and its number of messages.
     captured: Option<(u32, u64)>,
     has_new_key: bool,
     has_old_key: bool,
 }
 
-/// How often something may still happen.
+/// How often each kind of action may still happen.
 #[derive(Clone, Copy, Hash)]
-struct Left {
+struct Budget {
     losses: u8,
     copies: u8,
     swaps: u8,
@@ -68,7 +68,7 @@ struct Left {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Rekeying {
-    /// The messages that were published before the sender used the new key.
+    /// The number of messages published before the sender used the new key.
     used_from: Option<u64>,
 }
 
@@ -85,18 +85,18 @@ impl<'s> Group<'s> {
         let notary = Notary::default();
         let Scene { losses, copies, swaps, delays, restarts, strangers, .. } = *scene;
         let mut group = Self {
-            sender: new_sender(FIRST_LIFE, keys(scene, &notary, false), SECOND),
+            sender: new_sender(FIRST_INCARNATION, keys(scene, &notary, false), SECOND),
             scene,
             now: SECOND,
             notary,
             sender_journal: Journal::default(),
-            life: FIRST_LIFE,
-            lives: vec![FIRST_LIFE],
+            incarnation: FIRST_INCARNATION,
+            incarnations: vec![FIRST_INCARNATION],
             published: 0,
             bursts: 0,
             nodes: scene.joiners.iter().map(|_| Node::default()).collect(),
             network: Network::default(),
-            left: Left { losses, copies, swaps, delays, restarts, strangers },
+            remaining: Budget { losses, copies, swaps, delays, restarts, strangers },
             keys: Rekeying::default(),
             broken: None,
         };
@@ -115,10 +115,18 @@ impl<'s> Group<'s> {
         self.broken.clone().or_else(own).or(reused)
     }
 
-    /// The same for two ways by which every machine was told the same.
+    /// Returns a digest that is equal if every machine had the same input.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.now, self.sender_journal, self.life, self.published, self.bursts, self.left, self.keys)
+        (
+            self.now,
+            self.sender_journal,
+            self.incarnation,
+            self.published,
+            self.bursts,
+            self.remaining,
+            self.keys,
+        )
             .hash(&mut hasher);
         for node in &self.nodes {
             (node.journal, node.captured, node.has_new_key, node.has_old_key).hash(&mut hasher);
@@ -132,7 +140,7 @@ impl<'s> Group<'s> {
         if self.bursts < self.scene.bursts.len() {
             all.push(Action::Publish);
         }
-        if self.left.restarts > 0 && self.published > 0 {
+        if self.remaining.restarts > 0 && self.published > 0 {
             all.push(Action::Restart);
         }
         for index in 0..self.nodes.len() {
@@ -140,7 +148,7 @@ impl<'s> Group<'s> {
         }
         all.extend(self.may_use_key().then_some(Action::UseKey));
         self.add_flights(&mut all);
-        if self.network.is_empty() || self.left.delays > 0 {
+        if self.network.is_empty() || self.remaining.delays > 0 {
             all.push(Action::Wait);
         }
         all
@@ -154,11 +162,11 @@ impl<'s> Group<'s> {
         let mut all = Vec::new();
         let wants = node.audit.wants.is_some();
         all.extend((wants && node.captured.is_none()).then_some(Action::Capture(index)));
-        all.extend(node.captured.map(|_| Action::Hand(index)));
+        all.extend(node.captured.map(|_| Action::GiveSnapshot(index)));
         all.extend((self.scene.rotates && !node.has_new_key).then_some(Action::GiveKey(index)));
         let has_all_before = self.keys.used_from.is_some_and(|from| node.audit.due >= from);
         all.extend((node.has_old_key && has_all_before).then_some(Action::DropKey(index)));
-        all.extend((self.left.strangers > 0).then_some(Action::Stranger(index)));
+        all.extend((self.remaining.strangers > 0).then_some(Action::Stranger(index)));
         all
     }
 
@@ -172,14 +180,14 @@ impl<'s> Group<'s> {
 
     fn add_flights(&self, all: &mut Vec<Action>) {
         for (index, flight) in self.network.flights().iter().enumerate() {
-            if self.network.overtakes(index) && self.left.swaps == 0 {
+            if self.network.overtakes(index) && self.remaining.swaps == 0 {
                 continue;
             }
             all.push(Action::Deliver(index));
-            if self.left.copies > 0 {
+            if self.remaining.copies > 0 {
                 all.push(Action::DeliverCopy(index));
             }
-            if self.left.losses > 0 {
+            if self.remaining.losses > 0 {
                 all.push(Action::Lose(index));
                 if flight.datagrams.len() > 1 {
                     all.extend([Action::LoseFirst(index), Action::LoseLast(index)]);
@@ -192,8 +200,8 @@ impl<'s> Group<'s> {
         match step {
             Action::Publish => self.publish(),
             Action::Join(index) => self.join(index),
-            Action::Capture(index) => self.nodes[index].captured = Some((self.life, self.published)),
-            Action::Hand(index) => self.hand(index),
+            Action::Capture(index) => self.nodes[index].captured = Some((self.incarnation, self.published)),
+            Action::GiveSnapshot(index) => self.give_snapshot(index),
             Action::Restart => self.restart(),
             Action::GiveKey(index) => self.give_keys(index, true, true),
             Action::DropKey(index) => {
@@ -207,30 +215,30 @@ impl<'s> Group<'s> {
                 self.serve_sender();
             }
             Action::Deliver(index) => {
-                self.left.swaps -= u8::from(self.network.overtakes(index));
+                self.remaining.swaps -= u8::from(self.network.overtakes(index));
                 let flight = self.network.take(index);
                 self.deliver(flight);
             }
             Action::DeliverCopy(index) => {
-                self.left.swaps -= u8::from(self.network.overtakes(index));
-                self.left.copies -= 1;
+                self.remaining.swaps -= u8::from(self.network.overtakes(index));
+                self.remaining.copies -= 1;
                 self.deliver(self.network.flights()[index].clone());
             }
             Action::Lose(index) => {
-                self.left.losses -= 1;
+                self.remaining.losses -= 1;
                 self.network.take(index);
             }
             Action::LoseFirst(index) => self.lose(index, |datagrams| drop(datagrams.remove(0))),
             Action::LoseLast(index) => self.lose(index, |datagrams| drop(datagrams.pop())),
-            Action::Stranger(index) => self.hear_strangers(index),
+            Action::Stranger(index) => self.deliver_forged(index),
             Action::Wait => self.wait(),
         }
     }
 
     fn publish(&mut self) {
         for _ in 0..self.scene.bursts[self.bursts] {
-            let message = content(self.life, self.lives.len() as u32, self.published);
-            // Nobody is waited for, so that there is always room.
+            let message = content(self.incarnation, self.incarnations.len() as u32, self.published);
+            // There is no flow control, so there is always room.
             if self.sender.publish(self.now, &message).is_ok() {
                 self.published += 1;
             }
@@ -260,14 +268,17 @@ impl<'s> Group<'s> {
         self.serve(index, &[]);
     }
 
-    /// A snapshot comes; one of a former life, or that has not all that is wanted, is of no use.
-    fn hand(&mut self, index: usize) {
+    /// Gives a snapshot to a receiver, unless it is of a former incarnation or too old.
+    fn give_snapshot(&mut self, index: usize) {
         let lacks = u64::from(self.scene.fault == Some(Fault::SnapshotLacksTheLast));
         let node = &mut self.nodes[index];
-        let (Some((life, messages)), Some(receiver)) = (node.captured.take(), &mut node.receiver) else {
+        let (Some((incarnation, messages)), Some(receiver)) = (node.captured.take(), &mut node.receiver)
+        else {
             return;
         };
-        if node.audit.life == Some(life) && node.audit.wants.is_some_and(|wanted| wanted <= messages) {
+        if node.audit.incarnation == Some(incarnation)
+            && node.audit.wants.is_some_and(|wanted| wanted <= messages)
+        {
             receiver.resume(messages);
             node.audit.snapshot(messages, messages.saturating_sub(lacks));
             node.journal.note(self.now, &messages.to_be_bytes());
@@ -276,15 +287,15 @@ impl<'s> Group<'s> {
     }
 
     fn restart(&mut self) {
-        self.left.restarts -= 1;
-        self.life = match self.scene.fault {
-            Some(Fault::ClockSetBack) => self.life - 50,
-            Some(Fault::SameLife) => self.life,
-            _ => self.life + 1,
+        self.remaining.restarts -= 1;
+        self.incarnation = match self.scene.fault {
+            Some(Fault::ClockSetBack) => self.incarnation - 50,
+            Some(Fault::SameIncarnation) => self.incarnation,
+            _ => self.incarnation + 1,
         };
-        self.lives.push(self.life);
+        self.incarnations.push(self.incarnation);
         let uses_new = self.keys.used_from.is_some();
-        self.sender = new_sender(self.life, keys(self.scene, &self.notary, uses_new), self.now);
+        self.sender = new_sender(self.incarnation, keys(self.scene, &self.notary, uses_new), self.now);
         self.sender_journal.note(self.now, b"restart");
         self.published = 0;
         self.serve_sender();
@@ -308,24 +319,24 @@ impl<'s> Group<'s> {
     }
 
     fn lose(&mut self, index: usize, what: impl FnOnce(&mut Vec<Vec<u8>>)) {
-        self.left.losses -= 1;
-        self.left.swaps -= u8::from(self.network.overtakes(index));
+        self.remaining.losses -= 1;
+        self.remaining.swaps -= u8::from(self.network.overtakes(index));
         let mut flight = self.network.take(index);
         what(&mut flight.datagrams);
         self.deliver(flight);
     }
 
-    fn hear_strangers(&mut self, index: usize) {
-        self.left.strangers -= 1;
-        let is_shut_out = self.keys.used_from.is_some() && !self.nodes[index].has_old_key;
+    fn deliver_forged(&mut self, index: usize) {
+        self.remaining.strangers -= 1;
+        let is_excluded = self.keys.used_from.is_some() && !self.nodes[index].has_old_key;
         let next = self.nodes[index].audit.due;
-        let datagrams = stranger::datagrams(self.life, next, self.now, is_shut_out);
-        self.deliver(Flight { from: Place::Sender, to: Place::Receiver(index), datagrams });
+        let datagrams = stranger::datagrams(self.incarnation, next, self.now, is_excluded);
+        self.deliver(Flight { from: Endpoint::Sender, to: Endpoint::Receiver(index), datagrams });
     }
 
     fn wait(&mut self) {
         if !self.network.is_empty() {
-            self.left.delays = self.left.delays.saturating_sub(1);
+            self.remaining.delays = self.remaining.delays.saturating_sub(1);
         }
         let receivers = self.nodes.iter().filter_map(|node| node.receiver.as_ref());
         let next = receivers.map(Receiver::next_deadline).min().unwrap_or(u64::MAX);
@@ -346,13 +357,13 @@ impl<'s> Group<'s> {
     fn deliver(&mut self, flight: Flight) {
         for datagram in flight.datagrams {
             match flight.to {
-                Place::Sender => {
-                    let Place::Receiver(from) = flight.from else { continue };
+                Endpoint::Sender => {
+                    let Endpoint::Receiver(from) = flight.from else { continue };
                     self.sender_journal.note(self.now, &datagram);
                     self.sender.handle(self.now, address(from), &datagram);
                     self.serve_sender();
                 }
-                Place::Receiver(index) => {
+                Endpoint::Receiver(index) => {
                     let node = &mut self.nodes[index];
                     let Some(receiver) = &mut node.receiver else { continue };
                     node.journal.note(self.now, &datagram);
@@ -383,35 +394,35 @@ impl<'s> Group<'s> {
         while self.sender.poll_event().is_some() {}
         for (index, datagrams) in to.into_iter().enumerate() {
             if self.nodes[index].receiver.is_some() {
-                self.network.add(Place::Sender, Place::Receiver(index), datagrams);
+                self.network.add(Endpoint::Sender, Endpoint::Receiver(index), datagrams);
             }
         }
     }
 
-    /// Lets a receiver hand out what it has, and say what it has to say.
+    /// Takes the messages, events and datagrams that a receiver has ready.
     fn serve(&mut self, index: usize, datagram: &[u8]) {
-        let (now, lives) = (self.now, &self.lives);
+        let (now, incarnations) = (self.now, &self.incarnations);
         let Node { receiver: Some(receiver), audit, .. } = &mut self.nodes[index] else { return };
         while let Some(item) = receiver.next(now, datagram) {
-            let kept = match item {
+            let result = match item {
                 Item::Message(message) => audit.message(&message),
-                Item::Event(event) => audit.event(&event, |life| lives.contains(&life)),
+                Item::Event(event) => audit.event(&event, |incarnation| incarnations.contains(&incarnation)),
             };
-            self.broken = self.broken.take().or_else(|| kept.err());
+            self.broken = self.broken.take().or_else(|| result.err());
         }
-        let mut said = Vec::new();
+        let mut feedback = Vec::new();
         while let Some(control) = receiver.poll(now) {
-            said.push(control.bytes().to_vec());
+            feedback.push(control.bytes().to_vec());
         }
-        self.network.add(Place::Receiver(index), Place::Sender, said);
+        self.network.add(Endpoint::Receiver(index), Endpoint::Sender, feedback);
     }
 
-    /// Nothing untoward happens any more: all that is sent comes, and everybody has the end of the stream.
-    pub(crate) fn gets_to_the_end(mut self) -> bool {
-        const MOST_STEPS: usize = 3_000;
+    /// Returns whether every receiver reaches the end of the stream if no more faults happen.
+    pub(crate) fn can_reach_the_end(mut self) -> bool {
+        const MAX_STEPS: usize = 3_000;
         self.sender.close(self.now);
         self.serve_sender();
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             if self.nodes.iter().all(|node| self.is_at_the_end(node)) {
                 return self.broken().is_none_or(|(promise, _)| promise == PROGRESS);
             }
@@ -424,17 +435,20 @@ impl<'s> Group<'s> {
             for index in (0..self.nodes.len()).filter(|index| wants(&self.nodes[*index])).collect::<Vec<_>>()
             {
                 self.take(Action::Capture(index));
-                self.take(Action::Hand(index));
+                self.take(Action::GiveSnapshot(index));
             }
             self.wait();
         }
         false
     }
 
-    /// Who follows a life that seems later than the present one cannot know that it is over.
+    /// Returns whether a receiver is at the end. One that follows an incarnation that seems later than the present one
+    /// cannot know that it is over.
     fn is_at_the_end(&self, node: &Node) -> bool {
-        let is_left_behind = node.audit.life.is_some_and(|life| life > self.life);
-        node.receiver.is_none() || node.audit.ended && node.audit.life == Some(self.life) || is_left_behind
+        let is_left_behind = node.audit.incarnation.is_some_and(|incarnation| incarnation > self.incarnation);
+        node.receiver.is_none()
+            || node.audit.ended && node.audit.incarnation == Some(self.incarnation)
+            || is_left_behind
     }
 }
 
@@ -453,15 +467,15 @@ fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 1, 1], index as u16 + 1))
 }
 
-fn new_sender(life: u32, keys: Keys, now: u64) -> Sender {
+fn new_sender(incarnation: u32, keys: Keys, now: u64) -> Sender {
     let config = SenderConfig {
         datagram: 256,
         history: SLOTS * 256,
         flow: FlowControl::None,
         unix_offset: Some(SECOND),
-        seed: u64::from(life),
+        seed: u64::from(incarnation),
         keys,
-        ..SenderConfig::new(STREAM, Incarnation(life))
+        ..SenderConfig::new(STREAM, Incarnation(incarnation))
     };
     Sender::new(config, now).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What a machine was told, and when: a machine is where its journal has led it.
+//! A hash of the input of a machine and its times, which determines the machine's state.
 
 use crate::dice::mix;
 

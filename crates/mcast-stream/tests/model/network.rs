@@ -1,17 +1,17 @@
-//! What is on its way: what one machine sent at once to another is one flight.
+//! Datagrams in flight: those that one machine sent to another at once are one flight.
 
 use crate::journal::Journal;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Place {
+pub(crate) enum Endpoint {
     Sender,
     Receiver(usize),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Flight {
-    pub(crate) from: Place,
-    pub(crate) to: Place,
+    pub(crate) from: Endpoint,
+    pub(crate) to: Endpoint,
     pub(crate) datagrams: Vec<Vec<u8>>,
 }
 
@@ -25,14 +25,14 @@ impl Flight {
     }
 }
 
-/// In the order in which they were sent.
+/// The flights, in the order in which they were sent.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     flights: Vec<Flight>,
 }
 
 impl Network {
-    pub(crate) fn add(&mut self, from: Place, to: Place, datagrams: Vec<Vec<u8>>) {
+    pub(crate) fn add(&mut self, from: Endpoint, to: Endpoint, datagrams: Vec<Vec<u8>>) {
         if !datagrams.is_empty() {
             self.flights.push(Flight { from, to, datagrams });
         }
@@ -42,7 +42,7 @@ impl Network {
         &self.flights
     }
 
-    /// Whether something is before it on the same way.
+    /// Returns whether an earlier flight on the same way is still in flight.
     pub(crate) fn overtakes(&self, index: usize) -> bool {
         let flight = &self.flights[index];
         self.flights[..index].iter().any(|other| (other.from, other.to) == (flight.from, flight.to))
@@ -56,8 +56,8 @@ impl Network {
         self.flights.is_empty()
     }
 
-    /// The same for the same flights on each way, however the ways are mixed.
-    pub(crate) fn digest(&self) -> Vec<(Place, Place, u64)> {
+    /// Returns a digest that does not depend on the order of flights on different ways.
+    pub(crate) fn digest(&self) -> Vec<(Endpoint, Endpoint, u64)> {
         let mut all: Vec<_> =
             self.flights.iter().map(|flight| (flight.from, flight.to, flight.digest())).collect();
         all.sort_by_key(|(from, to, _)| (*from, *to));

@@ -1,4 +1,4 @@
-//! What can happen, and how often.
+//! The actions that can happen, and their bounds.
 
 use mcast_stream::receiver::{Policy, Start};
 use stateright::{Model, Property};
@@ -6,20 +6,20 @@ use stateright::{Model, Property};
 use crate::group::Group;
 use crate::state::State;
 
-pub(crate) const ORDER: &str = "nothing comes twice, out of order, or from another life";
-pub(crate) const WHOLE: &str = "who joined late has what it would have had from the start";
-pub(crate) const TOLD: &str = "nothing is lost that is not told";
-pub(crate) const EPOCH: &str = "nothing is taken that a stranger sealed, or one who was shut out";
-pub(crate) const PROGRESS: &str = "from here, everybody gets to the end";
+pub(crate) const ORDER: &str = "no message is delivered twice, out of order, or from another incarnation";
+pub(crate) const WHOLE: &str = "a late joiner has the same as from the start";
+pub(crate) const REPORTED: &str = "every loss is reported";
+pub(crate) const EPOCH: &str = "nothing is accepted that a stranger or an excluded member sealed";
+pub(crate) const PROGRESS: &str = "every receiver can still reach the end";
 
-/// The bounds within which everything is tried.
+/// The bounds of the state space.
 #[derive(Clone, Debug)]
 pub(crate) struct Scene {
     pub(crate) joiners: Vec<Joiner>,
-    /// Messages that are published at once, a datagram each.
+    /// Messages published at once, each in a datagram of its own.
     pub(crate) bursts: Vec<u64>,
-    /// Flights of datagrams that are lost, wholly or in part; that come twice; that overtake others on the same way; and
-    /// how often timers run out while something is on its way.
+    /// How many flights are lost, wholly or in part; are duplicated; overtake others on the same way; and how often timers
+    /// expire while datagrams are in flight.
     pub(crate) losses: u8,
     pub(crate) copies: u8,
     pub(crate) swaps: u8,
@@ -29,7 +29,7 @@ pub(crate) struct Scene {
     pub(crate) rotates: bool,
     pub(crate) strangers: u8,
     pub(crate) fault: Option<Fault>,
-    /// How many things happen, one after another.
+    /// The number of actions.
     pub(crate) depth: usize,
 }
 
@@ -37,50 +37,50 @@ pub(crate) struct Scene {
 pub(crate) struct Joiner {
     pub(crate) start: Start,
     pub(crate) policy: Policy,
-    /// It comes at any time; else it is there from the start.
+    /// It joins at any time, or else at the start.
     pub(crate) late: bool,
 }
 
-/// What is done wrong outside the protocol, or by who must not.
+/// An error outside of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// A sender without memory starts again, and its clock was set back.
+    /// A sender without a state file restarts, and its clock was set back.
     ClockSetBack,
-    /// It takes its former life's number.
-    SameLife,
+    /// A restarted sender reuses its incarnation.
+    SameIncarnation,
     SnapshotLacksTheLast,
     KeyNeverGiven,
     OldKeyStays,
 }
 
-/// One thing that can happen.
+/// An action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     Publish,
     Join(usize),
-    /// The publisher takes a snapshot for this receiver.
+    /// The publisher makes a snapshot for this receiver.
     Capture(usize),
-    /// The receiver gets it.
-    Hand(usize),
+    /// The receiver gets the snapshot.
+    GiveSnapshot(usize),
     Restart,
-    /// A receiver is told the new key; the sender begins to use it; the receiver forgets the old one.
+    /// A receiver gets the new key; the sender begins to use it; the receiver removes the old one.
     GiveKey(usize),
     UseKey,
     DropKey(usize),
     Deliver(usize),
-    /// The same, and it comes once more later.
+    /// A flight is delivered, and once more later.
     DeliverCopy(usize),
     Lose(usize),
     LoseFirst(usize),
     LoseLast(usize),
-    /// This receiver hears somebody who must not be believed.
+    /// This receiver gets the datagrams of a stranger.
     Stranger(usize),
-    /// Until somebody has something to do.
+    /// Time passes until the next timer.
     Wait,
 }
 
 impl Scene {
-    /// Nothing is lost, nobody starts again; so many things happen, or as many more as asked for.
+    /// Returns a scene without losses and restarts, with `depth` actions, and more if `MCAST_MODEL_DEEPER` is set.
     pub(crate) fn quiet(depth: usize) -> Self {
         let deeper = std::env::var("MCAST_MODEL_DEEPER").ok().and_then(|deeper| deeper.parse().ok());
         Self {
@@ -122,10 +122,10 @@ impl Model for Scene {
         vec![
             Property::always(ORDER, |_, state: &State| state.keeps(ORDER)),
             Property::always(WHOLE, |_, state: &State| state.keeps(WHOLE)),
-            Property::always(TOLD, |_, state: &State| state.keeps(TOLD)),
+            Property::always(REPORTED, |_, state: &State| state.keeps(REPORTED)),
             Property::always(EPOCH, |_, state: &State| state.keeps(EPOCH)),
             Property::always(PROGRESS, |scene: &Self, state: &State| {
-                Group::after(scene, state.steps()).gets_to_the_end()
+                Group::after(scene, state.steps()).can_reach_the_end()
             }),
         ]
     }

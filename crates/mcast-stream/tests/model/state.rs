@@ -1,11 +1,12 @@
-//! A state is the way to it: machines cannot be copied, but they do the same again when they are told the same again.
+//! A state is the sequence of actions that leads to it: machines cannot be copied, but the same input leads to the same
+//! state again.
 
 use std::hash::{Hash, Hasher};
 
 use crate::group::Group;
 use crate::scene::{Action, Scene};
 
-/// A promise that did not hold, and how.
+/// A broken promise, and how it was broken.
 pub(crate) type Broken = (&'static str, String);
 
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ impl State {
         &self.steps
     }
 
-    /// What can happen next.
+    /// Returns the actions that are possible next.
     pub(crate) fn choices(&self) -> impl Iterator<Item = Action> {
         self.choices.iter().copied()
     }

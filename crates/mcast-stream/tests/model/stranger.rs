@@ -1,4 +1,5 @@
-//! Who must not be believed: who knows no secret, who knows another, who was shut out and knows the one before.
+//! Datagrams that receivers must reject: from strangers without a secret or with another one, and from an excluded
+//! member with the previous one.
 
 use mcast_stream::Sender;
 use mcast_stream::seal::Keys;
@@ -9,31 +10,31 @@ use crate::audit::FORGED;
 use crate::cipher::Notary;
 use crate::group::STREAM;
 
-/// What such would send to a receiver to which message `next` is due: as the sender, and as a later life of it.
-pub(crate) fn datagrams(life: u32, next: u64, now: u64, is_shut_out: bool) -> Vec<Vec<u8>> {
-    // Their seals are no concern of the group's notary.
+/// Returns forged datagrams for a receiver whose next message is `next`: of the sender, and of a later incarnation.
+pub(crate) fn datagrams(incarnation: u32, next: u64, now: u64, is_excluded: bool) -> Vec<Vec<u8>> {
+    // Their seals must not count in the group's notary.
     let own = Notary::default();
     let mut all = Vec::new();
-    for life in [life, life + 7] {
-        all.extend(forge(Keys::none(), life, next, now));
-        all.extend(forge(Keys::one(KeyEpoch(1), own.secret(99)), life, next, now));
-        all.extend(forge(Keys::one(KeyEpoch(2), own.secret(99)), life, next, now));
-        if is_shut_out {
-            all.extend(forge(Keys::one(KeyEpoch(1), own.secret(1)), life, next, now));
+    for incarnation in [incarnation, incarnation + 7] {
+        all.extend(forge(Keys::none(), incarnation, next, now));
+        all.extend(forge(Keys::one(KeyEpoch(1), own.secret(99)), incarnation, next, now));
+        all.extend(forge(Keys::one(KeyEpoch(2), own.secret(99)), incarnation, next, now));
+        if is_excluded {
+            all.extend(forge(Keys::one(KeyEpoch(1), own.secret(1)), incarnation, next, now));
         }
     }
     all
 }
 
-/// A whole stream of their own, as far as a message that is due.
-fn forge(keys: Keys, life: u32, next: u64, now: u64) -> Vec<Vec<u8>> {
+/// Returns the datagrams of a forged stream up to the message after `next`.
+fn forge(keys: Keys, incarnation: u32, next: u64, now: u64) -> Vec<Vec<u8>> {
     let config = SenderConfig {
         datagram: 256,
         history: 32 * 256,
         flow: FlowControl::None,
         unix_offset: Some(1_000_000_000),
         keys,
-        ..SenderConfig::new(STREAM, Incarnation(life))
+        ..SenderConfig::new(STREAM, Incarnation(incarnation))
     };
     let mut sender = Sender::new(config, now).unwrap();
     for number in 0..next + 2 {

@@ -9,13 +9,13 @@ use mcast_stream::receiver::{Event, Item};
 use mcast_stream::sender::Refusal;
 use mcast_stream::{Publisher, PublisherBuilder, StreamError, Subscriber};
 
-use crate::net::{Net, PATIENCE};
+use crate::net::{Net, TIMEOUT};
 
 const MESSAGES: u64 = 1_000;
 
 /// Receives until all messages are there.
 fn receive_all(subscriber: &mut Subscriber) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut next = 0;
     while next < MESSAGES {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -44,7 +44,7 @@ fn everything_arrives(
     let publisher = net.publisher(settings);
     thread::scope(|scope| {
         let receiving = scope.spawn(|| receive_all(&mut subscriber));
-        assert!(publisher.wait_for(1, PATIENCE));
+        assert!(publisher.wait_for(1, TIMEOUT));
         publish_and_drop(publisher);
         receiving.join().unwrap();
     });
@@ -129,7 +129,7 @@ fn publishing_with_a_timeout_ends_with_the_reason() {
             Err(StreamError::Refused(refusal)) => break refusal,
             Err(error) => panic!("{error}"),
         }
-        assert!(before.elapsed() < PATIENCE, "{published} messages fit 64 KiB");
+        assert!(before.elapsed() < TIMEOUT, "{published} messages fit 64 KiB");
     };
     assert_eq!(refusal, Refusal::Unsent);
     assert_eq!(publisher.next_message(), published, "a message that is refused is not published");

@@ -1,4 +1,4 @@
-//! Whatever the links lose, delay and turn around, every message comes, in order, as it was.
+//! Over links that lose, delay, duplicate and reorder, every message arrives unchanged and in order.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,77 +6,81 @@ use std::time::{Duration, Instant};
 use mcast::Family;
 use mcast_lab::Impairment;
 
-use crate::net::{Net, PATIENCE, hear, message};
+use crate::net::{Net, TIMEOUT, message, receive_stream};
 
-fn everything_comes(family: Family, receivers: usize, count: u64, impairment: Impairment) {
+fn everything_arrives(family: Family, receivers: usize, count: u64, impairment: Impairment) {
     let net = Net::new(family, receivers, impairment);
     let mut subscribers: Vec<_> =
         (0..receivers).map(|number| net.subscriber(number, |settings| settings)).collect();
     let publisher = net.publisher(|settings| settings.history(2 << 20));
     thread::scope(|scope| {
-        let hearing: Vec<_> =
-            subscribers.iter_mut().map(|subscriber| scope.spawn(|| hear(subscriber, message))).collect();
-        assert!(publisher.wait_for(receivers, PATIENCE), "{:?}", publisher.statistics());
+        let receiving: Vec<_> = subscribers
+            .iter_mut()
+            .map(|subscriber| scope.spawn(|| receive_stream(subscriber, message)))
+            .collect();
+        assert!(publisher.wait_for(receivers, TIMEOUT), "{:?}", publisher.statistics());
         for number in 0..count {
             assert_eq!(publisher.queue(&message(number)).unwrap(), number);
         }
-        let closing = publisher.close(PATIENCE);
+        let closing = publisher.close(TIMEOUT);
         assert_eq!((closing.complete, &closing.behind[..]), (receivers, &[][..]), "{closing:?}");
-        for one in hearing {
-            let heard = one.join().unwrap();
-            assert_eq!((heard.first, heard.messages), (Some(0), count), "{:?}", heard.events);
+        for one in receiving {
+            let received = one.join().unwrap();
+            assert_eq!((received.first, received.messages), (Some(0), count), "{:?}", received.events);
         }
-        // Subscribers that are slow at reading lose some, too.
+        // Without configured loss there may be repairs, too, for subscribers that read slowly.
         assert!(impairment.loss == 0.0 || closing.statistics.repair_bytes > 0, "{:?}", closing.statistics);
     });
 }
 
 #[test]
 fn without_loss() {
-    everything_comes(Family::V4, 2, 3_000, Impairment::default());
-    everything_comes(Family::V6, 2, 3_000, Impairment::default());
+    everything_arrives(Family::V4, 2, 3_000, Impairment::default());
+    everything_arrives(Family::V6, 2, 3_000, Impairment::default());
 }
 
 #[test]
 fn at_one_percent_loss() {
-    everything_comes(Family::V4, 2, 3_000, Impairment { loss: 0.01, ..Impairment::default() });
+    everything_arrives(Family::V4, 2, 3_000, Impairment { loss: 0.01, ..Impairment::default() });
 }
 
 #[test]
 fn at_five_percent_loss() {
-    everything_comes(Family::V4, 1, 3_000, Impairment { loss: 0.05, ..Impairment::default() });
-    everything_comes(Family::V6, 4, 2_000, Impairment { loss: 0.05, ..Impairment::default() });
+    everything_arrives(Family::V4, 1, 3_000, Impairment { loss: 0.05, ..Impairment::default() });
+    everything_arrives(Family::V6, 4, 2_000, Impairment { loss: 0.05, ..Impairment::default() });
 }
 
 #[test]
 fn at_twenty_percent_loss() {
-    everything_comes(Family::V4, 3, 1_000, Impairment { loss: 0.2, ..Impairment::default() });
+    everything_arrives(Family::V4, 3, 1_000, Impairment { loss: 0.2, ..Impairment::default() });
 }
 
 #[test]
 fn to_four_at_one_percent_loss_and_to_eight_at_five() {
-    everything_comes(Family::V6, 4, 2_000, Impairment { loss: 0.01, ..Impairment::default() });
-    everything_comes(Family::V4, 8, 1_000, Impairment { loss: 0.05, ..Impairment::default() });
+    everything_arrives(Family::V6, 4, 2_000, Impairment { loss: 0.01, ..Impairment::default() });
+    everything_arrives(Family::V4, 8, 1_000, Impairment { loss: 0.05, ..Impairment::default() });
 }
 
 #[test]
 fn to_eight_without_loss_and_at_twenty_percent() {
-    everything_comes(Family::V4, 8, 1_000, Impairment::default());
-    everything_comes(Family::V6, 8, 300, Impairment { loss: 0.2, ..Impairment::default() });
+    everything_arrives(Family::V4, 8, 1_000, Impairment::default());
+    everything_arrives(Family::V6, 8, 300, Impairment { loss: 0.2, ..Impairment::default() });
 }
 
-/// Again and again one link swallows all that goes over it, both ways, for a while.
+/// Again and again, one link loses everything in both directions for a while.
 #[test]
 fn when_losses_come_in_bursts() {
     const COUNT: u64 = 2_000;
     let net = Net::new(Family::V4, 2, Impairment::default());
     let mut subscribers = [net.subscriber(0, |settings| settings), net.subscriber(1, |settings| settings)];
-    // All of it fits, so that nothing waits while a link swallows what would end the wait.
+    // Everything fits the retransmission buffer, so that flow control does not wait while a link loses feedback.
     let publisher = net.publisher(|settings| settings.history(8 << 20));
     thread::scope(|scope| {
-        let hearing: Vec<_> =
-            subscribers.iter_mut().map(|subscriber| scope.spawn(|| hear(subscriber, message))).collect();
-        assert!(publisher.wait_for(2, PATIENCE));
+        let receiving: Vec<_> = subscribers
+            .iter_mut()
+            .map(|subscriber| scope.spawn(|| receive_stream(subscriber, message)))
+            .collect();
+        assert!(publisher.wait_for(2, TIMEOUT));
         let mut lost = 0;
         for number in 0..COUNT {
             let link = &net.subscribers[number as usize / 100 % 2].1;
@@ -86,8 +90,8 @@ fn when_losses_come_in_bursts() {
                     link.set(Impairment { loss: 1.0, ..Impairment::default() }).unwrap();
                 }
                 60 => {
-                    // The link comes to it when it has the processor.
-                    let deadline = Instant::now() + PATIENCE;
+                    // The link's thread drops them when it gets the processor.
+                    let deadline = Instant::now() + TIMEOUT;
                     while link.statistics().lost < lost + 5 {
                         assert!(Instant::now() < deadline, "nothing is lost: {:?}", link.statistics());
                         thread::yield_now();
@@ -98,11 +102,11 @@ fn when_losses_come_in_bursts() {
             }
             assert_eq!(publisher.publish(&message(number)).unwrap(), number);
         }
-        let closing = publisher.close(PATIENCE);
+        let closing = publisher.close(TIMEOUT);
         assert!(closing.behind.is_empty(), "{closing:?}");
-        for one in hearing {
-            let heard = one.join().unwrap();
-            assert_eq!((heard.first, heard.messages), (Some(0), COUNT), "{:?}", heard.events);
+        for one in receiving {
+            let received = one.join().unwrap();
+            assert_eq!((received.first, received.messages), (Some(0), COUNT), "{:?}", received.events);
         }
     });
     let lost: u64 = net.subscribers.iter().map(|(_, link)| link.statistics().lost).sum();
@@ -120,5 +124,5 @@ fn with_reordering_copies_and_delay() {
         jitter: delay,
         ..Impairment::default()
     };
-    everything_comes(Family::V4, 2, 1_000, impairment);
+    everything_arrives(Family::V4, 2, 1_000, impairment);
 }

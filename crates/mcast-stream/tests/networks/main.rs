@@ -1,11 +1,10 @@
-//! Publishers and subscribers on real kernels, over links as bad as they are told to be.
+//! Publishers and subscribers on real kernels, over links with configured impairments.
 #![cfg(all(target_os = "linux", feature = "std"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod net;
 
 mod dropped;
-mod lives;
 mod lossy;
 mod members;
 mod mold;
@@ -14,6 +13,7 @@ mod outages;
 mod paths;
 mod price_feed;
 mod processes;
+mod restarts;
 #[cfg(feature = "seal")]
 mod sealed;
 #[cfg(feature = "seal")]

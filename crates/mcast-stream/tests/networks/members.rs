@@ -1,4 +1,4 @@
-//! Whom a publisher waits for, and for how long.
+//! Flow control: which subscribers a publisher waits for, and how long.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use mcast_stream::StreamError;
 use mcast_stream::receiver::Item;
 use mcast_stream::sender::{Refusal, SenderEvent};
 
-use crate::net::{Net, PATIENCE, hear, message};
+use crate::net::{Net, TIMEOUT, message, receive_stream};
 
 #[test]
-fn who_takes_nothing_is_waited_for_by_name_and_then_no_more() {
+fn a_subscriber_that_reads_nothing_is_named_in_refusals_and_then_evicted() {
     let net = Net::new(Family::V4, 2, Impairment::default());
     let mut quick = net.subscriber(0, |settings| settings);
     let mut stuck = net.subscriber(1, |settings| settings);
     let publisher = net.publisher(|settings| settings.history(64 << 10).eviction(Duration::from_millis(300)));
     thread::scope(|scope| {
-        let hearing = scope.spawn(|| hear(&mut quick, |number| message(number % 49 + 1)));
+        let receiving = scope.spawn(|| receive_stream(&mut quick, |number| message(number % 49 + 1)));
         while !publisher.wait_for(2, Duration::from_millis(20)) {
-            // It joins, and then is heard of no more.
+            // It joins, and then makes no further calls.
             stuck.next_timeout(Duration::from_millis(20)).unwrap();
         }
         let mut reasons = Vec::new();
@@ -39,15 +39,15 @@ fn who_takes_nothing_is_waited_for_by_name_and_then_no_more() {
         let evicted: Vec<_> =
             events.iter().filter(|event| matches!(event, SenderEvent::ReceiverEvicted(..))).collect();
         assert_eq!(evicted.len(), 1, "{events:?}");
-        assert!(!reasons.is_empty(), "the refusals tell for whom it waits");
-        assert!(publisher.close(PATIENCE).behind.is_empty());
-        assert_eq!(hearing.join().unwrap().messages, 1_000);
+        assert!(!reasons.is_empty(), "no refusal names the subscriber that the publisher waits for");
+        assert!(publisher.close(TIMEOUT).behind.is_empty());
+        assert_eq!(receiving.join().unwrap().messages, 1_000);
     });
 }
 
 #[test]
-fn who_attends_while_it_is_busy_is_neither_silent_nor_without_what_comes() {
-    // Who has nothing to say says so every second.
+fn a_busy_subscriber_that_keeps_alive_is_not_silent_and_misses_nothing() {
+    // An idle subscriber sends a status every second.
     let silence = Duration::from_secs(4);
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let mut subscriber = net.subscriber(0, |settings| settings);
@@ -58,9 +58,9 @@ fn who_attends_while_it_is_busy_is_neither_silent_nor_without_what_comes() {
         subscriber.next_timeout(Duration::from_millis(20)).unwrap();
     }
     publisher.publish(&message(1)).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while !matches!(subscriber.next_timeout(PATIENCE).unwrap(), Some(Item::Message(_))) {
-        assert!(Instant::now() < deadline, "the first message does not come");
+    let deadline = Instant::now() + TIMEOUT;
+    while !matches!(subscriber.next_timeout(TIMEOUT).unwrap(), Some(Item::Message(_))) {
+        assert!(Instant::now() < deadline, "the first message does not arrive");
     }
     (2..1_000).for_each(|number| _ = publisher.publish(&message(number)).unwrap());
     let busy_until = Instant::now() + 2 * silence;
@@ -72,11 +72,11 @@ fn who_attends_while_it_is_busy_is_neither_silent_nor_without_what_comes() {
         matches!(event, SenderEvent::ReceiverSilent(_) | SenderEvent::ReceiverEvicted(..))
     };
     assert!(!events.iter().any(is_gone), "{events:?}");
-    assert!(publisher.wait_complete(Duration::ZERO), "what is kept is there");
+    assert!(publisher.wait_complete(Duration::ZERO), "buffered messages are not confirmed");
     assert!(subscriber.statistics().repaired > 0, "nothing was lost: {:?}", subscriber.statistics());
     thread::scope(|scope| {
-        scope.spawn(|| assert!(publisher.close(PATIENCE).behind.is_empty()));
-        let heard = hear(&mut subscriber, |number| message(number + 1));
-        assert_eq!((heard.first, heard.messages), (Some(1), 998));
+        scope.spawn(|| assert!(publisher.close(TIMEOUT).behind.is_empty()));
+        let received = receive_stream(&mut subscriber, |number| message(number + 1));
+        assert_eq!((received.first, received.messages), (Some(1), 998));
     });
 }

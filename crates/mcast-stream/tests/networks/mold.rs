@@ -1,4 +1,4 @@
-//! The example of an exchange's feed: MoldUDP64 to two groups, over links that lose.
+//! The example `exchange_feed`: MoldUDP64 to two groups, over lossy links.
 
 #[path = "../../examples/exchange_feed.rs"]
 mod example;
@@ -9,13 +9,13 @@ use std::thread;
 use mcast::{Destination, Family, Membership};
 use mcast_lab::Impairment;
 
-use crate::net::{Net, PATIENCE};
+use crate::net::{Net, TIMEOUT};
 
 const ORDERS: u64 = 2_000;
 
-/// One in four is lost on the link, so that of one in sixteen both copies are, and only a re-request helps.
+/// The link loses one datagram in four, so one in sixteen loses both copies and needs a re-request.
 #[test]
-fn an_exchanges_feed_comes_whole_by_two_groups_and_re_requests() {
+fn an_exchange_feed_is_complete_by_two_groups_and_re_requests() {
     let net = Net::new(Family::V4, 2, Impairment { loss: 0.25, ..Impairment::default() });
     let feeds: [Membership; 2] =
         ["239.7.7.7%eth0:7000", "239.7.7.8%eth0:7000"].map(|feed| feed.parse().unwrap());
@@ -27,7 +27,7 @@ fn an_exchanges_feed_comes_whole_by_two_groups_and_re_requests() {
         left.fetch_sub(1, Ordering::AcqRel);
         received
     };
-    let stays = |over| over < PATIENCE && left.load(Ordering::Acquire) > 0;
+    let stays = |over| over < TIMEOUT && left.load(Ordering::Acquire) > 0;
     let publish = || example::publish(to.clone(), server, ORDERS, stays).unwrap();
     thread::scope(|scope| {
         let receiving = [0, 1].map(|host| {

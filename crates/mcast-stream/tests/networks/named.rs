@@ -1,4 +1,4 @@
-//! Streams that are found by name, and snapshots that are fetched.
+//! Discovery of streams by name, and snapshots.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,13 +9,13 @@ use mcast_stream::receiver::{Event, Item, Start};
 use mcast_stream::seal::Keys;
 use mcast_stream::{Publisher, Snapshot, StreamError, Subscriber, fetch_snapshot, find_stream};
 
-use crate::net::{Net, PATIENCE, digest, hear, message};
+use crate::net::{Net, TIMEOUT, digest, message, receive_stream};
 
 fn eth0() -> Option<InterfaceSelector> {
     Some(InterfaceSelector::Name("eth0".into()))
 }
 
-fn a_late_joiner_finds_the_stream_and_has_the_whole_state(family: Family, keys: &Keys) {
+fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys: &Keys) {
     let net = Net::new(family, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let publisher = Arc::new(net.publisher(|settings| settings.announce("prices").keys(keys.clone())));
     (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
@@ -30,8 +30,8 @@ fn a_late_joiner_finds_the_stream_and_has_the_whole_state(family: Family, keys: 
         net.publisher.run(|| serve().unwrap()).unwrap()
     };
     let host = &net.subscribers[0].0;
-    // Who does not know the family finds it as well.
-    let find = || find_stream("prices", None, eth0(), keys, PATIENCE).unwrap();
+    // It is found without knowing the address family.
+    let find = || find_stream("prices", None, eth0(), keys, TIMEOUT).unwrap();
     let found = loop {
         let found = host.run(find).unwrap();
         if found.snapshot.is_some() {
@@ -46,26 +46,26 @@ fn a_late_joiner_finds_the_stream_and_has_the_whole_state(family: Family, keys: 
     };
     let mut subscriber = host.run(subscribe).unwrap();
     thread::scope(|scope| {
-        let hearing = scope.spawn(|| {
-            let wanted = loop {
-                let item = subscriber.next_timeout(PATIENCE).unwrap();
+        let receiving = scope.spawn(|| {
+            let needed = loop {
+                let item = subscriber.next_timeout(TIMEOUT).unwrap();
                 if let Some(Item::Event(Event::SnapshotWanted { message })) = item {
                     break message;
                 }
             };
             let fetch =
-                || fetch_snapshot(server.address(), found.stream, found.incarnation, keys, wanted).unwrap();
+                || fetch_snapshot(server.address(), found.stream, found.incarnation, keys, needed).unwrap();
             let snapshot = host.run(fetch).unwrap();
-            assert!(snapshot.message >= wanted && snapshot.bytes == digest(snapshot.message));
+            assert!(snapshot.message >= needed && snapshot.bytes == digest(snapshot.message));
             subscriber.resume(snapshot.message);
-            (snapshot.message, hear(&mut subscriber, message))
+            (snapshot.message, receive_stream(&mut subscriber, message))
         });
         (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-        assert!(publisher.wait_for(1, PATIENCE));
+        assert!(publisher.wait_for(1, TIMEOUT));
         let publisher = Arc::into_inner(publisher).unwrap();
-        assert!(publisher.close(PATIENCE).behind.is_empty());
-        let (reached, heard) = hearing.join().unwrap();
-        assert_eq!(reached + heard.messages, 500, "{:?}", heard.events);
+        assert!(publisher.close(TIMEOUT).behind.is_empty());
+        let (reached, received) = receiving.join().unwrap();
+        assert_eq!(reached + received.messages, 500, "{:?}", received.events);
     });
 }
 
@@ -74,14 +74,14 @@ fn a_name_that_cannot_be_announced_is_refused() {
     for length in [0, 256] {
         let to = "239.7.7.7%eth0:7000".parse().unwrap();
         let refused = Publisher::builder().to(to).announce("x".repeat(length)).build();
-        assert!(matches!(refused, Err(StreamError::Name(told)) if told == length), "{refused:?}");
+        assert!(matches!(refused, Err(StreamError::Name(reported)) if reported == length), "{refused:?}");
     }
 }
 
 #[test]
 fn in_clear() {
-    a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V4, &Keys::none());
-    a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V6, &Keys::none());
+    a_late_joiner_finds_the_stream_and_gets_the_whole_state(Family::V4, &Keys::none());
+    a_late_joiner_finds_the_stream_and_gets_the_whole_state(Family::V6, &Keys::none());
 }
 
 #[cfg(feature = "seal")]
@@ -91,13 +91,13 @@ fn sealed() {
     use mcast_stream::wire::KeyEpoch;
 
     let keys = Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm));
-    a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V4, &keys);
+    a_late_joiner_finds_the_stream_and_gets_the_whole_state(Family::V4, &keys);
 }
 
-/// A stranger sees no sealed stream, and gets no snapshot of one.
+/// A host without the keys does not see a sealed stream, and gets no snapshot of it.
 #[cfg(feature = "seal")]
 #[test]
-fn strangers_find_nothing_and_fetch_nothing() {
+fn without_the_keys_a_sealed_stream_is_not_found_and_not_fetched() {
     use std::time::Duration;
 
     use mcast_stream::discover;
@@ -113,8 +113,8 @@ fn strangers_find_nothing_and_fetch_nothing() {
     let server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
     let host = &net.subscribers[0].0;
     for stranger in [Keys::none(), key(8)] {
-        let look = || discover(Family::V4, eth0(), &stranger, Duration::from_millis(1_500)).unwrap();
-        assert_eq!(host.run(look).unwrap(), []);
+        let find = || discover(Family::V4, eth0(), &stranger, Duration::from_millis(1_500)).unwrap();
+        assert_eq!(host.run(find).unwrap(), []);
         let fetch = || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &stranger, 0);
         let fetched = host.run(fetch).unwrap();
         assert!(matches!(fetched, Err(StreamError::Snapshot(_))), "{fetched:?}");

@@ -1,4 +1,4 @@
-//! A publisher's host, hosts of subscribers behind bad links, and what they say to each other.
+//! A publisher's host and the hosts of subscribers behind bad links, with functions that publish and receive.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
 use mcast_stream::receiver::{Event, Item};
 use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 
-/// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for an expected event.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a snapshot of the tests says: it follows from how many messages it has.
+/// The content of a snapshot in these tests, which follows from the number of messages that it covers.
 pub(crate) fn digest(messages: u64) -> Vec<u8> {
     (0..100_000_u64).map(|at| (at * messages) as u8).collect()
 }
@@ -41,11 +41,10 @@ impl Net {
         Self { _lab: lab, switch, publisher, subscribers, family }
     }
 
-    /// Waits until all that was sent so far has come through every link, or was lost there: on a busy machine that takes
-    /// a while.
+    /// Waits until everything sent so far has passed every link or was lost there. On a busy machine that takes a while.
     pub(crate) fn until_passed(&self, publisher: &Publisher) {
         let sent = publisher.statistics();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         for (_, link) in &self.subscribers {
             let passed = || {
                 let seen = link.statistics();
@@ -86,7 +85,7 @@ impl Net {
     }
 }
 
-/// The bytes of a message: any length, often small, now and then large.
+/// The bytes of a message. Lengths vary: most are small, some large.
 pub(crate) fn message(number: u64) -> Vec<u8> {
     let length = match number % 50 {
         0 => 40_000,
@@ -95,19 +94,19 @@ pub(crate) fn message(number: u64) -> Vec<u8> {
     (0..length).map(|at| (number.wrapping_mul(31) ^ at) as u8).collect()
 }
 
-/// What a subscriber was handed until the stream ended.
+/// What a subscriber received until the stream ended.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) messages: u64,
     pub(crate) first: Option<u64>,
     pub(crate) events: Vec<Event>,
     pub(crate) ended: bool,
 }
 
-/// Reads to the end of the stream; each message must be what was published, in order.
-pub(crate) fn hear(subscriber: &mut Subscriber, expected: impl Fn(u64) -> Vec<u8>) -> Heard {
-    let deadline = Instant::now() + PATIENCE;
-    let (mut heard, mut next) = (Heard::default(), None);
+/// Receives to the end of the stream. Each message must be as published, and in order.
+pub(crate) fn receive_stream(subscriber: &mut Subscriber, expected: impl Fn(u64) -> Vec<u8>) -> Received {
+    let deadline = Instant::now() + TIMEOUT;
+    let (mut received, mut next) = (Received::default(), None);
     while let Some(item) =
         subscriber.next_timeout(deadline.saturating_duration_since(Instant::now())).unwrap()
     {
@@ -115,8 +114,8 @@ pub(crate) fn hear(subscriber: &mut Subscriber, expected: impl Fn(u64) -> Vec<u8
             Item::Message(message) => {
                 assert!(next.is_none_or(|next| next == message.number), "{} after {next:?}", message.number);
                 assert!(message.bytes == expected(message.number), "message {} is wrong", message.number);
-                heard.first = heard.first.or(Some(message.number));
-                heard.messages += 1;
+                received.first = received.first.or(Some(message.number));
+                received.messages += 1;
                 next = Some(message.number + 1);
             }
             Item::Event(event) => {
@@ -126,11 +125,11 @@ pub(crate) fn hear(subscriber: &mut Subscriber, expected: impl Fn(u64) -> Vec<u8
                 if let Event::Restarted { .. } = event {
                     next = None;
                 }
-                heard.ended |= matches!(event, Event::Ended { .. });
-                heard.events.push(event);
+                received.ended |= matches!(event, Event::Ended { .. });
+                received.events.push(event);
             }
         }
     }
-    assert!(heard.ended, "the stream did not end in time: {heard:?} {:?}", subscriber.statistics());
-    heard
+    assert!(received.ended, "the stream did not end in time: {received:?} {:?}", subscriber.statistics());
+    received
 }

@@ -1,4 +1,4 @@
-//! Interfaces that go and come back, with another index.
+//! Interfaces that disappear and return with another index.
 
 use std::thread;
 
@@ -6,44 +6,44 @@ use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::Subscriber;
 
-use crate::net::{Heard, Net, PATIENCE, hear, message};
+use crate::net::{Net, Received, TIMEOUT, message, receive_stream};
 
-/// Publishes some, lets something happen, publishes the rest; all of it must be heard.
-fn everything_comes_although(family: Family, happens: impl Fn(&Net)) {
+/// Publishes half of the messages, disturbs the network, and publishes the rest. Everything must be received.
+fn everything_arrives_although(family: Family, disturb: impl Fn(&Net)) {
     let net = Net::new(family, 2, Impairment::default());
     let mut subscribers = [net.subscriber(0, |settings| settings), net.subscriber(1, |settings| settings)];
     let publisher = net.publisher(|settings| settings);
     thread::scope(|scope| {
-        // On their hosts: what follows interfaces looks for them where it runs.
-        let hear = |subscriber: &mut Subscriber, number: usize| {
-            net.subscribers[number].0.run(|| hear(subscriber, message)).unwrap()
+        // On their hosts, because sockets look interfaces up in the network namespace of the calling thread.
+        let receive_stream = |subscriber: &mut Subscriber, number: usize| {
+            net.subscribers[number].0.run(|| receive_stream(subscriber, message)).unwrap()
         };
-        let hearing: Vec<_> = subscribers
+        let receiving: Vec<_> = subscribers
             .iter_mut()
             .enumerate()
-            .map(|(number, subscriber)| scope.spawn(move || hear(subscriber, number)))
+            .map(|(number, subscriber)| scope.spawn(move || receive_stream(subscriber, number)))
             .collect();
-        assert!(publisher.wait_for(2, PATIENCE));
+        assert!(publisher.wait_for(2, TIMEOUT));
         (0..200).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-        happens(&net);
+        disturb(&net);
         (200..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-        let closing = publisher.close(PATIENCE);
+        let closing = publisher.close(TIMEOUT);
         assert_eq!((closing.complete, &closing.behind[..]), (2, &[][..]), "{closing:?}");
-        for one in hearing {
-            let heard: Heard = one.join().unwrap();
-            assert_eq!((heard.first, heard.messages), (Some(0), 400), "{:?}", heard.events);
+        for one in receiving {
+            let received: Received = one.join().unwrap();
+            assert_eq!((received.first, received.messages), (Some(0), 400), "{:?}", received.events);
         }
     });
 }
 
 fn a_subscribers_interface_is_gone_and_back(family: Family, address: &str) {
-    everything_comes_although(family, |net| {
+    everything_arrives_although(family, |net| {
         net.subscribers[0].0.reconnect("eth0", &net.switch, &[address]).unwrap();
     });
 }
 
 fn a_publishers_interface_is_gone_and_back(family: Family, address: &str) {
-    everything_comes_although(family, |net| {
+    everything_arrives_although(family, |net| {
         net.publisher.reconnect("eth0", &net.switch, &[address]).unwrap();
     });
 }
@@ -68,15 +68,15 @@ fn a_publishers_interface_for_ipv6() {
     a_publishers_interface_is_gone_and_back(Family::V6, "fd00::1/64");
 }
 
-/// The plug is pulled, and both ends notice.
+/// As when a cable is unplugged: both ends see it.
 #[test]
-fn a_link_loses_its_carrier_while_messages_come() {
+fn messages_are_repaired_after_a_link_lost_its_carrier() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let mut subscriber = net.subscriber(0, |settings| settings);
     let publisher = net.publisher(|settings| settings);
     thread::scope(|scope| {
-        let hearing = scope.spawn(|| hear(&mut subscriber, message));
-        assert!(publisher.wait_for(1, PATIENCE));
+        let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
+        assert!(publisher.wait_for(1, TIMEOUT));
         for number in 0..300 {
             match number {
                 100 => net.subscribers[0].1.cut().unwrap(),
@@ -85,8 +85,8 @@ fn a_link_loses_its_carrier_while_messages_come() {
             }
             assert_eq!(publisher.publish(&message(number)).unwrap(), number);
         }
-        assert!(publisher.close(PATIENCE).behind.is_empty());
-        let heard = hearing.join().unwrap();
-        assert_eq!((heard.first, heard.messages), (Some(0), 300), "{:?}", heard.events);
+        assert!(publisher.close(TIMEOUT).behind.is_empty());
+        let received = receiving.join().unwrap();
+        assert_eq!((received.first, received.messages), (Some(0), 300), "{:?}", received.events);
     });
 }

@@ -1,4 +1,4 @@
-//! The same stream by two networks.
+//! The same stream over two networks.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
 use mcast_stream::receiver::Event;
 use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 
-use crate::net::{PATIENCE, hear, message};
+use crate::net::{TIMEOUT, message, receive_stream};
 
-const WAYS: [&str; 2] = ["239.7.7.1%eth0:7000", "239.7.7.2%eth1:7000"];
+const PATHS: [&str; 2] = ["239.7.7.1%eth0:7000", "239.7.7.2%eth1:7000"];
 
 /// A publisher and a subscriber, each with a leg in both networks.
 struct TwoNets {
@@ -26,45 +26,45 @@ impl TwoNets {
         let lab = Lab::new().unwrap();
         let switches = [lab.switch("red").unwrap(), lab.switch("blue").unwrap()];
         let (publisher, subscriber) = (lab.host("publisher").unwrap(), lab.host("subscriber").unwrap());
-        let links = [0, 1].map(|way| {
-            let (name, own) = (format!("eth{way}"), format!("10.{way}.0.1/24"));
-            publisher.connect(&name, &switches[way], &[&own]).unwrap();
-            let own = format!("10.{way}.0.2/24");
-            lab.connect_badly(&subscriber, &name, &switches[way], &[&own], impairments[way]).unwrap().1
+        let links = [0, 1].map(|path| {
+            let (name, own) = (format!("eth{path}"), format!("10.{path}.0.1/24"));
+            publisher.connect(&name, &switches[path], &[&own]).unwrap();
+            let own = format!("10.{path}.0.2/24");
+            lab.connect_badly(&subscriber, &name, &switches[path], &[&own], impairments[path]).unwrap().1
         });
         Self { _lab: lab, switches, publisher, subscriber, links }
     }
 
     fn publisher(&self) -> Publisher {
-        self.publisher_to(WAYS)
+        self.publisher_to(PATHS)
     }
 
-    fn publisher_to(&self, ways: [&str; 2]) -> Publisher {
-        let ways = ways.map(|way| way.parse::<Destination>().unwrap());
-        let build = || ways.into_iter().fold(Publisher::builder(), PublisherBuilder::to).build();
+    fn publisher_to(&self, paths: [&str; 2]) -> Publisher {
+        let paths = paths.map(|path| path.parse::<Destination>().unwrap());
+        let build = || paths.into_iter().fold(Publisher::builder(), PublisherBuilder::to).build();
         self.publisher.run(|| build().unwrap()).unwrap()
     }
 
     fn subscriber(&self) -> Subscriber {
-        self.subscriber_to(WAYS)
+        self.subscriber_to(PATHS)
     }
 
-    fn subscriber_to(&self, ways: [&str; 2]) -> Subscriber {
-        let ways = ways.map(|way| way.parse::<Membership>().unwrap());
-        let build = || ways.into_iter().fold(Subscriber::builder(), SubscriberBuilder::path).build();
+    fn subscriber_to(&self, paths: [&str; 2]) -> Subscriber {
+        let paths = paths.map(|path| path.parse::<Membership>().unwrap());
+        let build = || paths.into_iter().fold(Subscriber::builder(), SubscriberBuilder::path).build();
         self.subscriber.run(|| build().unwrap()).unwrap()
     }
 }
 
-/// What is on the way when the plug is pulled comes by the other path, so that nobody need ask.
+/// Datagrams that are in flight when the link is cut arrive by the other path, so that no repair is needed.
 #[test]
-fn of_two_paths_one_may_be_cut() {
+fn one_of_two_paths_may_be_cut() {
     let nets = TwoNets::new([Impairment::default(); 2]);
     let mut subscriber = nets.subscriber();
     let publisher = nets.publisher();
     thread::scope(|scope| {
-        let hearing = scope.spawn(|| (hear(&mut subscriber, message), subscriber.statistics()));
-        assert!(publisher.wait_for(1, PATIENCE));
+        let receiving = scope.spawn(|| (receive_stream(&mut subscriber, message), subscriber.statistics()));
+        assert!(publisher.wait_for(1, TIMEOUT));
         for number in 0..600 {
             match number {
                 200 => nets.links[1].cut().unwrap(),
@@ -73,69 +73,69 @@ fn of_two_paths_one_may_be_cut() {
             }
             assert_eq!(publisher.publish(&message(number)).unwrap(), number);
         }
-        let closing = publisher.close(PATIENCE);
+        let closing = publisher.close(TIMEOUT);
         assert!(closing.behind.is_empty(), "{closing:?}");
-        let (heard, statistics) = hearing.join().unwrap();
-        assert_eq!((heard.first, heard.messages), (Some(0), 600), "{:?}", heard.events);
+        let (received, statistics) = receiving.join().unwrap();
+        assert_eq!((received.first, received.messages), (Some(0), 600), "{:?}", received.events);
         assert_eq!(statistics.given_up, 0, "{statistics:?}");
     });
 }
 
-/// Each loses much; together they lose little, and that is repaired.
+/// Each path loses much; together they lose little, which is repaired.
 #[test]
-fn two_bad_paths_make_a_better_one() {
+fn two_bad_paths_complement_each_other() {
     let bad = |seed| Impairment { loss: 0.2, seed, ..Impairment::default() };
     let nets = TwoNets::new([bad(1), bad(2)]);
     let mut subscriber = nets.subscriber();
     let publisher = nets.publisher();
     thread::scope(|scope| {
-        let hearing = scope.spawn(|| {
-            let heard = hear(&mut subscriber, message);
-            (heard, subscriber.paths().to_vec())
+        let receiving = scope.spawn(|| {
+            let received = receive_stream(&mut subscriber, message);
+            (received, subscriber.paths().to_vec())
         });
-        assert!(publisher.wait_for(1, PATIENCE));
+        assert!(publisher.wait_for(1, TIMEOUT));
         (0..1_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-        assert!(publisher.close(PATIENCE).behind.is_empty());
-        let (heard, paths) = hearing.join().unwrap();
-        assert_eq!((heard.first, heard.messages), (Some(0), 1_000), "{:?}", heard.events);
+        assert!(publisher.close(TIMEOUT).behind.is_empty());
+        let (received, paths) = receiving.join().unwrap();
+        assert_eq!((received.first, received.messages), (Some(0), 1_000), "{:?}", received.events);
         assert!(paths.len() == 2 && paths.iter().all(|path| path.first > 50), "{paths:?}");
     });
 }
 
 #[test]
-fn a_path_that_falls_silent_is_told() {
+fn a_silent_path_is_reported() {
     let nets = TwoNets::new([Impairment::default(); 2]);
     let mut subscriber = nets.subscriber();
     let publisher = nets.publisher();
-    let (tells, told) = std::sync::mpsc::channel();
+    let (sender, events) = std::sync::mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut last = None;
-            while let Some(item) = subscriber.next_timeout(PATIENCE).unwrap() {
+            while let Some(item) = subscriber.next_timeout(TIMEOUT).unwrap() {
                 if let mcast_stream::receiver::Item::Event(
                     event @ (Event::PathSilent(_) | Event::PathBack(_)),
                 ) = item
                 {
                     last = Some(event);
-                    tells.send(event).unwrap();
+                    sender.send(event).unwrap();
                 }
             }
             last
         });
-        assert!(publisher.wait_for(1, PATIENCE));
+        assert!(publisher.wait_for(1, TIMEOUT));
         nets.links[1].cut().unwrap();
         // Heartbeats alone keep the other path alive.
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathSilent(1));
+        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), Event::PathSilent(1));
         nets.links[1].restore().unwrap();
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathBack(1));
-        let closing = publisher.close(PATIENCE);
+        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), Event::PathBack(1));
+        let closing = publisher.close(TIMEOUT);
         assert!(closing.behind.is_empty(), "{closing:?}");
     });
 }
 
-/// An interface that is made again has another index, and is the same path.
+/// An interface that is created again has another index, but is the same path.
 #[test]
-fn of_one_group_on_two_interfaces_each_stays_a_path_when_its_interface_is_made_again() {
+fn a_path_survives_that_its_interface_is_created_again() {
     const ONE_GROUP: [&str; 2] = ["239.7.7.7%eth0:7000", "239.7.7.7%eth1:7000"];
 
     let nets = TwoNets::new([Impairment::default(); 2]);
@@ -146,7 +146,7 @@ fn of_one_group_on_two_interfaces_each_stays_a_path_when_its_interface_is_made_a
         paths => panic!("{paths:?}"),
     };
     let mut publish_until = |what: &str, is_so: &dyn Fn(u64, u64) -> bool| {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut before = None;
         loop {
             publisher.publish(b"x").unwrap();
@@ -159,9 +159,9 @@ fn of_one_group_on_two_interfaces_each_stays_a_path_when_its_interface_is_made_a
             assert!(Instant::now() < deadline, "{what}: {:?}", subscriber.paths());
         }
     };
-    publish_until("both paths are heard", &|first, second| first > 10 && second > 10);
+    publish_until("both paths are received", &|first, second| first > 10 && second > 10);
     nets.subscriber.delete_interface("eth1").unwrap();
-    publish_until("the first alone is heard", &|first, _| first > 10);
+    publish_until("the first alone is received", &|first, _| first > 10);
     nets.subscriber.connect("eth1", &nets.switches[1], &["10.1.0.2/24"]).unwrap();
-    publish_until("the second is heard again", &|_, second| second > 10);
+    publish_until("the second is received again", &|_, second| second > 10);
 }

@@ -1,4 +1,4 @@
-//! The example of a price feed, on bad links.
+//! The example `price_feed`, over bad links.
 
 #[path = "../../examples/price_feed.rs"]
 mod example;
@@ -10,13 +10,13 @@ use mcast_lab::Impairment;
 use mcast_stream::find_stream;
 use mcast_stream::seal::Keys;
 
-use crate::net::{Net, PATIENCE};
+use crate::net::{Net, TIMEOUT};
 
 /// The last price that is published.
 const LAST: u32 = 180;
 
 #[test]
-fn whoever_comes_late_to_the_price_feed_has_the_same_prices() {
+fn a_late_joiner_of_the_price_feed_gets_the_same_prices() {
     let net = Net::new(Family::V4, 2, Impairment { loss: 0.05, ..Impairment::default() });
     let membership = net.membership();
     let to = Destination { address: membership.address, interface: membership.interface };
@@ -25,9 +25,9 @@ fn whoever_comes_late_to_the_price_feed_has_the_same_prices() {
         let publishing = scope.spawn(|| net.publisher.run(publish).unwrap());
         let subscribing = [(0, 0), (1, 2)].map(|(host, announcements)| {
             let follow = move || {
-                // A second each.
+                // One second each.
                 for _ in 0..announcements {
-                    find_stream("prices", Family::V4, None, &Keys::none(), PATIENCE).unwrap();
+                    find_stream("prices", Family::V4, None, &Keys::none(), TIMEOUT).unwrap();
                 }
                 example::subscribe().unwrap()
             };

@@ -1,5 +1,5 @@
-//! Publishers that are killed, subscribers that are stopped for a while: each a process of its own, this test program run
-//! again.
+//! Publishers that are killed, and subscribers that are stopped for a while. Each is a separate process, which runs this
+//! test program again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -13,15 +13,15 @@ use mcast_stream::receiver::{Event, Item};
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Publisher, StreamError, Subscriber};
 
-use crate::net::{Net, PATIENCE, hear, message};
+use crate::net::{Net, TIMEOUT, message, receive_stream};
 
 const GROUP: &str = "239.7.7.7%eth0:7000";
 const COUNT: &str = "MCAST_TEST_COUNT";
-/// Set where all messages are short.
+/// Set if all messages are short.
 const SHORT: &str = "MCAST_TEST_SHORT";
 const STREAM: StreamId = StreamId::named("killed");
 
-/// Runs a test of this program on a host; what it prints comes line by line.
+/// Runs a test of this program on a host; returns the process, and its output line by line.
 fn start(host: &Host, test: &str, count: u64, short: bool) -> (Child, mpsc::Receiver<String>) {
     let mut command = host.command(std::env::current_exe().unwrap()).unwrap();
     command.args(["--exact", test, "--ignored", "--nocapture"]).env(COUNT, count.to_string());
@@ -30,17 +30,17 @@ fn start(host: &Host, test: &str, count: u64, short: bool) -> (Child, mpsc::Rece
     }
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let output = child.stdout.take().unwrap();
-    let (tells, told) = mpsc::channel();
+    let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
-        BufReader::new(output).lines().map_while(Result::ok).all(|line| tells.send(line).is_ok())
+        BufReader::new(output).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
     });
-    (child, told)
+    (child, lines)
 }
 
-/// Waits for a line that has this in it.
-fn await_line(told: &mpsc::Receiver<String>, sought: &str) -> String {
+/// Waits for a line that contains this.
+fn await_line(lines: &mpsc::Receiver<String>, sought: &str) -> String {
     loop {
-        let line = told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it never said {sought:?}"));
+        let line = lines.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("no line contains {sought:?}"));
         if line.contains(sought) {
             return line;
         }
@@ -59,34 +59,34 @@ fn count() -> u64 {
 #[ignore = "run by the tests below"]
 fn publishes() {
     let publisher = Publisher::builder().stream(STREAM).to(GROUP.parse().unwrap()).build().unwrap();
-    assert!(publisher.wait_for(1, PATIENCE));
+    assert!(publisher.wait_for(1, TIMEOUT));
     for number in 0..count() {
         assert_eq!(publisher.publish(&message(number)).unwrap(), number);
     }
-    assert!(publisher.close(PATIENCE).behind.is_empty());
+    assert!(publisher.close(TIMEOUT).behind.is_empty());
 }
 
-/// Twice, one right after the other: each new life must be taken for a later one, however short the former was.
+/// Twice in a row: each new incarnation must count as later, however short the former one was.
 #[test]
-fn a_publisher_that_is_killed_is_followed_when_it_starts_again() {
+fn a_killed_publisher_is_followed_after_its_restart() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.01, ..Impairment::default() });
     let mut subscriber = net.subscriber(0, |settings| settings.stream(STREAM));
     let (endless, whole) = (u64::MAX, 400);
-    let mut lives = 0;
+    let mut restarts = 0;
     let mut next = 0;
-    let (mut child, mut _said) = start(&net.publisher, "processes::publishes", endless, false);
+    let (mut child, mut _lines) = start(&net.publisher, "processes::publishes", endless, false);
     loop {
-        match subscriber.next_timeout(PATIENCE).unwrap() {
-            Some(Item::Message(heard)) => {
-                assert_eq!(heard.number, next);
-                assert!(heard.bytes == message(next), "message {next} is wrong");
+        match subscriber.next_timeout(TIMEOUT).unwrap() {
+            Some(Item::Message(received)) => {
+                assert_eq!(received.number, next);
+                assert!(received.bytes == message(next), "message {next} is wrong");
                 next += 1;
-                if next == 30 && lives < 2 {
+                if next == 30 && restarts < 2 {
                     child.kill().unwrap();
                     child.wait().unwrap();
-                    lives += 1;
-                    let count = if lives == 2 { whole } else { endless };
-                    (child, _said) = start(&net.publisher, "processes::publishes", count, false);
+                    restarts += 1;
+                    let count = if restarts == 2 { whole } else { endless };
+                    (child, _lines) = start(&net.publisher, "processes::publishes", count, false);
                 }
             }
             Some(Item::Event(Event::Restarted { from, to })) => {
@@ -95,15 +95,15 @@ fn a_publisher_that_is_killed_is_followed_when_it_starts_again() {
             }
             Some(Item::Event(Event::Lost { end, .. })) => next = end,
             Some(Item::Event(Event::Ended { messages })) => {
-                assert_eq!((messages, next, lives), (whole, whole, 2));
+                assert_eq!((messages, next, restarts), (whole, whole, 2));
                 break;
             }
             Some(Item::Event(_)) => {}
-            None => panic!("life {lives} stood still at {next}"),
+            None => panic!("no message after {next} since restart {restarts}"),
         }
     }
     drop(subscriber);
-    assert!(child.wait_timeout(PATIENCE).unwrap().success());
+    assert!(child.wait_timeout(TIMEOUT).unwrap().success());
 }
 
 #[test]
@@ -114,17 +114,18 @@ fn subscribes() {
     writeln!(output, "ready").unwrap();
     let expected = count();
     let short = std::env::var_os(SHORT).is_some();
-    let heard = hear(&mut subscriber, |number| if short { short_message(number) } else { message(number) });
-    let lost: u64 = heard
+    let received =
+        receive_stream(&mut subscriber, |number| if short { short_message(number) } else { message(number) });
+    let lost: u64 = received
         .events
         .iter()
         .map(|event| if let Event::Lost { first, end, .. } = event { end - first } else { 0 })
         .sum();
-    assert_eq!(heard.messages + lost, expected, "{:?}", heard.events);
-    writeln!(output, "heard {} lost {lost}", heard.messages).unwrap();
+    assert_eq!(received.messages + lost, expected, "{:?}", received.events);
+    writeln!(output, "received {} lost {lost}", received.messages).unwrap();
 }
 
-/// Publishes so long until somebody is waited for who does not get on.
+/// Publishes until flow control waits for a subscriber; returns the number of messages that were accepted.
 fn publish_until_blocked(publisher: &Publisher) -> u64 {
     for number in 0.. {
         loop {
@@ -132,7 +133,7 @@ fn publish_until_blocked(publisher: &Publisher) -> u64 {
                 Ok(_) => break,
                 Err(StreamError::Refused(mcast_stream::sender::Refusal::WaitingFor { .. })) => return number,
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    publisher.wait_for_room(PATIENCE);
+                    publisher.wait_for_room(TIMEOUT);
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -144,42 +145,42 @@ fn publish_until_blocked(publisher: &Publisher) -> u64 {
 #[test]
 fn a_subscriber_that_is_stopped_for_a_while_is_waited_for() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.01, ..Impairment::default() });
-    let patient = Duration::from_secs(600);
+    let eviction = Duration::from_secs(600);
     let publisher = net.publisher(|settings| {
         settings
             .history(256 << 10)
-            .eviction(patient)
+            .eviction(eviction)
             .configure(|config| config.receiver_timeout = 600_000_000_000)
     });
-    let (mut child, told) = start(&net.subscribers[0].0, "processes::subscribes", 3_000, false);
-    assert!(publisher.wait_for(1, PATIENCE));
+    let (mut child, lines) = start(&net.subscribers[0].0, "processes::subscribes", 3_000, false);
+    assert!(publisher.wait_for(1, TIMEOUT));
     child.signal(libc::SIGSTOP).unwrap();
-    let stood = publish_until_blocked(&publisher);
-    assert!(stood < 3_000, "{stood} messages went into 256 KiB");
+    let accepted = publish_until_blocked(&publisher);
+    assert!(accepted < 3_000, "{accepted} messages fit 256 KiB");
     child.signal(libc::SIGCONT).unwrap();
-    (stood..3_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-    let closing = publisher.close(PATIENCE);
+    (accepted..3_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    let closing = publisher.close(TIMEOUT);
     assert!(closing.behind.is_empty(), "{closing:?}");
-    assert!(await_line(&told, "heard").contains("heard 3000 lost 0"));
-    assert!(child.wait_timeout(PATIENCE).unwrap().success());
+    assert!(await_line(&lines, "received").contains("received 3000 lost 0"));
+    assert!(child.wait_timeout(TIMEOUT).unwrap().success());
 }
 
-/// Who is stopped too long is evicted; when it goes on, it is told exactly what it missed.
+/// A subscriber that is stopped for too long is evicted. When it continues, its losses are reported exactly.
 #[test]
-fn a_subscriber_that_is_stopped_too_long_is_told_what_it_missed() {
+fn an_evicted_subscriber_reports_exactly_what_it_missed() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let publisher = net.publisher(|settings| settings.history(64 << 10).eviction(Duration::from_millis(300)));
-    let (mut child, told) = start(&net.subscribers[0].0, "processes::subscribes", 1_000, true);
-    assert!(publisher.wait_for(1, PATIENCE));
+    let (mut child, lines) = start(&net.subscribers[0].0, "processes::subscribes", 1_000, true);
+    assert!(publisher.wait_for(1, TIMEOUT));
     child.signal(libc::SIGSTOP).unwrap();
-    // More than anybody keeps: the publisher's history, and what the system holds for the subscriber.
+    // More than the publisher's retransmission buffer and the subscriber's socket buffer hold.
     net.subscribers[0].1.set(Impairment { loss: 1.0, ..Impairment::default() }).unwrap();
     (0..900).for_each(|number| assert_eq!(publisher.publish(&short_message(number)).unwrap(), number));
     net.subscribers[0].1.set(Impairment::default()).unwrap();
     child.signal(libc::SIGCONT).unwrap();
     (900..1_000).for_each(|number| assert_eq!(publisher.publish(&short_message(number)).unwrap(), number));
-    let closing = publisher.close(PATIENCE);
-    let line = await_line(&told, "heard");
+    let closing = publisher.close(TIMEOUT);
+    let line = await_line(&lines, "received");
     assert!(!line.contains("lost 0"), "{line} {closing:?}");
-    assert!(child.wait_timeout(PATIENCE).unwrap().success());
+    assert!(child.wait_timeout(TIMEOUT).unwrap().success());
 }

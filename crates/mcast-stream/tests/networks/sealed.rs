@@ -1,4 +1,4 @@
-//! What is sealed is for the group alone.
+//! Sealed streams can be read by the group only.
 
 use std::thread;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::wire::{Incarnation, KeyEpoch};
 use mcast_stream::{Snapshot, fetch_snapshot};
 
-use crate::net::{Net, PATIENCE, hear, message};
+use crate::net::{Net, TIMEOUT, message, receive_stream};
 
 fn keys(epoch: u16, byte: u8, algorithm: Algorithm) -> Keys {
     Keys::one(KeyEpoch(epoch), GroupSecret::new(&[byte; 32], algorithm))
 }
 
 #[test]
-fn the_group_hears_everything_and_strangers_nothing() {
+fn the_group_receives_everything_and_others_nothing() {
     for algorithm in [Algorithm::Aes128Gcm, Algorithm::ChaCha20Poly1305] {
         let net = Net::new(Family::V4, 3, Impairment { loss: 0.05, ..Impairment::default() });
         let mut member = net.subscriber(0, |settings| settings.keys(keys(1, 7, algorithm)));
         let mut other = net.subscriber(1, |settings| settings.keys(keys(1, 8, algorithm)));
         let publisher = net.publisher(|settings| settings.keys(keys(1, 7, algorithm)));
         thread::scope(|scope| {
-            let hearing = scope.spawn(|| hear(&mut member, message));
-            assert!(publisher.wait_for(1, PATIENCE));
+            let receiving = scope.spawn(|| receive_stream(&mut member, message));
+            assert!(publisher.wait_for(1, TIMEOUT));
             (0..500).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
-            let closing = publisher.close(PATIENCE);
+            let closing = publisher.close(TIMEOUT);
             assert_eq!((closing.complete, closing.behind.len()), (1, 0));
-            assert_eq!(hearing.join().unwrap().messages, 500);
+            assert_eq!(receiving.join().unwrap().messages, 500);
         });
         while let Some(item) = other.next_timeout(Duration::from_millis(10)).unwrap() {
             let is_refusal = matches!(item, Item::Event(Event::KeyMissing(_) | Event::KeyWrong(_)));
@@ -48,19 +48,19 @@ fn a_key_changes_without_a_gap() {
     let mut subscriber = net.subscriber(0, |settings| settings.keys(both.clone()));
     let publisher = net.publisher(|settings| settings.keys(keys(1, 7, Algorithm::Aes128Gcm)));
     thread::scope(|scope| {
-        let hearing = scope.spawn(|| hear(&mut subscriber, message));
-        assert!(publisher.wait_for(1, PATIENCE));
+        let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
+        assert!(publisher.wait_for(1, TIMEOUT));
         (0..200).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
         publisher.set_keys(both.clone());
         (200..400).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
-        assert!(publisher.close(PATIENCE).behind.is_empty());
-        assert_eq!(hearing.join().unwrap().messages, 400);
+        assert!(publisher.close(TIMEOUT).behind.is_empty());
+        assert_eq!(receiving.join().unwrap().messages, 400);
     });
 }
 
-/// Receivers are given a new secret first: until the publisher has it, too, its snapshots are sealed with the old one.
+/// Subscribers get a new secret first. Until the publisher has it, too, its snapshots are sealed with the old one.
 #[test]
-fn a_snapshot_is_to_be_had_while_a_key_changes() {
+fn snapshots_are_available_during_a_key_change() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let old = keys(1, 7, Algorithm::Aes128Gcm);
     let mut both = old.clone();

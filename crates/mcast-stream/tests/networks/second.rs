@@ -1,5 +1,5 @@
-//! A second implementation, written in Python from docs/protocol.md alone, and this one understand each other:
-//! what the document says is what is on the wire.
+//! A second implementation, written in Python from docs/protocol.md alone, interoperates with this one, so that the
+//! document describes what is on the wire.
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -10,10 +10,10 @@ use mcast_stream::Snapshot;
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::wire::KeyEpoch;
 
-use crate::net::{Net, PATIENCE, hear, message};
+use crate::net::{Net, TIMEOUT, message, receive_stream};
 
 const MESSAGES: u64 = 300;
-/// ChaCha20-Poly1305 in plain Python takes its time.
+/// Fewer messages, because ChaCha20-Poly1305 in plain Python is slow.
 const SEALED: u64 = 60;
 const SECRET: [u8; 32] = [7; 32];
 
@@ -44,52 +44,54 @@ fn program(host: &Host, name: &str, arguments: &[&str], keys: &Keys) -> mcast_la
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn it_hears_everything(keys: &Keys, count: u64) {
+fn second_receives_everything(keys: &Keys, count: u64) {
     if !has_python() {
         return;
     }
     let net = Net::new(Family::V4, 1, lossy());
     let publisher = net.publisher(|settings| settings.keys(keys.clone()));
-    let hearer = program(&net.subscribers[0].0, "hear.py", &["239.7.7.7", "7000", "10.0.0.2"], keys);
-    assert!(publisher.wait_for(1, PATIENCE), "{:?}", publisher.statistics());
+    let receiver = program(&net.subscribers[0].0, "receiver.py", &["239.7.7.7", "7000", "10.0.0.2"], keys);
+    assert!(publisher.wait_for(1, TIMEOUT), "{:?}", publisher.statistics());
     (0..count).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-    let closing = publisher.close(PATIENCE);
-    let output = hearer.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert_eq!((closing.complete, &closing.behind[..]), (1, &[][..]), "{closing:?} {said}");
+    let closing = publisher.close(TIMEOUT);
+    let output = receiver.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!((closing.complete, &closing.behind[..]), (1, &[][..]), "{closing:?} {stderr}");
     let expected = (0..count).flat_map(|number| {
         let message = message(number);
         [&(message.len() as u32).to_be_bytes(), &message[..]].concat()
     });
-    assert!(output.stdout == expected.collect::<Vec<u8>>(), "it heard something else: {said}");
-    assert!(closing.statistics.repair_bytes > 0 && !said.contains("\"repaired\": 0"), "{said}");
+    assert!(output.stdout == expected.collect::<Vec<u8>>(), "it received something else: {stderr}");
+    assert!(closing.statistics.repair_bytes > 0 && !stderr.contains("\"repaired\": 0"), "{stderr}");
 }
 
-fn it_is_heard(keys: &Keys, count: u64) {
+fn second_is_received(keys: &Keys, count: u64) {
     if !has_python() {
         return;
     }
     let net = Net::new(Family::V4, 2, lossy());
     let mut subscribers = [0, 1].map(|number| net.subscriber(number, |settings| settings.keys(keys.clone())));
     let arguments = ["239.7.7.7", "7000", "10.0.0.1", &count.to_string()];
-    let speaker = program(&net.publisher, "speak.py", &arguments, keys);
+    let sender = program(&net.publisher, "sender.py", &arguments, keys);
     thread::scope(|scope| {
-        let hearing: Vec<_> =
-            subscribers.iter_mut().map(|subscriber| scope.spawn(|| hear(subscriber, message))).collect();
-        for one in hearing {
-            let heard = one.join().unwrap();
-            assert_eq!((heard.first, heard.messages), (Some(0), count), "{:?}", heard.events);
+        let receiving: Vec<_> = subscribers
+            .iter_mut()
+            .map(|subscriber| scope.spawn(|| receive_stream(subscriber, message)))
+            .collect();
+        for one in receiving {
+            let received = one.join().unwrap();
+            assert_eq!((received.first, received.messages), (Some(0), count), "{:?}", received.events);
         }
     });
-    let output = speaker.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(!told.contains("\"repairs\": 0"), "{told}");
+    let output = sender.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(!stdout.contains("\"repairs\": 0"), "{stdout}");
 }
 
-fn it_finds_and_fetches(keys: &Keys, length: usize) {
+fn second_finds_and_fetches(keys: &Keys, length: usize) {
     if !has_python() {
         return;
     }
@@ -102,33 +104,33 @@ fn it_finds_and_fetches(keys: &Keys, length: usize) {
     let _server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
     let finder = program(&net.subscribers[0].0, "find.py", &["prices", "10.0.0.2"], keys);
     let output = finder.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said, "{\"paths\": [\"239.7.7.7:7000\"], \"message\": 5}\n");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, "{\"paths\": [\"239.7.7.7:7000\"], \"message\": 5}\n");
     assert!(output.status.success() && output.stdout == snapshot);
 }
 
 #[test]
-fn a_second_implementation_hears_us() {
-    it_hears_everything(&Keys::none(), MESSAGES);
+fn a_second_implementation_receives_from_this_one() {
+    second_receives_everything(&Keys::none(), MESSAGES);
 }
 
 #[test]
-fn a_second_implementation_hears_us_sealed() {
-    it_hears_everything(&secret(), SEALED);
+fn a_second_implementation_receives_sealed_from_this_one() {
+    second_receives_everything(&secret(), SEALED);
 }
 
 #[test]
-fn we_hear_a_second_implementation() {
-    it_is_heard(&Keys::none(), MESSAGES);
+fn this_one_receives_from_a_second_implementation() {
+    second_is_received(&Keys::none(), MESSAGES);
 }
 
 #[test]
-fn we_hear_a_second_implementation_sealed() {
-    it_is_heard(&secret(), SEALED);
+fn this_one_receives_sealed_from_a_second_implementation() {
+    second_is_received(&secret(), SEALED);
 }
 
 #[test]
-fn a_second_implementation_finds_our_streams_and_fetches_snapshots() {
-    it_finds_and_fetches(&Keys::none(), 1 << 20);
-    it_finds_and_fetches(&secret(), 40_000);
+fn a_second_implementation_finds_streams_and_fetches_snapshots() {
+    second_finds_and_fetches(&Keys::none(), 1 << 20);
+    second_finds_and_fetches(&secret(), 40_000);
 }

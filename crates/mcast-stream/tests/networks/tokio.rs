@@ -1,4 +1,4 @@
-//! The types for tokio.
+//! The publisher and the subscriber for tokio.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use mcast_stream::seal::Keys;
 use mcast_stream::tokio::{Publisher, Subscriber, fetch_snapshot};
 use mcast_stream::{MAX_SNAPSHOT, Snapshot, find_stream};
 
-use crate::net::{Net, PATIENCE, message};
+use crate::net::{Net, TIMEOUT, message};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 #[test]
-fn tasks_publish_and_hear_over_a_lossy_link() {
+fn tasks_publish_and_receive_over_a_lossy_link() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let subscriber = net.subscriber(0, |settings| settings);
     let publisher = net.publisher(|settings| settings.history(256 << 10));
     runtime().block_on(async {
-        let hearing = tokio::spawn(async move {
+        let receiving = tokio::spawn(async move {
             let mut subscriber = Subscriber::new(subscriber).unwrap();
             let mut count = 0;
             while let Some(item) = subscriber.next().await.unwrap() {
                 match item {
-                    Item::Message(heard) => {
-                        assert_eq!((heard.number, heard.bytes), (count, &message(count)[..]));
+                    Item::Message(received) => {
+                        assert_eq!((received.number, received.bytes), (count, &message(count)[..]));
                         count += 1;
                     }
                     Item::Event(event) => assert!(!matches!(event, Event::Lost { .. }), "{event:?}"),
@@ -37,21 +37,21 @@ fn tasks_publish_and_hear_over_a_lossy_link() {
         });
         let publisher = Publisher::new(publisher);
         assert!(!publisher.wait_for(2, Duration::from_millis(1)).await);
-        assert!(publisher.wait_for(1, PATIENCE).await);
+        assert!(publisher.wait_for(1, TIMEOUT).await);
         for number in 0..600 {
             assert_eq!(publisher.publish(&message(number)).await.unwrap(), number);
         }
-        assert!(publisher.wait_complete(PATIENCE).await);
-        let closing = publisher.close(PATIENCE).await;
+        assert!(publisher.wait_complete(TIMEOUT).await);
+        let closing = publisher.close(TIMEOUT).await;
         assert!(closing.behind.is_empty() && closing.statistics.messages == 600, "{closing:?}");
         assert!(publisher.publish(b"too late").await.is_err());
-        // What was published is repaired as long as the publisher is there.
-        assert_eq!(tokio::time::timeout(PATIENCE, hearing).await.unwrap().unwrap(), 600);
+        // The publisher repairs until it is dropped.
+        assert_eq!(tokio::time::timeout(TIMEOUT, receiving).await.unwrap().unwrap(), 600);
     });
 }
 
 #[test]
-fn a_task_begins_with_a_snapshot() {
+fn a_task_starts_with_a_snapshot() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let publisher = net.publisher(|settings| settings.announce("prices"));
     (0..10).for_each(|number| assert_eq!(publisher.queue_keyed(7, &message(number)).unwrap(), number));
@@ -60,15 +60,15 @@ fn a_task_begins_with_a_snapshot() {
         publisher.serve_snapshots("10.0.0.1:0".parse().unwrap(), capture).unwrap()
     };
     let _server = net.publisher.run(serve).unwrap();
-    let find = || find_stream("prices", None, None, &Keys::none(), PATIENCE).unwrap();
+    let find = || find_stream("prices", None, None, &Keys::none(), TIMEOUT).unwrap();
     let found = net.subscribers[0].0.run(find).unwrap();
     let subscriber = net.subscriber(0, |settings| settings.stream(found.stream).start(Start::Snapshot));
     let publisher = Publisher::new(publisher);
-    // The threads of a runtime have the network of the one that makes them.
-    let hear = || {
+    // The threads of a runtime are in the network namespace of the thread that creates it.
+    let subscribe = || {
         runtime().block_on(async {
             let mut subscriber = Subscriber::new(subscriber).unwrap();
-            let wanted = loop {
+            let needed = loop {
                 if let Some(Item::Event(Event::SnapshotWanted { message })) = subscriber.next().await.unwrap()
                 {
                     break message;
@@ -76,18 +76,18 @@ fn a_task_begins_with_a_snapshot() {
             };
             let keys = Keys::none();
             let fetched =
-                fetch_snapshot(&found, found.incarnation, wanted, &keys, MAX_SNAPSHOT, PATIENCE).await;
+                fetch_snapshot(&found, found.incarnation, needed, &keys, MAX_SNAPSHOT, TIMEOUT).await;
             let snapshot = fetched.unwrap();
             assert_eq!((snapshot.message, &snapshot.bytes[..]), (10, &b"state"[..]));
             subscriber.resume(snapshot.message);
-            assert_eq!(publisher.publish_keyed(8, b"behind it").await.unwrap(), 10);
+            assert_eq!(publisher.publish_keyed(8, b"after it").await.unwrap(), 10);
             loop {
-                if let Some(Item::Message(heard)) = subscriber.next().await.unwrap() {
-                    return (heard.number, heard.key, heard.bytes.to_vec());
+                if let Some(Item::Message(received)) = subscriber.next().await.unwrap() {
+                    return (received.number, received.key, received.bytes.to_vec());
                 }
             }
         })
     };
-    let heard = net.subscribers[0].0.run(hear).unwrap();
-    assert_eq!(heard, (10, Some(8), b"behind it".to_vec()));
+    let received = net.subscribers[0].0.run(subscribe).unwrap();
+    assert_eq!(received, (10, Some(8), b"after it".to_vec()));
 }

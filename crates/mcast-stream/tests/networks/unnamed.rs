@@ -1,4 +1,4 @@
-//! Subscribers that chose no stream.
+//! Subscribers that choose no stream.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use mcast_stream::Subscriber;
 use mcast_stream::receiver::{Event, Item};
 use mcast_stream::wire::{Header, Incarnation, Kind, StreamId};
 
-use crate::net::{Net, PATIENCE};
+use crate::net::{Net, TIMEOUT};
 
-/// Receives until this holds of the events and messages so far.
+/// Receives until `holds` returns `true` for the events and messages so far.
 fn receive_until(
     subscriber: &mut Subscriber,
     holds: impl Fn(&[Event], &[Vec<u8>]) -> bool,
 ) -> (Vec<Event>, Vec<Vec<u8>>) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let (mut events, mut messages) = (Vec::new(), Vec::new());
     while !holds(&events, &messages) {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -30,7 +30,7 @@ fn receive_until(
 }
 
 #[test]
-fn stray_datagrams_bind_nobody_to_a_stream_that_is_not_there() {
+fn stray_datagrams_do_not_select_a_stream() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let mut subscriber = net.subscriber(0, |settings| settings);
     let stray = |kind| Header::new(kind, StreamId(7), Incarnation(1), 1).bytes();
@@ -42,8 +42,8 @@ fn stray_datagrams_bind_nobody_to_a_stream_that_is_not_there() {
             }
         })
         .unwrap();
-    // The strays are there before the publisher is.
-    let deadline = Instant::now() + PATIENCE;
+    // The stray datagrams arrive before the publisher starts.
+    let deadline = Instant::now() + TIMEOUT;
     while subscriber.receiver().statistics().received < 3 {
         assert!(Instant::now() < deadline);
         assert!(subscriber.next_timeout(Duration::from_millis(20)).unwrap().is_none());

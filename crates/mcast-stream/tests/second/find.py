@@ -1,8 +1,8 @@
-"""Finds a stream by its name and fetches its snapshot, as docs/protocol.md says.
+"""Finds a stream by name and fetches its snapshot, implemented from docs/protocol.md.
 
     find.py NAME INTERFACE-ADDRESS [SECRET EPOCH]
 
-Writes the snapshot to standard output; what was announced, and what the snapshot reaches, as JSON, to standard error."""
+Writes the snapshot to standard output, and the announced paths and the message of the snapshot as JSON to standard error."""
 
 import json
 import random
@@ -17,7 +17,7 @@ GREETING = struct.Struct(">4sQH")
 
 
 def fields(body):
-    """The fields of an announcement."""
+    """Yields the fields of an announcement."""
     while body:
         kind, length = body[:2]
         yield kind, body[2 : 2 + length]
@@ -30,23 +30,23 @@ def address(value):
 
 
 def find(name, interface, secret):
-    heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    heard.bind(DISCOVERY)
-    heard.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(DISCOVERY[0]) + socket.inet_aton(interface))
-    heard.settimeout(20)
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    receiver.bind(DISCOVERY)
+    receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(DISCOVERY[0]) + socket.inet_aton(interface))
+    receiver.settimeout(20)
     while True:
         try:
-            datagram = Datagram.read(heard.recv(65536)).open(secret)
+            datagram = Datagram.read(receiver.recv(65536)).open(secret)
         except ValueError:
             continue
-        told = list(fields(datagram.body)) if datagram.kind == ANNOUNCEMENT else []
-        if (1, name.encode()) in told and any(kind == 3 for kind, _ in told):
-            return datagram, told
+        announced = list(fields(datagram.body)) if datagram.kind == ANNOUNCEMENT else []
+        if (1, name.encode()) in announced and any(kind == 3 for kind, _ in announced):
+            return datagram, announced
 
 
 class Frame:
-    """What is sealed on a connection, as a datagram is on the wire."""
+    """Seals and opens the frames of a snapshot connection."""
 
     def __init__(self, secret, datagram, numbers):
         self.secret, self.numbers, self.stream, self.incarnation = secret, numbers, datagram.stream, datagram.incarnation
@@ -59,39 +59,39 @@ class Frame:
         if not self.secret:
             return text
         key, nonce, head = self._sealed(count)
-        hidden = chacha20(key, nonce, 1, text)
-        return hidden + poly1305(key, nonce, head, hidden)
+        ciphertext = chacha20(key, nonce, 1, text)
+        return ciphertext + poly1305(key, nonce, head, ciphertext)
 
     def open(self, count, text):
         if not self.secret:
             return text
         key, nonce, head = self._sealed(count)
         if text[-16:] != poly1305(key, nonce, head, text[:-16]):
-            raise SystemExit("the seal of a frame is broken")
+            raise SystemExit("the tag of a frame does not match")
         return chacha20(key, nonce, 1, text[:-16])
 
 
-def exactly(connection, length):
+def receive_exactly(connection, length):
     text = b""
     while len(text) < length:
         more = connection.recv(length - len(text))
         if not more:
-            raise SystemExit("the server broke off")
+            raise SystemExit("the server closed the connection early")
         text += more
     return text
 
 
 def fetch(datagram, at, secret):
     with socket.create_connection(at, timeout=20) as connection:
-        magic, theirs, epoch = GREETING.unpack(exactly(connection, GREETING.size))
+        magic, server_number, epoch = GREETING.unpack(receive_exactly(connection, GREETING.size))
         if magic != b"MCS1" or epoch != (secret.epoch if secret else 0):
-            raise SystemExit("no server of snapshots, or one with other keys")
-        mine = random.getrandbits(64)
-        connection.sendall(struct.pack(">Q", mine))
-        frame = Frame(secret, datagram, (theirs, mine))
+            raise SystemExit("not a snapshot server, or one with other keys")
+        client_number = random.getrandbits(64)
+        connection.sendall(struct.pack(">Q", client_number))
+        frame = Frame(secret, datagram, (server_number, client_number))
         request = frame.seal(1, struct.pack(">QIQ", datagram.stream, datagram.incarnation, 0))
         connection.sendall(struct.pack(">I", len(request)) + request)
-        count, snapshot, next_frame = 2**32, b"", lambda: exactly(connection, struct.unpack(">I", exactly(connection, 4))[0])
+        count, snapshot, next_frame = 2**32, b"", lambda: receive_exactly(connection, struct.unpack(">I", receive_exactly(connection, 4))[0])
         message, length = struct.unpack(">QQ", frame.open(count, next_frame()))
         while len(snapshot) < length:
             count += 1
@@ -102,8 +102,8 @@ def fetch(datagram, at, secret):
 if __name__ == "__main__":
     name, interface, *sealed = sys.argv[1:]
     secret = Secret(sealed[0], int(sealed[1])) if sealed else None
-    datagram, told = find(name, interface, secret)
-    message, snapshot = fetch(datagram, address(dict(told)[3]), secret)
-    paths = ["%s:%d" % address(value) for kind, value in told if kind == 2]
+    datagram, announced = find(name, interface, secret)
+    message, snapshot = fetch(datagram, address(dict(announced)[3]), secret)
+    paths = ["%s:%d" % address(value) for kind, value in announced if kind == 2]
     sys.stdout.buffer.write(snapshot)
     print(json.dumps({"paths": paths, "message": message}), file=sys.stderr)

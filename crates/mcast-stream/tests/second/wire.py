@@ -1,11 +1,11 @@
-"""What is on the wire, as docs/protocol.md says it: nothing here was taken from the Rust code."""
+"""The wire format, implemented from docs/protocol.md alone and not from the Rust code."""
 
 import hashlib
 import hmac
 import struct
 
 DATA, HEARTBEAT, NAK, STATUS, CONFIRMATION, PROBE, ANNOUNCEMENT, RESET, ECHO = 1, 3, 4, 5, 6, 7, 9, 10, 11
-BEGINS, ENDS, AGAIN, LAST, WHOLE, PATH = 0x80, 0x40, 0x20, 0x10, 0x08, 0x03
+BEGIN, END, REPAIR, END_OF_STREAM, BATCH, PATH = 0x80, 0x40, 0x20, 0x10, 0x08, 0x03
 JOINING, LEAVING, PASSIVE, ENDED, DELIVERED = 1, 2, 4, 8, 32
 HEADER = struct.Struct(">2sBBBBHQIIQ")
 HEARTBEAT_BODY = struct.Struct(">QQQQQQQIIBBBBIH6x")
@@ -14,7 +14,7 @@ PROBE_BODY = struct.Struct(">QQQ")
 
 
 class Datagram:
-    """A datagram that was heard, or one to be told."""
+    """A datagram received, or one to be sent."""
 
     def __init__(self, kind, stream, incarnation, sequence, message=0, flags=0, epoch=0, extensions=(), body=b""):
         self.kind, self.stream, self.incarnation, self.sequence = kind, stream, incarnation, sequence
@@ -30,7 +30,7 @@ class Datagram:
         while at < 4 * words:
             number, length, value = struct.unpack_from(">BBH", datagram, at)
             if not length or at + 4 * length > 4 * words:
-                raise ValueError("an extension of no length, or one too long")
+                raise ValueError("an extension with an invalid length")
             if number & 0x80 and number not in (0x81, 0x84, 0x89, 0x8A):
                 raise ValueError("an unknown critical extension")
             extensions[number] = datagram[at + 4 : at + 4 * length]
@@ -51,11 +51,11 @@ class Datagram:
         return head + (secret.seal(self) if secret else self.body)
 
     def open(self, secret):
-        """Takes the seal off; raises where there is none, or a wrong one."""
+        """Decrypts the body; raises ValueError when the seal is missing or wrong."""
         if secret:
             self.body = secret.open(self)
         elif self.epoch:
-            raise ValueError("it is sealed")
+            raise ValueError("sealed, and there is no secret")
         return self
 
     @property
@@ -68,7 +68,7 @@ class Datagram:
 
 
 def write_list(numbers):
-    """A list of these numbers, as spots."""
+    """Returns the list of these numbers, encoded as spots."""
     base, spots = numbers[0], []
     for number in numbers:
         offset = number - base
@@ -90,39 +90,39 @@ def read_list(body):
 
 
 class Secret:
-    """Seals with ChaCha20-Poly1305, by the keys that docs/protocol.md derives."""
+    """Seals with ChaCha20-Poly1305 and the keys derived as in docs/protocol.md."""
 
     def __init__(self, text, epoch):
         self.prk = hmac.digest(b"mcast stream", bytes.fromhex(text), hashlib.sha256)
         self.epoch = epoch
 
     def _keys(self, datagram):
-        who = 2 if datagram.kind in (NAK, STATUS, PROBE) else 0 if datagram.kind == DATA else 1
+        party = 2 if datagram.kind in (NAK, STATUS, PROBE) else 0 if datagram.kind == DATA else 1
         info = b"mcast stream 1.0" + struct.pack(
-            ">QIHBQQ", datagram.stream, datagram.incarnation, self.epoch, who,
-            datagram.receiver if who == 2 else datagram.salt, datagram.sequence >> 22)
+            ">QIHBQQ", datagram.stream, datagram.incarnation, self.epoch, party,
+            datagram.receiver if party == 2 else datagram.salt, datagram.sequence >> 22)
         head = bytearray(datagram.head)
-        head[5] &= ~(AGAIN | PATH)
+        head[5] &= ~(REPAIR | PATH)
         return (*self.derive(info, datagram.sequence), bytes(head))
 
     def derive(self, info, count):
-        """The key for this use, and the nonce of this count."""
+        """Returns the key for this purpose, and the nonce of this count."""
         key, mask = (hmac.digest(self.prk, info + name + b"\x01", hashlib.sha256) for name in (b"key", b"nonce"))
         return key, (int.from_bytes(mask[:12], "big") ^ count).to_bytes(12, "big")
 
     def seal(self, datagram):
         key, nonce, head = self._keys(datagram)
-        hidden = chacha20(key, nonce, 1, datagram.body)
-        return hidden + poly1305(key, nonce, head, hidden)
+        ciphertext = chacha20(key, nonce, 1, datagram.body)
+        return ciphertext + poly1305(key, nonce, head, ciphertext)
 
     def open(self, datagram):
         if datagram.epoch != self.epoch or len(datagram.body) < 16:
             raise ValueError("not sealed with this secret")
         key, nonce, head = self._keys(datagram)
-        hidden, tag = datagram.body[:-16], datagram.body[-16:]
-        if not hmac.compare_digest(tag, poly1305(key, nonce, head, hidden)):
-            raise ValueError("the seal is broken")
-        return chacha20(key, nonce, 1, hidden)
+        ciphertext, tag = datagram.body[:-16], datagram.body[-16:]
+        if not hmac.compare_digest(tag, poly1305(key, nonce, head, ciphertext)):
+            raise ValueError("the tag does not match")
+        return chacha20(key, nonce, 1, ciphertext)
 
 
 def chacha20(key, nonce, counter, text):
@@ -143,12 +143,12 @@ def chacha20(key, nonce, counter, text):
     return bytes(x ^ y for x, y in zip(text, stream))
 
 
-def poly1305(key, nonce, head, hidden):
+def poly1305(key, nonce, head, ciphertext):
     """RFC 8439, sections 2.5 and 2.8."""
     once = chacha20(key, nonce, 0, bytes(32))
     r = int.from_bytes(once[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
     pad = lambda text: text + bytes(-len(text) % 16)
-    text = pad(head) + pad(hidden) + struct.pack("<QQ", len(head), len(hidden))
+    text = pad(head) + pad(ciphertext) + struct.pack("<QQ", len(head), len(ciphertext))
     total = 0
     for at in range(0, len(text), 16):
         total = (total + int.from_bytes(text[at : at + 16] + b"\x01", "little")) * r % (2**130 - 5)

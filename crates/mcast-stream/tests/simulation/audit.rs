@@ -1,4 +1,4 @@
-//! What must hold for what a receiver hands out.
+//! Checks everything that a receiver delivers and reports.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use mcast_stream::receiver::{Cause, Event, Message, OnLoss, Policy, Start};
 use crate::content;
 use crate::plan::Plan;
 
-/// What one receiver was handed so far.
+/// What one receiver delivered and reported so far.
 #[derive(Debug)]
 pub(crate) struct Audit {
     pub(crate) policy: Policy,
     start: Start,
-    pub(crate) life: Option<u32>,
-    /// The next message, or hole, begins here.
+    pub(crate) incarnation: Option<u32>,
+    /// The number of the next message or loss.
     pub(crate) cursor: Option<u64>,
     latest: HashMap<u64, u64>,
     pub(crate) ended: bool,
@@ -21,20 +21,20 @@ pub(crate) struct Audit {
     pub(crate) lost: Vec<(u32, u64, u64, Cause)>,
     pub(crate) messages: u64,
     pub(crate) restarted: bool,
-    /// How often an unknown number was reported as perhaps lost.
+    /// The number of [`Event::LostUnknown`].
     pub(crate) unknown: u64,
-    /// It was told that it lacks an unknown number of messages of the present life.
+    /// Whether it reported an unknown loss in the present incarnation.
     lacks_unknown: bool,
     former: Vec<Balance>,
-    /// Where each former life was left.
+    /// The cursor of each former incarnation when it was left.
     left_at: HashMap<u32, u64>,
 }
 
-/// What a receiver accounts for of a life of the sender: the number behind the last message that it was handed or told
-/// to be lost, and whether it was told that more may be lost.
+/// What a receiver accounts for of an incarnation: one past the last message that it delivered or reported as lost, and
+/// whether it reported that more may be lost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Balance {
-    pub(crate) life: u32,
+    pub(crate) incarnation: u32,
     pub(crate) accounted: u64,
     pub(crate) is_unknown: bool,
 }
@@ -44,7 +44,7 @@ impl Audit {
         Self {
             policy,
             start,
-            life: None,
+            incarnation: None,
             cursor: None,
             latest: HashMap::new(),
             ended: false,
@@ -60,14 +60,14 @@ impl Audit {
     }
 
     pub(crate) fn message(&mut self, plan: &Plan, message: &Message<'_>) -> Result<(), String> {
-        let life = self.life.ok_or("a message before the stream was joined")?;
+        let incarnation = self.incarnation.ok_or("a message before the stream was joined")?;
         if self.may_have_stopped() {
             return Err(format!("message {} after it stopped", message.number));
         }
         if self.wants_snapshot.is_some() {
-            return Err(format!("message {} while a snapshot is wanted", message.number));
+            return Err(format!("message {} while it waits for a snapshot", message.number));
         }
-        let (key, bytes) = content::message(plan, life, message.number);
+        let (key, bytes) = content::message(plan, incarnation, message.number);
         if (message.key, message.bytes) != (key, &bytes[..]) {
             return Err(format!("message {} is not what was sent", message.number));
         }
@@ -76,7 +76,7 @@ impl Audit {
             return self.latest_message(message);
         }
         if self.cursor != Some(message.number) {
-            return Err(format!("message {} came when {:?} was due", message.number, self.cursor));
+            return Err(format!("received message {}, expected {:?}", message.number, self.cursor));
         }
         self.cursor = Some(message.number + 1);
         Ok(())
@@ -86,7 +86,7 @@ impl Audit {
         let Some(key) = message.key else { return Ok(()) };
         match self.latest.insert(key, message.number) {
             Some(known) if known >= message.number => {
-                Err(format!("message {} of key {key} came after {known}", message.number))
+                Err(format!("delivered message {} of key {key} after {known}", message.number))
             }
             _ => Ok(()),
         }
@@ -95,27 +95,30 @@ impl Audit {
     pub(crate) fn event(&mut self, event: &Event) -> Result<(), String> {
         match *event {
             Event::Joined { incarnation, message, .. } => {
-                self.life = Some(incarnation.0);
-                // Who followed a former life is told of everything in this one, and of nothing twice.
+                self.incarnation = Some(incarnation.0);
+                // A receiver of the former incarnation accounts for everything in this one, and for nothing twice.
                 let wants_all = self.restarted && self.start != Start::Snapshot;
                 let left_at = self.left_at.get(&incarnation.0).copied().unwrap_or(0);
                 self.cursor = Some(if wants_all { left_at } else { message });
                 self.latest.clear();
             }
             Event::Restarted { from, to } => {
-                if self.life != Some(from.0) || to == from {
-                    return Err(format!("from life {from} to {to}, but it was {:?}", self.life));
+                if self.incarnation != Some(from.0) || to == from {
+                    return Err(format!(
+                        "from incarnation {from} to {to}, but it was {:?}",
+                        self.incarnation
+                    ));
                 }
-                self.former.retain(|balance| balance.life != from.0);
+                self.former.retain(|balance| balance.incarnation != from.0);
                 self.former.extend(self.balance());
-                self.left_at.extend(self.life.zip(self.cursor));
+                self.left_at.extend(self.incarnation.zip(self.cursor));
                 (self.restarted, self.ended, self.wants_snapshot, self.lacks_unknown) =
                     (true, false, None, false);
             }
             Event::Lost { first, end, cause } => return self.lost(first, end, cause),
             Event::LostUnknown { first } => {
                 if self.policy != Policy::Latest && self.cursor != Some(first) {
-                    return Err(format!("from {first} on some may be lost, but {:?} is due", self.cursor));
+                    return Err(format!("an unknown loss from {first} on, expected {:?}", self.cursor));
                 }
                 self.unknown += 1;
                 self.lacks_unknown = true;
@@ -124,7 +127,7 @@ impl Audit {
             Event::SnapshotWanted { message } => self.wants_snapshot = Some(message),
             Event::Ended { messages } => {
                 if self.ended || self.policy != Policy::Latest && self.cursor != Some(messages) {
-                    return Err(format!("it ended with {messages}, but {:?} is due", self.cursor));
+                    return Err(format!("it ended with {messages}, expected {:?}", self.cursor));
                 }
                 self.ended = true;
             }
@@ -135,7 +138,7 @@ impl Audit {
 
     fn lost(&mut self, first: u64, end: u64, cause: Cause) -> Result<(), String> {
         if end <= first || self.policy != Policy::Latest && self.cursor != Some(first) {
-            return Err(format!("{first} to {end} are said to be lost, but {:?} is due", self.cursor));
+            return Err(format!("a loss from {first} to {end}, expected {:?}", self.cursor));
         }
         let fits = matches!(
             (self.policy, cause),
@@ -146,25 +149,25 @@ impl Audit {
         if !fits {
             return Err(format!("{:?} lost messages by {cause:?}", self.policy));
         }
-        self.lost.push((self.life.unwrap_or(0), first, end, cause));
+        self.lost.push((self.incarnation.unwrap_or(0), first, end, cause));
         self.cursor = Some(end);
         Ok(())
     }
 
-    /// What it accounts for of each life that it has followed.
+    /// Returns what it accounts for of each incarnation that it followed.
     pub(crate) fn balances(&self) -> impl Iterator<Item = Balance> {
         self.former.iter().copied().chain(self.balance())
     }
 
-    /// Nothing is due of the present life where it was stopped, waits for a snapshot, or wants only the latest.
+    /// The balance of the present incarnation; `None` if it stopped, waits for a snapshot, or delivers only the latest.
     fn balance(&self) -> Option<Balance> {
         let is_excused =
             self.may_have_stopped() || self.wants_snapshot.is_some() || self.policy == Policy::Latest;
-        let (life, accounted) = self.life.zip(self.cursor).filter(|_| !is_excused)?;
-        Some(Balance { life, accounted, is_unknown: self.lacks_unknown })
+        let (incarnation, accounted) = self.incarnation.zip(self.cursor).filter(|_| !is_excused)?;
+        Some(Balance { incarnation, accounted, is_unknown: self.lacks_unknown })
     }
 
-    /// Whether a loss has stopped it, as it wished.
+    /// Whether a loss has stopped it, with `OnLoss::Stop`.
     pub(crate) fn may_have_stopped(&self) -> bool {
         self.policy == Policy::Reliable(OnLoss::Stop) && (!self.lost.is_empty() || self.unknown > 0)
     }

@@ -1,4 +1,4 @@
-//! What a sender allows one receiver, whatever that does: a hand between the two machines says what arrives.
+//! Limits of what one receiver can cause, with two machines and direct control over what arrives.
 
 use std::net::SocketAddr;
 
@@ -12,13 +12,13 @@ const SECOND: u64 = 1_000 * MILLISECOND;
 const STREAM: StreamId = StreamId(7);
 const HISTORY: usize = 1 << 20;
 
-/// Which of what the sender sends comes to the receiver.
+/// Which datagrams of the sender arrive at the receiver.
 #[derive(Clone, Copy, PartialEq)]
-enum Comes {
+enum Arrivals {
     Everything,
-    /// It hears what there is, and lacks it.
+    /// Heartbeats, but no data.
     ControlAlone,
-    /// Everything but each third datagram of data, where that is new.
+    /// Everything except each third new data datagram.
     TwoOfThree,
 }
 
@@ -27,7 +27,7 @@ struct Two {
     sender: Sender,
     receiver: Receiver,
     messages: u64,
-    /// It asks for nothing more until this is over.
+    /// Its application is busy and reads nothing.
     busy: bool,
 }
 
@@ -47,16 +47,16 @@ impl Two {
             busy: false,
         };
         while two.sender.statistics().statuses == 0 {
-            two.step(Comes::Everything);
-            assert!(two.now < 10 * SECOND, "it never joins");
+            two.step(Arrivals::Everything);
+            assert!(two.now < 10 * SECOND, "it does not join");
         }
         two
     }
 
-    /// The sender's next heartbeat, with another end and another trail.
-    fn heartbeat_that_says(&mut self, next: u64, trail: u64) -> Vec<u8> {
+    /// Returns the sender's next heartbeat, forged with this end and this oldest retained datagram.
+    fn forged_heartbeat(&mut self, next: u64, oldest_retained: u64) -> Vec<u8> {
         const NEXT: usize = HEADER_LENGTH;
-        const TRAIL: usize = NEXT + 16;
+        const OLDEST_RETAINED: usize = NEXT + 16;
 
         loop {
             if let Some(Transmit::Control(control)) = self.sender.poll(self.now)
@@ -65,30 +65,30 @@ impl Two {
             {
                 forged[24..32].copy_from_slice(&u64::MAX.to_be_bytes());
                 forged[NEXT..][..8].copy_from_slice(&next.to_be_bytes());
-                forged[TRAIL..][..8].copy_from_slice(&trail.to_be_bytes());
+                forged[OLDEST_RETAINED..][..8].copy_from_slice(&oldest_retained.to_be_bytes());
                 return forged;
             }
             self.now += MILLISECOND;
-            assert!(self.now < 100 * SECOND, "no heartbeat comes");
+            assert!(self.now < 100 * SECOND, "there is no heartbeat");
         }
     }
 
-    /// What is sent now arrives at once; then it is later, by a tenth of a millisecond.
-    fn step(&mut self, comes: Comes) {
+    /// Delivers everything that is sent now, and advances the clock by 0.1 ms.
+    fn step(&mut self, arrivals: Arrivals) {
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
         while let Some(transmit) = self.sender.poll(self.now) {
             let arriving: Vec<Vec<u8>> = match transmit {
                 Transmit::Control(control) => vec![control.bytes().to_vec()],
-                _ if comes == Comes::ControlAlone => Vec::new(),
+                _ if arrivals == Arrivals::ControlAlone => Vec::new(),
                 Transmit::Data { first, count } => (first..first + count)
-                    .filter(|number| comes != Comes::TwoOfThree || number % 3 != 0)
+                    .filter(|number| arrivals != Arrivals::TwoOfThree || number % 3 != 0)
                     .map(|number| self.sender.datagram(number).to_vec())
                     .collect(),
                 Transmit::Repair { sequence, .. } => vec![self.sender.datagram(sequence).to_vec()],
             };
             for datagram in arriving {
                 self.receiver.handle(self.now, 0, from, &datagram);
-                self.take(&datagram);
+                self.read(&datagram);
             }
         }
         while let Some(control) = self.receiver.poll(self.now) {
@@ -97,14 +97,14 @@ impl Two {
         self.now += MILLISECOND / 10;
     }
 
-    /// Asks for nothing more for a while.
-    fn be_busy(&mut self) {
+    /// Makes the application busy.
+    fn make_busy(&mut self) {
         self.receiver.start_buffering(&[]);
         self.busy = true;
     }
 
-    /// Takes what there is, unless it is busy.
-    fn take(&mut self, datagram: &[u8]) {
+    /// Reads all messages, unless the application is busy.
+    fn read(&mut self, datagram: &[u8]) {
         while !self.busy
             && let Some(item) = self.receiver.next(self.now, datagram)
         {
@@ -119,11 +119,11 @@ impl Two {
         }
     }
 
-    /// Goes on for so long, and for no longer than there is something to wait for.
-    fn pass(&mut self, time: u64, comes: Comes, is_over: impl Fn(&Self) -> bool) {
+    /// Runs for `time` nanoseconds, or until `is_over` returns `true`.
+    fn run(&mut self, time: u64, arrivals: Arrivals, is_over: impl Fn(&Self) -> bool) {
         let until = self.now + time;
         while self.now < until && !is_over(self) {
-            self.step(comes);
+            self.step(arrivals);
             while let Some(event) = self.sender.poll_event() {
                 let is_gone = matches!(
                     event,
@@ -136,7 +136,7 @@ impl Two {
         }
     }
 
-    /// Publishes as many messages as there is room for, each in a datagram of its own; says how many.
+    /// Publishes messages up to `end` while there is room, each in its own datagram; returns the next number.
     fn publish_from(&mut self, first: u64, end: u64) -> u64 {
         let mut number = first;
         while number < end && self.sender.publish(self.now, &number.to_be_bytes()).is_ok() {
@@ -147,50 +147,54 @@ impl Two {
     }
 }
 
-/// Who is busy with a message for longer than silence is borne has all others nevertheless, and its sender knows.
+/// An application that is busy for longer than the silence timeout misses nothing, and its sender knows.
 #[test]
-fn who_is_busy_with_a_message_goes_on_speaking() {
+fn a_receiver_with_a_busy_application_keeps_sending_feedback() {
     let mut two = Two::joined();
     assert_eq!(two.publish_from(0, 1), 1);
-    two.pass(SECOND, Comes::Everything, |two| two.messages == 1);
-    two.be_busy();
+    two.run(SECOND, Arrivals::Everything, |two| two.messages == 1);
+    two.make_busy();
     assert_eq!(two.publish_from(1, 200), 200);
     two.sender.close(two.now);
     let began = two.now;
-    two.pass(5 * SECOND, Comes::TwoOfThree, |two| two.sender.audience().unread == 1);
-    assert!(two.now < began + SECOND, "it takes {} ns to know that it has received all", two.now - began);
-    two.pass(12 * SECOND, Comes::Everything, |_| false);
+    two.run(5 * SECOND, Arrivals::TwoOfThree, |two| two.sender.audience().unread == 1);
+    assert!(
+        two.now < began + SECOND,
+        "it took {} ns until the sender knew that everything had arrived",
+        two.now - began
+    );
+    two.run(12 * SECOND, Arrivals::Everything, |_| false);
     let audience = two.sender.audience();
     assert_eq!((two.messages, audience.unread, audience.complete), (1, 1, 0));
 
     two.busy = false;
-    two.take(&[]);
+    two.read(&[]);
     assert_eq!(two.messages, 200);
     assert!(two.receiver.has_ended());
     assert_eq!(two.receiver.statistics().lost_messages, 0);
-    two.pass(SECOND, Comes::TwoOfThree, |two| two.sender.audience().complete == 1);
+    two.run(SECOND, Arrivals::TwoOfThree, |two| two.sender.audience().complete == 1);
     assert_eq!(two.sender.audience().complete, 1);
 }
 
-/// What comes meanwhile takes no more memory than the window, and the sender waits with the rest.
+/// Meanwhile at most a window of datagrams is buffered, and the sender waits with the rest.
 #[test]
-fn who_is_busy_has_room_for_its_window_and_no_more() {
+fn a_receiver_with_a_busy_application_buffers_at_most_its_window() {
     const ALL: u64 = 4_000;
     let mut two = Two::with(ReceiverConfig { window: 64, ..ReceiverConfig::new(STREAM) });
     let mut published = two.publish_from(0, 1);
-    two.pass(SECOND, Comes::Everything, |two| two.messages == 1);
+    two.run(SECOND, Arrivals::Everything, |two| two.messages == 1);
     let mut turns = 0;
     while two.messages < ALL {
-        two.be_busy();
+        two.make_busy();
         let began = two.now;
         while two.now < began + 500 * MILLISECOND {
             published = two.publish_from(published, ALL);
-            two.pass(10 * MILLISECOND, Comes::TwoOfThree, |_| false);
+            two.run(10 * MILLISECOND, Arrivals::TwoOfThree, |_| false);
             assert!(two.receiver.kept() <= 64, "{}", two.receiver.kept());
         }
-        assert!(published == ALL || two.receiver.kept() == 64, "{} are kept", two.receiver.kept());
+        assert!(published == ALL || two.receiver.kept() == 64, "{} are buffered", two.receiver.kept());
         two.busy = false;
-        two.take(&[]);
+        two.read(&[]);
         turns += 1;
         assert!(turns <= ALL / 64 + 1, "{} of {ALL} after {turns} turns", two.messages);
     }
@@ -199,7 +203,7 @@ fn who_is_busy_has_room_for_its_window_and_no_more() {
 }
 
 #[test]
-fn who_falls_silent_is_forgotten() {
+fn a_silent_receiver_is_forgotten() {
     let mut two = Two::joined();
     let silent_since = two.now;
     let forgotten = loop {
@@ -209,47 +213,47 @@ fn who_falls_silent_is_forgotten() {
             Some(_) => {}
             None => two.now += 100 * MILLISECOND,
         }
-        assert!(two.now - silent_since < 60 * SECOND, "it is waited for for ever");
+        assert!(two.now - silent_since < 60 * SECOND, "the sender still waits for it");
     };
     assert_eq!(two.sender.receivers().0, 0);
     assert!((5 * SECOND..7 * SECOND).contains(&forgotten), "after {forgotten} ns");
 }
 
-/// Who asks without end, and gets nothing, is sent ever less.
+/// A receiver that keeps sending NAKs and gets nothing is sent fewer and fewer repairs.
 #[test]
 fn repairs_keep_to_their_allowance() {
     let mut two = Two::joined();
     while two.sender.publish(two.now, &[7; 1000]).is_ok() {
         two.sender.flush(two.now);
-        two.step(Comes::ControlAlone);
+        two.step(Arrivals::ControlAlone);
     }
     let (before, began) = (0, two.now);
     while two.now < began + SECOND {
-        two.step(Comes::ControlAlone);
+        two.step(Arrivals::ControlAlone);
     }
     let repaired = two.sender.statistics().repair_bytes - before;
-    // Nothing of it arrives, so that it backs off.
-    assert!(repaired > 200_000, "{repaired} bytes: it asks too seldom to tell anything");
+    // No repair arrives, so repairs slow down.
+    assert!(repaired > 200_000, "{repaired} bytes: too few NAKs for this test");
     assert!(repaired < 3_000_000, "{repaired} bytes");
     while two.sender.receivers().1 == 0 || two.messages == 0 {
-        two.step(Comes::Everything);
+        two.step(Arrivals::Everything);
         assert!(two.now < began + 60 * SECOND, "the rest is not repaired: {:?}", two.sender.statistics());
     }
 }
 
-/// Who is waited for no longer and catches up again lacks what went meanwhile, and its sender says so.
+/// An evicted receiver that catches up again lacks the messages in between, and its sender reports that.
 #[test]
-fn who_returns_without_what_went_meanwhile_is_known_to_lack_it() {
+fn an_evicted_receiver_that_returns_is_reported_with_its_loss() {
     for (published, lacks) in [(30_000, true), (20, false)] {
         let mut two = Two::with(ReceiverConfig { window: 64, ..ReceiverConfig::new(STREAM) });
-        two.be_busy();
+        two.make_busy();
         let (mut number, mut events) = (0, Vec::new());
         let began = two.now;
         while two.now < began + 10 * SECOND {
             number = two.publish_from(number, published);
-            two.step(Comes::Everything);
+            two.step(Arrivals::Everything);
             two.busy &= two.now < began + 5 * SECOND;
-            two.take(&[]);
+            two.read(&[]);
             events.extend(std::iter::from_fn(|| two.sender.poll_event()));
         }
         let position = |is: fn(&SenderEvent) -> bool| events.iter().position(is);
@@ -260,13 +264,13 @@ fn who_returns_without_what_went_meanwhile_is_known_to_lack_it() {
     }
 }
 
-/// One datagram that claims that far more was sent, and is gone, than anybody can count through.
+/// A forged heartbeat claims that far more datagrams were sent, and are no longer retained, than can be counted through.
 #[test]
-fn a_forged_trail_keeps_nobody_busy() {
+fn a_forged_oldest_retained_does_not_block_the_receiver() {
     for policy in [Policy::Reliable(OnLoss::Continue), Policy::BestEffort(0), Policy::Deadline(0)] {
         let config = ReceiverConfig { policy, ..ReceiverConfig::new(STREAM) };
         let mut two = Two::with(config);
-        let forged = two.heartbeat_that_says((1 << 62) - 1, (1 << 62) - 2);
+        let forged = two.forged_heartbeat((1 << 62) - 1, (1 << 62) - 2);
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
         two.receiver.handle(two.now, 0, from, &forged);
         let mut items = 0;
@@ -277,12 +281,12 @@ fn a_forged_trail_keeps_nobody_busy() {
     }
 }
 
-/// The same of a former life, which a new one ends.
+/// The same with a former incarnation, which a new one ends.
 #[test]
-fn a_forged_number_of_a_former_life_keeps_nobody_busy() {
+fn a_forged_end_of_a_former_incarnation_does_not_block_the_receiver() {
     let mut two = Two::with(ReceiverConfig::new(STREAM));
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-    let mut forged = two.heartbeat_that_says((1 << 62) - 1, 1);
+    let mut forged = two.forged_heartbeat((1 << 62) - 1, 1);
     two.receiver.handle(two.now, 0, from, &forged);
     while two.receiver.next(two.now, &forged).is_some() {}
     forged[16..20].copy_from_slice(&2_u32.to_be_bytes());

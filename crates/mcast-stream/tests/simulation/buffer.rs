@@ -1,4 +1,4 @@
-//! What the retransmission buffer holds: the table of `docs/how-to/choose-a-policy.md`.
+//! The capacity of the retransmission buffer, as in the table of `docs/how-to/choose-a-policy.md`.
 
 use mcast_stream::Sender;
 use mcast_stream::sender::{Refusal, SenderConfig};
@@ -13,7 +13,7 @@ fn sender() -> Sender {
     Sender::new(config, SECOND).unwrap()
 }
 
-/// How many messages of this length are kept when each is sent in a datagram of its own.
+/// Returns the number of retained messages of this length, each sent in its own datagram.
 fn kept(length: usize) -> u64 {
     const ALL: u64 = 150_000;
     let mut sender = sender();
@@ -28,12 +28,15 @@ fn kept(length: usize) -> u64 {
     (1..=ALL).filter(|number| !sender.datagram(*number).is_empty()).count() as u64
 }
 
-/// Four thirds of the history, of which a datagram takes its message and 34 bytes; at most one datagram for 64 bytes.
+/// It holds 4/3 of the configured size. A datagram takes its message and 34 bytes, and at least 64 bytes of the size.
 #[test]
 fn the_buffer_holds_bytes() {
     for (length, documented) in [(10, 131_072), (100, 83_000), (500, 20_900), (1_000, 10_800)] {
         let kept = kept(length);
-        assert!(kept.abs_diff(documented) <= documented / 100, "{kept} messages of {length} bytes are kept");
+        assert!(
+            kept.abs_diff(documented) <= documented / 100,
+            "{kept} messages of {length} bytes are retained"
+        );
     }
 }
 

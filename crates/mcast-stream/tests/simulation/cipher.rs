@@ -1,5 +1,5 @@
-//! A cipher that keeps the rules of one but hides nothing from anybody who reads this; and a
-//! notary, who sees to it that no count is used twice for different texts.
+//! A toy cipher with the interface of a real one, without its security; and a notary, which checks that no nonce is used
+//! for two different texts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,12 +8,12 @@ use mcast_stream::seal::{Cipher, Purpose, Secret};
 
 use crate::dice::mix;
 
-type Seen = Arc<Mutex<HashMap<(Vec<u8>, u64), u64>>>;
+type SealedTexts = Arc<Mutex<HashMap<(Vec<u8>, u64), u64>>>;
 
-/// What was sealed under which purpose and count, by everybody.
+/// Everything that was sealed by any party, by purpose and count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notary {
-    seen: Seen,
+    sealed: SealedTexts,
     reused: Arc<Mutex<bool>>,
 }
 
@@ -65,7 +65,7 @@ impl ToyCipher {
 impl Cipher for ToyCipher {
     fn seal(&self, count: u64, head: &[u8], text: &mut [u8]) -> Option<[u8; 16]> {
         let content = hash(hash(1, head), text);
-        let known = self.notary.seen.lock().unwrap().insert((self.purpose.clone(), count), content);
+        let known = self.notary.sealed.lock().unwrap().insert((self.purpose.clone(), count), content);
         if known.is_some_and(|known| known != content) {
             *self.notary.reused.lock().unwrap() = true;
         }

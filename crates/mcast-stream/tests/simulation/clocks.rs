@@ -13,7 +13,7 @@ use crate::plan::SECOND;
 
 const STREAM: StreamId = StreamId(7);
 const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 7000);
-/// What to add for the time of day.
+/// The offset to the time of day.
 const RIGHT: u64 = 1_700_000_000 * SECOND;
 const AN_HOUR_BEHIND: u64 = RIGHT - 3_600 * SECOND;
 
@@ -37,7 +37,7 @@ impl Ends {
         Self { sender, receiver: Receiver::new(config, SECOND), now: SECOND }
     }
 
-    /// What the receiver reports while the sender sends heartbeats for ten seconds.
+    /// Runs for ten seconds, in which the sender sends heartbeats; returns the receiver's events.
     fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let end = self.now + 10 * SECOND;
@@ -78,7 +78,7 @@ fn a_publisher_is_followed_once_its_clock_is_corrected() {
 fn a_subscriber_whose_clock_is_corrected_follows() {
     let mut ends = Ends::new(RIGHT, AN_HOUR_BEHIND);
     assert_eq!(ends.events(), [Event::Stale]);
-    // A correction that is not enough is reported again; the same clock is not.
+    // An insufficient correction is reported again; an unchanged clock is not.
     ends.receiver.set_unix_offset(Some(AN_HOUR_BEHIND + 60 * SECOND));
     assert_eq!(ends.events(), [Event::Stale]);
     ends.receiver.set_unix_offset(Some(AN_HOUR_BEHIND + 60 * SECOND));

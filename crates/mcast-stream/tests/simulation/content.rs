@@ -1,13 +1,13 @@
-//! What a message says follows from its number and the sender's life, so that who gets it can
-//! tell whether it is what was sent.
+//! The content of messages. It follows from the message's number and the sender's incarnation, so that receivers can
+//! check it.
 
 use crate::dice::{Dice, mix};
 use crate::plan::Plan;
 
-pub(crate) fn message(plan: &Plan, life: u32, number: u64) -> (Option<u64>, Vec<u8>) {
-    let mut dice = Dice::new(mix(plan.seed ^ u64::from(life) << 40 ^ number << 8));
+pub(crate) fn message(plan: &Plan, incarnation: u32, number: u64) -> (Option<u64>, Vec<u8>) {
+    let mut dice = Dice::new(mix(plan.seed ^ u64::from(incarnation) << 40 ^ number << 8));
     let length = plan.sizes.draw(&mut dice);
     let key = plan.keyed.then(|| dice.below(7));
-    let bytes = (0..length).map(|at| mix(number ^ u64::from(life) ^ (at as u64 / 8)) as u8).collect();
+    let bytes = (0..length).map(|at| mix(number ^ u64::from(incarnation) ^ (at as u64 / 8)) as u8).collect();
     (key, bytes)
 }

@@ -1,4 +1,4 @@
-//! All chance comes from a seed.
+//! Random numbers from a seed.
 
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);

@@ -1,30 +1,31 @@
-//! One direction of the way between the sender and one receiver.
+//! One direction of the link between the sender and one receiver.
 
 use crate::dice::Dice;
 
-/// How bad a link is. Times are in nanoseconds.
+/// The impairments of a link. Times are in nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Quality {
     pub(crate) loss: f64,
-    /// The chance to fall into, and to come out of, a time in which everything is lost.
+    /// The probabilities per datagram to enter and to leave a burst, in which everything is lost.
     pub(crate) burst: Option<(f64, f64)>,
+    /// Each datagram whose number is a multiple of this is lost.
     pub(crate) every: Option<u64>,
-    /// The one that is lost whatever becomes of the others.
+    /// The datagram with this number is lost.
     pub(crate) kth: Option<u64>,
     pub(crate) duplicate: f64,
     pub(crate) delay: u64,
     pub(crate) jitter: u64,
     pub(crate) corrupt: f64,
-    /// Bytes a second.
+    /// Bytes per second.
     pub(crate) rate: Option<u64>,
-    /// Bytes that wait when more come: then what comes is dropped.
+    /// The size of the drop-tail queue in bytes.
     pub(crate) queue: u64,
-    /// From when to when nothing passes.
+    /// The time in which nothing passes.
     pub(crate) cut: Option<(u64, u64)>,
 }
 
 impl Quality {
-    /// A way that takes no time.
+    /// A link without delay.
     pub(crate) const FREE: Self = Self { delay: 0, ..Self::GOOD };
     pub(crate) const GOOD: Self = Self {
         loss: 0.0,
@@ -55,8 +56,8 @@ impl Link {
         Self { quality, dice: Dice::new(seed), in_burst: false, passed: 0, busy_until: 0 }
     }
 
-    /// When the copies of a datagram arrive, and whether they are corrupted.
-    pub(crate) fn pass(&mut self, now: u64, length: usize) -> Vec<(u64, bool)> {
+    /// Returns when each copy of a datagram arrives, and whether it is corrupted.
+    pub(crate) fn send(&mut self, now: u64, length: usize) -> Vec<(u64, bool)> {
         let quality = self.quality.clone();
         self.passed += 1;
         if let Some((fall, rise)) = quality.burst {

@@ -82,8 +82,8 @@ fn an_incarnation_that_nobody_heard_is_covered_by_an_unknown_loss_if_the_former_
     assert_eq!(subscriber.unknown_losses(), [&Event::LostUnknown { first: MESSAGES }]);
 }
 
-/// A stream that has ended and starts again later is no loss, and nothing tells how many started in between: this
-/// is a limit that the documents name, not a wish.
+/// A stream may end and start again without a loss, and nothing says how often it did so meanwhile. The documents name
+/// this limit.
 #[test]
 fn an_incarnation_that_nobody_heard_behind_one_that_ended_cannot_be_known() {
     let mut subscriber = Subscriber::new();

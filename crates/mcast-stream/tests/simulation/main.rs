@@ -1,19 +1,19 @@
-//! The protocol in networks that never were: seeded, with a clock of their own, as bad as the dice
-//! will have them. What must hold is said in `audit.rs` and in `World::judge`.
+//! The protocol in simulated networks with their own clock. A seed determines each network and its faults. `audit.rs` and
+//! `World::judge` check the results.
 //!
-//! `MCAST_SURVEY=500` tries the first 500 and prints how many fail in which way.
-//! `MCAST_SEEDS=100000` tries so many, from `MCAST_FIRST_SEED` on; `MCAST_SEED=17` tries that one and tells what happens.
-//! Seeds that once failed stand in `seeds.txt`; every run begins with them.
+//! `MCAST_SURVEY=500` runs the first 500 seeds and prints the number of failures of each kind.
+//! `MCAST_SEEDS=100000` runs 100,000 seeds, from `MCAST_FIRST_SEED` on; `MCAST_SEED=17` runs seed 17 and prints its outcome.
+//! Seeds that once failed are in `seeds.txt`; every run starts with them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
 mod bounds;
 mod buffer;
 mod cipher;
-mod claims;
 mod clocks;
 mod content;
 mod dice;
+mod feedback;
 mod link;
 mod lives;
 mod plan;
@@ -35,15 +35,16 @@ fn attempt(plan: &Plan) -> Result<Outcome, String> {
     catch_unwind(AssertUnwindSafe(|| World::run(plan))).unwrap_or_else(|_| Err("it panicked".into()))
 }
 
-/// A failure without its numbers.
-fn manner(why: &str) -> String {
+/// Returns the text of a failure without its numbers.
+fn failure_kind(why: &str) -> String {
     why.chars().take_while(|sign| *sign != '(').filter(|sign| !sign.is_ascii_digit()).take(60).collect()
 }
 
-/// The simplest plan that still fails in the same way.
+/// Returns the simplest plan that still fails in the same way, and its failure.
 fn shrunk(mut plan: Plan, mut why: String) -> (Plan, String) {
-    let sought = manner(&why);
-    let fails = |simpler: Plan| Some((attempt(&simpler).err().filter(|why| manner(why) == sought)?, simpler));
+    let sought = failure_kind(&why);
+    let fails =
+        |simpler: Plan| Some((attempt(&simpler).err().filter(|why| failure_kind(why) == sought)?, simpler));
     while let Some((reason, simpler)) = plan.simpler().into_iter().find_map(fails) {
         (plan, why) = (simpler, reason);
     }
@@ -57,11 +58,11 @@ fn must_hold(seed: u64) -> Outcome {
             panic!("seed {seed}: {why}");
         }
         let (simple, simple_why) = shrunk(plan, why.clone());
-        panic!("seed {seed}: {why}\nshrunk to {simple:#?}\n{simple_why}\nkeep it: a line of tests/simulation/seeds.txt");
+        panic!("seed {seed}: {why}\nshrunk to {simple:#?}\n{simple_why}\nadd the seed to tests/simulation/seeds.txt");
     })
 }
 
-/// What was lost last is not waited for until something follows: its end is told, and it is asked for.
+/// A loss at the end of a burst is noticed by the next heartbeat, not only by later data.
 #[test]
 fn the_last_of_a_burst_is_repaired_within_a_few_round_trips() {
     let mut lost = 0;
@@ -70,15 +71,15 @@ fn the_last_of_a_burst_is_repaired_within_a_few_round_trips() {
         let plan = Plan { messages: 11, trunk, ..Plan::simple(vec![ReceiverPlan::simple()]) };
         let outcome = World::run(&plan).unwrap();
         lost += outcome.lost_in_trunk;
-        // A round trip is 200 µs, and is thought to be a millisecond at first.
+        // A round trip takes 200 µs; the initial estimate is a millisecond.
         assert!(outcome.slowest < 4 * MILLISECOND, "it took {} ns, {every}", outcome.slowest);
     }
     assert!(lost > 3, "only {lost} were lost");
 }
 
-/// One loss near the sender is everybody's: few may ask, and one repair must do for all.
+/// A loss near the sender affects all receivers: few of them may send NAKs, and one repair must suffice.
 #[test]
-fn of_a_thousand_receivers_few_ask_for_what_all_have_lost() {
+fn few_of_a_thousand_receivers_request_a_common_loss() {
     let trunk = Quality { every: Some(41), ..Quality::FREE };
     let receivers = vec![ReceiverPlan::simple(); 1_000];
     let plan = Plan { trunk, messages: 400, pause: 2 * MILLISECOND, ..Plan::simple(receivers) };
@@ -86,31 +87,31 @@ fn of_a_thousand_receivers_few_ask_for_what_all_have_lost() {
     let losses = outcome.lost_in_trunk;
     assert_eq!(outcome.messages, 400 * 1_000);
     assert!(losses >= 8, "{outcome:?}");
-    assert!(outcome.naks < 5 * losses, "{} naks for {losses} losses", outcome.naks);
+    assert!(outcome.naks < 5 * losses, "{} NAKs for {losses} losses", outcome.naks);
     let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
     assert!(repairs <= 3 * losses, "{repairs} repairs of {losses} losses of {}", outcome.data);
     assert!(outcome.finished < 60 * SECOND);
 }
 
-/// Losses near the receivers are everybody's own: who asks gets its own repair, and all of them stay within the allowance.
+/// Losses near the receivers differ: each receiver gets its own repairs, within the common allowance.
 #[test]
-fn a_thousand_receivers_that_lose_on_their_own_get_what_they_lack() {
+fn a_thousand_receivers_with_independent_losses_are_repaired() {
     let down = Quality { loss: 0.01, ..Quality::GOOD };
-    // Who misses the first heartbeat wants what came before the next as well.
+    // From the oldest, so that a receiver that misses the first heartbeat also gets the messages before the second.
     let receivers = vec![ReceiverPlan { down, start: Start::Oldest, ..ReceiverPlan::simple() }; 1_000];
     let plan = Plan { messages: 60, pause: 4 * MILLISECOND, ..Plan::simple(receivers) };
     let outcome = World::run(&plan).unwrap();
     assert_eq!(outcome.messages, 60 * 1_000);
     let losses = outcome.lost_in_links;
     assert!(losses >= 400, "{outcome:?}");
-    assert!(outcome.naks < 3 * losses / 2, "{} naks for {losses} losses", outcome.naks);
+    assert!(outcome.naks < 3 * losses / 2, "{} NAKs for {losses} losses", outcome.naks);
     let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
     assert!(repairs < losses, "{repairs} repairs of {losses} losses, of which many are of the same datagram");
 }
 
-/// What comes on one path need not come on the other: nobody asks for it.
+/// Datagrams that arrive on one path are not requested, even if they are lost on the other.
 #[test]
-fn a_path_that_is_cut_costs_nothing() {
+fn a_cut_path_causes_no_naks_and_no_delay() {
     for cut_path in [(0, SECOND), (3 * MILLISECOND, SECOND), (0, 5 * MILLISECOND)] {
         let plan = Plan {
             paths: 2,
@@ -125,8 +126,8 @@ fn a_path_that_is_cut_costs_nothing() {
     }
 }
 
-/// The seeds that once failed: the first word of each line that is no comment.
-fn once_failed() -> Vec<u64> {
+/// Returns the seeds that once failed: the first word of each line that is not a comment.
+fn failed_seeds() -> Vec<u64> {
     let lines = include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
 }
@@ -135,21 +136,21 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Prints how many of the seeds fail in each way, and one that does.
+/// Prints the number of failures of each kind, with an example of each.
 fn survey(seeds: impl Iterator<Item = u64>) {
-    let mut ways = BTreeMap::new();
+    let mut failures = BTreeMap::new();
     for seed in seeds {
         if let Err(why) = attempt(&Plan::of(seed)) {
-            ways.entry(manner(&why)).or_insert((0, seed, why)).0 += 1;
+            failures.entry(failure_kind(&why)).or_insert((0, seed, why)).0 += 1;
         }
     }
-    for (count, seed, why) in ways.values() {
+    for (count, seed, why) in failures.values() {
         eprintln!("{count} fail like seed {seed}: {}", why.lines().next().unwrap_or_default());
     }
 }
 
 #[test]
-fn whatever_the_network_does_the_promises_hold() {
+fn the_guarantees_hold_in_every_network() {
     if let Some(count) = number("MCAST_SURVEY") {
         let first = number("MCAST_FIRST_SEED").unwrap_or(0);
         return survey(first..first + count);
@@ -158,7 +159,7 @@ fn whatever_the_network_does_the_promises_hold() {
         eprintln!("{:#?}\n{:?}", Plan::of(seed), must_hold(seed));
         return;
     }
-    let kept = once_failed();
+    let kept = failed_seeds();
     let first = number("MCAST_FIRST_SEED").unwrap_or(0);
     let end = kept.len() as u64 + number("MCAST_SEEDS").unwrap_or(2_000);
     let seed = |turn: u64| match kept.get(turn as usize) {
@@ -171,7 +172,7 @@ fn whatever_the_network_does_the_promises_hold() {
         let work = || {
             while let Some(turn) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|turn| *turn < end) {
                 let result = catch_unwind(|| must_hold(seed(turn)));
-                // One failure is enough: the other threads end with the seed that they are at.
+                // After one failure, the other threads stop after their current seed.
                 if let Err(panic) = result {
                     next.store(end, Ordering::Relaxed);
                     std::panic::resume_unwind(panic);

@@ -1,4 +1,4 @@
-//! What happens in a run: drawn from a seed, and simpler plans to find what matters.
+//! The plan of a run: drawn from a seed, with simpler variants to find the cause of a failure.
 
 mod troubles;
 
@@ -9,7 +9,7 @@ use crate::link::Quality;
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
-/// When all links of a random plan become good.
+/// When all links of a random plan become good, in nanoseconds.
 const GOOD_FROM: u64 = 6 * SECOND;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -17,10 +17,10 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) receivers: Vec<ReceiverPlan>,
     pub(crate) paths: u8,
-    /// The way that all receivers share.
+    /// The link that all receivers share.
     pub(crate) trunk: Quality,
     pub(crate) messages: u64,
-    /// Between two messages, in nanoseconds.
+    /// The time between two messages, in nanoseconds.
     pub(crate) pause: u64,
     pub(crate) sizes: Sizes,
     pub(crate) keyed: bool,
@@ -29,43 +29,43 @@ pub(crate) struct Plan {
     pub(crate) waits: bool,
     pub(crate) rate: Option<u64>,
     pub(crate) sealed: bool,
-    /// After so many messages the key changes.
+    /// The number of messages after which the key changes.
     pub(crate) rotate: Option<u64>,
-    /// After so many messages the sender starts again, in this life.
-    pub(crate) restart: Option<(u64, NewLife)>,
-    /// The sender's clock springs ahead by so much, after so many messages.
+    /// The number of messages after which the sender restarts, and its next incarnation.
+    pub(crate) restart: Option<(u64, NextIncarnation)>,
+    /// The number of messages after which the sender's clock jumps, and by how many nanoseconds.
     pub(crate) jump: Option<(u64, u64)>,
-    /// Every so many nanoseconds something hostile comes to everybody.
+    /// The interval of hostile datagrams to all parties, in nanoseconds.
     pub(crate) hostile: Option<u64>,
     /// Messages are flushed at once.
     pub(crate) flush: bool,
-    /// From when to when nothing passes on the second path.
+    /// The time in which nothing passes on the second path.
     pub(crate) cut_path: Option<(u64, u64)>,
     /// When all links become good.
     pub(crate) good_from: u64,
-    /// The link behind the sender, in both cases: data and repairs pass it, feedback does not.
+    /// A narrow link after the sender. Data and repairs pass it; feedback does not.
     pub(crate) bottleneck: Option<Bottleneck>,
-    /// The former sender goes on for so many messages after the restart, then it is killed.
+    /// The number of messages that the former sender still publishes after the restart, before it is killed.
     pub(crate) overlap: Option<u64>,
-    /// Somebody without a key, at an address of its own.
+    /// A host without a key, with its own address.
     pub(crate) stranger: Option<Stranger>,
 }
 
-/// A link that carries so many bytes per second, with a drop-tail queue of so many bytes.
+/// A link with this rate in bytes per second, and a drop-tail queue of this size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bottleneck {
     pub(crate) rate: u64,
     pub(crate) queue: u64,
 }
 
-/// What somebody without a key sends to the sender, every so many nanoseconds. It never answers.
+/// What a host without a key sends to the sender, with the interval in nanoseconds. It never replies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Stranger {
-    /// What receivers sent to the sender before, byte for byte.
+    /// Copies of datagrams that receivers sent to the sender.
     Replays(u64),
-    /// In a clear stream, naks for everything that was sent.
+    /// In a clear stream, NAKs for everything that was sent.
     ForgesNaks(u64),
-    /// In a clear stream, statuses of receivers that are not there: they have nothing and no room.
+    /// In a clear stream, statuses of receivers that do not exist, have nothing and have no room.
     ForgesStatuses(u64),
 }
 
@@ -77,7 +77,7 @@ impl Stranger {
     }
 }
 
-/// An application that stops reading while its receiver goes on: after so many messages, for so many nanoseconds.
+/// An application that stops reading after `after` messages for `time` nanoseconds, while its receiver continues.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Stuck {
     pub(crate) after: u64,
@@ -85,21 +85,21 @@ pub(crate) struct Stuck {
 }
 
 impl Stuck {
-    pub(crate) const FOR_GOOD: u64 = u64::MAX;
+    pub(crate) const FOREVER: u64 = u64::MAX;
 }
 
-/// What a sender that starts again calls its new life.
+/// How a restarted sender chooses its next incarnation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum NewLife {
-    /// The one behind the former, which it remembered.
+pub(crate) enum NextIncarnation {
+    /// One more than the former, from a state file.
     Remembered,
-    /// It remembers nothing, and counts quarters of a second.
+    /// From the clock, in quarters of a second.
     ByClock,
-    /// The same, and the clock was set back in between: nobody can know that it is newer.
+    /// From a clock that was set back, so that receivers cannot know that it is newer.
     ByClockSetBack,
 }
 
-impl NewLife {
+impl NextIncarnation {
     pub(crate) fn after(self, former: u32, elapsed: u64) -> u32 {
         match self {
             Self::Remembered => former + 1,
@@ -117,25 +117,26 @@ pub(crate) struct ReceiverPlan {
     pub(crate) window: usize,
     pub(crate) down: Quality,
     pub(crate) up: Quality,
-    /// From when to when it takes nothing from its buffer.
+    /// The time in which it reads nothing from its socket buffer.
     pub(crate) sleeps: Option<(u64, u64)>,
-    /// When it starts again, with nothing remembered.
+    /// When it restarts without any state.
     pub(crate) restarts: Option<u64>,
-    /// It takes a datagram from its buffer only every so many nanoseconds.
+    /// The interval at which it reads one datagram from its socket buffer, in nanoseconds.
     pub(crate) slow: Option<u64>,
-    /// After every so many messages it is busy with them for so many nanoseconds, and sets aside what comes.
+    /// The number of messages after which its application is busy each time, and for how many nanoseconds. Meanwhile it
+    /// buffers what arrives.
     pub(crate) busy: Option<(u64, u64)>,
-    /// Its clock springs ahead at this time by so much.
+    /// When its clock jumps, and by how many nanoseconds.
     pub(crate) jump: Option<(u64, u64)>,
-    /// It gets a new key so long after all others.
+    /// How much later than the others it gets a new key, in nanoseconds.
     pub(crate) key_late: u64,
     /// Its application stops reading.
     pub(crate) stuck: Option<Stuck>,
-    /// From when to when nothing passes in either direction.
+    /// The time in which nothing passes in either direction.
     pub(crate) partition: Option<(u64, u64)>,
-    /// A firewall drops all that it sends.
+    /// Whether a firewall drops everything that it sends.
     pub(crate) firewalled: bool,
-    /// When it leaves in good order.
+    /// When it leaves the stream regularly.
     pub(crate) leaves: Option<u64>,
 }
 
@@ -190,7 +191,7 @@ impl Plan {
             rate: dice.chance(0.3).then(|| dice.pick(&[300_000, 2_000_000, 50_000_000])),
             sealed,
             rotate: (sealed && dice.chance(0.3)).then(|| dice.between(1, 300)),
-            restart: dice.chance(0.15).then(|| (dice.between(1, 300), new_life(&mut further))),
+            restart: dice.chance(0.15).then(|| (dice.between(1, 300), next_incarnation(&mut further))),
             jump: dice.chance(0.1).then(|| (dice.between(1, 300), dice.between(1, 30 * SECOND))),
             hostile: dice.chance(if sealed { 0.5 } else { 0.2 }).then(|| dice.pick(&[100_000, MILLISECOND])),
             flush: dice.chance(0.5),
@@ -206,7 +207,7 @@ impl Plan {
         troubles::added(plan)
     }
 
-    /// A short and quiet one.
+    /// A short plan without faults.
     pub(crate) fn simple(receivers: Vec<ReceiverPlan>) -> Self {
         Self {
             seed: 1,
@@ -235,7 +236,7 @@ impl Plan {
         }
     }
 
-    /// The same without anything that makes links, receivers or clocks worse than they should be.
+    /// This plan without faults of links, receivers or clocks.
     pub(crate) fn calm(self) -> Self {
         let calm =
             |ReceiverPlan { start, window, .. }| ReceiverPlan { start, window, ..ReceiverPlan::simple() };
@@ -254,14 +255,14 @@ impl Plan {
         }
     }
 
-    /// Whether readers that stop are all that happens.
+    /// Whether readers that stop are the only faults.
     pub(crate) fn is_calm(&self) -> bool {
         let mut other = self.clone();
         other.receivers.iter_mut().for_each(|receiver| receiver.stuck = None);
         self.bottleneck.is_none() && self.stranger.is_none() && other == other.clone().calm()
     }
 
-    /// Whether nothing loses datagrams because too many come at once.
+    /// Whether no datagrams are lost by congestion.
     pub(crate) fn is_uncongested(&self) -> bool {
         let is_fast = |receiver: &ReceiverPlan| {
             let pauses = [
@@ -271,13 +272,13 @@ impl Plan {
             ];
             receiver.down.rate.is_none() && pauses.iter().all(Option::is_none)
         };
-        // A window that is smaller than what is sent at once drops as a narrow link does.
+        // A window that is smaller than a burst drops datagrams like a narrow link.
         let is_wide = |receiver: &ReceiverPlan| receiver.window >= 1_024;
         self.bottleneck.is_none()
             && self.receivers.iter().all(|receiver| is_fast(receiver) && is_wide(receiver))
     }
 
-    /// Plans that lack one thing each.
+    /// Plans that lack one fault or feature each.
     pub(crate) fn simpler(&self) -> Vec<Self> {
         let mut plans = Vec::new();
         let mut add = |change: &dyn Fn(&mut Self)| {
@@ -338,7 +339,7 @@ impl Plan {
 }
 
 impl ReceiverPlan {
-    /// One that is there from the start, behind good links.
+    /// A receiver that joins at the start, behind good links.
     pub(crate) fn simple() -> Self {
         Self {
             joins: 0,
@@ -406,11 +407,11 @@ fn busy(dice: &mut Dice) -> Option<(u64, u64)> {
     dice.chance(0.2).then(|| (dice.pick(&[1, 2, 7, 40, 150]), dice.pick(&pauses)))
 }
 
-fn new_life(dice: &mut Dice) -> NewLife {
-    dice.pick(&[NewLife::Remembered, NewLife::ByClock, NewLife::ByClockSetBack])
+fn next_incarnation(dice: &mut Dice) -> NextIncarnation {
+    dice.pick(&[NextIncarnation::Remembered, NextIncarnation::ByClock, NextIncarnation::ByClockSetBack])
 }
 
-/// Everything comes, and hardly anything of what is said about it.
+/// All data arrives, but hardly any feedback.
 fn lose_feedback_only(receivers: &mut [ReceiverPlan], dice: &mut Dice) {
     for receiver in receivers {
         receiver.down = Quality { delay: receiver.down.delay, ..Quality::GOOD };
@@ -418,7 +419,7 @@ fn lose_feedback_only(receivers: &mut [ReceiverPlan], dice: &mut Dice) {
     }
 }
 
-/// Mostly as good as none.
+/// In most cases without loss.
 fn trunk(dice: &mut Dice) -> Quality {
     let loss = dice.pick(&[0.0, 0.0, 0.0, 0.02, 0.1]);
     Quality { loss, every: dice.chance(0.1).then(|| dice.between(3, 60)), ..Quality::FREE }
@@ -437,7 +438,7 @@ fn quality(dice: &mut Dice, sealed: bool) -> Quality {
         duplicate: dice.pick(&[0.0, 0.0, 0.1]),
         delay: dice.pick(&[20_000, 100_000, MILLISECOND, 20 * MILLISECOND]),
         jitter: dice.pick(&[0, 0, 50_000, 2 * MILLISECOND]),
-        // In clear, the checksum of UDP would drop it.
+        // In clear, UDP's checksum would drop corrupted datagrams.
         corrupt: if sealed { dice.pick(&[0.0, 0.0, 0.02]) } else { 0.0 },
         rate: dice.chance(0.15).then(|| dice.pick(&[1_000_000, 20_000_000])),
         queue: Quality::GOOD.queue,

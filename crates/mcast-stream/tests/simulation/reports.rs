@@ -1,13 +1,13 @@
-//! What is missing is reported, to the application and by the publisher: `World::judge` compares that with what was
-//! published. Here are the cases in which something is missing for sure.
+//! Losses are reported, to the application and by the publisher. `World::judge` compares the reports with the published
+//! messages. These are cases in which messages are certainly lost.
 
 use mcast_stream::receiver::{Policy, Start};
 
 use crate::link::Quality;
-use crate::plan::{MILLISECOND, NewLife, Plan, ReceiverPlan, SECOND, Sizes, Stuck};
+use crate::plan::{MILLISECOND, NextIncarnation, Plan, ReceiverPlan, SECOND, Sizes, Stuck};
 use crate::world::{Outcome, World};
 
-/// A message each millisecond, and a retransmission buffer that holds little more than the last 1,024.
+/// A message per millisecond, and a retransmission buffer that holds little more than the last 1,024.
 fn feed(messages: u64, receivers: Vec<ReceiverPlan>) -> Plan {
     let sizes = Sizes::Exactly(1_000);
     Plan { messages, sizes, pause: MILLISECOND, good_from: 60 * SECOND, ..Plan::simple(receivers) }
@@ -17,7 +17,7 @@ fn cut_off(from: u64, to: u64) -> ReceiverPlan {
     ReceiverPlan { partition: Some((from, to)), ..ReceiverPlan::simple() }
 }
 
-/// The first receiver has lost something, the second nothing.
+/// Checks that the first receiver lost messages, and the second none.
 fn loses_some(plan: &Plan) -> Outcome {
     let outcome = World::run(plan).unwrap();
     let [short, whole] = &outcome.receivers[..] else { panic!("{} receivers", outcome.receivers.len()) };
@@ -40,20 +40,20 @@ fn a_receiver_that_was_evicted_and_came_back_is_not_reported_complete() {
     assert_eq!(outcome.evicted, [0]);
 }
 
-/// Nothing is kept for those that nobody waits for.
+/// Without flow control, nothing is retained for receivers that fall behind.
 #[test]
 fn without_flow_control_a_receiver_that_missed_some_is_not_reported_complete() {
     let plan = feed(8_000, vec![cut_off(SECOND, 4 * SECOND), ReceiverPlan::simple()]);
     loses_some(&Plan { waits: false, ..plan });
 }
 
-/// What it did not wait for it has not.
+/// It lacks the messages that it did not wait for.
 #[test]
 fn a_receiver_that_skips_what_comes_late_is_not_reported_complete() {
     let down = Quality { loss: 0.1, delay: 2 * MILLISECOND, ..Quality::GOOD };
     let policy = Policy::Deadline(2 * MILLISECOND);
-    let hurried = ReceiverPlan { policy, down, start: Start::Oldest, ..ReceiverPlan::simple() };
-    loses_some(&feed(2_000, vec![hurried, ReceiverPlan::simple()]));
+    let impatient = ReceiverPlan { policy, down, start: Start::Oldest, ..ReceiverPlan::simple() };
+    loses_some(&feed(2_000, vec![impatient, ReceiverPlan::simple()]));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_receiver_that_lost_some_and_left_is_not_reported_complete() {
     loses_some(&plan);
 }
 
-/// With a larger buffer the same partition costs nothing, and that is known, too.
+/// With a larger buffer, the same partition causes no loss, and the publisher reports that, too.
 #[test]
 fn a_receiver_that_was_silent_and_lost_nothing_is_reported_complete() {
     let plan = feed(15_000, vec![cut_off(SECOND, 12 * SECOND), ReceiverPlan::simple()]);
@@ -73,29 +73,31 @@ fn a_receiver_that_was_silent_and_lost_nothing_is_reported_complete() {
 
 /// A firewall passes the group and drops all feedback: gaps stay open, and are losses when the application stops.
 #[test]
-fn behind_a_firewall_what_is_missing_is_reported() {
+fn behind_a_firewall_losses_are_reported() {
     let down = Quality { loss: 0.05, ..Quality::GOOD };
-    let walled = ReceiverPlan { firewalled: true, down, ..ReceiverPlan::simple() };
-    let plan = feed(2_000, vec![ReceiverPlan { window: 8_192, ..walled }, ReceiverPlan::simple()]);
+    let firewalled = ReceiverPlan { firewalled: true, down, ..ReceiverPlan::simple() };
+    let plan = feed(2_000, vec![ReceiverPlan { window: 8_192, ..firewalled }, ReceiverPlan::simple()]);
     loses_some(&plan);
 }
 
-/// What was published while nobody could hear it, by a sender that was killed: only an unknown loss is true.
+/// Messages that a sender published during a partition before it was killed can only be reported as an unknown loss.
 #[test]
-fn at_a_restart_what_nobody_heard_is_reported_as_unknown() {
-    for life in [NewLife::Remembered, NewLife::ByClock] {
+fn messages_that_nobody_received_before_a_restart_are_reported_as_unknown() {
+    for incarnation in [NextIncarnation::Remembered, NextIncarnation::ByClock] {
         let receivers = vec![cut_off(2 * SECOND, 5 * SECOND), ReceiverPlan::simple()];
-        let plan = Plan { restart: Some((4_000, life)), ..feed(6_000, receivers) };
+        let plan = Plan { restart: Some((4_000, incarnation)), ..feed(6_000, receivers) };
         World::run(&plan).unwrap();
     }
 }
 
-/// Two publishers of one name: who follows the second does not know how much the first still sent.
+/// With two publishers of one stream, a receiver of the second does not know how much the first still sent.
 #[test]
-fn at_a_hand_over_what_the_first_publisher_still_sent_is_reported_as_unknown() {
-    for life in [NewLife::Remembered, NewLife::ByClock, NewLife::ByClockSetBack] {
+fn later_messages_of_a_replaced_publisher_are_reported_as_unknown() {
+    for incarnation in
+        [NextIncarnation::Remembered, NextIncarnation::ByClock, NextIncarnation::ByClockSetBack]
+    {
         let plan = feed(4_000, vec![ReceiverPlan::simple(); 2]);
-        let plan = Plan { restart: Some((2_000, life)), overlap: Some(3_000), ..plan };
+        let plan = Plan { restart: Some((2_000, incarnation)), overlap: Some(3_000), ..plan };
         World::run(&plan).unwrap();
     }
 }

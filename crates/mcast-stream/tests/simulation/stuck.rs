@@ -1,11 +1,11 @@
-//! An application that stops reading, while its receiver goes on.
+//! Applications that stop reading while their receivers continue.
 
 use crate::plan::{MILLISECOND, Plan, ReceiverPlan, SECOND, Stuck};
 use crate::world::{EVICTION, World};
 
 const MESSAGES: u64 = 3_000;
 
-/// So many receivers, of which the first so many stop reading after 100 messages.
+/// A plan with `receivers` receivers, of which the first `stuck` stop reading after 100 messages for `time` nanoseconds.
 fn plan(receivers: usize, stuck: usize, time: u64) -> Plan {
     let mut receivers = vec![ReceiverPlan::simple(); receivers];
     for receiver in &mut receivers[..stuck] {
@@ -18,7 +18,7 @@ fn plan(receivers: usize, stuck: usize, time: u64) -> Plan {
 fn a_reader_that_stops_delays_the_others_by_at_most_the_eviction_time_once() {
     for stuck in 1..=5 {
         for all in stuck + 1..=8 {
-            let plan = plan(all, stuck, Stuck::FOR_GOOD);
+            let plan = plan(all, stuck, Stuck::FOREVER);
             let outcome = World::run(&plan).unwrap();
             let case = format!("{stuck} of {all} are stuck");
             assert!(outcome.waited <= EVICTION, "{case}: the publisher waited for {} ns", outcome.waited);
@@ -34,7 +34,7 @@ fn a_reader_that_stops_delays_the_others_by_at_most_the_eviction_time_once() {
     }
 }
 
-/// Who reads on before it is evicted has lost nothing, and nobody is evicted.
+/// A reader that continues within the eviction time loses nothing and is not evicted.
 #[test]
 fn a_reader_that_stops_for_a_second_is_waited_for() {
     let outcome = World::run(&plan(4, 2, SECOND)).unwrap();

@@ -1,4 +1,4 @@
-//! How much is sent, and how soon what was lost is there: rates, bottlenecks, loss, feedback, far receivers.
+//! How much is sent, and how fast losses are repaired: rates, bottlenecks, loss, feedback, distant receivers.
 
 use mcast_stream::receiver::Start;
 
@@ -9,7 +9,7 @@ use crate::world::{Outcome, World};
 const MEGABIT: u64 = 125_000;
 const KIBIBYTE: u64 = 1_024;
 
-/// A feed of messages of so many bytes, one each so many nanoseconds, to receivers with the default window.
+/// A feed of messages of `length` bytes, one per `pause` nanoseconds, to receivers with the default window.
 fn feed(messages: u64, length: usize, pause: u64, receivers: Vec<ReceiverPlan>) -> Plan {
     let receivers =
         receivers.into_iter().map(|receiver| ReceiverPlan { window: 8_192, ..receiver }).collect();
@@ -17,7 +17,7 @@ fn feed(messages: u64, length: usize, pause: u64, receivers: Vec<ReceiverPlan>) 
     Plan { messages, sizes, pause, slots: 4_096, datagram: 1_472, ..Plan::simple(receivers) }
 }
 
-/// As fast as gigabit Ethernet takes it: 10 MB in messages that fill a datagram each.
+/// At the rate of gigabit Ethernet: 10 MB, in messages that fill a datagram each.
 fn flat_out(receivers: Vec<ReceiverPlan>) -> Plan {
     feed(7_150, 1_400, 12_000, receivers)
 }
@@ -31,7 +31,7 @@ fn delivers_all(outcome: &Outcome, messages: u64) {
 fn is_bounded(plan: &Plan) {
     let outcome = World::run(plan).unwrap();
     let (receivers, seconds) = (plan.receivers.len() as u64, outcome.published / SECOND);
-    // A quarter of a window is a status of each receiver, and the other three quarters may be naks of others.
+    // A quarter of a window causes a status of each receiver; each other quarter may cause a NAK.
     let windows = plan.messages * 4 / plan.slots as u64 / seconds + 1;
     let most = 200 + receivers.min(100) * windows;
     // The first two seconds are for joining.
@@ -42,7 +42,7 @@ fn is_bounded(plan: &Plan) {
         .filter(|(second, _)| (2..seconds).contains(*second))
         .max_by_key(|(_, count)| **count);
     let (at, count) = worst.unwrap();
-    assert!(*count <= most, "{receivers} receivers: {count} statuses and naks in second {at}, limit {most}");
+    assert!(*count <= most, "{receivers} receivers: {count} statuses and NAKs in second {at}, limit {most}");
     let heartbeats = outcome.meter.heartbeats;
     assert!(heartbeats <= 220 * (seconds + 1), "{heartbeats} heartbeats in {seconds} s");
     assert_eq!(outcome.messages, plan.messages * receivers);
@@ -58,7 +58,7 @@ fn feedback_of_a_thousand_receivers_stays_below_200_per_second_plus_windows() {
     is_bounded(&feed(120, 100, 100 * MILLISECOND, vec![ReceiverPlan::simple(); 1_000]));
 }
 
-/// Of those that lose much, too: naks are feedback.
+/// With high loss, too: NAKs are feedback.
 #[test]
 fn feedback_of_lossy_receivers_stays_below_200_per_second_plus_windows() {
     let down = Quality { loss: 0.05, ..Quality::GOOD };
@@ -79,13 +79,13 @@ fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered(
             "{rate} Mbit/s, {queue} KiB: {sent} bytes were sent for {delivered}, {} repairs",
             outcome.meter.repair_bytes
         );
-        // Whoever backs off need not stand still: half of what the link carries.
+        // Congestion control must use at least half of what the link carries.
         let most = 2 * delivered * SECOND / (rate * MEGABIT) + 2 * SECOND;
         assert!(outcome.published <= most, "{rate} Mbit/s, {queue} KiB: it took {} ns", outcome.published);
     }
 }
 
-/// It asks for some 4,000 datagrams at once, behind a link that carries 1,700 per second.
+/// It requests about 4,000 datagrams at once, behind a link that carries 1,700 per second.
 #[test]
 fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_times() {
     let late = ReceiverPlan { joins: 9 * SECOND, start: Start::Oldest, ..ReceiverPlan::simple() };
@@ -97,16 +97,16 @@ fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_t
     let outcome = World::run(&plan).unwrap();
     assert_eq!(outcome.receivers[0].messages, plan.messages);
     let repaired = outcome.receivers[1].messages.saturating_sub(4_400);
-    assert!(repaired > 3_500, "it was given only {} messages", outcome.receivers[1].messages);
+    assert!(repaired > 3_500, "it received only {} messages", outcome.receivers[1].messages);
     let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
     assert!(repairs * 2 <= repaired * 3, "{repairs} repairs of {repaired} datagrams");
 }
 
 /// Offers 1.6 Mbit/s to receivers whose links carry far more and lose 30 % in both directions. No message may take longer
-/// than this.
+/// than `longest` nanoseconds.
 fn goodput_at_thirty_percent_loss(receivers: usize, longest: u64) {
     let lossy = Quality { loss: 0.3, ..Quality::GOOD };
-    // Whoever misses the first heartbeat wants what came before the next as well.
+    // From the oldest, so that a receiver that misses the first heartbeat also gets the messages before the second.
     let receiver =
         ReceiverPlan { down: lossy.clone(), up: lossy, start: Start::Oldest, ..ReceiverPlan::simple() };
     let messages = 60_000;
@@ -126,16 +126,16 @@ fn goodput_at_thirty_percent_loss_is_nine_tenths_of_the_feed() {
     goodput_at_thirty_percent_loss(4, 3 * SECOND / 2);
 }
 
-/// Twenty share the same 200 statuses and naks per second, so that each may ask four times per second.
+/// Twenty share the same 200 statuses and NAKs per second, so that each may send four NAKs per second.
 #[test]
 fn goodput_at_thirty_percent_loss_does_not_fall_with_twenty_receivers() {
     goodput_at_thirty_percent_loss(20, 6 * SECOND);
 }
 
-/// What a receiver misses while it hears nothing says nothing about the rate: the process was stopped, the network
-/// was cut, the new key had not come yet.
+/// Losses of a receiver that receives nothing at all do not indicate congestion: its process was stopped, its network was
+/// cut, or it did not have the new key yet.
 #[test]
-fn a_receiver_that_hears_nothing_for_a_while_slows_nobody() {
+fn a_receiver_that_receives_nothing_for_a_while_does_not_slow_the_sender() {
     let good = ReceiverPlan::simple;
     let (from, until) = (4 * SECOND, 7 * SECOND);
     let deaf = [
@@ -158,7 +158,7 @@ fn a_receiver_that_hears_nothing_for_a_while_slows_nobody() {
     }
 }
 
-/// A late joiner asks for all that is kept: five times what the rate carries in a second.
+/// A late joiner requests everything retained: five times what the rate carries in a second.
 #[test]
 fn the_rate_holds_for_everything() {
     let late = ReceiverPlan { joins: 10 * SECOND, start: Start::Oldest, ..ReceiverPlan::simple() };
@@ -168,13 +168,14 @@ fn the_rate_holds_for_everything() {
         good_from: 60 * SECOND,
         ..feed(20_000, 100, MILLISECOND, vec![ReceiverPlan::simple(), lossy, late])
     };
-    // World::judge compares what was sent with the rate.
+    // World::judge compares the traffic with the rate.
     let outcome = World::run(&plan).unwrap();
     assert_eq!(outcome.receivers[0].messages, plan.messages);
     assert!(outcome.receivers[2].messages > 12_000, "{} messages", outcome.receivers[2].messages);
 }
 
-/// The latencies of the first receiver's messages that were repaired or waited for repairs: nine tenths, and the worst.
+/// Returns the latencies of the first receiver's messages that were repaired or waited for repairs: the 90th percentile
+/// and the maximum.
 fn repaired(outcome: &Outcome) -> (u64, u64) {
     let all = &outcome.receivers[0].latencies;
     let late = &all[all.partition_point(|latency| *latency <= 2 * Quality::GOOD.delay)..];
@@ -182,7 +183,7 @@ fn repaired(outcome: &Outcome) -> (u64, u64) {
     (late[late.len() * 9 / 10], late[late.len() - 1])
 }
 
-/// What 1 % loss costs somebody 100 µs away does not depend on who else listens.
+/// The delay by 1 % loss at a distance of 100 µs does not depend on other receivers.
 #[test]
 fn repairs_take_as_long_as_ones_own_round_trip() {
     let near = ReceiverPlan { down: Quality { loss: 0.01, ..Quality::GOOD }, ..ReceiverPlan::simple() };
@@ -198,12 +199,12 @@ fn repairs_take_as_long_as_ones_own_round_trip() {
         let (common, worst) = repaired(&outcome);
         assert!(
             common <= 2 * own && worst <= 4 * own_worst + MILLISECOND,
-            "with a receiver {round_trip} ms away nine tenths take up to {common} ns (alone {own}), the worst {worst} (alone {own_worst})"
+            "with a receiver {round_trip} ms away: p90 {common} ns (alone {own}), maximum {worst} (alone {own_worst})"
         );
     }
 }
 
-/// The same feed with a stranger and without, who gets nothing more for what it forges than it has sent.
+/// Compares the same feed with and without an intruder: forged datagrams cause no more bytes than they have.
 fn causes_no_more_than_it_sends(stranger: Stranger) -> Outcome {
     let plan = feed(5_000, 200, MILLISECOND, vec![ReceiverPlan::simple(); 2]);
     let quiet = World::run(&plan).unwrap();
@@ -224,17 +225,17 @@ fn a_forged_nak_causes_no_more_bytes_than_it_has() {
     }
 }
 
-/// Nobody is waited for, nor heard of, at an address that has proven nothing.
+/// The publisher does not wait for receivers at unproven addresses, and does not report them.
 #[test]
 fn a_forged_status_causes_no_more_bytes_than_it_has_and_delays_nobody() {
     for every in [200 * MILLISECOND, 10 * MILLISECOND] {
         let outcome = causes_no_more_than_it_sends(Stranger::ForgesStatuses(every));
-        assert_eq!(outcome.waited, 0, "the publisher waited for somebody who is not there");
+        assert_eq!(outcome.waited, 0, "the publisher waited for a receiver that does not exist");
         assert_eq!(outcome.statistics.receivers, 2);
     }
 }
 
-/// What somebody without the key has overheard changes nothing when it is sent again, after its receiver left, too.
+/// Replayed feedback changes nothing, even after its receiver has left.
 #[test]
 fn a_replay_of_sealed_feedback_delays_nobody() {
     let leaves = ReceiverPlan { leaves: Some(2 * SECOND), ..ReceiverPlan::simple() };
@@ -249,7 +250,7 @@ fn a_replay_of_sealed_feedback_delays_nobody() {
         assert!(outcome.intruder.datagrams > 10);
         assert_eq!(outcome.waited, 0, "the publisher waited for {} ns", outcome.waited);
         let (round_trip, before) = (outcome.statistics.round_trip, honest.statistics.round_trip);
-        assert!(round_trip <= 2 * before, "the round trip is thought to be {round_trip} ns, not {before}");
+        assert!(round_trip <= 2 * before, "the estimated round trip is {round_trip} ns, not {before}");
         assert!(outcome.intruder.answered <= outcome.intruder.bytes, "{:?}", outcome.intruder);
         for receiver in &outcome.receivers[1..] {
             assert_eq!((receiver.messages, receiver.lost), (8_000, 0));

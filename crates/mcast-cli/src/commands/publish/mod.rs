@@ -134,7 +134,7 @@ struct StreamOptions {
     congestion: CongestionControl,
 
     /// Flow control: wait for the `slowest` subscriber, or for `none`
-    #[arg(long, value_name = "WHOM", default_value = "slowest", hide_possible_values = true)]
+    #[arg(long, value_name = "MODE", default_value = "slowest", hide_possible_values = true)]
     flow: Flow,
 
     /// Evict a subscriber that makes no progress for TIME [default: 2s]

@@ -120,7 +120,7 @@ own address and a free port. Everything else in the file (other packets, truncat
 counted and reported. The TTL is 1 by default, as with every command, so that a recording does not
 leave this network by accident. Sends are timed to microseconds by busy-waiting shortly before each.
 
-Exit status 1 if the kernel usage_error some datagrams, or there was nothing to send.
+Exit status 1 if the kernel refused some datagrams, or there was nothing to send.
 
 Examples:
   mcast replay stream.pcapng -i lo                           as recorded, to this machine only

@@ -213,7 +213,7 @@ mod tests {
             for field in ["event", "cause"] {
                 let Some(name) = record.get(field) else { continue };
                 let known = schema["properties"][field]["enum"].as_array().unwrap();
-                assert!(known.contains(name), "{name} is no {field} of the schema");
+                assert!(known.contains(name), "{name} is not a {field} in the schema");
             }
             assert!(!describe(&event).1.is_empty());
         }

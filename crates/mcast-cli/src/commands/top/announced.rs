@@ -122,7 +122,7 @@ impl Announced {
 
 impl AnnouncementContent {
     fn new(announce: &Announce<'_>) -> Self {
-        let path = |place: &mcast_stream::wire::Place| (place.source, place.group);
+        let path = |path: &mcast_stream::wire::AnnouncedPath| (path.source, path.group);
         Self {
             name: announce.name.to_owned(),
             paths: announce.paths.iter().flatten().map(path).collect(),
@@ -143,13 +143,13 @@ impl AnnouncementContent {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{Header, Incarnation, PacketWriter, Place};
+    use mcast_stream::wire::{AnnouncedPath, Header, Incarnation, PacketWriter};
 
     use super::*;
 
     fn announcement(stream: u64, incarnation: u32, name: &str) -> Vec<u8> {
         let mut announce = Announce::new(name);
-        announce.paths[0] = Some(Place { group: ([239, 1, 2, 3], 5000).into(), source: None });
+        announce.paths[0] = Some(AnnouncedPath { group: ([239, 1, 2, 3], 5000).into(), source: None });
         let header = Header::new(Kind::Announce, StreamId(stream), Incarnation(incarnation), 1);
         let mut buffer = vec![0; 400];
         let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();

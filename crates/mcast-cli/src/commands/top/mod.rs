@@ -120,7 +120,7 @@ struct OutputOptions {
 
 const EXAMPLES: &str = "\
 On a terminal this is a screen: press `?` for key bindings. Otherwise a table is printed at each
-interval. top joins nothing by itself: behind a snooping switch only joined groups are seen; --join
+interval. top joins nothing on its own: behind a snooping switch only joined groups are seen; --join
 joins them. Interfaces that come and go are followed, unless -i is given.
 
 Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf` and

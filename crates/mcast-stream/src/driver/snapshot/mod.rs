@@ -1,5 +1,5 @@
-//! Snapshots over TCP, sealed with the stream's keys. `docs/protocol.md` specifies the protocol, under *Snapshots on the
-//! side*.
+//! Snapshots over TCP, sealed with the stream's keys. `docs/protocol.md` specifies the protocol, under *Snapshot
+//! servers*.
 
 mod channel;
 mod client;

@@ -9,7 +9,7 @@ use crate::mold::{MoldError, MoldSender};
 
 const SESSION: Session = *b"SESSION  1";
 
-/// Messages as they were handed out, and what was told to be lost.
+/// Returns the messages delivered, the ranges reported as lost, and whether the session ended.
 fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u64)>, bool) {
     let mut random = crate::random::Random::new(seed);
     let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
@@ -31,7 +31,7 @@ fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u
             }
         }
         while let Some(packet) = sender.poll(now) {
-            // Two paths, each as bad as the other.
+            // Two paths, both with the same loss.
             for path in 0..2 {
                 if random.unit() >= loss {
                     under_way.push_back([&[path], &packet[..]].concat());
@@ -49,7 +49,7 @@ fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u
             MoldItem::Lost(first, end) => lost.push((first, end)),
             MoldItem::Ended(_) => ended = true,
             MoldItem::Session(session, _) => assert_eq!(session, SESSION),
-            // Five heartbeats in a row may be lost.
+            // Five consecutive heartbeats may be lost.
             MoldItem::Silent => {}
             MoldItem::Left(_) => panic!("{item:?}"),
         };
@@ -75,14 +75,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn with_requests_every_message_comes_in_order(seed: u64, loss in 0.0..0.3) {
+    fn with_requests_every_message_is_delivered_in_order(seed: u64, loss in 0.0..0.3) {
         let (came, lost, ended) = run(seed, loss, 300, true);
         prop_assert!(ended && lost.is_empty(), "{lost:?}");
         prop_assert_eq!(came, (1..=300).collect::<Vec<_>>());
     }
 
     #[test]
-    fn without_requests_what_is_lost_is_told_exactly(seed: u64, loss in 0.0..0.6) {
+    fn without_requests_losses_are_reported_exactly(seed: u64, loss in 0.0..0.6) {
         let (came, lost, ended) = run(seed, loss, 300, false);
         prop_assert!(ended);
         let mut all: Vec<u64> = came.clone();
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_are_refused_or_read(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..40)) {
+    fn hostile_bytes_do_not_exceed_the_window(datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..40)) {
         let mut receiver = MoldReceiver::new(MoldConfig { window: 16, ..MoldConfig::default() });
         for (now, mut datagram) in (0..).zip(datagrams) {
             if datagram.len() > 20 {
@@ -108,7 +108,7 @@ proptest! {
     }
 }
 
-/// So many messages, each in a datagram of its own.
+/// Returns this many messages, each in a datagram of its own.
 fn datagrams(sender: &mut MoldSender, messages: u64) -> Vec<Vec<u8>> {
     let publish = |number: u64| {
         sender.publish(&number.to_be_bytes()).unwrap();
@@ -118,7 +118,7 @@ fn datagrams(sender: &mut MoldSender, messages: u64) -> Vec<Vec<u8>> {
     (1..=messages).map(publish).collect()
 }
 
-/// When all messages have come, with a server that is half a millisecond away.
+/// Returns when all messages are delivered, with a re-request server half a millisecond away.
 fn repaired_at(receiver: &mut MoldReceiver, sender: &mut MoldSender, messages: u64) -> u64 {
     let mut answers: VecDeque<(u64, Vec<u8>)> = VecDeque::new();
     for now in (0..10_000).map(|step| step * MILLISECOND / 10) {
@@ -133,11 +133,11 @@ fn repaired_at(receiver: &mut MoldReceiver, sender: &mut MoldSender, messages: u
             return now;
         }
     }
-    panic!("it is not repaired: {receiver:?}");
+    panic!("the gaps were not repaired: {receiver:?}");
 }
 
 #[test]
-fn all_gaps_are_asked_for_at_once() {
+fn all_gaps_are_requested_at_once() {
     let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
     let mut receiver = MoldReceiver::new(MoldConfig::default());
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 101)) {
@@ -149,9 +149,9 @@ fn all_gaps_are_asked_for_at_once() {
     assert_eq!(receiver.statistics().requests, 10);
 }
 
-/// 8 bytes each: a datagram holds 138 of them.
+/// A datagram holds 138 messages of 8 bytes.
 #[test]
-fn a_gap_longer_than_an_answer_is_asked_for_piece_by_piece_without_waiting() {
+fn a_gap_longer_than_a_reply_is_requested_in_parts_without_waiting() {
     let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
     let mut receiver = MoldReceiver::new(MoldConfig::default());
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 1_002)) {
@@ -164,7 +164,7 @@ fn a_gap_longer_than_an_answer_is_asked_for_piece_by_piece_without_waiting() {
 }
 
 #[test]
-fn what_the_window_did_not_hold_is_asked_for_later() {
+fn messages_beyond_the_window_are_requested_later() {
     let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
     let mut receiver = MoldReceiver::new(MoldConfig { window: 4, ..MoldConfig::default() });
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 40)) {
@@ -177,7 +177,7 @@ fn what_the_window_did_not_hold_is_asked_for_later() {
 }
 
 #[test]
-fn who_asks_without_end_gets_no_more_than_is_allowed() {
+fn replies_to_endless_requests_keep_to_the_allowance() {
     let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap().allow(100_000, 10_000);
     let _ = datagrams(&mut sender, 1_000);
     let asked = request(SESSION, 1, 1_000);
@@ -187,20 +187,20 @@ fn who_asks_without_end_gets_no_more_than_is_allowed() {
     };
     let at_once = answered(&mut sender, 1);
     assert!((8_600..=10_000).contains(&at_once), "{at_once} bytes");
-    // In 50 ms there are 5,000 more.
+    // The allowance grows by 5,000 bytes in 50 ms.
     let later = answered(&mut sender, 50 * MILLISECOND + 1);
     assert!((2_800..=6_400).contains(&later), "{later} bytes");
 }
 
 #[test]
-fn a_session_that_nobody_would_read_is_refused() {
+fn an_invalid_session_name_is_rejected() {
     for name in [b"20261120-A", b"          ", b"s\0\0\0\0\0\0\0\0\0"] {
         assert_eq!(MoldSender::new(*name, 1400, 1 << 16).unwrap_err(), MoldError::BadSession);
     }
 }
 
 #[test]
-fn another_session_is_heard_only_when_the_one_before_is_over() {
+fn another_session_is_received_only_when_the_one_before_is_over() {
     let mut receiver = MoldReceiver::new(MoldConfig::default());
     let mut items = Vec::new();
     let packet = |session: &[u8; 10], end: bool| {
@@ -290,7 +290,7 @@ impl Trial {
         }
     }
 
-    /// Lets this time pass, then takes the datagram.
+    /// Handles the datagram after this time.
     fn after(&mut self, millis: u64, datagram: Datagram) {
         self.wait(millis);
         self.take(Some(&datagram.of(SESSION)));
@@ -305,7 +305,8 @@ impl Trial {
     }
 }
 
-/// A feed of a message each 100 ms and, in each pause, a heartbeat a second; before message 6 comes what is forged.
+/// Runs a feed with a message every 100 ms and a heartbeat every second in pauses; the forged datagram arrives before
+/// message 6.
 fn feed_with(forged: Datagram, requests: bool) -> Trial {
     let mut trial = Trial::new(MoldConfig { requests, ..MoldConfig::default() });
     for number in 1..=60 {
@@ -338,7 +339,7 @@ fn one_forged_number_costs_no_message() {
 }
 
 #[test]
-fn a_forged_number_is_requested_ever_less_often() {
+fn a_forged_number_is_requested_at_growing_intervals() {
     let trial = feed_with(Datagram::Message(1 << 24), true);
     let requests = trial.receiver.statistics().requests;
     assert!(requests < 20, "{requests} requests in 18 s");
@@ -368,7 +369,7 @@ fn a_loss_at_the_tail_is_confirmed_by_a_second_heartbeat() {
     assert_eq!(trial.lost, [(2, 4)]);
 }
 
-/// A real loss while a forged number is remembered: it is reported after the patience, not at once and not never.
+/// A real loss while a forged number is pending is reported after the patience, neither at once nor never.
 #[test]
 fn a_forged_number_does_not_hide_a_loss() {
     let mut trial = Trial::new(MoldConfig { requests: false, ..MoldConfig::default() });
@@ -386,7 +387,7 @@ fn a_forged_number_does_not_hide_a_loss() {
 }
 
 #[test]
-fn a_forged_start_is_left_for_where_the_session_is() {
+fn a_forged_start_is_corrected_to_the_position_of_the_session() {
     for forged in [200, 1 << 60] {
         let mut trial = Trial::new(MoldConfig::default());
         trial.after(0, Datagram::Message(forged));
@@ -400,7 +401,7 @@ fn a_forged_start_is_left_for_where_the_session_is() {
 }
 
 #[test]
-fn an_end_that_is_contradicted_is_none() {
+fn a_contradicted_end_is_ignored() {
     let mut trial = Trial::new(MoldConfig::default());
     for number in 1..=50 {
         trial.after(100, Datagram::Message(number));
@@ -416,7 +417,7 @@ fn an_end_that_is_contradicted_is_none() {
 }
 
 #[test]
-fn one_announcement_of_the_end_and_then_silence_is_the_end() {
+fn one_announcement_of_the_end_followed_by_silence_is_the_end() {
     let mut trial = Trial::new(MoldConfig::default());
     trial.after(0, Datagram::Message(1));
     trial.after(1, Datagram::End(2));
@@ -425,7 +426,7 @@ fn one_announcement_of_the_end_and_then_silence_is_the_end() {
 }
 
 #[test]
-fn silence_is_reported_once_until_something_comes() {
+fn silence_is_reported_once_until_a_datagram_arrives() {
     let mut trial = Trial::new(MoldConfig::default());
     trial.wait(4_999);
     assert_eq!(trial.silences, 0);
@@ -439,15 +440,15 @@ fn silence_is_reported_once_until_something_comes() {
     assert_eq!(trial.silences, 2);
 }
 
-/// Yesterday's session ended while nobody listened.
+/// The end of the previous session was not received.
 #[test]
-fn a_session_whose_end_was_missed_is_left_for_the_next() {
+fn a_session_whose_end_was_missed_is_followed_by_the_next() {
     const NEXT: Session = *b"SESSION  2";
     let mut trial = Trial::new(MoldConfig { requests: false, ..MoldConfig::default() });
     for number in [1, 2, 4, 5] {
         trial.after(10, Datagram::Message(number));
     }
-    // One that is heard while the current session is alive changes nothing.
+    // Another session has no effect while the current one is active.
     for number in 1..=3 {
         trial.take(Some(&Datagram::Message(number).of(NEXT)));
     }
@@ -473,7 +474,7 @@ fn one_stray_datagram_of_another_session_is_not_followed() {
 }
 
 #[test]
-fn who_stops_gets_what_is_kept_and_learns_what_is_missing() {
+fn abandon_delivers_buffered_messages_and_reports_missing_ones() {
     let mut trial = Trial::new(MoldConfig::default());
     for number in [1, 2, 5, 6, 9] {
         trial.after(0, Datagram::Message(number));

@@ -1,5 +1,5 @@
-//! What was added to the plans when they had found too little. It has dice of its own, so that the rest of a seed's plan
-//! stays what it was.
+//! Faults that were added to the plans later. They have their own random numbers, so that the rest of a seed's plan does
+//! not change.
 
 use super::{Bottleneck, MILLISECOND, Plan, ReceiverPlan, SECOND, Stranger, Stuck};
 use crate::dice::Dice;
@@ -17,7 +17,7 @@ pub(super) fn added(plan: Plan) -> Plan {
     }
 }
 
-/// Some of the readers stop, and nothing else happens.
+/// Some of the readers stop, without other faults.
 fn readers_stop(mut plan: Plan, dice: &mut Dice) -> Plan {
     plan.waits = true;
     for receiver in &mut plan.receivers {
@@ -26,7 +26,7 @@ fn readers_stop(mut plan: Plan, dice: &mut Dice) -> Plan {
     plan
 }
 
-/// Too narrow a link, and nothing else.
+/// A narrow link, without other faults.
 fn bottleneck(plan: Plan, dice: &mut Dice) -> Plan {
     let bottleneck = Bottleneck {
         rate: dice.pick(&[250_000, 2_500_000, 12_500_000]),
@@ -35,7 +35,7 @@ fn bottleneck(plan: Plan, dice: &mut Dice) -> Plan {
     Plan { bottleneck: Some(bottleneck), ..plan }
 }
 
-/// Somebody's feedback is dropped.
+/// The feedback of one receiver is dropped.
 fn half_open(mut plan: Plan, dice: &mut Dice) -> Plan {
     let index = dice.below(plan.receivers.len() as u64) as usize;
     plan.receivers[index].firewalled = true;
@@ -80,6 +80,6 @@ fn everything(mut plan: Plan, dice: &mut Dice) -> Plan {
 }
 
 fn stuck(dice: &mut Dice) -> Stuck {
-    let times = [700 * MILLISECOND, 3 * SECOND, 8 * SECOND, Stuck::FOR_GOOD];
+    let times = [700 * MILLISECOND, 3 * SECOND, 8 * SECOND, Stuck::FOREVER];
     Stuck { after: dice.pick(&[1, 5, 40, 200]), time: dice.pick(&times) }
 }

@@ -1,4 +1,4 @@
-//! What was published, delivered and reported, compared: by each receiver to its application, and by the publisher
+//! Compares what was published and delivered with the reports: of each receiver to its application, and of the publisher
 //! about each receiver.
 
 use std::collections::HashSet;
@@ -11,17 +11,18 @@ use super::World;
 use crate::audit::{Audit, Balance};
 
 impl World<'_> {
-    /// Of every life that a receiver followed, what it delivered and what it reported as lost is all there was.
+    /// A receiver has delivered or reported as lost everything of each incarnation that it followed.
     pub(super) fn judge_accounts(&self) -> Result<(), String> {
         for (index, node) in self.nodes.iter().enumerate() {
             for balance in node.audit.balances() {
-                let Balance { life, accounted, is_unknown } = balance;
-                let published = self.accepted.get(&life).copied().unwrap_or(0);
-                // Nothing is due of a life in which it left.
-                let may_lack_some = is_unknown || node.has_left && node.audit.life == Some(life);
+                let Balance { incarnation, accounted, is_unknown } = balance;
+                let published = self.accepted.get(&incarnation).copied().unwrap_or(0);
+                // An incarnation in which it left need not be complete.
+                let may_lack_some =
+                    is_unknown || node.has_left && node.audit.incarnation == Some(incarnation);
                 if accounted > published || accounted < published && !may_lack_some {
                     return Err(format!(
-                        "receiver {index} accounts for {accounted} messages of life {life} (published {published}) and reports nothing as unknown"
+                        "receiver {index} accounts for {accounted} messages of incarnation {incarnation} (published {published}) and reports nothing as unknown"
                     ));
                 }
             }
@@ -29,7 +30,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Who is reported to have everything was handed everything since it joined; and who was, is reported so.
+    /// A receiver is reported to have everything if and only if it delivered everything since it joined.
     pub(super) fn judge_reports(&self, had_ended: &[bool]) -> Result<(), String> {
         if !self.closed {
             return Ok(());
@@ -49,8 +50,8 @@ impl World<'_> {
                 }
             }
             let plan = &self.plan.receivers[index];
-            // A larger group needs more time to confirm the end than a network is given.
-            // Whoever reads the end only when its application goes has no time to confirm it.
+            // A larger group needs more time to confirm the end than a run has. A receiver whose application reads the end
+            // only when it stops has no time to confirm it.
             let is_counted = self.nodes.len() <= 100
                 && plan.stuck.is_none()
                 && !plan.firewalled
@@ -58,9 +59,10 @@ impl World<'_> {
                 && !matches!(plan.policy, Policy::BestEffort(_));
             let id = node.id.filter(|id| is_counted && !claimed.contains(id));
             if id.is_some() && self.has_all(&node.audit) && had_ended[index] {
-                // Datagrams that were given up may have held nothing that it lacked; the publisher cannot know.
+                // Datagrams that were given up may have contained nothing new; the publisher cannot know.
                 let standing = self.sender.standings().find(|(known, ..)| Some(*known) == id);
-                // Of one that could never prove its address, fell silent, or whose last word was lost, it does not know.
+                // The publisher does not know of a receiver that never proved its address, fell silent, or whose last
+                // status was lost.
                 let is_unknown = |standing| {
                     let zero = Standing::Behind { datagrams: 0 };
                     standing == zero
@@ -83,27 +85,28 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Whether it was handed all of the present life since it joined that.
+    /// Whether it delivered all of the present incarnation since it joined.
     fn has_all(&self, audit: &Audit) -> bool {
-        let has_lost = audit.lost.iter().any(|(life, ..)| *life == self.life);
+        let has_lost = audit.lost.iter().any(|(incarnation, ..)| *incarnation == self.incarnation);
         let is_at_end = audit.cursor == Some(self.published) || audit.policy == Policy::Latest && audit.ended;
-        audit.life == Some(self.life) && is_at_end && !has_lost || self.had_all(audit)
+        audit.incarnation == Some(self.incarnation) && is_at_end && !has_lost || self.had_all(audit)
     }
 
-    /// Whether it was handed all of the present life before it went over to another.
+    /// Whether it delivered all of the present incarnation before it changed to another.
     fn had_all(&self, audit: &Audit) -> bool {
-        let has_lost = audit.lost.iter().any(|(life, ..)| *life == self.life);
-        let is_whole = |balance: Balance| balance.life == self.life && balance.accounted == self.published;
-        audit.life != Some(self.life) && !has_lost && audit.balances().any(is_whole)
+        let has_lost = audit.lost.iter().any(|(incarnation, ..)| *incarnation == self.incarnation);
+        let is_whole =
+            |balance: Balance| balance.incarnation == self.incarnation && balance.accounted == self.published;
+        audit.incarnation != Some(self.incarnation) && !has_lost && audit.balances().any(is_whole)
     }
 
-    /// The receivers that are there and are reported to have everything.
+    /// The present receivers that are reported to have everything.
     fn reported_complete(&self) -> impl Iterator<Item = ReceiverId> {
         let complete = |standing: &Standing| *standing == Standing::Complete;
         self.sender.standings().filter(move |(.., standing)| complete(standing)).map(|(id, ..)| id)
     }
 
-    /// How many are, with those that have left.
+    /// The number of receivers that are reported to have everything, with those that have left.
     fn reported_count(&self) -> usize {
         self.sender.audience().complete as usize
     }

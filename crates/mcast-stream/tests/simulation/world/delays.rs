@@ -1,4 +1,4 @@
-//! Who may keep the publisher waiting, and how much may be sent because of whom.
+//! Limits of delays and of traffic, and their causes.
 
 use mcast_stream::wire::{Kind, Packet, ReceiverId, Status};
 
@@ -6,28 +6,28 @@ use super::receivers::address;
 use super::{Delivery, World};
 use crate::plan::{MILLISECOND, SECOND, Stuck};
 
-/// The default, and half a second until a publisher has noticed.
+/// The default eviction time, and half a second until a publisher notices.
 pub(crate) const EVICTION: u64 = 2_500 * MILLISECOND;
-/// Who is gone is silent, and forgotten for that at the latest.
+/// A receiver that is gone is forgotten after this silence at the latest.
 const SILENCE: u64 = 5_500 * MILLISECOND;
-/// What the clocks of the simulation may add to a time.
+/// Tolerance for timers.
 const SLACK: u64 = 100 * MILLISECOND;
-/// Bytes of repairs that may be too many because several ask, or a repair was on its way.
+/// Bytes of superfluous repairs to allow, for requests that cross a repair.
 const LATE_REPAIRS: u64 = 524_288;
 
 impl World<'_> {
-    /// Takes note of what a receiver says of itself where that can be read.
+    /// Notes a receiver's status, if it is not sealed.
     pub(super) fn note_status(&mut self, bytes: &[u8]) {
         let Ok(packet) = Packet::parse(bytes) else { return };
         if self.plan.sealed || packet.header.kind != Kind::Status {
             return;
         }
         if let (Some(id), Ok(status)) = (packet.receiver(), Status::read(packet.body)) {
-            self.said.insert(id, status);
+            self.statuses.insert(id, status);
         }
     }
 
-    /// The publisher is kept waiting by this one.
+    /// Notes that the publisher waits for this receiver.
     pub(super) fn note_waiting(&mut self, receiver: ReceiverId) {
         self.waited += MILLISECOND;
         if !self.nodes.iter().any(|node| node.id == Some(receiver) && !node.has_left) {
@@ -35,25 +35,26 @@ impl World<'_> {
         }
     }
 
-    /// Only those are evicted that have no room, or have not got what was sent.
+    /// Checks an eviction: only receivers without room, or that lack datagrams, may be evicted.
     pub(super) fn note_eviction(&mut self, id: ReceiverId) {
         let sent = self.sender.statistics().datagrams + 1;
         let has_room = |status: &&Status| status.next >= sent && status.window > 0;
-        if let Some(status) = self.said.get(&id).filter(has_room) {
-            self.offences.push(format!("one with room was evicted at {}: {status:?} of {sent}", self.now));
+        if let Some(status) = self.statuses.get(&id).filter(has_room) {
+            self.violations
+                .push(format!("a receiver with room was evicted at {}: {status:?} of {sent}", self.now));
         }
     }
 
-    /// Nobody becomes a receiver by what it says alone.
+    /// Checks that no receiver joins at an unproven address.
     pub(super) fn note_joined(&mut self, id: ReceiverId, from: core::net::SocketAddr) {
         if from == address(self.nodes.len()) {
-            self.offences.push(format!("{id} has joined at {from}, where it has proven nothing"));
+            self.violations.push(format!("{id} has joined at the unproven address {from}"));
         }
     }
 
     pub(super) fn judge_delays(&self) -> Result<(), String> {
-        if let Some(offence) = self.offences.first() {
-            return Err(offence.clone());
+        if let Some(violation) = self.violations.first() {
+            return Err(violation.clone());
         }
         if let Some((id, time)) = self.waited_for_absent.iter().find(|(_, time)| **time > SILENCE) {
             return Err(format!("the publisher waited {time} ns (limit {SILENCE}) for {id}, which is gone"));
@@ -66,7 +67,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What is sent because of those who have proven nothing, because of narrow links, and by those who listen.
+    /// Checks the traffic that intruders and narrow links cause, and the feedback.
     pub(super) fn judge_traffic(&self) -> Result<(), String> {
         let intruder = self.intruder;
         if intruder.answered > intruder.bytes {
@@ -77,7 +78,7 @@ impl World<'_> {
         }
         let repairs = self.meter.repair_bytes;
         let late = self.plan.receivers.iter().filter(|receiver| receiver.joins > 0).count() as u64;
-        // Without flow control the sender goes on when a small window is full.
+        // Without flow control, the sender continues when a small window is full.
         let most = 2 * self.dropped + self.without_room + late * self.meter.data_bytes * 3 / 2 + LATE_REPAIRS;
         if self.bottleneck.is_some() && repairs > most {
             return Err(format!(
@@ -94,8 +95,8 @@ impl World<'_> {
         self.judge_feedback()
     }
 
-    /// About 200 statuses and naks per second of all, a few of each for every window that passes, and some at the
-    /// beginning and the end.
+    /// Checks for at most about 200 statuses and NAKs per second of all receivers, plus a few of each receiver per window
+    /// and at the start and the end.
     fn judge_feedback(&self) -> Result<(), String> {
         let seconds = self.now / SECOND + 1;
         let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
@@ -103,7 +104,7 @@ impl World<'_> {
         let (feedback, heartbeats) = (self.meter.all_feedback(), self.meter.heartbeats);
         let most = 220 * seconds + few * 11 / 10;
         if feedback > most {
-            return Err(format!("{feedback} statuses and naks (limit {most}) in {seconds} s"));
+            return Err(format!("{feedback} statuses and NAKs (limit {most}) in {seconds} s"));
         }
         match heartbeats > most * 5 / 4 {
             true => Err(format!("{heartbeats} heartbeats (limit {most}) in {seconds} s")),
@@ -112,7 +113,7 @@ impl World<'_> {
     }
 }
 
-/// What a receiver was handed in all.
+/// Returns the totals of a receiver.
 pub(super) fn delivery(mut node: super::Node) -> Delivery {
     node.latencies.sort_unstable();
     let lost = node.audit.lost.iter().map(|(_, first, end, _)| end - first).sum();

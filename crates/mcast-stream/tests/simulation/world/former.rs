@@ -1,4 +1,4 @@
-//! A sender that goes on although another has taken its place: a hand-over, or two with one name.
+//! A sender that continues after another has replaced it, as in a handover or with two publishers of one stream.
 
 use std::mem::swap;
 
@@ -7,23 +7,23 @@ use mcast_stream::Sender;
 use super::{Happening, World};
 use crate::plan::MILLISECOND;
 
-pub(super) struct Former {
+pub(super) struct FormerSender {
     pub(super) sender: Sender,
-    life: u32,
+    incarnation: u32,
     published: u64,
     published_at: Vec<u64>,
     /// Messages that it still publishes before it is killed.
     left: u64,
 }
 
-impl Former {
-    pub(super) const fn new(sender: Sender, (life, published): (u32, u64), left: u64) -> Self {
-        Self { sender, life, published, published_at: Vec::new(), left }
+impl FormerSender {
+    pub(super) const fn new(sender: Sender, (incarnation, published): (u32, u64), left: u64) -> Self {
+        Self { sender, incarnation, published, published_at: Vec::new(), left }
     }
 }
 
 impl World<'_> {
-    /// Does something with the former sender in the present one's place.
+    /// Runs `work` with the former sender in the present one's place.
     pub(super) fn as_former_sender(
         &mut self,
         work: impl FnOnce(&mut Self, &mut u64) -> Result<(), String>,
@@ -38,15 +38,15 @@ impl World<'_> {
         result
     }
 
-    fn exchange(&mut self, former: &mut Former) {
+    fn exchange(&mut self, former: &mut FormerSender) {
         swap(&mut self.sender, &mut former.sender);
-        swap(&mut self.life, &mut former.life);
+        swap(&mut self.incarnation, &mut former.incarnation);
         swap(&mut self.published, &mut former.published);
         swap(&mut self.published_at, &mut former.published_at);
     }
 
-    /// Publishes one more message, if there is room, and sends what there is to send.
-    pub(super) fn go_on_as_former(&mut self, left: &mut u64) -> Result<(), String> {
+    /// Publishes one more message, if there is room, and sends what is due.
+    pub(super) fn publish_as_former(&mut self, left: &mut u64) -> Result<(), String> {
         let before = self.published;
         self.publish_message()?;
         *left -= self.published - before;

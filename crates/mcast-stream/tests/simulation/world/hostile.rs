@@ -1,12 +1,12 @@
-//! What strangers send to everybody.
+//! Hostile datagrams to all parties.
 
 use mcast_stream::wire::{Header, Heartbeat, Incarnation, Kind, PacketWriter};
 
 use super::{Happening, STREAM, World};
 
 impl World<'_> {
-    /// Noise, changed copies, and copies from long ago, to everybody. In clear no copies that are changed: who can
-    /// make those can say anything.
+    /// Sends noise, changed copies and old copies to all parties. Not changed copies of a clear stream, because nothing
+    /// can protect it from those.
     pub(super) fn hostile(&mut self) {
         let Some(every) = self.plan.hostile.filter(|_| self.now < self.plan.good_from) else { return };
         let count = self.recorded.len() as u64;
@@ -25,19 +25,24 @@ impl World<'_> {
         self.at(self.now + every, Happening::Hostile);
     }
 
-    /// The same of another version, or of another stream.
+    /// Returns the datagram with another version or stream.
     fn foreign(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         bytes[self.dice.pick(&[2, 8, 15])] ^= 0x40;
         bytes
     }
 
-    /// What a stranger says without a seal: a later life of the sender, or data of this one.
+    /// Returns an unsealed datagram: of a later incarnation of the sender, or data of this one.
     fn forged(&mut self) -> Vec<u8> {
-        let life = Incarnation(self.life + self.dice.below(2) as u32);
+        let incarnation = Incarnation(self.incarnation + self.dice.below(2) as u32);
         let kind = self.dice.pick(&[Kind::Heartbeat, Kind::Data, Kind::Ncf]);
-        let header = Header::new(kind, STREAM, life, self.dice.between(1, 100));
-        let heartbeat =
-            Heartbeat { next: 90, next_message: 200, trail: 80, trail_message: 100, ..Heartbeat::default() };
+        let header = Header::new(kind, STREAM, incarnation, self.dice.between(1, 100));
+        let heartbeat = Heartbeat {
+            next: 90,
+            next_message: 200,
+            oldest_retained: 80,
+            oldest_message: 100,
+            ..Heartbeat::default()
+        };
         let mut bytes = vec![0; 200];
         let mut writer = PacketWriter::new(&mut bytes, &header).unwrap();
         heartbeat.write(&mut writer).unwrap();

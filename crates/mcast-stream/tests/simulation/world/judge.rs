@@ -1,4 +1,4 @@
-//! What must hold when all is over.
+//! The checks at the end of a run.
 
 use mcast_stream::receiver::Policy;
 use mcast_stream::sender::SenderStatistics;
@@ -10,16 +10,16 @@ use crate::content;
 use crate::plan::{MILLISECOND, SECOND, Stuck};
 
 impl World<'_> {
-    /// Whether all is published, and everybody has heard the end of it, and some time has passed.
+    /// Whether everything is published, all receivers have reached the end, and some time has passed.
     pub(super) fn is_over(&self) -> bool {
         if !self.closed || self.now < self.plan.good_from {
             return false;
         }
         let last = self.traffic.iter().rev().find(|(_, kind)| *kind == Kind::Data).map_or(0, |(at, _)| *at);
-        // Who follows a life that is over needs a while to see it.
+        // A receiver of an incarnation that is over needs a while to notice.
         let is_left_behind = self.nodes.iter().any(|node| !node.audit.ended && self.need_not_end(node));
         let settled = if is_left_behind { 9 * SECOND } else { 3 * SECOND };
-        // Whoever has just read the end needs a moment to confirm it.
+        // A receiver that has just read the end needs a moment to confirm it.
         let is_confirmed = self.now > self.progress_at + SECOND;
         self.all_done() && is_confirmed && self.now > last.max(self.plan.good_from) + settled
     }
@@ -68,15 +68,15 @@ impl World<'_> {
         self.nodes.iter().all(|node| node.audit.ended || self.need_not_end(node))
     }
 
-    /// A loss has stopped it as it wished; or it follows a life of which it cannot know that it is over.
+    /// Whether it need not reach the end: a loss has stopped it, or it cannot know that its incarnation is over.
     fn need_not_end(&self, node: &Node) -> bool {
         let index = self.nodes.iter().position(|other| std::ptr::eq(other, node));
         let plan = index.map(|index| &self.plan.receivers[index]);
-        let cannot_end = plan.is_some_and(|plan| plan.firewalled) || node.busy_until == Stuck::FOR_GOOD;
+        let cannot_end = plan.is_some_and(|plan| plan.firewalled) || node.busy_until == Stuck::FOREVER;
         cannot_end
             || node.has_left
             || node.audit.may_have_stopped()
-            || node.audit.life.is_some_and(|life| life > self.life)
+            || node.audit.incarnation.is_some_and(|incarnation| incarnation > self.incarnation)
     }
 
     fn judge_receiver(&self, index: usize, node: &Node) -> Result<(), String> {
@@ -91,9 +91,9 @@ impl World<'_> {
             for key in 0..7 {
                 let last = (0..self.published)
                     .rev()
-                    .find(|number| content::message(self.plan, self.life, *number).0 == Some(key));
+                    .find(|number| content::message(self.plan, self.incarnation, *number).0 == Some(key));
                 let known = node.audit.latest(key);
-                // Before it joined, or lost for good, it need not have it; then it has an older one or none.
+                // If the message was lost, or from before it joined, it may have an older one or none.
                 let excused = !node.audit.lost.is_empty() || known.is_none();
                 if known != last && !excused {
                     return Err(format!("receiver {index} has {known:?} of key {key}, not {last:?}"));
@@ -118,7 +118,7 @@ impl World<'_> {
         }
     }
 
-    /// Nobody wakes again and again for nothing.
+    /// Checks that timers do not fire needlessly.
     fn judge_wakes(&self) -> Result<(), String> {
         let count = |name| self.tally.get(name).copied().unwrap_or(0);
         let seconds = self.now / SECOND + 1;
@@ -130,9 +130,9 @@ impl World<'_> {
         }
     }
 
-    /// When everybody has everything, nobody says more than that it is there.
+    /// Checks that after the end only heartbeats and statuses are sent.
     fn judge_quiet(&self) -> Result<(), String> {
-        // Who cannot be heard asks again and again.
+        // A firewalled receiver repeats its requests.
         if self.plan.receivers.iter().any(|receiver| receiver.firewalled) {
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl World<'_> {
     }
 }
 
-/// How many of each kind.
+/// Returns the number of each kind, as text.
 fn tally(kinds: &[Kind]) -> String {
     let mut counts = std::collections::BTreeMap::new();
     for kind in kinds {

@@ -1,4 +1,4 @@
-//! What is sent, counted: bytes of the sender by what they are for, and the receivers' feedback by the second.
+//! Counts the traffic: the sender's bytes by purpose, and the receivers' feedback per second.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use mcast_stream::wire::{Kind, Packet};
 
 use crate::plan::SECOND;
 
-/// What a configured rate lets through at once, again after it was lowered and raised, and what control datagrams may add to that.
+/// The allowed burst of a configured rate, twice because the rate may be lowered and raised, and of control datagrams.
 const BURST: u64 = 2 * 65_536 + 32_768;
 
-/// Counts what goes over the wire; of several paths the first.
+/// Counts the traffic; of several paths, that of the first.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     pub(crate) data_bytes: u64,
@@ -17,12 +17,13 @@ pub(crate) struct Meter {
     pub(crate) repair_bytes: u64,
     pub(crate) control_bytes: u64,
     pub(crate) heartbeats: u64,
-    /// Statuses and naks by the second in which they were sent.
+    /// Statuses and NAKs by the second in which they were sent.
     pub(crate) feedback: BTreeMap<u64, u64>,
-    /// Bytes per second that may be sent, what has been sent beyond them so far, and when that was.
+    /// The allowed bytes per second.
     rate: Option<u64>,
+    /// The bytes beyond the rate, and when they were computed.
     excess: (u64, u64),
-    /// The most that was ever sent beyond the rate.
+    /// The maximum of bytes beyond the rate.
     pub(crate) most_excess: u64,
 }
 
@@ -31,8 +32,8 @@ impl Meter {
         Self { rate, ..Self::default() }
     }
 
-    /// Another sender begins, which may send as much at once as the first.
-    pub(super) const fn begin_anew(&mut self) {
+    /// Notes that another sender starts, which has its own burst.
+    pub(super) const fn start_new_sender(&mut self) {
         self.excess.0 = 0;
     }
 
@@ -40,7 +41,7 @@ impl Meter {
         self.data_bytes + self.repair_bytes + self.control_bytes
     }
 
-    /// Statuses and naks in all.
+    /// Returns the number of statuses and NAKs.
     pub(crate) fn all_feedback(&self) -> u64 {
         self.feedback.values().sum()
     }
@@ -60,7 +61,7 @@ impl Meter {
         self.control_bytes += bytes.len() as u64;
         self.heartbeats +=
             u64::from(Packet::parse(bytes).is_ok_and(|packet| packet.header.kind == Kind::Heartbeat));
-        // Echoes and resets answer as much that came.
+        // Echoes and resets reply to as many bytes, and do not count against the rate.
         let kind = Packet::parse(bytes).map(|packet| packet.header.kind);
         if !matches!(kind, Ok(Kind::Echo | Kind::Reset)) {
             self.pass(now, bytes.len());
@@ -73,7 +74,7 @@ impl Meter {
         }
     }
 
-    /// Whether the rate was kept to, but for what may go at once.
+    /// Checks the rate, with the allowed burst.
     pub(super) fn judge(&self) -> Result<(), String> {
         match self.rate.filter(|_| self.most_excess > BURST) {
             Some(rate) => Err(format!(

@@ -1,4 +1,4 @@
-//! A sender, receivers, the links between them, and a clock that goes on when all is done.
+//! The simulated world: a sender, receivers, the links between them, and a clock that advances from event to event.
 
 mod accounts;
 mod delays;
@@ -25,22 +25,22 @@ use crate::dice::Dice;
 use crate::link::{Link, Quality};
 use crate::plan::{Bottleneck, MILLISECOND, Plan, ReceiverPlan, SECOND};
 pub(crate) use delays::EVICTION;
-use former::Former;
+use former::FormerSender;
 pub(crate) use meter::Meter;
 use receivers::address;
 use sender::new_sender;
 pub(crate) use stranger::Intruder;
 
 const STREAM: StreamId = StreamId(0x5157);
-/// No run is longer, nor is one in which so long nothing is published, handed out or told although all links are good.
-const LONGEST: u64 = 900 * SECOND;
-const LONGEST_STANDSTILL: u64 = 60 * SECOND;
-/// The sender's first.
-const FIRST_LIFE: u32 = 100;
-/// Datagrams that a sleeping receiver's buffer holds.
+/// The longest run, and the longest time with good links in which nothing is published, delivered or reported.
+const MAX_TIME: u64 = 900 * SECOND;
+const MAX_STANDSTILL: u64 = 60 * SECOND;
+/// The sender's first incarnation.
+const FIRST_INCARNATION: u32 = 100;
+/// The capacity of a receiver's socket buffer in datagrams.
 const BUFFER: usize = 300;
 
-/// What happens at a time.
+/// An event of the simulation.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     Publish,
@@ -52,7 +52,7 @@ enum Happening {
     Leaves(usize),
     Stranger,
     FormerSenderWakes,
-    ClockSprings(usize),
+    ClockJumps(usize),
     ToReceiver(usize, u8, Vec<u8>),
     ToSender(usize, Vec<u8>),
     Hostile,
@@ -62,30 +62,31 @@ enum Happening {
 struct Node {
     receiver: Option<Receiver>,
     id: Option<ReceiverId>,
-    /// What the receivers that were here before a restart were handed.
+    /// The audits of the receivers before each restart.
     former: Vec<(ReceiverId, Audit)>,
-    /// It has left in good order.
+    /// Whether it has left the stream regularly.
     has_left: bool,
-    /// Its application has stopped, so that it takes what is there and no more.
+    /// Whether its application is about to stop and only reads what has arrived.
     has_stopped: bool,
     inbox: VecDeque<(u8, Vec<u8>)>,
     down: Vec<Link>,
     up: Link,
     audit: Audit,
-    lives: u64,
+    starts: u64,
     wakes_at: u64,
-    /// When a slow one takes its next datagram.
+    /// When a slow receiver reads its next datagram.
     takes_at: u64,
-    /// Until when it is busy, and how many messages it had.
+    /// Until when its application is busy.
     busy_until: u64,
-    handed_out: u64,
-    /// How far its clock is ahead.
+    /// The number of messages that were delivered.
+    delivered: u64,
+    /// How far its clock is ahead, in nanoseconds.
     clock: u64,
-    /// From publishing to handing out, of each message.
+    /// The time from publishing to delivery of each message.
     latencies: Vec<u64>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) naks: u64,
@@ -94,13 +95,13 @@ pub(crate) struct Outcome {
     pub(crate) statistics: SenderStatistics,
     pub(crate) finished: u64,
     pub(crate) lost_in_trunk: u64,
-    /// Near the receivers.
+    /// Data that was lost near the receivers.
     pub(crate) lost_in_links: u64,
-    /// The longest time from publishing to handing out.
+    /// The longest time from publishing to delivery.
     pub(crate) slowest: u64,
-    /// How long the publisher was refused because it had to wait for a receiver.
+    /// How long publishing was refused because of a receiver.
     pub(crate) waited: u64,
-    /// How often the publisher reported that it sends slower than it was asked to.
+    /// How often congestion control reported a lower rate.
     pub(crate) slowed: u64,
     /// When the last message was accepted.
     pub(crate) published: u64,
@@ -117,12 +118,12 @@ impl Outcome {
     }
 }
 
-/// What one receiver was handed.
+/// What one receiver delivered.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
     pub(crate) messages: u64,
     pub(crate) lost: u64,
-    /// From publishing to handing out, rising.
+    /// The times from publishing to delivery, in ascending order.
     pub(crate) latencies: Vec<u64>,
 }
 
@@ -137,7 +138,7 @@ pub(crate) struct World<'p> {
     sender: Sender,
     sender_clock: u64,
     sender_wakes_at: u64,
-    life: u32,
+    incarnation: u32,
     published: u64,
     published_at: Vec<u64>,
     closed: bool,
@@ -157,23 +158,24 @@ pub(crate) struct World<'p> {
     bottleneck: Option<Link>,
     /// Bytes of new data that it dropped.
     dropped: u64,
-    /// Bytes of data for which receivers had no room.
+    /// Bytes of data beyond the receivers' windows.
     without_room: u64,
     meter: Meter,
-    former: Option<Former>,
-    /// How many messages each life of the sender accepted.
+    former: Option<FormerSender>,
+    /// The number of messages that each incarnation of the sender accepted.
     accepted: BTreeMap<u32, u64>,
-    /// What receivers sent, for somebody to send again.
+    /// Datagrams of receivers, for an intruder to replay.
     overheard: Vec<Vec<u8>>,
     intruder: Intruder,
     waited: u64,
     evicted: Vec<usize>,
     slowed: u64,
-    /// What each receiver that is there has said last, in clear, and how long those that are gone were waited for.
-    said: HashMap<ReceiverId, Status>,
+    /// The last status of each receiver, if it is not sealed.
+    statuses: HashMap<ReceiverId, Status>,
+    /// How long the publisher waited for each receiver that is gone.
     waited_for_absent: HashMap<ReceiverId, u64>,
-    /// What must not happen, and did.
-    offences: Vec<String>,
+    /// Violations that were noticed during the run.
+    violations: Vec<String>,
 }
 
 impl<'p> World<'p> {
@@ -183,7 +185,7 @@ impl<'p> World<'p> {
         while let Some(Reverse((at, _, happening))) = world.happenings.pop() {
             world.now = at;
             *world.tally.entry(name(&happening)).or_default() += 1;
-            if at > LONGEST || at > world.plan.good_from.max(world.progress_at) + LONGEST_STANDSTILL {
+            if at > MAX_TIME || at > world.plan.good_from.max(world.progress_at) + MAX_STANDSTILL {
                 break;
             }
             world.happen(happening)?;
@@ -211,11 +213,11 @@ impl<'p> World<'p> {
             down: (0..plan.paths).map(|_| Link::new(receiver.down.clone(), dice.next())).collect(),
             up: Link::new(receiver.up.clone(), dice.next()),
             audit: Audit::new(receiver.policy, receiver.start),
-            lives: 0,
+            starts: 0,
             wakes_at: u64::MAX,
             takes_at: 0,
             busy_until: 0,
-            handed_out: 0,
+            delivered: 0,
             clock: 0,
             latencies: Vec::new(),
         };
@@ -225,7 +227,7 @@ impl<'p> World<'p> {
             ..plan.trunk.clone()
         };
         let trunks = (0..plan.paths).map(|path| Link::new(trunk(path), dice.next())).collect();
-        let sender = new_sender(plan, FIRST_LIFE, &keys, 0);
+        let sender = new_sender(plan, FIRST_INCARNATION, &keys, 0);
         Self {
             plan,
             now: 0,
@@ -237,7 +239,7 @@ impl<'p> World<'p> {
             sender,
             sender_clock: 0,
             sender_wakes_at: u64::MAX,
-            life: FIRST_LIFE,
+            incarnation: FIRST_INCARNATION,
             published: 0,
             published_at: Vec::new(),
             closed: false,
@@ -267,9 +269,9 @@ impl<'p> World<'p> {
             waited: 0,
             evicted: Vec::new(),
             slowed: 0,
-            said: HashMap::new(),
+            statuses: HashMap::new(),
             waited_for_absent: HashMap::new(),
-            offences: Vec::new(),
+            violations: Vec::new(),
         }
     }
 
@@ -289,7 +291,7 @@ impl<'p> World<'p> {
                 self.at(end, Happening::ReceiverWakes(index));
             }
             if let Some((at, _)) = receiver.jump {
-                self.at(at, Happening::ClockSprings(index));
+                self.at(at, Happening::ClockJumps(index));
             }
         }
         self.at(0, Happening::SenderWakes);
@@ -323,17 +325,17 @@ impl<'p> World<'p> {
                 return self.serve(index);
             }
             Happening::GetsKey(index) => {
-                self.hand_key(index);
+                self.set_keys_of(index);
                 return self.serve(index);
             }
-            Happening::ClockSprings(index) => {
+            Happening::ClockJumps(index) => {
                 self.nodes[index].clock += self.plan.receivers[index].jump.map_or(0, |(_, forward)| forward);
                 return self.serve(index);
             }
             Happening::Leaves(index) => self.leave(index)?,
             Happening::Stranger => self.intrude(),
             Happening::FormerSenderWakes => {
-                self.as_former_sender(Self::go_on_as_former)?;
+                self.as_former_sender(Self::publish_as_former)?;
                 return Ok(());
             }
             Happening::Joins(index) | Happening::Restarts(index) if self.nodes[index].has_left => {}

@@ -1,4 +1,4 @@
-//! The way between them.
+//! The network between the sender and the receivers.
 
 use mcast_stream::wire::{Flags, Kind, Packet};
 
@@ -12,7 +12,7 @@ impl World<'_> {
         }
         self.record(bytes);
         let now = self.now;
-        if self.trunks[usize::from(path)].pass(now, bytes.len()).is_empty() {
+        if self.trunks[usize::from(path)].send(now, bytes.len()).is_empty() {
             self.lost_in_trunk += u64::from(is_data(bytes));
             return;
         }
@@ -22,10 +22,10 @@ impl World<'_> {
         }
     }
 
-    /// When a datagram comes out of the link behind the sender, unless it is dropped.
+    /// Returns when a datagram leaves the bottleneck; `None` if it is dropped.
     pub(super) fn through_bottleneck(&mut self, bytes: &[u8]) -> Option<u64> {
         let (now, Some(link)) = (self.now, &mut self.bottleneck) else { return Some(self.now) };
-        let out = link.pass(now, bytes.len()).first().map(|(at, _)| *at);
+        let out = link.send(now, bytes.len()).first().map(|(at, _)| *at);
         let is_new =
             |packet: Packet<'_>| packet.header.kind == Kind::Data && !packet.header.flags.has(Flags::REPAIR);
         if out.is_none() && Packet::parse(bytes).is_ok_and(is_new) {
@@ -49,7 +49,7 @@ impl World<'_> {
             return;
         }
         let link = &mut self.nodes[index].down[usize::from(path)];
-        let copies = link.pass(now, bytes.len());
+        let copies = link.send(now, bytes.len());
         self.lost_in_links += u64::from(copies.is_empty() && is_data(bytes));
         for (at, corrupt) in copies {
             let bytes = if corrupt { self.corrupted(bytes) } else { bytes.to_vec() };

@@ -1,4 +1,4 @@
-//! The receivers' side: when they start, what they take, what they say.
+//! The receivers: their starts, their input and their output.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ impl World<'_> {
     pub(super) fn start(&mut self, index: usize) {
         let plan = &self.plan.receivers[index];
         let node = &mut self.nodes[index];
-        node.lives += 1;
+        node.starts += 1;
         let config = ReceiverConfig {
             start: plan.start,
             policy: plan.policy,
@@ -29,7 +29,7 @@ impl World<'_> {
             paths: self.plan.paths,
             keys: self.keys.clone(),
             unix_offset: Some(SECOND),
-            seed: self.plan.seed ^ (index as u64) << 32 ^ node.lives << 20,
+            seed: self.plan.seed ^ (index as u64) << 32 ^ node.starts << 20,
             ..ReceiverConfig::new(STREAM)
         };
         node.receiver = Some(Receiver::new(config, self.now + node.clock));
@@ -41,7 +41,7 @@ impl World<'_> {
         }
     }
 
-    /// Lets a receiver leave in good order.
+    /// Makes a receiver leave the stream regularly.
     pub(super) fn leave(&mut self, index: usize) -> Result<(), String> {
         let node = &mut self.nodes[index];
         if let Some(receiver) = &mut node.receiver {
@@ -52,7 +52,7 @@ impl World<'_> {
         self.stop_reading(index)
     }
 
-    /// The application stops: it takes what is there, and is told what it never got.
+    /// Stops the application: it reads what has arrived, and the losses are reported.
     pub(super) fn stop_reading(&mut self, index: usize) -> Result<(), String> {
         self.nodes[index].busy_until = 0;
         self.nodes[index].has_stopped = true;
@@ -67,14 +67,14 @@ impl World<'_> {
         Ok(())
     }
 
-    pub(super) fn hand_key(&mut self, index: usize) {
+    pub(super) fn set_keys_of(&mut self, index: usize) {
         let keys = self.keys.clone();
         if let Some(receiver) = &mut self.nodes[index].receiver {
             receiver.set_keys(keys);
         }
     }
 
-    /// Lets a receiver take what is in its buffer, and say what it has to say.
+    /// Makes a receiver read its socket buffer and send what is due.
     pub(super) fn serve(&mut self, index: usize) -> Result<(), String> {
         let sleeps = self.plan.receivers[index].sleeps;
         if sleeps.is_some_and(|(from, to)| (from..to).contains(&self.now)) {
@@ -93,7 +93,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The next datagram, unless a slow one must wait before it takes another.
+    /// Returns the next datagram, unless a slow receiver must wait.
     fn take_from_buffer(&mut self, index: usize) -> Option<(u8, Vec<u8>)> {
         let (now, node) = (self.now, &mut self.nodes[index]);
         let slow = self.plan.receivers[index].slow.filter(|_| now < self.plan.good_from);
@@ -109,7 +109,7 @@ impl World<'_> {
 
     fn take_all(&mut self, index: usize, bytes: &[u8]) -> Result<(), String> {
         let (plan, now) = (self.plan, self.now);
-        let (published, life) = (self.published, self.life);
+        let (published, incarnation) = (self.published, self.incarnation);
         let node = &mut self.nodes[index];
         let clock = node.clock;
         let Some(receiver) = &mut node.receiver else { return Ok(()) };
@@ -118,7 +118,7 @@ impl World<'_> {
         let busy = self.plan.receivers[index].busy.filter(|_| now < plan.good_from);
         let (mut lost, mut free_at) = (Vec::new(), None);
         while now >= node.busy_until {
-            resume(&mut node.audit, receiver, life, published);
+            resume(&mut node.audit, receiver, incarnation, published);
             let Some(item) = receiver.next(now + clock, bytes) else { break };
             self.progress_at = now;
             match item {
@@ -129,14 +129,14 @@ impl World<'_> {
                         self.slowest = self.slowest.max(latency);
                         node.latencies.push(latency);
                     }
-                    node.handed_out += 1;
+                    node.delivered += 1;
                     let stuck = plan.receivers[index].stuck.filter(|_| !node.has_stopped);
-                    if let Some(Stuck { time, .. }) = stuck.filter(|stuck| stuck.after == node.handed_out) {
+                    if let Some(Stuck { time, .. }) = stuck.filter(|stuck| stuck.after == node.delivered) {
                         receiver.start_buffering(bytes);
                         node.busy_until = now.saturating_add(time);
-                        free_at = Some(node.busy_until).filter(|at| *at < Stuck::FOR_GOOD);
+                        free_at = Some(node.busy_until).filter(|at| *at < Stuck::FOREVER);
                     } else if let Some((_, pause)) =
-                        busy.filter(|(every, _)| node.handed_out.is_multiple_of(*every))
+                        busy.filter(|(every, _)| node.delivered.is_multiple_of(*every))
                     {
                         receiver.start_buffering(bytes);
                         node.busy_until = now + pause;
@@ -152,9 +152,9 @@ impl World<'_> {
             }
         }
         if receiver.kept() > receiver.config().window.max(16).next_power_of_two() {
-            return Err(blame("it keeps more than its window".into()));
+            return Err(blame("it buffers more than its window".into()));
         }
-        let audited = node.audit.life;
+        let audited = node.audit.incarnation;
         if let Some(at) = free_at {
             self.at(at, Happening::ReceiverWakes(index));
         }
@@ -164,18 +164,18 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Who is waited for loses nothing that was published since.
+    /// Checks that a receiver under flow control loses nothing that was published since it joined.
     fn check_excuse(
         &self,
         index: usize,
         id: ReceiverId,
-        life: Option<u32>,
+        incarnation: Option<u32>,
         first: u64,
         cause: Cause,
     ) -> Result<(), String> {
         let is_waited = self.plan.waits
             && self.plan.overlap.is_none()
-            && life == Some(self.life)
+            && incarnation == Some(self.incarnation)
             && !self.excused.contains(&id);
         let Some(since) = self.waited_since.get(&id).filter(|_| is_waited && cause == Cause::Unrecoverable)
         else {
@@ -183,7 +183,7 @@ impl World<'_> {
         };
         match self.published_at.get(first as usize) {
             Some(at) if at > since => {
-                Err(format!("receiver {index} lost {first} although it was waited for since {since}"))
+                Err(format!("receiver {index} lost {first} although it is under flow control since {since}"))
             }
             _ => Ok(()),
         }
@@ -206,7 +206,7 @@ impl World<'_> {
             if self.plan.receivers[index].firewalled || self.is_partitioned(index) {
                 continue;
             }
-            let arrivals = self.nodes[index].up.pass(now, bytes.len());
+            let arrivals = self.nodes[index].up.send(now, bytes.len());
             for (at, corrupt) in arrivals {
                 let bytes = if corrupt { self.corrupted(&bytes) } else { bytes.clone() };
                 self.at(at, Happening::ToSender(index, bytes));
@@ -225,9 +225,9 @@ impl World<'_> {
     }
 }
 
-/// A snapshot that is wanted is there at once, of what was published by now.
-fn resume(audit: &mut Audit, receiver: &mut Receiver, life: u32, published: u64) {
-    let is_possible = |message: &u64| audit.life == Some(life) && published >= *message;
+/// Loads a requested snapshot at once, of everything published by now.
+fn resume(audit: &mut Audit, receiver: &mut Receiver, incarnation: u32, published: u64) {
+    let is_possible = |message: &u64| audit.incarnation == Some(incarnation) && published >= *message;
     if audit.wants_snapshot.filter(is_possible).is_some() {
         (audit.wants_snapshot, audit.cursor) = (None, Some(published));
         receiver.resume(published);

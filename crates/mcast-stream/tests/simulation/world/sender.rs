@@ -1,14 +1,14 @@
-//! The sender's side: what it publishes, what befalls it, what it sends.
+//! The sender: its messages, its faults and its output.
 
 use mcast_stream::seal::Keys;
 use mcast_stream::sender::{Refusal, SenderConfig, SenderEvent, Transmit};
 use mcast_stream::wire::{FlowControl, Incarnation, KeyEpoch};
 use mcast_stream::{Sender, Target};
 
-use super::former::Former;
-use super::{FIRST_LIFE, Happening, STREAM, World};
+use super::former::FormerSender;
+use super::{FIRST_INCARNATION, Happening, STREAM, World};
 use crate::content;
-use crate::plan::{MILLISECOND, NewLife, Plan, SECOND};
+use crate::plan::{MILLISECOND, NextIncarnation, Plan, SECOND};
 
 impl World<'_> {
     pub(super) fn sender_now(&self) -> u64 {
@@ -30,10 +30,10 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Publishes the next message, if there is room; says when to publish again.
+    /// Publishes the next message, if there is room; returns the time until the next attempt.
     pub(super) fn publish_message(&mut self) -> Result<u64, String> {
         let now = self.sender_now();
-        let (key, bytes) = content::message(self.plan, self.life, self.published);
+        let (key, bytes) = content::message(self.plan, self.incarnation, self.published);
         let published = match key {
             Some(key) => self.sender.publish_keyed(now, key, &bytes),
             None => self.sender.publish(now, &bytes),
@@ -41,7 +41,7 @@ impl World<'_> {
         match published {
             Ok(number) if number != self.published => Err(format!("{number} follows {}", self.published)),
             Ok(_) => {
-                self.take_note();
+                self.note_published();
                 Ok(self.plan.pause)
             }
             Err(refusal) if refusal.is_temporary() => {
@@ -54,16 +54,16 @@ impl World<'_> {
         }
     }
 
-    /// A message was published; what is planned to come behind it comes.
-    fn take_note(&mut self) {
+    /// Notes a published message, and starts the faults that are planned after it.
+    fn note_published(&mut self) {
         (self.published, self.progress_at) = (self.published + 1, self.now);
-        self.accepted.insert(self.life, self.published);
+        self.accepted.insert(self.incarnation, self.published);
         self.published_at.push(self.now);
         if self.plan.flush || self.dice.chance(0.1) {
             self.sender.flush(self.sender_now());
         }
-        // Nothing more is planned once there is a second life.
-        if self.life != FIRST_LIFE || self.accepted.len() > 1 {
+        // No faults are planned for later incarnations.
+        if self.incarnation != FIRST_INCARNATION || self.accepted.len() > 1 {
             return;
         }
         if self.plan.rotate == Some(self.published) {
@@ -72,35 +72,36 @@ impl World<'_> {
         if let Some((_, forward)) = self.plan.jump.filter(|(at, _)| *at == self.published) {
             self.sender_clock += forward;
         }
-        if let Some((_, life)) = self.plan.restart.filter(|(at, _)| *at == self.published) {
-            self.restart(life);
+        if let Some((_, incarnation)) = self.plan.restart.filter(|(at, _)| *at == self.published) {
+            self.restart(incarnation);
         }
     }
 
-    /// A new key, for the receivers first; some get it late.
+    /// Changes the key, at the receivers first; some get it late.
     fn rotate(&mut self) {
         self.keys.add(KeyEpoch(2), self.notary.secret(self.plan.seed ^ 1));
         for index in 0..self.nodes.len() {
             match self.plan.receivers[index].key_late {
-                0 => self.hand_key(index),
+                0 => self.set_keys_of(index),
                 late => self.at(self.now + late, Happening::GetsKey(index)),
             }
         }
         self.sender.set_keys(self.sender_now(), self.keys.clone());
     }
 
-    fn restart(&mut self, life: NewLife) {
+    fn restart(&mut self, incarnation: NextIncarnation) {
         let now = self.sender_now();
-        let former = (self.life, self.published);
-        self.life = life.after(self.life, self.now);
-        let sender = std::mem::replace(&mut self.sender, new_sender(self.plan, self.life, &self.keys, now));
-        self.accepted.insert(self.life, 0);
-        self.former = self.plan.overlap.map(|left| Former::new(sender, former, left));
+        let former = (self.incarnation, self.published);
+        self.incarnation = incarnation.after(self.incarnation, self.now);
+        let sender =
+            std::mem::replace(&mut self.sender, new_sender(self.plan, self.incarnation, &self.keys, now));
+        self.accepted.insert(self.incarnation, 0);
+        self.former = self.plan.overlap.map(|left| FormerSender::new(sender, former, left));
         if self.former.is_some() {
             self.at(self.now + 1, Happening::FormerSenderWakes);
         }
         (self.published, self.begun) = (0, self.now);
-        self.meter.begin_anew();
+        self.meter.start_new_sender();
         self.published_at.clear();
         self.waited_since.clear();
     }
@@ -186,17 +187,17 @@ impl World<'_> {
     }
 }
 
-pub(super) fn new_sender(plan: &Plan, life: u32, keys: &Keys, now: u64) -> Sender {
+pub(super) fn new_sender(plan: &Plan, incarnation: u32, keys: &Keys, now: u64) -> Sender {
     let config = SenderConfig {
         datagram: plan.datagram,
         history: plan.slots * plan.datagram,
         flow: if plan.waits { FlowControl::Slowest } else { FlowControl::None },
         rate: plan.rate,
         unix_offset: Some(SECOND),
-        seed: plan.seed ^ u64::from(life),
+        seed: plan.seed ^ u64::from(incarnation),
         keys: keys.clone(),
         paths: plan.paths,
-        ..SenderConfig::new(STREAM, Incarnation(life))
+        ..SenderConfig::new(STREAM, Incarnation(incarnation))
     };
     Sender::new(config, now).unwrap()
 }

@@ -1,5 +1,5 @@
-//! Somebody without the key who has overheard what receivers send, or who forges it where nothing is sealed. It sits
-//! at an address of its own and answers nothing.
+//! An intruder without the key, which replays the receivers' datagrams, or forges them if the stream is not sealed. It has
+//! its own address and never replies.
 
 use mcast_stream::wire::{
     Header, Incarnation, Kind, NakWriter, PacketWriter, ReceiverId, Status, WriteError,
@@ -8,7 +8,7 @@ use mcast_stream::wire::{
 use super::{Happening, STREAM, World};
 use crate::plan::Stranger;
 
-/// Who the stranger claims to be.
+/// The receiver that the intruder claims to be.
 const CLAIMED: u64 = 0x5747_0000;
 
 /// Datagrams and bytes that it has sent, and bytes that the sender has sent to its address.
@@ -26,7 +26,7 @@ impl World<'_> {
         }
     }
 
-    /// Sends the sender something that nobody with the key sends now.
+    /// Sends a replayed or forged datagram to the sender.
     pub(super) fn intrude(&mut self) {
         let Some(stranger) = self.plan.stranger.filter(|_| !self.closed || self.now < self.plan.good_from)
         else {
@@ -55,7 +55,7 @@ impl World<'_> {
         self.claimed(Kind::Nak, CLAIMED, count, |writer| list.write_nak(0, writer))
     }
 
-    /// Of another receiver each time.
+    /// Returns a status, of another receiver each time.
     fn forged_status(&self, count: u64) -> Vec<u8> {
         let status = Status { next: 1, highest: 1, ..Status::default() };
         self.claimed(Kind::Status, CLAIMED + count, 1, |writer| status.write(writer))
@@ -64,14 +64,14 @@ impl World<'_> {
     fn claimed(
         &self,
         kind: Kind,
-        who: u64,
+        receiver: u64,
         count: u64,
         write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
     ) -> Vec<u8> {
         let mut bytes = vec![0; 1_500];
-        let header = Header::new(kind, STREAM, Incarnation(self.life), count);
+        let header = Header::new(kind, STREAM, Incarnation(self.incarnation), count);
         let mut writer = PacketWriter::new(&mut bytes, &header).unwrap();
-        writer.receiver(ReceiverId(who)).unwrap();
+        writer.receiver(ReceiverId(receiver)).unwrap();
         write(&mut writer).unwrap();
         let length = writer.finish();
         bytes.truncate(length);

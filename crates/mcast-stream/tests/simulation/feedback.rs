@@ -1,4 +1,4 @@
-//! What a sender makes of what is said to it: that losses are great, and where one is.
+//! The sender's reaction to single feedback datagrams: where it sends repairs.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use mcast_stream::{Sender, Target};
 use crate::plan::SECOND;
 
 const STREAM: StreamId = StreamId(7);
-const WHO: ReceiverId = ReceiverId(0xaabb);
+const RECEIVER: ReceiverId = ReceiverId(0xaabb);
 
 fn sender(config: SenderConfig) -> Sender {
     Sender::new(config, SECOND).unwrap()
@@ -21,8 +21,8 @@ fn settings() -> SenderConfig {
     SenderConfig { history: 1 << 20, ..SenderConfig::new(STREAM, Incarnation(1)) }
 }
 
-/// A receiver's datagram, its count-th.
-fn said(
+/// Returns a datagram of the receiver, with this count.
+fn receiver_datagram(
     kind: Kind,
     count: u64,
     write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
@@ -30,7 +30,7 @@ fn said(
     let mut bytes = vec![0; 1_500];
     let mut writer =
         PacketWriter::new(&mut bytes, &Header::new(kind, STREAM, Incarnation(1), count)).unwrap();
-    writer.receiver(WHO).unwrap();
+    writer.receiver(RECEIVER).unwrap();
     write(&mut writer).unwrap();
     let length = writer.finish();
     bytes.truncate(length);
@@ -40,12 +40,12 @@ fn said(
 fn nak(count: u64, token: u64, missing: u64) -> Vec<u8> {
     let mut list = NakWriter::new();
     assert!(list.add(missing, 1));
-    said(Kind::Nak, count, |writer| list.write_nak(token, writer))
+    receiver_datagram(Kind::Nak, count, |writer| list.write_nak(token, writer))
 }
 
-/// Where the sender repairs to, when it was told this from there.
-fn repaired_to(sender: &mut Sender, now: u64, from: SocketAddr, told: &[u8]) -> Option<Target> {
-    sender.handle(now, from, told);
+/// Returns where the sender sends repairs to after this datagram from this address.
+fn repaired_to(sender: &mut Sender, now: u64, from: SocketAddr, datagram: &[u8]) -> Option<Target> {
+    sender.handle(now, from, datagram);
     let mut to = None;
     while let Some(transmit) = sender.poll(now) {
         if let Transmit::Repair { to: target, .. } = transmit {
@@ -55,30 +55,32 @@ fn repaired_to(sender: &mut Sender, now: u64, from: SocketAddr, told: &[u8]) -> 
     to
 }
 
-/// Whoever forges where it is aims nothing there.
+/// A forged source address gets no repairs.
 #[test]
-fn repairs_go_only_where_somebody_has_proven_to_be() {
-    let (mine, another) = (SocketAddr::from(([10, 0, 0, 2], 7000)), SocketAddr::from(([10, 0, 0, 3], 7000)));
+fn repairs_are_sent_only_to_proven_addresses() {
+    let (own, another) = (SocketAddr::from(([10, 0, 0, 2], 7000)), SocketAddr::from(([10, 0, 0, 3], 7000)));
     let (mut sender, now) = (sender(settings()), 2 * SECOND);
     for _ in 0..20 {
         sender.publish(now, &[7; 1000]).unwrap();
         sender.flush(now);
     }
     while sender.poll(now).is_some() {}
-    assert_eq!(repaired_to(&mut sender, now, mine, &nak(1, 0, 3)), None);
-    assert_eq!(repaired_to(&mut sender, now, mine, &nak(2, 12_345, 4)), None);
+    assert_eq!(repaired_to(&mut sender, now, own, &nak(1, 0, 3)), None);
+    assert_eq!(repaired_to(&mut sender, now, own, &nak(2, 12_345, 4)), None);
 
-    let probe = said(Kind::Probe, 3, |writer| Probe { clock: 1, token: 0, receiver: WHO.0 }.write(writer));
-    sender.handle(now, mine, &probe);
+    let probe = receiver_datagram(Kind::Probe, 3, |writer| {
+        Probe { clock: 1, token: 0, receiver: RECEIVER.0 }.write(writer)
+    });
+    sender.handle(now, own, &probe);
     let Some(Transmit::Control(echo)) = sender.poll(now) else { panic!("no echo") };
-    assert_eq!(echo.to, Target::Address(mine));
+    assert_eq!(echo.to, Target::Address(own));
     assert!(echo.bytes().len() <= probe.len(), "an echo is longer than its probe");
     let head = Packet::parse(echo.bytes()).unwrap().head.len();
     let token = Probe::read(&echo.bytes()[head..]).unwrap().token;
 
     assert_eq!(repaired_to(&mut sender, now, another, &nak(4, token, 5)), None);
-    assert_eq!(repaired_to(&mut sender, now, mine, &nak(5, token, 6)), Some(Target::Address(mine)));
+    assert_eq!(repaired_to(&mut sender, now, own, &nak(5, token, 6)), Some(Target::Address(own)));
     assert_eq!(repaired_to(&mut sender, now, another, &nak(6, 0, 7)), None);
     let later = now + 200 * SECOND;
-    assert_eq!(repaired_to(&mut sender, later, mine, &nak(7, token, 8)), None);
+    assert_eq!(repaired_to(&mut sender, later, own, &nak(7, token, 8)), None);
 }

@@ -1,4 +1,4 @@
-//! Publishers that start again, subscribers that come late.
+//! Publishers that restart, and subscribers that join late.
 
 use std::thread;
 
@@ -7,34 +7,34 @@ use mcast_lab::Impairment;
 use mcast_stream::receiver::{Event, Item, Start};
 use mcast_stream::wire::{Incarnation, StreamId};
 
-use crate::net::{Net, PATIENCE, hear, message};
+use crate::net::{Net, TIMEOUT, message, receive_stream};
 
 #[test]
-fn a_publisher_that_starts_again_is_followed_from_its_first_message() {
+fn a_restarted_publisher_is_followed_from_its_first_message() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let mut subscriber = net.subscriber(0, |settings| settings);
-    let life =
+    let start =
         |number| net.publisher(move |settings| settings.stream(StreamId(7)).incarnation(Incarnation(number)));
-    let first = life(1);
+    let first = start(1);
     thread::scope(|scope| {
-        let hearing = scope.spawn(|| hear(&mut subscriber, message));
-        assert!(first.wait_for(1, PATIENCE));
+        let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
+        assert!(first.wait_for(1, TIMEOUT));
         (0..200).for_each(|number| assert_eq!(first.publish(&message(number)).unwrap(), number));
-        assert!(first.wait_complete(PATIENCE));
+        assert!(first.wait_complete(TIMEOUT));
         drop(first);
-        let second = life(2);
+        let second = start(2);
         (0..200).for_each(|number| assert_eq!(second.publish(&message(number)).unwrap(), number));
-        assert!(second.wait_for(1, PATIENCE));
-        assert!(second.close(PATIENCE).behind.is_empty());
-        let heard = hearing.join().unwrap();
-        assert_eq!(heard.messages, 400, "{:?}", heard.events);
+        assert!(second.wait_for(1, TIMEOUT));
+        assert!(second.close(TIMEOUT).behind.is_empty());
+        let received = receiving.join().unwrap();
+        assert_eq!(received.messages, 400, "{:?}", received.events);
         let restarted = Event::Restarted { from: Incarnation(1), to: Incarnation(2) };
-        assert!(heard.events.contains(&restarted), "{:?}", heard.events);
+        assert!(received.events.contains(&restarted), "{:?}", received.events);
     });
 }
 
 #[test]
-fn who_comes_late_can_have_what_is_kept() {
+fn a_late_joiner_receives_everything_retained() {
     let net = Net::new(Family::V4, 2, Impairment { loss: 0.02, ..Impairment::default() });
     let publisher = net.publisher(|settings| settings);
     (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
@@ -42,11 +42,11 @@ fn who_comes_late_can_have_what_is_kept() {
     let mut oldest = net.subscriber(0, |settings| settings.start(Start::Oldest));
     let mut now = net.subscriber(1, |settings| settings.start(Start::Now));
     thread::scope(|scope| {
-        let oldest = scope.spawn(|| hear(&mut oldest, message));
-        let now = scope.spawn(|| hear(&mut now, message));
-        assert!(publisher.wait_for(2, PATIENCE));
+        let oldest = scope.spawn(|| receive_stream(&mut oldest, message));
+        let now = scope.spawn(|| receive_stream(&mut now, message));
+        assert!(publisher.wait_for(2, TIMEOUT));
         (300..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-        assert!(publisher.close(PATIENCE).behind.is_empty());
+        assert!(publisher.close(TIMEOUT).behind.is_empty());
         let (oldest, now) = (oldest.join().unwrap(), now.join().unwrap());
         assert_eq!((oldest.first, oldest.messages), (Some(0), 400));
         assert_eq!((now.first, now.messages), (Some(300), 100));
@@ -54,29 +54,29 @@ fn who_comes_late_can_have_what_is_kept() {
 }
 
 #[test]
-fn a_snapshot_and_what_follows_make_the_whole() {
+fn messages_continue_after_a_snapshot_without_a_gap() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let publisher = net.publisher(|settings| settings);
     (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
     net.until_passed(&publisher);
     let mut subscriber = net.subscriber(0, |settings| settings.start(Start::Snapshot));
     thread::scope(|scope| {
-        let hearing = scope.spawn(move || {
-            let wanted = loop {
-                match subscriber.next_timeout(PATIENCE).unwrap() {
+        let receiving = scope.spawn(move || {
+            let needed = loop {
+                match subscriber.next_timeout(TIMEOUT).unwrap() {
                     Some(Item::Event(Event::SnapshotWanted { message })) => break message,
                     Some(Item::Event(_)) => {}
-                    other => panic!("{other:?} instead of a wish for a snapshot"),
+                    other => panic!("{other:?} instead of SnapshotWanted"),
                 }
             };
-            // As a snapshot would have it that was taken a little later.
-            subscriber.resume(wanted + 50);
-            (wanted, hear(&mut subscriber, message))
+            // The snapshot covers 50 messages more, as if it were captured a little later.
+            subscriber.resume(needed + 50);
+            (needed, receive_stream(&mut subscriber, message))
         });
-        assert!(publisher.wait_for(1, PATIENCE));
+        assert!(publisher.wait_for(1, TIMEOUT));
         (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
-        assert!(publisher.close(PATIENCE).behind.is_empty());
-        let (wanted, heard) = hearing.join().unwrap();
-        assert_eq!((wanted, heard.first, heard.messages), (300, Some(350), 150));
+        assert!(publisher.close(TIMEOUT).behind.is_empty());
+        let (needed, received) = receiving.join().unwrap();
+        assert_eq!((needed, received.first, received.messages), (300, Some(350), 150));
     });
 }

@@ -1,0 +1,171 @@
+"""A receiver implemented from docs/protocol.md: follows a stream to its end, and requests repairs.
+
+    receiver.py GROUP PORT INTERFACE-ADDRESS [SECRET EPOCH]
+
+At the end, writes each message with a length prefix to standard output, and counters as JSON to standard error."""
+
+import json
+import random
+import select
+import socket
+import struct
+import sys
+import time
+
+from wire import *
+
+WINDOW = 4096
+LONGEST = 16 << 20
+
+
+class Receiver:
+    def __init__(self, group, port, interface, secret):
+        self.secret = secret
+        self.group_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.group_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.group_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.group_socket.bind((group, port))
+        self.group_socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                              socket.inet_aton(group) + socket.inet_aton(interface))
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.socket.bind((interface, 0))
+        self.id, self.count = random.getrandbits(64) | 1, 0
+        self.identity = self.sender = None
+        self.next = self.highest = 0
+        self.token = self.clock = self.since = 0
+        self.window, self.requests = {}, {}
+        self.received = self.repaired = self.naks = 0
+        self.fragments, self.total = [], 0
+        self.messages, self.content = 0, []
+        self.last, self.status_sent, self.probed = None, 0.0, 0.0
+
+    def send(self, kind, body, identity=None, to=None):
+        self.count += 1
+        datagram = Datagram(kind, *(identity or self.identity), self.count, extensions={0x89: struct.pack(">Q", self.id)}, body=body)
+        self.socket.sendto(datagram.write(self.secret), to or self.sender)
+
+    def send_status(self, flags, identity=None, to=None):
+        held = int((time.monotonic() - self.since) * 1e6) if self.since else 0
+        self.status_sent = time.monotonic()
+        self.send(STATUS, STATUS_BODY.pack(self.next, self.highest, WINDOW, 0, self.clock, held, flags, self.token,
+                                          self.received, 0, 0, 0), identity, to)
+
+    def take(self, bytes_, source):
+        try:
+            datagram = Datagram.read(bytes_).open(self.secret)
+        except (ValueError, struct.error):
+            return
+        identity = datagram.stream, datagram.incarnation
+        if self.identity is None:
+            if datagram.kind == HEARTBEAT:
+                self.follow(identity, source, datagram)
+            elif datagram.kind == DATA and time.monotonic() - self.status_sent > 0.05:
+                self.send_status(JOINING, identity, source)
+        if identity != self.identity:
+            return
+        if datagram.kind == HEARTBEAT:
+            self.take_heartbeat(datagram)
+        elif datagram.kind == DATA:
+            self.take_data(datagram)
+        elif datagram.kind == ECHO:
+            clock, token, receiver = PROBE_BODY.unpack_from(datagram.body)
+            if receiver == self.id and token != self.token:
+                # The sender ignored all statuses without the token.
+                self.token = token
+                self.send_status(0)
+
+    def follow(self, identity, source, heartbeat):
+        self.identity, self.sender = identity, source
+        self.next = self.highest = HEARTBEAT_BODY.unpack_from(heartbeat.body)[2]
+        self.take_heartbeat(heartbeat)
+        self.send_status(0)
+
+    def take_heartbeat(self, heartbeat):
+        upcoming, _, oldest_retained, _, self.clock = HEARTBEAT_BODY.unpack_from(heartbeat.body)[:5]
+        self.since = time.monotonic()
+        if oldest_retained > self.next:
+            raise SystemExit("lost datagrams have left the retransmission buffer")
+        self.know(upcoming)
+        if heartbeat.flags & END_OF_STREAM:
+            self.last = upcoming
+
+    def know(self, upcoming):
+        for number in range(max(self.highest, self.next), upcoming):
+            if number not in self.window:
+                self.requests[number] = time.monotonic() + 0.001
+        self.highest = max(self.highest, upcoming)
+
+    def take_data(self, datagram):
+        number = datagram.sequence
+        if number < self.next or number in self.window or number >= self.next + WINDOW:
+            return
+        self.received += 1
+        self.repaired += bool(datagram.flags & REPAIR)
+        self.know(number)
+        self.highest = max(self.highest, number + 1)
+        self.requests.pop(number, None)
+        self.window[number] = datagram
+        before = self.next
+        while self.next in self.window:
+            self.deliver(self.window.pop(self.next))
+            self.next += 1
+        if before // (WINDOW // 4) != self.next // (WINDOW // 4):
+            self.send_status(0)
+
+    def deliver(self, datagram):
+        body, flags = datagram.body, datagram.flags
+        if flags & BATCH:
+            while body:
+                length = struct.unpack_from(">H", body)[0]
+                self.output(body[2 : 2 + length])
+                body = body[2 + length :]
+            return
+        if flags & BEGIN:
+            self.fragments = []
+            self.total = int.from_bytes(datagram.extensions.get(0x81, b""), "big")
+        self.fragments.append(body)
+        if sum(map(len, self.fragments)) > LONGEST:
+            raise SystemExit("a message is too long")
+        if flags & END:
+            message = b"".join(self.fragments)
+            if self.total and len(message) != self.total:
+                raise SystemExit("the length of a message is not that of its first fragment")
+            self.output(message)
+
+    def output(self, message):
+        self.messages += 1
+        self.content.append(struct.pack(">I", len(message)) + message)
+
+    def send_due(self):
+        now = time.monotonic()
+        if self.sender and now - self.probed > (50 if self.token else 0.2):
+            self.probed = now
+            self.send(PROBE, PROBE_BODY.pack(int(now * 1e9), 0, self.id))
+        due = sorted(number for number, when in self.requests.items() if when <= now)
+        if due:
+            self.naks += 1
+            self.send(NAK, struct.pack(">Q", self.token) + write_list(due))
+            self.requests.update((number, now + 0.01) for number in due)
+        if self.sender and now - self.status_sent > 0.5:
+            self.send_status(0)
+
+    def run(self):
+        deadline = time.monotonic() + 60
+        while self.last is None or self.next < self.last:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"timed out at {self.next} of {self.last}, {self.naks} NAKs")
+            for ready in select.select([self.group_socket, self.socket], [], [], 0.002)[0]:
+                self.take(*ready.recvfrom(65536))
+            self.send_due()
+        for _ in range(5):
+            self.send_status(ENDED | DELIVERED)
+            time.sleep(0.003)
+        sys.stdout.buffer.write(b"".join(self.content))
+        return {"messages": self.messages, "repaired": self.repaired, "naks": self.naks}
+
+
+if __name__ == "__main__":
+    group, port, interface, *sealed = sys.argv[1:]
+    secret = Secret(sealed[0], int(sealed[1])) if sealed else None
+    print(json.dumps(Receiver(group, int(port), interface, secret).run()), file=sys.stderr)
