@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock};
 
+use crate::commands::send::pace::SLEEP_ERROR;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 
-/// How much longer a sleep may last than requested. The last part of a wait is therefore spent spinning.
-const SLEEP_ERROR: Duration =
-    if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 /// Waits longer than this end early at an interrupt.
 const LONG: Duration = Duration::from_millis(20);
 /// How early a long wait ends, because long waits are less precise.

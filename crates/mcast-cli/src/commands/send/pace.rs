@@ -8,7 +8,7 @@ use mcast::{Outgoing, PaceDecision, Pacer, Rate};
 use crate::interrupt::Interrupt;
 
 /// How much longer a sleep may last than requested. The last part of a wait is therefore spent spinning.
-const SLEEP_ERROR: Duration =
+pub(in crate::commands) const SLEEP_ERROR: Duration =
     if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 /// Waits longer than this end early at an interrupt.
 const LONG: Duration = Duration::from_millis(20);

@@ -122,7 +122,7 @@ impl Announced {
 
 impl AnnouncementContent {
     fn new(announce: &Announce<'_>) -> Self {
-        let path = |path: &mcast_stream::wire::AnnouncedPath| (path.source, path.group);
+        let path = |place: &mcast_stream::wire::AnnouncedPath| (place.source, place.group);
         Self {
             name: announce.name.to_owned(),
             paths: announce.paths.iter().flatten().map(path).collect(),

@@ -9,6 +9,7 @@ use mcast_probe::wire::SessionId;
 
 use super::load::{Load, Stream, emptied};
 use crate::commands::perf::unix_now;
+use crate::commands::send::pace::SLEEP_ERROR;
 use crate::interrupt::Interrupt;
 
 /// Segmented buffers per call.
@@ -17,9 +18,6 @@ const BUFFERS_PER_CALL: usize = 8;
 const DATAGRAMS_PER_CALL: usize = 64;
 /// The maximum number of bytes in a segmented buffer.
 const BUFFER_BYTES: usize = 65_000;
-/// How much longer a sleep may last than requested. The last part of a wait is therefore spent spinning.
-const SLEEP_ERROR: Duration =
-    if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 /// The longest sleep before checking for an interrupt.
 const MAX_SLEEP: Duration = Duration::from_millis(20);
 
