@@ -407,27 +407,16 @@ fn the_watcher_can_be_polled() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
     while watcher.wait(Some(Duration::from_millis(300))).unwrap().is_some() {}
-    assert!(
-        !sys::is_readable(watcher.as_fd(), Duration::from_millis(100)),
-        "readable although nothing has changed"
-    );
+    assert!(!is_readable(&watcher, Duration::from_millis(100)), "readable although nothing has changed");
 
     host.set_mtu("eth0", 1400).unwrap();
 
-    assert!(sys::is_readable(watcher.as_fd(), DEADLINE));
+    assert!(is_readable(&watcher, DEADLINE));
     let changes = watcher.wait(Some(Duration::ZERO)).unwrap().unwrap();
     let after = changes.iter().find_map(InterfaceChange::after).unwrap();
     assert_eq!((after.name.as_str(), after.mtu), ("eth0", 1400));
 }
 
-#[allow(unsafe_code)]
-mod sys {
-    use std::os::fd::{AsRawFd, BorrowedFd};
-    use std::time::Duration;
-
-    pub(super) fn is_readable(descriptor: BorrowedFd<'_>, timeout: Duration) -> bool {
-        let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: `poll` is one live entry.
-        unsafe { libc::poll(&raw mut poll, 1, timeout.as_millis() as libc::c_int) == 1 }
-    }
+fn is_readable(watcher: &InterfaceWatcher, timeout: Duration) -> bool {
+    mcast_sys::readable::wait_for_any(&[watcher.as_fd()], Some(timeout)).unwrap()
 }

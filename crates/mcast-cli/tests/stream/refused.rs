@@ -18,7 +18,7 @@ const SENSELESS: &[(&[&str], &str)] = &[
         &["publish", GROUP, "--path", GROUP, "--path", GROUP, "--path", GROUP, "--path", GROUP, "x"],
         "at most four paths, not 5",
     ),
-    (&["publish", GROUP, "--key", "/dev/null", "x"], "no secret in it"),
+    (&["publish", GROUP, "--key", "/dev/null", "x"], "contains no secret"),
     (&["subscribe", GROUP, "--path", "[ff15::1]:7000"], "all IPv4 or all IPv6"),
     (&["subscribe", GROUP, "--policy", "latest", "--on-loss", "stop"], "--policy reliable"),
     (&["subscribe", GROUP, "--on-loss", "snapshot"], "add --from snapshot"),

@@ -20,8 +20,9 @@ const TOKEN_TIME: u64 = 64_000_000_000;
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
 /// Bytes of the extension that identifies a receiver.
 const RECEIVER_EXTENSION: usize = 12;
-/// After a pause longer than this and four status intervals, losses of a receiver do not count against the rate.
-const LONGEST_PAUSE: u64 = 500_000_000;
+/// Losses of a receiver that received nothing new for longer than this and four status intervals, although data was sent,
+/// do not count against the rate.
+const MAX_SILENCE: u64 = 500_000_000;
 /// The largest credit for heartbeats on demand, in bytes.
 const MAX_DEMAND_CREDIT: u64 = 4096;
 
@@ -165,7 +166,9 @@ impl Sender {
         let group_round_trip = self.round_trip;
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_short, before) = (member.progress.is_short(), member.role);
-        let silence = member.record(status, now, group_round_trip);
+        // Nobody receives anything new while the stream pauses.
+        let silence =
+            member.record(status, now, group_round_trip).min(now.saturating_sub(self.data_resumed_at));
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
@@ -185,7 +188,7 @@ impl Sender {
             }
             self.extend_flight(now);
             let reception = match status.flags & Status::CATCHING_UP {
-                _ if has_returned || silence > LONGEST_PAUSE + 4 * self.status_interval() => {
+                _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => {
                     Reception::Interrupted
                 }
                 0 => Reception::Steady,

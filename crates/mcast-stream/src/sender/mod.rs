@@ -97,6 +97,9 @@ pub struct Sender {
     flight: Option<Flight>,
     /// How often pacing has delayed a datagram.
     held_back: u64,
+    /// When data was last sent, and when that began again after a pause.
+    data_sent_at: u64,
+    data_resumed_at: u64,
     /// The rate in the last [`SenderEvent::Slowed`], until the sender has recovered.
     slowed_to: Option<u64>,
     /// The smoothed share of losses that several receivers have in common, in thousandths.
@@ -158,6 +161,8 @@ impl Sender {
             repair_share: 0,
             flight: None,
             held_back: 0,
+            data_sent_at: now,
+            data_resumed_at: now,
             slowed_to: None,
             shared_loss: repair::HALF + 100,
             must_send_oldest: false,

@@ -6,6 +6,8 @@ use crate::wire::{HEADER_LENGTH, Heartbeat};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
 const MAX_AT_ONCE: u64 = 132;
+/// Data after a longer pause than this counts as a new beginning.
+const MAX_PAUSE: u64 = 250_000_000;
 /// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
 const SHORTEST_TAIL: u64 = 100_000;
 const LONGEST_TAIL: u64 = 1_000_000;
@@ -118,6 +120,10 @@ impl Sender {
             return None;
         }
         self.ring.sent = sequence;
+        if now.saturating_sub(self.data_sent_at) > MAX_PAUSE {
+            self.data_resumed_at = now;
+        }
+        self.data_sent_at = now;
         self.statistics.datagrams += count;
         self.statistics.datagram_bytes += bytes;
         let share = bytes * u64::from(self.config.repair_percent) / 100;

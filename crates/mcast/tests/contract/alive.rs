@@ -109,14 +109,9 @@ fn a_timeout_ends_a_wait(net: &Net) {
 }
 
 fn the_descriptor_is_readable_when_a_datagram_arrives(net: &Net) {
-    use std::os::fd::{AsFd, AsRawFd};
-    let readable = |receiver: &Receiver, timeout: Duration| {
-        let mut poll = libc::pollfd { fd: receiver.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one live entry.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::poll(&raw mut poll, 1, timeout.as_millis() as i32) == 1
-        }
+    use std::os::fd::AsFd;
+    let readable = |receiver: &Receiver, timeout| {
+        mcast_sys::readable::wait_for_any(&[receiver.as_fd()], Some(timeout)).unwrap()
     };
     let receiver = net.joined(&[
         net.on("eth0", net.group(1)),

@@ -91,13 +91,8 @@ fn all_waiting_threads_notice_a_group_that_replaces_theirs(net: &Net) {
 }
 
 fn readable(receiver: &Receiver, timeout: Duration) -> bool {
-    use std::os::fd::{AsFd, AsRawFd};
-    let mut poll = libc::pollfd { fd: receiver.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one live entry.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::poll(&raw mut poll, 1, timeout.as_millis() as i32) == 1
-    }
+    use std::os::fd::AsFd;
+    mcast_sys::readable::wait_for_any(&[receiver.as_fd()], Some(timeout)).unwrap()
 }
 
 fn the_descriptor_covers_a_group_that_was_waited_for_without_it(net: &Net) {
