@@ -168,7 +168,7 @@ def test_sealed_streams_need_the_key(other: lab.Host, port: int, tmp_path: Path)
         assert (event.kind, event.epoch) == ("key-missing", 1)
     assert pymcast.Keys(theirs).epoch == 2
     theirs.write_text("1 rot13 00")
-    with pytest.raises(ValueError, match="theirs: line 1: the algorithm is"):
+    with pytest.raises(ValueError, match="theirs: line 1: the algorithm must be"):
         pymcast.Subscriber(place, keys=theirs)
     with pytest.raises(FileNotFoundError):
         pymcast.Publisher(place, keys=tmp_path / "missing")
@@ -299,7 +299,7 @@ def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
     with pytest.raises(pymcast.NoSuchInterfaceError):
         pymcast.Subscriber(f"239.30.0.7%nowhere:{port}")
     with pymcast.Publisher(place, longest_message=1000) as publisher:
-        with pytest.raises(pymcast.TooLargeError, match="at most 1000 bytes"):
+        with pytest.raises(pymcast.TooLargeError, match="the limit is 1000"):
             publisher.publish(bytes(1001))
         with pytest.raises(TypeError, match="not text"):
             publisher.publish("text")  # type: ignore[arg-type]

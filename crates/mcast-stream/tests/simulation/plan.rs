@@ -262,12 +262,6 @@ impl Plan {
         self.bottleneck.is_none() && self.stranger.is_none() && other == other.clone().calm()
     }
 
-    /// Whether some link loses datagrams in bursts, or everything for a while.
-    pub(crate) fn has_bursts(&self) -> bool {
-        let is_bursty = |link: &Quality| link.burst.is_some() || link.cut.is_some();
-        is_bursty(&self.trunk) || self.receivers.iter().any(|receiver| is_bursty(&receiver.down))
-    }
-
     /// Whether no datagrams are lost by congestion.
     pub(crate) fn is_uncongested(&self) -> bool {
         let is_fast = |receiver: &ReceiverPlan| {

@@ -73,9 +73,8 @@ impl World<'_> {
         if intruder.answered > intruder.bytes {
             return Err(format!("a stranger got more bytes than it sent: {intruder:?}"));
         }
-        // In a burst of losses that ends while the sender has slowed down, loss falls as behind a narrow link.
-        let mistakes = if self.plan.has_bursts() { 3 } else { 0 };
-        if self.slowed > mistakes && self.plan.is_uncongested() {
+        // Loss that ends by chance while the sender has slowed down looks like that of a narrow link.
+        if self.slowed > 3 && self.plan.is_uncongested() {
             return Err("the publisher slowed down although no link was too narrow".into());
         }
         let repairs = self.meter.repair_bytes;
