@@ -4,9 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::windows::io::AsHandle;
 use std::os::windows::process::CommandExt;
-use std::process::{Child, Command};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::process::Command;
 
 pub(crate) use mcast_sys::console::catch_interrupts;
 
