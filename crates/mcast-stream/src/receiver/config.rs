@@ -57,6 +57,9 @@ pub struct ReceiverConfig {
     pub window: usize,
     /// Bytes of datagrams that it buffers out of order. Default: 64 MiB.
     pub window_bytes: usize,
+    /// The size of the socket's receive buffer in bytes. The sender is allowed this much beyond what has arrived, so that
+    /// nothing is lost while the process does not run. Default: `usize::MAX`, for unknown.
+    pub socket_buffer: usize,
     /// The longest message that it accepts, in bytes. Default: 16 MiB.
     pub longest_message: usize,
     /// Number of keys whose latest message it remembers, with [`Policy::Latest`]. Default: 1,048,576.
@@ -89,6 +92,7 @@ impl ReceiverConfig {
             policy: Policy::Reliable(OnLoss::Continue),
             window: 8192,
             window_bytes: 64 << 20,
+            socket_buffer: usize::MAX,
             longest_message: 16 << 20,
             most_keys: 1 << 20,
             paths: 1,

@@ -45,6 +45,8 @@ const MAX_DOUBLINGS: u32 = 2;
 /// The delay before a repeated request is at most this, or two round trips, because delivery waits for it. Where repairs
 /// are lost because they are too many, the sender spaces them itself.
 const MAX_RETRY_DELAY: u64 = 500_000_000;
+/// The sender is always allowed this many datagrams beyond what has arrived.
+const MIN_SOCKET_ROOM: u64 = 16;
 /// NAKs that one call may send.
 const MAX_NAKS: u64 = 4;
 
@@ -402,9 +404,18 @@ impl Receiver {
         arrived.max(self.base).max(self.status_sent.next)
     }
 
-    /// The first datagram beyond the window.
-    const fn room_end(&self) -> u64 {
-        self.base + self.window.length()
+    /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
+    fn room_end(&self) -> u64 {
+        (self.base + self.window.length()).min(self.highest.max(self.base).saturating_add(self.socket_room()))
+    }
+
+    /// The number of datagrams that the socket's receive buffer holds. The kernel counts its overhead separately (Linux
+    /// doubles `SO_RCVBUF` for it), which is enough for datagrams that are not tiny.
+    pub(super) fn socket_room(&self) -> u64 {
+        match self.heartbeat.datagram {
+            0 => u64::MAX,
+            longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),
+        }
     }
 
     /// Whether the end is known, and no datagram before it is missing.

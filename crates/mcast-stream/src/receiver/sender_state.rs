@@ -221,7 +221,8 @@ impl Receiver {
     fn note_credit(&mut self, heartbeat: &Heartbeat) {
         let shown = heartbeat.next.saturating_sub(heartbeat.oldest_retained);
         let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
-        self.credit = shown.max(stated).max(self.credit).min(self.window.length());
+        let most = self.window.length().min(self.socket_room());
+        self.credit = shown.max(stated).max(self.credit).min(most);
     }
 
     fn on_confirmation(&mut self, now: u64, confirmation: &Ncf<'_>) {

@@ -14,6 +14,8 @@ use super::bucket::SECOND;
 const HIGH: u32 = 200_000;
 /// Loss below which the sender probes for more, in parts per million.
 const LOW: u32 = 100_000;
+/// Loss below which the link carries more than this rate, in parts per million.
+const NONE: u32 = 10_000;
 /// Loss at which hardly anything arrives, in parts per million.
 pub(crate) const HOPELESS: u32 = 900_000;
 /// Time without trials after the first one that showed another cause; it doubles with each further one.
@@ -23,7 +25,9 @@ const LONGEST_IMMUNITY: u64 = 60 * SECOND;
 /// sample that takes longer than `TRIAL_TIME` counts for several.
 const TRIAL_SAMPLES: u64 = 3;
 const TRIAL_TIME: u64 = SECOND / 5;
-/// A limited rate grows by one part in this many with each good sample.
+/// A trial slows down to no less than one part in this many: what arrives of a burst says little about the link.
+const STEEPEST: u64 = 8;
+/// Near the capacity of the link, the rate grows by one part in this many with each good sample.
 const STEP: u64 = 16;
 
 /// The fate of some datagrams that were sent.
@@ -78,6 +82,32 @@ enum State {
     Limited { rate: u64 },
 }
 
+/// What the link carries, in bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Capacity {
+    /// Nothing is known, or more than was known has passed since.
+    Unknown,
+    /// About this much, by what arrived of an unlimited rate: of a burst, much less than the link carries.
+    Guessed(u64),
+    /// This much arrived of a limited rate that was too high.
+    Measured(u64),
+}
+
+impl Capacity {
+    /// Returns the rate to try after `rate`, at which this share of the datagrams was lost, in parts per million.
+    fn next_rate(&mut self, rate: u64, loss: u32) -> u64 {
+        let (capacity, step, proof) = match *self {
+            Self::Unknown => return 2 * rate,
+            Self::Guessed(capacity) => (capacity, 2 * rate / STEP, 2 * capacity),
+            Self::Measured(capacity) => (capacity, rate / STEP, capacity + capacity / 8),
+        };
+        if loss < NONE && rate > proof {
+            *self = Self::Unknown;
+        }
+        if rate < capacity / 4 * 3 { 2 * rate } else { rate + step.max(1) }
+    }
+}
+
 /// Derives the rate from the samples of one receiver.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateControl {
@@ -86,8 +116,7 @@ pub(crate) struct RateControl {
     /// The lowest rate, and the rate from which on the limit is removed. Bytes per second.
     slowest: u64,
     fastest: u64,
-    /// The rate that arrived when the last trial began.
-    arrived_rate: u64,
+    capacity: Capacity,
     /// The loss of the last sample, in parts per million.
     loss: u32,
 }
@@ -99,7 +128,7 @@ impl RateControl {
             immunity: FIRST_IMMUNITY,
             slowest,
             fastest: u64::MAX,
-            arrived_rate: 0,
+            capacity: Capacity::Unknown,
             loss: 0,
         }
     }
@@ -187,13 +216,18 @@ impl RateControl {
 
     fn begin_trial(&mut self, sample: &Sample) {
         let (loss, arrived) = (sample.loss(), sample.rate());
-        if matches!(self.state, State::Free { .. }) {
-            let share = u64::from(1_000_000 - loss.min(999_000));
-            let offered = u128::from(arrived) * 1_000_000 / u128::from(share);
-            self.fastest = u64::try_from(offered).unwrap_or(u64::MAX);
+        self.capacity = match self.state {
+            _ if arrived <= 2 * self.slowest => Capacity::Unknown,
+            State::Free { .. } => Capacity::Guessed(arrived),
+            State::Trial { .. } | State::Limited { .. } => Capacity::Measured(arrived),
+        };
+        let arriving = u128::from(1_000_000 - loss.min(999_000));
+        let offered = u64::try_from(u128::from(arrived) * 1_000_000 / arriving).unwrap_or(u64::MAX);
+        if let State::Free { .. } = self.state {
+            self.fastest = offered;
         }
-        self.arrived_rate = arrived;
-        self.state = State::Trial { loss, rate: self.below(arrived), samples: TRIAL_SAMPLES };
+        let rate = self.below(arrived).max(offered / STEEPEST);
+        self.state = State::Trial { loss, rate, samples: TRIAL_SAMPLES };
     }
 
     /// Returns a little less than the rate that arrives, so that a queue on the way drains.
@@ -211,11 +245,12 @@ impl RateControl {
 
     fn adjust(&mut self, rate: u64, loss: u32, is_full: bool) -> Option<RateChange> {
         let next = match loss {
-            LOW.. => (rate - rate / STEP).max(self.slowest),
+            LOW.. => {
+                self.capacity = Capacity::Measured(rate - rate / 1_000_000 * u64::from(loss));
+                (rate - rate / STEP).max(self.slowest)
+            }
             _ if !is_full => rate,
-            // Far below the capacity that was last seen, or if that is unknown, the rate may double.
-            _ if rate < self.arrived_rate / 4 * 3 || self.arrived_rate <= 2 * self.slowest => 2 * rate,
-            _ => rate + (rate / STEP).max(1),
+            _ => self.capacity.next_rate(rate, loss),
         };
         self.state = State::Limited { rate: next };
         if next < self.fastest {

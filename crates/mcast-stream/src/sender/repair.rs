@@ -75,6 +75,9 @@ impl RepairFlow {
             self.pace.add(added);
         }
         let is_admitted = self.pace.take(bytes);
+        if self.sent == 0 {
+            self.since = now;
+        }
         self.has_waited |= !is_admitted;
         if is_admitted {
             (self.sent, self.bytes, self.total) = (self.sent + 1, self.bytes + bytes, self.total + bytes);

@@ -138,6 +138,8 @@ pub(crate) struct ReceiverPlan {
     pub(crate) firewalled: bool,
     /// When it leaves the stream regularly.
     pub(crate) leaves: Option<u64>,
+    /// Whether it knows the size of its socket buffer.
+    pub(crate) knows_buffer: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,6 +175,8 @@ impl Plan {
         receivers.iter_mut().for_each(|receiver| receiver.draw_further(&mut further));
         let mut others = Dice::new(seed ^ 0x6275_7379);
         receivers.iter_mut().for_each(|receiver| receiver.busy = busy(&mut others));
+        let mut buffers = Dice::new(seed ^ 0x6275_6666);
+        receivers.iter_mut().for_each(|receiver| receiver.knows_buffer = buffers.chance(0.5));
         if further.chance(0.05) {
             lose_feedback_only(&mut receivers, &mut further);
         }
@@ -311,6 +315,7 @@ impl Plan {
             add(&|plan| plan.receivers[index].partition = None);
             add(&|plan| plan.receivers[index].firewalled = false);
             add(&|plan| plan.receivers[index].leaves = None);
+            add(&|plan| plan.receivers[index].knows_buffer = false);
         }
         add(&|plan| plan.trunk = Quality::FREE);
         add(&|plan| plan.paths = 1);
@@ -358,6 +363,7 @@ impl ReceiverPlan {
             partition: None,
             firewalled: false,
             leaves: None,
+            knows_buffer: false,
         }
     }
 
@@ -390,6 +396,7 @@ impl ReceiverPlan {
             partition: None,
             firewalled: false,
             leaves: None,
+            knows_buffer: false,
         }
     }
 

@@ -158,6 +158,40 @@ fn a_receiver_that_receives_nothing_for_a_while_does_not_slow_the_sender() {
     }
 }
 
+/// A process that the system does not run for a while: what is sent meanwhile waits in its socket buffer.
+#[test]
+fn a_receiver_that_reads_nothing_for_a_while_loses_nothing() {
+    let from = 3 * SECOND;
+    let sleeps = Some((from, from + 50 * MILLISECOND));
+    let receiver = ReceiverPlan { sleeps, knows_buffer: true, ..ReceiverPlan::simple() };
+    let plan = Plan { good_from: 60 * SECOND, ..feed(400_000, 1_400, 12_000, vec![receiver]) };
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, plan.messages);
+    let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
+    assert_eq!(repairs, 0, "datagrams were dropped by the socket");
+    assert!(outcome.slowest > 40 * MILLISECOND, "it did not stop reading");
+}
+
+/// At about a gigabit per second, nothing passes for some milliseconds. Repairs may take 100 Mbit/s, and new data adds to
+/// that; with the gigabit link, the repairs and the data that waited meanwhile overflow the queue of a switch, too.
+#[test]
+fn a_burst_of_loss_delays_the_stream_for_about_as_long_as_its_repairs_take() {
+    let gigabit = Some(1_250 * MEGABIT);
+    let third = SECOND / 3;
+    for (length, rate, longest) in
+        [(5, None, third), (12, None, third), (25, None, third), (12, gigabit, SECOND)]
+    {
+        let from = 3 * SECOND;
+        let cut = Some((from, from + length * MILLISECOND));
+        let receiver =
+            ReceiverPlan { down: Quality { cut, rate, ..Quality::GOOD }, ..ReceiverPlan::simple() };
+        let plan = Plan { good_from: 60 * SECOND, ..feed(400_000, 1_400, 12_000, vec![receiver]) };
+        let outcome = World::run(&plan).unwrap();
+        delivers_all(&outcome, plan.messages);
+        assert!(outcome.slowest < longest, "{length} ms, {rate:?}: a message took {} ns", outcome.slowest);
+    }
+}
+
 /// A late joiner requests everything retained: five times what the rate carries in a second.
 #[test]
 fn the_rate_holds_for_everything() {

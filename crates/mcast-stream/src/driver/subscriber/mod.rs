@@ -35,6 +35,8 @@ const BYTES: usize = 65_536;
 const UNICAST_BATCH: usize = 64;
 /// The most batches without a result in one call, so that a flooded group does not block the caller.
 const MAX_BATCHES: usize = 8;
+/// A smaller socket buffer still admits this many bytes in flight, because distant senders need them.
+const MIN_SOCKET_BUFFER: usize = 1 << 20;
 /// How often the time of day is read, in nanoseconds.
 const CLOCK_INTERVAL: u64 = 1_000_000_000;
 /// The longest wait, so that a clock that was set back cannot cause a longer one.
@@ -160,6 +162,8 @@ impl Subscriber {
             .follow(paths.name_interfaces())
             .receive_buffer(receive_buffer)
             .build()?;
+        let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
+        config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
         control.set_nonblocking(true).map_err(StreamError::Control)?;
         let clock = Clock::new();

@@ -6,7 +6,7 @@ use mcast_stream::Receiver;
 use mcast_stream::receiver::{Cause, Event, Item, ReceiverConfig};
 use mcast_stream::wire::{Kind, Packet, ReceiverId};
 
-use super::{Happening, STREAM, World};
+use super::{BUFFER, Happening, STREAM, World};
 use crate::audit::Audit;
 use crate::plan::{SECOND, Stuck};
 
@@ -26,6 +26,7 @@ impl World<'_> {
             start: plan.start,
             policy: plan.policy,
             window: plan.window,
+            socket_buffer: if plan.knows_buffer { BUFFER * self.plan.datagram } else { usize::MAX },
             paths: self.plan.paths,
             keys: self.keys.clone(),
             unix_offset: Some(SECOND),
