@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream::mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, Session};
+use mcast_mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, Session};
 
 const SESSIONS: [Session; 2] = [*b"A         ", *b"B         "];
 

@@ -5,10 +5,10 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream::receiver::{Event, OnLoss, Policy, ReceiverConfig, Start};
-use mcast_stream::sender::SenderConfig;
-use mcast_stream::wire::{Incarnation, StreamId};
-use mcast_stream::{Receiver, Sender};
+use mcast_stream_proto::publisher::PublisherConfig;
+use mcast_stream_proto::subscriber::{OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::wire::{Incarnation, StreamId};
+use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
 
 const WINDOW: usize = 32;
 const LONGEST: usize = 4096;
@@ -39,46 +39,48 @@ fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
         _ => Policy::Reliable(OnLoss::Continue),
     };
     let start = if choice & 0x80 == 0 { Start::Oldest } else { Start::Snapshot };
-    let config = ReceiverConfig {
+    let config = SubscriberConfig {
         policy,
         start,
         window: WINDOW,
         longest_message: LONGEST,
         paths: 2,
-        ..ReceiverConfig::new(StreamId(7))
+        ..SubscriberConfig::new(StreamId(7))
     };
-    let mut receiver = Receiver::new(config, 1);
-    let config = SenderConfig { history: 32 * 1232, ..SenderConfig::new(StreamId(7), Incarnation(1)) };
-    let Ok(mut sender) = Sender::new(config, 1) else { return };
+    let mut subscriber = SubscriberMachine::new(config, 1);
+    let config = PublisherConfig { history: 32 * 1232, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
+    let Ok(mut publisher) = PublisherMachine::new(config, 1) else { return };
     let address = SocketAddr::from(([10, 0, 0, 1], 9));
     let mut now = 1;
     for (number, (pause, bytes)) in datagrams.into_iter().enumerate() {
         now += u64::from(pause) * 1_000;
         let datagram = addressed(bytes);
-        receiver.handle(now, choice % 3, address, &datagram);
+        subscriber.handle(now, choice % 3, address, &datagram);
         let mut items = 0;
-        while let Some(item) = receiver.next(now, &datagram) {
-            if let mcast_stream::receiver::Item::Event(Event::SnapshotWanted { message }) = item {
-                receiver.resume(message);
+        while let Some(item) = subscriber.next(now, &datagram) {
+            if let mcast_stream_proto::subscriber::Item::Event(SubscriberEvent::SnapshotWanted { message }) =
+                item
+            {
+                subscriber.resume(message);
             }
             items += 1;
             assert!(items < 100_000, "it returns items without end");
         }
-        while let Some(control) = receiver.poll(now) {
-            receiver.reuse(control);
+        while let Some(control) = subscriber.poll(now) {
+            subscriber.reuse(control);
         }
-        assert!(receiver.kept() <= WINDOW);
+        assert!(subscriber.kept() <= WINDOW);
         if number % 3 == 0 {
-            let _ = sender.publish(now, &bytes[..bytes.len().min(64)]);
-            sender.flush(now);
+            let _ = publisher.publish(now, &bytes[..bytes.len().min(64)]);
+            publisher.flush(now);
         }
-        sender.handle(now, address, &datagram);
+        publisher.handle(now, address, &datagram);
         let mut sent = 0;
-        while sender.poll(now).is_some() {
+        while publisher.poll(now).is_some() {
             sent += 1;
             assert!(sent < 100_000, "it sends without end");
         }
-        while sender.poll_event().is_some() {}
-        let _ = (sender.next_deadline(), receiver.next_deadline());
+        while publisher.poll_event().is_some() {}
+        let _ = (publisher.next_deadline(), subscriber.next_deadline());
     }
 });

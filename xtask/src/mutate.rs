@@ -96,7 +96,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 /// Runs `work` while a rule is broken in the copy.
 fn with_broken<T>(tree: &Path, rule: &Rule, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let path: PathBuf = tree.join("crates/mcast-stream/src").join(rule.file);
+    let path: PathBuf = tree.join("crates/mcast-stream-proto/src").join(rule.file);
     let source = fs::read_to_string(&path).with_context(|| format!("reading {}", rule.file))?;
     if source.matches(rule.code).count() != 1 {
         bail!("{}: `{}` must occur in {} exactly once", rule.name, rule.code, rule.file);
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn the_code_of_each_rule_occurs_exactly_once() {
         for rule in RULES {
-            let path = crate::root().join("crates/mcast-stream/src").join(rule.file);
+            let path = crate::root().join("crates/mcast-stream-proto/src").join(rule.file);
             let source = fs::read_to_string(&path).unwrap();
             assert_eq!(source.matches(rule.code).count(), 1, "{}: {}", rule.name, rule.code);
             assert_ne!(rule.code, rule.broken, "{}", rule.name);

@@ -5,7 +5,7 @@ use std::io;
 use mcast::group::WellKnown;
 use mcast::{ErrorKind, Operation};
 use mcast_stream::StreamError;
-use mcast_stream::sender::{ConfigError, Refusal};
+use mcast_stream::publisher::{ConfigError, Refusal};
 
 use crate::suggestion::closest;
 

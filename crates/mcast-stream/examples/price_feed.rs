@@ -10,8 +10,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use mcast::{Destination, Membership};
-use mcast_stream::receiver::{Event, Item, OnLoss, Policy, Start};
 use mcast_stream::seal::Keys;
+use mcast_stream::subscriber::{Item, OnLoss, Policy, Start, SubscriberEvent};
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Publisher, Snapshot, StreamError, find_stream};
 
@@ -69,13 +69,13 @@ pub(crate) fn subscribe() -> Result<Prices, Box<dyn Error + Send + Sync>> {
         match item {
             Item::Message(message) => prices.extend(read(message.bytes)),
             // At the start, and after each loss that cannot be repaired.
-            Item::Event(Event::SnapshotWanted { message }) => {
+            Item::Event(SubscriberEvent::SnapshotWanted { message }) => {
                 let snapshot = found.fetch_snapshot(current, message, &keys, TIMEOUT)?;
                 prices = read(&snapshot.bytes).collect();
                 subscriber.resume(snapshot.message);
             }
             // After a restart of the publisher, its snapshots are of its new incarnation.
-            Item::Event(Event::Joined { incarnation, .. }) => current = incarnation,
+            Item::Event(SubscriberEvent::Joined { incarnation, .. }) => current = incarnation,
             Item::Event(event) => eprintln!("{event:?}"),
         }
     }

@@ -12,7 +12,7 @@ mod linux {
     use std::time::{Duration, Instant};
 
     use mcast_lab::{Lab, Offload};
-    use mcast_stream::receiver::Item;
+    use mcast_stream::subscriber::Item;
     use mcast_stream::{Publisher, Subscriber};
 
     struct Options {

@@ -74,7 +74,7 @@ impl Publisher {
         let statistics = self.statistics();
         let labels = labels(self.stream().0, self.labels());
         export(PUBLISHER, &publisher_counters(&statistics), statistics.round_trip, &labels);
-        gauge!(format!("{PUBLISHER}receivers"), labels).set(statistics.receivers as f64);
+        gauge!(format!("{PUBLISHER}receivers"), labels).set(statistics.subscribers as f64);
     }
 }
 
@@ -107,7 +107,7 @@ fn labels(stream: u64, (groups, interfaces): (String, String)) -> Vec<Label> {
     vec![stream, Label::new("group", groups), Label::new("interface", interfaces)]
 }
 
-const fn publisher_counters(statistics: &crate::sender::SenderStatistics) -> [Figure; 14] {
+const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 14] {
     [
         ("messages_total", "messages published", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
@@ -130,7 +130,7 @@ const fn publisher_counters(statistics: &crate::sender::SenderStatistics) -> [Fi
     ]
 }
 
-const fn subscriber_counters(statistics: &crate::receiver::ReceiverStatistics) -> [Figure; 14] {
+const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 14] {
     [
         ("messages_total", "messages delivered", statistics.messages),
         ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
@@ -244,7 +244,7 @@ mod tests {
         let mut subscriber = Subscriber::join_one("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
         ::metrics::with_local_recorder(recorder, || subscriber.export_metrics());
         assert!(recorder.values.lock().unwrap().is_empty(), "no stream was received yet");
-        while publisher.statistics().receivers == 0 {
+        while publisher.statistics().subscribers == 0 {
             let _ = subscriber.next_timeout(Duration::from_millis(1)).unwrap();
         }
         (0..3).for_each(|_| _ = publisher.publish(b"four").unwrap());

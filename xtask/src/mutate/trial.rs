@@ -61,8 +61,9 @@ impl<'t> Trial<'t> {
 
     /// Builds a test of the copy; returns the path of its executable.
     fn build(&self, test: &str) -> Result<PathBuf> {
-        let head = ["test", "--quiet", "--no-run", "--message-format=json", "--package", "mcast-stream"];
-        let mut command = cargo(head.iter().chain(&["--no-default-features", "--test", test]));
+        let head =
+            ["test", "--quiet", "--no-run", "--message-format=json", "--package", "mcast-stream-proto"];
+        let mut command = cargo(head.iter().chain(&["--test", test]));
         command.current_dir(self.tree).env("CARGO_TARGET_DIR", crate::root().join("target/mutants/build"));
         command.env("RUSTFLAGS", "--cap-lints=allow");
         let built = finish(command, false)?;

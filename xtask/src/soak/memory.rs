@@ -11,11 +11,12 @@ use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::tests;
 
 /// Crates that make no system calls with default features off.
-const INTERPRETED: [&str; 5] = ["mcast-group", "mcast-packet", "mcast-probe", "mcast-watch", "mcast-stream"];
+const INTERPRETED: [&str; 6] =
+    ["mcast-group", "mcast-packet", "mcast-probe", "mcast-watch", "mcast-stream-proto", "mcast-mold"];
 
 /// The tests to run with sanitizers, as a nextest filterset: those with sockets, threads and labs.
-const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-capture) & kind(test)";
-const PACKAGES: [&str; 4] = ["mcast", "mcast-lab", "mcast-stream", "mcast-capture"];
+const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-capture) & kind(test)";
+const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-mold", "mcast-capture"];
 
 pub(super) fn steps() -> Vec<Step> {
     vec![

@@ -9,12 +9,12 @@ use crate::command::{cargo, finish};
 use crate::step::{Outcome, Step};
 
 /// The simulation always starts with the seeds in this file.
-const SEEDS: &str = "crates/mcast-stream/tests/simulation/seeds.txt";
+const SEEDS: &str = "crates/mcast-stream-proto/tests/simulation/seeds.txt";
 
 pub(super) fn step(networks: u32, seed: u32) -> Step {
     let about = format!("the stream protocol keeps its guarantees in {networks} networks");
     Step::new("simulation", about, move |options| {
-        let head = ["test", "--quiet", "--release", "--package", "mcast-stream", "--no-default-features"];
+        let head = ["test", "--quiet", "--release", "--package", "mcast-stream-proto"];
         let mut command = cargo(head.iter().chain(&["--test", "simulation"]));
         // Do not overlap with the seeds of the tests.
         let first = 1_000_000 + u64::from(seed) * 1_000_000;

@@ -24,7 +24,7 @@ struct Suite {
 const SUITES: [Suite; 2] = [
     Suite {
         // Not the test of a bridge with a full table: this kernel does not report the size of the table then.
-        tests: "package(mcast) & binary(contract) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-doctor) & binary(lab) - test(=table::snooping_table_full)",
+        tests: "package(mcast) & binary(contract) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-doctor) & binary(lab) - test(=table::snooping_table_full)",
         ignored: false,
     },
     // The kernel of this machine may not support these.

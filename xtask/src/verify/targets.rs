@@ -20,13 +20,13 @@ const SYSTEMS: [&str; 7] = [
 const HOST_ONLY: [&str; 2] = ["xtask", "mcast-bench"];
 
 /// All features except the ciphers, whose C and assembly code needs a compiler for each target.
-const FEATURES: &str = "mcast/tokio,mcast-sys/tokio,mcast-stream/std,mcast-stream/metrics,mcast-stream/tokio";
+const FEATURES: &str = "mcast/tokio,mcast-sys/tokio,mcast-stream/metrics,mcast-stream/tokio";
 #[cfg(test)]
 const CIPHERS: &str = "seal";
 
 /// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";
-const NO_STD_CRATES: [&str; 3] = ["mcast-group", "mcast-packet", "mcast-stream"];
+const NO_STD_CRATES: [&str; 4] = ["mcast-group", "mcast-packet", "mcast-stream-proto", "mcast-mold"];
 
 pub(super) fn steps() -> Vec<Step> {
     // Omit the host, which the step `clippy` covers.

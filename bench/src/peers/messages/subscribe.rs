@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use mcast::Membership;
 use mcast_stream::Subscriber;
-use mcast_stream::receiver::Item;
+use mcast_stream::subscriber::Item;
 
 use super::Work;
 use super::publish::{group, interface, keys};

@@ -13,7 +13,7 @@ mod tests;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{
     Announce, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, MAGIC, MAJOR, Messages,
-    Nak, Ncf, Packet, Probe, ReceiverId, Reset, Status, TAG_LENGTH, WireError,
+    Nak, Ncf, Packet, Probe, Reset, Status, SubscriberId, TAG_LENGTH, WireError,
 };
 
 pub(crate) use object::Object;
@@ -35,7 +35,7 @@ pub(crate) enum StreamDatagram<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Whole<'a> {
     pub(crate) header: Header,
-    pub(crate) receiver: Option<ReceiverId>,
+    pub(crate) receiver: Option<SubscriberId>,
     pub(crate) body: Body<'a>,
     /// The length of the body on the wire, without the authentication tag of a sealed datagram.
     pub(crate) length: usize,
@@ -95,7 +95,7 @@ impl<'a> StreamDatagram<'a> {
             return None;
         }
         let whole = Packet::parse(payload).and_then(|packet| {
-            let receiver = packet.receiver();
+            let receiver = packet.subscriber();
             let tag = if packet.header.epoch == KeyEpoch::CLEAR { 0 } else { TAG_LENGTH };
             let length = packet.body.len().saturating_sub(tag);
             Ok(Box::new(Whole { header: packet.header, receiver, body: body(&packet)?, length }))

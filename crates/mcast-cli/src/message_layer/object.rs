@@ -157,11 +157,11 @@ impl DatagramFields {
             Body::Announcement(announcement) => {
                 Self { announcement: Some(Announcement::new(announcement)), ..nothing }
             }
-            Body::Reset(Reset { receiver, reason }) => {
-                let to_receiver = Some(format!("{receiver:016x}"));
+            Body::Reset(Reset { subscriber, reason }) => {
+                let to_receiver = Some(format!("{subscriber:016x}"));
                 Self { reset: Some(reason_name(*reason)), to_receiver, ..nothing }
             }
-            Body::Echo(echo) => Self { to_receiver: Some(format!("{:016x}", echo.receiver)), ..nothing },
+            Body::Echo(echo) => Self { to_receiver: Some(format!("{:016x}", echo.subscriber)), ..nothing },
             Body::Probe(_) | Body::Reserved | Body::Hidden | Body::CutOff => nothing,
         }
     }

@@ -1,6 +1,6 @@
 //! The repairs in the statistics of a publisher.
 
-use mcast_stream::sender::SenderStatistics;
+use mcast_stream::publisher::PublisherStatistics;
 use serde::Serialize;
 
 /// The repairs that a publisher has sent.
@@ -16,7 +16,7 @@ pub(crate) struct Repairs {
 }
 
 impl Repairs {
-    pub(crate) const fn of(statistics: &SenderStatistics) -> Self {
+    pub(crate) const fn of(statistics: &PublisherStatistics) -> Self {
         Self {
             to_the_group: statistics.group_repairs,
             to_one: statistics.single_repairs,

@@ -1,6 +1,6 @@
 use mcast_stream::wire::{
-    Announce, AnnouncedPath, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, ReceiverId,
-    StreamId,
+    Announce, AnnouncedPath, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, StreamId,
+    SubscriberId,
 };
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ fn a_long_list_is_shortened_as_text_and_complete_as_json() {
     let mut buffer = [0; 1_400];
     let header = Header::new(Kind::Nak, StreamId(1), Incarnation(2), 3);
     let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
-    writer.receiver(ReceiverId(7)).unwrap();
+    writer.subscriber(SubscriberId(7)).unwrap();
     list.write_nak(0, &mut writer).unwrap();
     let length = writer.finish();
     let shown = text(&buffer[..length]).unwrap();

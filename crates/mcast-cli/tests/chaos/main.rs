@@ -5,7 +5,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../../mcast-stream/tests/simulation/dice.rs"]
+#[path = "../../../mcast-stream-proto/tests/simulation/dice.rs"]
 #[allow(dead_code)]
 mod dice;
 mod harm;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mcast_lab::{Impairment, Lab, SwitchOptions};
+use mcast_stream::publisher::{PublisherConfig, Transmit};
 use mcast_stream::seal::Keys;
-use mcast_stream::sender::{SenderConfig, Transmit};
 use mcast_stream::wire::{Incarnation, StreamId};
 use serde_json::Value;
 use tempfile::tempdir;
@@ -91,8 +91,8 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
 
 /// A sealed stream of three datagrams, two of them lost, and a heartbeat that shows that there were three.
 fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
-    let config = SenderConfig { keys, ..SenderConfig::new(StreamId(7), Incarnation(1)) };
-    let mut sender = mcast_stream::Sender::new(config, 1).unwrap();
+    let config = PublisherConfig { keys, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
+    let mut sender = mcast_stream::PublisherMachine::new(config, 1).unwrap();
     for _ in 0..3 {
         sender.publish(1, b"x").unwrap();
         sender.flush(1);

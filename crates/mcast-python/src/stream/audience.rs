@@ -1,6 +1,6 @@
 //! What a publisher reports about its subscribers, while it runs and when it closes.
 
-use mcast_stream::sender::SenderEvent;
+use mcast_stream::publisher::PublisherEvent as Event;
 use pyo3::prelude::*;
 
 use super::statistics::PublisherStatistics;
@@ -23,9 +23,9 @@ pub(crate) struct PublisherEvent {
     count: Option<u64>,
 }
 
-impl From<SenderEvent> for PublisherEvent {
-    fn from(event: SenderEvent) -> Self {
-        let about = |kind, receiver: mcast_stream::wire::ReceiverId| Self {
+impl From<Event> for PublisherEvent {
+    fn from(event: Event) -> Self {
+        let about = |kind, receiver: mcast_stream::wire::SubscriberId| Self {
             kind,
             receiver: Some(receiver.0),
             address: None,
@@ -33,25 +33,25 @@ impl From<SenderEvent> for PublisherEvent {
         };
         let counted = |kind, count| Self { kind, receiver: None, address: None, count: Some(count) };
         match event {
-            SenderEvent::ReceiverJoined(receiver, address) => {
+            Event::SubscriberJoined(receiver, address) => {
                 Self { address: Some(address.to_string()), ..about("joined", receiver) }
             }
-            SenderEvent::ReceiverLeft(receiver) => about("left", receiver),
-            SenderEvent::ReceiverSilent(receiver) => about("silent", receiver),
-            SenderEvent::ReceiverEvicted(receiver, behind) => {
+            Event::SubscriberLeft(receiver) => about("left", receiver),
+            Event::SubscriberSilent(receiver) => about("silent", receiver),
+            Event::SubscriberEvicted(receiver, behind) => {
                 Self { count: Some(behind), ..about("evicted", receiver) }
             }
-            SenderEvent::ReceiverReturned(receiver) => about("returned", receiver),
-            SenderEvent::ReceiverRefused(receiver) => about("refused", receiver),
-            SenderEvent::Unrecoverable(receiver, first, end) => {
+            Event::SubscriberReturned(receiver) => about("returned", receiver),
+            Event::SubscriberRefused(receiver) => about("refused", receiver),
+            Event::Unrecoverable(receiver, first, end) => {
                 Self { count: Some(end.saturating_sub(first)), ..about("unrecoverable", receiver) }
             }
-            SenderEvent::ReceiverShort(receiver, count) => {
+            Event::SubscriberShort(receiver, count) => {
                 Self { count: Some(count), ..about("short", receiver) }
             }
-            SenderEvent::Slowed { rate, .. } => counted("slowed", rate),
-            SenderEvent::Recovered => Self { kind: "recovered", receiver: None, address: None, count: None },
-            SenderEvent::Missed(events) => counted("missed", events),
+            Event::Slowed { rate, .. } => counted("slowed", rate),
+            Event::Recovered => Self { kind: "recovered", receiver: None, address: None, count: None },
+            Event::Missed(events) => counted("missed", events),
             _ => Self { kind: "other", receiver: None, address: None, count: None },
         }
     }

@@ -1,7 +1,7 @@
 //! Conversion of stream errors to Python exceptions.
 
 use mcast_stream::StreamError;
-use mcast_stream::sender::Refusal;
+use mcast_stream::publisher::Refusal;
 use pyo3::prelude::*;
 
 use crate::error::{Failure, closed_error, raise, value_error};

@@ -1,6 +1,6 @@
 //! The items that a subscriber returns: messages and events.
 
-use mcast_stream::receiver::{Event, Item};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -79,8 +79,8 @@ impl StreamEvent {
     }
 }
 
-impl From<&Event> for StreamEvent {
-    fn from(event: &Event) -> Self {
+impl From<&SubscriberEvent> for StreamEvent {
+    fn from(event: &SubscriberEvent) -> Self {
         let plain = Self {
             kind: event.name(),
             message: None,
@@ -92,22 +92,26 @@ impl From<&Event> for StreamEvent {
             epoch: None,
         };
         match *event {
-            Event::Joined { incarnation, sender, message } => Self {
+            SubscriberEvent::Joined { incarnation, publisher, message } => Self {
                 message: Some(message),
                 incarnation: Some(incarnation.0),
-                sender: Some(sender.to_string()),
+                sender: Some(publisher.to_string()),
                 ..plain
             },
-            Event::Lost { first, end, cause } => {
+            SubscriberEvent::Lost { first, end, cause } => {
                 Self { message: Some(first), end: Some(end), cause: Some(cause.name()), ..plain }
             }
-            Event::SnapshotWanted { message } => Self { message: Some(message), ..plain },
-            Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..plain },
-            Event::Ended { messages } => Self { message: Some(messages), ..plain },
-            Event::PathSilent(path) | Event::PathBack(path) => Self { path: Some(path), ..plain },
-            Event::LostUnknown { first } => Self { message: Some(first), ..plain },
-            Event::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..plain },
-            Event::KeyMissing(epoch) | Event::KeyWrong(epoch) => Self { epoch: Some(epoch.0), ..plain },
+            SubscriberEvent::SnapshotWanted { message } => Self { message: Some(message), ..plain },
+            SubscriberEvent::Restarted { to, .. } => Self { incarnation: Some(to.0), ..plain },
+            SubscriberEvent::Ended { messages } => Self { message: Some(messages), ..plain },
+            SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => {
+                Self { path: Some(path), ..plain }
+            }
+            SubscriberEvent::LostUnknown { first } => Self { message: Some(first), ..plain },
+            SubscriberEvent::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..plain },
+            SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
+                Self { epoch: Some(epoch.0), ..plain }
+            }
             _ => plain,
         }
     }

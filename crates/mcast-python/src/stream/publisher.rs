@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_stream::sender::Refusal;
+use mcast_stream::publisher::Refusal;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{SnapshotServer, StreamError};
 use pyo3::prelude::*;

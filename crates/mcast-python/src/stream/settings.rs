@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_stream::receiver::{OnLoss, Policy, Start};
+use mcast_stream::subscriber::{OnLoss, Policy, Start};
 use mcast_stream::wire::FlowControl;
 use pyo3::prelude::*;
 

@@ -1,7 +1,6 @@
 //! Statistics of publishers and subscribers.
 
-use mcast_stream::receiver::ReceiverStatistics;
-use mcast_stream::sender::SenderStatistics;
+use mcast_stream::{publisher, subscriber};
 use pyo3::prelude::*;
 
 /// Statistics of a publisher.
@@ -26,8 +25,8 @@ pub(crate) struct PublisherStatistics {
     receivers: u64,
 }
 
-impl From<SenderStatistics> for PublisherStatistics {
-    fn from(counted: SenderStatistics) -> Self {
+impl From<publisher::PublisherStatistics> for PublisherStatistics {
+    fn from(counted: publisher::PublisherStatistics) -> Self {
         Self {
             messages: counted.messages,
             message_bytes: counted.message_bytes,
@@ -36,7 +35,7 @@ impl From<SenderStatistics> for PublisherStatistics {
             naks: counted.naks,
             unrecoverable: counted.unrecoverable,
             refused: counted.refused,
-            receivers: counted.receivers,
+            receivers: counted.subscribers,
         }
     }
 }
@@ -78,8 +77,8 @@ pub(crate) struct SubscriberStatistics {
     naks: u64,
 }
 
-impl From<ReceiverStatistics> for SubscriberStatistics {
-    fn from(counted: ReceiverStatistics) -> Self {
+impl From<subscriber::SubscriberStatistics> for SubscriberStatistics {
+    fn from(counted: subscriber::SubscriberStatistics) -> Self {
         Self {
             messages: counted.messages,
             message_bytes: counted.message_bytes,

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use mcast::Waker;
-use mcast_stream::receiver::{Event, Item};
 use mcast_stream::seal::Keys;
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
 use mcast_stream::{AnnouncedStream, fetch_snapshot_while};
 use pyo3::exceptions::PyTypeError;
@@ -471,10 +471,13 @@ impl OpenSubscriber {
         let item = self.subscriber.next_timeout(Duration::ZERO).map_err(|error| raise_stream(py, &error))?;
         let Some(item) = item else { return Ok(None) };
         match item {
-            Item::Event(Event::Joined { incarnation, .. } | Event::Restarted { to: incarnation, .. }) => {
+            Item::Event(
+                SubscriberEvent::Joined { incarnation, .. }
+                | SubscriberEvent::Restarted { to: incarnation, .. },
+            ) => {
                 self.incarnation = Some(incarnation);
             }
-            Item::Event(Event::SnapshotWanted { message }) => self.snapshot_wanted = Some(message),
+            Item::Event(SubscriberEvent::SnapshotWanted { message }) => self.snapshot_wanted = Some(message),
             _ => {}
         }
         Ok(Some((item_to_python(py, &item)?, matches!(item, Item::Message(_)))))

@@ -245,7 +245,7 @@ impl Announcement {
     }
 
     /// Announces the stream if an announcement is due; returns when the next one is.
-    pub(super) fn announce_if_due(&mut self, sender: &mut crate::Sender, now: u64) -> u64 {
+    pub(super) fn announce_if_due(&mut self, sender: &mut crate::PublisherMachine, now: u64) -> u64 {
         if now >= self.next {
             self.next = now + INTERVAL;
             let rate = sender.config().rate.unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Errors of publishers and subscribers.
 
-use crate::sender::{ConfigError, Refusal};
+use crate::publisher::{ConfigError, Refusal};
 
 /// Why a stream cannot be published or received.
 #[derive(Debug, thiserror::Error)]

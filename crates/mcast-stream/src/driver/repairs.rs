@@ -1,6 +1,6 @@
 //! Repairs that are sent together: those to one target leave as one batch.
 
-use crate::outbox::Target;
+use crate::Target;
 
 /// When this number of repairs waits, they are sent.
 const MAX_BATCH: usize = 64;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::publisher::{END_INTERVAL, END_REPEATS, OnDrop, READ_TIMEOUT, is_complete, is_read};
 use super::subscriber::Poll;
-use crate::receiver::Item;
+use crate::publisher::Refusal;
 use crate::seal::Keys;
-use crate::sender::Refusal;
+use crate::subscriber::Item;
 use crate::wire::Incarnation;
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
@@ -46,7 +46,7 @@ impl Publisher {
     }
 
     /// Publishes a message with a key like [`publish`](Self::publish). Subscribers with
-    /// [`Policy::Latest`](crate::receiver::Policy::Latest) get only the latest message of each key.
+    /// [`Policy::Latest`](crate::subscriber::Policy::Latest) get only the latest message of each key.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -56,7 +56,7 @@ impl Publisher {
 
     async fn publish_by(
         &self,
-        mut publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
+        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
     ) -> Result<u64, StreamError> {
         let mut tried = 0;
         loop {
@@ -73,7 +73,7 @@ impl Publisher {
 
     /// Waits until this number of receivers have joined; returns `false` when the time is over.
     pub async fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
-        self.until(timeout, |sender| sender.receivers().0 >= receivers).await
+        self.until(timeout, |sender| sender.subscribers().0 >= receivers).await
     }
 
     /// Waits until all receivers have everything that was published; returns `false` when the time is over.
@@ -84,7 +84,7 @@ impl Publisher {
     /// Ends the stream, waits up to `timeout` until all receivers have everything, and reports where each stands, like the
     /// blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
-        self.run(crate::Sender::close).await;
+        self.run(crate::PublisherMachine::close).await;
         let deadline = Instant::now().checked_add(timeout);
         if self.wait_complete(timeout).await {
             let left =
@@ -93,13 +93,13 @@ impl Publisher {
         }
         for _ in 0..END_REPEATS {
             tokio::time::sleep(END_INTERVAL).await;
-            self.run(crate::Sender::close).await;
+            self.run(crate::PublisherMachine::close).await;
         }
         self.0.settle();
         self.run(|sender, _| Closing::of(sender)).await
     }
 
-    async fn until(&self, timeout: Duration, holds: impl Fn(&crate::Sender) -> bool) -> bool {
+    async fn until(&self, timeout: Duration, holds: impl Fn(&crate::PublisherMachine) -> bool) -> bool {
         let waiting = async {
             while !self.run(|sender, _| holds(sender)).await {
                 tokio::time::sleep(RETRY_INTERVAL).await;
@@ -109,7 +109,7 @@ impl Publisher {
     }
 
     /// Runs `work` as soon as the lock is free.
-    async fn run<T>(&self, mut work: impl FnMut(&mut crate::Sender, u64) -> T) -> T {
+    async fn run<T>(&self, mut work: impl FnMut(&mut crate::PublisherMachine, u64) -> T) -> T {
         loop {
             match self.0.post(&mut work) {
                 Some(done) => return done,

@@ -5,8 +5,8 @@ use mcast::{Family, Outgoing};
 use super::health::PathHealth;
 use super::repairs::Repairs;
 use super::unicast::UnicastSocket;
-use crate::outbox::{Control, Target};
 use crate::wire::Flags;
+use crate::{Control, Target};
 
 /// The sockets of a publisher.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl PublisherSockets {
     /// Sends new data. Datagrams that a socket refuses count as lost on the network, and are repaired.
     pub(super) fn send_data(
         &self,
-        core: &mut crate::Sender,
+        core: &mut crate::PublisherMachine,
         first: u64,
         count: u64,
         health: &mut PathHealth,
@@ -40,7 +40,7 @@ impl PublisherSockets {
     /// Sends all waiting repairs.
     pub(super) fn send_repairs(
         &self,
-        core: &mut crate::Sender,
+        core: &mut crate::PublisherMachine,
         repairs: &mut Repairs,
         health: &mut PathHealth,
     ) {
@@ -83,7 +83,7 @@ const MAX_BATCH: usize = 256;
 
 fn send_datagrams(
     sender: &mcast::Sender,
-    core: &crate::Sender,
+    core: &crate::PublisherMachine,
     mut sequences: impl Iterator<Item = u64>,
 ) -> mcast::Result<()> {
     let mut first_error = Ok(());

@@ -2,7 +2,7 @@
 //! in order.
 //!
 //! Few kernels include netem. `cargo verify --only kernel` boots one that does, and runs these tests there.
-#![cfg(all(target_os = "linux", feature = "std"))]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "other tests use the rest")]

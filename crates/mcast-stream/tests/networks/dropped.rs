@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
-use mcast_stream::receiver::{Event, Item};
-use mcast_stream::sender::Refusal;
+use mcast_stream::publisher::Refusal;
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::{Publisher, PublisherBuilder, StreamError, Subscriber};
 
 use crate::net::{Net, TIMEOUT};
@@ -25,7 +25,7 @@ fn receive_all(subscriber: &mut Subscriber) {
                 next += 1;
             }
             Some(Item::Event(event)) => assert!(
-                !matches!(event, Event::Lost { .. } | Event::SenderSilent),
+                !matches!(event, SubscriberEvent::Lost { .. } | SubscriberEvent::PublisherSilent),
                 "{event:?} with {next} messages received"
             ),
             None => panic!("{next} of {MESSAGES} messages were received: {:?}", subscriber.statistics()),

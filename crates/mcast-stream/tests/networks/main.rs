@@ -1,5 +1,5 @@
 //! Publishers and subscribers on real kernels, over links with configured impairments.
-#![cfg(all(target_os = "linux", feature = "std"))]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod net;
@@ -7,7 +7,6 @@ mod net;
 mod dropped;
 mod lossy;
 mod members;
-mod mold;
 mod named;
 mod outages;
 mod paths;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::StreamError;
-use mcast_stream::receiver::Item;
-use mcast_stream::sender::{Refusal, SenderEvent};
+use mcast_stream::publisher::{PublisherEvent, Refusal};
+use mcast_stream::subscriber::Item;
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -37,7 +37,7 @@ fn a_subscriber_that_reads_nothing_is_named_in_refusals_and_then_evicted() {
         }
         let events: Vec<_> = std::iter::from_fn(|| publisher.event()).collect();
         let evicted: Vec<_> =
-            events.iter().filter(|event| matches!(event, SenderEvent::ReceiverEvicted(..))).collect();
+            events.iter().filter(|event| matches!(event, PublisherEvent::SubscriberEvicted(..))).collect();
         assert_eq!(evicted.len(), 1, "{events:?}");
         assert!(!reasons.is_empty(), "no refusal names the subscriber that the publisher waits for");
         assert!(publisher.close(TIMEOUT).behind.is_empty());
@@ -52,7 +52,7 @@ fn a_busy_subscriber_that_keeps_alive_is_not_silent_and_misses_nothing() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let mut subscriber = net.subscriber(0, |settings| settings);
     let publisher = net.publisher(|settings| {
-        settings.configure(|config| config.receiver_timeout = silence.as_nanos() as u64)
+        settings.configure(|config| config.subscriber_timeout = silence.as_nanos() as u64)
     });
     while !publisher.wait_for(1, Duration::from_millis(20)) {
         subscriber.next_timeout(Duration::from_millis(20)).unwrap();
@@ -68,8 +68,8 @@ fn a_busy_subscriber_that_keeps_alive_is_not_silent_and_misses_nothing() {
         subscriber.keep_alive(busy_until.saturating_duration_since(Instant::now())).unwrap();
     }
     let events: Vec<_> = std::iter::from_fn(|| publisher.event()).collect();
-    let is_gone = |event: &SenderEvent| {
-        matches!(event, SenderEvent::ReceiverSilent(_) | SenderEvent::ReceiverEvicted(..))
+    let is_gone = |event: &PublisherEvent| {
+        matches!(event, PublisherEvent::SubscriberSilent(_) | PublisherEvent::SubscriberEvicted(..))
     };
     assert!(!events.iter().any(is_gone), "{events:?}");
     assert!(publisher.wait_complete(Duration::ZERO), "buffered messages are not confirmed");

@@ -5,8 +5,8 @@ use std::thread;
 
 use mcast::{Family, InterfaceSelector};
 use mcast_lab::Impairment;
-use mcast_stream::receiver::{Event, Item, Start};
 use mcast_stream::seal::Keys;
+use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
 use mcast_stream::{Publisher, Snapshot, StreamError, Subscriber, fetch_snapshot, find_stream};
 
 use crate::net::{Net, TIMEOUT, digest, message, receive_stream};
@@ -49,7 +49,7 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
         let receiving = scope.spawn(|| {
             let needed = loop {
                 let item = subscriber.next_timeout(TIMEOUT).unwrap();
-                if let Some(Item::Event(Event::SnapshotWanted { message })) = item {
+                if let Some(Item::Event(SubscriberEvent::SnapshotWanted { message })) = item {
                     break message;
                 }
             };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Family, Membership};
 use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
-use mcast_stream::receiver::{Event, Item};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 
 /// How long a test waits for an expected event.
@@ -99,7 +99,7 @@ pub(crate) fn message(number: u64) -> Vec<u8> {
 pub(crate) struct Received {
     pub(crate) messages: u64,
     pub(crate) first: Option<u64>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<SubscriberEvent>,
     pub(crate) ended: bool,
 }
 
@@ -119,13 +119,13 @@ pub(crate) fn receive_stream(subscriber: &mut Subscriber, expected: impl Fn(u64)
                 next = Some(message.number + 1);
             }
             Item::Event(event) => {
-                if let Event::Lost { end, .. } = event {
+                if let SubscriberEvent::Lost { end, .. } = event {
                     next = Some(end);
                 }
-                if let Event::Restarted { .. } = event {
+                if let SubscriberEvent::Restarted { .. } = event {
                     next = None;
                 }
-                received.ended |= matches!(event, Event::Ended { .. });
+                received.ended |= matches!(event, SubscriberEvent::Ended { .. });
                 received.events.push(event);
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Destination, Membership};
 use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
-use mcast_stream::receiver::Event;
+use mcast_stream::subscriber::SubscriberEvent;
 use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 
 use crate::net::{TIMEOUT, message, receive_stream};
@@ -112,8 +112,8 @@ fn a_silent_path_is_reported() {
         scope.spawn(move || {
             let mut last = None;
             while let Some(item) = subscriber.next_timeout(TIMEOUT).unwrap() {
-                if let mcast_stream::receiver::Item::Event(
-                    event @ (Event::PathSilent(_) | Event::PathBack(_)),
+                if let mcast_stream::subscriber::Item::Event(
+                    event @ (SubscriberEvent::PathSilent(_) | SubscriberEvent::PathBack(_)),
                 ) = item
                 {
                     last = Some(event);
@@ -125,9 +125,9 @@ fn a_silent_path_is_reported() {
         assert!(publisher.wait_for(1, TIMEOUT));
         nets.links[1].cut().unwrap();
         // Heartbeats alone keep the other path alive.
-        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), Event::PathSilent(1));
+        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), SubscriberEvent::PathSilent(1));
         nets.links[1].restore().unwrap();
-        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), Event::PathBack(1));
+        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), SubscriberEvent::PathBack(1));
         let closing = publisher.close(TIMEOUT);
         assert!(closing.behind.is_empty(), "{closing:?}");
     });

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mcast::Family;
 use mcast_lab::{Child, Host, Impairment};
-use mcast_stream::receiver::{Event, Item};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Publisher, StreamError, Subscriber};
 
@@ -89,12 +89,12 @@ fn a_killed_publisher_is_followed_after_its_restart() {
                     (child, _lines) = start(&net.publisher, "processes::publishes", count, false);
                 }
             }
-            Some(Item::Event(Event::Restarted { from, to })) => {
+            Some(Item::Event(SubscriberEvent::Restarted { from, to })) => {
                 assert!(to > from);
                 next = 0;
             }
-            Some(Item::Event(Event::Lost { end, .. })) => next = end,
-            Some(Item::Event(Event::Ended { messages })) => {
+            Some(Item::Event(SubscriberEvent::Lost { end, .. })) => next = end,
+            Some(Item::Event(SubscriberEvent::Ended { messages })) => {
                 assert_eq!((messages, next, restarts), (whole, whole, 2));
                 break;
             }
@@ -119,7 +119,7 @@ fn subscribes() {
     let lost: u64 = received
         .events
         .iter()
-        .map(|event| if let Event::Lost { first, end, .. } = event { end - first } else { 0 })
+        .map(|event| if let SubscriberEvent::Lost { first, end, .. } = event { end - first } else { 0 })
         .sum();
     assert_eq!(received.messages + lost, expected, "{:?}", received.events);
     writeln!(output, "received {} lost {lost}", received.messages).unwrap();
@@ -131,7 +131,9 @@ fn publish_until_blocked(publisher: &Publisher) -> u64 {
         loop {
             match publisher.try_publish(&message(number)) {
                 Ok(_) => break,
-                Err(StreamError::Refused(mcast_stream::sender::Refusal::WaitingFor { .. })) => return number,
+                Err(StreamError::Refused(mcast_stream::publisher::Refusal::WaitingFor { .. })) => {
+                    return number;
+                }
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     publisher.wait_for_room(TIMEOUT);
                 }
@@ -150,7 +152,7 @@ fn a_subscriber_that_is_stopped_for_a_while_is_waited_for() {
         settings
             .history(256 << 10)
             .eviction(eviction)
-            .configure(|config| config.receiver_timeout = 600_000_000_000)
+            .configure(|config| config.subscriber_timeout = 600_000_000_000)
     });
     let (mut child, lines) = start(&net.subscribers[0].0, "processes::subscribes", 3_000, false);
     assert!(publisher.wait_for(1, TIMEOUT));

@@ -4,7 +4,7 @@ use std::thread;
 
 use mcast::Family;
 use mcast_lab::Impairment;
-use mcast_stream::receiver::{Event, Item, Start};
+use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
@@ -28,7 +28,7 @@ fn a_restarted_publisher_is_followed_from_its_first_message() {
         assert!(second.close(TIMEOUT).behind.is_empty());
         let received = receiving.join().unwrap();
         assert_eq!(received.messages, 400, "{:?}", received.events);
-        let restarted = Event::Restarted { from: Incarnation(1), to: Incarnation(2) };
+        let restarted = SubscriberEvent::Restarted { from: Incarnation(1), to: Incarnation(2) };
         assert!(received.events.contains(&restarted), "{:?}", received.events);
     });
 }
@@ -64,7 +64,9 @@ fn messages_continue_after_a_snapshot_without_a_gap() {
         let receiving = scope.spawn(move || {
             let needed = loop {
                 match subscriber.next_timeout(TIMEOUT).unwrap() {
-                    Some(Item::Event(Event::SnapshotWanted { message })) => break message,
+                    Some(Item::Event(SubscriberEvent::SnapshotWanted { message })) => {
+                        break message;
+                    }
                     Some(Item::Event(_)) => {}
                     other => panic!("{other:?} instead of SnapshotWanted"),
                 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mcast::Family;
 use mcast_lab::Impairment;
-use mcast_stream::receiver::{Event, Item};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, KeyEpoch};
 use mcast_stream::{Snapshot, fetch_snapshot};
 
@@ -32,7 +32,8 @@ fn the_group_receives_everything_and_others_nothing() {
             assert_eq!(receiving.join().unwrap().messages, 500);
         });
         while let Some(item) = other.next_timeout(Duration::from_millis(10)).unwrap() {
-            let is_refusal = matches!(item, Item::Event(Event::KeyMissing(_) | Event::KeyWrong(_)));
+            let is_refusal =
+                matches!(item, Item::Event(SubscriberEvent::KeyMissing(_) | SubscriberEvent::KeyWrong(_)));
             assert!(is_refusal, "{item:?}");
         }
         assert_eq!(other.statistics().messages, 0);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mcast::Family;
 use mcast_lab::Impairment;
-use mcast_stream::receiver::{Event, Item, Start};
 use mcast_stream::seal::Keys;
+use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
 use mcast_stream::tokio::{Publisher, Subscriber, fetch_snapshot};
 use mcast_stream::{MAX_SNAPSHOT, Snapshot, find_stream};
 
@@ -30,7 +30,9 @@ fn tasks_publish_and_receive_over_a_lossy_link() {
                         assert_eq!((received.number, received.bytes), (count, &message(count)[..]));
                         count += 1;
                     }
-                    Item::Event(event) => assert!(!matches!(event, Event::Lost { .. }), "{event:?}"),
+                    Item::Event(event) => {
+                        assert!(!matches!(event, SubscriberEvent::Lost { .. }), "{event:?}");
+                    }
                 }
             }
             count
@@ -69,7 +71,8 @@ fn a_task_starts_with_a_snapshot() {
         runtime().block_on(async {
             let mut subscriber = Subscriber::new(subscriber).unwrap();
             let needed = loop {
-                if let Some(Item::Event(Event::SnapshotWanted { message })) = subscriber.next().await.unwrap()
+                if let Some(Item::Event(SubscriberEvent::SnapshotWanted { message })) =
+                    subscriber.next().await.unwrap()
                 {
                     break message;
                 }

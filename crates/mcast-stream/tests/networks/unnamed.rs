@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::Subscriber;
-use mcast_stream::receiver::{Event, Item};
+use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{Header, Incarnation, Kind, StreamId};
 
 use crate::net::{Net, TIMEOUT};
@@ -13,8 +13,8 @@ use crate::net::{Net, TIMEOUT};
 /// Receives until `holds` returns `true` for the events and messages so far.
 fn receive_until(
     subscriber: &mut Subscriber,
-    holds: impl Fn(&[Event], &[Vec<u8>]) -> bool,
-) -> (Vec<Event>, Vec<Vec<u8>>) {
+    holds: impl Fn(&[SubscriberEvent], &[Vec<u8>]) -> bool,
+) -> (Vec<SubscriberEvent>, Vec<Vec<u8>>) {
     let deadline = Instant::now() + TIMEOUT;
     let (mut events, mut messages) = (Vec::new(), Vec::new());
     while !holds(&events, &messages) {
@@ -59,16 +59,18 @@ fn stray_datagrams_do_not_select_a_stream() {
 #[test]
 fn another_stream_is_reported_and_followed_once_the_first_is_silent() {
     let net = Net::new(Family::V4, 1, Impairment::default());
-    let second_of_silence = |config: &mut mcast_stream::receiver::ReceiverConfig| {
-        config.sender_silence = 1_000_000_000;
+    let second_of_silence = |config: &mut mcast_stream::subscriber::SubscriberConfig| {
+        config.publisher_silence = 1_000_000_000;
     };
     let mut subscriber = net.subscriber(0, |settings| settings.configure(second_of_silence));
     let first = net.publisher(|settings| settings.drop_timeout(Duration::ZERO));
-    let joined = |events: &[Event]| events.iter().any(|event| matches!(event, Event::Joined { .. }));
+    let joined = |events: &[SubscriberEvent]| {
+        events.iter().any(|event| matches!(event, SubscriberEvent::Joined { .. }))
+    };
     receive_until(&mut subscriber, |events, _| joined(events));
     let second = net.publisher(|settings| settings);
     let (from, to) = (first.stream(), second.stream());
-    let is_other = |event: &Event| matches!(event, Event::OtherStream { stream, .. } if *stream == to);
+    let is_other = |event: &SubscriberEvent| matches!(event, SubscriberEvent::OtherStream { stream, .. } if *stream == to);
     receive_until(&mut subscriber, |events, _| events.iter().any(is_other));
     first.publish(b"of the first").unwrap();
     second.publish(b"not delivered").unwrap();
@@ -77,7 +79,7 @@ fn another_stream_is_reported_and_followed_once_the_first_is_silent() {
 
     drop(first);
     let (events, messages) = receive_until(&mut subscriber, |events, _| joined(events));
-    assert!(events.contains(&Event::StreamChanged { from, to }), "{events:?}");
+    assert!(events.contains(&SubscriberEvent::StreamChanged { from, to }), "{events:?}");
     assert!(messages.is_empty(), "{messages:?}");
     assert_eq!(subscriber.stream(), Some(to));
     second.publish(b"of the second").unwrap();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use mcast_stream::sender::SenderEvent;
-use mcast_stream::wire::ReceiverId;
+use mcast_stream::publisher::PublisherEvent;
+use mcast_stream::wire::SubscriberId;
 
 use crate::console::Console;
 use crate::output::count_of;
@@ -15,54 +15,54 @@ const MAX_ADDRESSES: usize = 8192;
 /// The addresses of all subscribers, including former ones.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
-    addresses: BTreeMap<ReceiverId, SocketAddr>,
+    addresses: BTreeMap<SubscriberId, SocketAddr>,
 }
 
 impl Audience {
-    pub(super) fn note(&mut self, event: &SenderEvent, console: &Console) {
+    pub(super) fn note(&mut self, event: &PublisherEvent, console: &Console) {
         match *event {
-            SenderEvent::ReceiverJoined(receiver, address) => {
+            PublisherEvent::SubscriberJoined(receiver, address) => {
                 self.add(receiver, address);
                 console.note(format_args!("subscriber {} joined", address.ip()));
             }
-            SenderEvent::ReceiverLeft(receiver) => {
+            PublisherEvent::SubscriberLeft(receiver) => {
                 console.note(format_args!("subscriber {} left", self.name(receiver)));
             }
-            SenderEvent::ReceiverSilent(receiver) => {
+            PublisherEvent::SubscriberSilent(receiver) => {
                 console.warn(format_args!("subscriber {} has gone silent", self.name(receiver)));
             }
-            SenderEvent::ReceiverEvicted(receiver, missing) => {
+            PublisherEvent::SubscriberEvicted(receiver, missing) => {
                 console.warn(format_args!(
                     "evicted subscriber {}: too slow, {} behind (--evict-after allows more time)",
                     self.name(receiver),
                     count_of(missing, "datagram")
                 ));
             }
-            SenderEvent::ReceiverReturned(receiver) => {
+            PublisherEvent::SubscriberReturned(receiver) => {
                 console.note(format_args!("subscriber {} has caught up", self.name(receiver)));
             }
-            SenderEvent::ReceiverRefused(receiver) => {
+            PublisherEvent::SubscriberRefused(receiver) => {
                 console.warn(format_args!(
                     "subscriber {receiver} exceeds the limit: it is not waited for, and gets no repairs"
                 ));
             }
-            SenderEvent::Slowed { loss, rate } => console.warn(format_args!(
+            PublisherEvent::Slowed { loss, rate } => console.warn(format_args!(
                 "slowed down to {:.1} Mbit/s: subscribers lose {:.1} % (--congestion off keeps the rate)",
                 rate as f64 * 8.0 / 1e6,
                 f64::from(loss) / 1e4
             )),
-            SenderEvent::Recovered => console.note("as fast as before again"),
-            SenderEvent::Unrecoverable(receiver, first, end) => console.warn(format_args!(
+            PublisherEvent::Recovered => console.note("as fast as before again"),
+            PublisherEvent::Unrecoverable(receiver, first, end) => console.warn(format_args!(
                 "subscriber {} missed {} that have left the retransmission buffer (--history enlarges it)",
                 self.name(receiver),
                 count_of(end.saturating_sub(first), "datagram")
             )),
-            SenderEvent::ReceiverShort(receiver, given_up) => console.warn(format_args!(
+            PublisherEvent::SubscriberShort(receiver, given_up) => console.warn(format_args!(
                 "subscriber {} has given up {}: it will not have everything",
                 self.name(receiver),
                 count_of(given_up, "datagram")
             )),
-            SenderEvent::Missed(events) => {
+            PublisherEvent::Missed(events) => {
                 console.detail(format_args!("{} were not reported", count_of(events, "event")));
             }
             _ => {}
@@ -70,14 +70,14 @@ impl Audience {
     }
 
     /// Remembers an address. The number is limited, because receivers can be forged.
-    fn add(&mut self, receiver: ReceiverId, address: SocketAddr) {
+    fn add(&mut self, receiver: SubscriberId, address: SocketAddr) {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.pop_first();
         }
         self.addresses.insert(receiver, address);
     }
 
-    fn name(&self, receiver: ReceiverId) -> String {
+    fn name(&self, receiver: SubscriberId) -> String {
         match self.addresses.get(&receiver) {
             Some(address) => address.ip().to_string(),
             None => receiver.to_string(),
@@ -93,7 +93,7 @@ mod tests {
     fn the_number_of_remembered_addresses_is_bounded() {
         let mut audience = Audience::default();
         for number in 0..3 * MAX_ADDRESSES as u64 {
-            audience.add(ReceiverId(number), SocketAddr::from(([10, 0, 0, 1], 1)));
+            audience.add(SubscriberId(number), SocketAddr::from(([10, 0, 0, 1], 1)));
         }
         assert_eq!(audience.addresses.len(), MAX_ADDRESSES);
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, InterfaceSelector, Rate};
-use mcast_stream::sender::Congestion;
+use mcast_stream::publisher::Congestion;
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, StreamError};
 

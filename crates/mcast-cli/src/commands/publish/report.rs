@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_stream::sender::{Audience, Standing};
-use mcast_stream::wire::{ReceiverId, StreamId};
+use mcast_stream::publisher::{Audience, Standing};
+use mcast_stream::wire::{StreamId, SubscriberId};
 use mcast_stream::{Closing, PathChange};
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ struct Member {
 }
 
 impl Member {
-    fn new((receiver, address, standing): &(ReceiverId, SocketAddr, Standing)) -> Self {
+    fn new((receiver, address, standing): &(SubscriberId, SocketAddr, Standing)) -> Self {
         let (state, missing, lost_messages) = match *standing {
             Standing::Complete => ("complete", 0, 0),
             Standing::Unread => ("unread", 0, 0),

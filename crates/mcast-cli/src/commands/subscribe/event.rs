@@ -1,6 +1,6 @@
 //! Events of a stream, as text and as JSON.
 
-use mcast_stream::receiver::{Cause, Event};
+use mcast_stream::subscriber::{Cause, SubscriberEvent};
 use serde::Serialize;
 
 use crate::output::count_of;
@@ -29,7 +29,7 @@ pub(super) struct EventRecord {
 }
 
 impl EventRecord {
-    pub(super) fn new(event: &Event, time: String) -> Self {
+    pub(super) fn new(event: &SubscriberEvent, time: String) -> Self {
         let record = Self {
             event: event.name(),
             time,
@@ -43,30 +43,34 @@ impl EventRecord {
             stream: None,
         };
         match *event {
-            Event::Joined { incarnation, sender, message } => Self {
+            SubscriberEvent::Joined { incarnation, publisher, message } => Self {
                 incarnation: Some(incarnation.0),
-                sender: Some(sender.to_string()),
+                sender: Some(publisher.to_string()),
                 sequence: Some(message),
                 ..record
             },
-            Event::Lost { first, end, cause } => Self {
+            SubscriberEvent::Lost { first, end, cause } => Self {
                 sequence: Some(first),
                 count: Some(end.saturating_sub(first)),
                 cause: Some(cause.name()),
                 ..record
             },
-            Event::LostUnknown { first } => Self { sequence: Some(first), ..record },
-            Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..record },
-            Event::Ended { messages } => Self { count: Some(messages), ..record },
-            Event::Stalled { waiting, .. } => Self { count: Some(waiting), ..record },
-            Event::SnapshotWanted { message } => Self { sequence: Some(message), ..record },
-            Event::PathSilent(path) | Event::PathBack(path) => Self { path: Some(path), ..record },
-            Event::KeyMissing(epoch) | Event::KeyWrong(epoch) => Self { epoch: Some(epoch.0), ..record },
-            Event::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..record },
-            Event::OtherStream { stream, sender } => {
-                Self { stream: Some(stream.to_string()), sender: Some(sender.to_string()), ..record }
+            SubscriberEvent::LostUnknown { first } => Self { sequence: Some(first), ..record },
+            SubscriberEvent::Restarted { to, .. } => Self { incarnation: Some(to.0), ..record },
+            SubscriberEvent::Ended { messages } => Self { count: Some(messages), ..record },
+            SubscriberEvent::Stalled { waiting, .. } => Self { count: Some(waiting), ..record },
+            SubscriberEvent::SnapshotWanted { message } => Self { sequence: Some(message), ..record },
+            SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => {
+                Self { path: Some(path), ..record }
             }
-            Event::StreamChanged { to, .. } => Self { stream: Some(to.to_string()), ..record },
+            SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
+                Self { epoch: Some(epoch.0), ..record }
+            }
+            SubscriberEvent::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..record },
+            SubscriberEvent::OtherStream { stream, publisher } => {
+                Self { stream: Some(stream.to_string()), sender: Some(publisher.to_string()), ..record }
+            }
+            SubscriberEvent::StreamChanged { to, .. } => Self { stream: Some(to.to_string()), ..record },
             _ => record,
         }
     }
@@ -83,7 +87,7 @@ const fn why(cause: Cause) -> &'static str {
         Cause::Restart => "the publisher was restarted and no longer has them",
         Cause::Unreadable => "they are too long, or their fragments do not form a message",
         Cause::Abandoned => "they had not arrived when this subscriber ended",
-        Cause::SenderGone => "the publisher is gone",
+        Cause::PublisherGone => "the publisher is gone",
         _ => "they could not be repaired",
     }
 }
@@ -97,73 +101,73 @@ pub(super) enum Importance {
 }
 
 /// Returns an event as text, with its importance.
-pub(super) fn describe(event: &Event) -> (Importance, String) {
+pub(super) fn describe(event: &SubscriberEvent) -> (Importance, String) {
     match *event {
-        Event::Joined { sender, message, .. } => {
-            (Importance::Note, format!("subscribed to {}, starting with message {message}", sender.ip()))
+        SubscriberEvent::Joined { publisher, message, .. } => {
+            (Importance::Note, format!("subscribed to {}, starting with message {message}", publisher.ip()))
         }
-        Event::Lost { first, end, cause } => {
+        SubscriberEvent::Lost { first, end, cause } => {
             let lost = count_of(end.saturating_sub(first), "message");
             (Importance::Warning, format!("lost {lost}, starting with {first}: {}", why(cause)))
         }
-        Event::LostUnknown { first } => {
+        SubscriberEvent::LostUnknown { first } => {
             let text = format!(
                 "an unknown number of messages may be lost, starting with {first}: the publisher was gone before it \
                  reported how many there are"
             );
             (Importance::Warning, text)
         }
-        Event::Restarted { .. } => (Importance::Note, "the publisher has restarted".into()),
-        Event::Ended { messages } => {
+        SubscriberEvent::Restarted { .. } => (Importance::Note, "the publisher has restarted".into()),
+        SubscriberEvent::Ended { messages } => {
             (Importance::Note, format!("the stream has ended after {}", count_of(messages, "message")))
         }
-        Event::Stalled { waiting, .. } => (
+        SubscriberEvent::Stalled { waiting, .. } => (
             Importance::Note,
             format!("waiting for a repair; {} are buffered behind it", count_of(waiting, "datagram")),
         ),
-        Event::PathSilent(path) => (Importance::Warning, format!("path {} is silent", path + 1)),
-        Event::PathBack(path) => (Importance::Note, format!("path {} is back", path + 1)),
-        Event::SenderSilent => (Importance::Warning, "the publisher has gone silent".into()),
-        Event::SenderBack => (Importance::Note, "the publisher is back".into()),
-        Event::Evicted => (Importance::Warning, "evicted by the publisher: too slow".into()),
-        Event::KeyMissing(epoch) => (
+        SubscriberEvent::PathSilent(path) => (Importance::Warning, format!("path {} is silent", path + 1)),
+        SubscriberEvent::PathBack(path) => (Importance::Note, format!("path {} is back", path + 1)),
+        SubscriberEvent::PublisherSilent => (Importance::Warning, "the publisher has gone silent".into()),
+        SubscriberEvent::PublisherBack => (Importance::Note, "the publisher is back".into()),
+        SubscriberEvent::Evicted => (Importance::Warning, "evicted by the publisher: too slow".into()),
+        SubscriberEvent::KeyMissing(epoch) => (
             Importance::Warning,
             format!(
                 "sealed with the secret of epoch {epoch}, which is missing here: add it to the file of --key, and \
                  send SIGHUP to this process"
             ),
         ),
-        Event::Stale => {
+        SubscriberEvent::Stale => {
             let text = "ignoring a publisher whose clock differs from this machine's by more than 2 minutes (possible \
                         replay): set both clocks";
             (Importance::Warning, text.into())
         }
-        Event::KeyWrong(epoch) => (
+        SubscriberEvent::KeyWrong(epoch) => (
             Importance::Warning,
             format!("not sealed with the secret of epoch {epoch} that is known here: the key files differ, \
                 or the datagrams are forged"),
         ),
-        Event::Full => (
+        SubscriberEvent::Full => (
             Importance::Warning,
             "the publisher has too many subscribers: it repairs nothing for this one and does not wait for it".into(),
         ),
-        Event::Rival { followed, ignored } => (
+        SubscriberEvent::Rival { followed, ignored } => (
             Importance::Warning,
             format!("another publisher of this stream, incarnation {ignored}, is ignored beside incarnation {followed}: its clock was set back (see publish --state), or two publish under one name"),
         ),
-        Event::OtherStream { stream, sender } => {
+        SubscriberEvent::OtherStream { stream, publisher } => {
             let text = format!(
                 "ignoring stream {stream} of {}, which is published here, too: select a stream with --name \
                  or by its announced name",
-                sender.ip()
+                publisher.ip()
             );
             (Importance::Warning, text)
         }
-        Event::StreamChanged { from, to } => {
+        SubscriberEvent::StreamChanged { from, to } => {
             let text = format!("stream {from} is silent or has ended: following stream {to} from now on");
             (Importance::Warning, text)
         }
-        Event::SnapshotWanted { message } => {
+        SubscriberEvent::SnapshotWanted { message } => {
             (Importance::Detail, format!("requesting a snapshot up to message {message}"))
         }
         _ => (Importance::Detail, format!("{event:?}")),
@@ -180,33 +184,37 @@ mod tests {
     fn the_schema_names_every_event_and_cause() {
         let schema: serde_json::Value =
             serde_json::from_str(include_str!("../../../schemas/stream-event.json")).unwrap();
-        let lost = |cause| Event::Lost { first: 1, end: 3, cause };
+        let lost = |cause| SubscriberEvent::Lost { first: 1, end: 3, cause };
         let events = [
-            Event::Joined { incarnation: Incarnation(1), sender: ([10, 0, 0, 1], 7).into(), message: 2 },
+            SubscriberEvent::Joined {
+                incarnation: Incarnation(1),
+                publisher: ([10, 0, 0, 1], 7).into(),
+                message: 2,
+            },
             lost(Cause::Unrecoverable),
             lost(Cause::Deadline),
             lost(Cause::NotRepaired),
             lost(Cause::Restart),
             lost(Cause::Unreadable),
-            Event::SnapshotWanted { message: 1 },
-            Event::Restarted { from: Incarnation(1), to: Incarnation(2) },
-            Event::Ended { messages: 3 },
-            Event::Stalled { datagram: 1, waiting: 2 },
-            Event::PathSilent(0),
-            Event::PathBack(0),
-            Event::SenderSilent,
-            Event::SenderBack,
-            Event::Evicted,
-            Event::KeyMissing(KeyEpoch(1)),
-            Event::Stale,
+            SubscriberEvent::SnapshotWanted { message: 1 },
+            SubscriberEvent::Restarted { from: Incarnation(1), to: Incarnation(2) },
+            SubscriberEvent::Ended { messages: 3 },
+            SubscriberEvent::Stalled { datagram: 1, waiting: 2 },
+            SubscriberEvent::PathSilent(0),
+            SubscriberEvent::PathBack(0),
+            SubscriberEvent::PublisherSilent,
+            SubscriberEvent::PublisherBack,
+            SubscriberEvent::Evicted,
+            SubscriberEvent::KeyMissing(KeyEpoch(1)),
+            SubscriberEvent::Stale,
             lost(Cause::Abandoned),
-            lost(Cause::SenderGone),
-            Event::LostUnknown { first: 7 },
-            Event::Full,
-            Event::Rival { followed: Incarnation(2), ignored: Incarnation(1) },
-            Event::KeyWrong(KeyEpoch(1)),
-            Event::OtherStream { stream: StreamId(1), sender: ([10, 0, 0, 1], 7).into() },
-            Event::StreamChanged { from: StreamId(1), to: StreamId(2) },
+            lost(Cause::PublisherGone),
+            SubscriberEvent::LostUnknown { first: 7 },
+            SubscriberEvent::Full,
+            SubscriberEvent::Rival { followed: Incarnation(2), ignored: Incarnation(1) },
+            SubscriberEvent::KeyWrong(KeyEpoch(1)),
+            SubscriberEvent::OtherStream { stream: StreamId(1), publisher: ([10, 0, 0, 1], 7).into() },
+            SubscriberEvent::StreamChanged { from: StreamId(1), to: StreamId(2) },
         ];
         for event in events {
             let record = serde_json::to_value(EventRecord::new(&event, String::new())).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast_stream::receiver::Message;
+use mcast_stream::subscriber::Message;
 use mcast_stream::wire::StreamId;
 
 use crate::sys;

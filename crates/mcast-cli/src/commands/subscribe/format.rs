@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use mcast_stream::Snapshot;
-use mcast_stream::receiver::{Event, Message};
+use mcast_stream::subscriber::{Message, SubscriberEvent};
 use mcast_stream::wire::StreamId;
 use serde::Serialize;
 
@@ -141,7 +141,7 @@ impl Printer {
         }
     }
 
-    pub(super) fn event(&self, out: &mut impl Write, event: &Event) -> io::Result<()> {
+    pub(super) fn event(&self, out: &mut impl Write, event: &SubscriberEvent) -> io::Result<()> {
         match self.format {
             OutputFormat::Json => write_json(out, &EventRecord::new(event, rfc3339(SystemTime::now()))),
             _ => Ok(()),

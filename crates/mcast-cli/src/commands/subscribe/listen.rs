@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast::{Drops, InterfaceSelector};
-use mcast_stream::receiver::{Cause, Event, Item, Message};
+use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
 use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Snapshot, Subscriber};
@@ -189,13 +189,13 @@ impl<'a> Listener<'a> {
                     self.printer.event(self.outlet.buffer(), &event)?;
                     self.tally.note(&event);
                     print_event(&event, self.console);
-                    if matches!(event, Event::Joined { .. }) && self.is_unnamed {
+                    if matches!(event, SubscriberEvent::Joined { .. }) && self.is_unnamed {
                         self.report_stream();
                     }
-                    if matches!(event, Event::Stalled { .. }) {
+                    if matches!(event, SubscriberEvent::Stalled { .. }) {
                         self.explain_stall();
                     }
-                    if let Event::SnapshotWanted { message } = event {
+                    if let SubscriberEvent::SnapshotWanted { message } = event {
                         self.request_snapshot(message)?;
                     }
                 }
@@ -329,10 +329,10 @@ impl<'a> Listener<'a> {
     /// Reports messages that were received too late to be delivered.
     fn report_undelivered(&mut self, messages: Option<Range<u64>>) -> anyhow::Result<()> {
         let Some(Range { start: first, end }) = messages else { return Ok(()) };
-        self.report(&Event::Lost { first, end, cause: Cause::Abandoned })
+        self.report(&SubscriberEvent::Lost { first, end, cause: Cause::Abandoned })
     }
 
-    fn report(&mut self, event: &Event) -> anyhow::Result<()> {
+    fn report(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
         self.printer.event(self.outlet.buffer(), event)?;
         self.tally.note(event);
         print_event(event, self.console);
@@ -464,20 +464,20 @@ impl Tally {
         self.last = Some(now);
     }
 
-    fn note(&mut self, event: &Event) {
+    fn note(&mut self, event: &SubscriberEvent) {
         match *event {
-            Event::Joined { incarnation, sender, .. } => {
-                (self.incarnation, self.sender) = (Some(incarnation.0), Some(sender));
+            SubscriberEvent::Joined { incarnation, publisher, .. } => {
+                (self.incarnation, self.sender) = (Some(incarnation.0), Some(publisher));
             }
-            Event::Stale => self.stale = true,
-            Event::LostUnknown { .. } => self.unknown_losses += 1,
-            Event::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
+            SubscriberEvent::Stale => self.stale = true,
+            SubscriberEvent::LostUnknown { .. } => self.unknown_losses += 1,
+            SubscriberEvent::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
             _ => {}
         }
     }
 }
 
-fn print_event(event: &Event, console: &Console) {
+fn print_event(event: &SubscriberEvent, console: &Console) {
     let (importance, text) = describe(event);
     match importance {
         Importance::Warning => console.warn(text),

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use mcast::{InterfaceSelector, Membership};
 use mcast_stream::Subscriber;
-use mcast_stream::receiver::Start;
 use mcast_stream::seal::Keys;
+use mcast_stream::subscriber::Start;
 use mcast_stream::wire::StreamId;
 
 use crate::arguments::{Families, KeyFile, Limits, is_stream_name, parse_size, select_memberships};

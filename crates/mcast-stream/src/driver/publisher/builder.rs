@@ -9,8 +9,8 @@ use mcast::{Destination, Family};
 use super::Publisher;
 use crate::StreamError;
 use crate::driver::{clock, interface, state_file};
+use crate::publisher::{Congestion, PublisherConfig};
 use crate::seal::Keys;
-use crate::sender::{Congestion, SenderConfig};
 use crate::wire::{FlowControl, Incarnation, StreamId};
 
 /// How long dropping waits: the same as the default eviction time.
@@ -21,7 +21,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 #[must_use]
 pub struct PublisherBuilder {
     pub(super) destinations: Vec<Destination>,
-    pub(super) config: SenderConfig,
+    pub(super) config: PublisherConfig,
     datagram: Option<usize>,
     hop_limit: u8,
     loopback: bool,
@@ -35,7 +35,7 @@ pub struct PublisherBuilder {
 impl PublisherBuilder {
     pub(super) fn new() -> Self {
         let stream = StreamId(clock::seed());
-        let config = SenderConfig::new(stream, Incarnation(clock::incarnation()));
+        let config = PublisherConfig::new(stream, Incarnation(clock::incarnation()));
         let drawn = (stream, config.incarnation);
         Self {
             destinations: Vec::new(),
@@ -203,7 +203,7 @@ impl PublisherBuilder {
     }
 
     /// Changes any other setting.
-    pub fn configure(mut self, change: impl FnOnce(&mut SenderConfig)) -> Self {
+    pub fn configure(mut self, change: impl FnOnce(&mut PublisherConfig)) -> Self {
         change(&mut self.config);
         self
     }

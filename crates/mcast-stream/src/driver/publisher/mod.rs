@@ -21,9 +21,9 @@ use super::health::PathChange;
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::PublisherSockets;
 use super::unicast::UnicastSocket;
+use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Refusal, Standing};
 use crate::seal::Keys;
-use crate::sender::{Audience, Refusal, SenderConfig, SenderEvent, SenderStatistics, Standing};
-use crate::wire::{Incarnation, ReceiverId, StreamId};
+use crate::wire::{Incarnation, StreamId, SubscriberId};
 use shared::{Core, Shared};
 
 /// How long a publisher that closes waits for applications that have not read everything that they received.
@@ -83,22 +83,22 @@ pub struct Closing {
     /// Receivers that have everything.
     pub complete: usize,
     /// Present receivers that have not confirmed everything, with the number of datagrams that they miss.
-    pub behind: Vec<(ReceiverId, u64)>,
+    pub behind: Vec<(SubscriberId, u64)>,
     /// The numbers of receivers by standing, of all that ever joined. Delivery to all is certain only if
     /// [`Audience::complete`] counts all of them.
     pub audience: Audience,
     /// The standing of each receiver. Of receivers that have left, only the last few thousand are listed.
-    pub standings: Vec<(ReceiverId, SocketAddr, Standing)>,
+    pub standings: Vec<(SubscriberId, SocketAddr, Standing)>,
     /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in time.
     pub unsent: u64,
     /// The publisher's final counters.
-    pub statistics: SenderStatistics,
+    pub statistics: PublisherStatistics,
 }
 
 impl Closing {
-    pub(crate) fn of(sender: &crate::Sender) -> Self {
+    pub(crate) fn of(sender: &crate::PublisherMachine) -> Self {
         Self {
-            complete: sender.receivers().1,
+            complete: sender.subscribers().1,
             behind: sender.behind().collect(),
             audience: sender.audience(),
             standings: sender.standings().collect(),
@@ -154,9 +154,9 @@ impl Publisher {
         let announcement = builder.name.map(|name| Announcement::new(name, &builder.destinations));
         let (unix_offset, seed) = (clock.unix_offset(), clock::seed());
         let copies = u8::try_from(paths.len()).unwrap_or(u8::MAX);
-        let config = SenderConfig { datagram, paths: copies, unix_offset, seed, ..builder.config };
+        let config = PublisherConfig { datagram, paths: copies, unix_offset, seed, ..builder.config };
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
-        let sender = crate::Sender::new(config, clock.now())?;
+        let sender = crate::PublisherMachine::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
             sockets: PublisherSockets { paths, family, discovery, unicast: UnicastSocket::new(control) },
@@ -229,7 +229,7 @@ impl Publisher {
     /// Runs `work` without waiting, not even for the lock, which a sending thread may hold while the system's queue is
     /// full. The publisher's own thread then sends. `None`: the lock was taken, and nothing was done.
     #[cfg(feature = "tokio")]
-    pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::Sender, u64) -> T) -> Option<T> {
+    pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::PublisherMachine, u64) -> T) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let now = self.shared.clock.now();
         let done = work(&mut core.sender, now);
@@ -265,7 +265,7 @@ impl Publisher {
 
     fn try_queue_by(
         &self,
-        mut publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
+        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
     ) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
         loop {
@@ -289,7 +289,7 @@ impl Publisher {
     }
 
     /// Publishes a message with a key like [`queue`](Self::queue). Subscribers with
-    /// [`Policy::Latest`](crate::receiver::Policy::Latest) get only the latest message of each key.
+    /// [`Policy::Latest`](crate::subscriber::Policy::Latest) get only the latest message of each key.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -333,7 +333,7 @@ impl Publisher {
     }
 
     /// Returns the next event, the oldest first.
-    pub fn event(&self) -> Option<SenderEvent> {
+    pub fn event(&self) -> Option<PublisherEvent> {
         self.shared.core().sender.poll_event()
     }
 
@@ -369,13 +369,13 @@ impl Publisher {
     /// Returns the standing and the address of each receiver. Of receivers that have left, only the last few thousand are
     /// listed.
     #[must_use]
-    pub fn standings(&self) -> Vec<(ReceiverId, SocketAddr, Standing)> {
+    pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, Standing)> {
         self.shared.core().sender.standings().collect()
     }
 
     /// Returns the publisher's counters.
     #[must_use]
-    pub fn statistics(&self) -> SenderStatistics {
+    pub fn statistics(&self) -> PublisherStatistics {
         self.shared.core().sender.statistics()
     }
 
@@ -438,7 +438,7 @@ impl Publisher {
     /// Waits until this number of receivers have joined; returns `false` when the time is over.
     #[must_use]
     pub fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |sender| sender.receivers().0 >= receivers)
+        self.shared.wait_until(timeout, |sender| sender.subscribers().0 >= receivers)
     }
 
     /// Waits until all receivers have everything that was published; returns `false` when the time is over.
@@ -507,7 +507,7 @@ impl Publisher {
 
     fn queue_by(
         &self,
-        publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
+        publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
     ) -> Result<u64, StreamError> {
         self.queue_until(None, publish)
     }
@@ -515,7 +515,7 @@ impl Publisher {
     fn queue_until(
         &self,
         deadline: Option<Instant>,
-        mut publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
+        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
     ) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
         loop {
@@ -569,12 +569,12 @@ impl Publisher {
 }
 
 /// Whether all receivers have everything that was published and, after the end of the stream, know that it has ended.
-pub(crate) fn is_complete(sender: &crate::Sender) -> bool {
+pub(crate) fn is_complete(sender: &crate::PublisherMachine) -> bool {
     sender.is_sent() && sender.behind().next().is_none()
 }
 
 /// Whether the applications of all receivers have read everything.
-pub(crate) fn is_read(sender: &crate::Sender) -> bool {
+pub(crate) fn is_read(sender: &crate::PublisherMachine) -> bool {
     sender.audience().unread == 0
 }
 
@@ -612,7 +612,7 @@ mod tests {
     }
 
     /// Waits until `holds` returns `true`; returns the time that took.
-    fn wait_until(publisher: &Publisher, holds: impl Fn(SenderStatistics) -> bool) -> Duration {
+    fn wait_until(publisher: &Publisher, holds: impl Fn(PublisherStatistics) -> bool) -> Duration {
         let began = Instant::now();
         while !holds(publisher.statistics()) {
             assert!(began.elapsed() < Duration::from_secs(20), "{:?}", publisher.statistics());

@@ -12,7 +12,7 @@ use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
 use crate::driver::repairs::Repairs;
 use crate::driver::transmit::PublisherSockets;
-use crate::sender::Transmit;
+use crate::publisher::Transmit;
 
 /// How long a listening thread may take to notice that it must end.
 pub(super) const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) sender: crate::Sender,
+    pub(super) sender: crate::PublisherMachine,
     /// Until when the timer thread sleeps.
     pub(super) sleeps_until: u64,
     pub(super) health: PathHealth,
@@ -53,7 +53,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(sender: crate::Sender, paths: usize) -> Self {
+    pub(super) fn new(sender: crate::PublisherMachine, paths: usize) -> Self {
         let buffer = vec![0; MAX_FEEDBACK].into_boxed_slice();
         let repairs = Repairs::default();
         let health = PathHealth::new(paths);
@@ -189,7 +189,11 @@ impl Shared {
     }
 
     /// Waits until `done` returns `true`, for at most `timeout`; returns whether it did.
-    pub(super) fn wait_until(&self, timeout: Duration, mut done: impl FnMut(&crate::Sender) -> bool) -> bool {
+    pub(super) fn wait_until(
+        &self,
+        timeout: Duration,
+        mut done: impl FnMut(&crate::PublisherMachine) -> bool,
+    ) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut core = self.core();
         loop {
@@ -230,7 +234,7 @@ impl Shared {
 }
 
 /// Returns how long the configured rate takes for everything that is not sent yet.
-fn time_to_send(sender: &crate::Sender) -> Duration {
+fn time_to_send(sender: &crate::PublisherMachine) -> Duration {
     let config = sender.config();
     let bytes = sender.unsent().saturating_mul(config.datagram as u64);
     let rate = config.rate.unwrap_or(u64::MAX).max(1);

@@ -4,8 +4,8 @@ use mcast::Membership;
 
 use super::Subscriber;
 use crate::StreamError;
-use crate::receiver::{Policy, ReceiverConfig, Start};
 use crate::seal::Keys;
+use crate::subscriber::{Policy, Start, SubscriberConfig};
 use crate::wire::StreamId;
 
 /// Settings of a [`Subscriber`].
@@ -14,7 +14,7 @@ use crate::wire::StreamId;
 pub struct SubscriberBuilder {
     pub(super) memberships: Vec<Membership>,
     pub(super) stream: Option<StreamId>,
-    pub(super) config: ReceiverConfig,
+    pub(super) config: SubscriberConfig,
     pub(super) receive_buffer: usize,
     pub(super) stays: bool,
 }
@@ -24,7 +24,7 @@ impl SubscriberBuilder {
         Self {
             memberships: Vec::new(),
             stream: None,
-            config: ReceiverConfig::new(StreamId(0)),
+            config: SubscriberConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
             stays: false,
         }
@@ -74,7 +74,7 @@ impl SubscriberBuilder {
     }
 
     /// Changes any other setting.
-    pub fn configure(mut self, change: impl FnOnce(&mut ReceiverConfig)) -> Self {
+    pub fn configure(mut self, change: impl FnOnce(&mut SubscriberConfig)) -> Self {
         change(&mut self.config);
         self
     }

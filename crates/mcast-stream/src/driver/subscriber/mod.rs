@@ -18,9 +18,9 @@ use super::clock::Clock;
 use super::error::StreamError;
 use super::interface;
 use super::publisher::any_address;
-use crate::outbox::Target;
-use crate::receiver::{Item, PathStatistics, ReceiverConfig, ReceiverStatistics, Step};
+use crate::Target;
 use crate::seal::Keys;
+use crate::subscriber::{Item, PathStatistics, Step, SubscriberConfig, SubscriberStatistics};
 use crate::sys;
 use crate::wire::{Header, StreamId};
 pub use builder::SubscriberBuilder;
@@ -76,7 +76,7 @@ pub struct Subscriber {
     unicast_length: usize,
     /// Unicast datagrams that were handled since the last datagram of the group.
     unicast_handled: usize,
-    core: Option<crate::Receiver>,
+    core: Option<crate::SubscriberMachine>,
     /// The stream that was chosen.
     stream: Option<StreamId>,
     /// The stream to follow next, if none was chosen.
@@ -84,7 +84,7 @@ pub struct Subscriber {
     others: OtherStreams,
     /// The stream for which the followed one is being given up.
     retires_for: Option<StreamId>,
-    config: ReceiverConfig,
+    config: SubscriberConfig,
     stays: bool,
     selector: StreamSelector,
     /// Its groups and interfaces, as they were named.
@@ -240,13 +240,13 @@ impl Subscriber {
     /// Whether the stream was closed, and everything was delivered or reported as lost.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::Receiver::has_ended)
+        self.core.as_ref().is_some_and(crate::SubscriberMachine::has_ended)
     }
 
-    /// Whether a loss has stopped it, with [`OnLoss::Stop`](crate::receiver::OnLoss::Stop).
+    /// Whether a loss has stopped it, with [`OnLoss::Stop`](crate::subscriber::OnLoss::Stop).
     #[must_use]
     pub fn has_stopped(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::Receiver::has_stopped)
+        self.core.as_ref().is_some_and(crate::SubscriberMachine::has_stopped)
     }
 
     /// Whether nothing more will be received: a loss [has stopped it](Self::has_stopped); it was
@@ -254,7 +254,7 @@ impl Subscriber {
     /// subscriber does not [stay](SubscriberBuilder::stay).
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let is_settled = self.core.as_ref().is_some_and(crate::Receiver::is_settled);
+        let is_settled = self.core.as_ref().is_some_and(crate::SubscriberMachine::is_settled);
         self.is_abandoned || self.has_stopped() || is_settled && !self.stays
     }
 
@@ -300,8 +300,8 @@ impl Subscriber {
 
     /// Returns the counters. Before a stream is found, they only count datagrams that the keys refused.
     #[must_use]
-    pub fn statistics(&self) -> ReceiverStatistics {
-        let mut statistics = self.core.as_ref().map(crate::Receiver::statistics).unwrap_or_default();
+    pub fn statistics(&self) -> SubscriberStatistics {
+        let mut statistics = self.core.as_ref().map(crate::SubscriberMachine::statistics).unwrap_or_default();
         statistics.refused += self.selector.refused;
         statistics
     }
@@ -309,7 +309,7 @@ impl Subscriber {
     /// Returns the counters of each path.
     #[must_use]
     pub fn paths(&self) -> &[PathStatistics] {
-        self.core.as_ref().map_or(&[], crate::Receiver::paths)
+        self.core.as_ref().map_or(&[], crate::SubscriberMachine::paths)
     }
 
     /// Returns the underlying receiver of datagrams, with its memberships and drop counters.
@@ -321,7 +321,7 @@ impl Subscriber {
     /// Returns the stream that is received, once it is found.
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
-        self.core.as_ref().map(crate::Receiver::stream)
+        self.core.as_ref().map(crate::SubscriberMachine::stream)
     }
 
     /// Returns its groups and interfaces, as metric labels.
@@ -442,7 +442,7 @@ impl Subscriber {
     }
 
     /// Stops receiving, for a caller that is about to stop. The next calls return the messages that have arrived, with an
-    /// [`Event::Lost`](crate::receiver::Event::Lost) for each gap between them.
+    /// [`SubscriberEvent::Lost`](crate::subscriber::SubscriberEvent::Lost) for each gap between them.
     pub fn abandon(&mut self) {
         self.is_abandoned = true;
         if let Some(core) = &mut self.core {
@@ -453,13 +453,13 @@ impl Subscriber {
     /// Returns the size of the longest datagram that the publisher sends in bytes, once it is known.
     #[must_use]
     pub fn longest_datagram(&self) -> Option<u16> {
-        self.core.as_ref().map(crate::Receiver::longest_datagram).filter(|bytes| *bytes > 0)
+        self.core.as_ref().map(crate::SubscriberMachine::longest_datagram).filter(|bytes| *bytes > 0)
     }
 
     /// Whether datagrams are missing that are known to have been sent and are not yet reported as lost.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
-        self.core.as_ref().is_some_and(crate::Receiver::has_gaps)
+        self.core.as_ref().is_some_and(crate::SubscriberMachine::has_gaps)
     }
 
     /// Changes to another stream if none was chosen and the followed one is silent or has ended.
@@ -468,7 +468,7 @@ impl Subscriber {
             return false;
         };
         let has_ended = core.has_ended();
-        let successor = self.others.successor(self.now, self.config.sender_silence, has_ended);
+        let successor = self.others.successor(self.now, self.config.publisher_silence, has_ended);
         let successor = self.retires_for.or_else(|| successor.filter(|_| !has_ended || self.stays));
         let Some(to) = successor else { return false };
         if !has_ended && self.retires_for.is_none() {
@@ -614,7 +614,7 @@ impl Drop for Subscriber {
 /// Whether a datagram is from the publisher of this stream, by its header.
 fn is_of(stream: StreamId, datagram: &[u8]) -> bool {
     Header::read(datagram)
-        .is_ok_and(|(header, _)| header.stream == stream && !header.kind.is_from_receivers())
+        .is_ok_and(|(header, _)| header.stream == stream && !header.kind.is_from_subscribers())
 }
 
 fn is_passing(error: &io::Error) -> bool {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::select::is_heartbeat;
-use crate::receiver::Event;
 use crate::seal::Keys;
+use crate::subscriber::SubscriberEvent;
 use crate::wire::{Header, StreamId};
 
 /// Limit of reported streams, against forged ones.
@@ -20,7 +20,7 @@ pub(super) struct OtherStreams {
     /// The other stream with the latest datagram, and when that arrived.
     last: Option<(StreamId, u64)>,
     reported: Vec<StreamId>,
-    events: VecDeque<Event>,
+    events: VecDeque<SubscriberEvent>,
 }
 
 impl OtherStreams {
@@ -46,7 +46,7 @@ impl OtherStreams {
         self.last = Some((stream, now));
         if self.reported.len() < MAX_REPORTED && !self.reported.contains(&stream) {
             self.reported.push(stream);
-            self.events.push_back(Event::OtherStream { stream, sender });
+            self.events.push_back(SubscriberEvent::OtherStream { stream, publisher: sender });
         }
     }
 
@@ -61,11 +61,11 @@ impl OtherStreams {
     pub(super) fn follow(&mut self, from: StreamId, to: StreamId, now: u64) {
         (self.followed_heard_at, self.last) = (now, None);
         self.reported.retain(|stream| *stream != to);
-        self.events.push_back(Event::StreamChanged { from, to });
+        self.events.push_back(SubscriberEvent::StreamChanged { from, to });
     }
 
     #[inline]
-    pub(super) fn event(&mut self) -> Option<Event> {
+    pub(super) fn event(&mut self) -> Option<SubscriberEvent> {
         self.events.pop_front()
     }
 }

@@ -1,8 +1,8 @@
 //! Selects the stream to follow by the first datagrams that arrive.
 
 use crate::driver::clock;
-use crate::receiver::{Event, ReceiverConfig};
 use crate::seal::Keys;
+use crate::subscriber::{SubscriberConfig, SubscriberEvent};
 use crate::wire::{Header, Heartbeat, KeyEpoch, Kind, StreamId};
 
 /// The state before a stream is followed: datagrams that were refused, and reports about missing and wrong keys.
@@ -23,12 +23,12 @@ impl StreamSelector {
     pub(super) fn select(
         &mut self,
         chosen: Option<StreamId>,
-        config: &ReceiverConfig,
+        config: &SubscriberConfig,
         datagram: &[u8],
         now: u64,
-    ) -> Option<crate::Receiver> {
+    ) -> Option<crate::SubscriberMachine> {
         let (header, _) = Header::read(datagram).ok()?;
-        if header.kind.is_from_receivers() || chosen.is_some_and(|chosen| chosen != header.stream) {
+        if header.kind.is_from_subscribers() || chosen.is_some_and(|chosen| chosen != header.stream) {
             return None;
         }
         if !config.keys.is_empty() && config.keys.open(&mut datagram.to_vec()).is_none() {
@@ -39,22 +39,22 @@ impl StreamSelector {
         if chosen.is_none() && !is_heartbeat(&config.keys, datagram) {
             return None;
         }
-        let config = ReceiverConfig { stream: header.stream, seed: clock::seed(), ..config.clone() };
-        Some(crate::Receiver::new(config, now))
+        let config = SubscriberConfig { stream: header.stream, seed: clock::seed(), ..config.clone() };
+        Some(crate::SubscriberMachine::new(config, now))
     }
 
     /// Returns the next event to report.
-    pub(super) fn event(&mut self) -> Option<Event> {
+    pub(super) fn event(&mut self) -> Option<SubscriberEvent> {
         let report = |of: &mut Option<(KeyEpoch, bool)>| {
             let (epoch, is_new) = of.as_mut()?;
             core::mem::take(is_new).then_some(*epoch)
         };
         report(&mut self.missing)
-            .map(Event::KeyMissing)
-            .or_else(|| report(&mut self.wrong).map(Event::KeyWrong))
+            .map(SubscriberEvent::KeyMissing)
+            .or_else(|| report(&mut self.wrong).map(SubscriberEvent::KeyWrong))
     }
 
-    fn refuse(&mut self, config: &ReceiverConfig, epoch: KeyEpoch) {
+    fn refuse(&mut self, config: &SubscriberConfig, epoch: KeyEpoch) {
         self.refused += 1;
         let reported = if config.keys.has(epoch) { &mut self.wrong } else { &mut self.missing };
         if epoch != KeyEpoch::CLEAR && reported.is_none_or(|(reported, _)| reported != epoch) {

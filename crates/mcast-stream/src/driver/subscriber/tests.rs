@@ -31,8 +31,8 @@ fn a_flooded_group_does_not_block_the_caller() {
 #[test]
 fn a_flooded_unicast_socket_does_not_block_the_group() {
     run_on_a_lab_host(|mut subscriber| {
-        let config = ReceiverConfig { stream: StreamId(1), ..subscriber.config.clone() };
-        subscriber.core = Some(crate::Receiver::new(config, subscriber.now));
+        let config = SubscriberConfig { stream: StreamId(1), ..subscriber.config.clone() };
+        subscriber.core = Some(crate::SubscriberMachine::new(config, subscriber.now));
         let port = subscriber.control.local_addr().unwrap().port();
         let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let sent = UNICAST_BATCH + 4;
@@ -46,22 +46,22 @@ fn a_flooded_unicast_socket_does_not_block_the_group() {
 #[cfg(feature = "seal")]
 #[test]
 fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
-    use crate::receiver::{Event, ReceiverConfig};
+    use crate::publisher::{PublisherConfig, Transmit};
     use crate::seal::{Algorithm, GroupSecret, Keys};
-    use crate::sender::{SenderConfig, Transmit};
+    use crate::subscriber::{SubscriberConfig, SubscriberEvent};
     use crate::wire::{Header, Incarnation, KeyEpoch, Kind, StreamId};
 
     let keys = |epoch, byte| Keys::one(KeyEpoch(epoch), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
     let heartbeat = |keys| {
-        let config = SenderConfig { keys, ..SenderConfig::new(StreamId(7), Incarnation(1)) };
-        match crate::Sender::new(config, 1).unwrap().poll(1) {
+        let config = PublisherConfig { keys, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
+        match crate::PublisherMachine::new(config, 1).unwrap().poll(1) {
             Some(Transmit::Control(control)) => control.bytes().to_vec(),
             other => unreachable!("{other:?}"),
         }
     };
     let clear = Header::new(Kind::Heartbeat, StreamId(7), Incarnation(1), 1);
     let forged = [&Header { epoch: KeyEpoch(1), ..clear }.bytes()[..], &[0; 96]].concat();
-    let config = ReceiverConfig::new(StreamId(0));
+    let config = SubscriberConfig::new(StreamId(0));
     let mut selector = StreamSelector::default();
     let chosen = Some(StreamId(7));
     assert!(selector.select(chosen, &config, &clear.bytes(), 1).is_some());
@@ -71,13 +71,13 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
         "a header alone is a stray datagram"
     );
 
-    let config = ReceiverConfig { keys: keys(1, 7), ..config };
+    let config = SubscriberConfig { keys: keys(1, 7), ..config };
     for other in [&clear.bytes()[..], &forged, &heartbeat(keys(1, 8)), &heartbeat(keys(2, 7))] {
         assert!(selector.select(None, &config, other, 1).is_none());
     }
     assert_eq!(selector.refused, 4);
-    assert_eq!(selector.event(), Some(Event::KeyMissing(KeyEpoch(2))));
-    assert_eq!((selector.event(), selector.event()), (Some(Event::KeyWrong(KeyEpoch(1))), None));
+    assert_eq!(selector.event(), Some(SubscriberEvent::KeyMissing(KeyEpoch(2))));
+    assert_eq!((selector.event(), selector.event()), (Some(SubscriberEvent::KeyWrong(KeyEpoch(1))), None));
     assert!(selector.select(None, &config, &heartbeat(keys(1, 7)), 1).is_some());
 }
 

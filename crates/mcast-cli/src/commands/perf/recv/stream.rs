@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mcast_probe::{Histogram, Jitter};
-use mcast_stream::receiver::{Event, Item, Message, ReceiverStatistics};
 use mcast_stream::seal::Keys;
+use mcast_stream::subscriber::{Item, Message, SubscriberEvent, SubscriberStatistics};
 use mcast_stream::{Subscriber, SubscriberBuilder};
 use serde::Serialize;
 
@@ -212,21 +212,21 @@ impl StreamRun {
         }
     }
 
-    fn note(&mut self, event: &Event, console: &Console) {
+    fn note(&mut self, event: &SubscriberEvent, console: &Console) {
         match *event {
-            Event::Joined { incarnation, sender, message } => {
-                self.joined = Some((sender, incarnation.0, message));
+            SubscriberEvent::Joined { incarnation, publisher, message } => {
+                self.joined = Some((publisher, incarnation.0, message));
             }
-            Event::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
-            Event::Stalled { .. } => self.stalls += 1,
-            Event::Ended { messages } => self.ended = Some(messages),
-            Event::SenderSilent => {
+            SubscriberEvent::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
+            SubscriberEvent::Stalled { .. } => self.stalls += 1,
+            SubscriberEvent::Ended { messages } => self.ended = Some(messages),
+            SubscriberEvent::PublisherSilent => {
                 self.is_silent = true;
                 console.warn("the publisher has gone silent");
             }
-            Event::SenderBack => self.is_silent = false,
-            Event::Evicted => console.warn("evicted by the publisher: too slow"),
-            Event::KeyMissing(epoch) => console.warn(format_args!(
+            SubscriberEvent::PublisherBack => self.is_silent = false,
+            SubscriberEvent::Evicted => console.warn("evicted by the publisher: too slow"),
+            SubscriberEvent::KeyMissing(epoch) => console.warn(format_args!(
                 "sealed with the secret of epoch {epoch}, which is not known here (--key)"
             )),
             _ => {}
@@ -288,7 +288,7 @@ impl StreamRun {
 
     fn print(
         &self,
-        statistics: &ReceiverStatistics,
+        statistics: &SubscriberStatistics,
         arguments: &Arguments,
         console: &Console,
     ) -> anyhow::Result<()> {
@@ -367,7 +367,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn new(run: &StreamRun, statistics: &ReceiverStatistics) -> Self {
+    fn new(run: &StreamRun, statistics: &SubscriberStatistics) -> Self {
         let time = run.time();
         Self {
             source: run.joined.map(|(source, ..)| source),

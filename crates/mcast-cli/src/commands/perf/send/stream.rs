@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Destination, Rate};
 use mcast_probe::wire::SessionId;
-use mcast_stream::sender::{Refusal, SenderEvent, SenderStatistics};
+use mcast_stream::publisher::{PublisherEvent, PublisherStatistics, Refusal};
 use mcast_stream::{Closing, Publisher, StreamError};
 use serde::Serialize;
 
@@ -200,15 +200,15 @@ impl PublishLoop<'_> {
     }
 
     /// Reports events, and prints an interim line every second.
-    fn report_progress(&self, begun: Instant, now: Instant, last_line: &mut (Instant, SenderStatistics)) {
+    fn report_progress(&self, begun: Instant, now: Instant, last_line: &mut (Instant, PublisherStatistics)) {
         const LINE: Duration = Duration::from_secs(1);
 
         while let Some(event) = self.publisher.event() {
             match event {
-                SenderEvent::ReceiverEvicted(receiver, _) => {
+                PublisherEvent::SubscriberEvicted(receiver, _) => {
                     self.console.warn(format_args!("evicted receiver {receiver}: too slow"));
                 }
-                SenderEvent::ReceiverSilent(receiver) => {
+                PublisherEvent::SubscriberSilent(receiver) => {
                     self.console.warn(format_args!("receiver {receiver} has gone silent"));
                 }
                 _ => {}
@@ -253,7 +253,7 @@ impl BackPressureCounter {
     }
 }
 
-const fn repairs(statistics: &SenderStatistics) -> u64 {
+const fn repairs(statistics: &PublisherStatistics) -> u64 {
     statistics.group_repairs + statistics.single_repairs
 }
 

@@ -1,0 +1,170 @@
+//! Ranges of missing datagrams or messages, and when to request each.
+
+use alloc::collections::VecDeque;
+
+/// Beyond this number, new gaps are merged into the last one.
+const MAX_GAPS: usize = 4096;
+
+/// A range of missing datagrams that were noticed at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first missing datagram.
+    pub first: u64,
+    /// One past the last.
+    pub end: u64,
+    /// When it was noticed.
+    pub noticed: u64,
+    /// When to request it.
+    pub due: u64,
+    /// When it was last requested.
+    pub asked: u64,
+    /// How often it was requested.
+    pub tries: u32,
+}
+
+/// Gaps in ascending order. Datagrams inside a gap may have arrived: check the window before requesting them.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    all: VecDeque<Gap>,
+}
+
+impl Gaps {
+    /// Returns no gaps.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { all: VecDeque::new() }
+    }
+
+    /// Returns whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Returns the first gap.
+    #[must_use]
+    pub fn first(&self) -> Option<&Gap> {
+        self.all.front()
+    }
+
+    /// Returns all gaps in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Gap> {
+        self.all.iter()
+    }
+
+    /// Returns all gaps in order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap> {
+        self.all.iter_mut()
+    }
+
+    /// Removes all gaps.
+    pub fn clear(&mut self) {
+        self.all.clear();
+    }
+
+    /// The earliest time at which one is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<u64> {
+        self.all.iter().map(|gap| gap.due).min()
+    }
+
+    /// Adds a gap after all others.
+    pub fn open(&mut self, first: u64, end: u64, noticed: u64, due: u64) {
+        let is_full = self.all.len() == MAX_GAPS;
+        match self.all.back_mut().filter(|_| is_full) {
+            Some(last) => last.end = end,
+            None => self.all.push_back(Gap { first, end, noticed, due, asked: 0, tries: 0 }),
+        }
+    }
+
+    /// Removes a datagram that arrived; returns the gap that it was missing in, if any.
+    pub fn fill(&mut self, sequence: u64) -> Option<Gap> {
+        let index = self.all.partition_point(|gap| gap.end <= sequence);
+        let gap = self.all.get_mut(index).filter(|gap| gap.first <= sequence)?;
+        let whole = *gap;
+        if gap.first + 1 == gap.end {
+            self.all.remove(index);
+        } else if gap.first == sequence {
+            gap.first += 1;
+        } else if gap.end == sequence + 1 {
+            gap.end -= 1;
+        } else if self.all.len() < MAX_GAPS {
+            self.all[index].end = sequence;
+            self.all.insert(index + 1, Gap { first: sequence + 1, ..whole });
+        }
+        Some(whole)
+    }
+
+    /// Adds a datagram that had arrived and was discarded.
+    pub fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
+        let index = self.all.partition_point(|gap| gap.end <= sequence);
+        if self.all.len() < MAX_GAPS && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
+            self.all
+                .insert(index, Gap { first: sequence, end: sequence + 1, noticed, due, asked: 0, tries: 0 });
+        }
+    }
+
+    /// Removes everything before `base`.
+    pub fn trim(&mut self, base: u64) {
+        while self.all.front().is_some_and(|gap| gap.end <= base) {
+            self.all.pop_front();
+        }
+        if let Some(gap) = self.all.front_mut() {
+            gap.first = gap.first.max(base);
+        }
+    }
+
+    /// Notes a repair of a gap that was requested at `asked`: gaps that were requested before it are due again by
+    /// `due`. Returns whether there are any.
+    pub fn overtaken(&mut self, asked: u64, sequence: u64, due: u64) -> bool {
+        let mut some = false;
+        for gap in &mut self.all {
+            let is_before = gap.asked < asked || gap.asked == asked && gap.end <= sequence;
+            if gap.tries > 0 && is_before && gap.due > due && gap.due != u64::MAX {
+                gap.due = due;
+                some = true;
+            }
+        }
+        some
+    }
+
+    /// Postpones the requests for a range until this time.
+    pub fn postpone(&mut self, first: u64, end: u64, until: u64) {
+        let index = self.all.partition_point(|gap| gap.end <= first);
+        for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < end) {
+            gap.due = gap.due.max(until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn gaps_are_the_datagrams_that_did_not_arrive(
+            lengths in prop::collection::vec((1_u64..20, 1_u64..5), 1..30),
+            arrivals in prop::collection::vec(0_u64..600, 0..300),
+            base in 0_u64..300,
+        ) {
+            let (mut gaps, mut missing, mut at) = (Gaps::default(), BTreeSet::new(), 0);
+            for (length, skip) in lengths {
+                gaps.open(at, at + length, at, 0);
+                missing.extend(at..at + length);
+                at += length + skip;
+            }
+            for sequence in arrivals {
+                prop_assert_eq!(gaps.fill(sequence).is_some(), missing.remove(&sequence));
+            }
+            gaps.trim(base);
+            missing.retain(|sequence| *sequence >= base);
+            let left: BTreeSet<u64> = gaps.all.iter().flat_map(|gap| gap.first..gap.end).collect();
+            prop_assert_eq!(left, missing);
+        }
+    }
+}

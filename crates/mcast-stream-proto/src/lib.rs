@@ -1,0 +1,28 @@
+//! The protocol of `mcast-stream`: reliable, ordered messages over IP multicast.
+//!
+//! `docs/protocol.md` specifies it. [`wire`] reads and writes its datagrams without allocation. [`PublisherMachine`]
+//! and [`SubscriberMachine`] are sans-IO state machines, without sockets, clocks, threads or random numbers of their
+//! own: the caller passes in time (in nanoseconds) and datagrams, and takes out datagrams, messages and events.
+//! `mcast-stream` runs them on sockets.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod backoff;
+pub mod bucket;
+pub mod gaps;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod goodput;
+mod outbox;
+pub mod publisher;
+mod random;
+mod replay;
+pub mod seal;
+pub mod subscriber;
+pub mod wire;
+
+pub use outbox::{Control, Target};
+pub use publisher::PublisherMachine;
+pub use subscriber::SubscriberMachine;

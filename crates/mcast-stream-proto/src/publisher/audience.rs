@@ -1,0 +1,152 @@
+//! The publisher's report on the delivery to each subscriber, based only on what subscribers confirmed.
+
+use core::net::SocketAddr;
+
+use super::PublisherMachine;
+use super::members::{Departed, Departure, End, Member, Progress, Role};
+use crate::wire::SubscriberId;
+
+/// The delivery state of a subscriber. Best-effort subscribers have none: they request no repairs, and the publisher
+/// does not wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It has received everything that was sent since it joined. If the stream is closed, its application has read all
+    /// of it, and the end.
+    Complete,
+    /// It has received all of a closed stream, and its application has not read all of that yet.
+    Unread,
+    /// It is present, and has not yet confirmed some datagrams, or the end of a closed stream.
+    Behind {
+        /// The number of unconfirmed datagrams.
+        datagrams: u64,
+    },
+    /// It has given up some datagrams, so its copy of the stream is incomplete.
+    Short {
+        /// Datagrams given up.
+        datagrams: u64,
+        /// Messages reported as lost to its application so far.
+        messages: u64,
+    },
+    /// It left before the stream was closed, or before it had all of it.
+    Left,
+    /// It fell silent before its application had read everything: how much it received is unknown.
+    Unknown,
+}
+
+/// The number of subscribers in each state, including departed ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Audience {
+    /// [`Standing::Complete`].
+    pub complete: u64,
+    /// [`Standing::Unread`].
+    pub unread: u64,
+    /// [`Standing::Behind`].
+    pub behind: u64,
+    /// [`Standing::Short`].
+    pub short: u64,
+    /// [`Standing::Left`].
+    pub left: u64,
+    /// [`Standing::Unknown`].
+    pub unknown: u64,
+}
+
+impl Audience {
+    /// Returns the number of all subscribers.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.complete + self.unread + self.behind + self.short + self.left + self.unknown
+    }
+
+    pub(super) fn add(&mut self, standing: Standing) {
+        *match standing {
+            Standing::Complete => &mut self.complete,
+            Standing::Unread => &mut self.unread,
+            Standing::Behind { .. } => &mut self.behind,
+            Standing::Short { .. } => &mut self.short,
+            Standing::Left => &mut self.left,
+            Standing::Unknown => &mut self.unknown,
+        } += 1;
+    }
+}
+
+impl PublisherMachine {
+    /// Returns the number of subscribers in each state, including departed ones.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        let mut audience = self.forgotten;
+        self.standings().for_each(|(.., standing)| audience.add(standing));
+        audience
+    }
+
+    /// Returns the address and the state of each subscriber. The last 4,096 departed subscribers are listed one by one;
+    /// older ones only count in [`audience`](Self::audience).
+    pub fn standings(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, Standing)> {
+        let present = self.members.iter();
+        let present =
+            present.filter_map(|(id, member)| Some((id, member.address, self.standing_of_member(member)?)));
+        let departed = self.members.departed();
+        let departed = departed
+            .filter_map(|(id, departed)| Some((id, departed.address, self.standing_of_departed(departed)?)));
+        present.chain(departed)
+    }
+
+    /// Returns how many subscribers that request repairs are present, and how many of all subscribers, departed ones
+    /// included, are complete.
+    #[must_use]
+    pub fn subscribers(&self) -> (usize, usize) {
+        let present =
+            self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some()).count();
+        (present, self.audience().complete as usize)
+    }
+
+    /// Returns the present subscribers that have not confirmed everything, or not the end of a closed stream, each with
+    /// its number of unconfirmed datagrams. Evicted subscribers are included until they depart.
+    pub fn behind(&self) -> impl Iterator<Item = (SubscriberId, u64)> {
+        let counted = self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
+        let waiting = counted.filter(|(_, member)| !self.is_settled(&member.progress));
+        waiting.map(|(id, member)| (id, self.ring.next.saturating_sub(member.progress.next)))
+    }
+
+    /// Returns the present subscribers: identifier, address, the first datagram that is not confirmed, and whether the
+    /// publisher waits for it.
+    pub fn known(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, u64, bool)> {
+        self.members
+            .iter()
+            .map(|(id, member)| (id, member.address, member.progress.next, member.role == Role::Awaited))
+    }
+
+    /// Returns whether a subscriber has confirmed everything, so that it needs nothing more.
+    fn is_settled(&self, progress: &Progress) -> bool {
+        progress.next >= self.ring.next && (progress.end >= End::Received || !self.closed)
+    }
+
+    fn standing_of_member(&self, member: &Member) -> Option<Standing> {
+        let progress = &member.progress;
+        match member.role {
+            Role::Unknown | Role::BestEffort => None,
+            _ if progress.is_short() => Some(short(progress)),
+            _ if !self.is_settled(progress) => {
+                Some(Standing::Behind { datagrams: self.ring.next.saturating_sub(progress.next) })
+            }
+            _ if self.closed && progress.end < End::Delivered => Some(Standing::Unread),
+            _ => Some(Standing::Complete),
+        }
+    }
+
+    pub(super) fn standing_of_departed(&self, departed: &Departed) -> Option<Standing> {
+        let progress = &departed.progress;
+        match (departed.role, departed.departure) {
+            (Role::Unknown | Role::BestEffort, _) => None,
+            _ if progress.is_short() => Some(short(progress)),
+            _ if self.closed && progress.end == End::Delivered => Some(Standing::Complete),
+            (_, Departure::Left) => Some(Standing::Left),
+            (_, Departure::Silent) => Some(Standing::Unknown),
+        }
+    }
+}
+
+const fn short(progress: &Progress) -> Standing {
+    Standing::Short { datagrams: progress.given_up, messages: progress.lost_messages }
+}

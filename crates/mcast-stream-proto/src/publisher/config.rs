@@ -1,0 +1,131 @@
+//! Settings of a publisher.
+
+use crate::seal::Keys;
+use crate::wire::{FlowControl, Incarnation, StreamId};
+
+/// Nanoseconds in a millisecond.
+const MILLISECOND: u64 = 1_000_000;
+
+/// Settings of a [`PublisherMachine`](super::PublisherMachine). Times are in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct PublisherConfig {
+    /// The stream.
+    pub stream: StreamId,
+    /// The incarnation of this publisher: greater than all earlier ones of the stream.
+    pub incarnation: Incarnation,
+    /// Size of the longest datagram in bytes. Default: 1,232, which fits the minimum MTU of IPv6.
+    pub datagram: usize,
+    /// Size of the retransmission buffer in bytes: about as many bytes of payload as it keeps for repairs and late
+    /// joiners. It takes a third more memory for headers, and an index entry for each datagram, of which there are
+    /// at most one per 64 bytes. Default: 8 MiB.
+    pub history: usize,
+    /// Size of the longest message in bytes. Default: 16 MiB.
+    pub longest_message: usize,
+    /// Flow control: whether the publisher waits for subscribers. Default: it waits for the slowest.
+    pub flow: FlowControl,
+    /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
+    /// Default: 2 s.
+    pub eviction: u64,
+    /// Time without a datagram of a subscriber after which it counts as departed. Default: 5 s.
+    pub subscriber_timeout: u64,
+    /// Largest number of subscribers known at a time. Default: 4,096.
+    pub most_subscribers: usize,
+    /// Rate in bytes per second. Default: unlimited.
+    pub rate: Option<u64>,
+    /// Bandwidth of repairs in percent of the bandwidth of new data. Default: 50.
+    pub repair_percent: u8,
+    /// Bandwidth of repairs that is granted in addition, in bytes per second. Default: 12.5 MB.
+    pub repair_floor: u64,
+    /// Congestion control: the reaction to links slower than the publisher. Default: it slows down.
+    pub congestion: Congestion,
+    /// Number of paths on which each datagram to the group is sent: the price of a heartbeat on demand. Default: 1.
+    pub paths: u8,
+    /// Time for which a small message waits for others to share its datagram, unless flushed. Default: 1 ms.
+    pub linger: u64,
+    /// Number of group round trips over which NAKs of more than eight subscribers are spread. Default: 6.
+    pub backoff: u8,
+    /// The group round-trip time assumed before the first measurement. Default: 1 ms.
+    pub round_trip: u64,
+    /// The offset from the publisher's clock to nanoseconds since 1970. `None`: unknown.
+    pub unix_offset: Option<u64>,
+    /// Seed of the random numbers: a different one for each publisher.
+    pub seed: u64,
+    /// The group's secrets; the one with the greatest epoch seals. Default: none, nothing is sealed.
+    pub keys: Keys,
+}
+
+/// What a publisher does when subscribers lose much of what it sends (RFC 8084).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// Finds out whether the publisher's own rate is the cause. If it is, the publisher matches the capacity of the
+    /// link and probes for more. Loss that does not fall when the publisher slows down is left to repair.
+    #[default]
+    Adapt,
+    /// Ignores loss: the caller controls the rate.
+    Ignore,
+}
+
+impl PublisherConfig {
+    /// Returns the default settings for this stream.
+    #[must_use]
+    pub const fn new(stream: StreamId, incarnation: Incarnation) -> Self {
+        Self {
+            stream,
+            incarnation,
+            datagram: 1232,
+            history: 8 << 20,
+            longest_message: 16 << 20,
+            flow: FlowControl::Slowest,
+            eviction: 2_000 * MILLISECOND,
+            subscriber_timeout: 5_000 * MILLISECOND,
+            most_subscribers: 4096,
+            rate: None,
+            repair_percent: 50,
+            repair_floor: 12_500_000,
+            congestion: Congestion::Adapt,
+            paths: 1,
+            linger: MILLISECOND,
+            backoff: 6,
+            round_trip: MILLISECOND,
+            unix_offset: None,
+            seed: 0,
+            keys: Keys::none(),
+        }
+    }
+}
+
+/// A setting that is out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The datagram size is out of range.
+    #[error("a datagram size of {0} bytes is out of range: use 256 to 65,507")]
+    Datagram(usize),
+    /// The retransmission buffer is too small.
+    #[error("a retransmission buffer of {0} bytes holds fewer than 16 datagrams: use a larger one")]
+    History(usize),
+    /// The length of a message is a 32-bit field.
+    #[error("a message size of {0} bytes is out of range: use less than 4 GiB")]
+    LongestMessage(usize),
+    /// A rate of 0 would never send anything.
+    #[error("the rate must not be 0: set none for an unlimited rate")]
+    Rate,
+}
+
+impl PublisherConfig {
+    /// Checks the ranges that the types do not express.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if !(256..=65_507).contains(&self.datagram) {
+            return Err(ConfigError::Datagram(self.datagram));
+        }
+        if u32::try_from(self.longest_message).is_err() {
+            return Err(ConfigError::LongestMessage(self.longest_message));
+        }
+        if self.rate == Some(0) {
+            return Err(ConfigError::Rate);
+        }
+        if self.history / self.datagram < 16 {
+            return Err(ConfigError::History(self.history));
+        }
+        Ok(())
+    }
+}

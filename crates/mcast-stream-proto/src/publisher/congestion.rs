@@ -1,0 +1,333 @@
+//! Congestion control: finds out whether the publisher's own rate causes loss, and adapts the rate if it does.
+//!
+//! High loss alone proves nothing: a bad radio link loses as much at every rate, and repair copes with that. A link
+//! that is too slow loses less when less is sent. So when loss is high, the publisher makes a trial: it slows down to
+//! the rate that arrived. If loss falls, the publisher stays slow and probes for more. If not, it returns to its rate
+//! and makes no other trial for a while (RFC 8084 demands a reaction and leaves its form open).
+//!
+//! The result of a trial holds for all subscribers that lose no more. If each made its own, twenty subscribers on one
+//! lossy radio network would hold the publisher at half its rate, or half of that again, for most of the time.
+
+use crate::bucket::SECOND;
+
+/// Loss at which the publisher begins a trial, in parts per million.
+const HIGH: u32 = 200_000;
+/// Loss below which the publisher probes for more, in parts per million.
+const LOW: u32 = 100_000;
+/// Loss below which the link carries more than this rate, in parts per million.
+const NONE: u32 = 10_000;
+/// Loss at which hardly anything arrives, in parts per million.
+pub(crate) const HOPELESS: u32 = 900_000;
+/// Time without trials after the first one that showed another cause; it doubles with each further one.
+const FIRST_IMMUNITY: u64 = 5 * SECOND;
+const LONGEST_IMMUNITY: u64 = 60 * SECOND;
+/// A trial ends as failed after this many samples without less loss: the queue on the way may be full at first. A
+/// sample that takes longer than `TRIAL_TIME` counts for several.
+const TRIAL_SAMPLES: u64 = 3;
+const TRIAL_TIME: u64 = SECOND / 5;
+/// A trial slows down to no less than one part in this many: what arrives of a burst says little about the link.
+const STEEPEST: u64 = 8;
+/// Near the capacity of the link, the rate grows by one part in this many with each good sample.
+const STEP: u64 = 16;
+
+/// The fate of some datagrams that were sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) sent: u64,
+    pub(crate) lost: u64,
+    /// Bytes that arrived, and within how many nanoseconds.
+    pub(crate) bytes: u64,
+    pub(crate) elapsed: u64,
+}
+
+impl Sample {
+    fn loss(&self) -> u32 {
+        let share = self.lost.min(self.sent) * 1_000_000 / self.sent.max(1);
+        u32::try_from(share).unwrap_or(1_000_000)
+    }
+
+    /// Returns whether the loss is significantly below `loss`: by 3.5 standard deviations, so that random loss at
+    /// twenty subscribers does not look like congestion now and then.
+    fn is_below(&self, loss: u32) -> bool {
+        let expected = self.sent * u64::from(loss) / 1_000_000;
+        let fewer = expected.saturating_sub(self.lost);
+        fewer * fewer > 12 * expected
+    }
+
+    fn rate(&self) -> u64 {
+        let rate = u128::from(self.bytes) * u128::from(SECOND) / u128::from(self.elapsed.max(1));
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    }
+}
+
+/// The effect of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RateChange {
+    /// The publisher slows down to this rate because of this loss.
+    Slowed { loss: u32, rate: u64 },
+    /// The limit is removed.
+    Recovered,
+    /// The rate is not the cause of this loss. No other trial begins before `until`; the next one that fails is
+    /// followed by `immunity`.
+    Cleared { loss: u32, until: u64, immunity: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There is no limit. No trial begins before this time.
+    Free { immune_until: u64 },
+    /// The publisher has slowed down to see whether this loss falls. The trial fails after `samples` more without less
+    /// loss.
+    Trial { loss: u32, rate: u64, samples: u64 },
+    /// The link carries no more than about this rate.
+    Limited { rate: u64 },
+}
+
+/// What the link carries, in bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Capacity {
+    /// Nothing is known, or more than was known has passed since.
+    Unknown,
+    /// About this much, by what arrived of an unlimited rate: of a burst, much less than the link carries.
+    Guessed(u64),
+    /// This much arrived of a limited rate that was too high.
+    Measured(u64),
+}
+
+impl Capacity {
+    /// Returns the rate to try after `rate`, at which this share of the datagrams was lost, in parts per million.
+    fn next_rate(&mut self, rate: u64, loss: u32) -> u64 {
+        let (capacity, step, proof) = match *self {
+            Self::Unknown => return 2 * rate,
+            Self::Guessed(capacity) => (capacity, 2 * rate / STEP, 2 * capacity),
+            Self::Measured(capacity) => (capacity, rate / STEP, capacity + capacity / 8),
+        };
+        if loss < NONE && rate > proof {
+            *self = Self::Unknown;
+        }
+        if rate < capacity / 4 * 3 { 2 * rate } else { rate + step.max(1) }
+    }
+}
+
+/// Derives the rate from the samples of one subscriber.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateControl {
+    state: State,
+    immunity: u64,
+    /// The lowest rate, and the rate from which on the limit is removed. Bytes per second.
+    slowest: u64,
+    fastest: u64,
+    capacity: Capacity,
+    /// The loss of the last sample, in parts per million.
+    loss: u32,
+}
+
+impl RateControl {
+    pub(crate) const fn new(slowest: u64) -> Self {
+        Self {
+            state: State::Free { immune_until: 0 },
+            immunity: FIRST_IMMUNITY,
+            slowest,
+            fastest: u64::MAX,
+            capacity: Capacity::Unknown,
+            loss: 0,
+        }
+    }
+
+    /// Returns the limit in bytes per second, if there is one.
+    pub(crate) const fn rate(&self) -> Option<u64> {
+        match self.state {
+            State::Free { .. } => None,
+            State::Trial { rate, .. } | State::Limited { rate } => Some(rate),
+        }
+    }
+
+    /// Returns whether a trial is running.
+    pub(crate) const fn is_on_trial(&self) -> bool {
+        matches!(self.state, State::Trial { .. })
+    }
+
+    /// Takes a sample of what was sent since the last change; `is_full` if that was as much as the rate allowed. No
+    /// trial begins while another subscriber's trial runs.
+    pub(crate) fn observe(
+        &mut self,
+        now: u64,
+        sample: Sample,
+        is_full: bool,
+        other_on_trial: bool,
+    ) -> Option<RateChange> {
+        let loss = sample.loss();
+        self.loss = loss;
+        match self.state {
+            State::Free { immune_until } => {
+                if loss >= HIGH && now >= immune_until && !other_on_trial {
+                    self.begin_trial(&sample);
+                }
+                None
+            }
+            State::Trial { loss: before, rate, .. } if sample.is_below(before) => {
+                if loss < before / 2 {
+                    (self.state, self.immunity) = (State::Limited { rate }, FIRST_IMMUNITY);
+                    return Some(RateChange::Slowed { loss: before, rate });
+                }
+                // Loss has fallen, but the rate is still too high: a queue inflated the first estimate.
+                let rate = rate.min(self.below(sample.rate()));
+                self.state = State::Trial { loss: before, rate, samples: TRIAL_SAMPLES };
+                None
+            }
+            State::Trial { loss, rate, samples } => {
+                let samples = samples.saturating_sub(1 + sample.elapsed / TRIAL_TIME);
+                self.state = State::Trial { loss, rate, samples };
+                (samples == 0).then(|| self.end_trial(now))
+            }
+            // The estimate is out of date: measure again.
+            State::Limited { .. } if loss >= HIGH => {
+                if !other_on_trial {
+                    self.begin_trial(&sample);
+                }
+                None
+            }
+            State::Limited { rate } => self.adjust(rate, loss, is_full),
+        }
+    }
+
+    /// Takes over the result of another subscriber's trial: the rate is not the cause of this loss.
+    pub(crate) fn learn(&mut self, loss: u32, until: u64, immunity: u64) {
+        if let State::Free { immune_until } = &mut self.state
+            && self.loss <= loss.saturating_add(loss / 2)
+        {
+            *immune_until = until.max(*immune_until);
+            self.immunity = self.immunity.max(immunity);
+        }
+    }
+
+    /// Limits the rate to the lowest until something arrives.
+    pub(crate) const fn stay_slow(&mut self) {
+        self.state = State::Limited { rate: self.slowest };
+    }
+
+    /// Doubles a limited rate when samples are missing, so that the estimate does not stay too low.
+    pub(crate) fn relax(&mut self) {
+        self.state = match self.state {
+            State::Limited { rate } if 2 * rate < self.fastest => State::Limited { rate: 2 * rate },
+            State::Free { immune_until } => State::Free { immune_until },
+            State::Trial { .. } | State::Limited { .. } => State::Free { immune_until: 0 },
+        };
+    }
+
+    fn begin_trial(&mut self, sample: &Sample) {
+        let (loss, arrived) = (sample.loss(), sample.rate());
+        self.capacity = match self.state {
+            _ if arrived <= 2 * self.slowest => Capacity::Unknown,
+            State::Free { .. } => Capacity::Guessed(arrived),
+            State::Trial { .. } | State::Limited { .. } => Capacity::Measured(arrived),
+        };
+        let arriving = u128::from(1_000_000 - loss.min(999_000));
+        let offered = u64::try_from(u128::from(arrived) * 1_000_000 / arriving).unwrap_or(u64::MAX);
+        if let State::Free { .. } = self.state {
+            self.fastest = offered;
+        }
+        let rate = self.below(arrived).max(offered / STEEPEST);
+        self.state = State::Trial { loss, rate, samples: TRIAL_SAMPLES };
+    }
+
+    /// Returns a little less than the rate that arrives, so that a queue on the way drains.
+    fn below(&self, arrived: u64) -> u64 {
+        (arrived / 4 * 3).max(self.slowest)
+    }
+
+    /// Ends a trial that showed another cause than the rate.
+    fn end_trial(&mut self, now: u64) -> RateChange {
+        let until = now + self.immunity;
+        self.state = State::Free { immune_until: until };
+        self.immunity = (2 * self.immunity).min(LONGEST_IMMUNITY);
+        RateChange::Cleared { loss: self.loss, until, immunity: self.immunity }
+    }
+
+    fn adjust(&mut self, rate: u64, loss: u32, is_full: bool) -> Option<RateChange> {
+        let next = match loss {
+            LOW.. => {
+                self.capacity = Capacity::Measured(rate - rate / 1_000_000 * u64::from(loss));
+                (rate - rate / STEP).max(self.slowest)
+            }
+            _ if !is_full => rate,
+            _ => self.capacity.next_rate(rate, loss),
+        };
+        self.state = State::Limited { rate: next };
+        if next < self.fastest {
+            return None;
+        }
+        self.state = State::Free { immune_until: 0 };
+        Some(RateChange::Recovered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: u64 = SECOND / 10;
+
+    /// Returns the sample for `rate` bytes per second on a link with this capacity and share of random loss.
+    fn transmit(rate: u64, link: u64, random: f64) -> Sample {
+        let sent = rate / 10 / 1_000;
+        let arrived = (sent.min(link / 10 / 1_000) as f64 * (1.0 - random)) as u64;
+        Sample { sent, lost: sent - arrived, bytes: arrived * 1_000, elapsed: INTERVAL }
+    }
+
+    fn run(control: &mut RateControl, offered: u64, link: u64, random: f64, rounds: u64) -> (u64, u64) {
+        let (mut sent, mut arrived) = (0, 0);
+        for round in 0..rounds {
+            let rate = control.rate().map_or(offered, |rate| rate.min(offered));
+            let sample = transmit(rate, link, random);
+            (sent, arrived) = (sent + sample.sent, arrived + sample.sent - sample.lost);
+            control.observe(round * INTERVAL, sample, rate < offered, false);
+        }
+        (sent, arrived)
+    }
+
+    #[test]
+    fn a_bottleneck_loses_little() {
+        let mut control = RateControl::new(10_000);
+        let (sent, arrived) = run(&mut control, 50_000_000, 2_500_000, 0.0, 300);
+        // The first sample was sent before anything was known.
+        assert!(sent - 5_000 < arrived * 5 / 4, "{sent} datagrams sent, {arrived} arrived");
+        assert!(arrived > 300 * 250 * 8 / 10, "only {arrived} arrived");
+    }
+
+    #[test]
+    fn random_loss_hardly_lowers_the_rate() {
+        let mut control = RateControl::new(10_000);
+        let (sent, _) = run(&mut control, 1_000_000, u64::MAX, 0.3, 600);
+        assert!(sent > 600 * 100 * 95 / 100, "{sent}");
+    }
+
+    #[test]
+    fn the_result_of_a_trial_holds_for_subscribers_that_lose_no_more() {
+        let until = 10 * SECOND;
+        let begins_after_learning = |random, now| {
+            let mut control = RateControl::new(10_000);
+            let sample = transmit(1_000_000, u64::MAX, random);
+            control.observe(SECOND, sample, false, true);
+            assert!(!control.is_on_trial(), "a second trial began");
+            control.learn(300_000, until, FIRST_IMMUNITY);
+            control.observe(now, sample, false, false);
+            control.is_on_trial()
+        };
+        assert!(!begins_after_learning(0.3, until - 1));
+        assert!(begins_after_learning(0.3, until));
+        assert!(
+            begins_after_learning(0.6, until - 1),
+            "a trial at lower loss does not explain twice as much"
+        );
+    }
+
+    #[test]
+    fn the_limit_is_removed_when_the_link_recovers() {
+        let mut control = RateControl::new(10_000);
+        run(&mut control, 50_000_000, 2_500_000, 0.0, 50);
+        assert!(control.rate().is_some());
+        run(&mut control, 50_000_000, u64::MAX, 0.0, 100);
+        assert_eq!(control.rate(), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Events and statistics of a publisher.
+
+use alloc::collections::VecDeque;
+use core::net::SocketAddr;
+
+use crate::wire::SubscriberId;
+
+/// Events kept until the caller fetches them; older ones are dropped.
+const MAX_EVENTS: usize = 1024;
+
+/// Events that were not fetched yet, and how many were dropped before them.
+#[derive(Debug, Default)]
+pub(super) struct EventQueue {
+    waiting: VecDeque<PublisherEvent>,
+    missed: u64,
+}
+
+impl EventQueue {
+    pub(super) fn push(&mut self, event: PublisherEvent) {
+        if self.waiting.len() == MAX_EVENTS {
+            self.waiting.pop_front();
+            self.missed += 1;
+        }
+        self.waiting.push_back(event);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<PublisherEvent> {
+        if self.missed > 0 {
+            return Some(PublisherEvent::Missed(core::mem::take(&mut self.missed)));
+        }
+        self.waiting.pop_front()
+    }
+}
+
+/// An event of a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublisherEvent {
+    /// The first status of a subscriber arrived.
+    SubscriberJoined(SubscriberId, SocketAddr),
+    /// A subscriber announced that it leaves.
+    SubscriberLeft(SubscriberId),
+    /// Nothing was received from a subscriber for [`subscriber_timeout`](super::PublisherConfig::subscriber_timeout).
+    SubscriberSilent(SubscriberId),
+    /// A subscriber was too slow: the publisher no longer waits for it. The number is how many datagrams it was behind.
+    SubscriberEvicted(SubscriberId, u64),
+    /// An evicted subscriber has caught up, and the publisher waits for it again.
+    SubscriberReturned(SubscriberId),
+    /// A subscriber was refused because [`most_subscribers`](super::PublisherConfig::most_subscribers) are known.
+    SubscriberRefused(SubscriberId),
+    /// Subscribers lost datagrams because the publisher was faster than their links: it slows down.
+    Slowed {
+        /// The loss in parts per million.
+        loss: u32,
+        /// The new rate in bytes per second.
+        rate: u64,
+    },
+    /// The publisher is back at its configured rate.
+    Recovered,
+    /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
+    Unrecoverable(SubscriberId, u64, u64),
+    /// A subscriber has given up datagrams for the first time; the number is how many.
+    /// [`PublisherMachine::standings`](super::PublisherMachine::standings) reports what it lacks at the end.
+    SubscriberShort(SubscriberId, u64),
+    /// Events were not fetched in time; the number is how many were dropped before this one.
+    Missed(u64),
+}
+
+/// The reason why a message is not accepted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The publisher waits for a subscriber that has no room, or that lacks data that the message would overwrite.
+    #[error("waiting for subscriber {subscriber}, which has everything before datagram {next}")]
+    WaitingFor {
+        /// The subscriber.
+        subscriber: SubscriberId,
+        /// The first datagram that it has not confirmed.
+        next: u64,
+    },
+    /// Earlier messages are not sent yet: the rate, or the system, admits no more.
+    #[error("waiting until what was published before is sent")]
+    Unsent,
+    /// A long message is being written.
+    #[error("a long message is being written: end it first")]
+    Writing,
+    /// The message is too long.
+    #[error("a message of {length} bytes is too long: the limit is {longest}")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The greatest length in bytes.
+        longest: usize,
+    },
+    /// The stream was closed.
+    #[error("the stream is closed")]
+    Closed,
+    /// The cipher failed: nothing more can be sealed, and nothing is sent unsealed.
+    #[error("the cipher failed: nothing more can be sent")]
+    CannotSeal,
+}
+
+impl Refusal {
+    /// Returns whether a later attempt may succeed.
+    #[must_use]
+    pub const fn is_temporary(self) -> bool {
+        matches!(self, Self::WaitingFor { .. } | Self::Unsent)
+    }
+}
+
+/// Counters of a publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublisherStatistics {
+    /// Messages published.
+    pub messages: u64,
+    /// Their bytes.
+    pub message_bytes: u64,
+    /// Data datagrams sent, not counting repairs.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub datagram_bytes: u64,
+    /// Repairs sent to the group.
+    pub group_repairs: u64,
+    /// Repairs sent to a single subscriber.
+    pub single_repairs: u64,
+    /// Bytes of all repairs.
+    pub repair_bytes: u64,
+    /// NAKs received.
+    pub naks: u64,
+    /// NAKs not answered: beyond the limit of a subscriber, or of an unknown one.
+    pub naks_refused: u64,
+    /// Datagrams requested after they had left the retransmission buffer.
+    pub unrecoverable: u64,
+    /// Statuses received.
+    pub statuses: u64,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// Datagrams received that do not belong to this stream, or are malformed.
+    pub foreign: u64,
+    /// Datagrams refused: not sealed by the group, replayed, or of a subscriber beyond the limit.
+    pub refused: u64,
+    /// NAKs and statuses from unproven addresses; each was answered with an echo.
+    pub unproven: u64,
+    /// The group round-trip time in nanoseconds.
+    pub round_trip: u64,
+    /// Subscribers known now.
+    pub subscribers: u64,
+}

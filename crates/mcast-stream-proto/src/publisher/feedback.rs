@@ -1,0 +1,263 @@
+//! Handles the datagrams of subscribers: probes, NAKs and statuses.
+
+use core::hash::Hasher;
+use core::net::{IpAddr, SocketAddr};
+
+use super::members::{Departure, End, Role};
+use super::pacing::Reception;
+use super::repair::RepairFlow;
+use super::{PublisherEvent, PublisherMachine};
+use crate::outbox::Target;
+use crate::seal::{self, Purpose, Sealed};
+use crate::wire::{
+    Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Packet, Probe, Reset, ResetReason, Status,
+    SubscriberId, TAG_LENGTH,
+};
+
+/// The period of a token in nanoseconds. A token is valid in its period and in the next one.
+const TOKEN_TIME: u64 = 64_000_000_000;
+/// Bytes that the salt and the tag add to a sealed datagram of the publisher.
+const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
+/// Bytes of the extension that identifies a subscriber.
+const SUBSCRIBER_EXTENSION: usize = 12;
+/// Losses of a subscriber that received nothing new for longer than this and four status intervals, although data was
+/// sent, do not count against the rate.
+const MAX_SILENCE: u64 = 500_000_000;
+
+impl PublisherMachine {
+    /// Handles a datagram received on the publisher's own port.
+    ///
+    /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
+    /// address. No state is kept for a subscriber before that.
+    pub fn handle(&mut self, now: u64, from: SocketAddr, datagram: &[u8]) {
+        let Ok(packet) = Packet::parse(datagram) else {
+            self.statistics.foreign += 1;
+            return;
+        };
+        let header = packet.header;
+        let is_mine = header.stream == self.config.stream && header.incarnation == self.config.incarnation;
+        let Some(id) = packet.subscriber().filter(|_| is_mine && header.kind.is_from_subscribers()) else {
+            self.statistics.foreign += 1;
+            return;
+        };
+        if !self.members.is_new(id, header.sequence) || self.seals() && header.epoch == KeyEpoch::CLEAR {
+            self.statistics.refused += 1;
+            return;
+        }
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(datagram);
+        match self.open_from(id, &header, &mut scratch) {
+            Some(end) => {
+                if let Some(body) = scratch.get(packet.head.len()..end) {
+                    self.take_from(now, id, from, &header, body);
+                }
+            }
+            None => self.statistics.refused += 1,
+        }
+        self.scratch = scratch;
+    }
+
+    /// Decrypts a sealed datagram of a subscriber in place; returns where the body ends.
+    fn open_from(&mut self, id: SubscriberId, header: &Header, bytes: &mut [u8]) -> Option<usize> {
+        if header.epoch == KeyEpoch::CLEAR {
+            return Some(bytes.len());
+        }
+        let purpose = Purpose::of(header, Sealed::Subscriber(id));
+        let keys = &self.config.keys;
+        let Some(member) = self.members.get_mut(id) else {
+            return seal::open(self.ciphers.find(keys, purpose)?, header, bytes);
+        };
+        if member.cipher.as_ref().is_none_or(|(known, _)| *known != purpose) {
+            // A forged epoch must not replace the cipher in use.
+            let cipher = keys.cipher(&purpose)?;
+            let end = seal::open(&*cipher, header, bytes)?;
+            member.cipher = Some((purpose, cipher));
+            return Some(end);
+        }
+        seal::open(&*member.cipher.as_ref()?.1, header, bytes)
+    }
+
+    fn take_from(&mut self, now: u64, id: SubscriberId, from: SocketAddr, header: &Header, body: &[u8]) {
+        match header.kind {
+            Kind::Probe => {
+                if let Ok(Probe { clock, .. }) = Probe::read(body) {
+                    self.echo(now, id, from, clock);
+                }
+            }
+            Kind::Nak => {
+                // An empty NAK is shorter than the echo that would answer it.
+                if let Ok(nak) = Nak::read(body)
+                    && nak.missing.clone().next().is_some()
+                    && self.admit(now, id, from, header, nak.token)
+                {
+                    self.on_nak(now, id, nak.missing);
+                }
+            }
+            Kind::Status => {
+                if let Ok(status) = Status::read(body) {
+                    self.take_status(now, id, from, header, &status);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_status(
+        &mut self,
+        now: u64,
+        id: SubscriberId,
+        from: SocketAddr,
+        header: &Header,
+        status: &Status,
+    ) {
+        if status.flags & Status::JOINING != 0 {
+            return self.heartbeat_on_demand(now);
+        }
+        if self.admit(now, id, from, header, status.token) {
+            self.on_status(now, id, from, status);
+        }
+    }
+
+    /// Returns whether the subscriber has proven its address and is a member; adds it if it is new. A datagram from an
+    /// unproven address only causes an echo, with which the subscriber can prove the address.
+    fn admit(&mut self, now: u64, id: SubscriberId, from: SocketAddr, header: &Header, token: u64) -> bool {
+        if !self.is_proven(now, from, token) {
+            self.statistics.unproven += 1;
+            self.echo(now, id, from, 0);
+            return false;
+        }
+        if self.members.get(id).is_none() {
+            if self.members.len() >= self.config.most_subscribers {
+                self.statistics.refused += 1;
+                self.reset(from, id, ResetReason::Full);
+                self.events.push(PublisherEvent::SubscriberRefused(id));
+                return false;
+            }
+            let repairs = RepairFlow::new(self.config.repair_floor, self.config.datagram, now);
+            self.members.join(id, from, now, repairs);
+        }
+        let Some(member) = self.members.get_mut(id) else { return false };
+        member.progress.counts.note(header.sequence);
+        (member.last_heard, member.address) = (now, from);
+        true
+    }
+
+    /// Schedules a heartbeat for a subscriber that joins, if the bytes of such requests have paid for it.
+    fn heartbeat_on_demand(&mut self, now: u64) {
+        let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
+        let price =
+            ((HEADER_LENGTH + Heartbeat::LENGTH + sealed) * usize::from(self.config.paths.max(1))) as u64;
+        let paid = (HEADER_LENGTH + SUBSCRIBER_EXTENSION + Status::LENGTH) as u64
+            + if self.seals() { TAG_LENGTH as u64 } else { 0 };
+        self.heartbeats.request(now, paid, price);
+    }
+
+    fn on_status(&mut self, now: u64, id: SubscriberId, from: SocketAddr, status: &Status) {
+        self.statistics.statuses += 1;
+        // No subscriber can have data that was never sent.
+        if status.next > self.ring.sent {
+            self.statistics.refused += 1;
+            return;
+        }
+        let sent = self.ring.sent;
+        let is_near = sent - status.next <= self.ring.capacity() / 4;
+        let group_round_trip = self.round_trip;
+        let Some(member) = self.members.get_mut(id) else { return };
+        let (was_short, before) = (member.progress.is_short(), member.role);
+        // Nobody receives anything new while the stream pauses.
+        let silence =
+            member.record(status, now, group_round_trip).min(now.saturating_sub(self.data_resumed_at));
+        let has_room = member.has_ample_room() && member.room_end() > sent;
+        member.role = match before {
+            _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
+            Role::Evicted if !(is_near && has_room) => Role::Evicted,
+            _ => Role::Awaited,
+        };
+        let role = member.role;
+        let has_returned = before == Role::Evicted && role == Role::Awaited;
+        if has_returned {
+            (member.returned, member.advanced.1) = (Some(now), now);
+        }
+        let progress = member.progress;
+        self.members.changed();
+        if role == Role::Awaited {
+            if before == Role::Unknown {
+                self.begin_flights(now);
+            }
+            self.extend_flight(now);
+            let reception = match status.flags & Status::CATCHING_UP {
+                _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => {
+                    Reception::Interrupted
+                }
+                0 => Reception::Steady,
+                _ => Reception::CatchingUp,
+            };
+            self.observe_loss(now, id, reception);
+        }
+        if before == Role::Unknown && role == Role::Awaited {
+            self.events.push(PublisherEvent::SubscriberJoined(id, from));
+        }
+        if progress.is_short() && !was_short {
+            self.events.push(PublisherEvent::SubscriberShort(id, progress.given_up));
+        }
+        if has_returned {
+            self.events.push(PublisherEvent::SubscriberReturned(id));
+        }
+        if status.flags & Status::LEAVING != 0 {
+            if let Some(member) = self.members.get_mut(id) {
+                // The last status decides: buffered data may never have reached the application.
+                member.progress.end = End::of(status);
+            }
+            self.depart(id, Departure::Left);
+            self.events.push(PublisherEvent::SubscriberLeft(id));
+        } else if self.closed && progress.end == End::Delivered {
+            // The subscriber repeats this status until the reset arrives.
+            self.reset(from, id, ResetReason::Settled);
+        }
+    }
+
+    pub(super) fn depart(&mut self, id: SubscriberId, departure: Departure) {
+        self.cancel_repairs(id);
+        let forgotten = self.members.depart(id, departure);
+        if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
+            self.forgotten.add(standing);
+        }
+    }
+
+    /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
+    fn echo(&mut self, now: u64, id: SubscriberId, from: SocketAddr, clock: u64) {
+        let echo = Probe { clock, token: self.token(from, now / TOKEN_TIME), subscriber: id.0 };
+        self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
+    }
+
+    pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {
+        let reset = Reset { subscriber: id.0, reason };
+        self.push_control(Target::Address(to), Kind::Reset, Flags(0), |writer| reset.write(writer));
+    }
+
+    /// Returns whether the token is valid for the address: its owner has received an echo there.
+    fn is_proven(&self, now: u64, from: SocketAddr, token: u64) -> bool {
+        let period = now / TOKEN_TIME;
+        token != 0
+            && (token == self.token(from, period) || token == self.token(from, period.saturating_sub(1)))
+    }
+
+    /// Returns the token of an address: a keyed hash, so that no state is needed before the address is proven.
+    #[expect(deprecated, reason = "core has no other keyed hash")]
+    fn token(&self, address: SocketAddr, period: u64) -> u64 {
+        let mut hasher = core::hash::SipHasher::new_with_keys(self.token_key.0, self.token_key.1);
+        match address.ip() {
+            IpAddr::V4(ip) => hasher.write(&ip.octets()),
+            IpAddr::V6(ip) => hasher.write(&ip.octets()),
+        }
+        hasher.write(&address.port().to_be_bytes());
+        hasher.write(&period.to_be_bytes());
+        hasher.finish().max(1)
+    }
+
+    /// Returns whether datagrams are sealed.
+    pub(super) const fn seals(&self) -> bool {
+        !self.config.keys.is_empty()
+    }
+}

@@ -1,0 +1,95 @@
+//! When to send heartbeats: soon after data, at intervals in a long burst, rarely when idle.
+
+/// The time between heartbeats while data is sent, and between the first two of an idle publisher.
+const BUSY_INTERVAL: u64 = 10_000_000;
+/// The shortest time between heartbeats that are requested or that follow a burst.
+const MIN_INTERVAL: u64 = 5_000_000;
+/// The shortest time between the first two heartbeats of a publisher that waits for subscribers.
+const WAITING_INTERVAL: u64 = 1_000_000;
+/// The longest time between the heartbeats of an idle publisher.
+const IDLE_INTERVAL: u64 = 1_000_000_000;
+/// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
+const SHORTEST_TAIL: u64 = 100_000;
+const LONGEST_TAIL: u64 = 1_000_000;
+/// The largest credit for heartbeats on demand, in bytes.
+const MAX_DEMAND_CREDIT: u64 = 4096;
+
+/// The schedule of the heartbeats. `spacing` is the shortest time between two that the rate admits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeartbeatSchedule {
+    at: u64,
+    last: u64,
+    interval: u64,
+    has_sent_data: bool,
+    /// Bytes of heartbeat requests received from unproven addresses.
+    demand_credit: u64,
+}
+
+impl HeartbeatSchedule {
+    /// Schedules the first heartbeat at once.
+    pub(super) const fn new(now: u64) -> Self {
+        Self { at: now, last: now, interval: BUSY_INTERVAL, has_sent_data: false, demand_credit: 0 }
+    }
+
+    /// Returns when the next heartbeat is due.
+    pub(super) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Begins anew, with a heartbeat at once.
+    pub(super) const fn restart(&mut self, now: u64) {
+        (self.at, self.interval) = (now, BUSY_INTERVAL);
+    }
+
+    /// Lets a datagram that was just completed precede a heartbeat that is due.
+    pub(super) fn let_data_precede(&mut self, now: u64) {
+        self.at = self.at.max(now);
+    }
+
+    /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long
+    /// one.
+    #[inline]
+    pub(super) fn note_data(&mut self, now: u64, round_trip: u64, spacing: u64) {
+        self.has_sent_data = true;
+        let busy = self.last + BUSY_INTERVAL.max(spacing);
+        // The delay is bounded, so that a distant subscriber does not delay the repairs of near ones.
+        let delay = (round_trip / 2).clamp(SHORTEST_TAIL, LONGEST_TAIL);
+        let tail = (now + delay).max(self.last + MIN_INTERVAL.max(spacing));
+        self.at = tail.min(busy.max(now));
+        self.interval = BUSY_INTERVAL;
+    }
+
+    /// Schedules a heartbeat soon, because the publisher waits for the statuses that answer it.
+    pub(super) fn hasten(&mut self, round_trip: u64, spacing: u64) {
+        self.interval = waiting_interval(round_trip).max(spacing);
+        self.at = self.at.min(self.last + self.interval);
+    }
+
+    /// Schedules a heartbeat for a subscriber that joins. The `paid` bytes of such requests pay the `price` of the
+    /// heartbeat, because their source address is unproven: a forged request must not cause more traffic than it is.
+    pub(super) fn request(&mut self, now: u64, paid: u64, price: u64) {
+        self.demand_credit = (self.demand_credit + paid).min(MAX_DEMAND_CREDIT);
+        let at = now.max(self.last + MIN_INTERVAL);
+        if self.at > at && self.demand_credit >= price {
+            self.demand_credit -= price;
+            self.at = at;
+        }
+    }
+
+    /// Notes that a heartbeat was sent, and schedules the next one.
+    pub(super) fn note_sent(&mut self, now: u64, is_waiting: bool, round_trip: u64, spacing: u64) {
+        let interval = match self.has_sent_data {
+            true if is_waiting => waiting_interval(round_trip),
+            true => BUSY_INTERVAL,
+            false => (self.interval * 2).min(IDLE_INTERVAL),
+        };
+        self.interval = interval.max(spacing);
+        self.has_sent_data = false;
+        self.last = now;
+        self.at = now + self.interval;
+    }
+}
+
+fn waiting_interval(round_trip: u64) -> u64 {
+    round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL)
+}

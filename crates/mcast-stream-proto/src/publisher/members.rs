@@ -1,0 +1,429 @@
+//! The subscribers known to a publisher: the present ones, and a bounded number of departed ones.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use core::fmt;
+use core::net::SocketAddr;
+
+use super::congestion::RateControl;
+use super::pacing::LossMark;
+use super::repair::RepairFlow;
+use crate::replay::Counts;
+use crate::seal::{Cipher, Purpose};
+use crate::wire::{NAK_INTERVAL, Status, SubscriberId};
+
+/// The role of a subscriber in flow control.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has requested repairs, and has not sent a status yet.
+    #[default]
+    Unknown,
+    /// It requests no repairs, so the publisher does not wait for it.
+    BestEffort,
+    /// The publisher waits for it.
+    Awaited,
+    /// It was too slow. The publisher does not wait for it until it has caught up and has room again.
+    Evicted,
+}
+
+/// What a subscriber has confirmed of the end of the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    /// It has confirmed nothing.
+    #[default]
+    Unconfirmed,
+    /// It has received everything; its application may not have read all of it.
+    Received,
+    /// Its application has read everything.
+    Delivered,
+}
+
+impl End {
+    pub(crate) const fn of(status: &Status) -> Self {
+        match status.flags {
+            flags if flags & Status::DELIVERED != 0 => Self::Delivered,
+            flags if flags & Status::ENDED != 0 => Self::Received,
+            _ => Self::Unconfirmed,
+        }
+    }
+}
+
+/// The progress that a subscriber has reported. It is kept after the subscriber's departure.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// The first datagram that it has neither received nor given up.
+    pub(crate) next: u64,
+    pub(crate) given_up: u64,
+    pub(crate) lost_messages: u64,
+    pub(crate) end: End,
+    /// The counts of the control datagrams received from it, to detect replays.
+    pub(crate) counts: Counts,
+}
+
+impl Progress {
+    pub(crate) const fn is_short(&self) -> bool {
+        self.given_up > 0 || self.lost_messages > 0
+    }
+}
+
+/// How a subscriber departed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// It announced that it leaves.
+    Left,
+    /// Nothing was received from it for too long.
+    Silent,
+}
+
+/// A subscriber that has proven its address.
+pub(crate) struct Member {
+    pub(crate) address: SocketAddr,
+    pub(crate) role: Role,
+    pub(crate) progress: Progress,
+    /// Room for datagrams from `progress.next` on.
+    pub(crate) window: u32,
+    /// The largest window that it ever reported: a smaller one means that datagrams wait for the application.
+    widest: u32,
+    /// The end of its room when it last made progress, and the time of that.
+    pub(crate) advanced: (u64, u64),
+    /// When it last returned after an eviction.
+    pub(crate) returned: Option<u64>,
+    pub(crate) last_heard: u64,
+    /// The round-trip time; 0 before the first sample.
+    pub(crate) round_trip: u64,
+    /// The last sample of the round-trip time, which includes queues on the way.
+    last_sample: u64,
+    /// Samples of the round-trip time: their number, the least of the last full eight, the least since.
+    samples: (u32, u64, u64),
+    /// Datagrams that it has received, and one past the greatest sequence that it knows of.
+    pub(crate) received: u64,
+    pub(crate) highest: u64,
+    /// When it first reported that sequence.
+    highest_at: u64,
+    /// Datagrams that it detected as missing: a count that wraps.
+    pub(crate) missed: u32,
+    pub(super) mark: LossMark,
+    /// The rate that its link carries.
+    pub(crate) control: RateControl,
+    /// NAKs that it may still send, and the time of the last refill.
+    naks_left: (u32, u64),
+    pub(crate) repairs: RepairFlow,
+    pub(crate) cipher: Option<(Purpose, Box<dyn Cipher>)>,
+}
+
+impl Member {
+    pub(crate) fn new(address: SocketAddr, now: u64, progress: Progress, repairs: RepairFlow) -> Self {
+        Self {
+            address,
+            role: Role::Unknown,
+            progress,
+            window: 0,
+            widest: 0,
+            advanced: (0, now),
+            returned: None,
+            last_heard: now,
+            round_trip: 0,
+            last_sample: 0,
+            samples: (0, 0, 0),
+            received: 0,
+            highest: 0,
+            highest_at: now,
+            missed: 0,
+            mark: LossMark::default(),
+            control: RateControl::new(SLOWEST),
+            naks_left: (NAK_BURST, now),
+            repairs,
+            cipher: None,
+        }
+    }
+
+    /// Records a status; returns for how long the subscriber had received nothing new of the stream before it.
+    pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) -> u64 {
+        let progress = &mut self.progress;
+        // A status that was overtaken on the way must not revert progress.
+        progress.next = progress.next.max(status.next);
+        progress.end = progress.end.max(End::of(status));
+        progress.given_up = progress.given_up.max(status.given_up);
+        progress.lost_messages = progress.lost_messages.max(status.lost_messages);
+        let mut silence = 0;
+        if status.highest > self.highest {
+            silence = now.saturating_sub(self.highest_at);
+            self.highest_at = now;
+        }
+        if status.highest >= self.highest {
+            (self.received, self.highest, self.missed) = (status.received, status.highest, status.missed);
+        }
+        self.window = status.window;
+        self.widest = self.widest.max(status.window);
+        let has_read_all = self.window > 0 && self.window == self.widest;
+        if has_read_all || self.room_end() > self.advanced.0 {
+            self.advanced = (self.room_end(), now);
+        }
+        if status.clock != 0 {
+            let held = u64::from(status.held) * 1_000;
+            let sample = now.saturating_sub(status.clock).saturating_sub(held).max(1);
+            self.measure(sample, expected);
+        }
+        silence
+    }
+
+    /// Returns the first datagram that it has no room for.
+    pub(crate) fn room_end(&self) -> u64 {
+        self.progress.next.saturating_add(u64::from(self.window))
+    }
+
+    /// Returns whether its room is large enough that it will not block the publisher soon.
+    pub(crate) const fn has_ample_room(&self) -> bool {
+        self.window >= self.widest / 4
+    }
+
+    /// Updates the round-trip time: the least of the last eight to sixteen samples, because a longer sample shows a
+    /// queue and not the length of the way.
+    fn measure(&mut self, sample: u64, expected: u64) {
+        self.last_sample = sample;
+        if self.round_trip == 0 {
+            // The first sample may be wrong, too: a clock was set, or the subscriber was suspended.
+            let first = sample.min(16 * expected + 10_000_000);
+            self.samples = (0, first, first);
+        }
+        let (count, before, least) = self.samples;
+        self.samples = match (count + 1) % 8 {
+            0 => (count + 1, least, sample),
+            _ => (count + 1, before, least.min(sample)),
+        };
+        self.round_trip = self.samples.1.min(self.samples.2).max(1);
+    }
+
+    /// Returns the time in which an answer to a datagram sent now is expected: the round-trip time with plausible
+    /// queues on the way.
+    pub(crate) fn answer_time(&self) -> u64 {
+        self.round_trip.max(self.last_sample.min(LONGEST_QUEUE))
+    }
+
+    /// Returns whether another NAK is within the subscriber's limit: a burst, and then one in `NAK_INTERVAL`.
+    pub(crate) fn may_nak(&mut self, now: u64) -> bool {
+        let (left, at) = self.naks_left;
+        let gained = now.saturating_sub(at) / NAK_INTERVAL;
+        let left = left.saturating_add(u32::try_from(gained).unwrap_or(NAK_BURST)).min(NAK_BURST);
+        self.naks_left = (left.saturating_sub(1), at + gained * NAK_INTERVAL);
+        left > 0
+    }
+}
+
+/// The longest plausible time in a queue: a subscriber that takes longer was suspended.
+const LONGEST_QUEUE: u64 = 1_000_000_000;
+/// The lowest rate to which a link can limit the publisher, in bytes per second.
+const SLOWEST: u64 = 65_536;
+/// NAKs that one subscriber may send at once.
+const NAK_BURST: u32 = 64;
+/// Departed subscribers remembered one by one; of older ones only the sums are kept.
+const MAX_DEPARTED: usize = 4096;
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("address", &self.address)
+            .field("role", &self.role)
+            .field("progress", &self.progress)
+            .field("window", &self.window)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A departed subscriber.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departed {
+    pub(crate) address: SocketAddr,
+    pub(crate) departure: Departure,
+    pub(crate) progress: Progress,
+    pub(crate) role: Role,
+}
+
+/// All subscribers known to a publisher, and the limits that follow from them.
+#[derive(Debug)]
+pub(crate) struct Members {
+    all: BTreeMap<SubscriberId, Member>,
+    departed: BTreeMap<SubscriberId, Departed>,
+    /// Departed subscribers in the order of departure. A subscriber that returned and departed again is listed twice.
+    order: VecDeque<SubscriberId>,
+    limits: Limits,
+    stale: bool,
+}
+
+/// The limits that the subscribers impose on the publisher.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// The subscriber that has confirmed least, and its first unconfirmed datagram.
+    slowest: Option<(SubscriberId, u64)>,
+    /// The subscriber with the least room, and the first datagram that it has no room for.
+    narrowest: Option<(SubscriberId, u64)>,
+    /// All subscribers know of the datagrams before this one.
+    least_known: u64,
+    /// The capacity of the slowest link, and that of the fastest if all are limited. Bytes per second.
+    rate: Option<u64>,
+    rate_of_all: Option<u64>,
+}
+
+impl Members {
+    pub(crate) const fn new() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            order: VecDeque::new(),
+            limits: Limits {
+                slowest: None,
+                narrowest: None,
+                least_known: u64::MAX,
+                rate: None,
+                rate_of_all: None,
+            },
+            stale: false,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Member> {
+        self.all.get_mut(&id)
+    }
+
+    pub(crate) fn get(&self, id: SubscriberId) -> Option<&Member> {
+        self.all.get(&id)
+    }
+
+    /// Returns whether a control datagram is new: no remembered datagram of this subscriber had the same count.
+    pub(crate) fn is_new(&self, id: SubscriberId, count: u64) -> bool {
+        let known = self.all.get(&id).map(|member| &member.progress);
+        let known = known.or_else(|| self.departed.get(&id).map(|departed| &departed.progress));
+        known.is_none_or(|progress| progress.counts.is_new(count))
+    }
+
+    /// Adds a subscriber; the progress it reported before a departure still counts.
+    pub(crate) fn join(&mut self, id: SubscriberId, address: SocketAddr, now: u64, repairs: RepairFlow) {
+        let progress = self.departed.remove(&id).map(|departed| departed.progress).unwrap_or_default();
+        self.all.insert(id, Member::new(address, now, progress, repairs));
+        self.stale = true;
+    }
+
+    /// Moves a subscriber to the departed ones. Returns the older one that is forgotten for it, if any.
+    pub(crate) fn depart(&mut self, id: SubscriberId, departure: Departure) -> Option<Departed> {
+        self.stale = true;
+        let Member { address, progress, role, .. } = self.all.remove(&id)?;
+        self.departed.insert(id, Departed { address, departure, progress, role });
+        self.order.push_back(id);
+        // One entry is dropped for each that is added, so that the order is bounded, too.
+        let forgets = self.order.len() > MAX_DEPARTED;
+        let oldest = if forgets { self.order.pop_front() } else { None };
+        oldest.filter(|oldest| !self.order.contains(oldest)).and_then(|oldest| self.departed.remove(&oldest))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SubscriberId, &Member)> {
+        self.all.iter().map(|(id, member)| (*id, member))
+    }
+
+    pub(crate) fn departed(&self) -> impl Iterator<Item = (SubscriberId, &Departed)> {
+        self.departed.iter().map(|(id, departed)| (*id, departed))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SubscriberId, &mut Member)> {
+        self.stale = true;
+        self.all.iter_mut().map(|(id, member)| (*id, member))
+    }
+
+    /// Invalidates the limits after a change to a member.
+    pub(crate) fn changed(&mut self) {
+        self.stale = true;
+    }
+
+    /// Returns the awaited subscriber that has confirmed least, and its first unconfirmed datagram.
+    pub(crate) fn slowest(&mut self) -> Option<(SubscriberId, u64)> {
+        self.refresh().slowest
+    }
+
+    /// Returns the awaited subscriber with the least room, and the first datagram that it has no room for.
+    pub(crate) fn narrowest(&mut self) -> Option<(SubscriberId, u64)> {
+        self.refresh().narrowest
+    }
+
+    /// Returns the datagram before which all awaited subscribers know of everything.
+    pub(crate) fn least_known(&mut self) -> u64 {
+        self.refresh().least_known
+    }
+
+    /// Returns the capacity of the slowest link in bytes per second, if one was found to be too slow.
+    pub(crate) fn rate(&mut self) -> Option<u64> {
+        self.refresh().rate
+    }
+
+    /// Returns the capacity of the fastest link in bytes per second, if all were found to be too slow.
+    pub(crate) fn rate_of_all(&mut self) -> Option<u64> {
+        self.refresh().rate_of_all
+    }
+
+    /// Returns the first datagram that an awaited subscriber has no room for.
+    pub(crate) fn limit(&mut self) -> u64 {
+        self.narrowest().map_or(u64::MAX, |(_, end)| end)
+    }
+
+    fn refresh(&mut self) -> Limits {
+        if self.stale {
+            self.stale = false;
+            let awaited = || self.all.iter().filter(|(_, member)| member.role == Role::Awaited);
+            let slowest =
+                awaited().map(|(id, member)| (*id, member.progress.next)).min_by_key(|(_, end)| *end);
+            let narrowest =
+                awaited().map(|(id, member)| (*id, member.room_end())).min_by_key(|(_, end)| *end);
+            let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(u64::MAX);
+            let rates = || awaited().map(|(_, member)| member.control.rate());
+            let rate = rates().flatten().min();
+            let rate_of_all = rates().flatten().max().filter(|_| rates().all(|rate| rate.is_some()));
+            self.limits = Limits { slowest, narrowest, least_known, rate, rate_of_all };
+        }
+        self.limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOME: SocketAddr =
+        SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 2)), 7000);
+
+    const fn repairs() -> RepairFlow {
+        RepairFlow::new(1_000, 1_000, 1)
+    }
+
+    #[test]
+    fn an_overtaken_status_does_not_revert_progress() {
+        let mut member = Member::new(HOME, 1, Progress::default(), repairs());
+        let status = |next, flags, given_up| Status { next, flags, given_up, ..Status::default() };
+        member.record(&status(5, Status::ENDED, 2), 2, 1);
+        member.record(&status(3, 0, 0), 3, 1);
+        let Progress { next, end, given_up, .. } = member.progress;
+        assert_eq!((next, end, given_up), (5, End::Received, 2));
+    }
+
+    #[test]
+    fn departed_subscribers_are_remembered_within_bounds() {
+        let mut members = Members::new();
+        let mut forgotten = 0;
+        for number in 0..3 * MAX_DEPARTED as u64 {
+            let id = SubscriberId(number);
+            members.join(id, HOME, 1, repairs());
+            members.get_mut(id).unwrap().progress.counts.note(9);
+            forgotten += usize::from(members.depart(id, Departure::Left).is_some());
+        }
+        assert_eq!((members.departed.len(), forgotten), (MAX_DEPARTED, 2 * MAX_DEPARTED));
+        let last = SubscriberId(3 * MAX_DEPARTED as u64 - 1);
+        assert!(!members.is_new(last, 9), "a replay is accepted as new");
+        for _ in 0..3 * MAX_DEPARTED {
+            members.join(last, HOME, 1, repairs());
+            members.depart(last, Departure::Silent);
+        }
+        assert!(members.order.len() <= MAX_DEPARTED);
+        assert!(!members.is_new(last, 9) && members.departed.len() <= MAX_DEPARTED);
+    }
+}

@@ -1,0 +1,244 @@
+//! The publisher's state machine: new data, the retransmission buffer, repairs, flow control and congestion control.
+//!
+//! Time is a number of nanoseconds that never decreases; the caller chooses its origin.
+
+mod audience;
+mod config;
+mod congestion;
+mod event;
+mod feedback;
+mod heartbeat;
+mod members;
+mod pacer;
+mod pacing;
+mod publish;
+mod repair;
+mod ring;
+mod state;
+mod transmit;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use audience::{Audience, Standing};
+pub use config::{ConfigError, Congestion, PublisherConfig};
+pub use event::{PublisherEvent, PublisherStatistics, Refusal};
+pub use transmit::Transmit;
+
+use crate::bucket::Bucket;
+use crate::outbox::Outbox;
+use crate::random::{self, Random};
+use crate::seal::{Cipher, Ciphers, Keys, Purpose};
+use crate::wire::{FlowControl, Header, Kind, SubscriberId};
+use event::EventQueue;
+use heartbeat::HeartbeatSchedule;
+use members::Members;
+use pacer::Pacer;
+use pacing::Flight;
+use publish::{LongMessage, OpenDatagram};
+use repair::RepairFlow;
+use ring::Ring;
+
+/// A shorter timer would be lost in the scheduling delay of the system.
+const MIN_ROUND_TRIP: u64 = 50_000;
+const LONGEST_ROUND_TRIP: u64 = 10_000_000_000;
+
+/// The publisher of a stream, without sockets, clocks and threads.
+///
+/// Pass messages to [`publish`](Self::publish) or [`claim`](Self::claim), and datagrams of subscribers to
+/// [`handle`](Self::handle). [`poll`](Self::poll) returns what to send next, and
+/// [`next_deadline`](Self::next_deadline) the time by which to call it again.
+pub struct PublisherMachine {
+    config: PublisherConfig,
+    ring: Ring,
+    open: Option<OpenDatagram>,
+    long_message: Option<LongMessage>,
+    next_message: u64,
+    closed: bool,
+    broken: bool,
+    members: Members,
+    outbox: Outbox,
+    events: EventQueue,
+    statistics: PublisherStatistics,
+    token_key: (u64, u64),
+    /// Random per incarnation, so that no two incarnations share a key.
+    salt: u64,
+    cipher: Option<(Purpose, Box<dyn Cipher>)>,
+    ciphers: Ciphers,
+    control_count: u64,
+    scratch: Vec<u8>,
+    pacer: Pacer,
+    repair_allowance: Bucket,
+    /// Repairs to the group, and the subscribers with repairs of their own, in the order in which they are served.
+    repairs: VecDeque<u64>,
+    group_repairs: RepairFlow,
+    repair_turns: VecDeque<SubscriberId>,
+    /// Repairs sent in the current turn.
+    turn_taken: usize,
+    /// Bytes of repairs sent to single subscribers.
+    single_bytes: u64,
+    /// The earliest time of the next repair to a single subscriber.
+    repairs_at: u64,
+    /// Bytes that new data has added to the repair allowance so far.
+    repair_share: u64,
+    /// The limit on data in flight while the capacity of the links is unknown.
+    flight: Option<Flight>,
+    /// When data was last sent, and when that began again after a pause.
+    data_sent_at: u64,
+    data_resumed_at: u64,
+    /// The rate in the last [`PublisherEvent::Slowed`], until the publisher has recovered.
+    slowed_to: Option<u64>,
+    /// The smoothed share of losses that several subscribers have in common, in thousandths.
+    shared_loss: u32,
+    must_send_oldest: bool,
+    confirmed_at: u64,
+    heartbeats: HeartbeatSchedule,
+    round_trip: u64,
+    /// Since when flow control has stopped the publisher, and how many datagrams it needs room for.
+    blocked: Option<u64>,
+    room_needed: u64,
+    /// The sums over departed subscribers that are no longer remembered one by one.
+    forgotten: Audience,
+    check_at: u64,
+}
+
+impl PublisherMachine {
+    /// Creates a publisher whose clock reads `now`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a setting is out of range.
+    pub fn new(config: PublisherConfig, now: u64) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut random = Random::new(config.seed);
+        let repair_burst = (config.history / 4) as u64;
+        Ok(Self {
+            ring: Ring::new(config.history, config.datagram),
+            open: None,
+            long_message: None,
+            next_message: 0,
+            closed: false,
+            broken: false,
+            members: Members::new(),
+            outbox: Outbox::default(),
+            events: EventQueue::default(),
+            statistics: PublisherStatistics::default(),
+            token_key: (random.next(), random.next()),
+            salt: random::salt(config.seed),
+            cipher: None,
+            ciphers: Ciphers::default(),
+            control_count: 0,
+            scratch: Vec::new(),
+            pacer: Pacer::new(config.rate, config.datagram, now),
+            repair_allowance: Bucket::new(config.repair_floor, repair_burst, now),
+            repairs: VecDeque::new(),
+            group_repairs: RepairFlow::new(config.repair_floor, config.datagram, now),
+            repair_turns: VecDeque::new(),
+            turn_taken: 0,
+            repairs_at: 0,
+            single_bytes: 0,
+            repair_share: 0,
+            flight: None,
+            data_sent_at: now,
+            data_resumed_at: now,
+            slowed_to: None,
+            shared_loss: repair::HALF + 100,
+            must_send_oldest: false,
+            confirmed_at: now,
+            heartbeats: HeartbeatSchedule::new(now),
+            round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
+            blocked: None,
+            room_needed: 1,
+            forgotten: Audience::default(),
+            check_at: now,
+            config,
+        })
+    }
+
+    /// Ends the stream after the messages published so far. Heartbeats announce the end to subscribers; repairs
+    /// continue for as long as the caller polls the publisher.
+    pub fn close(&mut self, now: u64) {
+        self.flush(now);
+        self.closed = true;
+        self.heartbeats.restart(now);
+    }
+
+    /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers
+    /// a new secret before the publisher.
+    pub fn set_keys(&mut self, now: u64, keys: Keys) {
+        self.flush(now);
+        self.config.keys = keys;
+        self.cipher = None;
+        self.ciphers.clear();
+        for (_, member) in self.members.iter_mut() {
+            member.cipher = None;
+        }
+    }
+
+    /// Sets the offset from the publisher's clock to nanoseconds since 1970. Call it again after a correction of the
+    /// system's clock.
+    pub const fn set_unix_offset(&mut self, offset: Option<u64>) {
+        self.config.unix_offset = offset;
+    }
+
+    /// Returns the oldest event that was not fetched yet.
+    pub fn poll_event(&mut self) -> Option<PublisherEvent> {
+        self.events.pop()
+    }
+
+    /// Returns the counters of this publisher.
+    #[must_use]
+    pub fn statistics(&self) -> PublisherStatistics {
+        PublisherStatistics {
+            round_trip: self.round_trip,
+            subscribers: self.members.len() as u64,
+            ..self.statistics
+        }
+    }
+
+    /// Returns the settings.
+    #[must_use]
+    pub const fn config(&self) -> &PublisherConfig {
+        &self.config
+    }
+
+    /// Returns the number of the next message.
+    #[must_use]
+    pub const fn next_message(&self) -> u64 {
+        self.next_message
+    }
+
+    /// Returns whether everything published has been sent once.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.ring.sent == self.ring.next && self.open.is_none()
+    }
+
+    /// Returns the number of complete datagrams not sent yet.
+    #[must_use]
+    pub const fn unsent(&self) -> u64 {
+        self.ring.next - self.ring.sent
+    }
+
+    /// Returns whether the publisher waits for subscribers.
+    fn has_flow_control(&self) -> bool {
+        self.config.flow != FlowControl::None
+    }
+
+    fn header(&self, kind: Kind, sequence: u64) -> Header {
+        let header = Header::new(kind, self.config.stream, self.config.incarnation, sequence);
+        Header { epoch: self.config.keys.latest(), ..header }
+    }
+}
+
+impl fmt::Debug for PublisherMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublisherMachine")
+            .field("stream", &self.config.stream)
+            .field("incarnation", &self.config.incarnation)
+            .field("next", &self.ring.next)
+            .field("next_message", &self.next_message)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! The rate of the stream: data, repairs and control datagrams together keep to it.
+
+use crate::bucket::{Bucket, SECOND};
+
+/// Bytes that pacing admits at once.
+const BURST: u64 = 65_536;
+/// The burst of a slowed publisher is this fraction of its rate per second.
+const BURST_TIME: u64 = 100;
+/// Each kind of control datagram uses at most one part in this many of the rate.
+const CONTROL_SHARE: u64 = 16;
+
+/// Holds back what exceeds the rate, if there is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pacer {
+    bucket: Option<Bucket>,
+    rate: Option<u64>,
+    /// The configured rate, and the length of the longest datagram.
+    configured: Option<u64>,
+    longest: u64,
+    /// How often a datagram of data was delayed.
+    held_back: u64,
+}
+
+impl Pacer {
+    /// Creates the pacer of a publisher with this configured rate, whose datagrams are at most `longest` bytes.
+    pub(super) fn new(configured: Option<u64>, longest: usize, now: u64) -> Self {
+        let longest = longest as u64;
+        let bucket = configured.map(|rate| Bucket::new(rate, BURST.max(longest), now));
+        Self { bucket, rate: configured, configured, longest, held_back: 0 }
+    }
+
+    /// Returns the present rate in bytes per second.
+    pub(super) const fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+
+    /// Returns how often data was delayed.
+    pub(super) const fn held_back(&self) -> u64 {
+        self.held_back
+    }
+
+    #[inline]
+    pub(super) fn refill(&mut self, now: u64) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.refill(now);
+        }
+    }
+
+    /// Limits the rate to what the links of the subscribers were found to carry, or no longer.
+    pub(super) fn limit(&mut self, now: u64, found: Option<u64>) {
+        let rate = [found, self.configured].into_iter().flatten().min();
+        if rate == self.rate {
+            return;
+        }
+        self.rate = rate;
+        let burst = match rate {
+            Some(rate) if rate != self.configured.unwrap_or(u64::MAX) => {
+                (rate / BURST_TIME).clamp(2 * self.longest, BURST.max(2 * self.longest))
+            }
+            _ => BURST.max(self.longest),
+        };
+        self.bucket = match (self.bucket, rate) {
+            (Some(mut bucket), Some(rate)) => {
+                bucket.refill(now);
+                bucket.set_rate(rate);
+                bucket.set_most(burst);
+                Some(bucket)
+            }
+            (None, Some(rate)) => Some(Bucket::new(rate, burst, now)),
+            (_, None) => None,
+        };
+    }
+
+    /// Takes the bytes of a datagram of data, if the rate admits them.
+    #[inline]
+    pub(super) const fn take_data(&mut self, bytes: u64) -> bool {
+        let is_admitted = self.take(bytes);
+        if !is_admitted {
+            self.held_back += 1;
+        }
+        is_admitted
+    }
+
+    /// Takes this many bytes, if the rate admits them.
+    #[inline]
+    pub(super) const fn take(&mut self, bytes: u64) -> bool {
+        match &mut self.bucket {
+            Some(bucket) => bucket.take(bytes),
+            None => true,
+        }
+    }
+
+    /// Takes the bytes of a control datagram, which is sent at once.
+    pub(super) const fn charge(&mut self, bytes: u64) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.spend(bytes);
+        }
+    }
+
+    /// Returns whether the rate admits this many bytes now.
+    pub(super) const fn has(&self, bytes: u64) -> bool {
+        match &self.bucket {
+            Some(bucket) => bucket.has(bytes),
+            None => true,
+        }
+    }
+
+    /// Returns when the rate admits this many bytes.
+    pub(super) fn when(&self, bytes: u64) -> u64 {
+        self.bucket.as_ref().map_or(0, |bucket| bucket.when(bytes))
+    }
+
+    /// Returns the shortest time between control datagrams of this size, so that they use little of the rate.
+    pub(super) fn spacing(&self, bytes: u64) -> u64 {
+        self.rate.map_or(0, |rate| bytes.saturating_mul(CONTROL_SHARE * SECOND) / rate.max(1))
+    }
+}

@@ -1,0 +1,236 @@
+//! Finds out how much the links of the subscribers carry, from what they report as lost, and slows down to that.
+
+use super::congestion::{RateChange, Sample};
+use super::members::{Member, Role};
+use super::{Congestion, PublisherEvent, PublisherMachine};
+use crate::bucket::SECOND;
+use crate::wire::SubscriberId;
+
+/// Datagrams in the first flight, and in the last one before the limit is removed.
+const FIRST_FLIGHT: u64 = 256;
+const LAST_FLIGHT: u64 = 16_384;
+/// The longest wait for the answers to a flight. The next flight does not grow if they are late.
+const LONGEST_FLIGHT: u64 = SECOND / 20;
+/// The least number of datagrams in a loss sample, and its least duration.
+const SAMPLE_DATAGRAMS: u64 = 128;
+/// The least number while the links are unknown, and in a trial, because a trial slows down all subscribers.
+const FIRST_SAMPLE: u64 = 64;
+const SAMPLE_TIME: u64 = SECOND / 20;
+/// The least number in a sample that takes a second.
+const FEWEST_DATAGRAMS: u64 = 32;
+/// A limited rate is doubled when there is no sample for this long.
+const LONGEST_SILENCE: u64 = 2 * SECOND;
+
+/// The limit on data in flight while the capacity of the links is unknown. It doubles when all subscribers know of a
+/// whole flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    size: u64,
+    pub(super) end: u64,
+    since: u64,
+}
+
+/// The counters of a subscriber at the beginning of a loss sample.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LossMark {
+    highest: u64,
+    received: u64,
+    missed: u32,
+    /// Bytes of repairs sent to other subscribers only.
+    other_repairs: u64,
+    /// How often pacing had delayed a datagram.
+    held_back: u64,
+    since: u64,
+    /// The time of the last sample, and the number of datagrams received by then.
+    last_sample: (u64, u64),
+    /// Losses before this datagram belong to another rate.
+    from: u64,
+}
+
+impl LossMark {
+    /// Restarts sampling at `sent`: earlier losses have another cause than the rate.
+    const fn begin_at(&mut self, sent: u64) {
+        (self.since, self.from) = (0, sent);
+    }
+}
+
+/// How a subscriber receives the stream, which decides whether its losses count against the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reception {
+    /// It receives the stream as it is sent.
+    Steady,
+    /// It has just joined, and requests older datagrams.
+    CatchingUp,
+    /// It received nothing for a while: it was stopped, cut off, or had no key.
+    Interrupted,
+}
+
+impl PublisherMachine {
+    /// Returns the first datagram that must not be sent yet.
+    pub(super) fn data_limit(&mut self, now: u64) -> u64 {
+        if self.flight.is_some_and(|flight| self.ring.sent >= flight.end) {
+            self.extend_flight(now);
+        }
+        let flight = self.flight.map_or(u64::MAX, |flight| flight.end);
+        if self.has_flow_control() { self.members.limit().min(flight) } else { u64::MAX }
+    }
+
+    /// Limits the data in flight when the first subscriber has joined, because its link is unknown.
+    pub(super) fn begin_flights(&mut self, now: u64) {
+        let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
+        if self.adapts_rate() && self.has_flow_control() && awaited.count() == 1 {
+            self.flight = Some(Flight { size: FIRST_FLIGHT, end: self.ring.sent + FIRST_FLIGHT, since: now });
+        }
+    }
+
+    /// Begins the next flight when all subscribers know of this one, twice as large if it was used up.
+    pub(super) fn extend_flight(&mut self, now: u64) {
+        let Some(flight) = self.flight else { return };
+        let is_over = self.members.least_known() >= flight.end.min(self.ring.next);
+        if !is_over && now < flight.since + LONGEST_FLIGHT {
+            return;
+        }
+        let is_used = is_over && self.ring.sent >= flight.end;
+        let size = if is_used { 2 * flight.size } else { flight.size };
+        let next = Flight { size, end: self.ring.sent + size, since: now };
+        self.flight = Some(next).filter(|flight| flight.size <= LAST_FLIGHT && self.members.rate().is_none());
+    }
+
+    /// Returns when the next flight may begin without answers.
+    pub(super) fn next_flight_time(&self) -> u64 {
+        let waits = self.ring.sent < self.ring.next;
+        let blocking = self.flight.filter(|flight| waits && self.ring.sent >= flight.end);
+        blocking.map_or(u64::MAX, |flight| flight.since + LONGEST_FLIGHT)
+    }
+
+    /// Takes a loss sample of a subscriber, if enough was sent, and adapts the rate.
+    pub(super) fn observe_loss(&mut self, now: u64, id: SubscriberId, reception: Reception) {
+        if !self.adapts_rate() {
+            return;
+        }
+        let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
+        let (single_bytes, held_back, sent) = (self.single_bytes, self.pacer.held_back(), self.ring.sent);
+        let is_starting = self.flight.is_some();
+        let Some(member) = self.members.get_mut(id).filter(|member| member.role == Role::Awaited) else {
+            return;
+        };
+        match reception {
+            Reception::CatchingUp if member.mark.since == 0 => return,
+            // A subscriber that has been sampled before lost the last datagrams before a heartbeat.
+            Reception::CatchingUp | Reception::Steady => {}
+            Reception::Interrupted => return member.mark.begin_at(sent),
+        }
+        let was_held_back = member.mark.held_back != held_back;
+        let Some(sample) = member.sample(now, average, single_bytes, is_starting) else { return };
+        member.mark.held_back = held_back;
+        let before = member.control.rate();
+        let is_full = was_held_back && before == self.members.rate();
+        let other_on_trial = self.other_on_trial(id);
+        let Some(member) = self.members.get_mut(id) else { return };
+        let change = member.control.observe(now, sample, is_full, other_on_trial);
+        if member.control.rate() != before {
+            member.mark.from = sent;
+        }
+        self.members.changed();
+        self.keep_pace(now);
+        match change {
+            Some(RateChange::Cleared { loss, until, immunity }) => {
+                let others = self.members.iter_mut();
+                others.for_each(|(_, member)| member.control.learn(loss, until, immunity));
+            }
+            Some(change) => self.report_pace(change),
+            None => {}
+        }
+    }
+
+    fn other_on_trial(&self, id: SubscriberId) -> bool {
+        self.members.iter().any(|(other, member)| {
+            other != id && member.role == Role::Awaited && member.control.is_on_trial()
+        })
+    }
+
+    /// Reports a slowdown, once for all subscribers behind the same link, and the recovery from it.
+    fn report_pace(&mut self, change: RateChange) {
+        match change {
+            RateChange::Slowed { loss, rate }
+                if self.slowed_to.is_none_or(|before| rate < before / 4 * 3) =>
+            {
+                self.slowed_to = Some(rate);
+                self.events.push(PublisherEvent::Slowed { loss, rate });
+            }
+            RateChange::Recovered if self.members.rate().is_none() && self.slowed_to.take().is_some() => {
+                self.events.push(PublisherEvent::Recovered);
+            }
+            RateChange::Slowed { .. } | RateChange::Recovered | RateChange::Cleared { .. } => {}
+        }
+    }
+
+    /// Raises limited rates without recent samples: repairs and pauses yield none. A low rate must not persist when the
+    /// data arrives, or when nothing is sent.
+    pub(super) fn relax(&mut self, now: u64) {
+        let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
+        let mut has_changed = false;
+        for (_, member) in self.members.iter_mut() {
+            let Some(rate) = member.control.rate() else { continue };
+            let (last_sample, received) = member.mark.last_sample;
+            let elapsed = now.saturating_sub(last_sample);
+            if elapsed < LONGEST_SILENCE {
+                continue;
+            }
+            let bytes = member.received.saturating_sub(received).saturating_mul(average);
+            let allowed = u128::from(rate) * u128::from(elapsed) / u128::from(SECOND);
+            if bytes == 0 || u128::from(bytes) >= allowed / 4 * 3 {
+                member.control.relax();
+                has_changed = true;
+            }
+            member.mark.last_sample = (now, member.received);
+        }
+        if has_changed {
+            self.report_pace(RateChange::Recovered);
+        }
+    }
+
+    /// Applies the rate that follows from the configured one and from the subscribers' links.
+    pub(super) fn keep_pace(&mut self, now: u64) {
+        let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
+        self.pacer.limit(now, found);
+    }
+
+    fn adapts_rate(&self) -> bool {
+        self.config.congestion == Congestion::Adapt
+    }
+}
+
+impl Member {
+    /// Returns a loss sample of what was sent since the last one, if that is enough.
+    fn sample(&mut self, now: u64, average: u64, single_bytes: u64, is_starting: bool) -> Option<Sample> {
+        let other_repairs = single_bytes - self.repairs.total();
+        let mark = self.mark;
+        if mark.since == 0 || mark.highest < mark.from {
+            let begins = mark.since == 0 || self.highest >= mark.from;
+            if begins {
+                self.set_mark(now, other_repairs);
+            }
+            return None;
+        }
+        let (sent, elapsed) = (self.highest.saturating_sub(mark.highest), now.saturating_sub(mark.since));
+        let least = if is_starting { 0 } else { SAMPLE_TIME.max(4 * self.round_trip) };
+        let needed = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
+        let is_enough = sent >= needed || sent >= FEWEST_DATAGRAMS && elapsed >= SECOND;
+        if !is_enough || elapsed < least {
+            return None;
+        }
+        let lost = u64::from(self.missed.wrapping_sub(mark.missed)).min(sent);
+        // Repairs to other subscribers did not pass this subscriber's link.
+        let arrived = self.received.saturating_sub(mark.received).saturating_mul(average);
+        let bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
+        self.set_mark(now, other_repairs);
+        self.mark.last_sample = (now, self.received);
+        Some(Sample { sent, lost, bytes, elapsed })
+    }
+
+    fn set_mark(&mut self, now: u64, other_repairs: u64) {
+        let (highest, received, missed) = (self.highest, self.received, self.missed);
+        self.mark = LossMark { highest, received, missed, other_repairs, since: now.max(1), ..self.mark };
+    }
+}

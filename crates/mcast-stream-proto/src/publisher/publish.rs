@@ -1,0 +1,381 @@
+//! Packs messages into datagrams: many small ones into one, a large one into fragments.
+
+use super::{PublisherMachine, Refusal};
+use crate::seal::{Purpose, Sealed};
+use crate::wire::{
+    ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, PacketWriter, TAG_LENGTH, batch_overhead,
+};
+
+/// Bytes of the key in front of a message.
+const KEY_LENGTH: usize = 8;
+const TOTAL_EXTENSION: usize = 8;
+const KEYED_EXTENSION: usize = 4;
+const SALT_EXTENSION: usize = 12;
+
+/// The datagram that is being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenDatagram {
+    header: Header,
+    /// Where the body begins, and where the written part ends.
+    body: usize,
+    fill: usize,
+    keyed: bool,
+    since: u64,
+    /// The length of a message that is claimed and not committed yet, including its key.
+    claimed: Option<usize>,
+}
+
+impl OpenDatagram {
+    pub(super) const fn since(&self) -> u64 {
+        self.since
+    }
+
+    pub(super) const fn first_message(&self, message: u64) -> u64 {
+        // The header has the lower half of the number, and a datagram begins fewer than 2^32 messages.
+        let back = (message as u32).wrapping_sub(self.header.message);
+        message - back as u64
+    }
+}
+
+/// A long message that is being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LongMessage {
+    total: usize,
+    left: usize,
+    keyed: bool,
+}
+
+impl PublisherMachine {
+    /// Publishes a message, and returns its number. It is sent at the next [`flush`](Self::flush), when its datagram is
+    /// full, or after [`linger`](super::PublisherConfig::linger).
+    ///
+    /// # Errors
+    /// [`Refusal`] when the message is not accepted now; then no part of it is.
+    pub fn publish(&mut self, now: u64, message: &[u8]) -> Result<u64, Refusal> {
+        self.publish_with(now, None, message)
+    }
+
+    /// Publishes a message with a key. Subscribers may keep only the latest message of each key.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_keyed(&mut self, now: u64, key: u64, message: &[u8]) -> Result<u64, Refusal> {
+        self.publish_with(now, Some(key), message)
+    }
+
+    fn publish_with(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
+        if message.len() > self.longest_claim(key.is_some()) {
+            return self.publish_long(now, key, message);
+        }
+        self.claim_with(now, key, message.len())?.copy_from_slice(message);
+        self.commit(now)
+    }
+
+    /// Returns the memory for a message of `length` bytes, from which it will be sent without a copy. Write the message
+    /// there and call [`commit`](Self::commit); otherwise it is discarded.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); [`Refusal::TooLong`] when the message does not fit one datagram.
+    pub fn claim(&mut self, now: u64, length: usize) -> Result<&mut [u8], Refusal> {
+        self.claim_with(now, None, length)
+    }
+
+    /// Does the same as [`claim`](Self::claim) for a message with a key.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub fn claim_keyed(&mut self, now: u64, key: u64, length: usize) -> Result<&mut [u8], Refusal> {
+        self.claim_with(now, Some(key), length)
+    }
+
+    /// Publishes the claimed message, and returns its number.
+    ///
+    /// # Errors
+    /// [`Refusal::Writing`] when nothing was claimed.
+    pub fn commit(&mut self, now: u64) -> Result<u64, Refusal> {
+        let longest = self.config.datagram - self.tag_length();
+        let Some(open) = &mut self.open else { return Err(Refusal::Writing) };
+        let Some(length) = open.claimed.take() else { return Err(Refusal::Writing) };
+        open.fill += batch_overhead() + length;
+        let is_full = open.fill + batch_overhead() > longest;
+        let number = self.next_message;
+        self.next_message += 1;
+        self.statistics.messages += 1;
+        self.statistics.message_bytes += length as u64;
+        if is_full {
+            self.close_datagram(now);
+        }
+        Ok(number)
+    }
+
+    /// Returns the length of the longest message that fits one datagram.
+    #[must_use]
+    pub const fn longest_claim(&self, keyed: bool) -> usize {
+        let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + KEY_LENGTH } else { 0 };
+        let longest = self.config.datagram - head - self.seal_length() - batch_overhead();
+        if longest > u16::MAX as usize { u16::MAX as usize } else { longest }
+    }
+
+    /// Completes the current datagram, so that it can be sent.
+    #[inline]
+    pub fn flush(&mut self, now: u64) {
+        if self.long_message.is_none() {
+            self.close_datagram(now);
+        }
+    }
+
+    /// Begins a long message of `length` bytes, and returns its number. Pass its bytes to [`write`](Self::write).
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn begin(&mut self, now: u64, length: usize) -> Result<u64, Refusal> {
+        self.begin_with(now, None, length)
+    }
+
+    /// Writes more of a long message, and returns how many bytes were accepted: fewer than all if there is no room now.
+    pub fn write(&mut self, now: u64, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(message) = self.long_message.filter(|_| taken < bytes.len()) {
+            if self.open.is_none() && (self.room_for(now, 1).is_err() || !self.open_fragment(now, message)) {
+                break;
+            }
+            taken += self.fill_fragment(now, &bytes[taken..]);
+        }
+        taken
+    }
+
+    /// Returns how many bytes of a long message are still to be written.
+    #[must_use]
+    pub fn left_to_write(&self) -> usize {
+        self.long_message.map_or(0, |message| message.left)
+    }
+
+    fn publish_long(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
+        let capacity = self.config.datagram - HEADER_LENGTH - self.seal_length();
+        let fragments = (message.len() + KEY_LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
+        self.check_open()?;
+        self.check_length(message.len())?;
+        if fragments as u64 + 1 > self.ring.capacity() {
+            let longest = (self.ring.capacity() as usize - 1) * capacity
+                - KEY_LENGTH
+                - TOTAL_EXTENSION
+                - KEYED_EXTENSION;
+            return Err(Refusal::TooLong { length: message.len(), longest });
+        }
+        self.flush(now);
+        self.room_for(now, fragments as u64)?;
+        let number = self.begin_with(now, key, message.len())?;
+        self.write(now, message);
+        Ok(number)
+    }
+
+    fn begin_with(&mut self, now: u64, key: Option<u64>, length: usize) -> Result<u64, Refusal> {
+        self.check_open()?;
+        self.check_length(length)?;
+        self.flush(now);
+        self.room_for(now, 1)?;
+        let total = length + if key.is_some() { KEY_LENGTH } else { 0 };
+        let message = LongMessage { total, left: total, keyed: key.is_some() };
+        self.long_message = Some(message);
+        let number = self.next_message;
+        self.next_message += 1;
+        self.statistics.messages += 1;
+        self.statistics.message_bytes += length as u64;
+        if let Some(key) = key {
+            self.write(now, &key.to_be_bytes());
+        } else if total == 0 && self.open_fragment(now, message) {
+            self.fill_fragment(now, &[]);
+        }
+        Ok(number)
+    }
+
+    fn claim_with(&mut self, now: u64, key: Option<u64>, length: usize) -> Result<&mut [u8], Refusal> {
+        self.check_open()?;
+        let longest = self.longest_claim(key.is_some());
+        if length > longest {
+            return Err(Refusal::TooLong { length, longest });
+        }
+        self.check_length(length)?;
+        let whole = length + if key.is_some() { KEY_LENGTH } else { 0 };
+        let end = self.config.datagram - self.tag_length();
+        let fits =
+            |open: &OpenDatagram| open.keyed == key.is_some() && open.fill + batch_overhead() + whole <= end;
+        if !self.open.as_ref().is_some_and(fits) {
+            self.close_datagram(now);
+            self.room_for(now, 1)?;
+            self.open_batch(now, key.is_some());
+        }
+        let Some(open) = &mut self.open else { return Err(Refusal::Unsent) };
+        open.claimed = Some(whole);
+        let start = open.fill;
+        let room = &mut self.ring.open_mut()[start..start + batch_overhead() + whole];
+        let (prefix, message) = room.split_at_mut(batch_overhead());
+        prefix.copy_from_slice(&(whole as u16).to_be_bytes());
+        match key {
+            None => Ok(message),
+            Some(key) => {
+                let (room, message) = message.split_at_mut(KEY_LENGTH);
+                room.copy_from_slice(&key.to_be_bytes());
+                Ok(message)
+            }
+        }
+    }
+
+    fn check_open(&self) -> Result<(), Refusal> {
+        match (self.broken, self.closed, self.long_message) {
+            (true, ..) => Err(Refusal::CannotSeal),
+            (_, true, _) => Err(Refusal::Closed),
+            (_, _, Some(_)) => Err(Refusal::Writing),
+            _ => Ok(()),
+        }
+    }
+
+    const fn check_length(&self, length: usize) -> Result<(), Refusal> {
+        let longest = self.config.longest_message;
+        if length <= longest { Ok(()) } else { Err(Refusal::TooLong { length, longest }) }
+    }
+
+    /// Checks that `count` more datagrams fit without overwriting data that is still needed.
+    fn room_for(&mut self, now: u64, count: u64) -> Result<(), Refusal> {
+        let sent = self.ring.sent;
+        let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
+        let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
+        let is_full = self.data_limit(now) <= sent;
+        if self.ring.has_room(count, keep) {
+            self.blocked = self.blocked.filter(|_| is_full);
+            return Ok(());
+        }
+        let narrowest = self.members.narrowest().filter(|_| is_full);
+        match narrowest.or_else(|| slowest.filter(|(_, next)| *next < sent)) {
+            Some((subscriber, _)) => {
+                self.room_needed = count;
+                self.block(now);
+                let next = self.members.get(subscriber).map_or(0, |member| member.progress.next);
+                Err(Refusal::WaitingFor { subscriber, next })
+            }
+            None => Err(Refusal::Unsent),
+        }
+    }
+
+    /// Records that flow control stops the publisher, and requests statuses.
+    pub(super) fn block(&mut self, now: u64) {
+        if self.blocked.is_none() {
+            self.blocked = Some(now);
+            self.request_statuses();
+        }
+    }
+
+    fn open_batch(&mut self, now: u64, keyed: bool) {
+        let message = self.next_message as u32;
+        let header = Header { flags: Flags::BATCH, message, ..self.header(Kind::Data, self.ring.next) };
+        self.open_datagram(now, header, keyed, None);
+    }
+
+    fn open_fragment(&mut self, now: u64, long: LongMessage) -> bool {
+        let is_first = long.left == long.total;
+        let flags = if is_first { Flags::BEGIN } else { Flags(0) };
+        let message = (self.next_message - 1) as u32;
+        let header = Header { flags, message, ..self.header(Kind::Data, self.ring.next) };
+        let head = HEADER_LENGTH + self.seal_length() + if long.keyed { KEYED_EXTENSION } else { 0 };
+        let is_long = is_first && long.total > self.config.datagram - head;
+        self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
+    }
+
+    fn open_datagram(&mut self, now: u64, header: Header, keyed: bool, total: Option<u32>) -> bool {
+        self.ring.make_room();
+        let salt = self.salt;
+        let written = PacketWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
+            if header.epoch != KeyEpoch::CLEAR {
+                writer.extension(ExtensionKind::SALT, 0, &salt.to_be_bytes())?;
+            }
+            if let Some(total) = total {
+                writer.extension(ExtensionKind::TOTAL_LENGTH, 0, &total.to_be_bytes())?;
+            }
+            if keyed {
+                writer.extension(ExtensionKind::KEYED, 0, &[])?;
+            }
+            Ok(writer.finish())
+        });
+        self.open = written.ok().map(|body| OpenDatagram {
+            header,
+            body,
+            fill: body,
+            keyed,
+            since: now,
+            claimed: None,
+        });
+        self.open.is_some()
+    }
+
+    /// Adds bytes to the open fragment, and closes it when it is full or the message ends.
+    fn fill_fragment(&mut self, now: u64, bytes: &[u8]) -> usize {
+        let end = self.config.datagram - self.tag_length();
+        let (Some(open), Some(message)) = (&mut self.open, &mut self.long_message) else { return 0 };
+        let count = bytes.len().min(end - open.fill).min(message.left);
+        self.ring.open_mut()[open.fill..open.fill + count].copy_from_slice(&bytes[..count]);
+        open.fill += count;
+        message.left -= count;
+        let (is_over, is_full) = (message.left == 0, open.fill == end);
+        if is_over {
+            open.header.flags = open.header.flags.with(Flags::END);
+            self.long_message = None;
+        }
+        if is_over || is_full {
+            self.close_datagram(now);
+        }
+        count
+    }
+
+    /// Completes and seals the datagram that is being written, if there is one.
+    fn close_datagram(&mut self, now: u64) {
+        let Some(open) = self.open.take() else { return };
+        if open.fill == open.body && open.header.flags.has(Flags::BATCH) {
+            return;
+        }
+        self.ring.open_mut()[Header::FLAGS_AT] = open.header.flags.0;
+        let message = match open.header.flags.has(Flags::BATCH) {
+            true => open.first_message(self.next_message),
+            false if open.header.flags.has(Flags::BEGIN) => self.next_message - 1,
+            false => self.next_message,
+        };
+        if !self.seal_open(&open) {
+            self.broken = true;
+            return;
+        }
+        self.ring.close(open.fill + self.tag_length(), message);
+        if self.is_sent_but_one() {
+            self.heartbeats.let_data_precede(now);
+        }
+    }
+
+    /// Returns whether only the datagram that was just closed is unsent: then the heartbeat follows it.
+    const fn is_sent_but_one(&self) -> bool {
+        self.ring.sent + 1 == self.ring.next
+    }
+
+    fn seal_open(&mut self, open: &OpenDatagram) -> bool {
+        if open.header.epoch == KeyEpoch::CLEAR {
+            return true;
+        }
+        let purpose = Purpose::of(&open.header, Sealed::Data(self.salt));
+        if self.cipher.as_ref().is_none_or(|(known, _)| *known != purpose) {
+            self.cipher = self.config.keys.cipher(&purpose).map(|cipher| (purpose, cipher));
+        }
+        let Some((_, cipher)) = &self.cipher else { return false };
+        let bytes = &mut self.ring.open_mut()[..open.fill + TAG_LENGTH];
+        let (head, rest) = bytes.split_at_mut(open.body);
+        let (text, room) = rest.split_at_mut(open.fill - open.body);
+        let Some(tag) = cipher.seal(open.header.sequence, head, text) else { return false };
+        room.copy_from_slice(&tag);
+        true
+    }
+
+    /// Returns the bytes of a datagram that sealing uses.
+    const fn seal_length(&self) -> usize {
+        if self.seals() { SALT_EXTENSION + TAG_LENGTH } else { 0 }
+    }
+
+    const fn tag_length(&self) -> usize {
+        if self.seals() { TAG_LENGTH } else { 0 }
+    }
+}

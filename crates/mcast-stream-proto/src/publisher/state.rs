@@ -1,0 +1,193 @@
+//! Timers and control datagrams: heartbeats, announcements, departures and evictions.
+
+use alloc::vec::Vec;
+
+use super::members::{Departure, Member, Role};
+use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
+use crate::outbox::Target;
+use crate::seal::{self, Purpose, Sealed};
+use crate::wire::{
+    Announce, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ResetReason,
+    SubscriberId, WriteError,
+};
+
+/// The time between checks of the subscribers and the rate.
+const CHECK_INTERVAL: u64 = 100_000_000;
+/// The average time between two statuses of all subscribers together.
+const STATUS_SPACING: u64 = 10_000_000;
+/// The number of eviction times for which a subscriber that returned from an eviction is on probation.
+const PROBATION: u64 = 16;
+
+impl PublisherMachine {
+    /// Runs the timers that are due.
+    pub(super) fn run_timers(&mut self, now: u64) {
+        self.pacer.refill(now);
+        self.repair_allowance.refill(now);
+        let is_over = |since: u64| now >= since.saturating_add(self.config.linger);
+        if self.open.is_some_and(|open| is_over(open.since())) {
+            self.flush(now);
+        }
+        if now >= self.check_at {
+            self.check_at = now + CHECK_INTERVAL;
+            self.remove_silent_members(now);
+            self.evict_stalled(now);
+            self.extend_flight(now);
+            self.relax(now);
+            self.keep_pace(now);
+        }
+    }
+
+    /// Queues a heartbeat.
+    pub(super) fn heartbeat(&mut self, now: u64) {
+        self.measure_round_trip();
+        let round_trip = u32::try_from(self.round_trip / 1_000).unwrap_or(u32::MAX).max(1);
+        let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let sent = self.ring.sent;
+        let heartbeat = Heartbeat {
+            next: sent,
+            next_message: self.message_at(sent),
+            oldest_retained: self.ring.oldest_retained.min(sent),
+            oldest_message: self.message_at(self.ring.oldest_retained.min(sent)),
+            clock: now.max(1),
+            unix_time: self.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now)),
+            rate: self.pacer.rate().unwrap_or(0),
+            round_trip,
+            group_size,
+            backoff: self.config.backoff,
+            flow: self.config.flow,
+            min_minor: 0,
+            max_minor: MINOR,
+            status_interval: u32::try_from(self.status_interval() / 1_000).unwrap_or(u32::MAX),
+            datagram: self.config.datagram as u16,
+            capacity: u32::try_from(self.ring.capacity()).unwrap_or(u32::MAX),
+        };
+        let is_over = self.closed && sent == self.ring.next;
+        let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
+        let urgent = if self.blocked.is_some() { Flags::URGENT } else { Flags(0) };
+        let flags = end.with(urgent);
+        self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| heartbeat.write(writer));
+        self.statistics.heartbeats += 1;
+        self.heartbeats.note_sent(now, self.blocked.is_some(), self.round_trip, self.heartbeat_spacing());
+    }
+
+    /// Queues an announcement to the discovery group: the name and the paths of the stream.
+    pub fn announce(&mut self, announce: &Announce<'_>) {
+        self.push_control(Target::Discovery, Kind::Announce, Flags(0), |writer| announce.write(writer));
+    }
+
+    /// Returns the first message that begins in this datagram or after it.
+    pub(super) fn message_at(&self, sequence: u64) -> u64 {
+        let unwritten = self.open.filter(|_| self.long_message.is_none());
+        let next_message = unwritten.map_or(self.next_message, |open| open.first_message(self.next_message));
+        self.ring.message_at(sequence, next_message)
+    }
+
+    /// Queues a control datagram; returns its length in bytes.
+    pub(super) fn push_control(
+        &mut self,
+        to: Target,
+        kind: Kind,
+        flags: Flags,
+        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+    ) -> u64 {
+        self.control_count += 1;
+        let header = crate::wire::Header { flags, ..self.header(kind, self.control_count) };
+        let purpose = Purpose::of(&header, Sealed::Control(self.salt));
+        let Self { ciphers, config, outbox, salt, .. } = self;
+        let seal = |bytes: &mut Vec<u8>| match header.epoch {
+            KeyEpoch::CLEAR => true,
+            _ => ciphers
+                .find(&config.keys, purpose)
+                .is_some_and(|cipher| seal::seal_vector(cipher, header.sequence, bytes)),
+        };
+        let whole = |writer: &mut PacketWriter<'_>| {
+            if header.epoch != KeyEpoch::CLEAR {
+                writer.extension(ExtensionKind::SALT, 0, &salt.to_be_bytes())?;
+            }
+            write(writer)
+        };
+        let length = outbox.push(to, &header, whole, seal) as u64;
+        // A datagram to one address answers one from there that was at least as long.
+        if to == Target::Group {
+            self.pacer.charge(length);
+        }
+        length
+    }
+
+    /// Returns the shortest time between two statuses of one subscriber.
+    pub(super) fn status_interval(&self) -> u64 {
+        (self.members.len() as u64).max(1) * STATUS_SPACING
+    }
+
+    /// Updates the group round-trip time: the longest of all subscribers, which rises at once and falls slowly.
+    fn measure_round_trip(&mut self) {
+        let longest = self.members.iter().map(|(_, member)| member.round_trip).max().unwrap_or(0);
+        if longest == 0 {
+            return;
+        }
+        let kept = self.round_trip - self.round_trip / 10 + longest / 10;
+        self.round_trip = longest.max(kept.min(self.round_trip)).clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP);
+    }
+
+    fn remove_silent_members(&mut self, now: u64) {
+        // In a large group each subscriber sends a status only rarely.
+        let timeout = self.config.subscriber_timeout.max(8 * self.status_interval());
+        let is_silent = |last_heard: u64| now.saturating_sub(last_heard) > timeout;
+        let silent = |publisher: &Self| {
+            publisher.members.iter().find(|(_, member)| is_silent(member.last_heard)).map(|(id, _)| id)
+        };
+        while let Some(id) = silent(self) {
+            self.depart(id, Departure::Silent);
+            self.events.push(PublisherEvent::SubscriberSilent(id));
+        }
+    }
+
+    /// Evicts the subscribers that block the publisher and make no progress.
+    ///
+    /// Each is judged by its own room and its own last progress, so that the eviction times of several subscribers that
+    /// stopped reading do not add up.
+    fn evict_stalled(&mut self, now: u64) {
+        let Some(since) = self.blocked else { return };
+        // A subscriber that reads reports progress when a heartbeat requests it: allow time for that.
+        if now - since < self.config.eviction / 4 {
+            return;
+        }
+        let is_stalled = |member: &Member| {
+            let eviction_time = self.eviction_time(member, now);
+            self.blocks(member)
+                && now.saturating_sub(member.advanced.1) >= eviction_time
+                && now - since >= eviction_time / 4
+        };
+        let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
+        let stalled: Vec<SubscriberId> =
+            awaited.filter(|(_, member)| is_stalled(member)).map(|(id, _)| id).collect();
+        for id in stalled {
+            self.evict(id);
+        }
+    }
+
+    /// Returns how long a subscriber may block the publisher without progress: a short time while it is on probation.
+    fn eviction_time(&self, member: &Member, now: u64) -> u64 {
+        let eviction = self.config.eviction;
+        let is_on_probation = |at: u64| now.saturating_sub(at) < PROBATION * eviction;
+        if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
+    }
+
+    /// Returns whether a subscriber blocks the publisher: it has no room for the next datagram, or lacks one that the
+    /// next would overwrite.
+    fn blocks(&self, member: &Member) -> bool {
+        let next = member.progress.next;
+        member.room_end() <= self.ring.sent
+            || next < self.ring.sent && !self.ring.has_room(self.room_needed, next)
+    }
+
+    fn evict(&mut self, id: SubscriberId) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        member.role = Role::Evicted;
+        let (to, next) = (member.address, member.progress.next);
+        self.members.changed();
+        self.blocked = None;
+        self.reset(to, id, ResetReason::Evicted);
+        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.saturating_sub(next)));
+    }
+}

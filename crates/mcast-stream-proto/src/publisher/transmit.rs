@@ -1,0 +1,148 @@
+//! Selects the next datagram to send, and computes the next deadline.
+
+use super::PublisherMachine;
+use crate::outbox::{Control, Target};
+use crate::wire::{HEADER_LENGTH, Heartbeat};
+
+/// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
+const MAX_AT_ONCE: u64 = 132;
+/// Data after a longer pause than this counts as a new beginning.
+const MAX_PAUSE: u64 = 250_000_000;
+/// A datagram, or several, to be sent.
+#[derive(Debug)]
+pub enum Transmit {
+    /// New data, to the group on each path: consecutive datagrams, whose bytes [`PublisherMachine::datagram`] returns.
+    Data {
+        /// The sequence of the first.
+        first: u64,
+        /// The number of datagrams.
+        count: u64,
+    },
+    /// A repair: a datagram of data again.
+    Repair {
+        /// Its sequence.
+        sequence: u64,
+        /// Its destination.
+        to: Target,
+    },
+    /// A control datagram. Return it to [`PublisherMachine::reuse`] after sending it.
+    Control(Control),
+}
+
+impl PublisherMachine {
+    /// Returns what to send now. Call it until it returns `None`; what it returned counts as sent.
+    pub fn poll(&mut self, now: u64) -> Option<Transmit> {
+        self.run_timers(now);
+        if let Some(control) = self.outbox.pop() {
+            return Some(Transmit::Control(control));
+        }
+        if let Some(repair) = self.next_repair(now) {
+            return Some(repair);
+        }
+        if self.heartbeats.at() <= now {
+            self.heartbeat(now);
+            return self.outbox.pop().map(Transmit::Control);
+        }
+        self.next_data(now)
+    }
+
+    /// Returns the bytes of a datagram of data.
+    #[inline]
+    #[must_use]
+    pub fn datagram(&self, sequence: u64) -> &[u8] {
+        self.ring.get(sequence)
+    }
+
+    /// Writes the path (0 to 3) into the flags of datagrams that are about to be sent.
+    pub fn mark_path(&mut self, first: u64, count: u64, path: u8, is_repair: bool) {
+        for sequence in first..first.saturating_add(count.min(self.ring.len())) {
+            if self.ring.contains(sequence) {
+                self.ring.mark(sequence, path, is_repair);
+            }
+        }
+    }
+
+    /// Takes back a datagram that was sent, to reuse its buffer.
+    pub fn reuse(&mut self, control: Control) {
+        self.outbox.reuse(control);
+    }
+
+    /// Returns the time by which to call [`poll`](Self::poll) again.
+    #[must_use]
+    pub fn next_deadline(&self) -> u64 {
+        if !self.outbox.is_empty() {
+            return 0;
+        }
+        let mut deadline = self.heartbeats.at().min(self.check_at).min(self.next_flight_time());
+        if self.must_send_oldest {
+            deadline = deadline.min(self.confirmed_at);
+        }
+        if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
+            deadline = deadline.min(open.since().saturating_add(self.config.linger));
+        }
+        deadline = deadline.min(self.next_repair_time());
+        if self.ring.sent < self.ring.next && self.may_send_more() {
+            let length = self.ring.get(self.ring.sent).len() as u64;
+            deadline = deadline.min(self.pacer.when(length));
+        }
+        deadline
+    }
+
+    fn next_data(&mut self, now: u64) -> Option<Transmit> {
+        let first = self.ring.sent;
+        if first == self.ring.next {
+            return None;
+        }
+        let limit = self.data_limit(now);
+        let end = self.ring.next.min(first + MAX_AT_ONCE).min(limit.max(first));
+        if end == first {
+            self.block(now);
+            return None;
+        }
+        self.blocked = None;
+        let mut bytes = 0;
+        let mut sequence = first;
+        while sequence < end {
+            let length = self.ring.get(sequence).len() as u64;
+            if !self.pacer.take_data(length) {
+                break;
+            }
+            bytes += length;
+            sequence += 1;
+        }
+        let count = sequence - first;
+        if count == 0 {
+            return None;
+        }
+        self.ring.sent = sequence;
+        if now.saturating_sub(self.data_sent_at) > MAX_PAUSE {
+            self.data_resumed_at = now;
+        }
+        self.data_sent_at = now;
+        self.statistics.datagrams += count;
+        self.statistics.datagram_bytes += bytes;
+        let share = bytes * u64::from(self.config.repair_percent) / 100;
+        self.repair_allowance.add(share);
+        self.repair_share += share;
+        if !self.repair_turns.is_empty() {
+            self.repairs_at = 0;
+        }
+        self.heartbeats.note_data(now, self.round_trip, self.heartbeat_spacing());
+        Some(Transmit::Data { first, count })
+    }
+
+    /// Returns whether flow control admits more data.
+    fn may_send_more(&self) -> bool {
+        self.blocked.is_none()
+    }
+
+    /// Schedules a heartbeat soon: subscribers answer it with their status.
+    pub(super) fn request_statuses(&mut self) {
+        self.heartbeats.hasten(self.round_trip, self.heartbeat_spacing());
+    }
+
+    /// Returns the shortest time between two heartbeats that the rate admits.
+    pub(super) fn heartbeat_spacing(&self) -> u64 {
+        self.pacer.spacing((HEADER_LENGTH + Heartbeat::LENGTH) as u64)
+    }
+}

@@ -1,0 +1,81 @@
+//! Tests of two incarnations with the same number, as after a clock was set back or a very fast restart.
+
+use std::net::SocketAddr;
+use std::vec::Vec;
+
+use super::{Algorithm, GroupSecret, Keys};
+use crate::publisher::{PublisherConfig, Transmit};
+use crate::subscriber::{Item, SubscriberConfig, SubscriberMachine};
+use crate::wire::{Incarnation, KeyEpoch, Packet, StreamId, TAG_LENGTH};
+use crate::{PublisherMachine, Target};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn keys() -> Keys {
+    Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm))
+}
+
+/// Returns the datagrams of an incarnation that publishes one message: a heartbeat, the data, a heartbeat.
+fn incarnation(seed: u64, message: &[u8]) -> Vec<Vec<u8>> {
+    let config = PublisherConfig { keys: keys(), seed, ..PublisherConfig::new(StreamId(1), Incarnation(1)) };
+    let mut publisher = PublisherMachine::new(config, SECOND).unwrap();
+    let mut datagrams = Vec::new();
+    let mut take = |publisher: &mut PublisherMachine, now| {
+        while let Some(transmit) = publisher.poll(now) {
+            match transmit {
+                Transmit::Data { first, .. } => datagrams.push(publisher.datagram(first).to_vec()),
+                Transmit::Control(control) if control.to == Target::Group => {
+                    datagrams.push(control.bytes().to_vec());
+                }
+                other => unreachable!("{other:?}"),
+            }
+        }
+    };
+    take(&mut publisher, SECOND);
+    publisher.publish(SECOND, message).unwrap();
+    publisher.flush(SECOND);
+    take(&mut publisher, SECOND);
+    take(&mut publisher, SECOND + SECOND / 100);
+    assert_eq!(datagrams.len(), 3);
+    datagrams
+}
+
+fn receive(subscriber: &mut SubscriberMachine, datagram: &[u8]) -> Vec<Vec<u8>> {
+    let from = SocketAddr::from(([10, 0, 0, 1], 7000));
+    subscriber.handle(SECOND, 0, from, datagram);
+    let mut messages = Vec::new();
+    while let Some(item) = subscriber.next(SECOND, datagram) {
+        if let Item::Message(message) = item {
+            messages.push(message.bytes.to_vec());
+        }
+    }
+    messages
+}
+
+#[test]
+fn two_incarnations_with_the_same_number_share_no_key() {
+    let (one, other) = (incarnation(1, b"the same"), incarnation(2, b"the same"));
+    for (one, other) in one.iter().zip(&other) {
+        let (one, other) = (Packet::parse(one).unwrap(), Packet::parse(other).unwrap());
+        assert_eq!(one.header, other.header);
+        assert_ne!(one.salt(), other.salt());
+        let encrypted = |packet: &Packet<'_>| packet.body[..packet.body.len() - TAG_LENGTH].to_vec();
+        assert_ne!(encrypted(&one), encrypted(&other));
+    }
+    assert_eq!(incarnation(1, b"the same"), one, "the same seed gives the same datagrams");
+}
+
+#[test]
+fn a_subscriber_of_one_incarnation_accepts_nothing_of_the_other() {
+    let (one, other) = (incarnation(1, b"one"), incarnation(2, b"other"));
+    let mut subscriber = SubscriberMachine::new(
+        SubscriberConfig { keys: keys(), ..SubscriberConfig::new(StreamId(1)) },
+        SECOND,
+    );
+    assert!(receive(&mut subscriber, &one[0]).is_empty());
+    for datagram in &other {
+        assert!(receive(&mut subscriber, datagram).is_empty());
+    }
+    assert_eq!(subscriber.statistics().refused + subscriber.statistics().copies, 3);
+    assert_eq!(receive(&mut subscriber, &one[1]), [b"one"]);
+}

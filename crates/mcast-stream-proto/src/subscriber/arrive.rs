@@ -1,0 +1,237 @@
+//! Datagrams as they arrive.
+
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use super::deliver::Current;
+use super::event::SubscriberEvent;
+use super::feedback::MIN_REORDER_GUARD;
+use super::item::BodyLocation;
+use super::window::Meta;
+use super::{Policy, SubscriberMachine};
+use crate::seal::{self, Purpose, Sealed};
+use crate::wire::{KeyEpoch, Kind, Packet, WireError};
+
+/// A datagram that is out of order by more than this counts as lost, in nanoseconds.
+const MAX_REORDERING: u64 = 250_000_000;
+
+/// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
+const MAX_REPAIR: u64 = 2_000_000_000;
+
+impl SubscriberMachine {
+    /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
+    ///
+    /// Call [`next`](Self::next) with the same datagram until it returns `None`, before the next datagram is handled:
+    /// messages that are not fetched count as not received.
+    ///
+    /// Cheap checks come first, then the seal. Nothing of a datagram is stored before it has passed both.
+    pub fn handle(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8]) {
+        self.discard_unfetched(now);
+        let packet = match Packet::parse(datagram) {
+            Ok(packet) if packet.header.stream == self.config.stream => packet,
+            Ok(_) | Err(WireError::Foreign) => {
+                self.statistics.foreign += 1;
+                return;
+            }
+            // A later version of the protocol may have further kinds.
+            Err(WireError::UnknownKind(_)) => return,
+            Err(_) => {
+                self.statistics.malformed += 1;
+                return;
+            }
+        };
+        if packet.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty() {
+            self.statistics.refused += 1;
+            return;
+        }
+        match packet.header.kind {
+            Kind::Data => self.on_data(now, path, from, datagram, &packet),
+            kind if kind.is_from_subscribers() => self.statistics.foreign += 1,
+            _ => self.on_control(now, path, from, datagram, &packet),
+        }
+    }
+
+    fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], packet: &Packet<'_>) {
+        if self.incarnation != Some(packet.header.incarnation) {
+            self.statistics.other += 1;
+            // A datagram that the group did not seal gets no reply.
+            if self.may_ask_to_join(now, packet.header.incarnation) && self.open(packet, datagram).is_some() {
+                self.ask_to_join(now, from, packet.header.incarnation);
+            }
+            return;
+        }
+        // A datagram longer than the publisher announces is forged, and would exceed the memory planned for the window.
+        if self.heartbeat.datagram != 0 && datagram.len() > usize::from(self.heartbeat.datagram) {
+            self.statistics.malformed += 1;
+            return;
+        }
+        let sequence = packet.header.sequence;
+        let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
+        let is_new = match sequence.checked_sub(self.base) {
+            None => false,
+            Some(ahead) if ahead >= self.window.length() => {
+                self.statistics.beyond += 1;
+                return;
+            }
+            Some(_) => !self.window.has(sequence) && !is_current,
+        };
+        if !is_new {
+            self.statistics.copies += 1;
+            self.note_path(now, path, false);
+            return;
+        }
+        if sequence != self.base && !self.window.has_room(datagram.len()) {
+            self.statistics.beyond += 1;
+            return;
+        }
+        let Some((location, range)) = self.open(packet, datagram) else { return };
+        self.note_path(now, path, true);
+        self.note_arrival(now, sequence, packet.header.flags.has(crate::wire::Flags::REPAIR));
+        let meta = Meta::of(packet);
+        let is_delivered_now = sequence == self.base && self.current.is_none() && self.is_delivering()
+            || self.config.policy == Policy::Latest
+                && meta.is_whole()
+                && meta.keyed
+                && self.may_deliver_early();
+        if is_delivered_now {
+            self.current = Some(Current::new(sequence, meta, location, range));
+            return;
+        }
+        let body = match location {
+            BodyLocation::Decrypted => self.decrypted.get(range),
+            _ => datagram.get(range),
+        };
+        self.window.buffer(sequence, meta, body.unwrap_or_default());
+        if self.buffering {
+            self.schedule_status_after_progress();
+        }
+    }
+
+    /// Whether messages are delivered at present.
+    pub(super) const fn is_delivering(&self) -> bool {
+        !self.awaits_snapshot && !self.buffering
+    }
+
+    /// Whether a datagram may be delivered out of order.
+    const fn may_deliver_early(&self) -> bool {
+        self.current.is_none() && self.is_delivering() && !self.bridging && !self.stopped
+    }
+
+    /// Returns where the body is, decrypted if it was sealed; `None` if the seal does not fit.
+    pub(super) fn open(
+        &mut self,
+        packet: &Packet<'_>,
+        datagram: &[u8],
+    ) -> Option<(BodyLocation, Range<usize>)> {
+        let (header, head) = (&packet.header, packet.head.len());
+        if header.epoch == KeyEpoch::CLEAR {
+            return Some((BodyLocation::Datagram, head..datagram.len()));
+        }
+        let salt = packet.salt();
+        if self.incarnation == Some(header.incarnation) && self.salt != 0 && salt != self.salt {
+            // Sealed by the group, but by another incarnation with the same number.
+            self.statistics.refused += 1;
+            return None;
+        }
+        let sealed = if header.kind == Kind::Data { Sealed::Data(salt) } else { Sealed::Control(salt) };
+        let Some(cipher) = self.ciphers.find(&self.config.keys, Purpose::of(header, sealed)) else {
+            self.statistics.refused += 1;
+            if self.key_missing != header.epoch {
+                self.key_missing = header.epoch;
+                self.emit(SubscriberEvent::KeyMissing(header.epoch));
+            }
+            return None;
+        };
+        self.decrypted.clear();
+        self.decrypted.extend_from_slice(datagram);
+        match seal::open(cipher, header, &mut self.decrypted) {
+            Some(end) => Some((BodyLocation::Decrypted, head..end)),
+            None => {
+                self.statistics.refused += 1;
+                if self.key_wrong != header.epoch {
+                    self.key_wrong = header.epoch;
+                    self.emit(SubscriberEvent::KeyWrong(header.epoch));
+                }
+                None
+            }
+        }
+    }
+
+    /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
+    fn note_arrival(&mut self, now: u64, sequence: u64, is_repair: bool) {
+        self.statistics.received += 1;
+        if sequence >= self.highest {
+            self.note_sent_before(now, sequence);
+            self.highest = sequence + 1;
+            return;
+        }
+        self.statistics.repaired += u64::from(is_repair);
+        let Some(gap) = self.gaps.fill(sequence) else { return };
+        if !is_repair {
+            let late = now.saturating_sub(gap.noticed).min(MAX_REORDERING);
+            self.reordering = late.max(self.reordering - self.reordering / 64);
+        } else if gap.tries == 1 {
+            // With several requests it is unknown which one was answered (Karn's algorithm).
+            self.measure_repair(now.saturating_sub(gap.asked));
+            // Repairs arrive in the order of their requests, so an earlier request or its repair is lost.
+            let due = now + MIN_REORDER_GUARD;
+            if self.gaps.overtaken(gap.asked, sequence, due) {
+                self.nak_at = self.nak_at.min(due);
+            }
+        }
+        if self.gaps.is_empty() {
+            self.nak_at = u64::MAX;
+        }
+    }
+
+    /// Updates the smoothed repair time and its mean deviation, as in RFC 6298 section 2.
+    fn measure_repair(&mut self, took: u64) {
+        let took = took.min(MAX_REPAIR);
+        if self.repair_time == 0 {
+            (self.repair_time, self.repair_spread) = (took, took / 2);
+            return;
+        }
+        self.repair_spread =
+            self.repair_spread - self.repair_spread / 4 + self.repair_time.abs_diff(took) / 4;
+        self.repair_time = self.repair_time - self.repair_time / 8 + took / 8;
+    }
+
+    /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
+    pub(super) fn note_sent_before(&mut self, now: u64, end: u64) {
+        let end = end.min(self.base + self.window.length());
+        let first = self.highest.max(self.base);
+        if first >= end {
+            return;
+        }
+        self.highest = end;
+        self.statistics.missed += end - first;
+        let due = now + self.reorder_guard() + self.backoff();
+        self.gaps.open(first, end, now, due);
+        self.nak_at = self.nak_at.min(due);
+    }
+
+    pub(super) fn note_path(&mut self, now: u64, path: u8, first: bool) {
+        self.paths.received(path, first);
+        self.note_path_activity(now, path);
+    }
+
+    pub(super) fn note_path_activity(&mut self, now: u64, path: u8) {
+        if let Some(event) = self.paths.note_activity(path, now) {
+            self.emit(event);
+        }
+    }
+
+    /// Treats a datagram that was handled and not fetched as not received.
+    fn discard_unfetched(&mut self, now: u64) {
+        let is_lent = |current: &mut Current| {
+            matches!(current.location, BodyLocation::Datagram | BodyLocation::Decrypted)
+        };
+        if let Some(current) = self.current.take_if(is_lent)
+            && current.sequence >= self.base
+        {
+            let due = now + self.round_trip();
+            self.gaps.reopen(current.sequence, now, due);
+            self.nak_at = self.nak_at.min(due);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The settings of a subscriber.
+
+use crate::seal::Keys;
+use crate::wire::StreamId;
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// Where in the stream a subscriber starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the next message that is sent.
+    #[default]
+    Now,
+    /// With the oldest message that the publisher retains.
+    Oldest,
+    /// After a snapshot, which [`SubscriberEvent::SnapshotWanted`](super::SubscriberEvent::SnapshotWanted) requests.
+    Snapshot,
+}
+
+/// What a subscriber does about gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Waits until each is repaired. Losses that cannot be repaired are reported and then handled like this.
+    Reliable(OnLoss),
+    /// Waits for at most this many nanoseconds, then reports the loss and continues.
+    Deadline(u64),
+    /// Requests no repairs. Waits this many nanoseconds for datagrams that are out of order, then reports the loss and
+    /// continues.
+    BestEffort(u64),
+    /// Delivers only the latest message of each key: each message as soon as it arrives, and a repaired one only if no
+    /// later message of its key was delivered. Messages without a key are delivered as with `Reliable`.
+    Latest,
+}
+
+/// What to do after a loss that cannot be repaired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Continue with the next message.
+    #[default]
+    Continue,
+    /// Request a snapshot, and continue with the messages after it.
+    Snapshot,
+    /// Deliver nothing more.
+    Stop,
+}
+
+/// Settings of a [`SubscriberMachine`](super::SubscriberMachine). Times are in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct SubscriberConfig {
+    /// The stream.
+    pub stream: StreamId,
+    /// Where it starts. Default: now.
+    pub start: Start,
+    /// What it does about gaps. Default: reliable, continuing after a loss.
+    pub policy: Policy,
+    /// The window: datagrams that it buffers out of order, rounded up to a power of two. Default: 8,192.
+    pub window: usize,
+    /// Bytes of datagrams that it buffers out of order. Default: 64 MiB.
+    pub window_bytes: usize,
+    /// The size of the socket's receive buffer in bytes. The publisher is allowed this much beyond what has arrived, so
+    /// that nothing is lost while the process does not run. Default: `usize::MAX`, for unknown.
+    pub socket_buffer: usize,
+    /// The longest message that it accepts, in bytes. Default: 16 MiB.
+    pub longest_message: usize,
+    /// Number of keys whose latest message it remembers, with [`Policy::Latest`]. Default: 1,048,576.
+    pub most_keys: usize,
+    /// The number of paths on which the stream arrives, at most 4. Default: 1.
+    pub paths: u8,
+    /// A path that is silent for this time while another is not is reported. Default: 500 ms.
+    pub path_silence: u64,
+    /// A publisher that is silent for this time is reported. Default: 5 s.
+    pub publisher_silence: u64,
+    /// A gap that delays delivery for this time is reported. Default: 1 s.
+    pub stalled_after: u64,
+    /// Whether it sends nothing to the publisher, so that nothing is repaired. Default: no.
+    pub mute: bool,
+    /// The offset from its clock to nanoseconds since 1970. `None`: unknown.
+    pub unix_offset: Option<u64>,
+    /// The seed of its random numbers, from which its identity is drawn. It must differ between subscribers.
+    pub seed: u64,
+    /// The group's secrets. Default: none. With any, datagrams that are not sealed are refused.
+    pub keys: Keys,
+}
+
+impl SubscriberConfig {
+    /// Returns the defaults for this stream.
+    #[must_use]
+    pub const fn new(stream: StreamId) -> Self {
+        Self {
+            stream,
+            start: Start::Now,
+            policy: Policy::Reliable(OnLoss::Continue),
+            window: 8192,
+            window_bytes: 64 << 20,
+            socket_buffer: usize::MAX,
+            longest_message: 16 << 20,
+            most_keys: 1 << 20,
+            paths: 1,
+            path_silence: 500 * MILLISECOND,
+            publisher_silence: 5_000 * MILLISECOND,
+            stalled_after: 1_000 * MILLISECOND,
+            mute: false,
+            unix_offset: None,
+            seed: 0,
+            keys: Keys::none(),
+        }
+    }
+
+    /// The size of the window in slots.
+    pub(crate) fn slots(&self) -> usize {
+        self.window.clamp(16, 1 << 22).next_power_of_two()
+    }
+
+    /// Whether it requests repairs.
+    pub(crate) const fn repairs(&self) -> bool {
+        !self.mute && !matches!(self.policy, Policy::BestEffort(_))
+    }
+}

@@ -1,0 +1,459 @@
+//! Delivery: messages in order, borrowed from where they are.
+
+use core::ops::Range;
+
+use super::assembly::AssemblyOutcome;
+use super::event::{Cause, SubscriberEvent};
+use super::item::{BodyLocation, Item, Message, Step, StepKind};
+use super::publisher_state::ADDRESS_TIME;
+use super::window::{Meta, SlotContent};
+use super::{OnLoss, Policy, SubscriberMachine};
+use crate::wire::{Flags, Messages, batch_overhead};
+
+/// The size of the key before a keyed message, in bytes.
+const KEY_LENGTH: usize = 8;
+/// How often the end of a stream is confirmed.
+const END_CONFIRMATIONS: u8 = 5;
+
+/// The datagram whose messages are being delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Current {
+    pub(super) sequence: u64,
+    pub(super) location: BodyLocation,
+    meta: Meta,
+    range: Range<usize>,
+    /// The number of the message at the start of `range`, once it was computed.
+    number: Option<u64>,
+}
+
+impl Current {
+    pub(super) const fn new(sequence: u64, meta: Meta, location: BodyLocation, range: Range<usize>) -> Self {
+        Self { sequence, location, meta, range, number: None }
+    }
+}
+
+impl SubscriberMachine {
+    /// Returns the next message or event. `datagram` is the datagram that was [`handle`](Self::handle)d last.
+    pub fn next<'a>(&'a mut self, now: u64, datagram: &'a [u8]) -> Option<Item<'a>> {
+        let step = self.step(now, datagram)?;
+        Some(self.item(&step, datagram))
+    }
+
+    /// Returns the next message or event without its bytes, so that nothing stays borrowed.
+    pub fn step(&mut self, now: u64, datagram: &[u8]) -> Option<Step> {
+        self.buffering = false;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(Step(StepKind::Event(event)));
+            }
+            if self.awaits_snapshot && self.successor.is_some() {
+                return self.follow_successor(now).map(|event| Step(StepKind::Event(event)));
+            }
+            if let Some(cause) = self.abandoned.filter(|_| self.awaits_snapshot) {
+                // Without the snapshot, the messages after it are of no use.
+                let known = self.heartbeat.next_message;
+                (self.awaits_snapshot, self.stopped) = (false, true);
+                if self.expected < known {
+                    return Some(Step(StepKind::Event(self.report_lost(known, cause))));
+                }
+            }
+            if self.awaits_snapshot || self.stopped {
+                return None;
+            }
+            let progress = match self.current.is_some() {
+                true => self.continue_current(datagram),
+                false => self.next_in_order(now)?,
+            };
+            if let Some(step) = progress {
+                return Some(step);
+            }
+        }
+    }
+
+    /// Returns the message or event of a step, which must be the last one that was returned.
+    #[must_use]
+    pub fn item<'a>(&'a self, step: &Step, datagram: &'a [u8]) -> Item<'a> {
+        let StepKind::Message { number, keyed, location, range } = &step.0 else {
+            let StepKind::Event(event) = step.0 else {
+                return Item::Event(SubscriberEvent::PublisherSilent);
+            };
+            return Item::Event(event);
+        };
+        let bytes = self.bytes_at(*location, datagram).get(range.clone()).unwrap_or_default();
+        let message = match bytes.split_first_chunk::<KEY_LENGTH>().filter(|_| *keyed) {
+            Some((key, rest)) => {
+                Message { number: *number, key: Some(u64::from_be_bytes(*key)), bytes: rest }
+            }
+            None => Message { number: *number, key: None, bytes },
+        };
+        Item::Message(message)
+    }
+
+    fn bytes_at<'a>(&'a self, location: BodyLocation, datagram: &'a [u8]) -> &'a [u8] {
+        match location {
+            BodyLocation::Datagram => datagram,
+            BodyLocation::Decrypted => &self.decrypted,
+            BodyLocation::Window(sequence) => self.window.body(sequence),
+            BodyLocation::Assembly => self.assembly.bytes(),
+        }
+    }
+
+    /// Prepares the next datagram in order. `None`: there is nothing to deliver. `Some(None)`: call it again.
+    fn next_in_order(&mut self, now: u64) -> Option<Option<Step>> {
+        self.incarnation?;
+        if self.ended && self.successor.is_none() {
+            return None;
+        }
+        match self.window.content(self.base) {
+            Some(SlotContent::Buffered(meta)) => {
+                let range = 0..self.window.body(self.base).len();
+                self.current = Some(Current::new(self.base, meta, BodyLocation::Window(self.base), range));
+                Some(None)
+            }
+            Some(SlotContent::Delivered(first, count)) => {
+                let lost = self.lost_before(first);
+                if lost.is_none() {
+                    self.expected = self.expected.max(first + count);
+                    self.advance_base();
+                }
+                Some(lost)
+            }
+            None if self.base < self.highest => self.give_up(now).then_some(None),
+            None if self.base < self.heartbeat.next => {
+                if !self.skip_unavailable() {
+                    // The window did not reach this far before.
+                    self.note_sent_before(now, self.heartbeat.next);
+                }
+                Some(None)
+            }
+            None => self.check_end(now).map(|event| Some(Step(StepKind::Event(event)))),
+        }
+    }
+
+    /// Checks how the stream continues where nothing more is known to have been sent.
+    fn check_end(&mut self, now: u64) -> Option<SubscriberEvent> {
+        let next_message = self.heartbeat.next_message;
+        let is_whole = self.assembly.is_empty() || self.abandoned.is_some();
+        if self.base >= self.heartbeat.next && is_whole && self.expected < next_message {
+            return match self.bridging && self.abandoned.is_none() {
+                true => self.request_newer_snapshot(next_message),
+                false => Some(self.report_lost(next_message, self.abandoned.unwrap_or(self.cause))),
+            };
+        }
+        if self.successor.is_some() {
+            return self.follow_successor(now);
+        }
+        if self.is_cut_off(now) {
+            self.is_unknown_reported = true;
+            return Some(self.report_unknown_loss());
+        }
+        let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.ended)?;
+        (self.ended, self.base) = (true, end);
+        if !self.config.mute {
+            (self.end_confirmations, self.status_at) = (END_CONFIRMATIONS, Some(now + self.jitter()));
+        }
+        Some(SubscriberEvent::Ended { messages })
+    }
+
+    /// Whether the application stops while a publisher is silent that has not ended its stream: it may have sent more.
+    fn is_cut_off(&self, now: u64) -> bool {
+        let is_silent = now >= self.heartbeat_at.saturating_add(ADDRESS_TIME);
+        self.abandoned == Some(Cause::Abandoned)
+            && self.incarnation.is_some()
+            && self.end.is_none()
+            && is_silent
+            && !self.is_unknown_reported
+    }
+
+    /// Skips, in one step, datagrams beyond the window that cannot be repaired or are not awaited: a forged heartbeat
+    /// may claim too many to count through. Returns `false` if they may still arrive.
+    fn skip_unavailable(&mut self) -> bool {
+        let next = self.heartbeat.next;
+        let (end, cause) = match self.config.policy {
+            _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), Cause::Unrecoverable),
+            _ if self.successor.is_some() => (next, Cause::Restart),
+            _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
+            Policy::Deadline(0) => (next, Cause::Deadline),
+            Policy::BestEffort(0) => (next, Cause::NotRepaired),
+            _ => return false,
+        };
+        let passed = end - self.base;
+        self.statistics.missed = self.statistics.missed.saturating_add(passed);
+        self.note_given_up(passed);
+        (self.base, self.cause) = (end, cause);
+        self.highest = self.highest.max(end);
+        self.gaps.trim(end);
+        self.assembly.abandon();
+        true
+    }
+
+    /// Counts datagrams that were given up. Those before a snapshot's first message are covered by the snapshot.
+    fn note_given_up(&mut self, count: u64) {
+        self.statistics.given_up = self.statistics.given_up.saturating_add(count);
+        if !self.awaits_snapshot && !self.bridging && !self.snapshot_just_loaded {
+            self.unreplaced_losses = self.unreplaced_losses.saturating_add(count);
+        }
+    }
+
+    /// Gives up datagrams that cannot be repaired or are not awaited; returns `false` if they may still arrive.
+    fn give_up(&mut self, now: u64) -> bool {
+        if self.gaps.first().is_none_or(|gap| gap.first > self.base) {
+            let due = now + self.round_trip();
+            self.gaps.reopen(self.base, now, due);
+            self.nak_at = self.nak_at.min(due);
+        }
+        let gap_end = self.gaps.first().map_or(self.highest, |gap| gap.end.max(self.base + 1));
+        let noticed = self.gaps.first().map_or(now, |gap| gap.noticed);
+        let is_over = |limit: u64| now >= noticed.saturating_add(limit);
+        let (end, cause) = match self.config.policy {
+            _ if self.base < self.oldest_retained => {
+                (gap_end.min(self.oldest_retained), Cause::Unrecoverable)
+            }
+            _ if self.successor.is_some() => (gap_end, Cause::Restart),
+            _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
+            Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
+            Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
+            _ if self.config.mute && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
+            _ => return false,
+        };
+        self.cause = cause;
+        let end = end.min(self.highest);
+        while self.base < end && !self.window.has(self.base) {
+            self.base += 1;
+            self.note_given_up(1);
+        }
+        self.gaps.trim(self.base);
+        self.assembly.abandon();
+        true
+    }
+
+    /// Delivers the next message of the current datagram.
+    fn continue_current(&mut self, datagram: &[u8]) -> Option<Step> {
+        let mut current = self.current.take()?;
+        let flags = current.meta.flags;
+        if current.number.is_none() {
+            let number = self.number(current.meta.message);
+            if flags.has(Flags::BATCH) || flags.has(Flags::BEGIN) {
+                if current.sequence == self.base
+                    && let Some(step) = self.lost_before(number)
+                {
+                    // The datagram stays current, unless delivery now waits for a snapshot.
+                    self.put_back(current, datagram);
+                    return Some(step);
+                }
+                self.bridging = false;
+            }
+            current.number = Some(number);
+        }
+        let number = current.number.unwrap_or(self.expected);
+        match flags.has(Flags::BATCH) {
+            true => self.next_of_batch(current, number, datagram),
+            false => self.next_fragment(&current, number, datagram),
+        }
+    }
+
+    /// Moves the rest of the current datagram to the window, where it stays until it is delivered.
+    pub(super) fn move_to_window(&mut self, mut current: Current, datagram: &[u8]) -> Current {
+        let body = match current.location {
+            BodyLocation::Datagram => datagram.get(current.range.clone()),
+            BodyLocation::Decrypted => self.decrypted.get(current.range.clone()),
+            BodyLocation::Window(_) | BodyLocation::Assembly => return current,
+        };
+        let body = body.unwrap_or_default();
+        self.window.buffer(current.sequence, current.meta, body);
+        (current.location, current.range) = (BodyLocation::Window(current.sequence), 0..body.len());
+        current
+    }
+
+    /// Keeps the current datagram for later.
+    fn put_back(&mut self, current: Current, datagram: &[u8]) {
+        if !self.awaits_snapshot && !self.stopped {
+            self.current = Some(current);
+            return;
+        }
+        let body = match current.location {
+            BodyLocation::Datagram => datagram.get(current.range),
+            BodyLocation::Decrypted => self.decrypted.get(current.range),
+            _ => return,
+        };
+        self.window.buffer(current.sequence, current.meta, body.unwrap_or_default());
+    }
+
+    fn next_of_batch(&mut self, mut current: Current, first: u64, datagram: &[u8]) -> Option<Step> {
+        let body = self.bytes_at(current.location, datagram).get(current.range.clone()).unwrap_or_default();
+        let mut messages = match Messages::read(body) {
+            Ok((messages, _)) => messages,
+            Err(_) if body.is_empty() => {
+                self.finish(&current, first);
+                return None;
+            }
+            Err(_) => {
+                self.statistics.malformed += 1;
+                self.finish(&current, first);
+                return None;
+            }
+        };
+        let length = messages.next().map_or(0, <[u8]>::len);
+        let range = current.range.start + batch_overhead()..current.range.start + batch_overhead() + length;
+        current.range.start = range.end;
+        current.number = Some(first + 1);
+        let (location, keyed, in_order) =
+            (current.location, current.meta.keyed, current.sequence == self.base);
+        self.current = Some(current);
+        self.deliver(first, keyed, location, range, in_order, datagram)
+    }
+
+    fn next_fragment(&mut self, current: &Current, number: u64, datagram: &[u8]) -> Option<Step> {
+        let flags = current.meta.flags;
+        let (is_first, is_last) = (flags.has(Flags::BEGIN), flags.has(Flags::END));
+        let in_order = current.sequence == self.base;
+        if is_first && is_last {
+            let (location, range) = (current.location, current.range.clone());
+            self.finish_after_delivery(current, number + 1);
+            return self.deliver(number, current.meta.keyed, location, range, in_order, datagram);
+        }
+        let mut assembly = core::mem::take(&mut self.assembly);
+        let fragment =
+            self.bytes_at(current.location, datagram).get(current.range.clone()).unwrap_or_default();
+        let total = current.meta.total.map_or(0, |total| total as usize);
+        let outcome = match is_first {
+            _ if number < self.expected => AssemblyOutcome::Unrelated,
+            true if total > self.config.longest_message.saturating_add(KEY_LENGTH) => {
+                AssemblyOutcome::Invalid
+            }
+            true => assembly.begin(number, total, current.sequence, current.meta.keyed, fragment),
+            false => assembly.add(number, current.sequence, fragment, is_last),
+        };
+        let (range, keyed) = (0..assembly.bytes().len(), assembly.keyed);
+        self.assembly = assembly;
+        self.finish(current, number);
+        match outcome {
+            AssemblyOutcome::Complete => {
+                self.deliver(number, keyed, BodyLocation::Assembly, range, true, datagram)
+            }
+            AssemblyOutcome::Invalid => {
+                self.statistics.malformed += 1;
+                Some(Step(StepKind::Event(self.report_lost(number + 1, Cause::Unreadable))))
+            }
+            AssemblyOutcome::Incomplete | AssemblyOutcome::Unrelated => None,
+        }
+    }
+
+    /// Returns a message, unless it was delivered before or is outdated.
+    fn deliver(
+        &mut self,
+        number: u64,
+        keyed: bool,
+        location: BodyLocation,
+        range: Range<usize>,
+        in_order: bool,
+        datagram: &[u8],
+    ) -> Option<Step> {
+        if number < self.expected {
+            return None;
+        }
+        if in_order {
+            self.expected = number + 1;
+        }
+        if self.config.policy == Policy::Latest && keyed {
+            let bytes = self.bytes_at(location, datagram).get(range.clone()).unwrap_or_default();
+            let key = bytes.first_chunk().map_or(0, |key| u64::from_be_bytes(*key));
+            if !self.latest.is_latest(key, number) {
+                return None;
+            }
+        }
+        self.snapshot_just_loaded = false;
+        self.statistics.messages += 1;
+        self.statistics.message_bytes += range.len() as u64;
+        Some(Step(StepKind::Message { number, keyed, location, range }))
+    }
+
+    /// Finishes a datagram of one message with the next call, because its bytes are still to be borrowed.
+    fn finish_after_delivery(&mut self, current: &Current, next: u64) {
+        let flags = current.meta.flags.without(Flags::BEGIN.with(Flags::END)).with(Flags::BATCH);
+        let meta = Meta { flags, ..current.meta };
+        let range = current.range.end..current.range.end;
+        self.current = Some(Current {
+            sequence: current.sequence,
+            location: current.location,
+            meta,
+            range,
+            number: Some(next),
+        });
+    }
+
+    /// Notes that a datagram was delivered completely. `next` is one past its last message.
+    fn finish(&mut self, current: &Current, next: u64) {
+        if current.sequence == self.base {
+            self.advance_base();
+        } else {
+            let first = self.number(current.meta.message);
+            self.window.mark_delivered(current.sequence, first, next.saturating_sub(first));
+        }
+    }
+
+    fn advance_base(&mut self) {
+        self.window.release(self.base);
+        self.base += 1;
+        self.highest = self.highest.max(self.base);
+        self.schedule_status_after_progress();
+    }
+
+    /// Returns the full message number with this lower half that is nearest to the expected one.
+    const fn number(&self, low: u32) -> u64 {
+        let ahead = low.wrapping_sub(self.expected as u32) as i32;
+        self.expected.saturating_add_signed(ahead as i64)
+    }
+
+    /// Returns an event for the messages between the expected one and this one, which are lost.
+    fn lost_before(&mut self, number: u64) -> Option<Step> {
+        if number <= self.expected {
+            return None;
+        }
+        let event = match self.bridging && self.abandoned.is_none() {
+            true => self.request_newer_snapshot(number)?,
+            false => self.report_lost(number, self.cause),
+        };
+        Some(Step(StepKind::Event(event)))
+    }
+
+    fn request_newer_snapshot(&mut self, message: u64) -> Option<SubscriberEvent> {
+        self.awaits_snapshot = true;
+        Some(SubscriberEvent::SnapshotWanted { message })
+    }
+
+    /// Gives up all messages before `end`.
+    pub(super) fn report_lost(&mut self, end: u64, cause: Cause) -> SubscriberEvent {
+        let first = self.expected;
+        self.expected = end;
+        self.assembly.abandon();
+        self.statistics.lost_messages =
+            self.statistics.lost_messages.saturating_add(end.saturating_sub(first));
+        if cause == Cause::Unreadable {
+            // Its datagrams have arrived, so nothing else counts this loss.
+            self.note_given_up(1);
+        }
+        self.react_to_loss(end, cause);
+        SubscriberEvent::Lost { first, end, cause }
+    }
+
+    /// Reports that the publisher may have published more than is known: it did not end its stream.
+    pub(super) fn report_unknown_loss(&mut self) -> SubscriberEvent {
+        self.statistics.unknown_losses += 1;
+        self.react_to_loss(self.expected, Cause::Restart);
+        SubscriberEvent::LostUnknown { first: self.expected }
+    }
+
+    fn react_to_loss(&mut self, end: u64, cause: Cause) {
+        let Policy::Reliable(on_loss) = self.config.policy else { return };
+        match on_loss {
+            OnLoss::Stop => self.stopped = true,
+            // There is no snapshot of an incarnation that is over, and an application that stops needs none.
+            OnLoss::Snapshot if cause != Cause::Restart && self.abandoned.is_none() => {
+                self.awaits_snapshot = true;
+                self.emit(SubscriberEvent::SnapshotWanted { message: end });
+            }
+            OnLoss::Snapshot | OnLoss::Continue => {}
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What a subscriber reports beside messages: events, losses and counters.
+
+use core::net::SocketAddr;
+
+use crate::wire::{Incarnation, KeyEpoch, StreamId};
+
+/// Why messages were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The publisher no longer retains them.
+    Unrecoverable,
+    /// They did not arrive before the deadline.
+    Deadline,
+    /// They did not arrive, and this subscriber requests no repairs.
+    NotRepaired,
+    /// The publisher has restarted and no longer has them.
+    Restart,
+    /// They are longer than this subscriber allows, or their fragments do not form a message.
+    Unreadable,
+    /// The application stopped before they arrived.
+    Abandoned,
+    /// The publisher closed the stream and was gone before they arrived.
+    PublisherGone,
+}
+
+impl Cause {
+    /// Returns its name, for instance `not-repaired`, as in the command's JSON and in Python. Names never change.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unrecoverable => "unrecoverable",
+            Self::Deadline => "deadline",
+            Self::NotRepaired => "not-repaired",
+            Self::Restart => "restart",
+            Self::Unreadable => "unreadable",
+            Self::Abandoned => "abandoned",
+            Self::PublisherGone => "sender-gone",
+        }
+    }
+}
+
+/// Something that happened to a stream, reported between the messages before and after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubscriberEvent {
+    /// The subscriber has joined the stream. Messages follow from this number on.
+    Joined {
+        /// The publisher's incarnation.
+        incarnation: Incarnation,
+        /// The address that it sends from.
+        publisher: SocketAddr,
+        /// The number of the first message that can arrive.
+        message: u64,
+    },
+    /// The messages from `first` to before `end` are lost.
+    Lost {
+        /// The first lost message.
+        first: u64,
+        /// One past the last lost message.
+        end: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// An unknown number of messages, from this one on, may be lost: the publisher's former incarnation did not end its
+    /// stream, and it is not known how much it published after its last datagram that arrived.
+    LostUnknown {
+        /// The first message that may be lost.
+        first: u64,
+    },
+    /// A snapshot is needed that covers all messages before this one, or more. Nothing is delivered until
+    /// [`SubscriberMachine::resume`](super::SubscriberMachine::resume) is called with the number of messages that it
+    /// covers.
+    SnapshotWanted {
+        /// The first message that can still be delivered.
+        message: u64,
+    },
+    /// The publisher has restarted. Its messages are numbered from 0 again.
+    Restarted {
+        /// Its former incarnation.
+        from: Incarnation,
+        /// Its present incarnation.
+        to: Incarnation,
+    },
+    /// The stream was closed, and everything was delivered or reported as lost.
+    Ended {
+        /// The number of messages in the stream.
+        messages: u64,
+    },
+    /// A gap has delayed delivery for longer than [`stalled_after`](super::SubscriberConfig::stalled_after).
+    Stalled {
+        /// The first missing datagram.
+        datagram: u64,
+        /// The number of datagrams that have arrived and wait for it.
+        waiting: u64,
+    },
+    /// Nothing arrives on this path while another path is active.
+    PathSilent(u8),
+    /// The path is active again.
+    PathBack(u8),
+    /// The publisher has been silent for [`publisher_silence`](super::SubscriberConfig::publisher_silence).
+    PublisherSilent,
+    /// Datagrams of the publisher arrive again.
+    PublisherBack,
+    /// The publisher has evicted this subscriber: flow control no longer waits for it.
+    Evicted,
+    /// The publisher accepts no more subscribers. It repairs nothing for this one and does not wait for it.
+    Full,
+    /// Another publisher of the same stream, with a lower incarnation, publishes at the same time as the one that is
+    /// followed. Its messages are not delivered.
+    Rival {
+        /// The incarnation that is followed.
+        followed: Incarnation,
+        /// The one that is ignored.
+        ignored: Incarnation,
+    },
+    /// Datagrams are sealed with a secret that this subscriber does not have.
+    KeyMissing(KeyEpoch),
+    /// Datagrams name the epoch of a secret that this subscriber has, but were not sealed with it: the secrets differ,
+    /// or the datagrams are forged.
+    KeyWrong(KeyEpoch),
+    /// There is another stream on the same group. It is not delivered: the subscriber follows the first stream that it
+    /// received, until that one is silent. Reported only if no stream was chosen.
+    OtherStream {
+        /// The other one.
+        stream: StreamId,
+        /// The address that it is sent from.
+        publisher: SocketAddr,
+    },
+    /// The followed stream is silent or has ended, and the subscriber follows another one from now on.
+    StreamChanged {
+        /// The stream that was followed.
+        from: StreamId,
+        /// The stream that is followed now.
+        to: StreamId,
+    },
+    /// A publisher was ignored because its clock is too far from this subscriber's clock: its datagrams may be
+    /// replayed.
+    Stale,
+}
+
+impl SubscriberEvent {
+    /// Returns its name, for instance `path-silent`, as in the command's JSON and in Python. Names never change.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Joined { .. } => "joined",
+            Self::Lost { .. } => "lost",
+            Self::SnapshotWanted { .. } => "snapshot-wanted",
+            Self::Restarted { .. } => "restarted",
+            Self::Ended { .. } => "ended",
+            Self::Stalled { .. } => "stalled",
+            Self::PathSilent(_) => "path-silent",
+            Self::PathBack(_) => "path-back",
+            Self::PublisherSilent => "sender-silent",
+            Self::PublisherBack => "sender-back",
+            Self::Evicted => "evicted",
+            Self::LostUnknown { .. } => "lost-unknown",
+            Self::Full => "full",
+            Self::Rival { .. } => "rival",
+            Self::KeyWrong(_) => "key-wrong",
+            Self::KeyMissing(_) => "key-missing",
+            Self::OtherStream { .. } => "other-stream",
+            Self::StreamChanged { .. } => "stream-changed",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// The counters of a subscriber. They count datagrams unless noted otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriberStatistics {
+    /// Messages that were delivered.
+    pub messages: u64,
+    /// Their bytes.
+    pub message_bytes: u64,
+    /// Messages that were reported as lost.
+    pub lost_messages: u64,
+    /// How often an unknown number of messages may have been lost.
+    pub unknown_losses: u64,
+    /// Data datagrams that were received, without duplicates.
+    pub received: u64,
+    /// Of those, repairs.
+    pub repaired: u64,
+    /// Duplicates: from other paths, or repairs for other subscribers.
+    pub copies: u64,
+    /// Data datagrams that were missing when a later one was known to have been sent.
+    pub missed: u64,
+    /// Data datagrams that were given up.
+    pub given_up: u64,
+    /// Data datagrams beyond the window, which are repaired later.
+    pub beyond: u64,
+    /// Datagrams of an incarnation that is not followed, for instance from before the subscriber joined.
+    pub other: u64,
+    /// Datagrams of another protocol or of another stream.
+    pub foreign: u64,
+    /// Datagrams of this stream that could not be decoded.
+    pub malformed: u64,
+    /// Datagrams that the group did not seal, or sealed with a key that does not fit.
+    pub refused: u64,
+    /// NAKs that were sent.
+    pub naks: u64,
+    /// Statuses that were sent.
+    pub statuses: u64,
+    /// The round-trip time to the publisher in nanoseconds; the group's until it is measured.
+    pub round_trip: u64,
+    /// How late datagrams that were out of order have recently arrived, in nanoseconds.
+    pub reordering: u64,
+    /// Datagrams in the window that wait for missing ones.
+    pub waiting: u64,
+}
+
+/// The counters of one path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PathStatistics {
+    /// Data datagrams, duplicates included.
+    pub received: u64,
+    /// Data datagrams that arrived on this path first.
+    pub first: u64,
+    /// When a datagram last arrived on it, by the subscriber's clock in nanoseconds.
+    pub heard: u64,
+    /// Whether it counts as silent.
+    pub silent: bool,
+}

@@ -1,0 +1,66 @@
+//! What a subscriber delivers: borrowed messages, and events.
+
+use core::ops::Range;
+
+use super::event::SubscriberEvent;
+
+/// A message, borrowed from the subscriber or from the datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Its number. The first message of an incarnation is 0, and there are no gaps.
+    pub number: u64,
+    /// Its key, if it was published with one.
+    pub key: Option<u64>,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// A message or an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A message.
+    Message(Message<'a>),
+    /// An event that happened between messages.
+    Event(SubscriberEvent),
+}
+
+/// The next item without its bytes, which [`SubscriberMachine::item`](super::SubscriberMachine::item) returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step(pub(super) StepKind);
+
+impl Step {
+    /// Returns a step for an event that the driver reports itself.
+    #[must_use]
+    pub const fn of_event(event: SubscriberEvent) -> Self {
+        Self(StepKind::Event(event))
+    }
+
+    /// Returns the event, if it is one.
+    #[must_use]
+    #[inline]
+    pub const fn event(&self) -> Option<SubscriberEvent> {
+        match self.0 {
+            StepKind::Event(event) => Some(event),
+            StepKind::Message { .. } => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StepKind {
+    Message { number: u64, keyed: bool, location: BodyLocation, range: Range<usize> },
+    Event(SubscriberEvent),
+}
+
+/// Where the bytes of a message are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLocation {
+    /// In the datagram that was handled last, which the caller owns.
+    Datagram,
+    /// In the buffer with the decrypted copy of that datagram.
+    Decrypted,
+    /// In the window, at this sequence.
+    Window(u64),
+    /// In the buffer of reassembled fragments.
+    Assembly,
+}

@@ -1,0 +1,409 @@
+//! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
+//!
+//! Times are nanoseconds on a monotonic clock of the caller's choice.
+
+mod arrive;
+mod assembly;
+mod config;
+mod deliver;
+mod event;
+mod feedback;
+mod former;
+mod item;
+mod latest;
+mod paths;
+mod publisher_state;
+mod transit;
+mod window;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+pub use config::{OnLoss, Policy, Start, SubscriberConfig};
+pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
+pub use item::{Item, Message, Step};
+
+use crate::bucket::Bucket;
+use crate::gaps::Gaps;
+use crate::outbox::{Control, Outbox};
+use crate::random::Random;
+use crate::replay::Counts;
+use crate::seal::{Ciphers, Keys};
+use crate::wire::{Heartbeat, Incarnation, KeyEpoch, Status, StreamId, SubscriberId};
+use assembly::Assembly;
+use deliver::Current;
+use former::FormerIncarnations;
+use latest::Latest;
+use paths::Paths;
+use publisher_state::{Rival, Successor};
+use transit::Transit;
+use window::Window;
+
+/// Credit until the heartbeats of a publisher that has just started show how much it retains, in datagrams.
+const MIN_CREDIT: u64 = 256;
+
+/// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
+const PROBES_WITHOUT_PROOF: u32 = 6;
+
+/// Counters as they were when an incarnation began: statuses report only what concerns that incarnation.
+#[derive(Clone, Copy, Debug, Default)]
+struct Baseline {
+    missed: u64,
+    lost_messages: u64,
+}
+
+/// Limit of the queue of events that were not fetched. Further events are dropped.
+const MAX_EVENTS: usize = 256;
+
+/// The subscriber of a stream as a state machine, without sockets, clocks or threads.
+///
+/// Pass each datagram to [`handle`](Self::handle), then call [`next`](Self::next) for messages and events until it
+/// returns `None`. [`poll`](Self::poll) returns the datagrams to send, and
+/// [`next_deadline`](Self::next_deadline) the latest time to call both again.
+pub struct SubscriberMachine {
+    config: SubscriberConfig,
+    id: SubscriberId,
+    random: Random,
+    /// The publisher's incarnation that is followed, once one of its heartbeats has arrived.
+    incarnation: Option<Incarnation>,
+    /// The salt that this incarnation seals with. 0: it does not seal.
+    salt: u64,
+    /// A new incarnation, which is followed once the rest of the current one is delivered.
+    successor: Option<Successor>,
+    /// The incarnations that were followed before.
+    former: FormerIncarnations,
+    /// An older incarnation that sends at the same time as the one that is followed.
+    rival: Option<Rival>,
+    heartbeat: Heartbeat,
+    heartbeat_at: u64,
+    publisher: Option<SocketAddr>,
+    /// When a datagram last arrived from that address.
+    publisher_heard_at: u64,
+    publisher_counts: Counts,
+    epoch: KeyEpoch,
+    /// The next datagram to deliver.
+    base: u64,
+    /// One past the last datagram that is known to have been sent.
+    highest: u64,
+    /// The oldest datagram that the publisher retains: those before it cannot be repaired.
+    oldest_retained: u64,
+    /// How far the publisher may send beyond the last status: what it retains, or the window if that is less.
+    credit: u64,
+    /// The next message to deliver.
+    expected: u64,
+    /// Where the stream ends: one past the last datagram, and the number of messages.
+    end: Option<(u64, u64)>,
+    ended: bool,
+    window: Window,
+    gaps: Gaps,
+    assembly: Assembly,
+    current: Option<Current>,
+    /// Nothing is delivered until the application has loaded a snapshot.
+    awaits_snapshot: bool,
+    /// The application is busy: datagrams are buffered, and nothing is delivered until it asks again.
+    buffering: bool,
+    /// The first message after a snapshot has not arrived yet, so that a gap here asks for a newer snapshot.
+    bridging: bool,
+    /// A snapshot was loaded, and no message after it was delivered yet.
+    snapshot_just_loaded: bool,
+    stopped: bool,
+    /// No repair is awaited any more: everything missing is lost, for this reason.
+    abandoned: Option<Cause>,
+    /// Whether [`SubscriberEvent::LostUnknown`] was reported for the publisher that fell silent.
+    is_unknown_reported: bool,
+    has_left: bool,
+    cause: Cause,
+    latest: Latest,
+    paths: Paths,
+    events: VecDeque<SubscriberEvent>,
+    outbox: Outbox,
+    ciphers: Ciphers,
+    decrypted: Vec<u8>,
+    control_count: u64,
+    /// The token that proves this subscriber's address to the publisher; 0 until the publisher has sent one.
+    token: u64,
+    probe_at: u64,
+    /// Probes sent since this publisher address is known, saturating.
+    probes: u32,
+    /// The smoothed round-trip time to the publisher; 0 until it is measured.
+    own_round_trip: u64,
+    transit: Transit,
+    status_at: Option<u64>,
+    status_last: u64,
+    /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
+    end_confirmations: u8,
+    status_sent: Status,
+    /// When the next NAK is due; recomputed when gaps change.
+    nak_at: u64,
+    /// No NAK is sent before this time.
+    nak_not_before: u64,
+    /// NAKs that it may send, in millionths, and the number of datagrams received at the last refill.
+    nak_allowance: Bucket,
+    nak_mark: u64,
+    reordering: u64,
+    /// The smoothed time from a NAK to its repair, and its mean deviation.
+    repair_time: u64,
+    repair_spread: u64,
+    baseline: Baseline,
+    /// Datagrams of this incarnation that were given up, and that no snapshot covers.
+    unreplaced_losses: u64,
+    stall_reported_at: u64,
+    publisher_silent: bool,
+    is_stale_reported: bool,
+    key_missing: KeyEpoch,
+    key_wrong: KeyEpoch,
+    statistics: SubscriberStatistics,
+}
+
+impl SubscriberMachine {
+    /// Returns a subscriber with these settings that starts at `now`.
+    #[must_use]
+    pub fn new(config: SubscriberConfig, now: u64) -> Self {
+        let mut random = Random::new(config.seed);
+        let mut paths = Paths::new(config.paths);
+        paths.begin(now);
+        Self {
+            id: SubscriberId(random.next()),
+            random,
+            incarnation: None,
+            salt: 0,
+            successor: None,
+            former: FormerIncarnations::default(),
+            rival: None,
+            heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
+            heartbeat_at: now,
+            publisher: None,
+            publisher_heard_at: now,
+            publisher_counts: Counts::default(),
+            epoch: config.keys.latest(),
+            base: 0,
+            highest: 0,
+            oldest_retained: 0,
+            credit: MIN_CREDIT,
+            expected: 0,
+            end: None,
+            ended: false,
+            window: Window::new(config.slots(), config.window_bytes),
+            gaps: Gaps::default(),
+            assembly: Assembly::default(),
+            current: None,
+            awaits_snapshot: false,
+            buffering: false,
+            bridging: false,
+            snapshot_just_loaded: false,
+            stopped: false,
+            abandoned: None,
+            is_unknown_reported: false,
+            has_left: false,
+            cause: Cause::Unrecoverable,
+            latest: Latest::new(config.most_keys),
+            paths,
+            events: VecDeque::new(),
+            outbox: Outbox::default(),
+            ciphers: Ciphers::default(),
+            decrypted: Vec::new(),
+            control_count: 0,
+            token: 0,
+            probe_at: u64::MAX,
+            probes: 0,
+            own_round_trip: 0,
+            transit: Transit::default(),
+            status_at: None,
+            status_last: 0,
+            end_confirmations: 0,
+            status_sent: Status::default(),
+            nak_at: u64::MAX,
+            nak_not_before: 0,
+            nak_allowance: Bucket::new(0, feedback::MAX_ALLOWANCE, now),
+            nak_mark: 0,
+            reordering: 0,
+            repair_time: 0,
+            repair_spread: 0,
+            baseline: Baseline::default(),
+            unreplaced_losses: 0,
+            stall_reported_at: 0,
+            publisher_silent: false,
+            is_stale_reported: false,
+            key_missing: KeyEpoch::CLEAR,
+            key_wrong: KeyEpoch::CLEAR,
+            statistics: SubscriberStatistics::default(),
+            config,
+        }
+    }
+
+    /// Replaces the group's secrets.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.config.keys = keys;
+        self.ciphers.clear();
+        (self.key_missing, self.key_wrong) = (KeyEpoch::CLEAR, KeyEpoch::CLEAR);
+    }
+
+    /// Sets the offset from its clock to nanoseconds since 1970, by which replayed recordings of sealed streams are
+    /// refused. With `None`, for unknown, nothing is refused because of its age.
+    pub fn set_unix_offset(&mut self, offset: Option<u64>) {
+        if self.config.unix_offset != offset {
+            (self.config.unix_offset, self.is_stale_reported) = (offset, false);
+        }
+    }
+
+    /// Whether datagrams are missing that are known to have been sent and are not yet reported as lost.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        !self.gaps.is_empty()
+    }
+
+    /// Returns the size of the longest datagram that the publisher sends, in bytes; 0 until it is known.
+    #[must_use]
+    pub const fn longest_datagram(&self) -> u16 {
+        self.heartbeat.datagram
+    }
+
+    /// Stops waiting for repairs, for an application that is about to stop. [`next`](Self::next) then returns the
+    /// messages that have arrived, with an [`SubscriberEvent::Lost`] for each gap between them. If the publisher is
+    /// silent and has not ended its stream, [`SubscriberEvent::LostUnknown`] follows.
+    pub fn abandon(&mut self) {
+        self.abandon_as(Cause::Abandoned);
+    }
+
+    /// Continues after a snapshot that covers all messages before this number.
+    pub fn resume(&mut self, message: u64) {
+        if self.awaits_snapshot {
+            self.awaits_snapshot = false;
+            (self.bridging, self.snapshot_just_loaded) = (true, true);
+            self.assembly.abandon();
+            self.expected = message;
+        }
+    }
+
+    /// Buffers what arrives, for a caller that is busy with a message: the rest of the datagram that was
+    /// [`handle`](Self::handle)d last, and every datagram that is handled until [`next`](Self::next) is called again,
+    /// within the window. Continue to call [`poll`](Self::poll), so that the publisher learns what has arrived and how
+    /// much room is left.
+    pub fn start_buffering(&mut self, datagram: &[u8]) {
+        self.buffering = true;
+        if let Some(current) = self.current.take() {
+            self.current = Some(self.move_to_window(current, datagram));
+        }
+    }
+
+    /// Returns the next datagram to send now. Call it until it returns `None`.
+    pub fn poll(&mut self, now: u64) -> Option<Control> {
+        self.run_timers(now);
+        self.outbox.pop()
+    }
+
+    /// Takes back a datagram that was sent, to reuse its buffer.
+    pub fn reuse(&mut self, control: Control) {
+        self.outbox.reuse(control);
+    }
+
+    /// Returns the stream.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        self.config.stream
+    }
+
+    /// Returns the identity by which the publisher knows this subscriber.
+    #[must_use]
+    pub const fn id(&self) -> SubscriberId {
+        self.id
+    }
+
+    /// Returns its settings.
+    #[must_use]
+    pub const fn config(&self) -> &SubscriberConfig {
+        &self.config
+    }
+
+    /// Returns the publisher's incarnation that is followed, once one of its heartbeats has arrived.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
+    }
+
+    /// Returns the number of the message to be delivered next.
+    #[must_use]
+    pub const fn next_message(&self) -> u64 {
+        self.expected
+    }
+
+    /// Whether the stream was closed and everything was delivered or reported as lost.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the stream has ended and the publisher needs no more confirmations of that.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        let cannot_confirm = self.token == 0 && self.probes >= PROBES_WITHOUT_PROOF;
+        self.ended && (self.end_confirmations == 0 || cannot_confirm)
+    }
+
+    /// Whether a loss has stopped it, with [`OnLoss::Stop`].
+    #[must_use]
+    pub const fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Returns its counters.
+    #[must_use]
+    pub fn statistics(&self) -> SubscriberStatistics {
+        SubscriberStatistics {
+            round_trip: self.round_trip(),
+            reordering: self.reordering,
+            waiting: self.window.len() as u64,
+            ..self.statistics
+        }
+    }
+
+    /// Returns the counters of each path.
+    #[must_use]
+    pub fn paths(&self) -> &[PathStatistics] {
+        self.paths.statistics()
+    }
+
+    /// Returns the number of datagrams in its window.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.window.len()
+    }
+
+    fn emit(&mut self, event: SubscriberEvent) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        }
+    }
+
+    fn abandon_as(&mut self, cause: Cause) {
+        self.abandoned.get_or_insert(cause);
+    }
+
+    /// This subscriber's own round-trip time in nanoseconds, queueing included; the group's until it is measured.
+    fn round_trip(&self) -> u64 {
+        match self.own_round_trip {
+            0 => u64::from(self.heartbeat.round_trip).clamp(50, 10_000_000) * 1_000,
+            own => own + self.transit.queueing(),
+        }
+    }
+
+    /// Whether the stream has other subscribers.
+    const fn has_company(&self) -> bool {
+        self.heartbeat.group_size > 1
+    }
+}
+
+impl fmt::Debug for SubscriberMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriberMachine")
+            .field("stream", &self.config.stream)
+            .field("id", &self.id)
+            .field("incarnation", &self.incarnation)
+            .field("base", &self.base)
+            .field("highest", &self.highest)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}

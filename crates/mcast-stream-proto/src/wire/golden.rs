@@ -1,0 +1,195 @@
+//! Golden datagrams of version 1.0, byte for byte. They never change: every later version must read them.
+//! `docs/protocol.md` shows them.
+
+use std::string::String;
+use std::vec::Vec;
+
+use super::*;
+
+const STREAM: StreamId = StreamId(0x0102_0304_0506_0708);
+const INCARNATION: Incarnation = Incarnation(0x1122_3344);
+
+fn written(header: &Header, write: impl FnOnce(&mut PacketWriter<'_>)) -> Vec<u8> {
+    let mut buffer = [0; 1400];
+    let mut writer = PacketWriter::new(&mut buffer, header).unwrap();
+    write(&mut writer);
+    let length = writer.finish();
+    buffer[..length].to_vec()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: String = hex.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+#[track_caller]
+fn agree(written: &[u8], hex: &str) {
+    let hexed: Vec<String> = written.iter().map(|byte| std::format!("{byte:02x}")).collect();
+    assert_eq!(written, bytes(hex), "{}", hexed.join(" "));
+    assert!(Packet::parse(written).is_ok());
+    let page = include_str!("../../../../docs/protocol.md").split_whitespace().collect::<String>();
+    assert!(page.contains(&hexed.concat()), "docs/protocol.md doesn't show {}", hexed.join(" "));
+}
+
+fn header(kind: Kind, sequence: u64) -> Header {
+    Header::new(kind, STREAM, INCARNATION, sequence)
+}
+
+#[test]
+fn data_with_two_messages() {
+    let header = Header { flags: Flags::BATCH, message: 7, ..header(Kind::Data, 5) };
+    let written = written(&header, |writer| writer.put(b"\x00\x02hi\x00\x00").unwrap());
+    agree(
+        &written,
+        "4d43 10 01 08 08 0000 0102030405060708 11223344 00000007 0000000000000005 0002 6869 0000",
+    );
+    assert_eq!(Messages::read(&written[32..]).unwrap().0.collect::<Vec<_>>(), [&b"hi"[..], b""]);
+}
+
+#[test]
+fn the_first_fragment_of_a_long_message() {
+    let header = Header { flags: Flags::BEGIN, message: 8, ..header(Kind::Data, 6) };
+    let written = written(&header, |writer| {
+        writer.extension(ExtensionKind::TOTAL_LENGTH, 0, &3000_u32.to_be_bytes()).unwrap();
+        writer.put(b"abc").unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 01 0a 80 0000 0102030405060708 11223344 00000008 0000000000000006 8102 0000 00000bb8 616263",
+    );
+}
+
+#[test]
+fn heartbeat() {
+    let heartbeat = Heartbeat {
+        next: 100,
+        next_message: 250,
+        oldest_retained: 10,
+        oldest_message: 20,
+        clock: 1,
+        unix_time: 2,
+        rate: 3,
+        round_trip: 200,
+        group_size: 4,
+        backoff: 6,
+        flow: FlowControl::Slowest,
+        min_minor: 0,
+        max_minor: 0,
+        status_interval: 1000,
+        datagram: 1472,
+        capacity: 7_000,
+    };
+    let written = written(&header(Kind::Heartbeat, 9), |writer| heartbeat.write(writer).unwrap());
+    agree(
+        &written,
+        "4d43 10 03 08 00 0000 0102030405060708 11223344 00000000 0000000000000009
+         0000000000000064 00000000000000fa 000000000000000a 0000000000000014
+         0000000000000001 0000000000000002 0000000000000003 000000c8 00000004 06 01 00 00
+         000003e8 05c0 0000 00001b58",
+    );
+    assert_eq!(Heartbeat::read(&written[32..]), Ok(heartbeat));
+}
+
+#[test]
+fn nak() {
+    let mut list = NakWriter::new();
+    assert!(list.add(50, 1) && list.add(52, 2) && list.add(200, 100));
+    let written = written(&header(Kind::Nak, 3), |writer| {
+        writer.subscriber(SubscriberId(0xaabb)).unwrap();
+        list.write_nak(5, writer).unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 04 0b 00 0000 0102030405060708 11223344 00000000 0000000000000003
+         8903 0000 000000000000aabb 0000000000000005
+         0000000000000032 0001 0001 00000000 00000006 00000096 00000064",
+    );
+    let listed: Vec<_> = Nak::read(&written[44..]).unwrap().missing.collect();
+    assert_eq!(listed, [(50, 1), (52, 2), (200, 100)]);
+}
+
+#[test]
+fn confirmation() {
+    let mut list = NakWriter::new();
+    assert!(list.add(50, 3));
+    let written = written(&header(Kind::Ncf, 4), |writer| list.write_ncf(40, 90, writer).unwrap());
+    agree(
+        &written,
+        "4d43 10 06 08 00 0000 0102030405060708 11223344 00000000 0000000000000004
+         0000000000000028 000000000000005a 0000000000000032 0001 0000 00000000 00000003",
+    );
+}
+
+#[test]
+fn status() {
+    let status = Status {
+        next: 60,
+        highest: 100,
+        window: 4096,
+        missed: 10_000,
+        clock: 1,
+        held: 150,
+        flags: Status::JOINING,
+        token: 5,
+        received: 59,
+        tag: 0,
+        given_up: 3,
+        lost_messages: 7,
+    };
+    let written = written(&header(Kind::Status, 2), |writer| {
+        writer.subscriber(SubscriberId(0xaabb)).unwrap();
+        status.write(writer).unwrap();
+    });
+    agree(
+        &written,
+        "4d43 10 05 0b 00 0000 0102030405060708 11223344 00000000 0000000000000002
+         8903 0000 000000000000aabb 000000000000003c 0000000000000064 00001000 00002710
+         0000000000000001 00000096 00000001 0000000000000005 000000000000003b 00000000
+         00000000 0000000000000003 0000000000000007",
+    );
+}
+
+#[test]
+fn probe_echo_and_reset() {
+    let probe = Probe { clock: 9, token: 0, subscriber: 0xaabb };
+    let request = written(&header(Kind::Probe, 1), |writer| {
+        writer.subscriber(SubscriberId(0xaabb)).unwrap();
+        probe.write(writer).unwrap();
+    });
+    agree(
+        &request,
+        "4d43 10 07 0b 00 0000 0102030405060708 11223344 00000000 0000000000000001
+         8903 0000 000000000000aabb 0000000000000009 0000000000000000 000000000000aabb",
+    );
+    let echo = Probe { token: 5, ..probe };
+    let reply = written(&header(Kind::Echo, 11), |writer| echo.write(writer).unwrap());
+    agree(
+        &reply,
+        "4d43 10 0b 08 00 0000 0102030405060708 11223344 00000000 000000000000000b
+         0000000000000009 0000000000000005 000000000000aabb",
+    );
+    assert!(reply.len() <= request.len());
+    let reset = Reset { subscriber: 0xaabb, reason: ResetReason::Evicted };
+    let written = written(&header(Kind::Reset, 12), |writer| reset.write(writer).unwrap());
+    agree(
+        &written,
+        "4d43 10 0a 08 00 0000 0102030405060708 11223344 00000000 000000000000000c
+         000000000000aabb 01 00000000000000",
+    );
+    assert_eq!(Reset::read(&written[32..]), Ok(reset));
+}
+
+#[test]
+fn announcement() {
+    let mut announce = Announce::new("prices");
+    announce.paths[0] =
+        Some(AnnouncedPath { group: ([239, 1, 2, 3], 7000).into(), source: Some([10, 0, 0, 1].into()) });
+    (announce.rate, announce.key) = (125_000_000, 1);
+    let written = written(&header(Kind::Announce, 13), |writer| announce.write(writer).unwrap());
+    agree(
+        &written,
+        "4d43 10 09 08 00 0000 0102030405060708 11223344 00000000 000000000000000d
+         0106 707269636573 020b 04 1b58 ef010203 0a000001 0408 0000000007735940
+         0508 0000000000000001 0602 0000",
+    );
+}

@@ -1,0 +1,141 @@
+//! Heartbeats: the publisher's state, sent at intervals and after every burst.
+
+use super::bytes::{u32_at, u64_at};
+use super::packet::WireError;
+use super::writer::{PacketWriter, WriteError};
+
+/// Flow control: whether the publisher waits for subscribers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FlowControl {
+    /// The publisher waits for no subscriber.
+    None,
+    /// The publisher waits for the slowest subscriber that it knows.
+    #[default]
+    Slowest,
+    /// A kind of a later version.
+    Other(u8),
+}
+
+impl FlowControl {
+    const fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Slowest => 1,
+            Self::Other(number) => number,
+        }
+    }
+
+    const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::None,
+            1 => Self::Slowest,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// A bound that no stream reaches, so that sums of numbers below it do not overflow.
+const LARGEST: u64 = 1 << 62;
+
+/// The body of a heartbeat: 80 bytes. A longer body comes from a later version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The sequence of the next datagram of data.
+    pub next: u64,
+    /// The number of the next message.
+    pub next_message: u64,
+    /// The sequence of the oldest datagram in the retransmission buffer; `next` if it is empty.
+    pub oldest_retained: u64,
+    /// The number of the first message that begins in `oldest_retained` or after it.
+    pub oldest_message: u64,
+    /// The publisher's clock, in its own units; statuses return it.
+    pub clock: u64,
+    /// Nanoseconds since 1970; 0 if unknown.
+    pub unix_time: u64,
+    /// The rate in bytes per second; 0 if it is unlimited.
+    pub rate: u64,
+    /// The group round-trip time in microseconds.
+    pub round_trip: u32,
+    /// The number of subscribers known to the publisher.
+    pub group_size: u32,
+    /// The number of round trips over which NAKs are spread.
+    pub backoff: u8,
+    /// Flow control.
+    pub flow: FlowControl,
+    /// The lowest minor version that the publisher supports.
+    pub min_minor: u8,
+    /// The greatest minor version that the publisher supports.
+    pub max_minor: u8,
+    /// The shortest time between two statuses of one subscriber, in microseconds.
+    pub status_interval: u32,
+    /// The length of the longest datagram of the stream, in bytes.
+    pub datagram: u16,
+    /// The number of datagrams of that length that fit the retransmission buffer; 0 if unknown.
+    pub capacity: u32,
+}
+
+impl Heartbeat {
+    /// The length of the body in bytes.
+    pub const LENGTH: usize = 80;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`WireError::Body`] when the body is too short or inconsistent.
+    pub fn read(body: &[u8]) -> Result<Self, WireError> {
+        let number = |at| u64_at(body, at).ok_or(WireError::Body);
+        let small = |at| u32_at(body, at).ok_or(WireError::Body);
+        let byte = |at: usize| body.get(at).copied().ok_or(WireError::Body);
+        let heartbeat = Self {
+            next: number(0)?,
+            next_message: number(8)?,
+            oldest_retained: number(16)?,
+            oldest_message: number(24)?,
+            clock: number(32)?,
+            unix_time: number(40)?,
+            rate: number(48)?,
+            round_trip: small(56)?,
+            group_size: small(60)?,
+            backoff: byte(64)?,
+            flow: FlowControl::from_number(byte(65)?),
+            min_minor: byte(66)?,
+            max_minor: byte(67)?,
+            status_interval: small(68)?,
+            datagram: (small(72)? >> 16) as u16,
+            capacity: small(76)?,
+        };
+        let possible = (1..LARGEST).contains(&heartbeat.next)
+            && heartbeat.next_message < LARGEST
+            && (1..=heartbeat.next).contains(&heartbeat.oldest_retained)
+            && heartbeat.oldest_message <= heartbeat.next_message
+            && body.len() >= Self::LENGTH;
+        possible.then_some(heartbeat).ok_or(WireError::Body)
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// When the buffer is too short.
+    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+        let numbers = [
+            self.next,
+            self.next_message,
+            self.oldest_retained,
+            self.oldest_message,
+            self.clock,
+            self.unix_time,
+            self.rate,
+        ];
+        for number in numbers {
+            writer.put(&number.to_be_bytes())?;
+        }
+        writer.put(&self.round_trip.to_be_bytes())?;
+        writer.put(&self.group_size.to_be_bytes())?;
+        writer.put(&[self.backoff, self.flow.number(), self.min_minor, self.max_minor])?;
+        writer.put(&self.status_interval.to_be_bytes())?;
+        writer.put(&self.datagram.to_be_bytes())?;
+        writer.put(&[0; 2])?;
+        writer.put(&self.capacity.to_be_bytes())
+    }
+}

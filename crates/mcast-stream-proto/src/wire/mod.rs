@@ -1,0 +1,55 @@
+//! The wire format: views over the bytes of a datagram, and writers.
+//!
+//! Every datagram begins with a header of 32 bytes in network byte order:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0-1 | `MC` |
+//! | 2 | the version: major in the upper four bits, minor in the lower |
+//! | 3 | the kind |
+//! | 4 | the length of header and extensions in words of four bytes, 8 to 63 |
+//! | 5 | flags |
+//! | 6-7 | the key epoch; 0 if the datagram is not sealed |
+//! | 8-15 | the stream |
+//! | 16-19 | the incarnation of its publisher |
+//! | 20-23 | the lower half of the number of the first message in the datagram |
+//! | 24-31 | the sequence of a datagram of data; in all others, a count kept by their publisher |
+//!
+//! Extensions follow, then the body. A sealed datagram ends with a tag of 16 bytes. Parsing allocates nothing and never
+//! panics.
+
+mod announce;
+mod bytes;
+mod extension;
+mod header;
+mod heartbeat;
+mod identity;
+mod messages;
+mod nak;
+mod packet;
+mod probe;
+mod reset;
+mod status;
+mod writer;
+
+pub use announce::{Announce, AnnouncedPath};
+pub use extension::{Extension, ExtensionKind, Extensions};
+pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
+pub use heartbeat::{FlowControl, Heartbeat};
+pub use identity::{Incarnation, KeyEpoch, StreamId, SubscriberId};
+pub use messages::{Messages, batch_overhead, push_message};
+pub(crate) use nak::NAK_INTERVAL;
+pub use nak::{Nak, NakWriter, Ncf, Ranges};
+pub use packet::{Packet, WireError};
+pub use probe::Probe;
+pub use reset::{Reset, ResetReason};
+pub use status::Status;
+pub use writer::{PacketWriter, WriteError};
+
+/// The length of the tag that sealing adds to a datagram, in bytes.
+pub const TAG_LENGTH: usize = 16;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod properties;

@@ -1,0 +1,40 @@
+//! Probes and echoes: a subscriber proves its address, and measures the round-trip time.
+
+use super::bytes::u64_at;
+use super::packet::WireError;
+use super::writer::{PacketWriter, WriteError};
+
+/// The body of a probe and of an echo: 24 bytes each, so that an echo is no longer than its probe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// In a probe, the subscriber's clock; the echo returns it.
+    pub clock: u64,
+    /// In an echo, the token that proves the address: the subscriber sends it in every NAK and status.
+    pub token: u64,
+    /// In an echo, the subscriber to which it is sent.
+    pub subscriber: u64,
+}
+
+impl Probe {
+    /// The length of the body in bytes.
+    pub const LENGTH: usize = 24;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`WireError::Body`] when the body is too short.
+    pub fn read(body: &[u8]) -> Result<Self, WireError> {
+        let number = |at| u64_at(body, at).ok_or(WireError::Body);
+        Ok(Self { clock: number(0)?, token: number(8)?, subscriber: number(16)? })
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// When the buffer is too short.
+    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+        writer.put(&self.clock.to_be_bytes())?;
+        writer.put(&self.token.to_be_bytes())?;
+        writer.put(&self.subscriber.to_be_bytes())
+    }
+}

@@ -1,0 +1,168 @@
+//! Property tests: every datagram is read as it was written; hostile bytes are parsed or rejected without a panic.
+
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn data_header() -> Header {
+    Header::new(Kind::Data, StreamId(1), Incarnation(2), 3)
+}
+
+proptest! {
+    #[test]
+    fn headers_survive(
+        number in 1_u8..=11, flags: u8, stream: u64, incarnation: u32, message: u32, sequence in 1_u64..,
+    ) {
+        let header = Header {
+            kind: Kind::from_number(number).unwrap(),
+            flags: Flags(flags).without(Flags::RESERVED),
+            epoch: KeyEpoch::CLEAR,
+            stream: StreamId(stream),
+            incarnation: Incarnation(incarnation),
+            message,
+            sequence,
+        };
+        prop_assert_eq!(Packet::parse(&header.bytes()).unwrap().header, header);
+    }
+
+    #[test]
+    fn heartbeats_survive(a in any::<[u64; 5]>(), b in any::<[u32; 3]>(), c in any::<(u8, u16)>(), span in 0_u64..1000) {
+        let next = (a[0] >> 2).max(1);
+        let heartbeat = Heartbeat {
+            next, next_message: a[1] >> 2, oldest_retained: next.saturating_sub(span).max(1), oldest_message: a[1] >> 3,
+            clock: a[2], unix_time: a[3], rate: a[4], round_trip: b[0], group_size: b[1], backoff: c.0,
+            flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, capacity: b[1],
+        };
+        let mut buffer = [0; 200];
+        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Heartbeat, StreamId(9), Incarnation(8), 7)).unwrap();
+        heartbeat.write(&mut writer).unwrap();
+        let length = writer.finish();
+        prop_assert_eq!(length, HEADER_LENGTH + Heartbeat::LENGTH);
+        prop_assert_eq!(Heartbeat::read(Packet::parse(&buffer[..length]).unwrap().body), Ok(heartbeat));
+    }
+
+    #[test]
+    fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 5]>()) {
+        let status = Status {
+            next: a[0].min(a[1]), highest: a[0].max(a[1]), window: b[0], missed: b[1], clock: a[2], held: b[2],
+            flags: b[3], token: a[3], received: a[4], tag: b[4], given_up: a[0], lost_messages: a[1],
+        };
+        let mut buffer = [0; 200];
+        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();
+        writer.subscriber(SubscriberId(a[4])).unwrap();
+        status.write(&mut writer).unwrap();
+        let length = writer.finish();
+        prop_assert_eq!(length, HEADER_LENGTH + 12 + Status::LENGTH);
+        let packet = Packet::parse(&buffer[..length]).unwrap();
+        prop_assert_eq!((packet.subscriber(), Status::read(packet.body)), (Some(SubscriberId(a[4])), Ok(status)));
+    }
+
+    #[test]
+    fn lists_contain_exactly_the_ranges_added(base in 1_u64..1 << 40, steps in prop::collection::vec((1_u64..80, 1_u32..60), 0..60)) {
+        let mut list = NakWriter::new();
+        let (mut at, mut expected) = (base, Vec::new());
+        for (skip, count) in steps {
+            prop_assert!(list.add(at, count));
+            expected.extend(at..at + u64::from(count));
+            at += u64::from(count) + skip;
+        }
+        let mut buffer = [0; 1400];
+        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Nak, StreamId(9), Incarnation(8), 7)).unwrap();
+        list.write_nak(77, &mut writer).unwrap();
+        let length = writer.finish();
+        let packet = Packet::parse(&buffer[..length]).unwrap();
+        let nak = Nak::read(packet.body).unwrap();
+        prop_assert_eq!(nak.token, 77);
+        let mut listed: Vec<u64> = nak.missing.flat_map(|(first, count)| first..first + u64::from(count)).collect();
+        listed.sort_unstable();
+        prop_assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn announcements_survive(name in "[a-zäöü/.]{1,80}", group: [u8; 16], port: u16, source: Option<[u8; 4]>, rate: u64, key: u64) {
+        let mut announce = Announce::new(&name);
+        announce.paths[0] = Some(AnnouncedPath { group: (group, port).into(), source: None });
+        announce.paths[1] = Some(AnnouncedPath { group: ([239, 1, 2, 3], port).into(), source: source.map(Into::into) });
+        announce.snapshot = Some(([10, 0, 0, 1], port).into());
+        (announce.rate, announce.key, announce.minors) = (rate, key, (0, 2));
+        let mut buffer = [0; 600];
+        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Announce, StreamId(9), Incarnation(8), 7)).unwrap();
+        announce.write(&mut writer).unwrap();
+        let length = writer.finish();
+        prop_assert_eq!(Announce::read(Packet::parse(&buffer[..length]).unwrap().body), Ok(announce));
+    }
+
+    #[test]
+    fn messages_survive(messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 1..12)) {
+        let (mut body, mut end) = ([0; 1400], 0);
+        for message in &messages {
+            end = push_message(&mut body, end, message).unwrap();
+        }
+        let (read, count) = Messages::read(&body[..end]).unwrap();
+        prop_assert_eq!(count as usize, messages.len());
+        prop_assert_eq!(read.map(<[u8]>::to_vec).collect::<Vec<_>>(), messages);
+    }
+
+    #[test]
+    fn hostile_bytes_are_parsed_or_rejected(kind in 0_u8..14, words in 0_u8..70, flags: u8, body in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..340) {
+        let mut bytes = data_header().bytes().to_vec();
+        (bytes[3], bytes[4], bytes[5]) = (kind, words, flags);
+        bytes.extend(body);
+        bytes.truncate(cut);
+        if let Ok(packet) = Packet::parse(&bytes) {
+            let _ = packet.extensions.count();
+            let _ = (Heartbeat::read(packet.body), Status::read(packet.body), Probe::read(packet.body));
+            let _ = (Reset::read(packet.body), Announce::read(packet.body), Messages::read(packet.body));
+            let _ = Nak::read(packet.body).map(|nak| nak.missing.take(10_000).count());
+            let _ = Ncf::read(packet.body).map(|ncf| ncf.coming.take(10_000).count());
+        }
+    }
+}
+
+#[test]
+fn malformed_headers_are_rejected_with_the_reason() {
+    let good = data_header().bytes();
+    let with = |at: usize, value: u8| {
+        let mut bytes = good;
+        bytes[at] = value;
+        Packet::parse(&bytes).map(|_| ())
+    };
+    assert_eq!(with(0, b'X'), Err(WireError::Foreign));
+    assert_eq!(with(2, 0x20), Err(WireError::Version(0x20)));
+    assert_eq!(with(2, 0x1f), Ok(()), "a later minor version");
+    assert_eq!(with(3, 12), Err(WireError::UnknownKind(12)));
+    assert_eq!(with(4, 7), Err(WireError::HeaderLength(7)));
+    assert_eq!(with(4, 9), Err(WireError::HeaderLength(9)));
+    assert_eq!(with(5, 0x04), Err(WireError::ReservedFlag));
+    assert_eq!(with(7, 1), Err(WireError::Short), "sealed, but without a tag");
+    assert_eq!(with(31, 0), Err(WireError::Body), "numbers begin at 1");
+    assert_eq!(Packet::parse(&good[..31]), Err(WireError::Short));
+    assert_eq!(Packet::parse(b"M"), Err(WireError::Foreign));
+}
+
+#[test]
+fn an_unknown_extension_is_passed_over_unless_it_is_critical() {
+    let with = |kind| {
+        let mut buffer = [0; 64];
+        let mut writer = PacketWriter::new(&mut buffer, &data_header()).unwrap();
+        writer.extension(ExtensionKind(kind), 5, &[1, 2, 3]).unwrap();
+        writer.put(b"body").unwrap();
+        let length = writer.finish();
+        Packet::parse(&buffer[..length]).map(|packet| packet.body.to_vec())
+    };
+    assert_eq!(with(0x42), Ok(b"body".to_vec()));
+    assert_eq!(with(0xc2), Err(WireError::CriticalExtension(0xc2)));
+}
+
+#[test]
+fn a_list_refuses_what_it_cannot_hold() {
+    let mut list = NakWriter::new();
+    assert!(list.add(100, 1));
+    assert!(!list.add(99, 1), "before the first");
+    assert!(!list.add(200, 0));
+    assert!(!list.add(101 + (1 << 32), 1));
+    while list.add(100 + 40 * list.spot_count_for_tests() as u64, 1) {}
+    assert_eq!(list.spot_count_for_tests(), 140);
+}

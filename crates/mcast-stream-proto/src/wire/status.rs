@@ -1,0 +1,100 @@
+//! Statuses: the progress of a subscriber.
+
+use super::bytes::{u32_at, u64_at};
+use super::packet::WireError;
+use super::writer::{PacketWriter, WriteError};
+
+/// The body of a status: 80 bytes, so that with its headers it is at least as long as the heartbeat that it may
+/// request. A longer body comes from a later version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Everything before this datagram was received or given up; `given_up` counts the latter.
+    pub next: u64,
+    /// One past the greatest sequence known to the subscriber.
+    pub highest: u64,
+    /// The room for datagrams from `next` on.
+    pub window: u32,
+    /// The number of datagrams detected as missing when a later one arrived: the lower half of the count.
+    pub missed: u32,
+    /// The clock of the last heartbeat.
+    pub clock: u64,
+    /// The time since that heartbeat arrived, in microseconds.
+    pub held: u32,
+    /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
+    /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED).
+    pub flags: u32,
+    /// The token of the last echo; 0 if there was none.
+    pub token: u64,
+    /// Datagrams received so far, not counting copies.
+    pub received: u64,
+    /// The part of the group to which the subscriber belongs; 0 if none.
+    pub tag: u32,
+    /// Datagrams of this incarnation that the subscriber has given up: they will not be delivered.
+    pub given_up: u64,
+    /// Messages of this incarnation that the subscriber has reported as lost to its application.
+    pub lost_messages: u64,
+}
+
+impl Status {
+    /// The length of the body in bytes.
+    pub const LENGTH: usize = 80;
+    /// The subscriber requests a heartbeat.
+    pub const JOINING: u32 = 1;
+    /// The subscriber leaves.
+    pub const LEAVING: u32 = 2;
+    /// The subscriber requests no repairs: the publisher need not wait for it.
+    pub const PASSIVE: u32 = 4;
+
+    /// The subscriber knows where the stream ends, and has received everything before that.
+    pub const ENDED: u32 = 8;
+
+    /// The subscriber's window ends before `next` of the last heartbeat: missing datagrams were not lost just now.
+    pub const CATCHING_UP: u32 = 16;
+
+    /// The subscriber's application has read everything, and the end of the stream.
+    pub const DELIVERED: u32 = 32;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`WireError::Body`] when the body is too short or inconsistent.
+    pub fn read(body: &[u8]) -> Result<Self, WireError> {
+        let number = |at| u64_at(body, at).ok_or(WireError::Body);
+        let small = |at| u32_at(body, at).ok_or(WireError::Body);
+        let status = Self {
+            next: number(0)?,
+            highest: number(8)?,
+            window: small(16)?,
+            missed: small(20)?,
+            clock: number(24)?,
+            held: small(32)?,
+            flags: small(36)?,
+            token: number(40)?,
+            received: number(48)?,
+            tag: small(56)?,
+            given_up: number(64)?,
+            lost_messages: number(72)?,
+        };
+        (status.next <= status.highest).then_some(status).ok_or(WireError::Body)
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// When the buffer is too short.
+    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+        writer.put(&self.next.to_be_bytes())?;
+        writer.put(&self.highest.to_be_bytes())?;
+        writer.put(&self.window.to_be_bytes())?;
+        writer.put(&self.missed.to_be_bytes())?;
+        writer.put(&self.clock.to_be_bytes())?;
+        writer.put(&self.held.to_be_bytes())?;
+        writer.put(&self.flags.to_be_bytes())?;
+        writer.put(&self.token.to_be_bytes())?;
+        writer.put(&self.received.to_be_bytes())?;
+        writer.put(&self.tag.to_be_bytes())?;
+        writer.put(&[0; 4])?;
+        writer.put(&self.given_up.to_be_bytes())?;
+        writer.put(&self.lost_messages.to_be_bytes())
+    }
+}

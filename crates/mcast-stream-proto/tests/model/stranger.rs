@@ -1,0 +1,56 @@
+//! Datagrams that subscribers must reject: from strangers without a secret or with another one, and from an excluded
+//! member with the previous one.
+
+use mcast_stream_proto::PublisherMachine;
+use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
+use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch};
+
+use crate::audit::FORGED;
+use crate::cipher::Notary;
+use crate::group::STREAM;
+
+/// Returns forged datagrams for a subscriber whose next message is `next`: of the publisher, and of a later
+/// incarnation.
+pub(crate) fn datagrams(incarnation: u32, next: u64, now: u64, is_excluded: bool) -> Vec<Vec<u8>> {
+    // Their seals must not count in the group's notary.
+    let own = Notary::default();
+    let mut all = Vec::new();
+    for incarnation in [incarnation, incarnation + 7] {
+        all.extend(forge(Keys::none(), incarnation, next, now));
+        all.extend(forge(Keys::one(KeyEpoch(1), own.secret(99)), incarnation, next, now));
+        all.extend(forge(Keys::one(KeyEpoch(2), own.secret(99)), incarnation, next, now));
+        if is_excluded {
+            all.extend(forge(Keys::one(KeyEpoch(1), own.secret(1)), incarnation, next, now));
+        }
+    }
+    all
+}
+
+/// Returns the datagrams of a forged stream up to the message after `next`.
+fn forge(keys: Keys, incarnation: u32, next: u64, now: u64) -> Vec<Vec<u8>> {
+    let config = PublisherConfig {
+        datagram: 256,
+        history: 32 * 256,
+        flow: FlowControl::None,
+        unix_offset: Some(1_000_000_000),
+        keys,
+        ..PublisherConfig::new(STREAM, Incarnation(incarnation))
+    };
+    let mut publisher = PublisherMachine::new(config, now).unwrap();
+    for number in 0..next + 2 {
+        publisher.publish(now, &[FORGED, &number.to_be_bytes()].concat()).unwrap();
+        publisher.flush(now);
+    }
+    let mut all = Vec::new();
+    while let Some(transmit) = publisher.poll(now) {
+        match transmit {
+            Transmit::Data { first, count } => {
+                all.extend((first..first + count).map(|sequence| publisher.datagram(sequence).to_vec()));
+            }
+            Transmit::Control(control) => all.push(control.bytes().to_vec()),
+            Transmit::Repair { .. } => {}
+        }
+    }
+    all
+}

@@ -1,0 +1,178 @@
+//! Checks everything that a subscriber delivers and reports.
+
+use std::collections::HashMap;
+
+use mcast_stream_proto::subscriber::{Cause, Message, OnLoss, Policy, Start, SubscriberEvent};
+
+use crate::content;
+use crate::plan::Plan;
+
+/// What one subscriber delivered and reported so far.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    pub(crate) policy: Policy,
+    start: Start,
+    pub(crate) incarnation: Option<u32>,
+    /// The number of the next message or loss.
+    pub(crate) cursor: Option<u64>,
+    latest: HashMap<u64, u64>,
+    pub(crate) ended: bool,
+    pub(crate) wants_snapshot: Option<u64>,
+    pub(crate) lost: Vec<(u32, u64, u64, Cause)>,
+    pub(crate) messages: u64,
+    pub(crate) restarted: bool,
+    /// The number of [`SubscriberEvent::LostUnknown`].
+    pub(crate) unknown: u64,
+    /// Whether it reported an unknown loss in the present incarnation.
+    lacks_unknown: bool,
+    former: Vec<Balance>,
+    /// The cursor of each former incarnation when it was left.
+    left_at: HashMap<u32, u64>,
+}
+
+/// What a subscriber accounts for of an incarnation: one past the last message that it delivered or reported as lost,
+/// and whether it reported that more may be lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Balance {
+    pub(crate) incarnation: u32,
+    pub(crate) accounted: u64,
+    pub(crate) is_unknown: bool,
+}
+
+impl Audit {
+    pub(crate) fn new(policy: Policy, start: Start) -> Self {
+        Self {
+            policy,
+            start,
+            incarnation: None,
+            cursor: None,
+            latest: HashMap::new(),
+            ended: false,
+            wants_snapshot: None,
+            lost: Vec::new(),
+            messages: 0,
+            restarted: false,
+            unknown: 0,
+            lacks_unknown: false,
+            former: Vec::new(),
+            left_at: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn message(&mut self, plan: &Plan, message: &Message<'_>) -> Result<(), String> {
+        let incarnation = self.incarnation.ok_or("a message before the stream was joined")?;
+        if self.may_have_stopped() {
+            return Err(format!("message {} after it stopped", message.number));
+        }
+        if self.wants_snapshot.is_some() {
+            return Err(format!("message {} while it waits for a snapshot", message.number));
+        }
+        let (key, bytes) = content::message(plan, incarnation, message.number);
+        if (message.key, message.bytes) != (key, &bytes[..]) {
+            return Err(format!("message {} is not what was sent", message.number));
+        }
+        self.messages += 1;
+        if self.policy == Policy::Latest {
+            return self.latest_message(message);
+        }
+        if self.cursor != Some(message.number) {
+            return Err(format!("received message {}, expected {:?}", message.number, self.cursor));
+        }
+        self.cursor = Some(message.number + 1);
+        Ok(())
+    }
+
+    fn latest_message(&mut self, message: &Message<'_>) -> Result<(), String> {
+        let Some(key) = message.key else { return Ok(()) };
+        match self.latest.insert(key, message.number) {
+            Some(known) if known >= message.number => {
+                Err(format!("delivered message {} of key {key} after {known}", message.number))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: &SubscriberEvent) -> Result<(), String> {
+        match *event {
+            SubscriberEvent::Joined { incarnation, message, .. } => {
+                self.incarnation = Some(incarnation.0);
+                // A subscriber of the former incarnation accounts for everything in this one, and for nothing twice.
+                let wants_all = self.restarted && self.start != Start::Snapshot;
+                let left_at = self.left_at.get(&incarnation.0).copied().unwrap_or(0);
+                self.cursor = Some(if wants_all { left_at } else { message });
+                self.latest.clear();
+            }
+            SubscriberEvent::Restarted { from, to } => {
+                if self.incarnation != Some(from.0) || to == from {
+                    return Err(format!(
+                        "from incarnation {from} to {to}, but it was {:?}",
+                        self.incarnation
+                    ));
+                }
+                self.former.retain(|balance| balance.incarnation != from.0);
+                self.former.extend(self.balance());
+                self.left_at.extend(self.incarnation.zip(self.cursor));
+                (self.restarted, self.ended, self.wants_snapshot, self.lacks_unknown) =
+                    (true, false, None, false);
+            }
+            SubscriberEvent::Lost { first, end, cause } => return self.lost(first, end, cause),
+            SubscriberEvent::LostUnknown { first } => {
+                if self.policy != Policy::Latest && self.cursor != Some(first) {
+                    return Err(format!("an unknown loss from {first} on, expected {:?}", self.cursor));
+                }
+                self.unknown += 1;
+                self.lacks_unknown = true;
+            }
+            SubscriberEvent::Rival { .. } => self.lacks_unknown = true,
+            SubscriberEvent::SnapshotWanted { message } => self.wants_snapshot = Some(message),
+            SubscriberEvent::Ended { messages } => {
+                if self.ended || self.policy != Policy::Latest && self.cursor != Some(messages) {
+                    return Err(format!("it ended with {messages}, expected {:?}", self.cursor));
+                }
+                self.ended = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, first: u64, end: u64, cause: Cause) -> Result<(), String> {
+        if end <= first || self.policy != Policy::Latest && self.cursor != Some(first) {
+            return Err(format!("a loss from {first} to {end}, expected {:?}", self.cursor));
+        }
+        let fits = matches!(
+            (self.policy, cause),
+            (_, Cause::Unrecoverable | Cause::Restart | Cause::Abandoned | Cause::PublisherGone)
+                | (Policy::Deadline(_), Cause::Deadline)
+                | (Policy::BestEffort(_), Cause::NotRepaired)
+        );
+        if !fits {
+            return Err(format!("{:?} lost messages by {cause:?}", self.policy));
+        }
+        self.lost.push((self.incarnation.unwrap_or(0), first, end, cause));
+        self.cursor = Some(end);
+        Ok(())
+    }
+
+    /// Returns what it accounts for of each incarnation that it followed.
+    pub(crate) fn balances(&self) -> impl Iterator<Item = Balance> {
+        self.former.iter().copied().chain(self.balance())
+    }
+
+    /// The balance of the present incarnation; `None` if it stopped, waits for a snapshot, or delivers only the latest.
+    fn balance(&self) -> Option<Balance> {
+        let is_excused =
+            self.may_have_stopped() || self.wants_snapshot.is_some() || self.policy == Policy::Latest;
+        let (incarnation, accounted) = self.incarnation.zip(self.cursor).filter(|_| !is_excused)?;
+        Some(Balance { incarnation, accounted, is_unknown: self.lacks_unknown })
+    }
+
+    /// Whether a loss has stopped it, with `OnLoss::Stop`.
+    pub(crate) fn may_have_stopped(&self) -> bool {
+        self.policy == Policy::Reliable(OnLoss::Stop) && (!self.lost.is_empty() || self.unknown > 0)
+    }
+
+    pub(crate) fn latest(&self, key: u64) -> Option<u64> {
+        self.latest.get(&key).copied()
+    }
+}

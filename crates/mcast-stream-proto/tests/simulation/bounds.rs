@@ -1,0 +1,300 @@
+//! Limits of what one subscriber can cause, with two machines and direct control over what arrives.
+
+use std::net::SocketAddr;
+
+use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
+use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::wire::{HEADER_LENGTH, Incarnation, Kind, Packet, StreamId};
+use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MILLISECOND;
+const STREAM: StreamId = StreamId(7);
+const HISTORY: usize = 1 << 20;
+
+/// Which datagrams of the publisher arrive at the subscriber.
+#[derive(Clone, Copy, PartialEq)]
+enum Arrivals {
+    Everything,
+    /// Heartbeats, but no data.
+    ControlAlone,
+    /// Everything except each third new data datagram.
+    TwoOfThree,
+}
+
+struct Two {
+    now: u64,
+    publisher: PublisherMachine,
+    subscriber: SubscriberMachine,
+    messages: u64,
+    /// Its application is busy and reads nothing.
+    busy: bool,
+}
+
+impl Two {
+    fn joined() -> Self {
+        Self::with(SubscriberConfig::new(STREAM))
+    }
+
+    fn with(subscriber: SubscriberConfig) -> Self {
+        let now = SECOND;
+        let config = PublisherConfig { history: HISTORY, ..PublisherConfig::new(STREAM, Incarnation(1)) };
+        let mut two = Self {
+            now,
+            publisher: PublisherMachine::new(config, now).unwrap(),
+            subscriber: SubscriberMachine::new(subscriber, now),
+            messages: 0,
+            busy: false,
+        };
+        while two.publisher.statistics().statuses == 0 {
+            two.step(Arrivals::Everything);
+            assert!(two.now < 10 * SECOND, "it does not join");
+        }
+        two
+    }
+
+    /// Returns the publisher's next heartbeat, forged with this end and this oldest retained datagram.
+    fn forged_heartbeat(&mut self, next: u64, oldest_retained: u64) -> Vec<u8> {
+        const NEXT: usize = HEADER_LENGTH;
+        const OLDEST_RETAINED: usize = NEXT + 16;
+
+        loop {
+            if let Some(Transmit::Control(control)) = self.publisher.poll(self.now)
+                && let mut forged = control.bytes().to_vec()
+                && Packet::parse(&forged).is_ok_and(|packet| packet.header.kind == Kind::Heartbeat)
+            {
+                forged[24..32].copy_from_slice(&u64::MAX.to_be_bytes());
+                forged[NEXT..][..8].copy_from_slice(&next.to_be_bytes());
+                forged[OLDEST_RETAINED..][..8].copy_from_slice(&oldest_retained.to_be_bytes());
+                return forged;
+            }
+            self.now += MILLISECOND;
+            assert!(self.now < 100 * SECOND, "there is no heartbeat");
+        }
+    }
+
+    /// Delivers everything that is sent now, and advances the clock by 0.1 ms.
+    fn step(&mut self, arrivals: Arrivals) {
+        let from = SocketAddr::from(([10, 0, 0, 1], 7000));
+        while let Some(transmit) = self.publisher.poll(self.now) {
+            let arriving: Vec<Vec<u8>> = match transmit {
+                Transmit::Control(control) => vec![control.bytes().to_vec()],
+                _ if arrivals == Arrivals::ControlAlone => Vec::new(),
+                Transmit::Data { first, count } => (first..first + count)
+                    .filter(|number| arrivals != Arrivals::TwoOfThree || number % 3 != 0)
+                    .map(|number| self.publisher.datagram(number).to_vec())
+                    .collect(),
+                Transmit::Repair { sequence, .. } => vec![self.publisher.datagram(sequence).to_vec()],
+            };
+            for datagram in arriving {
+                self.subscriber.handle(self.now, 0, from, &datagram);
+                self.read(&datagram);
+            }
+        }
+        while let Some(control) = self.subscriber.poll(self.now) {
+            self.publisher.handle(self.now, SocketAddr::from(([10, 0, 0, 2], 7000)), control.bytes());
+        }
+        self.now += MILLISECOND / 10;
+    }
+
+    /// Makes the application busy.
+    fn make_busy(&mut self) {
+        self.subscriber.start_buffering(&[]);
+        self.busy = true;
+    }
+
+    /// Reads all messages, unless the application is busy.
+    fn read(&mut self, datagram: &[u8]) {
+        while !self.busy
+            && let Some(item) = self.subscriber.next(self.now, datagram)
+        {
+            match item {
+                Item::Message(message) => {
+                    assert_eq!(message.number, self.messages);
+                    self.messages += 1;
+                }
+                Item::Event(SubscriberEvent::Lost { end, .. }) => self.messages = end,
+                Item::Event(_) => {}
+            }
+        }
+    }
+
+    /// Runs for `time` nanoseconds, or until `is_over` returns `true`.
+    fn run(&mut self, time: u64, arrivals: Arrivals, is_over: impl Fn(&Self) -> bool) {
+        let until = self.now + time;
+        while self.now < until && !is_over(self) {
+            self.step(arrivals);
+            while let Some(event) = self.publisher.poll_event() {
+                let is_gone = matches!(
+                    event,
+                    PublisherEvent::SubscriberSilent(_)
+                        | PublisherEvent::SubscriberEvicted(..)
+                        | PublisherEvent::SubscriberLeft(_)
+                );
+                assert!(!is_gone, "{event:?} at {}", self.now);
+            }
+        }
+    }
+
+    /// Publishes messages up to `end` while there is room, each in its own datagram; returns the next number.
+    fn publish_from(&mut self, first: u64, end: u64) -> u64 {
+        let mut number = first;
+        while number < end && self.publisher.publish(self.now, &number.to_be_bytes()).is_ok() {
+            self.publisher.flush(self.now);
+            number += 1;
+        }
+        number
+    }
+}
+
+/// An application that is busy for longer than the silence timeout misses nothing, and its publisher knows.
+#[test]
+fn a_subscriber_with_a_busy_application_keeps_sending_feedback() {
+    let mut two = Two::joined();
+    assert_eq!(two.publish_from(0, 1), 1);
+    two.run(SECOND, Arrivals::Everything, |two| two.messages == 1);
+    two.make_busy();
+    assert_eq!(two.publish_from(1, 200), 200);
+    two.publisher.close(two.now);
+    let began = two.now;
+    two.run(5 * SECOND, Arrivals::TwoOfThree, |two| two.publisher.audience().unread == 1);
+    assert!(
+        two.now < began + SECOND,
+        "it took {} ns until the publisher knew that everything had arrived",
+        two.now - began
+    );
+    two.run(12 * SECOND, Arrivals::Everything, |_| false);
+    let audience = two.publisher.audience();
+    assert_eq!((two.messages, audience.unread, audience.complete), (1, 1, 0));
+
+    two.busy = false;
+    two.read(&[]);
+    assert_eq!(two.messages, 200);
+    assert!(two.subscriber.has_ended());
+    assert_eq!(two.subscriber.statistics().lost_messages, 0);
+    two.run(SECOND, Arrivals::TwoOfThree, |two| two.publisher.audience().complete == 1);
+    assert_eq!(two.publisher.audience().complete, 1);
+}
+
+/// Meanwhile at most a window of datagrams is buffered, and the publisher waits with the rest.
+#[test]
+fn a_subscriber_with_a_busy_application_buffers_at_most_its_window() {
+    const ALL: u64 = 4_000;
+    let mut two = Two::with(SubscriberConfig { window: 64, ..SubscriberConfig::new(STREAM) });
+    let mut published = two.publish_from(0, 1);
+    two.run(SECOND, Arrivals::Everything, |two| two.messages == 1);
+    let mut turns = 0;
+    while two.messages < ALL {
+        two.make_busy();
+        let began = two.now;
+        while two.now < began + 500 * MILLISECOND {
+            published = two.publish_from(published, ALL);
+            two.run(10 * MILLISECOND, Arrivals::TwoOfThree, |_| false);
+            assert!(two.subscriber.kept() <= 64, "{}", two.subscriber.kept());
+        }
+        assert!(published == ALL || two.subscriber.kept() == 64, "{} are buffered", two.subscriber.kept());
+        two.busy = false;
+        two.read(&[]);
+        turns += 1;
+        assert!(turns <= ALL / 64 + 1, "{} of {ALL} after {turns} turns", two.messages);
+    }
+    let statistics = two.subscriber.statistics();
+    assert_eq!((statistics.lost_messages, statistics.beyond), (0, 0));
+}
+
+#[test]
+fn a_silent_subscriber_is_forgotten() {
+    let mut two = Two::joined();
+    let silent_since = two.now;
+    let forgotten = loop {
+        while two.publisher.poll(two.now).is_some() {}
+        match two.publisher.poll_event() {
+            Some(PublisherEvent::SubscriberSilent(_)) => break two.now - silent_since,
+            Some(_) => {}
+            None => two.now += 100 * MILLISECOND,
+        }
+        assert!(two.now - silent_since < 60 * SECOND, "the publisher still waits for it");
+    };
+    assert_eq!(two.publisher.subscribers().0, 0);
+    assert!((5 * SECOND..7 * SECOND).contains(&forgotten), "after {forgotten} ns");
+}
+
+/// A subscriber that keeps sending NAKs and gets nothing is sent fewer and fewer repairs.
+#[test]
+fn repairs_keep_to_their_allowance() {
+    let mut two = Two::joined();
+    while two.publisher.publish(two.now, &[7; 1000]).is_ok() {
+        two.publisher.flush(two.now);
+        two.step(Arrivals::ControlAlone);
+    }
+    let (before, began) = (0, two.now);
+    while two.now < began + SECOND {
+        two.step(Arrivals::ControlAlone);
+    }
+    let repaired = two.publisher.statistics().repair_bytes - before;
+    // No repair arrives, so repairs slow down.
+    assert!(repaired > 200_000, "{repaired} bytes: too few NAKs for this test");
+    assert!(repaired < 3_000_000, "{repaired} bytes");
+    while two.publisher.subscribers().1 == 0 || two.messages == 0 {
+        two.step(Arrivals::Everything);
+        assert!(two.now < began + 60 * SECOND, "the rest is not repaired: {:?}", two.publisher.statistics());
+    }
+}
+
+/// An evicted subscriber that catches up again lacks the messages in between, and its publisher reports that.
+#[test]
+fn an_evicted_subscriber_that_returns_is_reported_with_its_loss() {
+    for (published, lacks) in [(30_000, true), (20, false)] {
+        let mut two = Two::with(SubscriberConfig { window: 64, ..SubscriberConfig::new(STREAM) });
+        two.make_busy();
+        let (mut number, mut events) = (0, Vec::new());
+        let began = two.now;
+        while two.now < began + 10 * SECOND {
+            number = two.publish_from(number, published);
+            two.step(Arrivals::Everything);
+            two.busy &= two.now < began + 5 * SECOND;
+            two.read(&[]);
+            events.extend(std::iter::from_fn(|| two.publisher.poll_event()));
+        }
+        let position = |is: fn(&PublisherEvent) -> bool| events.iter().position(is);
+        let gone = position(|event| matches!(event, PublisherEvent::SubscriberShort(..)));
+        let returned = position(|event| matches!(event, PublisherEvent::SubscriberReturned(_)));
+        assert_eq!((gone.is_some(), returned.is_some()), (lacks, lacks), "{events:?}");
+        assert_eq!(two.subscriber.statistics().lost_messages > 0, lacks);
+    }
+}
+
+/// A forged heartbeat claims that far more datagrams were sent, and are no longer retained, than can be counted
+/// through.
+#[test]
+fn a_forged_oldest_retained_does_not_block_the_subscriber() {
+    for policy in [Policy::Reliable(OnLoss::Continue), Policy::BestEffort(0), Policy::Deadline(0)] {
+        let config = SubscriberConfig { policy, ..SubscriberConfig::new(STREAM) };
+        let mut two = Two::with(config);
+        let forged = two.forged_heartbeat((1 << 62) - 1, (1 << 62) - 2);
+        let from = SocketAddr::from(([10, 0, 0, 1], 7000));
+        two.subscriber.handle(two.now, 0, from, &forged);
+        let mut items = 0;
+        while two.subscriber.next(two.now, &forged).is_some() {
+            items += 1;
+        }
+        assert!(items <= 4, "{items} events");
+    }
+}
+
+/// The same with a former incarnation, which a new one ends.
+#[test]
+fn a_forged_end_of_a_former_incarnation_does_not_block_the_subscriber() {
+    let mut two = Two::with(SubscriberConfig::new(STREAM));
+    let from = SocketAddr::from(([10, 0, 0, 1], 7000));
+    let mut forged = two.forged_heartbeat((1 << 62) - 1, 1);
+    two.subscriber.handle(two.now, 0, from, &forged);
+    while two.subscriber.next(two.now, &forged).is_some() {}
+    forged[16..20].copy_from_slice(&2_u32.to_be_bytes());
+    two.subscriber.handle(two.now, 0, from, &forged);
+    let mut restarted = false;
+    while let Some(item) = two.subscriber.next(two.now, &forged) {
+        restarted |= matches!(item, Item::Event(SubscriberEvent::Restarted { .. }));
+    }
+    assert!(restarted);
+}

@@ -1,0 +1,51 @@
+//! Applications that stop reading while their subscribers continue.
+
+use crate::plan::{MILLISECOND, Plan, SECOND, Stuck, SubscriberPlan};
+use crate::world::{EVICTION, World};
+
+const MESSAGES: u64 = 3_000;
+
+/// A plan with `subscribers` subscribers, of which the first `stuck` stop reading after 100 messages for `time`
+/// nanoseconds.
+fn plan(subscribers: usize, stuck: usize, time: u64) -> Plan {
+    let mut subscribers = vec![SubscriberPlan::simple(); subscribers];
+    for subscriber in &mut subscribers[..stuck] {
+        subscriber.stuck = Some(Stuck { after: 100, time });
+    }
+    Plan { messages: MESSAGES, pause: MILLISECOND, ..Plan::simple(subscribers) }
+}
+
+#[test]
+fn a_reader_that_stops_delays_the_others_by_at_most_the_eviction_time_once() {
+    for stuck in 1..=5 {
+        for all in stuck + 1..=8 {
+            let plan = plan(all, stuck, Stuck::FOREVER);
+            let outcome = World::run(&plan).unwrap();
+            let case = format!("{stuck} of {all} are stuck");
+            assert!(outcome.waited <= EVICTION, "{case}: the publisher waited for {} ns", outcome.waited);
+            let most = MESSAGES * MILLISECOND + EVICTION;
+            assert!(outcome.published <= most, "{case}: the last was published at {}", outcome.published);
+            let mut evicted = outcome.evicted.clone();
+            evicted.sort_unstable();
+            assert_eq!(evicted, Vec::from_iter(0..stuck), "{case}: others were evicted, or some twice");
+            for (index, subscriber) in outcome.subscribers.iter().enumerate().skip(stuck) {
+                assert_eq!(
+                    (subscriber.messages, subscriber.lost),
+                    (MESSAGES, 0),
+                    "{case}: subscriber {index}"
+                );
+            }
+        }
+    }
+}
+
+/// A reader that continues within the eviction time loses nothing and is not evicted.
+#[test]
+fn a_reader_that_stops_for_a_second_is_waited_for() {
+    let outcome = World::run(&plan(4, 2, SECOND)).unwrap();
+    assert!(outcome.evicted.is_empty(), "{:?} were evicted", outcome.evicted);
+    assert!(outcome.waited <= SECOND, "the publisher waited for {} ns", outcome.waited);
+    for subscriber in &outcome.subscribers {
+        assert_eq!((subscriber.messages, subscriber.lost), (MESSAGES, 0));
+    }
+}

@@ -1,0 +1,297 @@
+//! How much is sent, and how fast losses are repaired: rates, bottlenecks, loss, feedback, distant subscribers.
+
+use mcast_stream_proto::subscriber::Start;
+
+use crate::link::Quality;
+use crate::plan::{Bottleneck, MILLISECOND, Plan, SECOND, Sizes, Stranger, SubscriberPlan};
+use crate::world::{Outcome, World};
+
+const MEGABIT: u64 = 125_000;
+const KIBIBYTE: u64 = 1_024;
+
+/// A feed of messages of `length` bytes, one per `pause` nanoseconds, to subscribers with the default window.
+fn feed(messages: u64, length: usize, pause: u64, subscribers: Vec<SubscriberPlan>) -> Plan {
+    let subscribers =
+        subscribers.into_iter().map(|subscriber| SubscriberPlan { window: 8_192, ..subscriber }).collect();
+    let sizes = Sizes::Exactly(length);
+    Plan { messages, sizes, pause, slots: 4_096, datagram: 1_472, ..Plan::simple(subscribers) }
+}
+
+/// At the rate of gigabit Ethernet: 10 MB, in messages that fill a datagram each.
+fn flat_out(subscribers: Vec<SubscriberPlan>) -> Plan {
+    feed(7_150, 1_400, 12_000, subscribers)
+}
+
+fn delivers_all(outcome: &Outcome, messages: u64) {
+    for (index, subscriber) in outcome.subscribers.iter().enumerate() {
+        assert_eq!((subscriber.messages, subscriber.lost), (messages, 0), "subscriber {index}");
+    }
+}
+
+fn is_bounded(plan: &Plan) {
+    let outcome = World::run(plan).unwrap();
+    let (subscribers, seconds) = (plan.subscribers.len() as u64, outcome.published / SECOND);
+    // A quarter of a window causes a status of each subscriber; each other quarter may cause a NAK.
+    let windows = plan.messages * 4 / plan.slots as u64 / seconds + 1;
+    let most = 200 + subscribers.min(100) * windows;
+    // The first two seconds are for joining.
+    let worst = outcome
+        .meter
+        .feedback
+        .iter()
+        .filter(|(second, _)| (2..seconds).contains(*second))
+        .max_by_key(|(_, count)| **count);
+    let (at, count) = worst.unwrap();
+    assert!(
+        *count <= most,
+        "{subscribers} subscribers: {count} statuses and NAKs in second {at}, limit {most}"
+    );
+    let heartbeats = outcome.meter.heartbeats;
+    assert!(heartbeats <= 220 * (seconds + 1), "{heartbeats} heartbeats in {seconds} s");
+    assert_eq!(outcome.messages, plan.messages * subscribers);
+}
+
+#[test]
+fn feedback_of_eight_subscribers_stays_below_200_per_second_plus_windows() {
+    is_bounded(&feed(6_000, 100, MILLISECOND, vec![SubscriberPlan::simple(); 8]));
+}
+
+#[test]
+fn feedback_of_a_thousand_subscribers_stays_below_200_per_second_plus_windows() {
+    is_bounded(&feed(120, 100, 100 * MILLISECOND, vec![SubscriberPlan::simple(); 1_000]));
+}
+
+/// With high loss, too: NAKs are feedback.
+#[test]
+fn feedback_of_lossy_subscribers_stays_below_200_per_second_plus_windows() {
+    let down = Quality { loss: 0.05, ..Quality::GOOD };
+    let lossy = SubscriberPlan { down, start: Start::Oldest, ..SubscriberPlan::simple() };
+    is_bounded(&feed(6_000, 100, MILLISECOND, vec![lossy; 8]));
+}
+
+#[test]
+fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered() {
+    for (rate, queue) in [(20, 64), (20, 256), (100, 64), (100, 256)] {
+        let bottleneck = Bottleneck { rate: rate * MEGABIT, queue: queue * KIBIBYTE };
+        let plan = Plan { bottleneck: Some(bottleneck), ..flat_out(vec![SubscriberPlan::simple(); 2]) };
+        let outcome = World::run(&plan).unwrap();
+        delivers_all(&outcome, plan.messages);
+        let (sent, delivered) = (outcome.meter.sent_bytes(), plan.messages * 1_400);
+        assert!(
+            sent * 2 <= delivered * 3,
+            "{rate} Mbit/s, {queue} KiB: {sent} bytes were sent for {delivered}, {} repairs",
+            outcome.meter.repair_bytes
+        );
+        // Congestion control must use at least half of what the link carries.
+        let most = 2 * delivered * SECOND / (rate * MEGABIT) + 2 * SECOND;
+        assert!(outcome.published <= most, "{rate} Mbit/s, {queue} KiB: it took {} ns", outcome.published);
+    }
+}
+
+/// It requests about 4,000 datagrams at once, behind a link that carries 1,700 per second.
+#[test]
+fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_times() {
+    let late = SubscriberPlan { joins: 9 * SECOND, start: Start::Oldest, ..SubscriberPlan::simple() };
+    let bottleneck = Bottleneck { rate: 20 * MEGABIT, queue: 64 * KIBIBYTE };
+    let plan = Plan {
+        bottleneck: Some(bottleneck),
+        ..feed(9_000, 1_200, 2 * MILLISECOND, vec![SubscriberPlan::simple(), late])
+    };
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.subscribers[0].messages, plan.messages);
+    let repaired = outcome.subscribers[1].messages.saturating_sub(4_400);
+    assert!(repaired > 3_500, "it received only {} messages", outcome.subscribers[1].messages);
+    let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
+    assert!(repairs * 2 <= repaired * 3, "{repairs} repairs of {repaired} datagrams");
+}
+
+/// Offers 1.6 Mbit/s to subscribers whose links carry far more and lose 30 % in both directions. No message may take
+/// longer than `longest` nanoseconds.
+fn goodput_at_thirty_percent_loss(subscribers: usize, longest: u64) {
+    let lossy = Quality { loss: 0.3, ..Quality::GOOD };
+    // From the oldest, so that a subscriber that misses the first heartbeat also gets the messages before the second.
+    let subscriber =
+        SubscriberPlan { down: lossy.clone(), up: lossy, start: Start::Oldest, ..SubscriberPlan::simple() };
+    let messages = 60_000;
+    let plan =
+        Plan { good_from: 120 * SECOND, ..feed(messages, 200, MILLISECOND, vec![subscriber; subscribers]) };
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, messages);
+    let most = 60 * SECOND * 10 / 9;
+    assert!(outcome.published <= most, "60 s of messages took {} ns", outcome.published);
+    assert!(outcome.slowest <= longest, "{subscribers} subscribers: a message took {} ns", outcome.slowest);
+    assert_eq!(outcome.slowed, 0, "random loss was taken for congestion");
+}
+
+#[test]
+fn goodput_at_thirty_percent_loss_is_nine_tenths_of_the_feed() {
+    goodput_at_thirty_percent_loss(1, SECOND / 2);
+    goodput_at_thirty_percent_loss(4, 3 * SECOND / 2);
+}
+
+/// Twenty share the same 200 statuses and NAKs per second, so that each may send four NAKs per second.
+#[test]
+fn goodput_at_thirty_percent_loss_does_not_fall_with_twenty_subscribers() {
+    goodput_at_thirty_percent_loss(20, 6 * SECOND);
+}
+
+/// Losses of a subscriber that receives nothing at all do not indicate congestion: its process was stopped, its network
+/// was cut, or it did not have the new key yet.
+#[test]
+fn a_subscriber_that_receives_nothing_for_a_while_does_not_slow_the_publisher() {
+    let good = SubscriberPlan::simple;
+    let (from, until) = (4 * SECOND, 7 * SECOND);
+    let deaf = [
+        SubscriberPlan { sleeps: Some((from, until)), ..good() },
+        SubscriberPlan { partition: Some((from, until)), ..good() },
+        SubscriberPlan { key_late: 3 * SECOND, ..good() },
+    ];
+    for subscriber in deaf {
+        let rotate = (subscriber.key_late > 0).then_some(4_000);
+        let plan = Plan {
+            sealed: rotate.is_some(),
+            rotate,
+            good_from: 60 * SECOND,
+            ..feed(20_000, 200, MILLISECOND / 2, vec![subscriber.clone(), good()])
+        };
+        let outcome = World::run(&plan).unwrap();
+        delivers_all(&outcome, plan.messages);
+        assert_eq!(outcome.slowed, 0, "{subscriber:?}");
+        assert!(outcome.slowest_of(1) <= SECOND / 2, "{subscriber:?}: {} ns", outcome.slowest_of(1));
+    }
+}
+
+/// A process that the system does not run for a while: what is sent meanwhile waits in its socket buffer.
+#[test]
+fn a_subscriber_that_reads_nothing_for_a_while_loses_nothing() {
+    let from = 3 * SECOND;
+    let sleeps = Some((from, from + 50 * MILLISECOND));
+    let subscriber = SubscriberPlan { sleeps, knows_buffer: true, ..SubscriberPlan::simple() };
+    let plan = Plan { good_from: 60 * SECOND, ..feed(400_000, 1_400, 12_000, vec![subscriber]) };
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, plan.messages);
+    let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
+    assert_eq!(repairs, 0, "datagrams were dropped by the socket");
+    assert!(outcome.slowest > 40 * MILLISECOND, "it did not stop reading");
+}
+
+/// At about a gigabit per second, nothing passes for some milliseconds. Repairs may take 100 Mbit/s, and new data adds
+/// to that; with the gigabit link, the repairs and the data that waited meanwhile overflow the queue of a switch, too.
+#[test]
+fn a_burst_of_loss_delays_the_stream_for_about_as_long_as_its_repairs_take() {
+    let gigabit = Some(1_250 * MEGABIT);
+    let third = SECOND / 3;
+    for (length, rate, longest) in
+        [(5, None, third), (12, None, third), (25, None, third), (12, gigabit, SECOND)]
+    {
+        let from = 3 * SECOND;
+        let cut = Some((from, from + length * MILLISECOND));
+        let subscriber =
+            SubscriberPlan { down: Quality { cut, rate, ..Quality::GOOD }, ..SubscriberPlan::simple() };
+        let plan = Plan { good_from: 60 * SECOND, ..feed(400_000, 1_400, 12_000, vec![subscriber]) };
+        let outcome = World::run(&plan).unwrap();
+        delivers_all(&outcome, plan.messages);
+        assert!(outcome.slowest < longest, "{length} ms, {rate:?}: a message took {} ns", outcome.slowest);
+    }
+}
+
+/// A late joiner requests everything retained: five times what the rate carries in a second.
+#[test]
+fn the_rate_holds_for_everything() {
+    let late = SubscriberPlan { joins: 10 * SECOND, start: Start::Oldest, ..SubscriberPlan::simple() };
+    let lossy = SubscriberPlan { down: Quality { loss: 0.05, ..Quality::GOOD }, ..SubscriberPlan::simple() };
+    let plan = Plan {
+        rate: Some(2 * MEGABIT),
+        good_from: 60 * SECOND,
+        ..feed(20_000, 100, MILLISECOND, vec![SubscriberPlan::simple(), lossy, late])
+    };
+    // World::judge compares the traffic with the rate.
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.subscribers[0].messages, plan.messages);
+    assert!(outcome.subscribers[2].messages > 12_000, "{} messages", outcome.subscribers[2].messages);
+}
+
+/// Returns the latencies of the first subscriber's messages that were repaired or waited for repairs: the 90th
+/// percentile and the maximum.
+fn repaired(outcome: &Outcome) -> (u64, u64) {
+    let all = &outcome.subscribers[0].latencies;
+    let late = &all[all.partition_point(|latency| *latency <= 2 * Quality::GOOD.delay)..];
+    assert!(late.len() > 80, "only {} were repaired", late.len());
+    (late[late.len() * 9 / 10], late[late.len() - 1])
+}
+
+/// The delay by 1 % loss at a distance of 100 µs does not depend on other subscribers.
+#[test]
+fn repairs_take_as_long_as_ones_own_round_trip() {
+    let near = SubscriberPlan { down: Quality { loss: 0.01, ..Quality::GOOD }, ..SubscriberPlan::simple() };
+    let plan =
+        |subscribers| Plan { good_from: 60 * SECOND, ..feed(10_000, 100, 2 * MILLISECOND, subscribers) };
+    let alone = World::run(&plan(vec![near.clone()])).unwrap();
+    let (own, own_worst) = repaired(&alone);
+    assert!(own < 5 * MILLISECOND, "{own} ns");
+    for round_trip in [100, 600, 1_200] {
+        let link = Quality { delay: round_trip * MILLISECOND / 2, ..Quality::GOOD };
+        let far = SubscriberPlan { down: link.clone(), up: link, ..SubscriberPlan::simple() };
+        let outcome = World::run(&plan(vec![near.clone(), far])).unwrap();
+        assert_eq!(outcome.subscribers[0].messages, 10_000);
+        let (common, worst) = repaired(&outcome);
+        assert!(
+            common <= 2 * own && worst <= 4 * own_worst + MILLISECOND,
+            "with a subscriber {round_trip} ms away: p90 {common} ns (alone {own}), maximum {worst} (alone {own_worst})"
+        );
+    }
+}
+
+/// Compares the same feed with and without an intruder: forged datagrams cause no more bytes than they have.
+fn causes_no_more_than_it_sends(stranger: Stranger) -> Outcome {
+    let plan = feed(5_000, 200, MILLISECOND, vec![SubscriberPlan::simple(); 2]);
+    let quiet = World::run(&plan).unwrap();
+    let plan = Plan { stranger: Some(stranger), ..plan };
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, plan.messages);
+    let (sent, forged) = (outcome.meter.sent_bytes(), outcome.intruder);
+    assert!(forged.datagrams > 0 && forged.answered <= forged.bytes, "{forged:?}");
+    let most = quiet.meter.sent_bytes() + forged.bytes;
+    assert!(sent <= most, "{forged:?}: {sent} bytes were sent, without them {}", quiet.meter.sent_bytes());
+    outcome
+}
+
+#[test]
+fn a_forged_nak_causes_no_more_bytes_than_it_has() {
+    for every in [3 * SECOND, 10 * MILLISECOND] {
+        causes_no_more_than_it_sends(Stranger::ForgesNaks(every));
+    }
+}
+
+/// The publisher does not wait for subscribers at unproven addresses, and does not report them.
+#[test]
+fn a_forged_status_causes_no_more_bytes_than_it_has_and_delays_nobody() {
+    for every in [200 * MILLISECOND, 10 * MILLISECOND] {
+        let outcome = causes_no_more_than_it_sends(Stranger::ForgesStatuses(every));
+        assert_eq!(outcome.waited, 0, "the publisher waited for a subscriber that does not exist");
+        assert_eq!(outcome.statistics.subscribers, 2);
+    }
+}
+
+/// Replayed feedback changes nothing, even after its subscriber has left.
+#[test]
+fn a_replay_of_sealed_feedback_delays_nobody() {
+    let leaves = SubscriberPlan { leaves: Some(2 * SECOND), ..SubscriberPlan::simple() };
+    let quiet = Plan {
+        sealed: true,
+        ..feed(8_000, 200, MILLISECOND, vec![leaves, SubscriberPlan::simple(), SubscriberPlan::simple()])
+    };
+    let honest = World::run(&quiet).unwrap();
+    for every in [500 * MILLISECOND, 20 * MILLISECOND] {
+        let plan = Plan { stranger: Some(Stranger::Replays(every)), good_from: 8 * SECOND, ..quiet.clone() };
+        let outcome = World::run(&plan).unwrap();
+        assert!(outcome.intruder.datagrams > 10);
+        assert_eq!(outcome.waited, 0, "the publisher waited for {} ns", outcome.waited);
+        let (round_trip, before) = (outcome.statistics.round_trip, honest.statistics.round_trip);
+        assert!(round_trip <= 2 * before, "the estimated round trip is {round_trip} ns, not {before}");
+        assert!(outcome.intruder.answered <= outcome.intruder.bytes, "{:?}", outcome.intruder);
+        for subscriber in &outcome.subscribers[1..] {
+            assert_eq!((subscriber.messages, subscriber.lost), (8_000, 0));
+        }
+    }
+}

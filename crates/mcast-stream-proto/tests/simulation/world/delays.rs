@@ -1,0 +1,125 @@
+//! Limits of delays and of traffic, and their causes.
+
+use mcast_stream_proto::wire::{Kind, Packet, Status, SubscriberId};
+
+use super::subscribers::address;
+use super::{Delivery, World};
+use crate::plan::{MILLISECOND, SECOND, Stuck};
+
+/// The default eviction time, and half a second until a publisher notices.
+pub(crate) const EVICTION: u64 = 2_500 * MILLISECOND;
+/// A subscriber that is gone is forgotten after this silence at the latest.
+const SILENCE: u64 = 5_500 * MILLISECOND;
+/// Tolerance for timers.
+const SLACK: u64 = 100 * MILLISECOND;
+/// Bytes of superfluous repairs to allow, for requests that cross a repair.
+const LATE_REPAIRS: u64 = 524_288;
+
+impl World<'_> {
+    /// Notes a subscriber's status, if it is not sealed.
+    pub(super) fn note_status(&mut self, bytes: &[u8]) {
+        let Ok(packet) = Packet::parse(bytes) else { return };
+        if self.plan.sealed || packet.header.kind != Kind::Status {
+            return;
+        }
+        if let (Some(id), Ok(status)) = (packet.subscriber(), Status::read(packet.body)) {
+            self.statuses.insert(id, status);
+        }
+    }
+
+    /// Notes that the publisher waits for this subscriber.
+    pub(super) fn note_waiting(&mut self, subscriber: SubscriberId) {
+        self.waited += MILLISECOND;
+        if !self.nodes.iter().any(|node| node.id == Some(subscriber) && !node.has_left) {
+            *self.waited_for_absent.entry(subscriber).or_default() += MILLISECOND;
+        }
+    }
+
+    /// Checks an eviction: only subscribers without room, or that lack datagrams, may be evicted.
+    pub(super) fn note_eviction(&mut self, id: SubscriberId) {
+        let sent = self.publisher.statistics().datagrams + 1;
+        let has_room = |status: &&Status| status.next >= sent && status.window > 0;
+        if let Some(status) = self.statuses.get(&id).filter(has_room) {
+            self.violations
+                .push(format!("a subscriber with room was evicted at {}: {status:?} of {sent}", self.now));
+        }
+    }
+
+    /// Checks that no subscriber joins at an unproven address.
+    pub(super) fn note_joined(&mut self, id: SubscriberId, from: core::net::SocketAddr) {
+        if from == address(self.nodes.len()) {
+            self.violations.push(format!("{id} has joined at the unproven address {from}"));
+        }
+    }
+
+    pub(super) fn judge_delays(&self) -> Result<(), String> {
+        if let Some(violation) = self.violations.first() {
+            return Err(violation.clone());
+        }
+        if let Some((id, time)) = self.waited_for_absent.iter().find(|(_, time)| **time > SILENCE) {
+            return Err(format!("the publisher waited {time} ns (limit {SILENCE}) for {id}, which is gone"));
+        }
+        let stuck = self.plan.subscribers.iter().filter_map(|subscriber| subscriber.stuck);
+        let most = SLACK + stuck.map(|Stuck { time, .. }| time.min(EVICTION) + SLACK).sum::<u64>();
+        if self.plan.is_calm() && self.waited > most {
+            return Err(format!("the publisher waited for {} ns (limit {most})", self.waited));
+        }
+        Ok(())
+    }
+
+    /// Checks the traffic that intruders and narrow links cause, and the feedback.
+    pub(super) fn judge_traffic(&self) -> Result<(), String> {
+        let intruder = self.intruder;
+        if intruder.answered > intruder.bytes {
+            return Err(format!("a stranger got more bytes than it sent: {intruder:?}"));
+        }
+        // Loss that ends by chance while the publisher has slowed down looks like that of a narrow link.
+        if self.slowed > 3 && self.plan.is_uncongested() {
+            return Err("the publisher slowed down although no link was too narrow".into());
+        }
+        let repairs = self.meter.repair_bytes;
+        let late = self.plan.subscribers.iter().filter(|subscriber| subscriber.joins > 0).count() as u64;
+        // Without flow control, the publisher continues when a small window is full.
+        let most = 2 * self.dropped + self.without_room + late * self.meter.data_bytes * 3 / 2 + LATE_REPAIRS;
+        if self.bottleneck.is_some() && repairs > most {
+            return Err(format!(
+                "{repairs} bytes of repairs behind a bottleneck (limit {most}) that dropped {}: {:?} at {}",
+                self.dropped,
+                self.publisher.statistics(),
+                self.now
+            ));
+        }
+        // Two publishers of one stream have a rate each.
+        if self.plan.overlap.is_none() {
+            self.meter.judge()?;
+        }
+        self.judge_feedback()
+    }
+
+    /// Checks for at most about 200 statuses and NAKs per second of all subscribers, plus a few of each subscriber per
+    /// window and at the start and the end.
+    fn judge_feedback(&self) -> Result<(), String> {
+        let seconds = self.now / SECOND + 1;
+        let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
+        let few: u64 =
+            self.plan.subscribers.iter().map(|subscriber| 60 + 8 * windows(subscriber.window)).sum();
+        let (feedback, heartbeats) = (self.meter.all_feedback(), self.meter.heartbeats);
+        // Two publishers of one stream divide it among their subscribers each.
+        let publishers = 1 + u64::from(self.plan.overlap.is_some());
+        let most = 220 * seconds * publishers + few * 11 / 10;
+        if feedback > most {
+            return Err(format!("{feedback} statuses and NAKs (limit {most}) in {seconds} s"));
+        }
+        match heartbeats > most * 5 / 4 {
+            true => Err(format!("{heartbeats} heartbeats (limit {most}) in {seconds} s")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Returns the totals of a subscriber.
+pub(super) fn delivery(mut node: super::Node) -> Delivery {
+    node.latencies.sort_unstable();
+    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end - first).sum();
+    Delivery { messages: node.audit.messages, lost, latencies: node.latencies }
+}

@@ -1,0 +1,205 @@
+//! The publisher: its messages, its faults and its output.
+
+use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Refusal, Transmit};
+use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch};
+use mcast_stream_proto::{PublisherMachine, Target};
+
+use super::former::FormerPublisher;
+use super::{FIRST_INCARNATION, Happening, STREAM, World};
+use crate::content;
+use crate::plan::{MILLISECOND, NextIncarnation, Plan, SECOND};
+
+impl World<'_> {
+    pub(super) fn publisher_now(&self) -> u64 {
+        self.now + self.publisher_clock
+    }
+
+    pub(super) fn publish(&mut self) -> Result<(), String> {
+        if self.closed {
+            return Ok(());
+        }
+        let now = self.publisher_now();
+        if self.published == self.plan.messages {
+            self.closed = true;
+            self.publisher.close(now);
+            return Ok(());
+        }
+        let pause = self.publish_message()?;
+        self.at(self.now + pause.max(1), Happening::Publish);
+        Ok(())
+    }
+
+    /// Publishes the next message, if there is room; returns the time until the next attempt.
+    pub(super) fn publish_message(&mut self) -> Result<u64, String> {
+        let now = self.publisher_now();
+        let (key, bytes) = content::message(self.plan, self.incarnation, self.published);
+        let published = match key {
+            Some(key) => self.publisher.publish_keyed(now, key, &bytes),
+            None => self.publisher.publish(now, &bytes),
+        };
+        match published {
+            Ok(number) if number != self.published => Err(format!("{number} follows {}", self.published)),
+            Ok(_) => {
+                self.note_published();
+                Ok(self.plan.pause)
+            }
+            Err(refusal) if refusal.is_temporary() => {
+                if let Refusal::WaitingFor { subscriber, .. } = refusal {
+                    self.note_waiting(subscriber);
+                }
+                Ok(MILLISECOND)
+            }
+            Err(refusal) => Err(format!("message {} was refused: {refusal}", self.published)),
+        }
+    }
+
+    /// Notes a published message, and starts the faults that are planned after it.
+    fn note_published(&mut self) {
+        (self.published, self.progress_at) = (self.published + 1, self.now);
+        self.accepted.insert(self.incarnation, self.published);
+        self.published_at.push(self.now);
+        if self.plan.flush || self.dice.chance(0.1) {
+            self.publisher.flush(self.publisher_now());
+        }
+        // No faults are planned for later incarnations.
+        if self.incarnation != FIRST_INCARNATION || self.accepted.len() > 1 {
+            return;
+        }
+        if self.plan.rotate == Some(self.published) {
+            self.rotate();
+        }
+        if let Some((_, forward)) = self.plan.jump.filter(|(at, _)| *at == self.published) {
+            self.publisher_clock += forward;
+        }
+        if let Some((_, incarnation)) = self.plan.restart.filter(|(at, _)| *at == self.published) {
+            self.restart(incarnation);
+        }
+    }
+
+    /// Changes the key, at the subscribers first; some get it late.
+    fn rotate(&mut self) {
+        self.keys.add(KeyEpoch(2), self.notary.secret(self.plan.seed ^ 1));
+        for index in 0..self.nodes.len() {
+            match self.plan.subscribers[index].key_late {
+                0 => self.set_keys_of(index),
+                late => self.at(self.now + late, Happening::GetsKey(index)),
+            }
+        }
+        self.publisher.set_keys(self.publisher_now(), self.keys.clone());
+    }
+
+    fn restart(&mut self, incarnation: NextIncarnation) {
+        let now = self.publisher_now();
+        let former = (self.incarnation, self.published);
+        self.incarnation = incarnation.after(self.incarnation, self.now);
+        let publisher = std::mem::replace(
+            &mut self.publisher,
+            new_publisher(self.plan, self.incarnation, &self.keys, now),
+        );
+        self.accepted.insert(self.incarnation, 0);
+        self.former = self.plan.overlap.map(|left| FormerPublisher::new(publisher, former, left));
+        if self.former.is_some() {
+            self.at(self.now + 1, Happening::FormerPublisherWakes);
+        }
+        (self.published, self.begun) = (0, self.now);
+        self.meter.start_new_publisher();
+        self.published_at.clear();
+        self.waited_since.clear();
+    }
+
+    pub(super) fn serve_publisher(&mut self) {
+        self.send_from_publisher();
+        while let Some(event) = self.publisher.poll_event() {
+            self.note_event(event);
+        }
+        let at = self.publisher.next_deadline().saturating_sub(self.publisher_clock).max(self.now + 1_000);
+        if at < self.publisher_wakes_at {
+            self.publisher_wakes_at = at;
+            self.at(at, Happening::PublisherWakes);
+        }
+    }
+
+    fn note_event(&mut self, event: PublisherEvent) {
+        match event {
+            PublisherEvent::SubscriberJoined(id, from) => {
+                self.note_joined(id, from);
+                self.waited_since.entry(id).or_insert(self.now);
+            }
+            PublisherEvent::SubscriberSilent(id) => {
+                self.excused.insert(id);
+            }
+            PublisherEvent::SubscriberEvicted(id, _) => {
+                self.note_eviction(id);
+                self.excused.insert(id);
+                self.evicted.extend(self.nodes.iter().position(|node| node.id == Some(id)));
+            }
+            PublisherEvent::Slowed { .. } => self.slowed += 1,
+            _ => {}
+        }
+    }
+
+    pub(super) fn send_from_publisher(&mut self) {
+        let now = self.publisher_now();
+        while let Some(transmit) = self.publisher.poll(now) {
+            match transmit {
+                Transmit::Data { first, count } => self.send_data(first, count),
+                Transmit::Repair { sequence, to } => {
+                    let bytes = self.publisher.datagram(sequence).to_vec();
+                    self.meter.repair(self.now, bytes.len());
+                    self.send_to(to, &bytes);
+                }
+                Transmit::Control(control) => {
+                    let bytes = control.bytes().to_vec();
+                    self.meter.control(self.now, &bytes);
+                    self.send_to(control.to, &bytes);
+                    self.publisher.reuse(control);
+                }
+            }
+        }
+    }
+
+    fn send_data(&mut self, first: u64, count: u64) {
+        for path in 0..self.plan.paths {
+            self.publisher.mark_path(first, count, path, false);
+            for sequence in first..first + count {
+                let bytes = self.publisher.datagram(sequence).to_vec();
+                if path == 0 {
+                    self.meter.data(self.now, bytes.len());
+                }
+                self.reach_group(path, &bytes);
+            }
+        }
+    }
+
+    fn send_to(&mut self, to: Target, bytes: &[u8]) {
+        match to {
+            Target::Discovery => {}
+            Target::Group => (0..self.plan.paths).for_each(|path| self.reach_group(path, bytes)),
+            Target::Address(address) => {
+                self.record(bytes);
+                let index = usize::from(address.port() - 1);
+                if index == self.nodes.len() {
+                    self.intruder.answered += bytes.len() as u64;
+                } else if let Some(at) = self.through_bottleneck(bytes) {
+                    self.reach_node(index, 0, at, bytes);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64) -> PublisherMachine {
+    let config = PublisherConfig {
+        datagram: plan.datagram,
+        history: plan.slots * plan.datagram,
+        flow: if plan.waits { FlowControl::Slowest } else { FlowControl::None },
+        rate: plan.rate,
+        unix_offset: Some(SECOND),
+        seed: plan.seed ^ u64::from(incarnation),
+        keys: keys.clone(),
+        paths: plan.paths,
+        ..PublisherConfig::new(STREAM, Incarnation(incarnation))
+    };
+    PublisherMachine::new(config, now).unwrap()
+}
