@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::arguments::CaptureOptions;
 use crate::machine::Machine;
 use crate::network::{INTERFACE, Link, Network};
+use crate::tools::{Need, Tools};
 
 const GROUP: &str = "239.255.77.1:5000";
 
@@ -201,19 +202,13 @@ struct Bench {
 
 impl Bench {
     fn new(options: &CaptureOptions) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let built = std::process::Command::new(env!("CARGO"))
-            .current_dir(&root)
-            .args(["build", "--release", "--quiet", "--package", "mcast-cli"])
-            .status()?;
-        if !built.success() {
-            bail!("mcast could not be built");
+        let tools = Tools::gather(&[Need::Mcast].into(), false)?;
+        if let Some(why) = tools.missing(Some(Need::Mcast)) {
+            bail!("{why}");
         }
-        // Cargo places it next to this program.
-        let mcast = std::env::current_exe()?.with_file_name("mcast");
-        let folder = root.join("target/bench-peers/capture");
+        let folder = tools.made().join("capture");
         fs::create_dir_all(&folder)?;
-        Ok(Self { network: Network::new(Link::Frames)?, mcast, folder, seconds: options.seconds })
+        Ok(Self { network: Network::new(Link::Frames)?, mcast: tools.mcast(), folder, seconds: options.seconds })
     }
 
     fn has(&self, contestant: &Contestant) -> bool {

@@ -13,6 +13,7 @@ use anyhow::Result;
 use crate::command::{cargo, finish, succeeds};
 use crate::report;
 use crate::step::{Outcome, RunOptions, Step};
+use crate::verify::dependencies::MANIFESTS;
 use crate::verify::tests::{self, Suite};
 use crate::verify::{chosen, kernel};
 
@@ -96,14 +97,17 @@ fn advisories() -> Step {
         if !succeeds(cargo(["deny", "--version"])) {
             return Ok(Outcome::skipped("cargo-deny is not installed (`cargo install --locked cargo-deny`)"));
         }
-        let finished = finish(cargo(["deny", "--all-features", "check", "advisories"]), options.verbose)?;
-        Ok(match finished.success {
-            true => Outcome::passed(""),
-            false if finished.output.contains("failed to fetch advisory database") => {
-                Outcome::skipped("the database of advisories could not be fetched")
+        for manifest in MANIFESTS {
+            let command = cargo(["deny", "--manifest-path", manifest, "check", "advisories"]);
+            let finished = finish(command, options.verbose)?;
+            if finished.output.contains("failed to fetch advisory database") {
+                return Ok(Outcome::skipped("the database of advisories could not be fetched"));
             }
-            false => Outcome::failed(finished.status, finished.output),
-        })
+            if !finished.success {
+                return Ok(Outcome::failed(finished.status, finished.output));
+            }
+        }
+        Ok(Outcome::passed(""))
     })
 }
 

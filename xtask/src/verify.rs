@@ -1,9 +1,9 @@
 //! `cargo verify`: every check that must pass before a merge.
 
+mod bench;
 pub(crate) mod built;
-mod dependencies;
+pub(crate) mod dependencies;
 mod environment;
-mod instructions;
 pub(crate) mod kernel;
 mod ordinary_user;
 mod packages;
@@ -66,7 +66,7 @@ fn steps() -> Vec<Step> {
     steps.extend(dependencies::steps());
     steps.extend(tests::steps());
     steps.extend(ordinary_user::steps());
-    steps.extend(instructions::steps());
+    steps.extend(bench::steps());
     steps.extend(python::steps());
     steps.push(docs::step());
     steps.extend(targets::steps());

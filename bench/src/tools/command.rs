@@ -12,7 +12,7 @@ pub(super) fn build(source: &Path, target: &Path, program: &Path) -> Result<Stri
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--release", "--package", "mcast-cli", "--bin", "mcast"]);
-    output_of(command.current_dir(source)).context("building the command `mcast`")?;
+    output_of(command.current_dir(source.join(".."))).context("building the command `mcast`")?;
     let built = target.join("release/mcast");
     std::fs::copy(&built, program).with_context(|| format!("copying {}", built.display()))?;
     // The first line is the version; what follows says what it can do.

@@ -102,6 +102,8 @@ fn overview(command: &clap::Command) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -118,5 +120,95 @@ mod tests {
             assert_eq!(listed.iter().filter(|other| other == &name).count(), 1, "{name}");
         }
         assert_eq!(listed.len(), defined.len());
+    }
+
+    /// The flags whose help names what their subcommand works with, and the phrase that states their one meaning.
+    const MEANINGS: &[(&str, &str)] = &[
+        ("buffer", "Request SIZE of "),
+        ("count", "Stop after N "),
+        ("every", "Time between "),
+        ("exec", "Run this shell command per "),
+        ("expect", "Exit status 1 if fewer than N "),
+        ("history", "Size of the retransmission buffer"),
+        ("idle", " for TIME"),
+        ("interface", " this interface: a name, index or address"),
+        ("ipv6", " IPv6 group"),
+        ("json", "JSON object"),
+        ("key", " the secrets "),
+        ("lines", " per line"),
+        ("max-loss", "Exit status 1 if "),
+        ("metrics", "Serve Prometheus metrics at http://ADDRESS/metrics"),
+        ("name", "the stream"),
+        ("no-loopback", "Do not deliver to "),
+        ("port", "his UDP port"),
+        ("rate", "evenly"),
+        ("read", "Read packets from this file, pcap or pcapng"),
+        ("records", "a 4-byte big-endian length, then the message"),
+        ("reply", "Answer "),
+        ("size", "Payload bytes per "),
+        ("source", " this source, or with a `!` in front "),
+        ("spin", "Busy-poll"),
+        ("timeout", "after TIME"),
+        ("ttl", "How many networks to cross"),
+        ("watch", "Keep running"),
+        ("write", " to this file"),
+        // Both ends name a redundant path as they name their own group.
+        ("path", "(redundant path)"),
+        // Each end of `perf --stream` refers to the other.
+        ("stream", "essages"),
+    ];
+
+    /// The flags that take a value of another kind in another subcommand.
+    const VALUES: &[&str] = &[
+        // A publisher sends to a group; a subscriber joins a membership.
+        "path",
+    ];
+
+    #[test]
+    fn a_flag_has_one_meaning_in_all_subcommands() {
+        let mut flags: BTreeMap<String, Vec<Flag>> = BTreeMap::new();
+        collect(&source(), &mut flags);
+        let mut faults = Vec::new();
+        for (name, uses) in flags {
+            let phrase = MEANINGS.iter().find(|(flag, _)| *flag == name).map(|(_, phrase)| *phrase);
+            if phrase.is_some() && uses.len() == 1 {
+                faults.push(format!("--{name} is no longer in several subcommands"));
+            }
+            for flag in &uses {
+                let has_same_value = flag.values == uses[0].values || VALUES.contains(&name.as_str());
+                let means_the_same = match phrase {
+                    Some(phrase) => flag.help.contains(phrase),
+                    None => flag.help == uses[0].help,
+                };
+                if flag.short != uses[0].short || !has_same_value || !means_the_same {
+                    let describe = |flag: &Flag| format!("{} {:?} {}", flag.command, flag.values, flag.help);
+                    faults.push(format!("--{name}: {}; {}", describe(&uses[0]), describe(flag)));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    struct Flag {
+        command: String,
+        short: Option<char>,
+        values: Vec<String>,
+        /// The first line of its help.
+        help: String,
+    }
+
+    fn collect(command: &clap::Command, flags: &mut BTreeMap<String, Vec<Flag>>) {
+        for argument in command.get_arguments() {
+            let Some(long) = argument.get_long() else { continue };
+            let values = argument.get_value_names().unwrap_or_default().iter().map(ToString::to_string);
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            flags.entry(long.to_owned()).or_default().push(Flag {
+                command: command.get_name().to_owned(),
+                short: argument.get_short(),
+                values: values.filter(|_| argument.get_action().takes_values()).collect(),
+                help: help.lines().next().unwrap_or_default().to_owned(),
+            });
+        }
+        command.get_subcommands().for_each(|subcommand| collect(subcommand, flags));
     }
 }

@@ -7,7 +7,7 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use mcast::group::WellKnown;
-use mcast_doctor::{Id, Page};
+use mcast_doctor::Id;
 
 use crate::cli;
 
@@ -195,8 +195,7 @@ fn groups() -> Vec<CompletionCandidate> {
 }
 
 fn findings() -> Vec<CompletionCandidate> {
-    let candidate =
-        |id: &Id| CompletionCandidate::new(id.to_string()).help(Some(Page::of(*id).summary().into()));
+    let candidate = |id: &Id| CompletionCandidate::new(id.to_string()).help(Some(id.summary().into()));
     Id::ALL.iter().map(candidate).collect()
 }
 

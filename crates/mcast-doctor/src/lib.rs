@@ -26,22 +26,19 @@ mod error;
 mod examine;
 mod finding;
 mod gather;
-mod id;
 mod observation;
 mod options;
-mod pages;
 mod remedies;
 mod remedy;
 mod report;
 mod snapshot;
 mod wire;
 
+pub use causes::{Id, UnknownId};
 pub use error::Error;
 pub use examine::{Target, examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
-pub use id::{Id, UnknownId};
 pub use options::{Options, Progress, ProgressCallback};
-pub use pages::{Block, Page, Tags};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};

@@ -1,9 +1,10 @@
 //! Everything that an examination observed: the input of the causes.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast::{ErrorKind, Family, Group, SourceFilter};
+use mcast::{ErrorKind, Family, Group, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use crate::Options;
 use crate::snapshot::{Counter, Link, Snapshot};
@@ -36,17 +37,11 @@ pub(crate) enum ExaminationTarget {
 /// A membership that the doctor joined to test it, and the result.
 #[derive(Clone, Debug)]
 pub(crate) struct TrialMembership {
-    pub(crate) group: Group,
-    pub(crate) port: u16,
-    pub(crate) sources: SourceFilter,
-    /// Whether the routing table chose the interface.
-    pub(crate) by_default: bool,
-    /// Whether the group was joined on all interfaces because none was named.
-    pub(crate) on_all_interfaces: bool,
+    pub(crate) membership: Membership,
     /// The interfaces on which the doctor joined.
-    pub(crate) joined: Vec<u32>,
+    pub(crate) joined: Vec<InterfaceIndex>,
     /// The interfaces of `joined` on which another program had joined before.
-    pub(crate) already_joined: Vec<u32>,
+    pub(crate) already_joined: Vec<InterfaceIndex>,
     /// The joins that failed.
     pub(crate) failures: Vec<Failure>,
     /// What the doctor's socket received, by interface and source.
@@ -79,7 +74,7 @@ pub(crate) struct Failure {
 /// The number of datagrams that the doctor's socket received from one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReceivedCount {
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceIndex,
     pub(crate) source: SocketAddr,
     pub(crate) datagrams: u64,
 }
@@ -103,32 +98,26 @@ pub(crate) struct ProgramSocket {
     /// `None` if the socket is not bound.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) bound_interface: Option<u32>,
+    pub(crate) bound_interface: Option<InterfaceIndex>,
     /// In bytes, as passed to `SO_RCVBUF`.
     pub(crate) receive_buffer: Option<usize>,
     /// The drop counter before and after listening.
     pub(crate) drops: (u64, u64),
-    /// The memberships before listening; those after it are in `memberships_after`.
+    /// The memberships before listening, each with the index of its interface.
     pub(crate) memberships: Vec<Membership>,
+    /// The memberships after listening.
     pub(crate) memberships_after: Vec<Membership>,
+    /// The families whose groups the socket receives only if it has joined them itself (`IP_MULTICAST_ALL`,
+    /// `IPV6_MULTICAST_ALL` off).
+    pub(crate) own_groups_only: BTreeSet<Family>,
 }
 
-/// A membership of another program's socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Membership {
-    pub(crate) group: Group,
-    pub(crate) interface: u32,
-    pub(crate) sources: SourceFilter,
-    pub(crate) multicast_all: bool,
-    pub(crate) loopback: bool,
-}
-
-/// Interest in a group on one interface, of the doctor or of the examined program.
+/// A membership in effect on one interface, of the doctor or of the examined program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interest<'a> {
     pub(crate) group: Group,
     pub(crate) port: u16,
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceIndex,
     pub(crate) sources: &'a SourceFilter,
     /// The program's socket; `None` for the doctor's own.
     pub(crate) socket: Option<&'a ProgramSocket>,
@@ -171,11 +160,11 @@ impl Observation {
     pub(crate) fn interests(&self) -> Vec<Interest<'_>> {
         match &self.target {
             ExaminationTarget::Membership(trial) => {
-                let interest = |interface: &u32| Interest {
-                    group: trial.group,
-                    port: trial.port,
+                let interest = |interface: &InterfaceIndex| Interest {
+                    group: trial.group(),
+                    port: trial.port(),
                     interface: *interface,
-                    sources: &trial.sources,
+                    sources: &trial.membership.sources,
                     socket: None,
                 };
                 trial.joined.iter().map(interest).collect()
@@ -221,12 +210,12 @@ impl Observation {
         Some(loss)
     }
 
-    pub(crate) fn link(&self, index: u32) -> Option<&Link> {
+    pub(crate) fn link(&self, index: InterfaceIndex) -> Option<&Link> {
         self.after.link(index).or_else(|| self.before.link(index))
     }
 
-    pub(crate) fn link_name(&self, index: u32) -> String {
-        self.link(index).map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+    pub(crate) fn link_name(&self, index: InterfaceIndex) -> String {
+        self.link(index).map_or_else(|| format!("interface {index}"), |link| link.name().to_owned())
     }
 
     pub(crate) fn listened(&self) -> Duration {
@@ -266,12 +255,34 @@ impl Loss {
 }
 
 impl TrialMembership {
-    /// Returns the group and port.
-    pub(crate) fn destination(&self) -> SocketAddr {
-        SocketAddr::new(self.group.addr(), self.port)
+    /// Returns the trial of a membership that is not joined yet.
+    pub(crate) fn new(membership: Membership) -> Self {
+        Self {
+            membership,
+            joined: Vec::new(),
+            already_joined: Vec::new(),
+            failures: Vec::new(),
+            received: Vec::new(),
+            dropped: 0,
+            rejoin: None,
+            other_sockets: Vec::new(),
+        }
     }
 
-    pub(crate) fn received_from(&self, interface: u32, source: SocketAddr) -> u64 {
+    pub(crate) fn group(&self) -> Group {
+        self.membership.address.group
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.membership.address.port
+    }
+
+    /// Returns the group and port.
+    pub(crate) fn destination(&self) -> SocketAddr {
+        self.membership.address.into()
+    }
+
+    pub(crate) fn received_from(&self, interface: InterfaceIndex, source: SocketAddr) -> u64 {
         let same = |count: &&ReceivedCount| count.interface == interface && count.source == source;
         self.received.iter().filter(same).map(|count| count.datagrams).sum()
     }
@@ -282,14 +293,29 @@ impl TrialMembership {
 }
 
 impl ProgramSocket {
+    /// Returns a socket that is not bound.
+    pub(crate) fn new(inode: u64, owner: String) -> Self {
+        Self {
+            inode,
+            owner,
+            local: None,
+            peer: None,
+            bound_interface: None,
+            receive_buffer: None,
+            drops: (0, 0),
+            memberships: Vec::new(),
+            memberships_after: Vec::new(),
+            own_groups_only: BTreeSet::new(),
+        }
+    }
+
     /// Returns the groups that the socket has joined, if it is bound to a port.
     pub(crate) fn interests(&self) -> impl Iterator<Item = Interest<'_>> {
-        let port = self.local.map(|local| local.port()).filter(|port| *port != 0);
-        self.memberships.iter().filter_map(move |membership| {
+        self.memberships.iter().filter(|membership| membership.address.port != 0).filter_map(|membership| {
             Some(Interest {
-                group: membership.group,
-                port: port?,
-                interface: membership.interface,
+                group: membership.address.group,
+                port: membership.address.port,
+                interface: index_of(membership)?,
                 sources: &membership.sources,
                 socket: Some(self),
             })
@@ -299,6 +325,14 @@ impl ProgramSocket {
     /// Returns the group that the socket is bound to, if it is bound to one.
     pub(crate) fn bound_group(&self) -> Option<IpAddr> {
         self.local.map(|local| local.ip()).filter(IpAddr::is_multicast)
+    }
+}
+
+/// Returns the interface of a membership that names it by its index, as those of sockets do.
+pub(crate) fn index_of(membership: &Membership) -> Option<InterfaceIndex> {
+    match membership.interface {
+        Some(InterfaceSelector::Index(index)) => Some(index),
+        _ => None,
     }
 }
 

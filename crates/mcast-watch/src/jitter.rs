@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_probe::Jitter;
+use mcast_measure::Jitter;
 
 use crate::time::Time;
 

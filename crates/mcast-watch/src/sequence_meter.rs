@@ -4,10 +4,10 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mcast_group::Group;
+use mcast_measure::wire::{Header, Kind};
 use mcast_packet::Payload;
 use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
 use mcast_packet::sequence::{SequenceField, SequenceTracker};
-use mcast_probe::wire::{Header, Kind};
 
 use crate::jitter::SendTime;
 use crate::ledger::{self, Ledger, SequenceInfo, StreamIdentity};

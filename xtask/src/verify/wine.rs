@@ -21,7 +21,7 @@ const PACKAGES: [&str; 8] = [
     "mcast-group",
     "mcast-sys",
     "mcast-packet",
-    "mcast-probe",
+    "mcast-measure",
     "mcast-watch",
     "mcast-capture",
     "mcast-doctor",

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "MESSAGE")]
     message: OsString,
 
-    /// How long to wait for answers
+    /// Stop after TIME
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
     timeout: Duration,
 
@@ -72,7 +72,7 @@ Examples:
   mcast ask 239.255.1.2:5000 'who is there?'           all answers within one second
   mcast ask 239.255.1.2:5000 ping -W 200ms -c 1        the first answer
   mcast ask 239.255.1.2:5000 roll-call --expect 3      exit status 1 if fewer than three answer
-  mcast recv 239.255.1.2:5000 --exec hostname --reply  answer such messages";
+  mcast recv 239.255.1.2:5000 --exec hostname --exec-reply  answer such messages";
 
 /// More than the longest datagram.
 const BUFFER: usize = 65_536;

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use mcast_doctor::{Id, Page};
+use mcast_doctor::Id;
 
 pub(super) fn write(folder: &Path) -> io::Result<()> {
     for id in Id::ALL {
-        fs::write(folder.join(format!("{id}.md")), Page::of(*id).text())?;
+        fs::write(folder.join(format!("{id}.md")), id.page())?;
     }
     fs::write(folder.join("index.md"), index())
 }
@@ -23,7 +23,7 @@ fn index() -> String {
          | finding | meaning |\n|---|---|\n",
     );
     for id in Id::ALL {
-        text += &format!("| [{id}]({id}.md) | {} |\n", Page::of(*id).summary());
+        text += &format!("| [{id}]({id}.md) | {} |\n", id.summary());
     }
     text
 }

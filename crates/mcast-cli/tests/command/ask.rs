@@ -9,7 +9,7 @@ const WHO: &str =
 #[test]
 fn every_answer_has_a_row() {
     let lan = Lan::new();
-    let answers = [&lan.b, &lan.c].map(|host| recv(host, &[GROUP, "-c", "1", "--exec", WHO, "--reply"]));
+    let answers = [&lan.b, &lan.c].map(|host| recv(host, &[GROUP, "-c", "1", "--exec", WHO, "--exec-reply"]));
 
     let asked = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "2", "-W", "20", "--expect", "2"]).succeeded();
 
@@ -32,7 +32,7 @@ fn every_answer_has_a_row() {
 #[test]
 fn json_answers_have_source_time_and_payload() {
     let lan = Lan::new();
-    let _answers = recv(&lan.b, &["[ff15::1]:5000", "--exec", "printf '\\377'", "--reply"]);
+    let _answers = recv(&lan.b, &["[ff15::1]:5000", "--exec", "printf '\\377'", "--exec-reply"]);
     let asked =
         mcast(&lan.a, &["ask", "[ff15::1%eth0]:5000", "hello", "-c", "1", "-W", "20", "--json"]).succeeded();
     let answer = &asked.json()[0];
@@ -49,7 +49,7 @@ fn too_few_answers_are_status_1() {
     assert_eq!((nobody.status, nobody.text()), (Some(1), ""), "{nobody:?}");
     assert!(nobody.stderr.contains("0 answers in"), "{nobody:?}");
 
-    let _one = recv(&lan.b, &[GROUP, "--exec", "echo here", "--reply"]);
+    let _one = recv(&lan.b, &[GROUP, "--exec", "echo here", "--exec-reply"]);
     let too_few = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "1", "-W", "20", "--expect", "2"]);
     assert_eq!((too_few.status, too_few.lines().len()), (Some(1), 1), "{too_few:?}");
 }
@@ -57,7 +57,7 @@ fn too_few_answers_are_status_1() {
 #[test]
 fn the_content_of_an_answer_is_escaped() {
     let lan = Lan::new();
-    let _answers = recv(&lan.b, &[GROUP, "--exec", "printf '\\033[2Jx\\n'", "--reply"]);
+    let _answers = recv(&lan.b, &[GROUP, "--exec", "printf '\\033[2Jx\\n'", "--exec-reply"]);
     let asked = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "1", "-W", "20"]).succeeded();
     assert!(asked.text().ends_with("  \\x1b[2Jx\n"), "{asked:?}");
 }

@@ -120,12 +120,12 @@ For more information, try '--help'.
 "#]],
     );
     alone.fails(
-        &["recv", "239.1.2.3:5000", "--reply"],
+        &["recv", "239.1.2.3:5000", "--exec-reply"],
         str![[r#"
 error: the following required arguments were not provided:
   --exec <COMMAND>
 
-Usage: mcast recv --exec <COMMAND> --reply <MEMBERSHIP>...
+Usage: mcast recv --exec <COMMAND> --exec-reply <MEMBERSHIP>...
 
 For more information, try '--help'.
 

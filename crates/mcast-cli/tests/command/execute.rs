@@ -96,8 +96,10 @@ fn a_command_that_fails_is_counted() {
 #[test]
 fn a_large_payload_and_a_large_answer_do_not_deadlock() {
     let lan = Lan::new();
-    let runs =
-        recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 60000 /dev/zero; cat >/dev/null"]);
+    let runs = recv(
+        &lan.b,
+        &[GROUP, "-c", "1", "--exec-reply", "--exec", "head -c 60000 /dev/zero; cat >/dev/null"],
+    );
     let asked =
         mcast(&lan.a, &["ask", GROUP, &"x".repeat(65_000), "-c", "1", "-W", "30", "--json"]).succeeded();
     assert_eq!(asked.json()[0]["length"], 60_000);
@@ -107,7 +109,7 @@ fn a_large_payload_and_a_large_answer_do_not_deadlock() {
 #[test]
 fn an_answer_too_large_to_send_is_reported() {
     let lan = Lan::new();
-    let runs = recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 100000 /dev/zero"]);
+    let runs = recv(&lan.b, &[GROUP, "-c", "1", "--exec-reply", "--exec", "head -c 100000 /dev/zero"]);
     send(&lan.a, &[GROUP, "x"]);
     let ended = runs.end().succeeded();
     assert!(ended.stderr.contains("cannot send an answer: "), "{ended:?}");
@@ -118,7 +120,7 @@ fn a_lack_of_threads_is_reported_without_waiting() {
     let lan = Lan::new();
     let mut trouble = String::new();
     for most in 2..20 {
-        let arguments = ["recv", GROUP, "-c", "1", "--exec", "cat", "--reply"];
+        let arguments = ["recv", GROUP, "-c", "1", "--exec", "cat", "--exec-reply"];
         let (_folder, mut runs) = start_with_processes(&lan.b, most, &arguments);
         eventually("it ends", || {
             send(&lan.a, &[GROUP, "x"]);

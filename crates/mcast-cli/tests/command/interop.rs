@@ -148,7 +148,7 @@ fn python_and_mcast_answer_each_other() {
     assert_eq!(asked.json()[0]["text"], "python heard mcast");
     answers.end().succeeded();
 
-    let answers = recv(&lan.c, &[GROUP, "-c", "1", "--exec", "printf 'mcast heard '; cat", "--reply"]);
+    let answers = recv(&lan.c, &[GROUP, "-c", "1", "--exec", "printf 'mcast heard '; cat", "--exec-reply"]);
     let asked = python(&lan.a, PYTHON_ASKER, &["239.255.1.2", "5000", "python"]).end().succeeded();
     assert_eq!(asked.text(), "10.0.0.3 5000 mcast heard python\n");
     answers.end().succeeded();
@@ -224,7 +224,7 @@ fn mcast_recv_answers_socat() {
         return;
     }
     let lan = Lan::new();
-    let answers = recv(&lan.b, &[GROUP, "-c", "1", "--exec", "hostname", "--reply"]);
+    let answers = recv(&lan.b, &[GROUP, "-c", "1", "--exec", "hostname", "--exec-reply"]);
     let asks = pipe_into_socat(&lan.a, "who\n", &["-t", "20", "STDIO", "UDP4-DATAGRAM:239.255.1.2:5000"]);
     asks.stdout.wait_for(&hostname(&lan.b));
     answers.end().succeeded();

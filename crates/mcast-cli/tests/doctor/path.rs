@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use mcast_lab::{Host, Lab, RouteGroup};
-use mcast_probe::wire::{Header, Kind, PathProbe, SessionId, UnixNanos};
+use mcast_measure::wire::{Header, Kind, PathProbe, SessionId, UnixNanos};
 use serde_json::Value;
 
 use crate::patient::{events, ids};

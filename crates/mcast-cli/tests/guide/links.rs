@@ -4,28 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::markdown::{files, top};
-
-/// The targets of a text's links, outside of code.
-fn links(text: &str) -> Vec<String> {
-    let mut links = Vec::new();
-    let mut is_code = false;
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            is_code = !is_code;
-        }
-        if is_code {
-            continue;
-        }
-        let mut rest = line;
-        while let Some(start) = rest.find("](") {
-            rest = &rest[start + 2..];
-            let end = rest.find(')').expect(line);
-            links.push(rest[..end].to_owned());
-        }
-    }
-    links
-}
+use crate::markdown::{files, links, top};
 
 /// The names of a page's headings, as links call them.
 fn anchors(text: &str) -> BTreeSet<String> {

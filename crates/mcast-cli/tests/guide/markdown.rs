@@ -1,12 +1,14 @@
-//! The files of the guide, and what stands between their fences.
+//! The Markdown files of the guide, with their fenced blocks and links.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
+
 /// A fenced block.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
-    /// What stands behind the fence: `console`, `sh linux now`.
+    /// The info string: `console`, `sh linux now`.
     pub(crate) info: String,
     /// The line of the fence, from 1.
     pub(crate) line: usize,
@@ -34,14 +36,24 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 
 pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        if let Some(info) = line.trim_start().strip_prefix("```") {
-            let code =
-                lines.by_ref().map(|(_, line)| line).take_while(|line| !line.trim_start().starts_with("```"));
-            let code = code.map(str::to_owned).collect();
-            blocks.push(Block { info: info.trim().to_owned(), line: number + 1, lines: code });
-        }
+    let mut events = Parser::new(text).into_offset_iter();
+    while let Some((event, range)) = events.next() {
+        let Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) = event else { continue };
+        let code = events.by_ref().map_while(|(event, _)| match event {
+            Event::Text(code) => Some(code.into_string()),
+            _ => None,
+        });
+        let lines = code.collect::<String>().lines().map(str::to_owned).collect();
+        blocks.push(Block { info: info.into(), line: text[..range.start].lines().count() + 1, lines });
     }
     blocks
+}
+
+/// The targets of a text's links.
+pub(crate) fn links(text: &str) -> Vec<String> {
+    let target = |event| match event {
+        Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(dest_url.into()),
+        _ => None,
+    };
+    Parser::new_ext(text, Options::ENABLE_TABLES).filter_map(target).collect()
 }

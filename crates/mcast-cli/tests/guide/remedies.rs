@@ -3,17 +3,22 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use mcast_doctor::{Block, Id, Page, Tags};
+use mcast_doctor::Id;
 use mcast_lab::{Host, Lab};
 
-/// The pages' blocks of commands.
-fn blocks() -> impl Iterator<Item = (Id, Tags, Vec<String>)> {
+use crate::markdown;
+
+/// The blocks of commands on the pages, each with the words of its info string: the language; a system or `mcast`; a
+/// tool; `ipv4` or `ipv6`; `now` or `for-good`.
+fn blocks() -> impl Iterator<Item = (Id, Vec<String>, Vec<String>)> {
     Id::ALL.iter().flat_map(|id| {
-        Page::of(*id).blocks().into_iter().filter_map(|block| match block {
-            Block::Code(tags, lines) => Some((*id, tags, lines)),
-            _ => None,
-        })
+        let words = |info: &str| info.split_whitespace().map(str::to_owned).collect();
+        markdown::blocks(id.page()).into_iter().map(move |block| (*id, words(&block.info), block.lines))
     })
+}
+
+fn has(tags: &[String], word: &str) -> bool {
+    tags.iter().any(|tag| tag == word)
 }
 
 /// The same with values for the words in capitals.
@@ -32,11 +37,48 @@ fn filled(text: &str, is_v6: bool) -> String {
 }
 
 #[test]
+fn every_block_names_its_system_and_remedies_their_persistence() {
+    const SYSTEMS: [&str; 4] = ["linux", "macos", "windows", "mcast"];
+    const OTHER_TAGS: [&str; 12] = [
+        "networkd",
+        "networkmanager",
+        "firewalld",
+        "ufw",
+        "nft",
+        "iptables",
+        "docker",
+        "kubernetes",
+        "ipv4",
+        "ipv6",
+        "now",
+        "for-good",
+    ];
+    for id in Id::ALL {
+        let remedies = remedies_of(*id);
+        for block in markdown::blocks(id.page()) {
+            let tags: Vec<_> = block.info.split_whitespace().skip(1).collect();
+            let systems = tags.iter().filter(|tag| SYSTEMS.contains(tag)).count();
+            let known = tags.iter().filter(|tag| OTHER_TAGS.contains(tag)).count();
+            assert_eq!((systems, known), (1, tags.len() - 1), "{id}: {tags:?}");
+            let lasts = tags.contains(&"now") || tags.contains(&"for-good");
+            assert_eq!(lasts, remedies.contains(&block.line), "{id}: {tags:?}");
+            assert!(!block.lines.is_empty(), "{id}");
+        }
+    }
+}
+
+/// The numbers of the lines in the section about remedies.
+fn remedies_of(id: Id) -> std::ops::Range<usize> {
+    let heading = |title: &str| id.page().lines().position(|line| line == title).unwrap();
+    heading("## Remedy")..heading("## Check")
+}
+
+#[test]
 fn suggested_mcast_commands_are_valid() {
     let mut checked = 0;
-    for (id, tags, lines) in blocks().filter(|(_, tags, _)| tags.has("mcast")) {
+    for (id, tags, lines) in blocks().filter(|(_, tags, _)| has(tags, "mcast")) {
         for line in &lines {
-            let line = filled(line, tags.has("ipv6"));
+            let line = filled(line, has(&tags, "ipv6"));
             let words =
                 line.split(" > ").next().unwrap().split_whitespace().map(|word| word.trim_matches('"'));
             if let Err(error) = mcast_cli::command().try_get_matches_from(words) {
@@ -62,8 +104,8 @@ const NOT_HERE: [(&str, &str); 6] = [
 fn remedies_for_linux_are_accepted() {
     let mut taken = Vec::new();
     for (id, tags, lines) in blocks() {
-        let is_command = tags.language == "sh" && tags.has("linux") && tags.has("now");
-        let command = filled(&lines.join("\n"), tags.has("ipv6"));
+        let is_command = has(&tags, "sh") && has(&tags, "linux") && has(&tags, "now");
+        let command = filled(&lines.join("\n"), has(&tags, "ipv6"));
         let program = command.split_whitespace().next().unwrap().to_owned();
         let is_elsewhere = NOT_HERE.iter().any(|(word, _)| command.contains(word));
         if !is_command || is_elsewhere || !is_installed(&program) {

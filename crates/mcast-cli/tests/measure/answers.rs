@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use mcast_lab::Host;
-use mcast_probe::wire::{Header, Kind, Probe, SessionId, Settings, UnixNanos};
+use mcast_measure::wire::{Header, Kind, Probe, SessionId, Settings, UnixNanos};
 
 use crate::hosts::{COUNTS, GROUP, numbers, object, perf_recv, perf_send, responder};
 use crate::support::Lan;
@@ -57,7 +57,7 @@ fn hostile_datagrams_are_ignored_and_counted() {
 #[test]
 fn reports_are_limited_in_rate_and_length() {
     let lan = Lan::new();
-    let receiver = perf_recv(&lan.b, &[GROUP, "--keep"]);
+    let receiver = perf_recv(&lan.b, &[GROUP, "--repeat"]);
     let stranger = socket(&lan.a);
     stranger.send_to(&header(Kind::Data, 0).encode(), GROUP).unwrap();
     let closing = Settings::default().closing(header(Kind::Closing, 1));
@@ -75,7 +75,7 @@ fn reports_are_limited_in_rate_and_length() {
 #[test]
 fn pings_without_the_right_token_are_not_answered() {
     let lan = Lan::new();
-    let partner = perf_recv(&lan.b, &[GROUP, "--reply", "--keep"]);
+    let partner = perf_recv(&lan.b, &[GROUP, "--reply", "--repeat"]);
     let stranger = socket(&lan.a);
     for token in 0..100_u64 {
         let mut ping = header(Kind::Ping, token).encode().to_vec();

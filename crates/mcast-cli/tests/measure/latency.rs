@@ -76,7 +76,7 @@ fn lost_pongs_count_as_lost_round_trips() {
 #[test]
 fn ping_pong_needs_a_partner_with_reply() {
     let lan = Lan::new();
-    let receiver = perf_recv(&lan.b, &[GROUP, "--keep"]);
+    let receiver = perf_recv(&lan.b, &[GROUP, "--repeat"]);
     let alone = perf_send(&lan.a, &[GROUP, "--latency"]).end();
     assert_eq!(alone.status, Some(1), "{alone:?}");
     assert!(alone.stderr.contains("nobody answers"), "{alone:?}");

@@ -172,7 +172,7 @@ fn a_late_receiver_does_not_count_earlier_datagrams_as_lost() {
 fn ctrl_c_ends_either_side_with_its_summary() {
     let lan = Lan::new();
     let receiver = perf_recv(&lan.b, &[GROUP]);
-    let stays = perf_recv(&lan.c, &[GROUP, "--keep"]);
+    let stays = perf_recv(&lan.c, &[GROUP, "--repeat"]);
     let sender = perf_send(&lan.a, &[GROUP, "--duration", "1h", "--rate", "1kpps"]);
     sender.stdout.wait_for("datagrams/s");
     let sent = sender.signalled(libc::SIGINT);

@@ -54,7 +54,7 @@ fn a_provoked_querier_is_found_sooner() {
     let slow = SwitchOptions::managed().querier_address("10.0.0.254/24".parse().unwrap());
     let network = Network::new(slow);
     // The startup queries are over.
-    let ended = mcast(&network.a, &["querier", "--ask"]).succeeded();
+    let ended = mcast(&network.a, &["querier", "--provoke"]).succeeded();
     assert!(ended.text().contains("10.0.0.254"), "{ended:?}");
 }
 
@@ -83,7 +83,7 @@ fn the_state_of_a_bridge_is_shown_to_ordinary_users_at_once() {
 fn two_queriers_are_shown_and_every_query_is_reported() {
     let network = Network::without_querier(Duration::from_secs(260));
     let _b = become_querier(&network.b, &["--query-interval", "10s", "--response-interval", "1s"]);
-    let following = program(&network.a, MCAST, &["querier", "-4", "--follow"], false);
+    let following = program(&network.a, MCAST, &["querier", "-4", "--watch"], false);
     following.stderr.wait_for("listening for queries");
     let _c = become_querier(&network.c, &["--query-interval", "10s", "--response-interval", "1s"]);
     following.stdout.wait_for("10.0.0.2 IGMPv3 general query");

@@ -108,7 +108,7 @@ fn every_thread_drops_unneeded_rights() {
             begun: "on eth0",
             left: 0,
         },
-        Case { arguments: &["querier", "-i", "eth0", "--follow"], begun: "listening", left: 0 },
+        Case { arguments: &["querier", "-i", "eth0", "--watch"], begun: "listening", left: 0 },
         Case {
             arguments: &["querier", "-i", "eth0", "--become"],
             begun: "sending queries every",

@@ -284,7 +284,7 @@ fn hostile_files_do_not_cause_a_panic() {
             bytes[place] = (seed >> 25) as u8;
         }
         std::fs::write(&broken, &bytes).unwrap();
-        let output = plain(&["sniff", "-r", &broken, "--hex", "-v"]);
+        let output = plain(&["sniff", "-r", &broken, "--hexdump", "-v"]);
         let text = String::from_utf8_lossy(&output.stderr);
         assert!([Some(0), Some(4)].contains(&output.status.code()) && !text.contains("panicked"), "{text}");
     }

@@ -90,7 +90,7 @@ fn damaged_packets_are_counted_and_shown() {
 #[test]
 fn the_content_of_a_packet_is_escaped() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "2", "-v", "--hex"]);
+    let sees = sniff(&lan.b, &[GROUP, "-c", "2", "-v", "--hexdump"]);
     send(&lan.a, &[GROUP, "\u{1b}[2J\u{7}", "NOTIFY * HTTP/1.1\r\nNT: \u{1b}[31m\r\n\r\n"]);
     let ended = sees.end().succeeded();
     assert!(!ended.text().contains(['\u{1b}', '\u{7}']), "{:?}", ended.text());

@@ -23,7 +23,7 @@ fn a_line_shows_time_interface_direction_layers_ttl_and_length() {
 #[test]
 fn hexadecimal_is_below_its_line_with_the_text_beside_it() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--hex"]);
+    let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--hexdump"]);
     send(&lan.a, &[GROUP, "Hello, World!"]);
     let ended = sees.end().succeeded();
     let lines = ended.lines();

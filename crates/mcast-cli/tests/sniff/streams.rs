@@ -37,7 +37,7 @@ fn stream_datagrams_show_kind_number_and_range() {
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     let loses = Impairment { loss: 0.2, ..Impairment::default() };
     let _link = lab.bad_link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"], loses).unwrap();
-    let sees = sniff(&a, &["--streams", GROUP, "--json"]);
+    let sees = sniff(&a, &["--messages", GROUP, "--json"]);
     published(&a, &b, &sees, &["--announce", "prices"]);
     let ended = sees.end();
     let objects = ended.json();
@@ -86,11 +86,11 @@ fn sealed_datagrams_are_opened_with_a_key() {
     for path in [&key, &other] {
         mcast(&lan.a, &["publish", "--new-key", path]).succeeded();
     }
-    let sees = sniff(&lan.a, &["--streams", "-w", &file]);
+    let sees = sniff(&lan.a, &["--messages", "-w", &file]);
     published(&lan.a, &lan.b, &sees, &["--key", &key]);
     sees.end();
     let read = |arguments: &[&str]| {
-        mcast(&lan.a, &[&["sniff", "-r", &file, "--streams", "--json"], arguments].concat()).json()
+        mcast(&lan.a, &[&["sniff", "-r", &file, "--messages", "--json"], arguments].concat()).json()
     };
     for hidden in [read(&[]), read(&["--key", &other])] {
         assert!(

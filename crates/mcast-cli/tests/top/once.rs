@@ -188,7 +188,7 @@ fn it_prints_at_each_interval_until_the_timeout_or_ctrl_c() {
 #[test]
 fn a_flood_of_forged_groups_is_bounded_and_reported() {
     let lan = Lan::new();
-    let watching = top(&lan.b, &["--once", "-W", "4", "--streams", "50"]);
+    let watching = top(&lan.b, &["--once", "-W", "4", "--max-streams", "50"]);
     let sender = socket(&lan.a);
     for number in 0..2_000_u32 {
         let group = std::net::Ipv4Addr::from_bits(0xef01_0000 + number);
@@ -227,7 +227,7 @@ fn invalid_combinations_are_refused() {
     assert_eq!(status(&["--interval", "0"]), Some(2));
     assert_eq!(status(&["--interval", "1ms"]), Some(2));
     assert_eq!(status(&["-W", "0"]), Some(2));
-    assert_eq!(status(&["--keep", "9999999999999999"]), Some(2));
+    assert_eq!(status(&["--forget-after", "9999999999999999"]), Some(2));
     assert_eq!(status(&["--metrics", "127.0.0.1:9477"]), Some(2));
     assert_eq!(status(&["-i", "eth7"]), Some(4));
 }

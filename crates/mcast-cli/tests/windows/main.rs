@@ -83,13 +83,21 @@ fn ask_works_in_both_directions() {
     let pair = Pair::new();
     let (group, ..) = FAMILIES[0];
     let answering =
-        support::recv(&pair.linux, &["-i", "eth0", "--exec", "echo linux is here", "--reply", group]);
+        support::recv(&pair.linux, &["-i", "eth0", "--exec", "echo linux is here", "--exec-reply", group]);
     let asked = pair.windows.mcast(&["ask", "-i", "eth0", group, "who?", "--expect", "1"]).succeeded();
     assert!(asked.text().contains("linux is here") && asked.text().contains("10.0.0.2"), "{asked:?}");
     answering.signalled(libc::SIGINT);
 
-    let answering =
-        pair.windows.recv(&["-c", "1", "-i", "eth0", "--exec", "echo windows is here", "--reply", group]);
+    let answering = pair.windows.recv(&[
+        "-c",
+        "1",
+        "-i",
+        "eth0",
+        "--exec",
+        "echo windows is here",
+        "--exec-reply",
+        group,
+    ]);
     let asked = mcast(&pair.linux, &["ask", "-i", "eth0", group, "who?", "--expect", "1"]).succeeded();
     assert!(asked.text().contains("windows is here") && asked.text().contains("10.0.0.1"), "{asked:?}");
     answering.end().succeeded();

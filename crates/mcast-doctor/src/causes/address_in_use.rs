@@ -3,12 +3,15 @@
 use mcast::ErrorKind;
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["socket(7): SO_REUSEADDR"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else { return Vec::new() };
     let Some(failure) = trial.failed_with(ErrorKind::AddressInUse) else { return Vec::new() };
-    let owners = observation.before.udp_sockets.iter().filter(|socket| socket.local.port() == trial.port);
+    let owners = observation.before.udp_sockets.iter().filter(|socket| socket.local.port() == trial.port());
     let evidence = owners.clone().map(|socket| {
         let programs = match socket.programs.as_slice() {
             [] => "an unidentified program".to_owned(),
@@ -21,7 +24,7 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     let finding = Finding::new(
         Id::AddressInUse,
         Severity::Fault,
-        format!("{who} has UDP port {} open and does not share it.", trial.port),
+        format!("{who} has UDP port {} open and does not share it.", trial.port()),
     )
     .for_group(trial.destination())
     .with_evidence(Evidence::new(EvidenceKind::Answer, "bind", &failure.text))

@@ -1,9 +1,14 @@
 //! The device's ring or the kernel's backlog queue is full: datagrams are lost before the IP layer.
 
+use mcast::InterfaceIndex;
+
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["sysctl/net: netdev_max_backlog"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     if interests.is_empty() {
         return Vec::new();
@@ -38,19 +43,19 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
-fn ring(observation: &Observation, interface: u32) -> Option<Finding> {
+fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding> {
     let (before, after) = (observation.before.link(interface)?, observation.after.link(interface)?);
     let missed = (before.statistics.receive_missed, after.statistics.receive_missed);
     (missed.1 > missed.0).then(|| {
         Finding::new(
             Id::BacklogDrops,
             Severity::Warning,
-            format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name),
+            format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name()),
         )
-        .on_interface(&after.name)
-        .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name), missed.0, missed.1))
+        .on_interface(after.name())
+        .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1))
         .with_remedies([
-            Remedy::now(Tool::Ethtool, ["-G", &after.name, "rx", "4096"]),
+            Remedy::now(Tool::Ethtool, ["-G", after.name(), "rx", "4096"]),
             Remedy::advice(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports."),
         ])
     })

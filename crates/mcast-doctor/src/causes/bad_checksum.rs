@@ -3,10 +3,13 @@
 use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast::Family;
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 768", "RFC 8200 section 8.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let mut flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
     if matches!(observation.target, ExaminationTarget::File) {

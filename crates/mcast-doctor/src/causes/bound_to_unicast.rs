@@ -2,9 +2,12 @@
 //! address. (On Windows it would receive the group as well.)
 
 use crate::observation::{Observation, ProgramSocket};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 3678 section 4"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
     // The program may receive with another socket, and use this one only to join.
     let another_socket_receives = |deaf: &ProgramSocket| {
@@ -24,7 +27,7 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     });
     deaf.filter_map(|socket| {
         let local = socket.local?;
-        let group = socket.memberships.first()?.group;
+        let group = socket.memberships.first()?.address.group;
         let to = std::net::SocketAddr::new(group.addr(), local.port());
         let finding = Finding::new(
             Id::BoundToUnicast,
@@ -45,52 +48,36 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, program};
+    use super::super::fixtures::{ETH0, joined_socket, program};
     use super::*;
-    use crate::observation::Membership;
     use mcast::SourceFilter;
 
-    fn socket(inode: u64, local: &str, groups: &[&str]) -> ProgramSocket {
-        let membership = |group: &&str| Membership {
-            group: group.parse().unwrap(),
-            interface: ETH0,
-            sources: SourceFilter::ANY,
-            multicast_all: true,
-            loopback: true,
-        };
-        let memberships: Vec<_> = groups.iter().map(membership).collect();
-        ProgramSocket {
-            inode,
-            owner: "listener (7)".into(),
-            local: Some(local.parse().unwrap()),
-            peer: None,
-            bound_interface: None,
-            receive_buffer: None,
-            drops: (0, 0),
-            memberships_after: memberships.clone(),
-            memberships,
-        }
+    fn socket(inode: u64, local: &str, is_joined: bool) -> ProgramSocket {
+        let mut socket = joined_socket(ETH0, SourceFilter::ANY);
+        (socket.inode, socket.local) = (inode, Some(local.parse().unwrap()));
+        socket.memberships.retain(|_| is_joined);
+        socket
     }
 
     #[test]
     fn socket_bound_to_unicast_is_a_fault_unless_another_socket_receives() {
-        let deaf = socket(1, "10.9.0.2:5000", &["239.1.2.3"]);
+        let deaf = socket(1, "10.9.0.2:5000", true);
         assert_eq!(check(&program(vec![deaf.clone()], Vec::new())).len(), 1);
-        let receives = socket(2, "0.0.0.0:5000", &[]);
+        let receives = socket(2, "0.0.0.0:5000", false);
         assert_eq!(check(&program(vec![deaf.clone(), receives], Vec::new())), []);
-        let another_port = socket(2, "0.0.0.0:5001", &[]);
+        let another_port = socket(2, "0.0.0.0:5001", false);
         assert_eq!(check(&program(vec![deaf, another_port], Vec::new())).len(), 1);
     }
 
     #[test]
     fn connected_socket_is_not_a_fault() {
-        let mut connected = socket(1, "10.9.0.2:5000", &["239.1.2.3"]);
+        let mut connected = socket(1, "10.9.0.2:5000", true);
         connected.peer = Some("10.9.0.7:6000".parse().unwrap());
         assert_eq!(check(&program(vec![connected], Vec::new())), []);
     }
 
     #[test]
     fn socket_without_memberships_is_not_a_fault() {
-        assert_eq!(check(&program(vec![socket(1, "10.9.0.2:5000", &[])], Vec::new())), []);
+        assert_eq!(check(&program(vec![socket(1, "10.9.0.2:5000", false)], Vec::new())), []);
     }
 }

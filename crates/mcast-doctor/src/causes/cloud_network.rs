@@ -1,13 +1,18 @@
 //! Cloud networks carry no multicast, or only if it is set up.
 
+use mcast::InterfaceIndex;
+
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(cloud) = &observation.after.machine.cloud else { return Vec::new() };
     let interests = observation.interests();
     let is_cloud_link =
-        |index: u32| observation.link(index).is_some_and(|link| link.kind.is_none() && !link.loopback);
+        |index: InterfaceIndex| observation.link(index).is_some_and(|link| link.kind.is_none() && !link.interface.loopback);
     let silent = interests.iter().any(|interest| {
         is_cloud_link(interest.interface)
             && observation.wire.is_complete(interest.interface)

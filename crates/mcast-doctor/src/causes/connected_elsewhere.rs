@@ -1,9 +1,12 @@
 //! The socket is connected, so it receives only from its peer, and the group's sender is another.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["udp(7)"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for interest in observation.interests() {
         let Some((socket, peer)) = interest.socket.and_then(|socket| Some((socket, socket.peer?))) else {

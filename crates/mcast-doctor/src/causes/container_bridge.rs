@@ -1,20 +1,25 @@
 //! A container bridge translates addresses for unicast but does not forward groups.
 
+use mcast::InterfaceIndex;
+
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else { return Vec::new() };
-    let arrives = observation.wire.incoming(trial.group.addr()).next().is_some();
-    if arrives || observation.received_anything() || trial.group.scope().stays_on_link() {
+    let arrives = observation.wire.incoming(trial.group().addr()).next().is_some();
+    if arrives || observation.received_anything() || trial.group().scope().stays_on_link() {
         return Vec::new();
     }
-    let is_inside = |index: &&u32| {
+    let is_inside = |index: &&InterfaceIndex| {
         observation.wire.is_complete(**index)
             && observation.link(**index).is_some_and(|link| {
                 link.peer_elsewhere
                     && link.kind.as_deref() == Some("veth")
-                    && observation.after.gateways.contains(&link.name)
+                    && observation.after.gateways.iter().any(|name| name == link.name())
             })
     };
     let Some(link) = trial.joined.iter().find(is_inside).and_then(|index| observation.link(*index)) else {
@@ -34,12 +39,12 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     let finding = Finding::new(
         Id::ContainerBridge,
         severity,
-        format!("{} leads to another network namespace of this machine, {bridge}, and nothing for {} arrived.", link.name, trial.group),
+        format!("{} leads to another network namespace of this machine, {bridge}, and nothing for {} arrived.", link.name(), trial.group()),
     )
-    .on_interface(&link.name)
+    .on_interface(link.name())
     .for_group(trial.destination())
-    .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, "veth with its peer in another network namespace"))
-    .with_evidence(Evidence::new(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name)))
+    .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), "veth with its peer in another network namespace"))
+    .with_evidence(Evidence::new(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name())))
     .with_all_evidence(marker)
     .with_remedies([
         Remedy::advice(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan)."),

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let mut reported = BTreeSet::new();
     let mut findings = Vec::new();
@@ -48,7 +51,7 @@ fn finding(observation: &Observation, first: &Flow, second: &Flow) -> Finding {
         (observation.link_name(first.key.interface), observation.link_name(second.key.interface));
     let (source, to) = (first.key.source, first.destination());
     let count = |flow: &Flow| format!("{} datagrams from {source} to {to}", flow.datagrams);
-    let (severity, cause) = match observation.trial().is_some_and(|trial| trial.on_all_interfaces) {
+    let (severity, cause) = match observation.trial().is_some_and(|trial| trial.membership.interface.is_none()) {
         // The doctor itself joined on both, because no interface was named.
         true => (
             Severity::Note,
@@ -85,21 +88,22 @@ fn finding(observation: &Observation, first: &Flow, second: &Flow) -> Finding {
 mod tests {
     use super::super::fixtures::{ETH0, ETH1, flow, membership};
     use super::*;
+    use mcast::InterfaceSelector;
     use crate::observation::ExaminationTarget;
 
     const TO: &str = "239.1.2.3:5000";
 
     #[test]
     fn doctors_own_join_on_all_interfaces_is_only_a_note() {
-        let severity = |on_all_interfaces| {
+        let severity = |interface: Option<InterfaceSelector>| {
             let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), flow(ETH1, "10.9.0.1:6000", TO)];
             let mut observation = membership(TO, flows, 10);
             if let ExaminationTarget::Membership(trial) = &mut observation.target {
                 trial.joined = vec![ETH0, ETH1];
-                trial.on_all_interfaces = on_all_interfaces;
+                trial.membership.interface = interface;
             }
             check(&observation)[0].severity
         };
-        assert_eq!((severity(true), severity(false)), (Severity::Note, Severity::Fault));
+        assert_eq!((severity(None), severity(Some(InterfaceSelector::All))), (Severity::Note, Severity::Fault));
     }
 }

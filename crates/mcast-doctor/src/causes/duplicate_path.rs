@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 7761 section 4.6"]);
 
 /// The number of distinct payloads above which a sender is unlikely to merely repeat itself.
 const MIN_PAYLOADS: usize = 5;
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let mut flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
     if matches!(observation.target, ExaminationTarget::File) {

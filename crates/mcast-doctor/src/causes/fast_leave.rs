@@ -1,12 +1,15 @@
 //! A bridge removes a port from a group at the first leave, although other hosts behind it still listen.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let risky = observation.after.links.iter().filter_map(|link| {
         let port = link.port.filter(|port| port.fast_leave && port.hosts > 1)?;
-        let bridge = link.master.and_then(|bridge| observation.after.link(bridge))?;
+        let bridge = link.interface.port_of.and_then(|bridge| observation.after.link(bridge))?;
         bridge.bridge.is_some_and(|bridge| bridge.snooping).then_some((link, port, bridge))
     });
     risky
@@ -14,12 +17,12 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
             Finding::new(
                 Id::FastLeave,
                 Severity::Warning,
-                format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name, link.name, port.hosts),
+                format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts),
             )
-            .on_interface(&link.name)
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} fastleave", link.name), "on"))
-            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge fdb of {}", link.name), format!("{} hosts", port.hosts)))
-            .with_remedies([Remedy::now(Tool::Bridge, ["link", "set", "dev", &link.name, "fastleave", "off"])])
+            .on_interface(link.name())
+            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on"))
+            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge fdb of {}", link.name()), format!("{} hosts", port.hosts)))
+            .with_remedies([Remedy::now(Tool::Bridge, ["link", "set", "dev", link.name(), "fastleave", "off"])])
             .with_remedies(remedies::networkd(link, "fast-leave", "[Bridge]\nFastLeave=no\n"))
         })
         .collect()

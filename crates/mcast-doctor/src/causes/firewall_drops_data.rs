@@ -6,9 +6,12 @@
 
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Counter, DroppingRule};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> =
         observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect();
     findings.extend(may_be_blocked(observation));

@@ -3,27 +3,32 @@
 
 use std::time::Duration;
 
+use mcast::Family;
+
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::wire::{ControlMessage, ControlPacket};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
 
 /// The first report is sent at once; after this time it is considered lost.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
 /// Hosts delay responses to queries by up to 10 s.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(11);
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
     observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let link = observation.link(interest.interface)?;
     // MLD needs an IPv6 source address.
-    let can_send = interest.group.addr().is_ipv4() || link.has_address(false);
+    let can_send = interest.group.addr().is_ipv4() || link.has_address(Family::V6);
     // Without a carrier nothing is sent, which is not the firewall's doing.
     let is_open =
-        observation.wire.is_complete(interest.interface) && link.running && link.multicast && !link.loopback;
+        observation.wire.is_complete(interest.interface) && link.interface.running && link.interface.multicast && !link.interface.loopback;
     if !is_open
         || !can_send
         || !must_be_reported(interest)
@@ -51,14 +56,14 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let finding = Finding::new(
         Id::FirewallDropsIgmp,
         Severity::Fault,
-        format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name),
+        format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name()),
     )
-    .on_interface(&link.name)
+    .on_interface(link.name())
     .for_group(group)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &link.name, reason))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), reason))
     .with_all_evidence(counters)
     .with_all_evidence(evidence)
-    .with_remedies(remedies::admit_membership_protocol(family, &link.name, &rules));
+    .with_remedies(remedies::admit_membership_protocol(family, link.name(), &rules));
     Some(finding)
 }
 
@@ -228,8 +233,8 @@ mod tests {
         assert_eq!(check(&membership("239.1.2.3:5000", Vec::new(), 0)), [], "another program had joined");
         assert_eq!(check(&unreported("224.0.0.251:5353")), [], "a link-local group");
         let mut without_carrier = unreported("239.1.2.3:5000");
-        without_carrier.before.links[1].running = false;
-        without_carrier.after.links[1].running = false;
+        without_carrier.before.links[1].interface.running = false;
+        without_carrier.after.links[1].interface.running = false;
         assert_eq!(check(&without_carrier), []);
         let mut lossy_tap = unreported("239.1.2.3:5000");
         lossy_tap.wire.taps[0].dropped = 1;

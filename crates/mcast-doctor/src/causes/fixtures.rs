@@ -3,38 +3,33 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use mcast::SourceFilter;
+use mcast::interface::InterfaceAddress;
+use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use crate::Options;
 use crate::observation::{
-    ExaminationTarget, Membership, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
+    ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
-use crate::snapshot::{Address, AddressState, Counters, JoinedGroup, Link, Snapshot};
+use crate::snapshot::{Counters, JoinedGroup, Link, Snapshot};
 use crate::wire::{DatagramSummary, Flow, FlowKey, Tap, Wire};
 
-pub(super) const ETH0: u32 = 2;
-pub(super) const ETH1: u32 = 3;
+pub(super) const LO: InterfaceIndex = InterfaceIndex::new(1).unwrap();
+pub(super) const ETH0: InterfaceIndex = InterfaceIndex::new(2).unwrap();
+pub(super) const ETH1: InterfaceIndex = InterfaceIndex::new(3).unwrap();
 
 /// Returns a machine with `lo`, `eth0` (10.9.0.2) and `eth1` (10.8.0.2).
 pub(super) fn machine() -> Snapshot {
-    let link = |index, name: &str, address: &str| Link {
-        index,
-        name: name.into(),
-        up: true,
-        running: true,
-        multicast: index != 1,
-        loopback: index == 1,
-        mtu: 1500,
-        addresses: vec![Address {
-            address: address.parse().unwrap(),
-            prefix: 24,
-            state: AddressState::Ready,
-        }],
-        ..Link::default()
+    let link = |index, name: &str, address: &str| {
+        let mut interface = Interface::new(index, name.into());
+        (interface.up, interface.running) = (true, true);
+        (interface.multicast, interface.loopback) = (index != LO, index == LO);
+        interface.mtu = 1500;
+        interface.addresses = vec![InterfaceAddress::new(address.parse().unwrap(), 24)];
+        Link::from(interface)
     };
     Snapshot {
         links: vec![
-            link(1, "lo", "127.0.0.1"),
+            link(LO, "lo", "127.0.0.1"),
             link(ETH0, "eth0", "10.9.0.2"),
             link(ETH1, "eth1", "10.8.0.2"),
         ],
@@ -43,7 +38,7 @@ pub(super) fn machine() -> Snapshot {
 }
 
 /// Returns a flow of 10 datagrams per second for one second, each with a distinct payload.
-pub(super) fn flow(interface: u32, source: &str, to: &str) -> Flow {
+pub(super) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
     let (source, to): (SocketAddr, SocketAddr) = (source.parse().unwrap(), to.parse().unwrap());
     let key = FlowKey { interface, outgoing: false, source, group: to.ip(), port: to.port(), vlan: None };
     let summary = |number: u64| DatagramSummary {
@@ -78,19 +73,12 @@ pub(super) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
             datagrams: received,
         })
         .collect();
+    let membership = Membership::try_from(to).unwrap().on(InterfaceSelector::Index(ETH0));
     let trial = TrialMembership {
-        group: mcast::Group::new(to.ip()).unwrap(),
-        port: to.port(),
-        sources: SourceFilter::ANY,
-        by_default: false,
-        on_all_interfaces: false,
         joined: vec![ETH0],
         already_joined: vec![ETH0],
-        failures: Vec::new(),
         received,
-        dropped: 0,
-        rejoin: None,
-        other_sockets: Vec::new(),
+        ..TrialMembership::new(membership)
     };
     let joined = vec![JoinedGroup { group: to.ip(), interface: ETH0 }];
     let after = Snapshot { joined, ..machine() };
@@ -116,9 +104,8 @@ pub(super) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observat
 }
 
 fn wire(flows: Vec<Flow>) -> Wire {
-    let tap = |interface, name: &str| Tap { interface, name: name.into(), refused: None, dropped: 0 };
     let span = Some((begin(), begin() + Duration::from_secs(2)));
-    Wire { taps: vec![tap(ETH0, "eth0"), tap(ETH1, "eth1")], flows, span, ..Wire::default() }
+    Wire { taps: machine().links[1..].iter().map(Tap::on).collect(), flows, span, ..Wire::default() }
 }
 
 /// Adds counters that increased from zero by these values.
@@ -138,23 +125,13 @@ fn counters_increase_by_the_given_values() {
 }
 
 /// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.
-pub(super) fn joined_socket(interface: u32, sources: SourceFilter) -> ProgramSocket {
-    let membership = Membership {
-        group: "239.1.2.3".parse().unwrap(),
-        interface,
-        sources,
-        multicast_all: true,
-        loopback: true,
-    };
+pub(super) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) -> ProgramSocket {
+    let address = GroupAddr::new("239.1.2.3".parse().unwrap(), 5000);
+    let membership = Membership::new(address).on(InterfaceSelector::Index(interface)).from_sources(sources);
     ProgramSocket {
-        inode: 9,
-        owner: "player (7)".into(),
         local: Some("0.0.0.0:5000".parse().unwrap()),
-        peer: None,
-        bound_interface: None,
-        receive_buffer: None,
-        drops: (0, 0),
         memberships: vec![membership.clone()],
         memberships_after: vec![membership],
+        ..ProgramSocket::new(9, "player (7)".into())
     }
 }

@@ -2,12 +2,15 @@
 //! group is registered.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.2"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter_map(|link| {
         let port = link.port.filter(|port| !port.floods_multicast && !port.leads_to_router)?;
-        let bridge = link.master.and_then(|bridge| observation.after.link(bridge))?;
+        let bridge = link.interface.port_of.and_then(|bridge| observation.after.link(bridge))?;
         Some((link, port, bridge, bridge.bridge?))
     });
     ports
@@ -23,18 +26,18 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
             Finding::new(
                 Id::FloodOff,
                 severity,
-                format!("{} does not forward to {} {groups}.", bridge.name, link.name),
+                format!("{} does not forward to {} {groups}.", bridge.name(), link.name()),
             )
-            .on_interface(&link.name)
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} mcast_flood", link.name), "off"))
+            .on_interface(link.name())
+            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} mcast_flood", link.name()), "off"))
             .with_evidence(Evidence::new(
                 EvidenceKind::Setting,
-                format!("{} mcast_snooping", bridge.name),
+                format!("{} mcast_snooping", bridge.name()),
                 if options.snooping { "on" } else { "off" },
             ))
             .with_remedies([Remedy::now(
                 Tool::Bridge,
-                ["link", "set", "dev", &link.name, "mcast_flood", "on"],
+                ["link", "set", "dev", link.name(), "mcast_flood", "on"],
             )])
             .with_remedies(remedies::networkd(link, "flood", "[Bridge]\nMulticastFlood=yes\n"))
         })

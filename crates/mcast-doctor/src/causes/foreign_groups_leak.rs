@@ -1,10 +1,15 @@
 //! A socket bound to the wildcard address also receives groups on its port that only other programs have joined.
 
+use mcast::Family;
+
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["ip(7): IP_MULTICAST_ALL"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
     program.sockets.iter().filter_map(|socket| leak(observation, program, socket)).collect()
 }
@@ -13,20 +18,15 @@ fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     let local = socket.local.filter(|local| local.ip().is_unspecified())?;
     let membership = socket.memberships.first()?;
     let open = |flow: &&Flow| {
-        let of_family =
-            socket.memberships.iter().filter(|own| own.group.addr().is_ipv4() == flow.key.group.is_ipv4());
-        let (mut any, mut all) = (false, true);
-        for own in of_family {
-            any = true;
-            all &= own.multicast_all;
-        }
-        any && all
+        let family = Family::of(flow.key.group);
+        socket.memberships.iter().any(|own| own.address.group.family() == family)
+            && !socket.own_groups_only.contains(&family)
     };
     let foreign = |flow: &&Flow| {
         !flow.key.outgoing
             && flow.key.port == local.port()
             && flow.sound() > 0
-            && socket.memberships.iter().all(|own| own.group.addr() != flow.key.group)
+            && socket.memberships.iter().all(|own| own.address.group.addr() != flow.key.group)
             && observation.after.is_joined(flow.key.group, flow.key.interface)
             && socket.peer.is_none_or(|peer| peer == flow.key.source)
             && socket.bound_interface.is_none_or(|bound| bound == flow.key.interface)
@@ -44,10 +44,10 @@ fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     .from_source(flow.key.source)
     .in_program(&program.name)
     .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {} {option}", socket.inode), "1"))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams to {}, besides {}", flow.datagrams, flow.destination(), membership.group)))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams to {}, besides {}", flow.datagrams, flow.destination(), membership.address.group)))
     .with_remedies([Remedy::advice(
         Tool::Program,
-        format!("Set {option} to 0 on the socket, or bind it to {}, or check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", std::net::SocketAddr::new(membership.group.addr(), local.port())),
+        format!("Set {option} to 0 on the socket, or bind it to {}, or check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", std::net::SocketAddr::new(membership.address.group.addr(), local.port())),
     )]);
     Some(finding)
 }

@@ -8,12 +8,15 @@ use mcast::{Group, SourceFilter};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::Counter;
 use crate::wire::FragmentedDatagram;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 8085 section 3.2", "RFC 8900"]);
 
 /// The time after which a missing fragment is considered lost.
 const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();
     if matches!(observation.target, ExaminationTarget::File) {
         interests = fragmented_groups(observation);

@@ -4,9 +4,12 @@ use mcast::ErrorKind;
 
 use crate::observation::Observation;
 use crate::snapshot::Link;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else {
         return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
     };
@@ -19,9 +22,9 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     let refused = trial.failed_with(ErrorKind::InterfaceDown).and_then(|failure| failure.interface.clone());
     let joined: Vec<_> = trial.joined.iter().filter_map(|index| observation.after.link(*index)).collect();
     // If one of several interfaces has no carrier, that is normal: a container bridge without containers, say.
-    let without_carrier = joined.iter().filter(|_| joined.iter().all(|link| !link.running));
+    let without_carrier = joined.iter().filter(|_| joined.iter().all(|link| !link.interface.running));
     let mut names: Vec<_> =
-        refused.into_iter().chain(without_carrier.map(|link| link.name.clone())).collect();
+        refused.into_iter().chain(without_carrier.map(|link| link.name().to_owned())).collect();
     names.dedup();
     let links = names.iter().filter_map(|name| observation.after.link_named(name));
     links.map(|link| unusable(link).for_group(trial.destination())).collect()
@@ -29,18 +32,18 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
 
 /// Returns a finding for every interface that could be used, if no interface is usable.
 fn none_usable(observation: &Observation) -> Vec<Finding> {
-    let links = || observation.after.links.iter().filter(|link| !link.loopback && link.master.is_none());
-    let is_usable = |link: &Link| link.up && link.running && link.multicast;
+    let links = || observation.after.links.iter().filter(|link| !link.interface.loopback && link.interface.port_of.is_none());
+    let is_usable = |link: &Link| link.interface.up && link.interface.running && link.interface.multicast;
     if links().any(is_usable) {
         return Vec::new();
     }
-    let unusable: Vec<_> = links().filter(|link| link.multicast || !link.up).map(unusable).collect();
+    let unusable: Vec<_> = links().filter(|link| link.interface.multicast || !link.interface.up).map(unusable).collect();
     if !unusable.is_empty() {
         return unusable;
     }
     let cause =
         "No interface of this machine except the loopback can carry multicast: no group can reach it.";
-    let names: Vec<_> = observation.after.links.iter().map(|link| link.name.as_str()).collect();
+    let names: Vec<_> = observation.after.links.iter().map(Link::name).collect();
     let finding = Finding::new(Id::InterfaceDown, Severity::Fault, cause)
         .with_evidence(Evidence::new(EvidenceKind::Interface, "interfaces", names.join(", ")))
         .with_remedies([Remedy::advice(
@@ -51,8 +54,8 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
 }
 
 fn unusable(link: &Link) -> Finding {
-    let name = &link.name;
-    let (description, state) = if link.up {
+    let name = link.name();
+    let (description, state) = if link.interface.up {
         ("has no carrier: no cable is plugged in, or the other end is down", "no carrier")
     } else {
         ("is down", "down")
@@ -60,7 +63,7 @@ fn unusable(link: &Link) -> Finding {
     let finding = Finding::new(Id::InterfaceDown, Severity::Fault, format!("{name} {description}."))
         .on_interface(name)
         .with_evidence(Evidence::new(EvidenceKind::Interface, name, state));
-    match link.up {
+    match link.interface.up {
         true => finding
             .with_remedies([Remedy::advice(Tool::Network, "Check the cable, the radio and the other end.")]),
         false => finding.with_remedies(remedies::bring_up(link)),
@@ -81,10 +84,10 @@ mod tests {
             check(&observation).into_iter().map(|finding| finding.cause).collect::<Vec<_>>()
         };
         assert_eq!(outcome(|_| {}), Vec::<String>::new());
-        assert_eq!(outcome(|machine| machine.links[1].up = false), Vec::<String>::new(), "eth1 is left");
+        assert_eq!(outcome(|machine| machine.links[1].interface.up = false), Vec::<String>::new(), "eth1 is left");
         let down = outcome(|machine| {
             machine.links.truncate(2);
-            machine.links[1].up = false;
+            machine.links[1].interface.up = false;
         });
         assert_eq!(down, ["eth0 is down."]);
         let none = outcome(|machine| machine.links.truncate(1));
@@ -97,9 +100,9 @@ mod tests {
         if let ExaminationTarget::Membership(trial) = &mut observation.target {
             trial.joined = vec![ETH0, ETH1];
         }
-        observation.after.links[1].running = false;
+        observation.after.links[1].interface.running = false;
         assert_eq!(check(&observation), []);
-        observation.after.links[2].running = false;
+        observation.after.links[2].interface.running = false;
         assert_eq!(check(&observation).len(), 2);
     }
 }

@@ -2,14 +2,17 @@
 //! becomes one that rejects; only a route of type `local` works.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4291 section 2.7"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     if observation.after.loopback_takes_v6_groups || observation.received_anything() {
         return Vec::new();
     }
     let on_loopback = observation.interests().into_iter().find_map(|interest| {
-        let link = observation.link(interest.interface).filter(|link| link.loopback)?;
+        let link = observation.link(interest.interface).filter(|link| link.interface.loopback)?;
         let silent = observation.arrivals(&interest).is_empty()
             && observation.wire.outgoing(interest.group.addr()).next().is_none();
         (interest.group.addr().is_ipv6() && silent).then_some((interest, link))
@@ -20,19 +23,19 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
             Severity::Fault,
             format!(
                 "Nothing can be sent to {} on {}: it has no route for IPv6 groups.",
-                interest.group, link.name
+                interest.group, link.name()
             ),
         )
-        .on_interface(&link.name)
+        .on_interface(link.name())
         .for_group(interest.destination())
         .with_evidence(Evidence::new(
             EvidenceKind::Route,
             "/proc/net/ipv6_route",
-            format!("no route of type local for ff00::/8 on {}", link.name),
+            format!("no route of type local for ff00::/8 on {}", link.name()),
         ))
         .with_remedies([Remedy::now(
             Tool::Ip,
-            ["-6", "route", "add", "local", "ff00::/8", "dev", &link.name],
+            ["-6", "route", "add", "local", "ff00::/8", "dev", link.name()],
         )])
         .with_remedies(remedies::networkd(
             link,

@@ -1,36 +1,40 @@
 //! IPv6 is disabled on the interface, or has no usable address, so groups cannot be joined or sent to. A new
 //! address is usable only after duplicate address detection.
 
-use mcast::ErrorKind;
+use mcast::interface::AddressState;
+use mcast::{ErrorKind, Family};
 
 use crate::observation::Observation;
-use crate::snapshot::{AddressState, Link};
+use crate::snapshot::Link;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
-    let Some(trial) = observation.trial().filter(|trial| trial.group.addr().is_ipv6()) else {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4862 section 5.4"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
         return Vec::new();
     };
     let refused = trial.failed_with(ErrorKind::FamilyUnavailable);
     let mut names: Vec<_> = refused.and_then(|failure| failure.interface.clone()).into_iter().collect();
-    names.extend(trial.joined.iter().filter_map(|index| Some(observation.after.link(*index)?.name.clone())));
+    names.extend(trial.joined.iter().filter_map(|index| Some(observation.after.link(*index)?.name().to_owned())));
     names.sort();
     names.dedup();
     names.iter().filter_map(|name| judge(observation, observation.after.link_named(name)?)).collect()
 }
 
 fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
-    if link.loopback || !link.up {
+    if link.interface.loopback || !link.interface.up {
         return None;
     }
     let setting = |interface: &str| format!("net.ipv6.conf.{interface}.disable_ipv6");
-    let own = setting(&link.name.replace('.', "/"));
-    let state = |interest| link.addresses.iter().find(|own| own.address.is_ipv6() && own.state == interest);
+    let own = setting(&link.name().replace('.', "/"));
+    let state = |interest| link.interface.addresses.iter().find(|own| own.address.is_ipv6() && own.state == interest);
     let finding =
-        |cause: String| Finding::new(Id::Ipv6NotReady, Severity::Fault, cause).on_interface(&link.name);
+        |cause: String| Finding::new(Id::Ipv6NotReady, Severity::Fault, cause).on_interface(link.name());
     if observation.after.number(&own) == Some(1) {
         return Some(
-            finding(format!("IPv6 is disabled on {}.", link.name))
+            finding(format!("IPv6 is disabled on {}.", link.name()))
                 .with_evidence(Evidence::new(EvidenceKind::Setting, &own, 1))
                 .with_remedies(remedies::sysctl(&own, 0)),
         );
@@ -38,10 +42,10 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     if let Some(duplicate) = state(AddressState::Duplicate) {
         let address = duplicate.address;
         return Some(
-            finding(format!("{address} on {} is a duplicate: another host has the same address, so it is not used.", link.name))
-                .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, format!("{address} dadfailed")))
+            finding(format!("{address} on {} is a duplicate: another host has the same address, so it is not used.", link.name()))
+                .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), format!("{address} dadfailed")))
                 .with_remedies([
-                    remedies::remove_address(address, duplicate.prefix, &link.name),
+                    remedies::remove_address(address, duplicate.prefix, link.name()),
                     Remedy::advice(Tool::Network, "Give each host its own address. Cloned virtual machines often have the same hardware address."),
                 ]),
         );
@@ -51,18 +55,18 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
         return Some(
             finding(format!(
                 "{address} on {} is not ready yet: duplicate address detection is still running.",
-                link.name
+                link.name()
             ))
-            .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, format!("{address} tentative")))
+            .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), format!("{address} tentative")))
             .with_remedies([Remedy::advice(
                 Tool::Program,
                 "Wait one or two seconds after the interface comes up, or send only when an address is ready.",
             )]),
         );
     }
-    (!link.has_address(false)).then(|| {
-        finding(format!("{} has no IPv6 address, not even a link-local one.", link.name))
-            .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, "no IPv6 address"))
+    (!link.has_address(Family::V6)).then(|| {
+        finding(format!("{} has no IPv6 address, not even a link-local one.", link.name()))
+            .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), "no IPv6 address"))
             .with_remedies(create_address(observation, link))
     })
 }
@@ -72,7 +76,7 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
 fn create_address(observation: &Observation, link: &Link) -> Vec<Remedy> {
     /// `IN6_ADDR_GEN_MODE_NONE`.
     const NONE: i64 = 1;
-    let setting = |key: &str| format!("net.ipv6.conf.{}.{key}", link.name.replace('.', "/"));
+    let setting = |key: &str| format!("net.ipv6.conf.{}.{key}", link.name().replace('.', "/"));
     let generation = setting("addr_gen_mode");
     match observation.after.number(&generation) {
         Some(NONE) => remedies::sysctl(&generation, 0).into(),

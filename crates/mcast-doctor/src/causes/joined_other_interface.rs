@@ -7,9 +7,12 @@ use mcast::Family;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 3678 section 4"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     // Sockets may join several groups; each is judged separately.
     let mut groups: Vec<_> = interests.iter().map(|interest| (interest.group, interest.port)).collect();
@@ -36,7 +39,7 @@ fn judge(observation: &Observation, interest: &[Interest<'_>]) -> Option<Finding
     Some(match observation.program() {
         Some(program) => finding.in_program(&program.name).with_remedies(mismatch.for_program(observation)),
         None => finding
-            .with_remedies([remedies::mcast::recv_on(mismatch.to, &mismatch.arrives_on.name)])
+            .with_remedies([remedies::mcast::recv_on(mismatch.to, mismatch.arrives_on.name())])
             .with_remedies(mismatch.for_program(observation)),
     })
 }
@@ -46,10 +49,10 @@ fn others(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else { return Vec::new() };
     let judged = trial.other_sockets.iter().filter_map(|socket| {
         let interest: Vec<_> =
-            socket.interests().filter(|w| (w.group, w.port) == (trial.group, trial.port)).collect();
+            socket.interests().filter(|w| (w.group, w.port) == (trial.group(), trial.port())).collect();
         let mismatch = Mismatch::of(observation, &interest)?;
         let finding = mismatch.finding(observation, Severity::Warning).in_program(&socket.owner);
-        let own = remedies::mcast::examine_port(trial.port);
+        let own = remedies::mcast::examine_port(trial.port());
         Some(finding.with_remedies([own]).with_remedies(mismatch.for_program(observation)))
     });
     let mut findings: Vec<Finding> = Vec::new();
@@ -79,7 +82,7 @@ impl<'a> Mismatch<'a> {
             interests.iter().filter_map(|interest| observation.link(interest.interface)).collect();
         let is_apart = |other: &Link| {
             joined.iter().all(|joined| {
-                joined.index != other.index && !joined.is_on(other) && joined.master != Some(other.index)
+                joined.index() != other.index() && !joined.is_on(other) && joined.interface.port_of != Some(other.index())
             })
         };
         let elsewhere = |flow: &&Flow| {
@@ -95,24 +98,24 @@ impl<'a> Mismatch<'a> {
 
     fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
         let Self { to, flow, arrives_on, .. } = self;
-        let joined_on: Vec<_> = self.joined_on.iter().map(|link| link.name.clone()).collect();
+        let joined_on: Vec<_> = self.joined_on.iter().map(|link| link.name().to_owned()).collect();
         let joined_on = joined_on.join(", ");
         let cause = match observation.trial() {
             Some(trial) if !trial.received.is_empty() => {
                 format!(
                     "{to} arrives on {}, but another program on this machine has joined it on {joined_on}.",
-                    arrives_on.name
+                    arrives_on.name()
                 )
             }
-            _ => format!("{to} arrives on {}, but is joined on {joined_on}.", arrives_on.name),
+            _ => format!("{to} arrives on {}, but is joined on {joined_on}.", arrives_on.name()),
         };
         Finding::new(Id::JoinedOtherInterface, severity, cause)
-            .on_interface(&arrives_on.name)
+            .on_interface(arrives_on.name())
             .for_group(to)
             .from_source(flow.key.source)
             .with_evidence(Evidence::new(
                 EvidenceKind::Packet,
-                &arrives_on.name,
+                arrives_on.name(),
                 format!("{} datagrams from {} to {to}", flow.datagrams, flow.key.source),
             ))
             .with_evidence(Evidence::new(
@@ -128,13 +131,13 @@ impl<'a> Mismatch<'a> {
         let route =
             observation.after.group_routes.iter().find(|route| route.family == Family::of(self.to.ip()));
         let by_route = route.and_then(|route| route.interface);
-        let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index) == by_route);
+        let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index()) == by_route);
         let route = remedies::route_group(self.to.ip(), self.arrives_on).filter(|_| was_chosen_by_route);
         let join = Remedy::advice(
             Tool::Program,
             format!(
                 "Join on {} by its index, {} (ip_mreqn.imr_ifindex, MCAST_JOIN_GROUP); without an index, the routing table chooses. Then restart the program, which joins at start.",
-                self.arrives_on.name, self.arrives_on.index
+                self.arrives_on.name(), self.arrives_on.index()
             ),
         );
         route.into_iter().chain([join]).collect()
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
     use crate::observation::{ExaminationTarget, ProgramSocket};
     use crate::snapshot::Route;
-    use mcast::SourceFilter;
+    use mcast::{InterfaceIndex, SourceFilter};
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -159,7 +162,7 @@ mod tests {
         assert_eq!(check(&wrong)[0].subject.interface.as_deref(), Some("eth1"));
     }
 
-    fn socket(interface: u32) -> ProgramSocket {
+    fn socket(interface: InterfaceIndex) -> ProgramSocket {
         joined_socket(interface, SourceFilter::ANY)
     }
 

@@ -2,12 +2,15 @@
 
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause = Cause::new(check, &["ip(7): IP_MULTICAST_LOOP"]);
 
 /// The last datagram may still be on its way back when listening ends, so a single one proves nothing.
 const MIN_DATAGRAMS: u64 = 3;
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else { return Vec::new() };
     let not_looped_back = |interest: &Interest<'_>| {
         let own = |flow: &&Flow| {

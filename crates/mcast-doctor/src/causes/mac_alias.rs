@@ -3,9 +3,12 @@
 use mcast::Group;
 
 use crate::observation::{Interest, Observation};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 6.4"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();
     interests.dedup_by_key(|interest| (interest.group, interest.interface));
     interests

@@ -1,15 +1,18 @@
 //! The limit of memberships per socket, or of sources per membership, is reached.
 
-use mcast::{ErrorKind, Family, SourceFilter};
+use mcast::{ErrorKind, Family, Membership, SourceFilter};
 
-use crate::observation::{Membership, Observation, Program, ProgramSocket};
+use crate::observation::{Observation, Program, ProgramSocket, index_of};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+
+pub(super) const CAUSE: Cause = Cause::new(check, &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"]);
 
 const MEMBERSHIPS: &str = "net.ipv4.igmp_max_memberships";
 const SOURCES: &str = "net.ipv4.igmp_max_msf";
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> = refused(observation).into_iter().collect();
     if let Some(program) = observation.program() {
         // Programs that handle the limit open several sockets.
@@ -28,13 +31,13 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
 fn refused(observation: &Observation) -> Option<Finding> {
     let trial = observation.trial()?;
     let failure = trial.failed_with(ErrorKind::LimitReached)?;
-    let sources = trial.sources.sources().len();
-    let (setting, cause) = match (trial.group.family(), sources) {
+    let sources = trial.membership.sources.sources().len();
+    let (setting, cause) = match (trial.group().family(), sources) {
         (Family::V4, 2..) => (
             "net.ipv4.igmp_max_msf",
             format!(
                 "The membership of {} names {sources} sources, more than the system allows.",
-                trial.group
+                trial.group()
             ),
         ),
         (Family::V4, _) => {
@@ -44,7 +47,7 @@ fn refused(observation: &Observation) -> Option<Finding> {
             "net.ipv6.mld_max_msf",
             format!(
                 "The membership of {} names {sources} sources, more than the system allows.",
-                trial.group
+                trial.group()
             ),
         ),
         (Family::V6, _) => (
@@ -61,7 +64,7 @@ fn refused(observation: &Observation) -> Option<Finding> {
         .max(i64::try_from(sources).unwrap_or(20))
         .max(20);
     let finding = Finding::new(Id::MembershipLimit, Severity::Fault, cause)
-        .for_group(trial.group)
+        .for_group(trial.group())
         .with_evidence(Evidence::new(EvidenceKind::Answer, "join", &failure.text))
         .with_evidence(Evidence::new(EvidenceKind::Setting, setting, value))
         .with_remedies(remedies::sysctl(setting, raised))
@@ -72,7 +75,7 @@ fn refused(observation: &Observation) -> Option<Finding> {
 /// Judges a socket of a program that has as many memberships as the system allows, so that the next join fails.
 fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
     let limit = usize::try_from(observation.after.number(MEMBERSHIPS)?).ok().filter(|limit| *limit > 0)?;
-    let count = socket.memberships.iter().filter(|membership| membership.group.addr().is_ipv4()).count();
+    let count = socket.memberships.iter().filter(|membership| membership.address.group.addr().is_ipv4()).count();
     (count >= limit).then(|| {
         Finding::new(
             Id::MembershipLimit,
@@ -92,7 +95,7 @@ fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
 fn full_of_sources(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
     let limit = usize::try_from(observation.after.number(SOURCES)?).ok().filter(|limit| *limit > 0)?;
     let full = socket.memberships.iter().find(|membership| {
-        membership.group.addr().is_ipv4() && membership.sources.sources().len() >= limit
+        membership.address.group.addr().is_ipv4() && membership.sources.sources().len() >= limit
     })?;
     let refused = refused_sources(observation, socket, full);
     let severity = if refused.is_empty() { Severity::Warning } else { Severity::Fault };
@@ -101,10 +104,10 @@ fn full_of_sources(observation: &Observation, program: &Program, socket: &Progra
         severity,
         format!(
             "{} names {limit} sources for {}, the most that the system allows: the next source is refused.",
-            program.name, full.group
+            program.name, full.address.group
         ),
     )
-    .for_group(full.group)
+    .for_group(full.address.group)
     .in_program(&program.name)
     .with_evidence(Evidence::new(
         EvidenceKind::Socket,
@@ -134,7 +137,7 @@ fn refused_sources<'a>(
 ) -> Vec<&'a Flow> {
     let interest = socket
         .interests()
-        .filter(|interest| interest.group == full.group && interest.interface == full.interface);
+        .filter(|interest| interest.group == full.address.group && Some(interest.interface) == index_of(full));
     let unadmitted = |flow: &&Flow| !full.sources.admits(flow.key.source.ip());
     interest.flat_map(|interest| observation.arrivals(&interest)).filter(unadmitted).collect()
 }
@@ -165,7 +168,7 @@ mod tests {
             let mut observation = program(vec![socket.clone()], vec![flow(ETH0, "10.9.0.9:6000", TO)]);
             observation.after.settings.insert(SOURCES.into(), limit.into());
             let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
-            (severities, source_not_admitted::check(&observation).len())
+            (severities, (source_not_admitted::CAUSE.check)(&observation).len())
         };
         assert_eq!(outcome("2"), (vec![Severity::Fault], 0));
         assert_eq!(outcome("10"), (vec![], 1));

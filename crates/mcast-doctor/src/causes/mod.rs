@@ -1,114 +1,249 @@
 //! The causes, one module each: pure functions from an observation to findings.
-
-mod address_in_use;
-mod backlog_drops;
-mod bad_checksum;
-mod bound_to_unicast;
-mod cloud_network;
-mod connected_elsewhere;
-mod container_bridge;
-mod duplicate_interfaces;
-mod duplicate_path;
-mod fast_leave;
-mod firewall_drops_data;
-mod firewall_drops_igmp;
-mod flood_off;
-mod foreign_groups_leak;
-mod fragments_lost;
-mod igmp_version_forced;
-mod interface_down;
-mod interface_recreated;
-mod ipv6_loopback_route;
-mod ipv6_not_ready;
-mod joined_other_interface;
-mod loopback_off;
-mod mac_alias;
-mod membership_limit;
-mod mtu_too_small;
-mod no_querier;
-mod no_route;
-mod not_joined;
-mod nothing_arrives;
-mod receive_buffer_overflow;
-mod reverse_path_filter;
-mod router_wrong_interface;
-mod scope_never_leaves;
-mod sender_queue_drops;
-mod snooping_table_full;
-mod source_is_local;
-mod source_not_admitted;
-mod source_zero;
-mod ssm_without_source;
-mod ttl_threshold;
-mod ttl_too_small;
-mod vlan_tagged;
-mod vpn_takes_default;
-mod wireless;
-mod wrong_port;
+//!
+//! To add a cause, add its module, its page in `pages/`, and a line to the table below.
 
 #[cfg(test)]
 mod fixtures;
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
 use crate::observation::Observation;
 use crate::{Finding, Severity};
 
-/// A function that judges one cause.
-type Check = fn(&Observation) -> Vec<Finding>;
+/// What is known about a cause, declared in its module.
+struct Cause {
+    check: fn(&Observation) -> Vec<Finding>,
+    references: &'static [&'static str],
+    /// Whether it is judged only if no other cause was found.
+    is_last_resort: bool,
+}
 
-/// All checks except [`nothing_arrives`], which applies only if no other does.
-const CHECKS: &[Check] = &[
-    address_in_use::check,
-    backlog_drops::check,
-    bad_checksum::check,
-    bound_to_unicast::check,
-    cloud_network::check,
-    connected_elsewhere::check,
-    container_bridge::check,
-    duplicate_interfaces::check,
-    duplicate_path::check,
-    fast_leave::check,
-    firewall_drops_data::check,
-    firewall_drops_igmp::check,
-    flood_off::check,
-    foreign_groups_leak::check,
-    fragments_lost::check,
-    igmp_version_forced::check,
-    interface_down::check,
-    interface_recreated::check,
-    ipv6_loopback_route::check,
-    ipv6_not_ready::check,
-    joined_other_interface::check,
-    loopback_off::check,
-    mac_alias::check,
-    membership_limit::check,
-    mtu_too_small::check,
-    no_querier::check,
-    no_route::check,
-    not_joined::check,
-    receive_buffer_overflow::check,
-    reverse_path_filter::check,
-    router_wrong_interface::check,
-    scope_never_leaves::check,
-    sender_queue_drops::check,
-    snooping_table_full::check,
-    source_is_local::check,
-    source_not_admitted::check,
-    source_zero::check,
-    ssm_without_source::check,
-    ttl_threshold::check,
-    ttl_too_small::check,
-    vlan_tagged::check,
-    vpn_takes_default::check,
-    wireless::check,
-    wrong_port::check,
-];
+impl Cause {
+    /// Declares a cause with the function that judges it, and the RFCs and kernel documentation that it is based
+    /// on.
+    const fn new(check: fn(&Observation) -> Vec<Finding>, references: &'static [&'static str]) -> Self {
+        Self { check, references, is_last_resort: false }
+    }
+
+    const fn last_resort(self) -> Self {
+        Self { is_last_resort: true, ..self }
+    }
+}
+
+/// Declares each cause by its module, its variant of [`Id`], and its text form, which is also the name of its page.
+macro_rules! causes {
+    ($($module:ident: $variant:ident = $text:literal;)+) => {
+        $(mod $module;)+
+
+        /// The stable id of a cause. Its text form, in kebab case, never changes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Id {
+            $(
+                #[doc = concat!("`", $text, "`: see its [page](Self::page).")]
+                $variant,
+            )+
+        }
+
+        impl Id {
+            /// All ids.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Returns the text form.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            /// Returns the page that describes the cause and its remedies, in Markdown. Words in capitals in its
+            /// commands are placeholders: INTERFACE, GROUP, PORT, SOURCE, BRIDGE.
+            #[must_use]
+            pub const fn page(self) -> &'static str {
+                match self {
+                    $(Self::$variant => include_str!(concat!("../../pages/", $text, ".md")),)+
+                }
+            }
+
+            const fn cause(self) -> &'static Cause {
+                match self {
+                    $(Self::$variant => &$module::CAUSE,)+
+                }
+            }
+        }
+    };
+}
+
+causes! {
+    no_querier: NoQuerier = "no-querier";
+    joined_other_interface: JoinedOtherInterface = "joined-other-interface";
+    no_route: NoRoute = "no-route";
+    firewall_drops_data: FirewallDropsData = "firewall-drops-data";
+    firewall_drops_igmp: FirewallDropsIgmp = "firewall-drops-igmp";
+    reverse_path_filter: ReversePathFilter = "reverse-path-filter";
+    ttl_too_small: TtlTooSmall = "ttl-too-small";
+    receive_buffer_overflow: ReceiveBufferOverflow = "receive-buffer-overflow";
+    sender_queue_drops: SenderQueueDrops = "sender-queue-drops";
+    wrong_port: WrongPort = "wrong-port";
+    bound_to_unicast: BoundToUnicast = "bound-to-unicast";
+    foreign_groups_leak: ForeignGroupsLeak = "foreign-groups-leak";
+    address_in_use: AddressInUse = "address-in-use";
+    duplicate_interfaces: DuplicateInterfaces = "duplicate-interfaces";
+    duplicate_path: DuplicatePath = "duplicate-path";
+    loopback_off: LoopbackOff = "loopback-off";
+    membership_limit: MembershipLimit = "membership-limit";
+    ssm_without_source: SsmWithoutSource = "ssm-without-source";
+    source_not_admitted: SourceNotAdmitted = "source-not-admitted";
+    igmp_version_forced: IgmpVersionForced = "igmp-version-forced";
+    flood_off: FloodOff = "flood-off";
+    fast_leave: FastLeave = "fast-leave";
+    mac_alias: MacAlias = "mac-alias";
+    fragments_lost: FragmentsLost = "fragments-lost";
+    mtu_too_small: MtuTooSmall = "mtu-too-small";
+    bad_checksum: BadChecksum = "bad-checksum";
+    source_zero: SourceZero = "source-zero";
+    source_is_local: SourceIsLocal = "source-is-local";
+    ipv6_not_ready: Ipv6NotReady = "ipv6-not-ready";
+    ipv6_loopback_route: Ipv6LoopbackRoute = "ipv6-loopback-route";
+    scope_never_leaves: ScopeNeverLeaves = "scope-never-leaves";
+    interface_recreated: InterfaceRecreated = "interface-recreated";
+    container_bridge: ContainerBridge = "container-bridge";
+    cloud_network: CloudNetwork = "cloud-network";
+    vpn_takes_default: VpnTakesDefault = "vpn-takes-default";
+    wireless: Wireless = "wireless";
+    nothing_arrives: NothingArrives = "nothing-arrives";
+    interface_down: InterfaceDown = "interface-down";
+    backlog_drops: BacklogDrops = "backlog-drops";
+    snooping_table_full: SnoopingTableFull = "snooping-table-full";
+    vlan_tagged: VlanTagged = "vlan-tagged";
+    connected_elsewhere: ConnectedElsewhere = "connected-elsewhere";
+    not_joined: NotJoined = "not-joined";
+    router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
+    ttl_threshold: TtlThreshold = "ttl-threshold";
+}
+
+impl Id {
+    /// Returns the RFCs and kernel documentation that the finding is based on.
+    #[must_use]
+    pub const fn references(self) -> &'static [&'static str] {
+        self.cause().references
+    }
+
+    /// Returns the summary, which is the first paragraph of the page.
+    #[must_use]
+    pub fn summary(self) -> String {
+        let paragraph = self.page().split("\n\n").nth(1).unwrap_or_default();
+        paragraph.lines().collect::<Vec<_>>().join(" ")
+    }
+}
 
 /// Returns all findings of an observation, most severe first.
 pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
-    let mut findings: Vec<_> = CHECKS.iter().flat_map(|check| check(observation)).collect();
+    let check = |is_last_resort| {
+        let causes = Id::ALL.iter().map(|id| id.cause());
+        causes
+            .filter(move |cause| cause.is_last_resort == is_last_resort)
+            .flat_map(|cause| (cause.check)(observation))
+    };
+    let mut findings: Vec<_> = check(false).collect();
     if findings.iter().all(|finding| finding.severity == Severity::Note) {
-        findings.extend(nothing_arrives::check(observation));
+        findings.extend(check(true));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The error for a text that is not the id of a finding.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a finding")]
+pub struct UnknownId(pub String);
+
+impl FromStr for Id {
+    type Err = UnknownId;
+
+    fn from_str(text: &str) -> Result<Self, UnknownId> {
+        Self::ALL.iter().copied().find(|id| id.as_str() == text).ok_or_else(|| UnknownId(text.to_owned()))
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The sections of every page, in this order.
+    const SECTIONS: [&str; 6] = ["What you see", "Why", "How mcast knows", "Remedy", "Check", "References"];
+
+    #[test]
+    fn ids_are_unique_and_parse_back() {
+        let texts: BTreeSet<_> = Id::ALL.iter().map(|id| id.as_str()).collect();
+        assert_eq!(texts.len(), Id::ALL.len());
+        for id in Id::ALL {
+            assert_eq!(id.to_string().parse(), Ok(*id));
+            assert!(id.as_str().chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '6'), "{id}");
+        }
+    }
+
+    #[test]
+    fn every_page_has_a_title_a_summary_and_the_same_sections() {
+        for id in Id::ALL {
+            assert!(id.page().starts_with(&format!("# {id}\n\n")) && id.page().ends_with(".\n"), "{id}");
+            assert!(id.summary().ends_with('.') && id.summary().len() < 160, "{id}: {}", id.summary());
+            let sections: Vec<_> = id.page().lines().filter_map(|line| line.strip_prefix("## ")).collect();
+            assert_eq!(sections, SECTIONS, "{id}");
+        }
+    }
+
+    #[test]
+    fn every_page_cites_the_references_of_its_finding() {
+        for id in Id::ALL {
+            let (_, references) = id.page().split_once("## References").unwrap();
+            for reference in id.references() {
+                assert!(references.contains(reference), "{id} does not cite {reference}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_cause_is_in_the_guide() {
+        let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let table = std::fs::read_to_string(guide.join("doctor-table.md")).unwrap();
+        for id in Id::ALL {
+            let page = std::fs::read_to_string(guide.join(format!("findings/{id}.md"))).unwrap_or_default();
+            assert!(table.contains(&format!("`{id}`")) && page == id.page(), "{id}: run `cargo xtask docs`");
+        }
+    }
+
+    #[test]
+    fn names_of_other_findings_in_pages_exist() {
+        for page in Id::ALL {
+            for word in page.page().split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-') {
+                let looks_like_one = Id::ALL.iter().any(|id| {
+                    let (first, _) = id.as_str().split_once('-').unwrap_or_default();
+                    !first.is_empty()
+                        && word.starts_with(&format!("{first}-"))
+                        && word.matches('-').count() >= 2
+                });
+                if looks_like_one && word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-') {
+                    assert!(word.parse::<Id>().is_ok(), "{page}: {word}");
+                }
+            }
+        }
+    }
 }

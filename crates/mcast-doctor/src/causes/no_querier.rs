@@ -3,9 +3,12 @@
 
 use crate::observation::{Interest, Observation, RejoinOutcome};
 use crate::wire::{ControlMessage, Flow};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
@@ -15,7 +18,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let trial =
         observation.wire.queries(interest.interface, interest.group.addr().is_ipv4()).next().is_some();
     let timeout = observation.options.querier_timeout();
-    if link.loopback
+    if link.interface.loopback
         || trial
         || listened < timeout
         || !observation.wire.is_complete(interest.interface)
@@ -37,7 +40,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             Severity::Warning,
             format!(
                 "No querier on {} sent a query in {} s: a snooping switch would have forgotten this membership.",
-                link.name,
+                link.name(),
                 listened.as_secs()
             ),
         ),
@@ -45,13 +48,13 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let protocol = if interest.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
     Some(
         finding
-            .on_interface(&link.name)
+            .on_interface(link.name())
             .for_group(interest.destination())
-            .with_evidence(Evidence::new(EvidenceKind::Packet, &link.name, format!("no {protocol} query in {} s", listened.as_secs())))
+            .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), format!("no {protocol} query in {} s", listened.as_secs())))
             .with_remedies([
                 Remedy::advice(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."),
                 Remedy::advice(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`."),
-                remedies::mcast::become_querier(&link.name),
+                remedies::mcast::become_querier(link.name()),
             ]),
     )
 }

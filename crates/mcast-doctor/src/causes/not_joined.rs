@@ -1,9 +1,12 @@
 //! The program has the port open but has not joined the group, so no socket receives it.
 
 use crate::observation::{Observation, Program, ProgramSocket};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 7.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
     // Another socket of the program may hold the membership for the one that receives.
     if program.sockets.iter().any(|socket| !socket.memberships.is_empty()) || !program.visible {

@@ -1,9 +1,12 @@
 //! Nothing for the group reached this machine, and nothing on it blocks the group. Judged last.
 
 use crate::observation::{Interest, Observation};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &[]).last_resort();
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let Some(one) = interests.first() else { return Vec::new() };
     let arrived = |interest: &Interest<'_>| {

@@ -2,12 +2,15 @@
 
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::snapshot::{Counter, UdpSocket};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause = Cause::new(check, &["socket(7): SO_RCVBUF"]);
 
 /// The recommended buffer size: about 1/30 s of traffic at 1 Gbit/s.
 const LARGE_BUFFER: i64 = 4 << 20;
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(program) = observation.program() {
         return program
             .sockets

@@ -3,11 +3,14 @@
 
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 3704 section 2", "ip-sysctl: rp_filter"]);
 
 const COUNTER: &str = "TcpExtIPReversePathFilter";
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
     observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 

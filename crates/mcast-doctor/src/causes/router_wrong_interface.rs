@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 7761 section 4.2"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut reported = BTreeSet::new();
     let wrong = observation.after.multicast_routes.iter().filter_map(|route| {
         let before = observation.before.multicast_routes.iter().find(|before| {

@@ -3,9 +3,12 @@
 use mcast::group::Scope;
 
 use crate::observation::{Interest, Observation};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4291 section 2.7", "RFC 5771 section 4"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     if observation.received_anything() {
         return Vec::new();
     }
@@ -16,7 +19,7 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
 }
 
 fn by_scope(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let outside = observation.link(interest.interface).is_some_and(|link| !link.loopback);
+    let outside = observation.link(interest.interface).is_some_and(|link| !link.interface.loopback);
     let (severity, cause) = match interest.group.scope() {
         Scope::InterfaceLocal if outside => (
             Severity::Fault,
@@ -52,7 +55,7 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
     let link_local_interests: Vec<_> = interests
         .iter()
         .filter(|interest| interest.group.scope() == Scope::LinkLocal)
-        .filter(|interest| observation.link(interest.interface).is_some_and(|link| !link.loopback))
+        .filter(|interest| observation.link(interest.interface).is_some_and(|link| !link.interface.loopback))
         .collect();
     let one = link_local_interests
         .first()
@@ -98,17 +101,13 @@ fn evidence(interest: &Interest<'_>) -> Evidence {
 mod tests {
     use super::super::fixtures::{ETH0, flow, membership};
     use super::*;
-    use crate::snapshot::{Address, AddressState};
+    use mcast::interface::InterfaceAddress;
 
     #[test]
     fn silent_link_local_group_needs_a_reflector_and_neither_hops_nor_routers() {
         for to in ["224.0.0.251:5353", "[ff02::fb]:5353"] {
             let mut observation = membership(to, Vec::new(), 0);
-            observation.after.links[1].addresses.push(Address {
-                address: "fe80::2".parse().unwrap(),
-                prefix: 64,
-                state: AddressState::Ready,
-            });
+            observation.after.links[1].interface.addresses.push(InterfaceAddress::new("fe80::2".parse().unwrap(), 64));
             let findings = super::super::judge(&observation);
             let causes: Vec<_> = findings.iter().map(|finding| (finding.id, finding.severity)).collect();
             assert_eq!(causes, [(Id::ScopeNeverLeaves, Severity::Warning)], "{to}");

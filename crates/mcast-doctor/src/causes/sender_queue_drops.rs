@@ -4,16 +4,19 @@ use mcast::Family;
 
 use crate::observation::Observation;
 use crate::snapshot::{Counter, Link, Queue};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     observation.after.links.iter().filter_map(|link| judge(observation, link)).collect()
 }
 
 fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     let (queue, before) = dropping_queue(observation, link)?;
     let sends = |flow: &&crate::wire::Flow| {
-        flow.key.outgoing && flow.key.interface == link.index && is_examined(observation, flow)
+        flow.key.outgoing && flow.key.interface == link.index() && is_examined(observation, flow)
     };
     let flow = observation.wire.flows.iter().find(sends)?;
     // The queue may have dropped TCP packets instead: require that UDP counted an error.
@@ -30,12 +33,12 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     let finding = Finding::new(
         Id::SenderQueueDrops,
         Severity::Fault,
-        format!("The send queue of {} ({}) is full: {lost} outgoing packets were dropped while datagrams to {} were being sent.", link.name, queue.kind, flow.destination()),
+        format!("The send queue of {} ({}) is full: {lost} outgoing packets were dropped while datagrams to {} were being sent.", link.name(), queue.kind, flow.destination()),
     )
-    .on_interface(&link.name)
+    .on_interface(link.name())
     .for_group(flow.destination())
     .from_source(flow.key.source)
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name), before, queue.dropped))
+    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name()), before, queue.dropped))
     .with_all_evidence(errors)
     .with_remedies([enlarge_queue(queue, link)])
     .with_remedies([
@@ -48,19 +51,19 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
 /// other queueing disciplines have limits of their own.
 fn enlarge_queue(queue: &Queue, link: &Link) -> Remedy {
     match queue.kind.as_str() {
-        "pfifo_fast" => Remedy::now(Tool::Ip, ["link", "set", "dev", &link.name, "txqueuelen", "10000"]),
+        "pfifo_fast" => Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "txqueuelen", "10000"]),
         kind => Remedy::advice(
             Tool::Tc,
             format!(
                 "Raise the rate or the limit of the queue: `tc qdisc show dev {}` shows those of {kind}, `tc qdisc change` changes them.",
-                link.name
+                link.name()
             ),
         ),
     }
 }
 
 fn dropping_queue<'a>(observation: &Observation, link: &'a Link) -> Option<(&'a Queue, u64)> {
-    let before = observation.before.link(link.index)?;
+    let before = observation.before.link(link.index())?;
     link.queues.iter().find_map(|queue| {
         let before = before.queues.iter().find(|before| before.kind == queue.kind)?.dropped;
         (queue.dropped > before).then_some((queue, before))
@@ -75,17 +78,18 @@ fn is_examined(observation: &Observation, flow: &crate::wire::Flow) -> bool {
             .iter()
             .any(|socket| socket.local.is_some_and(|local| local.port() == flow.key.source.port()));
     }
-    observation.trial().is_some_and(|trial| trial.group.addr() == flow.key.group)
+    observation.trial().is_some_and(|trial| trial.group().addr() == flow.key.group)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::machine;
     use super::*;
 
     #[test]
     fn queue_length_of_the_device_applies_only_to_pfifo_fast() {
-        let link = Link { name: "eth0".into(), ..Link::default() };
-        let remedy = |kind: &str| enlarge_queue(&Queue { kind: kind.into(), dropped: 3 }, &link).command();
+        let link = &machine().links[1];
+        let remedy = |kind: &str| enlarge_queue(&Queue { kind: kind.into(), dropped: 3 }, link).command();
         assert_eq!(remedy("pfifo_fast").unwrap(), "ip link set dev eth0 txqueuelen 10000");
         assert_eq!((remedy("tbf"), remedy("fq_codel")), (None, None));
     }

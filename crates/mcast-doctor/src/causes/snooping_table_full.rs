@@ -1,9 +1,12 @@
 //! The group table of a bridge is full. The kernel then disables snooping and floods all groups.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let full = observation.after.links.iter().filter_map(|link| {
         let bridge = link.bridge.filter(|bridge| bridge.table_limit > 0 && bridge.table_entries > 0)?;
         let nearly = u64::from(bridge.table_entries) * 10 >= u64::from(bridge.table_limit) * 9;
@@ -18,22 +21,22 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
         Finding::new(
             Id::SnoopingTableFull,
             Severity::Warning,
-            format!("The group table of {} is {state}.", link.name),
+            format!("The group table of {} is {state}.", link.name()),
         )
-        .on_interface(&link.name)
+        .on_interface(link.name())
         .with_evidence(Evidence::new(
             EvidenceKind::Table,
-            format!("bridge mdb show dev {}", link.name),
+            format!("bridge mdb show dev {}", link.name()),
             format!("{} entries", bridge.table_entries),
         ))
         .with_evidence(Evidence::new(
             EvidenceKind::Setting,
-            format!("{} mcast_hash_max", link.name),
+            format!("{} mcast_hash_max", link.name()),
             bridge.table_limit,
         ))
         .with_evidence(Evidence::new(
             EvidenceKind::Setting,
-            format!("{} mcast_snooping", link.name),
+            format!("{} mcast_snooping", link.name()),
             if bridge.snooping { "on" } else { "off" },
         ))
         .with_remedies([Remedy::now(
@@ -42,7 +45,7 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
                 "link",
                 "set",
                 "dev",
-                &link.name,
+                link.name(),
                 "type",
                 "bridge",
                 "mcast_hash_max",

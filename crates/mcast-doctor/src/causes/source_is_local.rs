@@ -2,9 +2,12 @@
 //! counting them.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for interest in observation.interests() {
         let interface = observation.link_name(interest.interface);
@@ -15,7 +18,7 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
             continue;
         }
         // This is normal on the loopback interface.
-        if observation.link(interest.interface).is_none_or(|link| link.loopback)
+        if observation.link(interest.interface).is_none_or(|link| link.interface.loopback)
             || interest.group.addr().is_ipv6()
         {
             continue;

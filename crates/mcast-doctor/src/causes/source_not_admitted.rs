@@ -2,9 +2,12 @@
 
 use super::membership_limit;
 use crate::observation::{Interest, Observation};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 9776 section 3.2"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 

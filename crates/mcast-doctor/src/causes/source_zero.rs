@@ -2,9 +2,12 @@
 //! them.
 
 use crate::observation::{ExaminationTarget, Observation};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1122 section 3.2.1.3"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let mut flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
     if matches!(observation.target, ExaminationTarget::File) {

@@ -6,13 +6,16 @@ use mcast::{ErrorKind, Group, SourceFilter};
 
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::ControlMessage;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4607 section 4.3", "RFC 4604 section 2.2.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {
         let refused = trial.failed_with(ErrorKind::SourceNeeded);
         let finding = refused.map(|failure| {
-            finding(observation, trial.group, Some(trial.port)).with_evidence(Evidence::new(
+            finding(observation, trial.group(), Some(trial.port())).with_evidence(Evidence::new(
                 EvidenceKind::Answer,
                 "join",
                 &failure.text,

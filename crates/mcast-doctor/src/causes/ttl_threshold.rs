@@ -1,9 +1,12 @@
 //! This machine routes the group, but its threshold is not below the hop limit of the datagrams.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 6.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for route in &observation.after.multicast_routes {
         let Some(from) = &route.from else { continue };

@@ -5,9 +5,12 @@ use mcast::group::Scope;
 
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 6.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for flow in observation.wire.flows.iter().filter(|flow| flow.hop_limits.1 <= 1) {
         let finding = match blocked_outgoing_interfaces(observation, flow) {

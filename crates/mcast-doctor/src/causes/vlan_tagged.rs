@@ -2,10 +2,13 @@
 
 use crate::observation::{Interest, Observation};
 use crate::wire::{Flow, Tagging};
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast_packet::ether_type;
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["IEEE 802.1Q"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 

@@ -2,11 +2,14 @@
 
 use crate::observation::Observation;
 use crate::snapshot::Link;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
-use mcast::Family;
+use mcast::{Family, InterfaceSelector};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
-    let by_default = observation.trial().filter(|trial| trial.by_default).map(|trial| trial.group.family());
+pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
+    let by_default = observation.trial().filter(|trial| trial.membership.interface == Some(InterfaceSelector::Default)).map(|trial| trial.group().family());
     let routes = observation.after.group_routes.iter().filter(|route| match by_default {
         Some(family) => route.family == family,
         None => observation.is_about_machine(),
@@ -15,7 +18,7 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
         let tunnel = observation.after.link(route.interface?).filter(|link| link.is_tunnel())?;
         let v4 = route.family == Family::V4;
         let ordinary = |link: &&Link| {
-            link.is_of_the_host() && link.multicast && !link.is_tunnel() && link.has_address(v4)
+            link.is_of_the_host() && link.interface.multicast && !link.is_tunnel() && link.has_address(route.family)
         };
         let other = observation.after.links.iter().find(ordinary)?;
         let severity = if by_default.is_some() && !observation.received_anything() {
@@ -28,27 +31,27 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
             severity,
             format!(
                 "{} groups leave through the tunnel {} unless a program chooses another interface, such as {}.",
-                route.family, tunnel.name, other.name
+                route.family, tunnel.name(), other.name()
             ),
         )
-        .on_interface(&tunnel.name)
+        .on_interface(tunnel.name())
         .with_evidence(Evidence::new(
             EvidenceKind::Route,
             if v4 { "ip route get 239.255.255.1" } else { "ip -6 route get ff15::1" },
-            format!("dev {}", tunnel.name),
+            format!("dev {}", tunnel.name()),
         ))
         .with_evidence(Evidence::new(
             EvidenceKind::Interface,
-            &tunnel.name,
+            tunnel.name(),
             tunnel.kind.as_deref().unwrap_or("point-to-point"),
         ))
         .with_remedies(match observation.trial() {
-            Some(trial) => remedies::route_group(trial.group.addr(), other).into_iter().collect(),
+            Some(trial) => remedies::route_group(trial.group().addr(), other).into_iter().collect(),
             None => remedies::route_groups(route.family, other),
         })
         .with_remedies([Remedy::advice(
             Tool::Program,
-            format!("Or choose the interface {} in the program.", other.name),
+            format!("Or choose the interface {} in the program.", other.name()),
         )]);
         Some(finding)
     });

@@ -2,22 +2,25 @@
 //! sleep.
 
 use crate::observation::Observation;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 9119 section 3"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let used: Vec<_> = observation.interests().iter().map(|interest| interest.interface).collect();
     let wireless = observation.after.links.iter().filter(|link| {
-        link.wireless && link.running && (observation.is_about_machine() || used.contains(&link.index))
+        link.wireless && link.interface.running && (observation.is_about_machine() || used.contains(&link.index()))
     });
     wireless
         .map(|link| {
             Finding::new(
                 Id::Wireless,
                 Severity::Note,
-                format!("{} is wireless: groups arrive at the lowest rate, late, and with losses that are not retransmitted.", link.name),
+                format!("{} is wireless: groups arrive at the lowest rate, late, and with losses that are not retransmitted.", link.name()),
             )
-            .on_interface(&link.name)
-            .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, "wireless"))
+            .on_interface(link.name())
+            .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), "wireless"))
             .with_remedies([
                 Remedy::advice(Tool::Network, "On the access point, enable the conversion of multicast to unicast (\"multicast enhancement\", \"IGMP snooping\"), or raise the multicast rate. Or use a cable."),
                 Remedy::advice(Tool::Mcast, "Run `mcast ping GROUP:PORT` to measure delay and loss to another machine."),

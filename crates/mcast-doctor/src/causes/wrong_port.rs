@@ -2,9 +2,12 @@
 
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
+use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     // The same group may be joined on several ports; the datagrams match one of them.
     let is_served = |group: std::net::IpAddr, port: u16| {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mcast::{Interface, InterfaceIndex};
 use mcast_capture::{CaptureFile, FileError, FileErrorKind};
 
 use crate::observation::{ExaminationTarget, Observation};
@@ -19,25 +20,12 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
     let mut file = CaptureFile::open(path)?;
     let mut recorder = Recorder::default();
     let damage = record(&mut file, &mut recorder)?;
-    let name = |position: usize, name: Option<&str>| match name.filter(|name| is_plain(name)) {
-        Some(name) => name.to_owned(),
-        None => format!("#{}", position + 1),
-    };
-    let links: Vec<_> = file
-        .interfaces()
-        .iter()
-        .enumerate()
-        .map(|(position, interface)| Link {
-            index: u32::try_from(position + 1).unwrap_or(u32::MAX),
-            name: name(position, interface.name.as_deref()),
-            up: true,
-            running: true,
-            multicast: true,
-            ..Link::default()
-        })
+    let links: Vec<_> = (1..)
+        .filter_map(InterfaceIndex::new)
+        .zip(file.interfaces())
+        .map(|(number, interface)| link(number, interface.name.as_deref()))
         .collect();
-    let tap = |link: &Link| Tap { interface: link.index, name: link.name.clone(), refused: None, dropped: 0 };
-    let taps = links.iter().map(tap).collect();
+    let taps = links.iter().map(Tap::on).collect();
     let machine = Snapshot { links, ..Snapshot::default() };
     let wire = recorder.finish(taps, None);
     let observation = Observation {
@@ -52,6 +40,14 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
         damage.map(|error| OpenQuestion::new("what the rest of the file contains", error.to_string())),
     );
     Ok(report)
+}
+
+/// Returns the interface with this number in the file. One without a usable name is called by its number.
+fn link(number: InterfaceIndex, name: Option<&str>) -> Link {
+    let name = name.filter(|name| is_plain(name)).map_or_else(|| format!("#{number}"), str::to_owned);
+    let mut interface = Interface::new(number, name);
+    (interface.up, interface.running, interface.multicast) = (true, true, true);
+    interface.into()
 }
 
 /// Records all readable frames; returns the damage that ended reading, if any.

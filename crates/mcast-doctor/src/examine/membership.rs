@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver};
+use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
 
 use super::Target;
 use crate::gather::listen::{GroupFilter, Taps, listen};
@@ -33,7 +33,7 @@ pub fn examine_membership(
     let built = Receiver::builder().join(membership.clone()).build();
     // Switches forward the group only after the report.
     taps.recorder.count_data_from(SystemTime::now());
-    let mut trial = TrialMembership { other_sockets, ..trial_of(membership) };
+    let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
     let receiver = match built {
         Ok(receiver) => Some(receiver),
         Err(error) if has_finding(error.kind()) => {
@@ -72,28 +72,11 @@ pub fn examine_membership(
 
 const SHORT_LISTEN: std::time::Duration = std::time::Duration::from_secs(2);
 
-fn trial_of(membership: &Membership) -> TrialMembership {
-    TrialMembership {
-        group: membership.address.group,
-        port: membership.address.port,
-        sources: membership.sources.clone(),
-        by_default: membership.interface == Some(InterfaceSelector::Default),
-        on_all_interfaces: membership.interface.is_none(),
-        joined: Vec::new(),
-        already_joined: Vec::new(),
-        failures: Vec::new(),
-        received: Vec::new(),
-        dropped: 0,
-        rejoin: None,
-        other_sockets: Vec::new(),
-    }
-}
-
 /// Returns the interface that the membership names, which may be one that is not tapped otherwise.
-fn named(membership: &Membership, machine: &Snapshot) -> Vec<u32> {
+fn named(membership: &Membership, machine: &Snapshot) -> Vec<InterfaceIndex> {
     let found = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
-    let index = found.map(|interface| interface.index.number());
-    index.into_iter().filter(|index| machine.link(*index).is_some_and(|link| link.up)).collect()
+    let index = found.map(|interface| interface.index);
+    index.into_iter().filter(|index| machine.link(*index).is_some_and(|link| link.interface.up)).collect()
 }
 
 /// Returns whether a finding explains a failed join; other failures are errors for the caller.
@@ -111,12 +94,12 @@ fn has_finding(kind: ErrorKind) -> bool {
 }
 
 /// Returns the interfaces on which the receiver joined, and appends the failures.
-fn joined(receiver: &Receiver, failures: &mut Vec<Failure>) -> Vec<u32> {
+fn joined(receiver: &Receiver, failures: &mut Vec<Failure>) -> Vec<InterfaceIndex> {
     let mut indices = Vec::new();
     for status in receiver.memberships() {
         for interface in status.interfaces {
             match &interface.failure {
-                None => indices.push(interface.index.number()),
+                None => indices.push(interface.index),
                 Some(error) => failures.push(Failure { interface: Some(interface.name), ..failure(error) }),
             }
         }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::{program, snapshot};
-use crate::observation::{ExaminationTarget, Observation};
+use crate::observation::{ExaminationTarget, Observation, index_of};
 use crate::{Options, ProgressCallback, Report, Result};
 
 /// How to select the program to examine.
@@ -32,11 +32,12 @@ pub fn examine_program(
 ) -> Result<Report> {
     let before = snapshot()?;
     let first = program::find(target, &before)?;
-    let mut taps = Taps::of(&before, &first.sockets.iter().flat_map(interfaces).collect::<Vec<_>>());
+    let memberships = || first.sockets.iter().flat_map(|socket| &socket.memberships);
+    let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
     // The observation starts now, whether or not anything arrives.
     taps.recorder.count_data_from(SystemTime::now());
-    let groups: Vec<_> = first.sockets.iter().flat_map(|socket| &socket.memberships).collect();
-    let filter = GroupFilter { group: groups.first().map(|membership| membership.group.addr()), port: None };
+    let group = memberships().next().map(|membership| membership.address.group.addr());
+    let filter = GroupFilter { group, port: None };
     let (wire, _) = listen(taps, None, None, filter, options, report_progress)?;
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
@@ -44,8 +45,4 @@ pub fn examine_program(
     let target = ExaminationTarget::Program(program::with_later_state(first, &last));
     let observation = Observation { before, after, wire, target, options: options.clone() };
     Ok(super::report(&observation))
-}
-
-fn interfaces(socket: &crate::observation::ProgramSocket) -> impl Iterator<Item = u32> {
-    socket.memberships.iter().map(|membership| membership.interface)
 }

@@ -86,11 +86,11 @@ fn report_queriers(observation: &Observation, report: &mut Report) {
 /// Returns the open question whether there is a querier. Queries are so rare that a short silence proves
 /// nothing.
 fn unknown_querier(observation: &Observation, interest: &Interest<'_>) -> Option<OpenQuestion> {
-    let link = observation.link(interest.interface).filter(|link| !link.loopback)?;
+    let link = observation.link(interest.interface).filter(|link| !link.interface.loopback)?;
     let timeout = observation.options.querier_timeout();
     if observation.listened() >= timeout
         || interest.group.scope().stays_on_link()
-        || !observation.wire.is_tapped(link.index)
+        || !observation.wire.is_tapped(link.index())
     {
         return None;
     }
@@ -106,7 +106,7 @@ fn unknown_querier(observation: &Observation, interest: &Interest<'_>) -> Option
         observation.options.query_interval.as_secs()
     );
     Some(
-        OpenQuestion::new(format!("whether the network of {} has a querier", link.name), why)
+        OpenQuestion::new(format!("whether the network of {} has a querier", link.name()), why)
             .known_after(timeout),
     )
 }

@@ -40,7 +40,7 @@ pub(crate) struct GroupFilter {
 /// Counts what the doctor's own receiver gets.
 #[derive(Default)]
 pub(crate) struct SocketProbe {
-    received: BTreeMap<(u32, SocketAddr), u64>,
+    received: BTreeMap<(InterfaceIndex, SocketAddr), u64>,
     buffer: Vec<u8>,
     /// The result of rejoining after the stream stopped; `None` if the doctor did not rejoin.
     pub(crate) rejoin: Option<RejoinOutcome>,
@@ -57,15 +57,14 @@ impl Taps {
     }
 
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
-    pub(crate) fn of(machine: &Snapshot, named: &[u32]) -> Self {
-        let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index);
+    pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
+        let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
         Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>())
     }
 
     fn add(&mut self, link: &Link) {
-        let mut tap = Tap { interface: link.index, name: link.name.clone(), refused: None, dropped: 0 };
-        let Some(index) = InterfaceIndex::new(link.index) else { return };
-        let options = CaptureOptions::on(index).filter(Filter::Multicast).all_multicast(true);
+        let mut tap = Tap::on(link);
+        let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true);
         match Capture::open(options) {
             Ok(capture) => self.open.push((tap, capture)),
             Err(error) => {
@@ -145,7 +144,7 @@ impl SocketProbe {
             let arrival = datagram.arrival();
             any = true;
             if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
-                let key = (arrival.interface.number(), as_on_wire(arrival.source));
+                let key = (arrival.interface, as_on_wire(arrival.source));
                 *self.received.entry(key).or_default() += 1;
             }
         }

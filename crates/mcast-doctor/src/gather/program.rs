@@ -1,13 +1,13 @@
 //! The sockets of another program.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use mcast::joined::{self, Holder, Holding, JoinedSocket, SocketKind};
+use mcast::joined::{self, Holder, Holding, JoinedSocket, SocketHolder, SocketKind};
+use mcast::{GroupAddr, InterfaceSelector, Membership};
 
 use super::processes;
 use crate::examine::Target;
-use crate::observation::{Membership, Program, ProgramSocket};
+use crate::observation::{Program, ProgramSocket};
 use crate::snapshot::{Snapshot, UdpSocket};
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ pub(crate) fn find(target: Target, machine: &Snapshot) -> Result<Program> {
     for holding in &survey.holdings {
         let Holder::Socket(held) = &holding.holder else { continue };
         if held.socket.kind == SocketKind::Udp && own(held.socket.inode, held.socket.port()) {
-            add_membership(&mut sockets, holding, &held.socket, &owners);
+            add_membership(&mut sockets, holding, held, &owners);
         }
     }
     if sockets.is_empty() {
@@ -64,39 +64,34 @@ pub(crate) fn with_later_state(mut before: Program, after: &Program) -> Program 
 
 fn bound(entry: &UdpSocket, owners: &SocketOwners) -> ProgramSocket {
     ProgramSocket {
-        inode: entry.inode,
-        owner: owner_of(entry.inode, owners),
         local: Some(entry.local),
         peer: entry.peer,
-        bound_interface: None,
-        receive_buffer: None,
         drops: (entry.drops, entry.drops),
-        memberships: Vec::new(),
-        memberships_after: Vec::new(),
+        ..ProgramSocket::new(entry.inode, owner_of(entry.inode, owners))
     }
 }
 
 fn add_membership(
     sockets: &mut Vec<ProgramSocket>,
     holding: &Holding,
-    holder: &Arc<JoinedSocket>,
+    held: &SocketHolder,
     owners: &SocketOwners,
 ) {
-    let Holder::Socket(held) = &holding.holder else { return };
+    let holder = &*held.socket;
     let position = sockets.iter().position(|socket| socket.inode == holder.inode).unwrap_or_else(|| {
         sockets.push(unbound(holder, owners));
         sockets.len() - 1
     });
     let socket = &mut sockets[position];
-    socket.bound_interface = holder.bound_interface.map(mcast::InterfaceIndex::number);
+    socket.bound_interface = holder.bound_interface;
     socket.receive_buffer = Some(holder.receive_buffer);
-    let membership = Membership {
-        group: holding.group,
-        interface: holding.interface.number(),
-        sources: held.filter.clone(),
-        multicast_all: held.multicast_all.unwrap_or(true),
-        loopback: held.loopback.unwrap_or(true),
-    };
+    if held.multicast_all == Some(false) {
+        socket.own_groups_only.insert(holding.group.family());
+    }
+    let port = socket.local.map_or(0, |local| local.port());
+    let membership = Membership::new(GroupAddr::new(holding.group, port))
+        .on(InterfaceSelector::Index(holding.interface))
+        .from_sources(held.filter.clone());
     socket.memberships.push(membership.clone());
     socket.memberships_after.push(membership);
 }
@@ -104,15 +99,10 @@ fn add_membership(
 fn unbound(holder: &JoinedSocket, owners: &SocketOwners) -> ProgramSocket {
     let drops = holder.drops.unwrap_or_default().into();
     ProgramSocket {
-        inode: holder.inode,
-        owner: owner_of(holder.inode, owners),
         local: holder.local,
         peer: holder.peer,
-        bound_interface: None,
-        receive_buffer: Some(holder.receive_buffer),
         drops: (drops, drops),
-        memberships: Vec::new(),
-        memberships_after: Vec::new(),
+        ..ProgramSocket::new(holder.inode, owner_of(holder.inode, owners))
     }
 }
 

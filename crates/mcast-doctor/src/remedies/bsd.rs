@@ -15,16 +15,16 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
         Family::V4 => ("-net", "224.0.0.0/4"),
         Family::V6 => ("-inet6", "ff00::/8"),
     };
-    vec![Remedy::now(Tool::Route, ["add", option, groups, "-interface", &link.name])]
+    vec![Remedy::now(Tool::Route, ["add", option, groups, "-interface", link.name()])]
 }
 
 pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
     let option = if group.is_ipv4() { "-host" } else { "-inet6" };
-    Some(Remedy::now(Tool::Route, ["add", option, &group.to_string(), "-interface", &link.name]))
+    Some(Remedy::now(Tool::Route, ["add", option, &group.to_string(), "-interface", link.name()]))
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
-    vec![Remedy::now(Tool::Ifconfig, [&link.name, "up"])]
+    vec![Remedy::now(Tool::Ifconfig, [link.name(), "up"])]
 }
 
 pub(crate) fn remove_address(address: IpAddr, _prefix: u8, interface: &str) -> Remedy {

@@ -15,7 +15,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
     match family {
         Family::V4 => {
             // `replace`, because an unreachable route may exist.
-            let now = Remedy::now(Tool::Ip, ["route", "replace", "224.0.0.0/4", "dev", &link.name]);
+            let now = Remedy::now(Tool::Ip, ["route", "replace", "224.0.0.0/4", "dev", link.name()]);
             let mut remedies = vec![now];
             remedies.extend(networkd(link, "route", "[Route]\nDestination=224.0.0.0/4\nScope=link\n"));
             if let Some(ConfigService::NetworkManager { connection }) = &link.config_service {
@@ -28,7 +28,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
         }
         Family::V6 => vec![Remedy::now(
             Tool::Ip,
-            ["-6", "route", "add", "multicast", "ff00::/8", "dev", &link.name, "table", "local"],
+            ["-6", "route", "add", "multicast", "ff00::/8", "dev", link.name(), "table", "local"],
         )],
     }
 }
@@ -36,20 +36,20 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
 pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
     let to = format!("{group}/{}", if group.is_ipv4() { 32 } else { 128 });
     Some(match group {
-        IpAddr::V4(_) => Remedy::now(Tool::Ip, ["route", "replace", &to, "dev", &link.name]),
+        IpAddr::V4(_) => Remedy::now(Tool::Ip, ["route", "replace", &to, "dev", link.name()]),
         IpAddr::V6(_) => Remedy::now(
             Tool::Ip,
-            ["-6", "route", "replace", "multicast", &to, "dev", &link.name, "table", "local"],
+            ["-6", "route", "replace", "multicast", &to, "dev", link.name(), "table", "local"],
         ),
     })
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
-    let mut remedies = vec![Remedy::now(Tool::Ip, ["link", "set", "dev", &link.name, "up"])];
+    let mut remedies = vec![Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "up"])];
     if matches!(link.config_service, Some(ConfigService::NetworkManager { .. })) {
         remedies.push(Remedy::for_good(
             Tool::NetworkManager,
-            ["device", "set", &link.name, "managed", "yes", "autoconnect", "yes"],
+            ["device", "set", link.name(), "managed", "yes", "autoconnect", "yes"],
         ));
     }
     remedies

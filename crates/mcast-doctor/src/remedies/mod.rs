@@ -174,9 +174,10 @@ fn insert_before(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::mcast::{Interface, InterfaceIndex};
 
     fn link(name: &str, config_service: Option<ConfigService>) -> Link {
-        Link { name: name.into(), config_service, ..Link::default() }
+        Link { config_service, ..Interface::new(InterfaceIndex::new(2).unwrap(), name.into()).into() }
     }
 
     /// Returns every command that a platform module provides for an interface.

@@ -15,7 +15,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
         Family::V4 => ("ipv4", "224.0.0.0/4"),
         Family::V6 => ("ipv6", "ff00::/8"),
     };
-    let args = |store| ["interface", family, "add", "route", groups, &link.name, store];
+    let args = |store| ["interface", family, "add", "route", groups, link.name(), store];
     vec![
         Remedy::now(Tool::Netsh, args("store=active")),
         Remedy::for_good(Tool::Netsh, args("store=persistent")),
@@ -29,7 +29,7 @@ pub(crate) fn route_group(_group: IpAddr, _link: &Link) -> Option<Remedy> {
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
-    vec![Remedy::for_good(Tool::Netsh, ["interface", "set", "interface", &link.name, "enabled"])]
+    vec![Remedy::for_good(Tool::Netsh, ["interface", "set", "interface", link.name(), "enabled"])]
 }
 
 pub(crate) fn remove_address(address: IpAddr, _prefix: u8, interface: &str) -> Remedy {

@@ -2,27 +2,19 @@
 
 use std::net::IpAddr;
 
+use mcast::{Family, Interface, InterfaceIndex};
+
 /// An interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    pub(crate) index: u32,
-    pub(crate) name: String,
-    pub(crate) up: bool,
-    pub(crate) running: bool,
-    pub(crate) multicast: bool,
-    pub(crate) loopback: bool,
-    pub(crate) point_to_point: bool,
+    pub(crate) interface: Interface,
     pub(crate) wireless: bool,
-    pub(crate) mtu: u32,
-    pub(crate) addresses: Vec<Address>,
     /// The kind of virtual interface: `veth`, `bridge`, `tun`, `wireguard`; `None` for a physical device.
     pub(crate) kind: Option<String>,
     /// The interface below it (VLAN, macvlan) or its peer (veth), if that is in this namespace.
-    pub(crate) lower: Option<u32>,
+    pub(crate) lower: Option<InterfaceIndex>,
     /// Whether the interface below it, or its peer, is in another namespace.
     pub(crate) peer_elsewhere: bool,
-    /// The bridge or bond that it is a port of.
-    pub(crate) master: Option<u32>,
     pub(crate) statistics: Statistics,
     /// The multicast settings, if it is a bridge.
     pub(crate) bridge: Option<Bridge>,
@@ -48,22 +40,6 @@ pub(crate) enum ConfigService {
     Networkd { file: String },
     /// NetworkManager, with the UUID of the connection.
     NetworkManager { connection: String },
-}
-
-/// An address of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) address: IpAddr,
-    pub(crate) prefix: u8,
-    pub(crate) state: AddressState,
-}
-
-/// Whether an address is usable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AddressState {
-    Ready,
-    Tentative,
-    Duplicate,
 }
 
 /// The counters of a device.
@@ -104,42 +80,57 @@ pub(crate) struct Queue {
     pub(crate) dropped: u64,
 }
 
+impl From<Interface> for Link {
+    /// Returns an interface of which nothing else is known.
+    fn from(interface: Interface) -> Self {
+        Self {
+            interface,
+            wireless: false,
+            kind: None,
+            lower: None,
+            peer_elsewhere: false,
+            statistics: Statistics::default(),
+            bridge: None,
+            port: None,
+            queues: Vec::new(),
+            config_service: None,
+        }
+    }
+}
+
 impl Link {
+    pub(crate) fn name(&self) -> &str {
+        &self.interface.name
+    }
+
+    pub(crate) fn index(&self) -> InterfaceIndex {
+        self.interface.index
+    }
+
     /// Returns whether the host receives groups on it: it is up, not the loopback, and not a port of a bridge.
     pub(crate) fn is_of_the_host(&self) -> bool {
-        self.up && !self.loopback && self.master.is_none()
+        self.interface.up && !self.interface.loopback && self.interface.port_of.is_none()
     }
 
     /// Returns whether it is a tunnel.
     pub(crate) fn is_tunnel(&self) -> bool {
         const TUNNELS: [&str; 10] =
             ["tun", "wireguard", "ppp", "ipip", "sit", "gre", "ip6gre", "vti", "xfrm", "ip6tnl"];
-        self.point_to_point || self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
+        self.interface.point_to_point || self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
     }
 
     /// Returns whether it carries the same frames as `other` because one is on top of the other.
     pub(crate) fn is_on(&self, other: &Self) -> bool {
-        self.lower == Some(other.index) || other.lower == Some(self.index)
+        self.lower == Some(other.index()) || other.lower == Some(self.index())
     }
 
-    pub(crate) fn has_address(&self, v4: bool) -> bool {
-        self.addresses.iter().any(|own| own.address.is_ipv4() == v4)
+    pub(crate) fn has_address(&self, family: Family) -> bool {
+        self.interface.addresses_of(family).next().is_some()
     }
 
     /// Returns whether an address is in one of its subnets.
     pub(crate) fn is_next_to(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|own| own.has_in_network(address))
-    }
-}
-
-impl Address {
-    fn has_in_network(&self, other: IpAddr) -> bool {
-        let bits = |address| match address {
-            IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
-            IpAddr::V6(v6) => u128::from(v6),
-        };
-        let mask = !u128::MAX.checked_shr(self.prefix.into()).unwrap_or_default();
-        self.address.is_ipv4() == other.is_ipv4() && (bits(self.address) ^ bits(other)) & mask == 0
+        self.interface.addresses.iter().any(|own| own.contains(address))
     }
 }
 
@@ -147,28 +138,5 @@ impl Statistics {
     /// Returns the number of frames received and not passed on.
     pub(crate) fn refused(&self) -> u64 {
         self.receive_dropped.saturating_add(self.receive_length_errors)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn address_in_the_subnet_is_next_to_the_interface() {
-        let with = |address: &str, prefix| Link {
-            addresses: vec![Address {
-                address: address.parse().unwrap(),
-                prefix,
-                state: AddressState::Ready,
-            }],
-            ..Link::default()
-        };
-        let is_next_to = |link: &Link, other: &str| link.is_next_to(other.parse().unwrap());
-        let v4 = with("10.9.0.2", 24);
-        assert!(is_next_to(&v4, "10.9.0.255") && !is_next_to(&v4, "10.9.1.2") && !is_next_to(&v4, "::"));
-        let v6 = with("fe80::1", 64);
-        assert!(is_next_to(&v6, "fe80::2:0:0:1") && !is_next_to(&v6, "fd00::1"));
-        assert!(is_next_to(&with("10.9.0.2", 0), "192.0.2.1") && !is_next_to(&with("::1", 128), "::2"));
     }
 }

@@ -11,10 +11,12 @@ mod sockets;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mcast::InterfaceIndex;
+
 pub(crate) use counters::{Counter, Counters};
-pub(crate) use link::{Address, AddressState, ConfigService, Link, Queue};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::{Bridge, BridgePort, Statistics};
+pub(crate) use link::{ConfigService, Link, Queue};
 pub(crate) use routes::{MulticastRoute, Route};
 pub(crate) use rule::DroppingRule;
 pub(crate) use sockets::{JoinedGroup, UdpSocket};
@@ -65,12 +67,12 @@ impl Snapshot {
         }
     }
 
-    pub(crate) fn link(&self, index: u32) -> Option<&Link> {
-        self.links.iter().find(|link| link.index == index)
+    pub(crate) fn link(&self, index: InterfaceIndex) -> Option<&Link> {
+        self.links.iter().find(|link| link.index() == index)
     }
 
     pub(crate) fn link_named(&self, name: &str) -> Option<&Link> {
-        self.links.iter().find(|link| link.name == name)
+        self.links.iter().find(|link| link.name() == name)
     }
 
     pub(crate) fn setting(&self, name: &str) -> Option<&str> {
@@ -83,10 +85,10 @@ impl Snapshot {
 
     /// Returns whether an address belongs to this machine.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
-        self.links.iter().flat_map(|link| &link.addresses).any(|own| own.address == address)
+        self.links.iter().flat_map(|link| &link.interface.addresses).any(|own| own.address == address)
     }
 
-    pub(crate) fn is_joined(&self, group: IpAddr, interface: u32) -> bool {
+    pub(crate) fn is_joined(&self, group: IpAddr, interface: InterfaceIndex) -> bool {
         self.joined.iter().any(|joined| joined.group == group && joined.interface == interface)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use mcast::Family;
+use mcast::{Family, InterfaceIndex};
 
 /// The interface that a family's groups leave by if the program chooses none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) family: Family,
     /// `None` if there is no route.
-    pub(crate) interface: Option<u32>,
+    pub(crate) interface: Option<InterfaceIndex>,
 }
 
 /// An entry of the kernel's multicast routing table, on a machine that is a multicast router.

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use mcast::InterfaceIndex;
+
 /// A bound UDP socket of any program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UdpSocket {
@@ -19,5 +21,5 @@ pub(crate) struct UdpSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JoinedGroup {
     pub(crate) group: IpAddr,
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceIndex,
 }

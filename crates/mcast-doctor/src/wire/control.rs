@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use mcast::InterfaceIndex;
 use mcast_packet::gmp::{Address, Message, RecordKind};
 
 /// A captured IGMP, MLD or PIM message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ControlPacket {
     pub(crate) time: SystemTime,
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceIndex,
     /// Whether this machine sent it.
     pub(crate) outgoing: bool,
     pub(crate) source: IpAddr,

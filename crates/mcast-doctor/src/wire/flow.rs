@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use mcast::InterfaceIndex;
 use mcast_packet::{MacAddress, Vlan};
 
 /// How many earlier datagrams are compared to detect a repetition.
@@ -18,7 +19,7 @@ const MAX_PAYLOADS: usize = 256;
 /// The key of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FlowKey {
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceIndex,
     /// Whether this machine sent it.
     pub(crate) outgoing: bool,
     pub(crate) source: SocketAddr,

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::SystemTime;
 
+use mcast::InterfaceIndex;
 use mcast_packet::Fragment;
 
 /// The captured fragments of one datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentedDatagram {
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceIndex,
     pub(crate) outgoing: bool,
     pub(crate) source: IpAddr,
     pub(crate) group: IpAddr,
@@ -23,7 +24,7 @@ pub(crate) struct FragmentedDatagram {
 
 impl FragmentedDatagram {
     pub(crate) fn new(
-        interface: u32,
+        interface: InterfaceIndex,
         outgoing: bool,
         addresses: (IpAddr, IpAddr),
         identification: u32,
@@ -70,7 +71,13 @@ mod tests {
 
     fn fragmented(parts: &[(usize, usize, bool)]) -> FragmentedDatagram {
         let addresses = ("10.0.0.1".parse().unwrap(), "239.1.2.3".parse().unwrap());
-        let mut datagram = FragmentedDatagram::new(2, false, addresses, 7, SystemTime::UNIX_EPOCH);
+        let mut datagram = FragmentedDatagram::new(
+            InterfaceIndex::new(2).unwrap(),
+            false,
+            addresses,
+            7,
+            SystemTime::UNIX_EPOCH,
+        );
         for (offset, length, more) in parts {
             let fragment = Fragment { identification: 7, offset: *offset, more: *more };
             datagram.add(fragment, *length, SystemTime::UNIX_EPOCH);

@@ -8,6 +8,9 @@ mod recorder;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use mcast::InterfaceIndex;
+
+use crate::snapshot::Link;
 pub(crate) use control::{ControlMessage, ControlPacket};
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
@@ -32,7 +35,7 @@ pub(crate) struct Wire {
 /// A packet tap on an interface, or the failure to open one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tap {
-    pub(crate) interface: u32,
+    pub(crate) interface: InterfaceIndex,
     pub(crate) name: String,
     /// Why it could not be tapped.
     pub(crate) refused: Option<Refusal>,
@@ -46,6 +49,13 @@ pub(crate) struct Refusal {
     pub(crate) why: String,
     /// Whether a privilege is missing.
     pub(crate) needs_rights: bool,
+}
+
+impl Tap {
+    /// Returns a tap that has captured everything so far.
+    pub(crate) fn on(link: &Link) -> Self {
+        Self { interface: link.index(), name: link.name().to_owned(), refused: None, dropped: 0 }
+    }
 }
 
 impl Refusal {
@@ -64,17 +74,17 @@ impl From<&str> for Refusal {
 
 impl Wire {
     /// Returns whether there was a tap on an interface.
-    pub(crate) fn is_tapped(&self, interface: u32) -> bool {
+    pub(crate) fn is_tapped(&self, interface: InterfaceIndex) -> bool {
         self.taps.iter().any(|tap| tap.interface == interface && tap.refused.is_none())
     }
 
     /// Returns whether an interface was tapped and no tap dropped frames. Only then is silence conclusive.
-    pub(crate) fn is_complete(&self, interface: u32) -> bool {
+    pub(crate) fn is_complete(&self, interface: InterfaceIndex) -> bool {
         self.is_tapped(interface) && self.taps.iter().all(|tap| tap.dropped == 0)
     }
 
     /// Returns why an interface was not tapped.
-    pub(crate) fn refusal(&self, interface: u32) -> Option<&Refusal> {
+    pub(crate) fn refusal(&self, interface: InterfaceIndex) -> Option<&Refusal> {
         self.taps.iter().find(|tap| tap.interface == interface)?.refused.as_ref()
     }
 
@@ -94,7 +104,11 @@ impl Wire {
     }
 
     /// Returns the queries of one family that were received or sent on an interface.
-    pub(crate) fn queries(&self, interface: u32, v4: bool) -> impl Iterator<Item = &ControlPacket> {
+    pub(crate) fn queries(
+        &self,
+        interface: InterfaceIndex,
+        v4: bool,
+    ) -> impl Iterator<Item = &ControlPacket> {
         self.control.iter().filter(move |packet| {
             packet.interface == interface
                 && packet.source.is_ipv4() == v4

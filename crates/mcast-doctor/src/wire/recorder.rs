@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
+use mcast::InterfaceIndex;
 use mcast_capture::Frame;
 use mcast_packet::{Ip, Packet, Transport, Udp};
 
@@ -21,7 +22,7 @@ const MAX_FRAGMENTED: usize = 20_000;
 pub(crate) struct Recorder {
     flows: BTreeMap<FlowKey, Flow>,
     control: Vec<ControlPacket>,
-    fragmented: BTreeMap<(u32, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
+    fragmented: BTreeMap<(InterfaceIndex, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
     span: Option<(SystemTime, SystemTime)>,
     /// Data before this moment does not count, because the group had not been joined yet.
     data_from: Option<SystemTime>,
@@ -30,7 +31,7 @@ pub(crate) struct Recorder {
 /// Where and when a frame was captured.
 #[derive(Clone, Copy)]
 struct FrameContext {
-    interface: u32,
+    interface: InterfaceIndex,
     outgoing: bool,
     time: SystemTime,
 }
@@ -43,7 +44,7 @@ impl Recorder {
 
     pub(crate) fn record(&mut self, frame: &Frame<'_>) {
         let context = FrameContext {
-            interface: frame.interface.number(),
+            interface: frame.interface,
             outgoing: frame.direction.is_outgoing(),
             time: frame.time,
         };

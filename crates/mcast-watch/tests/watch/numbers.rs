@@ -1,7 +1,7 @@
 //! Loss as shown by the streams' own sequence numbers.
 
+use mcast_measure::wire::{Header, Kind, SessionId, UnixNanos};
 use mcast_packet::payload::{MoldUdp64, Rtp, TsPacket};
-use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
 use mcast_watch::{Format, JitterBasis, SequenceStatistics, Unit, WatchOptions};
 use proptest::prelude::*;
 

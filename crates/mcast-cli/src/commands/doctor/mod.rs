@@ -79,7 +79,7 @@ struct OtherSubject {
     #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
     port: Option<u16>,
 
-    /// Examine a capture file, pcap or pcapng
+    /// Read packets from this file, pcap or pcapng, and examine them
     #[arg(short, long = "read", value_name = "FILE", conflicts_with_all = ["memberships", "command", "pid", "port"])]
     read: Option<PathBuf>,
 }
@@ -97,11 +97,11 @@ struct PathOptions {
     #[arg(long, conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
     probe: bool,
 
-    /// Cross at most this many networks [default: 1, this network]
+    /// How many networks to cross [default: 1, this network]
     #[arg(short, long, value_name = "HOPS", requires = "probe", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
 
-    /// Probes of each size and hop limit
+    /// Stop after N probes of each size and hop limit
     #[arg(short, long, value_name = "N", requires = "probe", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
 }
@@ -110,7 +110,7 @@ struct PathOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
 struct TimingOptions {
-    /// Listen for TIME [default: 5s; with --listen until Ctrl-C]
+    /// Stop listening after TIME [default: 5s; with --listen until Ctrl-C]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
@@ -118,15 +118,15 @@ struct TimingOptions {
     #[arg(long, conflicts_with = "read")]
     soak: bool,
 
-    /// Repeat the examination and report what is new, what is gone, and each new verdict, until Ctrl-C
+    /// Keep running: repeat the examination and report what is new, what is gone, and each new verdict
     #[arg(long, conflicts_with_all = ["read", "command", "apply"])]
     watch: bool,
 
-    /// With --watch: how often
+    /// Time between examinations, with --watch
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m", requires = "watch")]
     every: Duration,
 
-    /// With --watch: serve Prometheus metrics at http://ADDRESS/metrics
+    /// Serve Prometheus metrics at http://ADDRESS/metrics, with --watch
     #[arg(long, value_name = "ADDRESS", requires = "watch")]
     metrics: Option<Listen>,
 }

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use mcast::Group;
 use mcast::group::WellKnown;
-use mcast_doctor::{Id, Page};
+use mcast_doctor::Id;
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -70,8 +70,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         match (subject, arguments.json) {
             (Subject::Group(group), true) => group::write_object(&group.explain(), &mut out)?,
             (Subject::Group(group), false) => group::write_text(&group.explain(), console, &mut out)?,
-            (Subject::Finding(id), true) => page::write_object(Page::of(id), &mut out)?,
-            (Subject::Finding(id), false) => page::write_text(Page::of(id), console.palette(), &mut out)?,
+            (Subject::Finding(id), true) => page::write_object(id, &mut out)?,
+            (Subject::Finding(id), false) => page::write_text(id, console.palette(), &mut out)?,
         }
     }
     out.flush()?;
@@ -95,8 +95,7 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
         && text.contains('-')
         && text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
     {
-        let names: Vec<String> = Id::ALL.iter().map(ToString::to_string).collect();
-        let meant = closest(text, names.iter().map(String::as_str));
+        let meant = closest(text, Id::ALL.iter().map(|id| id.as_str()));
         let meant = meant.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
         return Err(Failure::usage(format!("no finding is called \"{text}\""))
             .remedy(format!("{meant}`mcast explain --findings` lists all findings"))

@@ -2,52 +2,96 @@
 
 use std::io::{self, Write};
 
-use mcast_doctor::{Block, Id, Page, Tags};
+use mcast_doctor::Id;
+use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use serde::Serialize;
 
 use crate::console::{Console, Output};
 use crate::output::{Cell, Palette, Table, text_width, wrap, write_record};
 
 /// Writes a page as text.
-pub(super) fn write_text(page: Page, palette: &Palette, out: &mut Output) -> io::Result<()> {
-    let mut last_is_point = false;
-    for (number, block) in page.blocks().iter().enumerate() {
-        let is_point = matches!(block, Block::Point(_));
-        if number > 0 && !(is_point && last_is_point) {
-            writeln!(out)?;
-        }
-        last_is_point = is_point;
-        write_block(block, palette, out)?;
-    }
-    Ok(())
+pub(super) fn write_text(id: Id, palette: &Palette, out: &mut Output) -> io::Result<()> {
+    let mut writer = PageWriter { out, palette, is_first: true, text: String::new(), rows: Vec::new() };
+    Parser::new_ext(id.page(), Options::ENABLE_TABLES).try_for_each(|event| writer.event(event))
 }
 
-fn write_block(block: &Block, palette: &Palette, out: &mut Output) -> io::Result<()> {
-    let Palette { heading, group, dim, .. } = palette;
-    match block {
-        Block::Heading(1, title) => writeln!(out, "{group}{title}{group:#}"),
-        Block::Heading(_, title) => writeln!(out, "{heading}{title}{heading:#}"),
-        Block::Paragraph(text) => {
-            wrap(text, text_width()).iter().try_for_each(|line| writeln!(out, "{line}"))
+/// Writes the blocks of a page as the parser reports them.
+struct PageWriter<'a> {
+    out: &'a mut Output,
+    palette: &'a Palette,
+    is_first: bool,
+    /// The text of the current block or cell.
+    text: String,
+    /// The complete rows of the current table, and the current one.
+    rows: Vec<Vec<String>>,
+}
+
+impl PageWriter<'_> {
+    fn event(&mut self, event: Event<'_>) -> io::Result<()> {
+        match event {
+            Event::Text(text) => self.text.push_str(&text),
+            Event::Code(code) => self.text.extend(["`", &code, "`"]),
+            Event::SoftBreak => self.text.push(' '),
+            Event::Start(Tag::Emphasis) | Event::End(TagEnd::Emphasis) => self.text.push('*'),
+            Event::Start(Tag::TableHead | Tag::TableRow) => self.rows.push(Vec::new()),
+            Event::Start(tag) => self.start(&tag)?,
+            Event::End(tag) => self.end(tag)?,
+            _ => {}
         }
-        Block::Point(text) => write_point(text, out),
-        Block::Table(rows) => write_table(rows, palette, out),
-        Block::Code(tags, lines) => {
-            if let Some(label) = label(tags) {
-                writeln!(out, "  {dim}{label}:{dim:#}")?;
+        Ok(())
+    }
+
+    fn start(&mut self, tag: &Tag<'_>) -> io::Result<()> {
+        let is_block = matches!(
+            tag,
+            Tag::Heading { .. } | Tag::Paragraph | Tag::List(_) | Tag::Table(_) | Tag::CodeBlock(_)
+        );
+        if is_block && !std::mem::take(&mut self.is_first) {
+            writeln!(self.out)?;
+        }
+        if let Tag::CodeBlock(CodeBlockKind::Fenced(tags)) = tag
+            && let Some(label) = label(tags)
+        {
+            let dim = self.palette.dim;
+            writeln!(self.out, "  {dim}{label}:{dim:#}")?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, tag: TagEnd) -> io::Result<()> {
+        let Palette { heading, group, .. } = self.palette;
+        match tag {
+            TagEnd::Heading(level) => {
+                let (title, style) = (self.taken(), if level == HeadingLevel::H1 { group } else { heading });
+                writeln!(self.out, "{style}{title}{style:#}")
             }
-            lines.iter().try_for_each(|line| writeln!(out, "    {line}"))
+            TagEnd::Paragraph => {
+                wrap(&self.taken(), text_width()).iter().try_for_each(|line| writeln!(self.out, "{line}"))
+            }
+            TagEnd::Item => self.write_item(),
+            TagEnd::CodeBlock => self.taken().lines().try_for_each(|line| writeln!(self.out, "    {line}")),
+            TagEnd::TableCell => {
+                let cell = self.taken();
+                self.rows.last_mut().into_iter().for_each(|row| row.push(cell.clone()));
+                Ok(())
+            }
+            TagEnd::Table => write_table(&std::mem::take(&mut self.rows), self.palette, self.out),
+            _ => Ok(()),
         }
     }
-}
 
-fn write_point(text: &str, out: &mut Output) -> io::Result<()> {
-    let mut bullet = "- ";
-    for line in wrap(text, text_width() - bullet.len()) {
-        writeln!(out, "{bullet}{line}")?;
-        bullet = "  ";
+    fn taken(&mut self) -> String {
+        std::mem::take(&mut self.text)
     }
-    Ok(())
+
+    fn write_item(&mut self) -> io::Result<()> {
+        let mut bullet = "- ";
+        for line in wrap(&self.taken(), text_width() - bullet.len()) {
+            writeln!(self.out, "{bullet}{line}")?;
+            bullet = "  ";
+        }
+        Ok(())
+    }
 }
 
 fn write_table(rows: &[Vec<String>], palette: &Palette, out: &mut Output) -> io::Result<()> {
@@ -65,9 +109,10 @@ fn write_table(rows: &[Vec<String>], palette: &Palette, out: &mut Output) -> io:
     table.write(out)
 }
 
-/// Returns the label of commands: `Linux, nft, IPv4, now`; `None` for commands that run everywhere.
-fn label(tags: &Tags) -> Option<String> {
-    let words: Vec<&str> = tags.words.iter().filter_map(|word| spelled(word)).collect();
+/// Returns the label of a block of commands from its language and tags: `sh linux nft ipv4 now` becomes
+/// `Linux, nft, IPv4, now`. `None` for commands that run everywhere.
+fn label(tags: &str) -> Option<String> {
+    let words: Vec<&str> = tags.split_whitespace().skip(1).filter_map(spelled).collect();
     (!words.is_empty()).then(|| words.join(", "))
 }
 
@@ -89,15 +134,14 @@ fn spelled(word: &str) -> Option<&str> {
 
 /// Lists the findings, one row or object each.
 pub(super) fn list(json: bool, console: &Console, out: &mut Output) -> io::Result<()> {
-    let mut pages = Id::ALL.iter().copied().map(Page::of);
     if json {
-        return pages.try_for_each(|page| write_object(page, out));
+        return Id::ALL.iter().try_for_each(|id| write_object(*id, out));
     }
     let palette = console.palette();
     let mut table = Table::new(&["finding", "what it is"], palette.heading);
-    for page in pages {
-        let name = Cell::new(page.id().to_string()).style(palette.group);
-        table.row([name, Cell::of_lines(wrap(&page.summary(), text_width() - 26))]);
+    for id in Id::ALL {
+        let name = Cell::new(id.as_str()).style(palette.group);
+        table.row([name, Cell::of_lines(wrap(&id.summary(), text_width() - 26))]);
     }
     table.write(out)
 }
@@ -112,8 +156,8 @@ struct PageRecord {
 }
 
 /// Writes a page as JSON.
-pub(super) fn write_object(page: Page, out: &mut Output) -> io::Result<()> {
-    let (finding, text) = (page.id(), page.text());
-    let object = PageRecord { finding, summary: page.summary(), references: finding.references(), text };
+pub(super) fn write_object(id: Id, out: &mut Output) -> io::Result<()> {
+    let object =
+        PageRecord { finding: id, summary: id.summary(), references: id.references(), text: id.page() };
     write_record(out, "page", &object)
 }

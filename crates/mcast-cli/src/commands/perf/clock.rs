@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mcast_probe::wire::UnixNanos;
+use mcast_measure::wire::UnixNanos;
 
 /// Returns the time of this machine's clock.
 pub(in crate::commands) fn unix_now() -> UnixNanos {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mcast_probe::wire::{ReceiverReport, Settings};
-use mcast_probe::{ClockRelation, Histogram, HistogramBar, Percentiles};
+use mcast_measure::wire::{ReceiverReport, Settings};
+use mcast_measure::{ClockRelation, Histogram, HistogramBar, Percentiles};
 use serde::Serialize;
 
 use crate::output::{Palette, bits_per_second, count, datagrams_per_second, seconds};
@@ -248,7 +248,7 @@ pub(super) fn bar_figures(times: &Histogram) -> Vec<BarFigure> {
 
 #[cfg(test)]
 mod tests {
-    use mcast_probe::{DropCounts, DropPoint};
+    use mcast_measure::{DropCounts, DropPoint};
 
     use super::*;
 

@@ -1,11 +1,11 @@
 //! The messages of `mcast perf --stream`: each contains its number, the time and clock of its publication, and bytes
 //! derived from its number.
 
-use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
+use mcast_measure::wire::{Header, Kind, SessionId, UnixNanos};
 
 /// The shortest message: a header, and the identifier of a clock.
 pub(super) const MIN_LENGTH: usize = HEADER + 8;
-const HEADER: usize = mcast_probe::wire::HEADER_LENGTH;
+const HEADER: usize = mcast_measure::wire::HEADER_LENGTH;
 
 /// The metadata of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ mod unicast;
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
-use mcast_probe::wire::PROBE_LENGTH;
+use mcast_measure::wire::PROBE_LENGTH;
 
 use crate::arguments::{Families, parse_dscp, parse_duration, parse_percent, parse_size};
 use crate::console::Console;

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_probe::wire::ProbeReply;
-use mcast_probe::{ProbeResults, Responder};
+use mcast_measure::wire::ProbeReply;
+use mcast_measure::{ProbeResults, Responder};
 use serde::Serialize;
 
 use super::probe::PingState;

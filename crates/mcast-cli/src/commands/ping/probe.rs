@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::{Family, Sender};
-use mcast_probe::Pings;
-use mcast_probe::wire::{Header, Kind, Message, Probe, SessionId, UnixNanos};
+use mcast_measure::Pings;
+use mcast_measure::wire::{Header, Kind, Message, Probe, SessionId, UnixNanos};
 
 use super::unicast::Unicast;
 use super::{Arguments, output};

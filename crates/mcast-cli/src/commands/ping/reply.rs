@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::{Datagram, ErrorKind, Family, Receiver};
-use mcast_probe::wire::{Message, ProbeReply};
-use mcast_probe::{Limiter, Quota};
+use mcast_measure::wire::{Message, ProbeReply};
+use mcast_measure::{Limiter, Quota};
 
 use super::Arguments;
 use crate::arguments::select_memberships;
@@ -186,7 +186,7 @@ impl Responder {
 
 #[cfg(test)]
 mod tests {
-    use mcast_probe::wire::{Header, Kind, Probe, SessionId, UnixNanos};
+    use mcast_measure::wire::{Header, Kind, Probe, SessionId, UnixNanos};
 
     use super::*;
 

@@ -41,12 +41,12 @@ pub(super) fn run(
     rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
     let start = Instant::now();
-    let mut provocation = arguments.ask.then(|| Provocation::begin(targets)).transpose()?;
-    let end = match (arguments.follow, arguments.timeout) {
+    let mut provocation = arguments.provoke.then(|| Provocation::begin(targets)).transpose()?;
+    let end = match (arguments.watch, arguments.timeout) {
         (true, _) => None,
         (_, timeout) => start.checked_add(timeout.unwrap_or(DEFAULT_TIMEOUT)),
     };
-    let ends_when_known = !arguments.follow && arguments.timeout.is_none();
+    let ends_when_known = !arguments.watch && arguments.timeout.is_none();
     match end.map(|end| end.saturating_duration_since(start)) {
         Some(most) => {
             console.note(format_args!("listening for queries, for at most {} s", most.as_secs_f64().ceil()));

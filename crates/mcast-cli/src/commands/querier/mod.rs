@@ -37,12 +37,12 @@ pub(crate) struct Arguments {
 
     /// Keep running and report each query, until Ctrl-C
     #[arg(long, conflicts_with = "timeout")]
-    follow: bool,
+    watch: bool,
 
     /// Provoke a query: join an unused group and leave it again, which most queriers answer with a query
     /// within a second
     #[arg(long, conflicts_with = "be")]
-    ask: bool,
+    provoke: bool,
 
     /// Print one JSON object per event and per querier
     #[arg(long)]
@@ -91,8 +91,8 @@ Exit status 1 if no querier is known where one is needed.
 
 Examples:
   mcast querier                                 queriers on all interfaces
-  mcast querier -i eth0 --ask -W 5s             provoke a query
-  mcast querier -i eth0 --follow --json         every query, for programs
+  mcast querier -i eth0 --provoke -W 5s         provoke a query
+  mcast querier -i eth0 --watch --json          every query, for programs
   sudo mcast querier -i eth0 --become           be the querier of a network that has none";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {

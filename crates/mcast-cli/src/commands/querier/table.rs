@@ -125,7 +125,7 @@ fn explain(silent: &[&QuerierInterface], listened: Option<Duration>, printer: &E
         None => console.note(format_args!("{names}: only the kernel's bridges could be examined")),
         Some(time) if time < BETWEEN_QUERIES => console.note(format_args!(
             "{names}: no query in {}, which proves nothing: queries are normally 125 s apart. Listen longer \
-             (-W 130s), or provoke a query (--ask)",
+             (-W 130s), or provoke a query (--provoke)",
             seconds(time)
         )),
         Some(time) if time < GONE => console.note(format_args!(

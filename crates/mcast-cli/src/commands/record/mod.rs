@@ -66,7 +66,7 @@ enum Via {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Files")]
 struct Output {
-    /// The capture file, in pcapng; `-` for standard output. With --rotate NAME.pcapng becomes
+    /// Write datagrams to this file, in pcapng; `-` for standard output. With --rotate NAME.pcapng becomes
     /// NAME_00001_20260131120000.pcapng and so on: a number and the start time (UTC)
     #[arg(short, long, value_name = "FILE")]
     write: PathBuf,

@@ -55,7 +55,7 @@ impl<'a> Listener<'a> {
         let start = Instant::now();
         let show = &arguments.show;
         let executor = show.exec.as_ref().map(|command| {
-            Executor::new(command, show.exec_limit, show.reply.then(|| Arc::clone(&receiver)))
+            Executor::new(command, show.exec_limit, show.exec_reply.then(|| Arc::clone(&receiver)))
         });
         Self {
             goal: Goal::new(&arguments.limits, start),

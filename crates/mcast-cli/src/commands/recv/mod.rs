@@ -54,7 +54,7 @@ struct OutputOptions {
     #[arg(long, value_name = "SIZE", value_parser = parse_meter, conflicts_with = "discard")]
     meter: Option<usize>,
 
-    /// Print nothing: join, receive and count
+    /// Print nothing, only count
     #[arg(long)]
     discard: bool,
 
@@ -65,7 +65,7 @@ struct OutputOptions {
 
     /// Send the output of the command back to the datagram's source
     #[arg(long, requires = "exec")]
-    reply: bool,
+    exec_reply: bool,
 
     /// Run at most N commands at once
     #[arg(long, value_name = "N", default_value = "16", requires = "exec", value_parser = clap::value_parser!(u16).range(1..))]
@@ -90,7 +90,7 @@ Examples:
   mcast recv 192.0.2.7@232.1.2.3:5000                from one source only (SSM)
   mcast recv mdns ssdp                               what services announce here
   mcast recv 239.255.1.2:5000 --json                 for programs
-  mcast recv 239.255.1.2:5000 --exec hostname --reply    answer `mcast ask`";
+  mcast recv 239.255.1.2:5000 --exec hostname --exec-reply    answer `mcast ask`";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let receiver = open(arguments, console)?;

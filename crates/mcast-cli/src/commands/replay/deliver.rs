@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Family, LaunchClock, Outgoing, Sender};
 use mcast_capture::CaptureFile;
-use mcast_probe::Histogram;
+use mcast_measure::Histogram;
 
 use super::measure::Measure;
 use super::reader::{DatagramBatch, Ended, Event, Item, Selection};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use mcast::{InterfaceIndex, InterfaceSelector};
 use mcast_capture::{Capture, CaptureOptions, Filter};
-use mcast_probe::Histogram;
+use mcast_measure::Histogram;
 
 /// The maximum number of measured datagrams per interface (64 MB).
 const MAX_DATAGRAMS: usize = 8_000_000;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use mcast_probe::Histogram;
+use mcast_measure::Histogram;
 use serde::Serialize;
 
 use super::measure::TimingAccuracy;

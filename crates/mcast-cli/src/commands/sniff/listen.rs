@@ -305,7 +305,7 @@ impl PacketHandler<'_> {
         let context = PacketContext { interface: frame.interface, interface_name: name, port };
         let is_wanted = if self.arguments.control {
             is_control(&packet) && self.filter.admits_control(&packet, &context)
-        } else if self.arguments.streams {
+        } else if self.arguments.messages {
             self.streams.admit(&packet, &self.filter, &context)
         } else {
             self.filter.admits(&packet, &context)

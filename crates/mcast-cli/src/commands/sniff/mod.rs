@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
 
     /// Only datagrams of `mcast publish` and its subscribers, including unicast ones: requests and repairs
     #[arg(long, conflicts_with = "control")]
-    streams: bool,
+    messages: bool,
 
     /// Decode sealed streams with the secrets in this file
     #[arg(long, value_name = "FILE")]
@@ -97,7 +97,7 @@ struct OutputOptions {
 
     /// Print each packet also in hexadecimal and as text
     #[arg(long, conflicts_with_all = ["json", "discard"])]
-    hex: bool,
+    hexdump: bool,
 
     /// Print one JSON object per packet; with --discard one with the summary
     #[arg(long)]
@@ -117,10 +117,10 @@ separately.
 
 Examples:
   mcast sniff                                     all multicast, until Ctrl-C
-  mcast sniff 239.1.2.3 -i eth0 --hex             one group, with its bytes
+  mcast sniff 239.1.2.3 -i eth0 --hexdump         one group, with its bytes
   mcast sniff --control                           joins, leaves, queries and routers
   mcast sniff --join 192.0.2.7@232.1.2.3:5000     behind a snooping switch
-  mcast sniff --streams 239.1.2.3                 a publisher and its subscribers
+  mcast sniff --messages 239.1.2.3                a publisher and its subscribers
   mcast sniff -w all.pcapng                       for Wireshark; prints nothing
   mcast sniff -r all.pcapng mdns --json           from a file, for programs";
 
@@ -158,7 +158,7 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
 impl OutputOptions {
     /// Returns whether a line or an object is printed for each packet.
     fn prints(&self) -> bool {
-        !self.discard && (self.print || self.hex || self.json || self.write.is_none())
+        !self.discard && (self.print || self.hexdump || self.json || self.write.is_none())
     }
 
     /// Returns whether packets are only written to a file, on a system that has a cheaper way to capture them then.

@@ -43,7 +43,7 @@ impl Printer {
         let format = match show {
             _ if !show.prints() => None,
             OutputOptions { json: true, .. } => Some(OutputFormat::Json),
-            OutputOptions { hex: true, .. } => Some(OutputFormat::Hex),
+            OutputOptions { hexdump: true, .. } => Some(OutputFormat::Hex),
             _ => Some(OutputFormat::Line),
         };
         Self {

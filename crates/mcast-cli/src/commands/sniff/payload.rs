@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use mcast_measure::wire::{Header, Kind};
 use mcast_packet::payload::Dns;
 use mcast_packet::{Packet, Payload, payload};
-use mcast_probe::wire::{Header, Kind};
 
 use crate::message_layer::{Object, StreamDatagram};
 

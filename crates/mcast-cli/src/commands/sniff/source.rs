@@ -215,7 +215,7 @@ fn open_on(
 const fn filter(arguments: &Arguments) -> Filter {
     match arguments {
         Arguments { control: true, .. } => Filter::Control,
-        Arguments { streams: true, .. } => Filter::UdpBeginsWith(MAGIC),
+        Arguments { messages: true, .. } => Filter::UdpBeginsWith(MAGIC),
         _ => Filter::GroupAddressed,
     }
 }

@@ -1,4 +1,4 @@
-//! `--streams`: selects the datagrams of the message layer, including unicast ones.
+//! `--messages`: selects the datagrams of the message layer, including unicast ones.
 
 use std::collections::HashSet;
 

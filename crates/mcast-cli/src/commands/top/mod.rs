@@ -85,13 +85,13 @@ pub(crate) struct Arguments {
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_interval)]
     timeout: Option<Duration>,
 
-    /// Keep at most N streams and N members; each takes about 2 KiB
+    /// Track at most N streams and N members; each takes about 2 KiB
     #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u32).range(4..=1_000_000))]
-    streams: u32,
+    max_streams: u32,
 
     /// Forget a stream that has been silent for TIME
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_interval)]
-    keep: Duration,
+    forget_after: Duration,
 
     #[command(flatten)]
     show: OutputOptions,

@@ -75,9 +75,9 @@ impl Monitor {
         let is_file = arguments.read.is_some();
         let mut watch = Watch::new(WatchOptions {
             interval: arguments.rate_interval(),
-            capacity: usize::try_from(arguments.streams).unwrap_or(usize::MAX),
+            capacity: usize::try_from(arguments.max_streams).unwrap_or(usize::MAX),
             sequence: arguments.seq,
-            keep: arguments.keep,
+            keep: arguments.forget_after,
         });
         let begun = SystemTime::now();
         if !is_file {

@@ -232,7 +232,7 @@ impl Printer<'_> {
         let left_out = report.totals.streams_evicted;
         if left_out > 0 {
             self.console.warn(format_args!(
-                "{} omitted: the table is full (--streams enlarges it)",
+                "{} omitted: the table is full (--max-streams enlarges it)",
                 count_of(left_out, "stream")
             ));
         }

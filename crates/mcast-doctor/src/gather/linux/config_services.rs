@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use mcast::InterfaceIndex;
+
 use crate::snapshot::{ConfigService, Link};
 
 /// Sets the configuration service of each interface. Indices in `/run` are those of the initial network
@@ -12,10 +14,12 @@ pub(super) fn add_config_services(links: &mut [Link]) {
     if namespace("1").is_none() || namespace("1") != namespace("thread-self") {
         return;
     }
-    let state = |folder: &str, index: u32| fs::read_to_string(format!("/run/{folder}/{index}")).ok();
+    let state =
+        |folder: &str, index: InterfaceIndex| fs::read_to_string(format!("/run/{folder}/{index}")).ok();
     for link in links {
-        let networkd = state("systemd/netif/links", link.index).and_then(|state| networkd(&state));
-        let other = || state("NetworkManager/devices", link.index).and_then(|state| network_manager(&state));
+        let networkd = state("systemd/netif/links", link.index()).and_then(|state| networkd(&state));
+        let other =
+            || state("NetworkManager/devices", link.index()).and_then(|state| network_manager(&state));
         link.config_service = networkd.or_else(other);
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text};
 
-use super::netlink::{self, be32_at, be64_at};
+use super::dump;
 use crate::snapshot::DroppingRule;
 
 // Messages and attributes from linux/netfilter/nf_tables.h.
@@ -27,8 +27,8 @@ const RULE_EXPRESSIONS: u16 = 4;
 
 /// Returns the rules and chain policies that drop, with their packet counters if they have one.
 pub(super) fn dropping_rules() -> io::Result<Vec<DroppingRule>> {
-    let chains = netlink::dump(NetlinkProtocol::Netfilter, GET_CHAIN, &HEADER)?;
-    let rules = netlink::dump(NetlinkProtocol::Netfilter, GET_RULE, &HEADER)?;
+    let chains = dump(NetlinkProtocol::Netfilter, GET_CHAIN, &HEADER)?;
+    let rules = dump(NetlinkProtocol::Netfilter, GET_RULE, &HEADER)?;
     let hooks: BTreeMap<_, _> = chains.iter().filter_map(hook_of).collect();
     let by_policy = chains.iter().filter_map(dropping_chain);
     let by_rule = rules.iter().filter_map(|rule| dropping_rule(rule, &hooks));
@@ -124,4 +124,13 @@ fn hook_name(family: u8, number: u32) -> &'static str {
         (_, 4) => "postrouting",
         _ => "ingress",
     }
+}
+
+/// Reads a number in network byte order, which nftables uses.
+fn be32_at(bytes: &[u8], position: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(position..)?.first_chunk()?))
+}
+
+fn be64_at(bytes: &[u8], position: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(*bytes.get(position..)?.first_chunk()?))
 }

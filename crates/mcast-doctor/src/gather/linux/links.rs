@@ -1,44 +1,32 @@
-//! Interfaces with their bridge settings, ports, queues and addresses, from rtnetlink.
+//! Interfaces with their bridge settings, ports and queues, from rtnetlink.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 
+use mcast::InterfaceIndex;
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text, u16_at, u32_at};
 
-use super::netlink::{self, u64_at};
-use crate::snapshot::{Address, AddressState, Bridge, BridgePort, Link, Queue, Statistics};
+use super::dump;
+use crate::snapshot::{Bridge, BridgePort, Link, Queue, Statistics};
+use crate::{Error, Result};
 
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
-const NEW_ADDRESS: u16 = 20;
-const GET_ADDRESS: u16 = 22;
 const NEW_NEIGHBOUR: u16 = 28;
 const GET_NEIGHBOUR: u16 = 30;
 const NEW_QUEUE: u16 = 36;
 const GET_QUEUE: u16 = 38;
 const GET_GROUPS: u16 = 86;
 const LINK_HEADER: usize = 16;
-const ADDRESS_HEADER: usize = 8;
 const NEIGHBOUR_HEADER: usize = 12;
 const QUEUE_HEADER: usize = 20;
 const GROUPS_HEADER: usize = 8;
 
 const AF_BRIDGE: u8 = 7;
 
-// Flags of interfaces (linux/if.h).
-const UP: u32 = 0x1;
-const LOOPBACK: u32 = 0x8;
-const POINT_TO_POINT: u32 = 0x10;
-const RUNNING: u32 = 0x40;
-const MULTICAST: u32 = 0x1000;
-
 // Attributes of links (linux/if_link.h).
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
-const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
 const IFLA_LINK_NETNSID: u16 = 37;
@@ -52,40 +40,52 @@ const PORT_FAST_LEAVE: u16 = 7;
 const PORT_MULTICAST_ROUTER: u16 = 25;
 const PORT_MCAST_FLOOD: u16 = 27;
 
-// Attributes and flags of addresses (linux/if_addr.h).
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_FLAGS: u16 = 8;
-const IFA_F_OPTIMISTIC: u32 = 0x04;
-const IFA_F_DADFAILED: u32 = 0x08;
-const IFA_F_TENTATIVE: u32 = 0x40;
-
 /// Returns all interfaces of the calling thread's network namespace.
-pub(super) fn list() -> io::Result<Vec<Link>> {
-    let replies = netlink::dump(NetlinkProtocol::Route, GET_LINK, &[0; LINK_HEADER])?;
-    let mut links: BTreeMap<_, _> = replies.iter().filter_map(link).map(|link| (link.index, link)).collect();
-    for (index, address) in
-        netlink::dump(NetlinkProtocol::Route, GET_ADDRESS, &[0; ADDRESS_HEADER])?.iter().filter_map(address)
-    {
-        links.entry(index).and_modify(|link| link.addresses.push(address));
-    }
-    for (index, queue) in
-        netlink::dump(NetlinkProtocol::Route, GET_QUEUE, &[0; QUEUE_HEADER])?.iter().filter_map(queue)
-    {
-        links.entry(index).and_modify(|link| link.queues.push(queue));
-    }
+pub(super) fn list() -> Result<Vec<Link>> {
+    let links = mcast::interfaces()?.into_iter().map(|interface| (interface.index, Link::from(interface)));
+    let mut links: BTreeMap<_, _> = links.collect();
+    add_details(&mut links).map_err(|source| Error::System { what: "the interfaces".into(), source })?;
     if links.values().any(|link| link.bridge.is_some()) {
         add_bridge_tables(&mut links);
     }
     Ok(links.into_values().collect())
 }
 
+fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
+    for reply in dump(NetlinkProtocol::Route, GET_LINK, &[0; LINK_HEADER])? {
+        if let Some((index, attributes)) = body(&reply, NEW_LINK, LINK_HEADER)
+            && let Some(link) = links.get_mut(&index)
+        {
+            add_link_attributes(link, attributes);
+        }
+    }
+    for reply in dump(NetlinkProtocol::Route, GET_QUEUE, &[0; QUEUE_HEADER])? {
+        if let Some((index, queue)) = queue(&reply)
+            && let Some(link) = links.get_mut(&index)
+        {
+            link.queues.push(queue);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the interface in the header of a reply of this kind, and the attributes behind the header.
+fn body(reply: &NetlinkReply, kind: u16, header: usize) -> Option<(InterfaceIndex, &[u8])> {
+    let (header, attributes) = reply.payload.split_at_checked(header).filter(|_| reply.kind == kind)?;
+    Some((index_at(header)?, attributes))
+}
+
+/// Reads the interface index, which has the same position in all these headers.
+fn index_at(header: &[u8]) -> Option<InterfaceIndex> {
+    InterfaceIndex::new(u32_at(header, 4)?)
+}
+
 /// Adds the hosts and groups that bridges have learnt. A kernel without bridge support refuses the request,
 /// and then has nothing to add.
-fn add_bridge_tables(links: &mut BTreeMap<u32, Link>) {
+fn add_bridge_tables(links: &mut BTreeMap<InterfaceIndex, Link>) {
     let mut header = [0; NEIGHBOUR_HEADER];
     header[0] = AF_BRIDGE;
-    let hosts = netlink::dump(NetlinkProtocol::Route, GET_NEIGHBOUR, &header).unwrap_or_default();
+    let hosts = dump(NetlinkProtocol::Route, GET_NEIGHBOUR, &header).unwrap_or_default();
     for index in hosts.iter().filter_map(learnt_behind) {
         let port = links.get_mut(&index).and_then(|link| link.port.as_mut());
         if let Some(port) = port {
@@ -94,51 +94,37 @@ fn add_bridge_tables(links: &mut BTreeMap<u32, Link>) {
     }
     let mut header = [0; GROUPS_HEADER];
     header[0] = AF_BRIDGE;
-    let groups = netlink::dump(NetlinkProtocol::Route, GET_GROUPS, &header).unwrap_or_default();
+    let groups = dump(NetlinkProtocol::Route, GET_GROUPS, &header).unwrap_or_default();
     for message in &groups {
-        let index = u32_at(&message.payload, 4);
-        let bridge = index.and_then(|index| links.get_mut(&index)?.bridge.as_mut());
+        let bridge = index_at(&message.payload).and_then(|index| links.get_mut(&index)?.bridge.as_mut());
         if let Some(bridge) = bridge {
             bridge.table_entries += groups_in(message);
         }
     }
 }
 
-fn link(reply: &NetlinkReply) -> Option<Link> {
-    let header = reply.payload.get(..LINK_HEADER).filter(|_| reply.kind == NEW_LINK)?;
-    let flags = u32_at(header, 8)?;
-    let flag = |bit| flags & bit != 0;
-    let mut link = Link {
-        index: u32_at(header, 4)?,
-        up: flag(UP),
-        running: flag(UP) && flag(RUNNING),
-        multicast: flag(MULTICAST),
-        loopback: flag(LOOPBACK),
-        point_to_point: flag(POINT_TO_POINT),
-        ..Link::default()
-    };
-    for (kind, value) in attributes(&reply.payload[LINK_HEADER..]) {
+fn add_link_attributes(link: &mut Link, all: &[u8]) {
+    for (kind, value) in attributes(all) {
         match kind {
-            IFLA_IFNAME => link.name = text(value),
-            IFLA_MTU => link.mtu = u32_at(value, 0)?,
-            IFLA_LINK => link.lower = u32_at(value, 0).filter(|lower| *lower != 0),
+            IFLA_LINK => link.lower = u32_at(value, 0).and_then(InterfaceIndex::new),
             IFLA_LINK_NETNSID => link.peer_elsewhere = true,
-            IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_STATS64 => link.statistics = statistics(value),
-            IFLA_LINKINFO => add_info(&mut link, value),
+            IFLA_LINKINFO => add_info(link, value),
             _ => {}
         }
     }
     link.lower = link.lower.filter(|_| !link.peer_elsewhere);
-    // A VRF is a master as well, but its interfaces are still the host's own.
-    link.master = link.master.filter(|_| link.port.is_some());
-    link.wireless = link.name.starts_with("wl") && link.kind.is_none();
-    Some(link)
+    link.wireless = link.name().starts_with("wl") && link.kind.is_none();
 }
 
 /// Reads `struct rtnl_link_stats64`: `rx_packets`, `rx_dropped`, `rx_length_errors` and `rx_missed_errors`.
 fn statistics(value: &[u8]) -> Statistics {
-    let at = |number: usize| u64_at(value, number * 8).unwrap_or_default();
+    let at = |number: usize| {
+        value
+            .get(number * 8..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    };
     Statistics {
         received: at(0),
         receive_dropped: at(6),
@@ -183,65 +169,26 @@ fn bridge_port(data: &[u8]) -> BridgePort {
     }
 }
 
-fn address(reply: &NetlinkReply) -> Option<(u32, Address)> {
-    let header = reply.payload.get(..ADDRESS_HEADER).filter(|_| reply.kind == NEW_ADDRESS)?;
-    let mut flags = u32::from(header[2]);
-    let (mut local, mut other) = (None, None);
-    for (kind, value) in attributes(&reply.payload[ADDRESS_HEADER..]) {
-        match kind {
-            IFA_LOCAL => local = ip_address(value),
-            // On a point-to-point interface this is the peer's address.
-            IFA_ADDRESS => other = ip_address(value),
-            IFA_FLAGS => flags = u32_at(value, 0)?,
-            _ => {}
-        }
-    }
-    let address = Address { address: local.or(other)?, prefix: header[1], state: state(flags) };
-    Some((u32_at(header, 4)?, address))
-}
-
-fn state(flags: u32) -> AddressState {
-    if flags & IFA_F_DADFAILED != 0 {
-        AddressState::Duplicate
-    } else if flags & IFA_F_TENTATIVE != 0 && flags & IFA_F_OPTIMISTIC == 0 {
-        AddressState::Tentative
-    } else {
-        AddressState::Ready
-    }
-}
-
-pub(super) fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => bytes.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-        16 => bytes.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
-        _ => None,
-    }
-}
-
 /// Reads the root queueing discipline of an interface. Children are skipped, because their drops are
 /// included in the root's counter.
-fn queue(reply: &NetlinkReply) -> Option<(u32, Queue)> {
+fn queue(reply: &NetlinkReply) -> Option<(InterfaceIndex, Queue)> {
     const ROOT: u32 = 0xffff_ffff;
     const TCA_KIND: u16 = 1;
     const TCA_STATS2: u16 = 7;
     const TCA_STATS_QUEUE: u16 = 3;
-    let header = reply.payload.get(..QUEUE_HEADER).filter(|_| reply.kind == NEW_QUEUE)?;
-    if u32_at(header, 12)? != ROOT {
-        return None;
-    }
-    let body = &reply.payload[QUEUE_HEADER..];
+    let (index, body) = body(reply, NEW_QUEUE, QUEUE_HEADER)?;
+    u32_at(&reply.payload, 12).filter(|parent| *parent == ROOT)?;
     let statistics = attribute(attribute(body, TCA_STATS2)?, TCA_STATS_QUEUE)?;
     let queue = Queue { kind: text(attribute(body, TCA_KIND)?), dropped: u64::from(u32_at(statistics, 8)?) };
-    Some((u32_at(header, 4)?, queue))
+    Some((index, queue))
 }
 
 /// Returns the port behind which a bridge has learnt a host.
-fn learnt_behind(reply: &NetlinkReply) -> Option<u32> {
+fn learnt_behind(reply: &NetlinkReply) -> Option<InterfaceIndex> {
     /// The state of the entries for the ports' own addresses (`NUD_PERMANENT`).
     const PERMANENT: u16 = 0x80;
-    let header = reply.payload.get(..NEIGHBOUR_HEADER).filter(|_| reply.kind == NEW_NEIGHBOUR)?;
-    let permanent = u16_at(header, 8)? & PERMANENT != 0;
-    u32_at(header, 4).filter(|_| !permanent)
+    let (port, _) = body(reply, NEW_NEIGHBOUR, NEIGHBOUR_HEADER)?;
+    (u16_at(&reply.payload, 8)? & PERMANENT == 0).then_some(port)
 }
 
 /// Returns the number of entries (`MDBA_MDB_ENTRY` in `MDBA_MDB`) in a message of a bridge's group table.

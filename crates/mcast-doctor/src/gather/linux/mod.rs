@@ -3,30 +3,30 @@
 mod config_services;
 mod firewall;
 mod links;
-mod netlink;
 pub(crate) mod processes;
 mod tables;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 
-use mcast::{Family, Group};
+use mcast::joined::Version;
+use mcast_sys::joined::TableEntry;
+use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
-use crate::snapshot::{Link, Machine, Route, Snapshot};
-use crate::{Error, Result};
-use tables::{memberships, multicast_routes};
+use crate::Result;
+use crate::snapshot::{JoinedGroup, Link, Machine, Snapshot};
+use tables::multicast_routes;
 
 /// Takes a snapshot of this machine.
 pub(crate) fn snapshot() -> Result<Snapshot> {
-    let mut links =
-        links::list().map_err(|source| Error::System { what: "the interfaces".into(), source })?;
+    let mut links = links::list()?;
     config_services::add_config_services(&mut links);
-    let igmp = net_table("igmp");
+    // Android does not let every app read it.
+    let memberships = mcast_sys::joined::table().unwrap_or_default();
     let mut counters = tables::counters::pairs(&net_table("snmp"));
     counters.extend(tables::counters::pairs(&net_table("netstat")));
     counters.extend(tables::counters::lines(&net_table("snmp6")));
-    let mut joined = memberships::parse_v4(&igmp);
-    joined.extend(memberships::parse_v6(&net_table("igmp6")));
     let mut udp_sockets = tables::sockets::parse(&net_table("udp"));
     udp_sockets.extend(tables::sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
@@ -34,11 +34,11 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     Ok(Snapshot {
         counters: counters.into_iter().collect(),
         settings: settings(&links),
-        group_routes: group_routes(),
+        group_routes: super::group_routes(),
         gateways: gateways(&net_table("route")),
         loopback_takes_v6_groups: loopback_takes_groups(&net_table("ipv6_route")),
-        joined,
-        igmp_versions: memberships::querier_versions(&igmp),
+        joined: memberships.iter().map(joined_group).collect(),
+        igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
         udp_sockets,
         multicast_routes: routes,
         backlog_dropped: backlog_dropped(&net_table("softnet_stat")),
@@ -48,6 +48,11 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         machine: machine(),
         links,
     })
+}
+
+/// Dumps a table of the kernel in the calling thread's network namespace.
+fn dump(protocol: NetlinkProtocol, kind: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
+    Netlink::open(protocol)?.dump(kind, body)
 }
 
 /// Reads a table of the calling thread's network namespace; empty on kernels that lack it.
@@ -80,7 +85,7 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
     ];
     let machine =
         MACHINE.iter().map(|name| ((*name).to_owned(), format!("/proc/sys/{}", name.replace('.', "/"))));
-    let names = links.iter().map(|link| link.name.as_str()).chain(["all", "default"]);
+    let names = links.iter().map(Link::name).chain(["all", "default"]);
     let interfaces = names.flat_map(|interface| {
         INTERFACE.iter().filter_map(move |pattern| {
             let (base, key) = pattern.split_once('/')?;
@@ -96,20 +101,19 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
     machine.chain(interfaces).filter_map(read).collect()
 }
 
-/// Looks up the route of an ordinary group of each family.
-fn group_routes() -> Vec<Route> {
-    let route = |family, group: [u16; 8]| {
-        let address = match family {
-            Family::V4 => std::net::IpAddr::from([239, 255, 255, 1]),
-            Family::V6 => group.into(),
-        };
-        let group = Group::new(address).ok()?;
-        let interface = mcast::default_interface(group).ok()?;
-        Some(Route { family, interface: interface.map(|interface| interface.index.number()) })
+fn joined_group(entry: &TableEntry) -> JoinedGroup {
+    JoinedGroup { group: entry.group.addr(), interface: entry.interface }
+}
+
+/// Returns the IGMP version in use on the interface of a membership.
+fn igmp_version(entry: &TableEntry) -> Option<(String, u8)> {
+    let version = match entry.version? {
+        Version::Igmp1 => 1,
+        Version::Igmp2 => 2,
+        Version::Igmp3 => 3,
+        _ => return None,
     };
-    let v4 = route(Family::V4, [0; 8]);
-    let v6 = route(Family::V6, [0xff15, 0, 0, 0, 0, 0, 0, 1]);
-    v4.into_iter().chain(v6).collect()
+    Some((entry.interface_name.clone(), version))
 }
 
 /// Returns the interfaces of the default routes with a gateway in `/proc/net/route`

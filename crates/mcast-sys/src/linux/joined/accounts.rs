@@ -7,14 +7,14 @@ use mcast_group::Family;
 use super::mld;
 use super::namespace::Namespace;
 use super::socket::{Answer, BorrowedSocket};
-use super::tables::Entry;
+use super::tables::TableEntry;
 use crate::kernel_share::KernelShare;
 use crate::{Holder, Holding, SocketHolder};
 
 /// The table of memberships, and how many holders of each are accounted for.
 #[derive(Default)]
 pub(super) struct Accounts {
-    entries: Vec<Entry>,
+    entries: Vec<TableEntry>,
     counts: Vec<u32>,
     /// The entries of each family that have holders left to find.
     open_v4: Vec<usize>,
@@ -23,7 +23,7 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    pub(super) fn open(entries: Vec<Entry>) -> Self {
+    pub(super) fn open(entries: Vec<TableEntry>) -> Self {
         let of = |family| {
             let entries = entries.iter().enumerate();
             entries.filter(move |(_, entry)| entry.group.family() == family).map(|(number, _)| number)
@@ -64,7 +64,7 @@ impl Accounts {
     pub(super) fn into_holdings(
         self,
         holders: impl Iterator<Item = (usize, SocketHolder)>,
-        later: &[Entry],
+        later: &[TableEntry],
     ) -> Vec<Holding> {
         let later: BTreeMap<_, _> =
             later.iter().map(|entry| ((entry.group, entry.interface), entry.users)).collect();
@@ -83,7 +83,7 @@ impl Accounts {
 
 /// Creates holdings from entries.
 struct Holdings<'a> {
-    entries: &'a [Entry],
+    entries: &'a [TableEntry],
     mld: mld::Versions,
 }
 

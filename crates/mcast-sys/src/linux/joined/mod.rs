@@ -21,6 +21,7 @@ use accounts::Accounts;
 use borrow::{Lender, Mark};
 pub use notices::Notices;
 use socket::BorrowedSocket;
+pub use tables::{TableEntry, table};
 
 /// A socket that is being closed belongs to no process any more but still holds its memberships. If
 /// a membership is unaccounted for although every process was inspected, the survey is repeated up
@@ -45,7 +46,7 @@ pub fn survey() -> io::Result<(Vec<Holding>, Visibility)> {
 
 fn survey_once() -> io::Result<(Vec<Holding>, Visibility)> {
     let _mark = Mark::set();
-    let mut survey = Survey { accounts: Accounts::open(tables::read()?), ..Survey::default() };
+    let mut survey = Survey { accounts: Accounts::open(tables::table()?), ..Survey::default() };
     for process in processes::all()? {
         survey.inspect(&process)?;
     }
@@ -55,7 +56,7 @@ fn survey_once() -> io::Result<(Vec<Holding>, Visibility)> {
     // The table is read again, so that a group left meanwhile is not reported as sockets by an unseen
     // socket.
     let holdings =
-        survey.accounts.into_holdings(sockets.flat_map(SocketMemberships::into_holders), &tables::read()?);
+        survey.accounts.into_holdings(sockets.flat_map(SocketMemberships::into_holders), &tables::table()?);
     Ok((holdings, visibility))
 }
 

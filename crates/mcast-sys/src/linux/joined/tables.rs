@@ -12,19 +12,22 @@ use crate::Version;
 
 /// A group joined on an interface, and its number of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) group: Group,
-    pub(super) interface: InterfaceIndex,
-    pub(super) interface_name: String,
+pub struct TableEntry {
+    /// The group.
+    pub group: Group,
+    /// The interface on which it is joined.
+    pub interface: InterfaceIndex,
+    /// The name of that interface.
+    pub interface_name: String,
     /// The IGMP version; the IPv6 table has none.
-    pub(super) version: Option<Version>,
+    pub version: Option<Version>,
     /// The number of sockets that have joined it, plus the kernel itself.
-    pub(super) users: u32,
+    pub users: u32,
 }
 
-/// Returns all memberships of the calling thread's network namespace.
-pub(super) fn read() -> io::Result<Vec<Entry>> {
-    let (v4, v6) = (table("igmp")?, table("igmp6")?);
+/// Returns all memberships of the calling thread's network namespace, without their holders.
+pub fn table() -> io::Result<Vec<TableEntry>> {
+    let (v4, v6) = (read("igmp")?, read("igmp6")?);
     // A table that changes while it is read can contain a line twice.
     let mut seen = BTreeSet::new();
     let entries = parse_v4(&v4).chain(parse_v6(&v6));
@@ -32,7 +35,7 @@ pub(super) fn read() -> io::Result<Vec<Entry>> {
 }
 
 /// Reads a table; empty on a kernel without this family.
-fn table(name: &str) -> io::Result<String> {
+fn read(name: &str) -> io::Result<String> {
     match fs::read(format!("/proc/thread-self/net/{name}")) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/thread-self/net")? => {
@@ -43,7 +46,7 @@ fn table(name: &str) -> io::Result<String> {
 }
 
 /// Parses the IPv4 table: a line per interface, followed by an indented line per group.
-fn parse_v4(table: &str) -> impl Iterator<Item = Entry> {
+fn parse_v4(table: &str) -> impl Iterator<Item = TableEntry> {
     let mut interface = None;
     table.lines().filter_map(move |line| {
         if line.starts_with(char::is_whitespace) {
@@ -51,7 +54,7 @@ fn parse_v4(table: &str) -> impl Iterator<Item = Entry> {
             let mut words = line.split_ascii_whitespace();
             let group = group_v4(words.next()?)?;
             let users = words.next()?.parse().ok()?;
-            return Some(Entry { group, interface: index, interface_name: name, version, users });
+            return Some(TableEntry { group, interface: index, interface_name: name, version, users });
         }
         interface = interface_v4(line);
         None
@@ -80,7 +83,7 @@ fn group_v4(word: &str) -> Option<Group> {
 }
 
 /// Parses `INDEX  NAME  ADDRESS  USERS  FLAGS  TIMER`, with the address as 32 hexadecimal digits.
-fn parse_v6(table: &str) -> impl Iterator<Item = Entry> {
+fn parse_v6(table: &str) -> impl Iterator<Item = TableEntry> {
     table.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         let interface = InterfaceIndex::new(words.next()?.parse().ok()?)?;
@@ -89,7 +92,7 @@ fn parse_v6(table: &str) -> impl Iterator<Item = Entry> {
         let address = Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?);
         let users = words.next()?.parse().ok()?;
         let group = Group::new(address.into()).ok()?;
-        Some(Entry { group, interface, interface_name, version: None, users })
+        Some(TableEntry { group, interface, interface_name, version: None, users })
     })
 }
 
@@ -98,9 +101,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(group: &str, interface: (u32, &str), version: Option<Version>, users: u32) -> Entry {
+    fn entry(group: &str, interface: (u32, &str), version: Option<Version>, users: u32) -> TableEntry {
         let (group, index) = (group.parse().unwrap(), InterfaceIndex::new(interface.0).unwrap());
-        Entry { group, interface: index, interface_name: interface.1.into(), version, users }
+        TableEntry { group, interface: index, interface_name: interface.1.into(), version, users }
     }
 
     /// Formats a group as this machine's kernel prints it.

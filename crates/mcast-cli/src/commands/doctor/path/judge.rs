@@ -2,7 +2,7 @@
 
 use mcast::{Destination, ErrorKind};
 use mcast_doctor::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
-use mcast_probe::{Listener, SizeLimit};
+use mcast_measure::{Listener, SizeLimit};
 
 use super::family_of;
 use super::probe::ProbeResult;
@@ -184,8 +184,8 @@ fn about(finding: Finding, probed: &ProbeResult) -> Finding {
 mod tests {
     use std::time::Duration;
 
-    use mcast_probe::PathTest;
-    use mcast_probe::wire::PathReply;
+    use mcast_measure::PathTest;
+    use mcast_measure::wire::PathReply;
 
     use super::super::plan;
     use super::*;

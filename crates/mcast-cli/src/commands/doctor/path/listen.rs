@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mcast::{Datagram, ErrorKind, Receiver};
-use mcast_probe::wire::{Message, PathProbe, PathReply};
-use mcast_probe::{Limiter, Quota};
+use mcast_measure::wire::{Message, PathProbe, PathReply};
+use mcast_measure::{Limiter, Quota};
 
 use super::super::Arguments;
 use crate::arguments::select_memberships;
@@ -137,7 +137,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use mcast::{Arrival, InterfaceIndex};
-    use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
+    use mcast_measure::wire::{Header, Kind, SessionId, UnixNanos};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The probes to send: sizes around the payload of one frame, and hop limits up to the highest allowed.
 
 use mcast::{Family, Interface};
-use mcast_probe::PathCase;
+use mcast_measure::PathCase;
 
 /// The smallest probe, with which hop limits are tested.
 const SMALLEST: usize = 64;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mcast::{Destination, ErrorKind, Family, Group, Interface, Sender};
 use mcast_doctor::Report;
-use mcast_probe::PathTest;
-use mcast_probe::wire::{Header, Kind, Message, PathProbe, SessionId, UnixNanos};
+use mcast_measure::PathTest;
+use mcast_measure::wire::{Header, Kind, Message, PathProbe, SessionId, UnixNanos};
 
 use super::super::{Arguments, json, text as findings};
 use super::{family_of, is_here, judge, plan, report};

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_probe::{Histogram, Listener};
+use mcast_measure::{Histogram, Listener};
 use serde::Serialize;
 
 use super::family_of;

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use mcast_probe::{DropCounts, DropPoint};
+use mcast_measure::{DropCounts, DropPoint};
 
 pub(super) fn host_drops() -> DropCounts {
     let read = |table: &str| fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();

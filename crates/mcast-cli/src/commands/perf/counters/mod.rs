@@ -6,14 +6,14 @@ mod platform;
 #[cfg(not(target_os = "linux"))]
 /// Systems whose counters are not read.
 mod platform {
-    use mcast_probe::DropCounts;
+    use mcast_measure::DropCounts;
 
     pub(super) fn host_drops() -> DropCounts {
         DropCounts::default()
     }
 }
 
-use mcast_probe::{DropCounts, DropPoint};
+use mcast_measure::{DropCounts, DropPoint};
 
 /// Returns what this host has dropped so far, by place, without the counters of single sockets.
 fn host_drops() -> DropCounts {

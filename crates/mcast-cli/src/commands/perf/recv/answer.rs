@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{Arrival, Receiver};
-use mcast_probe::wire::{Header, Kind, PING_LENGTH, ReceiverReport, SessionId};
-use mcast_probe::{Limiter, Quota};
+use mcast_measure::wire::{Header, Kind, PING_LENGTH, ReceiverReport, SessionId};
+use mcast_measure::{Limiter, Quota};
 
 /// A sender repeats its closing message about ten times; several senders may do so at once.
 const EACH: Quota = Quota { per_second: 20.0, burst: 10.0 };

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use mcast::{Batch, Datagram, ErrorKind, Receiver};
-use mcast_probe::wire::{Header, Kind, Message, ReceiverReport, UnixNanos};
-use mcast_probe::{ClockRelation, DropCounts, Session, SessionKey, SessionTotals, Sessions};
+use mcast_measure::wire::{Header, Kind, Message, ReceiverReport, UnixNanos};
+use mcast_measure::{ClockRelation, DropCounts, Session, SessionKey, SessionTotals, Sessions};
 
 use super::answer::Answerer;
 use super::printer::RunPrinter;
@@ -339,7 +339,7 @@ fn report_of(session: &Session, watch: &Watch, now: &CounterSnapshot) -> Receive
         bytes: totals.bytes,
         elapsed: session.elapsed(),
         jitter: session.jitter(),
-        delays: session.delays().and_then(mcast_probe::Histogram::percentiles),
+        delays: session.delays().and_then(mcast_measure::Histogram::percentiles),
         clocks: if session.delays().is_some() { session.clocks() } else { ClockRelation::Apart },
         receive_calls: now.calls.saturating_sub(watch.begin.calls),
         closed: session.is_closed(),

@@ -59,7 +59,7 @@ struct Limits {
     count: u64,
 
     /// Measure run after run, until Ctrl-C
-    #[arg(long, conflicts_with = "count")]
+    #[arg(long = "repeat", conflicts_with = "count")]
     keep: bool,
 
     /// Stop after TIME; exit status 1 if no run has ended by then
@@ -87,7 +87,7 @@ sender, which prints it.
 
 Examples:
   mcast perf recv 239.255.1.2:5000                    one run
-  mcast perf recv 239.255.1.2:5000 --keep             run after run
+  mcast perf recv 239.255.1.2:5000 --repeat           run after run
   mcast perf recv 239.255.1.2:5000 --json -W 60       for programs
   mcast perf recv 239.255.1.2:5000 --max-loss 0.1%    exit status 1 if more is lost
   mcast perf recv 239.255.1.2:5000 --reply --spin     answer a latency measurement

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_probe::wire::ReceiverReport;
-use mcast_probe::{Session, SessionKey, SessionTotals};
+use mcast_measure::wire::ReceiverReport;
+use mcast_measure::{Session, SessionKey, SessionTotals};
 use serde::Serialize;
 
 use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mcast_probe::{Histogram, Jitter};
+use mcast_measure::{Histogram, Jitter};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Message, SubscriberEvent, SubscriberStatistics};
 use mcast_stream::{Subscriber, SubscriberBuilder};

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, PaceDecision, Pacer, Sender};
-use mcast_probe::RoundTrips;
-use mcast_probe::wire::{Header, Kind, Message, PING_LENGTH, SessionId, Settings, UnixNanos};
+use mcast_measure::RoundTrips;
+use mcast_measure::wire::{Header, Kind, Message, PING_LENGTH, SessionId, Settings, UnixNanos};
 use serde::Serialize;
 
 use super::Arguments;
@@ -250,10 +250,10 @@ fn write_text(partner: IpAddr, elapsed: Duration, trips: &RoundTrips, console: &
 }
 
 /// Returns half the round trips: the one-way delays if both directions are equal.
-fn half(times: mcast_probe::Percentiles) -> mcast_probe::Percentiles {
-    let mcast_probe::Percentiles { p50, p90, p99, p999, max } = times;
+fn half(times: mcast_measure::Percentiles) -> mcast_measure::Percentiles {
+    let mcast_measure::Percentiles { p50, p90, p99, p999, max } = times;
     let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(|time| time / 2);
-    mcast_probe::Percentiles { p50, p90, p99, p999, max }
+    mcast_measure::Percentiles { p50, p90, p99, p999, max }
 }
 
 /// A ping-pong as JSON: `schemas/perf-latency.json`.

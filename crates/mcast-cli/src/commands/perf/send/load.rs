@@ -1,7 +1,7 @@
 //! The datagrams of a worker: a buffer that is filled once and renumbered for each round.
 
 use mcast::Outgoing;
-use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
+use mcast_measure::wire::{Header, Kind, SessionId, UnixNanos};
 
 use crate::commands::send::targets::Target;
 

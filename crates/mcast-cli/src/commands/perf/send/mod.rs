@@ -19,7 +19,7 @@ use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use mcast_probe::wire::{HEADER_LENGTH, PING_LENGTH};
+use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
 use session::{Plan, SendSession};
 
 /// Send numbered datagrams, and print what receivers report

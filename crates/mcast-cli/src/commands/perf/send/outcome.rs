@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mcast_probe::wire::Settings;
-use mcast_probe::{ClockRelation, ReceiverReports};
+use mcast_measure::wire::Settings;
+use mcast_measure::{ClockRelation, ReceiverReports};
 use serde::Serialize;
 
 use super::session::{Plan, SendSession, SessionResult};
@@ -136,7 +136,7 @@ fn table(reports: &ReceiverReports, palette: &Palette) -> Table {
     for receiver in reports.sorted() {
         let report = &receiver.report;
         let lost = if report.lost > 0 { palette.bad } else { palette.good };
-        let delay = |pick: fn(&mcast_probe::Percentiles) -> Duration| {
+        let delay = |pick: fn(&mcast_measure::Percentiles) -> Duration| {
             report.delays.as_ref().map_or_else(|| "?".into(), |delays| short_time(pick(delays)))
         };
         table.row([
@@ -244,7 +244,7 @@ fn write_json(result: &SessionResult, console: &Console) -> io::Result<()> {
 }
 
 fn receivers(reports: &ReceiverReports, settings: &Settings) -> Vec<ReceiverFigures> {
-    let figures = |receiver: &&mcast_probe::ReportingReceiver| ReceiverFigures {
+    let figures = |receiver: &&mcast_measure::ReportingReceiver| ReceiverFigures {
         address: receiver.address,
         receiver: format!("{:016x}", receiver.report.receiver),
         figures: Figures::new(&receiver.report, Some(settings)),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::{Family, Rate, Sender};
-use mcast_probe::wire::{Header, Kind, Message, ReceiverReport, SessionId, Settings};
-use mcast_probe::{DropCounts, ReceiverReports};
+use mcast_measure::wire::{Header, Kind, Message, ReceiverReport, SessionId, Settings};
+use mcast_measure::{DropCounts, ReceiverReports};
 
 use super::load::Stream;
 use super::outcome::Meter;

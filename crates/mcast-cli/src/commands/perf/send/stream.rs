@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, Rate};
-use mcast_probe::wire::SessionId;
+use mcast_measure::wire::SessionId;
 use mcast_stream::publisher::{PublisherEvent, PublisherStatistics, Refusal};
 use mcast_stream::{Closing, Publisher, StreamError};
 use serde::Serialize;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Rate;
-use mcast_probe::{Knee, Sweep, SweepStep};
+use mcast_measure::{Knee, Sweep, SweepStep};
 use serde::Serialize;
 
 use super::Arguments;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, Outgoing, PaceDecision, Pacer, Rate, Sender};
-use mcast_probe::wire::SessionId;
+use mcast_measure::wire::SessionId;
 
 use super::load::{Load, Stream, emptied};
 use crate::commands::perf::unix_now;

@@ -1,6 +1,5 @@
 //! Parsers for the tables in `/proc/thread-self/net`.
 
 pub(super) mod counters;
-pub(super) mod memberships;
 pub(super) mod multicast_routes;
 pub(super) mod sockets;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use mcast_probe::wire::{Message, SessionId, UnixNanos};
-use mcast_probe::{Pings, ReceiverReports, SessionKey, Sessions};
+use mcast_measure::wire::{Message, SessionId, UnixNanos};
+use mcast_measure::{Pings, ReceiverReports, SessionKey, Sessions};
 
 fuzz_target!(|messages: Vec<&[u8]>| {
     let address = IpAddr::from([10, 0, 0, 1]);
