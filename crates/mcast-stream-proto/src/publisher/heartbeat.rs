@@ -36,7 +36,7 @@ impl HeartbeatSchedule {
         self.at
     }
 
-    /// Begins anew, with a heartbeat at once.
+    /// Restarts the interval with a heartbeat at once.
     pub(super) const fn restart(&mut self, now: u64) {
         (self.at, self.interval) = (now, BUSY_INTERVAL);
     }
