@@ -208,7 +208,12 @@ impl Bench {
         }
         let folder = tools.made().join("capture");
         fs::create_dir_all(&folder)?;
-        Ok(Self { network: Network::new(Link::Frames)?, mcast: tools.mcast(), folder, seconds: options.seconds })
+        Ok(Self {
+            network: Network::new(Link::Frames)?,
+            mcast: tools.mcast(),
+            folder,
+            seconds: options.seconds,
+        })
     }
 
     fn has(&self, contestant: &Contestant) -> bool {
