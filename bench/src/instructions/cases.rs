@@ -29,6 +29,8 @@ pub(super) const CASES: &[Case] = &[
     case("send-singles", SINGLES, |times| send(times, SINGLES, false, to_one)),
     case("send-mixed", SINGLES, |times| send(times, SINGLES, true, to_many)),
     case("recv", SINGLES, |times| receive(times, SINGLES, ReceiveMode::Single)),
+    case("recv-gro", SINGLES, |times| receive(times, SINGLES, ReceiveMode::SingleWithGro)),
+    case("recv-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::SingleOfMerged)),
     case("batch-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::Batch)),
     case("reader-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::Reader)),
     case("batch-singles", SINGLES, |times| receive(times, SINGLES, ReceiveMode::BatchOfSingles)),
@@ -49,6 +51,9 @@ fn measured_case(work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReceiveMode {
     Single,
+    /// Datagrams that are not coalesced, with a receiver that could receive coalesced ones.
+    SingleWithGro,
+    SingleOfMerged,
     Batch,
     Reader,
     BatchOfSingles,
@@ -97,8 +102,9 @@ fn receive(times: u32, count: u32, mode: ReceiveMode) -> Result<()> {
     let groups = if many { GROUPS } else { 1 };
     let memberships = (0..groups).map(|number| Ok(Membership::new(group(number.into())?).on(interface())));
     let memberships = memberships.collect::<Result<Vec<_>>>()?;
-    let trains = matches!(mode, ReceiveMode::Batch | ReceiveMode::Reader);
-    let receiver = Receiver::builder().join_all(memberships).gro(trains).build()?;
+    let trains = matches!(mode, ReceiveMode::SingleOfMerged | ReceiveMode::Batch | ReceiveMode::Reader);
+    let gro = trains || mode == ReceiveMode::SingleWithGro;
+    let receiver = Receiver::builder().join_all(memberships).gro(gro).build()?;
     let sender = Sender::builder().interface(interface()).segmentation(trains).build()?;
     let payloads = vec![0; SIZE * count as usize];
     let to = if many { to_many } else { to_one };
@@ -130,11 +136,13 @@ struct Receiving<'r> {
 
 impl<'r> Receiving<'r> {
     fn new(receiver: &'r Receiver, mode: ReceiveMode, count: u32) -> Self {
+        use ReceiveMode::{Single, SingleOfMerged, SingleWithGro};
+        let single = matches!(mode, Single | SingleWithGro | SingleOfMerged);
         Self {
             receiver,
             reader: (mode == ReceiveMode::Reader).then(|| receiver.reader()),
-            batch: Batch::new(if mode == ReceiveMode::Single { 1 } else { 64 }, 65_536),
-            buffer: if mode == ReceiveMode::Single { vec![0; 2048] } else { Vec::new() },
+            batch: Batch::new(if single { 1 } else { 64 }, 65_536),
+            buffer: if single { vec![0; 2048] } else { Vec::new() },
             count,
         }
     }

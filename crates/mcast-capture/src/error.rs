@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use mcast_sys::{Operation, capture};
+use mcast_sys::{ClassifiedError, FailureClass, Operation, capture};
 
 /// An error of a live capture: what failed, on which interface, and why. [`Self::remedy`] returns what to do
 /// about it.
@@ -124,6 +124,19 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.os.as_ref().map(|os| os as _)
+    }
+}
+
+impl ClassifiedError for Error {
+    fn class(&self) -> Option<FailureClass> {
+        Some(match self.0.kind {
+            ErrorKind::Permission => FailureClass::Permission,
+            _ => FailureClass::Environment,
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.remedy().map(Into::into)
     }
 }
 

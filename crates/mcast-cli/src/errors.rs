@@ -7,11 +7,11 @@ use crate::exit;
 
 /// Prints why the command failed, and returns the exit status.
 pub(crate) fn print(error: &anyhow::Error, console: &Console) -> u8 {
-    let Some(status) = exit::status(error) else {
+    let Some((status, remedy)) = exit::judge(error) else {
         return exit::SUCCESS;
     };
     console.error(describe(error));
-    if let Some(remedy) = exit::remedy(error) {
+    if let Some(remedy) = remedy {
         console.help(remedy);
     }
     status
@@ -65,6 +65,6 @@ mod tests {
     #[test]
     fn a_broken_pipe_is_not_a_failure() {
         let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
-        assert_eq!(exit::status(&error), None);
+        assert_eq!(exit::judge(&error), None);
     }
 }

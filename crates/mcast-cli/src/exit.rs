@@ -2,10 +2,11 @@
 
 use std::io;
 
+use mcast::ErrorKind;
 use mcast::group::WellKnown;
-use mcast::{ErrorKind, Operation};
 use mcast_stream::StreamError;
 use mcast_stream::publisher::{ConfigError, Refusal};
+use mcast_sys::{ClassifiedError, FailureClass};
 
 use crate::suggestion::closest;
 
@@ -71,34 +72,38 @@ impl From<Outcome> for u8 {
     }
 }
 
-/// A failure that the command itself finds, with its exit status and what to do about it.
+/// A failure that the command itself finds, with its class and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
-    status: u8,
+    class: FailureClass,
     message: String,
     remedy: Option<String>,
 }
 
 impl Failure {
+    pub(crate) fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), remedy: None }
+    }
+
     /// A usage error.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { status: USAGE, message: message.into(), remedy: None }
+        Self::new(FailureClass::Usage, message)
     }
 
     /// The command ran, and did not find what was requested.
     pub(crate) fn no(message: impl Into<String>) -> Self {
-        Self { status: NO, message: message.into(), remedy: None }
+        Self::new(FailureClass::No, message)
     }
 
     /// Something in the environment is missing.
     pub(crate) fn environment(message: impl Into<String>) -> Self {
-        Self { status: ENVIRONMENT, message: message.into(), remedy: None }
+        Self::new(FailureClass::Environment, message)
     }
 
     /// A permission is missing.
     pub(crate) fn permission(message: impl Into<String>) -> Self {
-        Self { status: PERMISSION, message: message.into(), remedy: None }
+        Self::new(FailureClass::Permission, message)
     }
 
     /// Adds a remedy.
@@ -107,62 +112,88 @@ impl Failure {
     }
 }
 
-/// Returns the exit status for a failure; `None` for a broken pipe, which is not a failure: the reader stopped
-/// reading.
-pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
-    for cause in error.chain() {
-        if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return Some(failure.status);
-        }
-        if let Some(error) = cause.downcast_ref::<mcast::Error>() {
-            return Some(of_kind(error.kind()));
-        }
-        if let Some(status) = cause.downcast_ref::<StreamError>().and_then(of_stream) {
-            return Some(status);
-        }
-        if let Some(error) = cause.downcast_ref::<mcast_capture::Error>() {
-            let is_permission = error.kind() == mcast_capture::ErrorKind::Permission;
-            return Some(if is_permission { PERMISSION } else { ENVIRONMENT });
-        }
-        if cause.is::<mcast::ParseError>() {
-            return Some(USAGE);
-        }
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return of_system(error.kind());
-        }
+impl ClassifiedError for Failure {
+    fn class(&self) -> Option<FailureClass> {
+        Some(self.class)
     }
-    Some(ENVIRONMENT)
+
+    fn remedy(&self) -> Option<String> {
+        self.remedy.clone()
+    }
+}
+
+/// Returns the exit status for a failure, and its remedy if one is known; `None` for a broken pipe, which is not a
+/// failure: the reader stopped reading.
+pub(crate) fn judge(error: &anyhow::Error) -> Option<(u8, Option<String>)> {
+    let (mut class, mut remedy) = (None, None);
+    for cause in error.chain() {
+        let Some(classified) = classified(cause) else { continue };
+        class = class.or_else(|| classified.class());
+        remedy = remedy.or_else(|| option_for(classified)).or_else(|| classified.remedy());
+    }
+    let status = match class.unwrap_or(FailureClass::Environment) {
+        FailureClass::BrokenPipe => return None,
+        FailureClass::No => NO,
+        FailureClass::Usage => USAGE,
+        FailureClass::Permission => PERMISSION,
+        FailureClass::Environment => ENVIRONMENT,
+    };
+    Some((status, remedy.map(name_program)))
 }
 
 /// Returns the remedy for a failure, if one is known.
 pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
-        let own = cause.downcast_ref::<Failure>().and_then(|failure| failure.remedy.clone());
-        own.or_else(|| cause.downcast_ref::<mcast::Error>().and_then(remedy_of))
-            .or_else(|| cause.downcast_ref::<StreamError>().and_then(remedy_of_stream))
-            .or_else(|| cause.downcast_ref::<mcast_capture::Error>().and_then(remedy_of_capture))
-            .or_else(|| cause.downcast_ref::<mcast_capture::FileError>()?.remedy().map(Into::into))
-            .or_else(|| suggested_name(cause.downcast_ref::<mcast::ParseError>()?))
-    })
+    judge(error)?.1
 }
 
-/// Returns the library's own remedy, or for a missing permission one that depends on what the command was doing.
-fn remedy_of(error: &mcast::Error) -> Option<String> {
-    let right = match (error.kind(), error.operation()) {
-        (ErrorKind::Permission, Operation::Open) => {
-            "use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE"
+type Classified<'a> = &'a (dyn ClassifiedError + 'static);
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+/// Returns the cause as an error with a class; for one that only passes on another, that other one.
+fn classified(cause: Cause<'_>) -> Option<Classified<'_>> {
+    const TYPES: &[fn(Cause<'_>) -> Option<Classified<'_>>] = &[
+        of::<Failure>,
+        of::<mcast::Error>,
+        of::<mcast::ParseError>,
+        of::<mcast_capture::Error>,
+        of::<mcast_capture::FileError>,
+        of::<mcast_doctor::Error>,
+        of::<StreamError>,
+        of::<io::Error>,
+    ];
+    let found = TYPES.iter().find_map(|of| of(cause))?;
+    found.transparent().map_or(Some(found), classified)
+}
+
+fn of<T: ClassifiedError + 'static>(cause: Cause<'_>) -> Option<Classified<'_>> {
+    cause.downcast_ref::<T>().map(|error| error as _)
+}
+
+/// Returns a remedy that names an option of the command, which the library does not know.
+fn option_for(error: Classified<'_>) -> Option<String> {
+    let error: Cause<'_> = error;
+    if let Some(error) = error.downcast_ref::<mcast::ParseError>() {
+        return suggested_name(error);
+    }
+    if error.downcast_ref::<mcast::Error>().is_some_and(|error| error.kind() == ErrorKind::SourceNeeded) {
+        return Some(
+            "name the source: SOURCE@GROUP:PORT (or `-s SOURCE`); --any-source joins without one, which RFC 4607 does not intend".into(),
+        );
+    }
+    let remedy = match error.downcast_ref::<StreamError>()? {
+        StreamError::Refused(Refusal::TooLong { .. }) => {
+            "the retransmission buffer must hold all of it: with --history 32M a message may have 16 MiB"
         }
-        (ErrorKind::Permission, Operation::Send) => {
-            "a firewall on this machine rejects it: allow outgoing multicast there (`nft list ruleset`)"
-        }
-        (ErrorKind::SourceNeeded, _) => {
-            return Some(
-                "name the source: SOURCE@GROUP:PORT (or `-s SOURCE`); --any-source joins without one, which RFC 4607 does not intend".into(),
-            );
-        }
-        _ => return error.remedy(),
+        StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds several thousand",
+        StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
+        _ => return None,
     };
-    Some(error.remedy().unwrap_or_else(|| right.into()))
+    Some(remedy.into())
+}
+
+/// Names this program in a remedy that grants it a capability.
+fn name_program(remedy: String) -> String {
+    remedy.replace("PROGRAM", "\"$(command -v mcast)\"")
 }
 
 /// Returns a suggestion for a misspelled name.
@@ -178,50 +209,37 @@ fn suggested_name(error: &mcast::ParseError) -> Option<String> {
     Some(format!("did you mean `{name}`? `mcast explain --names` lists all names"))
 }
 
-/// Returns the library's own remedy, with this program as the one that gets the capability.
-pub(crate) fn remedy_of_capture(error: &mcast_capture::Error) -> Option<String> {
-    error.remedy().map(|remedy| remedy.replace("PROGRAM", "\"$(command -v mcast)\""))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn remedy_of_stream(error: &StreamError) -> Option<String> {
-    let remedy = match error {
-        StreamError::Socket(error) => return remedy_of(error),
-        StreamError::Refused(Refusal::TooLong { .. }) => {
-            "the retransmission buffer must hold all of it: with --history 32M a message may have 16 MiB"
-        }
-        StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds several thousand",
-        StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
-        _ => return None,
-    };
-    Some(remedy.into())
-}
-
-/// Returns the exit status for an error of a stream; `None` if its cause determines it.
-fn of_stream(error: &StreamError) -> Option<u8> {
-    match error {
-        StreamError::Socket(error) => Some(of_kind(error.kind())),
-        StreamError::Settings(_)
-        | StreamError::Refused(Refusal::TooLong { .. })
-        | StreamError::TooManyPaths(_)
-        | StreamError::Name(_)
-        | StreamError::MixedFamilies => Some(USAGE),
-        StreamError::NoSuchStream(_) => Some(NO),
-        _ => None,
+    fn judged(error: impl std::error::Error + Send + Sync + 'static) -> (u8, Option<String>) {
+        judge(&anyhow::Error::new(error).context("it failed")).unwrap()
     }
-}
 
-fn of_kind(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::SourceNeeded | ErrorKind::Mismatch | ErrorKind::TooLarge => USAGE,
-        ErrorKind::Permission => PERMISSION,
-        _ => ENVIRONMENT,
+    #[test]
+    fn an_error_that_passes_on_another_has_its_status_and_remedy() {
+        let missing = || mcast::find(&"no-such-interface".parse().unwrap()).unwrap_err();
+        let (status, remedy) = judged(missing());
+        assert_eq!(status, ENVIRONMENT);
+        assert!(remedy.is_some());
+        assert_eq!(judged(mcast_doctor::Error::Multicast(missing())), (status, remedy.clone()));
+        assert_eq!(judged(StreamError::Socket(missing())), (status, remedy));
     }
-}
 
-fn of_system(kind: io::ErrorKind) -> Option<u8> {
-    match kind {
-        io::ErrorKind::BrokenPipe => None,
-        io::ErrorKind::PermissionDenied => Some(PERMISSION),
-        _ => Some(ENVIRONMENT),
+    #[test]
+    fn the_class_of_an_error_determines_the_status() {
+        assert_eq!(judged(mcast_doctor::Error::Hidden("x (7)".into())).0, PERMISSION);
+        assert_eq!(judged(StreamError::NoSuchStream("x".into())), (NO, None));
+        assert_eq!(judged(StreamError::MixedFamilies).0, USAGE);
+        assert_eq!(judged("mdsn".parse::<mcast::Membership>().unwrap_err()).0, USAGE);
+        assert_eq!(judged(io::Error::from(io::ErrorKind::PermissionDenied)), (PERMISSION, None));
+    }
+
+    #[test]
+    fn a_cause_with_a_class_determines_that_of_an_error_without() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = mcast_doctor::Error::System { what: "a table".into(), source: denied };
+        assert_eq!(judged(error).0, PERMISSION);
     }
 }

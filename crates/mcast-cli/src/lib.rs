@@ -2,7 +2,7 @@
 //! completions are generated from [`command`].
 //!
 //! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is
-//! in `arguments` (what is typed), `output` (what is shown), `exit` (the exit statuses) and `errors` (how a failure
+//! in `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `exit` (the exit statuses) and `errors` (how a failure
 //! is printed).
 #![forbid(unsafe_code)]
 
@@ -19,7 +19,10 @@ mod message_layer;
 mod metrics;
 mod notes;
 mod output;
+mod random;
+mod receiving;
 mod rights;
+mod sending;
 mod service;
 mod suggestion;
 mod sys;

@@ -1,6 +1,9 @@
 //! The errors of an examination.
 
+use std::error;
 use std::io;
+
+use mcast_sys::{ClassifiedError, FailureClass};
 
 /// The reason why an examination failed. What could not be observed is not an error: it is listed in
 /// [`Report::unknown`](crate::Report::unknown).
@@ -58,6 +61,29 @@ impl Error {
                 Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))
             }
             Self::File(_) | Self::System { .. } | Self::Unsupported(_) => None,
+        }
+    }
+}
+
+impl ClassifiedError for Error {
+    fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::System { .. } => None,
+            Self::Hidden(_) => Some(FailureClass::Permission),
+            _ => Some(FailureClass::Environment),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.remedy()
+    }
+
+    fn transparent(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Multicast(error) => Some(error),
+            Self::Capture(error) => Some(error),
+            Self::File(error) => Some(error),
+            _ => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::wire::Flow;
 use crate::{Id, Remedy};
 
 /// A cause that the doctor found.
@@ -149,6 +150,12 @@ impl Finding {
     pub fn from_source(mut self, source: impl fmt::Display) -> Self {
         self.subject.source = Some(source.to_string());
         self
+    }
+
+    /// Sets the interface, group and source of a flow.
+    #[must_use]
+    pub(crate) fn about_flow(self, interface: &str, flow: &Flow) -> Self {
+        self.on_interface(interface).for_group(flow.destination()).from_source(flow.key.source)
     }
 
     /// Sets the program that the finding concerns.

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast::{ErrorKind, Family, Group, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
+use mcast::{
+    ErrorKind, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter,
+};
 
-use crate::Options;
-use crate::snapshot::{Counter, Link, Snapshot};
+use crate::snapshot::{Counter, DroppingRule, Link, Snapshot};
 use crate::wire::{Flow, Wire};
+use crate::{Evidence, EvidenceKind, Options};
 
 /// Everything that an examination observed.
 #[derive(Clone, Debug, Default)]
@@ -138,10 +140,44 @@ impl Observation {
         Some((self.before.counters.value(name)?, self.after.counters.value(name)?))
     }
 
+    /// Returns the change of a counter as evidence.
+    pub(crate) fn counter_change(&self, counter: Counter, family: Family) -> Option<Evidence> {
+        let name = counter.name(family);
+        let (before, after) = self.values(name)?;
+        Some(Evidence::change(EvidenceKind::Counter, name, before, after))
+    }
+
+    /// Returns the change of a counter as evidence, if it increased.
+    pub(crate) fn counter_increase(&self, counter: Counter, family: Family) -> Option<Evidence> {
+        self.rise(counter, family).filter(|rise| *rise > 0).and_then(|_| self.counter_change(counter, family))
+    }
+
+    /// Returns the dropping rules with counters, each with its counts before and after listening.
+    pub(crate) fn rule_counts(&self) -> impl Iterator<Item = (&DroppingRule, u64, u64)> {
+        self.after.dropping_rules.iter().filter_map(|rule| {
+            let before = self.before.dropping_rules.iter().find(|before| before.is_same(rule))?;
+            Some((rule, before.packets?, rule.packets?))
+        })
+    }
+
+    /// Returns the datagrams of a flow as evidence.
+    pub(crate) fn packets_of(&self, flow: &Flow) -> Evidence {
+        let text = format!("{} datagrams from {} to {}", flow.datagrams, flow.key.source, flow.destination());
+        Evidence::new(EvidenceKind::Packet, self.link_name(flow.key.interface), text)
+    }
+
     pub(crate) fn trial(&self) -> Option<&TrialMembership> {
         match &self.target {
             ExaminationTarget::Membership(trial) => Some(trial),
             _ => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn trial_mut(&mut self) -> &mut TrialMembership {
+        match &mut self.target {
+            ExaminationTarget::Membership(trial) => trial,
+            target => panic!("{target:?}"),
         }
     }
 
@@ -173,6 +209,14 @@ impl Observation {
                 program.sockets.iter().flat_map(ProgramSocket::interests).collect()
             }
             ExaminationTarget::Machine | ExaminationTarget::File => Vec::new(),
+        }
+    }
+
+    /// Returns the flows that arrived for the interests, or all that arrived if a file is examined.
+    pub(crate) fn all_arrivals(&self) -> Vec<&Flow> {
+        match self.target {
+            ExaminationTarget::File => self.wire.flows.iter().filter(|flow| !flow.key.outgoing).collect(),
+            _ => self.interests().iter().flat_map(|interest| self.arrivals(interest)).collect(),
         }
     }
 
@@ -248,10 +292,15 @@ impl Loss {
         self.count() > 0 && (self.received == 0 || self.count() * 20 >= self.expected)
     }
 
-    /// Returns whether the increase of a counter explains at least 80 % of the loss.
+    /// Returns whether the increase of a counter explains the loss.
     pub(crate) fn is_explained_by(self, rise: u64) -> bool {
-        self.count() > 0 && rise.saturating_mul(5) >= self.count().saturating_mul(4)
+        explains(rise, self.count())
     }
+}
+
+/// Returns whether the increase of a counter explains at least 80 % of a loss.
+pub(crate) fn explains(rise: u64, lost: u64) -> bool {
+    lost > 0 && rise.saturating_mul(5) >= lost.saturating_mul(4)
 }
 
 impl TrialMembership {
@@ -289,6 +338,14 @@ impl TrialMembership {
 
     pub(crate) fn failed_with(&self, kind: ErrorKind) -> Option<&Failure> {
         self.failures.iter().find(|failure| failure.kind == kind)
+    }
+}
+
+impl Program {
+    /// Returns whether one of its sockets is bound to the source port of the flow.
+    pub(crate) fn sends(&self, flow: &Flow) -> bool {
+        let port = flow.key.source.port();
+        self.sockets.iter().any(|socket| socket.local.is_some_and(|local| local.port() == port))
     }
 }
 
@@ -337,12 +394,21 @@ pub(crate) fn index_of(membership: &Membership) -> Option<InterfaceIndex> {
 }
 
 impl Interest<'_> {
+    /// Returns the protocol that reports the group.
+    pub(crate) fn protocol(&self) -> &'static str {
+        if self.group.addr().is_ipv4() { "IGMP" } else { "MLD" }
+    }
+
     pub(crate) fn family(&self) -> Family {
         self.group.family()
     }
 
+    pub(crate) fn address(&self) -> GroupAddr {
+        GroupAddr::new(self.group, self.port)
+    }
+
     /// Returns the group and port.
     pub(crate) fn destination(&self) -> SocketAddr {
-        SocketAddr::new(self.group.addr(), self.port)
+        self.address().into()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{error, fmt, io};
 
+use mcast_sys::{ClassifiedError, FailureClass};
+
 /// An error of a lab: the operation that failed, its subject, the reason and, where known, a remedy.
 #[derive(Debug)]
 pub struct LabError(Box<Inner>);
@@ -120,6 +122,20 @@ impl fmt::Display for LabErrorKind {
 impl error::Error for LabError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.0.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+impl ClassifiedError for LabError {
+    fn class(&self) -> Option<FailureClass> {
+        Some(match self.kind() {
+            LabErrorKind::Refused { .. } => FailureClass::Permission,
+            LabErrorKind::Topology { .. } | LabErrorKind::Invalid(_) => FailureClass::Usage,
+            _ => FailureClass::Environment,
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.remedy().map(Into::into)
     }
 }
 

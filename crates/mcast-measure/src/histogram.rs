@@ -2,36 +2,26 @@
 
 use std::time::Duration;
 
-/// log2 of the number of buckets per power of two; a value is known to 1 part in 128 or better.
-const BITS: u32 = 7;
-const BUCKETS: u64 = 1 << BITS;
-/// Longer durations (above 18 minutes) are counted in the last bucket.
+use hdrhistogram::Histogram as Counts;
+use hdrhistogram::iterators::IterationValue;
+
+use crate::Percentiles;
+
+/// Two significant figures: a value is known to 1 part in 128 or better.
+const SIGNIFICANT_FIGURES: u8 = 2;
+/// Longer durations (above 18 minutes) are counted as this one.
 const MAX_VALUE: u64 = (1 << 40) - 1;
 
 /// A histogram of durations: exact to 1 ns up to 256 ns, and to better than 1 % above that, up to 18 minutes.
 /// It uses at most 35 kB. Minimum, maximum and mean are exact.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    counts: Vec<u64>,
+    /// `None` before the first duration. It grows with the largest one.
+    counts: Option<Counts<u64>>,
     count: u64,
     sum: u128,
     min: u64,
     max: u64,
-}
-
-/// The percentiles that all reports use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Percentiles {
-    /// Median.
-    pub p50: Duration,
-    /// 90th percentile.
-    pub p90: Duration,
-    /// 99th percentile.
-    pub p99: Duration,
-    /// 99.9th percentile.
-    pub p999: Duration,
-    /// Maximum.
-    pub max: Duration,
 }
 
 /// The number of durations from `from` up to, but not including, `to`.
@@ -49,16 +39,19 @@ impl Histogram {
     /// Creates an empty histogram, which allocates nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { counts: Vec::new(), count: 0, sum: 0, min: 0, max: 0 }
+        Self { counts: None, count: 0, sum: 0, min: 0, max: 0 }
     }
 
     /// Records a duration in nanoseconds.
     pub fn record(&mut self, nanoseconds: u64) {
-        let index = bucket_of(nanoseconds.min(MAX_VALUE));
-        if index >= self.counts.len() {
-            self.counts.resize(index + 1, 0);
+        if self.counts.is_none() {
+            // Fails only for more than five significant figures.
+            self.counts = Counts::new(SIGNIFICANT_FIGURES).ok();
         }
-        self.counts[index] += 1;
+        if let Some(counts) = &mut self.counts {
+            // Without a maximum given, the counts grow with the largest value, so that this cannot fail.
+            let _ = counts.record(nanoseconds.min(MAX_VALUE));
+        }
         self.min = if self.count == 0 { nanoseconds } else { self.min.min(nanoseconds) };
         self.max = self.max.max(nanoseconds);
         self.count += 1;
@@ -93,16 +86,7 @@ impl Histogram {
     /// histogram is empty.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
-        if self.count == 0 {
-            return None;
-        }
-        let rank = (share * self.count as f64).ceil().clamp(1.0, self.count as f64) as u64;
-        let mut below = 0;
-        let index = self.counts.iter().position(|count| {
-            below += count;
-            below >= rank
-        });
-        let value = index.map_or(self.max, |index| range_of(index).1 - 1);
+        let value = self.counts.as_ref().filter(|_| self.count > 0)?.value_at_quantile(share);
         Some(Duration::from_nanos(value.clamp(self.min, self.max)))
     }
 
@@ -122,37 +106,24 @@ impl Histogram {
     /// buckets.
     #[must_use]
     pub fn bars(&self, limit: usize) -> Vec<HistogramBar> {
-        let first = self.counts.iter().position(|count| *count > 0);
-        let last = self.counts.iter().rposition(|count| *count > 0);
-        let (Some(first), Some(last)) = (first, last) else {
-            return Vec::new();
-        };
-        let width = (last + 1 - first).div_ceil(limit.max(1));
-        let starts = (first..=last).step_by(width);
-        starts
-            .map(|start| {
-                let end = (start + width).min(last + 1);
-                let count = self.counts[start..end].iter().sum();
-                let (from, to) = (range_of(start).0, range_of(end - 1).1);
-                HistogramBar { from: Duration::from_nanos(from), to: Duration::from_nanos(to), count }
+        let Some(counts) = &self.counts else { return Vec::new() };
+        let (first, last) = (counts.min(), counts.max());
+        let buckets: Vec<_> = counts
+            .iter_all()
+            .skip_while(|bucket| bucket.value_iterated_to() < first)
+            .take_while(|bucket| counts.lowest_equivalent(bucket.value_iterated_to()) <= last)
+            .collect();
+        let width = buckets.len().div_ceil(limit.max(1)).max(1);
+        let bar = |chunk: &[IterationValue<u64>]| {
+            let (first, last) = (chunk.first()?.value_iterated_to(), chunk.last()?.value_iterated_to());
+            Some(HistogramBar {
+                from: Duration::from_nanos(counts.lowest_equivalent(first)),
+                to: Duration::from_nanos(last + 1),
+                count: chunk.iter().map(IterationValue::count_since_last_iteration).sum(),
             })
-            .collect()
+        };
+        buckets.chunks(width).filter_map(bar).collect()
     }
-}
-
-/// Returns the index of the bucket for a value. Values below 128 have a bucket each; above that, each power
-/// of two has 128 buckets.
-fn bucket_of(value: u64) -> usize {
-    let shift = (u64::BITS - value.leading_zeros()).saturating_sub(BITS + 1);
-    (u64::from(shift) * BUCKETS + (value >> shift)) as usize
-}
-
-/// Returns the range of values of a bucket, the upper bound excluded.
-fn range_of(index: usize) -> (u64, u64) {
-    let index = index as u64;
-    let shift = (index / BUCKETS).saturating_sub(1);
-    let start = (index - shift * BUCKETS) << shift;
-    (start, start + (1 << shift))
 }
 
 #[cfg(test)]
@@ -169,18 +140,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn value_lies_in_its_bucket(value in 0..=MAX_VALUE) {
-            let (from, to) = range_of(bucket_of(value));
-            prop_assert!(from <= value && value < to);
-            prop_assert!(to - from <= (value >> BITS).max(1));
-        }
-
-        #[test]
-        fn buckets_are_contiguous(value in 1..=MAX_VALUE) {
-            prop_assert!(bucket_of(value) - bucket_of(value - 1) <= 1);
-        }
-
-        #[test]
         fn quantiles_are_accurate_to_one_percent(
             mut values in proptest::collection::vec(0_u64..10_000_000_000, 1..200), share in 0.0..=1.0,
         ) {
@@ -195,9 +154,10 @@ mod tests {
         fn any_duration_is_counted(values in proptest::collection::vec(any::<u64>(), 0..50), limit in 0_usize..40) {
             let histogram = histogram(&values);
             prop_assert_eq!(histogram.count(), values.len() as u64);
-            prop_assert!(histogram.counts.len() <= bucket_of(MAX_VALUE) + 1);
+            prop_assert!(histogram.counts.as_ref().is_none_or(|counts| counts.distinct_values() <= 35 * 128));
             let bars = histogram.bars(limit);
             prop_assert!(bars.len() <= limit.max(1));
+            prop_assert!(bars.windows(2).all(|pair| pair[0].to == pair[1].from));
             prop_assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), values.len() as u64);
             prop_assert_eq!(histogram.percentiles().map(|all| all.max.as_nanos() as u64), values.into_iter().max());
         }

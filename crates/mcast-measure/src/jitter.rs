@@ -1,6 +1,6 @@
 //! Interarrival jitter.
 
-use std::time::Duration;
+use core::time::Duration;
 
 /// Interarrival jitter as RTP defines it (RFC 3550 section 6.4.1 and appendix A.8): the smoothed difference
 /// between the transit times of consecutive datagrams. It needs no synchronized clocks.

@@ -8,31 +8,53 @@
 //! requests cannot cause a flood.
 //!
 //! All state is bounded in memory, and no input from the network causes a panic.
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod drops;
+#[cfg(feature = "std")]
 mod histogram;
 mod jitter;
 mod limiter;
+mod loss;
+mod pace;
+#[cfg(feature = "std")]
 mod path;
+#[cfg(feature = "std")]
 mod pings;
 mod reports;
+#[cfg(feature = "std")]
 mod round_trips;
-mod sequence;
+#[cfg(feature = "std")]
 mod session;
+#[cfg(feature = "std")]
 mod sessions;
+#[cfg(feature = "std")]
 mod sweep;
+mod token_bucket;
 pub mod wire;
 
 pub use drops::{DropCounts, DropPoint};
-pub use histogram::{Histogram, HistogramBar, Percentiles};
+#[cfg(feature = "std")]
+pub use histogram::{Histogram, HistogramBar};
 pub use jitter::Jitter;
 pub use limiter::{Limiter, Quota};
+pub use loss::{LossCounter, LossCounts, SequenceOrder};
+pub use pace::{PaceDecision, PaceSchedule, Rate};
+#[cfg(feature = "std")]
 pub use path::{Listener, PathCase, PathTest, SizeLimit};
+#[cfg(feature = "std")]
 pub use pings::{Pings, ProbeResults, Responder, SentProbes};
 pub use reports::{ReceiverReports, ReportingReceiver};
+#[cfg(feature = "std")]
 pub use round_trips::RoundTrips;
-pub use sequence::SequenceLog;
-pub use session::{ClockRelation, Session, SessionTotals};
+#[cfg(feature = "std")]
+pub use session::{Session, SessionTotals};
+#[cfg(feature = "std")]
 pub use sessions::{SessionKey, Sessions};
+#[cfg(feature = "std")]
 pub use sweep::{Knee, Sweep, SweepStep};
+pub use token_bucket::TokenBucket;
+pub use wire::{ClockRelation, Percentiles};

@@ -1,19 +1,21 @@
 //! Rate limits for replies.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::time::Duration;
+use alloc::collections::BTreeMap;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::TokenBucket;
 
 /// Maximum number of sources tracked at once.
 const MAX_SOURCES: usize = 4_096;
 
 /// A rate and a burst size.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Replies per second in the long run.
-    pub per_second: f64,
+    pub per_second: u64,
     /// Maximum number of replies at once, after a pause.
-    pub burst: f64,
+    pub burst: u64,
 }
 
 /// Limits replies per source and in total. Source addresses can be forged, so the replies sent to an address
@@ -21,18 +23,11 @@ pub struct Quota {
 #[derive(Debug)]
 pub struct Limiter {
     each: Quota,
-    all: Quota,
-    total: Bucket,
-    sources: HashMap<IpAddr, Bucket>,
+    total: TokenBucket,
+    sources: BTreeMap<IpAddr, TokenBucket>,
     /// When full buckets are next removed.
     sweep_at: Duration,
     refused: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
-    filled: Duration,
 }
 
 impl Limiter {
@@ -41,9 +36,8 @@ impl Limiter {
     pub fn new(each: Quota, all: Quota) -> Self {
         Self {
             each,
-            all,
-            total: Bucket::full(all),
-            sources: HashMap::new(),
+            total: all.bucket(Duration::ZERO),
+            sources: BTreeMap::new(),
             sweep_at: Duration::ZERO,
             refused: 0,
         }
@@ -63,16 +57,11 @@ impl Limiter {
     }
 
     fn take(&mut self, source: IpAddr, now: Duration) -> bool {
-        let full = Bucket { filled: now, ..Bucket::full(self.each) };
-        let own = self.sources.entry(source).or_insert(full);
-        own.fill(self.each, now);
-        self.total.fill(self.all, now);
-        let allowed = own.tokens >= 1.0 && self.total.tokens >= 1.0;
-        if allowed {
-            own.tokens -= 1.0;
-            self.total.tokens -= 1.0;
-        }
-        allowed
+        let each = self.each;
+        let own = self.sources.entry(source).or_insert_with(|| each.bucket(now));
+        own.refill(now);
+        self.total.refill(now);
+        self.total.level() > 0 && own.take(1) && self.total.take(1)
     }
 
     /// Returns whether the source can be tracked. When the table is full, sources whose bucket is full again
@@ -85,26 +74,19 @@ impl Limiter {
         if now < self.sweep_at {
             return false;
         }
-        let each = self.each;
         self.sources.retain(|_, bucket| {
-            bucket.fill(each, now);
-            bucket.tokens < each.burst
+            bucket.refill(now);
+            !bucket.is_full()
         });
-        let refill = Duration::try_from_secs_f64(1.0 / each.per_second).unwrap_or(Duration::MAX);
+        let refill = Duration::from_secs(1) / u32::try_from(self.each.per_second).unwrap_or(u32::MAX).max(1);
         self.sweep_at = now.saturating_add(refill);
         self.sources.len() < MAX_SOURCES
     }
 }
 
-impl Bucket {
-    const fn full(quota: Quota) -> Self {
-        Self { tokens: quota.burst, filled: Duration::ZERO }
-    }
-
-    fn fill(&mut self, quota: Quota, now: Duration) {
-        let passed = now.saturating_sub(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + passed * quota.per_second).min(quota.burst);
-        self.filled = self.filled.max(now);
+impl Quota {
+    const fn bucket(self, now: Duration) -> TokenBucket {
+        TokenBucket::new(self.per_second, self.burst, now)
     }
 }
 
@@ -114,8 +96,8 @@ mod tests {
 
     use super::*;
 
-    const EACH: Quota = Quota { per_second: 10.0, burst: 5.0 };
-    const ALL: Quota = Quota { per_second: 20.0, burst: 8.0 };
+    const EACH: Quota = Quota { per_second: 10, burst: 5 };
+    const ALL: Quota = Quota { per_second: 20, burst: 8 };
 
     fn source(number: u32) -> IpAddr {
         std::net::Ipv4Addr::from(number).into()
@@ -134,7 +116,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_under_forged_sources() {
-        let mut limiter = Limiter::new(EACH, Quota { per_second: 1e9, burst: 1e9 });
+        let mut limiter = Limiter::new(EACH, Quota { per_second: 1 << 30, burst: 1 << 30 });
         (0..10_000).for_each(|number| {
             let _ = limiter.allows(source(number), Duration::ZERO);
         });
@@ -144,7 +126,7 @@ mod tests {
 
     #[test]
     fn flood_of_forged_sources_costs_constant_time_each() {
-        let mut limiter = Limiter::new(EACH, Quota { per_second: 1e9, burst: 1e9 });
+        let mut limiter = Limiter::new(EACH, Quota { per_second: 1 << 30, burst: 1 << 30 });
         let start = std::time::Instant::now();
         (0..200_000).for_each(|number| {
             let _ = limiter.allows(source(number), Duration::ZERO);
@@ -159,14 +141,14 @@ mod tests {
             asks in proptest::collection::vec((0_u32..3, 0_u64..50), 1..500),
         ) {
             let mut limiter = Limiter::new(EACH, ALL);
-            let (mut now, mut given) = (Duration::ZERO, [0.0; 3]);
+            let (mut now, mut given) = (Duration::ZERO, [0; 3]);
             for (number, pause) in asks {
                 now += Duration::from_millis(pause);
-                given[number as usize] += f64::from(u8::from(limiter.allows(source(number), now)));
+                given[number as usize] += u64::from(limiter.allows(source(number), now));
             }
-            let seconds = now.as_secs_f64();
-            prop_assert!(given.iter().all(|given| *given <= EACH.burst + EACH.per_second * seconds + 1e-6));
-            prop_assert!(given.iter().sum::<f64>() <= ALL.burst + ALL.per_second * seconds + 1e-6);
+            let quota = |quota: Quota| u128::from(quota.burst) + u128::from(quota.per_second) * now.as_millis() / 1_000;
+            prop_assert!(given.iter().all(|given| u128::from(*given) <= quota(EACH)));
+            prop_assert!(u128::from(given.iter().sum::<u64>()) <= quota(ALL));
         }
     }
 }

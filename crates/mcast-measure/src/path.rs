@@ -121,7 +121,7 @@ impl PathTest {
         if index.is_some() || self.listeners.len() == MAX_RESPONDERS {
             return index;
         }
-        let results = vec![ProbeResults::default(); self.cases.len()];
+        let results = vec![ProbeResults::new(0); self.cases.len()];
         self.listeners.push(Listener { address, id, hops: None, interfaces: BTreeSet::new(), results });
         Some(self.listeners.len() - 1)
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::wire::ProbeReply;
-use crate::{Histogram, SequenceLog};
+use crate::{Histogram, LossCounter, SequenceOrder};
 
 /// Maximum number of responders tracked.
 const MAX_RESPONDERS: usize = 256;
@@ -50,20 +50,23 @@ impl SentProbes {
 }
 
 /// The replies to the probes sent by multicast, or to those sent by unicast.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ProbeResults {
     /// The first probe that is included in the statistics.
     first: u64,
-    replies: SequenceLog,
+    replies: LossCounter,
     round_trips: Histogram,
 }
 
 impl ProbeResults {
+    /// Creates empty results, which include the probes from `first` on.
+    pub(crate) const fn new(first: u64) -> Self {
+        Self { first, replies: LossCounter::of_session(), round_trips: Histogram::new() }
+    }
+
     /// Records a reply; a duplicate has no round-trip time.
     pub(crate) fn record(&mut self, number: u64, round_trip: Duration) {
-        let before = self.replies.received();
-        self.replies.record(number);
-        if self.replies.received() > before {
+        if !matches!(self.replies.record(number), SequenceOrder::Duplicate | SequenceOrder::Stray) {
             self.round_trips.record_duration(round_trip);
         }
     }
@@ -71,13 +74,13 @@ impl ProbeResults {
     /// Returns the number of probes with a reply.
     #[must_use]
     pub const fn received(&self) -> u64 {
-        self.replies.received()
+        self.replies.counts().received
     }
 
     /// Returns the number of duplicate replies.
     #[must_use]
     pub const fn duplicated(&self) -> u64 {
-        self.replies.duplicated()
+        self.replies.counts().duplicates
     }
 
     /// Returns the round-trip times.
@@ -88,8 +91,7 @@ impl ProbeResults {
 
     /// Returns the number of probes to include: those that have been answered or whose timeout has passed.
     fn sent(&self, expired: u64) -> u64 {
-        let answered = self.replies.before_first() + self.replies.sent();
-        let end = if self.received() > 0 { expired.max(answered) } else { expired };
+        let end = expired.max(self.replies.next().unwrap_or(0));
         end.saturating_sub(self.first).max(self.received())
     }
 }
@@ -221,8 +223,8 @@ impl Pings {
             unicast_port: reply.unicast_port,
             hops: None,
             join_to_first: joined.map(|_| reply.joined),
-            multicast: ProbeResults { first, ..ProbeResults::default() },
-            unicast: ProbeResults::default(),
+            multicast: ProbeResults::new(first),
+            unicast: ProbeResults::new(0),
             sent: SentProbes::default(),
         });
         Some(self.responders.len() - 1)

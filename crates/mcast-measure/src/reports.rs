@@ -1,6 +1,7 @@
 //! The reports of a sender's receivers.
 
-use std::net::IpAddr;
+use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use crate::wire::ReceiverReport;
 

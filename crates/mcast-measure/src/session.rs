@@ -3,21 +3,9 @@
 use std::time::Duration;
 
 use crate::wire::{Header, Settings, UnixNanos};
-use crate::{Histogram, Jitter, SequenceLog};
+use crate::{ClockRelation, Histogram, Jitter, LossCounter};
 
-/// How the clocks of sender and receiver relate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClockRelation {
-    /// They are the same clock: delays are exact.
-    Same,
-    /// They belong to different machines: delays are as accurate as the clocks are synchronized.
-    #[default]
-    Unknown,
-    /// Something arrived before it was sent, so the clocks differ: delays are meaningless.
-    Apart,
-}
-
-/// SessionTotals of a session over all its streams.
+/// The totals of a session over all its streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionTotals {
     /// Datagrams sent, as far as known.
@@ -55,9 +43,11 @@ pub struct Session {
     last_message: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
-    log: SequenceLog,
+    counter: LossCounter,
+    /// Whether its end has been received.
+    is_closed: bool,
     jitter: Jitter,
 }
 
@@ -79,7 +69,7 @@ impl Session {
     pub fn data(&mut self, header: &Header, length: usize, arrival: UnixNanos, now: Duration) {
         let transit = arrival.since(header.time);
         let stream = self.stream(header.stream);
-        stream.log.record(header.sequence);
+        stream.counter.record(header.sequence);
         stream.jitter.record(transit);
         match u64::try_from(transit) {
             Ok(delay) => self.delays.record(delay),
@@ -94,7 +84,7 @@ impl Session {
     /// Records the start of a stream.
     pub fn open(&mut self, header: &Header, settings: &Settings, now: Duration) {
         self.settings = Some(*settings);
-        self.stream(header.stream).log.open();
+        self.stream(header.stream).counter.begin(0);
         self.last_message = now;
     }
 
@@ -102,7 +92,9 @@ impl Session {
     pub fn close(&mut self, header: &Header, settings: &Settings, now: Duration) {
         self.settings = Some(*settings);
         if self.has_stream(header.stream) {
-            self.stream(header.stream).log.close(header.sequence);
+            let stream = self.stream(header.stream);
+            stream.counter.reach(header.sequence);
+            stream.is_closed = true;
         }
         self.last_message = now;
     }
@@ -122,7 +114,11 @@ impl Session {
         if self.stream_indices.len() < length {
             self.stream_indices.resize(length, 0);
         }
-        self.streams.push(Stream::default());
+        self.streams.push(Stream {
+            counter: LossCounter::of_session(),
+            is_closed: false,
+            jitter: Jitter::default(),
+        });
         // A session has at most 65,535 streams: `Sessions` admits fewer.
         self.stream_indices[usize::from(number)] = u16::try_from(self.streams.len()).unwrap_or(u16::MAX);
         self.streams.len() - 1
@@ -144,14 +140,15 @@ impl Session {
     #[must_use]
     pub fn totals(&self) -> SessionTotals {
         let mut totals = SessionTotals { bytes: self.bytes, ..SessionTotals::default() };
-        for log in self.streams.iter().map(|stream| &stream.log) {
-            totals.sent += log.sent();
-            totals.received += log.received();
-            totals.lost += log.lost();
-            totals.duplicated += log.duplicated();
-            totals.reordered += log.reordered();
-            totals.too_late += log.too_late();
-            totals.before_first += log.before_first();
+        for counter in self.streams.iter().map(|stream| &stream.counter) {
+            let counts = counter.counts();
+            totals.sent += counts.received + counts.missing;
+            totals.received += counts.received;
+            totals.lost += counts.missing;
+            totals.duplicated += counts.duplicates;
+            totals.reordered += counts.reordered;
+            totals.too_late += counts.strays;
+            totals.before_first += counter.first().unwrap_or(0);
         }
         totals
     }
@@ -159,7 +156,7 @@ impl Session {
     /// Returns whether the end of every stream has been received.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        !self.streams.is_empty() && self.streams.iter().all(|stream| stream.log.is_closed())
+        !self.streams.is_empty() && self.streams.iter().all(|stream| stream.is_closed)
     }
 
     /// Returns the time from the first arrival to the last.

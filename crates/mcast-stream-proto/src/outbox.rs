@@ -32,6 +32,7 @@ pub struct Control {
 
 impl Control {
     /// Returns the bytes of the datagram.
+    #[inline]
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -24,7 +24,8 @@
 //! | `joined::Notices` | `open`, `wait` for a notice that a group was joined or left, or for a timeout |
 //!
 //! # Beside the sockets
-//! `joined::table` (Linux) lists the memberships without their holders, which is cheap.
+//! `joined::table` (Linux) lists the memberships without their holders, which is cheap, and `joined::socket_owners`
+//! the processes that have each socket open.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits
 //! for descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers (GSO) by sockets of the standard library.
 //! `console` (Windows) catches Ctrl-C.

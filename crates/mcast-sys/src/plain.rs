@@ -5,13 +5,17 @@ use std::io;
 use mcast_group::InterfaceIndex;
 
 use super::Received;
+use super::poller::Poller;
 use super::socket::Socket;
 use crate::ReceiveBuffer;
 
 impl Socket {
-    /// Returns `false`: GRO is not supported.
-    pub fn set_gro(&self) -> io::Result<bool> {
-        Ok(false)
+    /// These systems do not coalesce datagrams.
+    pub const COALESCES: bool = false;
+
+    /// Does nothing; see [`COALESCES`](Self::COALESCES).
+    pub fn enable_gro(&self) -> io::Result<()> {
+        Ok(())
     }
 
     /// Returns whether the interface still exists. These systems have no network namespaces.
@@ -39,6 +43,13 @@ impl Socket {
             }
         }
         Ok(slots.received.len())
+    }
+}
+
+impl Poller {
+    /// Does nothing: receivers without GRO deliver every datagram at once.
+    pub fn set_pending(&self, _pending: bool) -> io::Result<()> {
+        Ok(())
     }
 }
 

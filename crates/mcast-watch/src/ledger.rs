@@ -1,9 +1,9 @@
 //! Loss accounting for a protocol with 64-bit sequence numbers that marks retransmissions.
 //!
-//! The ledger stores the gaps themselves instead of a window of recent numbers: a repair may arrive thousands
-//! of datagrams after the one it repairs, and must still be distinguished from a duplicate.
+//! A repair may arrive thousands of datagrams after the one it repairs, and must still be distinguished from a
+//! duplicate.
 
-use std::collections::VecDeque;
+use mcast_measure::{LossCounter, SequenceOrder};
 
 /// Sequence information about a datagram, supplied by a caller that knows its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,139 +41,73 @@ pub(crate) struct Counts {
 }
 
 /// The sequence numbers of a stream across all incarnations of its publisher.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     incarnation: u32,
-    /// The next expected number; `None` before the first of this incarnation.
-    next: Option<u64>,
-    /// SequenceStatistics below this one were sent before observation began, or their gaps are no longer stored.
-    floor: u64,
-    /// Missing numbers from `floor` on, as half-open ranges in ascending order.
-    gaps: VecDeque<(u64, u64)>,
-    /// The successor of the last number that was too far ahead to be accepted.
-    next_of_stray: Option<u64>,
-    sums: Counts,
+    counter: LossCounter,
+    /// The numbers of `counter` that arrived late as repairs, and those that were repaired without need.
+    late_repairs: u64,
+    duplicate_repairs: u64,
+    repairs: u64,
+    /// Counts of earlier incarnations.
+    earlier: Counts,
 }
 
 impl Ledger {
-    /// At most this many gaps are stored (2 KiB); the missing numbers of older ones stay counted.
-    const MOST_GAPS: usize = 128;
-    /// A number further ahead than this is not counted as loss.
-    const LONGEST_GAP: u64 = 1 << 24;
+    pub(crate) fn new() -> Self {
+        Self {
+            incarnation: 0,
+            counter: LossCounter::of_session(),
+            late_repairs: 0,
+            duplicate_repairs: 0,
+            repairs: 0,
+            earlier: Counts::default(),
+        }
+    }
 
     pub(crate) fn observe(&mut self, info: &SequenceInfo) {
         let incarnation = info.identity.incarnation;
-        if self.next.is_some() && incarnation < self.incarnation {
+        let has_started = self.counter.next().is_some();
+        if has_started && incarnation < self.incarnation {
             // From an earlier incarnation; subscribers drop it as well.
             return;
         }
-        if self.next.is_some() && incarnation > self.incarnation {
-            let restarts = self.sums.restarts + 1;
-            *self = Self { sums: Counts { restarts, ..self.sums }, ..Self::default() };
+        if has_started && incarnation > self.incarnation {
+            let sums = self.sums();
+            *self = Self { earlier: Counts { restarts: sums.restarts + 1, ..sums }, ..Self::new() };
         }
         self.incarnation = incarnation;
         if let Some(number) = info.number {
             self.count(number, info.repair);
         }
         if let Some(end) = info.end {
-            self.reach(end);
+            self.counter.reach(end);
         }
     }
 
     pub(crate) const fn sums(&self) -> Counts {
-        self.sums
-    }
-
-    fn count(&mut self, number: u64, repair: bool) {
-        self.sums.repairs += u64::from(repair);
-        let next = self.due_or(number);
-        match number.checked_sub(next) {
-            Some(ahead) if ahead <= Self::LONGEST_GAP => {
-                self.miss(next, number);
-                self.next = Some(number.saturating_add(1));
-                self.next_of_stray = None;
-                self.sums.received += 1;
-            }
-            Some(_) => self.stray(number),
-            None => self.look_back(number, repair),
+        let (now, earlier) = (self.counter.counts(), self.earlier);
+        let duplicates = now.duplicates - self.duplicate_repairs;
+        Counts {
+            received: earlier.received + now.received + duplicates,
+            missing: earlier.missing + now.missing,
+            duplicates: earlier.duplicates + duplicates,
+            reordered: earlier.reordered + now.reordered - self.late_repairs,
+            repairs: earlier.repairs + self.repairs,
+            restarts: earlier.restarts + now.restarts,
         }
     }
 
-    /// Records that all numbers below `end` have been sent.
-    fn reach(&mut self, end: u64) {
-        let next = self.due_or(end);
-        if end > next && end - next <= Self::LONGEST_GAP {
-            self.miss(next, end);
-            self.next = Some(end);
-        }
-    }
-
-    /// Returns the next expected number, which is `first` if nothing has been observed before.
-    fn due_or(&mut self, first: u64) -> u64 {
-        *self.next.get_or_insert_with(|| {
-            self.floor = first;
-            first
-        })
-    }
-
-    /// Opens a gap, and discards the oldest one if there are too many.
-    fn miss(&mut self, first: u64, end: u64) {
-        if first == end {
+    fn count(&mut self, number: u64, is_repair: bool) {
+        self.repairs += u64::from(is_repair);
+        // A repair for others, of what was sent before observation began.
+        if self.counter.first().is_some_and(|first| number < first) {
             return;
         }
-        self.sums.missing += end - first;
-        self.gaps.push_back((first, end));
-        if self.gaps.len() > Self::MOST_GAPS
-            && let Some((_, end)) = self.gaps.pop_front()
-        {
-            self.floor = end;
-        }
-    }
-
-    /// Handles a number below the next expected one.
-    fn look_back(&mut self, number: u64, repair: bool) {
-        if number < self.floor {
-            return;
-        }
-        let position = self.gaps.partition_point(|(_, end)| *end <= number);
-        match self.gaps.get(position).copied() {
-            Some((first, end)) if first <= number => {
-                self.close(position, (first, end), number);
-                self.sums.missing -= 1;
-                self.sums.received += 1;
-                self.sums.reordered += u64::from(!repair);
-            }
-            _ if !repair => {
-                self.sums.received += 1;
-                self.sums.duplicates += 1;
-            }
+        match self.counter.record(number) {
+            SequenceOrder::Late => self.late_repairs += u64::from(is_repair),
+            SequenceOrder::Duplicate => self.duplicate_repairs += u64::from(is_repair),
             _ => {}
-        }
-    }
-
-    /// Removes a number from a gap, which may split it in two.
-    fn close(&mut self, position: usize, (first, end): (u64, u64), number: u64) {
-        let parts = [(first, number), (number + 1, end)];
-        self.gaps.remove(position);
-        for part in parts.into_iter().rev().filter(|(first, end)| first < end) {
-            self.gaps.insert(position, part);
-        }
-        if self.gaps.len() > Self::MOST_GAPS
-            && let Some((_, end)) = self.gaps.pop_front()
-        {
-            self.floor = end;
-        }
-    }
-
-    /// Handles a number too far ahead to be loss; it is accepted as a restart once its successor arrives.
-    fn stray(&mut self, number: u64) {
-        if self.next_of_stray == Some(number) {
-            self.gaps.clear();
-            (self.next, self.floor, self.next_of_stray) = (Some(number.saturating_add(1)), number, None);
-            self.sums.received += 1;
-            self.sums.restarts += 1;
-        } else {
-            self.next_of_stray = Some(number.saturating_add(1));
         }
     }
 }
@@ -196,7 +130,7 @@ mod tests {
     }
 
     fn after(all: impl IntoIterator<Item = SequenceInfo>) -> Counts {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new();
         all.into_iter().for_each(|info| ledger.observe(&info));
         ledger.sums()
     }
@@ -243,7 +177,7 @@ mod tests {
         let sums = after([1, 2, u64::MAX, 3, u64::MAX - 7, 4, 1 << 40].map(|n| info(n, false)));
         assert_eq!(sums, Counts { received: 4, ..Counts::default() });
         let sums = after([1, 2, 1 << 40, (1 << 40) + 1, (1 << 40) + 2].map(|n| info(n, false)));
-        assert_eq!(sums, Counts { received: 4, restarts: 1, ..Counts::default() });
+        assert_eq!(sums, Counts { received: 5, restarts: 1, ..Counts::default() });
         after([info(u64::MAX, false), info(u64::MAX, true), end(u64::MAX), end(0), info(0, false)]);
     }
 
@@ -259,7 +193,7 @@ mod tests {
         fn counts_match_a_set_based_model(
             numbers in prop::collection::vec((1_u64..60, any::<bool>(), any::<bool>()), 1..120),
         ) {
-            let mut ledger = Ledger::default();
+            let mut ledger = Ledger::new();
             let (mut came, mut next, mut floor) = (BTreeSet::new(), 0, 0);
             let mut expected = Counts::default();
             for (number, repair, is_end) in numbers {

@@ -2,101 +2,71 @@
 //!
 //! Entries are in one of two lists, newcomers and proven. A new entry evicts the oldest newcomer, or the
 //! oldest proven entry if there are no newcomers; the proven list is limited to three quarters of the
-//! capacity. A flood of keys that occur once therefore leaves long-lived entries in index.
+//! capacity. A flood of keys that occur once therefore leaves long-lived entries in place.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{Hash, RandomState};
+
+use lru::LruCache;
 
 /// A map with a fixed maximum number of entries.
 #[derive(Debug)]
-pub(crate) struct Lru<K, V> {
-    indices: HashMap<K, usize>,
-    nodes: Vec<Node<K, V>>,
-    newcomers: List,
-    proven: List,
+pub(crate) struct Lru<K: Eq + Hash, V> {
+    newcomers: List<K, V>,
+    proven: List<K, V>,
     capacity: usize,
 }
 
-#[derive(Debug)]
-struct Node<K, V> {
-    key: K,
-    value: V,
-    older: Option<usize>,
-    newer: Option<usize>,
-    proven: bool,
-}
-
-/// The ends of a doubly linked list of nodes.
-#[derive(Debug, Default)]
-struct List {
-    oldest: Option<usize>,
-    newest: Option<usize>,
-    length: usize,
-}
+/// Unbounded, because the limits are on both lists. Hashed with a random key, because packets determine the keys.
+type List<K, V> = LruCache<K, V, RandomState>;
 
 impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// Creates a map for at most `capacity` entries; at least 4.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            indices: HashMap::new(),
-            nodes: Vec::new(),
-            newcomers: List::default(),
-            proven: List::default(),
-            capacity: capacity.max(4),
-        }
+        let list = || List::unbounded_with_hasher(RandomState::new());
+        Self { newcomers: list(), proven: list(), capacity: capacity.max(4) }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.indices.len()
+        self.newcomers.len() + self.proven.len()
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.indices.get(key).map(|index| &self.nodes[*index].value)
+        self.proven.peek(key).or_else(|| self.newcomers.peek(key))
     }
 
     /// Returns the value for `key`, inserting `make()` if it is absent, and whether another entry was evicted
     /// for it. The entry becomes the most recently used one of its list.
     pub(crate) fn touch(&mut self, key: K, make: impl FnOnce() -> V) -> (&mut V, bool) {
-        let (index, evicted) = match self.indices.get(&key) {
-            Some(index) => (*index, false),
-            None => self.insert(key, make()),
-        };
-        self.unlink(index);
-        self.link_newest(index);
-        (&mut self.nodes[index].value, evicted)
+        if self.proven.contains(&key) {
+            return (self.proven.get_or_insert_mut(key, make), false);
+        }
+        let evicted = self.len() >= self.capacity && !self.newcomers.contains(&key) && self.evict();
+        (self.newcomers.get_or_insert_mut(key, make), evicted)
     }
 
     /// Moves an entry to the proven list. If that list is then too long, its oldest entry returns to the
     /// newcomers.
     pub(crate) fn prove(&mut self, key: &K) {
-        let Some(index) = self.indices.get(key).copied().filter(|index| !self.nodes[*index].proven) else {
-            return;
-        };
-        self.move_to_list(index, true);
-        let limit = self.capacity - self.capacity / 4;
-        if self.proven.length > limit
-            && let Some(oldest) = self.proven.oldest
+        let Some((key, value)) = self.newcomers.pop_entry(key) else { return };
+        self.proven.put(key, value);
+        if self.proven.len() > self.capacity - self.capacity / 4
+            && let Some((key, value)) = self.proven.pop_lru()
         {
-            self.move_to_list(oldest, false);
+            self.newcomers.put(key, value);
         }
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let index = self.indices.remove(key)?;
-        self.unlink(index);
-        let removed = self.nodes.swap_remove(index);
-        if index < self.nodes.len() {
-            self.relink(index);
-        }
-        Some(removed.value)
+        self.proven.pop(key).or_else(|| self.newcomers.pop(key))
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.capacity);
+        self.newcomers.clear();
+        self.proven.clear();
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.nodes.iter().map(|node| (&node.key, &node.value))
+        self.newcomers.iter().chain(self.proven.iter())
     }
 
     /// Removes all entries for which `keep` returns false.
@@ -108,76 +78,9 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         }
     }
 
-    /// Inserts a newcomer, and returns its index and whether another entry was evicted.
-    fn insert(&mut self, key: K, value: V) -> (usize, bool) {
-        let evicted = self.len() >= self.capacity && self.evict();
-        let index = self.nodes.len();
-        self.nodes.push(Node { key, value, older: None, newer: None, proven: false });
-        self.indices.insert(key, index);
-        self.link_newest(index);
-        (index, evicted)
-    }
-
     /// Evicts the least recently used entry, preferring newcomers.
     fn evict(&mut self) -> bool {
-        let oldest = self.newcomers.oldest.or(self.proven.oldest);
-        let key = oldest.map(|index| self.nodes[index].key);
-        key.and_then(|key| self.remove(&key)).is_some()
-    }
-
-    fn move_to_list(&mut self, index: usize, proven: bool) {
-        self.unlink(index);
-        self.nodes[index].proven = proven;
-        self.link_newest(index);
-    }
-
-    /// Updates the references to the node that `swap_remove` has moved to `index`.
-    fn relink(&mut self, index: usize) {
-        let Node { key, older, newer, proven, .. } = self.nodes[index];
-        self.indices.insert(key, index);
-        match older {
-            Some(older) => self.nodes[older].newer = Some(index),
-            None => self.list(proven).oldest = Some(index),
-        }
-        match newer {
-            Some(newer) => self.nodes[newer].older = Some(index),
-            None => self.list(proven).newest = Some(index),
-        }
-    }
-
-    fn list(&mut self, proven: bool) -> &mut List {
-        if proven { &mut self.proven } else { &mut self.newcomers }
-    }
-
-    fn link_newest(&mut self, index: usize) {
-        let proven = self.nodes[index].proven;
-        let list = self.list(proven);
-        let before = list.newest.replace(index);
-        list.oldest.get_or_insert(index);
-        list.length += 1;
-        self.nodes[index].older = before;
-        self.nodes[index].newer = None;
-        if let Some(before) = before {
-            self.nodes[before].newer = Some(index);
-        }
-    }
-
-    fn unlink(&mut self, index: usize) {
-        let Node { older, newer, proven, .. } = self.nodes[index];
-        let list = self.list(proven);
-        list.length -= 1;
-        if newer.is_none() {
-            list.newest = older;
-        }
-        if older.is_none() {
-            list.oldest = newer;
-        }
-        if let Some(older) = older {
-            self.nodes[older].newer = newer;
-        }
-        if let Some(newer) = newer {
-            self.nodes[newer].older = older;
-        }
+        self.newcomers.pop_lru().or_else(|| self.proven.pop_lru()).is_some()
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mcast_group::Group;
+use mcast_measure::LossCounter;
 use mcast_measure::wire::{Header, Kind};
 use mcast_packet::Payload;
 use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
-use mcast_packet::sequence::{SequenceField, SequenceTracker};
+use mcast_packet::sequence::SequenceField;
 
 use crate::jitter::SendTime;
 use crate::ledger::{self, Ledger, SequenceInfo, StreamIdentity};
@@ -86,7 +87,7 @@ pub(crate) struct SequenceMeter {
 /// The sequence numbers of consecutive sessions of one sender.
 #[derive(Debug)]
 struct Sequence {
-    tracker: SequenceTracker,
+    counter: LossCounter,
     unit: Unit,
     /// The session that the numbers belong to: the SSRC of RTP, or a hash of the MoldUDP64 session.
     session: u64,
@@ -189,7 +190,7 @@ impl SequenceMeter {
                 is_another
             }
             _ => {
-                let mut ledger = Ledger::default();
+                let mut ledger = Ledger::new();
                 ledger.observe(sequence_info);
                 self.ledger.replace(Box::new((sequence_info.identity, ledger))).is_some()
             }
@@ -295,20 +296,24 @@ impl SequenceMeter {
             **sequence = Sequence { earlier, ..Sequence::new(session, bits, unit) };
             is_new = true;
         }
-        sequence.tracker.observe_run(first, count);
+        sequence.counter.record_range(first, count);
         is_new
     }
 }
 
 impl Sequence {
     fn new(session: u64, bits: u32, unit: Unit) -> Self {
-        Self { tracker: SequenceTracker::new(bits), unit, session, earlier: Counts::default() }
+        Self { counter: LossCounter::new(bits), unit, session, earlier: Counts::default() }
     }
 
     fn sums(&self) -> Counts {
-        let (now, earlier) = (self.tracker.counts(), self.earlier);
+        let (now, earlier) = (self.counter.counts(), self.earlier);
         Counts {
-            received: earlier.received.saturating_add(now.received),
+            received: earlier
+                .received
+                .saturating_add(now.received)
+                .saturating_add(now.duplicates)
+                .saturating_add(now.strays),
             missing: earlier.missing.saturating_add(now.missing),
             duplicates: earlier.duplicates.saturating_add(now.duplicates),
             reordered: earlier.reordered.saturating_add(now.reordered),

@@ -5,7 +5,7 @@ use std::io;
 
 use mcast_group::GroupAddr;
 
-use mcast_sys::remedies;
+use mcast_sys::{ClassifiedError, FailureClass, remedies};
 #[doc(inline)]
 pub use mcast_sys::{ErrorKind, Operation};
 
@@ -205,6 +205,26 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.os.as_ref().map(|os| os as _)
+    }
+}
+
+impl ClassifiedError for Error {
+    fn class(&self) -> Option<FailureClass> {
+        Some(self.kind().class())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let permission = self.kind() == ErrorKind::Permission;
+        self.remedy().or_else(|| match self.operation() {
+            Operation::Open if permission => Some(
+                "use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE".into(),
+            ),
+            Operation::Send if permission => Some(
+                "a firewall on this machine rejects it: allow outgoing multicast there (`nft list ruleset`)"
+                    .into(),
+            ),
+            _ => None,
+        })
     }
 }
 

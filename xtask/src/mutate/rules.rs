@@ -20,7 +20,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "missing datagrams are requested",
         "subscriber/feedback.rs",
-        "self.config.repairs() && is_heard && !self.ended && !self.gaps.is_empty()",
+        "self.config.repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()",
         "false",
     ),
     rule(
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "buffered datagrams are acknowledged only up to the first gap",
         "subscriber/feedback.rs",
-        "true => self.gaps.first().map_or(self.highest, |gap| gap.first),",
+        "true => self.naks.first_gap().map_or(self.highest, |gap| gap.first),",
         "true => self.highest,",
     ),
     rule(
@@ -51,7 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         "every lost message is reported",
         "subscriber/deliver.rs",
         "        if number <= self.expected {\n            return None;\n        }\n        let event",
-        "        if number <= self.expected {\n            return None;\n        }\n        if !self.bridging { self.expected = number; return None; }\n        let event",
+        "        if number <= self.expected {\n            return None;\n        }\n        if !self.delivery.is_bridging() { self.expected = number; return None; }\n        let event",
     ),
     rule(
         "repairable datagrams are not given up",
@@ -62,13 +62,13 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "no message is delivered while a snapshot is wanted",
         "subscriber/deliver.rs",
-        "if self.awaits_snapshot || self.stopped {\n                return None;",
-        "if self.stopped {\n                return None;",
+        "if self.delivery.is_closed() {\n                return None;",
+        "if self.delivery.has_stopped() {\n                return None;",
     ),
     rule(
         "with on-loss stop, nothing is delivered after a loss",
         "subscriber/deliver.rs",
-        "OnLoss::Stop => self.stopped = true,",
+        "OnLoss::Stop => self.delivery.stop(),",
         "OnLoss::Stop => {}",
     ),
     rule(
@@ -86,13 +86,13 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "fragments of a message are assembled only if they are consecutive",
         "subscriber/deliver.rs",
-        "        self.gaps.trim(self.base);\n        self.assembly.abandon();",
-        "        self.gaps.trim(self.base);",
+        "        self.naks.trim(self.base);\n        self.assembly.abandon();",
+        "        self.naks.trim(self.base);",
     ),
     rule(
         "an earlier incarnation of the publisher is ignored",
         "subscriber/publisher_state.rs",
-        "self.incarnation > Some(header.incarnation)",
+        "self.incarnations.current() > Some(header.incarnation)",
         "false",
     ),
     rule(
@@ -145,13 +145,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "repairs stay within their rate limit",
-        "publisher/repair.rs",
-        "self.repair_allowance.has(length) && self.pacer",
-        "self.pacer",
+        "publisher/repair_scheduler.rs",
+        "self.allowance.has(length) && pacer",
+        "pacer",
     ),
     rule(
         "a datagram is not repaired twice in quick succession",
-        "publisher/repair.rs",
+        "publisher/repair_scheduler.rs",
         "let is_recent = |at: u64| now.saturating_sub(at) < holdoff;",
         "let is_recent = |at: u64| at == u64::MAX && holdoff == 0;",
     ),
@@ -164,12 +164,12 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "unicast repairs go only to verified addresses",
         "publisher/feedback.rs",
-        "if !self.is_proven(now, from, token) {",
+        "if !self.proof.is_valid(now, from, token) {",
         "if token == u64::MAX {",
     ),
     rule(
         "a subscriber that changes its address is verified again",
-        "publisher/feedback.rs",
+        "publisher/proof.rs",
         "IpAddr::V4(ip) => hasher.write(&ip.octets()),",
         "IpAddr::V4(_) => {}",
     ),
@@ -207,6 +207,6 @@ pub(super) const RULES: &[Rule] = &[
         "there are no unnecessary wake-ups",
         "subscriber/feedback.rs",
         "        if self.has_everything() {\n            deadline = u64::MAX;",
-        "        if self.ended && self.base == u64::MAX {\n            deadline = u64::MAX;",
+        "        if self.delivery.has_ended() && self.base == u64::MAX {\n            deadline = u64::MAX;",
     ),
 ];

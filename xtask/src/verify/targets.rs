@@ -26,7 +26,8 @@ const CIPHERS: &str = "seal";
 
 /// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";
-const NO_STD_CRATES: [&str; 4] = ["mcast-group", "mcast-packet", "mcast-stream-proto", "mcast-mold"];
+const NO_STD_CRATES: [&str; 5] =
+    ["mcast-group", "mcast-measure", "mcast-packet", "mcast-stream-proto", "mcast-mold"];
 
 pub(super) fn steps() -> Vec<Step> {
     // Omit the host, which the step `clippy` covers.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mcast_sys::{ClassifiedError, FailureClass};
+
 /// An error of a capture file: what failed, in which file, and why. [`Self::remedy`] returns what to do about
 /// it.
 pub struct FileError(Box<Inner>);
@@ -112,6 +114,17 @@ impl fmt::Display for FileError {
 impl fmt::Debug for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl ClassifiedError for FileError {
+    fn class(&self) -> Option<FailureClass> {
+        // The system's error, if there is one, decides.
+        self.0.os.is_none().then_some(FailureClass::Environment)
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.remedy().map(Into::into)
     }
 }
 

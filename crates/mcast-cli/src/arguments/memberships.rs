@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use anyhow::Context;
 use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver, ReceiverBuilder};
 
-use super::selected::{Families, Selected, select_memberships};
+use super::selected::{Admission, Selected, select_memberships};
 use crate::console::Console;
 
 /// The memberships of `recv`, `record` and `perf recv`.
@@ -22,12 +22,8 @@ pub(crate) struct MembershipArguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Accept only this source, or with a `!` in front all others; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
-
     #[command(flatten)]
-    families: Families,
+    admission: Admission,
 
     /// Join a source-specific group (232.0.0.0/8, ff3x::/32) without a source
     #[arg(long)]
@@ -36,7 +32,13 @@ pub(crate) struct MembershipArguments {
 
 impl MembershipArguments {
     pub(crate) fn selected(&self, console: &Console) -> anyhow::Result<Selected<Membership>> {
-        select_memberships(&self.memberships, &self.interfaces, &self.sources, self.families, console)
+        select_memberships(
+            &self.memberships,
+            &self.interfaces,
+            &self.admission.sources,
+            self.admission.families,
+            console,
+        )
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) use memberships::{MembershipArguments, build_receiver, unused_port};
 pub(crate) use packet_filter::{FilterOptions, PacketContext, PacketFilter, Target, is_named, read_targets};
 pub(crate) use pattern::Pattern;
 pub(crate) use rate::{one_every, parse_rate};
-pub(crate) use selected::{Families, on_each, select_destinations, select_memberships};
+pub(crate) use selected::{
+    Admission, Egress, Families, PacketInput, filter_of_sources, on_each, select_destinations,
+    select_memberships,
+};
 pub(crate) use size::{parse_percent, parse_size};
 pub(crate) use stream_name::{is_stream_name, parse_stream_name};

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use mcast::group::{Expand, Expansion, Hints};
 use mcast::{Destination, Family, InterfaceSelector, Membership, SourceFilter};
 
-use super::read_description;
+use super::{JoinOption, read_description};
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -20,6 +21,62 @@ pub(crate) struct Families {
     /// Use the IPv6 group of a name; reject IPv4 groups
     #[arg(short = '6', long = "ipv6")]
     v6: bool,
+}
+
+/// `-s`, `-4` and `-6` of the subcommands that join.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Admission {
+    /// Accept only this source, or with a `!` in front all others; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    pub(crate) sources: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) families: Families,
+}
+
+/// `-i`, `-t`, `-4` and `-6` of the subcommands that send.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Egress {
+    /// Send on this interface: a name, index or address, or `all`; repeatable
+    /// [default: the route to the group]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    pub(crate) interfaces: Vec<InterfaceSelector>,
+
+    /// How many networks to cross [default: 1, this network; 0 is this host]
+    #[arg(short, long, value_name = "HOPS")]
+    pub(crate) ttl: Option<u8>,
+
+    #[command(flatten)]
+    pub(crate) families: Families,
+}
+
+impl Egress {
+    /// Returns the hop limit: the one given, the one that the selected groups imply, or 1.
+    pub(crate) fn hop_limit(&self, selected: &Selected<Destination>) -> u8 {
+        self.ttl.or(selected.hop_limit).unwrap_or(1)
+    }
+}
+
+/// The packets that `sniff` and `top` show: from where, and which of them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PacketInput {
+    /// Only from this source, or with a `!` in front from all others; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    pub(crate) sources: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) families: Families,
+
+    #[command(flatten)]
+    pub(crate) join: JoinOption,
+
+    /// Decode what is sealed with the secrets in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Read packets from this file, pcap or pcapng; `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) read: Option<PathBuf>,
 }
 
 impl Families {
@@ -125,7 +182,7 @@ pub(crate) fn on_each(membership: Membership, interfaces: &[InterfaceSelector]) 
 }
 
 /// Parses `-s A -s B` or `-s '!A'` as a filter.
-pub(super) fn filter_of_sources(sources: &[String]) -> anyhow::Result<SourceFilter> {
+pub(crate) fn filter_of_sources(sources: &[String]) -> anyhow::Result<SourceFilter> {
     let Some(joined) = join_sources(sources)? else { return Ok(SourceFilter::ANY) };
     let (exclude, list) = match joined.strip_prefix('!') {
         Some(list) => (true, list),

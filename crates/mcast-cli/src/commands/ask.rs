@@ -8,10 +8,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{Family, InterfaceIndex, InterfaceSelector, Reply, Sender};
+use mcast::{Family, InterfaceIndex, Reply, Sender};
 use serde::Serialize;
 
-use crate::arguments::{Families, parse_duration, select_destinations};
+use crate::arguments::{Egress, parse_duration, select_destinations};
 use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -43,21 +43,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
 
-    /// Send on this interface: a name, index or address, or `all`; repeatable
-    /// [default: the route to the group]
-    #[arg(short, long = "interface", value_name = "INTERFACE")]
-    interfaces: Vec<InterfaceSelector>,
-
-    /// How many networks to cross [default: 1, this network; 0 is this host]
-    #[arg(short, long, value_name = "HOPS")]
-    ttl: Option<u8>,
+    #[command(flatten)]
+    egress: Egress,
 
     /// Send from this port
     #[arg(long, value_name = "PORT", default_value = "0", hide_default_value = true)]
     source_port: u16,
-
-    #[command(flatten)]
-    families: Families,
 
     /// Print one JSON object per answer
     #[arg(long)]
@@ -78,16 +69,17 @@ Examples:
 const BUFFER: usize = 65_536;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let chosen = select_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
+    let chosen =
+        select_destinations(std::slice::from_ref(&arguments.group), arguments.egress.families, console)?;
     let [destination] = chosen.items.as_slice() else {
         return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
             .remedy("ask one at a time")
             .into());
     };
-    let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let hop_limit = arguments.egress.hop_limit(&chosen);
     let mut builder =
         Sender::builder().to(destination.clone()).hop_limit(hop_limit).source_port(arguments.source_port);
-    for interface in &arguments.interfaces {
+    for interface in &arguments.egress.interfaces {
         builder = builder.interface(interface.clone());
     }
     let sender = Arc::new(builder.build()?);

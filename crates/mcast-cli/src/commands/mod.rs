@@ -94,3 +94,34 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Completions(arguments) => completions::run(arguments, console),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn no_subcommand_imports_another() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands");
+        for file in sources(&folder) {
+            let inside = file.strip_prefix(&folder).unwrap();
+            let own =
+                inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+            if own == "mod" {
+                continue;
+            }
+            let text = fs::read_to_string(&file).unwrap();
+            for (_, rest) in text.match_indices("commands::").map(|(at, path)| text.split_at(at + path.len()))
+            {
+                let other: String =
+                    rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+                assert_eq!(other, own, "{} imports another subcommand", file.display());
+            }
+        }
+    }
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    }
+}

@@ -60,7 +60,7 @@ const FIGURES: &[(&str, &str)] = &[
 const DECISIONS: &[(&str, &str)] = &[
     ("How groups are spread over sockets", "design/001-sockets-per-port.md"),
     ("The membership table filters what the kernel lets through", "design/002-membership-table.md"),
-    ("Coalesced datagrams are enabled once and stay enabled", "design/003-segmentation-offload.md"),
+    ("GRO is a property of the receiver", "design/003-segmentation-offload.md"),
     ("Which counter a loss report comes from", "design/004-loss-counters.md"),
     ("One socket is polled directly", "design/005-waiting.md"),
     ("A sender refuses interfaces without an address", "design/006-sending-needs-an-address.md"),

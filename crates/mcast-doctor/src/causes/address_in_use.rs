@@ -2,11 +2,11 @@
 
 use mcast::ErrorKind;
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["socket(7): SO_REUSEADDR"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_REUSEADDR"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else { return Vec::new() };

@@ -2,11 +2,11 @@
 
 use mcast::InterfaceIndex;
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["sysctl/net: netdev_max_backlog"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();

@@ -1,35 +1,27 @@
 //! Datagrams arrive with a wrong checksum, and UDP drops them.
 
+use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast::Family;
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 768", "RFC 8200 section 8.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 768", "RFC 8200 section 8.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let interests = observation.interests();
-    let mut flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
-    if matches!(observation.target, ExaminationTarget::File) {
-        // Outgoing frames in a capture have checksums that the device fills in later.
-        flows.extend(observation.wire.flows.iter().filter(|flow| !flow.key.outgoing));
-    }
     // Some devices pass on frames without a computed checksum, so UDP's counter must agree if there is one.
     let agrees = |flow: &&Flow| {
         let rise = observation.rise(Counter::ChecksumErrors, Family::of(flow.key.group));
         flow.bad_checksums > 0 && rise.is_none_or(|rise| rise > 0)
     };
-    flows.into_iter().filter(agrees).map(|flow| finding(observation, flow)).collect()
+    observation.all_arrivals().into_iter().filter(agrees).map(|flow| finding(observation, flow)).collect()
 }
 
 fn finding(observation: &Observation, flow: &Flow) -> Finding {
     let (bad, all, source) = (flow.bad_checksums, flow.datagrams, flow.key.source);
     let interface = observation.link_name(flow.key.interface);
     let family = Family::of(flow.key.group);
-    let counter = Counter::ChecksumErrors.name(family);
-    let counted = observation.values(counter).filter(|(before, after)| after > before);
     let is_file = matches!(observation.target, ExaminationTarget::File);
     let consequence = if is_file { "which a receiver drops" } else { "so UDP drops them" };
     // Not every system leaves the partial sum by which an offloaded checksum is recognized.
@@ -41,11 +33,9 @@ fn finding(observation: &Observation, flow: &Flow) -> Finding {
         Severity::Fault,
         format!("{bad} of {all} datagrams from {source} have a wrong checksum, {consequence}."),
     )
-    .on_interface(&interface)
-    .for_group(flow.destination())
-    .from_source(source)
+    .about_flow(&interface, flow)
     .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{bad} of {all} with a wrong checksum")))
-    .with_all_evidence(counted.map(|(before, after)| Evidence::change(EvidenceKind::Counter, counter, before, after)))
+    .with_all_evidence(observation.counter_increase(Counter::ChecksumErrors, family))
     .with_remedies(elsewhere.into_iter().chain([
         Remedy::advice(Tool::Network, format!("The device, driver or program of the sender ({}) computes checksums incorrectly. Update it, or let the sender's kernel compute them at the cost of CPU time: ethtool -K INTERFACE tx off", source.ip())),
     ]))

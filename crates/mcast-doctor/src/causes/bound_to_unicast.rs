@@ -1,31 +1,31 @@
 //! The socket has joined a group, but is bound to a unicast address, so it receives only datagrams sent to that
 //! address. (On Windows it would receive the group as well.)
 
+use super::{Cause, Check};
 use crate::observation::{Observation, ProgramSocket};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 3678 section 4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
     // The program may receive with another socket, and use this one only to join.
-    let another_socket_receives = |deaf: &ProgramSocket| {
+    let another_socket_receives = |joined: &ProgramSocket| {
         program.sockets.iter().any(|other| {
-            other.inode != deaf.inode
+            other.inode != joined.inode
                 && other.local.is_some_and(|local| {
                     (local.ip().is_unspecified() || local.ip().is_multicast())
-                        && Some(local.port()) == deaf.local.map(|local| local.port())
+                        && Some(local.port()) == joined.local.map(|local| local.port())
                 })
         })
     };
-    let deaf = program.sockets.iter().filter(|socket| {
+    let bound_to_unicast = program.sockets.iter().filter(|socket| {
         let unicast =
             socket.local.is_some_and(|local| !local.ip().is_unspecified() && !local.ip().is_multicast());
         // `connect` sets the local address; binding differently would not help.
         unicast && socket.peer.is_none() && !socket.memberships.is_empty() && !another_socket_receives(socket)
     });
-    deaf.filter_map(|socket| {
+    bound_to_unicast.filter_map(|socket| {
         let local = socket.local?;
         let group = socket.memberships.first()?.address.group;
         let to = std::net::SocketAddr::new(group.addr(), local.port());
@@ -61,12 +61,12 @@ mod tests {
 
     #[test]
     fn socket_bound_to_unicast_is_a_fault_unless_another_socket_receives() {
-        let deaf = socket(1, "10.9.0.2:5000", true);
-        assert_eq!(check(&program(vec![deaf.clone()], Vec::new())).len(), 1);
+        let joined = socket(1, "10.9.0.2:5000", true);
+        assert_eq!(check(&program(vec![joined.clone()], Vec::new())).len(), 1);
         let receives = socket(2, "0.0.0.0:5000", false);
-        assert_eq!(check(&program(vec![deaf.clone(), receives], Vec::new())), []);
+        assert_eq!(check(&program(vec![joined.clone(), receives], Vec::new())), []);
         let another_port = socket(2, "0.0.0.0:5001", false);
-        assert_eq!(check(&program(vec![deaf, another_port], Vec::new())).len(), 1);
+        assert_eq!(check(&program(vec![joined, another_port], Vec::new())).len(), 1);
     }
 
     #[test]

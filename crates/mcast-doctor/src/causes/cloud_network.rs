@@ -2,17 +2,18 @@
 
 use mcast::InterfaceIndex;
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(cloud) = &observation.after.machine.cloud else { return Vec::new() };
     let interests = observation.interests();
-    let is_cloud_link =
-        |index: InterfaceIndex| observation.link(index).is_some_and(|link| link.kind.is_none() && !link.interface.loopback);
+    let is_cloud_link = |index: InterfaceIndex| {
+        observation.link(index).is_some_and(|link| link.kind.is_none() && !link.interface.loopback)
+    };
     let silent = interests.iter().any(|interest| {
         is_cloud_link(interest.interface)
             && observation.wire.is_complete(interest.interface)

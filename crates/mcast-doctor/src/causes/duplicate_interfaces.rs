@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -15,7 +15,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (position, one) in interests.iter().enumerate() {
         for other in &interests[position + 1..] {
-            let same = one.group == other.group && one.port == other.port && one.interface != other.interface;
+            let same = one.address() == other.address() && one.interface != other.interface;
             if same
                 && same_socket(one, other)
                 && let Some((first, second)) = twice(observation, one, other)
@@ -51,7 +51,10 @@ fn finding(observation: &Observation, first: &Flow, second: &Flow) -> Finding {
         (observation.link_name(first.key.interface), observation.link_name(second.key.interface));
     let (source, to) = (first.key.source, first.destination());
     let count = |flow: &Flow| format!("{} datagrams from {source} to {to}", flow.datagrams);
-    let (severity, cause) = match observation.trial().is_some_and(|trial| trial.membership.interface.is_none()) {
+    let (severity, cause) = match observation
+        .trial()
+        .is_some_and(|trial| trial.membership.interface.is_none())
+    {
         // The doctor itself joined on both, because no interface was named.
         true => (
             Severity::Note,
@@ -89,7 +92,6 @@ mod tests {
     use super::super::fixtures::{ETH0, ETH1, flow, membership};
     use super::*;
     use mcast::InterfaceSelector;
-    use crate::observation::ExaminationTarget;
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -98,12 +100,14 @@ mod tests {
         let severity = |interface: Option<InterfaceSelector>| {
             let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), flow(ETH1, "10.9.0.1:6000", TO)];
             let mut observation = membership(TO, flows, 10);
-            if let ExaminationTarget::Membership(trial) = &mut observation.target {
-                trial.joined = vec![ETH0, ETH1];
-                trial.membership.interface = interface;
-            }
+            let trial = observation.trial_mut();
+            trial.joined = vec![ETH0, ETH1];
+            trial.membership.interface = interface;
             check(&observation)[0].severity
         };
-        assert_eq!((severity(None), severity(Some(InterfaceSelector::All))), (Severity::Note, Severity::Fault));
+        assert_eq!(
+            (severity(None), severity(Some(InterfaceSelector::All))),
+            (Severity::Note, Severity::Fault)
+        );
     }
 }

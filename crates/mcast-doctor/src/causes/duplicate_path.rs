@@ -3,24 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use crate::observation::{ExaminationTarget, Observation};
+use super::{Cause, Check};
+use crate::observation::Observation;
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 7761 section 4.6"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 7761 section 4.6"]);
 
 /// The number of distinct payloads above which a sender is unlikely to merely repeat itself.
 const MIN_PAYLOADS: usize = 5;
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let interests = observation.interests();
-    let mut flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
-    if matches!(observation.target, ExaminationTarget::File) {
-        flows.extend(observation.wire.flows.iter().filter(|flow| !flow.key.outgoing));
-    }
     let mut reported = BTreeSet::new();
-    let doubled = flows.into_iter().filter(|flow| is_doubled(flow) && reported.insert(flow.key));
+    let doubled =
+        observation.all_arrivals().into_iter().filter(|flow| is_doubled(flow) && reported.insert(flow.key));
     doubled.map(|flow| finding(observation, flow)).collect()
 }
 
@@ -38,17 +34,14 @@ fn finding(observation: &Observation, flow: &Flow) -> Finding {
     } else {
         "with the same hop limit and Ethernet source"
     };
-    let macs: Vec<_> = flow.macs.iter().map(ToString::to_string).collect();
     Finding::new(
         Id::DuplicatePath,
         if flow.repeats_by_other_path > 0 { Severity::Fault } else { Severity::Warning },
         format!("{} of {} datagrams from {source} to {to} arrived a second time, {difference}.", flow.repeats, flow.datagrams),
     )
-    .on_interface(&interface)
-    .for_group(to)
-    .from_source(source)
+    .about_flow(&interface, flow)
     .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams, {} repeated, hop limit {} to {}", flow.datagrams, flow.repeats, flow.hop_limits.0, flow.hop_limits.1)))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface} Ethernet sources"), macs.join(", ")))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface} Ethernet sources"), flow.mac_list()))
     .with_remedies([
         Remedy::advice(Tool::Network, "Look for a loop between switches (enable spanning tree), a mirrored port, or a relay or second router that also forwards the group."),
         Remedy::advice(Tool::Program, "If the sender sends on two interfaces of one network, choose one of them (IP_MULTICAST_IF)."),

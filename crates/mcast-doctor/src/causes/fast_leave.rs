@@ -1,10 +1,10 @@
 //! A bridge removes a port from a group at the first leave, although other hosts behind it still listen.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let risky = observation.after.links.iter().filter_map(|link| {

@@ -4,12 +4,12 @@
 //! packets (`InDelivers`) after it. What was accepted and not delivered, without another counter that explains
 //! it, was dropped by the firewall. Packets dropped at an earlier hook show only in the counters of the rules.
 
-use crate::observation::{Interest, Observation};
+use super::{Cause, Check};
+use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, DroppingRule};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> =
@@ -38,10 +38,10 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     let interface = observation.link_name(interest.interface);
     let to = interest.destination();
-    let rule = rules.first().map(|(rule, _)| *rule).or_else(|| incoming_rules(observation).next());
-    let rules = rules.iter().map(|(rule, before)| {
-        Evidence::change(EvidenceKind::Rule, rule.location(), before, rule.packets.unwrap_or_default())
-    });
+    let rule = rules.first().map(|(rule, ..)| *rule).or_else(|| incoming_rules(observation).next());
+    let rules = rules
+        .iter()
+        .map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after));
     let finding = Finding::new(
         Id::FirewallDropsData,
         Severity::Fault,
@@ -118,13 +118,9 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
     Some(finding)
 }
 
-fn counters(observation: &Observation, interest: &Interest<'_>) -> Vec<Evidence> {
-    let change = |counter: Counter| {
-        let name = counter.name(interest.family());
-        let (before, after) = observation.values(name)?;
-        Some(Evidence::change(EvidenceKind::Counter, name, before, after))
-    };
-    [Counter::InMulticast, Counter::InDelivers].into_iter().filter_map(change).collect()
+fn counters(observation: &Observation, interest: &Interest<'_>) -> impl Iterator<Item = Evidence> {
+    let counters = [Counter::InMulticast, Counter::InDelivers].into_iter();
+    counters.filter_map(|counter| observation.counter_change(counter, interest.family()))
 }
 
 /// Returns how many packets reached UDP beyond those received: they may be the missing ones.
@@ -151,8 +147,7 @@ fn is_dropped_at_input(
     let requests = rise(Counter::ReassemblyRequests).unwrap_or_default();
     let fragments = requests.saturating_sub(rise(Counter::Reassembled).unwrap_or_default());
     let undelivered = all.saturating_sub(delivered).saturating_sub(fragments);
-    let enough = |count: u64| count.saturating_mul(5) >= missing.saturating_mul(4);
-    enough(multicast.saturating_sub(received)) && enough(undelivered)
+    explains(multicast.saturating_sub(received), missing) && explains(undelivered, missing)
 }
 
 /// Returns the dropping rules on the incoming path, with or without counters.
@@ -164,20 +159,13 @@ fn is_on_the_incoming_path(rule: &DroppingRule) -> bool {
     rule.hook.as_deref().is_none_or(|hook| matches!(hook, "input" | "prerouting" | "ingress"))
 }
 
-/// Returns the rules on the incoming path whose counters increased by at least 80 % of `missing`, each with its
-/// earlier count.
-fn rules_that_dropped(observation: &Observation, missing: u64) -> Vec<(&DroppingRule, u64)> {
-    let count = |rule: &DroppingRule| {
-        let same = observation.before.dropping_rules.iter().find(|before| before.is_same(rule));
-        same.and_then(|before| before.packets)
+/// Returns the rules on the incoming path whose counters explain the `missing` datagrams, each with its counts
+/// before and after.
+fn rules_that_dropped(observation: &Observation, missing: u64) -> Vec<(&DroppingRule, u64, u64)> {
+    let is_responsible = |(rule, before, after): &(&DroppingRule, u64, u64)| {
+        is_on_the_incoming_path(rule) && explains(after.saturating_sub(*before), missing)
     };
-    incoming_rules(observation)
-        .filter_map(|rule| Some((rule, count(rule)?)))
-        .filter(|(rule, before)| {
-            let rise = rule.packets.unwrap_or_default().saturating_sub(*before);
-            rise.saturating_mul(5) >= missing.saturating_mul(4)
-        })
-        .collect()
+    observation.rule_counts().filter(is_responsible).collect()
 }
 
 #[cfg(test)]

@@ -5,30 +5,29 @@ use std::time::Duration;
 
 use mcast::Family;
 
+use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::wire::{ControlMessage, ControlPacket};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Interest(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
 
 /// The first report is sent at once; after this time it is considered lost.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
 /// Hosts delay responses to queries by up to 10 s.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(11);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
-}
-
-fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let link = observation.link(interest.interface)?;
     // MLD needs an IPv6 source address.
     let can_send = interest.group.addr().is_ipv4() || link.has_address(Family::V6);
     // Without a carrier nothing is sent, which is not the firewall's doing.
-    let is_open =
-        observation.wire.is_complete(interest.interface) && link.interface.running && link.interface.multicast && !link.interface.loopback;
+    let is_open = observation.wire.is_complete(interest.interface)
+        && link.interface.running
+        && link.interface.multicast
+        && !link.interface.loopback;
     if !is_open
         || !can_send
         || !must_be_reported(interest)
@@ -38,21 +37,20 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     let reason =
         unreported_join(observation, interest).or_else(|| unanswered_query(observation, interest))?;
-    let protocol = if interest.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
-    let (group, family) = (interest.group, interest.family());
-    let counted = rules_that_counted(observation);
-    let evidence = counted.iter().map(|(rule, before)| {
-        Evidence::change(EvidenceKind::Rule, rule.location(), before, rule.packets.unwrap_or_default())
-    });
-    let evidence: Vec<_> = evidence.collect();
+    let (protocol, group, family) = (interest.protocol(), interest.group, interest.family());
+    let counted: Vec<_> = observation
+        .rule_counts()
+        .filter(|(rule, before, after)| !is_for_forwarding(rule) && after > before)
+        .collect();
+    let evidence: Vec<_> = counted
+        .iter()
+        .map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after))
+        .collect();
     let rules = match &counted[..] {
         [] => uncounted_outgoing_rules(observation),
-        counted => counted.iter().map(|(rule, _)| *rule).collect(),
+        counted => counted.iter().map(|(rule, ..)| *rule).collect(),
     };
-    let counters = [Counter::OutRequests, Counter::OutTransmits].into_iter().filter_map(|counter| {
-        let (before, after) = observation.values(counter.name(family))?;
-        Some(Evidence::change(EvidenceKind::Counter, counter.name(family), before, after))
-    });
+    let counters = [Counter::OutRequests, Counter::OutTransmits];
     let finding = Finding::new(
         Id::FirewallDropsIgmp,
         Severity::Fault,
@@ -61,22 +59,10 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .on_interface(link.name())
     .for_group(group)
     .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), reason))
-    .with_all_evidence(counters)
+    .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, family)))
     .with_all_evidence(evidence)
     .with_remedies(remedies::admit_membership_protocol(family, link.name(), &rules));
     Some(finding)
-}
-
-/// Returns the incoming and outgoing rules whose counters increased, each with its earlier count.
-fn rules_that_counted(observation: &Observation) -> Vec<(&DroppingRule, u64)> {
-    let count = |rule: &&DroppingRule| {
-        let same = observation.before.dropping_rules.iter().find(|before| before.is_same(rule));
-        same.and_then(|before| before.packets)
-    };
-    local_rules(observation)
-        .filter_map(|rule| Some((rule, count(&rule)?)))
-        .filter(|(rule, before)| rule.packets.is_some_and(|packets| packets > *before))
-        .collect()
 }
 
 /// Returns the outgoing rules without a counter, one of which may be responsible.
@@ -84,12 +70,13 @@ fn uncounted_outgoing_rules(observation: &Observation) -> Vec<&DroppingRule> {
     let is_outgoing = |rule: &&DroppingRule| {
         matches!(rule.hook.as_deref(), Some("output" | "postrouting" | "egress") | None)
     };
-    local_rules(observation).filter(is_outgoing).filter(|rule| rule.packets.is_none()).collect()
+    let rules = observation.after.dropping_rules.iter();
+    rules.filter(is_outgoing).filter(|rule| rule.packets.is_none()).collect()
 }
 
-/// Returns the rules for traffic of this machine itself, without those for forwarded traffic.
-fn local_rules(observation: &Observation) -> impl Iterator<Item = &DroppingRule> {
-    observation.after.dropping_rules.iter().filter(|rule| rule.hook.as_deref() != Some("forward"))
+/// Returns whether a rule applies to forwarded traffic, and not to traffic of this machine itself.
+fn is_for_forwarding(rule: &DroppingRule) -> bool {
+    rule.hook.as_deref() == Some("forward")
 }
 
 /// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,
@@ -165,9 +152,7 @@ mod tests {
     /// Returns a new membership without a captured report.
     fn unreported(to: &str) -> Observation {
         let mut observation = membership(to, Vec::new(), 0);
-        if let ExaminationTarget::Membership(trial) = &mut observation.target {
-            trial.already_joined.clear();
-        }
+        observation.trial_mut().already_joined.clear();
         observation
     }
 
@@ -192,8 +177,8 @@ mod tests {
 
     #[test]
     fn new_membership_without_a_report_is_a_fault() {
-        assert_eq!(check(&unreported("239.1.2.3:5000")).len(), 1);
-        assert_eq!(check(&reported()), []);
+        assert_eq!(CAUSE.judge(&unreported("239.1.2.3:5000")).len(), 1);
+        assert_eq!(CAUSE.judge(&reported()), []);
     }
 
     #[test]
@@ -202,9 +187,9 @@ mod tests {
         let names = ["IpOutRequests", "IpOutTransmits"];
         let sent = |count| names.iter().map(|name| ((*name).to_owned(), count)).collect();
         (observation.before.counters, observation.after.counters) = (sent(7), sent(7));
-        assert_eq!(check(&observation), []);
+        assert_eq!(CAUSE.judge(&observation), []);
         observation.after.counters = sent(8);
-        assert_eq!(check(&observation).len(), 1);
+        assert_eq!(CAUSE.judge(&observation).len(), 1);
     }
 
     /// Linux before 6.7.
@@ -213,7 +198,7 @@ mod tests {
         let mut observation = unreported("239.1.2.3:5000");
         let sent = || [("IpOutRequests".to_owned(), 7)].into_iter().collect();
         (observation.before.counters, observation.after.counters) = (sent(), sent());
-        assert_eq!(check(&observation).len(), 1);
+        assert_eq!(CAUSE.judge(&observation).len(), 1);
 
         let (time, _) = observation.wire.span.unwrap();
         let message = ControlMessage::Query { version: 2, group: None, interval: None };
@@ -225,19 +210,27 @@ mod tests {
             source,
             message,
         });
-        assert_eq!(check(&observation), [], "the system withdraws its report when an older querier appears");
+        assert_eq!(
+            CAUSE.judge(&observation),
+            [],
+            "the system withdraws its report when an older querier appears"
+        );
     }
 
     #[test]
     fn unreported_groups_and_unusable_interfaces_are_not_reported() {
-        assert_eq!(check(&membership("239.1.2.3:5000", Vec::new(), 0)), [], "another program had joined");
-        assert_eq!(check(&unreported("224.0.0.251:5353")), [], "a link-local group");
+        assert_eq!(
+            CAUSE.judge(&membership("239.1.2.3:5000", Vec::new(), 0)),
+            [],
+            "another program had joined"
+        );
+        assert_eq!(CAUSE.judge(&unreported("224.0.0.251:5353")), [], "a link-local group");
         let mut without_carrier = unreported("239.1.2.3:5000");
         without_carrier.before.links[1].interface.running = false;
         without_carrier.after.links[1].interface.running = false;
-        assert_eq!(check(&without_carrier), []);
+        assert_eq!(CAUSE.judge(&without_carrier), []);
         let mut lossy_tap = unreported("239.1.2.3:5000");
         lossy_tap.wire.taps[0].dropped = 1;
-        assert_eq!(check(&lossy_tap), [], "the tap may have missed it");
+        assert_eq!(CAUSE.judge(&lossy_tap), [], "the tap may have missed it");
     }
 }

@@ -1,11 +1,11 @@
 //! A bridge does not flood unregistered groups to a port. 224.0.0.x is never reported, and without snooping no
 //! group is registered.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.2"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.2"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter_map(|link| {
@@ -29,7 +29,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 format!("{} does not forward to {} {groups}.", bridge.name(), link.name()),
             )
             .on_interface(link.name())
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} mcast_flood", link.name()), "off"))
+            .with_evidence(Evidence::new(
+                EvidenceKind::Setting,
+                format!("{} mcast_flood", link.name()),
+                "off",
+            ))
             .with_evidence(Evidence::new(
                 EvidenceKind::Setting,
                 format!("{} mcast_snooping", bridge.name()),

@@ -2,12 +2,12 @@
 
 use mcast::Family;
 
+use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["ip(7): IP_MULTICAST_ALL"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
@@ -39,9 +39,7 @@ fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
         Severity::Fault,
         format!("The socket is bound to {local} and also receives {}, which only another program has joined.", flow.destination()),
     )
-    .on_interface(&interface)
-    .for_group(flow.destination())
-    .from_source(flow.key.source)
+    .about_flow(&interface, flow)
     .in_program(&program.name)
     .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {} {option}", socket.inode), "1"))
     .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams to {}, besides {}", flow.datagrams, flow.destination(), membership.address.group)))

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use mcast::{Group, SourceFilter};
 
+use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::Counter;
 use crate::wire::FragmentedDatagram;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 8085 section 3.2", "RFC 8900"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2", "RFC 8900"]);
 
 /// The time after which a missing fragment is considered lost.
 const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -88,11 +88,8 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         "between the wire and the IP layer, where a filter drops them"
     };
     let source = all.first().map(|datagram| datagram.source)?;
-    let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter().filter_map(|counter| {
-        let name = counter.name(interest.family());
-        let (before, after) = observation.values(name)?;
-        Some(Evidence::change(EvidenceKind::Counter, name, before, after))
-    });
+    let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter();
+    let counters = counters.filter_map(|counter| observation.counter_change(counter, interest.family()));
     let largest = if interest.group.addr().is_ipv4() { 1472 } else { 1452 };
     let finding = Finding::new(
         Id::FragmentsLost,

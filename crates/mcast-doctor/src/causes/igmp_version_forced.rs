@@ -1,11 +1,12 @@
 //! An old version of IGMP or MLD is in use, which cannot report sources.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 use mcast::SourceFilter;
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> =

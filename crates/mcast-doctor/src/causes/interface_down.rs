@@ -2,12 +2,12 @@
 
 use mcast::ErrorKind;
 
+use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else {
@@ -32,12 +32,19 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 /// Returns a finding for every interface that could be used, if no interface is usable.
 fn none_usable(observation: &Observation) -> Vec<Finding> {
-    let links = || observation.after.links.iter().filter(|link| !link.interface.loopback && link.interface.port_of.is_none());
+    let links = || {
+        observation
+            .after
+            .links
+            .iter()
+            .filter(|link| !link.interface.loopback && link.interface.port_of.is_none())
+    };
     let is_usable = |link: &Link| link.interface.up && link.interface.running && link.interface.multicast;
     if links().any(is_usable) {
         return Vec::new();
     }
-    let unusable: Vec<_> = links().filter(|link| link.interface.multicast || !link.interface.up).map(unusable).collect();
+    let unusable: Vec<_> =
+        links().filter(|link| link.interface.multicast || !link.interface.up).map(unusable).collect();
     if !unusable.is_empty() {
         return unusable;
     }
@@ -74,7 +81,6 @@ fn unusable(link: &Link) -> Finding {
 mod tests {
     use super::super::fixtures::{ETH0, ETH1, machine, membership};
     use super::*;
-    use crate::observation::ExaminationTarget;
 
     #[test]
     fn machine_without_usable_interface_is_a_fault() {
@@ -84,7 +90,11 @@ mod tests {
             check(&observation).into_iter().map(|finding| finding.cause).collect::<Vec<_>>()
         };
         assert_eq!(outcome(|_| {}), Vec::<String>::new());
-        assert_eq!(outcome(|machine| machine.links[1].interface.up = false), Vec::<String>::new(), "eth1 is left");
+        assert_eq!(
+            outcome(|machine| machine.links[1].interface.up = false),
+            Vec::<String>::new(),
+            "eth1 is left"
+        );
         let down = outcome(|machine| {
             machine.links.truncate(2);
             machine.links[1].interface.up = false;
@@ -97,9 +107,7 @@ mod tests {
     #[test]
     fn one_of_several_without_carrier_is_not_reported() {
         let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
-        if let ExaminationTarget::Membership(trial) = &mut observation.target {
-            trial.joined = vec![ETH0, ETH1];
-        }
+        observation.trial_mut().joined = vec![ETH0, ETH1];
         observation.after.links[1].interface.running = false;
         assert_eq!(check(&observation), []);
         observation.after.links[2].interface.running = false;

@@ -1,10 +1,10 @@
 //! The interface was deleted and created again. Memberships belong to its index, so they were lost.
 
+use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket, index_of};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 3678 section 4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
@@ -17,10 +17,9 @@ fn lost(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
         let now = observation.after.link_named(before.name());
         let is_another = now.is_none_or(|now| now.index() != before.index());
         let rejoin = now.is_some_and(|now| {
-            socket
-                .memberships_after
-                .iter()
-                .any(|later| later.address.group == membership.address.group && index_of(later) == Some(now.index()))
+            socket.memberships_after.iter().any(|later| {
+                later.address.group == membership.address.group && index_of(later) == Some(now.index())
+            })
         });
         (is_another && !rejoin).then_some((membership, before, now))
     });

@@ -1,11 +1,11 @@
 //! The loopback interface has no route for IPv6 groups, so nothing can be sent to them there. A plain route
 //! becomes one that rejects; only a route of type `local` works.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4291 section 2.7"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4291 section 2.7"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.after.loopback_takes_v6_groups || observation.received_anything() {
@@ -23,7 +23,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
             Severity::Fault,
             format!(
                 "Nothing can be sent to {} on {}: it has no route for IPv6 groups.",
-                interest.group, link.name()
+                interest.group,
+                link.name()
             ),
         )
         .on_interface(link.name())

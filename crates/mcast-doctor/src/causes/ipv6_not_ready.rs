@@ -4,12 +4,12 @@
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family};
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::snapshot::Link;
-use super::Cause;
+use crate::snapshot::{Link, interface_setting};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4862 section 5.4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4862 section 5.4"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
@@ -17,7 +17,9 @@ fn check(observation: &Observation) -> Vec<Finding> {
     };
     let refused = trial.failed_with(ErrorKind::FamilyUnavailable);
     let mut names: Vec<_> = refused.and_then(|failure| failure.interface.clone()).into_iter().collect();
-    names.extend(trial.joined.iter().filter_map(|index| Some(observation.after.link(*index)?.name().to_owned())));
+    names.extend(
+        trial.joined.iter().filter_map(|index| Some(observation.after.link(*index)?.name().to_owned())),
+    );
     names.sort();
     names.dedup();
     names.iter().filter_map(|name| judge(observation, observation.after.link_named(name)?)).collect()
@@ -27,9 +29,9 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     if link.interface.loopback || !link.interface.up {
         return None;
     }
-    let setting = |interface: &str| format!("net.ipv6.conf.{interface}.disable_ipv6");
-    let own = setting(&link.name().replace('.', "/"));
-    let state = |interest| link.interface.addresses.iter().find(|own| own.address.is_ipv6() && own.state == interest);
+    let own = interface_setting(Family::V6, link.name(), "disable_ipv6");
+    let address_in =
+        |state| link.interface.addresses.iter().find(|own| own.address.is_ipv6() && own.state == state);
     let finding =
         |cause: String| Finding::new(Id::Ipv6NotReady, Severity::Fault, cause).on_interface(link.name());
     if observation.after.number(&own) == Some(1) {
@@ -39,7 +41,7 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
                 .with_remedies(remedies::sysctl(&own, 0)),
         );
     }
-    if let Some(duplicate) = state(AddressState::Duplicate) {
+    if let Some(duplicate) = address_in(AddressState::Duplicate) {
         let address = duplicate.address;
         return Some(
             finding(format!("{address} on {} is a duplicate: another host has the same address, so it is not used.", link.name()))
@@ -50,7 +52,9 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
                 ]),
         );
     }
-    if let Some(tentative) = state(AddressState::Tentative).filter(|_| state(AddressState::Ready).is_none()) {
+    if let Some(tentative) =
+        address_in(AddressState::Tentative).filter(|_| address_in(AddressState::Ready).is_none())
+    {
         let address = tentative.address;
         return Some(
             finding(format!(
@@ -76,7 +80,7 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
 fn create_address(observation: &Observation, link: &Link) -> Vec<Remedy> {
     /// `IN6_ADDR_GEN_MODE_NONE`.
     const NONE: i64 = 1;
-    let setting = |key: &str| format!("net.ipv6.conf.{}.{key}", link.name().replace('.', "/"));
+    let setting = |key| interface_setting(Family::V6, link.name(), key);
     let generation = setting("addr_gen_mode");
     match observation.after.number(&generation) {
         Some(NONE) => remedies::sysctl(&generation, 0).into(),

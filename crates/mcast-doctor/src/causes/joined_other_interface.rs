@@ -1,40 +1,35 @@
 //! The group arrives on one interface but is joined on another.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use mcast::Family;
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 3678 section 4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     // Sockets may join several groups; each is judged separately.
-    let mut groups: Vec<_> = interests.iter().map(|interest| (interest.group, interest.port)).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    let judged = groups.into_iter().filter_map(|(group, port)| {
-        let same: Vec<_> = interests
-            .iter()
-            .filter(|interest| (interest.group, interest.port) == (group, port))
-            .copied()
-            .collect();
-        judge(observation, &same)
+    let addresses: BTreeSet<_> = interests.iter().map(Interest::address).collect();
+    let judged = addresses.into_iter().filter_map(|address| {
+        let same = interests.iter().filter(|interest| interest.address() == address);
+        judge(observation, &same.copied().collect::<Vec<_>>())
     });
     judged.chain(others(observation)).collect()
 }
 
 /// Judges the doctor's own membership, or those of the examined program.
-fn judge(observation: &Observation, interest: &[Interest<'_>]) -> Option<Finding> {
+fn judge(observation: &Observation, interests: &[Interest<'_>]) -> Option<Finding> {
     if observation.trial().is_some_and(|trial| !trial.received.is_empty()) {
         return None;
     }
-    let mismatch = Mismatch::of(observation, interest)?;
+    let mismatch = Mismatch::of(observation, interests)?;
     let finding = mismatch.finding(observation, Severity::Fault);
     Some(match observation.program() {
         Some(program) => finding.in_program(&program.name).with_remedies(mismatch.for_program(observation)),
@@ -48,9 +43,8 @@ fn judge(observation: &Observation, interest: &[Interest<'_>]) -> Option<Finding
 fn others(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else { return Vec::new() };
     let judged = trial.other_sockets.iter().filter_map(|socket| {
-        let interest: Vec<_> =
-            socket.interests().filter(|w| (w.group, w.port) == (trial.group(), trial.port())).collect();
-        let mismatch = Mismatch::of(observation, &interest)?;
+        let same = socket.interests().filter(|interest| interest.address() == trial.membership.address);
+        let mismatch = Mismatch::of(observation, &same.collect::<Vec<_>>())?;
         let finding = mismatch.finding(observation, Severity::Warning).in_program(&socket.owner);
         let own = remedies::mcast::examine_port(trial.port());
         Some(finding.with_remedies([own]).with_remedies(mismatch.for_program(observation)))
@@ -82,7 +76,9 @@ impl<'a> Mismatch<'a> {
             interests.iter().filter_map(|interest| observation.link(interest.interface)).collect();
         let is_apart = |other: &Link| {
             joined.iter().all(|joined| {
-                joined.index() != other.index() && !joined.is_on(other) && joined.interface.port_of != Some(other.index())
+                joined.index() != other.index()
+                    && !joined.is_on(other)
+                    && joined.interface.port_of != Some(other.index())
             })
         };
         let elsewhere = |flow: &&Flow| {
@@ -113,11 +109,7 @@ impl<'a> Mismatch<'a> {
             .on_interface(arrives_on.name())
             .for_group(to)
             .from_source(flow.key.source)
-            .with_evidence(Evidence::new(
-                EvidenceKind::Packet,
-                arrives_on.name(),
-                format!("{} datagrams from {} to {to}", flow.datagrams, flow.key.source),
-            ))
+            .with_evidence(observation.packets_of(flow))
             .with_evidence(Evidence::new(
                 EvidenceKind::Table,
                 format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
@@ -137,7 +129,8 @@ impl<'a> Mismatch<'a> {
             Tool::Program,
             format!(
                 "Join on {} by its index, {} (ip_mreqn.imr_ifindex, MCAST_JOIN_GROUP); without an index, the routing table chooses. Then restart the program, which joins at start.",
-                self.arrives_on.name(), self.arrives_on.index()
+                self.arrives_on.name(),
+                self.arrives_on.index()
             ),
         );
         route.into_iter().chain([join]).collect()
@@ -148,7 +141,7 @@ impl<'a> Mismatch<'a> {
 mod tests {
     use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program};
     use super::*;
-    use crate::observation::{ExaminationTarget, ProgramSocket};
+    use crate::observation::ProgramSocket;
     use crate::snapshot::Route;
     use mcast::{InterfaceIndex, SourceFilter};
 
@@ -170,9 +163,7 @@ mod tests {
     fn other_program_joined_on_another_interface_is_a_warning() {
         let outcome = |interface| {
             let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
-            if let ExaminationTarget::Membership(trial) = &mut observation.target {
-                trial.other_sockets = vec![socket(interface)];
-            }
+            observation.trial_mut().other_sockets = vec![socket(interface)];
             check(&observation)
         };
         assert_eq!(outcome(ETH0), []);

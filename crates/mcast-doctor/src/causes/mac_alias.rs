@@ -2,11 +2,11 @@
 
 use mcast::Group;
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 6.4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.4"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();

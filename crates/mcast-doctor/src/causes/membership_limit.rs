@@ -2,12 +2,13 @@
 
 use mcast::{ErrorKind, Family, Membership, SourceFilter};
 
+use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket, index_of};
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"]);
 
 const MEMBERSHIPS: &str = "net.ipv4.igmp_max_memberships";
 const SOURCES: &str = "net.ipv4.igmp_max_msf";
@@ -32,24 +33,16 @@ fn refused(observation: &Observation) -> Option<Finding> {
     let trial = observation.trial()?;
     let failure = trial.failed_with(ErrorKind::LimitReached)?;
     let sources = trial.membership.sources.sources().len();
+    let too_many_sources = || {
+        let group = trial.group();
+        format!("The membership of {group} names {sources} sources, more than the system allows.")
+    };
     let (setting, cause) = match (trial.group().family(), sources) {
-        (Family::V4, 2..) => (
-            "net.ipv4.igmp_max_msf",
-            format!(
-                "The membership of {} names {sources} sources, more than the system allows.",
-                trial.group()
-            ),
-        ),
+        (Family::V4, 2..) => (SOURCES, too_many_sources()),
+        (Family::V6, 2..) => ("net.ipv6.mld_max_msf", too_many_sources()),
         (Family::V4, _) => {
             (MEMBERSHIPS, "The socket has reached the system's limit of memberships.".to_owned())
         }
-        (Family::V6, 2..) => (
-            "net.ipv6.mld_max_msf",
-            format!(
-                "The membership of {} names {sources} sources, more than the system allows.",
-                trial.group()
-            ),
-        ),
         (Family::V6, _) => (
             "net.core.optmem_max",
             "The socket has reached the system's limit of memory for memberships.".to_owned(),
@@ -75,7 +68,8 @@ fn refused(observation: &Observation) -> Option<Finding> {
 /// Judges a socket of a program that has as many memberships as the system allows, so that the next join fails.
 fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
     let limit = usize::try_from(observation.after.number(MEMBERSHIPS)?).ok().filter(|limit| *limit > 0)?;
-    let count = socket.memberships.iter().filter(|membership| membership.address.group.addr().is_ipv4()).count();
+    let count =
+        socket.memberships.iter().filter(|membership| membership.address.group.addr().is_ipv4()).count();
     (count >= limit).then(|| {
         Finding::new(
             Id::MembershipLimit,
@@ -135,9 +129,9 @@ fn refused_sources<'a>(
     socket: &ProgramSocket,
     full: &Membership,
 ) -> Vec<&'a Flow> {
-    let interest = socket
-        .interests()
-        .filter(|interest| interest.group == full.address.group && Some(interest.interface) == index_of(full));
+    let interest = socket.interests().filter(|interest| {
+        interest.group == full.address.group && Some(interest.interface) == index_of(full)
+    });
     let unadmitted = |flow: &&Flow| !full.sources.admits(flow.key.source.ip());
     interest.flat_map(|interest| observation.arrivals(&interest)).filter(unadmitted).collect()
 }
@@ -168,7 +162,7 @@ mod tests {
             let mut observation = program(vec![socket.clone()], vec![flow(ETH0, "10.9.0.9:6000", TO)]);
             observation.after.settings.insert(SOURCES.into(), limit.into());
             let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
-            (severities, (source_not_admitted::CAUSE.check)(&observation).len())
+            (severities, source_not_admitted::CAUSE.judge(&observation).len())
         };
         assert_eq!(outcome("2"), (vec![Severity::Fault], 0));
         assert_eq!(outcome("10"), (vec![], 1));

@@ -1,6 +1,52 @@
 //! The causes, one module each: pure functions from an observation to findings.
 //!
-//! To add a cause, add its module, its page in `pages/`, and a line to the table below.
+//! To add a cause, add its module, its page in `pages/`, and its line to the table below.
+
+mod address_in_use;
+mod backlog_drops;
+mod bad_checksum;
+mod bound_to_unicast;
+mod cloud_network;
+mod connected_elsewhere;
+mod container_bridge;
+mod duplicate_interfaces;
+mod duplicate_path;
+mod fast_leave;
+mod firewall_drops_data;
+mod firewall_drops_igmp;
+mod flood_off;
+mod foreign_groups_leak;
+mod fragments_lost;
+mod igmp_version_forced;
+mod interface_down;
+mod interface_recreated;
+mod ipv6_loopback_route;
+mod ipv6_not_ready;
+mod joined_other_interface;
+mod loopback_off;
+mod mac_alias;
+mod membership_limit;
+mod mtu_too_small;
+mod no_querier;
+mod no_route;
+mod not_joined;
+mod nothing_arrives;
+mod receive_buffer_overflow;
+mod reverse_path_filter;
+mod router_wrong_interface;
+mod scope_never_leaves;
+mod sender_queue_drops;
+mod snooping_table_full;
+mod source_is_local;
+mod source_not_admitted;
+mod source_zero;
+mod ssm_without_source;
+mod ttl_threshold;
+mod ttl_too_small;
+mod vlan_tagged;
+mod vpn_takes_default;
+mod wireless;
+mod wrong_port;
 
 #[cfg(test)]
 mod fixtures;
@@ -10,22 +56,38 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::observation::Observation;
+use crate::observation::{Interest, Observation};
 use crate::{Finding, Severity};
 
 /// What is known about a cause, declared in its module.
 struct Cause {
-    check: fn(&Observation) -> Vec<Finding>,
+    check: Check,
     references: &'static [&'static str],
     /// Whether it is judged only if no other cause was found.
     is_last_resort: bool,
 }
 
+/// The function that judges a cause.
+enum Check {
+    /// Called once.
+    Observation(fn(&Observation) -> Vec<Finding>),
+    /// Called for each group that the doctor or the program has joined on an interface.
+    Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+}
+
 impl Cause {
-    /// Declares a cause with the function that judges it, and the RFCs and kernel documentation that it is based
-    /// on.
-    const fn new(check: fn(&Observation) -> Vec<Finding>, references: &'static [&'static str]) -> Self {
+    /// Declares a cause with its check, and the RFCs and kernel documentation that it is based on.
+    const fn new(check: Check, references: &'static [&'static str]) -> Self {
         Self { check, references, is_last_resort: false }
+    }
+
+    fn judge(&self, observation: &Observation) -> Vec<Finding> {
+        match self.check {
+            Check::Observation(check) => check(observation),
+            Check::Interest(check) => {
+                observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
+            }
+        }
     }
 
     const fn last_resort(self) -> Self {
@@ -36,8 +98,6 @@ impl Cause {
 /// Declares each cause by its module, its variant of [`Id`], and its text form, which is also the name of its page.
 macro_rules! causes {
     ($($module:ident: $variant:ident = $text:literal;)+) => {
-        $(mod $module;)+
-
         /// The stable id of a cause. Its text form, in kebab case, never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -147,7 +207,7 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
         let causes = Id::ALL.iter().map(|id| id.cause());
         causes
             .filter(move |cause| cause.is_last_resort == is_last_resort)
-            .flat_map(|cause| (cause.check)(observation))
+            .flat_map(|cause| cause.judge(observation))
     };
     let mut findings: Vec<_> = check(false).collect();
     if findings.iter().all(|finding| finding.severity == Severity::Note) {
@@ -188,7 +248,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// The sections of every page, in this order.
-    const SECTIONS: [&str; 6] = ["What you see", "Why", "How mcast knows", "Remedy", "Check", "References"];
+    const SECTIONS: [&str; 6] =
+        ["What you see", "Why", "How mcast detects it", "Remedy", "Check", "References"];
 
     #[test]
     fn ids_are_unique_and_parse_back() {

@@ -1,11 +1,11 @@
 //! The MTU of the interface is smaller than the packets that are sent: the device drops them before the IP
 //! layer.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 8085 section 3.2"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"]);
 
 /// The MTU of Ethernet, which senders usually assume.
 const ETHERNET: u32 = 1500;
@@ -22,7 +22,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
         let (old, new) = (before.statistics.refused(), after.statistics.refused());
         let small = after.interface.mtu < ETHERNET && !after.interface.loopback && !after.is_tunnel();
         // Without a tap, the counter includes frames of protocols that this machine does not handle.
-        (small && new > old && observation.wire.is_tapped(after.index())).then_some((interest, after, old, new))
+        (small && new > old && observation.wire.is_tapped(after.index()))
+            .then_some((interest, after, old, new))
     });
     small
         .map(|(interest, link, old, new)| {

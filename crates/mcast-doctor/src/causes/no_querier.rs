@@ -1,25 +1,22 @@
 //! The network has no querier. Snooping switches forget a member that has not reported for the membership
 //! interval, and hosts report again only in response to a query.
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation, RejoinOutcome};
 use crate::wire::{ControlMessage, Flow};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Interest(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
-}
-
-fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let link = observation.link(interest.interface)?;
     let listened = observation.listened();
-    let trial =
+    let has_querier =
         observation.wire.queries(interest.interface, interest.group.addr().is_ipv4()).next().is_some();
     let timeout = observation.options.querier_timeout();
     if link.interface.loopback
-        || trial
+        || has_querier
         || listened < timeout
         || !observation.wire.is_complete(interest.interface)
         || !is_snooped(interest)
@@ -45,7 +42,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             ),
         ),
     };
-    let protocol = if interest.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
+    let protocol = interest.protocol();
     Some(
         finding
             .on_interface(link.name())
@@ -111,7 +108,6 @@ mod tests {
 
     use super::super::fixtures::{ETH0, flow, membership};
     use super::*;
-    use crate::observation::ExaminationTarget;
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -121,10 +117,8 @@ mod tests {
             let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
             let (from, _) = observation.wire.span.unwrap();
             observation.wire.span = Some((from, from + Duration::from_secs(275)));
-            if let ExaminationTarget::Membership(trial) = &mut observation.target {
-                trial.rejoin = rejoin;
-            }
-            check(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+            observation.trial_mut().rejoin = rejoin;
+            CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
         };
         assert_eq!(outcome(Some(RejoinOutcome::CameBack)), [Severity::Fault]);
         assert_eq!(outcome(Some(RejoinOutcome::StayedSilent)), []);

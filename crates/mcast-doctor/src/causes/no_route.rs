@@ -3,12 +3,12 @@
 
 use mcast::{ErrorKind, Family};
 
+use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 6.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {
@@ -25,9 +25,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
     if !observation.is_about_machine() {
         return Vec::new();
     }
-    let missing = observation.after.group_routes.iter().filter(|route| {
-        route.interface.is_none() && usable(observation, route.family).is_some()
-    });
+    let missing = observation
+        .after
+        .group_routes
+        .iter()
+        .filter(|route| route.interface.is_none() && usable(observation, route.family).is_some());
     missing.map(|route| finding(observation, route.family, Severity::Warning)).collect()
 }
 

@@ -1,10 +1,10 @@
 //! The program has the port open but has not joined the group, so no socket receives it.
 
+use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 7.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
@@ -31,13 +31,7 @@ fn judge(observation: &Observation, program: &Program, socket: &ProgramSocket) -
         return None;
     }
     let interface = flow.map(|flow| observation.link_name(flow.key.interface));
-    let packets = flow.map(|flow| {
-        Evidence::new(
-            EvidenceKind::Packet,
-            observation.link_name(flow.key.interface),
-            format!("{} datagrams from {} to {}", flow.datagrams, flow.key.source, flow.destination()),
-        )
-    });
+    let packets = flow.map(|flow| observation.packets_of(flow));
     let finding = Finding::new(
         Id::NotJoined,
         Severity::Fault,

@@ -1,10 +1,10 @@
 //! Nothing for the group reached this machine, and nothing on it blocks the group. Judged last.
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &[]).last_resort();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).last_resort();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();

@@ -1,11 +1,11 @@
 //! A socket's receive buffer is full, so arriving datagrams are dropped.
 
+use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::snapshot::{Counter, UdpSocket};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["socket(7): SO_RCVBUF"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]);
 
 /// The recommended buffer size: about 1/30 s of traffic at 1 Gbit/s.
 const LARGE_BUFFER: i64 = 4 << 20;

@@ -1,26 +1,26 @@
 //! The route to the source does not use the interface on which its datagrams arrive, so the system drops them
 //! as forged.
 
-use crate::observation::{Interest, Observation};
+use mcast::Family;
+
+use super::{Cause, Check};
+use crate::observation::{Interest, Observation, explains};
+use crate::snapshot::interface_setting;
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 3704 section 2", "ip-sysctl: rp_filter"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"]);
 
 const COUNTER: &str = "TcpExtIPReversePathFilter";
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
-}
-
-fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let rise = observation.rise_of(COUNTER).filter(|rise| *rise > 0 && interest.group.addr().is_ipv4())?;
     let flows = observation.expected(interest);
     let expected: u64 = flows.iter().map(|flow| flow.sound()).sum();
     let explained = match observation.loss(interest) {
         Some(loss) => loss.is_serious() && loss.is_explained_by(rise),
-        None => expected > 0 && rise.saturating_mul(5) >= expected.saturating_mul(4),
+        None => explains(rise, expected),
     };
     if !observation.wire.is_tapped(interest.interface) && !observation.received_anything() {
         return Some(by_counter_alone(observation, interest));
@@ -82,20 +82,19 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Findi
 
 /// Returns the two settings that apply. The larger value is in effect, so both must be changed.
 fn settings(interface: &str) -> [String; 2] {
-    ["all", interface].map(|name| format!("net.ipv4.conf.{}.rp_filter", name.replace('.', "/")))
+    ["all", interface].map(|name| interface_setting(Family::V4, name, "rp_filter"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{ETH0, flow, membership, with_counters};
     use super::*;
-    use crate::observation::ExaminationTarget;
 
     const TO: &str = "239.1.2.3:5000";
 
     fn outcome(received: u64, rise: u64) -> usize {
         let observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], received);
-        check(&with_counters(observation, &[(COUNTER, rise)])).len()
+        CAUSE.judge(&with_counters(observation, &[(COUNTER, rise)])).len()
     }
 
     #[test]
@@ -107,17 +106,15 @@ mod tests {
     fn missing_source_is_reported_and_not_the_received_one() {
         let flows = || ["10.9.0.1:6000", "192.0.2.1:6000"].map(|source| flow(ETH0, source, TO)).to_vec();
         let mut observation = membership(TO, flows(), 10);
-        if let ExaminationTarget::Membership(trial) = &mut observation.target {
-            trial.received.pop();
-        }
-        let findings = check(&with_counters(observation, &[(COUNTER, 10)]));
+        observation.trial_mut().received.pop();
+        let findings = CAUSE.judge(&with_counters(observation, &[(COUNTER, 10)]));
         assert_eq!(findings[0].subject.source.as_deref(), Some("192.0.2.1"));
     }
 
     #[test]
     fn remedies_do_not_change_unicast_routes() {
         let observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], 0);
-        let findings = check(&with_counters(observation, &[(COUNTER, 10)]));
+        let findings = CAUSE.judge(&with_counters(observation, &[(COUNTER, 10)]));
         let tools: Vec<_> = findings[0].remedies.iter().map(|remedy| remedy.tool).collect();
         assert_eq!(tools, [crate::Tool::Sysctl; 2]);
     }
@@ -126,7 +123,7 @@ mod tests {
     fn one_command_changes_both_settings_without_a_capture() {
         let mut observation = with_counters(membership(TO, vec![], 0), &[(COUNTER, 10)]);
         observation.wire.taps.clear();
-        let findings = check(&observation);
+        let findings = CAUSE.judge(&observation);
         let commands: Vec<_> = findings[0].remedies.iter().filter_map(crate::Remedy::command).collect();
         assert_eq!(commands[0], "sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0");
         assert_eq!(commands.len(), 2, "{commands:?}");

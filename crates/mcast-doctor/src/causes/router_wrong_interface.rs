@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 7761 section 4.2"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 7761 section 4.2"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut reported = BTreeSet::new();

@@ -2,11 +2,12 @@
 
 use mcast::group::Scope;
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4291 section 2.7", "RFC 5771 section 4"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 4291 section 2.7", "RFC 5771 section 4"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.received_anything() {
@@ -107,7 +108,10 @@ mod tests {
     fn silent_link_local_group_needs_a_reflector_and_neither_hops_nor_routers() {
         for to in ["224.0.0.251:5353", "[ff02::fb]:5353"] {
             let mut observation = membership(to, Vec::new(), 0);
-            observation.after.links[1].interface.addresses.push(InterfaceAddress::new("fe80::2".parse().unwrap(), 64));
+            observation.after.links[1]
+                .interface
+                .addresses
+                .push(InterfaceAddress::new("fe80::2".parse().unwrap(), 64));
             let findings = super::super::judge(&observation);
             let causes: Vec<_> = findings.iter().map(|finding| (finding.id, finding.severity)).collect();
             assert_eq!(causes, [(Id::ScopeNeverLeaves, Severity::Warning)], "{to}");

@@ -2,12 +2,14 @@
 
 use mcast::Family;
 
+use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::{Counter, Link, Queue};
-use super::Cause;
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     observation.after.links.iter().filter_map(|link| judge(observation, link)).collect()
@@ -15,7 +17,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     let (queue, before) = dropping_queue(observation, link)?;
-    let sends = |flow: &&crate::wire::Flow| {
+    let sends = |flow: &&Flow| {
         flow.key.outgoing && flow.key.interface == link.index() && is_examined(observation, flow)
     };
     let flow = observation.wire.flows.iter().find(sends)?;
@@ -23,11 +25,9 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     let udp_errors = observation.rise(Counter::SendBufferErrors, Family::of(flow.key.group));
     udp_errors.filter(|rise| *rise > 0)?;
     let errors = [Family::V4, Family::V6].into_iter().flat_map(|family| {
-        [Counter::OutDiscards, Counter::SendBufferErrors].into_iter().filter_map(move |counter| {
-            let (before, after) = observation.values(counter.name(family))?;
-            (after > before)
-                .then(|| Evidence::change(EvidenceKind::Counter, counter.name(family), before, after))
-        })
+        [Counter::OutDiscards, Counter::SendBufferErrors]
+            .into_iter()
+            .filter_map(move |counter| observation.counter_increase(counter, family))
     });
     let lost = queue.dropped - before;
     let finding = Finding::new(
@@ -35,9 +35,7 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
         Severity::Fault,
         format!("The send queue of {} ({}) is full: {lost} outgoing packets were dropped while datagrams to {} were being sent.", link.name(), queue.kind, flow.destination()),
     )
-    .on_interface(link.name())
-    .for_group(flow.destination())
-    .from_source(flow.key.source)
+    .about_flow(link.name(), flow)
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name()), before, queue.dropped))
     .with_all_evidence(errors)
     .with_remedies([enlarge_queue(queue, link)])
@@ -71,12 +69,9 @@ fn dropping_queue<'a>(observation: &Observation, link: &'a Link) -> Option<(&'a 
 }
 
 /// Returns whether a flow belongs to the examined program or group.
-fn is_examined(observation: &Observation, flow: &crate::wire::Flow) -> bool {
+fn is_examined(observation: &Observation, flow: &Flow) -> bool {
     if let Some(program) = observation.program() {
-        return program
-            .sockets
-            .iter()
-            .any(|socket| socket.local.is_some_and(|local| local.port() == flow.key.source.port()));
+        return program.sends(flow);
     }
     observation.trial().is_some_and(|trial| trial.group().addr() == flow.key.group)
 }

@@ -1,10 +1,10 @@
 //! The group table of a bridge is full. The kernel then disables snooping and floods all groups.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4541 section 2.1.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let full = observation.after.links.iter().filter_map(|link| {

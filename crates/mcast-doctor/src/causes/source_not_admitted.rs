@@ -1,17 +1,13 @@
 //! The membership names sources, and does not admit the one that sends.
 
 use super::membership_limit;
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 9776 section 3.2"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 9776 section 3.2"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
-}
-
-fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let flows = observation.arrivals(interest);
     let refused: Vec<_> =
         flows.iter().filter(|flow| !interest.sources.admits(flow.key.source.ip())).collect();

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use mcast::{ErrorKind, Group, SourceFilter};
 
+use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::ControlMessage;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 4607 section 4.3", "RFC 4604 section 2.2.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 4607 section 4.3", "RFC 4604 section 2.2.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {
@@ -27,7 +28,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
         return in_capture(observation);
     }
     let mut interests = observation.interests();
-    interests.dedup_by_key(|interest| (interest.group, interest.port));
+    interests.dedup_by_key(|interest| interest.address());
     let wrong = interests.iter().filter(|interest| {
         interest.group.is_source_specific() && matches!(interest.sources, SourceFilter::Exclude(_))
     });
@@ -72,13 +73,7 @@ fn in_capture(observation: &Observation) -> Vec<Finding> {
 
 fn finding(observation: &Observation, group: Group, port: Option<u16>) -> Finding {
     let sender = observation.wire.incoming(group.addr()).next().map(|flow| flow.key.source.ip());
-    let packets = observation.wire.incoming(group.addr()).map(|flow| {
-        Evidence::new(
-            EvidenceKind::Packet,
-            observation.link_name(flow.key.interface),
-            format!("{} datagrams from {} to {}", flow.datagrams, flow.key.source, flow.destination()),
-        )
-    });
+    let packets = observation.wire.incoming(group.addr()).map(|flow| observation.packets_of(flow));
     let target = match port {
         Some(port) => std::net::SocketAddr::new(group.addr(), port).to_string(),
         None => group.to_string(),

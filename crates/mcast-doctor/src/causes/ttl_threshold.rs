@@ -1,10 +1,10 @@
 //! This machine routes the group, but its threshold is not below the hop limit of the datagrams.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 6.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();

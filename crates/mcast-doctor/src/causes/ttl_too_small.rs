@@ -3,19 +3,22 @@
 use mcast::Group;
 use mcast::group::Scope;
 
-use crate::observation::{ExaminationTarget, Observation};
+use super::{Cause, Check};
+use crate::observation::Observation;
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 1112 section 6.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for flow in observation.wire.flows.iter().filter(|flow| flow.hop_limits.1 <= 1) {
         let finding = match blocked_outgoing_interfaces(observation, flow) {
             Some(to) => at_router(observation, flow, &to),
-            None if flow.key.outgoing && is_of_program(observation, flow) && may_cross_routers(flow) => {
+            None if flow.key.outgoing
+                && observation.program().is_some_and(|program| program.sends(flow))
+                && may_cross_routers(flow) =>
+            {
                 at_sender(observation, flow)
             }
             None => continue,
@@ -36,53 +39,33 @@ fn blocked_outgoing_interfaces(observation: &Observation, flow: &Flow) -> Option
 }
 
 fn at_router(observation: &Observation, flow: &Flow, to: &str) -> Finding {
+    let (destination, source, hop_limit) = (flow.destination(), flow.key.source, flow.hop_limits.1);
     let interface = observation.link_name(flow.key.interface);
-    Finding::new(
-        Id::TtlTooSmall,
-        Severity::Fault,
-        format!(
-            "{} from {} arrives with hop limit {}, so it is not forwarded to {to}.",
-            flow.destination(),
-            flow.key.source,
-            flow.hop_limits.1
-        ),
-    )
-    .on_interface(&interface)
-    .for_group(flow.destination())
-    .from_source(flow.key.source)
-    .with_evidence(Evidence::new(
-        EvidenceKind::Packet,
-        &interface,
-        format!("{} datagrams, hop limit {}", flow.datagrams, flow.hop_limits.1),
-    ))
-    .with_evidence(Evidence::new(
+    let route = format!("{} from {interface} to {to}", flow.key.group);
+    let cause = format!(
+        "{destination} from {source} arrives with hop limit {hop_limit}, so it is not forwarded to {to}."
+    );
+    finding(observation, flow, Severity::Fault, cause).with_evidence(Evidence::new(
         EvidenceKind::Table,
         "/proc/net/ip_mr_cache",
-        format!("{} from {interface} to {to}", flow.key.group),
+        route,
     ))
-    .with_remedies(raise(flow))
 }
 
 fn at_sender(observation: &Observation, flow: &Flow) -> Finding {
+    let (destination, hop_limit) = (flow.destination(), flow.hop_limits.1);
+    let cause =
+        format!("{destination} is sent with hop limit {hop_limit}: receivers behind a router do not get it.");
+    finding(observation, flow, Severity::Note, cause)
+}
+
+fn finding(observation: &Observation, flow: &Flow, severity: Severity, cause: String) -> Finding {
     let interface = observation.link_name(flow.key.interface);
-    Finding::new(
-        Id::TtlTooSmall,
-        Severity::Note,
-        format!(
-            "{} is sent with hop limit {}: receivers behind a router do not get it.",
-            flow.destination(),
-            flow.hop_limits.1
-        ),
-    )
-    .on_interface(&interface)
-    .for_group(flow.destination())
-    .from_source(flow.key.source)
-    .with_evidence(Evidence::new(
-        EvidenceKind::Packet,
-        &interface,
-        format!("{} datagrams, hop limit {}", flow.datagrams, flow.hop_limits.1),
-    ))
-    .with_remedies(raise(flow))
+    let packets = format!("{} datagrams, hop limit {}", flow.datagrams, flow.hop_limits.1);
+    Finding::new(Id::TtlTooSmall, severity, cause)
+        .about_flow(&interface, flow)
+        .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, packets))
+        .with_remedies(raise(flow))
 }
 
 fn raise(flow: &Flow) -> [Remedy; 2] {
@@ -94,14 +77,6 @@ fn raise(flow: &Flow) -> [Remedy; 2] {
         ),
         remedies::mcast::send_far(flow.destination()),
     ]
-}
-
-fn is_of_program(observation: &Observation, flow: &Flow) -> bool {
-    let ExaminationTarget::Program(program) = &observation.target else { return false };
-    program
-        .sockets
-        .iter()
-        .any(|socket| socket.local.is_some_and(|local| local.port() == flow.key.source.port()))
 }
 
 /// Returns whether the scope of the group allows it to cross routers.

@@ -1,18 +1,14 @@
 //! The group arrives with a VLAN tag, and no interface of this machine is in that VLAN.
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::{Flow, Tagging};
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast_packet::ether_type;
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["IEEE 802.1Q"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["IEEE 802.1Q"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
-}
-
-fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let tagged = |flow: &&Flow| {
         flow.key.interface == interest.interface && flow.key.port == interest.port && flow.key.vlan.is_some()
     };
@@ -94,7 +90,7 @@ mod tests {
     fn finding(tagging: Tagging) -> Finding {
         let mut tagged = flow(ETH0, "10.9.0.1:6000", TO);
         tagged.key.vlan = Some(tagging);
-        check(&membership(TO, vec![tagged], 0)).remove(0)
+        CAUSE.judge(&membership(TO, vec![tagged], 0)).remove(0)
     }
 
     #[test]

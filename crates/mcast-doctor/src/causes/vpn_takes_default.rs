@@ -1,15 +1,18 @@
 //! The route for groups leads into a tunnel, and most tunnels do not carry multicast.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 use mcast::{Family, InterfaceSelector};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let by_default = observation.trial().filter(|trial| trial.membership.interface == Some(InterfaceSelector::Default)).map(|trial| trial.group().family());
+    let by_default = observation
+        .trial()
+        .filter(|trial| trial.membership.interface == Some(InterfaceSelector::Default))
+        .map(|trial| trial.group().family());
     let routes = observation.after.group_routes.iter().filter(|route| match by_default {
         Some(family) => route.family == family,
         None => observation.is_about_machine(),

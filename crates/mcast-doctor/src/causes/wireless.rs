@@ -1,16 +1,18 @@
 //! Wireless links send groups at the lowest rate, do not retransmit losses, and delay groups while stations
 //! sleep.
 
+use super::{Cause, Check};
 use crate::observation::Observation;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &["RFC 9119 section 3"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 9119 section 3"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let used: Vec<_> = observation.interests().iter().map(|interest| interest.interface).collect();
     let wireless = observation.after.links.iter().filter(|link| {
-        link.wireless && link.interface.running && (observation.is_about_machine() || used.contains(&link.index()))
+        link.wireless
+            && link.interface.running
+            && (observation.is_about_machine() || used.contains(&link.index()))
     });
     wireless
         .map(|link| {

@@ -1,36 +1,27 @@
 //! The group arrives, but on another port.
 
+use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use super::Cause;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(check, &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &[]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let interests = observation.interests();
-    // The same group may be joined on several ports; the datagrams match one of them.
-    let is_served = |group: std::net::IpAddr, port: u16| {
-        interests.iter().any(|interest| interest.group.addr() == group && interest.port == port)
-    };
-    interests.iter().filter_map(|interest| judge(observation, interest, &is_served)).collect()
-}
-
-fn judge(
-    observation: &Observation,
-    interest: &Interest<'_>,
-    is_served: &dyn Fn(std::net::IpAddr, u16) -> bool,
-) -> Option<Finding> {
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let group = interest.group.addr();
     let own_port = |flow: &Flow| flow.key.port == interest.port;
     if observation.wire.incoming(group).any(own_port) || observation.wire.outgoing(group).any(own_port) {
         return None;
     }
+    // The same group may be joined on several ports; the datagrams match one of them.
+    let is_served = |port| {
+        observation.interests().iter().any(|other| other.group == interest.group && other.port == port)
+    };
     let other = |flow: &&Flow| {
         flow.key.interface == interest.interface
             && flow.key.vlan.is_none()
             && interest.sources.admits(flow.key.source.ip())
-            && !is_served(group, flow.key.port)
+            && !is_served(flow.key.port)
     };
     let flow = observation.wire.incoming(group).find(other)?;
     let (actual_port, source) = (flow.key.port, flow.key.source);
@@ -78,7 +69,7 @@ mod tests {
     #[test]
     fn port_of_another_program_is_only_a_warning() {
         let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", OTHER)], 0);
-        assert_eq!(check(&observation)[0].severity, Severity::Fault);
+        assert_eq!(CAUSE.judge(&observation)[0].severity, Severity::Fault);
         observation.after.udp_sockets = vec![UdpSocket {
             local: "0.0.0.0:5001".parse().unwrap(),
             peer: None,
@@ -86,13 +77,13 @@ mod tests {
             drops: 0,
             programs: Vec::new(),
         }];
-        assert_eq!(check(&observation)[0].severity, Severity::Warning);
+        assert_eq!(CAUSE.judge(&observation)[0].severity, Severity::Warning);
     }
 
     #[test]
     fn other_ports_are_not_reported_if_the_right_one_arrives_or_on_other_interfaces() {
         let both = vec![flow(ETH0, "10.9.0.1:6000", OTHER), flow(ETH0, "10.9.0.1:6000", TO)];
-        assert_eq!(check(&membership(TO, both, 10)), []);
-        assert_eq!(check(&membership(TO, vec![flow(ETH1, "10.8.0.1:6000", OTHER)], 0)), []);
+        assert_eq!(CAUSE.judge(&membership(TO, both, 10)), []);
+        assert_eq!(CAUSE.judge(&membership(TO, vec![flow(ETH1, "10.8.0.1:6000", OTHER)], 0)), []);
     }
 }

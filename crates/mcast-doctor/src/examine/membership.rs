@@ -6,7 +6,7 @@ use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
 
 use super::Target;
 use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::{processes, program, snapshot};
+use crate::gather::{program, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
@@ -63,7 +63,7 @@ pub fn examine_membership(
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
     let after = snapshot()?;
     if trial.failed_with(ErrorKind::AddressInUse).is_some() {
-        before.add_socket_owners(&processes::owners());
+        program::add_socket_owners(&mut before);
     }
     let observation =
         Observation { before, after, wire, target: ExaminationTarget::Membership(trial), options };

@@ -9,7 +9,8 @@ pub use file::explain_capture;
 pub use membership::examine_membership;
 pub use program::{Target, examine_program};
 
-use crate::gather::{processes, snapshot};
+use crate::gather::program::add_socket_owners;
+use crate::gather::snapshot;
 use crate::observation::{ExaminationTarget, Observation};
 use crate::{ArrivalStatus, Report, Result, causes};
 
@@ -20,7 +21,7 @@ use crate::{ArrivalStatus, Report, Result, causes};
 /// Returns an error if the system does not list its interfaces.
 pub fn examine_machine() -> Result<Report> {
     let mut now = snapshot()?;
-    now.add_socket_owners(&processes::owners());
+    add_socket_owners(&mut now);
     let observation = Observation {
         before: now.clone(),
         after: now,

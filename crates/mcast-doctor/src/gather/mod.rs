@@ -1,25 +1,26 @@
 //! Gathers the observations. All input and output of this crate is here.
 
-pub(crate) mod listen;
-pub(crate) mod program;
-// On Linux only the tests need it.
-#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
-mod system_tools;
-
+// `bsd` and `windows` compile everywhere for the tests, which give them the output of the systems' tools.
+#[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
+mod bsd;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-#[path = "linux/mod.rs"]
-mod platform;
-
+mod linux;
+pub(crate) mod listen;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "other/mod.rs"]
-mod platform;
+mod other;
+pub(crate) mod program;
+#[cfg(any(test, windows))]
+mod windows;
 
 use std::net::IpAddr;
 
 use mcast::Group;
 
 use crate::snapshot::Route;
-pub(crate) use platform::{processes, snapshot};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use linux::{processes, snapshot};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use other::{processes, snapshot};
 
 /// Looks up the route of an ordinary group of each family.
 fn group_routes() -> Vec<Route> {

@@ -1,18 +1,13 @@
 //! The sockets of another program.
 
-use std::collections::BTreeMap;
-
-use mcast::joined::{self, Holder, Holding, JoinedSocket, SocketHolder, SocketKind};
+use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
 use mcast::{GroupAddr, InterfaceSelector, Membership};
 
 use super::processes;
 use crate::examine::Target;
 use crate::observation::{Program, ProgramSocket};
-use crate::snapshot::{Snapshot, UdpSocket};
+use crate::snapshot::{Snapshot, SocketOwners, UdpSocket};
 use crate::{Error, Result};
-
-/// The processes that have each socket open, by the inode of the socket.
-type SocketOwners = BTreeMap<u64, Vec<String>>;
 
 const UNKNOWN_OWNER: &str = "an unidentified program";
 
@@ -21,14 +16,12 @@ pub(crate) fn find(target: Target, machine: &Snapshot) -> Result<Program> {
     let survey = joined::memberships()?;
     let owners = processes::owners();
     // The target may be a wrapper whose child processes own the sockets.
-    let names: Vec<_> = match target {
-        Target::Process(pid) => processes::family(pid).into_iter().map(processes::name).collect(),
+    let family = match target {
+        Target::Process(pid) => processes::family(pid),
         Target::Port(_) => Vec::new(),
     };
     let own = |inode: u64, port: Option<u16>| match target {
-        Target::Process(_) => {
-            owners.get(&inode).is_some_and(|all| all.iter().any(|owner| names.contains(owner)))
-        }
+        Target::Process(_) => is_owned_by(inode, &family, &owners),
         Target::Port(target_port) => port == Some(target_port),
     };
     let mut sockets: Vec<ProgramSocket> = Vec::new();
@@ -45,11 +38,21 @@ pub(crate) fn find(target: Target, machine: &Snapshot) -> Result<Program> {
         return Err(not_found(target));
     }
     let name = match target {
-        Target::Process(pid) if is_owned_by(&sockets, &processes::name(pid), &owners) => processes::name(pid),
+        Target::Process(pid) if sockets.iter().any(|socket| is_owned_by(socket.inode, &[pid], &owners)) => {
+            processes::name(pid)
+        }
         _ => first_owner(&sockets),
     };
     let visible = sockets.iter().all(|socket| owners.contains_key(&socket.inode));
     Ok(Program { name, sockets, visible })
+}
+
+/// Sets the programs of each UDP socket of this machine.
+pub(crate) fn add_socket_owners(machine: &mut Snapshot) {
+    let owners = processes::owners();
+    for socket in &mut machine.udp_sockets {
+        socket.programs = owners.get(&socket.inode).into_iter().flatten().map(label).collect();
+    }
 }
 
 /// Adds the later state of the sockets to `before`.
@@ -108,12 +111,17 @@ fn unbound(holder: &JoinedSocket, owners: &SocketOwners) -> ProgramSocket {
 
 /// Returns the program that has a socket open, as `name (pid)`.
 fn owner_of(inode: u64, owners: &SocketOwners) -> String {
-    let owner = owners.get(&inode).and_then(|all| all.first().cloned());
-    owner.unwrap_or_else(|| UNKNOWN_OWNER.to_owned())
+    let owner = owners.get(&inode).and_then(|all| all.first());
+    owner.map_or_else(|| UNKNOWN_OWNER.to_owned(), label)
 }
 
-fn is_owned_by(sockets: &[ProgramSocket], name: &String, owners: &SocketOwners) -> bool {
-    sockets.iter().any(|socket| owners.get(&socket.inode).is_some_and(|all| all.contains(name)))
+/// Returns a process as `name (pid)`.
+fn label(process: &Process) -> String {
+    format!("{} ({})", process.name, process.pid)
+}
+
+fn is_owned_by(inode: u64, pids: &[u32], owners: &SocketOwners) -> bool {
+    owners.get(&inode).is_some_and(|all| all.iter().any(|owner| pids.contains(&owner.pid)))
 }
 
 /// Returns the first owner of the sockets that can be determined.

@@ -25,11 +25,10 @@ use linux as system;
 use windows as system;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use ::mcast::Family;
 
-use crate::snapshot::{ConfigService, DroppingRule, Link};
+use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
 use crate::{Action, Persistence, Remedy, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
 
@@ -47,7 +46,7 @@ fn set(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
     // `sysctl` would take the name as a pattern and change every interface.
     if names.iter().any(is_pattern) {
         let steps =
-            names.iter().map(|name| Action::Write { path: proc_path(name), text: format!("{value}\n") });
+            names.iter().map(|name| Action::Write { path: setting_path(name), text: format!("{value}\n") });
         return Remedy::with_actions(Tool::Sysctl, Persistence::Now, steps.collect());
     }
     let settings = names.iter().map(|name| format!("{name}={value}"));
@@ -72,12 +71,6 @@ fn make_permanent(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
     let path = format!("/etc/sysctl.d/90-mcast-{name}.conf");
     let text: String = names.iter().map(|name| format!("{name} = {value}\n")).collect();
     Remedy::file(Tool::Sysctl, Persistence::ForGood, &path, text).then(["-p", &path])
-}
-
-/// Returns the path of a setting. In the name of a setting, dots and slashes are swapped.
-fn proc_path(name: &str) -> PathBuf {
-    let parts = name.split('.').map(|part| part.replace('/', "."));
-    Path::new("/proc/sys").join(parts.collect::<PathBuf>())
 }
 
 /// Adds lines to the systemd-networkd configuration of an interface, if networkd manages it. `topic` names the
@@ -241,7 +234,10 @@ mod tests {
         let [now, _] = sysctl("net.ipv4.conf.*.accept_local", 1);
         let path = "/proc/sys/net/ipv4/conf/*/accept_local".into();
         assert_eq!(now.actions(), [Action::Write { path, text: "1\n".into() }]);
-        assert_eq!(proc_path("net.ipv4.conf.a/b.x"), Path::new("/proc/sys/net/ipv4/conf/a.b/x"));
+        assert_eq!(
+            setting_path("net.ipv4.conf.a/b.x"),
+            std::path::Path::new("/proc/sys/net/ipv4/conf/a.b/x")
+        );
     }
 
     fn rule(family: &str, chain: &str, hook: Option<&str>) -> DroppingRule {

@@ -4,22 +4,19 @@
 
 mod counters;
 mod link;
-mod routes;
-mod rule;
-mod sockets;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
-use mcast::InterfaceIndex;
+use mcast::{Family, InterfaceIndex};
 
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::{Bridge, BridgePort, Statistics};
 pub(crate) use link::{ConfigService, Link, Queue};
-pub(crate) use routes::{MulticastRoute, Route};
-pub(crate) use rule::DroppingRule;
-pub(crate) use sockets::{JoinedGroup, UdpSocket};
+pub(crate) use tables::{DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket};
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,14 +56,22 @@ pub(crate) struct Machine {
     pub(crate) container: Option<String>,
 }
 
-impl Snapshot {
-    /// Sets the programs of each UDP socket, by the inode of the socket.
-    pub(crate) fn add_socket_owners(&mut self, owners: &BTreeMap<u64, Vec<String>>) {
-        for socket in &mut self.udp_sockets {
-            socket.programs = owners.get(&socket.inode).cloned().unwrap_or_default();
-        }
-    }
+/// Returns the name of an interface's setting, in which `sysctl` writes the dots of the interface as slashes.
+pub(crate) fn interface_setting(family: Family, interface: &str, key: &str) -> String {
+    let family = match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    };
+    format!("net.{family}.conf.{}.{key}", interface.replace('.', "/"))
+}
 
+/// Returns the path of a setting. In the name of a setting, dots and slashes are swapped.
+pub(crate) fn setting_path(name: &str) -> PathBuf {
+    let parts = name.split('.').map(|part| part.replace('/', "."));
+    Path::new("/proc/sys").join(parts.collect::<PathBuf>())
+}
+
+impl Snapshot {
     pub(crate) fn link(&self, index: InterfaceIndex) -> Option<&Link> {
         self.links.iter().find(|link| link.index() == index)
     }

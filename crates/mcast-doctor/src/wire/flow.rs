@@ -134,6 +134,11 @@ impl Flow {
         SocketAddr::new(self.key.group, self.key.port)
     }
 
+    /// Returns the Ethernet source addresses as a list.
+    pub(crate) fn mac_list(&self) -> String {
+        self.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// Returns whether the flow has stopped: it had at least 10 datagrams, and has been silent for at least 2 s
     /// and five times its longest pause.
     pub(crate) fn has_stopped(&self, until: SystemTime) -> bool {

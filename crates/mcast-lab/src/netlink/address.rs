@@ -20,16 +20,16 @@ impl Netlink {
         if let Some(broadcast) = address.broadcast() {
             message.attributes.push(AddressAttribute::Broadcast(broadcast));
         }
-        self.change(RouteNetlinkMessage::NewAddress(message), CREATE)
+        self.change(&RouteNetlinkMessage::NewAddress(message), CREATE)
     }
 
     pub(crate) fn remove_address(&mut self, index: u32, address: &CidrAddress) -> io::Result<()> {
-        self.change(RouteNetlinkMessage::DelAddress(message(index, address)), 0)
+        self.change(&RouteNetlinkMessage::DelAddress(message(index, address)), 0)
     }
 
     /// Returns the addresses of an interface, except tentative ones.
     pub(crate) fn addresses(&mut self, index: u32) -> io::Result<Vec<CidrAddress>> {
-        let replies = self.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let replies = self.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         Ok(replies.into_iter().filter_map(|reply| parse_address(reply, index)).collect())
     }
 }

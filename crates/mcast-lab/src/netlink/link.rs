@@ -49,14 +49,14 @@ impl Netlink {
     pub(crate) fn link(&mut self, name: &str) -> io::Result<Link> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        let replies = self.query(RouteNetlinkMessage::GetLink(message))?;
+        let replies = self.query(&RouteNetlinkMessage::GetLink(message))?;
         let link = replies.into_iter().find_map(parse_link);
         link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
     /// Returns how many outgoing frames an interface has dropped.
     pub(crate) fn dropped(&mut self, index: u32) -> io::Result<u64> {
-        let replies = self.query(RouteNetlinkMessage::GetLink(message_for(index)))?;
+        let replies = self.query(&RouteNetlinkMessage::GetLink(message_for(index)))?;
         let messages = replies.into_iter().filter_map(|reply| match reply {
             RouteNetlinkMessage::NewLink(message) => Some(message),
             _ => None,
@@ -86,7 +86,7 @@ impl Netlink {
         message
             .attributes
             .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(peer)]));
-        self.change(RouteNetlinkMessage::NewLink(message), CREATE)
+        self.change(&RouteNetlinkMessage::NewLink(message), CREATE)
     }
 
     /// Creates a bridge, which is down at first.
@@ -100,7 +100,7 @@ impl Netlink {
                 LinkInfo::Data(InfoData::Bridge(bridge.options)),
             ]),
         ]);
-        self.change(RouteNetlinkMessage::NewLink(message), CREATE)
+        self.change(&RouteNetlinkMessage::NewLink(message), CREATE)
     }
 
     /// Changes attributes of a bridge.
@@ -110,7 +110,7 @@ impl Netlink {
             LinkInfo::Kind(InfoKind::Bridge),
             LinkInfo::Data(InfoData::Bridge(options)),
         ]));
-        self.change(RouteNetlinkMessage::NewLink(message), 0)
+        self.change(&RouteNetlinkMessage::NewLink(message), 0)
     }
 
     /// Marks a port of a bridge permanently as a multicast router port.
@@ -121,14 +121,14 @@ impl Netlink {
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(vec![router])),
         ]));
-        self.change(RouteNetlinkMessage::NewLink(message), 0)
+        self.change(&RouteNetlinkMessage::NewLink(message), 0)
     }
 
     /// Makes an interface a port of a bridge.
     pub(crate) fn set_controller(&mut self, index: u32, bridge: u32) -> io::Result<()> {
         let mut message = message_for(index);
         message.attributes.push(LinkAttribute::Controller(bridge));
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        self.change(&RouteNetlinkMessage::SetLink(message), 0)
     }
 
     /// Creates a macvlan in bridge mode on top of another interface, and brings it up.
@@ -146,7 +146,7 @@ impl Netlink {
             LinkAttribute::Link(parent),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(mode)]),
         ]);
-        self.change(RouteNetlinkMessage::NewLink(message), CREATE)
+        self.change(&RouteNetlinkMessage::NewLink(message), CREATE)
     }
 
     pub(crate) fn set_link_up(&mut self, index: u32, is_up: bool) -> io::Result<()> {
@@ -154,30 +154,30 @@ impl Netlink {
         if !is_up {
             message.header.flags = LinkFlags::empty();
         }
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        self.change(&RouteNetlinkMessage::SetLink(message), 0)
     }
 
     pub(crate) fn set_multicast(&mut self, index: u32, enabled: bool) -> io::Result<()> {
         let mut message = message_for(index);
         message.header.change_mask = LinkFlags::Multicast;
         message.header.flags = if enabled { LinkFlags::Multicast } else { LinkFlags::empty() };
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        self.change(&RouteNetlinkMessage::SetLink(message), 0)
     }
 
     pub(crate) fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
         let mut message = message_for(index);
         message.attributes.push(LinkAttribute::Mtu(mtu));
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        self.change(&RouteNetlinkMessage::SetLink(message), 0)
     }
 
     pub(crate) fn rename_link(&mut self, index: u32, name: &str) -> io::Result<()> {
         let mut message = message_for(index);
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        self.change(&RouteNetlinkMessage::SetLink(message), 0)
     }
 
     pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
-        self.change(RouteNetlinkMessage::DelLink(message_for(index)), 0)
+        self.change(&RouteNetlinkMessage::DelLink(message_for(index)), 0)
     }
 }
 

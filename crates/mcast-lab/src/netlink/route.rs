@@ -22,11 +22,11 @@ pub(crate) struct Route {
 
 impl Netlink {
     pub(crate) fn add_route(&mut self, route: &Route) -> io::Result<()> {
-        self.change(RouteNetlinkMessage::NewRoute(route.message()), CREATE)
+        self.change(&RouteNetlinkMessage::NewRoute(route.message()), CREATE)
     }
 
     pub(crate) fn remove_route(&mut self, route: &Route) -> io::Result<()> {
-        self.change(RouteNetlinkMessage::DelRoute(route.message()), 0)
+        self.change(&RouteNetlinkMessage::DelRoute(route.message()), 0)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads and writes big-endian integers.
 
+use alloc::vec::Vec;
+
 /// Reads integers from the front of a message; returns `None` when it is too short.
 #[derive(Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);

@@ -1,5 +1,7 @@
 //! Decoding of messages.
 
+use alloc::boxed::Box;
+
 use super::bytes::Reader;
 use super::header::{Header, Kind};
 use super::path::{PathProbe, PathReply};

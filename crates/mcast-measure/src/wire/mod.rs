@@ -28,7 +28,7 @@ pub use header::{Header, Kind, SessionId, UnixNanos};
 pub use message::{Message, WireError};
 pub use path::{PATH_PROBE_LENGTH, PathProbe, PathReply};
 pub use ping::{PROBE_LENGTH, Probe, ProbeReply};
-pub use report::ReceiverReport;
+pub use report::{ClockRelation, Percentiles, ReceiverReport};
 pub use settings::{CLOSING_LENGTH, Settings};
 
 /// The length of the header, which is the minimum size of a data datagram.

@@ -1,5 +1,7 @@
 //! PathTest probes and their replies.
 
+use alloc::vec::Vec;
+
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
 

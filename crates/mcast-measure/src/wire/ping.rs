@@ -1,6 +1,7 @@
 //! Probes of `mcast ping` and their replies.
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};

@@ -1,11 +1,12 @@
-//! ReceiverReports from receivers to the sender.
+//! Reports from receivers to the sender.
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
 use super::settings::nanoseconds;
-use crate::{ClockRelation, DropCounts, Percentiles};
+use crate::DropCounts;
 
 pub(super) const LENGTH: usize = 32 + 184;
 const CLOSED: u8 = 1;
@@ -15,6 +16,33 @@ const CLOCKS_APART: u8 = 8;
 const DELAYS: u8 = 16;
 /// Encodes a count that the system does not keep.
 const UNKNOWN: u64 = u64::MAX;
+
+/// How the clocks of sender and receiver relate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockRelation {
+    /// They are the same clock: delays are exact.
+    Same,
+    /// They belong to different machines: delays are as accurate as the clocks are synchronized.
+    #[default]
+    Unknown,
+    /// Something arrived before it was sent, so the clocks differ: delays are meaningless.
+    Apart,
+}
+
+/// The percentiles that all reports use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Median.
+    pub p50: Duration,
+    /// 90th percentile.
+    pub p90: Duration,
+    /// 99th percentile.
+    pub p99: Duration,
+    /// 99.9th percentile.
+    pub p999: Duration,
+    /// Maximum.
+    pub max: Duration,
+}
 
 /// A receiver's statistics of a session.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,6 +1,7 @@
 //! The sender's settings, sent when a stream starts and ends.
 
-use std::time::Duration;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};

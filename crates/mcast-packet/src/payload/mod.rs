@@ -77,9 +77,9 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// Returns the input of a [`crate::sequence::SequenceTracker`]: the sequence number, how many consecutive
-    /// numbers the datagram contains, and the width of the number in bits. Returns `None` for payloads
-    /// without sequence numbers, and for PTP, which numbers the messages of each sender and type separately.
+    /// Returns what a loss counter needs: the sequence number, how many consecutive numbers the datagram
+    /// contains, and the width of the number in bits. Returns `None` for payloads without sequence numbers,
+    /// and for PTP, which numbers the messages of each sender and type separately.
     #[must_use]
     pub const fn sequence(&self) -> Option<(u64, u64, u32)> {
         match self {

@@ -356,8 +356,8 @@ class Receiver:
     loopback: whether to receive datagrams sent by this host. On Unix the sender decides.
     follow: keep memberships joined when interfaces appear, disappear, flap or change addresses.
     allow_any_source: allow joining source-specific groups without a source.
-    merging: let the kernel deliver consecutive datagrams of equal size in one buffer (GRO), which makes recv_batch
-        many times faster (Linux).
+    merging: let the kernel deliver consecutive datagrams of equal size in one buffer (GRO), which makes receiving
+        many times faster. These share one time, and the number of lost datagrams is a lower bound (Linux).
     details: report hop limit, traffic class, time and loss for each datagram. Without it they are None, and receiving
         one datagram per call takes a third less time (Linux).
 

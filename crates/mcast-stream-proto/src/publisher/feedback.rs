@@ -1,21 +1,17 @@
 //! Handles the datagrams of subscribers: probes, NAKs and statuses.
 
-use core::hash::Hasher;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::members::{Departure, End, Role};
 use super::pacing::Reception;
-use super::repair::RepairFlow;
+use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
-use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
     Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Packet, Probe, Reset, ResetReason, Status,
     SubscriberId, TAG_LENGTH,
 };
 
-/// The period of a token in nanoseconds. A token is valid in its period and in the next one.
-const TOKEN_TIME: u64 = 64_000_000_000;
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
 /// Bytes of the extension that identifies a subscriber.
@@ -47,7 +43,8 @@ impl PublisherMachine {
         let mut scratch = core::mem::take(&mut self.scratch);
         scratch.clear();
         scratch.extend_from_slice(datagram);
-        match self.open_from(id, &header, &mut scratch) {
+        let member = self.members.get_mut(id);
+        match self.sealer.open(&self.config.keys, id, member, &header, &mut scratch) {
             Some(end) => {
                 if let Some(body) = scratch.get(packet.head.len()..end) {
                     self.take_from(now, id, from, &header, body);
@@ -56,26 +53,6 @@ impl PublisherMachine {
             None => self.statistics.refused += 1,
         }
         self.scratch = scratch;
-    }
-
-    /// Decrypts a sealed datagram of a subscriber in place; returns where the body ends.
-    fn open_from(&mut self, id: SubscriberId, header: &Header, bytes: &mut [u8]) -> Option<usize> {
-        if header.epoch == KeyEpoch::CLEAR {
-            return Some(bytes.len());
-        }
-        let purpose = Purpose::of(header, Sealed::Subscriber(id));
-        let keys = &self.config.keys;
-        let Some(member) = self.members.get_mut(id) else {
-            return seal::open(self.ciphers.find(keys, purpose)?, header, bytes);
-        };
-        if member.cipher.as_ref().is_none_or(|(known, _)| *known != purpose) {
-            // A forged epoch must not replace the cipher in use.
-            let cipher = keys.cipher(&purpose)?;
-            let end = seal::open(&*cipher, header, bytes)?;
-            member.cipher = Some((purpose, cipher));
-            return Some(end);
-        }
-        seal::open(&*member.cipher.as_ref()?.1, header, bytes)
     }
 
     fn take_from(&mut self, now: u64, id: SubscriberId, from: SocketAddr, header: &Header, body: &[u8]) {
@@ -122,7 +99,7 @@ impl PublisherMachine {
     /// Returns whether the subscriber has proven its address and is a member; adds it if it is new. A datagram from an
     /// unproven address only causes an echo, with which the subscriber can prove the address.
     fn admit(&mut self, now: u64, id: SubscriberId, from: SocketAddr, header: &Header, token: u64) -> bool {
-        if !self.is_proven(now, from, token) {
+        if !self.proof.is_valid(now, from, token) {
             self.statistics.unproven += 1;
             self.echo(now, id, from, 0);
             return false;
@@ -182,10 +159,10 @@ impl PublisherMachine {
         let progress = member.progress;
         self.members.changed();
         if role == Role::Awaited {
-            if before == Role::Unknown {
-                self.begin_flights(now);
+            if before == Role::Unknown && self.adapts_rate() && self.has_flow_control() {
+                self.flow.begin_flights(now, &self.ring, &self.members);
             }
-            self.extend_flight(now);
+            self.flow.extend_flight(now, &self.ring, &mut self.members);
             let reception = match status.flags & Status::CATCHING_UP {
                 _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => {
                     Reception::Interrupted
@@ -218,7 +195,7 @@ impl PublisherMachine {
     }
 
     pub(super) fn depart(&mut self, id: SubscriberId, departure: Departure) {
-        self.cancel_repairs(id);
+        self.repairs.cancel(id, &mut self.members, &mut self.ring);
         let forgotten = self.members.depart(id, departure);
         if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
             self.forgotten.add(standing);
@@ -227,33 +204,13 @@ impl PublisherMachine {
 
     /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
     fn echo(&mut self, now: u64, id: SubscriberId, from: SocketAddr, clock: u64) {
-        let echo = Probe { clock, token: self.token(from, now / TOKEN_TIME), subscriber: id.0 };
+        let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id.0 };
         self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {
         let reset = Reset { subscriber: id.0, reason };
         self.push_control(Target::Address(to), Kind::Reset, Flags(0), |writer| reset.write(writer));
-    }
-
-    /// Returns whether the token is valid for the address: its owner has received an echo there.
-    fn is_proven(&self, now: u64, from: SocketAddr, token: u64) -> bool {
-        let period = now / TOKEN_TIME;
-        token != 0
-            && (token == self.token(from, period) || token == self.token(from, period.saturating_sub(1)))
-    }
-
-    /// Returns the token of an address: a keyed hash, so that no state is needed before the address is proven.
-    #[expect(deprecated, reason = "core has no other keyed hash")]
-    fn token(&self, address: SocketAddr, period: u64) -> u64 {
-        let mut hasher = core::hash::SipHasher::new_with_keys(self.token_key.0, self.token_key.1);
-        match address.ip() {
-            IpAddr::V4(ip) => hasher.write(&ip.octets()),
-            IpAddr::V6(ip) => hasher.write(&ip.octets()),
-        }
-        hasher.write(&address.port().to_be_bytes());
-        hasher.write(&period.to_be_bytes());
-        hasher.finish().max(1)
     }
 
     /// Returns whether datagrams are sealed.

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use super::congestion::RateControl;
 use super::pacing::LossMark;
-use super::repair::RepairFlow;
+use super::repair_flow::RepairFlow;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
 use crate::wire::{NAK_INTERVAL, Status, SubscriberId};

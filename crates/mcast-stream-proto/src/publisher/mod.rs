@@ -7,18 +7,21 @@ mod config;
 mod congestion;
 mod event;
 mod feedback;
+mod flow;
 mod heartbeat;
 mod members;
 mod pacer;
 mod pacing;
+mod proof;
 mod publish;
 mod repair;
+mod repair_flow;
+mod repair_scheduler;
 mod ring;
+mod sealer;
 mod state;
 mod transmit;
 
-use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -27,19 +30,21 @@ pub use config::{ConfigError, Congestion, PublisherConfig};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use transmit::Transmit;
 
-use crate::bucket::Bucket;
 use crate::outbox::Outbox;
-use crate::random::{self, Random};
-use crate::seal::{Cipher, Ciphers, Keys, Purpose};
-use crate::wire::{FlowControl, Header, Kind, SubscriberId};
+use crate::random::Random;
+use crate::seal::Keys;
+use crate::wire::{FlowControl, Header, Kind};
 use event::EventQueue;
+use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
 use members::Members;
 use pacer::Pacer;
-use pacing::Flight;
+use proof::AddressProof;
 use publish::{LongMessage, OpenDatagram};
-use repair::RepairFlow;
+use repair::ConfirmationSchedule;
+use repair_scheduler::RepairScheduler;
 use ring::Ring;
+use sealer::Sealer;
 
 /// A shorter timer would be lost in the scheduling delay of the system.
 const MIN_ROUND_TRIP: u64 = 50_000;
@@ -62,43 +67,20 @@ pub struct PublisherMachine {
     outbox: Outbox,
     events: EventQueue,
     statistics: PublisherStatistics,
-    token_key: (u64, u64),
-    /// Random per incarnation, so that no two incarnations share a key.
-    salt: u64,
-    cipher: Option<(Purpose, Box<dyn Cipher>)>,
-    ciphers: Ciphers,
-    control_count: u64,
+    proof: AddressProof,
+    sealer: Sealer,
     scratch: Vec<u8>,
     pacer: Pacer,
-    repair_allowance: Bucket,
-    /// Repairs to the group, and the subscribers with repairs of their own, in the order in which they are served.
-    repairs: VecDeque<u64>,
-    group_repairs: RepairFlow,
-    repair_turns: VecDeque<SubscriberId>,
-    /// Repairs sent in the current turn.
-    turn_taken: usize,
-    /// Bytes of repairs sent to single subscribers.
-    single_bytes: u64,
-    /// The earliest time of the next repair to a single subscriber.
-    repairs_at: u64,
-    /// Bytes that new data has added to the repair allowance so far.
-    repair_share: u64,
-    /// The limit on data in flight while the capacity of the links is unknown.
-    flight: Option<Flight>,
+    repairs: RepairScheduler,
+    confirmations: ConfirmationSchedule,
+    flow: FlowState,
     /// When data was last sent, and when that began again after a pause.
     data_sent_at: u64,
     data_resumed_at: u64,
     /// The rate in the last [`PublisherEvent::Slowed`], until the publisher has recovered.
     slowed_to: Option<u64>,
-    /// The smoothed share of losses that several subscribers have in common, in thousandths.
-    shared_loss: u32,
-    must_send_oldest: bool,
-    confirmed_at: u64,
     heartbeats: HeartbeatSchedule,
     round_trip: u64,
-    /// Since when flow control has stopped the publisher, and how many datagrams it needs room for.
-    blocked: Option<u64>,
-    room_needed: u64,
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     check_at: u64,
@@ -112,7 +94,6 @@ impl PublisherMachine {
     pub fn new(config: PublisherConfig, now: u64) -> Result<Self, ConfigError> {
         config.check()?;
         let mut random = Random::new(config.seed);
-        let repair_burst = (config.history / 4) as u64;
         Ok(Self {
             ring: Ring::new(config.history, config.datagram),
             open: None,
@@ -124,32 +105,18 @@ impl PublisherMachine {
             outbox: Outbox::default(),
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
-            token_key: (random.next(), random.next()),
-            salt: random::salt(config.seed),
-            cipher: None,
-            ciphers: Ciphers::default(),
-            control_count: 0,
+            proof: AddressProof::new(&mut random),
+            sealer: Sealer::new(config.seed),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate, config.datagram, now),
-            repair_allowance: Bucket::new(config.repair_floor, repair_burst, now),
-            repairs: VecDeque::new(),
-            group_repairs: RepairFlow::new(config.repair_floor, config.datagram, now),
-            repair_turns: VecDeque::new(),
-            turn_taken: 0,
-            repairs_at: 0,
-            single_bytes: 0,
-            repair_share: 0,
-            flight: None,
+            repairs: RepairScheduler::new(&config, now),
+            confirmations: ConfirmationSchedule::new(now),
+            flow: FlowState::new(),
             data_sent_at: now,
             data_resumed_at: now,
             slowed_to: None,
-            shared_loss: repair::HALF + 100,
-            must_send_oldest: false,
-            confirmed_at: now,
             heartbeats: HeartbeatSchedule::new(now),
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
-            blocked: None,
-            room_needed: 1,
             forgotten: Audience::default(),
             check_at: now,
             config,
@@ -169,8 +136,7 @@ impl PublisherMachine {
     pub fn set_keys(&mut self, now: u64, keys: Keys) {
         self.flush(now);
         self.config.keys = keys;
-        self.cipher = None;
-        self.ciphers.clear();
+        self.sealer.clear();
         for (_, member) in self.members.iter_mut() {
             member.cipher = None;
         }
@@ -210,12 +176,14 @@ impl PublisherMachine {
     }
 
     /// Returns whether everything published has been sent once.
+    #[inline]
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.ring.sent == self.ring.next && self.open.is_none()
     }
 
     /// Returns the number of complete datagrams not sent yet.
+    #[inline]
     #[must_use]
     pub const fn unsent(&self) -> u64 {
         self.ring.next - self.ring.sent

@@ -6,11 +6,6 @@ use super::{Congestion, PublisherEvent, PublisherMachine};
 use crate::bucket::SECOND;
 use crate::wire::SubscriberId;
 
-/// Datagrams in the first flight, and in the last one before the limit is removed.
-const FIRST_FLIGHT: u64 = 256;
-const LAST_FLIGHT: u64 = 16_384;
-/// The longest wait for the answers to a flight. The next flight does not grow if they are late.
-const LONGEST_FLIGHT: u64 = SECOND / 20;
 /// The least number of datagrams in a loss sample, and its least duration.
 const SAMPLE_DATAGRAMS: u64 = 128;
 /// The least number while the links are unknown, and in a trial, because a trial slows down all subscribers.
@@ -20,15 +15,6 @@ const SAMPLE_TIME: u64 = SECOND / 20;
 const FEWEST_DATAGRAMS: u64 = 32;
 /// A limited rate is doubled when there is no sample for this long.
 const LONGEST_SILENCE: u64 = 2 * SECOND;
-
-/// The limit on data in flight while the capacity of the links is unknown. It doubles when all subscribers know of a
-/// whole flight.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flight {
-    size: u64,
-    pub(super) end: u64,
-    since: u64,
-}
 
 /// The counters of a subscriber at the beginning of a loss sample.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,39 +54,10 @@ pub(super) enum Reception {
 impl PublisherMachine {
     /// Returns the first datagram that must not be sent yet.
     pub(super) fn data_limit(&mut self, now: u64) -> u64 {
-        if self.flight.is_some_and(|flight| self.ring.sent >= flight.end) {
-            self.extend_flight(now);
+        match self.has_flow_control() {
+            true => self.flow.limit(now, &self.ring, &mut self.members),
+            false => u64::MAX,
         }
-        let flight = self.flight.map_or(u64::MAX, |flight| flight.end);
-        if self.has_flow_control() { self.members.limit().min(flight) } else { u64::MAX }
-    }
-
-    /// Limits the data in flight when the first subscriber has joined, because its link is unknown.
-    pub(super) fn begin_flights(&mut self, now: u64) {
-        let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-        if self.adapts_rate() && self.has_flow_control() && awaited.count() == 1 {
-            self.flight = Some(Flight { size: FIRST_FLIGHT, end: self.ring.sent + FIRST_FLIGHT, since: now });
-        }
-    }
-
-    /// Begins the next flight when all subscribers know of this one, twice as large if it was used up.
-    pub(super) fn extend_flight(&mut self, now: u64) {
-        let Some(flight) = self.flight else { return };
-        let is_over = self.members.least_known() >= flight.end.min(self.ring.next);
-        if !is_over && now < flight.since + LONGEST_FLIGHT {
-            return;
-        }
-        let is_used = is_over && self.ring.sent >= flight.end;
-        let size = if is_used { 2 * flight.size } else { flight.size };
-        let next = Flight { size, end: self.ring.sent + size, since: now };
-        self.flight = Some(next).filter(|flight| flight.size <= LAST_FLIGHT && self.members.rate().is_none());
-    }
-
-    /// Returns when the next flight may begin without answers.
-    pub(super) fn next_flight_time(&self) -> u64 {
-        let waits = self.ring.sent < self.ring.next;
-        let blocking = self.flight.filter(|flight| waits && self.ring.sent >= flight.end);
-        blocking.map_or(u64::MAX, |flight| flight.since + LONGEST_FLIGHT)
     }
 
     /// Takes a loss sample of a subscriber, if enough was sent, and adapts the rate.
@@ -109,8 +66,9 @@ impl PublisherMachine {
             return;
         }
         let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
-        let (single_bytes, held_back, sent) = (self.single_bytes, self.pacer.held_back(), self.ring.sent);
-        let is_starting = self.flight.is_some();
+        let (single_bytes, held_back, sent) =
+            (self.repairs.single_bytes(), self.pacer.held_back(), self.ring.sent);
+        let is_starting = self.flow.is_starting();
         let Some(member) = self.members.get_mut(id).filter(|member| member.role == Role::Awaited) else {
             return;
         };
@@ -196,7 +154,7 @@ impl PublisherMachine {
         self.pacer.limit(now, found);
     }
 
-    fn adapts_rate(&self) -> bool {
+    pub(super) fn adapts_rate(&self) -> bool {
         self.config.congestion == Congestion::Adapt
     }
 }

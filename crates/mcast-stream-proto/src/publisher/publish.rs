@@ -1,7 +1,6 @@
 //! Packs messages into datagrams: many small ones into one, a large one into fragments.
 
 use super::{PublisherMachine, Refusal};
-use crate::seal::{Purpose, Sealed};
 use crate::wire::{
     ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, PacketWriter, TAG_LENGTH, batch_overhead,
 };
@@ -51,6 +50,7 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// [`Refusal`] when the message is not accepted now; then no part of it is.
+    #[inline]
     pub fn publish(&mut self, now: u64, message: &[u8]) -> Result<u64, Refusal> {
         self.publish_with(now, None, message)
     }
@@ -76,6 +76,7 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`Refusal::TooLong`] when the message does not fit one datagram.
+    #[inline]
     pub fn claim(&mut self, now: u64, length: usize) -> Result<&mut [u8], Refusal> {
         self.claim_with(now, None, length)
     }
@@ -92,6 +93,7 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// [`Refusal::Writing`] when nothing was claimed.
+    #[inline]
     pub fn commit(&mut self, now: u64) -> Result<u64, Refusal> {
         let longest = self.config.datagram - self.tag_length();
         let Some(open) = &mut self.open else { return Err(Refusal::Writing) };
@@ -242,13 +244,15 @@ impl PublisherMachine {
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
         let is_full = self.data_limit(now) <= sent;
         if self.ring.has_room(count, keep) {
-            self.blocked = self.blocked.filter(|_| is_full);
+            if !is_full {
+                self.flow.unblock();
+            }
             return Ok(());
         }
         let narrowest = self.members.narrowest().filter(|_| is_full);
         match narrowest.or_else(|| slowest.filter(|(_, next)| *next < sent)) {
             Some((subscriber, _)) => {
-                self.room_needed = count;
+                self.flow.need_room(count);
                 self.block(now);
                 let next = self.members.get(subscriber).map_or(0, |member| member.progress.next);
                 Err(Refusal::WaitingFor { subscriber, next })
@@ -259,8 +263,7 @@ impl PublisherMachine {
 
     /// Records that flow control stops the publisher, and requests statuses.
     pub(super) fn block(&mut self, now: u64) {
-        if self.blocked.is_none() {
-            self.blocked = Some(now);
+        if self.flow.block(now) {
             self.request_statuses();
         }
     }
@@ -283,11 +286,9 @@ impl PublisherMachine {
 
     fn open_datagram(&mut self, now: u64, header: Header, keyed: bool, total: Option<u32>) -> bool {
         self.ring.make_room();
-        let salt = self.salt;
+        let salt = self.sealer.salt(&header);
         let written = PacketWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
-            if header.epoch != KeyEpoch::CLEAR {
-                writer.extension(ExtensionKind::SALT, 0, &salt.to_be_bytes())?;
-            }
+            salt.map_or(Ok(()), |salt| salt.write(&mut writer))?;
             if let Some(total) = total {
                 writer.extension(ExtensionKind::TOTAL_LENGTH, 0, &total.to_be_bytes())?;
             }
@@ -357,17 +358,8 @@ impl PublisherMachine {
         if open.header.epoch == KeyEpoch::CLEAR {
             return true;
         }
-        let purpose = Purpose::of(&open.header, Sealed::Data(self.salt));
-        if self.cipher.as_ref().is_none_or(|(known, _)| *known != purpose) {
-            self.cipher = self.config.keys.cipher(&purpose).map(|cipher| (purpose, cipher));
-        }
-        let Some((_, cipher)) = &self.cipher else { return false };
         let bytes = &mut self.ring.open_mut()[..open.fill + TAG_LENGTH];
-        let (head, rest) = bytes.split_at_mut(open.body);
-        let (text, room) = rest.split_at_mut(open.fill - open.body);
-        let Some(tag) = cipher.seal(open.header.sequence, head, text) else { return false };
-        room.copy_from_slice(&tag);
-        true
+        self.sealer.seal_data(&self.config.keys, &open.header, open.body, bytes)
     }
 
     /// Returns the bytes of a datagram that sealing uses.

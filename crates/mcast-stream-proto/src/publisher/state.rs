@@ -5,10 +5,8 @@ use alloc::vec::Vec;
 use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
-use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    Announce, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ResetReason,
-    SubscriberId, WriteError,
+    Announce, Flags, Heartbeat, Kind, MINOR, PacketWriter, ResetReason, SubscriberId, WriteError,
 };
 
 /// The time between checks of the subscribers and the rate.
@@ -22,7 +20,7 @@ impl PublisherMachine {
     /// Runs the timers that are due.
     pub(super) fn run_timers(&mut self, now: u64) {
         self.pacer.refill(now);
-        self.repair_allowance.refill(now);
+        self.repairs.refill(now);
         let is_over = |since: u64| now >= since.saturating_add(self.config.linger);
         if self.open.is_some_and(|open| is_over(open.since())) {
             self.flush(now);
@@ -31,7 +29,7 @@ impl PublisherMachine {
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
             self.evict_stalled(now);
-            self.extend_flight(now);
+            self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.relax(now);
             self.keep_pace(now);
         }
@@ -63,11 +61,11 @@ impl PublisherMachine {
         };
         let is_over = self.closed && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
-        let urgent = if self.blocked.is_some() { Flags::URGENT } else { Flags(0) };
+        let urgent = if self.flow.is_blocked() { Flags::URGENT } else { Flags(0) };
         let flags = end.with(urgent);
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| heartbeat.write(writer));
         self.statistics.heartbeats += 1;
-        self.heartbeats.note_sent(now, self.blocked.is_some(), self.round_trip, self.heartbeat_spacing());
+        self.heartbeats.note_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
     }
 
     /// Queues an announcement to the discovery group: the name and the paths of the stream.
@@ -90,22 +88,15 @@ impl PublisherMachine {
         flags: Flags,
         write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
     ) -> u64 {
-        self.control_count += 1;
-        let header = crate::wire::Header { flags, ..self.header(kind, self.control_count) };
-        let purpose = Purpose::of(&header, Sealed::Control(self.salt));
-        let Self { ciphers, config, outbox, salt, .. } = self;
-        let seal = |bytes: &mut Vec<u8>| match header.epoch {
-            KeyEpoch::CLEAR => true,
-            _ => ciphers
-                .find(&config.keys, purpose)
-                .is_some_and(|cipher| seal::seal_vector(cipher, header.sequence, bytes)),
-        };
+        let count = self.sealer.next_control();
+        let header = crate::wire::Header { flags, ..self.header(kind, count) };
+        let salt = self.sealer.salt(&header);
         let whole = |writer: &mut PacketWriter<'_>| {
-            if header.epoch != KeyEpoch::CLEAR {
-                writer.extension(ExtensionKind::SALT, 0, &salt.to_be_bytes())?;
-            }
+            salt.map_or(Ok(()), |salt| salt.write(writer))?;
             write(writer)
         };
+        let Self { sealer, config, outbox, .. } = self;
+        let seal = |bytes: &mut Vec<u8>| sealer.seal_control(&config.keys, &header, bytes);
         let length = outbox.push(to, &header, whole, seal) as u64;
         // A datagram to one address answers one from there that was at least as long.
         if to == Target::Group {
@@ -147,7 +138,7 @@ impl PublisherMachine {
     /// Each is judged by its own room and its own last progress, so that the eviction times of several subscribers that
     /// stopped reading do not add up.
     fn evict_stalled(&mut self, now: u64) {
-        let Some(since) = self.blocked else { return };
+        let Some(since) = self.flow.blocked_since() else { return };
         // A subscriber that reads reports progress when a heartbeat requests it: allow time for that.
         if now - since < self.config.eviction / 4 {
             return;
@@ -178,7 +169,7 @@ impl PublisherMachine {
     fn blocks(&self, member: &Member) -> bool {
         let next = member.progress.next;
         member.room_end() <= self.ring.sent
-            || next < self.ring.sent && !self.ring.has_room(self.room_needed, next)
+            || next < self.ring.sent && !self.ring.has_room(self.flow.room_needed(), next)
     }
 
     fn evict(&mut self, id: SubscriberId) {
@@ -186,7 +177,7 @@ impl PublisherMachine {
         member.role = Role::Evicted;
         let (to, next) = (member.address, member.progress.next);
         self.members.changed();
-        self.blocked = None;
+        self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
         self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.saturating_sub(next)));
     }

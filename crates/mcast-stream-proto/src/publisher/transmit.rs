@@ -73,14 +73,13 @@ impl PublisherMachine {
         if !self.outbox.is_empty() {
             return 0;
         }
-        let mut deadline = self.heartbeats.at().min(self.check_at).min(self.next_flight_time());
-        if self.must_send_oldest {
-            deadline = deadline.min(self.confirmed_at);
-        }
+        let mut deadline =
+            self.heartbeats.at().min(self.check_at).min(self.flow.next_flight_time(&self.ring));
+        deadline = deadline.min(self.confirmations.deadline());
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
             deadline = deadline.min(open.since().saturating_add(self.config.linger));
         }
-        deadline = deadline.min(self.next_repair_time());
+        deadline = deadline.min(self.repairs.next_time(&self.ring, &self.pacer));
         if self.ring.sent < self.ring.next && self.may_send_more() {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));
@@ -99,7 +98,7 @@ impl PublisherMachine {
             self.block(now);
             return None;
         }
-        self.blocked = None;
+        self.flow.unblock();
         let mut bytes = 0;
         let mut sequence = first;
         while sequence < end {
@@ -121,19 +120,14 @@ impl PublisherMachine {
         self.data_sent_at = now;
         self.statistics.datagrams += count;
         self.statistics.datagram_bytes += bytes;
-        let share = bytes * u64::from(self.config.repair_percent) / 100;
-        self.repair_allowance.add(share);
-        self.repair_share += share;
-        if !self.repair_turns.is_empty() {
-            self.repairs_at = 0;
-        }
+        self.repairs.note_data(bytes);
         self.heartbeats.note_data(now, self.round_trip, self.heartbeat_spacing());
         Some(Transmit::Data { first, count })
     }
 
     /// Returns whether flow control admits more data.
     fn may_send_more(&self) -> bool {
-        self.blocked.is_none()
+        !self.flow.is_blocked()
     }
 
     /// Schedules a heartbeat soon: subscribers answer it with their status.

@@ -5,18 +5,11 @@ use core::ops::Range;
 
 use super::deliver::Current;
 use super::event::SubscriberEvent;
-use super::feedback::MIN_REORDER_GUARD;
 use super::item::BodyLocation;
 use super::window::Meta;
 use super::{Policy, SubscriberMachine};
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{KeyEpoch, Kind, Packet, WireError};
-
-/// A datagram that is out of order by more than this counts as lost, in nanoseconds.
-const MAX_REORDERING: u64 = 250_000_000;
-
-/// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
-const MAX_REPAIR: u64 = 2_000_000_000;
 
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
@@ -52,7 +45,7 @@ impl SubscriberMachine {
     }
 
     fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], packet: &Packet<'_>) {
-        if self.incarnation != Some(packet.header.incarnation) {
+        if !self.incarnations.is_current(packet.header.incarnation) {
             self.statistics.other += 1;
             // A datagram that the group did not seal gets no reply.
             if self.may_ask_to_join(now, packet.header.incarnation) && self.open(packet, datagram).is_some() {
@@ -88,11 +81,12 @@ impl SubscriberMachine {
         self.note_path(now, path, true);
         self.note_arrival(now, sequence, packet.header.flags.has(crate::wire::Flags::REPAIR));
         let meta = Meta::of(packet);
-        let is_delivered_now = sequence == self.base && self.current.is_none() && self.is_delivering()
+        let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
             || self.config.policy == Policy::Latest
                 && meta.is_whole()
                 && meta.keyed
-                && self.may_deliver_early();
+                && self.current.is_none()
+                && self.delivery.may_be_early();
         if is_delivered_now {
             self.current = Some(Current::new(sequence, meta, location, range));
             return;
@@ -102,19 +96,9 @@ impl SubscriberMachine {
             _ => datagram.get(range),
         };
         self.window.buffer(sequence, meta, body.unwrap_or_default());
-        if self.buffering {
+        if self.delivery.is_buffering() {
             self.schedule_status_after_progress();
         }
-    }
-
-    /// Whether messages are delivered at present.
-    pub(super) const fn is_delivering(&self) -> bool {
-        !self.awaits_snapshot && !self.buffering
-    }
-
-    /// Whether a datagram may be delivered out of order.
-    const fn may_deliver_early(&self) -> bool {
-        self.current.is_none() && self.is_delivering() && !self.bridging && !self.stopped
     }
 
     /// Returns where the body is, decrypted if it was sealed; `None` if the seal does not fit.
@@ -128,7 +112,7 @@ impl SubscriberMachine {
             return Some((BodyLocation::Datagram, head..datagram.len()));
         }
         let salt = packet.salt();
-        if self.incarnation == Some(header.incarnation) && self.salt != 0 && salt != self.salt {
+        if self.incarnations.is_namesake(header.incarnation, salt) {
             // Sealed by the group, but by another incarnation with the same number.
             self.statistics.refused += 1;
             return None;
@@ -166,34 +150,7 @@ impl SubscriberMachine {
             return;
         }
         self.statistics.repaired += u64::from(is_repair);
-        let Some(gap) = self.gaps.fill(sequence) else { return };
-        if !is_repair {
-            let late = now.saturating_sub(gap.noticed).min(MAX_REORDERING);
-            self.reordering = late.max(self.reordering - self.reordering / 64);
-        } else if gap.tries == 1 {
-            // With several requests it is unknown which one was answered (Karn's algorithm).
-            self.measure_repair(now.saturating_sub(gap.asked));
-            // Repairs arrive in the order of their requests, so an earlier request or its repair is lost.
-            let due = now + MIN_REORDER_GUARD;
-            if self.gaps.overtaken(gap.asked, sequence, due) {
-                self.nak_at = self.nak_at.min(due);
-            }
-        }
-        if self.gaps.is_empty() {
-            self.nak_at = u64::MAX;
-        }
-    }
-
-    /// Updates the smoothed repair time and its mean deviation, as in RFC 6298 section 2.
-    fn measure_repair(&mut self, took: u64) {
-        let took = took.min(MAX_REPAIR);
-        if self.repair_time == 0 {
-            (self.repair_time, self.repair_spread) = (took, took / 2);
-            return;
-        }
-        self.repair_spread =
-            self.repair_spread - self.repair_spread / 4 + self.repair_time.abs_diff(took) / 4;
-        self.repair_time = self.repair_time - self.repair_time / 8 + took / 8;
+        self.naks.fill(now, sequence, is_repair);
     }
 
     /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
@@ -205,9 +162,8 @@ impl SubscriberMachine {
         }
         self.highest = end;
         self.statistics.missed += end - first;
-        let due = now + self.reorder_guard() + self.backoff();
-        self.gaps.open(first, end, now, due);
-        self.nak_at = self.nak_at.min(due);
+        let due = now + self.naks.reorder_guard(self.round_trip()) + self.backoff();
+        self.naks.open_gap(first, end, now, due);
     }
 
     pub(super) fn note_path(&mut self, now: u64, path: u8, first: bool) {
@@ -230,8 +186,7 @@ impl SubscriberMachine {
             && current.sequence >= self.base
         {
             let due = now + self.round_trip();
-            self.gaps.reopen(current.sequence, now, due);
-            self.nak_at = self.nak_at.min(due);
+            self.naks.reopen(current.sequence, now, due);
         }
     }
 }

@@ -2,18 +2,16 @@
 
 use core::ops::Range;
 
+use super::address::ADDRESS_TIME;
 use super::assembly::AssemblyOutcome;
 use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
-use super::publisher_state::ADDRESS_TIME;
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
 use crate::wire::{Flags, Messages, batch_overhead};
 
 /// The size of the key before a keyed message, in bytes.
 const KEY_LENGTH: usize = 8;
-/// How often the end of a stream is confirmed.
-const END_CONFIRMATIONS: u8 = 5;
 
 /// The datagram whose messages are being delivered.
 #[derive(Clone, Debug)]
@@ -34,30 +32,32 @@ impl Current {
 
 impl SubscriberMachine {
     /// Returns the next message or event. `datagram` is the datagram that was [`handle`](Self::handle)d last.
+    #[inline]
     pub fn next<'a>(&'a mut self, now: u64, datagram: &'a [u8]) -> Option<Item<'a>> {
         let step = self.step(now, datagram)?;
         Some(self.item(&step, datagram))
     }
 
     /// Returns the next message or event without its bytes, so that nothing stays borrowed.
+    #[inline]
     pub fn step(&mut self, now: u64, datagram: &[u8]) -> Option<Step> {
-        self.buffering = false;
+        self.delivery.set_buffering(false);
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(Step(StepKind::Event(event)));
             }
-            if self.awaits_snapshot && self.successor.is_some() {
+            if self.delivery.awaits_snapshot() && self.incarnations.has_successor() {
                 return self.follow_successor(now).map(|event| Step(StepKind::Event(event)));
             }
-            if let Some(cause) = self.abandoned.filter(|_| self.awaits_snapshot) {
+            if let Some(cause) = self.abandoned.filter(|_| self.delivery.awaits_snapshot()) {
                 // Without the snapshot, the messages after it are of no use.
                 let known = self.heartbeat.next_message;
-                (self.awaits_snapshot, self.stopped) = (false, true);
+                self.delivery.give_up_snapshot();
                 if self.expected < known {
                     return Some(Step(StepKind::Event(self.report_lost(known, cause))));
                 }
             }
-            if self.awaits_snapshot || self.stopped {
+            if self.delivery.is_closed() {
                 return None;
             }
             let progress = match self.current.is_some() {
@@ -71,6 +71,7 @@ impl SubscriberMachine {
     }
 
     /// Returns the message or event of a step, which must be the last one that was returned.
+    #[inline]
     #[must_use]
     pub fn item<'a>(&'a self, step: &Step, datagram: &'a [u8]) -> Item<'a> {
         let StepKind::Message { number, keyed, location, range } = &step.0 else {
@@ -100,8 +101,8 @@ impl SubscriberMachine {
 
     /// Prepares the next datagram in order. `None`: there is nothing to deliver. `Some(None)`: call it again.
     fn next_in_order(&mut self, now: u64) -> Option<Option<Step>> {
-        self.incarnation?;
-        if self.ended && self.successor.is_none() {
+        self.incarnations.current()?;
+        if self.delivery.has_ended() && !self.incarnations.has_successor() {
             return None;
         }
         match self.window.content(self.base) {
@@ -135,22 +136,24 @@ impl SubscriberMachine {
         let next_message = self.heartbeat.next_message;
         let is_whole = self.assembly.is_empty() || self.abandoned.is_some();
         if self.base >= self.heartbeat.next && is_whole && self.expected < next_message {
-            return match self.bridging && self.abandoned.is_none() {
+            return match self.delivery.is_bridging() && self.abandoned.is_none() {
                 true => self.request_newer_snapshot(next_message),
                 false => Some(self.report_lost(next_message, self.abandoned.unwrap_or(self.cause))),
             };
         }
-        if self.successor.is_some() {
+        if self.incarnations.has_successor() {
             return self.follow_successor(now);
         }
         if self.is_cut_off(now) {
             self.is_unknown_reported = true;
             return Some(self.report_unknown_loss());
         }
-        let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.ended)?;
-        (self.ended, self.base) = (true, end);
+        let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())?;
+        self.delivery.end();
+        self.base = end;
         if !self.config.mute {
-            (self.end_confirmations, self.status_at) = (END_CONFIRMATIONS, Some(now + self.jitter()));
+            let at = now + self.jitter();
+            self.statuses.confirm_end(at);
         }
         Some(SubscriberEvent::Ended { messages })
     }
@@ -159,7 +162,7 @@ impl SubscriberMachine {
     fn is_cut_off(&self, now: u64) -> bool {
         let is_silent = now >= self.heartbeat_at.saturating_add(ADDRESS_TIME);
         self.abandoned == Some(Cause::Abandoned)
-            && self.incarnation.is_some()
+            && self.incarnations.current().is_some()
             && self.end.is_none()
             && is_silent
             && !self.is_unknown_reported
@@ -171,7 +174,7 @@ impl SubscriberMachine {
         let next = self.heartbeat.next;
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), Cause::Unrecoverable),
-            _ if self.successor.is_some() => (next, Cause::Restart),
+            _ if self.incarnations.has_successor() => (next, Cause::Restart),
             _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(0) => (next, Cause::Deadline),
             Policy::BestEffort(0) => (next, Cause::NotRepaired),
@@ -182,7 +185,7 @@ impl SubscriberMachine {
         self.note_given_up(passed);
         (self.base, self.cause) = (end, cause);
         self.highest = self.highest.max(end);
-        self.gaps.trim(end);
+        self.naks.trim(end);
         self.assembly.abandon();
         true
     }
@@ -190,26 +193,25 @@ impl SubscriberMachine {
     /// Counts datagrams that were given up. Those before a snapshot's first message are covered by the snapshot.
     fn note_given_up(&mut self, count: u64) {
         self.statistics.given_up = self.statistics.given_up.saturating_add(count);
-        if !self.awaits_snapshot && !self.bridging && !self.snapshot_just_loaded {
+        if self.delivery.counts_losses() {
             self.unreplaced_losses = self.unreplaced_losses.saturating_add(count);
         }
     }
 
     /// Gives up datagrams that cannot be repaired or are not awaited; returns `false` if they may still arrive.
     fn give_up(&mut self, now: u64) -> bool {
-        if self.gaps.first().is_none_or(|gap| gap.first > self.base) {
+        if self.naks.first_gap().is_none_or(|gap| gap.first > self.base) {
             let due = now + self.round_trip();
-            self.gaps.reopen(self.base, now, due);
-            self.nak_at = self.nak_at.min(due);
+            self.naks.reopen(self.base, now, due);
         }
-        let gap_end = self.gaps.first().map_or(self.highest, |gap| gap.end.max(self.base + 1));
-        let noticed = self.gaps.first().map_or(now, |gap| gap.noticed);
+        let gap_end = self.naks.first_gap().map_or(self.highest, |gap| gap.end.max(self.base + 1));
+        let noticed = self.naks.first_gap().map_or(now, |gap| gap.noticed);
         let is_over = |limit: u64| now >= noticed.saturating_add(limit);
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
                 (gap_end.min(self.oldest_retained), Cause::Unrecoverable)
             }
-            _ if self.successor.is_some() => (gap_end, Cause::Restart),
+            _ if self.incarnations.has_successor() => (gap_end, Cause::Restart),
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
             Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
@@ -222,7 +224,7 @@ impl SubscriberMachine {
             self.base += 1;
             self.note_given_up(1);
         }
-        self.gaps.trim(self.base);
+        self.naks.trim(self.base);
         self.assembly.abandon();
         true
     }
@@ -241,7 +243,7 @@ impl SubscriberMachine {
                     self.put_back(current, datagram);
                     return Some(step);
                 }
-                self.bridging = false;
+                self.delivery.note_bridged();
             }
             current.number = Some(number);
         }
@@ -267,7 +269,7 @@ impl SubscriberMachine {
 
     /// Keeps the current datagram for later.
     fn put_back(&mut self, current: Current, datagram: &[u8]) {
-        if !self.awaits_snapshot && !self.stopped {
+        if !self.delivery.is_closed() {
             self.current = Some(current);
             return;
         }
@@ -362,7 +364,7 @@ impl SubscriberMachine {
                 return None;
             }
         }
-        self.snapshot_just_loaded = false;
+        self.delivery.note_message();
         self.statistics.messages += 1;
         self.statistics.message_bytes += range.len() as u64;
         Some(Step(StepKind::Message { number, keyed, location, range }))
@@ -410,7 +412,7 @@ impl SubscriberMachine {
         if number <= self.expected {
             return None;
         }
-        let event = match self.bridging && self.abandoned.is_none() {
+        let event = match self.delivery.is_bridging() && self.abandoned.is_none() {
             true => self.request_newer_snapshot(number)?,
             false => self.report_lost(number, self.cause),
         };
@@ -418,7 +420,7 @@ impl SubscriberMachine {
     }
 
     fn request_newer_snapshot(&mut self, message: u64) -> Option<SubscriberEvent> {
-        self.awaits_snapshot = true;
+        self.delivery.await_snapshot();
         Some(SubscriberEvent::SnapshotWanted { message })
     }
 
@@ -447,10 +449,10 @@ impl SubscriberMachine {
     fn react_to_loss(&mut self, end: u64, cause: Cause) {
         let Policy::Reliable(on_loss) = self.config.policy else { return };
         match on_loss {
-            OnLoss::Stop => self.stopped = true,
+            OnLoss::Stop => self.delivery.stop(),
             // There is no snapshot of an incarnation that is over, and an application that stops needs none.
             OnLoss::Snapshot if cause != Cause::Restart && self.abandoned.is_none() => {
-                self.awaits_snapshot = true;
+                self.delivery.await_snapshot();
                 self.emit(SubscriberEvent::SnapshotWanted { message: end });
             }
             OnLoss::Snapshot | OnLoss::Continue => {}

@@ -9,37 +9,18 @@ use super::{Baseline, SubscriberMachine};
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{
-    Header, Incarnation, KeyEpoch, Kind, NAK_INTERVAL, NakWriter, PacketWriter, Probe, Status, WriteError,
-};
+use crate::wire::{Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Probe, Status, WriteError};
 
-/// The shortest time after which a datagram that is out of order counts as missing, in nanoseconds.
-pub(super) const MIN_REORDER_GUARD: u64 = 50_000;
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
 const MIN_BACKOFF_UNIT: u64 = 500_000;
 /// A subscriber without news sends a status this often.
 const IDLE_STATUS: u64 = 1_000_000_000;
-/// The address is proven again this often.
-pub(super) const PROBE_INTERVAL: u64 = 50_000_000_000;
-/// An unanswered probe is repeated after this time, which doubles with each repetition.
-const PROBE_AGAIN: u64 = 10_000_000;
-const PROBE_DOUBLINGS: u32 = 9;
 /// The shortest time between two confirmations of the end.
 const END_CONFIRMATION_INTERVAL: u64 = 2_000_000;
 /// A publisher that has closed its stream and is silent for this time is gone.
 const PUBLISHER_GONE: u64 = 30_000_000_000;
 /// The mean spacing of the group's statuses when the publisher waits for them.
 const URGENT_SPACING: u64 = 50_000;
-/// The NAKs per second of all subscribers together, plus one per `DATAGRAMS_PER_NAK` datagrams received.
-const NAK_RATE: u64 = 75;
-const DATAGRAMS_PER_NAK: u64 = 64;
-/// The NAKs of all subscribers in a burst; each subscriber may always send `MIN_NAK_BURST`.
-const NAK_BURST: u64 = 64;
-const MIN_NAK_BURST: u64 = 4;
-pub(super) const MAX_ALLOWANCE: u64 = NAK_BURST * NAK;
-/// The allowance is counted in millionths of a NAK, and checked again after `NAK_RETRY` when it is used up.
-const NAK: u64 = 1_000_000;
-const NAK_RETRY: u64 = 5_000_000;
 /// The delay before a repeated request doubles at most this often.
 const MAX_DOUBLINGS: u32 = 2;
 /// The delay before a repeated request is at most this, or two round trips, because delivery waits for it. Where
@@ -54,7 +35,7 @@ impl SubscriberMachine {
     /// Returns the latest time to call [`poll`](Self::poll) and [`next`](Self::next) again.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
-        if !self.outbox.is_empty() || !self.events.is_empty() && !self.buffering {
+        if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
             return 0;
         }
         let mut deadline = self.heartbeat_at.saturating_add(self.config.publisher_silence);
@@ -64,22 +45,20 @@ impl SubscriberMachine {
             deadline = self.gone_at();
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
-        if self.stopped {
+        if self.delivery.has_stopped() {
             return if self.has_left { deadline } else { 0 };
         }
-        if self.incarnation.is_some() && !self.config.mute {
-            let status =
-                self.status_at.unwrap_or(u64::MAX).min(self.status_last.saturating_add(self.idle_interval()));
-            let probe = if self.publisher_silent { u64::MAX } else { self.probe_at };
+        if self.incarnations.current().is_some() && !self.config.mute {
+            let probe = if self.publisher_silent { u64::MAX } else { self.publisher.probe_at() };
             deadline = deadline.min(probe);
-            if self.token != 0 {
-                deadline = deadline.min(status);
+            if self.publisher.is_proven() {
+                deadline = deadline.min(self.statuses.deadline(self.idle_interval()));
             }
         }
         if self.needs_naks() {
-            deadline = deadline.min(self.nak_at.max(self.nak_not_before));
+            deadline = deadline.min(self.naks.at());
         }
-        if let Some(gap) = self.gaps.first().filter(|_| self.is_delivering()) {
+        if let Some(gap) = self.naks.first_gap().filter(|_| self.delivery.is_active()) {
             deadline = deadline.min(self.gap_deadline(gap.noticed));
         }
         deadline
@@ -87,8 +66,8 @@ impl SubscriberMachine {
 
     /// Whether repairs are to be requested, of a publisher that can answer.
     fn needs_naks(&self) -> bool {
-        let is_heard = self.token != 0 && !self.publisher_silent;
-        self.config.repairs() && is_heard && !self.ended && !self.gaps.is_empty()
+        let is_heard = self.publisher.is_proven() && !self.publisher_silent;
+        self.config.repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()
     }
 
     /// When a gap that was noticed at this time is given up, or reported as a stall.
@@ -112,27 +91,26 @@ impl SubscriberMachine {
         }
         self.check_publisher_silence(now);
         self.check_stall(now);
-        if self.publisher.is_none() || self.incarnation.is_none() || self.config.mute {
+        if self.publisher.get().is_none() || self.incarnations.current().is_none() || self.config.mute {
             return;
         }
-        if self.stopped {
+        if self.delivery.has_stopped() {
             if !self.has_left {
                 self.leave(now);
             }
             return;
         }
-        if now >= self.probe_at && !self.publisher_silent {
+        if now >= self.publisher.probe_at() && !self.publisher_silent {
             self.probe(now);
         }
-        if self.needs_naks() && now >= self.nak_at.max(self.nak_not_before) {
+        if self.needs_naks() && now >= self.naks.at() {
             self.send_naks(now);
         }
-        if self.token == 0 {
+        if !self.publisher.is_proven() {
             // The publisher ignores statuses from an address that is not proven.
             return;
         }
-        let idle = self.status_last.saturating_add(self.idle_interval());
-        if self.status_at.is_some_and(|at| now >= at) || now >= idle {
+        if now >= self.statuses.deadline(self.idle_interval()) {
             self.status(now, self.flags());
         }
     }
@@ -140,9 +118,9 @@ impl SubscriberMachine {
     /// Leaves the stream: tells the publisher not to wait for this subscriber any more.
     pub fn leave(&mut self, now: u64) {
         self.has_left = true;
-        if self.incarnation.is_some() && !self.config.mute && self.token != 0 {
+        if self.incarnations.current().is_some() && !self.config.mute && self.publisher.is_proven() {
             // What is buffered for an application that stops will not be delivered.
-            let kept = if self.ended { 0 } else { Status::ENDED };
+            let kept = if self.delivery.has_ended() { 0 } else { Status::ENDED };
             self.status(now, Status::LEAVING | self.flags() & !kept);
         }
     }
@@ -151,7 +129,7 @@ impl SubscriberMachine {
         let is_silent = now >= self.heartbeat_at.saturating_add(self.config.publisher_silence);
         if is_silent && !self.publisher_silent && !self.has_everything() {
             self.publisher_silent = true;
-            if self.incarnation.is_some() {
+            if self.incarnations.current().is_some() {
                 self.emit(SubscriberEvent::PublisherSilent);
             }
         }
@@ -170,7 +148,7 @@ impl SubscriberMachine {
     }
 
     fn check_stall(&mut self, now: u64) {
-        let Some(gap) = self.gaps.first().copied().filter(|_| self.is_delivering()) else { return };
+        let Some(gap) = self.naks.first_gap().copied().filter(|_| self.delivery.is_active()) else { return };
         if gap.noticed > self.stall_reported_at
             && now >= gap.noticed.saturating_add(self.config.stalled_after)
         {
@@ -178,11 +156,6 @@ impl SubscriberMachine {
             self.stall_reported_at = now;
             self.emit(SubscriberEvent::Stalled { datagram: self.base, waiting: self.window.len() as u64 });
         }
-    }
-
-    /// How long a missing datagram may be merely out of order.
-    pub(super) fn reorder_guard(&self) -> u64 {
-        MIN_REORDER_GUARD.max(2 * self.reordering).max(self.round_trip() / 8)
     }
 
     /// Returns a random delay, by which few of many subscribers request the same repair.
@@ -193,14 +166,14 @@ impl SubscriberMachine {
 
     /// Requests everything that is due, in as few NAKs as possible and within the allowance.
     fn send_naks(&mut self, now: u64) {
-        let allowed = self.naks_allowed(now).min(MAX_NAKS);
+        let (group_size, received) = (self.heartbeat.group_size, self.statistics.received);
+        let allowed = self.naks.allowed(now, group_size, received).min(MAX_NAKS);
         if allowed == 0 {
-            self.nak_not_before = self.nak_allowance.when(NAK).min(now + NAK_RETRY);
-            return;
+            return self.naks.wait_for_allowance(now);
         }
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
-        let patience = (round_trip * 3 / 2).max(self.repair_time + 4 * self.repair_spread);
+        let patience = self.naks.repair_patience(round_trip);
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
@@ -211,7 +184,7 @@ impl SubscriberMachine {
         let before = self.statistics.naks;
         let mut list = NakWriter::new();
         let mut naks = 1;
-        let mut gaps = core::mem::take(&mut self.gaps);
+        let mut gaps = self.naks.take_gaps();
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
             if gap.noticed < too_late || gap.end <= self.oldest_retained {
                 gap.due = u64::MAX;
@@ -230,27 +203,10 @@ impl SubscriberMachine {
             gap.asked = now;
             gap.tries += 1;
         }
-        self.gaps = gaps;
         if naks <= allowed {
             self.send_nak(&mut list);
         }
-        let sent = self.statistics.naks - before;
-        self.nak_allowance.spend(sent * NAK);
-        // The publisher ignores NAKs of one subscriber that follow each other faster.
-        self.nak_not_before = now + NAK_INTERVAL * sent.max(1);
-        self.nak_at = self.gaps.next_due().unwrap_or(u64::MAX).max(now + 1);
-    }
-
-    /// Returns how many NAKs this subscriber may send now: its share of the group's allowance.
-    fn naks_allowed(&mut self, now: u64) -> u64 {
-        let group = u64::from(self.heartbeat.group_size.max(1));
-        let received =
-            self.statistics.received - core::mem::replace(&mut self.nak_mark, self.statistics.received);
-        self.nak_allowance.set_rate(NAK_RATE * NAK / group);
-        self.nak_allowance.set_most((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
-        self.nak_allowance.refill(now);
-        self.nak_allowance.add(received.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
-        self.nak_allowance.level() / NAK
+        self.naks.note_sent(now, self.statistics.naks - before, gaps);
     }
 
     /// Adds the datagrams of a gap that did not arrive; sends the list whenever it is full.
@@ -273,18 +229,22 @@ impl SubscriberMachine {
     }
 
     fn send_nak(&mut self, list: &mut NakWriter) {
-        let (Some(publisher), Some(incarnation)) = (self.publisher, self.incarnation) else { return };
+        let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
+            return;
+        };
         if list.is_empty() {
             return;
         }
-        let token = self.token;
+        let token = self.publisher.token();
         self.push_control(publisher, incarnation, Kind::Nak, |writer| list.write_nak(token, writer));
         self.statistics.naks += 1;
         list.clear();
     }
 
     fn status(&mut self, now: u64, flags: u32) {
-        let (Some(publisher), Some(incarnation)) = (self.publisher, self.incarnation) else { return };
+        let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
+            return;
+        };
         let Baseline { missed, lost_messages } = self.baseline;
         let next = self.confirmed();
         let status = Status {
@@ -295,7 +255,7 @@ impl SubscriberMachine {
             clock: self.heartbeat.clock,
             held: u32::try_from(now.saturating_sub(self.heartbeat_at) / 1_000).unwrap_or(u32::MAX),
             flags,
-            token: self.token,
+            token: self.publisher.token(),
             received: self.statistics.received,
             tag: 0,
             given_up: self.unreplaced_losses,
@@ -303,40 +263,36 @@ impl SubscriberMachine {
         };
         self.push_control(publisher, incarnation, Kind::Status, |writer| status.write(writer));
         self.statistics.statuses += 1;
-        (self.status_at, self.status_last, self.status_sent) = (None, now, status);
-        self.end_confirmations = self.end_confirmations.saturating_sub(1);
-        if self.end_confirmations > 0 {
-            let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
-            self.status_at = Some(now + interval);
-        }
+        let interval = self.status_interval().max(END_CONFIRMATION_INTERVAL).max(2 * self.round_trip());
+        self.statuses.note_sent(now, status, interval);
     }
 
     fn probe(&mut self, now: u64) {
-        let (Some(publisher), Some(incarnation)) = (self.publisher, self.incarnation) else { return };
+        let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
+            return;
+        };
         let probe = Probe { clock: now, token: 0, subscriber: self.id.0 };
         self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
-        self.probe_at = now + if self.token == 0 { PROBE_AGAIN << self.probes } else { PROBE_INTERVAL };
-        self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
+        self.publisher.note_probe(now);
     }
 
     /// Schedules a status after a heartbeat, if the publisher does not know this subscriber's state yet.
     pub(super) fn schedule_status_after_heartbeat(&mut self, now: u64, is_urgent: bool) {
-        let reported = &self.status_sent;
-        let reported_room = reported.next + u64::from(reported.window);
+        let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
-            || self.room_end() != reported_room
+            || self.room_end() != self.statuses.reported_room()
             || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
-        let is_latest = has_news || now >= self.status_last + IDLE_STATUS / 2;
+        let is_latest = has_news || now >= self.statuses.last() + IDLE_STATUS / 2;
         let is_late = self.end.is_some() && self.base < self.heartbeat.next;
         // A time that was drawn is kept: the minimum of many draws would be about the same for all subscribers.
-        if (is_latest || is_late) && (is_urgent || self.status_at.is_none()) {
+        if (is_latest || is_late) && (is_urgent || !self.statuses.is_scheduled()) {
             let interval = if is_urgent { self.urgent_interval() } else { self.status_interval() };
             let earliest = match self.has_company() {
                 // Random, so that subscribers that joined together do not send statuses together ever after.
-                true => now.max(self.status_last + interval / 2) + self.random.below(interval),
-                false => now.max(self.status_last + interval),
+                true => now.max(self.statuses.last() + interval / 2) + self.random.below(interval),
+                false => now.max(self.statuses.last() + interval),
             };
-            self.schedule_status(earliest);
+            self.statuses.schedule(earliest);
         }
     }
 
@@ -345,8 +301,8 @@ impl SubscriberMachine {
     /// much.
     #[inline]
     pub(super) fn schedule_status_after_progress(&mut self) {
-        let confirmed = self.status_sent.next;
-        let reported_room = confirmed + u64::from(self.status_sent.window);
+        let confirmed = self.statuses.reported().next;
+        let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
         let enough = if self.highest - confirmed.min(self.highest) >= self.credit / 4 * 3 {
             self.credit / 16
@@ -355,12 +311,8 @@ impl SubscriberMachine {
         };
         let is_end = self.end.is_some_and(|(end, _)| next >= end);
         if next >= confirmed + enough || self.room_end() >= reported_room + enough || is_end {
-            self.schedule_status(self.status_last + self.urgent_interval());
+            self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
-    }
-
-    fn schedule_status(&mut self, at: u64) {
-        self.status_at = Some(self.status_at.map_or(at, |known| known.min(at)));
     }
 
     /// Returns a random delay, so that the subscribers of a large group do not all send at once.
@@ -389,20 +341,20 @@ impl SubscriberMachine {
         let passive = if self.config.repairs() { 0 } else { Status::PASSIVE };
         let catching_up = if self.highest < self.heartbeat.next { Status::CATCHING_UP } else { 0 };
         // While it waits for a snapshot, or has stopped, what it has will not be delivered.
-        let has_all = self.ended || self.has_everything() && !self.awaits_snapshot && !self.stopped;
+        let has_all = self.delivery.has_ended() || self.has_everything() && !self.delivery.is_closed();
         let ended = if has_all { Status::ENDED } else { 0 };
-        let delivered = if self.ended { Status::DELIVERED } else { 0 };
+        let delivered = if self.delivery.has_ended() { Status::DELIVERED } else { 0 };
         passive | catching_up | ended | delivered
     }
 
     /// The datagram before which everything has arrived or was given up. Buffered datagrams count, and it never falls
     /// below what an earlier status confirmed.
     fn confirmed(&self) -> u64 {
-        let arrived = match self.buffering {
-            true => self.gaps.first().map_or(self.highest, |gap| gap.first),
+        let arrived = match self.delivery.is_buffering() {
+            true => self.naks.first_gap().map_or(self.highest, |gap| gap.first),
             false => self.base,
         };
-        arrived.max(self.base).max(self.status_sent.next)
+        arrived.max(self.base).max(self.statuses.reported().next)
     }
 
     /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
@@ -421,7 +373,7 @@ impl SubscriberMachine {
 
     /// Whether the end is known, and no datagram before it is missing.
     fn has_everything(&self) -> bool {
-        self.ended || self.end.is_some_and(|(end, _)| self.confirmed() >= end)
+        self.delivery.has_ended() || self.end.is_some_and(|(end, _)| self.confirmed() >= end)
     }
 
     pub(super) fn push_control(
@@ -450,10 +402,7 @@ impl SubscriberMachine {
     }
 
     /// The publisher's key epoch; the latest of its own keys until that is known.
-    const fn control_epoch(&self) -> KeyEpoch {
-        match self.incarnation {
-            Some(_) => self.epoch,
-            None => self.config.keys.latest(),
-        }
+    fn control_epoch(&self) -> KeyEpoch {
+        self.incarnations.epoch().unwrap_or_else(|| self.config.keys.latest())
     }
 }

@@ -2,50 +2,51 @@
 //!
 //! Times are nanoseconds on a monotonic clock of the caller's choice.
 
+mod address;
 mod arrive;
 mod assembly;
 mod config;
 mod deliver;
+mod delivery;
 mod event;
 mod feedback;
 mod former;
+mod incarnations;
 mod item;
 mod latest;
+mod naks;
 mod paths;
 mod publisher_state;
+mod statuses;
 mod transit;
 mod window;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
 
 pub use config::{OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
 
-use crate::bucket::Bucket;
-use crate::gaps::Gaps;
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
-use crate::replay::Counts;
 use crate::seal::{Ciphers, Keys};
-use crate::wire::{Heartbeat, Incarnation, KeyEpoch, Status, StreamId, SubscriberId};
+use crate::wire::{Heartbeat, Incarnation, KeyEpoch, StreamId, SubscriberId};
+use address::PublisherAddress;
 use assembly::Assembly;
 use deliver::Current;
-use former::FormerIncarnations;
+use delivery::Delivery;
+use incarnations::Incarnations;
 use latest::Latest;
+use naks::NakScheduler;
 use paths::Paths;
-use publisher_state::{Rival, Successor};
+use statuses::StatusScheduler;
 use transit::Transit;
 use window::Window;
 
 /// Credit until the heartbeats of a publisher that has just started show how much it retains, in datagrams.
 const MIN_CREDIT: u64 = 256;
-
-/// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
-const PROBES_WITHOUT_PROOF: u32 = 6;
 
 /// Counters as they were when an incarnation began: statuses report only what concerns that incarnation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,23 +67,10 @@ pub struct SubscriberMachine {
     config: SubscriberConfig,
     id: SubscriberId,
     random: Random,
-    /// The publisher's incarnation that is followed, once one of its heartbeats has arrived.
-    incarnation: Option<Incarnation>,
-    /// The salt that this incarnation seals with. 0: it does not seal.
-    salt: u64,
-    /// A new incarnation, which is followed once the rest of the current one is delivered.
-    successor: Option<Successor>,
-    /// The incarnations that were followed before.
-    former: FormerIncarnations,
-    /// An older incarnation that sends at the same time as the one that is followed.
-    rival: Option<Rival>,
+    incarnations: Incarnations,
     heartbeat: Heartbeat,
     heartbeat_at: u64,
-    publisher: Option<SocketAddr>,
-    /// When a datagram last arrived from that address.
-    publisher_heard_at: u64,
-    publisher_counts: Counts,
-    epoch: KeyEpoch,
+    publisher: PublisherAddress,
     /// The next datagram to deliver.
     base: u64,
     /// One past the last datagram that is known to have been sent.
@@ -95,20 +83,11 @@ pub struct SubscriberMachine {
     expected: u64,
     /// Where the stream ends: one past the last datagram, and the number of messages.
     end: Option<(u64, u64)>,
-    ended: bool,
     window: Window,
-    gaps: Gaps,
+    naks: NakScheduler,
     assembly: Assembly,
     current: Option<Current>,
-    /// Nothing is delivered until the application has loaded a snapshot.
-    awaits_snapshot: bool,
-    /// The application is busy: datagrams are buffered, and nothing is delivered until it asks again.
-    buffering: bool,
-    /// The first message after a snapshot has not arrived yet, so that a gap here asks for a newer snapshot.
-    bridging: bool,
-    /// A snapshot was loaded, and no message after it was delivered yet.
-    snapshot_just_loaded: bool,
-    stopped: bool,
+    delivery: Delivery,
     /// No repair is awaited any more: everything missing is lost, for this reason.
     abandoned: Option<Cause>,
     /// Whether [`SubscriberEvent::LostUnknown`] was reported for the publisher that fell silent.
@@ -122,30 +101,8 @@ pub struct SubscriberMachine {
     ciphers: Ciphers,
     decrypted: Vec<u8>,
     control_count: u64,
-    /// The token that proves this subscriber's address to the publisher; 0 until the publisher has sent one.
-    token: u64,
-    probe_at: u64,
-    /// Probes sent since this publisher address is known, saturating.
-    probes: u32,
-    /// The smoothed round-trip time to the publisher; 0 until it is measured.
-    own_round_trip: u64,
     transit: Transit,
-    status_at: Option<u64>,
-    status_last: u64,
-    /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
-    end_confirmations: u8,
-    status_sent: Status,
-    /// When the next NAK is due; recomputed when gaps change.
-    nak_at: u64,
-    /// No NAK is sent before this time.
-    nak_not_before: u64,
-    /// NAKs that it may send, in millionths, and the number of datagrams received at the last refill.
-    nak_allowance: Bucket,
-    nak_mark: u64,
-    reordering: u64,
-    /// The smoothed time from a NAK to its repair, and its mean deviation.
-    repair_time: u64,
-    repair_spread: u64,
+    statuses: StatusScheduler,
     baseline: Baseline,
     /// Datagrams of this incarnation that were given up, and that no snapshot covers.
     unreplaced_losses: u64,
@@ -167,33 +124,21 @@ impl SubscriberMachine {
         Self {
             id: SubscriberId(random.next()),
             random,
-            incarnation: None,
-            salt: 0,
-            successor: None,
-            former: FormerIncarnations::default(),
-            rival: None,
+            incarnations: Incarnations::none(),
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
             heartbeat_at: now,
-            publisher: None,
-            publisher_heard_at: now,
-            publisher_counts: Counts::default(),
-            epoch: config.keys.latest(),
+            publisher: PublisherAddress::unknown(now),
             base: 0,
             highest: 0,
             oldest_retained: 0,
             credit: MIN_CREDIT,
             expected: 0,
             end: None,
-            ended: false,
             window: Window::new(config.slots(), config.window_bytes),
-            gaps: Gaps::default(),
+            naks: NakScheduler::new(now),
             assembly: Assembly::default(),
             current: None,
-            awaits_snapshot: false,
-            buffering: false,
-            bridging: false,
-            snapshot_just_loaded: false,
-            stopped: false,
+            delivery: Delivery::new(),
             abandoned: None,
             is_unknown_reported: false,
             has_left: false,
@@ -205,22 +150,8 @@ impl SubscriberMachine {
             ciphers: Ciphers::default(),
             decrypted: Vec::new(),
             control_count: 0,
-            token: 0,
-            probe_at: u64::MAX,
-            probes: 0,
-            own_round_trip: 0,
             transit: Transit::default(),
-            status_at: None,
-            status_last: 0,
-            end_confirmations: 0,
-            status_sent: Status::default(),
-            nak_at: u64::MAX,
-            nak_not_before: 0,
-            nak_allowance: Bucket::new(0, feedback::MAX_ALLOWANCE, now),
-            nak_mark: 0,
-            reordering: 0,
-            repair_time: 0,
-            repair_spread: 0,
+            statuses: StatusScheduler::default(),
             baseline: Baseline::default(),
             unreplaced_losses: 0,
             stall_reported_at: 0,
@@ -251,7 +182,7 @@ impl SubscriberMachine {
     /// Whether datagrams are missing that are known to have been sent and are not yet reported as lost.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
-        !self.gaps.is_empty()
+        !self.naks.is_empty()
     }
 
     /// Returns the size of the longest datagram that the publisher sends, in bytes; 0 until it is known.
@@ -269,9 +200,7 @@ impl SubscriberMachine {
 
     /// Continues after a snapshot that covers all messages before this number.
     pub fn resume(&mut self, message: u64) {
-        if self.awaits_snapshot {
-            self.awaits_snapshot = false;
-            (self.bridging, self.snapshot_just_loaded) = (true, true);
+        if self.delivery.resume() {
             self.assembly.abandon();
             self.expected = message;
         }
@@ -282,7 +211,7 @@ impl SubscriberMachine {
     /// within the window. Continue to call [`poll`](Self::poll), so that the publisher learns what has arrived and how
     /// much room is left.
     pub fn start_buffering(&mut self, datagram: &[u8]) {
-        self.buffering = true;
+        self.delivery.set_buffering(true);
         if let Some(current) = self.current.take() {
             self.current = Some(self.move_to_window(current, datagram));
         }
@@ -320,7 +249,7 @@ impl SubscriberMachine {
     /// Returns the publisher's incarnation that is followed, once one of its heartbeats has arrived.
     #[must_use]
     pub const fn incarnation(&self) -> Option<Incarnation> {
-        self.incarnation
+        self.incarnations.current()
     }
 
     /// Returns the number of the message to be delivered next.
@@ -332,20 +261,19 @@ impl SubscriberMachine {
     /// Whether the stream was closed and everything was delivered or reported as lost.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        self.ended
+        self.delivery.has_ended()
     }
 
     /// Whether the stream has ended and the publisher needs no more confirmations of that.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        let cannot_confirm = self.token == 0 && self.probes >= PROBES_WITHOUT_PROOF;
-        self.ended && (self.end_confirmations == 0 || cannot_confirm)
+        self.delivery.has_ended() && (self.statuses.is_settled() || self.publisher.is_unprovable())
     }
 
     /// Whether a loss has stopped it, with [`OnLoss::Stop`].
     #[must_use]
     pub const fn has_stopped(&self) -> bool {
-        self.stopped
+        self.delivery.has_stopped()
     }
 
     /// Returns its counters.
@@ -353,7 +281,7 @@ impl SubscriberMachine {
     pub fn statistics(&self) -> SubscriberStatistics {
         SubscriberStatistics {
             round_trip: self.round_trip(),
-            reordering: self.reordering,
+            reordering: self.naks.reordering(),
             waiting: self.window.len() as u64,
             ..self.statistics
         }
@@ -383,7 +311,7 @@ impl SubscriberMachine {
 
     /// This subscriber's own round-trip time in nanoseconds, queueing included; the group's until it is measured.
     fn round_trip(&self) -> u64 {
-        match self.own_round_trip {
+        match self.publisher.round_trip() {
             0 => u64::from(self.heartbeat.round_trip).clamp(50, 10_000_000) * 1_000,
             own => own + self.transit.queueing(),
         }
@@ -400,7 +328,7 @@ impl fmt::Debug for SubscriberMachine {
         f.debug_struct("SubscriberMachine")
             .field("stream", &self.config.stream)
             .field("id", &self.id)
-            .field("incarnation", &self.incarnation)
+            .field("incarnation", &self.incarnations.current())
             .field("base", &self.base)
             .field("highest", &self.highest)
             .field("expected", &self.expected)

@@ -4,63 +4,19 @@
 use core::net::SocketAddr;
 
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
-use super::feedback::PROBE_INTERVAL;
 use super::former::FormerIncarnation;
+use super::incarnations::{IncarnationIdentity, Successor};
 use super::transit::Transit;
 use super::{Baseline, MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
-use crate::replay::Counts;
 use crate::wire::{
     Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Packet, Probe, Reset, ResetReason, Status,
 };
 
 /// A sealed publisher whose clock is off by more than this may be a replayed recording.
 const MAX_SKEW: u64 = 120_000_000_000;
-/// Measured round trips are clamped to this range.
-const MIN_ROUND_TRIP: u64 = 50_000;
-const MAX_ROUND_TRIP: u64 = 10_000_000_000;
 /// The shortest time between two requests to join.
 const JOIN_INTERVAL: u64 = 50_000_000;
-
-/// What identifies an incarnation of the publisher, from the header of one of its heartbeats.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct IncarnationIdentity {
-    incarnation: Incarnation,
-    salt: u64,
-    epoch: KeyEpoch,
-    /// The sequence of that heartbeat.
-    count: u64,
-}
-
-/// A new incarnation of the publisher, which is followed once the current one is settled.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Successor {
-    identity: IncarnationIdentity,
-    heartbeat: Heartbeat,
-    from: SocketAddr,
-    /// Whether it was reported that the current one may have published more.
-    is_unknown_reported: bool,
-}
-
-/// An older incarnation that sends while a newer one is followed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rival {
-    incarnation: Incarnation,
-    since: u64,
-    is_reported: bool,
-}
-
-/// Heartbeats of an older incarnation over a longer time than this are not merely late.
-const RIVAL_TIME: u64 = 1_000_000_000;
-/// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
-pub(super) const ADDRESS_TIME: u64 = 2_500_000_000;
-
-impl IncarnationIdentity {
-    fn of(packet: &Packet<'_>) -> Self {
-        let Header { incarnation, epoch, sequence: count, .. } = packet.header;
-        Self { incarnation, salt: packet.salt(), epoch, count }
-    }
-}
 
 impl SubscriberMachine {
     pub(super) fn on_control(
@@ -72,14 +28,12 @@ impl SubscriberMachine {
         packet: &Packet<'_>,
     ) {
         let header = packet.header;
-        let is_current = self.incarnation == Some(header.incarnation);
-        if is_current && !self.publisher_counts.is_new(header.sequence) {
+        let is_current = self.incarnations.is_current(header.incarnation);
+        if is_current && !self.incarnations.is_new(header.sequence) {
             // A duplicate from another path, or an old one.
             self.statistics.copies += 1;
             self.note_path_activity(now, path);
-            if self.publisher == Some(from) {
-                self.publisher_heard_at = now;
-            }
+            self.publisher.note_heard(now, from);
             return;
         }
         if !is_current && header.kind != Kind::Heartbeat {
@@ -103,23 +57,19 @@ impl SubscriberMachine {
     /// Handles a decrypted body; returns `false` if it is malformed.
     fn take_control(&mut self, now: u64, from: SocketAddr, packet: &Packet<'_>, body: &[u8]) -> bool {
         let header = &packet.header;
-        let is_current = self.incarnation == Some(header.incarnation);
+        let is_current = self.incarnations.is_current(header.incarnation);
         if is_current {
-            self.publisher_counts.note(header.sequence);
-            if self.salt == 0 {
-                // The publisher has started to seal.
-                self.salt = packet.salt();
-            }
+            self.incarnations.note_control(header.sequence, packet.salt());
         }
         match header.kind {
             Kind::Heartbeat => {
                 let Ok(heartbeat) = Heartbeat::read(body) else { return false };
                 match is_current {
                     true => self.on_heartbeat(now, from, header, heartbeat),
-                    false if self.former.is_replayed(header.incarnation, heartbeat.clock) => {
+                    false if self.incarnations.is_replayed(header.incarnation, heartbeat.clock) => {
                         self.statistics.other += 1;
                     }
-                    false if self.incarnation > Some(header.incarnation) => {
+                    false if self.incarnations.current() > Some(header.incarnation) => {
                         self.on_older_incarnation(now, from, IncarnationIdentity::of(packet), heartbeat);
                     }
                     false => self.on_new_incarnation(now, from, IncarnationIdentity::of(packet), heartbeat),
@@ -148,11 +98,9 @@ impl SubscriberMachine {
     }
 
     fn on_heartbeat(&mut self, now: u64, from: SocketAddr, header: &Header, heartbeat: Heartbeat) {
-        if self.publisher == Some(from) {
-            self.publisher_heard_at = now;
-        } else if now >= self.publisher_heard_at.saturating_add(ADDRESS_TIME) {
-            // On another path the publisher has another address; the proven one is kept as long as it is active.
-            self.restart_address_proof(now, from);
+        // On another path the publisher has another address; the proven one is kept as long as it is active.
+        if !self.publisher.note_heard(now, from) && self.publisher.is_outdated(now) {
+            self.publisher.change(now, from);
         }
         if core::mem::take(&mut self.publisher_silent) {
             self.emit(SubscriberEvent::PublisherBack);
@@ -163,7 +111,8 @@ impl SubscriberMachine {
         {
             return;
         }
-        (self.heartbeat, self.heartbeat_at, self.epoch) = (heartbeat, now, header.epoch);
+        (self.heartbeat, self.heartbeat_at) = (heartbeat, now);
+        self.incarnations.set_epoch(header.epoch);
         self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
         self.note_credit(&heartbeat);
         if header.flags.has(Flags::END_OF_STREAM) {
@@ -175,46 +124,27 @@ impl SubscriberMachine {
 
     /// Takes the token that proves this subscriber's address, and measures the round trip.
     fn on_echo(&mut self, now: u64, echo: &Probe) {
-        if echo.clock != 0 {
-            let sample = now.saturating_sub(echo.clock).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
-            self.own_round_trip = match self.own_round_trip {
-                0 => sample,
-                known => known - known / 4 + sample / 4,
-            };
-        }
-        if core::mem::replace(&mut self.token, echo.token) != echo.token {
+        if self.publisher.note_echo(now, echo) {
             // The publisher has ignored statuses and NAKs without this token.
-            self.probe_at = now + PROBE_INTERVAL;
             let soon = now + self.random.below(self.urgent_interval().max(1));
-            self.status_at = Some(self.status_at.unwrap_or(u64::MAX).min(soon));
+            self.statuses.schedule(soon);
             self.postpone_naks(now);
         }
     }
 
     /// Spreads the requests for everything that was missing before the publisher would accept NAKs from this address.
     fn postpone_naks(&mut self, now: u64) {
-        let from = now + self.backoff();
-        self.gaps.iter_mut().filter(|gap| gap.due != u64::MAX).for_each(|gap| gap.due = gap.due.max(from));
-        self.nak_at = self.gaps.next_due().unwrap_or(u64::MAX);
+        let until = now + self.backoff();
+        self.naks.postpone_all(until);
     }
 
     fn on_reset(&mut self, reason: ResetReason) {
         match reason {
             ResetReason::Evicted => self.emit(SubscriberEvent::Evicted),
             ResetReason::Full => self.emit(SubscriberEvent::Full),
-            ResetReason::Settled => {
-                if core::mem::take(&mut self.end_confirmations) > 0 {
-                    self.status_at = None;
-                }
-            }
+            ResetReason::Settled => self.statuses.settle(),
             ResetReason::Other(_) => {}
         }
-    }
-
-    /// Starts to prove this subscriber's address to a publisher at a new address.
-    fn restart_address_proof(&mut self, now: u64, from: SocketAddr) {
-        (self.publisher, self.publisher_heard_at) = (Some(from), now);
-        (self.token, self.probe_at, self.probes) = (0, now, 0);
     }
 
     /// Estimates how much the publisher retains, from its oldest retained datagram. In a large group, where statuses
@@ -231,7 +161,7 @@ impl SubscriberMachine {
             self.oldest_retained.max(confirmation.oldest_retained.min(self.heartbeat.next.max(self.highest)));
         let until = now + 2 * self.round_trip();
         for (first, count) in confirmation.coming {
-            self.gaps.postpone(first, first + u64::from(count), until);
+            self.naks.postpone(first, first + u64::from(count), until);
         }
     }
 
@@ -249,23 +179,13 @@ impl SubscriberMachine {
             }
             return;
         }
-        match self.incarnation {
+        match self.incarnations.current() {
             None => {
                 self.follow(now, identity, heartbeat, from, self.config.start);
-                self.publisher_counts.note(identity.count);
+                self.incarnations.note_control(identity.count, identity.salt);
             }
-            Some(_) => self.set_successor(identity, heartbeat, from),
+            Some(_) => self.incarnations.set_successor(identity, heartbeat, from),
         }
-    }
-
-    /// Notes the incarnation to follow next; of several, the latest.
-    fn set_successor(&mut self, identity: IncarnationIdentity, heartbeat: Heartbeat, from: SocketAddr) {
-        let is_unknown_reported = match &self.successor {
-            Some(known) if known.identity.incarnation > identity.incarnation => return,
-            Some(known) => known.is_unknown_reported,
-            None => false,
-        };
-        self.successor = Some(Successor { identity, heartbeat, from, is_unknown_reported });
     }
 
     /// Handles a heartbeat of an older incarnation than the one that is followed. If both are active, the stream has
@@ -278,24 +198,20 @@ impl SubscriberMachine {
         heartbeat: Heartbeat,
     ) {
         self.statistics.other += 1;
-        let is_over = self.publisher_silent || self.ended;
-        let rival = match self.rival.filter(|rival| rival.incarnation == identity.incarnation) {
-            Some(rival) => rival,
-            None => Rival { incarnation: identity.incarnation, since: now, is_reported: false },
-        };
-        self.rival = Some(rival);
-        if now < rival.since.saturating_add(RIVAL_TIME) {
+        let is_over = self.publisher_silent || self.delivery.has_ended();
+        if !self.incarnations.note_older(now, identity.incarnation) {
             return;
         }
         // A recording of a sealed stream is older than the incarnation that was followed.
         let is_recorded = identity.epoch != KeyEpoch::CLEAR
             && (self.is_stale(now, &heartbeat) || heartbeat.unix_time <= self.heartbeat.unix_time);
         if is_over && !is_recorded {
-            self.rival = None;
-            return self.set_successor(identity, heartbeat, from);
+            self.incarnations.clear_rival();
+            return self.incarnations.set_successor(identity, heartbeat, from);
         }
-        if let Some(followed) = self.incarnation.filter(|_| !rival.is_reported) {
-            self.rival = Some(Rival { is_reported: true, ..rival });
+        if let Some(followed) = self.incarnations.current()
+            && self.incarnations.report_rival()
+        {
             self.statistics.unknown_losses += 1;
             self.emit(SubscriberEvent::Rival { followed, ignored: identity.incarnation });
         }
@@ -320,11 +236,10 @@ impl SubscriberMachine {
     ) {
         self.remember_current_incarnation();
         let incarnation = identity.incarnation;
-        let former = self.former.find(incarnation).copied();
-        (self.incarnation, self.salt, self.epoch) = (Some(incarnation), identity.salt, identity.epoch);
+        let former = self.incarnations.former(incarnation);
+        self.incarnations.follow(identity);
         (self.heartbeat, self.heartbeat_at) = (heartbeat, now);
-        self.restart_address_proof(now, from);
-        self.publisher_counts = Counts::default();
+        self.publisher.change(now, from);
         (self.base, self.expected) = match (start, former) {
             // What was delivered is not delivered again.
             (Start::Oldest, Some(former)) => former.position,
@@ -336,31 +251,32 @@ impl SubscriberMachine {
         self.note_credit(&heartbeat);
         self.transit = Transit::default();
         self.transit.note(now, heartbeat.clock);
-        (self.end, self.ended, self.end_confirmations) = (None, false, 0);
+        self.end = None;
         self.window.clear();
-        self.gaps.clear();
+        self.naks.clear();
         self.latest.clear();
         self.assembly.abandon();
-        (self.current, self.nak_at) = (None, u64::MAX);
+        self.current = None;
         let SubscriberStatistics { missed, lost_messages, .. } = self.statistics;
         let (given_up, lost_before) = former.map_or((0, 0), |former| (former.given_up, former.lost_messages));
         // Statuses still report what it lost of this incarnation earlier.
         self.baseline = Baseline { missed, lost_messages: lost_messages - lost_before };
         self.unreplaced_losses = given_up;
-        let unsent = Status { window: self.window.length() as u32, ..Status::default() };
-        (self.status_sent, self.publisher_silent) = (unsent, false);
-        (self.awaits_snapshot, self.snapshot_just_loaded) = (start == Start::Snapshot, false);
+        self.statuses.restart(self.window.length() as u32);
+        self.publisher_silent = false;
+        self.delivery.begin(start == Start::Snapshot);
         self.emit(SubscriberEvent::Joined { incarnation, publisher: from, message: self.expected });
-        if self.awaits_snapshot {
+        if self.delivery.awaits_snapshot() {
             self.emit(SubscriberEvent::SnapshotWanted { message: self.expected });
         }
         self.note_sent_before(now, heartbeat.next);
-        self.status_at = Some(now + self.jitter());
+        let at = now + self.jitter();
+        self.statuses.reschedule(at);
     }
 
     /// Remembers the current incarnation, which is about to be left.
     fn remember_current_incarnation(&mut self) {
-        let Some(incarnation) = self.incarnation else { return };
+        let Some(incarnation) = self.incarnations.current() else { return };
         let announced = (self.heartbeat.next, self.heartbeat.next_message);
         // Everything announced and not delivered has been reported as lost.
         let position = if self.expected > announced.1 { (self.base, self.expected) } else { announced };
@@ -371,27 +287,27 @@ impl SubscriberMachine {
             given_up: self.unreplaced_losses,
             lost_messages: self.statistics.lost_messages - self.baseline.lost_messages,
         };
-        self.former.keep(former);
+        self.incarnations.remember(former);
     }
 
     /// Changes to the publisher's new incarnation, once everything available of the current one is delivered.
     pub(super) fn follow_successor(&mut self, now: u64) -> Option<SubscriberEvent> {
-        let successor = self.successor?;
-        if !self.stopped
+        let successor = self.incarnations.successor()?;
+        if !self.delivery.has_stopped()
             && let Some(event) = self.report_remaining_loss(successor)
         {
             return Some(event);
         }
-        if self.stopped {
+        if self.delivery.has_stopped() {
             return None;
         }
         let Successor { identity, heartbeat, from, .. } = successor;
-        self.successor = None;
-        let former = self.incarnation?;
+        self.incarnations.clear_successor();
+        let former = self.incarnations.current()?;
         // A subscriber of the old incarnation gets all of the new one.
         let start = if self.config.start == Start::Snapshot { Start::Snapshot } else { Start::Oldest };
         self.follow(now, identity, heartbeat, from, start);
-        let is_first_time = self.former.find(identity.incarnation).is_none();
+        let is_first_time = self.incarnations.former(identity.incarnation).is_none();
         if start == Start::Oldest && self.expected > 0 && is_first_time {
             // The new incarnation started at message 0; what it no longer retains is lost.
             (self.expected, self.cause) = (0, Cause::Unrecoverable);
@@ -409,20 +325,20 @@ impl SubscriberMachine {
         if self.end.is_some() || successor.is_unknown_reported {
             return None;
         }
-        self.successor = Some(Successor { is_unknown_reported: true, ..successor });
+        self.incarnations.note_unknown_reported();
         Some(self.report_unknown_loss())
     }
 
     /// Whether an unknown incarnation may be asked for a heartbeat now.
     pub(super) fn may_ask_to_join(&self, now: u64, incarnation: Incarnation) -> bool {
-        let is_old = self.incarnation.is_some_and(|known| known > incarnation);
-        let is_too_soon = now < self.status_last + JOIN_INTERVAL && self.status_last > 0;
+        let is_old = self.incarnations.current().is_some_and(|known| known > incarnation);
+        let is_too_soon = now < self.statuses.last() + JOIN_INTERVAL && self.statuses.last() > 0;
         !(self.config.mute || is_old || is_too_soon)
     }
 
     /// Asks an unknown incarnation for a heartbeat.
     pub(super) fn ask_to_join(&mut self, now: u64, from: SocketAddr, incarnation: Incarnation) {
-        self.status_last = now;
+        self.statuses.note_join_request(now);
         let status = Status { flags: Status::JOINING, ..Status::default() };
         self.push_control(from, incarnation, Kind::Status, |writer| status.write(writer));
         self.statistics.statuses += 1;

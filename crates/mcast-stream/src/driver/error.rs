@@ -1,5 +1,9 @@
 //! Errors of publishers and subscribers.
 
+use std::error::Error;
+
+use mcast_sys::{ClassifiedError, FailureClass};
+
 use crate::publisher::{ConfigError, Refusal};
 
 /// Why a stream cannot be published or received.
@@ -56,4 +60,25 @@ pub enum StreamError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
+}
+
+impl ClassifiedError for StreamError {
+    fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::Settings(_)
+            | Self::Refused(Refusal::TooLong { .. })
+            | Self::TooManyPaths(_)
+            | Self::Name(_)
+            | Self::MixedFamilies => Some(FailureClass::Usage),
+            Self::NoSuchStream(_) => Some(FailureClass::No),
+            _ => None,
+        }
+    }
+
+    fn transparent(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Socket(error) => Some(error),
+            _ => None,
+        }
+    }
 }

@@ -60,9 +60,10 @@ impl Netlink {
         Err(io::Error::new(io::ErrorKind::ResourceBusy, "the table kept changing while it was read"))
     }
 
-    /// Sends a single request. A refusal by the kernel is returned as the error.
-    pub fn request_one(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
-        Ok(self.exchange(kind, libc::NLM_F_ACK, body)?.replies)
+    /// Sends a single request, with these flags (`NLM_F_CREATE`, ...) beside the usual ones. A
+    /// refusal by the kernel is returned as the error.
+    pub fn request_one(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
+        Ok(self.exchange(kind, libc::NLM_F_ACK | i32::from(flags), body)?.replies)
     }
 
     /// Sends a request and collects the messages up to the end marker, which both a dump and an

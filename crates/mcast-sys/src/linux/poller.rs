@@ -32,7 +32,7 @@ impl Poller {
             (epoll, owned(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?)
         };
         let poller = Self { epoll, wake };
-        poller.control(libc::EPOLL_CTL_ADD, poller.wake.as_fd(), WAKE)?;
+        poller.control(libc::EPOLL_CTL_ADD, poller.wake.as_fd(), libc::EPOLLIN, WAKE)?;
         Ok(poller)
     }
 
@@ -42,17 +42,17 @@ impl Poller {
     }
 
     pub(crate) fn add_descriptor(&self, descriptor: BorrowedFd<'_>, token: usize) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, descriptor, token as u64)
+        self.control(libc::EPOLL_CTL_ADD, descriptor, libc::EPOLLIN, token as u64)
     }
 
     /// Removes a socket.
     pub fn remove(&self, socket: &Socket) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, socket.as_fd(), 0)
+        self.control(libc::EPOLL_CTL_DEL, socket.as_fd(), 0, 0)
     }
 
     /// Registers the descriptor that reports interface changes.
     pub fn add_watch(&self, watch: &impl AsFd) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, watch.as_fd(), WATCH)
+        self.control(libc::EPOLL_CTL_ADD, watch.as_fd(), libc::EPOLLIN, WATCH)
     }
 
     /// Waits until something is ready or the timeout has passed; returns whether something is
@@ -89,6 +89,7 @@ impl Poller {
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for event in &events[..count] {
             match event.u64 {
+                WAKE if event.events & libc::EPOLLIN as u32 == 0 => {}
                 // Reported even if another thread consumed the wake-up first: its event took a slot
                 // of the list.
                 WAKE => {
@@ -118,6 +119,14 @@ impl Poller {
         }
     }
 
+    /// Keeps the poller's descriptor readable for as long as this is set, for datagrams that were
+    /// received and not delivered yet.
+    pub fn set_pending(&self, pending: bool) -> io::Result<()> {
+        // The descriptor of wake-ups is always writable.
+        let events = if pending { libc::EPOLLIN | libc::EPOLLOUT } else { libc::EPOLLIN };
+        self.control(libc::EPOLL_CTL_MOD, self.wake.as_fd(), events, WAKE)
+    }
+
     /// Consumes the wake-up, if it is still pending.
     fn take_wake(&self) {
         let mut count = 0_u64;
@@ -125,8 +134,14 @@ impl Poller {
         let _ = unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
     }
 
-    fn control(&self, operation: libc::c_int, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+    fn control(
+        &self,
+        operation: libc::c_int,
+        descriptor: BorrowedFd<'_>,
+        events: libc::c_int,
+        token: u64,
+    ) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: token };
         // SAFETY: both descriptors are open, and `event` is live.
         match unsafe {
             libc::epoll_ctl(self.epoll.as_raw_fd(), operation, descriptor.as_raw_fd(), &raw mut event)

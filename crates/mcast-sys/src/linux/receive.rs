@@ -12,12 +12,15 @@ use crate::Received;
 use crate::cmsg::{self, Space};
 
 impl Socket {
-    /// Makes the kernel coalesce equally long datagrams into one buffer (`UDP_GRO`, Linux 5.0);
-    /// returns whether it supports that.
-    pub fn set_gro(&self) -> io::Result<bool> {
+    /// The kernel can coalesce datagrams, since Linux 5.0.
+    pub const COALESCES: bool = true;
+
+    /// Lets the kernel coalesce equally long datagrams into one buffer (`UDP_GRO`). An older kernel
+    /// continues to deliver them one by one.
+    pub fn enable_gro(&self) -> io::Result<()> {
         match self.set(libc::SOL_UDP, libc::UDP_GRO, 1 as libc::c_int) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
-            result => result.map(|()| true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+            result => result,
         }
     }
 

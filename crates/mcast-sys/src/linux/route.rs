@@ -32,7 +32,7 @@ pub(crate) fn interface_towards_through(
     netlink: &mut Netlink,
     address: IpAddr,
 ) -> io::Result<Option<InterfaceIndex>> {
-    match netlink.request_one(libc::RTM_GETROUTE, &request_body(address)) {
+    match netlink.request_one(libc::RTM_GETROUTE, 0, &request_body(address)) {
         Ok(answers) => Ok(answers
             .iter()
             .filter(|answer| answer.kind == libc::RTM_NEWROUTE)

@@ -1,6 +1,7 @@
 //! Plain values: what the calls of this crate take and return on every platform.
 
 mod bridge;
+mod classified;
 mod clock;
 mod direction;
 mod error;
@@ -12,6 +13,7 @@ mod receive_buffer;
 mod warning;
 
 pub use bridge::{Bridge, BridgeQuerier};
+pub use classified::{ClassifiedError, FailureClass};
 pub use clock::KernelClock;
 pub use direction::Direction;
 pub use error::{ErrorKind, Operation};

@@ -9,6 +9,7 @@ use super::control::Control;
 use super::data_socket::SocketOptions;
 use super::sockets::Sockets;
 use crate::error::Result;
+use mcast_sys::socket::Socket;
 
 /// The default size of the receive buffer to request.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -99,10 +100,11 @@ impl ReceiverBuilder {
     /// which is many times faster. Default: yes, where the system supports it (Linux 5.0,
     /// `UDP_GRO`).
     ///
-    /// Readers, and batches with buffers of 65,535 bytes or more, turn GRO on and still deliver the
-    /// datagrams as they were sent. GRO then stays on, and other receives of the same receiver are
-    /// served datagram by datagram from an internal buffer (1 MiB). Time and loss are reported per
-    /// coalesced buffer, so a count of lost datagrams is a lower bound.
+    /// Every call still delivers the datagrams as they were sent. Readers, and batches with buffers
+    /// of 65,535 bytes or more, receive coalesced buffers without a copy; other calls are served
+    /// from an internal buffer (1 MiB). Time and loss are reported per coalesced buffer: its
+    /// datagrams share one time, and a count of lost datagrams is a lower bound. Turn GRO off for a
+    /// time of each datagram and for exact counts.
     pub fn gro(mut self, on: bool) -> Self {
         self.gro = on;
         self
@@ -159,11 +161,12 @@ impl ReceiverBuilder {
         let options = SocketOptions {
             receive_buffer: self.receive_buffer,
             loopback: self.loopback,
-            gro: false,
+            gro: self.gro && Socket::COALESCES,
             busy_poll: self.busy_poll,
             hardware_time: self.hardware_time,
             details: self.details,
         };
-        Receiver::new(self.memberships, control, Sockets::new(options), self.gro, self.spin)
+        let gro = options.gro;
+        Receiver::new(self.memberships, control, Sockets::new(options), gro, self.spin)
     }
 }

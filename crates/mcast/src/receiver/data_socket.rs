@@ -76,7 +76,7 @@ impl SocketOptions {
             socket.enable_hardware_time()?;
         }
         if self.gro {
-            socket.set_gro()?;
+            socket.enable_gro()?;
         }
         if !self.details {
             socket.disable_details()?;

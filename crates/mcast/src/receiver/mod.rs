@@ -3,11 +3,11 @@
 mod builder;
 mod control;
 mod data_socket;
-mod gro;
 mod membership_sockets;
 mod reader;
 mod receive;
 mod requested;
+mod segments;
 mod sockets;
 mod statistics;
 mod status;
@@ -36,10 +36,10 @@ use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use control::{Control, SocketsContext};
 use data_socket::DataSocket;
-use gro::Gro;
 use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::WakeReason;
+use segments::SegmentBuffer;
 use sockets::Sockets;
 use statistics::Counters;
 
@@ -75,7 +75,8 @@ pub struct Receiver {
     sockets: RwLock<Sockets>,
     control: Mutex<Control>,
     counters: Counters,
-    gro: Gro,
+    /// With GRO, datagrams that were received and not delivered yet.
+    segments: Option<SegmentBuffer>,
     /// Whether interfaces are followed. A receiver that is never idle must then check for changes,
     /// too.
     follows: bool,
@@ -118,7 +119,7 @@ impl Receiver {
             sockets: RwLock::new(sockets),
             control: Mutex::new(control),
             counters: Counters::default(),
-            gro: Gro::new(gro),
+            segments: gro.then(SegmentBuffer::default),
             spin,
             busy: AtomicU32::new(0),
             pool_pending: AtomicBool::new(false),
@@ -294,7 +295,7 @@ impl Receiver {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let sockets = self.sockets();
-        self.counters.statistics(sockets.drops(), sockets.receives_others(), self.gro.is_on())
+        self.counters.statistics(sockets.drops(), sockets.receives_others(), self.segments.is_some())
     }
 
     /// Returns the smallest receive buffer that the system granted to one of the sockets, in bytes.
@@ -328,7 +329,12 @@ impl Receiver {
     fn with_control<T>(&self, change: impl FnOnce(&mut Control, &mut SocketsContext<'_>) -> T) -> T {
         let mut control = self.control();
         let mut sockets = self.sockets_mut();
-        change(&mut control, &mut SocketsContext { sockets: &mut sockets, poller: &self.poller })
+        let result =
+            change(&mut control, &mut SocketsContext { sockets: &mut sockets, poller: &self.poller });
+        if let Some(stored) = &self.segments {
+            stored.outdate();
+        }
+        result
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

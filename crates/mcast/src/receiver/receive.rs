@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Receiver;
 use super::data_socket::DataSocket;
-use super::gro::PendingSegments;
+use super::segments::{COALESCED_BYTES, SegmentBuffer, Segments};
 use super::waiting::{PollResult, PollerCheck, retry_while_again};
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
@@ -50,16 +50,16 @@ impl Receiver {
         check: PollerCheck,
     ) -> Result<PollResult<(Arrival, usize)>> {
         self.check_woken()?;
-        if self.gro.is_on() {
-            return self.attempt_segment(buffer, check);
+        if let Some(stored) = &self.segments {
+            return self.attempt_segments(stored, check, |segments| {
+                let next = segments.next(buffer, |arrival| self.still_admits(stored, arrival))?;
+                self.counters.received(1, next.0.truncated);
+                Some(next)
+            });
         }
         let mut tried = false;
         if check != PollerCheck::First && !self.must_check_interfaces() {
             let sockets = self.sockets();
-            // Checked while the lock is held: GRO is turned on only while nothing holds it.
-            if self.gro.is_on() {
-                return Ok(PollResult::Again);
-            }
             if let Some(only) = sockets.only() {
                 match self.take(only, buffer)? {
                     PollResult::Nothing if check.skips_poller(&sockets) => return Ok(PollResult::Nothing),
@@ -71,9 +71,6 @@ impl Receiver {
         let mut ready = Ready::empty();
         self.poll_ready(&mut ready, 1)?;
         let sockets = self.sockets();
-        if self.gro.is_on() {
-            return Ok(PollResult::Again);
-        }
         let Some(token) = ready.sockets().first() else {
             return match sockets.unpooled() {
                 Some(unpooled) if !tried => self.take(unpooled, buffer),
@@ -91,19 +88,51 @@ impl Receiver {
     pub(crate) fn attempt_batch(&self, batch: &mut Batch, check: PollerCheck) -> Result<PollResult<usize>> {
         batch.clear();
         self.check_woken()?;
-        if self.gro.is_due(batch.buffer_bytes()) {
-            self.turn_gro_on()?;
-        }
-        if self.gro.is_pending() || !self.gro.suits(batch.buffer_bytes()) {
-            return self.attempt_segments(batch, check);
+        if let Some(stored) = &self.segments
+            && (stored.is_pending() || batch.buffer_bytes() < COALESCED_BYTES)
+        {
+            return self.attempt_segments(stored, check, |segments| {
+                segments.move_to(batch, |arrival| self.still_admits(stored, arrival));
+                batch.iter().for_each(|datagram| self.counters.received(1, datagram.truncated));
+                Some(batch.len()).filter(|count| *count > 0)
+            });
         }
         let filled = self.fill_once(batch, Counted::Now, check)?;
         Ok(match batch.len() {
-            // Another thread may have left pending segments meanwhile.
-            0 if filled == Filled::Nothing && !self.gro.is_pending() => PollResult::Nothing,
+            0 if filled == Filled::Nothing && !self.has_pending() => PollResult::Nothing,
             0 => PollResult::Again,
             count => PollResult::Done(count),
         })
+    }
+
+    /// Makes one attempt to take something from the segment buffer, which is refilled if it is
+    /// empty.
+    fn attempt_segments<T>(
+        &self,
+        stored: &SegmentBuffer,
+        check: PollerCheck,
+        take: impl FnOnce(&mut Segments) -> Option<T>,
+    ) -> Result<PollResult<T>> {
+        let mut segments = stored.lock();
+        let filled = match segments.is_empty() {
+            true => self.fill_once(stored.refill(&mut segments), Counted::Later, check)?,
+            false => Filled::All,
+        };
+        let taken = take(&mut segments);
+        let is_pending = !segments.is_empty();
+        if stored.set_pending(is_pending) {
+            self.poller.set_pending(is_pending).map_err(|error| Error::os(Operation::Receive, error))?;
+        }
+        Ok(match taken {
+            Some(taken) => PollResult::Done(taken),
+            None if filled == Filled::Nothing => PollResult::Nothing,
+            None => PollResult::Again,
+        })
+    }
+
+    /// Returns whether the segment buffer holds datagrams, which another thread may have left there.
+    fn has_pending(&self) -> bool {
+        self.segments.as_ref().is_some_and(SegmentBuffer::is_pending)
     }
 
     /// Fills a batch once, from the only socket or from all that are readable.
@@ -111,9 +140,6 @@ impl Receiver {
         let mut tried = false;
         if check != PollerCheck::First && !self.must_check_interfaces() {
             let sockets = self.sockets();
-            if !self.gro.suits(batch.buffer_bytes()) {
-                return Ok(Filled::Some);
-            }
             if let Some(only) = sockets.only() {
                 match self.fill(batch, only, counted)? {
                     Filled::Nothing if check.skips_poller(&sockets) => return Ok(Filled::Nothing),
@@ -131,9 +157,6 @@ impl Receiver {
         let mut ready = Ready::empty();
         self.poll_ready(&mut ready, READY_AT_ONCE)?;
         let sockets = self.sockets();
-        if !self.gro.suits(batch.buffer_bytes()) {
-            return Ok(Filled::Some);
-        }
         if let Some(unpooled) = sockets.unpooled() {
             return if tried { Ok(Filled::Nothing) } else { self.fill(batch, unpooled, counted) };
         }
@@ -145,72 +168,10 @@ impl Receiver {
         Ok(if ready.sockets().is_empty() { Filled::Nothing } else { Filled::Some })
     }
 
-    #[cold]
-    fn turn_gro_on(&self) -> Result<()> {
-        let sockets = &mut self.sockets_mut();
-        match sockets.set_gro() {
-            Ok(true) => self.gro.turn_on(),
-            Ok(false) => self.gro.forbid(),
-            Err(error) => {
-                // Some of the sockets may have it enabled.
-                self.gro.turn_on();
-                return Err(Error::os(Operation::Receive, error));
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes one attempt to receive a datagram while buffers may hold several.
-    fn attempt_segment(&self, buffer: &mut [u8], check: PollerCheck) -> Result<PollResult<(Arrival, usize)>> {
-        let mut pending = self.gro.pending();
-        let filled = self.refill(&mut pending, check)?;
-        let next = pending.next(buffer, |arrival| self.still_admits(arrival));
-        self.signal_pending(&pending)?;
-        Ok(match next {
-            Some((arrival, length)) => {
-                self.counters.received(1, arrival.truncated);
-                PollResult::Done((arrival, length))
-            }
-            None if filled == Filled::Nothing => PollResult::Nothing,
-            None => PollResult::Again,
-        })
-    }
-
-    /// The same for a batch: if its buffers are too small, or while segments are pending.
-    fn attempt_segments(&self, batch: &mut Batch, check: PollerCheck) -> Result<PollResult<usize>> {
-        let mut pending = self.gro.pending();
-        let filled = self.refill(&mut pending, check)?;
-        pending.move_to(batch, |arrival| self.still_admits(arrival));
-        self.signal_pending(&pending)?;
-        batch.iter().for_each(|datagram| self.counters.received(1, datagram.truncated));
-        Ok(match batch.len() {
-            0 if filled == Filled::Nothing => PollResult::Nothing,
-            0 => PollResult::Again,
-            count => PollResult::Done(count),
-        })
-    }
-
-    /// Receives the next buffers, unless segments of the last ones are pending.
-    fn refill(&self, pending: &mut PendingSegments, check: PollerCheck) -> Result<Filled> {
-        match pending.is_some() {
-            true => Ok(Filled::All),
-            false => self.fill_once(pending.refill(), Counted::Later, check),
-        }
-    }
-
-    /// Makes the descriptor readable while segments are pending.
-    fn signal_pending(&self, pending: &PendingSegments) -> Result<()> {
-        let is_pending = pending.is_some();
-        let was_pending = self.gro.set_pending(is_pending);
-        if is_pending && !was_pending {
-            self.poller.wake().map_err(|error| Error::os(Operation::Receive, error))?;
-        }
-        Ok(())
-    }
-
     /// Returns whether a stored datagram is still admitted; counts it as refused if not.
-    fn still_admits(&self, arrival: &Arrival) -> bool {
-        let admits = self.sockets().admits(arrival);
+    #[inline]
+    fn still_admits(&self, stored: &SegmentBuffer, arrival: &Arrival) -> bool {
+        let admits = !stored.is_outdated() || self.sockets().admits(arrival);
         if !admits {
             self.counters.refused();
         }

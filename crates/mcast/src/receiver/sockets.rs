@@ -169,16 +169,6 @@ impl Sockets {
         }
     }
 
-    /// Enables GRO on all sockets from now on; returns whether any supports it.
-    pub(crate) fn set_gro(&mut self) -> io::Result<bool> {
-        let mut can = self.data.is_empty();
-        for data in self.iter() {
-            can |= data.socket.set_gro()?;
-        }
-        self.options.gro = can;
-        Ok(can)
-    }
-
     /// Returns the drops of all sockets, including closed ones; `None` where the system does not
     /// count.
     pub(crate) fn drops(&self) -> Option<u64> {

@@ -108,10 +108,6 @@ impl Receiver {
             if ready.woken {
                 self.check_woken()?;
                 self.retry_pool()?;
-                if self.gro.is_pending() {
-                    // It signalled pending segments, which other waiting threads must notice, too.
-                    return self.poller.wake().map_err(failed);
-                }
             }
             if ready.interfaces_changed {
                 self.with_control(Control::refresh)?;

@@ -8,6 +8,7 @@ use mcast::{InterfaceSelector, Membership, SourceFilter};
 use crate::net::{Net, PORT, both_families, next, texts_until, until};
 
 both_families!(
+    with_and_without_gro:
     ignores_other_groups_on_the_same_port,
     ignores_the_same_group_on_another_interface,
     ignores_unicast_to_the_port,

@@ -19,7 +19,7 @@ both_families!(
 fn a_full_buffer_is_counted_to_the_datagram(net: &Net) {
     const SENT: u64 = 500;
     let membership = net.on("eth0", net.group(1));
-    let receiver = net.receiver(|builder| builder.join(membership).receive_buffer(4096));
+    let receiver = net.receiver(|builder| builder.join(membership).receive_buffer(4096).gro(false));
     net.send_with(
         |builder| builder.interface(InterfaceSelector::Name("eth0".into())).to(net.group(1).into()),
         |sender| (0..SENT).for_each(|_| sender.send(&[0; 1400]).unwrap()),
@@ -50,7 +50,7 @@ fn refused_datagrams_are_not_lost(net: &Net) {
     let unwanted = net.another_source(1);
     let filter = SourceFilter::Exclude([unwanted].into());
     let membership = net.on("eth0", net.group(1)).from_sources(filter);
-    let receiver = net.joined(&[membership]);
+    let receiver = net.receiver(|builder| builder.join(membership).gro(false));
     let _other = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(1))]);
 
     for _ in 0..10 {

@@ -67,7 +67,9 @@ impl<'n> World<'n> {
             net,
             choice: Choice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             senders: senders.collect(),
-            receiver: net.joined(&always.iter().cloned().chain(more).collect::<Vec<_>>()),
+            receiver: net.receiver(|builder| {
+                builder.join_all(always.iter().cloned().chain(more)).gro(seed.is_multiple_of(2))
+            }),
             other: net.joined(&always),
             joined: Vec::new(),
             joined_by_other: Vec::new(),

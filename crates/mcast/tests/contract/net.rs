@@ -21,6 +21,8 @@ pub(crate) struct Net {
     pub(crate) sender: Host,
     pub(crate) receiver: Host,
     pub(crate) family: Family,
+    /// Whether receivers use GRO, unless a test decides.
+    pub(crate) gro: bool,
 }
 
 impl Net {
@@ -35,7 +37,7 @@ impl Net {
                 host.connect(&interface, switch, &[&addresses[0], &addresses[1]]).unwrap();
             }
         }
-        Self { lab, switches, sender, receiver, family }
+        Self { lab, switches, sender, receiver, family, gro: true }
     }
 
     /// Returns the test's group with this number.
@@ -83,7 +85,7 @@ impl Net {
         &self,
         settings: impl FnOnce(ReceiverBuilder) -> ReceiverBuilder + Send,
     ) -> mcast::Result<Receiver> {
-        self.receiver.run(|| settings(Receiver::builder()).build()).unwrap()
+        self.receiver.run(|| settings(Receiver::builder().gro(self.gro)).build()).unwrap()
     }
 
     /// Opens a receiver of these memberships.
@@ -187,8 +189,16 @@ pub(crate) fn texts_until(receiver: &Receiver, last: &str) -> Vec<String> {
     until(receiver, last).into_iter().map(|received| received.text).collect()
 }
 
-/// Creates a test for each family from a function that takes a [`Net`].
+/// Creates a test for each family from a function that takes a [`Net`]; `with_and_without_gro` adds one without GRO,
+/// as on systems that do not have it.
 macro_rules! both_families {
+    (with_and_without_gro: $($name:ident),+ $(,)?) => {
+        both_families!($($name),+);
+        mod without_gro {
+            use crate::net::Net;
+            $(#[test] fn $name() { super::$name(&Net { gro: false, ..Net::new(mcast::Family::V4) }); })+
+        }
+    };
     ($($name:ident),+ $(,)?) => {
         mod v4 {
             $(#[test] fn $name() { super::$name(&crate::net::Net::new(mcast::Family::V4)); })+

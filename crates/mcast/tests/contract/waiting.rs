@@ -4,16 +4,19 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{ErrorKind, Receiver};
+use mcast::{ErrorKind, InterfaceSelector, Outgoing, Receiver};
 
 use crate::net::{Net, PATIENCE, both_families, next};
 
 both_families!(
+    with_and_without_gro:
     all_waiting_threads_notice_a_first_group,
     all_waiting_threads_notice_another_group,
     all_waiting_threads_notice_a_group_that_replaces_theirs,
     the_descriptor_covers_a_group_that_was_waited_for_without_it,
     requesting_the_descriptor_disturbs_no_wait,
+    the_descriptor_is_readable_up_to_the_last_datagram_of_a_coalesced_buffer,
+    waiting_threads_share_a_coalesced_buffer,
     a_spinning_wait_notices_joins_and_wakers,
 );
 
@@ -118,6 +121,37 @@ fn requesting_the_descriptor_disturbs_no_wait(net: &Net) {
         (0..WAITERS).for_each(|_| net.send("eth0", net.group(1), b"here"));
     });
     assert_eq!(received, vec![Some("here".to_owned()); WAITERS]);
+}
+
+/// Sends datagrams that can be coalesced.
+fn send_equal(net: &Net, count: usize) {
+    let eth0 = InterfaceSelector::Name("eth0".into());
+    net.send_with(
+        |builder| builder.interface(eth0).to(net.group(1).into()),
+        |sender| assert_eq!(sender.send_batch(&vec![Outgoing::new(b"here"); count]).unwrap(), count),
+    );
+}
+
+fn the_descriptor_is_readable_up_to_the_last_datagram_of_a_coalesced_buffer(net: &Net) {
+    const COUNT: usize = 5;
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    send_equal(net, COUNT);
+
+    for received in 0..COUNT {
+        assert!(readable(&receiver, PATIENCE), "after {received} of {COUNT}");
+        assert!(receiver.wait(Some(Duration::ZERO)).unwrap(), "after {received} of {COUNT}");
+        assert_eq!(receiver.try_recv(&mut [0; 16]).unwrap().unwrap().payload(), b"here");
+    }
+    assert!(!readable(&receiver, Duration::ZERO));
+    assert!(!receiver.wait(Some(Duration::ZERO)).unwrap());
+    assert_eq!(receiver.statistics().merged, u64::from(net.gro));
+}
+
+fn waiting_threads_share_a_coalesced_buffer(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let received = while_threads_wait(&receiver, || send_equal(net, WAITERS));
+    assert_eq!(received, vec![Some("here".to_owned()); WAITERS]);
+    assert_eq!(receiver.statistics().merged, u64::from(net.gro));
 }
 
 fn a_spinning_wait_notices_joins_and_wakers(net: &Net) {

@@ -77,7 +77,7 @@ fn drops_of_the_kernel_are_counted() {
     let receiver = host
         .run(|| {
             let membership = "239.1.2.3%eth0:7000".parse().unwrap();
-            Receiver::builder().join(membership).receive_buffer(4096).build().unwrap()
+            Receiver::builder().join(membership).receive_buffer(4096).gro(false).build().unwrap()
         })
         .unwrap();
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use mcast::InterfaceSelector;
 use mcast_doctor::{Effect, Id, Options, Report, Severity, Verdict};
 
-use crate::arguments::{Families, parse_duration};
+use crate::arguments::{Admission, parse_duration};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -47,12 +47,8 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Accept only this source, or with a `!` in front all others; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
-
     #[command(flatten)]
-    families: Families,
+    admission: Admission,
 
     #[command(flatten)]
     other: OtherSubject,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use mcast::group::WellKnown;
 use mcast::{Family, InterfaceSelector, Membership};
-use mcast_doctor::{ArrivalStatus, Error, Options, Report, Target, examine_machine, examine_membership};
+use mcast_doctor::{ArrivalStatus, Options, Report, Target, examine_machine, examine_membership};
 use mcast_doctor::{examine_program, explain_capture};
 
 use super::program::Program;
@@ -28,7 +28,7 @@ pub(super) enum Subject {
 
 impl Subject {
     pub(super) fn of(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
-        let Arguments { memberships, interfaces, sources, families, command, other, .. } = arguments;
+        let Arguments { memberships, interfaces, admission, command, other, .. } = arguments;
         if let Some(id) = other.pid {
             return Ok(Self::Program(Target::Process(id)));
         }
@@ -55,9 +55,14 @@ impl Subject {
         }
         let mut all = Vec::new();
         for text in memberships {
-            for family in families_of(text, *families)? {
-                let chosen =
-                    select_memberships(std::slice::from_ref(text), interfaces, sources, family, console)?;
+            for family in families_of(text, admission.families)? {
+                let chosen = select_memberships(
+                    std::slice::from_ref(text),
+                    interfaces,
+                    &admission.sources,
+                    family,
+                    console,
+                )?;
                 all.extend(chosen.items);
             }
         }
@@ -76,19 +81,19 @@ impl Subject {
 
     pub(super) fn examine(&self, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
         match self {
-            Self::Machine => examine_machine().map_err(failure),
+            Self::Machine => Ok(examine_machine()?),
             Self::Memberships(memberships) => examine_each(memberships, options, progress),
             Self::Program(target) => {
                 progress.begin(&format_of(*target), options);
-                examine_program(*target, options, &mut |step| progress.show(step)).map_err(failure)
+                Ok(examine_program(*target, options, &mut |step| progress.show(step))?)
             }
             Self::Started(program) => {
                 let mut program = program.borrow_mut();
                 let target = program.ready(progress)?;
                 progress.begin(&format_of(target), options);
-                examine_program(target, options, &mut |step| progress.show(step)).map_err(failure)
+                Ok(examine_program(target, options, &mut |step| progress.show(step))?)
             }
-            Self::Capture(file) => explain_capture(file).map_err(failure),
+            Self::Capture(file) => Ok(explain_capture(file)?),
         }
     }
 }
@@ -127,8 +132,7 @@ fn examine_each(
     let mut all_arrive = true;
     for membership in memberships {
         progress.begin(&membership.to_string(), options);
-        let report =
-            examine_membership(membership, options, &mut |step| progress.show(step)).map_err(failure)?;
+        let report = examine_membership(membership, options, &mut |step| progress.show(step))?;
         all_arrive &= report.arrival == ArrivalStatus::Arrives;
         whole.findings.extend(without(&whole.findings, report.findings));
         whole.unknown.extend(without(&whole.unknown, report.unknown));
@@ -156,27 +160,5 @@ fn format_of(target: Target) -> String {
     match target {
         Target::Process(id) => format!("process {id}"),
         Target::Port(port) => format!("port {port}"),
-    }
-}
-
-/// Converts an error to a failure with its exit status and remedy.
-fn failure(error: Error) -> anyhow::Error {
-    let remedy = error.remedy();
-    match error {
-        Error::Multicast(error) => error.into(),
-        Error::Capture(error) => error.into(),
-        Error::File(error) => error.into(),
-        Error::System { what, source } => anyhow::Error::new(source).context(format!("cannot read {what}")),
-        other => {
-            let text = other.to_string();
-            let failure = match other {
-                Error::Hidden(_) => Failure::permission(text),
-                _ => Failure::environment(text),
-            };
-            match remedy {
-                Some(remedy) => failure.remedy(remedy).into(),
-                None => failure.into(),
-            }
-        }
     }
 }

@@ -1,24 +1,18 @@
-//! Clocks and random identifiers.
+//! Clocks.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mcast_measure::wire::UnixNanos;
 
 /// Returns the time of this machine's clock.
-pub(in crate::commands) fn unix_now() -> UnixNanos {
+pub(super) fn unix_now() -> UnixNanos {
     unix_of(SystemTime::now())
 }
 
 /// Converts a time of this machine's clock. Times before 1970 become 1970.
-pub(in crate::commands) fn unix_of(time: SystemTime) -> UnixNanos {
+pub(super) fn unix_of(time: SystemTime) -> UnixNanos {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Returns a random number, which is unique in practice.
-pub(in crate::commands) fn random_number() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// Returns an identifier of this machine's clock. Programs with the same identifier share a clock, even in different
@@ -44,11 +38,6 @@ mod tests {
     fn the_hash_is_fnv_1a() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
-
-    #[test]
-    fn random_numbers_differ() {
-        assert_ne!(random_number(), random_number());
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod send;
 use crate::console::Console;
 use crate::exit::Outcome;
 
-pub(super) use clock::{random_number, unix_now};
+use clock::unix_now;
 
 /// Measure rates, loss, reordering, jitter and delays
 #[derive(Debug, clap::Args)]

@@ -12,11 +12,11 @@ use mcast_measure::wire::{Header, Kind, Message, Probe, SessionId, UnixNanos};
 use super::unicast::Unicast;
 use super::{Arguments, output};
 use crate::arguments::select_destinations;
-use crate::commands::perf::random_number;
-use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::random::random_number;
+use crate::sending::{Target, targets};
 
 /// The longest wait before checking for an interrupt.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

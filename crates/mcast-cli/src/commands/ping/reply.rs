@@ -12,15 +12,15 @@ use mcast_measure::{Limiter, Quota};
 
 use super::Arguments;
 use crate::arguments::select_memberships;
-use crate::commands::perf::random_number;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
+use crate::random::random_number;
 
 /// The maximum rate of `mcast ping`, by multicast and by unicast, with a margin.
-const EACH: Quota = Quota { per_second: 250.0, burst: 50.0 };
-const ALL: Quota = Quota { per_second: 2_000.0, burst: 400.0 };
+const EACH: Quota = Quota { per_second: 250, burst: 50 };
+const ALL: Quota = Quota { per_second: 2_000, burst: 400 };
 const BUFFER: usize = 65_536;
 
 /// State shared by the threads.

@@ -7,11 +7,11 @@ use super::files::Files;
 use super::source::{Next, Source};
 use super::writer::FrameWriter;
 use crate::arguments::Goal;
-use crate::commands::recv::unreachable_interfaces::UnreachableInterfaces;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{count, count_of};
+use crate::receiving::UnreachableInterfaces;
 use crate::service::Service;
 
 /// The silence after which buffered frames are written.

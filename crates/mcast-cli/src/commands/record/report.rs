@@ -7,9 +7,9 @@ use mcast::Drops;
 use serde::Serialize;
 
 use super::files::Complete;
-use crate::commands::recv::tally::{FlowSummary, Tally, certainty, drops_text};
 use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, bytes, count, count_of, rfc3339, seconds, write_json};
+use crate::receiving::{FlowSummary, Tally, certainty, drops_text};
 
 /// Counts of frames and files.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,9 +12,9 @@ use super::files::{Complete, Files};
 use super::report::{FileRecord, Summary, Totals};
 use super::source::{CapturedInterface, RecordedFrame};
 use super::stream::FrameKind;
-use crate::commands::recv::tally::Tally;
 use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, bytes, count_of, write_json};
+use crate::receiving::Tally;
 
 /// The time between attempts to start the next file.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);

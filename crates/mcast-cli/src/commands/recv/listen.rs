@@ -9,13 +9,13 @@ use mcast::{Batch, Datagram, Drops, ErrorKind, Receiver};
 use super::Arguments;
 use super::execute::Executor;
 use super::format::Printer;
-use super::tally::Tally;
-use super::unreachable_interfaces::UnreachableInterfaces;
 use crate::arguments::Goal;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, write_record};
+use crate::receiving::Tally;
+use crate::receiving::UnreachableInterfaces;
 
 /// Buffers of a batch, each for the largest datagram.
 const BUFFERS: usize = 32;

@@ -3,8 +3,6 @@
 mod execute;
 mod format;
 mod listen;
-pub(super) mod tally;
-pub(super) mod unreachable_interfaces;
 
 use mcast::Receiver;
 

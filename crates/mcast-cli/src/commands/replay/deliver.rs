@@ -13,12 +13,12 @@ use super::report::{self, Report};
 use super::schedule::Schedule;
 use super::timing::wait_until;
 use super::{Arguments, Hops};
-use crate::commands::send::dispatch::{Count, Dispatch};
-use crate::commands::send::pace::Pace;
-use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::sending::Pace;
+use crate::sending::{Count, Dispatch};
+use crate::sending::{Target, targets};
 
 /// The maximum number of datagrams sent in one call.
 const TOGETHER: usize = 64;

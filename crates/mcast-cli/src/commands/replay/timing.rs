@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock};
 
-use crate::commands::send::pace::SLEEP_ERROR;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
+use crate::sending::SLEEP_ERROR;
 
 /// Waits longer than this end early at an interrupt.
 const LONG: Duration = Duration::from_millis(20);

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use mcast::{Outgoing, Sender};
 use serde::Serialize;
 
-use super::dispatch::{Count, Dispatch};
-use super::pace::Pace;
 use super::payloads::Payloads;
-use super::targets::Target;
 use super::{Arguments, TimingOptions};
 use crate::arguments::one_every;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_record};
+use crate::sending::Pace;
+use crate::sending::Target;
+use crate::sending::{Count, Dispatch};
 
 /// The approximate number of datagrams per round.
 const BATCH: usize = 64;

@@ -1,21 +1,19 @@
 //! `mcast send`: sends datagrams to groups.
 
 mod deliver;
-pub(super) mod dispatch;
-pub(super) mod pace;
 mod payloads;
 mod split;
-pub(super) mod targets;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcast::{InterfaceSelector, Rate, Sender};
+use mcast::{Rate, Sender};
 
-use crate::arguments::{Families, parse_dscp, parse_duration, parse_rate, parse_size, select_destinations};
+use crate::arguments::{Egress, parse_dscp, parse_duration, parse_rate, parse_size, select_destinations};
 use crate::console::Console;
 use crate::exit::Outcome;
+use crate::sending::targets;
 use deliver::Delivery;
 use payloads::Payloads;
 
@@ -32,14 +30,8 @@ pub(crate) struct Arguments {
     #[arg(last = true, value_name = "MESSAGE", hide = true)]
     messages: Vec<OsString>,
 
-    /// Send on this interface: a name, index or address, or `all`; repeatable
-    /// [default: the route to the group]
-    #[arg(short, long = "interface", value_name = "INTERFACE")]
-    interfaces: Vec<InterfaceSelector>,
-
-    /// How many networks to cross [default: 1, this network; 0 is this host]
-    #[arg(short, long, value_name = "HOPS")]
-    ttl: Option<u8>,
+    #[command(flatten)]
+    egress: Egress,
 
     /// Do not deliver to receivers on this host
     #[arg(long)]
@@ -52,9 +44,6 @@ pub(crate) struct Arguments {
     /// Set the DSCP: 0 to 63, or a name such as EF, AF41, CS5
     #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
     dscp: Option<u8>,
-
-    #[command(flatten)]
-    families: Families,
 
     /// Print the summary as a JSON object on standard output
     #[arg(long)]
@@ -141,13 +130,13 @@ Examples:
   mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let split = split::split(&arguments.words, &arguments.messages, arguments.families.only())?;
-    let chosen = select_destinations(&split.groups, arguments.families, console)?;
-    let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
-    let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;
+    let split = split::split(&arguments.words, &arguments.messages, arguments.egress.families.only())?;
+    let chosen = select_destinations(&split.groups, arguments.egress.families, console)?;
+    let hop_limit = arguments.egress.hop_limit(&chosen);
+    let targets = targets::resolve(&chosen.items, &arguments.egress.interfaces)?;
     let payloads = Payloads::choose(&split.messages, &arguments.content, &arguments.timing)?;
     let sender = open(arguments, hop_limit)?;
-    targets::print(&targets, hop_limit, arguments.ttl.is_none(), console);
+    targets::print(&targets, hop_limit, arguments.egress.ttl.is_none(), console);
     Delivery::new(arguments, &sender, &targets, console).run(payloads)
 }
 

@@ -43,8 +43,11 @@ impl JoinMonitor {
         /// Datagrams are not read, so a small buffer saves memory.
         const SMALL: usize = 4_096;
 
-        let memberships =
-            arguments.join.memberships(&arguments.targets, arguments.families, console)?.into_iter();
+        let memberships = arguments
+            .input
+            .join
+            .memberships(&arguments.targets, arguments.input.families, console)?
+            .into_iter();
         let memberships = memberships.flat_map(|membership| on_each(membership, &arguments.interfaces));
         let builder = Receiver::builder()
             .join_all(memberships)

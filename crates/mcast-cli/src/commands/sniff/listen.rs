@@ -93,7 +93,7 @@ impl<'a> Sniffer<'a> {
         console: &'a Console,
     ) -> anyhow::Result<Self> {
         let start = Instant::now();
-        let key = arguments.key.as_deref();
+        let key = arguments.input.key.as_deref();
         let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
         let handler = PacketHandler {
             arguments,
@@ -124,7 +124,7 @@ impl<'a> Sniffer<'a> {
             }
             Ok(end)
         });
-        let time = match self.handler.arguments.read {
+        let time = match self.handler.arguments.input.read {
             Some(_) => self.handler.tally.span(),
             None => elapsed,
         };
@@ -251,7 +251,7 @@ impl<'a> Sniffer<'a> {
         }
         match &mut self.join_monitor {
             Some(join_monitor) => join_monitor.warn(true, console),
-            None if handler.tally.packets() == 0 && handler.arguments.read.is_none() => console.note(
+            None if handler.tally.packets() == 0 && handler.arguments.input.read.is_none() => console.note(
                 "nothing was joined: a snooping switch holds back groups that nobody here has joined; --join \
                  joins them",
             ),
@@ -278,7 +278,7 @@ impl PacketHandler<'_> {
         if let Some(writer) = &mut self.writer {
             writer.describe(frame.interface, &name, frame.link_type)?;
         }
-        let is_selected = match &self.arguments.read {
+        let is_selected = match &self.arguments.input.read {
             Some(_) => is_among(&self.arguments.interfaces, frame.interface, &name),
             None => true,
         };

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use mcast::InterfaceSelector;
 
-use crate::arguments::{Families, FilterOptions, JoinOption, Limits, PacketFilter, parse_size, read_targets};
+use crate::arguments::{FilterOptions, Limits, PacketFilter, PacketInput, parse_size, read_targets};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -39,15 +39,11 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Only from this source, or with a `!` in front from all others; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
+    #[command(flatten)]
+    input: PacketInput,
 
     #[command(flatten)]
     narrowing: FilterOptions,
-
-    #[command(flatten)]
-    families: Families,
 
     /// Only multicast control messages: IGMP, MLD, router discovery and PIM, about the groups given
     #[arg(long)]
@@ -57,13 +53,6 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "control")]
     messages: bool,
 
-    /// Decode sealed streams with the secrets in this file
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-
-    #[command(flatten)]
-    join: JoinOption,
-
     /// Do not put interfaces into promiscuous mode: only groups joined by this machine may be seen
     #[arg(long, conflicts_with = "read")]
     no_promiscuous: bool,
@@ -71,10 +60,6 @@ pub(crate) struct Arguments {
     /// Request SIZE of buffer per interface [default: 32M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "read")]
     buffer: Option<usize>,
-
-    /// Read packets from this file, pcap or pcapng; `-` for standard input
-    #[arg(short, long, value_name = "FILE")]
-    read: Option<PathBuf>,
 
     #[command(flatten)]
     limits: Limits,
@@ -126,17 +111,17 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     check(arguments)?;
-    let targets = read_targets(&arguments.targets, arguments.families, console)?;
+    let targets = read_targets(&arguments.targets, arguments.input.families, console)?;
     let source = Source::open(arguments, &targets, console)?;
     let filter = PacketFilter::new(
         &targets,
         &arguments.narrowing,
-        &arguments.sources,
-        arguments.families,
+        &arguments.input.sources,
+        arguments.input.families,
         |selector, group| source.resolve(selector, group),
     )?;
     let join_monitor =
-        if arguments.join.is_given() { Some(JoinMonitor::join(arguments, console)?) } else { None };
+        if arguments.input.join.is_given() { Some(JoinMonitor::join(arguments, console)?) } else { None };
     let sniffer = Sniffer::new(arguments, source, filter, join_monitor, console)?;
     // Packets may be hostile, so they are parsed without the capabilities that the capture required.
     rights::keep(&[])?;

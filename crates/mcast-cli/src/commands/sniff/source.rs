@@ -35,7 +35,7 @@ pub(super) struct Live {
 
 impl Source {
     pub(super) fn open(arguments: &Arguments, targets: &[Target], console: &Console) -> anyhow::Result<Self> {
-        match &arguments.read {
+        match &arguments.input.read {
             Some(path) => {
                 arguments.interfaces.iter().try_for_each(refuse_addresses)?;
                 Ok(Self::File(Box::new(open_file(path)?)))

@@ -18,7 +18,7 @@ use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::StreamId;
 
-use crate::arguments::{Families, KeyFile, Limits, is_stream_name, parse_size, select_memberships};
+use crate::arguments::{Admission, KeyFile, Limits, is_stream_name, parse_size, select_memberships};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -44,12 +44,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "INTERFACE")]
     interface: Option<InterfaceSelector>,
 
-    /// Accept only this source, or with a `!` in front all others; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
-
     #[command(flatten)]
-    families: Families,
+    admission: Admission,
 
     #[command(flatten)]
     stream: StreamOptions,
@@ -234,9 +230,10 @@ fn no_name() -> Failure {
 
 /// Returns the memberships in the arguments.
 fn memberships(arguments: &Arguments, console: &Console) -> anyhow::Result<Vec<Membership>> {
-    let Arguments { place, paths, interface, sources, families, .. } = arguments;
+    let Arguments { place, paths, interface, admission, .. } = arguments;
     let texts: Vec<String> = std::iter::once(place).chain(paths).cloned().collect();
-    let chosen = select_memberships(&texts, interface.as_slice(), sources, *families, console)?;
+    let chosen =
+        select_memberships(&texts, interface.as_slice(), &admission.sources, admission.families, console)?;
     if chosen.items.len() > 4 {
         return Err(Failure::usage(format!("a stream has at most four paths, not {}", chosen.items.len()))
             .remedy("name single groups, each on one interface")

@@ -19,15 +19,15 @@ pub(super) fn find(
     keys: &Keys,
     console: &Console,
 ) -> anyhow::Result<(AnnouncedStream, Vec<Membership>)> {
-    let Arguments { place: name, paths, sources, interface, families, limits, .. } = arguments;
-    if !paths.is_empty() || !sources.is_empty() {
+    let Arguments { place: name, paths, admission, interface, limits, .. } = arguments;
+    if !paths.is_empty() || !admission.sources.is_empty() {
         return Err(Failure::usage("an announcement already names the groups and sources to join")
             .remedy("remove --path and --source, or give the groups instead of the name")
             .into());
     }
     let timeout = limits.timeout.unwrap_or(DEFAULT_TIMEOUT);
     console.note(format_args!("looking for \"{name}\""));
-    let found = match find_stream(name, families.only(), interface.clone(), keys, timeout) {
+    let found = match find_stream(name, admission.families.only(), interface.clone(), keys, timeout) {
         Err(StreamError::NoSuchStream(_)) => return Err(not_announced(name, keys, timeout).into()),
         found => found?,
     };

@@ -19,7 +19,7 @@ impl HeldMemberships {
     /// Joins the groups in the arguments; returns `None` if there are none.
     pub(super) fn join(arguments: &Arguments, console: &Console) -> anyhow::Result<Option<Self>> {
         let mut memberships =
-            arguments.join.memberships(&arguments.memberships, arguments.families, console)?;
+            arguments.input.join.memberships(&arguments.memberships, arguments.input.families, console)?;
         if arguments.announced {
             memberships.extend(announcements(arguments));
         }
@@ -48,7 +48,7 @@ impl HeldMemberships {
 
 /// Returns the memberships for announcements.
 fn announcements(arguments: &Arguments) -> impl Iterator<Item = Membership> {
-    let only = arguments.families.only();
+    let only = arguments.input.families.only();
     let groups = [DISCOVERY_V4, DISCOVERY_V6]
         .into_iter()
         .filter_map(|place| Group::new(place.ip()).ok().map(|group| GroupAddr::new(group, place.port())));

@@ -18,13 +18,12 @@ mod source;
 mod table;
 mod text;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
 use mcast_packet::sequence::SequenceField;
 
-use crate::arguments::{Families, JoinOption, parse_duration, read_keys};
+use crate::arguments::{PacketInput, parse_duration, read_keys};
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -51,31 +50,16 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Only streams from this source, or with a `!` in front from all others; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
-
     #[command(flatten)]
-    families: Families,
+    input: PacketInput,
 
     /// Count loss by the sequence number at this offset of each payload, in bytes: 0:4, or 12:2le
     #[arg(long, value_name = "OFFSET:SIZE")]
     seq: Option<SequenceField>,
 
-    #[command(flatten)]
-    join: JoinOption,
-
     /// Also join the groups on which `mcast publish --announce` announces streams
     #[arg(long, conflicts_with = "read")]
     announced: bool,
-
-    /// Decode sealed announcements and heartbeats with the secrets in this file
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-
-    /// Read packets from this file, pcap or pcapng; `-` for standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with = "metrics")]
-    read: Option<PathBuf>,
 
     /// How often to update, and the time over which rates are measured
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
@@ -110,7 +94,7 @@ struct OutputOptions {
     json: bool,
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics; without a terminal nothing else
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["once", "read"])]
     metrics: Option<Listen>,
 
     /// Sort by this column
@@ -151,12 +135,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let is_headless = arguments.show.metrics.is_some() && !wants_screen && !arguments.show.json;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
     let bound = arguments.show.metrics.as_ref().map(Listen::bind).transpose()?;
-    let key = arguments.key.as_deref();
+    let key = arguments.input.key.as_deref();
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
     let memberships = HeldMemberships::join(arguments, console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.
     let ends_with_them = is_headless && !arguments.interfaces.is_empty();
-    let follows = arguments.read.is_none() && !ends_with_them;
+    let follows = arguments.input.read.is_none() && !ends_with_them;
     if follows && let Err(error) = source.frames.follow(memberships.clone()) {
         console.warn(format_args!("interfaces that appear later will not be watched: {error}"));
     }
@@ -164,7 +148,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     // thread than the one that inspects processes.
     let kept: &[Capability] = if wants_screen { &RIGHTS_TO_RECORD } else { &[] };
     rights::keep(&[&rights::INSPECT_PROCESSES, kept].concat())?;
-    let joined_watcher = arguments.read.is_none().then(JoinedWatcher::start);
+    let joined_watcher = arguments.input.read.is_none().then(JoinedWatcher::start);
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();

@@ -72,7 +72,7 @@ impl Monitor {
         joined_watcher: Option<JoinedWatcher>,
     ) -> anyhow::Result<Self> {
         let Source { frames, interfaces } = source;
-        let is_file = arguments.read.is_some();
+        let is_file = arguments.input.read.is_some();
         let mut watch = Watch::new(WatchOptions {
             interval: arguments.rate_interval(),
             capacity: usize::try_from(arguments.max_streams).unwrap_or(usize::MAX),

@@ -32,7 +32,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let mut printer =
         Printer { arguments, monitor, console, out: console.output(), printed: 0, has_explained: false };
-    if arguments.read.is_some() {
+    if arguments.input.read.is_some() {
         while !monitor.wait_for_end(POLL_INTERVAL) && !interrupt.has_arrived() {}
         printer.print(SystemTime::now())?;
         return check_source(monitor);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mcast::{Family, Group, InterfaceSelector, Membership, SourceFilter};
 
 use super::Arguments;
-use crate::arguments::{Families, Pattern, select_memberships};
+use crate::arguments::{Families, Pattern, filter_of_sources, select_memberships};
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -29,12 +29,12 @@ enum StreamSelector {
 impl Selection {
     pub(super) fn new(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
         arguments.check()?;
-        let is_file = arguments.read.is_some();
+        let is_file = arguments.input.read.is_some();
         let mut selectors = Vec::new();
         for text in &arguments.memberships {
             match text.parse() {
                 Ok(pattern) => selectors.push(StreamSelector::Groups(pattern)),
-                Err(_) => selectors.extend(memberships(text, arguments.families, is_file, console)?),
+                Err(_) => selectors.extend(memberships(text, arguments.input.families, is_file, console)?),
             }
         }
         let interfaces = match is_file {
@@ -45,8 +45,8 @@ impl Selection {
         };
         Ok(Self {
             selectors,
-            sources: sources(&arguments.sources)?,
-            family: arguments.families.only(),
+            sources: filter_of_sources(&arguments.input.sources)?,
+            family: arguments.input.families.only(),
             interfaces,
         })
     }
@@ -109,22 +109,5 @@ fn name(selector: &InterfaceSelector, is_file: bool) -> anyhow::Result<String> {
             Err(refused.remedy("name it as the file does, or by its number there, from 1").into())
         }
         _ => Ok(mcast::find(selector)?.name),
-    }
-}
-
-/// Parses sources: `A` admits only A, `!A` all others.
-fn sources(texts: &[String]) -> Result<SourceFilter, Failure> {
-    let address = |text: &String| {
-        let text = text.strip_prefix('!').unwrap_or(text);
-        text.parse().map_err(|_| Failure::usage(format!("\"{text}\" is not a valid source address")))
-    };
-    let addresses = texts.iter().map(address).collect::<Result<_, _>>()?;
-    let excluded = texts.iter().filter(|text| text.starts_with('!')).count();
-    match excluded {
-        0 if texts.is_empty() => Ok(SourceFilter::ANY),
-        0 => Ok(SourceFilter::Include(addresses)),
-        excluded if excluded == texts.len() => Ok(SourceFilter::Exclude(addresses)),
-        _ => Err(Failure::usage("--source names sources to admit and sources to exclude")
-            .remedy("name either sources to admit, or (each with a `!` before it) sources to exclude")),
     }
 }

@@ -14,7 +14,7 @@ use mcast_capture::{
 use super::Arguments;
 use super::following::FollowingCapture;
 use super::memberships::HeldMemberships;
-use crate::exit::{Failure, remedy_of_capture};
+use crate::exit::Failure;
 use crate::output::SafeText;
 
 /// The source of frames.
@@ -114,7 +114,7 @@ pub(super) fn show_next(
 }
 
 pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
-    match &arguments.read {
+    match &arguments.input.read {
         Some(path) => {
             let frames = Frames::new(Origin::File(Box::new(open_file(path)?)));
             Ok(Source { frames, interfaces: Vec::new() })
@@ -187,7 +187,7 @@ fn refused(error: mcast_capture::Error) -> anyhow::Error {
             .remedy(format!(
                 "{}\nWithout it, `mcast recv --discard GROUP:PORT` counts the datagrams of a group, `mcast \
                  groups` shows which processes have joined groups, and `mcast top -r FILE` reads a capture",
-                remedy_of_capture(&error).unwrap_or_default()
+                error.remedy().unwrap_or_default()
             ))
             .into(),
         _ => error.into(),

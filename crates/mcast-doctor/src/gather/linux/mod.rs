@@ -1,22 +1,24 @@
 //! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all in the network namespace of the calling thread.
 
 mod config_services;
+mod counters;
 mod firewall;
 mod links;
+mod multicast_routes;
 pub(crate) mod processes;
-mod tables;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
+use mcast::Family;
 use mcast::joined::Version;
 use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
 use crate::Result;
-use crate::snapshot::{JoinedGroup, Link, Machine, Snapshot};
-use tables::multicast_routes;
+use crate::snapshot::{JoinedGroup, Link, Machine, Snapshot, interface_setting, setting_path};
 
 /// Takes a snapshot of this machine.
 pub(crate) fn snapshot() -> Result<Snapshot> {
@@ -24,11 +26,11 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     config_services::add_config_services(&mut links);
     // Android does not let every app read it.
     let memberships = mcast_sys::joined::table().unwrap_or_default();
-    let mut counters = tables::counters::pairs(&net_table("snmp"));
-    counters.extend(tables::counters::pairs(&net_table("netstat")));
-    counters.extend(tables::counters::lines(&net_table("snmp6")));
-    let mut udp_sockets = tables::sockets::parse(&net_table("udp"));
-    udp_sockets.extend(tables::sockets::parse(&net_table("udp6")));
+    let mut counters = counters::pairs(&net_table("snmp"));
+    counters.extend(counters::pairs(&net_table("netstat")));
+    counters.extend(counters::lines(&net_table("snmp6")));
+    let mut udp_sockets = sockets::parse(&net_table("udp"));
+    udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
     Ok(Snapshot {
@@ -73,32 +75,25 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
         "net.core.optmem_max",
         "net.core.netdev_max_backlog",
     ];
-    const INTERFACE: [&str; 8] = [
-        "net.ipv4.conf/rp_filter",
-        "net.ipv4.conf/force_igmp_version",
-        "net.ipv4.conf/accept_local",
-        "net.ipv4.conf/mc_forwarding",
-        "net.ipv6.conf/addr_gen_mode",
-        "net.ipv6.conf/disable_ipv6",
-        "net.ipv6.conf/force_mld_version",
-        "net.ipv6.conf/mc_forwarding",
+    const INTERFACE: [(Family, &str); 8] = [
+        (Family::V4, "rp_filter"),
+        (Family::V4, "force_igmp_version"),
+        (Family::V4, "accept_local"),
+        (Family::V4, "mc_forwarding"),
+        (Family::V6, "addr_gen_mode"),
+        (Family::V6, "disable_ipv6"),
+        (Family::V6, "force_mld_version"),
+        (Family::V6, "mc_forwarding"),
     ];
-    let machine =
-        MACHINE.iter().map(|name| ((*name).to_owned(), format!("/proc/sys/{}", name.replace('.', "/"))));
     let names = links.iter().map(Link::name).chain(["all", "default"]);
     let interfaces = names.flat_map(|interface| {
-        INTERFACE.iter().filter_map(move |pattern| {
-            let (base, key) = pattern.split_once('/')?;
-            let path = format!("/proc/sys/{}/{interface}/{key}", base.replace('.', "/"));
-            // `sysctl` writes a dot in an interface name as a slash.
-            Some((format!("{base}.{}.{key}", interface.replace('.', "/")), path))
-        })
+        INTERFACE.iter().map(move |(family, key)| interface_setting(*family, interface, key))
     });
-    let read = |(name, path): (String, String)| {
-        let value = fs::read_to_string(path).ok()?;
+    let read = |name: String| {
+        let value = fs::read_to_string(setting_path(&name)).ok()?;
         Some((name, value.trim().to_owned()))
     };
-    machine.chain(interfaces).filter_map(read).collect()
+    MACHINE.map(str::to_owned).into_iter().chain(interfaces).filter_map(read).collect()
 }
 
 fn joined_group(entry: &TableEntry) -> JoinedGroup {

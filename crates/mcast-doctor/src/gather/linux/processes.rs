@@ -1,34 +1,13 @@
 //! The processes that have sockets open.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use crate::Error;
+use crate::snapshot::SocketOwners;
 
-/// Returns the processes that have each socket open, as `name (pid)`, by the inode of the socket.
-pub(crate) fn owners() -> BTreeMap<u64, Vec<String>> {
-    let mut owners: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    for pid in pids() {
-        for inode in sockets_of(pid) {
-            owners.entry(inode).or_default().push(name(pid));
-        }
-    }
-    owners
-}
-
-/// Returns the inodes of the sockets that a process has open; empty without permission to read them.
-pub(crate) fn sockets_of(pid: u32) -> Vec<u64> {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
-    let mut inodes: Vec<_> = descriptors
-        .flatten()
-        .filter_map(|descriptor| {
-            let target = fs::read_link(descriptor.path()).ok()?;
-            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-        })
-        .collect();
-    inodes.sort_unstable();
-    inodes.dedup();
-    inodes
+/// Returns the processes that have each socket open, by the inode of the socket.
+pub(crate) fn owners() -> SocketOwners {
+    mcast_sys::joined::socket_owners().unwrap_or_default()
 }
 
 /// Returns the running processes among `pid`, its descendants, and the members of the process group that it

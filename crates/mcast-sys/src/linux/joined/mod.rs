@@ -60,6 +60,21 @@ fn survey_once() -> io::Result<(Vec<Holding>, Visibility)> {
     Ok((holdings, visibility))
 }
 
+/// Returns the processes that have each socket open, by the inode of the socket. Processes that may not be inspected
+/// are missing.
+pub fn socket_owners() -> io::Result<BTreeMap<u64, Vec<Process>>> {
+    let mut owners: BTreeMap<u64, Vec<Process>> = BTreeMap::new();
+    for process in processes::all()? {
+        for (descriptor, inode) in process.open().unwrap_or_default().sockets {
+            let known = owners.entry(inode).or_default();
+            if known.iter().all(|other| other.pid != process.pid) {
+                known.push(Process { pid: process.pid, name: process.name.clone(), descriptor });
+            }
+        }
+    }
+    Ok(owners)
+}
+
 /// The state of a survey.
 #[derive(Default)]
 struct Survey {

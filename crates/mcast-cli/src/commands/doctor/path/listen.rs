@@ -10,23 +10,29 @@ use mcast_measure::{Limiter, Quota};
 
 use super::super::Arguments;
 use crate::arguments::select_memberships;
-use crate::commands::perf::random_number;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
+use crate::random::random_number;
 use crate::rights;
 
 /// The maximum rate of `--probe` for both families, with a margin.
-const EACH: Quota = Quota { per_second: 250.0, burst: 50.0 };
-const ALL: Quota = Quota { per_second: 2_000.0, burst: 400.0 };
+const EACH: Quota = Quota { per_second: 250, burst: 50 };
+const ALL: Quota = Quota { per_second: 2_000, burst: 400 };
 const BUFFER: usize = 65_536;
 /// The maximum number of probers that are reported by name.
 const MOST_NAMED: usize = 64;
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let Arguments { interfaces, sources, families, .. } = arguments;
-    let chosen = select_memberships(&super::groups(arguments)?, interfaces, sources, *families, console)?;
+    let Arguments { interfaces, admission, .. } = arguments;
+    let chosen = select_memberships(
+        &super::groups(arguments)?,
+        interfaces,
+        &admission.sources,
+        admission.families,
+        console,
+    )?;
     let receiver = Receiver::builder().join_all(chosen.items).gro(false).build()?;
     rights::keep(&[])?;
     let waker = receiver.waker();

@@ -39,7 +39,7 @@ fn groups(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     if !arguments.memberships.is_empty() {
         return Ok(arguments.memberships.clone());
     }
-    let only = arguments.families.only();
+    let only = arguments.admission.families.only();
     let families =
         [Family::V4, Family::V6].into_iter().filter(|family| only.is_none_or(|only| only == *family));
     families

@@ -11,12 +11,12 @@ use mcast_measure::wire::{Header, Kind, Message, PathProbe, SessionId, UnixNanos
 use super::super::{Arguments, json, text as findings};
 use super::{family_of, is_here, judge, plan, report};
 use crate::arguments::select_destinations;
-use crate::commands::perf::random_number;
-use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::random::random_number;
 use crate::rights;
+use crate::sending::{Target, targets};
 
 /// The time between two probes. Listeners reply at twice this rate.
 const PACE: Duration = Duration::from_millis(10);
@@ -38,7 +38,7 @@ pub(super) struct ProbeResult {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let chosen = select_destinations(&super::groups(arguments)?, arguments.families, console)?;
+    let chosen = select_destinations(&super::groups(arguments)?, arguments.admission.families, console)?;
     let highest = arguments.path.ttl.or(chosen.hop_limit).unwrap_or(1);
     let sender = Sender::builder().build()?;
     rights::keep(&[])?;

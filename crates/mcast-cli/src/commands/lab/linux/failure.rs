@@ -1,22 +1,23 @@
 //! Converts errors of a lab to failures of the command.
 
 use mcast_lab::{LabError, LabErrorKind};
+use mcast_sys::{ClassifiedError, FailureClass};
 
 use crate::exit::Failure;
 
-/// Converts an error to a failure with its exit status.
+/// Converts an error to a failure with its exit status. Its message does not repeat the remedy.
 pub(super) fn failed(error: LabError) -> anyhow::Error {
-    let message = message(&error);
-    match error.kind() {
-        LabErrorKind::Refused { why, remedy } => {
-            let why = error.cause().map_or_else(|| why.clone(), |cause| format!("{why} ({cause})"));
-            Failure::permission(format!("cannot {}: {why}", error.operation())).remedy(remedy.clone()).into()
+    let message = match (error.kind(), error.cause()) {
+        (LabErrorKind::Refused { why, .. }, Some(cause)) => {
+            format!("cannot {}: {why} ({cause})", error.operation())
         }
-        LabErrorKind::Topology { .. } | LabErrorKind::Invalid(_) => Failure::usage(message).into(),
-        _ => match error.remedy() {
-            Some(remedy) => Failure::environment(message).remedy(remedy).into(),
-            None => Failure::environment(message).into(),
-        },
+        (LabErrorKind::Refused { why, .. }, None) => format!("cannot {}: {why}", error.operation()),
+        _ => message(&error),
+    };
+    let failure = Failure::new(error.class().unwrap_or(FailureClass::Environment), message);
+    match error.remedy() {
+        Some(remedy) => failure.remedy(remedy).into(),
+        None => failure.into(),
     }
 }
 

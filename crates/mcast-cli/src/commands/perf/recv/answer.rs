@@ -9,8 +9,8 @@ use mcast_measure::wire::{Header, Kind, PING_LENGTH, ReceiverReport, SessionId};
 use mcast_measure::{Limiter, Quota};
 
 /// A sender repeats its closing message about ten times; several senders may do so at once.
-const EACH: Quota = Quota { per_second: 20.0, burst: 10.0 };
-const ALL: Quota = Quota { per_second: 200.0, burst: 50.0 };
+const EACH: Quota = Quota { per_second: 20, burst: 10 };
+const ALL: Quota = Quota { per_second: 200, burst: 50 };
 
 /// Answers senders. Reports and tokens are limited in rate. A pong is sent only to a sender that knows its token and
 /// so has proved its address: forged source addresses cannot direct pongs to other hosts.

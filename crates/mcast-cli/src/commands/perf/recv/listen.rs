@@ -10,12 +10,13 @@ use mcast_measure::{ClockRelation, DropCounts, Session, SessionKey, SessionTotal
 use super::answer::Answerer;
 use super::printer::RunPrinter;
 use super::{Arguments, Limits};
-use crate::commands::perf::clock::{machine_clock, random_number, unix_now, unix_of};
+use crate::commands::perf::clock::{machine_clock, unix_now, unix_of};
 use crate::commands::perf::counters::drops_with;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, too_few};
+use crate::random::random_number;
 
 /// Buffers of a batch, each large enough for coalesced datagrams.
 const BUFFERS: usize = 32;

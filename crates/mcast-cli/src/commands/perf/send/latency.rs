@@ -11,13 +11,14 @@ use mcast_measure::wire::{Header, Kind, Message, PING_LENGTH, SessionId, Setting
 use serde::Serialize;
 
 use super::Arguments;
-use crate::commands::perf::clock::{machine_clock, random_number, unix_now};
+use crate::commands::perf::clock::{machine_clock, unix_now};
 use crate::commands::perf::figures::{BarFigure, Micros, bar_figures, bars, percentiles, share, short_time};
-use crate::commands::send::targets::Target;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count_of, seconds, write_record};
+use crate::random::random_number;
+use crate::sending::Target;
 
 /// The number of calls without an answer after which there is no receiver.
 const CALLS: u32 = 30;

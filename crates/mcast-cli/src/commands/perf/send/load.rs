@@ -3,7 +3,7 @@
 use mcast::Outgoing;
 use mcast_measure::wire::{Header, Kind, SessionId, UnixNanos};
 
-use crate::commands::send::targets::Target;
+use crate::sending::Target;
 
 /// The maximum buffer size: it should stay in the processor's cache.
 const MAX_BYTES: usize = 768 << 10;

@@ -15,10 +15,10 @@ use mcast::{InterfaceSelector, Rate, Sender, SenderBuilder};
 use crate::arguments::{
     Families, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size, select_destinations,
 };
-use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::sending::{Target, targets};
 use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
 use session::{Plan, SendSession};
 

@@ -13,11 +13,12 @@ use mcast_measure::{DropCounts, ReceiverReports};
 use super::load::Stream;
 use super::outcome::Meter;
 use super::worker::{Progress, Task, Worker};
-use crate::commands::perf::clock::{machine_clock, random_number, unix_now};
+use crate::commands::perf::clock::{machine_clock, unix_now};
 use crate::commands::perf::counters::drops_in_sending;
-use crate::commands::send::targets::Target;
 use crate::console::Console;
 use crate::interrupt::Interrupt;
+use crate::random::random_number;
+use crate::sending::Target;
 
 /// The number of opening messages, so that hardly any receiver misses all of them.
 const OPENINGS: u32 = 5;

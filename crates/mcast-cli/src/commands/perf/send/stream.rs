@@ -11,15 +11,16 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
-use crate::commands::perf::clock::{machine_clock, random_number, unix_now};
+use crate::commands::perf::clock::{machine_clock, unix_now};
 use crate::commands::perf::figures::{message_rates, per_second, share};
 use crate::commands::perf::message::{self, MIN_LENGTH, MessageMetadata};
-use crate::commands::publish::MessagePacer;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
 use crate::output::{count, count_of, seconds, write_record};
+use crate::random::random_number;
+use crate::sending::MessagePacer;
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]

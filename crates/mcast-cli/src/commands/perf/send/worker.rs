@@ -9,8 +9,8 @@ use mcast_measure::wire::SessionId;
 
 use super::load::{Load, Stream, emptied};
 use crate::commands::perf::unix_now;
-use crate::commands::send::pace::SLEEP_ERROR;
 use crate::interrupt::Interrupt;
+use crate::sending::SLEEP_ERROR;
 
 /// Segmented buffers per call.
 const BUFFERS_PER_CALL: usize = 8;

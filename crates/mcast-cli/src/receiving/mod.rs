@@ -1,0 +1,7 @@
+//! Receiving datagrams: what arrived and what was dropped, and where nothing can arrive.
+
+mod tally;
+mod unreachable_interfaces;
+
+pub(crate) use tally::{FlowSummary, Tally, certainty, drops_text};
+pub(crate) use unreachable_interfaces::UnreachableInterfaces;

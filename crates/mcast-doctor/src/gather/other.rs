@@ -1,0 +1,67 @@
+//! Systems other than Linux: interfaces with their addresses, the routes of groups, and what the system's own
+//! tools report.
+
+use std::process::Command;
+
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+use super::bsd as tools;
+#[cfg(windows)]
+use super::windows as tools;
+use crate::Result;
+use crate::snapshot::{JoinedGroup, Link, Snapshot};
+
+/// Other systems, for which no suitable tools are known.
+#[cfg(not(any(target_vendor = "apple", target_os = "freebsd", windows)))]
+mod tools {
+    pub(super) fn query(_run: impl Fn(&str, &[&str]) -> String) -> crate::snapshot::Snapshot {
+        crate::snapshot::Snapshot::default()
+    }
+}
+
+/// Takes a snapshot of this machine.
+pub(crate) fn snapshot() -> Result<Snapshot> {
+    let holdings = mcast::joined::memberships().map(|all| all.holdings).unwrap_or_default();
+    let joined = holdings
+        .iter()
+        .map(|holding| JoinedGroup { group: holding.group.addr(), interface: holding.interface });
+    Ok(Snapshot {
+        group_routes: super::group_routes(),
+        joined: joined.collect(),
+        links: mcast::interfaces()?.into_iter().map(Link::from).collect(),
+        ..tools::query(output)
+    })
+}
+
+/// Returns the standard output of a program; empty if the program does not exist.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// The owners of sockets, which these systems do not report without extra tools.
+pub(crate) mod processes {
+    use crate::Error;
+    use crate::snapshot::SocketOwners;
+
+    /// Returns an empty map: the owners are unknown.
+    pub(crate) fn owners() -> SocketOwners {
+        SocketOwners::new()
+    }
+
+    /// Returns an empty list: descendants are unknown.
+    pub(crate) fn family(_pid: u32) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Returns a process as `process PID`, because its name is unknown.
+    pub(crate) fn name(pid: u32) -> String {
+        format!("process {pid}")
+    }
+
+    /// Returns the error for a process whose UDP sockets were not found.
+    pub(crate) fn not_found_error(_pid: u32) -> Error {
+        Error::Unsupported(
+            "this system does not report the owners of sockets; examine the membership instead",
+        )
+    }
+}

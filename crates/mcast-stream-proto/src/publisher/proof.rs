@@ -1,0 +1,46 @@
+//! Proof that a subscriber receives what is sent to its address.
+
+use core::hash::Hasher;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::random::Random;
+
+/// The period of a token in nanoseconds. A token is valid in its period and in the next one.
+const TOKEN_TIME: u64 = 64_000_000_000;
+
+/// Issues a token for each address, which its owner returns, so that no state is needed before the address is proven.
+#[derive(Clone, Copy)]
+pub(super) struct AddressProof {
+    key: (u64, u64),
+}
+
+impl AddressProof {
+    pub(super) const fn new(random: &mut Random) -> Self {
+        Self { key: (random.next(), random.next()) }
+    }
+
+    /// Returns the present token of an address.
+    pub(super) fn token(&self, now: u64, address: SocketAddr) -> u64 {
+        self.token_of(now / TOKEN_TIME, address)
+    }
+
+    /// Returns whether the token is valid for the address: its owner has received an echo there.
+    pub(super) fn is_valid(&self, now: u64, address: SocketAddr, token: u64) -> bool {
+        let period = now / TOKEN_TIME;
+        let is_of = |period| token == self.token_of(period, address);
+        token != 0 && (is_of(period) || is_of(period.saturating_sub(1)))
+    }
+
+    /// Returns a keyed hash of the address and the period.
+    #[expect(deprecated, reason = "core has no other keyed hash")]
+    fn token_of(&self, period: u64, address: SocketAddr) -> u64 {
+        let mut hasher = core::hash::SipHasher::new_with_keys(self.key.0, self.key.1);
+        match address.ip() {
+            IpAddr::V4(ip) => hasher.write(&ip.octets()),
+            IpAddr::V6(ip) => hasher.write(&ip.octets()),
+        }
+        hasher.write(&address.port().to_be_bytes());
+        hasher.write(&period.to_be_bytes());
+        hasher.finish().max(1)
+    }
+}

@@ -1,0 +1,110 @@
+//! The address of the publisher, and the proof of this subscriber's address to it.
+
+use core::net::SocketAddr;
+
+use crate::wire::Probe;
+
+/// The address is proven again this often.
+const PROBE_INTERVAL: u64 = 50_000_000_000;
+/// An unanswered probe is repeated after this time, which doubles with each repetition.
+const PROBE_AGAIN: u64 = 10_000_000;
+const PROBE_DOUBLINGS: u32 = 9;
+/// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
+const PROBES_WITHOUT_PROOF: u32 = 6;
+/// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
+pub(super) const ADDRESS_TIME: u64 = 2_500_000_000;
+/// Measured round trips are clamped to this range.
+const MIN_ROUND_TRIP: u64 = 50_000;
+const MAX_ROUND_TRIP: u64 = 10_000_000_000;
+
+/// The address that the publisher sends from, and what it knows of this subscriber's address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PublisherAddress {
+    address: Option<SocketAddr>,
+    /// When a datagram last arrived from that address.
+    heard_at: u64,
+    /// The token that proves this subscriber's address to the publisher; 0 until the publisher has sent one.
+    token: u64,
+    probe_at: u64,
+    /// Probes sent since this publisher address is known, saturating.
+    probes: u32,
+    /// The smoothed round-trip time to the publisher; 0 until it is measured.
+    round_trip: u64,
+}
+
+impl PublisherAddress {
+    pub(super) const fn unknown(now: u64) -> Self {
+        Self { address: None, heard_at: now, token: 0, probe_at: u64::MAX, probes: 0, round_trip: 0 }
+    }
+
+    pub(super) const fn get(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Returns the token for statuses and NAKs; 0 if there is none yet.
+    pub(super) const fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// Returns whether this subscriber's address is proven: otherwise the publisher ignores its statuses and NAKs.
+    pub(super) const fn is_proven(&self) -> bool {
+        self.token != 0
+    }
+
+    /// Returns whether the publisher has answered none of many probes.
+    pub(super) const fn is_unprovable(&self) -> bool {
+        self.token == 0 && self.probes >= PROBES_WITHOUT_PROOF
+    }
+
+    /// Returns the smoothed round-trip time to the publisher; 0 until it is measured.
+    pub(super) const fn round_trip(&self) -> u64 {
+        self.round_trip
+    }
+
+    /// Returns when the next probe is due.
+    pub(super) const fn probe_at(&self) -> u64 {
+        self.probe_at
+    }
+
+    /// Notes a datagram of the publisher; returns whether it came from the known address.
+    pub(super) fn note_heard(&mut self, now: u64, from: SocketAddr) -> bool {
+        let is_known = self.address == Some(from);
+        if is_known {
+            self.heard_at = now;
+        }
+        is_known
+    }
+
+    /// Returns whether the known address has been silent for `ADDRESS_TIME`, so that another one may replace it.
+    pub(super) const fn is_outdated(&self, now: u64) -> bool {
+        now >= self.heard_at.saturating_add(ADDRESS_TIME)
+    }
+
+    /// Starts to prove this subscriber's address to a publisher at a new address.
+    pub(super) const fn change(&mut self, now: u64, to: SocketAddr) {
+        (self.address, self.heard_at) = (Some(to), now);
+        (self.token, self.probe_at, self.probes) = (0, now, 0);
+    }
+
+    /// Notes that a probe was sent, and schedules the next one.
+    pub(super) fn note_probe(&mut self, now: u64) {
+        self.probe_at = now + if self.token == 0 { PROBE_AGAIN << self.probes } else { PROBE_INTERVAL };
+        self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
+    }
+
+    /// Takes the token of an echo, and measures the round trip. Returns whether the token is new.
+    pub(super) fn note_echo(&mut self, now: u64, echo: &Probe) -> bool {
+        if echo.clock != 0 {
+            let sample = now.saturating_sub(echo.clock).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
+            self.round_trip = match self.round_trip {
+                0 => sample,
+                known => known - known / 4 + sample / 4,
+            };
+        }
+        let is_new = core::mem::replace(&mut self.token, echo.token) != echo.token;
+        if is_new {
+            self.probe_at = now + PROBE_INTERVAL;
+        }
+        is_new
+    }
+}

@@ -1,0 +1,194 @@
+//! Which incarnation of the publisher is followed, and which others there are.
+
+use core::net::SocketAddr;
+
+use super::former::{FormerIncarnation, FormerIncarnations};
+use crate::replay::Counts;
+use crate::wire::{Header, Heartbeat, Incarnation, KeyEpoch, Packet};
+
+/// Heartbeats of an older incarnation over a longer time than this are not merely late.
+const RIVAL_TIME: u64 = 1_000_000_000;
+
+/// What identifies an incarnation of the publisher, from the header of one of its heartbeats.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IncarnationIdentity {
+    pub(super) incarnation: Incarnation,
+    pub(super) salt: u64,
+    pub(super) epoch: KeyEpoch,
+    /// The sequence of that heartbeat.
+    pub(super) count: u64,
+}
+
+impl IncarnationIdentity {
+    pub(super) fn of(packet: &Packet<'_>) -> Self {
+        let Header { incarnation, epoch, sequence: count, .. } = packet.header;
+        Self { incarnation, salt: packet.salt(), epoch, count }
+    }
+}
+
+/// A new incarnation of the publisher, which is followed once the current one is settled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Successor {
+    pub(super) identity: IncarnationIdentity,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) from: SocketAddr,
+    /// Whether it was reported that the current one may have published more.
+    pub(super) is_unknown_reported: bool,
+}
+
+/// An older incarnation that sends while a newer one is followed.
+#[derive(Clone, Copy, Debug)]
+struct Rival {
+    incarnation: Incarnation,
+    since: u64,
+    is_reported: bool,
+}
+
+/// The incarnations of the publisher.
+#[derive(Debug)]
+pub(super) struct Incarnations {
+    /// The one that is followed, once one of its heartbeats has arrived.
+    current: Option<Incarnation>,
+    /// The salt that it seals with. 0: it does not seal.
+    salt: u64,
+    /// The epoch of the key that it seals with.
+    epoch: KeyEpoch,
+    /// The counts of its control datagrams.
+    counts: Counts,
+    /// A new one, which is followed once the rest of the current one is delivered.
+    successor: Option<Successor>,
+    /// Those that were followed before.
+    former: FormerIncarnations,
+    /// An older one that sends at the same time.
+    rival: Option<Rival>,
+}
+
+impl Incarnations {
+    pub(super) fn none() -> Self {
+        Self {
+            current: None,
+            salt: 0,
+            epoch: KeyEpoch::CLEAR,
+            counts: Counts::default(),
+            successor: None,
+            former: FormerIncarnations::default(),
+            rival: None,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn current(&self) -> Option<Incarnation> {
+        self.current
+    }
+
+    #[inline]
+    pub(super) fn is_current(&self, incarnation: Incarnation) -> bool {
+        self.current == Some(incarnation)
+    }
+
+    /// Returns the epoch of the current one's key, if one is followed.
+    pub(super) fn epoch(&self) -> Option<KeyEpoch> {
+        self.current.map(|_| self.epoch)
+    }
+
+    pub(super) const fn set_epoch(&mut self, epoch: KeyEpoch) {
+        self.epoch = epoch;
+    }
+
+    /// Returns whether a datagram with this salt is of another incarnation with the number of the current one.
+    #[inline]
+    pub(super) fn is_namesake(&self, incarnation: Incarnation, salt: u64) -> bool {
+        self.is_current(incarnation) && self.salt != 0 && salt != self.salt
+    }
+
+    /// Returns whether a control datagram of the current one is new.
+    pub(super) const fn is_new(&self, count: u64) -> bool {
+        self.counts.is_new(count)
+    }
+
+    /// Notes a control datagram of the current one.
+    pub(super) const fn note_control(&mut self, count: u64, salt: u64) {
+        self.counts.note(count);
+        if self.salt == 0 {
+            // The publisher has started to seal.
+            self.salt = salt;
+        }
+    }
+
+    /// Follows this one from now on.
+    pub(super) fn follow(&mut self, identity: IncarnationIdentity) {
+        self.current = Some(identity.incarnation);
+        (self.salt, self.epoch, self.counts) = (identity.salt, identity.epoch, Counts::default());
+    }
+
+    #[inline]
+    pub(super) const fn successor(&self) -> Option<Successor> {
+        self.successor
+    }
+
+    #[inline]
+    pub(super) const fn has_successor(&self) -> bool {
+        self.successor.is_some()
+    }
+
+    /// Notes the incarnation to follow next; of several, the latest.
+    pub(super) fn set_successor(
+        &mut self,
+        identity: IncarnationIdentity,
+        heartbeat: Heartbeat,
+        from: SocketAddr,
+    ) {
+        let is_unknown_reported = match &self.successor {
+            Some(known) if known.identity.incarnation > identity.incarnation => return,
+            Some(known) => known.is_unknown_reported,
+            None => false,
+        };
+        self.successor = Some(Successor { identity, heartbeat, from, is_unknown_reported });
+    }
+
+    /// Notes that it was reported that the current one may have published more.
+    pub(super) const fn note_unknown_reported(&mut self) {
+        if let Some(successor) = &mut self.successor {
+            successor.is_unknown_reported = true;
+        }
+    }
+
+    pub(super) const fn clear_successor(&mut self) {
+        self.successor = None;
+    }
+
+    /// Remembers one that was followed.
+    pub(super) fn remember(&mut self, former: FormerIncarnation) {
+        self.former.keep(former);
+    }
+
+    /// Returns what is remembered of one that was followed.
+    pub(super) fn former(&self, incarnation: Incarnation) -> Option<FormerIncarnation> {
+        self.former.find(incarnation).copied()
+    }
+
+    /// Returns whether a heartbeat was sent before its incarnation was left, so that it is late or replayed.
+    pub(super) fn is_replayed(&self, incarnation: Incarnation, clock: u64) -> bool {
+        self.former.is_replayed(incarnation, clock)
+    }
+
+    /// Notes a heartbeat of an older one; returns whether it is a rival, and not merely late.
+    pub(super) fn note_older(&mut self, now: u64, incarnation: Incarnation) -> bool {
+        let known = self.rival.filter(|rival| rival.incarnation == incarnation);
+        let rival = known.unwrap_or(Rival { incarnation, since: now, is_reported: false });
+        self.rival = Some(rival);
+        now >= rival.since.saturating_add(RIVAL_TIME)
+    }
+
+    /// Returns whether the rival is to be reported, the first time.
+    pub(super) const fn report_rival(&mut self) -> bool {
+        match &mut self.rival {
+            Some(rival) => !core::mem::replace(&mut rival.is_reported, true),
+            None => false,
+        }
+    }
+
+    pub(super) const fn clear_rival(&mut self) {
+        self.rival = None;
+    }
+}

@@ -1,0 +1,181 @@
+//! Which datagrams are missing, and when to request them.
+
+use crate::bucket::Bucket;
+use crate::gaps::{Gap, Gaps};
+use crate::wire::NAK_INTERVAL;
+
+/// The shortest time after which a datagram that is out of order counts as missing, in nanoseconds.
+const MIN_REORDER_GUARD: u64 = 50_000;
+/// A datagram that is out of order by more than this counts as lost, in nanoseconds.
+const MAX_REORDERING: u64 = 250_000_000;
+/// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
+const MAX_REPAIR: u64 = 2_000_000_000;
+/// The NAKs per second of all subscribers together, plus one per `DATAGRAMS_PER_NAK` datagrams received.
+const NAK_RATE: u64 = 75;
+const DATAGRAMS_PER_NAK: u64 = 64;
+/// The NAKs of all subscribers in a burst; each subscriber may always send `MIN_NAK_BURST`.
+const NAK_BURST: u64 = 64;
+const MIN_NAK_BURST: u64 = 4;
+/// The allowance is counted in millionths of a NAK, and checked again after `NAK_RETRY` when it is used up.
+const NAK: u64 = 1_000_000;
+const NAK_RETRY: u64 = 5_000_000;
+
+/// The gaps, the schedule of the NAKs for them, and what it depends on.
+#[derive(Debug)]
+pub(super) struct NakScheduler {
+    gaps: Gaps,
+    /// When the next NAK is due; recomputed when gaps change.
+    at: u64,
+    /// No NAK is sent before this time.
+    not_before: u64,
+    /// NAKs that may be sent, in millionths, and the number of datagrams received at the last refill.
+    allowance: Bucket,
+    received: u64,
+    /// How late datagrams that were out of order have recently arrived.
+    reordering: u64,
+    /// The smoothed time from a NAK to its repair, and its mean deviation.
+    repair_time: u64,
+    repair_spread: u64,
+}
+
+impl NakScheduler {
+    pub(super) const fn new(now: u64) -> Self {
+        Self {
+            gaps: Gaps::new(),
+            at: u64::MAX,
+            not_before: 0,
+            allowance: Bucket::new(0, NAK_BURST * NAK, now),
+            received: 0,
+            reordering: 0,
+            repair_time: 0,
+            repair_spread: 0,
+        }
+    }
+
+    /// Returns whether nothing is missing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.gaps.is_empty()
+    }
+
+    /// Returns the first gap.
+    pub(super) fn first_gap(&self) -> Option<&Gap> {
+        self.gaps.first()
+    }
+
+    /// Returns when the next NAK is due.
+    pub(super) fn at(&self) -> u64 {
+        self.at.max(self.not_before)
+    }
+
+    /// Returns how late datagrams that were out of order have recently arrived.
+    pub(super) const fn reordering(&self) -> u64 {
+        self.reordering
+    }
+
+    /// Returns how long a missing datagram may be merely out of order.
+    pub(super) fn reorder_guard(&self, round_trip: u64) -> u64 {
+        MIN_REORDER_GUARD.max(2 * self.reordering).max(round_trip / 8)
+    }
+
+    /// Returns the time in which the repair for a NAK is expected.
+    pub(super) fn repair_patience(&self, round_trip: u64) -> u64 {
+        (round_trip * 3 / 2).max(self.repair_time + 4 * self.repair_spread)
+    }
+
+    /// Forgets all gaps.
+    pub(super) fn clear(&mut self) {
+        self.gaps.clear();
+        self.at = u64::MAX;
+    }
+
+    /// Adds a gap after all others, to be requested at `due`.
+    pub(super) fn open_gap(&mut self, first: u64, end: u64, now: u64, due: u64) {
+        self.gaps.open(first, end, now, due);
+        self.at = self.at.min(due);
+    }
+
+    /// Adds a datagram that had arrived and was discarded.
+    pub(super) fn reopen(&mut self, sequence: u64, now: u64, due: u64) {
+        self.gaps.reopen(sequence, now, due);
+        self.at = self.at.min(due);
+    }
+
+    /// Forgets the gaps before `base`.
+    pub(super) fn trim(&mut self, base: u64) {
+        self.gaps.trim(base);
+    }
+
+    /// Notes the first copy of a datagram that was missing, and learns from its delay.
+    pub(super) fn fill(&mut self, now: u64, sequence: u64, is_repair: bool) {
+        let Some(gap) = self.gaps.fill(sequence) else { return };
+        if !is_repair {
+            let late = now.saturating_sub(gap.noticed).min(MAX_REORDERING);
+            self.reordering = late.max(self.reordering - self.reordering / 64);
+        } else if gap.tries == 1 {
+            // With several requests it is unknown which one was answered (Karn's algorithm).
+            self.measure_repair(now.saturating_sub(gap.asked));
+            // Repairs arrive in the order of their requests, so an earlier request or its repair is lost.
+            let due = now + MIN_REORDER_GUARD;
+            if self.gaps.overtaken(gap.asked, sequence, due) {
+                self.at = self.at.min(due);
+            }
+        }
+        if self.gaps.is_empty() {
+            self.at = u64::MAX;
+        }
+    }
+
+    /// Updates the smoothed repair time and its mean deviation, as in RFC 6298 section 2.
+    fn measure_repair(&mut self, took: u64) {
+        let took = took.min(MAX_REPAIR);
+        if self.repair_time == 0 {
+            (self.repair_time, self.repair_spread) = (took, took / 2);
+            return;
+        }
+        self.repair_spread =
+            self.repair_spread - self.repair_spread / 4 + self.repair_time.abs_diff(took) / 4;
+        self.repair_time = self.repair_time - self.repair_time / 8 + took / 8;
+    }
+
+    /// Postpones the requests for a range until this time.
+    pub(super) fn postpone(&mut self, first: u64, end: u64, until: u64) {
+        self.gaps.postpone(first, end, until);
+    }
+
+    /// Postpones all requests until this time.
+    pub(super) fn postpone_all(&mut self, until: u64) {
+        self.gaps.iter_mut().filter(|gap| gap.due != u64::MAX).for_each(|gap| gap.due = gap.due.max(until));
+        self.at = self.gaps.next_due().unwrap_or(u64::MAX);
+    }
+
+    /// Returns how many NAKs this subscriber may send now: its share of the allowance of a group of this size.
+    /// `received` is the number of datagrams received so far.
+    pub(super) fn allowed(&mut self, now: u64, group_size: u32, received: u64) -> u64 {
+        let group = u64::from(group_size.max(1));
+        let new = received - core::mem::replace(&mut self.received, received);
+        self.allowance.set_rate(NAK_RATE * NAK / group);
+        self.allowance.set_most((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
+        self.allowance.refill(now);
+        self.allowance.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
+        self.allowance.level() / NAK
+    }
+
+    /// Waits until the allowance admits another NAK.
+    pub(super) fn wait_for_allowance(&mut self, now: u64) {
+        self.not_before = self.allowance.when(NAK).min(now + NAK_RETRY);
+    }
+
+    /// Takes the gaps out, to request them; [`note_sent`](Self::note_sent) takes them back.
+    pub(super) fn take_gaps(&mut self) -> Gaps {
+        core::mem::take(&mut self.gaps)
+    }
+
+    /// Takes back the gaps, after `sent` NAKs for them, and schedules the next one.
+    pub(super) fn note_sent(&mut self, now: u64, sent: u64, gaps: Gaps) {
+        self.gaps = gaps;
+        self.allowance.spend(sent * NAK);
+        // The publisher ignores NAKs of one subscriber that follow each other faster.
+        self.not_before = now + NAK_INTERVAL * sent.max(1);
+        self.at = self.gaps.next_due().unwrap_or(u64::MAX).max(now + 1);
+    }
+}

@@ -1,0 +1,90 @@
+//! When to send a status, and what the last one reported.
+
+use crate::wire::Status;
+
+/// How often the end of a stream is confirmed.
+const END_CONFIRMATIONS: u8 = 5;
+
+/// The schedule of the statuses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StatusScheduler {
+    at: Option<u64>,
+    last: u64,
+    reported: Status,
+    /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
+    end_confirmations: u8,
+}
+
+impl StatusScheduler {
+    /// Begins again, for an incarnation of which nothing was reported yet.
+    pub(super) fn restart(&mut self, window: u32) {
+        self.reported = Status { window, ..Status::default() };
+        self.end_confirmations = 0;
+    }
+
+    /// Returns when the next status is due; a subscriber without news sends one in each `idle_interval`.
+    pub(super) fn deadline(&self, idle_interval: u64) -> u64 {
+        self.at.unwrap_or(u64::MAX).min(self.last.saturating_add(idle_interval))
+    }
+
+    /// Returns whether a status is scheduled, besides those of an idle subscriber.
+    pub(super) const fn is_scheduled(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Returns when the last status was sent.
+    pub(super) const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Returns the last status of this incarnation.
+    pub(super) const fn reported(&self) -> &Status {
+        &self.reported
+    }
+
+    /// Returns the end of the room that the last status reported.
+    pub(super) fn reported_room(&self) -> u64 {
+        self.reported.next + u64::from(self.reported.window)
+    }
+
+    /// Schedules a status by this time.
+    #[inline]
+    pub(super) fn schedule(&mut self, at: u64) {
+        self.at = Some(self.at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Schedules the next status for this time, whatever was scheduled before.
+    pub(super) const fn reschedule(&mut self, at: u64) {
+        self.at = Some(at);
+    }
+
+    /// Notes that a status was sent. While the end is to be confirmed, the next one follows after
+    /// `confirmation_interval`.
+    pub(super) fn note_sent(&mut self, now: u64, status: Status, confirmation_interval: u64) {
+        (self.last, self.reported) = (now, status);
+        self.end_confirmations = self.end_confirmations.saturating_sub(1);
+        self.at = (self.end_confirmations > 0).then_some(now + confirmation_interval);
+    }
+
+    /// Notes that an unknown incarnation was asked for a heartbeat.
+    pub(super) const fn note_join_request(&mut self, now: u64) {
+        self.last = now;
+    }
+
+    /// Confirms the end several times, from this time on.
+    pub(super) const fn confirm_end(&mut self, at: u64) {
+        (self.end_confirmations, self.at) = (END_CONFIRMATIONS, Some(at));
+    }
+
+    /// Confirms the end no more, because the publisher knows of it.
+    pub(super) const fn settle(&mut self) {
+        if self.end_confirmations > 0 {
+            (self.end_confirmations, self.at) = (0, None);
+        }
+    }
+
+    /// Returns whether the end need not be confirmed, or not any more.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.end_confirmations == 0
+    }
+}
