@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::gmp::{Address, Message};
-use mcast_sys::capture::{MembershipSocket, interface_name};
+use mcast_sys::capture::MembershipSocket;
+use mcast_sys::interface;
 
 use crate::{Error, Result};
 
@@ -60,6 +61,6 @@ impl<A: Address> ControlSender<A> {
 }
 
 fn failed(interface: InterfaceIndex, os: io::Error) -> Error {
-    let name = interface_name(interface).unwrap_or_else(|_| format!("interface {interface}"));
+    let name = interface::name_of(interface).unwrap_or_else(|_| format!("interface {interface}"));
     Error::from_os("send IGMP or MLD", name, os)
 }

@@ -8,6 +8,7 @@ use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, LinkType, MacAddress, Segments};
 use mcast_sys::HardwareAddress;
 use mcast_sys::capture::{self, BatchPacket, CaptureSettings, CaptureSocket, LinkLayer, PacketBatch};
+use mcast_sys::interface;
 
 use crate::kernel_filter;
 use crate::options::InterfaceName;
@@ -61,10 +62,10 @@ impl Tap {
         let failed = |os| Error::from_os("capture", requested, os);
         let interface = match requested {
             InterfaceName::Index(index) => *index,
-            InterfaceName::Name(name) => capture::interface_index(name).map_err(failed)?,
+            InterfaceName::Name(name) => interface::index_of(name).map_err(failed)?,
         };
         let name = match requested {
-            InterfaceName::Index(index) => capture::interface_name(*index).map_err(failed)?,
+            InterfaceName::Index(index) => interface::name_of(*index).map_err(failed)?,
             InterfaceName::Name(name) => name.clone(),
         };
         let mut socket = open_socket(interface, options).map_err(failed)?;

@@ -19,6 +19,7 @@ mod message_layer;
 mod metrics;
 mod notes;
 mod output;
+mod probe;
 mod random;
 mod receiving;
 mod rights;

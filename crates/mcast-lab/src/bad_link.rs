@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -228,8 +228,8 @@ impl OuterEnd<'_> {
         let inner = link_namespace.next_interface_name();
         let (outer_namespace, inner_namespace) =
             (self.node.namespace.live()?, link_namespace.namespace.live()?);
-        let end = veth_end(self.node, self.interface, outer_namespace.descriptor())?;
-        let peer = veth_end(link_namespace, &inner, inner_namespace.descriptor())?;
+        let end = veth_end(self.node, self.interface, outer_namespace.as_fd())?;
+        let peer = veth_end(link_namespace, &inner, inner_namespace.as_fd())?;
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, self.bridge), operation)?;
         // Before anything is sent: frames that are sent while checksums are offloaded arrive without a checksum.
         self.node.set_offload(self.interface, Offload::none())?;

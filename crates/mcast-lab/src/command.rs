@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::Path,
@@ -101,9 +101,9 @@ impl Command {
         children: Arc<Children>,
     ) -> Result<Self, LabError> {
         let mut command = process::Command::new(program);
-        let user = namespace.spawner().user_namespace().map(AsRawFd::as_raw_fd);
+        let user = namespace.spawner().user_namespace().map(AsFd::as_fd);
         let host = namespace.host_name();
-        sys::enter_before_exec(&mut command, user, namespace.descriptor().as_raw_fd(), host);
+        sys::enter_before_exec(&mut command, user, namespace.as_fd(), host);
         Ok(Self { command, children, group: ProcessGroup::Inherited, _namespace: namespace })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, RawFd},
 };
 
 use mcast_sys::lab as sys;
@@ -25,9 +25,8 @@ impl Command {
         let mut entries = Vec::new();
         for host in hosts {
             let live = host.node.namespace.live()?;
-            let descriptor = live.descriptor().as_raw_fd();
-            entries.push(format!("{}={descriptor}", host.name()));
-            sys::host_access::keep_open_in_child(&mut self.command, descriptor, live);
+            entries.push(format!("{}={}", host.name(), live.as_fd().as_raw_fd()));
+            sys::host_access::keep_open_in_child(&mut self.command, live);
         }
         Ok(self.env(VARIABLE, entries.join(",")))
     }

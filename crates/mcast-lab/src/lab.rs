@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -148,12 +149,12 @@ impl Lab {
         let end = VethEnd {
             name: a_interface,
             hardware_address: a.node.new_hardware_address(a_interface)?,
-            namespace: a_namespace.descriptor(),
+            namespace: a_namespace.as_fd(),
         };
         let peer = VethEnd {
             name: b_interface,
             hardware_address: b.node.new_hardware_address(b_interface)?,
-            namespace: b_namespace.descriptor(),
+            namespace: b_namespace.as_fd(),
         };
         let operation = || format!("link {a_interface} of '{}' to {b_interface} of '{}'", a.name(), b.name());
         a.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, None), operation)?;

@@ -93,11 +93,13 @@ impl Namespace {
     }
 }
 
-impl LiveNamespace {
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+impl AsFd for LiveNamespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
 
+impl LiveNamespace {
     /// Returns the host name for programs in this namespace.
     pub(crate) fn host_name(&self) -> &str {
         &self.name

@@ -31,7 +31,7 @@ pub(crate) fn kill_all(namespaces: &[Arc<LiveNamespace>]) {
 }
 
 fn identity(namespace: &LiveNamespace) -> io::Result<Identity> {
-    identity_at(&format!("/proc/self/fd/{}", namespace.descriptor().as_raw_fd()))
+    identity_at(&format!("/proc/self/fd/{}", namespace.as_fd().as_raw_fd()))
 }
 
 fn identity_at(path: &str) -> io::Result<Identity> {

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::IpAddr,
+    os::fd::AsFd,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -219,12 +220,12 @@ impl Switch {
         let end = VethEnd {
             name: &name,
             hardware_address: self.node.hardware_address(&name),
-            namespace: switch_namespace.descriptor(),
+            namespace: switch_namespace.as_fd(),
         };
         let peer = VethEnd {
             name: interface,
             hardware_address: host.node.new_hardware_address(interface)?,
-            namespace: host_namespace.descriptor(),
+            namespace: host_namespace.as_fd(),
         };
         let operation =
             || format!("connect {interface} of '{}' to the switch '{}'", host.name(), self.name());
@@ -242,12 +243,12 @@ impl Switch {
         let end = VethEnd {
             name: &name,
             hardware_address: self.node.hardware_address(&name),
-            namespace: namespace.descriptor(),
+            namespace: namespace.as_fd(),
         };
         let peer = VethEnd {
             name: &other_name,
             hardware_address: other.node.hardware_address(&other_name),
-            namespace: other_namespace.descriptor(),
+            namespace: other_namespace.as_fd(),
         };
         let operation = || format!("connect the switches '{}' and '{}'", self.name(), other.name());
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, Some(self.bridge)), operation)?;

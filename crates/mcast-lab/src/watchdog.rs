@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
     process,
 };
 
@@ -30,7 +27,7 @@ impl Watchdog {
     /// Makes the watchdog watch the process group that `command` will lead, from before the program starts.
     pub(crate) fn watch(&self, command: &mut process::Command) {
         if let Some(requests) = &self.requests {
-            sys::announce_before_exec(command, requests.as_raw_fd());
+            sys::announce_before_exec(command, requests.as_fd());
         }
     }
 

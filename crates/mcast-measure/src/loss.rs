@@ -99,7 +99,7 @@ impl LossCounter {
     /// The longest jump that counts as a loss: 16 million datagrams of an unknown sender. For narrow numbers
     /// it is half of their range.
     const LONGEST_GAP: u64 = 1 << 24;
-    /// The same for a session, whose numbers are trusted more: minutes at any rate that is possible today.
+    /// The same for a session, whose numbers are trusted more: seven minutes at 10 million per second.
     const LONGEST_SESSION_GAP: u64 = 1 << 32;
     /// How far back the start of a session moves if its first datagrams are reordered.
     const SESSION_START: u64 = 16_384;

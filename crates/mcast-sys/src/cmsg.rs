@@ -1,6 +1,9 @@
 //! Reading and writing Unix control messages in memory.
 
 use std::mem::{MaybeUninit, size_of};
+use std::net::IpAddr;
+
+use crate::SendRequest;
 
 /// Memory for control messages, with the alignment of `cmsghdr`.
 #[repr(C, align(8))]
@@ -91,6 +94,28 @@ impl<'a, const BYTES: usize> Writer<'a, BYTES> {
             libc::CMSG_DATA(message).cast::<T>().write_unaligned(value);
         }
         self.used += space;
+    }
+
+    /// Appends what an IPv6 datagram is to be sent with.
+    pub(crate) fn push_ipv6(&mut self, request: &SendRequest<'_>) {
+        let source = match request.source {
+            Some(IpAddr::V6(source)) => source.octets(),
+            _ => [0; 16],
+        };
+        if let Some(interface) = request.interface {
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: source },
+                // The field is signed on Android and unsigned elsewhere.
+                ipi6_ifindex: interface.number() as _,
+            };
+            self.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+        }
+        if let Some(hops) = request.hop_limit {
+            self.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::c_int::from(hops));
+        }
+        if let Some(class) = request.traffic_class {
+            self.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class));
+        }
     }
 
     pub(crate) fn finish(self, header: &mut libc::msghdr) {

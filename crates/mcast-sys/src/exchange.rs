@@ -81,5 +81,24 @@ pub struct Sent {
     /// The number of datagrams.
     pub datagrams: usize,
     /// The number of segmented buffers: those with more than one datagram.
-    pub trains: usize,
+    pub segmented: usize,
+}
+
+/// A datagram in a batch to send.
+pub trait OutgoingDatagram {
+    /// Returns the payload.
+    fn payload(&self) -> &[u8];
+
+    /// Returns whether both have the same destination and settings, so that one buffer may hold
+    /// them (GSO).
+    fn shares_settings(&self, other: &Self) -> bool;
+}
+
+/// A clock by which a datagram may be given a launch time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelClock {
+    /// `CLOCK_MONOTONIC`.
+    Monotonic,
+    /// `CLOCK_TAI`.
+    Tai,
 }

@@ -92,6 +92,8 @@ mod getifaddrs;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod pause;
 
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
+mod interface_names;
 #[cfg(unix)]
 pub mod readable;
 
@@ -112,6 +114,6 @@ mod packet_socket;
 mod socket_option;
 mod values;
 
-pub use exchange::{Received, SendRequest, Sent};
+pub use exchange::{KernelClock, OutgoingDatagram, Received, SendRequest, Sent};
 pub use platform::*;
 pub use values::*;

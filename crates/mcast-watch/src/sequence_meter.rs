@@ -360,7 +360,9 @@ fn plain<'a>(format: Format) -> PayloadInfo<'a> {
 }
 
 fn probe<'a>(header: &Header) -> PayloadInfo<'a> {
-    let is_sequenced = matches!(header.kind, Kind::Data | Kind::Probe);
+    // A path test numbers the probes of each of its cases, which are streams from 1 on.
+    let is_ping = header.kind == Kind::Probe && header.stream == 0;
+    let is_sequenced = is_ping || header.kind == Kind::Data;
     let session = header.session.0 ^ u64::from(header.stream).rotate_left(48);
     PayloadInfo {
         numbers: is_sequenced.then_some(NumberRange { session, first: header.sequence, count: 1, bits: 64 }),

@@ -2,23 +2,15 @@
 //! applies to the whole process, so this test has a process of its own.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "limits are set by system calls")]
 
 use std::time::Duration;
 
 use mcast::{ErrorKind, Membership, Receiver, Sender};
 use mcast_lab::Lab;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-fn limit() -> libc::rlimit {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is live for the call.
-    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
-    limit
-}
-
-fn set_limit(limit: libc::rlimit) {
-    // SAFETY: `limit` is live for the call.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 fn memberships(count: u16) -> Vec<Membership> {
@@ -32,13 +24,14 @@ fn the_descriptor_limit_is_raised_only_on_request() {
     lab.link(&one, "eth0", &["fd00::1/64"], &two, "eth0", &["fd00::2/64"]).unwrap();
 
     // Set on the host: for an ordinary user, a lab's hosts are a separate process.
-    one.run(|| set_limit(libc::rlimit { rlim_cur: 200, rlim_max: 600 })).unwrap();
+    let limits = Rlimit { current: Some(200), maximum: Some(600) };
+    one.run(|| setrlimit(Resource::Nofile, limits).unwrap()).unwrap();
     let error = one.run(|| Receiver::builder().join_all(memberships(400)).build().unwrap_err()).unwrap();
-    assert_eq!((error.kind(), one.run(limit).unwrap().rlim_cur), (ErrorKind::LimitReached, 200), "{error}");
+    assert_eq!((error.kind(), one.run(limit).unwrap()), (ErrorKind::LimitReached, Some(200)), "{error}");
 
     assert!(one.run(mcast::raise_descriptor_limit).unwrap());
     let receiver = one.run(|| Receiver::builder().join_all(memberships(400)).build().unwrap()).unwrap();
-    assert_eq!(one.run(limit).unwrap().rlim_cur, 600);
+    assert_eq!(one.run(limit).unwrap(), Some(600));
 
     let error = one.run(|| Receiver::builder().join_all(memberships(400)).build().unwrap_err()).unwrap();
     assert_eq!(error.kind(), ErrorKind::LimitReached, "{error}");

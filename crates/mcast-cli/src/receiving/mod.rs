@@ -1,7 +1,9 @@
 //! Receiving datagrams: what arrived and what was dropped, and where nothing can arrive.
 
+mod flows;
 mod tally;
 mod unreachable_interfaces;
 
+pub(crate) use flows::{Flows, Volume};
 pub(crate) use tally::{FlowSummary, Tally, certainty, drops_text};
 pub(crate) use unreachable_interfaces::UnreachableInterfaces;

@@ -1,22 +1,16 @@
 //! Counts of datagrams by group, interface and source.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{Arrival, Drops, GroupAddr, InterfaceIndex, Statistics};
 use serde::Serialize;
 
+use super::flows::{Flows, Volume};
 use crate::console::Console;
 use crate::output::{
-    Cell, InterfaceNames, Palette, Table, as_text, bits_per_second, bytes, count, count_of,
-    datagrams_per_second, seconds,
+    InterfaceNames, as_text, bits_per_second, bytes, count, count_of, datagrams_per_second, seconds,
 };
-
-/// The maximum number of flows, because sources can be forged; further ones are counted as one.
-const MAX_FLOWS: usize = 10_000;
-/// Flows shown in a summary without `-v`.
-const SHOWN: usize = 20;
 
 /// The group, interface and source of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,54 +20,32 @@ struct Flow {
     source: IpAddr,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Volume {
-    datagrams: u64,
-    bytes: u64,
-}
-
-impl Volume {
-    fn add(&mut self, length: usize) {
-        self.datagrams += 1;
-        self.bytes += length as u64;
-    }
-}
-
 /// Counts delivered datagrams.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    total: Volume,
+    flows: Flows<Flow>,
     truncated: u64,
-    flows: HashMap<Flow, Volume>,
-    /// The counts of flows beyond the maximum.
-    others: Volume,
 }
 
 impl Tally {
     pub(crate) fn add(&mut self, arrival: &Arrival) {
-        self.total.add(arrival.length);
         self.truncated += u64::from(arrival.truncated);
         let flow = Flow { group: arrival.group, interface: arrival.interface, source: arrival.source.ip() };
-        let has_room = self.flows.len() < MAX_FLOWS;
-        match self.flows.get_mut(&flow) {
-            Some(volume) => volume.add(arrival.length),
-            None if has_room => self.flows.entry(flow).or_default().add(arrival.length),
-            None => self.others.add(arrival.length),
-        }
+        self.flows.add(flow, arrival.length);
     }
 
     pub(crate) fn datagrams(&self) -> u64 {
-        self.total.datagrams
+        self.flows.total().count
     }
 
     /// Returns the bytes of payload.
     pub(crate) fn bytes(&self) -> u64 {
-        self.total.bytes
+        self.flows.total().bytes
     }
 
     /// Returns the datagrams of flows beyond the maximum.
     pub(crate) fn other_datagrams(&self) -> u64 {
-        self.others.datagrams
+        self.flows.others().count
     }
 
     /// Prints the summary on standard error.
@@ -87,7 +59,7 @@ impl Tally {
         if console.is_quiet() {
             return;
         }
-        let Volume { datagrams, bytes: volume } = self.total;
+        let Volume { count: datagrams, bytes: volume } = self.flows.total();
         let rates = [datagrams_per_second(datagrams, time), bits_per_second(volume, time)];
         let rates = match datagrams {
             0 => String::new(),
@@ -119,47 +91,19 @@ impl Tally {
 
     /// Returns the busiest flows, one line each.
     pub(crate) fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
-        let Palette { heading, group, interface, address, .. } = *console.palette_for_notes();
-        let mut table = Table::new(&["  group", "interface", "source", "datagrams", "bytes"], heading);
-        let flows = self.sorted();
-        let shown = if console.is_verbose() { flows.len() } else { SHOWN };
-        for (flow, volume) in flows.iter().take(shown) {
-            table.row([
-                Cell::new(format!("  {}", flow.group)).style(group),
-                Cell::new(&*names.of(flow.interface)).style(interface),
-                Cell::new(flow.source.to_string()).style(address),
-                Cell::new(count(volume.datagrams)).right(),
-                Cell::new(count(volume.bytes)).right(),
-            ]);
-        }
-        let mut text = Vec::new();
-        // Writing to memory does not fail.
-        let _ = table.write(&mut text);
-        let mut text = String::from_utf8_lossy(&text).trim_end().to_owned();
-        if flows.len() > shown {
-            text += &format!("\n  and {} more (-v shows them)", count((flows.len() - shown) as u64));
-        }
-        if self.others.datagrams > 0 {
-            text += &format!("\n  and {} from further sources", count_of(self.others.datagrams, "datagram"));
-        }
-        text
-    }
-
-    /// Returns the flows, the busiest first.
-    fn sorted(&self) -> Vec<(Flow, Volume)> {
-        let mut flows: Vec<_> = self.flows.iter().map(|(flow, volume)| (*flow, *volume)).collect();
-        flows.sort_by_key(|(flow, volume)| (std::cmp::Reverse(volume.datagrams), *flow));
-        flows
+        self.flows.table("datagram", console, |flow| {
+            [flow.group.to_string(), names.of(flow.interface).to_string(), flow.source.to_string()]
+        })
     }
 
     /// Returns all flows for JSON.
     pub(crate) fn flows(&self, names: &mut InterfaceNames) -> Vec<FlowSummary> {
-        let flows = self.sorted().into_iter().map(|(flow, volume)| FlowSummary {
+        let flows = self.flows.sorted().into_iter().map(|(flow, volume)| FlowSummary {
             group: flow.group.group,
             port: flow.group.port,
             interface: names.of(flow.interface).to_string(),
             source: flow.source,
-            datagrams: volume.datagrams,
+            datagrams: volume.count,
             bytes: volume.bytes,
         });
         flows.collect()
@@ -173,15 +117,15 @@ impl Tally {
         names: &mut InterfaceNames,
     ) -> Summary {
         Summary {
-            datagrams: self.total.datagrams,
-            bytes: self.total.bytes,
+            datagrams: self.flows.total().count,
+            bytes: self.flows.total().bytes,
             seconds: time.as_secs_f64(),
             dropped: statistics.dropped.count(),
             dropped_is: certainty(statistics.dropped),
             refused: statistics.refused,
             truncated: self.truncated,
             flows: self.flows(names),
-            other_datagrams: self.others.datagrams,
+            other_datagrams: self.flows.others().count,
         }
     }
 }
@@ -235,34 +179,10 @@ pub(crate) struct FlowSummary {
 mod tests {
     use super::*;
 
-    fn arrival(source: u32) -> Arrival {
-        let source = std::net::SocketAddr::from((std::net::Ipv4Addr::from(source), 5000));
-        let mut arrival =
-            Arrival::new("239.1.2.3:5000".parse().unwrap(), InterfaceIndex::new(1).unwrap(), source);
-        arrival.length = 10;
-        arrival
-    }
-
-    #[test]
-    fn flows_are_counted_separately_and_sorted_by_volume() {
-        let mut tally = Tally::default();
-        [1, 2, 2].into_iter().for_each(|source| tally.add(&arrival(source)));
-        let volumes: Vec<_> = tally.sorted().iter().map(|(_, volume)| *volume).collect();
-        assert_eq!(volumes, [Volume { datagrams: 2, bytes: 20 }, Volume { datagrams: 1, bytes: 10 }]);
-    }
-
     #[test]
     fn drops_are_shown_with_their_certainty() {
         let texts = [Drops::Unknown, Drops::Exactly(44_448), Drops::AtLeast(0), Drops::AtLeast(1_200)]
             .map(drops_text);
         assert_eq!(texts, ["unknown", "44,448", "0", "at least 1,200"]);
-    }
-
-    #[test]
-    fn the_number_of_flows_is_bounded() {
-        let mut tally = Tally::default();
-        (0..MAX_FLOWS as u32 + 5).for_each(|source| tally.add(&arrival(source)));
-        assert_eq!((tally.flows.len(), tally.others.datagrams), (MAX_FLOWS, 5));
-        assert_eq!(tally.datagrams(), MAX_FLOWS as u64 + 5);
     }
 }

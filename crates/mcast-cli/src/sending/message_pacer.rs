@@ -1,4 +1,4 @@
-//! Waits until messages are due, while something else goes on.
+//! Waits until messages are due, while something else happens.
 
 use std::time::{Duration, Instant};
 

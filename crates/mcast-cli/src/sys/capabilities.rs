@@ -4,20 +4,7 @@ use std::io;
 
 use rustix::thread::{CapabilitySet, capabilities, clear_ambient_capability_set, set_capabilities};
 
-/// A capability that may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Capability {
-    /// To open packet and raw sockets.
-    NetRaw,
-    /// To read firewall rules, and to find the network namespace of a socket.
-    NetAdmin,
-    /// To create files in folders of other users.
-    DacOverride,
-    /// To list the open files of other users' processes.
-    DacReadSearch,
-    /// To inspect the sockets of other users' processes.
-    SysPtrace,
-}
+use super::Capability;
 
 impl Capability {
     const fn set(self) -> CapabilitySet {

@@ -33,11 +33,9 @@ mod portable;
 #[cfg(target_os = "linux")]
 #[path = "capabilities.rs"]
 mod capabilities;
-#[cfg(not(target_os = "linux"))]
-#[path = "without_capabilities.rs"]
-mod capabilities;
 
-pub(crate) use capabilities::{Capability, keep_capabilities};
+#[cfg(target_os = "linux")]
+pub(crate) use capabilities::keep_capabilities;
 #[cfg(unix)]
 use platform as processes;
 pub(crate) use platform::{catch_interrupts, shell, standard_output};
@@ -46,3 +44,24 @@ use portable as processes;
 pub(crate) use processes::{catch_hangups, end_group, end_processes, has_ended, lead_group};
 #[cfg(feature = "seal")]
 pub(crate) use processes::{create_private, others_may_read};
+
+/// A capability that may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capability {
+    /// To open packet and raw sockets.
+    NetRaw,
+    /// To read firewall rules, and to find the network namespace of a socket.
+    NetAdmin,
+    /// To create files in folders of other users.
+    DacOverride,
+    /// To list the open files of other users' processes.
+    DacReadSearch,
+    /// To inspect the sockets of other users' processes.
+    SysPtrace,
+}
+
+/// Does nothing: this system has no capabilities to drop.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn keep_capabilities(_kept: &[Capability]) -> std::io::Result<()> {
+    Ok(())
+}

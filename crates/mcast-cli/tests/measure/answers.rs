@@ -91,7 +91,9 @@ fn probes_are_answered_at_a_limited_rate_and_at_no_greater_length() {
     let lan = Lan::new();
     let running = responder(&lan.b, &[GROUP]);
     let stranger = socket(&lan.a);
-    let probe = |length| Probe { hop_limit: 1, by_unicast: false }.encode(header(Kind::Probe, 0), length);
+    let probe = |length| {
+        Probe { hop_limit: 1, by_unicast: false, short_reply: false }.encode(header(Kind::Probe, 0), length)
+    };
     let start = Instant::now();
     for _ in 0..2_000 {
         stranger.send_to(&probe(100), GROUP).unwrap();

@@ -139,10 +139,9 @@ impl<'a> Mismatch<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program};
+    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership};
     use super::*;
     use crate::observation::ProgramSocket;
-    use crate::snapshot::Route;
     use mcast::{InterfaceIndex, SourceFilter};
 
     const TO: &str = "239.1.2.3:5000";
@@ -176,6 +175,9 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn route_of_the_group_is_offered_only_if_routing_chose_the_interface() {
+        use super::super::fixtures::program;
+        use crate::snapshot::Route;
+
         let commands = |routed| {
             let mut observation = program(vec![socket(ETH1)], vec![flow(ETH0, "10.9.0.1:6000", TO)]);
             observation.after.group_routes = vec![Route { family: Family::V4, interface: Some(routed) }];

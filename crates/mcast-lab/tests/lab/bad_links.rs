@@ -199,19 +199,9 @@ fn wait_for(condition: impl Fn() -> bool) {
 }
 
 /// Returns whether an interface in the namespace of the calling thread has a carrier (IFF_RUNNING).
-#[allow(unsafe_code)]
 fn has_carrier(interface: &str) -> bool {
-    use std::os::fd::AsRawFd;
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // SAFETY: all zeroes is a valid `ifreq`, the name fits, and the kernel fills in the flags.
-    unsafe {
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-            *to = from as libc::c_char;
-        }
-        assert_eq!(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &mut request), 0);
-        i32::from(request.ifr_ifru.ifru_flags) & libc::IFF_RUNNING != 0
-    }
+    let interfaces = mcast_sys::interface::list().unwrap();
+    interfaces.iter().any(|each| each.name == interface && each.running)
 }
 
 #[test]

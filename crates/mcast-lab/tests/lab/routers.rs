@@ -82,24 +82,13 @@ fn ipv6_groups_are_forwarded() {
     let IpAddr::V6(address) = group else { panic!() };
     // std cannot set the IPv6 hop limit.
     let socket = a.run(|| UdpSocket::bind("[fd01::1]:0").unwrap()).unwrap();
-    set_ipv6_hop_limit(&socket, 5);
+    socket2::SockRef::from(&socket).set_multicast_hops_v6(5).unwrap();
     socket.send_to(b"six", std::net::SocketAddrV6::new(address, 5000, 0, a0.index)).unwrap();
     assert_eq!(receive(&receiver).0, b"six");
 
     let threshold = RouteGroup { ttl_threshold: 2, ..route(group) };
     let error = router.route_group(threshold).unwrap_err();
     assert!(matches!(error.kind(), LabErrorKind::Unsupported(_)));
-}
-
-#[allow(unsafe_code)]
-fn set_ipv6_hop_limit(socket: &UdpSocket, hop_limit: i32) {
-    use std::os::fd::AsRawFd;
-    let (level, name) = (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS);
-    // SAFETY: the value is an integer, given with its size.
-    let result = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&hop_limit).cast(), 4)
-    };
-    assert_eq!(result, 0);
 }
 
 #[test]

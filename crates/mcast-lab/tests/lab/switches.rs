@@ -34,27 +34,20 @@ fn count_frames(host: &Host, group: IpAddr, send: impl FnOnce()) -> usize {
 }
 
 /// A packet socket that receives every frame that reaches a host, joined or not.
-struct Tap(std::os::fd::OwnedFd);
+struct Tap(socket2::Socket);
 
 impl Tap {
     fn open(host: &Host) -> Self {
-        use std::os::fd::FromRawFd;
-        let all = i32::from((libc::ETH_P_ALL as u16).to_be());
-        // SAFETY: the descriptor is new and has no other owner.
-        #[allow(unsafe_code)]
-        let socket = host.run(|| unsafe {
-            let raw = libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, all);
-            assert!(raw >= 0);
-            std::os::fd::OwnedFd::from_raw_fd(raw)
-        });
+        use socket2::{Domain, Protocol, Socket, Type};
+        let all = Protocol::from(i32::from((libc::ETH_P_ALL as u16).to_be()));
+        let socket = host.run(|| Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(all)).unwrap());
         Self(socket.unwrap())
     }
 
     fn count(&mut self, group: IpAddr) -> usize {
-        let mut file = std::fs::File::from(self.0.try_clone().unwrap());
         let mut packet = [0; 2048];
         let mut count = 0;
-        while let Ok(length) = std::io::Read::read(&mut file, &mut packet) {
+        while let Ok(length) = std::io::Read::read(&mut self.0, &mut packet) {
             let packet = &packet[..length];
             count += usize::from(match group {
                 IpAddr::V4(group) => packet.get(16..20) == Some(&group.octets()) && packet[9] == 17,

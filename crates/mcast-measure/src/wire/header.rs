@@ -45,18 +45,14 @@ pub enum Kind {
     Ping = 7,
     /// The reply to a ping.
     Pong = 8,
-    /// A probe of `mcast ping`.
+    /// A probe of `mcast ping` or `mcast doctor --probe`.
     Probe = 9,
     /// The reply to a probe.
     Reply = 10,
-    /// A probe of `mcast doctor --probe`.
-    PathProbe = 11,
-    /// The reply to a path probe.
-    PathReply = 12,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 10] = [
         Self::Data,
         Self::Opening,
         Self::Closing,
@@ -67,8 +63,6 @@ impl Kind {
         Self::Pong,
         Self::Probe,
         Self::Reply,
-        Self::PathProbe,
-        Self::PathReply,
     ];
 
     fn from_number(number: u8) -> Option<Self> {

@@ -4,8 +4,7 @@ use alloc::boxed::Box;
 
 use super::bytes::Reader;
 use super::header::{Header, Kind};
-use super::path::{PathProbe, PathReply};
-use super::ping::{Probe, ProbeReply};
+use super::probe::{Probe, ProbeReply};
 use super::report::ReceiverReport;
 use super::settings::Settings;
 
@@ -28,14 +27,10 @@ pub enum Message {
     Ping(u64),
     /// The reply to a ping.
     Pong,
-    /// A probe of `mcast ping`.
+    /// A probe of `mcast ping` or `mcast doctor --probe`.
     Probe(Probe),
     /// The reply to a probe.
     Reply(ProbeReply),
-    /// A probe of `mcast doctor --probe`.
-    PathProbe(PathProbe),
-    /// The reply to a path probe.
-    PathReply(PathReply),
 }
 
 /// The reason why bytes are not a valid message.
@@ -74,8 +69,6 @@ impl Message {
             Kind::Pong => Self::Pong,
             Kind::Probe => Self::Probe(Probe::decode(body)?),
             Kind::Reply => Self::Reply(ProbeReply::decode(body)?),
-            Kind::PathProbe => Self::PathProbe(PathProbe::decode(body)?),
-            Kind::PathReply => Self::PathReply(PathReply::decode(body)?),
         })
     }
 }
@@ -87,7 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{CLOSING_LENGTH, PATH_PROBE_LENGTH, PROBE_LENGTH, SessionId, UnixNanos};
+    use crate::wire::{CLOSING_LENGTH, PROBE_LENGTH, SessionId, UnixNanos};
     use crate::{ClockRelation, DropCounts, Percentiles};
 
     prop_compose! {
@@ -165,34 +158,20 @@ mod tests {
         #[test]
         fn probes_and_replies_round_trip(
             header in headers(), length in 0_usize..2_000, hop_limit: u8, left: Option<u8>,
-            responder: u64, unicast_port: u16, joined: u64, by_unicast: bool,
+            responder: u64, unicast_port: u16, joined: u64, by_unicast: bool, short_reply: bool,
+            interface: u32, arrived: u32,
         ) {
-            let probe = Probe { hop_limit, by_unicast };
+            let probe = Probe { hop_limit, by_unicast, short_reply };
             let request = probe.encode(header, length);
             let expected = (header.with_kind(Kind::Probe), Message::Probe(probe));
             prop_assert_eq!(Message::decode(&request), Ok(expected));
             let joined = Duration::from_nanos(joined);
-            let reply = ProbeReply { responder, hop_limit, arrival_hop_limit: left, by_unicast, unicast_port, joined };
+            let reply = ProbeReply {
+                responder, interface, length: arrived, hop_limit, arrival_hop_limit: left, by_unicast, unicast_port, joined,
+            };
             let bytes = reply.encode(header, request.len());
             prop_assert_eq!(bytes.len(), length.max(PROBE_LENGTH));
             let expected = (header.with_kind(Kind::Reply), Message::Reply(reply));
-            prop_assert_eq!(Message::decode(&bytes), Ok(expected));
-        }
-
-        #[test]
-        fn path_probes_and_replies_round_trip(
-            header in headers(), length in 0_usize..2_000, hop_limit: u8, left: Option<u8>,
-            responder: u64, interface: u32, arrived: u32,
-        ) {
-            let probe = PathProbe { hop_limit };
-            let request = probe.encode(header, length);
-            let expected = (header.with_kind(Kind::PathProbe), Message::PathProbe(probe));
-            prop_assert_eq!(Message::decode(&request), Ok(expected));
-            prop_assert_eq!(request.len(), length.max(PATH_PROBE_LENGTH));
-            let reply = PathReply { responder, interface, length: arrived, hop_limit, arrival_hop_limit: left };
-            let bytes = reply.encode(header);
-            prop_assert!(bytes.len() <= request.len());
-            let expected = (header.with_kind(Kind::PathReply), Message::PathReply(reply));
             prop_assert_eq!(Message::decode(&bytes), Ok(expected));
         }
 
@@ -219,11 +198,10 @@ mod tests {
     fn truncated_messages_are_refused() {
         let header =
             Header { kind: Kind::Probe, stream: 0, session: SessionId(1), sequence: 2, time: UnixNanos(3) };
-        let probe = Probe { hop_limit: 9, by_unicast: false }.encode(header, 0);
-        let path_probe = PathProbe { hop_limit: 9 }.encode(header, 0);
+        let probe = Probe { hop_limit: 9, by_unicast: false, short_reply: false }.encode(header, 0);
         let opening = Settings::default().opening(header);
         let report = ReceiverReport::default().encode(header);
-        for bytes in [probe, path_probe, opening, report] {
+        for bytes in [probe, opening, report] {
             for end in 0..bytes.len() {
                 assert!(Message::decode(&bytes[..end]).is_err(), "{end} of {}", bytes.len());
             }

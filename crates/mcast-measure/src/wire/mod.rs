@@ -19,17 +19,17 @@
 mod bytes;
 mod header;
 mod message;
-mod path;
-mod ping;
+mod probe;
 mod report;
 mod settings;
+mod stream_message;
 
 pub use header::{Header, Kind, SessionId, UnixNanos};
 pub use message::{Message, WireError};
-pub use path::{PATH_PROBE_LENGTH, PathProbe, PathReply};
-pub use ping::{PROBE_LENGTH, Probe, ProbeReply};
+pub use probe::{PROBE_LENGTH, Probe, ProbeReply};
 pub use report::{ClockRelation, Percentiles, ReceiverReport};
 pub use settings::{CLOSING_LENGTH, Settings};
+pub use stream_message::{STREAM_MESSAGE_LENGTH, StreamMessage};
 
 /// The length of the header, which is the minimum size of a data datagram.
 pub const HEADER_LENGTH: usize = header::LENGTH;

@@ -194,7 +194,7 @@ impl SubscriberMachine {
     fn note_given_up(&mut self, count: u64) {
         self.statistics.given_up = self.statistics.given_up.saturating_add(count);
         if self.delivery.counts_losses() {
-            self.unreplaced_losses = self.unreplaced_losses.saturating_add(count);
+            self.losses.note_given_up(count);
         }
     }
 

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use super::SubscriberMachine;
 use super::config::Policy;
 use super::event::{Cause, SubscriberEvent};
-use super::{Baseline, SubscriberMachine};
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
@@ -245,21 +245,20 @@ impl SubscriberMachine {
         let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
             return;
         };
-        let Baseline { missed, lost_messages } = self.baseline;
         let next = self.confirmed();
         let status = Status {
             next,
             highest: self.highest.max(next),
             window: (self.room_end() - next) as u32,
-            missed: (self.statistics.missed - missed) as u32,
+            missed: self.losses.missed(&self.statistics) as u32,
             clock: self.heartbeat.clock,
             held: u32::try_from(now.saturating_sub(self.heartbeat_at) / 1_000).unwrap_or(u32::MAX),
             flags,
             token: self.publisher.token(),
             received: self.statistics.received,
             tag: 0,
-            given_up: self.unreplaced_losses,
-            lost_messages: self.statistics.lost_messages - lost_messages,
+            given_up: self.losses.given_up(),
+            lost_messages: self.losses.lost_messages(&self.statistics),
         };
         self.push_control(publisher, incarnation, Kind::Status, |writer| status.write(writer));
         self.statistics.statuses += 1;

@@ -14,6 +14,7 @@ mod former;
 mod incarnations;
 mod item;
 mod latest;
+mod losses;
 mod naks;
 mod paths;
 mod publisher_state;
@@ -39,6 +40,7 @@ use deliver::Current;
 use delivery::Delivery;
 use incarnations::Incarnations;
 use latest::Latest;
+use losses::LossAccount;
 use naks::NakScheduler;
 use paths::Paths;
 use statuses::StatusScheduler;
@@ -47,13 +49,6 @@ use window::Window;
 
 /// Credit until the heartbeats of a publisher that has just started show how much it retains, in datagrams.
 const MIN_CREDIT: u64 = 256;
-
-/// Counters as they were when an incarnation began: statuses report only what concerns that incarnation.
-#[derive(Clone, Copy, Debug, Default)]
-struct Baseline {
-    missed: u64,
-    lost_messages: u64,
-}
 
 /// Limit of the queue of events that were not fetched. Further events are dropped.
 const MAX_EVENTS: usize = 256;
@@ -103,9 +98,7 @@ pub struct SubscriberMachine {
     control_count: u64,
     transit: Transit,
     statuses: StatusScheduler,
-    baseline: Baseline,
-    /// Datagrams of this incarnation that were given up, and that no snapshot covers.
-    unreplaced_losses: u64,
+    losses: LossAccount,
     stall_reported_at: u64,
     publisher_silent: bool,
     is_stale_reported: bool,
@@ -152,8 +145,7 @@ impl SubscriberMachine {
             control_count: 0,
             transit: Transit::default(),
             statuses: StatusScheduler::default(),
-            baseline: Baseline::default(),
-            unreplaced_losses: 0,
+            losses: LossAccount::default(),
             stall_reported_at: 0,
             publisher_silent: false,
             is_stale_reported: false,

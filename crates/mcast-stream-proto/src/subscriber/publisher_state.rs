@@ -3,11 +3,12 @@
 
 use core::net::SocketAddr;
 
-use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
+use super::event::{Cause, SubscriberEvent};
 use super::former::FormerIncarnation;
 use super::incarnations::{IncarnationIdentity, Successor};
+use super::losses::LossAccount;
 use super::transit::Transit;
-use super::{Baseline, MIN_CREDIT, Start, SubscriberMachine};
+use super::{MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
 use crate::wire::{
     Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Packet, Probe, Reset, ResetReason, Status,
@@ -257,11 +258,9 @@ impl SubscriberMachine {
         self.latest.clear();
         self.assembly.abandon();
         self.current = None;
-        let SubscriberStatistics { missed, lost_messages, .. } = self.statistics;
         let (given_up, lost_before) = former.map_or((0, 0), |former| (former.given_up, former.lost_messages));
         // Statuses still report what it lost of this incarnation earlier.
-        self.baseline = Baseline { missed, lost_messages: lost_messages - lost_before };
-        self.unreplaced_losses = given_up;
+        self.losses = LossAccount::begin(&self.statistics, given_up, lost_before);
         self.statuses.restart(self.window.length() as u32);
         self.publisher_silent = false;
         self.delivery.begin(start == Start::Snapshot);
@@ -284,8 +283,8 @@ impl SubscriberMachine {
             incarnation,
             clock: self.heartbeat.clock,
             position,
-            given_up: self.unreplaced_losses,
-            lost_messages: self.statistics.lost_messages - self.baseline.lost_messages,
+            given_up: self.losses.given_up(),
+            lost_messages: self.losses.lost_messages(&self.statistics),
         };
         self.incarnations.remember(former);
     }

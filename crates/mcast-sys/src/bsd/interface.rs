@@ -13,6 +13,8 @@ use super::os;
 use crate::getifaddrs::{Entries, Entry};
 use crate::{AddressState, HardwareAddress, Interface, InterfaceAddress};
 
+pub use crate::interface_names::{index_of, name_of};
+
 /// The offset in `sockaddr_dl` of the name, which the hardware address follows.
 const LINK_DATA: usize = std::mem::offset_of!(libc::sockaddr_dl, sdl_data);
 

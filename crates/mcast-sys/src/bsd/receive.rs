@@ -38,20 +38,11 @@ impl Socket {
                 usize::try_from(length).map_err(|_| io::Error::last_os_error())
             })
         }?;
+        let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        // The system does not report the full length of a truncated datagram.
         let mut received = Received {
-            length,
-            // The system does not report the full length of a truncated datagram.
-            full_length: length,
             truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-            segment: None,
-            source: source.as_socket().ok_or(io::ErrorKind::InvalidData)?,
-            destination: None,
-            interface: None,
-            hop_limit: None,
-            traffic_class: None,
-            time: None,
-            hardware_time: None,
-            overflow: None,
+            ..Received::bare(length, length, source)
         };
         // SAFETY: `recvmsg` succeeded on this header, and its control buffer is alive.
         unsafe { control::read(&header, &mut received) };

@@ -73,7 +73,7 @@ impl Socket {
         let mut control = Writer::new(&mut space);
         match self.family {
             Family::V4 => push_control_v4(&mut control, transmit),
-            Family::V6 => push_control_v6(&mut control, transmit),
+            Family::V6 => control.push_ipv6(transmit),
         }
         control.finish(&mut header);
         // SAFETY: every pointer in the header points to memory that outlives the call.
@@ -115,26 +115,6 @@ impl Socket {
 fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<'_>) {
     if let Some(class) = transmit.traffic_class {
         control.push(libc::IPPROTO_IP, libc::IP_TOS, os::TrafficClassV4::from(class));
-    }
-}
-
-fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<'_>) {
-    let source = match transmit.source {
-        Some(IpAddr::V6(source)) => source.octets(),
-        _ => [0; 16],
-    };
-    if let Some(interface) = transmit.interface {
-        let info = libc::in6_pktinfo {
-            ipi6_addr: libc::in6_addr { s6_addr: source },
-            ipi6_ifindex: interface.number(),
-        };
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
-    }
-    if let Some(hops) = transmit.hop_limit {
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::c_int::from(hops));
-    }
-    if let Some(class) = transmit.traffic_class {
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class));
     }
 }
 

@@ -10,7 +10,6 @@
 //! | `Poller::add_capture` | waits for a capture, too |
 //! | `CaptureSocket::buffer_size` | the size that the system granted, in bytes |
 //! | `MembershipSocket` | sends IGMP or MLD from an address, with hop limit 1 and router alert |
-//! | `interface_index`, `interface_name` | convert between the names and the indexes of interfaces |
 //! | `missing` | what the system lacks for capturing, if that is what an error means |
 //! | `is_unreadable` | whether one packet is lost and the capture continues |
 //! | `BATCH_BYTES`, `BATCH_PACKETS`, `MAX_FRAME_BYTES` | the memory that a batch needs, its maximum number of packets, the memory for one frame |
@@ -18,8 +17,6 @@
 mod batch;
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bpf_records;
-#[cfg(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd"))]
-mod names;
 #[cfg(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd"))]
 mod poll;
 mod settings;
@@ -46,7 +43,5 @@ mod membership_messages;
 
 pub use batch::{BatchPacket, PacketBatch};
 pub use membership_messages::MembershipSocket;
-#[cfg(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd"))]
-pub use names::{interface_index, interface_name};
 pub use platform::*;
 pub use settings::{CaptureSettings, FilterInstruction, LinkLayer};

@@ -63,14 +63,6 @@ impl std::os::fd::AsFd for CaptureSocket {
     }
 }
 
-pub fn interface_index(_name: &str) -> io::Result<InterfaceIndex> {
-    Err(unsupported())
-}
-
-pub fn interface_name(_interface: InterfaceIndex) -> io::Result<String> {
-    Err(unsupported())
-}
-
 pub fn missing(os: &io::Error) -> Option<&'static str> {
     (os.kind() == io::ErrorKind::Unsupported).then_some(NEEDED)
 }

@@ -2,31 +2,29 @@
 
 use std::{
     io,
-    os::{fd::RawFd, unix::process::CommandExt},
+    os::{
+        fd::{AsFd, AsRawFd, RawFd},
+        unix::process::CommandExt,
+    },
     process,
 };
 
 use super::{check, namespace::set_host_name};
 
-/// Makes the programs that `command` starts inherit a descriptor. `owner` must keep the descriptor open, and is
-/// dropped with the command.
-pub fn keep_open_in_child(
-    command: &mut process::Command,
-    descriptor: RawFd,
-    owner: impl Send + Sync + 'static,
-) {
+/// Makes the programs that `command` starts inherit the descriptor of `owner`, which is dropped with the command.
+pub fn keep_open_in_child(command: &mut process::Command, owner: impl AsFd + Send + Sync + 'static) {
     let clear_close_on_exec = move || {
-        let _ = &owner;
         // SAFETY: no pointers; in the child, whose descriptors are its own.
-        check(unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) }).map(drop)
+        check(unsafe { libc::fcntl(owner.as_fd().as_raw_fd(), libc::F_SETFD, 0) }).map(drop)
     };
     // SAFETY: between fork and exec the closure makes a single system call: no allocation, no locks.
     unsafe { command.pre_exec(clear_close_on_exec) };
 }
 
-/// Moves the calling thread to the network namespace of a descriptor, and sets its host name.
-pub fn enter(descriptor: RawFd, host_name: &str) -> io::Result<()> {
+/// Moves the calling thread to the network namespace of an inherited descriptor with this number, and sets its host
+/// name.
+pub fn enter(number: RawFd, host_name: &str) -> io::Result<()> {
     // SAFETY: no pointers; the kernel rejects descriptors of anything but a network namespace.
-    check(unsafe { libc::setns(descriptor, libc::CLONE_NEWNET) })?;
+    check(unsafe { libc::setns(number, libc::CLONE_NEWNET) })?;
     set_host_name(host_name)
 }

@@ -17,11 +17,13 @@ use super::{check, namespace::set_host_name};
 /// The descriptors must stay open until the program has been spawned.
 pub fn enter_before_exec(
     command: &mut process::Command,
-    user: Option<RawFd>,
-    network: RawFd,
+    user: Option<BorrowedFd<'_>>,
+    network: BorrowedFd<'_>,
     host_name: &str,
 ) {
     let host_name = host_name.to_owned();
+    // Numbers, because the closure outlives the borrow: duplicates would keep the namespaces alive.
+    let (user, network) = (user.map(|user| user.as_raw_fd()), network.as_raw_fd());
     let enter = move || {
         if let Some(user) = user {
             set_namespace(user, libc::CLONE_NEWUSER)?;

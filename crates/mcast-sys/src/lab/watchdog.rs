@@ -36,7 +36,9 @@ pub fn fork(requests: &UnixStream) -> io::Result<libc::pid_t> {
 /// watchdog between fork and exec, so that they are watched from the start.
 ///
 /// `requests` must stay open until the program has been spawned.
-pub fn announce_before_exec(command: &mut process::Command, requests: RawFd) {
+pub fn announce_before_exec(command: &mut process::Command, requests: BorrowedFd<'_>) {
+    // A number, because the closure outlives the borrow: a duplicate would keep the watchdog running.
+    let requests = requests.as_raw_fd();
     // SAFETY: between fork and exec only system calls are made, and the descriptor is open.
     let announce = move || unsafe { send(BorrowedFd::borrow_raw(requests), libc::getpid()) };
     // SAFETY: as above: no allocation, no locks.

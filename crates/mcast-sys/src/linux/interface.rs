@@ -11,6 +11,8 @@ use super::netlink::{
 };
 use crate::{AddressState, HardwareAddress, Interface, InterfaceAddress};
 
+pub use crate::interface_names::{index_of, name_of};
+
 /// The sizes of `struct ifinfomsg` and `struct ifaddrmsg`.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;

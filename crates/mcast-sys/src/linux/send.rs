@@ -173,7 +173,7 @@ impl SendBatch {
         let counts = &self.counts[..sent];
         Ok(Sent {
             datagrams: counts.iter().map(|count| usize::from(*count)).sum(),
-            trains: counts.iter().filter(|count| **count > 1).count(),
+            segmented: counts.iter().filter(|count| **count > 1).count(),
         })
     }
 }
@@ -198,7 +198,7 @@ impl Message {
         let mut control = Writer::new(&mut self.space);
         match to.to {
             SocketAddr::V4(_) => push_control_v4(&mut control, to),
-            SocketAddr::V6(_) => push_control_v6(&mut control, to),
+            SocketAddr::V6(_) => control.push_ipv6(to),
         }
         if let Some(launch) = to.launch {
             // A segmented buffer is sent as a whole, at the launch time of its first datagram.
@@ -231,26 +231,6 @@ fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<
     }
     if let Some(class) = transmit.traffic_class {
         control.push(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class));
-    }
-}
-
-fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<'_>) {
-    let source = match transmit.source {
-        Some(IpAddr::V6(source)) => source.octets(),
-        _ => [0; 16],
-    };
-    if let Some(interface) = transmit.interface {
-        let info = libc::in6_pktinfo {
-            ipi6_addr: libc::in6_addr { s6_addr: source },
-            ipi6_ifindex: interface.number() as _,
-        };
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
-    }
-    if let Some(hops) = transmit.hop_limit {
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::c_int::from(hops));
-    }
-    if let Some(class) = transmit.traffic_class {
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Network interfaces and their addresses.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -159,6 +160,23 @@ impl fmt::Display for HardwareAddress {
 impl fmt::Debug for HardwareAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// The contents of a system notice beyond "list the interfaces again".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notice {
+    /// Interfaces that were deleted, even if they exist again.
+    pub deleted: BTreeSet<InterfaceIndex>,
+    /// Whether notices were lost.
+    pub overrun: bool,
+}
+
+impl Notice {
+    /// Adds a later notice to this one.
+    pub fn merge(&mut self, later: Self) {
+        self.deleted.extend(later.deleted);
+        self.overrun |= later.overrun;
     }
 }
 

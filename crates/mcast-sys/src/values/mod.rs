@@ -2,24 +2,18 @@
 
 mod bridge;
 mod classified;
-mod clock;
 mod direction;
 mod error;
 mod holding;
 mod interface;
-mod notice;
-mod outgoing;
 mod receive_buffer;
 mod warning;
 
 pub use bridge::{Bridge, BridgeQuerier};
 pub use classified::{ClassifiedError, FailureClass};
-pub use clock::KernelClock;
 pub use direction::Direction;
 pub use error::{ErrorKind, Operation};
 pub use holding::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Version, Visibility};
-pub use interface::{AddressState, HardwareAddress, Interface, InterfaceAddress};
-pub use notice::Notice;
-pub use outgoing::OutgoingDatagram;
+pub use interface::{AddressState, HardwareAddress, Interface, InterfaceAddress, Notice};
 pub use receive_buffer::ReceiveBuffer;
 pub use warning::Warning;

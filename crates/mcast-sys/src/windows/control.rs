@@ -139,20 +139,7 @@ mod tests {
     use super::*;
 
     fn received() -> Received {
-        Received {
-            length: 0,
-            full_length: 0,
-            truncated: false,
-            segment: None,
-            source: "10.0.0.1:1".parse().unwrap(),
-            destination: None,
-            interface: None,
-            hop_limit: None,
-            traffic_class: None,
-            time: None,
-            hardware_time: None,
-            overflow: None,
-        }
+        Received::bare(0, 0, "10.0.0.1:1".parse().unwrap())
     }
 
     fn message(level: i32, kind: i32, value: &[u8]) -> Vec<u8> {

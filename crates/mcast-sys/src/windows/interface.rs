@@ -25,6 +25,18 @@ const FIRST_BUFFER: usize = 16 * 1024;
 /// The list can grow between two calls, so it is requested at most this many times.
 const ATTEMPTS: u32 = 10;
 
+/// Returns the index of the interface with this name.
+pub fn index_of(name: &str) -> io::Result<InterfaceIndex> {
+    let found = list()?.into_iter().find(|interface| interface.name == name);
+    found.map(|interface| interface.index).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Returns the name of the interface with this index.
+pub fn name_of(index: InterfaceIndex) -> io::Result<String> {
+    let found = list()?.into_iter().find(|interface| interface.index == index);
+    found.map(|interface| interface.name).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
 /// Returns all interfaces, ordered by index. Disabled interfaces are not included, and one without
 /// a carrier counts as down, because Windows refuses to join on it.
 pub fn list() -> io::Result<Vec<Interface>> {

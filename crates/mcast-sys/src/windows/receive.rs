@@ -57,21 +57,10 @@ impl Socket {
                 }
             })
         }?;
-        let mut received = Received {
-            length: length.min(buffer.len()),
-            // The system does not report the full length of a truncated datagram.
-            full_length: length.min(buffer.len()),
-            truncated,
-            segment: None,
-            source: source.as_socket().ok_or(io::ErrorKind::InvalidData)?,
-            destination: None,
-            interface: None,
-            hop_limit: None,
-            traffic_class: None,
-            time: None,
-            hardware_time: None,
-            overflow: None,
-        };
+        let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        let length = length.min(buffer.len());
+        // The system does not report the full length of a truncated datagram.
+        let mut received = Received { truncated, ..Received::bare(length, length, source) };
         space.read(message.Control.len as usize, &mut received);
         Ok(received)
     }

@@ -49,7 +49,7 @@ impl Socket {
             match self.send_segmented(&to, &rest[..count]) {
                 Ok(()) => {
                     sent.datagrams += count;
-                    sent.trains += usize::from(count > 1);
+                    sent.segmented += usize::from(count > 1);
                     rest = &rest[count..];
                 }
                 Err(error)

@@ -34,7 +34,7 @@ use mcast_sys::socket::Socket;
 use statistics::Counters;
 
 /// A single datagram, for the counters.
-const ONE: Sent = Sent { datagrams: 1, trains: 0 };
+const ONE: Sent = Sent { datagrams: 1, segmented: 0 };
 
 /// Sends datagrams to groups.
 ///

@@ -29,7 +29,7 @@ impl Counters {
     pub(crate) fn sent(&self, sent: Sent) {
         self.datagrams.fetch_add(sent.datagrams as u64, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.trains.fetch_add(sent.trains as u64, Ordering::Relaxed);
+        self.trains.fetch_add(sent.segmented as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn statistics(&self) -> SendStatistics {

@@ -9,6 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Batch, ErrorKind, GroupAddr, InterfaceSelector, Outgoing, Receiver};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use rustix::time::{ClockId, clock_gettime};
+use socket2::SockFilter;
 
 use crate::net::{Net, PATIENCE, both_families, next, texts_until};
 
@@ -128,25 +131,19 @@ fn slow_down_sockets_of_port(port: u16) {
     // `ld poff`, which dissects the headers, many times, then `ret` with the whole packet
     // (linux/filter.h).
     let payload_offset = (libc::SKF_AD_OFF + libc::SKF_AD_PAY_OFFSET).cast_unsigned();
-    let mut filter = vec![libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: payload_offset }; 500];
-    filter.push(libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: u32::MAX });
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let mut filter: Vec<_> = (0..500).map(|_| SockFilter::new(0x20, 0, 0, payload_offset)).collect();
+    filter.push(SockFilter::new(0x06, 0, 0, u32::MAX));
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     let mut slowed = 0;
     for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
         let descriptor: i32 = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
-        // SAFETY: the descriptor was just listed and is only inspected; `program` is live for the
-        // call.
-        #[allow(unsafe_code)]
-        unsafe {
-            let socket = std::os::fd::BorrowedFd::borrow_raw(descriptor);
-            let address = socket2::SockRef::from(&socket).local_addr();
-            if address.ok().and_then(|address| address.as_socket()).is_some_and(|own| own.port() == port) {
-                let (value, size) = ((&raw const program).cast(), size_of_val(&program) as libc::socklen_t);
-                let attached =
-                    libc::setsockopt(descriptor, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, size);
-                assert_eq!(attached, 0, "{}", std::io::Error::last_os_error());
-                slowed += 1;
-            }
+        // Fails for descriptors that another thread has closed meanwhile.
+        let Ok(socket) = pidfd_getfd(&own, descriptor, PidfdGetfdFlags::empty()) else { continue };
+        let socket = socket2::SockRef::from(&socket);
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+        if address.is_some_and(|address| address.port() == port) {
+            socket.attach_filter(&filter).unwrap();
+            slowed += 1;
         }
     }
     assert!(slowed > 0, "no socket of port {port} found");
@@ -449,13 +446,7 @@ fn claim_unreachable(port: u16) {
 }
 
 fn processor_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is live for the call.
-    #[allow(unsafe_code)]
-    unsafe {
-        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
-    }
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap()
 }
 
 fn more_changes_than_the_kernel_reports_lose_nothing(net: &Net) {

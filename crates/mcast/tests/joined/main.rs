@@ -3,11 +3,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod host;
-#[allow(unsafe_code)]
-mod rights;
-
 mod accounts;
+mod host;
 mod others;
 mod own;
 mod versions;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use mcast::Family;
 use mcast::joined::{self, Holder, Snapshot, SocketKind, Visibility};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::host::{
     Program, eventually, holdings_of, host_on_two_lans, joined_by_sockets, sockets_of, survey,
 };
-use crate::rights;
 
 #[test]
 fn another_programs_memberships_are_reported() {
@@ -191,7 +191,10 @@ join(c, 'eth1', 'ff15::1')",
 
     let snapshot = host
         .run(|| {
-            rights::give_up();
+            // Without capabilities, it may no longer inspect processes that have some.
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            set_capabilities(None, sets).unwrap();
             joined::memberships()
         })
         .unwrap()

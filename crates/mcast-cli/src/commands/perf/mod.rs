@@ -3,7 +3,6 @@
 mod clock;
 mod counters;
 mod figures;
-mod message;
 mod recv;
 mod send;
 

@@ -1,18 +1,22 @@
 //! `mcast ping`: shows which hosts answer, their distance and delay, and whether multicast or unicast fails.
 
-mod output;
-mod probe;
-mod reply;
-mod unicast;
+mod json;
+mod session;
+mod text;
 
 use std::time::Duration;
 
-use mcast::InterfaceSelector;
+use mcast::{Destination, InterfaceSelector};
+use mcast_measure::ProbeCase;
 use mcast_measure::wire::PROBE_LENGTH;
 
-use crate::arguments::{Families, parse_dscp, parse_duration, parse_percent, parse_size};
+use crate::arguments::{
+    Families, parse_dscp, parse_duration, parse_percent, parse_size, select_destinations, select_memberships,
+};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::probe;
+use crate::sending::{Target, targets};
 
 /// Ping a group, by multicast and by unicast
 #[derive(Debug, clap::Args)]
@@ -46,7 +50,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     families: Families,
 
-    /// Payload bytes per probe, at least 56; answers have the same length
+    /// Payload bytes per probe, at least 62; answers have the same length
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64")]
     size: usize,
 
@@ -83,7 +87,7 @@ struct TimingOptions {
 }
 
 /// The criteria of success.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "What is success")]
 struct SuccessCriteria {
     /// Exit status 1 if fewer than N answer [default: 1]
@@ -113,20 +117,74 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 /// The largest UDP payload over IPv6; the system reports errors for smaller limits.
 const MAX_LENGTH: usize = 65_527;
 
+/// What to ping and how: the arguments, resolved.
+#[derive(Debug)]
+struct Plan {
+    destination: Destination,
+    targets: Vec<Target>,
+    case: ProbeCase,
+    traffic_class: Option<u8>,
+    /// Whether the hop limit is the default, which is then pointed out.
+    is_default_reach: bool,
+    every: Duration,
+    wait: Duration,
+    count: Option<u64>,
+    timeout: Option<Duration>,
+    criteria: SuccessCriteria,
+    json: bool,
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.reply {
-        return reply::run(arguments, console);
+        reply(arguments, console)
+    } else {
+        session::run(&plan(arguments, console)?, console)
     }
-    if !(PROBE_LENGTH..=MAX_LENGTH).contains(&arguments.size) {
+}
+
+fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
+    let Arguments { timing, size, .. } = arguments;
+    if !(PROBE_LENGTH..=MAX_LENGTH).contains(size) {
         let remedy = format!("use a size from {PROBE_LENGTH} to {MAX_LENGTH}: an answer must fit in");
-        return Err(Failure::usage(format!("a probe of {} bytes cannot be sent", arguments.size))
-            .remedy(remedy)
-            .into());
+        return Err(Failure::usage(format!("a probe of {size} bytes cannot be sent")).remedy(remedy).into());
     }
-    if arguments.timing.every < MIN_INTERVAL {
+    if timing.every < MIN_INTERVAL {
         return Err(Failure::usage("this is faster than responders answer")
             .remedy("use at least 10ms; `mcast perf send` sends faster")
             .into());
     }
-    probe::run(arguments, console)
+    let chosen = select_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
+    let [destination] = chosen.items.as_slice() else {
+        return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
+            .remedy("ping one at a time")
+            .into());
+    };
+    let hop_limit = arguments.ttl.or(chosen.hop_limit);
+    Ok(Plan {
+        destination: destination.clone(),
+        targets: targets::resolve(&chosen.items, &arguments.interfaces)?,
+        case: ProbeCase { size: *size, hop_limit: hop_limit.unwrap_or(1) },
+        traffic_class: arguments.dscp.map(|dscp| dscp << 2),
+        is_default_reach: hop_limit.is_none(),
+        every: timing.every,
+        wait: timing.wait,
+        count: timing.count,
+        timeout: timing.timeout,
+        criteria: arguments.criteria,
+        json: arguments.json,
+    })
+}
+
+fn reply(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let group = std::slice::from_ref(&arguments.group);
+    let Arguments { interfaces, sources, families, .. } = arguments;
+    let chosen = select_memberships(group, interfaces, sources, *families, console)?;
+    let mut families = chosen.items.iter().map(|membership| membership.address.group.family());
+    let first = families.next();
+    let Some(family) = first.filter(|first| families.all(|family| family == *first)) else {
+        return Err(Failure::usage(format!("\"{}\" is both IPv4 and IPv6", arguments.group))
+            .remedy("choose with -4 or -6")
+            .into());
+    };
+    probe::respond(chosen.items, Some(family), arguments.timing.timeout, console)
 }

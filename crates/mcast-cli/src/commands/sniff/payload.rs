@@ -55,7 +55,7 @@ impl<'a> Carried<'a> {
         match self {
             Self::Known(payload) => payload.name(),
             Self::Probe(header) if is_ping(header) => "mcast ping",
-            Self::Probe(header) if matches!(header.kind, Kind::PathProbe | Kind::PathReply) => "mcast doctor",
+            Self::Probe(header) if is_probe(header) => "mcast doctor",
             Self::Probe(_) => "mcast perf",
             Self::Stream(_) => "mcast stream",
         }
@@ -92,8 +92,13 @@ impl fmt::Display for Carried<'_> {
     }
 }
 
-fn is_ping(header: &Header) -> bool {
+fn is_probe(header: &Header) -> bool {
     matches!(header.kind, Kind::Probe | Kind::Reply)
+}
+
+/// A path test numbers its cases from stream 1 on.
+fn is_ping(header: &Header) -> bool {
+    is_probe(header) && header.stream == 0
 }
 
 fn kind_name(kind: Kind) -> &'static str {
@@ -108,7 +113,5 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Pong => "pong",
         Kind::Probe => "probe",
         Kind::Reply => "answer",
-        Kind::PathProbe => "probe",
-        Kind::PathReply => "answer",
     }
 }

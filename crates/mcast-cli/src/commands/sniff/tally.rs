@@ -1,8 +1,6 @@
 //! Counts of packets by group, interface and source.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -13,12 +11,8 @@ use serde::Serialize;
 
 use super::other_frames::OtherFrames;
 use crate::console::Console;
-use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, protocol_name, seconds};
-
-/// The maximum number of flows, because sources can be forged; further ones are counted as one.
-const MAX_FLOWS: usize = 10_000;
-/// Flows shown in a summary without `-v`.
-const SHOWN: usize = 20;
+use crate::output::{bits_per_second, bytes, count, count_of, protocol_name, seconds};
+use crate::receiving::{Flows, Volume};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Flow {
@@ -27,12 +21,6 @@ struct Flow {
     protocol: u8,
     interface: InterfaceIndex,
     source: IpAddr,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Volume {
-    packets: u64,
-    bytes: u64,
 }
 
 /// Counts of control messages.
@@ -46,32 +34,21 @@ struct Messages {
 /// Counts selected packets.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    total: Volume,
+    flows: Flows<Flow>,
     messages: Messages,
     bad_checksums: u64,
     malformed: u64,
-    flows: HashMap<Flow, Volume>,
-    /// The counts of flows beyond the maximum.
-    others: Volume,
     /// The times of the earliest and the latest packet.
     span: Option<(SystemTime, SystemTime)>,
-}
-
-impl Volume {
-    fn add(&mut self, length: usize) {
-        self.packets += 1;
-        self.bytes += length as u64;
-    }
 }
 
 impl Tally {
     pub(super) fn add(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, port: Option<u16>) {
         let length = frame.original_length;
-        self.total.add(length);
         let (earliest, latest) = self.span.unwrap_or((frame.time, frame.time));
         self.span = Some((earliest.min(frame.time), latest.max(frame.time)));
         self.count_faults(packet);
-        let Some(ip) = packet.ip_layer() else { return };
+        let Some(ip) = packet.ip_layer() else { return self.flows.add_without_flow(length) };
         let flow = Flow {
             destination: ip.destination,
             port,
@@ -79,12 +56,7 @@ impl Tally {
             interface: frame.interface,
             source: ip.source,
         };
-        let has_room = self.flows.len() < MAX_FLOWS;
-        match self.flows.get_mut(&flow) {
-            Some(volume) => volume.add(length),
-            None if has_room => self.flows.entry(flow).or_default().add(length),
-            None => self.others.add(length),
-        }
+        self.flows.add(flow, length);
     }
 
     fn count_faults(&mut self, packet: &Packet<'_>) {
@@ -114,8 +86,8 @@ impl Tally {
         span.unwrap_or_default()
     }
 
-    pub(super) const fn packets(&self) -> u64 {
-        self.total.packets
+    pub(super) fn packets(&self) -> u64 {
+        self.flows.total().count
     }
 
     /// Prints the summary on standard error.
@@ -123,7 +95,7 @@ impl Tally {
         if console.is_quiet() {
             return;
         }
-        let Volume { packets, bytes: volume } = self.total;
+        let Volume { count: packets, bytes: volume } = self.flows.total();
         let rates = match packets {
             0 => String::new(),
             _ => rates(packets, volume, end.time).map(|rates| format!(" ({rates})")).unwrap_or_default(),
@@ -156,53 +128,24 @@ impl Tally {
     }
 
     fn table(&self, name: &dyn Fn(InterfaceIndex) -> String, console: &Console) -> String {
-        let Palette { heading, group, interface, address, .. } = *console.palette_for_notes();
-        let mut table = Table::new(&["  group", "interface", "source", "packets", "bytes"], heading);
-        let flows = self.sorted();
-        let shown = if console.is_verbose() { flows.len() } else { SHOWN };
-        for (flow, volume) in flows.iter().take(shown) {
-            table.row([
-                Cell::new(format!("  {}", flow.target())).style(group),
-                Cell::new(name(flow.interface)).style(interface),
-                Cell::new(flow.source.to_string()).style(address),
-                Cell::new(count(volume.packets)).right(),
-                Cell::new(count(volume.bytes)).right(),
-            ]);
-        }
-        let mut text = Vec::new();
-        // Writing to memory does not fail.
-        let _ = table.write(&mut text);
-        let mut text = String::from_utf8_lossy(&text).trim_end().to_owned();
-        if flows.len() > shown {
-            text += &format!("\n  and {} more (-v shows them)", count((flows.len() - shown) as u64));
-        }
-        if self.others.packets > 0 {
-            text += &format!("\n  and {} from further sources", count_of(self.others.packets, "packet"));
-        }
-        text
-    }
-
-    /// Returns the flows, the busiest first.
-    fn sorted(&self) -> Vec<(Flow, Volume)> {
-        let mut flows: Vec<_> = self.flows.iter().map(|(flow, volume)| (*flow, *volume)).collect();
-        flows.sort_by_key(|(flow, volume)| (Reverse(volume.packets), *flow));
-        flows
+        self.flows
+            .table("packet", console, |flow| [flow.target(), name(flow.interface), flow.source.to_string()])
     }
 
     /// Returns the summary for JSON.
     pub(super) fn summary(&self, end: &Ending<'_>) -> Summary {
-        let flows = self.sorted().into_iter().map(|(flow, volume)| FlowSummary {
+        let flows = self.flows.sorted().into_iter().map(|(flow, volume)| FlowSummary {
             group: flow.destination,
             port: flow.port,
             protocol: protocol_name(flow.protocol),
             interface: (end.name)(flow.interface),
             source: flow.source,
-            packets: volume.packets,
+            packets: volume.count,
             bytes: volume.bytes,
         });
         Summary {
-            packets: self.total.packets,
-            bytes: self.total.bytes,
+            packets: self.flows.total().count,
+            bytes: self.flows.total().bytes,
             seconds: end.time.as_secs_f64(),
             dropped: end.lost,
             messages: self.messages,
@@ -210,7 +153,7 @@ impl Tally {
             malformed: self.malformed,
             other_frames: *end.other_frames,
             flows: flows.collect(),
-            other_packets: self.others.packets,
+            other_packets: self.flows.others().count,
         }
     }
 }

@@ -10,9 +10,10 @@ use std::ptr;
 use libc::{c_int, c_uint, c_ulong, c_void};
 use mcast_group::InterfaceIndex;
 
-use super::super::{BatchPacket, CaptureSettings, LinkLayer, PacketBatch, interface_name};
+use super::super::{BatchPacket, CaptureSettings, LinkLayer, PacketBatch};
 use super::LAYOUT;
 use crate::Direction;
+use crate::interface;
 
 /// The default maximum of both systems (`debug.bpf_maxbufsize`, `net.bpf.maxbufsize`).
 pub const BATCH_BYTES: usize = 512 << 10;
@@ -68,7 +69,7 @@ impl CaptureSocket {
     /// Opens a capture on the interface. When it returns, the system buffers at least the frames that
     /// the settings accept.
     pub fn open(interface: InterfaceIndex, settings: &CaptureSettings<'_>) -> io::Result<Self> {
-        let name = interface_name(interface)?;
+        let name = interface::name_of(interface)?;
         let mut socket = Self { fd: open_device()?, length: 0, dropped: Cell::new(0) };
         let mut length = c_uint::try_from(settings.buffer_size.min(BATCH_BYTES)).unwrap_or(c_uint::MAX);
         // The buffer length cannot be changed once the interface is set.

@@ -2,7 +2,7 @@
 
 use mcast::{Destination, ErrorKind};
 use mcast_doctor::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
-use mcast_measure::{Listener, SizeLimit};
+use mcast_measure::{Responder, SizeLimit};
 
 use super::family_of;
 use super::probe::ProbeResult;
@@ -11,7 +11,7 @@ use crate::output::count_of;
 /// Returns the findings of one group. If the group is a default one and the other family has answered, silence is
 /// not a fault.
 pub(super) fn findings(probed: &ProbeResult, is_optional: bool) -> Vec<Finding> {
-    let listeners = probed.path.listeners();
+    let listeners = probed.path.responders();
     if listeners.is_empty() {
         return silence(probed, is_optional).into_iter().collect();
     }
@@ -58,7 +58,7 @@ fn silence(probed: &ProbeResult, is_optional: bool) -> Option<Finding> {
     Some(about(finding, probed))
 }
 
-fn size(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
+fn size(probed: &ProbeResult, listener: &Responder) -> Option<Finding> {
     let SizeLimit::Between { passes, lost } = probed.path.size_limit(listener, probed.highest) else {
         return None;
     };
@@ -89,10 +89,11 @@ fn size(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
     Some(about(finding, probed))
 }
 
-fn of_size(probed: &ProbeResult, listener: &Listener, size: usize) -> Evidence {
+fn of_size(probed: &ProbeResult, listener: &Responder, size: usize) -> Evidence {
     let cases = probed.path.cases();
     let case = cases.iter().position(|case| case.size == size && case.hop_limit == probed.highest);
-    let (received, sent) = case.map_or((0, 0), |case| (listener.received(case), probed.path.sent(case)));
+    let (received, sent) =
+        case.map_or((0, 0), |case| (listener.multicast(case).received(), probed.path.sent(case)));
     Evidence::new(
         EvidenceKind::Packet,
         format!("probes of {size} bytes that arrived"),
@@ -100,7 +101,7 @@ fn of_size(probed: &ProbeResult, listener: &Listener, size: usize) -> Evidence {
     )
 }
 
-fn hop_limit(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
+fn hop_limit(probed: &ProbeResult, listener: &Responder) -> Option<Finding> {
     let least = probed.path.min_hop_limit(listener).filter(|least| *least > 1)?;
     let hops = listener.hops.map_or(0, |(fewest, _)| fewest);
     // Hop limits are doubled: a value between the last one that failed and this one may suffice.
@@ -135,10 +136,10 @@ fn hop_limit(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
     Some(about(finding, probed))
 }
 
-fn duplicates(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
+fn duplicates(probed: &ProbeResult, listener: &Responder) -> Option<Finding> {
     let cases = 0..probed.path.cases().len();
     let (received, again) = cases.fold((0, 0), |(received, again), case| {
-        (received + listener.received(case), again + listener.duplicated(case))
+        (received + listener.multicast(case).received(), again + listener.multicast(case).duplicated())
     });
     // A few duplicates by chance prove nothing.
     if again * 2 < received {
@@ -184,8 +185,8 @@ fn about(finding: Finding, probed: &ProbeResult) -> Finding {
 mod tests {
     use std::time::Duration;
 
-    use mcast_measure::PathTest;
-    use mcast_measure::wire::PathReply;
+    use mcast_measure::ProbeSession;
+    use mcast_measure::wire::{Message, ProbeReply, SessionId};
 
     use super::super::plan;
     use super::*;
@@ -200,18 +201,23 @@ mod tests {
         times: u64,
         interfaces: u32,
     ) -> Vec<Id> {
-        let mut path = PathTest::new(plan::cases(FRAME, highest));
+        let mut path = ProbeSession::path_test(SessionId(1), plan::cases(FRAME, highest));
         for (number, case) in path.cases().to_vec().into_iter().enumerate() {
-            let sent = path.record_probe(number as u16);
+            let probe = path.probe(number, Duration::ZERO).unwrap();
+            let (header, _) = Message::decode(&probe).unwrap();
+            path.record_probe(number, Duration::ZERO);
             for time in 0..times * u64::from(arrives(case.size, case.hop_limit)) {
-                let answer = PathReply {
+                let reply = ProbeReply {
                     responder: 1,
                     interface: 1 + time as u32 % interfaces,
                     length: case.size as u32,
                     hop_limit: case.hop_limit,
                     arrival_hop_limit: Some(case.hop_limit.saturating_sub(hops)),
+                    by_unicast: false,
+                    unicast_port: 0,
+                    joined: Duration::ZERO,
                 };
-                path.record_reply([10, 0, 0, 2].into(), number as u16, sent, &answer, Duration::ZERO);
+                path.record(&reply.encode(header, 0), [10, 0, 0, 2].into(), false, Duration::ZERO).unwrap();
             }
         }
         let destination = "239.1.2.3:5000".parse().unwrap();

@@ -2,7 +2,6 @@
 //! family.
 
 mod judge;
-mod listen;
 mod plan;
 mod probe;
 mod report;
@@ -11,6 +10,7 @@ use mcast::group::{PickOptions, pick};
 use mcast::{Destination, Family, Interface};
 
 use super::Arguments;
+use crate::arguments::select_memberships;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
@@ -29,9 +29,16 @@ pub(super) enum End {
 
 pub(super) fn run(end: End, arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     match end {
-        End::Listen => listen::run(arguments, console),
+        End::Listen => listen(arguments, console),
         End::Probe => probe::run(arguments, console),
     }
+}
+
+fn listen(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let Arguments { interfaces, admission, .. } = arguments;
+    let (sources, families) = (&admission.sources, admission.families);
+    let chosen = select_memberships(&groups(arguments)?, interfaces, sources, families, console)?;
+    crate::probe::respond(chosen.items, None, arguments.timing.timeout, console)
 }
 
 /// Returns the groups in the arguments, or by default one per family, which are the same on every machine.

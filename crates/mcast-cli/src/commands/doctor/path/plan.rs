@@ -1,7 +1,7 @@
 //! The probes to send: sizes around the payload of one frame, and hop limits up to the highest allowed.
 
 use mcast::{Family, Interface};
-use mcast_measure::PathCase;
+use mcast_measure::ProbeCase;
 
 /// The smallest probe, with which hop limits are tested.
 const SMALLEST: usize = 64;
@@ -24,16 +24,16 @@ pub(super) fn payload_of_frame(interface: Option<&Interface>, family: Family) ->
 
 /// Returns every size with the highest hop limit, and the smallest size with lower hop limits, each twice the one
 /// before.
-pub(super) fn cases(frame: usize, highest: u8) -> Vec<PathCase> {
+pub(super) fn cases(frame: usize, highest: u8) -> Vec<ProbeCase> {
     let mut sizes = vec![SMALLEST];
     sizes.extend(SMALL.into_iter().filter(|size| *size < frame));
     sizes.extend([frame, frame + 1]);
     sizes.extend(LARGE.into_iter().filter(|size| *size > frame + 1));
     sizes.dedup();
-    let by_size = sizes.into_iter().map(|size| PathCase { size, hop_limit: highest });
+    let by_size = sizes.into_iter().map(|size| ProbeCase { size, hop_limit: highest });
     let doubling = std::iter::successors(Some(1_u8), |hops| hops.checked_mul(2));
     let lower = doubling.take_while(|hops| *hops < highest);
-    by_size.chain(lower.map(|hop_limit| PathCase { size: SMALLEST, hop_limit })).collect()
+    by_size.chain(lower.map(|hop_limit| ProbeCase { size: SMALLEST, hop_limit })).collect()
 }
 
 #[cfg(test)]

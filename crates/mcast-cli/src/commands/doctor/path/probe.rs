@@ -1,12 +1,13 @@
 //! `mcast doctor --probe`: sends probes, and evaluates the replies.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, ErrorKind, Family, Group, Interface, Sender};
 use mcast_doctor::Report;
-use mcast_measure::PathTest;
-use mcast_measure::wire::{Header, Kind, Message, PathProbe, SessionId, UnixNanos};
+use mcast_measure::ProbeSession;
+use mcast_measure::wire::SessionId;
 
 use super::super::{Arguments, json, text as findings};
 use super::{family_of, is_here, judge, plan, report};
@@ -15,15 +16,13 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::random::random_number;
-use crate::rights;
 use crate::sending::{Target, targets};
+use crate::{probe, rights};
 
 /// The time between two probes. Listeners reply at twice this rate.
 const PACE: Duration = Duration::from_millis(10);
 /// How long to wait for the last replies.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The longest wait before checking for an interrupt.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The results for one group.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub(super) struct ProbeResult {
     /// The largest payload that fits in one frame of that interface.
     pub(super) frame: usize,
     pub(super) highest: u8,
-    pub(super) path: PathTest,
+    pub(super) path: ProbeSession,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -43,15 +42,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let sender = Sender::builder().build()?;
     rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
-    let prober = Prober {
-        arguments,
-        highest,
-        sender,
-        session: SessionId(random_number()),
-        start: Instant::now(),
-        interrupt,
-        console,
-    };
+    let prober = Prober { arguments, highest, sender, start: Instant::now(), interrupt, console };
     let is_default = arguments.memberships.is_empty();
     let mut probed = Vec::new();
     let mut report = Report::default();
@@ -74,7 +65,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let (true, true, Some(failure)) = (probed.is_empty(), report.findings.is_empty(), failure) {
         return Err(failure);
     }
-    let has_answers = probed.iter().any(|one| !one.path.listeners().is_empty());
+    let has_answers = probed.iter().any(|one| !one.path.responders().is_empty());
     report.findings.extend(probed.iter().flat_map(|one| judge::findings(one, is_default && has_answers)));
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let mut out = console.output();
@@ -95,7 +86,6 @@ struct Prober<'a> {
     arguments: &'a Arguments,
     highest: u8,
     sender: Sender,
-    session: SessionId,
     start: Instant,
     interrupt: Interrupt,
     console: &'a Console,
@@ -107,7 +97,7 @@ impl Prober<'_> {
         let interface = interface_of(&targets, destination.address.group)?;
         let family = family_of(destination);
         let frame = plan::payload_of_frame(interface.as_ref(), family);
-        let path = PathTest::new(plan::cases(frame, self.highest));
+        let path = ProbeSession::path_test(SessionId(random_number()), plan::cases(frame, self.highest));
         let mut probed = ProbeResult {
             destination: destination.clone(),
             interface: interface.map(|interface| interface.name),
@@ -130,14 +120,11 @@ impl Prober<'_> {
     }
 
     /// Sends a probe of this case on each interface. A probe that is too large for the system counts as not sent.
-    fn send(&self, path: &mut PathTest, case: usize, targets: &[Target]) -> anyhow::Result<()> {
-        let (Some(tried), Ok(stream)) = (path.cases().get(case).copied(), u16::try_from(case)) else {
+    fn send(&self, path: &mut ProbeSession, case: usize, targets: &[Target]) -> anyhow::Result<()> {
+        let now = self.start.elapsed();
+        let (Some(tried), Some(message)) = (path.cases().get(case).copied(), path.probe(case, now)) else {
             return Ok(());
         };
-        let sequence = path.sent(case);
-        let time = UnixNanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
-        let header = Header { kind: Kind::PathProbe, stream, session: self.session, sequence, time };
-        let message = PathProbe { hop_limit: tried.hop_limit }.encode(header, tried.size);
         let mut is_sent = false;
         for target in targets {
             match self.sender.send_one(&target.outgoing(&message).hop_limit(tried.hop_limit)) {
@@ -149,7 +136,7 @@ impl Prober<'_> {
             }
         }
         if is_sent {
-            path.record_probe(stream);
+            path.record_probe(case, now);
         }
         Ok(())
     }
@@ -157,31 +144,22 @@ impl Prober<'_> {
     /// Receives replies for `time`. After the last probe it returns early once everything is answered.
     fn listen(
         &self,
-        path: &mut PathTest,
+        path: &mut ProbeSession,
         family: Family,
         time: Duration,
         is_end: bool,
     ) -> anyhow::Result<()> {
-        let deadline = Instant::now() + time;
-        let mut buffer = [0; 2_048];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.interrupt.has_arrived() || (is_end && path.all_answered()) {
-                return Ok(());
-            }
-            if let Some(answer) = self.sender.recv_answer(family, &mut buffer, left.min(POLL_INTERVAL))? {
-                self.record(path, answer.payload, answer.source.ip());
-            }
-        }
-    }
-
-    /// Records a reply, and ignores other messages.
-    fn record(&self, path: &mut PathTest, message: &[u8], source: std::net::IpAddr) {
-        let Ok((header, Message::PathReply(answer))) = Message::decode(message) else { return };
-        let round_trip = self.start.elapsed().checked_sub(Duration::from_nanos(header.time.0));
-        if let (true, Some(round_trip)) = (header.session == self.session, round_trip) {
-            path.record_reply(source, header.stream, header.sequence, &answer, round_trip);
-        }
+        let path = RefCell::new(path);
+        probe::receive_replies(
+            &self.sender,
+            family,
+            Some(Instant::now() + time),
+            &self.interrupt,
+            || is_end && path.borrow().all_answered(),
+            |message, source| {
+                path.borrow_mut().record(message, source.ip(), false, self.start.elapsed());
+            },
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_measure::{Histogram, Listener};
+use mcast_measure::Responder;
 use serde::Serialize;
 
 use super::family_of;
@@ -18,7 +18,7 @@ pub(super) fn table(probed: &[ProbeResult], palette: &Palette, out: &mut Output)
     let mut table = Table::new(&titles, palette.heading);
     let mut is_empty = true;
     for one in probed {
-        for listener in one.path.listeners() {
+        for listener in one.path.responders() {
             (0..one.path.cases().len()).for_each(|case| table.row(row(one, listener, case, palette)));
             is_empty = false;
         }
@@ -30,8 +30,8 @@ pub(super) fn table(probed: &[ProbeResult], palette: &Palette, out: &mut Output)
     writeln!(out)
 }
 
-fn row(one: &ProbeResult, listener: &Listener, case: usize, palette: &Palette) -> Vec<Cell> {
-    let (received, sent) = (listener.received(case), one.path.sent(case));
+fn row(one: &ProbeResult, listener: &Responder, case: usize, palette: &Palette) -> Vec<Cell> {
+    let (received, sent) = (listener.multicast(case).received(), one.path.sent(case));
     let arrived = match sent {
         0 => Cell::new("not sent").style(palette.dim).right(),
         _ => {
@@ -50,13 +50,13 @@ fn row(one: &ProbeResult, listener: &Listener, case: usize, palette: &Palette) -
         Cell::new(count(tried.size as u64)).right(),
         Cell::new(tried.hop_limit.to_string()).right(),
         arrived,
-        Cell::new(count(listener.duplicated(case))).right(),
+        Cell::new(count(listener.multicast(case).duplicated())).right(),
         min,
         mean,
     ]
 }
 
-fn distance(listener: &Listener) -> String {
+fn distance(listener: &Responder) -> String {
     match listener.hops {
         None => "?".into(),
         Some((0, 0)) => "same network".into(),
@@ -67,9 +67,9 @@ fn distance(listener: &Listener) -> String {
 }
 
 /// Returns the shortest round trip and the mean.
-fn times(listener: &Listener, case: usize) -> [Option<Duration>; 2] {
-    let times = listener.round_trips(case);
-    [times.and_then(Histogram::min), times.and_then(Histogram::mean)]
+fn times(listener: &Responder, case: usize) -> [Option<Duration>; 2] {
+    let times = listener.multicast(case).round_trips();
+    [times.min(), times.mean()]
 }
 
 fn millis(time: Duration) -> f64 {
@@ -95,7 +95,7 @@ struct Object {
 }
 
 pub(super) fn objects(one: &ProbeResult, out: &mut Output) -> io::Result<()> {
-    for listener in one.path.listeners() {
+    for listener in one.path.responders() {
         for (case, tried) in one.path.cases().iter().enumerate() {
             let [rtt_min_ms, rtt_mean_ms] = times(listener, case).map(|time| time.map(millis));
             let object = Object {
@@ -108,8 +108,8 @@ pub(super) fn objects(one: &ProbeResult, out: &mut Output) -> io::Result<()> {
                 ttl: tried.hop_limit,
                 hops: listener.hops.map(|(fewest, _)| fewest),
                 sent: one.path.sent(case),
-                received: listener.received(case),
-                duplicated: listener.duplicated(case),
+                received: listener.multicast(case).received(),
+                duplicated: listener.multicast(case).duplicated(),
                 rtt_min_ms,
                 rtt_mean_ms,
             };

@@ -201,9 +201,7 @@ impl<'a> Listener<'a> {
             }
             // A call for another receiver, or a message for senders.
             Message::Call | Message::Data | Message::Token(_) | Message::Pong | Message::Report(_) => {}
-            Message::Probe(_) | Message::Reply(_) | Message::PathProbe(_) | Message::PathReply(_) => {
-                self.tally.foreign += 1;
-            }
+            Message::Probe(_) | Message::Reply(_) => self.tally.foreign += 1,
         }
     }
 

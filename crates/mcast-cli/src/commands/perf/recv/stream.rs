@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mcast_measure::wire::StreamMessage;
 use mcast_measure::{Histogram, Jitter};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Message, SubscriberEvent, SubscriberStatistics};
@@ -17,7 +18,6 @@ use crate::commands::perf::clock::{machine_clock, unix_now};
 use crate::commands::perf::figures::{
     Micros, message_rates, micros, per_second, percentiles, share, short_time,
 };
-use crate::commands::perf::message;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -199,7 +199,7 @@ impl StreamRun {
         self.bytes += message.bytes.len() as u64;
         self.first.get_or_insert(now);
         self.last = Some(now);
-        let Some(metadata) = message::read(message.bytes, message.number) else {
+        let Some(metadata) = StreamMessage::read(message.number, message.bytes) else {
             self.wrong += 1;
             return;
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, Rate};
-use mcast_measure::wire::SessionId;
+use mcast_measure::wire::{STREAM_MESSAGE_LENGTH, SessionId, StreamMessage};
 use mcast_stream::publisher::{PublisherEvent, PublisherStatistics, Refusal};
 use mcast_stream::{Closing, Publisher, StreamError};
 use serde::Serialize;
@@ -13,7 +13,6 @@ use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
 use crate::commands::perf::clock::{machine_clock, unix_now};
 use crate::commands::perf::figures::{message_rates, per_second, share};
-use crate::commands::perf::message::{self, MIN_LENGTH, MessageMetadata};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -62,7 +61,7 @@ pub(super) fn run(
         }
     }
     let metadata =
-        MessageMetadata { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
+        StreamMessage { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
     let publish_loop = PublishLoop {
         arguments,
         console,
@@ -89,9 +88,10 @@ fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
     const MOST: usize = 16 << 20;
 
     match arguments.size.unwrap_or(1_344) {
-        size if (MIN_LENGTH..=MOST).contains(&size) => Ok(size),
-        size => Err(Failure::usage(format!("a message of {size} bytes cannot be measured"))
-            .remedy(format!("use a size from {MIN_LENGTH} (room for number, time and clock) to {MOST}"))),
+        size if (STREAM_MESSAGE_LENGTH..=MOST).contains(&size) => Ok(size),
+        size => Err(Failure::usage(format!("a message of {size} bytes cannot be measured")).remedy(format!(
+            "use a size from {STREAM_MESSAGE_LENGTH} (room for number, time and clock) to {MOST}"
+        ))),
     }
 }
 
@@ -139,7 +139,7 @@ struct PublishLoop<'a> {
     interrupt: &'a Interrupt,
     publisher: &'a Publisher,
     buffer: Vec<u8>,
-    metadata: MessageMetadata,
+    metadata: StreamMessage,
     back_pressure: BackPressureCounter,
     published: u64,
 }
@@ -178,7 +178,7 @@ impl PublishLoop<'_> {
             // The timestamp is that of the first attempt, so that a wait for room is part of the delay.
             if waiting.is_none() {
                 self.metadata.time = unix_now();
-                message::write(&mut self.buffer, self.published, &self.metadata);
+                self.metadata.write(self.published, &mut self.buffer);
             }
             match self.publisher.try_queue(&self.buffer) {
                 Ok(_) => break,

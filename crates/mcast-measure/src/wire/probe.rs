@@ -1,4 +1,4 @@
-//! Probes of `mcast ping` and their replies.
+//! Probes of `mcast ping` and `mcast doctor --probe`, and their replies.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,18 +8,23 @@ use super::header::{Header, Kind};
 use super::settings::nanoseconds;
 
 /// The minimum length of a probe: that of the reply, which is never longer than its probe.
-pub const PROBE_LENGTH: usize = 32 + 24;
+pub const PROBE_LENGTH: usize = 32 + 30;
 
 const BY_UNICAST: u8 = 1;
 const HAS_HOP_LIMIT: u8 = 2;
+const SHORT_REPLY: u8 = 4;
 
-/// A probe that asks its receivers to reply.
+/// A probe that asks its receivers to reply how it arrived. The header's stream is 0 for `mcast ping`; a path
+/// test numbers its cases from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The hop limit that it was sent with.
     pub hop_limit: u8,
     /// Whether it was sent by unicast.
     pub by_unicast: bool,
+    /// Whether the reply is to be short, so that only the way to the responder is tested. Otherwise, the
+    /// reply is as long as the probe.
+    pub short_reply: bool,
 }
 
 impl Probe {
@@ -27,7 +32,7 @@ impl Probe {
     #[must_use]
     pub fn encode(&self, header: Header, length: usize) -> Vec<u8> {
         let mut writer = Writer(Vec::with_capacity(length));
-        let flags = if self.by_unicast { BY_UNICAST } else { 0 };
+        let flags = flag(self.by_unicast, BY_UNICAST) | flag(self.short_reply, SHORT_REPLY);
         writer.bytes(&header.with_kind(Kind::Probe).encode()).u8(flags).u8(self.hop_limit);
         writer.padded(length.max(PROBE_LENGTH))
     }
@@ -37,16 +42,23 @@ impl Probe {
         let mut reader = Reader(body);
         let (flags, hop_limit) = (reader.u8()?, reader.u8()?);
         // A probe shorter than its reply is ignored.
-        (body.len() >= PROBE_LENGTH - Header::LENGTH)
-            .then_some(Self { hop_limit, by_unicast: flags & BY_UNICAST != 0 })
+        (body.len() >= PROBE_LENGTH - Header::LENGTH).then_some(Self {
+            hop_limit,
+            by_unicast: flags & BY_UNICAST != 0,
+            short_reply: flags & SHORT_REPLY != 0,
+        })
     }
 }
 
-/// The reply to a probe.
+/// The reply to a probe: how the probe arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeReply {
     /// The responder's random id, because several may share an address.
     pub responder: u64,
+    /// The index of the interface on which the probe arrived, at the responder; 0 if it is unknown.
+    pub interface: u32,
+    /// The length of the payload that arrived.
+    pub length: u32,
     /// The hop limit that the probe was sent with, as stated in it.
     pub hop_limit: u8,
     /// The hop limit on arrival, if the responder's system reports it.
@@ -60,12 +72,11 @@ pub struct ProbeReply {
 }
 
 impl ProbeReply {
-    /// Encodes the reply to a probe with this header, with the `length` of that probe.
+    /// Encodes the reply to a probe with this header, with at least `length` bytes.
     #[must_use]
     pub fn encode(&self, header: Header, length: usize) -> Vec<u8> {
-        let mut writer = Writer(Vec::with_capacity(length));
-        let flags = if self.by_unicast { BY_UNICAST } else { 0 }
-            | if self.arrival_hop_limit.is_some() { HAS_HOP_LIMIT } else { 0 };
+        let mut writer = Writer(Vec::with_capacity(length.max(PROBE_LENGTH)));
+        let flags = flag(self.by_unicast, BY_UNICAST) | flag(self.arrival_hop_limit.is_some(), HAS_HOP_LIMIT);
         writer
             .bytes(&header.with_kind(Kind::Reply).encode())
             .u8(flags)
@@ -73,24 +84,26 @@ impl ProbeReply {
             .u8(self.arrival_hop_limit.unwrap_or(0))
             .u8(0)
             .u16(self.unicast_port)
-            .u16(0)
             .u64(self.responder)
-            .u64(nanoseconds(self.joined));
-        writer.padded(length)
+            .u64(nanoseconds(self.joined))
+            .u32(self.interface)
+            .u32(self.length);
+        writer.padded(length.max(PROBE_LENGTH))
     }
 
     /// Decodes what follows the header.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
-        let (flags, hop_limit, left, _) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
-        let (unicast_port, _) = (reader.u16()?, reader.u16()?);
+        let (flags, hop_limit, left, _reserved) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
         Some(Self {
+            unicast_port: reader.u16()?,
             responder: reader.u64()?,
+            joined: Duration::from_nanos(reader.u64()?),
+            interface: reader.u32()?,
+            length: reader.u32()?,
             hop_limit,
             arrival_hop_limit: (flags & HAS_HOP_LIMIT != 0).then_some(left),
             by_unicast: flags & BY_UNICAST != 0,
-            unicast_port,
-            joined: Duration::from_nanos(reader.u64()?),
         })
     }
 
@@ -99,4 +112,8 @@ impl ProbeReply {
     pub fn hops(&self) -> Option<u8> {
         self.arrival_hop_limit.and_then(|left| self.hop_limit.checked_sub(left))
     }
+}
+
+const fn flag(is_set: bool, flag: u8) -> u8 {
+    if is_set { flag } else { 0 }
 }

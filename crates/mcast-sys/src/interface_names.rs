@@ -6,7 +6,7 @@ use std::io;
 use mcast_group::InterfaceIndex;
 
 /// Returns the index of the interface with this name.
-pub fn interface_index(name: &str) -> io::Result<InterfaceIndex> {
+pub fn index_of(name: &str) -> io::Result<InterfaceIndex> {
     let name = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
     // SAFETY: `name` is a NUL-terminated string that outlives the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
@@ -14,7 +14,7 @@ pub fn interface_index(name: &str) -> io::Result<InterfaceIndex> {
 }
 
 /// Returns the name of the interface with this index.
-pub fn interface_name(interface: InterfaceIndex) -> io::Result<String> {
+pub fn name_of(interface: InterfaceIndex) -> io::Result<String> {
     let mut name = [0u8; libc::IF_NAMESIZE];
     // SAFETY: the system writes a NUL-terminated name into the buffer, which has the required length.
     let found = unsafe { libc::if_indextoname(interface.number(), name.as_mut_ptr().cast()) };
