@@ -15,7 +15,7 @@ const HIGH: u32 = 200_000;
 /// Loss below which the publisher probes for more, in parts per million.
 const LOW: u32 = 100_000;
 /// Loss below which the link carries more than this rate, in parts per million.
-const NONE: u32 = 10_000;
+const NONE: u32 = 20_000;
 /// Loss at which hardly anything arrives, in parts per million.
 pub(crate) const HOPELESS: u32 = 900_000;
 /// Time without trials after the first one that showed another cause; it doubles with each further one.
@@ -35,7 +35,8 @@ const STEP: u64 = 16;
 pub(crate) struct Sample {
     pub(crate) sent: u64,
     pub(crate) lost: u64,
-    /// Bytes that arrived, and within how many nanoseconds.
+    /// Bytes that were sent, those that arrived, and within how many nanoseconds.
+    pub(crate) offered: u64,
     pub(crate) bytes: u64,
     pub(crate) elapsed: u64,
 }
@@ -46,18 +47,23 @@ impl Sample {
         u32::try_from(share).unwrap_or(1_000_000)
     }
 
-    /// Returns whether the loss is significantly below `loss`: by 3.5 standard deviations, so that random loss at
-    /// twenty subscribers does not look like congestion now and then.
-    fn is_below(&self, loss: u32) -> bool {
-        let expected = self.sent * u64::from(loss) / 1_000_000;
-        let fewer = expected.saturating_sub(self.lost);
-        fewer * fewer > 12 * expected
+    /// Returns the rate that arrived.
+    fn rate(&self) -> u64 {
+        self.per_second(self.bytes)
     }
 
-    fn rate(&self) -> u64 {
-        let rate = u128::from(self.bytes) * u128::from(SECOND) / u128::from(self.elapsed.max(1));
+    fn per_second(&self, bytes: u64) -> u64 {
+        let rate = u128::from(bytes) * u128::from(SECOND) / u128::from(self.elapsed.max(1));
         u64::try_from(rate).unwrap_or(u64::MAX)
     }
+}
+
+/// Returns whether this loss is significantly below `loss`: by 3.5 standard deviations, so that random loss at twenty
+/// subscribers does not look like congestion now and then.
+fn is_below(loss: u32, sent: u64, lost: u64) -> bool {
+    let expected = sent * u64::from(loss) / 1_000_000;
+    let fewer = expected.saturating_sub(lost);
+    fewer * fewer > 12 * expected
 }
 
 /// The effect of a sample.
@@ -72,13 +78,49 @@ pub(crate) enum RateChange {
     Cleared { loss: u32, until: u64, immunity: u64 },
 }
 
+/// The publisher has slowed down to see whether loss falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trial {
+    /// The loss before the trial, and the rate in it.
+    loss: u32,
+    rate: u64,
+    /// The trial fails after this many more samples without less loss.
+    samples: u64,
+    /// The datagrams of its samples.
+    sent: u64,
+    lost: u64,
+}
+
+impl Trial {
+    const fn new(loss: u32, rate: u64) -> Self {
+        Self { loss, rate, samples: TRIAL_SAMPLES, sent: 0, lost: 0 }
+    }
+
+    fn with(self, sample: &Sample) -> Self {
+        Self {
+            samples: self.samples.saturating_sub(1 + sample.elapsed / TRIAL_TIME),
+            sent: self.sent + sample.sent,
+            lost: self.lost + sample.lost.min(sample.sent),
+            ..self
+        }
+    }
+
+    fn has_less_loss(&self) -> bool {
+        is_below(self.loss, self.sent, self.lost)
+    }
+
+    fn loss_so_far(&self) -> u32 {
+        u32::try_from(self.lost * 1_000_000 / self.sent.max(1)).unwrap_or(1_000_000)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There is no limit. No trial begins before this time.
     Free { immune_until: u64 },
     /// The publisher has slowed down to see whether this loss falls. The trial fails after `samples` more without less
     /// loss.
-    Trial { loss: u32, rate: u64, samples: u64 },
+    Trial(Trial),
     /// The link carries no more than about this rate.
     Limited { rate: u64 },
 }
@@ -98,14 +140,14 @@ impl Capacity {
     /// Returns the rate to try after `rate`, at which this share of the datagrams was lost, in parts per million.
     fn next_rate(&mut self, rate: u64, loss: u32) -> u64 {
         let (capacity, step, proof) = match *self {
-            Self::Unknown => return 2 * rate,
+            Self::Unknown => (u64::MAX, rate / STEP, u64::MAX),
             Self::Guessed(capacity) => (capacity, 2 * rate / STEP, 2 * capacity),
             Self::Measured(capacity) => (capacity, rate / STEP, capacity + capacity / 8),
         };
         if loss < NONE && rate > proof {
             *self = Self::Unknown;
         }
-        if rate < capacity / 4 * 3 { 2 * rate } else { rate + step.max(1) }
+        if loss < NONE && rate < capacity / 4 * 3 { 2 * rate } else { rate + step.max(1) }
     }
 }
 
@@ -138,13 +180,13 @@ impl RateControl {
     pub(crate) const fn rate(&self) -> Option<u64> {
         match self.state {
             State::Free { .. } => None,
-            State::Trial { rate, .. } | State::Limited { rate } => Some(rate),
+            State::Trial(Trial { rate, .. }) | State::Limited { rate } => Some(rate),
         }
     }
 
     /// Returns whether a trial is running.
     pub(crate) const fn is_on_trial(&self) -> bool {
-        matches!(self.state, State::Trial { .. })
+        matches!(self.state, State::Trial(_))
     }
 
     /// Takes a sample of what was sent since the last change; `is_full` if that was as much as the rate allowed. No
@@ -165,21 +207,7 @@ impl RateControl {
                 }
                 None
             }
-            State::Trial { loss: before, rate, .. } if sample.is_below(before) => {
-                if loss < before / 2 {
-                    (self.state, self.immunity) = (State::Limited { rate }, FIRST_IMMUNITY);
-                    return Some(RateChange::Slowed { loss: before, rate });
-                }
-                // Loss has fallen, but the rate is still too high: a queue inflated the first estimate.
-                let rate = rate.min(self.below(sample.rate()));
-                self.state = State::Trial { loss: before, rate, samples: TRIAL_SAMPLES };
-                None
-            }
-            State::Trial { loss, rate, samples } => {
-                let samples = samples.saturating_sub(1 + sample.elapsed / TRIAL_TIME);
-                self.state = State::Trial { loss, rate, samples };
-                (samples == 0).then(|| self.end_trial(now))
-            }
+            State::Trial(trial) => self.judge_trial(now, trial.with(&sample), &sample),
             // The estimate is out of date: measure again.
             State::Limited { .. } if loss >= HIGH => {
                 if !other_on_trial {
@@ -189,6 +217,24 @@ impl RateControl {
             }
             State::Limited { rate } => self.adjust(rate, loss, is_full),
         }
+    }
+
+    /// Judges a trial by all its samples, because one alone may be too small.
+    fn judge_trial(&mut self, now: u64, trial: Trial, sample: &Sample) -> Option<RateChange> {
+        let Trial { loss: before, rate, .. } = trial;
+        let has_fallen = trial.has_less_loss() || is_below(before, sample.sent, sample.lost);
+        if !has_fallen {
+            self.state = State::Trial(trial);
+            return (trial.samples == 0).then(|| self.end_trial(now));
+        }
+        if trial.loss_so_far().min(sample.loss()) < before / 2 {
+            (self.state, self.immunity) = (State::Limited { rate }, FIRST_IMMUNITY);
+            return Some(RateChange::Slowed { loss: before, rate });
+        }
+        // Loss has fallen, but the rate is still too high: a queue inflated the first estimate.
+        let rate = rate.min(self.below(sample.rate()));
+        self.state = State::Trial(Trial::new(before, rate));
+        None
     }
 
     /// Takes over the result of another subscriber's trial: the rate is not the cause of this loss.
@@ -211,7 +257,7 @@ impl RateControl {
         self.state = match self.state {
             State::Limited { rate } if 2 * rate < self.fastest => State::Limited { rate: 2 * rate },
             State::Free { immune_until } => State::Free { immune_until },
-            State::Trial { .. } | State::Limited { .. } => State::Free { immune_until: 0 },
+            State::Trial(_) | State::Limited { .. } => State::Free { immune_until: 0 },
         };
     }
 
@@ -220,15 +266,14 @@ impl RateControl {
         self.capacity = match self.state {
             _ if arrived <= 2 * self.slowest => Capacity::Unknown,
             State::Free { .. } => Capacity::Guessed(arrived),
-            State::Trial { .. } | State::Limited { .. } => Capacity::Measured(arrived),
+            State::Trial(_) | State::Limited { .. } => Capacity::Measured(arrived),
         };
-        let arriving = u128::from(1_000_000 - loss.min(999_000));
-        let offered = u64::try_from(u128::from(arrived) * 1_000_000 / arriving).unwrap_or(u64::MAX);
+        let offered = sample.per_second(sample.offered);
         if let State::Free { .. } = self.state {
             self.fastest = offered;
         }
         let rate = self.below(arrived).max(offered / STEEPEST);
-        self.state = State::Trial { loss, rate, samples: TRIAL_SAMPLES };
+        self.state = State::Trial(Trial::new(loss, rate));
     }
 
     /// Returns a little less than the rate that arrives, so that a queue on the way drains.
@@ -272,7 +317,13 @@ mod tests {
     fn transmit(rate: u64, link: u64, random: f64) -> Sample {
         let sent = rate / 10 / 1_000;
         let arrived = (sent.min(link / 10 / 1_000) as f64 * (1.0 - random)) as u64;
-        Sample { sent, lost: sent - arrived, bytes: arrived * 1_000, elapsed: INTERVAL }
+        Sample {
+            sent,
+            lost: sent - arrived,
+            offered: sent * 1_000,
+            bytes: arrived * 1_000,
+            elapsed: INTERVAL,
+        }
     }
 
     fn run(control: &mut RateControl, offered: u64, link: u64, random: f64, rounds: u64) -> (u64, u64) {

@@ -184,7 +184,7 @@ impl Member {
         let bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
         self.set_mark(now, other_repairs);
         self.mark.last_sample = (now, self.received);
-        Some(Sample { sent, lost, bytes, elapsed })
+        Some(Sample { sent, lost, offered: sent.saturating_mul(average), bytes, elapsed })
     }
 
     fn set_mark(&mut self, now: u64, other_repairs: u64) {

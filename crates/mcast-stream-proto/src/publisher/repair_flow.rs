@@ -86,8 +86,11 @@ impl RepairFlow {
             return;
         }
         let arrived = self.bytes - self.bytes * self.lost.min(self.sent) / self.sent;
-        let sample = Sample { sent: self.sent, lost: self.lost, bytes: arrived, elapsed };
-        let change = self.control.observe(now, sample, self.has_waited, false);
+        let sample =
+            Sample { sent: self.sent, lost: self.lost, offered: self.bytes, bytes: arrived, elapsed };
+        // More losses than repairs: most were sent before the trial, and say nothing about its rate.
+        let is_stale = self.lost > self.sent && self.control.is_on_trial();
+        let change = if is_stale { None } else { self.control.observe(now, sample, self.has_waited, false) };
         // If nothing arrives, every byte is wasted at every rate. Repairs to the group always miss some subscriber.
         if let Some(RateChange::Cleared { loss: HOPELESS.., .. }) = change
             && is_single
