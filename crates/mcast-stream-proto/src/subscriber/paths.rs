@@ -41,23 +41,60 @@ impl Paths {
         self.all[path].first += u64::from(first);
     }
 
-    /// When a path may next become silent.
+    /// When a path next becomes silent; [`u64::MAX`] unless something arrives before.
     pub(super) fn next_silence_check(&self, silence: u64) -> u64 {
-        let heard = self.statistics().iter().map(|path| path.heard).max().unwrap_or(0);
-        let could = |path: &&PathStatistics| !path.silent && path.heard.saturating_add(silence / 2) <= heard;
-        let at = self.statistics().iter().filter(could).map(|path| path.heard.saturating_add(silence + 1));
-        at.min().unwrap_or(u64::MAX)
+        self.silent_from(silence).map(|(_, at)| at).min().unwrap_or(u64::MAX)
     }
 
     /// Returns an event for a path on which nothing arrived for `silence` nanoseconds while another one was active.
     pub(super) fn take_silent(&mut self, now: u64, silence: u64) -> Option<SubscriberEvent> {
-        let heard = self.statistics().iter().map(|path| path.heard).max().unwrap_or(0);
-        if now.saturating_sub(heard) > silence / 2 {
-            return None;
-        }
-        let is_silent = |path: &PathStatistics| !path.silent && now.saturating_sub(path.heard) > silence;
-        let index = self.statistics().iter().position(is_silent)?;
+        let (index, _) = self.silent_from(silence).find(|(_, at)| now >= *at)?;
         self.all[index].silent = true;
         Some(SubscriberEvent::PathSilent(index as u8))
+    }
+
+    /// Returns the paths that are silent from a known time on, because another one was active shortly before that time.
+    /// It does not depend on the present time: a check that comes late must find the same, or it would be due for ever.
+    fn silent_from(&self, silence: u64) -> impl Iterator<Item = (usize, u64)> {
+        let paths = self.statistics();
+        let active_until = paths.iter().map(|path| path.heard).max().unwrap_or(0).saturating_add(silence / 2);
+        let at = move |path: &PathStatistics| path.heard.saturating_add(silence + 1);
+        let due = paths.iter().enumerate().filter(|(_, path)| !path.silent);
+        due.map(move |(index, path)| (index, at(path))).filter(move |(_, at)| *at <= active_until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: u64 = 1_000;
+
+    #[test]
+    fn a_path_is_silent_once_while_another_is_active() {
+        let mut paths = Paths::new(2);
+        paths.begin(0);
+        assert_eq!(paths.next_silence_check(SILENCE), u64::MAX, "both may be idle");
+        paths.note_activity(1, 600);
+        let due = paths.next_silence_check(SILENCE);
+        assert_eq!(due, SILENCE + 1);
+        assert_eq!(paths.take_silent(due - 1, SILENCE), None);
+        assert_eq!(paths.take_silent(due + 5_000, SILENCE), Some(SubscriberEvent::PathSilent(0)), "late");
+        assert_eq!((paths.take_silent(due, SILENCE), paths.next_silence_check(SILENCE)), (None, u64::MAX));
+        assert_eq!(paths.note_activity(0, 7_000), Some(SubscriberEvent::PathBack(0)));
+    }
+
+    /// A deadline that has passed and changes nothing would make a subscriber poll without a pause.
+    #[test]
+    fn no_check_is_due_after_a_check() {
+        for active in (0..3_000).step_by(100) {
+            let mut paths = Paths::new(3);
+            paths.begin(0);
+            paths.note_activity(1, active);
+            for now in (0..6_000).step_by(50) {
+                while paths.take_silent(now, SILENCE).is_some() {}
+                assert!(paths.next_silence_check(SILENCE) > now, "active until {active}, at {now}");
+            }
+        }
     }
 }
