@@ -20,7 +20,7 @@ impl Subscriber {
     /// [`AnnouncedStream::subscriber`].
     ///
     /// ```no_run
-    /// use mcast_stream::{Subscriber, receiver::Item};
+    /// use mcast_stream::{Subscriber, subscriber::Item};
     ///
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
     ///     let mut prices = Subscriber::named("prices")?;

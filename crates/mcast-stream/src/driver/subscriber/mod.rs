@@ -49,7 +49,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// [`keep_alive`](Self::keep_alive).
 ///
 /// ```no_run
-/// use mcast_stream::{Subscriber, receiver::Item};
+/// use mcast_stream::{Subscriber, subscriber::Item};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut subscriber = Subscriber::join_one("239.1.2.3%eth0:7000".parse()?)?;
