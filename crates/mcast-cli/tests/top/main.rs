@@ -7,6 +7,7 @@ mod following;
 mod help;
 mod metrics;
 mod once;
+mod pseudoterminal;
 mod published;
 #[path = "../command/schemas.rs"]
 mod schemas;
@@ -15,6 +16,4 @@ mod streams;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
 mod support;
-#[allow(unsafe_code)]
-mod sys;
 mod terminal;

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use mcast_lab::{Child, Host};
 
+use crate::pseudoterminal;
 use crate::support::{MCAST, PATIENCE};
-use crate::sys;
 
 /// `mcast` on its own terminal, in its own session, as a shell would start it.
 pub(crate) struct Terminal {
@@ -49,7 +49,7 @@ impl Terminal {
         variables: &[(&str, &str)],
     ) -> Self {
         let (columns, rows) = size;
-        let (person, program) = sys::open_terminal(columns, rows);
+        let (person, program) = pseudoterminal::open_terminal(columns, rows);
         let settings_before = settings(&program);
         let end = || Stdio::from(program.try_clone().unwrap());
         // A shell changes the folder, and then execs the command.
@@ -80,7 +80,7 @@ impl Terminal {
 
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         self.shown.state.lock().unwrap().parser.screen_mut().set_size(nonzero(rows), nonzero(columns));
-        sys::resize(&self.person, columns, rows);
+        pseudoterminal::resize(&self.person, columns, rows);
     }
 
     /// Waits until a complete picture satisfies the condition, and returns its lines.
