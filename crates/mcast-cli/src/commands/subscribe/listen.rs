@@ -63,8 +63,6 @@ struct Tally {
     is_stall_explained: bool,
     /// Whether a publisher was ignored because of its clock.
     stale: bool,
-    first: Option<Instant>,
-    last: Option<Instant>,
 }
 
 /// Why the loop ended.
@@ -422,15 +420,15 @@ impl<'a> Listener<'a> {
     }
 
     fn summarize(&self) {
-        let Tally { messages, bytes: length, lost, failed, first, last, .. } = self.tally;
-        let time = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);
+        let Tally { messages, bytes: length, lost, failed, .. } = self.tally;
+        let time = self.begun.elapsed();
         let rate = bits_per_second(length, time).map(|rate| format!(" ({rate})")).unwrap_or_default();
         let statistics = self.subscriber.statistics();
         self.console.note(format_args!(
             "received {}, {} in {}{rate}; lost {}; repaired {}",
             count_of(messages, "message"),
             bytes(length),
-            seconds(self.begun.elapsed()),
+            seconds(time),
             match self.tally.unknown_losses {
                 0 => count_of(lost, "message"),
                 _ => format!("{} and an unknown number", count_of(lost, "message")),
@@ -457,11 +455,8 @@ impl<'a> Listener<'a> {
 
 impl Tally {
     fn take(&mut self, message: &Message<'_>) {
-        let now = Instant::now();
         self.messages += 1;
         self.bytes += message.bytes.len() as u64;
-        self.first.get_or_insert(now);
-        self.last = Some(now);
     }
 
     fn note(&mut self, event: &SubscriberEvent) {
