@@ -80,7 +80,10 @@ fn command_tests(loader: &Path, home: &Path, options: &RunOptions) -> Result<Out
     let build = cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
     let mut first = program(folder().join("wine"), [exe.as_os_str(), "--version".as_ref()]);
     first.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader);
-    for command in [build, first] {
+    // The tests copy the prefix, whose registry is complete once its server has ended.
+    let mut wait = program(loader.with_file_name("wineserver64"), ["-w"]);
+    wait.env("WINEPREFIX", home.join("prefix"));
+    for command in [build, first, wait] {
         let called = command_line(&command);
         let finished = finish(command, options.verbose)?;
         if !finished.success {

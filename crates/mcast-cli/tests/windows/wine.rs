@@ -101,7 +101,8 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `cargo verify --only wine` sets it"))
 }
 
-/// The same tree under another name, its files shared: Wine replaces what it changes.
+/// The same tree under another name, its files shared except for the registry. Wine's server replaces a registry file
+/// that has one name, but truncates and rewrites one that has several, and all prefixes would read it half written.
 fn link_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -111,6 +112,8 @@ fn link_tree(from: &Path, to: &Path) {
             link_tree(&entry.path(), &target);
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), target).unwrap();
+        } else if target.extension().is_some_and(|extension| extension == "reg") {
+            fs::copy(entry.path(), target).unwrap();
         } else {
             fs::hard_link(entry.path(), target).unwrap();
         }
