@@ -15,7 +15,7 @@ const HIGH: u32 = 200_000;
 /// Loss below which the publisher probes for more, in parts per million.
 const LOW: u32 = 100_000;
 /// Loss below which the link carries more than this rate, in parts per million.
-const NONE: u32 = 20_000;
+const NEGLIGIBLE: u32 = 20_000;
 /// Loss at which hardly anything arrives, in parts per million.
 pub(crate) const HOPELESS: u32 = 900_000;
 /// Time without trials after the first one that showed another cause; it doubles with each further one.
@@ -25,8 +25,10 @@ const LONGEST_IMMUNITY: u64 = 60 * SECOND;
 /// sample that takes longer than `TRIAL_TIME` counts for several.
 const TRIAL_SAMPLES: u64 = 3;
 const TRIAL_TIME: u64 = SECOND / 5;
-/// A trial slows down to no less than one part in this many: what arrives of a burst says little about the link.
-const STEEPEST: u64 = 8;
+/// A limited rate is doubled when there is no sample for this long.
+pub(crate) const LONGEST_SILENCE: u64 = 2 * SECOND;
+/// A trial divides the rate by at most this: what arrives of a burst says little about the link.
+const LARGEST_CUT: u64 = 8;
 /// Near the capacity of the link, the rate grows by one part in this many with each good sample.
 const STEP: u64 = 16;
 
@@ -35,9 +37,10 @@ const STEP: u64 = 16;
 pub(crate) struct Sample {
     pub(crate) sent: u64,
     pub(crate) lost: u64,
-    /// Bytes that were sent, those that arrived, and within how many nanoseconds.
-    pub(crate) offered: u64,
-    pub(crate) bytes: u64,
+    /// The same in bytes: those that were sent, and those that arrived.
+    pub(crate) sent_bytes: u64,
+    pub(crate) arrived_bytes: u64,
+    /// The time that they took, in nanoseconds.
     pub(crate) elapsed: u64,
 }
 
@@ -48,8 +51,8 @@ impl Sample {
     }
 
     /// Returns the rate that arrived.
-    fn rate(&self) -> u64 {
-        self.per_second(self.bytes)
+    fn arrived_rate(&self) -> u64 {
+        self.per_second(self.arrived_bytes)
     }
 
     fn per_second(&self, bytes: u64) -> u64 {
@@ -144,10 +147,10 @@ impl Capacity {
             Self::Guessed(capacity) => (capacity, 2 * rate / STEP, 2 * capacity),
             Self::Measured(capacity) => (capacity, rate / STEP, capacity + capacity / 8),
         };
-        if loss < NONE && rate > proof {
+        if loss < NEGLIGIBLE && rate > proof {
             *self = Self::Unknown;
         }
-        if loss < NONE && rate < capacity / 4 * 3 { 2 * rate } else { rate + step.max(1) }
+        if loss < NEGLIGIBLE && rate < capacity / 4 * 3 { 2 * rate } else { rate + step.max(1) }
     }
 }
 
@@ -232,7 +235,7 @@ impl RateControl {
             return Some(RateChange::Slowed { loss: before, rate });
         }
         // Loss has fallen, but the rate is still too high: a queue inflated the first estimate.
-        let rate = rate.min(self.below(sample.rate()));
+        let rate = rate.min(self.below(sample.arrived_rate()));
         self.state = State::Trial(Trial::new(before, rate));
         None
     }
@@ -252,8 +255,14 @@ impl RateControl {
         self.state = State::Limited { rate: self.slowest };
     }
 
-    /// Doubles a limited rate when samples are missing, so that the estimate does not stay too low.
-    pub(crate) fn relax(&mut self) {
+    /// Doubles a limited rate for each [`LONGEST_SILENCE`] without a sample, so that the estimate does not stay too low.
+    pub(crate) fn relax_after(&mut self, silence: u64) {
+        for _ in 0..(silence / LONGEST_SILENCE).min(u64::from(u64::BITS)) {
+            self.relax();
+        }
+    }
+
+    fn relax(&mut self) {
         self.state = match self.state {
             State::Limited { rate } if 2 * rate < self.fastest => State::Limited { rate: 2 * rate },
             State::Free { immune_until } => State::Free { immune_until },
@@ -262,17 +271,17 @@ impl RateControl {
     }
 
     fn begin_trial(&mut self, sample: &Sample) {
-        let (loss, arrived) = (sample.loss(), sample.rate());
+        let (loss, arrived) = (sample.loss(), sample.arrived_rate());
         self.capacity = match self.state {
             _ if arrived <= 2 * self.slowest => Capacity::Unknown,
             State::Free { .. } => Capacity::Guessed(arrived),
             State::Trial(_) | State::Limited { .. } => Capacity::Measured(arrived),
         };
-        let offered = sample.per_second(sample.offered);
+        let offered = sample.per_second(sample.sent_bytes);
         if let State::Free { .. } = self.state {
             self.fastest = offered;
         }
-        let rate = self.below(arrived).max(offered / STEEPEST);
+        let rate = self.below(arrived).max(offered / LARGEST_CUT);
         self.state = State::Trial(Trial::new(loss, rate));
     }
 
@@ -320,8 +329,8 @@ mod tests {
         Sample {
             sent,
             lost: sent - arrived,
-            offered: sent * 1_000,
-            bytes: arrived * 1_000,
+            sent_bytes: sent * 1_000,
+            arrived_bytes: arrived * 1_000,
             elapsed: INTERVAL,
         }
     }

@@ -1,6 +1,6 @@
 //! Finds out how much the links of the subscribers carry, from what they report as lost, and slows down to that.
 
-use super::congestion::{RateChange, Sample};
+use super::congestion::{LONGEST_SILENCE, RateChange, Sample};
 use super::members::{Member, Role};
 use super::{Congestion, PublisherEvent, PublisherMachine};
 use crate::bucket::SECOND;
@@ -13,8 +13,6 @@ const FIRST_SAMPLE: u64 = 64;
 const SAMPLE_TIME: u64 = SECOND / 20;
 /// The least number in a sample that takes a second.
 const FEWEST_DATAGRAMS: u64 = 32;
-/// A limited rate is doubled when there is no sample for this long.
-const LONGEST_SILENCE: u64 = 2 * SECOND;
 
 /// The counters of a subscriber at the beginning of a loss sample.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,7 +136,7 @@ impl PublisherMachine {
             let bytes = member.received.saturating_sub(received).saturating_mul(average);
             let allowed = u128::from(rate) * u128::from(elapsed) / u128::from(SECOND);
             if bytes == 0 || u128::from(bytes) >= allowed / 4 * 3 {
-                member.control.relax();
+                member.control.relax_after(LONGEST_SILENCE);
                 has_changed = true;
             }
             member.mark.last_sample = (now, member.received);
@@ -181,10 +179,10 @@ impl Member {
         let lost = u64::from(self.missed.wrapping_sub(mark.missed)).min(sent);
         // Repairs to other subscribers did not pass this subscriber's link.
         let arrived = self.received.saturating_sub(mark.received).saturating_mul(average);
-        let bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
+        let arrived_bytes = arrived + other_repairs.saturating_sub(mark.other_repairs);
         self.set_mark(now, other_repairs);
         self.mark.last_sample = (now, self.received);
-        Some(Sample { sent, lost, offered: sent.saturating_mul(average), bytes, elapsed })
+        Some(Sample { sent, lost, sent_bytes: sent.saturating_mul(average), arrived_bytes, elapsed })
     }
 
     fn set_mark(&mut self, now: u64, other_repairs: u64) {

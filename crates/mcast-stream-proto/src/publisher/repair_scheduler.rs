@@ -39,8 +39,6 @@ pub(super) struct RepairScheduler {
     /// Bytes that new data has added to the allowance so far, and its share of new data in percent.
     share: u64,
     percent: u8,
-    /// The bandwidth that is granted in any case.
-    floor: u64,
     /// The smoothed share of losses that several subscribers have in common, in thousandths.
     shared_loss: u32,
 }
@@ -84,7 +82,6 @@ impl RepairScheduler {
             allowance: Bucket::new(config.repair_floor, (config.history / 4) as u64, now),
             share: 0,
             percent: config.repair_percent,
-            floor: config.repair_floor,
             shared_loss: HALF + 100,
         }
     }
@@ -169,9 +166,9 @@ impl RepairScheduler {
     pub(super) fn adapt(&mut self, now: u64, id: SubscriberId, members: &mut Members, group_round_trip: u64) {
         if let Some(member) = members.get_mut(id) {
             let round_trip = member.answer_time();
-            member.repairs.adapt(now, round_trip, self.floor, true);
+            member.repairs.adapt(now, round_trip, true);
         }
-        self.group_flow.adapt(now, group_round_trip.min(LONGEST_GROUP_SAMPLE), self.floor, false);
+        self.group_flow.adapt(now, group_round_trip.min(LONGEST_GROUP_SAMPLE), false);
     }
 
     /// Cancels the pending repairs of a subscriber that departs.

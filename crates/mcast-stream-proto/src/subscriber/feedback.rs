@@ -115,7 +115,7 @@ impl SubscriberMachine {
         }
     }
 
-    /// Leaves the stream: tells the publisher not to wait for this subscriber any more.
+    /// Leaves the stream, so that the publisher no longer waits for this subscriber.
     pub fn leave(&mut self, now: u64) {
         self.has_left = true;
         if self.incarnations.current().is_some() && !self.config.mute && self.publisher.is_proven() {

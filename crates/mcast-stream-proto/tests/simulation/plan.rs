@@ -391,15 +391,7 @@ impl SubscriberPlan {
                 (from, from + dice.below(3 * SECOND))
             }),
             restarts: dice.chance(0.08).then(|| dice.below(300 * MILLISECOND)),
-            slow: None,
-            busy: None,
-            jump: None,
-            key_late: 0,
-            stuck: None,
-            partition: None,
-            firewalled: false,
-            leaves: None,
-            knows_buffer: false,
+            ..Self::simple()
         }
     }
 
