@@ -10,6 +10,7 @@ const MOST_LATE: Duration = Duration::from_millis(10);
 /// At least this many datagrams are caught up with: at a low rate, 10 ms may be less than the
 /// interval.
 const MOST_MISSED: u32 = 4;
+
 /// The rate of sending.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {

@@ -1,0 +1,334 @@
+//! Probes and replies: the session of `mcast ping` and `mcast doctor --probe`.
+
+mod responder;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::wire::{Header, Kind, Message, Probe, ProbeReply, SessionId, UnixNanos};
+use responder::SentProbes;
+pub use responder::{ProbeResults, Responder};
+
+/// Maximum number of responders tracked.
+const MAX_RESPONDERS: usize = 256;
+
+/// A combination of payload size and hop limit to probe with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeCase {
+    /// Payload size in bytes.
+    pub size: usize,
+    /// The hop limit (IPv4: TTL).
+    pub hop_limit: u8,
+}
+
+/// What a session of probes is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Compares multicast with unicast. Replies are as long as probes, and each address of a host is a
+    /// responder.
+    Ping,
+    /// Shows which sizes and hop limits arrive. Replies are short, so that only the way to the responder is
+    /// tested. A host is one responder, although it replies from the address of the interface on which a
+    /// probe arrived.
+    PathTest,
+}
+
+/// Which datagram sizes arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeLimit {
+    /// Every size arrived.
+    None,
+    /// Sizes up to `passes` arrived, and none from `lost` on.
+    Between {
+        /// The largest size that arrived.
+        passes: usize,
+        /// The smallest size that never arrived.
+        lost: usize,
+    },
+    /// Nothing arrived, or arrivals do not depend on size.
+    Unclear,
+}
+
+/// A reply that a session has accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedReply {
+    /// The index of the responder in [`ProbeSession::responders`].
+    pub responder: usize,
+    /// Whether this is its first reply.
+    pub is_new: bool,
+    /// The number of the probe.
+    pub number: u64,
+    /// The reply.
+    pub reply: ProbeReply,
+    /// The time from the probe to the reply.
+    pub round_trip: Duration,
+}
+
+/// The probes sent and the responders, in bounded memory. All times count from the start of the session.
+#[derive(Clone, Debug)]
+pub struct ProbeSession {
+    id: SessionId,
+    purpose: Purpose,
+    timeout: Duration,
+    cases: Vec<ProbeCase>,
+    sent: Vec<SentProbes>,
+    responders: Vec<Responder>,
+    foreign: u64,
+    refused: u64,
+}
+
+impl ProbeSession {
+    /// Creates a session with probes of one case, to a group and to each responder. A probe without a reply
+    /// counts as lost after `timeout`.
+    #[must_use]
+    pub fn ping(id: SessionId, case: ProbeCase, timeout: Duration) -> Self {
+        Self::new(id, Purpose::Ping, vec![case], timeout)
+    }
+
+    /// Creates a session that tests which cases reach the responders. Only the first 65,535 cases are used,
+    /// because a probe identifies its case by 16 bits.
+    #[must_use]
+    pub fn path_test(id: SessionId, mut cases: Vec<ProbeCase>) -> Self {
+        cases.truncate(usize::from(u16::MAX));
+        Self::new(id, Purpose::PathTest, cases, Duration::ZERO)
+    }
+
+    fn new(id: SessionId, purpose: Purpose, cases: Vec<ProbeCase>, timeout: Duration) -> Self {
+        let sent = vec![SentProbes::default(); cases.len()];
+        Self { id, purpose, timeout, cases, sent, responders: Vec::new(), foreign: 0, refused: 0 }
+    }
+
+    /// Returns the cases to probe with.
+    #[must_use]
+    pub fn cases(&self) -> &[ProbeCase] {
+        &self.cases
+    }
+
+    /// Returns the next probe of a case to the group; `None` if there is no such case.
+    #[must_use]
+    pub fn probe(&self, case: usize, now: Duration) -> Option<Vec<u8>> {
+        let ProbeCase { size, hop_limit } = *self.cases.get(case)?;
+        let probe = Probe { hop_limit, by_unicast: false, short_reply: self.purpose == Purpose::PathTest };
+        Some(probe.encode(self.header(self.stream_of(case)?, self.sent(case), now), size))
+    }
+
+    /// Counts the next probe of a case as sent now.
+    pub fn record_probe(&mut self, case: usize, now: Duration) {
+        if let Some(sent) = self.sent.get_mut(case) {
+            sent.record(now);
+        }
+    }
+
+    /// Counts a unicast probe to a responder as sent now, and returns it; `None` if there is no such
+    /// responder.
+    pub fn unicast_probe(&mut self, responder: usize, now: Duration) -> Option<Vec<u8>> {
+        let number = self.responders.get_mut(responder)?.unicast_sent.record(now);
+        let size = self.cases.first()?.size;
+        let probe = Probe { hop_limit: 0, by_unicast: true, short_reply: false };
+        Some(probe.encode(self.header(0, number, now), size))
+    }
+
+    fn header(&self, stream: u16, sequence: u64, now: Duration) -> Header {
+        let time = UnixNanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        Header { kind: Kind::Probe, stream, session: self.id, sequence, time }
+    }
+
+    /// Returns the stream number of a case: 0 in a ping, from 1 on in a path test.
+    fn stream_of(&self, case: usize) -> Option<u16> {
+        u16::try_from(case).ok()?.checked_add(u16::from(self.purpose == Purpose::PathTest))
+    }
+
+    fn case_of(&self, stream: u16) -> Option<usize> {
+        let case = stream.checked_sub(u16::from(self.purpose == Purpose::PathTest))?;
+        Some(usize::from(case)).filter(|case| *case < self.cases.len())
+    }
+
+    /// Records a message that arrived now, by unicast or at the socket that probes the group. Returns the
+    /// reply, if it answers a probe of this session.
+    pub fn record(
+        &mut self,
+        message: &[u8],
+        source: IpAddr,
+        by_unicast: bool,
+        now: Duration,
+    ) -> Option<AcceptedReply> {
+        let decoded = match Message::decode(message) {
+            Ok((header, Message::Reply(reply)))
+                if header.session == self.id && reply.by_unicast == by_unicast =>
+            {
+                // The reply echoes the send time of its probe.
+                now.checked_sub(Duration::from_nanos(header.time.0))
+                    .map(|round_trip| (header, reply, round_trip))
+            }
+            _ => None,
+        };
+        let Some((header, reply, round_trip)) = decoded else {
+            self.foreign += 1;
+            return None;
+        };
+        let accepted = self.accept(source, &header, reply, round_trip);
+        self.refused += u64::from(accepted.is_none());
+        accepted
+    }
+
+    fn accept(
+        &mut self,
+        source: IpAddr,
+        header: &Header,
+        reply: ProbeReply,
+        round_trip: Duration,
+    ) -> Option<AcceptedReply> {
+        let case = self.case_of(header.stream)?;
+        let number = header.sequence;
+        if self.cases.get(case)?.size != reply.length as usize {
+            return None;
+        }
+        let known = self.responders.iter().position(|responder| {
+            responder.id == reply.responder
+                && (self.purpose == Purpose::PathTest || responder.address == source)
+        });
+        let index = match known {
+            Some(index) => index,
+            // Unicast probes are sent only to responders that have replied to the group before.
+            None if reply.by_unicast || self.responders.len() == MAX_RESPONDERS => return None,
+            None => self.add_responder(source, case, number, &reply)?,
+        };
+        let sent_to_group = self.sent(case);
+        let responder = self.responders.get_mut(index)?;
+        let (sent, results) = match reply.by_unicast {
+            true => (responder.unicast_sent.count(), &mut responder.unicast),
+            false => (sent_to_group, responder.multicast.get_mut(case)?),
+        };
+        if number >= sent {
+            return None;
+        }
+        results.record(number, round_trip);
+        if !reply.by_unicast {
+            responder.update(&reply);
+        }
+        Some(AcceptedReply { responder: index, is_new: known.is_none(), number, reply, round_trip })
+    }
+
+    fn add_responder(
+        &mut self,
+        address: IpAddr,
+        case: usize,
+        number: u64,
+        reply: &ProbeReply,
+    ) -> Option<usize> {
+        let probes = self.sent.get(case)?;
+        let sent = probes.time_of(number)?;
+        let start = probes.time_of(0).unwrap_or_default();
+        let joined = sent.checked_sub(reply.joined).filter(|joined| *joined > start);
+        let first = joined.map_or(0, |joined| probes.before(joined).min(number));
+        self.responders.push(Responder {
+            address,
+            id: reply.responder,
+            unicast_port: reply.unicast_port,
+            hops: None,
+            interfaces: BTreeSet::new(),
+            join_to_first: joined.map(|_| reply.joined),
+            multicast: vec![ProbeResults::new(first); self.cases.len()],
+            unicast: ProbeResults::new(0),
+            unicast_sent: SentProbes::default(),
+        });
+        Some(self.responders.len() - 1)
+    }
+
+    /// Returns the number of probes of a case sent to the group.
+    #[must_use]
+    pub fn sent(&self, case: usize) -> u64 {
+        self.sent.get(case).map_or(0, SentProbes::count)
+    }
+
+    /// Returns the responders, in the order of their first reply.
+    #[must_use]
+    pub fn responders(&self) -> &[Responder] {
+        &self.responders
+    }
+
+    /// Returns the number of a ping's probes to the group to include for this responder: those sent since it
+    /// joined that have been answered or whose timeout has passed.
+    #[must_use]
+    pub fn sent_to_group(&self, responder: &Responder, now: Duration) -> u64 {
+        let expired = self.sent.first().map_or(0, |sent| sent.before(self.expired_before(now)));
+        responder.multicast(0).sent(expired)
+    }
+
+    /// Returns the number of unicast probes to include for this responder.
+    #[must_use]
+    pub fn sent_to(&self, responder: &Responder, now: Duration) -> u64 {
+        responder.unicast.sent(responder.unicast_sent.before(self.expired_before(now)))
+    }
+
+    /// Returns the time before which probes without a reply count as lost.
+    fn expired_before(&self, now: Duration) -> Duration {
+        // A probe that is exactly as old as the timeout has expired.
+        (now + Duration::from_nanos(1)).saturating_sub(self.timeout)
+    }
+
+    /// Returns whether there is a responder and every responder has replied to every probe so far.
+    #[must_use]
+    pub fn all_answered(&self) -> bool {
+        let answered = |responder: &Responder| {
+            let group = responder
+                .multicast
+                .iter()
+                .zip(&self.sent)
+                .all(|(results, sent)| results.received() >= sent.count().saturating_sub(results.first));
+            group && responder.unicast.received() >= responder.unicast_sent.count()
+        };
+        !self.responders.is_empty() && self.responders.iter().all(answered)
+    }
+
+    /// Returns which sizes reach a responder with this hop limit.
+    #[must_use]
+    pub fn size_limit(&self, responder: &Responder, hop_limit: u8) -> SizeLimit {
+        let mut sizes: Vec<(usize, bool)> = self
+            .probed()
+            .filter(|(_, case)| case.hop_limit == hop_limit)
+            .map(|(index, case)| (case.size, responder.multicast(index).received() > 0))
+            .collect();
+        sizes.sort_unstable();
+        let arrived = sizes.iter().take_while(|(_, arrived)| *arrived).count();
+        let lost_after = sizes.iter().skip(arrived).all(|(_, arrived)| !*arrived);
+        match (arrived, sizes.get(arrived)) {
+            (0, _) => SizeLimit::Unclear,
+            (_, None) => SizeLimit::None,
+            (arrived, Some((lost, _))) if lost_after => {
+                SizeLimit::Between { passes: sizes[arrived - 1].0, lost: *lost }
+            }
+            _ => SizeLimit::Unclear,
+        }
+    }
+
+    /// Returns the lowest hop limit that reaches a responder, among the cases of the smallest size.
+    #[must_use]
+    pub fn min_hop_limit(&self, responder: &Responder) -> Option<u8> {
+        let smallest = self.probed().map(|(_, case)| case.size).min()?;
+        let arrived = self
+            .probed()
+            .filter(|(index, case)| case.size == smallest && responder.multicast(*index).received() > 0);
+        arrived.map(|(_, case)| case.hop_limit).min()
+    }
+
+    /// Returns the cases with at least one probe; the system may have refused to send the others.
+    fn probed(&self) -> impl Iterator<Item = (usize, ProbeCase)> {
+        self.cases.iter().copied().enumerate().filter(|(index, _)| self.sent(*index) > 0)
+    }
+
+    /// Returns the number of messages that are not replies to this session.
+    #[must_use]
+    pub const fn foreign(&self) -> u64 {
+        self.foreign
+    }
+
+    /// Returns the number of replies that match no probe, or came from more responders than are tracked.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+}
