@@ -48,6 +48,18 @@ pub(super) const RULES: &[Rule] = &[
         "window: self.window.length() as u32,",
     ),
     rule(
+        "data in flight fits into the socket's receive buffer",
+        "subscriber/feedback.rs",
+        "longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),",
+        "_ => u64::MAX,",
+    ),
+    rule(
+        "a late check finds a silent path",
+        "subscriber/paths.rs",
+        ".find(|(_, at)| now >= *at)?;",
+        ".find(|(_, at)| now >= *at && now < *at + silence)?;",
+    ),
+    rule(
         "every lost message is reported",
         "subscriber/deliver.rs",
         "        if number <= self.expected {\n            return None;\n        }\n        let event",
@@ -178,6 +190,24 @@ pub(super) const RULES: &[Rule] = &[
         "publisher/congestion.rs",
         "if loss >= HIGH && now >= immune_until && !other_on_trial {",
         "if loss >= HIGH && now == u64::MAX && !other_on_trial {",
+    ),
+    rule(
+        "a trial slows down by a bounded factor",
+        "publisher/congestion.rs",
+        "self.below(arrived).max(offered / LARGEST_CUT)",
+        "self.below(arrived)",
+    ),
+    rule(
+        "losses of repairs from before a trial are not judged",
+        "publisher/repair_flow.rs",
+        "let is_stale = self.lost > self.sent && self.control.is_on_trial();",
+        "let is_stale = false;",
+    ),
+    rule(
+        "a limit on repairs does not outlast a pause",
+        "publisher/repair_flow.rs",
+        "            self.control.relax_after(pause);\n",
+        "",
     ),
     rule(
         "what one subscriber's trial shows holds for the others",
