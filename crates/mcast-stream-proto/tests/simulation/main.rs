@@ -1,9 +1,9 @@
 //! The protocol in simulated networks with their own clock. A seed determines each network and its faults. `audit.rs`
 //! and `World::judge` check the results.
 //!
-//! `MCAST_SURVEY=500` runs the first 500 seeds and prints the number of failures of each kind. `MCAST_SEEDS=100000`
-//! runs 100,000 seeds, from `MCAST_FIRST_SEED` on; `MCAST_SEED=17` runs seed 17 and prints its outcome. Seeds that once
-//! failed are in `seeds.txt`; every run starts with them.
+//! `MCAST_SURVEY=500` runs the first 500 seeds and prints the number of failures of each kind, and their first seeds.
+//! `MCAST_SEEDS=100000` runs 100,000 seeds, from `MCAST_FIRST_SEED` on; `MCAST_SEED=17` runs seed 17 and prints its
+//! outcome. Seeds that once failed are in `seeds.txt`; every run starts with them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
@@ -141,11 +141,12 @@ fn survey(seeds: impl Iterator<Item = u64>) {
     let mut failures = BTreeMap::new();
     for seed in seeds {
         if let Err(why) = attempt(&Plan::of(seed)) {
-            failures.entry(failure_kind(&why)).or_insert((0, seed, why)).0 += 1;
+            failures.entry(failure_kind(&why)).or_insert_with(|| (why, Vec::new())).1.push(seed);
         }
     }
-    for (count, seed, why) in failures.values() {
-        eprintln!("{count} fail like seed {seed}: {}", why.lines().next().unwrap_or_default());
+    for (why, seeds) in failures.values() {
+        let first: Vec<u64> = seeds.iter().copied().take(10).collect();
+        eprintln!("{} fail, among them {first:?}: {}", seeds.len(), why.lines().next().unwrap_or_default());
     }
 }
 
