@@ -204,12 +204,6 @@ pub(super) const RULES: &[Rule] = &[
         "let is_stale = false;",
     ),
     rule(
-        "a limit on repairs does not outlast a pause",
-        "publisher/repair_flow.rs",
-        "            self.control.relax_after(pause);\n",
-        "",
-    ),
-    rule(
         "what one subscriber's trial shows holds for the others",
         "publisher/congestion.rs",
         "*immune_until = until.max(*immune_until);",
