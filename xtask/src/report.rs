@@ -1,31 +1,59 @@
-//! Running steps in sequence, and reporting their outcomes.
+//! Running steps, and reporting their outcomes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::step::{Count, Outcome, RunOptions, Step, StepResult, Verdict};
+use crate::step::{Count, Lane, Outcome, RunOptions, Step, StepResult, Verdict};
 
 const GREEN: Style = AnsiColor::Green.on_default().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Runs `steps` in order, prints the outcome of each, and then all of them in a table.
+/// Runs the steps of each lane in order, prints the outcome of each, and then all of them in a table.
 /// Returns whether none failed.
 pub(crate) fn run(steps: &[Step], options: RunOptions) -> bool {
     let started = Instant::now();
-    let mut report = Vec::new();
-    for step in steps {
-        let result = run_one(step, options);
-        let failed = result.outcome.verdict == Verdict::Failed;
-        report.push(result);
-        if failed && options.fail_fast {
-            break;
-        }
-    }
-    let not_run: Vec<_> = steps.iter().skip(report.len()).map(|step| step.name.as_str()).collect();
+    let stop = AtomicBool::new(false);
+    let run_lane = |lane| {
+        let results = steps.iter().map(|step| {
+            if step.lane != lane || stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            let result = run_one(step, options);
+            stop.fetch_or(options.fail_fast && result.outcome.verdict == Verdict::Failed, Ordering::Relaxed);
+            Some(result)
+        });
+        results.collect::<Vec<_>>()
+    };
+    let (main, beside) = thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            yield_to_others();
+            run_lane(Lane::Beside)
+        });
+        (run_lane(Lane::Main), beside.join().unwrap_or_default())
+    });
+    // A lane that panicked has no results, and its steps count as not run.
+    let beside = beside.into_iter().chain(std::iter::repeat_with(|| None));
+    let results: Vec<_> = main.into_iter().zip(beside).map(|(main, beside)| main.or(beside)).collect();
+    let not_run: Vec<_> = steps
+        .iter()
+        .zip(&results)
+        .filter(|(_, result)| result.is_none())
+        .map(|(step, _)| step.name.as_str())
+        .collect();
+    let report: Vec<_> = results.into_iter().flatten().collect();
     summarize(&report, &not_run, started.elapsed())
+}
+
+/// Gives this thread, and the programs that it starts, the lowest priority, where the system does so for one thread.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    // Without the right to do so, the steps only take more of the time of others.
+    let _ = rustix::process::nice(19);
 }
 
 fn run_one(step: &Step, options: RunOptions) -> StepResult {
@@ -72,7 +100,7 @@ fn summarize(report: &[StepResult], not_run: &[&str], took: Duration) -> bool {
         took.as_secs_f64()
     );
     anstream::println!("{}", last_line(total));
-    report.iter().all(|result| result.outcome.verdict != Verdict::Failed)
+    not_run.is_empty() && report.iter().all(|result| result.outcome.verdict != Verdict::Failed)
 }
 
 fn show_skips(report: &[StepResult]) {
@@ -125,6 +153,16 @@ mod tests {
 
         assert!(!run(&steps, RunOptions::default()));
         assert!(run(&steps[1..], RunOptions::default()));
+    }
+
+    #[test]
+    fn steps_of_both_lanes_run_and_can_fail() {
+        let good = || Step::new("good", "", |_| Ok(Outcome::passed("")));
+        let bad = || Step::new("bad", "", |_| anyhow::bail!("broken"));
+
+        assert!(run(&[good(), good().beside()], RunOptions::default()));
+        assert!(!run(&[good(), bad().beside()], RunOptions::default()));
+        assert!(!run(&[bad(), good().beside()], RunOptions::default()));
     }
 
     #[test]

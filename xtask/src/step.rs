@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-type Work = Box<dyn Fn(&RunOptions) -> Result<Outcome>>;
+type Work = Box<dyn Fn(&RunOptions) -> Result<Outcome> + Send + Sync>;
 
 /// A check that can be selected by name.
 pub(crate) struct Step {
@@ -14,15 +14,32 @@ pub(crate) struct Step {
     pub(crate) about: String,
     /// Runs it.
     pub(crate) work: Work,
+    /// When it runs.
+    pub(crate) lane: Lane,
+}
+
+/// When a step runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// After the steps before it.
+    Main,
+    /// Beside those of the main lane, with the processor time that they leave: a step that mostly compiles, and shares no
+    /// folder of cargo with them. Tests wait more than they compute.
+    Beside,
 }
 
 impl Step {
     pub(crate) fn new(
         name: impl Into<String>,
         about: impl Into<String>,
-        work: impl Fn(&RunOptions) -> Result<Outcome> + 'static,
+        work: impl Fn(&RunOptions) -> Result<Outcome> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), about: about.into(), work: Box::new(work) }
+        Self { name: name.into(), about: about.into(), work: Box::new(work), lane: Lane::Main }
+    }
+
+    /// The same step, to be run beside others.
+    pub(crate) fn beside(self) -> Self {
+        Self { lane: Lane::Beside, ..self }
     }
 
     /// Returns whether `name` is that of this step or of its family.

@@ -1,11 +1,15 @@
 //! The targets of the toolchain.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::command::{finish, program, succeeds};
 
 /// Returns whether `target` is installed, after trying to install it with rustup.
 pub(crate) fn ensure_installed(target: &str) -> bool {
+    // Steps of both lanes may need the same target.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     is_installed(target) || (succeeds(program("rustup", ["target", "add", target])) && is_installed(target))
 }
 

@@ -7,6 +7,7 @@ mod services;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -20,6 +21,17 @@ use clean::CleanSystem;
 pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new(
+            "packages:build",
+            "the Debian package and a clean system to try it in can be made",
+            |options| {
+                Ok(match package(options)? {
+                    Ok(_) => Outcome::passed(""),
+                    Err(why) => Outcome::skipped(why),
+                })
+            },
+        )
+        .beside(),
+        Step::new(
             "packages:deb",
             "the Debian package installs in a clean system, works, and is removed completely",
             debian,
@@ -27,7 +39,7 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new(
             "packages:services",
             "systemd runs the packaged units, from installation to purge",
-            |options| match package()? {
+            |options| match package(options)? {
                 Ok(package) => services::outcome(&package, options),
                 Err(why) => Ok(Outcome::skipped(why)),
             },
@@ -37,12 +49,7 @@ pub(super) fn steps() -> Vec<Step> {
 }
 
 fn debian(options: &RunOptions) -> Result<Outcome> {
-    let package = thread::scope(|scope| {
-        // Mostly downloads and unpacks, while the program compiles. If it fails, copying the system reports why.
-        scope.spawn(|| clean::base(options));
-        package()
-    });
-    let package = match package? {
+    let package = match package(options)? {
         Ok(package) => package,
         Err(why) => return Ok(Outcome::skipped(why)),
     };
@@ -58,8 +65,19 @@ fn debian(options: &RunOptions) -> Result<Outcome> {
     in_clean_system(&package, "debian.sh", options)
 }
 
-/// Builds the package for this machine; or returns why that is not possible.
-fn package() -> Result<Result<PathBuf, String>> {
+/// Builds the package for this machine and the clean system; or returns why that is not possible.
+fn package(options: &RunOptions) -> Result<Result<PathBuf, String>> {
+    // Steps of both lanes need them, and must not write the same files at once.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    thread::scope(|scope| {
+        // Mostly downloads and unpacks, while the program compiles. If it fails, copying the system reports why.
+        scope.spawn(|| clean::base(options));
+        debian_package()
+    })
+}
+
+fn debian_package() -> Result<Result<PathBuf, String>> {
     let release = Release::of(&crate::root())?;
     let [native, ..] = &dist::PROGRAMS;
     let command = match dist::build(&release, native, "first")? {

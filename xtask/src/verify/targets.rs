@@ -56,6 +56,7 @@ fn step(target: &'static str, about: &str, packages: Vec<&'static str>) -> Step 
         // Clippy includes the checks of `cargo check`.
         check(clippy(&[&["--target", target], packages.as_slice()].concat()), options)
     })
+    .beside()
 }
 
 /// Returns the default target of the compiler.

@@ -14,6 +14,7 @@ use super::built::{self, Built};
 use super::{environment, tests};
 use crate::command::{cargo, command_line, finish, program, succeeds};
 use crate::step::{Outcome, RunOptions, Step};
+use crate::target;
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
@@ -48,6 +49,9 @@ fn with_wine(work: impl FnOnce(&Path, &Path) -> Result<Outcome>) -> Result<Outco
     };
     if !succeeds(program(COMPILER, ["--version"])) {
         return Ok(Outcome::skipped("no linker for Windows is installed (Debian's gcc-mingw-w64-x86-64)"));
+    }
+    if !target::ensure_installed(TARGET) {
+        return Ok(Outcome::skipped(format!("rustup cannot add the target {TARGET}")));
     }
     let home = crate::root().join("target/wine");
     if !environment::has_namespaces() {
