@@ -4,16 +4,24 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::dependencies::MANIFESTS;
 use crate::command::{cargo, command_line, finish, program, succeeds};
-use crate::step::{Outcome, RunOptions, Step};
+use crate::step::{Outcome, RunOptions, Step, Verdict};
 
 /// The fuzz targets are a workspace of their own.
 const FUZZ: &str = "fuzz/Cargo.toml";
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
-        Step::new("lock", "Cargo.lock is up to date", |options| {
-            check(cargo(["tree", "--locked", "--workspace", "--depth", "0"]), options)
+        Step::new("lock", "Cargo.lock of each workspace is up to date", |options| {
+            for manifest in MANIFESTS.iter().chain(&[FUZZ]) {
+                let tree = ["tree", "--locked", "--workspace", "--depth", "0", "--manifest-path", manifest];
+                let outcome = check(cargo(tree), options)?;
+                if outcome.verdict != Verdict::Passed {
+                    return Ok(outcome);
+                }
+            }
+            Ok(Outcome::passed(""))
         }),
         Step::new("format", "the sources are formatted", |options| {
             check(cargo(["fmt", "--all", "--check"]), options)
