@@ -120,8 +120,7 @@ impl SubscriberMachine {
         let sealed = if header.kind == Kind::Data { Sealed::Data(salt) } else { Sealed::Control(salt) };
         let Some(cipher) = self.ciphers.find(&self.config.keys, Purpose::of(header, sealed)) else {
             self.statistics.refused += 1;
-            if self.key_missing != header.epoch {
-                self.key_missing = header.epoch;
+            if self.reported.note_missing_key(header.epoch) {
                 self.emit(SubscriberEvent::KeyMissing(header.epoch));
             }
             return None;
@@ -132,8 +131,7 @@ impl SubscriberMachine {
             Some(end) => Some((BodyLocation::Decrypted, head..end)),
             None => {
                 self.statistics.refused += 1;
-                if self.key_wrong != header.epoch {
-                    self.key_wrong = header.epoch;
+                if self.reported.note_wrong_key(header.epoch) {
                     self.emit(SubscriberEvent::KeyWrong(header.epoch));
                 }
                 None

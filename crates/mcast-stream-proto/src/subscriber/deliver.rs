@@ -145,7 +145,7 @@ impl SubscriberMachine {
             return self.follow_successor(now);
         }
         if self.is_cut_off(now) {
-            self.is_unknown_reported = true;
+            self.reported.note_unknown_loss();
             return Some(self.report_unknown_loss());
         }
         let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.delivery.has_ended())?;
@@ -160,12 +160,12 @@ impl SubscriberMachine {
 
     /// Whether the application stops while a publisher is silent that has not ended its stream: it may have sent more.
     fn is_cut_off(&self, now: u64) -> bool {
-        let is_silent = now >= self.heartbeat_at.saturating_add(ADDRESS_TIME);
+        let is_silent = now >= self.liveness.after(ADDRESS_TIME);
         self.abandoned == Some(Cause::Abandoned)
             && self.incarnations.current().is_some()
             && self.end.is_none()
             && is_silent
-            && !self.is_unknown_reported
+            && !self.reported.has_unknown_loss()
     }
 
     /// Skips, in one step, datagrams beyond the window that cannot be repaired or are not awaited: a forged heartbeat

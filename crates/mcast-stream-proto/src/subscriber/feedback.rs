@@ -38,10 +38,10 @@ impl SubscriberMachine {
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
             return 0;
         }
-        let mut deadline = self.heartbeat_at.saturating_add(self.config.publisher_silence);
+        let mut deadline = self.liveness.after(self.config.publisher_silence);
         if self.has_everything() {
             deadline = u64::MAX;
-        } else if self.publisher_silent {
+        } else if self.liveness.is_silent() {
             deadline = self.gone_at();
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
@@ -49,7 +49,7 @@ impl SubscriberMachine {
             return if self.has_left { deadline } else { 0 };
         }
         if self.incarnations.current().is_some() && !self.config.mute {
-            let probe = if self.publisher_silent { u64::MAX } else { self.publisher.probe_at() };
+            let probe = if self.liveness.is_silent() { u64::MAX } else { self.publisher.probe_at() };
             deadline = deadline.min(probe);
             if self.publisher.is_proven() {
                 deadline = deadline.min(self.statuses.deadline(self.idle_interval()));
@@ -66,13 +66,13 @@ impl SubscriberMachine {
 
     /// Whether repairs are to be requested, of a publisher that can answer.
     fn needs_naks(&self) -> bool {
-        let is_heard = self.publisher.is_proven() && !self.publisher_silent;
+        let is_heard = self.publisher.is_proven() && !self.liveness.is_silent();
         self.config.repairs() && is_heard && !self.delivery.has_ended() && !self.naks.is_empty()
     }
 
     /// When a gap that was noticed at this time is given up, or reported as a stall.
     fn gap_deadline(&self, noticed: u64) -> u64 {
-        let stalled = match noticed > self.stall_reported_at {
+        let stalled = match self.reported.is_new_stall(noticed) {
             true => noticed.saturating_add(self.config.stalled_after),
             false => u64::MAX,
         };
@@ -100,7 +100,7 @@ impl SubscriberMachine {
             }
             return;
         }
-        if now >= self.publisher.probe_at() && !self.publisher_silent {
+        if now >= self.publisher.probe_at() && !self.liveness.is_silent() {
             self.probe(now);
         }
         if self.needs_naks() && now >= self.naks.at() {
@@ -126,15 +126,13 @@ impl SubscriberMachine {
     }
 
     fn check_publisher_silence(&mut self, now: u64) {
-        let is_silent = now >= self.heartbeat_at.saturating_add(self.config.publisher_silence);
-        if is_silent && !self.publisher_silent && !self.has_everything() {
-            self.publisher_silent = true;
-            if self.incarnations.current().is_some() {
-                self.emit(SubscriberEvent::PublisherSilent);
-            }
+        let is_silent = now >= self.liveness.after(self.config.publisher_silence);
+        let has_fallen_silent = is_silent && !self.has_everything() && self.liveness.note_silence();
+        if has_fallen_silent && self.incarnations.current().is_some() {
+            self.emit(SubscriberEvent::PublisherSilent);
         }
         // After a close and a long silence, no publisher is left that could repair anything.
-        if self.publisher_silent && now >= self.gone_at() && !self.has_everything() {
+        if self.liveness.is_silent() && now >= self.gone_at() && !self.has_everything() {
             self.abandon_as(Cause::PublisherGone);
         }
     }
@@ -142,18 +140,18 @@ impl SubscriberMachine {
     /// When a publisher that has closed its stream, and has been silent since, counts as gone.
     fn gone_at(&self) -> u64 {
         match self.end.is_some() && self.abandoned.is_none() {
-            true => self.heartbeat_at.saturating_add(PUBLISHER_GONE.max(self.config.publisher_silence)),
+            true => self.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence)),
             false => u64::MAX,
         }
     }
 
     fn check_stall(&mut self, now: u64) {
         let Some(gap) = self.naks.first_gap().copied().filter(|_| self.delivery.is_active()) else { return };
-        if gap.noticed > self.stall_reported_at
+        if self.reported.is_new_stall(gap.noticed)
             && now >= gap.noticed.saturating_add(self.config.stalled_after)
         {
             // All gaps that exist by now are reported as one stall.
-            self.stall_reported_at = now;
+            self.reported.note_stall(now);
             self.emit(SubscriberEvent::Stalled { datagram: self.base, waiting: self.window.len() as u64 });
         }
     }
@@ -252,7 +250,7 @@ impl SubscriberMachine {
             window: (self.room_end() - next) as u32,
             missed: self.losses.missed(&self.statistics) as u32,
             clock: self.heartbeat.clock,
-            held: u32::try_from(now.saturating_sub(self.heartbeat_at) / 1_000).unwrap_or(u32::MAX),
+            held: u32::try_from(self.liveness.elapsed(now) / 1_000).unwrap_or(u32::MAX),
             flags,
             token: self.publisher.token(),
             received: self.statistics.received,

@@ -14,10 +14,12 @@ mod former;
 mod incarnations;
 mod item;
 mod latest;
+mod liveness;
 mod losses;
 mod naks;
 mod paths;
 mod publisher_state;
+mod reported;
 mod statuses;
 mod transit;
 mod window;
@@ -33,16 +35,18 @@ pub use item::{Item, Message, Step};
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
-use crate::wire::{Heartbeat, Incarnation, KeyEpoch, StreamId, SubscriberId};
+use crate::wire::{Heartbeat, Incarnation, StreamId, SubscriberId};
 use address::PublisherAddress;
 use assembly::Assembly;
 use deliver::Current;
 use delivery::Delivery;
 use incarnations::Incarnations;
 use latest::Latest;
+use liveness::Liveness;
 use losses::LossAccount;
 use naks::NakScheduler;
 use paths::Paths;
+use reported::Reported;
 use statuses::StatusScheduler;
 use transit::Transit;
 use window::Window;
@@ -64,7 +68,7 @@ pub struct SubscriberMachine {
     random: Random,
     incarnations: Incarnations,
     heartbeat: Heartbeat,
-    heartbeat_at: u64,
+    liveness: Liveness,
     publisher: PublisherAddress,
     /// The next datagram to deliver.
     base: u64,
@@ -85,8 +89,6 @@ pub struct SubscriberMachine {
     delivery: Delivery,
     /// No repair is awaited any more: everything missing is lost, for this reason.
     abandoned: Option<Cause>,
-    /// Whether [`SubscriberEvent::LostUnknown`] was reported for the publisher that fell silent.
-    is_unknown_reported: bool,
     has_left: bool,
     cause: Cause,
     latest: Latest,
@@ -99,11 +101,7 @@ pub struct SubscriberMachine {
     transit: Transit,
     statuses: StatusScheduler,
     losses: LossAccount,
-    stall_reported_at: u64,
-    publisher_silent: bool,
-    is_stale_reported: bool,
-    key_missing: KeyEpoch,
-    key_wrong: KeyEpoch,
+    reported: Reported,
     statistics: SubscriberStatistics,
 }
 
@@ -119,7 +117,7 @@ impl SubscriberMachine {
             random,
             incarnations: Incarnations::none(),
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
-            heartbeat_at: now,
+            liveness: Liveness::new(now),
             publisher: PublisherAddress::unknown(now),
             base: 0,
             highest: 0,
@@ -133,7 +131,6 @@ impl SubscriberMachine {
             current: None,
             delivery: Delivery::new(),
             abandoned: None,
-            is_unknown_reported: false,
             has_left: false,
             cause: Cause::Unrecoverable,
             latest: Latest::new(config.most_keys),
@@ -146,11 +143,7 @@ impl SubscriberMachine {
             transit: Transit::default(),
             statuses: StatusScheduler::default(),
             losses: LossAccount::default(),
-            stall_reported_at: 0,
-            publisher_silent: false,
-            is_stale_reported: false,
-            key_missing: KeyEpoch::CLEAR,
-            key_wrong: KeyEpoch::CLEAR,
+            reported: Reported::nothing(),
             statistics: SubscriberStatistics::default(),
             config,
         }
@@ -160,14 +153,15 @@ impl SubscriberMachine {
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys;
         self.ciphers.clear();
-        (self.key_missing, self.key_wrong) = (KeyEpoch::CLEAR, KeyEpoch::CLEAR);
+        self.reported.forget_keys();
     }
 
     /// Sets the offset from its clock to nanoseconds since 1970, by which replayed recordings of sealed streams are
     /// refused. With `None`, for unknown, nothing is refused because of its age.
     pub fn set_unix_offset(&mut self, offset: Option<u64>) {
         if self.config.unix_offset != offset {
-            (self.config.unix_offset, self.is_stale_reported) = (offset, false);
+            self.config.unix_offset = offset;
+            self.reported.forget_stale();
         }
     }
 

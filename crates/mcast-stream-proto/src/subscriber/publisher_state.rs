@@ -103,7 +103,7 @@ impl SubscriberMachine {
         if !self.publisher.note_heard(now, from) && self.publisher.is_outdated(now) {
             self.publisher.change(now, from);
         }
-        if core::mem::take(&mut self.publisher_silent) {
+        if self.liveness.note_heard() {
             self.emit(SubscriberEvent::PublisherBack);
         }
         self.transit.note(now, heartbeat.clock);
@@ -112,7 +112,8 @@ impl SubscriberMachine {
         {
             return;
         }
-        (self.heartbeat, self.heartbeat_at) = (heartbeat, now);
+        self.heartbeat = heartbeat;
+        self.liveness.note_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
         self.oldest_retained = self.oldest_retained.max(heartbeat.oldest_retained);
         self.note_credit(&heartbeat);
@@ -175,7 +176,7 @@ impl SubscriberMachine {
         heartbeat: Heartbeat,
     ) {
         if identity.epoch != KeyEpoch::CLEAR && self.is_stale(now, &heartbeat) {
-            if !core::mem::replace(&mut self.is_stale_reported, true) {
+            if self.reported.note_stale() {
                 self.emit(SubscriberEvent::Stale);
             }
             return;
@@ -199,7 +200,7 @@ impl SubscriberMachine {
         heartbeat: Heartbeat,
     ) {
         self.statistics.other += 1;
-        let is_over = self.publisher_silent || self.delivery.has_ended();
+        let is_over = self.liveness.is_silent() || self.delivery.has_ended();
         if !self.incarnations.note_older(now, identity.incarnation) {
             return;
         }
@@ -239,7 +240,8 @@ impl SubscriberMachine {
         let incarnation = identity.incarnation;
         let former = self.incarnations.former(incarnation);
         self.incarnations.follow(identity);
-        (self.heartbeat, self.heartbeat_at) = (heartbeat, now);
+        self.heartbeat = heartbeat;
+        self.liveness.note_heartbeat(now);
         self.publisher.change(now, from);
         (self.base, self.expected) = match (start, former) {
             // What was delivered is not delivered again.
@@ -262,7 +264,7 @@ impl SubscriberMachine {
         // Statuses still report what it lost of this incarnation earlier.
         self.losses = LossAccount::begin(&self.statistics, given_up, lost_before);
         self.statuses.restart(self.window.length() as u32);
-        self.publisher_silent = false;
+        self.liveness.note_heard();
         self.delivery.begin(start == Start::Snapshot);
         self.emit(SubscriberEvent::Joined { incarnation, publisher: from, message: self.expected });
         if self.delivery.awaits_snapshot() {

@@ -1,0 +1,43 @@
+//! Whether the publisher is heard.
+
+/// When the last heartbeat arrived, and whether the publisher counts as silent since.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    heartbeat_at: u64,
+    is_silent: bool,
+}
+
+impl Liveness {
+    pub(super) const fn new(now: u64) -> Self {
+        Self { heartbeat_at: now, is_silent: false }
+    }
+
+    /// Notes a heartbeat that says something new.
+    pub(super) const fn note_heartbeat(&mut self, now: u64) {
+        self.heartbeat_at = now;
+    }
+
+    /// Notes a sign of life; returns whether the publisher was silent before.
+    pub(super) const fn note_heard(&mut self) -> bool {
+        core::mem::replace(&mut self.is_silent, false)
+    }
+
+    /// Notes that the publisher counts as silent from now on; returns whether it did not before.
+    pub(super) const fn note_silence(&mut self) -> bool {
+        !core::mem::replace(&mut self.is_silent, true)
+    }
+
+    pub(super) const fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
+    /// Returns when the last heartbeat will have been this long ago.
+    pub(super) const fn after(&self, silence: u64) -> u64 {
+        self.heartbeat_at.saturating_add(silence)
+    }
+
+    /// Returns the time since the last heartbeat.
+    pub(super) const fn elapsed(&self, now: u64) -> u64 {
+        now.saturating_sub(self.heartbeat_at)
+    }
+}
