@@ -2,35 +2,39 @@
 
 #![no_main]
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use mcast_measure::wire::{Message, SessionId, UnixNanos};
-use mcast_measure::{ProbeCase, ProbeSession, ReceiverReports, SessionKey, Sessions};
+use mcast_measure::wire::{SessionId, UnixNanos};
+use mcast_measure::{
+    PerfArrival, PerfReceiver, PingPong, PingPongLimit, ProbeCase, ProbeSession, ReceiverReports, SystemCounters,
+};
 
 fuzz_target!(|messages: Vec<&[u8]>| {
-    let address = IpAddr::from([10, 0, 0, 1]);
-    let (mut sessions, mut reports) = (Sessions::new(1), ReceiverReports::new());
+    let source = SocketAddr::from(([10, 0, 0, 1], 5_000));
+    let mut receiver = PerfReceiver::new(1, 1, Duration::from_secs(1), SystemCounters::default());
+    let mut reports = ReceiverReports::new(SessionId(0));
+    let mut game = PingPong::new(SessionId(0), 64, 1, PingPongLimit::Count(9), None);
     let case = ProbeCase { size: 64, hop_limit: 1 };
     let mut pings = ProbeSession::ping(SessionId(0), case, Duration::from_secs(1));
     let mut path = ProbeSession::path_test(SessionId(0), vec![case; 3]);
     for (step, bytes) in messages.into_iter().enumerate() {
         let now = Duration::from_millis(step as u64 * 100);
-        let Ok((header, message)) = Message::decode(bytes) else { continue };
-        let key = SessionKey { source: address, interface: 1, session: SessionId(header.session.0 % 4) };
+        let time = UnixNanos(now.as_nanos() as u64);
         pings.record_probe(0, now);
         path.record_probe(step % 3, now);
-        pings.record(bytes, address, step % 2 == 1, now);
-        path.record(bytes, address, false, now);
-        match message {
-            Message::Opening(settings) => sessions.open(key, &header, &settings, now),
-            Message::Closing(settings) => drop(sessions.close(key, &header, &settings, now)),
-            Message::Report(report) => drop(reports.record(address, *report)),
-            _ => sessions.data(key, &header, bytes.len(), UnixNanos(header.time.0 ^ 1), now),
-        }
-        for (_, session) in sessions.take_ended(now, Duration::from_secs(1)) {
-            let totals = session.totals();
+        pings.record(bytes, source.ip(), step % 2 == 1, now);
+        path.record(bytes, source.ip(), false, now);
+        reports.record(source.ip(), bytes);
+        game.step(now, time);
+        game.record(bytes, source, now);
+        assert!(receiver.reply_to(bytes, source, now).is_none_or(|reply| reply.len() <= bytes.len()));
+        let arrival = PerfArrival { source, interface: 1, time, length: bytes.len() };
+        let report = receiver.record(bytes, &arrival, now, SystemCounters::default);
+        assert!(report.is_none_or(|report| report.len() <= bytes.len()));
+        for ended in receiver.take_ended(now, SystemCounters::default) {
+            let totals = ended.session.totals();
             assert_eq!(totals.sent, totals.received + totals.lost);
         }
     }

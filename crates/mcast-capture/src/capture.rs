@@ -1,6 +1,7 @@
 //! Live capture of frames from one interface or several.
 
 use std::io;
+use std::ops::{AddAssign, Sub};
 use std::time::{Duration, Instant};
 
 use mcast_group::InterfaceIndex;
@@ -15,6 +16,8 @@ use crate::{CaptureOptions, Error, ErrorKind, Frame, Result};
 pub struct Capture {
     taps: Vec<Tap>,
     poller: Poller,
+    /// The counts of interfaces that the capture no longer includes.
+    earlier: Statistics,
 }
 
 /// Counts since the capture was opened.
@@ -28,6 +31,27 @@ pub struct Statistics {
     pub dropped: u64,
     /// Packets that the kernel could not deliver: UDP with GSO on Linux before 6.2.
     pub unreadable: u64,
+}
+
+impl AddAssign for Statistics {
+    fn add_assign(&mut self, more: Self) {
+        self.frames += more.frames;
+        self.dropped += more.dropped;
+        self.unreadable += more.unreadable;
+    }
+}
+
+/// The counts since an earlier moment.
+impl Sub for Statistics {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            frames: self.frames - earlier.frames,
+            dropped: self.dropped - earlier.dropped,
+            unreadable: self.unreadable - earlier.unreadable,
+        }
+    }
 }
 
 /// An interface of a capture.
@@ -51,9 +75,44 @@ impl Capture {
     pub fn open(options: CaptureOptions) -> Result<Self> {
         let opened = options.interfaces.iter().map(|name| Tap::open(name, &options));
         let taps = opened.collect::<Result<Vec<_>>>()?;
-        let poller =
-            poller_of(&taps).map_err(|os| Error::from_os("wait for frames", "several interfaces", os))?;
-        Ok(Self { taps, poller })
+        let poller = open_poller(&taps)?;
+        Ok(Self { taps, poller, earlier: Statistics::default() })
+    }
+
+    /// Adds the interfaces of another capture, with the frames that it has buffered. A capture can thus follow
+    /// interfaces that appear, even if another thread has the right to open them:
+    ///
+    /// ```no_run
+    /// # use mcast_capture::{Capture, CaptureOptions};
+    /// # fn example() -> mcast_capture::Result<()> {
+    /// let mut capture = Capture::open(CaptureOptions::on_name("eth0"))?;
+    /// capture.append(Capture::open(CaptureOptions::on_name("eth1"))?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`] when the system cannot wait for further interfaces.
+    pub fn append(&mut self, other: Self) -> Result<()> {
+        self.taps.extend(other.taps);
+        self.earlier += other.earlier;
+        self.poller = open_poller(&self.taps)?;
+        Ok(())
+    }
+
+    /// Stops capturing on the interfaces for which `keep` returns `false`. Their frames that were not yet
+    /// returned are discarded; [`Self::statistics`] still includes their counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`] when the system does not report the counts; the capture is then unchanged.
+    pub fn retain(&mut self, keep: impl Fn(InterfaceIndex) -> bool) -> Result<()> {
+        let mut earlier = self.earlier;
+        for tap in self.taps.iter_mut().filter(|tap| !keep(tap.interface)) {
+            earlier += tap.statistics()?;
+        }
+        self.earlier = earlier;
+        // The poller forgets a socket when it is closed.
+        self.taps.retain(|tap| keep(tap.interface));
+        Ok(())
     }
 
     /// Returns the next frame. Waits until there is one, at most for `timeout`; zero does not wait.
@@ -85,17 +144,14 @@ impl Capture {
         Ok(self.taps.get_mut(position).and_then(Tap::take))
     }
 
-    /// Returns the counts of all interfaces together.
+    /// Returns the counts of all interfaces together, also of those that the capture no longer includes.
     ///
     /// # Errors
     /// [`ErrorKind::System`] when the system does not report them.
     pub fn statistics(&mut self) -> Result<Statistics> {
-        let mut sum = Statistics::default();
+        let mut sum = self.earlier;
         for tap in &mut self.taps {
-            let Statistics { frames, dropped, unreadable } = tap.statistics()?;
-            sum.frames += frames;
-            sum.dropped += dropped;
-            sum.unreadable += unreadable;
+            sum += tap.statistics()?;
         }
         Ok(sum)
     }
@@ -181,10 +237,13 @@ impl Capture {
 }
 
 /// Creates a poller of the taps.
-fn poller_of(taps: &[Tap]) -> io::Result<Poller> {
-    let poller = Poller::new()?;
-    taps.iter().enumerate().try_for_each(|(number, tap)| poller.add_capture(&tap.socket, number))?;
-    Ok(poller)
+fn open_poller(taps: &[Tap]) -> Result<Poller> {
+    let add_all = |poller: &Poller| {
+        taps.iter().enumerate().try_for_each(|(number, tap)| poller.add_capture(&tap.socket, number))
+    };
+    Poller::new()
+        .and_then(|poller| add_all(&poller).map(|()| poller))
+        .map_err(|os| Error::from_os("wait for frames", "several interfaces", os))
 }
 
 /// The descriptor is readable when the system has frames. Frames already fetched in a batch do not make it

@@ -31,6 +31,8 @@
 //! # Ok::<(), mcast_capture::FileError>(())
 //! ```
 //!
+//! A [`Recorder`] writes a series of files with a maximum size or age.
+//!
 //! Code that takes a `dyn `[`FrameSource`] works with live captures and files alike.
 //!
 //! # Capturing does not join
@@ -67,7 +69,7 @@ pub use control::ControlSender;
 pub use error::{Error, ErrorKind};
 pub use file::{
     CaptureFile, CaptureWriter, FileError, FileErrorKind, FileFormat, FileInterface, FileStatistics,
-    LinkNumber, WriteFormat,
+    LinkNumber, RecordedFile, Recorder, RecorderEvent, RecorderOptions, WriteFormat,
 };
 pub use filter::Filter;
 pub use frame::Frame;

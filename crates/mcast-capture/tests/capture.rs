@@ -50,7 +50,7 @@ impl FrameSummary {
 /// Two hosts connected by a cable.
 struct Cable {
     /// Keeps the hosts alive.
-    _lab: Lab,
+    lab: Lab,
     a: Host,
     b: Host,
     a0: HostInterface,
@@ -63,7 +63,7 @@ impl Cable {
         let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
         let ends = (["10.0.0.1/24", "fd00::1/64"], ["10.0.0.2/24", "fd00::2/64"]);
         let (a0, b0) = lab.link(&a, "eth0", &ends.0, &b, "eth0", &ends.1).unwrap();
-        Self { _lab: lab, a, b, a0, b0 }
+        Self { lab, a, b, a0, b0 }
     }
 
     /// Returns a socket of host a, which sends through its only cable.
@@ -485,6 +485,35 @@ fn interface_going_down_is_reported_once() {
             break;
         }
     }
+}
+
+#[test]
+fn interfaces_are_added_and_removed_during_a_capture() {
+    let cable = Cable::new();
+    let other = cable.lab.switch("other").unwrap();
+    let connect = |host: &Host, address| host.connect("eth1", &other, &[address]).unwrap();
+    connect(&cable.a, "10.1.0.1/24");
+    let new = connect(&cable.b, "10.1.0.2/24");
+    let filter = Filter::UdpPort(5000);
+    let mut capture = open(&cable.b, &cable.b0, filter);
+    let sender = cable.a.run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    let interfaces_of_frames = |capture: &mut Capture, number: usize| {
+        for address in ["10.0.0.2:5000", "10.1.0.2:5000"] {
+            sender.send_to(b"x", address).unwrap();
+        }
+        let mut indexes: Vec<_> =
+            (0..number).map(|_| capture.next(Some(TIMEOUT)).unwrap().unwrap().interface.number()).collect();
+        indexes.sort_unstable();
+        indexes
+    };
+
+    capture.append(open(&cable.b, &new, filter)).unwrap();
+    assert_eq!(interfaces_of_frames(&mut capture, 2), [cable.b0.index, new.index]);
+
+    capture.retain(|index| index.number() == new.index).unwrap();
+    assert_eq!(interfaces_of_frames(&mut capture, 1), [new.index]);
+    assert!(capture.next(Some(until_readable())).unwrap().is_none());
+    assert_eq!(capture.statistics().unwrap().frames, 3);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Both ends of `mcast ping` and `mcast doctor`: the responder, and the wait for its replies.
+//! Both ends of `mcast ping` and `mcast doctor`: the responder, the wait for its replies, and their description.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -24,6 +24,25 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(3_600);
 /// The maximum number of probers that are reported by name.
 const MOST_NAMED: usize = 64;
+
+/// `same network`, `1 hop`, `2 to 3 hops`, or `?` if the distance is unknown.
+pub(crate) fn distance(hops: Option<(u8, u8)>) -> String {
+    match hops {
+        None => "?".into(),
+        Some((0, 0)) => "same network".into(),
+        Some((fewest, most)) if fewest == most => count_of(fewest.into(), "hop"),
+        Some((fewest, most)) => format!("{fewest} to {most} hops"),
+    }
+}
+
+/// `0.123 ms`, or `-` without a reply.
+pub(crate) fn round_trip(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".into(), |time| format!("{:.3} ms", millis(time)))
+}
+
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e6
+}
 
 /// Opens a socket for unicast probes or their replies.
 pub(crate) fn unicast_socket(family: Family) -> anyhow::Result<UdpSocket> {
@@ -188,5 +207,16 @@ impl ServiceState {
     fn count(&mut self, is_sent: bool) {
         self.answered += u64::from(is_sent);
         self.failed += u64::from(!is_sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_as_text() {
+        let distances = [None, Some((0, 0)), Some((1, 1)), Some((2, 3))].map(distance);
+        assert_eq!(distances, ["?", "same network", "1 hop", "2 to 3 hops"]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::error;
 use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
@@ -24,6 +26,45 @@ pub enum Error {
     System {
         /// The table.
         what: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A program could not be started: the one to examine, or that of a remedy.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The program ended before it could be examined.
+    #[error("{program} ended ({status}) before it could be examined")]
+    Ended {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: String,
+    },
+    /// The program was started, and neither it nor the processes that it started opened a UDP socket.
+    #[error("{0} and the processes that it started have not opened a UDP socket")]
+    NoSocket(String),
+    /// A program of a remedy failed.
+    #[error("the remedy failed: {program} ended with {status}, in: {command}")]
+    RemedyFailed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The whole remedy as a command.
+        command: String,
+        /// Whether the remedy needs root.
+        needs_root: bool,
+    },
+    /// A file of a remedy could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
@@ -60,7 +101,17 @@ impl Error {
             Self::OtherNamespace { pid, .. } => {
                 Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))
             }
-            Self::File(_) | Self::System { .. } | Self::Unsupported(_) => None,
+            Self::Ended { .. } => Some("its output may show why".into()),
+            Self::NoSocket(_) => Some("if another process does the work, name it with --pid or --port".into()),
+            Self::RemedyFailed { program, needs_root, .. } => {
+                let hint = if *needs_root { "; it needs root" } else { "" };
+                Some(format!("{program} prints why above{hint}"))
+            }
+            Self::File(_)
+            | Self::System { .. }
+            | Self::Start { .. }
+            | Self::Write { .. }
+            | Self::Unsupported(_) => None,
         }
     }
 }
@@ -68,7 +119,7 @@ impl Error {
 impl ClassifiedError for Error {
     fn class(&self) -> Option<FailureClass> {
         match self {
-            Self::System { .. } => None,
+            Self::System { .. } | Self::Start { .. } | Self::Write { .. } => None,
             Self::Hidden(_) => Some(FailureClass::Permission),
             _ => Some(FailureClass::Environment),
         }

@@ -110,6 +110,13 @@ impl Finding {
         }
     }
 
+    /// Returns whether this is the same finding as one of an earlier examination. Evidence is ignored, because it
+    /// changes with each examination.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.id, self.severity, &self.subject) == (other.id, other.severity, &other.subject)
+    }
+
     /// Adds a piece of evidence.
     #[must_use]
     pub fn with_evidence(mut self, evidence: Evidence) -> Self {

@@ -21,6 +21,7 @@
 //! because a false alarm does more harm than a missed cause. Open questions are in [`Report::unknown`].
 #![forbid(unsafe_code)]
 
+mod applying;
 mod causes;
 mod error;
 mod examine;
@@ -28,27 +29,32 @@ mod finding;
 mod gather;
 mod observation;
 mod options;
+mod path;
 mod remedies;
 mod remedy;
 mod report;
 mod snapshot;
+mod started_program;
 mod wire;
 
+pub use applying::RemedyEffect;
 pub use causes::{Id, UnknownId};
 pub use error::Error;
 pub use examine::{Target, examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
 pub use options::{Options, Progress, ProgressCallback};
+pub use path::PathTest;
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};
 pub use report::{ArrivalStatus, Effect, LayerObservation, OpenQuestion, Report, Verdict};
+pub use started_program::StartedProgram;
 
-/// Returns the running processes among `pid`, its descendants, and the members of the process group that it
-/// leads. Linux only; empty on other systems.
+/// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is
+/// counted for all namespaces together. What the system does not count is unknown.
 #[must_use]
-pub fn process_family(pid: u32) -> Vec<u32> {
-    gather::processes::family(pid)
+pub fn host_drops() -> mcast_measure::DropCounts {
+    gather::host_drops()
 }
 
 /// The result of an operation of this crate.

@@ -1,5 +1,6 @@
 //! The result of an examination.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
@@ -96,6 +97,27 @@ impl Report {
         self.findings.iter().map(|finding| finding.severity).max()
     }
 
+    /// Returns the number of findings of a severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// Adds the report on another membership. What both have, such as findings about the machine, stays once.
+    /// Datagrams arrive only if those of both do.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.findings.extend(new_in(&self.findings, other.findings));
+        self.findings.sort_by_key(|finding| Reverse(finding.severity));
+        self.unknown.extend(new_in(&self.unknown, other.unknown));
+        self.observations.extend(other.observations);
+        self.arrival = match (self.arrival, other.arrival) {
+            (ArrivalStatus::Arrives, ArrivalStatus::Arrives) => ArrivalStatus::Arrives,
+            _ => ArrivalStatus::Nothing,
+        };
+        self
+    }
+
     /// Returns the verdict.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -111,6 +133,10 @@ impl Report {
     pub fn undecided(&self) -> impl Iterator<Item = &OpenQuestion> {
         self.unknown.iter().filter(|unknown| unknown.effect != Effect::Minor)
     }
+}
+
+fn new_in<T: PartialEq>(known: &[T], items: Vec<T>) -> Vec<T> {
+    items.into_iter().filter(|item| !known.contains(item)).collect()
 }
 
 impl LayerObservation {
@@ -159,6 +185,18 @@ fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::O
 mod tests {
     use super::*;
     use crate::Id;
+
+    #[test]
+    fn common_findings_of_two_reports_are_counted_once() {
+        let finding = |id, severity| Finding::new(id, severity, "x");
+        let common = finding(Id::NoRoute, Severity::Warning);
+        let report = |arrival, findings: Vec<Finding>| Report { arrival, findings, ..Report::default() };
+        let one = report(ArrivalStatus::Arrives, vec![common.clone()]);
+        let fault = finding(Id::InterfaceDown, Severity::Fault);
+        let both = one.clone().and(report(ArrivalStatus::Nothing, vec![fault.clone(), common.clone()]));
+        assert_eq!((both.arrival, both.findings), (ArrivalStatus::Nothing, vec![fault, common]));
+        assert_eq!(one.clone().and(one).arrival, ArrivalStatus::Arrives);
+    }
 
     #[test]
     fn undecided_report_is_not_healthy() {

@@ -13,6 +13,8 @@
 //! | describe what to join and where to send | [`Membership`], [`Destination`] |
 //! | parse what a user typed: ranges, names and URLs | [`Expand`] |
 //! | parse a session description (SDP) | [`SessionDescription`] |
+//! | check a list of planned memberships | [`AddressPlan`] |
+//! | print text from the network | [`SafeText`] |
 //!
 //! ```
 //! use mcast_group::{Group, Membership, Scope};
@@ -45,8 +47,10 @@ mod kind;
 mod membership;
 mod parse_error;
 mod pick;
+mod plan;
 mod reference;
 mod registry;
+mod safe_text;
 mod scope;
 mod sdp;
 mod text;
@@ -64,9 +68,11 @@ pub use kind::{AdHocBlock, AdministrativeRange, Kind, Malformation, Prefix, Sour
 pub use membership::Membership;
 pub use parse_error::ParseError;
 pub use pick::{PickError, PickOptions, pick};
+pub use plan::{AddressPlan, PlanCheck, PlanEntry, PlanFinding, PlanLine, PlanSeverity};
 pub use reference::{Reference, WithReference};
 pub use registry::{
     Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Relative, Standing, WellKnown,
 };
+pub use safe_text::SafeText;
 pub use scope::Scope;
 pub use sdp::{DescribedStream, SdpError, SessionDescription};

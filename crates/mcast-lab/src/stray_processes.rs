@@ -40,9 +40,7 @@ fn identity_at(path: &str) -> io::Result<Identity> {
 
 /// Returns the ids of all processes except this one, whose own threads are in the namespaces of its labs.
 fn processes() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    ids.filter(|id| *id != std::process::id())
+    mcast_sys::process::ids().into_iter().flatten().filter(|id| *id != std::process::id())
 }
 
 /// Kills a process if it is in one of the namespaces, and returns whether it was.

@@ -1,9 +1,9 @@
 //! Multicast measurement without sockets and clocks: bytes and times go in, bytes and statistics come out.
 //!
 //! `mcast perf`, `mcast ping` and `mcast doctor --probe` are thin loops around this crate. [`wire`] defines
-//! their messages. [`Sessions`] is the receiver's account of its senders: datagrams sent, received, lost,
-//! duplicated and reordered, jitter (RFC 3550), and delays. [`ReceiverReports`] is the sender's account of
-//! its receivers. [`Sweep`] finds the rate at which loss starts. [`ProbeSession`] compares multicast with
+//! their messages. [`PerfReceiver`] is the receiver's account of its senders: datagrams sent, received, lost,
+//! duplicated and reordered, jitter (RFC 3550), and delays. A sender sends [`NumberedDatagrams`], and collects
+//! [`ReceiverReports`], or plays [`PingPong`]. [`Sweep`] finds the rate at which loss starts. [`ProbeSession`] compares multicast with
 //! unicast, or shows which sizes and hop limits arrive; [`ProbeResponder`] is its other end.
 //!
 //! [`LossCounter`], [`Jitter`], [`TokenBucket`], [`PaceSchedule`] and [`Limiter`], which limits replies so that
@@ -24,15 +24,20 @@ mod histogram;
 mod jitter;
 mod limiter;
 mod loss;
+#[cfg(feature = "std")]
+mod message_meter;
+mod numbered;
 mod pace;
 #[cfg(feature = "std")]
+mod perf_receiver;
+#[cfg(feature = "std")]
 mod perf_responder;
+#[cfg(feature = "std")]
+mod ping_pong;
 #[cfg(feature = "std")]
 mod probes;
 mod reports;
 mod responder;
-#[cfg(feature = "std")]
-mod round_trips;
 #[cfg(feature = "std")]
 mod session;
 #[cfg(feature = "std")]
@@ -47,18 +52,23 @@ pub use drops::{DropCounts, DropPoint};
 pub use histogram::{Histogram, HistogramBar};
 pub use jitter::Jitter;
 pub use limiter::{Limiter, Quota};
-pub use loss::{LossCounter, LossCounts, SequenceOrder};
+pub use loss::{LossCounter, LossCounts, SequenceOrder, lost_percent};
+#[cfg(feature = "std")]
+pub use message_meter::{MessageCounts, MessageMeter};
+pub use numbered::NumberedDatagrams;
 pub use pace::{PaceDecision, PaceSchedule, Rate};
 #[cfg(feature = "std")]
+pub use perf_receiver::{EndedSession, PerfArrival, PerfReceiver, RunTally, SessionProgress};
+#[cfg(feature = "std")]
 pub use perf_responder::PerfResponder;
+#[cfg(feature = "std")]
+pub use ping_pong::{PingPong, PingPongLimit, PingPongStep};
 #[cfg(feature = "std")]
 pub use probes::{AcceptedReply, ProbeCase, ProbeResults, ProbeSession, Responder, SizeLimit};
 pub use reports::{ReceiverReports, ReportingReceiver};
 pub use responder::{ProbeArrival, ProbeResponder};
 #[cfg(feature = "std")]
-pub use round_trips::RoundTrips;
-#[cfg(feature = "std")]
-pub use session::{Session, SessionTotals};
+pub use session::{Session, SessionTotals, SystemCounters};
 #[cfg(feature = "std")]
 pub use sessions::{SessionKey, Sessions};
 #[cfg(feature = "std")]

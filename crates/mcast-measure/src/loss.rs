@@ -90,6 +90,12 @@ pub enum SequenceOrder {
     Restart,
 }
 
+/// Returns how much was lost, in percent; 0 if nothing was sent.
+#[must_use]
+pub const fn lost_percent(lost: u64, sent: u64) -> f64 {
+    if sent == 0 { 0.0 } else { lost as f64 * 100.0 / sent as f64 }
+}
+
 impl LossCounter {
     /// The number of latest numbers among which late ones of an unknown sender are recognized.
     pub const WINDOW: u64 = 1_024;

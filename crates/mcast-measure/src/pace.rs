@@ -34,6 +34,24 @@ impl Rate {
         }
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
+
+    /// Returns the rate in datagrams of this size per second.
+    #[must_use]
+    pub const fn datagrams_per_second(self, bytes: usize) -> f64 {
+        match self {
+            Self::Datagrams(rate) => rate,
+            Self::Bits(rate) => rate / (bytes as f64 * 8.0),
+        }
+    }
+
+    /// Returns the share of each of `number` senders that send at this rate together.
+    #[must_use]
+    pub const fn divided_by(self, number: usize) -> Self {
+        match self {
+            Self::Datagrams(rate) => Self::Datagrams(rate / number as f64),
+            Self::Bits(rate) => Self::Bits(rate / number as f64),
+        }
+    }
 }
 
 /// The decision of a [`PaceSchedule`].

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::wire::{Header, Kind, PING_LENGTH, SessionId};
+use crate::wire::{Kind, Message};
 use crate::{Limiter, Quota};
 
 /// A sender repeats its closing message about ten times; several senders may do so at once.
@@ -18,14 +18,14 @@ const ALL: Quota = Quota { per_second: 200, burst: 50 };
 pub struct PerfResponder {
     limiter: Limiter,
     tokens: RandomState,
-    pong: Vec<u8>,
+    reply: Vec<u8>,
 }
 
 impl PerfResponder {
     /// Creates a responder, whose tokens differ from those of all others.
     #[must_use]
     pub fn new() -> Self {
-        Self { limiter: Limiter::new(EACH, ALL), tokens: RandomState::new(), pong: Vec::new() }
+        Self { limiter: Limiter::new(EACH, ALL), tokens: RandomState::new(), reply: Vec::new() }
     }
 
     /// Returns whether the rate limit allows a report to this source.
@@ -33,34 +33,30 @@ impl PerfResponder {
         self.limiter.allows(source, now)
     }
 
-    /// Returns the reply to a call: the token that pings must carry; `None` over the rate limit.
-    pub fn token(&mut self, source: SocketAddr, header: Header, now: Duration) -> Option<Vec<u8>> {
-        self.limiter.allows(source.ip(), now).then(|| {
-            let mut message = header.with_kind(Kind::Token).encode().to_vec();
-            message.extend(self.token_for(source, header.session).to_be_bytes());
-            message
-        })
-    }
-
-    /// Returns the reply to a ping, which is the ping itself, if it carries the right token.
-    pub fn pong(&mut self, source: SocketAddr, header: Header, token: u64, ping: &[u8]) -> Option<&[u8]> {
-        if ping.len() < PING_LENGTH || token != self.token_for(source, header.session) {
-            return None;
+    /// Returns the reply to a call, unless it is over the rate limit, or to a ping with the right token; `None`
+    /// for other messages. The reply to a call is that token, the reply to a ping is the ping itself.
+    pub fn reply_to(&mut self, message: &[u8], source: SocketAddr, now: Duration) -> Option<&[u8]> {
+        let Ok((header, decoded)) = Message::decode(message) else { return None };
+        let token = self.tokens.hash_one((source, header.session));
+        self.reply.clear();
+        match decoded {
+            Message::Call if self.limiter.allows(source.ip(), now) => {
+                self.reply.extend(header.with_kind(Kind::Token).encode());
+                self.reply.extend(token.to_be_bytes());
+            }
+            Message::Ping(own) if own == token => {
+                self.reply.extend_from_slice(message);
+                header.with_kind(Kind::Pong).write(&mut self.reply);
+            }
+            _ => return None,
         }
-        self.pong.clear();
-        self.pong.extend_from_slice(ping);
-        header.with_kind(Kind::Pong).write(&mut self.pong);
-        Some(&self.pong)
+        Some(&self.reply)
     }
 
     /// Returns the number of requests over the rate limit.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.limiter.refused()
-    }
-
-    fn token_for(&self, source: SocketAddr, session: SessionId) -> u64 {
-        self.tokens.hash_one((source, session))
     }
 }
 
@@ -73,7 +69,7 @@ impl Default for PerfResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Message, UnixNanos};
+    use crate::wire::{Header, PING_LENGTH, SessionId, UnixNanos};
 
     const HEADER: Header =
         Header { kind: Kind::Ping, stream: 0, session: SessionId(1), sequence: 2, time: UnixNanos(3) };
@@ -82,31 +78,38 @@ mod tests {
         ([10, 0, 0, 1], port).into()
     }
 
-    fn ping(token: u64, length: usize) -> Vec<u8> {
-        let mut ping = HEADER.encode().to_vec();
-        ping.extend(token.to_be_bytes());
-        ping.resize(length, 0);
-        ping
+    fn message(kind: Kind, token: u64, length: usize) -> Vec<u8> {
+        let mut message = HEADER.with_kind(kind).encode().to_vec();
+        message.extend(token.to_be_bytes());
+        message.resize(length, 0);
+        message
     }
 
     #[test]
     fn only_the_holder_of_its_token_gets_pongs() {
         let mut responder = PerfResponder::new();
-        let reply = responder.token(source(1), HEADER, Duration::ZERO).unwrap();
-        let Ok((_, Message::Token(token))) = Message::decode(&reply) else { panic!("{reply:?}") };
-        let ping = ping(token, 100);
-        let pong = responder.pong(source(1), HEADER, token, &ping).unwrap();
+        let mut reply = |message: &[u8], port| {
+            responder.reply_to(message, source(port), Duration::ZERO).map(<[u8]>::to_vec)
+        };
+        let offer = reply(&message(Kind::Call, 0, PING_LENGTH), 1).unwrap();
+        assert_eq!(offer.len(), PING_LENGTH);
+        let Ok((_, Message::Token(token))) = Message::decode(&offer) else { panic!("{offer:?}") };
+        let ping = message(Kind::Ping, token, 100);
+        let pong = reply(&ping, 1).unwrap();
         assert_eq!(pong.len(), ping.len());
-        assert_eq!(Message::decode(pong), Ok((HEADER.with_kind(Kind::Pong), Message::Pong)));
-        assert_eq!(responder.pong(source(2), HEADER, token, &ping), None, "another port");
-        assert_eq!(responder.pong(source(1), HEADER, token ^ 1, &ping), None);
-        assert_eq!(responder.pong(source(1), HEADER, token, &ping[..PING_LENGTH - 1]), None);
+        assert_eq!(Message::decode(&pong), Ok((HEADER.with_kind(Kind::Pong), Message::Pong)));
+        assert_eq!(reply(&ping, 2), None, "another port");
+        assert_eq!(reply(&message(Kind::Ping, token ^ 1, 100), 1), None);
+        assert_eq!(reply(&ping[..PING_LENGTH - 1], 1), None);
+        assert_eq!(reply(&message(Kind::Call, 0, PING_LENGTH)[..PING_LENGTH - 1], 1), None);
     }
 
     #[test]
     fn reports_and_tokens_share_a_rate_limit() {
         let mut responder = PerfResponder::new();
-        let tokens = (0..6).filter(|_| responder.token(source(1), HEADER, Duration::ZERO).is_some()).count();
+        let call = message(Kind::Call, 0, PING_LENGTH);
+        let tokens =
+            (0..6).filter(|_| responder.reply_to(&call, source(1), Duration::ZERO).is_some()).count();
         let reports = (0..6).filter(|_| responder.may_report(source(1).ip(), Duration::ZERO)).count();
         assert_eq!((tokens, reports, responder.refused()), (6, 4, 2));
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::wire::{Header, Settings, UnixNanos};
-use crate::{ClockRelation, Histogram, Jitter, LossCounter};
+use crate::wire::{Header, ReceiverReport, Settings, UnixNanos};
+use crate::{ClockRelation, DropCounts, Histogram, Jitter, LossCounter};
 
 /// The totals of a session over all its streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,34 @@ pub struct SessionTotals {
     pub bytes: u64,
 }
 
+impl SessionTotals {
+    /// Returns the increase since an earlier moment.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            sent: self.sent.saturating_sub(earlier.sent),
+            received: self.received.saturating_sub(earlier.received),
+            lost: self.lost.saturating_sub(earlier.lost),
+            duplicated: self.duplicated.saturating_sub(earlier.duplicated),
+            reordered: self.reordered.saturating_sub(earlier.reordered),
+            too_late: self.too_late.saturating_sub(earlier.too_late),
+            before_first: self.before_first.saturating_sub(earlier.before_first),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+        }
+    }
+}
+
+/// What a receiver's system has counted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SystemCounters {
+    /// Datagrams dropped, by drop point.
+    pub drops: DropCounts,
+    /// Receive calls that returned datagrams.
+    pub receive_calls: u64,
+    /// Coalesced buffers received (UDP GRO).
+    pub coalesced: u64,
+}
+
 /// One session of one sender, as received on one interface.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -41,6 +69,11 @@ pub struct Session {
     last: UnixNanos,
     /// Time of the latest message, by the receiver's own clock.
     last_message: Duration,
+    /// The system's counters before the session.
+    before: SystemCounters,
+    reports: u32,
+    /// The totals at the last call of `progress`.
+    shown: SessionTotals,
 }
 
 #[derive(Debug)]
@@ -52,10 +85,11 @@ struct Stream {
 }
 
 impl Session {
-    /// Creates an empty session for a receiver whose clock has this id (see [`Settings::clock`]).
+    /// Creates an empty session for a receiver whose clock has this id (see [`Settings::clock`]), and whose
+    /// system had these counters before.
     #[must_use]
-    pub fn new(clock: u64) -> Self {
-        Self { clock, ..Self::default() }
+    pub fn new(clock: u64, before: SystemCounters) -> Self {
+        Self { clock, before, ..Self::default() }
     }
 
     /// Returns whether anything of the stream has been received.
@@ -153,6 +187,37 @@ impl Session {
         totals
     }
 
+    /// Returns what has been received since the last call.
+    pub fn progress(&mut self) -> SessionTotals {
+        let totals = self.totals();
+        totals.since(&std::mem::replace(&mut self.shown, totals))
+    }
+
+    /// Returns the next report of a receiver with this random id, whose system now has these counters.
+    pub fn report(&mut self, receiver: u64, now: &SystemCounters) -> ReceiverReport {
+        self.reports = self.reports.saturating_add(1);
+        let totals = self.totals();
+        ReceiverReport {
+            receiver,
+            number: self.reports,
+            sent: totals.sent,
+            received: totals.received,
+            lost: totals.lost,
+            duplicated: totals.duplicated,
+            reordered: totals.reordered,
+            before_first: totals.before_first,
+            bytes: totals.bytes,
+            elapsed: self.elapsed(),
+            jitter: self.jitter(),
+            delays: self.delays().and_then(Histogram::percentiles),
+            clocks: self.clocks(),
+            receive_calls: now.receive_calls.saturating_sub(self.before.receive_calls),
+            closed: self.is_closed(),
+            gro: now.coalesced > self.before.coalesced,
+            drops: now.drops.since(&self.before.drops),
+        }
+    }
+
     /// Returns whether the end of every stream has been received.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -220,7 +285,7 @@ mod tests {
 
     #[test]
     fn streams_are_counted_separately_and_totalled() {
-        let mut session = Session::new(0);
+        let mut session = Session::new(0, SystemCounters::default());
         session.open(&header(1, 0, 0), &Settings::default(), Duration::ZERO);
         session.open(&header(700, 0, 0), &Settings::default(), Duration::ZERO);
         for (stream, sequence) in [(1, 0), (700, 0), (1, 1), (700, 2), (700, 2)] {
@@ -237,7 +302,7 @@ mod tests {
 
     #[test]
     fn closing_an_unknown_stream_has_no_effect() {
-        let mut session = Session::new(0);
+        let mut session = Session::new(0, SystemCounters::default());
         receive(&mut session, 0, 0, 0, 1);
         session.close(&header(1, 1_000, 0), &Settings::default(), Duration::ZERO);
         assert_eq!((session.totals().sent, session.is_closed()), (1, false));
@@ -245,7 +310,7 @@ mod tests {
 
     #[test]
     fn delays_are_dropped_once_one_is_negative() {
-        let mut session = Session::new(7);
+        let mut session = Session::new(7, SystemCounters::default());
         assert_eq!(session.clocks(), ClockRelation::Unknown);
         let settings = Settings { clock: 7, ..Settings::default() };
         session.open(&header(0, 0, 0), &settings, Duration::ZERO);
@@ -259,7 +324,7 @@ mod tests {
 
     #[test]
     fn elapsed_time_spans_first_to_last_arrival() {
-        let mut session = Session::new(0);
+        let mut session = Session::new(0, SystemCounters::default());
         assert_eq!(session.elapsed(), Duration::ZERO);
         for arrived in [5_000, 9_000, 8_000] {
             receive(&mut session, 0, arrived, 0, arrived);
@@ -269,7 +334,7 @@ mod tests {
 
     #[test]
     fn silence_is_measured_by_the_receivers_own_clock() {
-        let mut session = Session::new(0);
+        let mut session = Session::new(0, SystemCounters::default());
         session.data(&header(0, 0, 0), 1, UnixNanos(0), Duration::from_secs(3));
         assert_eq!(session.silence(Duration::from_secs(5)), Duration::from_secs(2));
         assert_eq!(session.silence(Duration::from_secs(1)), Duration::ZERO);

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::Session;
 use crate::wire::{Header, SessionId, Settings, UnixNanos};
+use crate::{Session, SystemCounters};
 
 /// Maximum number of sessions tracked at once, and of their streams in total.
 const MAX_SESSIONS: usize = 64;
@@ -38,23 +38,26 @@ pub struct Sessions {
     last: usize,
     streams: usize,
     ended: VecDeque<SessionKey>,
-    started: Vec<SessionKey>,
+    started: u64,
     rejected: u64,
+    /// The system's counters when there was no session.
+    idle: SystemCounters,
 }
 
 impl Sessions {
     /// Creates an empty set for a receiver whose clock has this id (see [`Settings::clock`]; 0 if it is
-    /// unknown).
+    /// unknown), and whose system has these counters.
     #[must_use]
-    pub const fn new(clock: u64) -> Self {
+    pub const fn new(clock: u64, idle: SystemCounters) -> Self {
         Self {
             clock,
             active: Vec::new(),
             last: 0,
             streams: 0,
             ended: VecDeque::new(),
-            started: Vec::new(),
+            started: 0,
             rejected: 0,
+            idle,
         }
     }
 
@@ -87,7 +90,7 @@ impl Sessions {
         header: &Header,
         settings: &Settings,
         now: Duration,
-    ) -> Option<&Session> {
+    ) -> Option<&mut Session> {
         let index = self.index_of(key)?;
         let session = &mut self.active[index].1;
         session.close(header, settings, now);
@@ -119,8 +122,8 @@ impl Sessions {
             self.rejected += 1;
             return None;
         }
-        self.active.push((key, Session::new(self.clock)));
-        self.started.push(key);
+        self.active.push((key, Session::new(self.clock, self.idle)));
+        self.started += 1;
         Some(self.active.len() - 1)
     }
 
@@ -131,9 +134,15 @@ impl Sessions {
         }
     }
 
-    /// Returns the sessions that have started since the last call.
-    pub fn take_started(&mut self) -> Vec<SessionKey> {
-        std::mem::take(&mut self.started)
+    /// Sets the system's counters before the sessions that start from now on.
+    pub const fn set_idle_counters(&mut self, idle: SystemCounters) {
+        self.idle = idle;
+    }
+
+    /// Returns the number of sessions that have started.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.started
     }
 
     /// Removes and returns the sessions that have ended: all streams closed and half a second of silence, or,
@@ -154,7 +163,6 @@ impl Sessions {
     }
 
     fn finish(&mut self, ended: Vec<(SessionKey, Session)>) -> Vec<(SessionKey, Session)> {
-        self.started.retain(|key| ended.iter().all(|(other, _)| other != key));
         for (key, session) in &ended {
             self.streams -= session.streams();
             // A session that was only silent may continue; its start then counts as not observed.
@@ -169,6 +177,11 @@ impl Sessions {
     /// Returns the sessions that have not ended.
     pub fn iter(&self) -> impl Iterator<Item = &(SessionKey, Session)> {
         self.active.iter()
+    }
+
+    /// Returns the sessions that have not ended.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut (SessionKey, Session)> {
+        self.active.iter_mut()
     }
 
     /// Returns whether there is no session.
@@ -225,10 +238,8 @@ mod tests {
 
     #[test]
     fn closed_session_ends_soon_and_does_not_restart() {
-        let mut sessions = Sessions::new(0);
+        let mut sessions = Sessions::new(0, SystemCounters::default());
         receive(&mut sessions, 1, 0, 0, Duration::ZERO);
-        assert_eq!(sessions.take_started(), [key(1)]);
-        assert!(sessions.take_started().is_empty());
         close(&mut sessions, 1, 2, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_millis(499), IDLE).is_empty());
         let ended = sessions.take_ended(Duration::from_millis(500), IDLE);
@@ -239,7 +250,7 @@ mod tests {
 
     #[test]
     fn silence_ends_a_session_without_closing() {
-        let mut sessions = Sessions::new(0);
+        let mut sessions = Sessions::new(0, SystemCounters::default());
         receive(&mut sessions, 1, 0, 0, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_millis(1_999), IDLE).is_empty());
         assert_eq!(sessions.take_ended(IDLE, IDLE).len(), 1);
@@ -247,7 +258,7 @@ mod tests {
 
     #[test]
     fn slow_sender_gets_a_longer_timeout() {
-        let mut sessions = Sessions::new(0);
+        let mut sessions = Sessions::new(0, SystemCounters::default());
         let slow = Settings { rate: Some(0.5), ..Settings::default() };
         sessions.open(key(1), &header(0, 0), &slow, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_secs(5), IDLE).is_empty());
@@ -256,14 +267,14 @@ mod tests {
 
     #[test]
     fn closing_alone_starts_no_session() {
-        let mut sessions = Sessions::new(0);
+        let mut sessions = Sessions::new(0, SystemCounters::default());
         close(&mut sessions, 1, 10, Duration::ZERO);
         assert!(sessions.is_empty());
     }
 
     #[test]
     fn memory_is_bounded_under_forged_sessions_and_streams() {
-        let mut sessions = Sessions::new(0);
+        let mut sessions = Sessions::new(0, SystemCounters::default());
         (0..70).for_each(|session| receive(&mut sessions, session, 0, 0, Duration::ZERO));
         assert_eq!((sessions.iter().count(), sessions.rejected()), (MAX_SESSIONS, 6));
         (0..u16::MAX).for_each(|stream| receive(&mut sessions, 0, stream, 0, Duration::ZERO));
@@ -279,7 +290,7 @@ mod tests {
         fn stream_count_is_consistent_for_any_events(
             events in proptest::collection::vec((0_u8..6, 0_u64..80, 0_u16..4, 0_u64..40), 0..400),
         ) {
-            let mut sessions = Sessions::new(0);
+            let mut sessions = Sessions::new(0, SystemCounters::default());
             for (step, (what, session, stream, number)) in events.into_iter().enumerate() {
                 let now = Duration::from_millis(step as u64 * 20);
                 match what {

@@ -7,14 +7,14 @@ pub struct SweepStep {
     pub requested: f64,
     /// The rate that the sender achieved.
     pub achieved: f64,
-    /// The share lost, from 0 to 1.
-    pub lost: f64,
+    /// The loss in percent.
+    pub lost_percent: f64,
 }
 
 /// The rate at which loss starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Knee {
-    /// Loss was at most the tolerated share at `clean` datagrams per second, and higher at `lossy`. Without
+    /// Loss was at most the tolerated one at `clean` datagrams per second, and higher at `lossy`. Without
     /// `clean`, loss was too high at every rate.
     Between {
         /// The highest rate without loss.
@@ -64,8 +64,8 @@ const MAX_STEPS: usize = 60;
 const MAX_RANDOM_LOSSES: u32 = 3;
 
 impl Sweep {
-    /// Creates a sweep from `start` to at most `limit` datagrams per second, tolerating `allowed` as the
-    /// share of loss.
+    /// Creates a sweep from `start` to at most `limit` datagrams per second, tolerating a loss of
+    /// `allowed` percent.
     #[must_use]
     pub fn new(start: f64, limit: f64, allowed: f64) -> Self {
         let start = start.max(MIN_RATE);
@@ -109,7 +109,7 @@ impl Sweep {
     pub fn record(&mut self, step: SweepStep) {
         self.steps.push(step);
         let achieved = step.achieved.clamp(0.0, step.requested);
-        if step.lost <= self.allowed {
+        if step.lost_percent <= self.allowed {
             self.suspect = None;
             self.note_shortfall(step.requested, achieved);
             self.clean = Some(self.clean.map_or(achieved, |clean| clean.max(achieved)));
@@ -175,7 +175,7 @@ mod tests {
         while let Some(requested) = sweep.next_rate() {
             let achieved = requested.min(sender);
             let lost = (1.0 - path / achieved).max(0.0);
-            sweep.record(SweepStep { requested, achieved, lost });
+            sweep.record(SweepStep { requested, achieved, lost_percent: lost });
         }
         sweep
     }
@@ -201,7 +201,7 @@ mod tests {
                 let Some(requested) = sweep.next_rate() else { break };
                 prop_assert!(requested.is_finite() && requested > 0.0);
                 let achieved = if achieved.is_nan() { 0.0 } else { achieved };
-                sweep.record(SweepStep { requested, achieved, lost });
+                sweep.record(SweepStep { requested, achieved, lost_percent: lost });
             }
             prop_assert_eq!(sweep.next_rate(), None);
         }
@@ -216,9 +216,9 @@ mod tests {
     #[test]
     fn rate_is_repeated_after_one_shortfall() {
         let mut sweep = Sweep::new(1_000.0, 2_000.0, 0.0);
-        sweep.record(SweepStep { requested: 1_000.0, achieved: 700.0, lost: 0.0 });
+        sweep.record(SweepStep { requested: 1_000.0, achieved: 700.0, lost_percent: 0.0 });
         assert_eq!(sweep.next_rate(), Some(1_000.0));
-        sweep.record(SweepStep { requested: 1_000.0, achieved: 1_000.0, lost: 0.0 });
+        sweep.record(SweepStep { requested: 1_000.0, achieved: 1_000.0, lost_percent: 0.0 });
         assert_eq!(sweep.next_rate(), Some(2_000.0));
     }
 
@@ -226,7 +226,7 @@ mod tests {
     fn loss_below_a_clean_rate_is_random() {
         let mut sweep = Sweep::new(1_000.0, 1e6, 0.0);
         let mut step = |requested, achieved, lost| {
-            sweep.record(SweepStep { requested, achieved, lost });
+            sweep.record(SweepStep { requested, achieved, lost_percent: lost });
             sweep.knee()
         };
         step(1_000.0, 1_000.0, 0.0);
@@ -248,7 +248,7 @@ mod tests {
     fn loss_at_every_rate_is_reported() {
         let mut sweep = Sweep::new(100.0, 1e6, 0.0);
         while let Some(requested) = sweep.next_rate() {
-            sweep.record(SweepStep { requested, achieved: requested, lost: 0.01 });
+            sweep.record(SweepStep { requested, achieved: requested, lost_percent: 0.01 });
         }
         assert_eq!(sweep.knee(), Knee::Between { clean: None, lossy: 1.0 });
     }
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn unconfirmed_loss_is_ignored() {
         let mut sweep = Sweep::new(1_000.0, 2_000.0, 0.0);
-        let step = |requested, lost| SweepStep { requested, achieved: requested, lost };
+        let step = |requested, lost| SweepStep { requested, achieved: requested, lost_percent: lost };
         sweep.record(step(1_000.0, 0.2));
         assert_eq!(sweep.next_rate(), Some(1_000.0));
         sweep.record(step(1_000.0, 0.0));

@@ -195,6 +195,18 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// Returns the status of the transport checksum; `None` for protocols other than UDP, IGMP, MLD and PIM.
+    #[must_use]
+    pub const fn checksum(&self) -> Option<ChecksumStatus> {
+        match &self.transport {
+            Some(Transport::Udp(udp)) => Some(udp.checksum),
+            Some(Transport::Igmp(control)) => Some(control.checksum),
+            Some(Transport::Mld(control)) => Some(control.checksum),
+            Some(Transport::Pim(pim)) => Some(pim.checksum),
+            _ => None,
+        }
+    }
+
     /// Returns whether the link-layer destination is a group or broadcast address, regardless of the payload.
     #[must_use]
     pub fn is_group_addressed(&self) -> bool {

@@ -5,6 +5,7 @@
 //! settings, events and identifiers are re-exported here.
 #![forbid(unsafe_code)]
 
+pub mod dissect;
 mod driver;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -14,8 +15,8 @@ mod sys;
 pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, MAX_SNAPSHOT, PathChange, Publisher,
-    PublisherBuilder, Snapshot, SnapshotServer, StreamError, Subscriber, SubscriberBuilder, discover,
-    fetch_snapshot, fetch_snapshot_while, find_stream,
+    PublisherBuilder, Snapshot, SnapshotFetcher, SnapshotServer, StreamError, Subscriber, SubscriberBuilder,
+    discover, fetch_snapshot, fetch_snapshot_while, find_stream,
 };
 pub use mcast_stream_proto::{
     Control, PublisherMachine, SubscriberMachine, Target, publisher, seal, subscriber, wire,

@@ -28,7 +28,7 @@
 //! the processes that have each socket open.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits
 //! for descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers (GSO) by sockets of the standard library.
-//! `console` (Windows) catches Ctrl-C.
+//! [`process`] ends processes and groups of them. `console` (Windows) catches Ctrl-C.
 //!
 //! An operation that a system does not support returns an error of kind
 //! `io::ErrorKind::Unsupported`; it is never silently ignored.
@@ -98,6 +98,9 @@ mod interface_names;
 pub mod readable;
 
 pub mod ready;
+
+#[cfg_attr(not(unix), path = "without_process_groups.rs")]
+pub mod process;
 
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "without_unicast.rs")]
 pub mod unicast;

@@ -28,7 +28,7 @@ impl Clock {
 
     /// Converts a system time to table time and advances the clock to it.
     pub(crate) fn advance(&mut self, time: Time) -> Time {
-        let mut adjusted = time.as_nanos().saturating_add(self.offset);
+        let mut adjusted = self.adjusted(time).as_nanos();
         let latest = self.latest.as_nanos();
         if adjusted.saturating_add(Self::DISORDER) < latest {
             self.offset = self.offset.saturating_add(latest - adjusted);
@@ -38,6 +38,11 @@ impl Clock {
         self.start.get_or_insert(adjusted);
         self.latest = self.latest.max(adjusted);
         adjusted
+    }
+
+    /// Converts a system time to table time without advancing the clock.
+    pub(crate) fn adjusted(&self, time: Time) -> Time {
+        Time::from_nanos(time.as_nanos().saturating_add(self.offset))
     }
 
     /// Returns the start of the first interval.

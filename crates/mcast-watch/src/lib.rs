@@ -39,7 +39,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod announcements;
 mod clock;
+mod fragments;
 mod history;
 mod jitter;
 mod ledger;
@@ -53,6 +55,8 @@ mod stream;
 mod time;
 mod watch;
 
+pub use announcements::{AnnouncementContent, StreamAnnouncement};
+pub use fragments::FragmentPorts;
 pub use history::IntervalCounts;
 pub use jitter::{JitterBasis, JitterValue};
 pub use ledger::{SequenceInfo, StreamIdentity};

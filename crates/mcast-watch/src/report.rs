@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::announcements::StreamAnnouncement;
 use crate::history::IntervalCounts;
 use crate::jitter::JitterValue;
 use crate::ledger::StreamIdentity;
@@ -29,9 +30,11 @@ pub struct WatchReport {
     pub pim_neighbors: Vec<PimNeighbor>,
     /// Routers that send multicast router advertisements (RFC 4286).
     pub routers: Vec<RouterAdvertisement>,
+    /// The announced streams by name, those without a readable name last.
+    pub announced: Vec<StreamAnnouncement>,
     /// The latest IGMP, MLD and PIM messages, newest first.
     pub log: Vec<LogEntry>,
-    /// WatchTotals over all traffic.
+    /// Totals over all traffic.
     pub totals: WatchTotals,
 }
 
@@ -91,7 +94,7 @@ pub struct StreamRate {
     pub bits_per_second: f64,
 }
 
-/// WatchTotals over all traffic, including that of evicted streams.
+/// Totals over all traffic, including that of evicted streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WatchTotals {
     /// Datagrams sent to groups.
@@ -108,6 +111,30 @@ pub struct WatchTotals {
     pub streams_evicted: u64,
     /// Members evicted because the table was full.
     pub members_evicted: u64,
+    /// Announcements omitted because too many streams are announced.
+    pub announcements_omitted: u64,
+}
+
+impl WatchReport {
+    /// Returns the other hosts that have reported membership of the stream's group where it was seen.
+    pub fn members_of(&self, stream: &StreamKey) -> impl Iterator<Item = &GroupMember> {
+        let StreamKey { group, interface, vlan, .. } = *stream;
+        let first = self.members.partition_point(|member| member.group < group);
+        let of_group = self.members[first..].iter().take_while(move |member| member.group == group);
+        of_group.filter(move |member| {
+            member.interface == interface && member.vlan == vlan && !member.is_this_machine
+        })
+    }
+
+    /// Returns the name under which a stream is announced on its interface.
+    #[must_use]
+    pub fn announced_name(&self, row: &Row) -> Option<&str> {
+        let identity = row.identity?;
+        let is_it = |announced: &&StreamAnnouncement| {
+            announced.identity.stream == identity.stream && announced.interface == row.key.interface
+        };
+        self.announced.iter().find(is_it)?.name()
+    }
 }
 
 impl StreamRate {

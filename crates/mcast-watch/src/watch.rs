@@ -7,6 +7,7 @@ use mcast_packet::gmp::{Address, Message};
 use mcast_packet::sequence::SequenceField;
 use mcast_packet::{Ip, Packet, Transport, Udp};
 
+use crate::announcements::{Announcements, StreamAnnouncement};
 use crate::clock::Clock;
 use crate::ledger::SequenceInfo;
 use crate::log::Log;
@@ -29,6 +30,9 @@ pub struct WatchOptions {
     pub sequence: Option<SequenceField>,
     /// Time without datagrams after which a stream is removed. Default: 10 minutes.
     pub keep: Duration,
+    /// Time after its latest announcement for which a stream is listed as announced. Publishers normally
+    /// repeat their announcements every second. Default: 10 s.
+    pub keep_announced: Duration,
 }
 
 impl Default for WatchOptions {
@@ -38,6 +42,7 @@ impl Default for WatchOptions {
             capacity: 4096,
             sequence: None,
             keep: Duration::from_secs(600),
+            keep_announced: Duration::from_secs(10),
         }
     }
 }
@@ -67,6 +72,7 @@ pub struct Watch {
     streams: Lru<StreamKey, Stream>,
     members: Members,
     routers: Routers,
+    announcements: Announcements,
     log: Log,
     totals: WatchTotals,
 }
@@ -84,6 +90,7 @@ impl Watch {
             streams: Lru::new(options.capacity),
             members: Members::new(options.capacity),
             routers: Routers::new(Self::ROUTERS),
+            announcements: Announcements::default(),
             log: Log::default(),
             totals: WatchTotals::default(),
         }
@@ -101,6 +108,7 @@ impl Watch {
         self.streams.clear();
         self.members.clear();
         self.routers.clear();
+        self.announcements.clear();
         self.log.clear();
         self.totals = WatchTotals::default();
     }
@@ -140,6 +148,12 @@ impl Watch {
         None
     }
 
+    /// Adds an announcement of a stream.
+    pub fn announce(&mut self, announcement: StreamAnnouncement) {
+        let time = self.clock.adjusted(announcement.time);
+        self.announcements.observe(StreamAnnouncement { time, ..announcement });
+    }
+
     /// Returns the state of the table at this moment, and removes what has expired.
     #[must_use]
     pub fn report(&mut self, now: Time) -> WatchReport {
@@ -147,6 +161,7 @@ impl Watch {
         self.streams.retain(|_, stream| stream.quiet(now) < self.options.keep);
         self.members.remove_expired(now);
         self.routers.remove_expired(now);
+        self.announcements.remove_expired(now, self.options.keep_announced);
         let mut streams: Vec<Row> =
             self.streams.iter().map(|(key, stream)| stream.row(*key, &self.clock, now)).collect();
         streams.sort_unstable_by_key(|row| row.key);
@@ -158,8 +173,13 @@ impl Watch {
             queriers: self.routers.queriers(now),
             pim_neighbors: self.routers.neighbors(now),
             routers: self.routers.advertisements(now),
+            announced: self.announcements.report(),
             log: self.log.entries().cloned().collect(),
-            totals: WatchTotals { members_evicted: self.members.evicted(), ..self.totals },
+            totals: WatchTotals {
+                members_evicted: self.members.evicted(),
+                announcements_omitted: self.announcements.omitted(),
+                ..self.totals
+            },
         }
     }
 

@@ -39,6 +39,8 @@ pub enum FileErrorKind {
     },
     /// The file's format allows only one link type, and another one has been written.
     LinkTypeMismatch,
+    /// The file to create exists already.
+    AlreadyExists,
     /// The reader has closed the pipe, so nothing more can be written.
     BrokenPipe,
     /// The system reported an error: [`std::error::Error::source`]. When writing, frames that did not fit are
@@ -53,6 +55,7 @@ impl FileError {
 
     pub(super) fn from_os(operation: &'static str, path: &Path, os: io::Error) -> Self {
         let kind = match os.kind() {
+            io::ErrorKind::AlreadyExists => FileErrorKind::AlreadyExists,
             io::ErrorKind::BrokenPipe => FileErrorKind::BrokenPipe,
             _ => FileErrorKind::System,
         };
@@ -103,6 +106,7 @@ impl fmt::Display for FileError {
                 write!(f, "the record at byte {offset} {reason}")?;
             }
             (FileErrorKind::LinkTypeMismatch, _) => f.write_str("a pcap file can have only one link type")?,
+            (FileErrorKind::AlreadyExists, _) => f.write_str("it already exists")?,
             (FileErrorKind::BrokenPipe, _) => f.write_str("the reader has closed the pipe")?,
             (FileErrorKind::System, Some(os)) => os.fmt(f)?,
             (FileErrorKind::System, None) => f.write_str("unknown system error")?,

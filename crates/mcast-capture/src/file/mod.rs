@@ -12,10 +12,13 @@ mod packet_block;
 mod pcap;
 mod pcapng;
 mod reader;
+mod recorder;
+mod series;
 mod spool;
 mod writer;
 
 pub use error::{FileError, FileErrorKind};
 pub use interface::{FileInterface, LinkNumber};
 pub use reader::{CaptureFile, FileFormat, FileStatistics};
+pub use recorder::{RecordedFile, Recorder, RecorderEvent, RecorderOptions};
 pub use writer::{CaptureWriter, WriteFormat};

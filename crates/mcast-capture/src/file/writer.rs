@@ -150,11 +150,19 @@ impl CaptureWriter {
     /// [`FileErrorKind::LinkTypeMismatch`]: the frame is rejected. [`FileErrorKind::System`]: the frame is
     /// accepted, and stays in memory until there is room, unless 64 MiB are pending already.
     pub fn write(&mut self, frame: &Frame<'_>) -> Result<(), FileError> {
+        self.write_named(frame, || format!("interface {}", frame.interface))
+    }
+
+    /// Like [`Self::write`]; `name` returns the name of an interface that the file does not describe yet.
+    pub(super) fn write_named(
+        &mut self,
+        frame: &Frame<'_>,
+        name: impl FnOnce() -> String,
+    ) -> Result<(), FileError> {
         if self.spool.is_full() {
             self.flush()?;
         }
-        let id =
-            self.interface_id(frame.interface, frame.link_type, || format!("interface {}", frame.interface))?;
+        let id = self.interface_id(frame.interface, frame.link_type, name)?;
         let mut scratch = std::mem::take(&mut self.scratch);
         let bytes = as_on_the_wire(frame, &mut scratch);
         let put = self.put_frame(frame, id, bytes);
@@ -235,6 +243,11 @@ impl CaptureWriter {
     #[must_use]
     pub const fn length_when_written(&self) -> u64 {
         self.spool.written() + self.spool.pending_bytes()
+    }
+
+    /// Returns the number of interfaces that the file describes.
+    pub(super) const fn interfaces(&self) -> usize {
+        self.interfaces.len()
     }
 
     /// Returns the file's path.

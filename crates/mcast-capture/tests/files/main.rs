@@ -4,6 +4,7 @@
 
 mod damage;
 mod foreign;
+mod recorder;
 mod round_trip;
 mod sources;
 mod support;

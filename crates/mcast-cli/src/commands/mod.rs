@@ -100,24 +100,69 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
+    use clap::Subcommand;
+
+    use super::Command;
+
     #[test]
     fn no_subcommand_imports_another() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands");
         for file in sources(&folder) {
-            let inside = file.strip_prefix(&folder).unwrap();
-            let own =
-                inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
-            if own == "mod" {
-                continue;
-            }
-            let text = fs::read_to_string(&file).unwrap();
-            for (_, rest) in text.match_indices("commands::").map(|(at, path)| text.split_at(at + path.len()))
-            {
-                let other: String =
-                    rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
-                assert_eq!(other, own, "{} imports another subcommand", file.display());
+            let path = file.strip_prefix(&folder).unwrap().with_extension("");
+            let mut module: Vec<&str> = path.iter().map(|name| name.to_str().unwrap()).collect();
+            module.pop_if(|name| *name == "mod");
+            let Some(own) = module.first() else { continue };
+            let mut imported = imports(module.len(), &fs::read_to_string(&file).unwrap());
+            imported.retain(|other| other != own);
+            assert!(imported.is_empty(), "{} imports {imported:?}", file.display());
+        }
+    }
+
+    #[test]
+    fn every_path_to_a_subcommand_is_an_import() {
+        for path in [
+            "crate::commands::perf::figures",
+            "super::super::perf",
+            "super::super::super::commands::perf",
+            "super::super::{cli, perf::{a, ping}, b}",
+            "crate::{cli, commands::{perf, x}}",
+        ] {
+            assert_eq!(imports(2, &format!("use {path};")), ["perf"], "{path}");
+        }
+        for path in ["super::perf", "crate::perf", "super::perf::{perf}", "pub(in crate::commands) perf"] {
+            assert!(imports(2, path).is_empty(), "{path}");
+        }
+    }
+
+    /// Returns the subcommands that the text of a module names, which is `depth` modules below `commands`.
+    fn imports(depth: usize, text: &str) -> Vec<String> {
+        let parent = "super::".repeat(depth);
+        let roots = ["commands::", parent.as_str()];
+        let below =
+            roots.iter().flat_map(|root| text.match_indices(root).map(|(at, _)| &text[at + root.len()..]));
+        let command = Command::augment_subcommands(clap::Command::new("mcast"));
+        let is_subcommand = |name: &String| command.find_subcommand(name).is_some();
+        below.flat_map(first_names).filter(is_subcommand).collect()
+    }
+
+    /// Returns the first name of a path; of each of its paths if it is a list in braces.
+    fn first_names(path: &str) -> Vec<String> {
+        let Some(list) = path.strip_prefix('{') else { return vec![name_at(path)] };
+        let (mut level, mut names) = (0, vec![name_at(list)]);
+        for (at, letter) in list.char_indices() {
+            match letter {
+                '{' => level += 1,
+                '}' if level == 0 => break,
+                '}' => level -= 1,
+                ',' if level == 0 => names.push(name_at(&list[at + 1..])),
+                _ => {}
             }
         }
+        names
+    }
+
+    fn name_at(path: &str) -> String {
+        path.trim_start().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
     }
 
     fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -11,11 +11,8 @@
 //! - `shell(text)`: a process that runs the text in the system's shell.
 //! - `create_private(path)`: a new file that only its owner may read, on systems with file modes.
 //! - `others_may_read(path)`: whether other users may read the file, as far as the system shows.
-//! - `lead_group(command)`: makes the command lead a process group of its own, on systems with process groups.
-//! - `end_group(child, force)`: asks the group of such a command to end, or kills it; without process groups, kills the
-//!   command alone.
-//! - `has_ended(child)`: whether a child process has ended; it stays a zombie, so that its group keeps the id.
-//! - `end_processes(ids, force)`: asks these processes to end, or kills them, on systems where that is possible.
+//!
+//! Process groups are those of `mcast-sys`.
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -36,12 +33,13 @@ mod capabilities;
 
 #[cfg(target_os = "linux")]
 pub(crate) use capabilities::keep_capabilities;
+pub(crate) use mcast_sys::process::{end_group, lead_group};
 #[cfg(unix)]
 use platform as processes;
 pub(crate) use platform::{catch_interrupts, shell, standard_output};
 #[cfg(not(unix))]
 use portable as processes;
-pub(crate) use processes::{catch_hangups, end_group, end_processes, has_ended, lead_group};
+pub(crate) use processes::catch_hangups;
 #[cfg(feature = "seal")]
 pub(crate) use processes::{create_private, others_may_read};
 

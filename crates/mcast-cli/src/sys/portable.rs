@@ -1,8 +1,6 @@
-//! What the standard library offers on systems other than Unix, which have neither hang-ups, file modes nor process
-//! groups.
+//! What the standard library offers on systems other than Unix, which have neither hang-ups nor file modes.
 
 use std::io;
-use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -20,17 +18,4 @@ pub(crate) fn create_private(path: &std::path::Path) -> io::Result<std::fs::File
 #[cfg(feature = "seal")]
 pub(crate) fn others_may_read(_path: &std::path::Path) -> bool {
     false
-}
-
-pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
-    child.try_wait().map(|status| status.is_some())
-}
-
-/// Does nothing: the standard library cannot end a process by its id.
-pub(crate) fn end_processes(_ids: &[u32], _force: bool) {}
-
-pub(crate) fn lead_group(_command: &mut Command) {}
-
-pub(crate) fn end_group(child: &mut Child, _force: bool) {
-    let _ = child.kill();
 }

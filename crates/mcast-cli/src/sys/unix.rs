@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
@@ -58,35 +57,4 @@ pub(crate) fn others_may_read(path: &std::path::Path) -> bool {
     use std::os::unix::fs::MetadataExt;
 
     std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0)
-}
-
-pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
-    // `NOWAIT` leaves the child to be waited for.
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let ended = waitid(WaitId::Pid(Pid::from_child(child)), options)?;
-    Ok(ended.is_some())
-}
-
-pub(crate) fn end_processes(ids: &[u32], force: bool) {
-    let ids = ids.iter().filter_map(|id| i32::try_from(*id).ok().and_then(Pid::from_raw));
-    // The caller has just seen the processes. The first process is never ended.
-    for id in ids.filter(|id| !id.is_init()) {
-        let _ = kill_process(id, end_signal(force));
-    }
-}
-
-const fn end_signal(force: bool) -> Signal {
-    if force { Signal::KILL } else { Signal::TERM }
-}
-
-pub(crate) fn lead_group(command: &mut Command) {
-    use std::os::unix::process::CommandExt;
-
-    command.process_group(0);
-}
-
-pub(crate) fn end_group(child: &mut Child, force: bool) {
-    // The child leads a group of its own (`lead_group`) and has not been waited for (`child` is borrowed for
-    // writing), so its id, and the group's, have not been reused.
-    let _ = kill_process_group(Pid::from_child(child), end_signal(force));
 }

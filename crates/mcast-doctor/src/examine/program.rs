@@ -1,5 +1,6 @@
 //! Examination of another program.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use crate::gather::listen::{GroupFilter, Taps, listen};
@@ -45,4 +46,14 @@ pub fn examine_program(
     let target = ExaminationTarget::Program(program::with_later_state(first, &last));
     let observation = Observation { before, after, wire, target, options: options.clone() };
     Ok(super::report(&observation))
+}
+
+/// Writes `process ID` or `port PORT`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(id) => write!(f, "process {id}"),
+            Self::Port(port) => write!(f, "port {port}"),
+        }
+    }
 }

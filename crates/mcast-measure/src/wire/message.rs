@@ -6,7 +6,7 @@ use super::bytes::Reader;
 use super::header::{Header, Kind};
 use super::probe::{Probe, ProbeReply};
 use super::report::ReceiverReport;
-use super::settings::Settings;
+use super::settings::{CLOSING_LENGTH, Settings};
 
 /// The contents of a message, without its header.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,8 @@ impl Message {
         Some(match kind {
             Kind::Data => Self::Data,
             Kind::Opening => Self::Opening(Settings::decode(body)?),
+            // One that is shorter than the report that replies to it is ignored.
+            Kind::Closing if body.len() < CLOSING_LENGTH - Header::LENGTH => return None,
             Kind::Closing => Self::Closing(Settings::decode(body)?),
             Kind::Report => Self::Report(Box::new(ReceiverReport::decode(body)?)),
             // The reply carries a token, so a call without room for one gets no reply: a reply must not be

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
 use super::settings::nanoseconds;
-use crate::DropCounts;
+use crate::{DropCounts, lost_percent};
 
 pub(super) const LENGTH: usize = 32 + 184;
 const CLOSED: u8 = 1;
@@ -84,6 +84,12 @@ pub struct ReceiverReport {
 }
 
 impl ReceiverReport {
+    /// Returns the loss in percent.
+    #[must_use]
+    pub const fn lost_percent(&self) -> f64 {
+        lost_percent(self.lost, self.sent)
+    }
+
     /// Encodes the report as a reply to a message with this header.
     #[must_use]
     pub fn encode(&self, header: Header) -> Vec<u8> {

@@ -336,14 +336,7 @@ impl Packet {
     /// device) or "not-computable" (truncated).
     #[getter]
     fn checksum(&self, py: Python<'_>) -> Option<&'static str> {
-        let status = match self.decoded(py).transport? {
-            Transport::Udp(udp) => udp.checksum,
-            Transport::Igmp(control) => control.checksum,
-            Transport::Mld(control) => control.checksum,
-            Transport::Pim(pim) => pim.checksum,
-            _ => return None,
-        };
-        Some(match status {
+        Some(match self.decoded(py).checksum()? {
             ChecksumStatus::Valid => "valid",
             ChecksumStatus::Invalid { .. } => "invalid",
             ChecksumStatus::Absent => "absent",

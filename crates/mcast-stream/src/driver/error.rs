@@ -57,6 +57,9 @@ pub enum StreamError {
     /// The paths are of both address families.
     #[error("the paths of a stream must be all IPv4 or all IPv6")]
     MixedFamilies,
+    /// The interface has no address that other hosts reach, so snapshots cannot be served there.
+    #[error("the interface has no {0} address to serve snapshots at")]
+    NoAddress(mcast::Family),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -71,8 +74,13 @@ impl ClassifiedError for StreamError {
             | Self::Name(_)
             | Self::MixedFamilies => Some(FailureClass::Usage),
             Self::NoSuchStream(_) => Some(FailureClass::No),
+            Self::NoAddress(_) => Some(FailureClass::Environment),
             _ => None,
         }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        matches!(self, Self::NoAddress(_)).then(|| "give it one that is not link-local".into())
     }
 
     fn transparent(&self) -> Option<&(dyn Error + 'static)> {

@@ -20,7 +20,9 @@ pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, 
 pub use error::StreamError;
 pub use health::PathChange;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
-pub use snapshot::{MAX_SNAPSHOT, Snapshot, SnapshotServer, fetch_snapshot, fetch_snapshot_while};
+pub use snapshot::{
+    MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
+};
 pub use subscriber::{Subscriber, SubscriberBuilder};
 
 /// Joins several values into one metric label.

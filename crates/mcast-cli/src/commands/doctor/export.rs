@@ -24,8 +24,7 @@ struct State {
 struct Examination {
     end: SystemTime,
     took: Duration,
-    findings: Vec<Finding>,
-    unknown: usize,
+    report: Report,
 }
 
 impl Examinations {
@@ -33,12 +32,7 @@ impl Examinations {
     pub(super) fn add(&self, report: &Report, took: Duration) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.number += 1;
-        state.latest = Some(Examination {
-            end: SystemTime::now(),
-            took,
-            findings: report.findings.clone(),
-            unknown: report.unknown.len(),
-        });
+        state.latest = Some(Examination { end: SystemTime::now(), took, report: report.clone() });
     }
 
     /// Records a failed examination.
@@ -71,29 +65,29 @@ fn figures(state: &State) -> Exposition {
     )
     .sample(&[], state.failed);
     if let Some(examination) = &state.latest {
-        of_findings(&mut out, &examination.findings);
+        of_findings(&mut out, &examination.report);
         of_examination(&mut out, examination);
     }
     out
 }
 
-fn of_findings(out: &mut Exposition, findings: &[Finding]) {
+fn of_findings(out: &mut Exposition, report: &Report) {
+    let findings = &report.findings;
     let mut family = out.family(
         "mcast_doctor_finding",
         Kind::Gauge,
         "Always 1; the labels name a finding of the latest \
             examination and its subject.",
     );
-    for (place, finding) in findings.iter().enumerate() {
+    for (number, finding) in findings.iter().enumerate() {
         // Findings that differ only in their evidence would be the same sample twice.
-        if !super::watch::holds(&findings[..place], finding) {
+        if !findings[..number].iter().any(|earlier| earlier.is_same(finding)) {
             with_labels(finding, |labels| family.sample(labels, 1));
         }
     }
     let mut family = out.family("mcast_doctor_findings", Kind::Gauge, "Number of findings by severity.");
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
-        let number = findings.iter().filter(|finding| finding.severity == severity).count();
-        family.sample(&[("severity", &severity)], number);
+        family.sample(&[("severity", &severity)], report.count(severity));
     }
 }
 
@@ -119,7 +113,7 @@ fn of_examination(out: &mut Exposition, examination: &Examination) {
         Kind::Gauge,
         "Questions that the latest examination could not answer.",
     )
-    .sample(&[], examination.unknown);
+    .sample(&[], examination.report.unknown.len());
     out.family("mcast_doctor_look_seconds", Kind::Gauge, "Duration of the latest examination.")
         .sample(&[], examination.took.as_secs_f64());
     out.family(

@@ -54,13 +54,12 @@ pub(super) fn write_verdict(report: &Report, out: &mut Output) -> io::Result<()>
 
 impl VerdictRecord {
     fn of(report: &Report, time: Option<String>) -> Self {
-        let number = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
         Self {
             time,
             verdict: report.verdict(),
-            faults: number(Severity::Fault),
-            warnings: number(Severity::Warning),
-            notes: number(Severity::Note),
+            faults: report.count(Severity::Fault),
+            warnings: report.count(Severity::Warning),
+            notes: report.count(Severity::Note),
             unknown: report.unknown.len(),
         }
     }

@@ -4,11 +4,9 @@ mod apply;
 mod export;
 mod json;
 mod path;
-mod program;
 mod progress;
 mod subject;
 mod text;
-mod tools;
 mod watch;
 
 use std::cell::Cell;
@@ -266,5 +264,23 @@ impl Doctor<'_> {
         }
         out.flush()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// This program accepts its own commands that the doctor suggests, in both families.
+    #[test]
+    fn suggested_commands_of_mcast_are_accepted() {
+        for (to, source) in [("239.1.2.3:5000", "10.0.0.7"), ("[ff15::1234]:5000", "fd00::7")] {
+            let sources = [source.parse().unwrap(), source.parse().unwrap()];
+            for words in mcast_doctor::suggestions(to.parse().unwrap(), &sources, "eth0") {
+                let line = ["mcast".to_owned()].into_iter().chain(words.clone()).map(Into::into);
+                assert!(crate::cli::parse(line).is_ok(), "{words:?}");
+                for group in words.iter().filter(|word| word.ends_with(":5000")) {
+                    group.parse::<mcast::Membership>().unwrap();
+                }
+            }
+        }
     }
 }

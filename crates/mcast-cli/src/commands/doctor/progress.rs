@@ -1,5 +1,6 @@
 //! Progress of an examination: a line that is updated on a terminal, otherwise a note.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 
@@ -34,7 +35,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Announces that listening begins, except for repeated examinations.
-    pub(super) fn begin(&self, what: &str, options: &Options) {
+    pub(super) fn begin(&self, what: impl Display, options: &Options) {
         let line = format!("examining {what}: listening for {}", seconds(options.duration()));
         if self.is_repeating {
             self.console.detail(line);

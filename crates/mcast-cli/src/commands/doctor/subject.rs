@@ -1,14 +1,15 @@
 //! The subject of an examination.
 
 use std::cell::RefCell;
+use std::io;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use mcast::group::WellKnown;
 use mcast::{Family, InterfaceSelector, Membership};
-use mcast_doctor::{ArrivalStatus, Options, Report, Target, examine_machine, examine_membership};
+use mcast_doctor::{Options, Report, StartedProgram, Target, examine_machine, examine_membership};
 use mcast_doctor::{examine_program, explain_capture};
 
-use super::program::Program;
 use super::progress::Progress;
 use super::{Arguments, path};
 use crate::arguments::{Families, select_memberships};
@@ -22,7 +23,7 @@ pub(super) enum Subject {
     Memberships(Vec<Membership>),
     Program(Target),
     /// A program that this command has started, and ends.
-    Started(RefCell<Program>),
+    Started(RefCell<StartedProgram>),
     Capture(PathBuf),
 }
 
@@ -44,7 +45,10 @@ impl Subject {
                     .remedy("examine one at a time")
                     .into());
             }
-            return Ok(Self::Started(RefCell::new(Program::start(program, words)?)));
+            let mut command = Command::new(program);
+            // Standard output is for findings.
+            command.args(words).stdout(io::stderr()).stdin(Stdio::null());
+            return Ok(Self::Started(RefCell::new(StartedProgram::start(&mut command)?)));
         }
         if memberships.is_empty() {
             // A slip in the name must not pass for a healthy interface.
@@ -83,15 +87,10 @@ impl Subject {
         match self {
             Self::Machine => Ok(examine_machine()?),
             Self::Memberships(memberships) => examine_each(memberships, options, progress),
-            Self::Program(target) => {
-                progress.begin(&format_of(*target), options);
-                Ok(examine_program(*target, options, &mut |step| progress.show(step))?)
-            }
+            Self::Program(target) => examine(*target, options, progress),
             Self::Started(program) => {
-                let mut program = program.borrow_mut();
-                let target = program.ready(progress)?;
-                progress.begin(&format_of(target), options);
-                Ok(examine_program(target, options, &mut |step| progress.show(step))?)
+                let target = program.borrow_mut().wait_until_joined(|| progress.is_interrupted())?;
+                examine(target, options, progress)
             }
             Self::Capture(file) => Ok(explain_capture(file)?),
         }
@@ -128,37 +127,25 @@ fn examine_each(
     options: &Options,
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<Report> {
-    let mut whole = Report::default();
-    let mut all_arrive = true;
+    let mut reports = Vec::new();
     for membership in memberships {
-        progress.begin(&membership.to_string(), options);
-        let report = examine_membership(membership, options, &mut |step| progress.show(step))?;
-        all_arrive &= report.arrival == ArrivalStatus::Arrives;
-        whole.findings.extend(without(&whole.findings, report.findings));
-        whole.unknown.extend(without(&whole.unknown, report.unknown));
-        let many = memberships.len() > 1;
-        whole.observations.extend(report.observations.into_iter().map(|mut seen| {
-            if many {
-                seen.what = format!("{membership}: {}", seen.what);
-            }
-            seen
-        }));
+        progress.begin(membership, options);
+        let mut report = examine_membership(membership, options, &mut |step| progress.show(step))?;
+        if memberships.len() > 1 {
+            report
+                .observations
+                .iter_mut()
+                .for_each(|seen| seen.what = format!("{membership}: {}", seen.what));
+        }
+        reports.push(report);
         if progress.is_interrupted() {
             break;
         }
     }
-    whole.arrival = if all_arrive { ArrivalStatus::Arrives } else { ArrivalStatus::Nothing };
-    whole.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    Ok(whole)
+    Ok(reports.into_iter().reduce(Report::and).unwrap_or_default())
 }
 
-fn without<T: PartialEq>(known: &[T], new: Vec<T>) -> Vec<T> {
-    new.into_iter().filter(|each| !known.contains(each)).collect()
-}
-
-fn format_of(target: Target) -> String {
-    match target {
-        Target::Process(id) => format!("process {id}"),
-        Target::Port(port) => format!("port {port}"),
-    }
+fn examine(target: Target, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
+    progress.begin(target, options);
+    Ok(examine_program(target, options, &mut |step| progress.show(step))?)
 }

@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use anstyle::Style;
 use mcast_doctor::{Effect, Finding, Instructions, Persistence, Remedy, Report, Severity, Verdict};
 
-use super::tools;
 use crate::console::{Console, Output};
 use crate::output::{Palette, SafeText, count_of, text_width, wrap};
 
@@ -52,7 +51,7 @@ fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::
         label = "";
     }
     let mut last = None;
-    for remedy in tools::for_here(&finding.remedies) {
+    for remedy in finding.remedies_here() {
         write_remedy(remedy, last, palette, out)?;
         last = Some(kind_of(remedy));
     }
@@ -129,7 +128,7 @@ pub(super) fn style_of(severity: Severity, palette: &Palette) -> Style {
 pub(super) fn verdict(report: &Report) -> String {
     let mut text = String::new();
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
-        let number = report.findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+        let number = report.count(severity) as u64;
         if number > 0 {
             let separator = if text.is_empty() { "" } else { ", " };
             // Writing to a string cannot fail.

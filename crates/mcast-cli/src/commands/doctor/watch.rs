@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast_doctor::{Finding, Id, Report, Severity, Subject, Verdict};
+use mcast_doctor::{Finding, Report, Severity, Verdict};
 
 use super::export::Examinations;
 use super::json::{self, Change};
@@ -161,12 +161,8 @@ fn wait(doctor: &Doctor<'_>, hangup: Option<&Hangup>, start: Instant, every: Dur
     }
 }
 
-/// Returns whether the findings contain one like this. Evidence is ignored, because it changes with each examination.
-pub(super) fn holds(findings: &[Finding], finding: &Finding) -> bool {
-    fn key(finding: &Finding) -> (Id, Severity, &Subject) {
-        (finding.id, finding.severity, &finding.subject)
-    }
-    findings.iter().any(|other| key(other) == key(finding))
+fn holds(findings: &[Finding], finding: &Finding) -> bool {
+    findings.iter().any(|other| other.is_same(finding))
 }
 
 fn write(

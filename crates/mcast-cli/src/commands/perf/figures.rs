@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcast_measure::wire::{ReceiverReport, Settings};
 use mcast_measure::{ClockRelation, Histogram, HistogramBar, Percentiles};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::output::{Palette, bits_per_second, count, datagrams_per_second, seconds};
 
@@ -85,6 +85,11 @@ impl From<Percentiles> for Micros {
 
 pub(super) fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1e3
+}
+
+/// Serializes a time in seconds.
+pub(super) fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 /// Returns a rate; `None` if `time` is zero.

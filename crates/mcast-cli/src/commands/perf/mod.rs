@@ -1,7 +1,6 @@
 //! `mcast perf`: measures rate, loss and delay, and shows where loss happened.
 
 mod clock;
-mod counters;
 mod figures;
 mod recv;
 mod send;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use mcast_measure::{ProbeResults, ProbeSession, Responder};
 use serde::Serialize;
 
-use super::session::{lost_percent, millis};
+use super::session::lost_percent;
 use crate::console::Console;
 use crate::output::write_record;
+use crate::probe::millis;
 
 pub(super) fn write(pings: &ProbeSession, now: Duration, console: &Console) -> io::Result<()> {
     let mut out = console.output();

@@ -210,10 +210,6 @@ pub(super) fn lost_percent(sent: u64, received: u64) -> f64 {
     if sent == 0 { 0.0 } else { sent.saturating_sub(received) as f64 * 100.0 / sent as f64 }
 }
 
-pub(super) fn millis(time: Duration) -> f64 {
-    time.as_nanos() as f64 / 1e6
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

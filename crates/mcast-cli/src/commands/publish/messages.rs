@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::Content;
-use super::read_ahead::{Poll, Reader, read_ahead};
 use crate::exit::Failure;
+use crate::sending::{Next, ReadAhead};
 
 /// The maximum length of a message: the default limit of a stream.
 const MAX_LENGTH: u32 = 16 << 20;
@@ -23,15 +22,7 @@ pub(super) enum Messages {
     /// The contents of these files.
     Files(VecDeque<OsString>),
     /// Messages that a thread reads from standard input.
-    Input(Reader),
-}
-
-/// The result of a request for messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    Some,
-    NoneYet,
-    End,
+    Input(ReadAhead),
 }
 
 impl Messages {
@@ -56,7 +47,7 @@ impl Messages {
         &mut self,
         wait: Duration,
         most: usize,
-        into: &mut VecDeque<Vec<u8>>,
+        into: &mut Vec<Vec<u8>>,
     ) -> anyhow::Result<Next> {
         match self {
             Self::Words(words) => {
@@ -66,22 +57,10 @@ impl Messages {
             Self::Files(names) => {
                 let Some(name) = names.pop_front() else { return Ok(Next::End) };
                 let bytes = read_file(&name).with_context(|| format!("cannot read {}", name.display()))?;
-                into.push_back(bytes);
+                into.push(bytes);
                 Ok(Next::Some)
             }
-            Self::Input(input) => {
-                match input.take(wait) {
-                    Poll::Some(message) => into.push_back(message.context("cannot read standard input")?),
-                    Poll::NoneYet => return Ok(Next::NoneYet),
-                    Poll::End => return Ok(Next::End),
-                }
-                while into.len() < most
-                    && let Poll::Some(message) = input.take(Duration::ZERO)
-                {
-                    into.push_back(message.context("cannot read standard input")?);
-                }
-                Ok(Next::Some)
-            }
+            Self::Input(input) => input.take(wait, most, into),
         }
     }
 }
@@ -99,22 +78,13 @@ fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads on a separate thread, so that Ctrl-C does not wait for input.
-fn read_input(records: bool) -> anyhow::Result<Reader> {
-    let (to, messages) = read_ahead();
-    let read = move || {
-        let mut input = BufReader::with_capacity(1 << 16, io::stdin().lock());
-        loop {
-            let message = if records { read_record(&mut input) } else { read_line(&mut input) };
-            let Some(message) = message.transpose() else { return };
-            let is_message = message.is_ok();
-            if !to.put(message) || !is_message {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("read".into()).spawn(read).context("cannot start a thread")?;
-    Ok(messages)
+/// Reads lines or records from standard input.
+fn read_input(records: bool) -> anyhow::Result<ReadAhead> {
+    let mut input = BufReader::with_capacity(1 << 16, io::stdin());
+    ReadAhead::start(move || {
+        let message = if records { read_record(&mut input) } else { read_line(&mut input) };
+        message.context("cannot read standard input")
+    })
 }
 
 /// Reads a line, and returns it without its end, which the last line may lack.

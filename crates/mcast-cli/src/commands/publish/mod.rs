@@ -1,21 +1,18 @@
 //! `mcast publish`: publishes messages with repair of losses.
 
-mod audience;
 mod messages;
-mod read_ahead;
 mod report;
+mod session;
 mod snapshot;
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast::{Destination, InterfaceSelector, Rate};
 use mcast_stream::publisher::Congestion;
 use mcast_stream::wire::{FlowControl, StreamId};
-use mcast_stream::{Publisher, StreamError};
+use mcast_stream::{Publisher, PublisherBuilder};
 
 use crate::arguments::{
     Families, KeyFile, add_next_key, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
@@ -23,13 +20,9 @@ use crate::arguments::{
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
-use crate::output::{count_of, seconds};
-use crate::sending::MessagePacer;
-use audience::Audience;
-use messages::{Messages, Next};
-use report::Report;
-use snapshot::Snapshots;
+use messages::Messages;
+use session::Session;
+use snapshot::StateSource;
 
 /// Publish messages that all must arrive
 #[derive(Debug, clap::Args)]
@@ -115,8 +108,8 @@ struct StreamOptions {
 
     /// Serve snapshots for `mcast subscribe --from snapshot`: the content of this file, or the output of
     /// this shell command, at the time of the request; it must include all that was published until then
-    #[arg(long, value_name = "FILE|COMMAND", requires = "announce", value_parser = snapshot::parse)]
-    snapshot: Option<String>,
+    #[arg(long, value_name = "FILE|COMMAND", requires = "announce", value_parser = StateSource::parse)]
+    snapshot: Option<StateSource>,
 
     /// Serve snapshots on this TCP port [default: any free port]
     #[arg(long, value_name = "PORT", requires = "snapshot", value_parser = clap::value_parser!(u16).range(1..))]
@@ -163,19 +156,15 @@ struct StreamOptions {
     linger: Duration,
 }
 
+/// Larger buffers would not hold more datagrams.
+const MAX_HISTORY: usize = 1 << 34;
+
 /// Parses a buffer size. The memory is allocated at once, so it checks that there is enough.
 fn parse_history(text: &str) -> Result<usize, String> {
     let bytes = parse_size(text)?;
     match bytes <= MAX_HISTORY && Vec::<u8>::new().try_reserve_exact(bytes).is_ok() {
         true => Ok(bytes),
         false => Err("must be at most 16G and fit into memory".into()),
-    }
-}
-
-impl StreamOptions {
-    /// Returns the name from which the stream id is derived.
-    fn own_name(&self) -> Option<&str> {
-        self.name.as_deref().or(self.announce.as_deref())
     }
 }
 
@@ -210,6 +199,30 @@ Examples:
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
   mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)";
 
+/// What to publish, where and how.
+#[derive(Debug)]
+struct Plan {
+    builder: PublisherBuilder,
+    /// The groups, as they were named.
+    destinations: String,
+    hop_limit: u8,
+    /// The source of snapshots, and the port to serve them on.
+    snapshot: Option<(StateSource, u16)>,
+    options: SessionOptions,
+}
+
+/// How to publish the messages, and how to end.
+#[derive(Clone, Copy, Debug)]
+struct SessionOptions {
+    /// Whether the stream has a name, so that a restarted publisher continues it.
+    is_named: bool,
+    is_keyed: bool,
+    rate: Option<Rate>,
+    wait_for: Option<u32>,
+    linger: Duration,
+    json: bool,
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if let Some(path) = &arguments.stream.new_key {
         write_new_key(path)?;
@@ -223,267 +236,95 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let Some(destination) = &arguments.destination else { return Ok(Outcome::Yes) };
     let messages = Messages::choose(&arguments.messages, &arguments.content)?;
+    // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
-    let (publisher, first) = open(arguments, destination, console)?;
-    let publisher = Arc::new(publisher);
-    let snapshots = match (&arguments.stream.snapshot, first) {
-        (Some(text), Some(first)) => {
-            let port = arguments.stream.snapshot_port.unwrap_or(0);
-            Some(Snapshots::serve(text, &publisher, &first, port, console)?)
-        }
-        _ => None,
-    };
-    let interrupt = Interrupt::catch(|| {})?;
-    let audience = Audience::default();
-    PublishLoop { arguments, console, publisher, snapshots, interrupt, key_file, audience }.run(messages)
+    let plan = arguments.plan(destination, console)?;
+    Session::open(plan, key_file, console)?.run(messages)
 }
 
-/// Opens a publisher; returns also the first of its destinations.
-fn open(
-    arguments: &Arguments,
-    destination: &str,
-    console: &Console,
-) -> anyhow::Result<(Publisher, Option<Destination>)> {
-    let texts: Vec<String> = std::iter::once(destination)
-        .chain(arguments.paths.iter().map(String::as_str))
-        .map(Into::into)
-        .collect();
-    let chosen = select_destinations(&texts, arguments.families, console)?;
-    if chosen.items.len() > texts.len() {
-        return Err(Failure::usage("a stream is published to single groups, not to ranges")
-            .remedy("name each group with --path, at most four in total")
-            .into());
+impl Arguments {
+    fn plan(&self, destination: &str, console: &Console) -> anyhow::Result<Plan> {
+        let texts: Vec<String> = std::iter::once(destination)
+            .chain(self.paths.iter().map(String::as_str))
+            .map(Into::into)
+            .collect();
+        let chosen = select_destinations(&texts, self.families, console)?;
+        if chosen.items.len() > texts.len() {
+            return Err(Failure::usage("a stream is published to single groups, not to ranges")
+                .remedy("name each group with --path, at most four in total")
+                .into());
+        }
+        let hop_limit = self.ttl.or(chosen.hop_limit).unwrap_or(1);
+        let mut builder = Publisher::builder().hop_limit(hop_limit).loopback(!self.no_loopback);
+        for destination in chosen.items {
+            let interface = destination.interface.clone().or_else(|| self.interface.clone());
+            builder = builder.to(Destination { interface, ..destination });
+        }
+        let stream = &self.stream;
+        Ok(Plan {
+            builder: stream.apply_to(builder, console)?,
+            destinations: texts.join(" and "),
+            hop_limit,
+            snapshot: stream.snapshot.clone().map(|source| (source, stream.snapshot_port.unwrap_or(0))),
+            options: SessionOptions {
+                is_named: stream.own_name().is_some(),
+                is_keyed: self.keyed,
+                rate: stream.rate,
+                wait_for: stream.wait_for,
+                linger: stream.linger,
+                json: self.json,
+            },
+        })
     }
-    let hops = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
-    let mut builder = Publisher::builder().hop_limit(hops).loopback(!arguments.no_loopback);
-    let mut first = None;
-    for destination in chosen.items {
-        let interface = destination.interface.clone().or_else(|| arguments.interface.clone());
-        let destination = Destination { interface, ..destination };
-        first.get_or_insert_with(|| destination.clone());
-        builder = builder.to(destination);
+}
+
+impl StreamOptions {
+    /// Returns the name from which the stream id is derived.
+    fn own_name(&self) -> Option<&str> {
+        self.name.as_deref().or(self.announce.as_deref())
     }
-    let stream = &arguments.stream;
-    if stream.flow == Flow::None && stream.evict_after.is_some() {
-        return Err(Failure::usage("--flow none evicts nobody, so --evict-after has no effect")
-            .remedy("remove one of the two options")
-            .into());
-    }
-    builder = builder.flow(match stream.flow {
-        Flow::Slowest => FlowControl::Slowest,
-        Flow::None => FlowControl::None,
-    });
-    builder = builder.congestion(match stream.congestion {
-        CongestionControl::On => Congestion::Adapt,
-        CongestionControl::Off => Congestion::Ignore,
-    });
-    if let Some(time) = stream.evict_after {
-        builder = builder.eviction(time);
-    }
-    if let Some(name) = stream.own_name() {
-        builder = builder.stream(StreamId::named(name));
-    }
-    if let Some(path) = &stream.state {
-        if stream.own_name().is_none() {
+
+    fn apply_to(&self, builder: PublisherBuilder, console: &Console) -> anyhow::Result<PublisherBuilder> {
+        if self.flow == Flow::None && self.evict_after.is_some() {
+            return Err(Failure::usage("--flow none evicts nobody, so --evict-after has no effect")
+                .remedy("remove one of the two options")
+                .into());
+        }
+        if self.state.is_some() && self.own_name().is_none() {
             return Err(Failure::usage("--state needs a stream with a name")
                 .remedy("add --name NAME or --announce NAME")
                 .into());
         }
-        builder = builder.state_file(path);
-    }
-    if let Some(name) = &stream.announce {
-        builder = builder.announce(name);
-    }
-    if let Some(bytes) = stream.history {
-        builder = builder.history(bytes);
-    }
-    if let Some(Rate::Bits(bits)) = stream.rate {
-        builder = builder.rate((bits / 8.0).ceil() as u64);
-    }
-    if let Some(path) = stream.key.as_ref().or(stream.new_key.as_ref()) {
-        builder = builder.keys(read_keys(path, console)?);
-    }
-    let publisher = builder.build()?;
-    // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
-    if !publisher.is_any_path_up()
-        && let Some(error) = publisher.failure()
-    {
-        return Err(error.into());
-    }
-    if let Some(behind) = publisher.clock_behind() {
-        console.warn(format_args!(
-            "the clock of this machine is {} behind the last start of this stream: continuing with incarnation {}, \
-             which --state makes greater than the last; set the clock",
-            seconds(behind),
-            publisher.incarnation()
-        ));
-    }
-    let from = if stream.own_name().is_some() { "" } else { ", new" };
-    console.note(format_args!(
-        "stream {}{from}, to {}, hop limit {hops}",
-        publisher.stream(),
-        texts.join(" and ")
-    ));
-    Ok((publisher, first))
-}
-
-struct PublishLoop<'a> {
-    arguments: &'a Arguments,
-    console: &'a Console,
-    publisher: Arc<Publisher>,
-    snapshots: Option<Snapshots>,
-    interrupt: Interrupt,
-    key_file: Option<KeyFile<'a>>,
-    audience: Audience,
-}
-
-/// Larger buffers would not hold more datagrams.
-const MAX_HISTORY: usize = 1 << 34;
-/// The longest wait before checking for events.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Messages published before checking for events.
-const AT_ONCE: usize = 256;
-
-impl PublishLoop<'_> {
-    fn run(mut self, messages: Messages) -> anyhow::Result<Outcome> {
-        self.wait_for_receivers();
-        let begun = Instant::now();
-        let failed = self.publish(messages).err();
-        let complete = self.linger(begun);
-        self.handle_events();
-        let statistics_time = begun.elapsed();
-        let Self { arguments, console, publisher, snapshots, interrupt, .. } = self;
-        drop(snapshots);
-        let stream = publisher.stream();
-        // All subscribers have everything, so the closing messages need little time; or the time is over.
-        let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
-        let closing = publisher.close(rest);
-        let report = Report::new(stream, &closing, statistics_time);
-        report.print(arguments.json, console)?;
-        if let Some(error) = failed {
-            return Err(error);
+        let mut builder = builder
+            .flow(match self.flow {
+                Flow::Slowest => FlowControl::Slowest,
+                Flow::None => FlowControl::None,
+            })
+            .congestion(match self.congestion {
+                CongestionControl::On => Congestion::Adapt,
+                CongestionControl::Off => Congestion::Ignore,
+            });
+        if let Some(time) = self.evict_after {
+            builder = builder.eviction(time);
         }
-        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.is_complete())))
-    }
-
-    fn wait_for_receivers(&mut self) {
-        let Some(wanted) = self.arguments.stream.wait_for else { return };
-        self.console.note(format_args!("waiting for {} to join", count_of(u64::from(wanted), "subscriber")));
-        while !self.interrupt.has_arrived() && !self.publisher.wait_for(wanted as usize, POLL_INTERVAL) {
-            self.handle_events();
+        if let Some(name) = self.own_name() {
+            builder = builder.stream(StreamId::named(name));
         }
-    }
-
-    fn publish(&mut self, mut messages: Messages) -> anyhow::Result<()> {
-        let mut waiting = VecDeque::new();
-        let interrupt = self.interrupt.clone();
-        let mut due = MessagePacer::new(self.arguments.stream.rate);
-        loop {
-            self.handle_events();
-            if self.interrupt.has_arrived() {
-                return Ok(());
-            }
-            match messages.next(POLL_INTERVAL, AT_ONCE, &mut waiting)? {
-                Next::Some => {}
-                Next::NoneYet => continue,
-                Next::End => return Ok(()),
-            }
-            while let Some(message) = waiting.pop_front() {
-                let meanwhile = || {
-                    self.publisher.flush();
-                    self.handle_events();
-                };
-                if !due.wait(&interrupt, meanwhile) {
-                    return Ok(());
-                }
-                self.queue(&message)?;
-            }
-            self.publisher.flush();
+        if let Some(path) = &self.state {
+            builder = builder.state_file(path);
         }
-    }
-
-    /// Queues a message. An interrupt ends a wait for subscribers.
-    fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
-        loop {
-            let queued = match self.arguments.keyed {
-                true => self.publisher.try_queue_keyed(messages::key_of(message), message),
-                false => self.publisher.try_queue(message),
-            };
-            match queued {
-                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    self.handle_events();
-                    if self.interrupt.has_arrived() {
-                        return Ok(());
-                    }
-                    self.publisher.wait_for_room(POLL_INTERVAL);
-                }
-                Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(()),
-            }
+        if let Some(name) = &self.announce {
+            builder = builder.announce(name);
         }
-    }
-
-    /// Waits until the next incarnation has another number: incarnations are numbered by the quarter of a second in
-    /// which they start.
-    fn outlast_incarnation_number(&self, begun: Instant) {
-        if self.arguments.stream.own_name().is_some() {
-            self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
+        if let Some(bytes) = self.history {
+            builder = builder.history(bytes);
         }
-    }
-
-    /// Waits until all subscribers have received and read everything, at most for `--linger` after the last datagram
-    /// was sent; returns whether they have received it.
-    fn linger(&mut self, begun: Instant) -> bool {
-        let mut sent = 0;
-        let mut deadline = None;
-        let is_complete = self.wait_until(|publishing| {
-            // The deadline starts after the last datagram, because at a low rate sending may take longer than
-            // `--linger`.
-            let datagrams = publishing.publisher.statistics().datagrams;
-            if deadline.is_none() || datagrams != sent {
-                sent = datagrams;
-                deadline = Some(Instant::now().checked_add(publishing.arguments.stream.linger));
-            }
-            (deadline.flatten(), publishing.publisher.wait_complete(POLL_INTERVAL))
-        });
-        self.outlast_incarnation_number(begun);
-        if is_complete {
-            self.publisher.end();
-            self.wait_until(|publishing| (deadline.flatten(), publishing.publisher.wait_read(POLL_INTERVAL)));
+        if let Some(Rate::Bits(bits)) = self.rate {
+            builder = builder.rate((bits / 8.0).ceil() as u64);
         }
-        is_complete
-    }
-
-    /// Waits until `check` succeeds or the deadline that it returns has passed.
-    fn wait_until(&mut self, mut check: impl FnMut(&Self) -> (Option<Instant>, bool)) -> bool {
-        loop {
-            let (deadline, is_done) = check(self);
-            if is_done {
-                return true;
-            }
-            // The first Ctrl-C ends publishing and waiting; a second one ends the process.
-            self.handle_events();
-            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if is_over || self.interrupt.has_arrived() {
-                return false;
-            }
+        if let Some(path) = self.key.as_ref().or(self.new_key.as_ref()) {
+            builder = builder.keys(read_keys(path, console)?);
         }
-    }
-
-    /// Reports events, and rereads the keys after SIGHUP.
-    fn handle_events(&mut self) {
-        while let Some(event) = self.publisher.event() {
-            self.audience.note(&event, self.console);
-        }
-        while let Some(change) = self.publisher.path_change() {
-            report::path_change(&change, self.console);
-        }
-        while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
-            self.console.warn(failure);
-        }
-        if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
-            self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
-            self.publisher.set_keys(keys);
-        }
+        Ok(builder)
     }
 }

@@ -1,11 +1,11 @@
-//! The closing report: messages, repairs, and the state of subscribers.
+//! What is reported: events, and at the end messages, repairs and the state of subscribers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_stream::publisher::{Audience, Standing};
+use mcast_stream::publisher::{Audience, PublisherEvent, Standing};
 use mcast_stream::wire::{StreamId, SubscriberId};
-use mcast_stream::{Closing, PathChange};
+use mcast_stream::{Closing, PathChange, Publisher};
 use serde::Serialize;
 
 use crate::console::Console;
@@ -15,6 +15,60 @@ use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_reco
 /// The possible causes if no subscriber sent feedback.
 const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are best-effort, or a firewall drops the UDP \
                            datagrams that they send to this machine";
+
+/// Reports an event: that a subscriber joined or left, for instance.
+pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Console) {
+    let name = |receiver: SubscriberId| match publisher.address_of(receiver) {
+        Some(address) => address.ip().to_string(),
+        None => receiver.to_string(),
+    };
+    match *event {
+        PublisherEvent::SubscriberJoined(_, address) => {
+            console.note(format_args!("subscriber {} joined", address.ip()));
+        }
+        PublisherEvent::SubscriberLeft(receiver) => {
+            console.note(format_args!("subscriber {} left", name(receiver)));
+        }
+        PublisherEvent::SubscriberSilent(receiver) => {
+            console.warn(format_args!("subscriber {} has gone silent", name(receiver)));
+        }
+        PublisherEvent::SubscriberEvicted(receiver, missing) => {
+            console.warn(format_args!(
+                "evicted subscriber {}: too slow, {} behind (--evict-after allows more time)",
+                name(receiver),
+                count_of(missing, "datagram")
+            ));
+        }
+        PublisherEvent::SubscriberReturned(receiver) => {
+            console.note(format_args!("subscriber {} has caught up", name(receiver)));
+        }
+        PublisherEvent::SubscriberRefused(receiver) => {
+            console.warn(format_args!(
+                "subscriber {receiver} exceeds the limit: it is not waited for, and gets no repairs"
+            ));
+        }
+        PublisherEvent::Slowed { loss, rate } => console.warn(format_args!(
+            "slowed down to {:.1} Mbit/s: subscribers lose {:.1} % (--congestion off keeps the rate)",
+            rate as f64 * 8.0 / 1e6,
+            f64::from(loss) / 1e4
+        )),
+        PublisherEvent::Recovered => console.note("as fast as before again"),
+        PublisherEvent::Unrecoverable(receiver, first, end) => console.warn(format_args!(
+            "subscriber {} missed {} that have left the retransmission buffer (--history enlarges it)",
+            name(receiver),
+            count_of(end.saturating_sub(first), "datagram")
+        )),
+        PublisherEvent::SubscriberShort(receiver, given_up) => console.warn(format_args!(
+            "subscriber {} has given up {}: it will not have everything",
+            name(receiver),
+            count_of(given_up, "datagram")
+        )),
+        PublisherEvent::Missed(events) => {
+            console.detail(format_args!("{} were not reported", count_of(events, "event")));
+        }
+        _ => {}
+    }
+}
 
 /// Reports that a path went down, or works again.
 pub(super) fn path_change(change: &PathChange, console: &Console) {

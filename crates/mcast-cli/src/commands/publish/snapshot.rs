@@ -1,7 +1,7 @@
 //! `--snapshot`: serves the state to late joiners.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -9,27 +9,18 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::Context;
-use mcast::{Destination, Family};
 use mcast_stream::{Publisher, Snapshot, SnapshotServer};
 
 use crate::console::Console;
-use crate::exit::Failure;
 use crate::sys;
 
 /// The source of the state: the content of this file if it exists at the time, otherwise the output of this shell
 /// command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct StateSource(String);
+pub(super) struct StateSource(String);
 
 /// How long a command may take; subscribers wait no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-pub(super) fn parse(text: &str) -> Result<String, String> {
-    match text.trim().is_empty() {
-        true => Err("name a file, or write a shell command".into()),
-        false => Ok(text.to_owned()),
-    }
-}
 
 /// Serves the current state on request, until dropped.
 #[derive(Debug)]
@@ -40,13 +31,11 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     pub(super) fn serve(
-        text: &str,
+        state: StateSource,
         publisher: &Arc<Publisher>,
-        destination: &Destination,
         port: u16,
         console: &Console,
     ) -> anyhow::Result<Self> {
-        let state = StateSource(text.to_owned());
         let (failure_sender, failures) = channel();
         let what = state.description();
         let weak = Arc::downgrade(publisher);
@@ -62,7 +51,7 @@ impl Snapshots {
                 }
             }
         };
-        let at = SocketAddr::new(address(destination)?, port);
+        let at = SocketAddr::new(publisher.interface_address()?, port);
         let server = publisher
             .serve_snapshots(at, capture)
             .with_context(|| format!("cannot serve snapshots at {at}"))?;
@@ -77,6 +66,13 @@ impl Snapshots {
 }
 
 impl StateSource {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().is_empty() {
+            true => Err("name a file, or write a shell command".into()),
+            false => Ok(Self(text.to_owned())),
+        }
+    }
+
     fn is_file(&self) -> bool {
         Path::new(&self.0).is_file()
     }
@@ -116,26 +112,4 @@ fn output_of(command: &str) -> io::Result<Vec<u8>> {
         status if status.success() => bytes,
         status => Err(io::Error::other(status.to_string())),
     }
-}
-
-/// Returns the address to listen on: that of the interface on which the stream is sent, so that other networks have
-/// no access.
-fn address(destination: &Destination) -> anyhow::Result<IpAddr> {
-    let family = destination.address.group.family();
-    let interface = match &destination.interface {
-        Some(selector) => Some(mcast::find(selector)?),
-        None => mcast::default_interface_of(family).context("no interface to serve snapshots on")?,
-    };
-    let addresses = interface.iter().flat_map(|interface| &interface.addresses).map(|each| each.address);
-    let address =
-        addresses.into_iter().find(|address| Family::of(*address) == family && !is_link_local(*address));
-    Ok(address.ok_or_else(|| {
-        Failure::environment(format!("the interface has no {family} address to serve snapshots at"))
-            .remedy("give it one that is not link-local")
-    })?)
-}
-
-/// Returns whether an address is only valid with an interface, which differs between hosts.
-const fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }

@@ -1,25 +1,26 @@
 //! `mcast record`: records the datagrams of groups into capture files, with the kernel's timestamps.
 
-mod files;
-mod name;
-mod recorder;
-mod report;
+mod json;
+mod recording;
 mod rotation;
+mod session;
 mod source;
-mod stream;
-mod writer;
+mod text;
 
 use std::path::PathBuf;
+
+use anyhow::Context;
+use mcast::Membership;
+use mcast_capture::{FileError, FileErrorKind, Recorder, RecorderOptions};
 
 use crate::arguments::{Limits, MembershipArguments, parse_size};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Capability};
-use files::Files;
-use recorder::Recorder;
-use rotation::Rotation;
-use source::Source;
+use crate::sys;
+use rotation::Limit;
+use session::Session;
 
 /// Record the datagrams of groups into a capture file
 #[derive(Debug, clap::Args)]
@@ -78,7 +79,7 @@ struct Output {
     /// Start another file before this one exceeds a size (100MB) or an age (60s, 1h), or either
     /// (100MB,1h); so does SIGHUP
     #[arg(long, value_name = "LIMIT", value_parser = rotation::parse_limit, value_delimiter = ',')]
-    rotate: Vec<rotation::Limit>,
+    rotate: Vec<Limit>,
 
     /// Keep N files, including those of earlier runs, and delete the oldest
     #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
@@ -103,33 +104,95 @@ Examples:
   mcast record mdns ssdp -w - -W 1m | tshark -r -
   mcast replay stream.pcapng -i lo                           send it again";
 
+/// What to record, from where, and into which files.
+struct Plan<'a> {
+    reception: Reception,
+    files: RecorderOptions,
+    to_standard_output: bool,
+    is_series: bool,
+    limits: &'a Limits,
+    json: bool,
+}
+
+/// What to join, and how to receive it.
+struct Reception {
+    memberships: Vec<Membership>,
+    any_source: bool,
+    follow: bool,
+    buffer: Option<usize>,
+    via: Via,
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let Arguments { output, .. } = arguments;
-    if arguments.json && output.is_standard_output() {
-        return Err(Failure::usage("--json and `-w -` both mean standard output")
-            .remedy("write the capture to a file")
-            .into());
-    }
-    let chosen = arguments.joining.selected(console)?;
-    let source = Source::open(arguments, chosen.items, console)?;
-    let rotation = Rotation::of(&output.rotate);
-    let files = Files::open(output, rotation, source.comment())?;
-    drop_capabilities(arguments)?;
+    let plan = Plan::new(arguments, console)?;
+    let source = source::open(&plan.reception, console)?;
+    let recorder = plan.open(source.kind().comment())?;
+    plan.drop_capabilities()?;
     let interrupt = Interrupt::catch(|| {})?;
-    Recorder::new(arguments, source, files, interrupt, console)?.run()
+    Session::new(&plan, source, recorder, interrupt, console)?.run()
 }
 
-/// Drops the capabilities that opening sockets and files required, except those that new sockets (`--follow`) or new
-/// files (`--rotate`) will need.
-fn drop_capabilities(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut kept = Vec::new();
-    kept.extend(arguments.follow.then_some(Capability::NetRaw));
-    kept.extend((!arguments.output.rotate.is_empty()).then_some(Capability::DacOverride));
-    rights::keep(&kept)
-}
+impl<'a> Plan<'a> {
+    fn new(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Self> {
+        let Arguments { joining, follow, buffer, via, output, limits, json } = arguments;
+        let to_standard_output = output.write.as_os_str() == "-";
+        if *json && to_standard_output {
+            return Err(Failure::usage("--json and `-w -` both mean standard output")
+                .remedy("write the capture to a file")
+                .into());
+        }
+        let is_series = !output.rotate.is_empty();
+        if is_series && to_standard_output {
+            return Err(Failure::usage("standard output cannot be rotated")
+                .remedy("write to a file: -w FILE.pcapng")
+                .into());
+        }
+        let path = if to_standard_output { "standard output".into() } else { output.write.clone() };
+        let (max_bytes, max_age) = rotation::smallest(&output.rotate);
+        let reception = Reception {
+            memberships: joining.selected(console)?.items,
+            any_source: joining.any_source,
+            follow: *follow,
+            buffer: *buffer,
+            via: *via,
+        };
+        Ok(Self {
+            reception,
+            files: RecorderOptions::new(path)
+                .overwrite(output.force)
+                .max_bytes(max_bytes)
+                .max_age(max_age)
+                .keep(output.keep),
+            to_standard_output,
+            is_series,
+            limits,
+            json: *json,
+        })
+    }
 
-impl Output {
-    fn is_standard_output(&self) -> bool {
-        self.write.as_os_str() == "-"
+    /// Opens the first file.
+    fn open(&self, comment: &str) -> anyhow::Result<Recorder> {
+        let files = self.files.clone().comment(comment);
+        if self.to_standard_output {
+            let file = sys::standard_output().context("cannot write to standard output")?;
+            return Ok(Recorder::from_file(file, files)?);
+        }
+        Recorder::create(files).map_err(|error: FileError| match error.kind() {
+            FileErrorKind::AlreadyExists if !self.is_series => {
+                Failure::environment(format!("{} already exists", error.path().display()))
+                    .remedy("name another file, or overwrite it with --force")
+                    .into()
+            }
+            _ => error.into(),
+        })
+    }
+
+    /// Drops the capabilities that opening sockets and files required, except those that new sockets (`--follow`) or
+    /// new files (`--rotate`) will need.
+    fn drop_capabilities(&self) -> anyhow::Result<()> {
+        let mut kept = Vec::new();
+        kept.extend(self.reception.follow.then_some(Capability::NetRaw));
+        kept.extend(self.is_series.then_some(Capability::DacOverride));
+        rights::keep(&kept)
     }
 }

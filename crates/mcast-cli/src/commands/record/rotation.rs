@@ -11,40 +11,17 @@ pub(super) enum Limit {
     Age(Duration),
 }
 
-/// The limits of files; the first one reached counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rotation {
-    bytes: Option<u64>,
-    age: Option<Duration>,
-}
-
-impl Rotation {
-    /// Keeps the smallest limit of each kind.
-    pub(super) fn of(limits: &[Limit]) -> Self {
-        let bytes = limits.iter().filter_map(|limit| match limit {
-            Limit::Bytes(bytes) => Some(*bytes),
-            Limit::Age(_) => None,
-        });
-        let age = limits.iter().filter_map(|limit| match limit {
-            Limit::Age(age) => Some(*age),
-            Limit::Bytes(_) => None,
-        });
-        Self { bytes: bytes.min(), age: age.min() }
-    }
-
-    pub(super) fn is_on(self) -> bool {
-        self != Self::default()
-    }
-
-    /// Returns whether a file of this length has no room for this many more bytes.
-    pub(super) fn is_full(self, length: u64, more: u64) -> bool {
-        self.bytes.is_some_and(|limit| length.saturating_add(more) > limit)
-    }
-
-    /// Returns whether a file of this age must be completed.
-    pub(super) fn is_old(self, age: Duration) -> bool {
-        self.age.is_some_and(|limit| age >= limit)
-    }
+/// Returns the smallest size and the smallest age; a file ends at whichever it reaches first.
+pub(super) fn smallest(limits: &[Limit]) -> (Option<u64>, Option<Duration>) {
+    let bytes = limits.iter().filter_map(|limit| match limit {
+        Limit::Bytes(bytes) => Some(*bytes),
+        Limit::Age(_) => None,
+    });
+    let age = limits.iter().filter_map(|limit| match limit {
+        Limit::Age(age) => Some(*age),
+        Limit::Bytes(_) => None,
+    });
+    (bytes.min(), age.min())
 }
 
 /// The smallest limits, so that files contain more than a few frames.
@@ -92,9 +69,8 @@ mod tests {
 
     #[test]
     fn the_smallest_limit_of_each_kind_counts() {
-        let rotation = Rotation::of(&["1MB", "1h", "512k", "60s"].map(|text| parse_limit(text).unwrap()));
-        assert!(rotation.is_full(500 << 10, 20 << 10) && !rotation.is_full(500 << 10, 12 << 10));
-        assert!(rotation.is_old(Duration::from_secs(60)) && !rotation.is_old(Duration::from_millis(59_999)));
-        assert!(!Rotation::of(&[]).is_on() && !Rotation::of(&[]).is_old(Duration::MAX));
+        let limits = ["1MB", "1h", "512k", "60s"].map(|text| parse_limit(text).unwrap());
+        assert_eq!(smallest(&limits), (Some(512 << 10), Some(Duration::from_secs(60))));
+        assert_eq!(smallest(&[]), (None, None));
     }
 }

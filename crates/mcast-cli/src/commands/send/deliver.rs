@@ -1,8 +1,6 @@
 //! The main loop: sends as fast as possible or at the given pace, and counts the results.
 
 use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Outgoing, Sender};
@@ -15,14 +13,10 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_record};
-use crate::sending::Pace;
-use crate::sending::Target;
-use crate::sending::{Count, Dispatch};
+use crate::sending::{Count, Dispatch, Pace, ReadAhead, Target};
 
 /// The approximate number of datagrams per round.
 const BATCH: usize = 64;
-/// The number of payloads between the reading and the sending thread.
-const WAITING: usize = 64;
 
 /// The state of `mcast send`.
 pub(super) struct Delivery<'a> {
@@ -30,14 +24,6 @@ pub(super) struct Delivery<'a> {
     dispatch: Dispatch<'a>,
     targets: &'a [Target],
     console: &'a Console,
-}
-
-/// An item from the thread that reads the payloads.
-enum Event {
-    Payload(Vec<u8>),
-    End,
-    Failed(anyhow::Error),
-    Interrupted,
 }
 
 impl<'a> Delivery<'a> {
@@ -83,17 +69,21 @@ impl<'a> Delivery<'a> {
     }
 
     /// Sends payloads as they are read. A separate thread reads, because reading cannot be interrupted.
-    fn send_stream(&mut self, payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
-        let (event_sender, events) = sync_channel(WAITING);
-        let interrupted = event_sender.clone();
-        // If the channel is full, nobody waits on it, and the flag is checked soon.
-        let interrupt = Interrupt::catch(move || drop(interrupted.try_send(Event::Interrupted)))?;
-        thread::Builder::new().name("input".into()).spawn(move || read(payloads, &event_sender))?;
-        let mut input = Input { events, pending: None };
+    fn send_stream(&mut self, mut payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
+        let input = ReadAhead::start(move || {
+            let mut payload = Vec::new();
+            Ok(payloads.next(&mut payload)?.then_some(payload))
+        })?;
+        let interrupt = Interrupt::catch(input.waker())?;
         let mut pace = self.pace(start, &interrupt);
+        let mut round = Vec::new();
         let mut left = self.arguments.timing.count.unwrap_or(u64::MAX);
         while left > 0 {
-            let round = input.round(self.deadline(start), self.at_once(left))?;
+            let time_left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+            let wait = self.deadline(start).map_or(Duration::MAX, time_left);
+            round.clear();
+            input.take(wait, self.at_once(left), &mut round)?;
+            // It is empty at the end of the input, at the deadline and after an interrupt.
             if round.is_empty() || !self.send_in_time(&round, &mut pace)? {
                 break;
             }
@@ -164,59 +154,6 @@ impl<'a> Delivery<'a> {
             count(refused)
         ));
         Ok(())
-    }
-}
-
-fn read(mut payloads: Payloads, event_sender: &SyncSender<Event>) {
-    loop {
-        let mut payload = Vec::new();
-        let event = match payloads.next(&mut payload) {
-            Ok(true) => Event::Payload(payload),
-            Ok(false) => Event::End,
-            Err(error) => Event::Failed(error),
-        };
-        let is_last = !matches!(event, Event::Payload(_));
-        if event_sender.send(event).is_err() || is_last {
-            return;
-        }
-    }
-}
-
-/// The payloads that another thread reads.
-struct Input {
-    events: Receiver<Event>,
-    /// The item after the payloads of the last round.
-    pending: Option<Event>,
-}
-
-impl Input {
-    /// Waits for a payload, and takes the others that are available; returns nothing at the end of the input or the
-    /// deadline.
-    fn round(&mut self, deadline: Option<Instant>, most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
-        let mut round = Vec::new();
-        let mut next = self.pending.take().or_else(|| self.wait(deadline));
-        while let Some(event) = next {
-            match event {
-                Event::Payload(payload) => round.push(payload),
-                event if !round.is_empty() => {
-                    self.pending = Some(event);
-                    break;
-                }
-                Event::Failed(error) => return Err(error),
-                Event::End | Event::Interrupted => break,
-            }
-            next = if round.len() < most { self.events.try_recv().ok() } else { None };
-        }
-        Ok(round)
-    }
-
-    fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
-        match deadline {
-            Some(deadline) => {
-                self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
-            }
-            None => self.events.recv().ok(),
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 mod announced;
 mod export;
 mod feed;
-mod following;
 mod joined;
 mod json;
 mod memberships;
@@ -141,7 +140,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     // A service with selected interfaces ends when they vanish; the service manager restarts it.
     let ends_with_them = is_headless && !arguments.interfaces.is_empty();
     let follows = arguments.input.read.is_none() && !ends_with_them;
-    if follows && let Err(error) = source.frames.follow(memberships.clone()) {
+    if follows && let Err(error) = source.frames.follow(arguments.interfaces.clone(), memberships.clone()) {
         console.warn(format_args!("interfaces that appear later will not be watched: {error}"));
     }
     // Frames may be hostile, so they are parsed without the capabilities that the capture required, and on another

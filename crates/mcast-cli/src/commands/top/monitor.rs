@@ -78,6 +78,11 @@ impl Monitor {
             capacity: usize::try_from(arguments.max_streams).unwrap_or(usize::MAX),
             sequence: arguments.seq,
             keep: arguments.forget_after,
+            keep_announced: match is_file {
+                // An announcement in a file does not expire.
+                true => Duration::MAX,
+                false => WatchOptions::default().keep_announced,
+            },
         });
         let begun = SystemTime::now();
         if !is_file {

@@ -1,21 +1,25 @@
 //! The source of frames: interfaces, or a file.
 
-use std::collections::HashMap;
-use std::io;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use std::{io, thread};
 
-use mcast::{Interface, InterfaceIndex, InterfaceSelector};
+use anyhow::Context;
+use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
 use mcast_capture::{
     Capture, CaptureFile, CaptureOptions, ErrorKind, Filter, Frame, FrameSource, SourceError,
 };
 
 use super::Arguments;
-use super::following::FollowingCapture;
 use super::memberships::HeldMemberships;
 use crate::exit::Failure;
 use crate::output::SafeText;
+use crate::rights::{self, Capability};
+
+/// The capability to capture on new interfaces.
+const RIGHTS_TO_CAPTURE: [Capability; 1] = [Capability::NetRaw];
 
 /// The source of frames.
 pub(super) struct Source {
@@ -32,7 +36,24 @@ pub(super) struct Frames {
 
 enum Origin {
     File(Box<CaptureFile>),
-    Wire(Box<FollowingCapture>),
+    Live(Box<LiveCapture>),
+}
+
+/// A capture that follows interfaces that appear and vanish.
+struct LiveCapture {
+    capture: Capture,
+    /// From the thread that watches for changes.
+    changes: Option<mpsc::Receiver<InterfaceChange>>,
+    /// The interfaces after a change, until the caller has taken all frames that were buffered before it.
+    changed: Option<Vec<Interface>>,
+}
+
+/// Interfaces have appeared.
+struct InterfaceChange {
+    /// A capture on them.
+    added: Capture,
+    /// All interfaces to capture on.
+    interfaces: Vec<Interface>,
 }
 
 impl Frames {
@@ -40,12 +61,25 @@ impl Frames {
         Self { origin, names: HashMap::new() }
     }
 
-    /// Follows interfaces that appear and vanish, with their memberships.
-    pub(super) fn follow(&mut self, memberships: Option<HeldMemberships>) -> anyhow::Result<()> {
-        match &mut self.origin {
-            Origin::File(_) => Ok(()),
-            Origin::Wire(capture) => capture.follow(memberships),
-        }
+    /// Follows interfaces that appear and vanish, with their memberships: starts to watch for changes, on a thread in
+    /// the network namespace of this one. The thread keeps the capability to capture, and parses no frames.
+    pub(super) fn follow(
+        &mut self,
+        selectors: Vec<InterfaceSelector>,
+        memberships: Option<HeldMemberships>,
+    ) -> anyhow::Result<()> {
+        let Origin::Live(live) = &mut self.origin else { return Ok(()) };
+        let captured = live.capture.interfaces().map(|interface| interface.index).collect();
+        let (sender, changes) = mpsc::channel();
+        let watcher = InterfaceWatcher::new()?;
+        let work = move || {
+            if rights::keep(&RIGHTS_TO_CAPTURE).is_ok() {
+                watch(&watcher, memberships.as_ref(), &selectors, captured, &sender);
+            }
+        };
+        thread::Builder::new().name("interfaces".into()).spawn(work).context("cannot start a thread")?;
+        live.changes = Some(changes);
+        Ok(())
     }
 
     /// Passes the next frame to `show`, if one arrives within the timeout; returns whether one did.
@@ -54,63 +88,98 @@ impl Frames {
         timeout: Duration,
         show: impl FnOnce(&Frame<'_>, &Arc<str>),
     ) -> Result<bool, SourceError> {
-        match &mut self.origin {
-            Origin::File(file) => show_next(&mut **file, timeout, &mut self.names, |_| true, show),
-            Origin::Wire(capture) => capture.next(timeout, &mut self.names, show),
+        let Self { origin, names } = self;
+        if let Origin::Live(live) = origin {
+            live.add_new_interfaces()?;
         }
+        let source = origin.frames();
+        let Some(frame) = source.next_frame(Some(timeout))? else { return Ok(false) };
+        let interface = frame.interface;
+        if let Some(name) = names.get(&interface) {
+            show(&frame, name);
+            return Ok(true);
+        }
+        // The frame borrows the source, so it is copied before the source is asked for the name.
+        let bytes = frame.bytes.to_vec();
+        let frame = Frame { bytes: &bytes, ..frame };
+        let name = source.interface_name(interface).map(|name| SafeText::new(name.as_bytes()).to_string());
+        let name: Arc<str> = name.unwrap_or_else(|| format!("#{interface}")).into();
+        show(&frame, &name);
+        names.insert(interface, name);
+        Ok(true)
     }
 
-    /// Returns the captured interfaces, if they have changed since the last call.
+    /// Returns the captured interfaces, if they have changed since the last call. The caller must have taken all
+    /// available frames: those of vanished interfaces are discarded.
     pub(super) fn changed_interfaces(&mut self) -> Option<Vec<Interface>> {
-        match &mut self.origin {
-            Origin::File(_) => None,
-            Origin::Wire(capture) => capture.changed_interfaces(),
-        }
+        let Origin::Live(live) = &mut self.origin else { return None };
+        let interfaces = live.changed.take()?;
+        // If the counts of a vanished interface cannot be read, it stays in the capture, where it is silent.
+        let _ = live.capture.retain(|index| interfaces.iter().any(|interface| interface.index == index));
+        Some(interfaces)
     }
 
-    pub(super) fn are_over(&self) -> bool {
-        match &self.origin {
-            Origin::File(file) => file.is_at_end(),
-            Origin::Wire(_) => false,
-        }
+    pub(super) fn are_over(&mut self) -> bool {
+        self.origin.frames().is_at_end()
     }
 
     /// Returns the number of lost packets; `None` if it is unknown.
     pub(super) fn lost(&mut self) -> Option<u64> {
-        match &mut self.origin {
-            Origin::File(file) => file.lost().ok().flatten(),
-            Origin::Wire(capture) => capture.lost(),
+        self.origin.frames().lost().ok().flatten()
+    }
+}
+
+impl Origin {
+    fn frames(&mut self) -> &mut dyn FrameSource {
+        match self {
+            Self::File(file) => &mut **file,
+            Self::Live(live) => &mut live.capture,
         }
     }
 }
 
-/// Passes the next frame of a source to `show` if `is_selected` returns true; returns whether there was a frame.
-pub(super) fn show_next(
-    source: &mut impl FrameSource,
-    timeout: Duration,
-    names: &mut HashMap<InterfaceIndex, Arc<str>>,
-    is_selected: impl FnOnce(&Frame<'_>) -> bool,
-    show: impl FnOnce(&Frame<'_>, &Arc<str>),
-) -> Result<bool, SourceError> {
-    let Some(frame) = source.next_frame(Some(timeout))? else { return Ok(false) };
-    if !is_selected(&frame) {
-        return Ok(true);
+impl LiveCapture {
+    /// Adds interfaces that have appeared, one change after the other: an interface that went down and came back
+    /// must have left the capture before it is added again.
+    fn add_new_interfaces(&mut self) -> mcast_capture::Result<()> {
+        if self.changed.is_none()
+            && let Some(Ok(InterfaceChange { added, interfaces })) =
+                self.changes.as_ref().map(mpsc::Receiver::try_recv)
+        {
+            self.capture.append(added)?;
+            self.changed = Some(interfaces);
+        }
+        Ok(())
     }
-    if let Some(name) = names.get(&frame.interface) {
-        show(&frame, name);
-        return Ok(true);
+}
+
+/// Joins again and captures on further interfaces whenever some appear, until the receiver is dropped. An interface that
+/// vanishes is only silent.
+fn watch(
+    watcher: &InterfaceWatcher,
+    memberships: Option<&HeldMemberships>,
+    selectors: &[InterfaceSelector],
+    mut captured: HashSet<InterfaceIndex>,
+    sender: &mpsc::Sender<InterfaceChange>,
+) {
+    while let Ok(Some(_)) = watcher.wait(None) {
+        if let Some(memberships) = memberships {
+            // A join that fails now may succeed after the next change.
+            let _ = memberships.refresh();
+        }
+        let interfaces = present(selectors);
+        let new: Vec<_> =
+            interfaces.iter().filter(|interface| !captured.contains(&interface.index)).cloned().collect();
+        if new.is_empty() {
+            continue;
+        }
+        // If an interface has vanished again, another change follows.
+        let Ok(added) = capture_on(&new) else { continue };
+        captured = interfaces.iter().map(|interface| interface.index).collect();
+        if sender.send(InterfaceChange { added, interfaces }).is_err() {
+            return;
+        }
     }
-    // The frame borrows the source, so it is copied before the source is asked for the name.
-    let bytes = frame.bytes.to_vec();
-    let Frame { original_length, link_type, interface, direction, time, checksums, resegmented, .. } = frame;
-    let name = source.interface_name(interface).map(|name| SafeText::new(name.as_bytes()).to_string());
-    let name: Arc<str> = name.unwrap_or_else(|| format!("#{interface}")).into();
-    let bytes = &bytes;
-    let copy =
-        Frame { bytes, original_length, link_type, interface, direction, time, checksums, resegmented };
-    show(&copy, &name);
-    names.insert(interface, name);
-    Ok(true)
 }
 
 pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
@@ -127,8 +196,8 @@ pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
                     .into());
             }
             let capture = capture_on(&interfaces).map_err(refused)?;
-            let capture = FollowingCapture::new(arguments.interfaces.clone(), capture, &interfaces);
-            Ok(Source { frames: Frames::new(Origin::Wire(Box::new(capture))), interfaces })
+            let live = LiveCapture { capture, changes: None, changed: None };
+            Ok(Source { frames: Frames::new(Origin::Live(Box::new(live))), interfaces })
         }
     }
 }
@@ -141,7 +210,7 @@ fn open_file(path: &Path) -> anyhow::Result<CaptureFile> {
 }
 
 /// Starts to capture on these interfaces. There must be at least one.
-pub(super) fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
+fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
     let mut names = interfaces.iter().map(|interface| interface.name.as_str());
     let first = names.next().unwrap_or_default();
     let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
@@ -166,7 +235,7 @@ fn interfaces(selectors: &[InterfaceSelector]) -> anyhow::Result<Vec<Interface>>
 }
 
 /// Returns the selected interfaces that exist and are up.
-pub(super) fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
+fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
     match selectors {
         [] => interfaces(selectors).unwrap_or_default(),
         _ => {

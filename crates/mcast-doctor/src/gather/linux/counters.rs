@@ -1,4 +1,9 @@
-//! The counters of the IP layer.
+//! The counters of the IP layer, the backlog and the interfaces.
+
+use mcast_measure::{DropCounts, DropPoint};
+
+use super::net_table;
+use crate::snapshot::Counters;
 
 /// Parses a table of line pairs (names, then values): `/proc/net/snmp` and `/proc/net/netstat`.
 pub(super) fn pairs(table: &str) -> Vec<(String, u64)> {
@@ -23,6 +28,44 @@ pub(super) fn lines(table: &str) -> Vec<(String, u64)> {
     table.lines().filter_map(counter).collect()
 }
 
+/// Sums the second column of `/proc/net/softnet_stat`, which has one line per CPU.
+pub(super) fn backlog(table: &str) -> Option<u64> {
+    let dropped = |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(1)?, 16).ok();
+    table.lines().filter_map(dropped).reduce(u64::saturating_add)
+}
+
+/// Sums these columns after the name in `/proc/net/dev`, over all interfaces.
+fn interfaces(table: &str, columns: &[usize]) -> Option<u64> {
+    let of_line = |line: &str| {
+        let (_, numbers) = line.split_once(':')?;
+        let numbers: Vec<u64> =
+            numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+        Some(columns.iter().filter_map(|column| numbers.get(*column)).sum::<u64>())
+    };
+    table.lines().filter_map(of_line).reduce(u64::saturating_add)
+}
+
+/// Returns what this host has dropped so far.
+pub(crate) fn host_drops() -> DropCounts {
+    drops(&net_table("snmp"), &net_table("snmp6"), &net_table("softnet_stat"), &net_table("dev"))
+}
+
+fn drops(snmp: &str, snmp6: &str, softnet: &str, dev: &str) -> DropCounts {
+    let counters: Counters = pairs(snmp).into_iter().chain(lines(snmp6)).collect();
+    let sum = |v4, v6| Some(counters.value(v4)?.saturating_add(counters.value(v6).unwrap_or(0)));
+    let full = sum("UdpRcvbufErrors", "Udp6RcvbufErrors");
+    let errors = sum("UdpInErrors", "Udp6InErrors");
+    // `InErrors` includes the datagrams dropped for lack of buffer space.
+    let broken = errors.map(|errors| errors.saturating_sub(full.unwrap_or(0)));
+    // Without the columns `fifo`, which drivers include in the errors or the drops.
+    DropCounts::default()
+        .with(DropPoint::ReceiveBuffers, full)
+        .with(DropPoint::Broken, broken)
+        .with(DropPoint::Backlog, backlog(softnet))
+        .with(DropPoint::InterfaceIn, interfaces(dev, &[2, 3]))
+        .with(DropPoint::InterfaceOut, interfaces(dev, &[10, 11]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,10 +80,51 @@ mod tests {
         assert_eq!(read, [named("Ip6InReceives", 2)]);
     }
 
+    const SNMP: &str = "\
+Ip: Forwarding DefaultTTL\nIp: 1 64
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors
+Udp: 100 2 30 4 25 0 5
+UdpLite: InDatagrams\nUdpLite: 0\n";
+    const SNMP6: &str = "Ip6InReceives 7\nUdp6InErrors 3\nUdp6RcvbufErrors\t2\n";
+    const SOFTNET: &str = "00000010 0000000a 00000000\n00000011 00000001 00000000\n";
+    const DEV: &str = "\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0
+  eth0:    9000      90    0    7    1     0          0         0     8000      80    0    3    0     0       0          0
+";
+
+    #[test]
+    fn each_counter_is_read_from_its_table() {
+        let drops = drops(SNMP, SNMP6, SOFTNET, DEV);
+        assert_eq!(drops.at(DropPoint::ReceiveBuffers), Some(27));
+        assert_eq!(drops.at(DropPoint::Broken), Some(6));
+        assert_eq!(drops.at(DropPoint::Backlog), Some(11));
+        assert_eq!(drops.at(DropPoint::InterfaceIn), Some(7));
+        assert_eq!(drops.at(DropPoint::InterfaceOut), Some(3));
+        assert_eq!(drops.at(DropPoint::Socket), None);
+    }
+
+    #[test]
+    fn missing_counters_are_unknown() {
+        assert_eq!(drops("", "", "", ""), DropCounts::default());
+        assert_eq!(drops("Udp: InErrors\n", "x", "zz\n", "a\nb"), DropCounts::default());
+    }
+
+    #[test]
+    fn this_system_has_the_tables() {
+        let drops = host_drops();
+        for place in
+            [DropPoint::ReceiveBuffers, DropPoint::Broken, DropPoint::InterfaceIn, DropPoint::InterfaceOut]
+        {
+            assert!(drops.at(place).is_some(), "{place:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_parsed_without_panic(table in "[A-Z:0-9 \\n\\PC]{0,200}") {
-            let _ = (pairs(&table), lines(&table));
+            let _ = drops(&table, &table, &table, &table);
         }
     }
 }

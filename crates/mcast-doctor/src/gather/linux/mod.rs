@@ -8,6 +8,8 @@ mod multicast_routes;
 pub(crate) mod processes;
 mod sockets;
 
+pub(crate) use counters::host_drops;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -43,7 +45,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
         udp_sockets,
         multicast_routes: routes,
-        backlog_dropped: backlog_dropped(&net_table("softnet_stat")),
+        backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
         // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
         dropping_rules: firewall::dropping_rules().unwrap_or_default(),
         firewall: None,
@@ -133,12 +135,6 @@ fn loopback_takes_groups(table: &str) -> bool {
         let takes = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & REJECTS == 0);
         *interface == "lo" && destination.starts_with("ff00") && *length == "08" && takes
     })
-}
-
-/// Sums the second column of `/proc/net/softnet_stat`, which has one line per CPU.
-fn backlog_dropped(table: &str) -> u64 {
-    let dropped = |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(1)?, 16).ok();
-    table.lines().filter_map(dropped).sum()
 }
 
 fn machine() -> Machine {

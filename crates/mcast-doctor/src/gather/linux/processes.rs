@@ -13,7 +13,7 @@ pub(crate) fn owners() -> SocketOwners {
 /// Returns the running processes among `pid`, its descendants, and the members of the process group that it
 /// leads.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
-    let all: Vec<_> = pids().filter_map(Process::read).collect();
+    let all: Vec<_> = mcast_sys::process::ids().into_iter().flatten().filter_map(Process::read).collect();
     let mut family = vec![pid];
     // One pass is not enough, because children may have lower ids than their parents.
     loop {
@@ -57,11 +57,6 @@ impl Process {
 pub(crate) fn name(pid: u32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     format!("{} ({pid})", name.trim())
-}
-
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Returns the error for a process whose UDP sockets were not found.

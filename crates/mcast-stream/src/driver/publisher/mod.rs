@@ -3,13 +3,13 @@
 mod builder;
 mod shared;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mcast::Destination;
+use mcast::{Destination, Family};
 
 pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
@@ -57,6 +57,8 @@ const SEND_THRESHOLD: u64 = 256;
 #[derive(Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,
+    /// The first of its destinations.
+    first: Destination,
     /// Its groups and interfaces, as they were named.
     #[cfg(feature = "metrics")]
     labels: (String, String),
@@ -170,6 +172,7 @@ impl Publisher {
         });
         let mut publisher = Self {
             shared,
+            first,
             #[cfg(feature = "metrics")]
             labels,
             threads: Vec::new(),
@@ -373,6 +376,15 @@ impl Publisher {
         self.shared.core().sender.standings().collect()
     }
 
+    /// Returns the address of a subscriber that is present or, like [`standings`](Self::standings), has left recently.
+    #[must_use]
+    pub fn address_of(&self, subscriber: SubscriberId) -> Option<SocketAddr> {
+        let core = self.shared.core();
+        let present = core.sender.known().map(|(id, address, ..)| (id, address));
+        let mut all = present.chain(core.sender.standings().map(|(id, address, _)| (id, address)));
+        all.find_map(|(id, address)| (id == subscriber).then_some(address))
+    }
+
     /// Returns the publisher's counters.
     #[must_use]
     pub fn statistics(&self) -> PublisherStatistics {
@@ -402,6 +414,26 @@ impl Publisher {
     #[must_use]
     pub fn next_message(&self) -> u64 {
         self.shared.core().sender.next_message()
+    }
+
+    /// Returns an address of the interface on which the stream is sent, of the first path if there are several. Snapshots
+    /// that are [served](Self::serve_snapshots) there are not reachable from other networks.
+    ///
+    /// # Errors
+    /// If the interface cannot be found, or has no address but link-local ones, which are only valid together with an
+    /// interface that differs between hosts.
+    pub fn interface_address(&self) -> Result<IpAddr, StreamError> {
+        let family = self.first.address.group.family();
+        let interface = match &self.first.interface {
+            Some(selector) => Some(mcast::find(selector)?),
+            None => mcast::default_interface_of(family)?,
+        };
+        let is_link_local =
+            |address: IpAddr| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        let addresses = interface.iter().flat_map(|interface| &interface.addresses).map(|each| each.address);
+        let mut usable =
+            addresses.filter(|address| Family::of(*address) == family && !is_link_local(*address));
+        usable.next().ok_or(StreamError::NoAddress(family))
     }
 
     /// Serves snapshots at this address over TCP, sealed like the stream, and announces the address with the stream's

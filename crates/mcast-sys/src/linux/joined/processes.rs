@@ -16,8 +16,7 @@ pub(super) struct Process {
 /// Returns all processes in `/proc`, ordered by id, except kernel threads and processes that have
 /// ended, which have no descriptors.
 pub(super) fn all() -> io::Result<Vec<Process>> {
-    let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut pids: Vec<u32> = names.collect();
+    let mut pids: Vec<u32> = crate::process::ids()?.collect();
     pids.sort_unstable();
     Ok(pids.into_iter().filter_map(process).collect())
 }

@@ -1,13 +1,11 @@
 //! `mcast doctor --listen` and `--probe`: tests which datagrams pass between two machines, by size, hop limit and
 //! family.
 
-mod judge;
-mod plan;
 mod probe;
 mod report;
 
 use mcast::group::{PickOptions, pick};
-use mcast::{Destination, Family, Interface};
+use mcast::{Family, Interface};
 
 use super::Arguments;
 use crate::arguments::select_memberships;
@@ -60,11 +58,6 @@ fn groups(arguments: &Arguments) -> Result<Vec<String>, Failure> {
             })
         })
         .collect()
-}
-
-/// `IPv4`, `IPv6`.
-fn family_of(destination: &Destination) -> Family {
-    destination.address.group.family()
 }
 
 /// Returns whether a multicast interface has an address of this family.

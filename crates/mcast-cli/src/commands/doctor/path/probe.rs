@@ -5,12 +5,12 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, ErrorKind, Family, Group, Interface, Sender};
-use mcast_doctor::Report;
+use mcast_doctor::{PathTest, Report};
 use mcast_measure::ProbeSession;
 use mcast_measure::wire::SessionId;
 
 use super::super::{Arguments, json, text as findings};
-use super::{family_of, is_here, judge, plan, report};
+use super::{is_here, report};
 use crate::arguments::select_destinations;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -23,18 +23,6 @@ use crate::{probe, rights};
 const PACE: Duration = Duration::from_millis(10);
 /// How long to wait for the last replies.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The results for one group.
-#[derive(Debug)]
-pub(super) struct ProbeResult {
-    pub(super) destination: Destination,
-    /// The interface on which probes were sent, if it is known.
-    pub(super) interface: Option<String>,
-    /// The largest payload that fits in one frame of that interface.
-    pub(super) frame: usize,
-    pub(super) highest: u8,
-    pub(super) path: ProbeSession,
-}
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let chosen = select_destinations(&super::groups(arguments)?, arguments.admission.families, console)?;
@@ -51,11 +39,14 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         match prober.probe(destination) {
             Ok(one) => probed.push(one),
             Err(error) if is_default && chosen.items.len() > 1 => {
-                let family = family_of(destination);
+                let family = destination.address.group.family();
                 console.note(format_args!("{family}: not probed: {error}"));
                 // This machine may lack the family of one of the two default groups.
                 if is_here(family)? {
-                    report.findings.extend(judge::no_route(destination, &error));
+                    let cause = error.downcast_ref();
+                    report
+                        .findings
+                        .extend(cause.and_then(|error| PathTest::without_route(destination.address, error)));
                 }
                 failure = failure.or(Some(error));
             }
@@ -65,8 +56,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let (true, true, Some(failure)) = (probed.is_empty(), report.findings.is_empty(), failure) {
         return Err(failure);
     }
-    let has_answers = probed.iter().any(|one| !one.path.responders().is_empty());
-    report.findings.extend(probed.iter().flat_map(|one| judge::findings(one, is_default && has_answers)));
+    let has_answers = probed.iter().any(|one| !one.session.responders().is_empty());
+    report.findings.extend(probed.iter().flat_map(|one| one.findings(is_default && has_answers)));
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let mut out = console.output();
     if arguments.results.json {
@@ -92,31 +83,24 @@ struct Prober<'a> {
 }
 
 impl Prober<'_> {
-    fn probe(&self, destination: &Destination) -> anyhow::Result<ProbeResult> {
+    fn probe(&self, destination: &Destination) -> anyhow::Result<PathTest> {
         let targets = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
         let interface = interface_of(&targets, destination.address.group)?;
-        let family = family_of(destination);
-        let frame = plan::payload_of_frame(interface.as_ref(), family);
-        let path = ProbeSession::path_test(SessionId(random_number()), plan::cases(frame, self.highest));
-        let mut probed = ProbeResult {
-            destination: destination.clone(),
-            interface: interface.map(|interface| interface.name),
-            frame,
-            highest: self.highest,
-            path,
-        };
+        let id = SessionId(random_number());
+        let mut test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
+        let (family, path) = (destination.address.group.family(), &mut test.session);
         targets::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
         for _ in 0..self.arguments.path.count {
-            for case in 0..probed.path.cases().len() {
+            for case in 0..path.cases().len() {
                 if self.interrupt.has_arrived() {
-                    return Ok(probed);
+                    return Ok(test);
                 }
-                self.send(&mut probed.path, case, &targets)?;
-                self.listen(&mut probed.path, family, PACE, false)?;
+                self.send(path, case, &targets)?;
+                self.listen(path, family, PACE, false)?;
             }
         }
-        self.listen(&mut probed.path, family, PATIENCE, true)?;
-        Ok(probed)
+        self.listen(path, family, PATIENCE, true)?;
+        Ok(test)
     }
 
     /// Sends a probe of this case on each interface. A probe that is too large for the system counts as not sent.

@@ -1,6 +1,5 @@
 //! `mcast perf recv`: counts the datagrams of `mcast perf send`, and reports the counts.
 
-mod answer;
 mod listen;
 mod printer;
 mod stream;

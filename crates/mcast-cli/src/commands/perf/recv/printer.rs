@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_measure::wire::ReceiverReport;
-use mcast_measure::{Session, SessionKey, SessionTotals};
+use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
 use serde::Serialize;
 
 use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};
@@ -39,27 +38,18 @@ impl<'a> RunPrinter<'a> {
         Self { console, out: console.output(), names: InterfaceNames::new(), json }
     }
 
-    /// Prints the datagrams received since the last line. `time` is the part of the interval in which the run was
-    /// active.
-    pub(super) fn line(
-        &mut self,
-        now: Duration,
-        time: Duration,
-        origin: &SessionKey,
-        session: &Session,
-        totals: &SessionTotals,
-        before: &SessionTotals,
-    ) -> io::Result<()> {
+    /// Prints the datagrams received since the last line.
+    pub(super) fn line(&mut self, now: Duration, progress: &SessionProgress<'_>) -> io::Result<()> {
         /// The shortest time for which a rate is meaningful.
         const SHORTEST: Duration = Duration::from_millis(50);
 
-        let since = |now: u64, before: u64| now.saturating_sub(before);
-        let (received, sent) = (since(totals.received, before.received), since(totals.sent, before.sent));
+        let SessionProgress { key, session, totals, active } = progress;
+        let SessionTotals { received, sent, lost, duplicated, reordered, bytes, .. } = *totals;
         if self.json || (received == 0 && session.is_closed()) {
             return Ok(());
         }
-        let arrivals = match rates(received, since(totals.bytes, before.bytes), time) {
-            rates if time >= SHORTEST => rates,
+        let arrivals = match rates(received, bytes, *active) {
+            rates if *active >= SHORTEST => rates,
             _ => count_of(received, "datagram"),
         };
         let delay = session.delays().and_then(|delays| delays.quantile(0.5));
@@ -68,30 +58,26 @@ impl<'a> RunPrinter<'a> {
             self.out,
             "{:>6.1} s  {}  {}  lost {}  duplicated {}  reordered {}  jitter {}{delay}",
             now.as_secs_f64(),
-            origin.source,
+            key.source,
             arrivals,
-            share(since(totals.lost, before.lost), sent),
-            count(since(totals.duplicated, before.duplicated)),
-            count(since(totals.reordered, before.reordered)),
+            share(lost, sent),
+            count(duplicated),
+            count(reordered),
             short_time(session.jitter()),
         )
     }
 
     /// Prints the summary of a run that has ended.
-    pub(super) fn summary(
-        &mut self,
-        origin: &SessionKey,
-        session: &Session,
-        report: &ReceiverReport,
-    ) -> io::Result<()> {
-        let interface = InterfaceIndex::new(origin.interface).map(|index| self.names.of(index).to_string());
+    pub(super) fn summary(&mut self, ended: &EndedSession) -> io::Result<()> {
+        let EndedSession { key, session, report } = ended;
+        let interface = InterfaceIndex::new(key.interface).map(|index| self.names.of(index).to_string());
         let interface = interface.unwrap_or_default();
         let settings = session.settings();
         if self.json {
             let summary = Summary {
-                source: origin.source,
+                source: key.source,
                 interface,
-                session: format!("{:016x}", origin.session.0),
+                session: format!("{:016x}", key.session.0),
                 size: settings.map(|settings| settings.size),
                 streams: session.streams(),
                 figures: Figures::new(report, settings),
@@ -104,30 +90,13 @@ impl<'a> RunPrinter<'a> {
         writeln!(
             self.out,
             "{heading}from{heading:#} {address}{}{address:#} on {interface}: {}",
-            origin.source,
+            key.source,
             describe(session)
         )?;
         for line in lines(report, settings, &palette) {
             writeln!(self.out, "  {line}")?;
         }
         Ok(())
-    }
-
-    /// Prints counts of datagrams that belong to no run.
-    pub(super) fn strays(&self, foreign: u64, turned_away: u64, withheld: (u64, u64)) {
-        let note = |number: u64, what: &str| {
-            if number > 0 {
-                self.console.note(format_args!("{} {what}", count(number)));
-            }
-        };
-        note(foreign, "ignored: not from mcast perf send");
-        note(turned_away, "ignored: too many sessions or streams at once");
-        note(withheld.0, "requests not answered (rate limit)");
-        note(withheld.1, "answers could not be sent");
-    }
-
-    pub(super) fn note(&self, text: &str) {
-        self.console.note(text);
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {

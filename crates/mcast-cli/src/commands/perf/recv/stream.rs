@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mcast_measure::wire::StreamMessage;
-use mcast_measure::{Histogram, Jitter};
+use mcast_measure::{Histogram, MessageCounts, MessageMeter, lost_percent};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Message, SubscriberEvent, SubscriberStatistics};
 use mcast_stream::{Subscriber, SubscriberBuilder};
@@ -100,52 +99,34 @@ fn too_few(runs: u64, required: u64) -> String {
 /// The results of one stream.
 struct StreamRun {
     is_sealed: bool,
-    own_clock: u64,
+    meter: MessageMeter,
+    start: Instant,
     /// The publisher, its incarnation, and the first message received.
     joined: Option<(SocketAddr, u32, u64)>,
     stream: String,
-    size: Option<usize>,
     /// The number of the message after the last, once it is known.
     ended: Option<u64>,
-    messages: u64,
-    bytes: u64,
     lost: u64,
-    /// Messages that differ from those published.
-    wrong: u64,
     stalls: u64,
     /// Whether the publisher has fallen silent.
     is_silent: bool,
-    first: Option<Instant>,
-    last: Option<Instant>,
-    jitter: Jitter,
-    delays: Histogram,
-    /// Whether all messages so far have timestamps of this machine's clock.
-    has_same_clock: bool,
-    /// The time, messages and bytes at the last interim line.
-    last_line: (Instant, u64, u64),
+    /// The time and counts at the last interim line.
+    last_line: (Instant, MessageCounts),
 }
 
 impl StreamRun {
     fn new(keys: &Keys) -> Self {
         Self {
             is_sealed: !keys.is_empty(),
-            own_clock: machine_clock(),
+            meter: MessageMeter::new(machine_clock()),
+            start: Instant::now(),
             joined: None,
             stream: String::new(),
-            size: None,
             ended: None,
-            messages: 0,
-            bytes: 0,
             lost: 0,
-            wrong: 0,
             stalls: 0,
             is_silent: false,
-            first: None,
-            last: None,
-            jitter: Jitter::default(),
-            delays: Histogram::new(),
-            has_same_clock: true,
-            last_line: (Instant::now(), 0, 0),
+            last_line: (Instant::now(), MessageCounts::default()),
         }
     }
 
@@ -172,8 +153,8 @@ impl StreamRun {
                 self.stream = stream.to_string();
             }
             let has_arrived = match subscriber.next_timeout(left.min(POLL_INTERVAL))? {
-                Some(Item::Message(message)) => {
-                    self.take(&message);
+                Some(Item::Message(Message { number, bytes, .. })) => {
+                    self.meter.record(number, bytes, self.start.elapsed(), unix_now());
                     true
                 }
                 Some(Item::Event(event)) => {
@@ -190,25 +171,6 @@ impl StreamRun {
                 return Ok(true);
             }
             self.line(arguments, console);
-        }
-    }
-
-    fn take(&mut self, message: &Message<'_>) {
-        let (now, time) = (Instant::now(), unix_now());
-        self.messages += 1;
-        self.bytes += message.bytes.len() as u64;
-        self.first.get_or_insert(now);
-        self.last = Some(now);
-        let Some(metadata) = StreamMessage::read(message.number, message.bytes) else {
-            self.wrong += 1;
-            return;
-        };
-        self.size.get_or_insert(message.bytes.len());
-        let transit = time.0.wrapping_sub(metadata.time.0).cast_signed();
-        self.jitter.record(transit);
-        self.has_same_clock &= metadata.clock == self.own_clock && self.own_clock != 0;
-        if self.has_same_clock {
-            self.delays.record(u64::try_from(transit).unwrap_or(0));
         }
     }
 
@@ -237,21 +199,18 @@ impl StreamRun {
     fn line(&mut self, arguments: &Arguments, console: &Console) {
         const EACH: Duration = Duration::from_secs(1);
 
-        let (before, messages, bytes) = self.last_line;
+        let (before, shown) = self.last_line;
+        let counts = self.meter.counts();
         let since = before.elapsed();
         if since < EACH {
             return;
         }
-        if self.messages > messages && !arguments.json {
-            let rates = message_rates(self.messages - messages, self.bytes - bytes, since);
-            let jitter = short_time(self.jitter.value());
+        if counts.messages > shown.messages && !arguments.json {
+            let rates = message_rates(counts.messages - shown.messages, counts.bytes - shown.bytes, since);
+            let jitter = short_time(self.meter.jitter());
             console.note(format_args!("{rates}  lost {}  jitter {jitter}", count(self.lost)));
         }
-        self.last_line = (Instant::now(), self.messages, self.bytes);
-    }
-
-    fn time(&self) -> Duration {
-        self.first.zip(self.last).map_or(Duration::ZERO, |(first, last)| last - first)
+        self.last_line = (Instant::now(), counts);
     }
 
     /// Returns the number of messages published since the first one received; `None` while the end is unknown.
@@ -262,17 +221,16 @@ impl StreamRun {
 
     /// Returns the unmet conditions of success; empty if all messages, or as many as required, arrived as published.
     fn misses(&self, limits: &super::Limits) -> Vec<String> {
+        let MessageCounts { messages, wrong, .. } = self.meter.counts();
         let mut misses = Vec::new();
         if self.ended.is_none() {
             misses.push("the run has not ended".into());
         }
-        if self.wrong > 0 {
-            misses.push(format!(
-                "{} received that differ from what was published",
-                count_of(self.wrong, "message")
-            ));
+        if wrong > 0 {
+            let wrong = count_of(wrong, "message");
+            misses.push(format!("{wrong} received that differ from what was published"));
         }
-        let share = self.lost as f64 * 100.0 / (self.messages + self.lost).max(1) as f64;
+        let share = lost_percent(self.lost, messages + self.lost);
         match limits.max_loss {
             Some(most) if share > most => {
                 misses.push(format!("lost {share:.3}%, more than the allowed {most}%"));
@@ -280,8 +238,8 @@ impl StreamRun {
             None if self.lost > 0 => misses.push(format!("{} lost", count_of(self.lost, "message"))),
             _ => {}
         }
-        if let Some(required) = limits.expect.filter(|required| self.messages < *required) {
-            misses.push(crate::output::too_few(&count(self.messages), required));
+        if let Some(required) = limits.expect.filter(|required| messages < *required) {
+            misses.push(crate::output::too_few(&count(messages), required));
         }
         misses
     }
@@ -303,6 +261,7 @@ impl StreamRun {
     }
 
     fn write(&self, out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
+        let (counts, time) = (self.meter.counts(), self.meter.elapsed());
         let source = summary.source.map(|source| source.ip().to_string()).unwrap_or_default();
         let sealed = if self.is_sealed { ", sealed" } else { "" };
         writeln!(out, "from {source}: stream {}{sealed}", self.stream)?;
@@ -310,15 +269,15 @@ impl StreamRun {
         writeln!(
             out,
             "  received    {} of {of} in {}: {}",
-            count_of(self.messages, "message"),
-            seconds(self.time()),
-            message_rates(self.messages, self.bytes, self.time())
+            count_of(counts.messages, "message"),
+            seconds(time),
+            message_rates(counts.messages, counts.bytes, time)
         )?;
         writeln!(
             out,
             "  lost        {}; corrupted {}",
-            share(self.lost, self.messages + self.lost),
-            count(self.wrong)
+            share(self.lost, counts.messages + self.lost),
+            count(counts.wrong)
         )?;
         writeln!(
             out,
@@ -329,11 +288,11 @@ impl StreamRun {
             count(summary.copies),
             count_of(self.stalls, "time")
         )?;
-        let delays = match self.delays.percentiles().filter(|_| self.has_same_clock) {
+        let delays = match self.meter.delays().and_then(Histogram::percentiles) {
             Some(times) => percentiles(times),
             None => "unknown: the clocks differ".into(),
         };
-        writeln!(out, "  delay       {delays}; jitter {}", short_time(self.jitter.value()))
+        writeln!(out, "  delay       {delays}; jitter {}", short_time(self.meter.jitter()))
     }
 }
 
@@ -368,24 +327,25 @@ struct Summary {
 
 impl Summary {
     fn new(run: &StreamRun, statistics: &SubscriberStatistics) -> Self {
-        let time = run.time();
+        let StreamRun { meter, .. } = run;
+        let (MessageCounts { messages, bytes, wrong }, time) = (meter.counts(), meter.elapsed());
         Self {
             source: run.joined.map(|(source, ..)| source),
             stream: run.stream.clone(),
             incarnation: run.joined.map(|(_, incarnation, _)| incarnation),
             sealed: run.is_sealed,
-            size: run.size,
+            size: meter.size(),
             sent: run.sent(),
-            received: run.messages,
+            received: messages,
             lost: run.lost,
-            wrong: run.wrong,
-            bytes: run.bytes,
+            wrong,
+            bytes,
             seconds: time.as_secs_f64(),
-            messages_per_second: per_second(run.messages, time),
-            bits_per_second: per_second(run.bytes.saturating_mul(8), time),
-            jitter_us: micros(run.jitter.value()),
-            latency_us: run.delays.percentiles().filter(|_| run.has_same_clock).map(Micros::from),
-            clocks: if run.has_same_clock { "same" } else { "unknown" },
+            messages_per_second: per_second(messages, time),
+            bits_per_second: per_second(bytes.saturating_mul(8), time),
+            jitter_us: micros(meter.jitter()),
+            latency_us: meter.delays().and_then(Histogram::percentiles).map(Micros::from),
+            clocks: if meter.delays().is_some() { "same" } else { "unknown" },
             datagrams: statistics.received,
             repaired: statistics.repaired,
             unrecoverable: statistics.given_up,

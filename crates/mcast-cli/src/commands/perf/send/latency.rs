@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{Family, PaceDecision, Pacer, Sender};
-use mcast_measure::RoundTrips;
-use mcast_measure::wire::{Header, Kind, Message, PING_LENGTH, SessionId, Settings, UnixNanos};
+use mcast::Sender;
+use mcast_measure::wire::{SessionId, UnixNanos};
+use mcast_measure::{Percentiles, PingPong, PingPongLimit, PingPongStep, lost_percent};
 use serde::Serialize;
 
 use super::Arguments;
@@ -20,13 +20,10 @@ use crate::output::{bytes, count_of, seconds, write_record};
 use crate::random::random_number;
 use crate::sending::Target;
 
-/// The number of calls without an answer after which there is no receiver.
-const CALLS: u32 = 30;
-const BETWEEN_CALLS: Duration = Duration::from_millis(100);
-/// A pong that takes longer counts as lost.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Receive attempts between two checks of the clock.
 const ATTEMPTS: u32 = 16;
+/// The longest wait before checking for an interrupt.
+const MAX_WAIT: Duration = Duration::from_millis(50);
 /// The number of opening and closing messages.
 const REPEATS: u32 = 5;
 const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
@@ -45,85 +42,57 @@ pub(super) fn run(
             .remedy("name one group, and at most one --interface")
             .into());
     };
-    let mut ping_pong = PingPong::new(arguments, target, size, sender, interrupt);
-    ping_pong.announce(Kind::Opening)?;
-    let Some(partner) = ping_pong.call()? else {
+    let limit = match arguments.count {
+        Some(count) => PingPongLimit::Count(count),
+        None => PingPongLimit::Duration(arguments.duration.unwrap_or(DURATION)),
+    };
+    let session = SessionId(random_number());
+    let mut player = Player {
+        game: PingPong::new(session, size, machine_clock(), limit, arguments.rate),
+        target,
+        sender,
+        interrupt,
+        is_spinning: arguments.measure.spin,
+        start: Instant::now(),
+        buffer: vec![0; 65_536],
+    };
+    player.announce(PingPong::opening)?;
+    player.play_until(|game| game.partner().is_some())?;
+    let Some(partner) = player.game.partner() else {
         if !interrupt.has_arrived() {
             console.error("nobody answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
     console.note(format_args!("ping-pong with {partner}, {} a datagram", bytes(size as u64)));
-    let elapsed = ping_pong.run()?;
-    ping_pong.announce(Kind::Closing)?;
-    let trips = &ping_pong.trips;
+    player.play_until(|_| false)?;
+    player.game.give_up();
+    let elapsed = player.game.elapsed(player.start.elapsed());
+    player.announce(PingPong::closing)?;
+    let game = &player.game;
     match arguments.json {
-        true => write_json(arguments, partner, size, elapsed, trips, console)?,
-        false => write_text(partner, elapsed, trips, console)?,
+        true => write_json(arguments, partner, size, elapsed, game, console)?,
+        false => write_text(partner, elapsed, game, console)?,
     }
-    let lost = trips.lost() as f64 * 100.0 / trips.sent().max(1) as f64;
+    let lost = lost_percent(game.lost(), game.sent());
     let is_loss_allowed = arguments.criteria.max_loss.is_none_or(|most| lost <= most);
-    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(trips.times().count() > 0 && is_loss_allowed)))
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(game.times().count() > 0 && is_loss_allowed)))
 }
 
 /// A running ping-pong.
-struct PingPong<'a> {
-    arguments: &'a Arguments,
+struct Player<'a> {
+    game: PingPong,
     target: &'a Target,
     sender: &'a Sender,
     interrupt: &'a Interrupt,
-    family: Family,
-    header: Header,
-    settings: Settings,
+    is_spinning: bool,
     start: Instant,
-    ping: Vec<u8>,
     buffer: Vec<u8>,
-    trips: RoundTrips,
 }
 
-impl<'a> PingPong<'a> {
-    fn new(
-        arguments: &'a Arguments,
-        target: &'a Target,
-        size: usize,
-        sender: &'a Sender,
-        interrupt: &'a Interrupt,
-    ) -> Self {
-        let header = Header {
-            kind: Kind::Ping,
-            stream: 0,
-            session: SessionId(random_number()),
-            sequence: 0,
-            time: UnixNanos::default(),
-        };
-        let settings = Settings {
-            size: u32::try_from(size).unwrap_or(u32::MAX),
-            clock: machine_clock(),
-            streams: 1,
-            ping_pong: true,
-            ..Settings::default()
-        };
-        Self {
-            arguments,
-            target,
-            sender,
-            interrupt,
-            family: target.address().group.family(),
-            header,
-            settings,
-            start: Instant::now(),
-            ping: vec![0; size],
-            buffer: vec![0; 65_536],
-            trips: RoundTrips::new(),
-        }
-    }
-
-    fn announce(&self, kind: Kind) -> anyhow::Result<()> {
-        let header = Header { sequence: self.trips.sent(), time: unix_now(), ..self.header };
-        let message = match kind {
-            Kind::Closing => self.settings.closing(header),
-            _ => self.settings.opening(header),
-        };
+impl Player<'_> {
+    fn announce(&self, message: fn(&PingPong, UnixNanos) -> Vec<u8>) -> anyhow::Result<()> {
+        let message = message(&self.game, unix_now());
         for _ in 0..REPEATS {
             self.sender.send_one(&self.target.outgoing(&message))?;
             thread::sleep(BETWEEN_REPEATS);
@@ -131,101 +100,35 @@ impl<'a> PingPong<'a> {
         Ok(())
     }
 
-    /// Finds a partner: the first receiver that answers. From then on pings carry the token from its answer.
-    fn call(&mut self) -> anyhow::Result<Option<IpAddr>> {
-        let mut call = self.header.with_kind(Kind::Call).encode().to_vec();
-        call.resize(PING_LENGTH, 0);
-        for _ in 0..CALLS {
-            if self.interrupt.has_arrived() {
-                break;
-            }
-            self.sender.send_one(&self.target.outgoing(&call))?;
-            if let Some((partner, token)) = self.take_token()? {
-                self.header.write(&mut self.ping);
-                self.ping[PING_LENGTH - 8..PING_LENGTH].copy_from_slice(&token.to_be_bytes());
-                return Ok(Some(partner));
+    /// Plays until its end, an interrupt, or `is_enough`.
+    fn play_until(&mut self, is_enough: fn(&PingPong) -> bool) -> anyhow::Result<()> {
+        while !self.interrupt.has_arrived() && !is_enough(&self.game) {
+            match self.game.step(self.start.elapsed(), unix_now()) {
+                PingPongStep::Send(message) => self.sender.send_one(&self.target.outgoing(message))?,
+                PingPongStep::Receive(time) => self.receive(time)?,
+                PingPongStep::End => return Ok(()),
             }
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn take_token(&mut self) -> anyhow::Result<Option<(IpAddr, u64)>> {
-        let end = Instant::now() + BETWEEN_CALLS;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Some(answer) = self.sender.recv_answer(self.family, &mut self.buffer, left)? else {
-                return Ok(None);
-            };
-            match Message::decode(answer.payload) {
-                Ok((header, Message::Token(token))) if header.session == self.header.session => {
-                    return Ok(Some((answer.source.ip(), token)));
-                }
-                _ if left.is_zero() => return Ok(None),
-                _ => {}
-            }
-        }
-    }
-
-    /// Sends one ping after the other, and returns the total time.
-    fn run(&mut self) -> anyhow::Result<Duration> {
-        self.start = Instant::now();
-        let (duration, most) = match self.arguments.count {
-            Some(count) => (None, count),
-            None => (Some(self.arguments.duration.unwrap_or(DURATION)), u64::MAX),
-        };
-        let mut pacer = self.arguments.rate.map(Pacer::new);
-        while self.trips.sent() < most && !self.interrupt.has_arrived() {
-            if duration.is_some_and(|duration| self.start.elapsed() >= duration) {
-                break;
-            }
-            if let Some(PaceDecision::After(time)) =
-                pacer.as_mut().map(|pacer| pacer.allow(Instant::now(), [self.ping.len()]))
-            {
-                self.interrupt.sleep(time.min(PATIENCE));
-                continue;
-            }
-            self.round_trip()?;
-        }
-        Ok(self.start.elapsed())
-    }
-
-    fn round_trip(&mut self) -> anyhow::Result<()> {
-        Header::renumber(&mut self.ping, self.trips.next(), unix_now());
-        self.trips.ping(self.start.elapsed());
-        self.sender.send_one(&self.target.outgoing(&self.ping))?;
-        let end = Instant::now() + PATIENCE;
-        let mut left = PATIENCE;
-        loop {
-            let header = self.next_answer(left)?;
-            let now = self.start.elapsed();
-            left = end.saturating_duration_since(Instant::now());
-            let pong =
-                header.filter(|header| header.kind == Kind::Pong && header.session == self.header.session);
-            if pong.is_some_and(|pong| self.trips.pong(pong.sequence, now)) {
-                return Ok(());
-            }
-            if left.is_zero() || self.interrupt.has_arrived() {
-                self.trips.give_up();
-                return Ok(());
-            }
-        }
-    }
-
-    /// Returns the header of the next answer.
-    fn next_answer(&mut self, left: Duration) -> anyhow::Result<Option<Header>> {
+    /// Waits for an answer, at most for this time.
+    fn receive(&mut self, time: Duration) -> anyhow::Result<()> {
+        let family = self.target.address().group.family();
         // With `--spin`, receive repeatedly without a wait, and check the clock only now and then.
         let (attempts, wait) =
-            if self.arguments.measure.spin { (ATTEMPTS, Duration::ZERO) } else { (1, left) };
+            if self.is_spinning { (ATTEMPTS, Duration::ZERO) } else { (1, time.min(MAX_WAIT)) };
         for _ in 0..attempts {
-            if let Some(answer) = self.sender.recv_answer(self.family, &mut self.buffer, wait)? {
-                return Ok(Header::decode(answer.payload));
+            if let Some(answer) = self.sender.recv_answer(family, &mut self.buffer, wait)? {
+                self.game.record(answer.payload, answer.source, self.start.elapsed());
+                return Ok(());
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
 
-fn write_text(partner: IpAddr, elapsed: Duration, trips: &RoundTrips, console: &Console) -> io::Result<()> {
+fn write_text(partner: IpAddr, elapsed: Duration, trips: &PingPong, console: &Console) -> io::Result<()> {
     let palette = *console.palette();
     let (heading, address) = (palette.heading, palette.address);
     let mut out = console.output();
@@ -251,10 +154,10 @@ fn write_text(partner: IpAddr, elapsed: Duration, trips: &RoundTrips, console: &
 }
 
 /// Returns half the round trips: the one-way delays if both directions are equal.
-fn half(times: mcast_measure::Percentiles) -> mcast_measure::Percentiles {
-    let mcast_measure::Percentiles { p50, p90, p99, p999, max } = times;
+fn half(times: Percentiles) -> Percentiles {
+    let Percentiles { p50, p90, p99, p999, max } = times;
     let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(|time| time / 2);
-    mcast_measure::Percentiles { p50, p90, p99, p999, max }
+    Percentiles { p50, p90, p99, p999, max }
 }
 
 /// A ping-pong as JSON: `schemas/perf-latency.json`.
@@ -281,7 +184,7 @@ fn write_json(
     partner: IpAddr,
     size: usize,
     elapsed: Duration,
-    trips: &RoundTrips,
+    trips: &PingPong,
     console: &Console,
 ) -> io::Result<()> {
     let times = trips.times();

@@ -1,7 +1,6 @@
 //! `mcast perf send`: sends numbered datagrams, and prints what receivers report.
 
 mod latency;
-mod load;
 mod outcome;
 mod session;
 mod stream;

@@ -33,10 +33,10 @@ pub(super) fn run(
     } else {
         write_text(&result, console)?;
     }
-    if result.foreign > 0 {
+    if result.reports.foreign() > 0 {
         console.note(format_args!(
             "ignored {} to the sender's port that were not reports",
-            count_of(result.foreign, "datagram")
+            count_of(result.reports.foreign(), "datagram")
         ));
     }
     let outcome = judge(&arguments.criteria, &result.reports, console);
@@ -50,7 +50,7 @@ fn judge(criteria: &SuccessCriteria, reports: &ReceiverReports, console: &Consol
         console.note(format_args!("{reported} reported, expected at least {required}"));
         return Outcome::No;
     }
-    let worst = reports.worst_loss().unwrap_or(0.0) * 100.0;
+    let worst = reports.worst_loss().unwrap_or(0.0);
     match criteria.max_loss {
         Some(most) if worst > most => {
             console.note(format_args!("lost {worst:.3}%, more than the allowed {most}%"));

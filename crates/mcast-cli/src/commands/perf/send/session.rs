@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::{Family, Rate, Sender};
-use mcast_measure::wire::{Header, Kind, Message, ReceiverReport, SessionId, Settings};
-use mcast_measure::{DropCounts, ReceiverReports};
+use mcast_measure::wire::{Header, Kind, SessionId, Settings};
+use mcast_measure::{DropCounts, DropPoint, ReceiverReports};
 
-use super::load::Stream;
 use super::outcome::Meter;
 use super::worker::{Progress, Task, Worker};
 use crate::commands::perf::clock::{machine_clock, unix_now};
-use crate::commands::perf::counters::drops_in_sending;
 use crate::console::Console;
 use crate::interrupt::Interrupt;
 use crate::random::random_number;
@@ -23,11 +21,6 @@ use crate::sending::Target;
 /// The number of opening messages, so that hardly any receiver misses all of them.
 const OPENINGS: u32 = 5;
 const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
-/// The pauses in milliseconds after which the closing message is repeated. Receivers end a run half a second after
-/// the last one.
-const CLOSINGS: [u64; 12] = [10, 20, 30, 40, 100, 200, 300, 300, 300, 300, 300, 300];
-/// After this many rounds without a new report, all receivers have reported.
-const QUIET_ROUNDS: u32 = 3;
 
 /// How much to send, and how fast.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +42,6 @@ pub(super) struct SessionResult {
     pub(super) calls: u64,
     pub(super) reports: ReceiverReports,
     pub(super) drops: DropCounts,
-    /// Datagrams to the sender's port that were not reports.
-    pub(super) foreign: u64,
 }
 
 /// The calls to the system, and the segmented buffers among them.
@@ -96,21 +87,16 @@ impl SendSession {
         families.sort();
         families.dedup();
         let mut workers = Vec::new();
-        for worker in 0..streams {
-            let first = usize::from(worker) * targets.len();
-            let streams = targets.iter().enumerate().map(|(index, target)| Stream {
-                // `check_streams` ensures that the numbers suffice.
-                number: u16::try_from(first + index).unwrap_or(u16::MAX),
-                target: target.clone(),
-                sent: 0,
-                left: 0,
-            });
-            workers.push(Worker::new(open()?, streams.collect(), size));
+        // `check_streams` ensures that the numbers suffice.
+        let number = |stream: usize| u16::try_from(stream).unwrap_or(u16::MAX);
+        for first in (0..usize::from(streams)).map(|worker| worker * targets.len()) {
+            let numbers = (first..first + targets.len()).map(number);
+            workers.push(Worker::new(open()?, targets.clone(), numbers, size));
         }
         let settings = Settings {
             size: u32::try_from(size).unwrap_or(u32::MAX),
             clock: machine_clock(),
-            streams: u16::try_from(targets.len() * usize::from(streams)).unwrap_or(u16::MAX),
+            streams: number(targets.len() * usize::from(streams)),
             ..Settings::default()
         };
         Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
@@ -130,7 +116,7 @@ impl SendSession {
     ) -> anyhow::Result<SessionResult> {
         self.session = SessionId(random_number());
         self.settings = Settings {
-            rate: plan.rate.map(|rate| 1.0 / rate.time_for(self.settings.size as usize).as_secs_f64()),
+            rate: plan.rate.map(|rate| rate.datagrams_per_second(self.settings.size as usize)),
             gso: self.uses_gso()?,
             more_follows,
             ..self.settings
@@ -143,7 +129,7 @@ impl SendSession {
         let elapsed = start.elapsed();
         let after = self.system_work();
         self.settings.gso = after.segmented > before.segmented;
-        let (reports, foreign) = self.close_streams()?;
+        let reports = self.close_streams()?;
         Ok(SessionResult {
             settings: self.settings,
             sent: progress.sent.load(Ordering::Relaxed),
@@ -152,7 +138,6 @@ impl SendSession {
             calls: after.calls - before.calls,
             reports,
             drops: drops_in_sending().since(&drops),
-            foreign,
         })
     }
 
@@ -184,15 +169,10 @@ impl SendSession {
 
     /// Sends a message of each stream to its group.
     fn announce(&self, message: impl Fn(Header) -> Vec<u8>) -> anyhow::Result<()> {
-        for stream in self.workers.iter().flat_map(Worker::streams) {
-            let header = Header {
-                kind: Kind::Opening,
-                stream: stream.number,
-                session: self.session,
-                sequence: stream.sent,
-                time: unix_now(),
-            };
-            self.control.send_one(&stream.target.outgoing(&message(header)))?;
+        for (target, (stream, sequence)) in self.workers.iter().flat_map(Worker::streams) {
+            let (kind, session, time) = (Kind::Opening, self.session, unix_now());
+            let header = Header { kind, stream, session, sequence, time };
+            self.control.send_one(&target.outgoing(&message(header)))?;
         }
         Ok(())
     }
@@ -208,7 +188,7 @@ impl SendSession {
         let workers = self.workers.len();
         let task = Task {
             session: self.session,
-            rate: plan.rate.map(|rate| rate_per_worker(rate, workers)),
+            rate: plan.rate.map(|rate| rate.divided_by(workers)),
             deadline: plan.duration.and_then(|duration| start.checked_add(duration)),
             count: plan.count,
         };
@@ -242,21 +222,13 @@ impl SendSession {
     }
 
     /// Repeats the closing message until the receivers have reported.
-    fn close_streams(&self) -> anyhow::Result<(ReceiverReports, u64)> {
-        let (mut reports, mut foreign) = (ReceiverReports::new(), 0);
-        let (mut quiet, mut known) = (0, (0, 0));
-        for pause in CLOSINGS {
+    fn close_streams(&self) -> anyhow::Result<ReceiverReports> {
+        let mut reports = ReceiverReports::new(self.session);
+        while let Some(pause) = reports.next_pause() {
             self.announce(|header| self.settings.closing(header))?;
-            foreign += self.collect(&mut reports, Duration::from_millis(pause))?;
-            let received = reports.sorted().iter().map(|receiver| receiver.report.received).sum::<u64>();
-            let now = (reports.len(), received);
-            quiet = if now == known { quiet + 1 } else { 0 };
-            known = now;
-            if !reports.is_empty() && quiet >= QUIET_ROUNDS {
-                break;
-            }
+            self.collect(&mut reports, pause)?;
         }
-        Ok((reports, foreign))
+        Ok(reports)
     }
 
     /// Announces that no further session follows: a sweep has ended.
@@ -269,44 +241,29 @@ impl SendSession {
         Ok(())
     }
 
-    /// Collects reports for this time; returns the number of other datagrams.
-    fn collect(&self, reports: &mut ReceiverReports, time: Duration) -> anyhow::Result<u64> {
+    /// Collects reports for this time.
+    fn collect(&self, reports: &mut ReceiverReports, time: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + time;
-        let (mut buffer, mut foreign) = ([0; 2_048], 0);
+        let mut buffer = [0; 2_048];
         let share = time / u32::try_from(self.families.len()).unwrap_or(1);
         for family in &self.families {
             let end = end.min(Instant::now() + share);
             loop {
                 let left = end.saturating_duration_since(Instant::now());
                 let Some(answer) = self.control.recv_answer(*family, &mut buffer, left)? else { break };
-                match self.report_in(answer.payload) {
-                    Some(report) => {
-                        reports.record(answer.source.ip(), report);
-                    }
-                    None => foreign += 1,
-                }
+                reports.record(answer.source.ip(), answer.payload);
                 // A flood of datagrams to the port must not prolong this loop.
                 if left.is_zero() {
                     break;
                 }
             }
         }
-        Ok(foreign)
-    }
-
-    fn report_in(&self, payload: &[u8]) -> Option<ReceiverReport> {
-        match Message::decode(payload) {
-            Ok((header, Message::Report(report))) if header.session == self.session => Some(*report),
-            _ => None,
-        }
+        Ok(())
     }
 }
 
-/// Returns the share of a rate for each of several workers.
-fn rate_per_worker(rate: Rate, workers: usize) -> Rate {
-    let workers = workers as f64;
-    match rate {
-        Rate::Datagrams(rate) => Rate::Datagrams(rate / workers),
-        Rate::Bits(rate) => Rate::Bits(rate / workers),
-    }
+/// Returns what this host has dropped so far while sending.
+fn drops_in_sending() -> DropCounts {
+    let drops = mcast_doctor::host_drops().at(DropPoint::InterfaceOut);
+    DropCounts::default().with(DropPoint::InterfaceOut, drops)
 }

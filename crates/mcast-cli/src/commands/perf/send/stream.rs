@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
 use crate::commands::perf::clock::{machine_clock, unix_now};
-use crate::commands::perf::figures::{message_rates, per_second, share};
+use crate::commands::perf::figures::{as_seconds, message_rates, per_second, share};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -69,17 +69,35 @@ pub(super) fn run(
         publisher: &publisher,
         buffer: vec![0; size],
         metadata,
-        back_pressure: BackPressureCounter::default(),
+        back_pressure: BackPressure::default(),
         published: 0,
     };
-    let (back_pressure, time) = publish_loop.run()?;
-    let end = Instant::now() + LINGER;
-    while !publisher.wait_complete(POLL_INTERVAL) && Instant::now() < end && !interrupt.has_arrived() {}
-    let whole_time = time.begun.elapsed();
-    let mut report = Report::new(&publisher, size, &back_pressure, time.publishing, whole_time);
-    report.sealed = arguments.messages.key.is_some();
-    let closing = publisher.close(Duration::from_secs(2));
-    let report = report.close(&closing);
+    let begun = Instant::now();
+    let back_pressure = publish_loop.run(begun)?;
+    let published = Instant::now();
+    while !publisher.wait_complete(POLL_INTERVAL) && published.elapsed() < LINGER && !interrupt.has_arrived()
+    {
+    }
+    let complete_time = begun.elapsed();
+    let stream = publisher.stream().to_string();
+    let Closing { statistics, complete, behind, .. } = publisher.close(Duration::from_secs(2));
+    let time = published - begun;
+    let report = Report {
+        stream,
+        size,
+        sealed: arguments.messages.key.is_some(),
+        messages: statistics.messages,
+        bytes: statistics.message_bytes,
+        time,
+        messages_per_second: per_second(statistics.messages, time),
+        bits_per_second: per_second(statistics.message_bytes.saturating_mul(8), time),
+        datagrams: statistics.datagrams,
+        repairs: Repairs::of(&statistics),
+        back_pressure,
+        complete,
+        behind: behind.len(),
+        complete_time,
+    };
     report.print(arguments.json, console)?;
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.behind == 0 && report.complete >= required)))
 }
@@ -119,20 +137,6 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
     Ok(publisher)
 }
 
-/// Back-pressure: how often and how long messages waited for room, and why.
-#[derive(Debug, Default)]
-struct BackPressureCounter {
-    by_receivers: u64,
-    by_sending: u64,
-    time: Duration,
-}
-
-/// The start, and the time for which messages were published.
-struct Times {
-    begun: Instant,
-    publishing: Duration,
-}
-
 struct PublishLoop<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
@@ -140,22 +144,22 @@ struct PublishLoop<'a> {
     publisher: &'a Publisher,
     buffer: Vec<u8>,
     metadata: StreamMessage,
-    back_pressure: BackPressureCounter,
+    back_pressure: BackPressure,
     published: u64,
 }
 
 impl PublishLoop<'_> {
-    fn run(mut self) -> anyhow::Result<(BackPressureCounter, Times)> {
-        let begun = Instant::now();
+    fn run(mut self, begun: Instant) -> anyhow::Result<BackPressure> {
         let end = match self.arguments.count {
             Some(_) => None,
             None => begun.checked_add(self.arguments.duration.unwrap_or(Duration::from_secs(10))),
         };
         let most = self.arguments.count.unwrap_or(u64::MAX);
-        let mut due = MessagePacer::new(self.rate());
+        let rate = self.arguments.rate.map(|rate| rate.datagrams_per_second(self.buffer.len()));
+        let mut due = MessagePacer::new(rate.map(Rate::Datagrams));
         let mut last_line = (begun, self.publisher.statistics());
         while self.published < most && !self.interrupt.has_arrived() {
-            if self.published.is_multiple_of(AT_ONCE) || self.is_paced() {
+            if self.published.is_multiple_of(AT_ONCE) || rate.is_some() {
                 let now = Instant::now();
                 if end.is_some_and(|end| now >= end) {
                     break;
@@ -168,7 +172,7 @@ impl PublishLoop<'_> {
             self.publish()?;
         }
         self.publisher.flush();
-        Ok((self.back_pressure, Times { begun, publishing: begun.elapsed() }))
+        Ok(self.back_pressure)
     }
 
     /// Publishes the next message, and waits for room if necessary.
@@ -183,8 +187,10 @@ impl PublishLoop<'_> {
             match self.publisher.try_queue(&self.buffer) {
                 Ok(_) => break,
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    if waiting.is_none() {
-                        self.back_pressure.count(refusal);
+                    match (waiting, refusal) {
+                        (Some(_), _) => {}
+                        (None, Refusal::WaitingFor { .. }) => self.back_pressure.for_receivers += 1,
+                        (None, _) => self.back_pressure.for_sending += 1,
                     }
                     waiting.get_or_insert_with(Instant::now);
                     if self.interrupt.has_arrived() {
@@ -231,27 +237,6 @@ impl PublishLoop<'_> {
         ));
         *last_line = (now, statistics);
     }
-
-    /// Returns the rate in messages per second, whatever its unit in the arguments.
-    fn rate(&self) -> Option<Rate> {
-        self.arguments.rate.map(|rate| match rate {
-            Rate::Bits(bits) => Rate::Datagrams(bits / 8.0 / self.buffer.len() as f64),
-            rate => rate,
-        })
-    }
-
-    const fn is_paced(&self) -> bool {
-        self.arguments.rate.is_some()
-    }
-}
-
-impl BackPressureCounter {
-    fn count(&mut self, refusal: Refusal) {
-        match refusal {
-            Refusal::WaitingFor { .. } => self.by_receivers += 1,
-            _ => self.by_sending += 1,
-        }
-    }
 }
 
 const fn repairs(statistics: &PublisherStatistics) -> u64 {
@@ -266,7 +251,8 @@ struct Report {
     sealed: bool,
     messages: u64,
     bytes: u64,
-    seconds: f64,
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    time: Duration,
     messages_per_second: Option<f64>,
     bits_per_second: Option<f64>,
     datagrams: u64,
@@ -274,67 +260,21 @@ struct Report {
     back_pressure: BackPressure,
     complete: usize,
     behind: usize,
+    /// The time until all receivers had everything.
     #[serde(skip)]
-    time: Duration,
-    #[serde(skip)]
-    whole_time: Duration,
+    complete_time: Duration,
 }
 
-/// How often messages had to wait, for how long in total, and why.
-#[derive(Debug, Serialize)]
+/// How often messages had to wait for room, for how long in total, and why.
+#[derive(Debug, Default, Serialize)]
 struct BackPressure {
     for_receivers: u64,
     for_sending: u64,
-    seconds: f64,
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    time: Duration,
 }
 
 impl Report {
-    fn new(
-        publisher: &Publisher,
-        size: usize,
-        counter: &BackPressureCounter,
-        time: Duration,
-        whole_time: Duration,
-    ) -> Self {
-        Self {
-            stream: publisher.stream().to_string(),
-            size,
-            sealed: false,
-            messages: 0,
-            bytes: 0,
-            seconds: time.as_secs_f64(),
-            messages_per_second: None,
-            bits_per_second: None,
-            datagrams: 0,
-            repairs: Repairs::default(),
-            back_pressure: BackPressure {
-                for_receivers: counter.by_receivers,
-                for_sending: counter.by_sending,
-                seconds: counter.time.as_secs_f64(),
-            },
-            complete: 0,
-            behind: 0,
-            time,
-            whole_time,
-        }
-    }
-
-    /// Adds the final counts.
-    fn close(self, closing: &Closing) -> Self {
-        let statistics = &closing.statistics;
-        Self {
-            messages: statistics.messages,
-            bytes: statistics.message_bytes,
-            messages_per_second: per_second(statistics.messages, self.time),
-            bits_per_second: per_second(statistics.message_bytes.saturating_mul(8), self.time),
-            datagrams: statistics.datagrams,
-            repairs: Repairs::of(statistics),
-            complete: closing.complete,
-            behind: closing.behind.len(),
-            ..self
-        }
-    }
-
     fn print(&self, json: bool, console: &Console) -> anyhow::Result<()> {
         use std::io::Write;
 
@@ -357,7 +297,7 @@ impl Report {
             out,
             "complete    {} after {}",
             count_of(self.complete as u64, "receiver"),
-            seconds(self.whole_time)
+            seconds(self.complete_time)
         )?;
         writeln!(
             out,
@@ -372,7 +312,7 @@ impl Report {
         writeln!(
             out,
             "delayed     {}: {} by receivers, {} by the network",
-            seconds(Duration::from_secs_f64(pressure.seconds)),
+            seconds(pressure.time),
             count_of(pressure.for_receivers, "time"),
             count_of(pressure.for_sending, "time")
         )?;

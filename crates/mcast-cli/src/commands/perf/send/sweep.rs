@@ -29,8 +29,8 @@ pub(super) fn run(
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let start = arguments.rate.map_or(START, |rate| 1.0 / rate.time_for(size).as_secs_f64());
-    let allowed = arguments.criteria.max_loss.unwrap_or(0.0) / 100.0;
+    let start = arguments.rate.map_or(START, |rate| rate.datagrams_per_second(size));
+    let allowed = arguments.criteria.max_loss.unwrap_or(0.0);
     let mut sweep = Sweep::new(start, MAX_RATE, allowed);
     let mut counters = LossCounters::default();
     let mut receivers = 0;
@@ -51,7 +51,7 @@ pub(super) fn run(
             session.finish()?;
             return Ok(Outcome::No);
         };
-        if step.lost > allowed {
+        if step.lost_percent > allowed {
             counters = LossCounters::of(&result);
         }
         sweep.record(step);
@@ -71,9 +71,9 @@ pub(super) fn run(
 
 /// Evaluates a rate by the loss of the worst receiver and by datagrams that were not sent.
 fn step(requested: f64, result: &SessionResult) -> Option<SweepStep> {
-    let lost = result.reports.worst_loss()?;
+    let lost_percent = result.reports.worst_loss()?;
     let achieved = per_second(result.sent + result.refused, result.elapsed).unwrap_or(0.0);
-    Some(SweepStep { requested, achieved, lost })
+    Some(SweepStep { requested, achieved, lost_percent })
 }
 
 /// The counters that showed the latest loss.
@@ -219,7 +219,7 @@ fn write_json(
     let figures = |step: &SweepStep| StepFigures {
         asked_datagrams_per_second: step.requested,
         datagrams_per_second: step.achieved,
-        lost_percent: step.lost * 100.0,
+        lost_percent: step.lost_percent,
     };
     let summary = Summary {
         clean_datagrams_per_second: clean,

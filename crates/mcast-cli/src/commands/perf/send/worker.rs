@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, Outgoing, PaceDecision, Pacer, Rate, Sender};
+use mcast_measure::NumberedDatagrams;
 use mcast_measure::wire::SessionId;
 
-use super::load::{Load, Stream, emptied};
 use crate::commands::perf::unix_now;
 use crate::interrupt::Interrupt;
-use crate::sending::SLEEP_ERROR;
+use crate::sending::{SLEEP_ERROR, Target};
 
 /// Segmented buffers per call.
 const BUFFERS_PER_CALL: usize = 8;
@@ -46,22 +46,29 @@ pub(super) struct Task {
     pub(super) count: Option<u64>,
 }
 
-/// A thread's socket and streams.
+/// A thread's socket and streams, one per target.
 #[derive(Debug)]
 pub(super) struct Worker {
     sender: Sender,
-    streams: Vec<Stream>,
-    load: Load,
+    targets: Vec<Target>,
+    datagrams: NumberedDatagrams,
     size: usize,
 }
 
 impl Worker {
-    pub(super) fn new(sender: Sender, streams: Vec<Stream>, size: usize) -> Self {
-        Self { sender, streams, load: Load::new(size), size }
+    /// Creates a worker whose streams have these numbers.
+    pub(super) fn new(
+        sender: Sender,
+        targets: Vec<Target>,
+        numbers: impl Iterator<Item = u16>,
+        size: usize,
+    ) -> Self {
+        Self { sender, targets, datagrams: NumberedDatagrams::new(size, numbers), size }
     }
 
-    pub(super) fn streams(&self) -> &[Stream] {
-        &self.streams
+    /// Returns the target of each stream, its number, and how many datagrams it has sent.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (&Target, (u16, u64))> {
+        self.targets.iter().zip(self.datagrams.streams())
     }
 
     pub(super) fn sender(&self) -> &Sender {
@@ -75,29 +82,26 @@ impl Worker {
         progress: &Progress,
         interrupt: &Interrupt,
     ) -> mcast::Result<()> {
-        self.load.begin(task.session, &self.streams);
-        for stream in &mut self.streams {
-            (stream.sent, stream.left) = (0, task.count.unwrap_or(u64::MAX));
-        }
         let (at_once, segments) = self.portions()?;
-        let mut left = task.count.map_or(u64::MAX, |count| count.saturating_mul(self.streams.len() as u64));
+        let Self { sender, targets, datagrams, size } = self;
+        datagrams.begin(task.session, task.count);
         let mut pacer = task.rate.map(Pacer::new);
         let mut list = Vec::with_capacity(at_once);
-        while left > 0 && !is_over(task, progress, interrupt) {
-            let most = usize::try_from(left).map_or(at_once, |left| left.min(at_once));
-            let due = due(pacer.as_mut(), most, self.size, task.deadline);
+        while datagrams.left() > 0 && !is_over(task, progress, interrupt) {
+            let most = usize::try_from(datagrams.left()).map_or(at_once, |left| left.min(at_once));
+            let due = due(pacer.as_mut(), most, *size, task.deadline);
             if due == 0 {
                 continue;
             }
             // With a rate, streams take turns as often as possible.
-            let at_a_time = if pacer.is_some() { segments.min(due / self.streams.len()) } else { segments };
+            let at_a_time = if pacer.is_some() { segments.min(due / targets.len()) } else { segments };
             let mut round = emptied(list);
-            let now = unix_now();
-            self.load.fill(&mut self.streams, task.session, due, at_a_time, now, &mut round);
-            let refused = send(&self.sender, &round)?;
+            datagrams.take_next(due, at_a_time, unix_now(), |stream, datagram| {
+                round.push(targets[stream].outgoing(datagram));
+            });
+            let refused = send(sender, &round)?;
             progress.sent.fetch_add(due as u64 - refused, Ordering::Relaxed);
             progress.refused.fetch_add(refused, Ordering::Relaxed);
-            left -= due as u64;
             list = emptied(round);
         }
         Ok(())
@@ -107,14 +111,20 @@ impl Worker {
     /// the system supports segmentation offload.
     fn portions(&self) -> mcast::Result<(usize, usize)> {
         let mut segments = usize::MAX;
-        for stream in &self.streams {
-            let family = stream.target.address().group.family();
+        for target in &self.targets {
+            let family = target.address().group.family();
             segments = segments.min(self.sender.segments_at_once(family)?);
         }
         let segments = segments.min(BUFFER_BYTES / self.size).max(1);
         let at_once = if segments > 1 { segments * BUFFERS_PER_CALL } else { DATAGRAMS_PER_CALL };
-        Ok((at_once.min(self.load.capacity()), segments))
+        Ok((at_once.min(self.datagrams.capacity()), segments))
     }
+}
+
+/// Empties a list but keeps its memory, for datagrams with another lifetime.
+fn emptied<'b>(mut list: Vec<Outgoing<'_>>) -> Vec<Outgoing<'b>> {
+    list.clear();
+    list.into_iter().map(|_| Outgoing::new(&[])).collect()
 }
 
 /// Sends all datagrams, and returns how many the interface's queue refused.
@@ -159,5 +169,16 @@ fn rest(time: Duration) {
         thread::sleep((time - SLEEP_ERROR).min(MAX_SLEEP));
     } else {
         std::hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_keeps_its_memory() {
+        let list: Vec<Outgoing<'_>> = Vec::with_capacity(500);
+        assert!(emptied(list).capacity() >= 500);
     }
 }

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use mcast::{Arrival, Batch, Drops, Membership, MembershipStatus, Receiver};
+use mcast::{Arrival, Batch, MembershipStatus, Receiver};
 use mcast_capture::{Direction, Frame};
 use mcast_packet::{Checksums, LinkType, UdpPacket};
 
-use super::super::Arguments;
-use super::super::stream::FrameKind;
-use super::{Next, RecordedFrame};
+use super::super::Reception;
+use super::{FrameKind, Losses, Next, RecordedFrame, Source, SourceKind};
 
 /// Datagrams in a batch, each in a buffer for the largest datagram.
 const BUFFERS: usize = 32;
@@ -19,7 +18,7 @@ const LONGEST_PACKET: usize = BUFFER + 48;
 
 /// A receiver, and its last batch.
 #[derive(Debug)]
-pub(in super::super) struct Sockets {
+pub(super) struct Sockets {
     receiver: Receiver,
     batch: Batch,
     /// The number of datagrams of the batch already returned.
@@ -30,14 +29,14 @@ pub(in super::super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn open(arguments: &Arguments, memberships: Vec<Membership>) -> anyhow::Result<Self> {
+    pub(super) fn open(reception: &Reception) -> anyhow::Result<Self> {
         // Without GRO, because coalesced datagrams would share one timestamp.
         let builder = Receiver::builder()
-            .join_all(memberships)
-            .follow(arguments.follow)
+            .join_all(reception.memberships.clone())
+            .follow(reception.follow)
             .gro(false)
-            .allow_any_source(arguments.joining.any_source);
-        let builder = match arguments.buffer {
+            .allow_any_source(reception.any_source);
+        let builder = match reception.buffer {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,
         };
@@ -50,8 +49,14 @@ impl Sockets {
             unreadable: 0,
         })
     }
+}
 
-    pub(super) fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
+impl Source for Sockets {
+    fn kind(&self) -> SourceKind {
+        SourceKind::Sockets
+    }
+
+    fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
         if self.taken == self.filled {
             self.taken = 0;
             self.filled = 0;
@@ -76,23 +81,19 @@ impl Sockets {
             checksums: Checksums::Computed,
             resegmented: false,
         };
-        Ok(Next::Frame(RecordedFrame { frame, piece: FrameKind::Datagram(arrival) }))
+        Ok(Next::Frame(RecordedFrame { frame, kind: FrameKind::Datagram(arrival) }))
     }
 
-    pub(super) fn memberships(&self) -> Vec<MembershipStatus> {
+    fn memberships(&self) -> Vec<MembershipStatus> {
         self.receiver.memberships()
     }
 
-    pub(super) fn dropped(&self) -> Drops {
-        self.receiver.statistics().dropped
+    fn buffer(&self) -> anyhow::Result<usize> {
+        Ok(self.receiver.receive_buffer())
     }
 
-    pub(super) const fn unreadable(&self) -> u64 {
-        self.unreadable
-    }
-
-    pub(super) fn buffer(&self) -> usize {
-        self.receiver.receive_buffer()
+    fn losses(&mut self) -> anyhow::Result<Losses> {
+        Ok(Losses { dropped: self.receiver.statistics().dropped, unreadable: self.unreadable })
     }
 }
 

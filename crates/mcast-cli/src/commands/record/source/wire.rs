@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mcast::{Drops, InterfaceIndex, Membership, MembershipStatus, Receiver};
-use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Statistics};
+use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Recorder, Statistics};
 
-use super::super::Arguments;
-use super::super::stream::MembershipIndex;
-use super::{CapturedInterface, Next, RecordedFrame};
+use super::super::Reception;
+use super::memberships::MembershipIndex;
+use super::{Losses, Next, RecordedFrame, Source, SourceKind};
 use crate::arguments::{build_receiver, unused_port};
 
 /// Memberships, and a capture where they are joined.
 #[derive(Debug)]
-pub(in super::super) struct Wire {
+pub(super) struct Wire {
     /// Holds the memberships. It is bound to another port, so that datagrams do not fill its buffers.
     holder: Receiver,
     /// The requested ports of each membership of the holder.
@@ -27,23 +27,23 @@ pub(in super::super) struct Wire {
     loopback: HashSet<InterfaceIndex>,
     /// The statistics of earlier captures.
     earlier: Statistics,
-    /// The statistics already returned by `take_statistics`.
+    /// The statistics that are counted already.
     reported: BTreeMap<InterfaceIndex, Statistics>,
 }
 
 impl Wire {
-    pub(super) fn open(arguments: &Arguments, memberships: &[Membership]) -> anyhow::Result<Self> {
-        let (held, ports) = at_port(unused_port()?, memberships);
+    pub(super) fn open(reception: &Reception) -> anyhow::Result<Self> {
+        let (held, ports) = at_port(unused_port()?, &reception.memberships);
         let builder = Receiver::builder()
             .join_all(held)
-            .follow(arguments.follow)
-            .allow_any_source(arguments.joining.any_source);
+            .follow(reception.follow)
+            .allow_any_source(reception.any_source);
         let holder = build_receiver(builder)?;
         let mut wire = Self {
             holder,
             ports,
-            follow: arguments.follow,
-            buffer: arguments.buffer,
+            follow: reception.follow,
+            buffer: reception.buffer,
             index: MembershipIndex::default(),
             capture: None,
             loopback: HashSet::new(),
@@ -84,7 +84,21 @@ impl Wire {
         joined.map(|interface| (interface.index, interface.name)).collect()
     }
 
-    pub(super) fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
+    fn statistics(&mut self) -> anyhow::Result<Statistics> {
+        let mut sum = self.earlier;
+        if let Some(capture) = &mut self.capture {
+            sum += capture.statistics()?;
+        }
+        Ok(sum)
+    }
+}
+
+impl Source for Wire {
+    fn kind(&self) -> SourceKind {
+        SourceKind::Wire
+    }
+
+    fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
         let Some(capture) = &mut self.capture else {
             std::thread::sleep(timeout);
             return Ok(Next::Nothing);
@@ -99,41 +113,11 @@ impl Wire {
         if frame.direction.is_outgoing() && self.loopback.contains(&frame.interface) {
             return Ok(Next::Passed);
         }
-        let piece = self.index.admit(&frame.packet(), frame.interface);
-        Ok(piece.map_or(Next::Passed, |piece| Next::Frame(RecordedFrame { frame, piece })))
+        let kind = self.index.admit(&frame.packet(), frame.interface);
+        Ok(kind.map_or(Next::Passed, |kind| Next::Frame(RecordedFrame { frame, kind })))
     }
 
-    pub(super) fn refresh(&mut self) -> anyhow::Result<bool> {
-        // A receiver follows its interfaces only while it receives, and this one gets no datagrams.
-        while self.follow && self.holder.try_recv(&mut [0; 1])?.is_some() {}
-        let is_captured = |(captured, joined): (CapturedInterface, InterfaceIndex)| captured.index == joined;
-        let joined = self.joined();
-        let captured = self.interfaces();
-        if !self.follow
-            || captured.len() == joined.len() && captured.into_iter().zip(joined.into_keys()).all(is_captured)
-        {
-            return Ok(false);
-        }
-        self.earlier = self.statistics()?;
-        self.reported.clear();
-        self.tap().context("cannot continue after interfaces have changed")?;
-        Ok(true)
-    }
-
-    pub(super) fn interfaces(&self) -> Vec<CapturedInterface> {
-        let captured = self.capture.iter().flat_map(Capture::interfaces);
-        let mut interfaces: Vec<_> = captured
-            .map(|interface| CapturedInterface {
-                index: interface.index,
-                name: interface.name.to_owned(),
-                link_type: interface.link_type,
-            })
-            .collect();
-        interfaces.sort_by_key(|interface| interface.index);
-        interfaces
-    }
-
-    pub(super) fn memberships(&self) -> Vec<MembershipStatus> {
+    fn memberships(&self) -> Vec<MembershipStatus> {
         let held = self.holder.memberships().into_iter().zip(&self.ports);
         let at_each = held.flat_map(|(status, ports)| {
             ports.iter().map(move |port| {
@@ -145,40 +129,41 @@ impl Wire {
         at_each.collect()
     }
 
-    pub(super) fn dropped(&mut self) -> anyhow::Result<Drops> {
-        Ok(Drops::AtLeast(self.statistics()?.dropped))
-    }
-
-    pub(super) fn unreadable(&mut self) -> anyhow::Result<u64> {
-        Ok(self.statistics()?.unreadable)
-    }
-
-    pub(super) fn take_statistics(&mut self) -> anyhow::Result<Vec<(InterfaceIndex, Statistics)>> {
-        let interfaces = self.interfaces();
-        let Some(capture) = &mut self.capture else { return Ok(Vec::new()) };
-        let mut since = Vec::new();
-        for CapturedInterface { index, .. } in interfaces {
-            let Some(now) = capture.interface_statistics(index)? else { continue };
-            let earlier = self.reported.insert(index, now).unwrap_or_default();
-            since.push((index, difference(now, earlier)));
-        }
-        Ok(since)
-    }
-
-    pub(super) fn buffer(&self) -> anyhow::Result<usize> {
+    fn buffer(&self) -> anyhow::Result<usize> {
         Ok(self.capture.as_ref().map_or(Ok(0), Capture::buffer_size)?)
     }
 
-    fn statistics(&mut self) -> anyhow::Result<Statistics> {
-        let now = match &mut self.capture {
-            Some(capture) => capture.statistics()?,
-            None => Statistics::default(),
-        };
-        Ok(Statistics {
-            frames: self.earlier.frames + now.frames,
-            dropped: self.earlier.dropped + now.dropped,
-            unreadable: self.earlier.unreadable + now.unreadable,
-        })
+    fn losses(&mut self) -> anyhow::Result<Losses> {
+        let Statistics { dropped, unreadable, .. } = self.statistics()?;
+        Ok(Losses { dropped: Drops::AtLeast(dropped), unreadable })
+    }
+
+    fn refresh(&mut self) -> anyhow::Result<bool> {
+        // A receiver follows its interfaces only while it receives, and this one gets no datagrams.
+        while self.follow && self.holder.try_recv(&mut [0; 1])?.is_some() {}
+        let captured = self.capture.iter().flat_map(Capture::interfaces).map(|interface| interface.index);
+        if !self.follow || captured.eq(self.joined().into_keys()) {
+            return Ok(false);
+        }
+        self.earlier = self.statistics()?;
+        self.reported.clear();
+        self.tap().context("cannot continue after interfaces have changed")?;
+        Ok(true)
+    }
+
+    fn describe(&self, recorder: &mut Recorder) {
+        recorder.describe(self.capture.iter().flat_map(Capture::interfaces));
+    }
+
+    fn count(&mut self, recorder: &mut Recorder) -> anyhow::Result<()> {
+        let Some(capture) = &mut self.capture else { return Ok(()) };
+        let interfaces: Vec<_> = capture.interfaces().map(|interface| interface.index).collect();
+        for index in interfaces {
+            let Some(now) = capture.interface_statistics(index)? else { continue };
+            let earlier = self.reported.insert(index, now).unwrap_or_default();
+            recorder.add_statistics(index, now - earlier);
+        }
+        Ok(())
     }
 }
 
@@ -197,12 +182,4 @@ fn at_port(port: u16, memberships: &[Membership]) -> (Vec<Membership>, Vec<Vec<u
         ports[place].push(membership.address.port);
     }
     (held, ports)
-}
-
-fn difference(now: Statistics, earlier: Statistics) -> Statistics {
-    Statistics {
-        frames: now.frames - earlier.frames,
-        dropped: now.dropped - earlier.dropped,
-        unreadable: now.unreadable - earlier.unreadable,
-    }
 }

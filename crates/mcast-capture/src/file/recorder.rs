@@ -1,0 +1,395 @@
+//! Records frames into one capture file or a series of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast_group::InterfaceIndex;
+use mcast_packet::LinkType;
+
+use super::error::{FileError, FileErrorKind};
+use super::series::Series;
+use super::writer::{CaptureWriter, WriteFormat};
+use crate::{CapturedInterface, Frame, Statistics};
+
+/// Records frames into a pcapng file, or into a series of files with a maximum size or age.
+///
+/// A recording outlives full disks and folders that cannot be written for a while: frames are kept in memory
+/// as by [`CaptureWriter`], a file that cannot be started is tried again, and [`Self::next_event`] reports
+/// it. Call [`Self::flush`] whenever the capture has no frame ready, and [`Self::rotate_if_due`] about once
+/// per second, so that a file also ends at its age when no frames arrive.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use mcast_capture::{Capture, CaptureOptions, Recorder, RecorderEvent, RecorderOptions};
+///
+/// let mut capture = Capture::open(CaptureOptions::on_name("eth0"))?;
+/// // day_00001_20260131120000.pcapng and so on: one file per hour, the last 48.
+/// let options = RecorderOptions::new("day.pcapng").max_age(Duration::from_secs(3600)).keep(48);
+/// let mut recorder = Recorder::create(options)?;
+/// recorder.describe(capture.interfaces());
+/// loop {
+///     match capture.next(Some(Duration::from_secs(1)))? {
+///         Some(frame) => drop(recorder.write(&frame, || frame.interface.to_string())),
+///         None => recorder.flush(),
+///     }
+///     recorder.rotate_if_due();
+///     while let Some(event) = recorder.next_event() {
+///         match event {
+///             RecorderEvent::Completed(file) => println!("{}: {}", file.path.display(), file.frames),
+///             RecorderEvent::ReaderGone => return Ok(()),
+///             event => eprintln!("{event:?}"),
+///         }
+///     }
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Recorder {
+    options: RecorderOptions,
+    /// The names of the next files, if there are several.
+    series: Option<Series>,
+    current: CurrentFile,
+    /// The interfaces that each file describes at its start.
+    interfaces: Vec<DescribedInterface>,
+    /// Statistics that are not in a file yet.
+    pending_statistics: BTreeMap<InterfaceIndex, Statistics>,
+    progress: Progress,
+    /// When to try again to start the next file, after a failure.
+    not_before: Option<Instant>,
+    events: VecDeque<RecorderEvent>,
+}
+
+/// The files of a [`Recorder`].
+#[derive(Clone, Debug)]
+pub struct RecorderOptions {
+    path: PathBuf,
+    comment: Option<String>,
+    overwrite: bool,
+    max_bytes: Option<u64>,
+    max_age: Option<Duration>,
+    keep: Option<u32>,
+}
+
+/// What a [`Recorder`] reports while it continues.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecorderEvent {
+    /// A file of a series is complete, and the next one was started.
+    Completed(RecordedFile),
+    /// An old file could not be deleted.
+    NotDeleted(FileError),
+    /// The next file could not be started: the current one is continued, and later rotations try again.
+    /// Reported once until one succeeds.
+    NotRotated(FileError),
+    /// Writing fails: frames are kept in memory. Reported once until [`Self::Resumed`].
+    Stalled(FileError),
+    /// Everything in memory could be written.
+    Resumed,
+    /// The reader of the pipe has closed it, so nothing more can be written.
+    ReaderGone,
+}
+
+/// A file that is complete.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RecordedFile {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// When it was started.
+    pub begin: SystemTime,
+    /// The number of frames in the file.
+    pub frames: u64,
+    /// The length of the file in bytes.
+    pub bytes: u64,
+    /// The number of frames that were accepted but could not be written.
+    pub unwritten: u64,
+    /// Why they could not be written.
+    pub failure: Option<FileError>,
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+struct CurrentFile {
+    writer: CaptureWriter,
+    started: Instant,
+    begin: SystemTime,
+}
+
+#[derive(Debug)]
+struct DescribedInterface {
+    index: InterfaceIndex,
+    name: String,
+    link_type: LinkType,
+}
+
+/// Whether writing succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Flowing,
+    Stalled,
+    ReaderGone,
+}
+
+impl RecorderOptions {
+    /// Creates options for a single file with this path, which must not exist. A device or a pipe may exist.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { path, comment: None, overwrite: false, max_bytes: None, max_age: None, keep: None }
+    }
+
+    /// Sets a comment that each file contains.
+    #[must_use]
+    pub fn comment(self, comment: impl Into<String>) -> Self {
+        Self { comment: Some(comment.into()), ..self }
+    }
+
+    /// Sets whether an existing file is overwritten. Files of a series never are. Default: no.
+    #[must_use]
+    pub fn overwrite(self, overwrite: bool) -> Self {
+        Self { overwrite, ..self }
+    }
+
+    /// Starts another file before one exceeds this size in bytes; `None` is no limit. With any limit the
+    /// files are a series: `NAME.pcapng` becomes `NAME_00001_20260131120000.pcapng` and so on, with a number
+    /// that continues that of earlier recordings, and the start time (UTC).
+    #[must_use]
+    pub fn max_bytes(self, max_bytes: impl Into<Option<u64>>) -> Self {
+        Self { max_bytes: max_bytes.into(), ..self }
+    }
+
+    /// Starts another file when one has this age; `None` is no limit. See [`Self::max_bytes`] for the names.
+    #[must_use]
+    pub fn max_age(self, max_age: impl Into<Option<Duration>>) -> Self {
+        Self { max_age: max_age.into(), ..self }
+    }
+
+    /// Keeps at most this many files of a series, including those of earlier recordings; the oldest are
+    /// deleted when another one is started. `None`, the default, keeps all.
+    #[must_use]
+    pub fn keep(self, keep: impl Into<Option<u32>>) -> Self {
+        Self { keep: keep.into(), ..self }
+    }
+
+    /// Opens the single file.
+    fn open(&self) -> Result<File, FileError> {
+        let mut options = OpenOptions::new();
+        options.write(true);
+        // A device or a pipe is not overwritten.
+        let is_special = fs::metadata(&self.path).is_ok_and(|found| !found.is_file());
+        match self.overwrite || is_special {
+            true => options.create(true).truncate(true),
+            false => options.create_new(true),
+        };
+        options.open(&self.path).map_err(|os| FileError::from_os("write", &self.path, os))
+    }
+}
+
+impl Recorder {
+    /// The time between attempts to start the next file.
+    const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Opens the first file.
+    ///
+    /// # Errors
+    /// [`FileErrorKind::AlreadyExists`], [`FileErrorKind::System`].
+    pub fn create(options: RecorderOptions) -> Result<Self, FileError> {
+        let is_series = options.max_bytes.is_some() || options.max_age.is_some();
+        let mut series = is_series.then(|| Series::after(&options.path)).transpose()?;
+        let current = match &mut series {
+            Some(series) => CurrentFile::next(series, &options)?,
+            None => CurrentFile::new(options.open()?, &options.path, SystemTime::now(), &options)?,
+        };
+        Ok(Self::with(options, series, current))
+    }
+
+    /// Records into an open file or pipe, such as standard output, which is not rotated; errors refer to it
+    /// by the path of `options`.
+    ///
+    /// # Errors
+    /// [`FileErrorKind::System`].
+    pub fn from_file(file: File, options: RecorderOptions) -> Result<Self, FileError> {
+        let current = CurrentFile::new(file, &options.path, SystemTime::now(), &options)?;
+        Ok(Self::with(options, None, current))
+    }
+
+    fn with(options: RecorderOptions, series: Option<Series>, current: CurrentFile) -> Self {
+        Self {
+            options,
+            series,
+            current,
+            interfaces: Vec::new(),
+            pending_statistics: BTreeMap::new(),
+            progress: Progress::Flowing,
+            not_before: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Sets the interfaces that this file and later ones describe at their start, whether or not frames
+    /// arrive there. Other interfaces are described when their first frame arrives.
+    pub fn describe<'a>(&mut self, interfaces: impl IntoIterator<Item = CapturedInterface<'a>>) {
+        let described = interfaces.into_iter().map(|CapturedInterface { index, name, link_type }| {
+            DescribedInterface { index, name: name.to_owned(), link_type }
+        });
+        self.interfaces = described.collect();
+        self.describe_all();
+    }
+
+    /// Records a frame, and returns whether it was accepted: written, or kept in memory until there is
+    /// room. `name` returns the name of an interface that the file does not describe yet.
+    pub fn write(&mut self, frame: &Frame<'_>, name: impl FnOnce() -> String) -> bool {
+        if self.is_due(frame.bytes.len()) {
+            self.rotate();
+        }
+        let before = self.current.writer.frames();
+        let result = self.current.writer.write_named(frame, name);
+        self.note(result);
+        self.current.writer.frames() > before
+    }
+
+    /// Adds to the statistics of an interface, which are written at the end of the current file.
+    pub fn add_statistics(&mut self, interface: InterfaceIndex, more: Statistics) {
+        *self.pending_statistics.entry(interface).or_default() += more;
+    }
+
+    /// Writes what is kept in memory.
+    pub fn flush(&mut self) {
+        if self.current.writer.pending() > 0 {
+            let result = self.current.writer.flush();
+            self.note(result);
+        }
+    }
+
+    /// Starts another file if the current one has reached its maximum age. A file without frames is
+    /// continued.
+    pub fn rotate_if_due(&mut self) {
+        if self.is_due(0) {
+            self.rotate();
+        }
+    }
+
+    /// Starts another file now, and returns whether the files are a series; otherwise it does nothing. After
+    /// a failure, [`RecorderEvent::NotRotated`] is reported and the current file is continued.
+    pub fn rotate(&mut self) -> bool {
+        let Some(series) = &mut self.series else { return false };
+        if self.not_before.is_some_and(|moment| Instant::now() < moment) {
+            return true;
+        }
+        let flushed = self.current.writer.flush();
+        match flushed.and_then(|()| CurrentFile::next(series, &self.options)) {
+            Ok(next) => {
+                self.not_before = None;
+                let statistics = std::mem::take(&mut self.pending_statistics);
+                let complete = std::mem::replace(&mut self.current, next).end(statistics, false);
+                self.events.push_back(RecorderEvent::Completed(complete));
+                let failures = self.options.keep.map(|keep| series.delete_all_but(keep));
+                self.events.extend(failures.into_iter().flatten().map(RecorderEvent::NotDeleted));
+                self.describe_all();
+            }
+            Err(error) => {
+                let earlier = self.not_before.replace(Instant::now() + Self::RETRY_INTERVAL);
+                self.events.extend(earlier.is_none().then_some(RecorderEvent::NotRotated(error)));
+            }
+        }
+        true
+    }
+
+    /// Returns what has happened since the last call, the oldest first.
+    pub fn next_event(&mut self) -> Option<RecorderEvent> {
+        self.events.pop_front()
+    }
+
+    /// Returns the path of the current file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.current.writer.path()
+    }
+
+    /// Ends the last file and flushes it to disk. Take the events before: later they are lost.
+    #[must_use]
+    pub fn finish(self) -> RecordedFile {
+        // Pipes, for example, cannot be synchronized to a disk.
+        let is_file = fs::metadata(self.current.writer.path()).is_ok_and(|found| found.is_file());
+        self.current.end(self.pending_statistics, is_file)
+    }
+
+    /// Returns whether a new file must be started before a frame of this length, because the current one is
+    /// too large or too old.
+    fn is_due(&self, frame: usize) -> bool {
+        /// The overhead of pcapng per frame, with padding.
+        const AROUND: u64 = 48;
+        /// The size of the statistics of an interface at the end of a file.
+        const STATISTICS: u64 = 64;
+        let CurrentFile { writer, started, .. } = &self.current;
+        let length =
+            || writer.length_when_written() + frame as u64 + AROUND + STATISTICS * writer.interfaces() as u64;
+        self.series.is_some()
+            && writer.frames() > 0
+            && (self.options.max_age.is_some_and(|limit| started.elapsed() >= limit)
+                || self.options.max_bytes.is_some_and(|limit| length() > limit))
+    }
+
+    fn describe_all(&mut self) {
+        for DescribedInterface { index, name, link_type } in std::mem::take(&mut self.interfaces) {
+            let result = self.current.writer.describe(index, &name, link_type);
+            self.note(result);
+            self.interfaces.push(DescribedInterface { index, name, link_type });
+        }
+    }
+
+    /// Reports once that writing fails, and once that it works again.
+    fn note(&mut self, result: Result<(), FileError>) {
+        let (progress, event) = match result {
+            Err(error) if error.kind() == FileErrorKind::BrokenPipe => {
+                (Progress::ReaderGone, RecorderEvent::ReaderGone)
+            }
+            Err(error) => (Progress::Stalled, RecorderEvent::Stalled(error)),
+            Ok(()) if self.current.writer.pending() > 0 => return,
+            Ok(()) => (Progress::Flowing, RecorderEvent::Resumed),
+        };
+        if self.progress != progress && self.progress != Progress::ReaderGone {
+            self.progress = progress;
+            self.events.push_back(event);
+        }
+    }
+}
+
+impl CurrentFile {
+    fn next(series: &mut Series, options: &RecorderOptions) -> Result<Self, FileError> {
+        let begin = SystemTime::now();
+        let (path, file) = series.create(begin)?;
+        Self::new(file, &path, begin, options)
+    }
+
+    fn new(file: File, path: &Path, begin: SystemTime, options: &RecorderOptions) -> Result<Self, FileError> {
+        let comment = options.comment.as_deref();
+        let writer = CaptureWriter::with_comment(file, path, WriteFormat::PcapNg, comment)?;
+        Ok(Self { writer, started: Instant::now(), begin })
+    }
+
+    /// Writes what is kept in memory and the statistics of each interface. Only the last file is synchronized
+    /// to the disk, because frames could be lost during that time.
+    fn end(mut self, statistics: BTreeMap<InterfaceIndex, Statistics>, sync: bool) -> RecordedFile {
+        let result = self.writer.flush();
+        let unwritten = (self.writer.pending() as u64).min(self.writer.frames());
+        let result = result.and_then(|()| {
+            for (interface, statistics) in statistics {
+                self.writer.write_statistics(interface, &statistics)?;
+            }
+            if sync { self.writer.sync() } else { self.writer.flush() }
+        });
+        RecordedFile {
+            path: self.writer.path().to_owned(),
+            begin: self.begin,
+            frames: self.writer.frames() - unwritten,
+            bytes: self.writer.length(),
+            unwritten,
+            failure: result.err(),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Publishes the messages, and waits for the subscribers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mcast_stream::{Publisher, StreamError};
+
+use super::messages::{Messages, key_of};
+use super::report::{self, Report};
+use super::snapshot::Snapshots;
+use super::{Plan, SessionOptions};
+use crate::arguments::KeyFile;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{count_of, seconds};
+use crate::sending::{MessagePacer, Next};
+
+/// The longest wait before checking for events.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Messages published before checking for events.
+const AT_ONCE: usize = 256;
+
+/// The state of `mcast publish`.
+pub(super) struct Session<'a> {
+    options: SessionOptions,
+    console: &'a Console,
+    publisher: Arc<Publisher>,
+    snapshots: Option<Snapshots>,
+    interrupt: Interrupt,
+    key_file: Option<KeyFile<'a>>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the publisher, and starts to serve snapshots.
+    pub(super) fn open(
+        plan: Plan,
+        key_file: Option<KeyFile<'a>>,
+        console: &'a Console,
+    ) -> anyhow::Result<Self> {
+        let Plan { builder, destinations, hop_limit, snapshot, options } = plan;
+        let publisher = builder.build()?;
+        // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
+        if !publisher.is_any_path_up()
+            && let Some(error) = publisher.failure()
+        {
+            return Err(error.into());
+        }
+        if let Some(behind) = publisher.clock_behind() {
+            console.warn(format_args!(
+                "the clock of this machine is {} behind the last start of this stream: continuing with incarnation {}, \
+                 which --state makes greater than the last; set the clock",
+                seconds(behind),
+                publisher.incarnation()
+            ));
+        }
+        console.note(format_args!(
+            "stream {}{}, to {destinations}, hop limit {hop_limit}",
+            publisher.stream(),
+            if options.is_named { "" } else { ", new" },
+        ));
+        let publisher = Arc::new(publisher);
+        let serve = |(source, port)| Snapshots::serve(source, &publisher, port, console);
+        let snapshots = snapshot.map(serve).transpose()?;
+        let interrupt = Interrupt::catch(|| {})?;
+        Ok(Self { options, console, publisher, snapshots, interrupt, key_file })
+    }
+
+    pub(super) fn run(mut self, messages: Messages) -> anyhow::Result<Outcome> {
+        self.wait_for_receivers();
+        let begun = Instant::now();
+        let failed = self.publish(messages).err();
+        let complete = self.linger(begun);
+        self.handle_events();
+        let statistics_time = begun.elapsed();
+        drop(self.snapshots);
+        // All subscribers have everything, so the closing messages need little time; or the time is over.
+        let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
+        let closing = self.publisher.close(rest);
+        let report = Report::new(self.publisher.stream(), &closing, statistics_time);
+        report.print(self.options.json, self.console)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(report.is_complete())))
+    }
+
+    fn wait_for_receivers(&mut self) {
+        let Some(wanted) = self.options.wait_for else { return };
+        self.console.note(format_args!("waiting for {} to join", count_of(u64::from(wanted), "subscriber")));
+        while !self.interrupt.has_arrived() && !self.publisher.wait_for(wanted as usize, POLL_INTERVAL) {
+            self.handle_events();
+        }
+    }
+
+    fn publish(&mut self, mut messages: Messages) -> anyhow::Result<()> {
+        let mut waiting = Vec::new();
+        let interrupt = self.interrupt.clone();
+        let mut due = MessagePacer::new(self.options.rate);
+        loop {
+            self.handle_events();
+            if self.interrupt.has_arrived() {
+                return Ok(());
+            }
+            match messages.next(POLL_INTERVAL, AT_ONCE, &mut waiting)? {
+                Next::Some => {}
+                Next::NoneYet => continue,
+                Next::End => return Ok(()),
+            }
+            for message in waiting.drain(..) {
+                let meanwhile = || {
+                    self.publisher.flush();
+                    self.handle_events();
+                };
+                if !due.wait(&interrupt, meanwhile) {
+                    return Ok(());
+                }
+                self.queue(&message)?;
+            }
+            self.publisher.flush();
+        }
+    }
+
+    /// Queues a message. An interrupt ends a wait for subscribers.
+    fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
+        loop {
+            let queued = match self.options.is_keyed {
+                true => self.publisher.try_queue_keyed(key_of(message), message),
+                false => self.publisher.try_queue(message),
+            };
+            match queued {
+                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+                    self.handle_events();
+                    if self.interrupt.has_arrived() {
+                        return Ok(());
+                    }
+                    self.publisher.wait_for_room(POLL_INTERVAL);
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits until the next incarnation has another number: incarnations are numbered by the quarter of a second in
+    /// which they start.
+    fn outlast_incarnation_number(&self, begun: Instant) {
+        if self.options.is_named {
+            self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
+        }
+    }
+
+    /// Waits until all subscribers have received and read everything, at most for `--linger` after the last datagram
+    /// was sent; returns whether they have received it.
+    fn linger(&mut self, begun: Instant) -> bool {
+        let mut sent = 0;
+        let mut deadline = None;
+        let is_complete = self.wait_until(|session| {
+            // The deadline starts after the last datagram, because at a low rate sending may take longer than
+            // `--linger`.
+            let datagrams = session.publisher.statistics().datagrams;
+            if deadline.is_none() || datagrams != sent {
+                sent = datagrams;
+                deadline = Some(Instant::now().checked_add(session.options.linger));
+            }
+            (deadline.flatten(), session.publisher.wait_complete(POLL_INTERVAL))
+        });
+        self.outlast_incarnation_number(begun);
+        if is_complete {
+            self.publisher.end();
+            self.wait_until(|session| (deadline.flatten(), session.publisher.wait_read(POLL_INTERVAL)));
+        }
+        is_complete
+    }
+
+    /// Waits until `check` succeeds or the deadline that it returns has passed.
+    fn wait_until(&mut self, mut check: impl FnMut(&Self) -> (Option<Instant>, bool)) -> bool {
+        loop {
+            let (deadline, is_done) = check(self);
+            if is_done {
+                return true;
+            }
+            // The first Ctrl-C ends publishing and waiting; a second one ends the process.
+            self.handle_events();
+            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if is_over || self.interrupt.has_arrived() {
+                return false;
+            }
+        }
+    }
+
+    /// Reports events, and rereads the keys after SIGHUP.
+    fn handle_events(&mut self) {
+        while let Some(event) = self.publisher.event() {
+            report::event(&event, &self.publisher, self.console);
+        }
+        while let Some(change) = self.publisher.path_change() {
+            report::path_change(&change, self.console);
+        }
+        while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
+            self.console.warn(failure);
+        }
+        if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
+            self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
+            self.publisher.set_keys(keys);
+        }
+    }
+}

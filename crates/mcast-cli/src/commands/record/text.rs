@@ -1,0 +1,86 @@
+//! A recording as text.
+
+use std::time::Duration;
+
+use mcast::MembershipStatus;
+use mcast_capture::{FileErrorKind, RecordedFile};
+
+use super::recording::Totals;
+use super::source::Losses;
+use crate::console::Console;
+use crate::output::{InterfaceNames, bytes, count, count_of, seconds};
+use crate::receiving::{Tally, drops_text};
+
+/// Prints what was joined where: all of a few memberships, and of many those that were not joined.
+pub(super) fn print_memberships(statuses: &[MembershipStatus], console: &Console) {
+    const MAX_LISTED: usize = 8;
+    let is_few = statuses.len() <= MAX_LISTED || console.is_verbose();
+    for status in statuses.iter().filter(|status| is_few || !status.is_joined()) {
+        console.note(status);
+    }
+    if !is_few {
+        let joined = statuses.iter().filter(|status| status.is_joined()).count();
+        let all = count_of(statuses.len() as u64, "membership");
+        console.note(format_args!("joined {} of {all} (-v names them)", count(joined as u64)));
+    }
+}
+
+/// Prints the size of the receive buffer, as a warning if it is smaller than requested.
+pub(super) fn print_buffer(granted: usize, requested: Option<usize>, console: &Console) {
+    match requested {
+        Some(requested) if granted < requested => console.warn(format_args!(
+            "the system granted {} of the {} bytes of receive buffer (Linux: raise net.core.rmem_max)",
+            count(granted as u64),
+            count(requested as u64)
+        )),
+        _ => console.detail(format_args!("receive buffer: {} bytes", count(granted as u64))),
+    }
+}
+
+/// Prints a complete file.
+pub(super) fn print_file(file: &RecordedFile, console: &Console) {
+    match &file.failure {
+        // The reader closed the pipe, so nothing is missing.
+        Some(failure) if failure.kind() == FileErrorKind::BrokenPipe => console.note(failure),
+        Some(failure) => console.error(failure),
+        None => {}
+    }
+    let (frames, length) = (count_of(file.frames, "frame"), bytes(file.bytes));
+    console.note(format_args!("{}: {frames}, {length}", file.path.display()));
+}
+
+/// Prints the summary.
+pub(super) fn print_summary(
+    tally: &Tally,
+    totals: &Totals,
+    losses: Losses,
+    time: Duration,
+    names: &mut InterfaceNames,
+    console: &Console,
+) {
+    if console.is_quiet() {
+        return;
+    }
+    let mut text = format!(
+        "recorded {} ({} of payload) as {} in {}",
+        count_of(tally.datagrams(), "datagram"),
+        bytes(tally.bytes()),
+        count_of(totals.frames, "frame"),
+        seconds(time)
+    );
+    if totals.fragments > 0 {
+        text += &format!(", of which {}", count_of(totals.fragments, "later fragment"));
+    }
+    text += &format!("; {}, {}", count_of(totals.files, "file"), bytes(totals.file_bytes));
+    text += &format!("; dropped by this machine: {}", drops_text(losses.dropped));
+    if losses.unreadable > 0 {
+        text += &format!("; unreadable: {}", count(losses.unreadable));
+    }
+    console.note(text);
+    if totals.unwritten > 0 {
+        console.error(format_args!("{} could not be written", count_of(totals.unwritten, "frame")));
+    }
+    if tally.datagrams() > 0 {
+        console.note(tally.table(names, console));
+    }
+}

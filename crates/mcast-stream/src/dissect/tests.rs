@@ -1,0 +1,188 @@
+use crate::wire::{
+    Announce, AnnouncedPath, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, StreamId,
+    SubscriberId,
+};
+use proptest::prelude::*;
+
+use super::StreamDatagram;
+
+/// The datagrams of docs/protocol.md, section *Golden vectors*.
+const DATA: &str = "4d43 10 01 08 08 0000 0102030405060708 11223344 00000007 0000000000000005 0002 6869 0000";
+const PIECE: &str =
+    "4d43 10 01 0a 80 0000 0102030405060708 11223344 00000008 0000000000000006 8102 0000 00000bb8 616263";
+const NAK: &str = "4d43 10 04 0b 00 0000 0102030405060708 11223344 00000000 0000000000000003
+    8903 0000 000000000000aabb 0000000000000005
+    0000000000000032 0001 0001 00000000 00000006 00000096 00000064";
+
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hexadecimal.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(pair).collect()
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    StreamDatagram::recognize(bytes, None).map(|datagram| datagram.to_string())
+}
+
+#[test]
+fn golden_vectors_as_text() {
+    let of = "stream 0102030405060708, incarnation 287454020";
+    assert_eq!(text(&bytes(DATA)).unwrap(), format!("mcast stream data, {of}, number 5, messages 7 to 8"));
+    assert_eq!(
+        text(&bytes(PIECE)).unwrap(),
+        format!("mcast stream data, {of}, number 6, first piece of message 8, 3 of 3000 bytes")
+    );
+    assert_eq!(
+        text(&bytes(NAK)).unwrap(),
+        format!(
+            "mcast stream nak, {of}, receiver 000000000000aabb, missing 50, 52-53, 200-299 (103 datagrams)"
+        )
+    );
+}
+
+#[test]
+fn a_long_list_is_shortened() {
+    let mut list = NakWriter::new();
+    for number in 0..100 {
+        assert!(list.add(1_000 + 10 * number, 2));
+    }
+    let mut buffer = [0; 1_400];
+    let header = Header::new(Kind::Nak, StreamId(1), Incarnation(2), 3);
+    let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+    writer.subscriber(SubscriberId(7)).unwrap();
+    list.write_nak(0, &mut writer).unwrap();
+    let length = writer.finish();
+    let shown = text(&buffer[..length]).unwrap();
+    assert!(
+        shown.ends_with("missing 1000-1001, 1010-1011, 1020-1021, 1030-1031, 1040-1041, 1050-1051, 1060-1061, 1070-1071 and 92 more ranges (200 datagrams)"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_name_in_an_announcement_is_escaped() {
+    let mut announce = Announce::new("pri\x1b[2Jces");
+    let source = Some([10, 0, 0, 1].into());
+    announce.paths[0] = Some(AnnouncedPath { group: ([239, 1, 2, 3], 5000).into(), source });
+    announce.snapshot = Some(([10, 0, 0, 1], 4000).into());
+    let mut buffer = [0; 400];
+    let header = Header::new(Kind::Announce, StreamId(1), Incarnation(2), 3);
+    let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+    announce.write(&mut writer).unwrap();
+    let length = writer.finish();
+    let shown = text(&buffer[..length]).unwrap();
+    assert!(
+        shown.ends_with("\"pri\\x1b[2Jces\" at 10.0.0.1@239.1.2.3:5000, snapshots from 10.0.0.1:4000"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_sealed_datagram_shows_its_header() {
+    let header = Header {
+        epoch: KeyEpoch(3),
+        flags: Flags::REPAIR,
+        ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
+    };
+    let mut sealed = header.bytes().to_vec();
+    sealed.extend([0xaa; 20]);
+    let shown = text(&sealed).unwrap();
+    assert!(shown.ends_with("number 9, sent again, sealed with epoch 3, 4 bytes"), "{shown}");
+}
+
+#[test]
+fn other_datagrams_are_not_recognized() {
+    assert_eq!(text(b"MCAST hello, everybody out there on this group!"), None);
+    assert_eq!(text(b"MC"), None);
+    assert_eq!(text(b""), None);
+    let with = |at: usize, value: u8| {
+        let mut bytes = bytes(DATA);
+        bytes[at] = value;
+        text(&bytes)
+    };
+    assert_eq!(with(1, b'D'), None, "another magic");
+    assert_eq!(with(2, 0x20), None, "another major version");
+    assert_eq!(with(3, 0), None, "no kind");
+    assert_eq!(with(3, 12), None, "a kind that this version cannot have");
+    assert_eq!(with(4, 7), None, "a header shorter than any");
+    assert_eq!(with(4, 64), None, "a header longer than any");
+}
+
+#[test]
+fn damaged_datagrams_are_reported_as_broken() {
+    let cut = |to: usize| text(&bytes(DATA)[..to]).unwrap();
+    assert_eq!(cut(20), "mcast stream, broken: the datagram is truncated");
+    assert!(
+        cut(35).contains("data, stream 0102030405060708")
+            && cut(35).contains(", broken: the body is malformed")
+    );
+    let mut flagged = bytes(DATA);
+    flagged[5] |= 4;
+    assert_eq!(text(&flagged).unwrap(), "mcast stream, broken: the reserved flag is set");
+    let mut later = bytes(DATA);
+    (later[2], later[3]) = (0x11, 200);
+    assert!(text(&later).unwrap().ends_with("kind 200 is unknown"));
+}
+
+#[test]
+fn the_start_of_a_datagram_is_reported_as_cut_off() {
+    let whole = bytes(PIECE);
+    let datagram = StreamDatagram::recognize_cut_off(&whole[..whole.len() - 2]).unwrap();
+    assert!(datagram.to_string().ends_with("number 6, cut off"), "{datagram}");
+}
+
+#[cfg(feature = "seal")]
+#[test]
+fn a_key_opens_only_what_it_sealed() {
+    use crate::seal::{Algorithm, GroupSecret, Keys, Purpose, Sealed, Secret};
+    use crate::wire::push_message;
+
+    use super::opened;
+
+    let keys = |fill: u8| Keys::one(KeyEpoch(3), GroupSecret::new(&[fill; 32], Algorithm::default()));
+    let mut body = [0; 7];
+    push_message(&mut body, 0, b"hello").unwrap();
+    let header = Header {
+        epoch: KeyEpoch(3),
+        flags: Flags::BATCH,
+        ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
+    };
+    let secret = GroupSecret::new(&[7; 32], Algorithm::default());
+    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data(0)));
+    let tag = cipher.seal(9, &header.bytes(), &mut body).unwrap();
+    let sealed = [&header.bytes()[..], &body, &tag].concat();
+    let clear = opened(&sealed, &keys(7)).unwrap();
+    let shown = StreamDatagram::recognize(&sealed, Some(&clear)).unwrap().to_string();
+    assert!(shown.ends_with("sealed with epoch 3, message 0"), "{shown}");
+    assert_eq!(opened(&sealed, &keys(8)), None);
+    assert_eq!(opened(&bytes(DATA), &keys(7)), None, "it is clear");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_do_not_panic(
+        kind in 0_u8..14, words in 0_u8..70, flags: u8, epoch in 0_u16..2,
+        body in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..340, minor in 0_u8..3,
+    ) {
+        let mut datagram = Header::new(Kind::Data, StreamId(1), Incarnation(2), 3).bytes().to_vec();
+        (datagram[2], datagram[3], datagram[4], datagram[5]) = (0x10 | minor, kind, words, flags);
+        datagram[6..8].copy_from_slice(&epoch.to_be_bytes());
+        datagram.extend(body);
+        datagram.truncate(cut);
+        for shown in [StreamDatagram::recognize(&datagram, None), StreamDatagram::recognize_cut_off(&datagram)] {
+            let Some(shown) = shown else { continue };
+            let text = shown.to_string();
+            prop_assert!(text.starts_with("mcast stream") && !text.contains(char::is_control), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_byte_does_not_panic(at in 0_usize..64, value: u8) {
+        for golden in [DATA, PIECE, NAK] {
+            let mut damaged = bytes(golden);
+            let length = damaged.len();
+            damaged[at % length] = value;
+            let _ = text(&damaged);
+        }
+    }
+}

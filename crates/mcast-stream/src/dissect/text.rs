@@ -1,0 +1,228 @@
+//! A datagram as text.
+
+use std::fmt::{self, Display, Formatter};
+
+use mcast::group::SafeText;
+
+use super::{Body, ParsedDatagram, StreamDatagram};
+use crate::wire::{
+    Announce, AnnouncedPath, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges, Reset,
+    ResetReason, Status,
+};
+
+/// The maximum number of ranges in text; further ones are only counted.
+const RANGES: usize = 8;
+
+impl Display for StreamDatagram<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(whole) => whole.fmt(f),
+            Self::Broken { header: Some(header), why } => {
+                write!(f, "mcast stream {}, {}, broken: {why}", kind_name(header.kind), Origin(header))
+            }
+            Self::Broken { header: None, why } => write!(f, "mcast stream, broken: {why}"),
+        }
+    }
+}
+
+impl Display for ParsedDatagram<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let header = &self.header;
+        write!(f, "mcast stream {}, {}", kind_name(header.kind), Origin(header))?;
+        if header.kind == Kind::Data {
+            write!(f, ", number {}", header.sequence)?;
+        }
+        if let Some(receiver) = self.receiver {
+            write!(f, ", receiver {receiver}")?;
+        }
+        match header.flags.has(Flags::REPAIR) {
+            true if header.kind == Kind::Data => f.write_str(", sent again")?,
+            _ => {}
+        }
+        if header.flags.path() > 0 {
+            write!(f, ", path {}", header.flags.path() + 1)?;
+        }
+        if header.epoch != KeyEpoch::CLEAR {
+            write!(f, ", sealed with epoch {}", header.epoch)?;
+        }
+        self.fmt_body(f)
+    }
+}
+
+impl ParsedDatagram<'_> {
+    fn fmt_body(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let header = &self.header;
+        match &self.body {
+            Body::Messages(1) => write!(f, ", message {}", header.message),
+            Body::Messages(count) => {
+                let last = header.message.wrapping_add(count - 1);
+                write!(f, ", messages {} to {last}", header.message)
+            }
+            Body::Piece { total } => {
+                write!(f, ", {} message {}", piece_name(header.flags), header.message)?;
+                match total {
+                    Some(total) => write!(f, ", {} of {total} bytes", self.length),
+                    None => write!(f, ", {} bytes", self.length),
+                }
+            }
+            Body::Heartbeat(heartbeat) => fmt_heartbeat(f, heartbeat, header.flags),
+            Body::Nak(Nak { missing, .. }) => write!(f, ", missing {}", RangeList(*missing)),
+            Body::Status(status) => fmt_status(f, status),
+            Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
+            Body::Probe(_) => f.write_str(", proves its address"),
+            Body::Echo(echo) => write!(f, ", to receiver {:016x}", echo.subscriber),
+            Body::Announcement(announcement) => fmt_announcement(f, announcement),
+            Body::Reset(reset) => fmt_reset(f, reset),
+            Body::Reserved => f.write_str(", of a newer version"),
+            Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
+            Body::Hidden => write!(f, ", {} bytes", self.length),
+            Body::CutOff => f.write_str(", cut off"),
+        }
+    }
+}
+
+/// Returns the name of a kind in the protocol specification.
+#[must_use]
+pub const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Data => "data",
+        Kind::Parity => "parity",
+        Kind::Heartbeat => "heartbeat",
+        Kind::Nak => "nak",
+        Kind::Status => "status",
+        Kind::Ncf => "confirmation",
+        Kind::Probe => "probe",
+        Kind::Manifest => "manifest",
+        Kind::Announce => "announcement",
+        Kind::Reset => "reset",
+        Kind::Echo => "echo",
+        _ => "unknown",
+    }
+}
+
+/// Returns which part of a message a piece is.
+const fn piece_name(flags: Flags) -> &'static str {
+    match (flags.has(Flags::BEGIN), flags.has(Flags::END)) {
+        (true, true) => "whole",
+        (true, false) => "first piece of",
+        (false, true) => "last piece of",
+        (false, false) => "piece of",
+    }
+}
+
+/// Returns the name of a flow control.
+#[must_use]
+pub const fn flow_name(flow: FlowControl) -> &'static str {
+    match flow {
+        FlowControl::None => "none",
+        FlowControl::Slowest => "slowest",
+        _ => "other",
+    }
+}
+
+/// Returns the name of the reason of a reset.
+#[must_use]
+pub const fn reason_name(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::Evicted => "evicted",
+        ResetReason::Full => "no room",
+        _ => "other",
+    }
+}
+
+/// A stream and the incarnation of its publisher.
+struct Origin<'a>(&'a Header);
+
+impl Display for Origin<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {}, incarnation {}", self.0.stream, self.0.incarnation)
+    }
+}
+
+/// `50, 52-53, 200-299 (103 datagrams)`.
+struct RangeList<'a>(Ranges<'a>);
+
+impl Display for RangeList<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (mut ranges, mut sum) = (0, 0_u64);
+        for (first, count) in self.0 {
+            sum += u64::from(count);
+            ranges += 1;
+            match (ranges, count) {
+                (1.., _) if ranges > RANGES => continue,
+                (1, _) => {}
+                _ => f.write_str(", ")?,
+            }
+            match count {
+                1 => write!(f, "{first}")?,
+                _ => write!(f, "{first}-{}", first + u64::from(count) - 1)?,
+            }
+        }
+        match ranges {
+            0 => return f.write_str("nothing"),
+            more if more > RANGES => write!(f, " and {} more ranges", more - RANGES)?,
+            _ => {}
+        }
+        if sum > 1 { write!(f, " ({sum} datagrams)") } else { Ok(()) }
+    }
+}
+
+fn fmt_heartbeat(f: &mut Formatter<'_>, heartbeat: &Heartbeat, flags: Flags) -> fmt::Result {
+    let Heartbeat { next, next_message, oldest_retained, group_size, round_trip, .. } = heartbeat;
+    write!(f, ", next datagram {next}, next message {next_message}")?;
+    if oldest_retained < next {
+        write!(f, ", repairable from {oldest_retained}")?;
+    }
+    write!(f, ", receivers {group_size}, round trip {round_trip} µs")?;
+    if flags.has(Flags::END_OF_STREAM) { f.write_str(", the stream ends") } else { Ok(()) }
+}
+
+fn fmt_status(f: &mut Formatter<'_>, status: &Status) -> fmt::Result {
+    let Status { next, highest, window, missed, given_up, flags, .. } = status;
+    write!(f, ", has all before {next}, knows of all before {highest}, room for {window}")?;
+    write!(f, ", missed {missed}")?;
+    if *given_up > 0 {
+        write!(f, ", gave up {given_up}")?;
+    }
+    status_names(*flags).try_for_each(|name| write!(f, ", {name}"))
+}
+
+/// Returns the names of the flags of a status.
+pub fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
+    let names = [
+        (Status::JOINING, "joining"),
+        (Status::LEAVING, "leaving"),
+        (Status::PASSIVE, "passive"),
+        (Status::ENDED, "ended"),
+        (Status::CATCHING_UP, "catching up"),
+    ];
+    names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
+}
+
+fn fmt_confirmation(f: &mut Formatter<'_>, confirmation: &Ncf<'_>) -> fmt::Result {
+    let Ncf { oldest_retained, coming, .. } = confirmation;
+    write!(f, ", repairable from {oldest_retained}, about to repair {}", RangeList(*coming))
+}
+
+fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::Result {
+    let Announce { name, paths, snapshot, rate, key, .. } = announcement;
+    write!(f, ", \"{}\"", SafeText::new(name.as_bytes()))?;
+    for (index, AnnouncedPath { group, source }) in paths.iter().flatten().enumerate() {
+        f.write_str(if index == 0 { " at " } else { " and " })?;
+        if let Some(source) = source {
+            write!(f, "{source}@")?;
+        }
+        write!(f, "{group}")?;
+    }
+    if let Some(snapshot) = snapshot {
+        write!(f, ", snapshots from {snapshot}")?;
+    }
+    if *rate > 0 {
+        write!(f, ", {rate} bytes/s")?;
+    }
+    if *key > 0 { write!(f, ", key {key:016x}") } else { Ok(()) }
+}
+
+fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
+    write!(f, ", refuses receiver {:016x}: {}", reset.subscriber, reason_name(reset.reason))
+}

@@ -1,0 +1,75 @@
+//! Other processes: their ids, process groups, and ending them.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+/// Returns the ids of all processes that `/proc` shows.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn ids() -> io::Result<impl Iterator<Item = u32>> {
+    let entries = std::fs::read_dir("/proc")?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// Makes the command lead a process group of its own.
+pub fn lead_group(command: &mut Command) {
+    command.process_group(0);
+}
+
+/// Asks the group that a child leads (see [`lead_group`]) to end, or kills it.
+pub fn end_group(child: &mut Child, force: bool) {
+    // The child has not been waited for (it is borrowed for writing), so its id and the group's have not been reused.
+    // A group without processes needs no signal.
+    let _ = signal(-(child.id() as libc::pid_t), force);
+}
+
+/// Asks processes to end, or kills them. The caller has just seen them. The first process of the system is never ended.
+pub fn end_all(ids: &[u32], force: bool) {
+    for id in ids.iter().filter_map(|id| libc::pid_t::try_from(*id).ok()).filter(|id| *id > 1) {
+        // A process that has ended meanwhile needs no signal.
+        let _ = signal(id, force);
+    }
+}
+
+/// Returns whether a child has ended. It stays a zombie, so that its group keeps the id.
+pub fn has_ended(child: &mut Child) -> io::Result<bool> {
+    let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the pointer is that of a value that outlives the call.
+    match unsafe { libc::waitid(libc::P_PID, child.id(), information.as_mut_ptr(), options) } {
+        // SAFETY: plain data that was zeroed; the system fills it only if the child has ended.
+        0 => Ok(unsafe { information.assume_init() }.si_signo != 0),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn signal(id: libc::pid_t, force: bool) -> io::Result<()> {
+    let signal = if force { libc::SIGKILL } else { libc::SIGTERM };
+    // SAFETY: no pointers.
+    match unsafe { libc::kill(id, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn group_ends_with_all_its_processes() {
+        let mut command = Command::new("sh");
+        lead_group(command.args(["-c", "sleep 60 & wait"]).stdin(Stdio::null()));
+        let mut child = command.spawn().unwrap();
+        assert!(!has_ended(&mut child).unwrap());
+        end_group(&mut child, true);
+        while !has_ended(&mut child).unwrap() {
+            std::thread::yield_now();
+        }
+        assert!(has_ended(&mut child).unwrap(), "a zombie until it is waited for");
+        assert!(!child.wait().unwrap().success());
+    }
+}

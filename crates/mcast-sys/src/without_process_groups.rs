@@ -1,0 +1,20 @@
+//! Other processes, on systems where the standard library is the only way to end one.
+
+use std::io;
+use std::process::{Child, Command};
+
+/// Does nothing: there are no process groups.
+pub fn lead_group(_command: &mut Command) {}
+
+/// Kills the child alone.
+pub fn end_group(child: &mut Child, _force: bool) {
+    let _ = child.kill();
+}
+
+/// Does nothing: the standard library cannot end a process by its id.
+pub fn end_all(_ids: &[u32], _force: bool) {}
+
+/// Returns whether a child has ended.
+pub fn has_ended(child: &mut Child) -> io::Result<bool> {
+    child.try_wait().map(|status| status.is_some())
+}
