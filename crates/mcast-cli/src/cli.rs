@@ -54,8 +54,10 @@ pub(crate) fn command_of_width(width: usize) -> clap::Command {
         .after_help(format!("{overview}{header}\n\nOptions:{header:#}"))
 }
 
-/// Returns the definition before its help is laid out, for the generated documents.
-pub(crate) fn source() -> clap::Command {
+/// Returns the definition of the command before its help is laid out, for generated documents. Its notes and examples
+/// are in the source format of [`notes`].
+#[must_use]
+pub fn source() -> clap::Command {
     Cli::command()
 }
 

@@ -27,10 +27,10 @@ pub(crate) enum Shell {
 }
 
 impl Shell {
-    pub(crate) const ALL: [Self; 5] = [Self::Bash, Self::Zsh, Self::Fish, Self::Power, Self::Elvish];
+    const ALL: [Self; 5] = [Self::Bash, Self::Zsh, Self::Fish, Self::Power, Self::Elvish];
 
     /// Returns the file name under which the shell finds its script.
-    pub(crate) fn file_name(self) -> &'static str {
+    fn file_name(self) -> &'static str {
         match self {
             Self::Bash => "mcast.bash",
             Self::Zsh => "_mcast",
@@ -53,6 +53,14 @@ impl Shell {
         completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
         Ok([script.trim_ascii(), b"\n"].concat())
     }
+}
+
+/// Returns the completion script of each shell, with the file name under which the shell finds it.
+///
+/// # Errors
+/// If a script cannot be written to memory, which does not happen.
+pub fn scripts() -> io::Result<Vec<(&'static str, Vec<u8>)>> {
+    Shell::ALL.into_iter().map(|shell| Ok((shell.file_name(), shell.script()?))).collect()
 }
 
 /// Prints the candidates if a shell requests them; returns `false` if none does.

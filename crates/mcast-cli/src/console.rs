@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use mcast_sys::service::journal_reads;
 
 use crate::output::{Palette, SafeText};
-use crate::service::{journal_reads_notes, journal_reads_output};
 
 /// The output streams, with their verbosity and colours.
 #[derive(Debug)]
@@ -35,14 +35,7 @@ impl Console {
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
         let out = Palette::new(is_coloured(AutoStream::choice(&io::stdout())));
         let err = Palette::new(is_coloured(AutoStream::choice(&io::stderr())));
-        Self {
-            quiet,
-            verbose,
-            out,
-            err,
-            levels: journal_reads_notes(),
-            output_levels: journal_reads_output(),
-        }
+        Self { quiet, verbose, out, err, levels: journal_reads(2), output_levels: journal_reads(1) }
     }
 
     /// Returns the styles for standard output: plain unless it is a terminal with colours.

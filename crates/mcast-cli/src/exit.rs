@@ -10,8 +10,8 @@ use mcast_sys::{ClassifiedError, FailureClass};
 
 use crate::suggestion::closest;
 
-/// The exit statuses, as help and the manual describe them.
-pub(crate) const STATUSES: &[(&str, &str)] = &[
+/// The exit statuses with their meanings, as help and the manual describe them.
+pub const STATUSES: &[(&str, &str)] = &[
     ("0", "success"),
     ("1", "the answer is no (too few datagrams, too much loss, a fault found)"),
     ("2", "wrong usage"),
@@ -20,8 +20,8 @@ pub(crate) const STATUSES: &[(&str, &str)] = &[
     ("130", "Ctrl-C"),
 ];
 
-/// The environment variables that every subcommand reads.
-pub(crate) const VARIABLES: &[(&str, &str)] = &[
+/// The environment variables that every subcommand reads, with their effects.
+pub const VARIABLES: &[(&str, &str)] = &[
     ("NO_COLOR", "disables colours, which otherwise are used on terminals only"),
     ("CLICOLOR_FORCE", "forces colours where standard output is not a terminal"),
     ("COLUMNS", "the width of lines where standard output is not a terminal"),

@@ -1,9 +1,9 @@
-//! The command `mcast`, as a library: the thin binary calls [`main`], and the man pages and
-//! completions are generated from [`command`].
+//! The command `mcast`, as a library: the thin binary calls [`main`], and the example `generate-docs` makes the man
+//! pages and the guide's reference from [`definition`].
 //!
 //! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is
-//! in `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `exit` (the exit statuses) and `errors` (how a failure
-//! is printed).
+//! in `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `exit` (the exit statuses) and `errors`
+//! (how a failure is printed).
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -11,13 +11,12 @@ mod cli;
 mod commands;
 mod completion;
 mod console;
-mod documents;
 mod errors;
 mod exit;
 mod interrupt;
 mod message_layer;
 mod metrics;
-mod notes;
+pub mod notes;
 mod output;
 mod probe;
 mod random;
@@ -32,8 +31,10 @@ mod version;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use cli::command;
-pub use documents::write_documents;
+pub use cli::{command, source as definition};
+pub use commands::HEADINGS;
+pub use completion::scripts as completion_scripts;
+pub use exit::{STATUSES as EXIT_STATUSES, VARIABLES as ENVIRONMENT_VARIABLES};
 
 /// Runs the command with the arguments of this process, and returns the exit status.
 ///

@@ -19,7 +19,7 @@ const HANGING: usize = 6;
 
 /// A part of the notes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Block {
+pub enum Block {
     /// A title, without its colon.
     Heading(String),
     /// Running text.
@@ -32,26 +32,32 @@ pub(crate) enum Block {
     Space,
 }
 
+/// A command or a value, with its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) text: String,
-    /// Empty if there is none.
-    pub(crate) description: String,
+pub struct Entry {
+    /// The command or value.
+    pub text: String,
+    /// Its description; empty if there is none.
+    pub description: String,
 }
 
 /// Styles for headings and entries.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Styles {
-    pub(crate) heading: Style,
-    pub(crate) entry: Style,
+pub struct Styles {
+    /// The style of headings.
+    pub heading: Style,
+    /// The style of commands and values.
+    pub entry: Style,
 }
 
 impl Styles {
-    pub(crate) const PLAIN: Self = Self { heading: Style::new(), entry: Style::new() };
+    /// No styles, for text that is not shown on a terminal.
+    pub const PLAIN: Self = Self { heading: Style::new(), entry: Style::new() };
 }
 
 /// Parses the source of notes.
-pub(crate) fn parse(source: &str) -> Vec<Block> {
+#[must_use]
+pub fn parse(source: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = source.lines().peekable();
     while let Some(line) = lines.next() {
@@ -77,9 +83,14 @@ fn add_line(blocks: &mut Vec<Block>, line: &str, precedes_indented: bool) {
                 append(&mut last.description, text);
             }
         }
-        (_, Some(Block::Verbatim(lines))) => lines.push(line[4..].to_owned()),
-        _ => blocks.push(Block::Verbatim(vec![line[4..].to_owned()])),
+        (_, Some(Block::Verbatim(lines))) => lines.push(verbatim(line)),
+        _ => blocks.push(Block::Verbatim(vec![verbatim(line)])),
     }
+}
+
+/// Returns a line without its first four columns.
+fn verbatim(line: &str) -> String {
+    line.chars().skip(4).collect()
 }
 
 fn append(text: &mut String, more: &str) {
@@ -99,7 +110,8 @@ impl Entry {
 /// Lays blocks out for lines of at most `width` columns.
 ///
 /// Only a single word without spaces, such as an address, may be longer.
-pub(crate) fn lay_out(blocks: &[Block], width: usize, styles: Styles) -> String {
+#[must_use]
+pub fn lay_out(blocks: &[Block], width: usize, styles: Styles) -> String {
     let mut lines = Lines { text: String::new(), width, styles };
     for (number, section) in blocks.split(|block| *block == Block::Space).enumerate() {
         if number > 0 {
@@ -225,6 +237,11 @@ Examples:
 A file:
   [host]   # kept"
         );
+    }
+
+    #[test]
+    fn wide_spaces_before_a_verbatim_line_are_cut_as_columns() {
+        assert_eq!(laid_out("A file:\n\u{2003}\u{2003}    x", 60), "A file:\n    x");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram as Counts;
 use hdrhistogram::iterators::IterationValue;
 
 use crate::Percentiles;
+use crate::wire::nanoseconds;
 
 /// Two significant figures: a value is known to 1 part in 128 or better.
 const SIGNIFICANT_FIGURES: u8 = 2;
@@ -60,7 +61,7 @@ impl Histogram {
 
     /// Records a duration.
     pub fn record_duration(&mut self, duration: Duration) {
-        self.record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        self.record(nanoseconds(duration));
     }
 
     /// Returns the number of recorded durations.

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::TokenBucket;
+use crate::wire::nanoseconds;
 
 /// Maximum number of sources tracked at once.
 const MAX_SOURCES: usize = 4_096;
@@ -34,13 +35,7 @@ impl Limiter {
     /// Creates a limiter with a quota for each source and one for all sources together.
     #[must_use]
     pub fn new(each: Quota, all: Quota) -> Self {
-        Self {
-            each,
-            total: all.bucket(Duration::ZERO),
-            sources: BTreeMap::new(),
-            sweep_at: Duration::ZERO,
-            refused: 0,
-        }
+        Self { each, total: all.bucket(0), sources: BTreeMap::new(), sweep_at: Duration::ZERO, refused: 0 }
     }
 
     /// Returns whether this source may be sent a reply now; if so, that reply is counted.
@@ -57,7 +52,7 @@ impl Limiter {
     }
 
     fn take(&mut self, source: IpAddr, now: Duration) -> bool {
-        let each = self.each;
+        let (each, now) = (self.each, nanoseconds(now));
         let own = self.sources.entry(source).or_insert_with(|| each.bucket(now));
         own.refill(now);
         self.total.refill(now);
@@ -75,7 +70,7 @@ impl Limiter {
             return false;
         }
         self.sources.retain(|_, bucket| {
-            bucket.refill(now);
+            bucket.refill(nanoseconds(now));
             !bucket.is_full()
         });
         let refill = Duration::from_secs(1) / u32::try_from(self.each.per_second).unwrap_or(u32::MAX).max(1);
@@ -85,7 +80,7 @@ impl Limiter {
 }
 
 impl Quota {
-    const fn bucket(self, now: Duration) -> TokenBucket {
+    const fn bucket(self, now: u64) -> TokenBucket {
         TokenBucket::new(self.per_second, self.burst, now)
     }
 }

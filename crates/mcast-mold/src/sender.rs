@@ -3,10 +3,10 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use mcast_measure::TokenBucket;
 use mcast_packet::payload::MoldUdp64;
 
 use super::{HEADER, Session, request};
-use mcast_stream_proto::bucket::Bucket;
 
 /// The time between the heartbeats of an idle sender.
 const HEARTBEAT: u64 = 1_000_000_000;
@@ -51,7 +51,7 @@ pub struct MoldSender {
     ready: VecDeque<Vec<u8>>,
     heartbeat_at: u64,
     ended: bool,
-    allowance: Bucket,
+    allowance: TokenBucket,
 }
 
 impl MoldSender {
@@ -76,7 +76,7 @@ impl MoldSender {
             ready: VecDeque::new(),
             heartbeat_at: 0,
             ended: false,
-            allowance: Bucket::new(ALLOWANCE.0, ALLOWANCE.1, 0),
+            allowance: TokenBucket::new(ALLOWANCE.0, ALLOWANCE.1, 0),
         })
     }
 
@@ -84,7 +84,7 @@ impl MoldSender {
     /// attacker who forges their source address can direct replies at it. Default: 12.5 MB per second, 1 MiB.
     #[must_use]
     pub const fn allow(mut self, rate: u64, burst: u64) -> Self {
-        self.allowance = Bucket::new(rate, burst, 0);
+        self.allowance = TokenBucket::new(rate, burst, 0);
         self
     }
 

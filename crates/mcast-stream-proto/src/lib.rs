@@ -10,7 +10,6 @@
 extern crate alloc;
 
 mod backoff;
-pub mod bucket;
 pub mod gaps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -26,3 +25,6 @@ pub mod wire;
 pub use outbox::{Control, Target};
 pub use publisher::PublisherMachine;
 pub use subscriber::SubscriberMachine;
+
+/// A second in nanoseconds.
+const SECOND: u64 = 1_000_000_000;

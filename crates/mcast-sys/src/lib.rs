@@ -28,7 +28,8 @@
 //! the processes that have each socket open.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits
 //! for descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers (GSO) by sockets of the standard library.
-//! [`process`] ends processes and groups of them. `console` (Windows) catches Ctrl-C.
+//! [`process`] ends processes and groups of them, [`service`] reports to the service manager. `console` (Windows) catches
+//! Ctrl-C.
 //!
 //! An operation that a system does not support returns an error of kind
 //! `io::ErrorKind::Unsupported`; it is never silently ignored.
@@ -111,6 +112,9 @@ mod requests;
 mod kernel_share;
 #[cfg(target_os = "linux")]
 pub mod lab;
+#[cfg_attr(not(target_os = "linux"), path = "without_service.rs")]
+pub mod service;
+
 #[cfg(target_os = "linux")]
 mod packet_socket;
 #[cfg(target_os = "linux")]

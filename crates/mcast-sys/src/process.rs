@@ -37,7 +37,7 @@ pub fn has_ended(child: &mut Child) -> io::Result<bool> {
     let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: the pointer is that of a value that outlives the call.
-    match unsafe { libc::waitid(libc::P_PID, child.id(), information.as_mut_ptr(), options) } {
+    match unsafe { libc::waitid(libc::P_PID, child.id() as libc::id_t, information.as_mut_ptr(), options) } {
         // SAFETY: plain data that was zeroed; the system fills it only if the child has ended.
         0 => Ok(unsafe { information.assume_init() }.si_signo != 0),
         _ => Err(io::Error::last_os_error()),

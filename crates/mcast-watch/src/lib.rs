@@ -2,7 +2,8 @@
 //! neither sockets nor clocks: packets and times go in, rows come out.
 //!
 //! A [`Watch`] is the table behind `mcast top`. Its memory is bounded: during a flood of forged groups and
-//! sources, established streams stay, and evictions are counted.
+//! sources, established streams stay, and evictions are counted. A [`PacketTally`] is the summary of `mcast
+//! sniff`.
 //!
 //! ```
 //! use mcast_packet::{MacAddress, Packet, UdpFrame};
@@ -41,6 +42,7 @@
 
 mod announcements;
 mod clock;
+mod flows;
 mod fragments;
 mod history;
 mod jitter;
@@ -48,23 +50,28 @@ mod ledger;
 mod log;
 mod lru;
 mod members;
+mod queriers;
 mod report;
 mod routers;
 mod sequence_meter;
 mod stream;
+mod tally;
 mod time;
 mod watch;
 
 pub use announcements::{AnnouncementContent, StreamAnnouncement};
+pub use flows::{FlowVolumes, TrafficVolume};
 pub use fragments::FragmentPorts;
 pub use history::IntervalCounts;
 pub use jitter::{JitterBasis, JitterValue};
 pub use ledger::{SequenceInfo, StreamIdentity};
 pub use log::LogEntry;
 pub use members::GroupMember;
+pub use queriers::{ObservedQuerier, ObservedQuery, Protocol, QuerierTable};
 pub use report::{Row, StreamRate, WatchReport, WatchTotals};
-pub use routers::{ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement};
+pub use routers::{PimNeighbor, RouterAdvertisement};
 pub use sequence_meter::{Format, SequenceStatistics, Unit};
 pub use stream::StreamKey;
+pub use tally::{PacketCounts, PacketFlow, PacketTally};
 pub use time::Time;
 pub use watch::{ObservedPacket, Watch, WatchOptions};

@@ -1,55 +1,16 @@
-//! Routers: IGMP and MLD queriers, PIM neighbors, and multicast router advertisements.
+//! Routers: queriers, PIM neighbors, and multicast router advertisements.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::gmp::{Address, Query, RouterDiscovery};
+use mcast_packet::gmp::RouterDiscovery;
 use mcast_packet::pim::{self, HelloOption};
 
 use crate::lru::Lru;
 use crate::members::PacketOrigin;
+use crate::queriers::QuerierTable;
 use crate::time::Time;
-
-/// The group management protocol of a querier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// IGMP, for IPv4.
-    Igmp,
-    /// MLD, for IPv6.
-    Mld,
-}
-
-/// A router or switch that sends IGMP or MLD queries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedQuerier {
-    /// The interface on which its queries arrive.
-    pub interface: InterfaceIndex,
-    /// The VLAN that the query was tagged with.
-    pub vlan: Option<u16>,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// Its address; 0.0.0.0 for a switch that sends queries without being a router.
-    pub address: IpAddr,
-    /// The version of its latest query.
-    pub version: u8,
-    /// Its query interval: the one that it announces, otherwise the time between its latest two general
-    /// queries.
-    pub interval: Option<Duration>,
-    /// The time that it gives hosts to respond.
-    pub max_response_time: Duration,
-    /// Number of queries received from it, general and group-specific.
-    pub queries: u64,
-    /// Whether the queries are sent by this machine.
-    pub is_this_machine: bool,
-    /// Time since its latest general query, or since its latest query if it has sent no general one.
-    pub quiet: Duration,
-    /// Time until other routers consider it gone, if it sends nothing more.
-    pub expires: Duration,
-    /// Whether it wins the querier election: it has the lowest address of all queriers, where 0.0.0.0 ranks
-    /// last.
-    pub elected: bool,
-}
 
 /// A router that sends PIM Hello messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,24 +51,10 @@ pub struct RouterAdvertisement {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct RouterKey {
-    interface: InterfaceIndex,
-    vlan: Option<u16>,
-    address: IpAddr,
-}
-
-#[derive(Debug)]
-struct QuerierState {
-    last: Time,
-    /// Time of its latest general query.
-    general: Option<Time>,
-    announced_interval: Option<Duration>,
-    measured_interval: Option<Duration>,
-    robustness: u8,
-    max_response_time: Duration,
-    version: u8,
-    queries: u64,
-    outgoing: bool,
+pub(crate) struct RouterKey {
+    pub(crate) interface: InterfaceIndex,
+    pub(crate) vlan: Option<u16>,
+    pub(crate) address: IpAddr,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,37 +76,15 @@ struct AdvertisementState {
 /// All known routers.
 #[derive(Debug)]
 pub(crate) struct Routers {
-    queriers: Lru<RouterKey, QuerierState>,
+    pub(crate) queriers: QuerierTable,
     neighbors: Lru<RouterKey, HelloState>,
     advertisements: Lru<RouterKey, AdvertisementState>,
 }
 
 impl Routers {
     pub(crate) fn new(capacity: usize) -> Self {
-        let (queriers, neighbors, advertisements) =
-            (Lru::new(capacity), Lru::new(capacity), Lru::new(capacity));
-        Self { queriers, neighbors, advertisements }
-    }
-
-    pub(crate) fn query<A: Address>(&mut self, origin: PacketOrigin, query: &Query<'_, A>) {
-        let (key, time, outgoing) = (key(origin), origin.time, origin.outgoing);
-        let (querier, _) = self.queriers.touch(key, || QuerierState::new(time, outgoing));
-        querier.last = time;
-        querier.version = query.version();
-        querier.queries += 1;
-        if query.group.is_some() {
-            return;
-        }
-        querier.max_response_time = match query.max_response_time {
-            Duration::ZERO => QuerierState::V1_RESPONSE_TIME,
-            announced => announced,
-        };
-        let before = querier.general.replace(time);
-        querier.measured_interval = before.map(|before| time.since(before)).or(querier.measured_interval);
-        if let Some(source_query) = &query.source_query {
-            querier.announced_interval = Some(source_query.interval).filter(|interval| !interval.is_zero());
-            querier.robustness = source_query.robustness;
-        }
+        let queriers = QuerierTable::new(capacity);
+        Self { queriers, neighbors: Lru::new(capacity), advertisements: Lru::new(capacity) }
     }
 
     pub(crate) fn discovery(&mut self, origin: PacketOrigin, discovery: &RouterDiscovery) {
@@ -201,7 +126,7 @@ impl Routers {
     }
 
     pub(crate) fn remove_expired(&mut self, now: Time) {
-        self.queriers.retain(|_, querier| now.since(querier.last) < querier.lifetime());
+        self.queriers.remove_expired(now);
         self.neighbors
             .retain(|_, hello| hello.hold_time.is_none_or(|hold_time| now.since(hello.last) < hold_time));
         self.advertisements.retain(|_, state| now.since(state.last) < state.lifetime());
@@ -211,20 +136,6 @@ impl Routers {
         self.queriers.clear();
         self.neighbors.clear();
         self.advertisements.clear();
-    }
-
-    pub(crate) fn queriers(&self, now: Time) -> Vec<ObservedQuerier> {
-        let mut queriers: Vec<_> =
-            sorted(&self.queriers).map(|(key, state)| state.snapshot(key, now)).collect();
-        for position in 0..queriers.len() {
-            let this = &queriers[position];
-            let rank = |querier: &ObservedQuerier| (querier.address.is_unspecified(), querier.address);
-            let segment = |querier: &ObservedQuerier| (querier.interface, querier.vlan, querier.protocol);
-            let beaten =
-                queriers.iter().any(|other| segment(other) == segment(this) && rank(other) < rank(this));
-            queriers[position].elected = !beaten;
-        }
-        queriers
     }
 
     pub(crate) fn neighbors(&self, now: Time) -> Vec<PimNeighbor> {
@@ -254,65 +165,14 @@ impl Routers {
     }
 }
 
-fn key(origin: PacketOrigin) -> RouterKey {
+pub(crate) fn key(origin: PacketOrigin) -> RouterKey {
     RouterKey { interface: origin.interface, vlan: origin.vlan, address: origin.source }
 }
 
-fn sorted<V>(map: &Lru<RouterKey, V>) -> impl Iterator<Item = (&RouterKey, &V)> {
+pub(crate) fn sorted<V>(map: &Lru<RouterKey, V>) -> impl Iterator<Item = (&RouterKey, &V)> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| **key);
     entries.into_iter()
-}
-
-impl QuerierState {
-    /// The fixed response time of IGMPv1 (RFC 1112), whose queries do not state one.
-    const V1_RESPONSE_TIME: Duration = Duration::from_secs(10);
-
-    /// The defaults of RFC 3376 section 8.
-    const DEFAULT_INTERVAL: Duration = Duration::from_secs(125);
-    const DEFAULT_ROBUSTNESS: u8 = 2;
-
-    const fn new(last: Time, outgoing: bool) -> Self {
-        Self {
-            last,
-            general: None,
-            announced_interval: None,
-            measured_interval: None,
-            robustness: 0,
-            max_response_time: Self::V1_RESPONSE_TIME,
-            version: 0,
-            queries: 0,
-            outgoing,
-        }
-    }
-
-    /// Returns the other querier present interval (RFC 3376 section 8.5).
-    fn lifetime(&self) -> Duration {
-        let robustness = match self.robustness {
-            0 => Self::DEFAULT_ROBUSTNESS,
-            announced => announced,
-        };
-        let interval = self.announced_interval.unwrap_or(Self::DEFAULT_INTERVAL);
-        interval * u32::from(robustness) + self.max_response_time / 2
-    }
-
-    fn snapshot(&self, key: &RouterKey, now: Time) -> ObservedQuerier {
-        let quiet = now.since(self.general.unwrap_or(self.last));
-        ObservedQuerier {
-            interface: key.interface,
-            vlan: key.vlan,
-            protocol: if key.address.is_ipv4() { Protocol::Igmp } else { Protocol::Mld },
-            address: key.address,
-            version: self.version,
-            interval: self.announced_interval.or(self.measured_interval),
-            max_response_time: self.max_response_time,
-            queries: self.queries,
-            is_this_machine: self.outgoing,
-            quiet,
-            expires: self.lifetime().saturating_sub(quiet),
-            elected: false,
-        }
-    }
 }
 
 impl HelloState {

@@ -13,6 +13,7 @@ use crate::ledger::SequenceInfo;
 use crate::log::Log;
 use crate::lru::Lru;
 use crate::members::{Members, PacketOrigin};
+use crate::queriers::ObservedQuery;
 use crate::report::{Row, WatchReport, WatchTotals};
 use crate::routers::Routers;
 use crate::stream::{Datagram, Stream, StreamKey};
@@ -170,7 +171,7 @@ impl Watch {
             watched: now.since(self.clock.start()),
             streams,
             members: self.members.report(now),
-            queriers: self.routers.queriers(now),
+            queriers: self.routers.queriers.report(now),
             pim_neighbors: self.routers.neighbors(now),
             routers: self.routers.advertisements(now),
             announced: self.announcements.report(),
@@ -199,7 +200,9 @@ impl Watch {
         self.totals.control += 1;
         self.log.push(origin.time, origin.interface, origin.source, message);
         match message {
-            Message::Query(query) => self.routers.query(origin, query),
+            Message::Query(query) => {
+                self.routers.queriers.observe(origin, ObservedQuery::new(origin.source, query));
+            }
             Message::RouterDiscovery(discovery) => self.routers.discovery(origin, discovery),
             report => self.members.observe(origin, report),
         }

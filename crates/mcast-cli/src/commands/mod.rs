@@ -57,8 +57,8 @@ pub(crate) enum Command {
     Completions(completions::Arguments),
 }
 
-/// The headings of `mcast --help`.
-pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
+/// The headings of `mcast --help`, each with its subcommands.
+pub const HEADINGS: &[(&str, &[&str])] = &[
     ("Start here", &["demo", "lab"]),
     ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
     ("Send and receive", &["send", "recv", "ask", "publish", "subscribe", "record", "replay"]),

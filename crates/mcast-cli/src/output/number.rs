@@ -28,6 +28,12 @@ pub(crate) fn too_few(received: &str, least: u64) -> String {
     format!("received {received}, expected at least {}", count(least))
 }
 
+/// `lost 0.200%, more than the allowed 0.1%`; `None` if that much may be lost. All are percentages.
+pub(crate) fn excess_loss(lost: f64, allowed: Option<f64>) -> Option<String> {
+    let allowed = allowed.filter(|allowed| lost > *allowed)?;
+    Some(format!("lost {lost:.3}%, more than the allowed {allowed}%"))
+}
+
 /// Formats bytes: `1 byte`, `12,345 bytes`.
 pub(crate) fn bytes(number: u64) -> String {
     count_of(number, "byte")
@@ -85,6 +91,8 @@ mod tests {
             (count_of(1, "datagram"), count_of(0, "datagram")),
             ("1 datagram".into(), "0 datagrams".into())
         );
+        assert_eq!(excess_loss(0.2, Some(0.1)).unwrap(), "lost 0.200%, more than the allowed 0.1%");
+        assert_eq!((excess_loss(0.1, Some(0.1)), excess_loss(9.0, None)), (None, None));
         assert_eq!(too_few("no answer", 2_000), "received no answer, expected at least 2,000");
     }
 

@@ -4,6 +4,6 @@ mod flows;
 mod tally;
 mod unreachable_interfaces;
 
-pub(crate) use flows::{Flows, Volume};
+pub(crate) use flows::flow_table;
 pub(crate) use tally::{FlowSummary, Tally, certainty, drops_text};
 pub(crate) use unreachable_interfaces::UnreachableInterfaces;

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{Arrival, Drops, GroupAddr, InterfaceIndex, Statistics};
+use mcast_watch::{FlowVolumes, TrafficVolume};
 use serde::Serialize;
 
-use super::flows::{Flows, Volume};
+use super::flows::flow_table;
 use crate::console::Console;
 use crate::output::{
     InterfaceNames, as_text, bits_per_second, bytes, count, count_of, datagrams_per_second, seconds,
@@ -23,7 +24,7 @@ struct Flow {
 /// Counts delivered datagrams.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    flows: Flows<Flow>,
+    flows: FlowVolumes<Flow>,
     truncated: u64,
 }
 
@@ -59,7 +60,7 @@ impl Tally {
         if console.is_quiet() {
             return;
         }
-        let Volume { count: datagrams, bytes: volume } = self.flows.total();
+        let TrafficVolume { count: datagrams, bytes: volume } = self.flows.total();
         let rates = [datagrams_per_second(datagrams, time), bits_per_second(volume, time)];
         let rates = match datagrams {
             0 => String::new(),
@@ -91,14 +92,14 @@ impl Tally {
 
     /// Returns the busiest flows, one line each.
     pub(crate) fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
-        self.flows.table("datagram", console, |flow| {
+        flow_table(&self.flows, "datagram", console, |flow| {
             [flow.group.to_string(), names.of(flow.interface).to_string(), flow.source.to_string()]
         })
     }
 
     /// Returns all flows for JSON.
     pub(crate) fn flows(&self, names: &mut InterfaceNames) -> Vec<FlowSummary> {
-        let flows = self.flows.sorted().into_iter().map(|(flow, volume)| FlowSummary {
+        let flows = self.flows.busiest_first().into_iter().map(|(flow, volume)| FlowSummary {
             group: flow.group.group,
             port: flow.group.port,
             interface: names.of(flow.interface).to_string(),

@@ -1,17 +1,23 @@
-//! Waits until datagrams are due, the deadline has passed, or an interrupt arrives.
+//! Waits until datagrams or messages are due, the deadline has passed, or an interrupt arrives.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Outgoing, PaceDecision, Pacer, Rate};
 
 use crate::interrupt::Interrupt;
 
-/// How much longer a sleep may last than requested. The last part of a wait is therefore spent spinning.
-pub(crate) const SLEEP_ERROR: Duration =
-    if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 /// Waits longer than this end early at an interrupt.
 const LONG: Duration = Duration::from_millis(20);
+
+/// Waits for a part of `time`, which an interrupt may end early. A caller that repeats this until a moment is reached
+/// waits with a precision of microseconds.
+pub(crate) fn pause(time: Duration, interrupt: &Interrupt) {
+    if time > LONG {
+        interrupt.sleep(time - LONG);
+    } else {
+        mcast::pause(time);
+    }
+}
 
 /// The times at which datagrams are due.
 #[derive(Debug)]
@@ -44,7 +50,10 @@ impl Pace {
             let sizes = datagrams.chunks(self.together).map(|chunk| chunk[0].payload().len());
             match pacer.allow(now, sizes) {
                 PaceDecision::Now(count) => return Some((count * self.together).min(datagrams.len())),
-                PaceDecision::After(time) => self.pause(now, time),
+                PaceDecision::After(time) => {
+                    let end = self.deadline.map_or(time, |end| end.saturating_duration_since(now));
+                    pause(time.min(end), &self.interrupt);
+                }
             }
         }
     }
@@ -52,15 +61,29 @@ impl Pace {
     fn is_over(&self, now: Instant) -> bool {
         self.interrupt.has_arrived() || self.deadline.is_some_and(|deadline| now >= deadline)
     }
+}
 
-    /// Waits for this time with a precision of microseconds; an interrupt or the deadline may end the wait early.
-    fn pause(&self, now: Instant, time: Duration) {
-        let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
-        match time.min(left) {
-            time if time > LONG => drop(self.interrupt.sleep(time - SLEEP_ERROR)),
-            time if time > SLEEP_ERROR => thread::sleep(time - SLEEP_ERROR),
-            _ => std::hint::spin_loop(),
+/// The longest wait for a message before `meanwhile` is called again.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The times at which messages are due. A rate in bits is the publisher's own.
+pub(crate) struct MessagePacer(Option<Pacer>);
+
+impl MessagePacer {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        Self(rate.filter(|rate| matches!(rate, Rate::Datagrams(_))).map(Pacer::new))
+    }
+
+    /// Waits until the next message is due, and calls `meanwhile` repeatedly. Returns `false` after an interrupt.
+    pub(crate) fn wait(&mut self, interrupt: &Interrupt, mut meanwhile: impl FnMut()) -> bool {
+        let Some(pacer) = &mut self.0 else { return true };
+        while let PaceDecision::After(time) = pacer.allow(Instant::now(), [0]) {
+            meanwhile();
+            if interrupt.sleep(time.min(POLL_INTERVAL)) {
+                return false;
+            }
         }
+        true
     }
 }
 
@@ -96,5 +119,22 @@ mod tests {
     fn without_a_rate_everything_is_due() {
         let mut pace = Pace::new(None, 1, None, Interrupt::default());
         assert_eq!(pace.wait(&[Outgoing::new(b"x"); 5]), Some(5));
+    }
+
+    #[test]
+    fn tiny_rates_do_not_overflow_the_clock() {
+        for rate in [f64::MIN_POSITIVE, 1e-30, 1e-10] {
+            let mut pacer = MessagePacer::new(Some(Rate::Datagrams(rate)));
+            assert!(pacer.wait(&Interrupt::default(), || {}));
+            assert!(matches!(pacer.0.unwrap().allow(Instant::now(), [0]), PaceDecision::After(_)));
+        }
+    }
+
+    #[test]
+    fn messages_are_paced_while_something_else_happens() {
+        let mut pacer = MessagePacer::new(Some(Rate::Datagrams(50.0)));
+        let (start, mut calls) = (Instant::now(), 0);
+        (0..3).for_each(|_| assert!(pacer.wait(&Interrupt::default(), || calls += 1)));
+        assert!(start.elapsed() >= Duration::from_millis(40) && calls >= 2, "{calls}");
     }
 }

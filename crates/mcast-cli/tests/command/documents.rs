@@ -1,11 +1,14 @@
 //! Man pages and completions are generated from the definitions.
 
+#[path = "../../examples/generate-docs/documents/mod.rs"]
+mod generator;
+
 use std::fs;
 
 #[test]
 fn every_subcommand_has_a_man_page_and_completions() {
     let folder = tempfile::tempdir().unwrap();
-    mcast_cli::write_documents(folder.path()).unwrap();
+    generator::write(folder.path()).unwrap();
 
     let page = |name: &str| fs::read_to_string(folder.path().join("man").join(name)).unwrap();
     for subcommand in mcast_cli::command().get_subcommands() {
@@ -37,7 +40,7 @@ fn every_subcommand_has_a_man_page_and_completions() {
 fn the_same_definitions_give_the_same_documents() {
     let write = || {
         let folder = tempfile::tempdir().unwrap();
-        mcast_cli::write_documents(folder.path()).unwrap();
+        generator::write(folder.path()).unwrap();
         fs::read_to_string(folder.path().join("man/mcast-recv.1")).unwrap()
     };
     assert_eq!(write(), write());
@@ -46,7 +49,7 @@ fn the_same_definitions_give_the_same_documents() {
 #[test]
 fn man_pages_fit_eighty_columns() {
     let folder = tempfile::tempdir().unwrap();
-    mcast_cli::write_documents(folder.path()).unwrap();
+    generator::write(folder.path()).unwrap();
     for entry in fs::read_dir(folder.path().join("man")).unwrap() {
         let path = entry.unwrap().path();
         let page = fs::read_to_string(&path).unwrap();

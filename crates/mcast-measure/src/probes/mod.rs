@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::wire::{Header, Kind, Message, Probe, ProbeReply, SessionId, UnixNanos};
+use crate::wire::{Header, Kind, Message, Probe, ProbeReply, SessionId, UnixNanos, nanoseconds};
 use responder::SentProbes;
 pub use responder::{ProbeResults, Responder};
 
@@ -132,7 +132,7 @@ impl ProbeSession {
     }
 
     fn header(&self, stream: u16, sequence: u64, now: Duration) -> Header {
-        let time = UnixNanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        let time = UnixNanos(nanoseconds(now));
         Header { kind: Kind::Probe, stream, session: self.id, sequence, time }
     }
 

@@ -28,6 +28,7 @@ pub use header::{Header, Kind, SessionId, UnixNanos};
 pub use message::{Message, WireError};
 pub use probe::{PROBE_LENGTH, Probe, ProbeReply};
 pub use report::{ClockRelation, Percentiles, ReceiverReport};
+pub(crate) use settings::nanoseconds;
 pub use settings::{CLOSING_LENGTH, Settings};
 pub use stream_message::{STREAM_MESSAGE_LENGTH, StreamMessage};
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
-use super::settings::nanoseconds;
+use super::nanoseconds;
 
 /// The minimum length of a probe: that of the reply, which is never longer than its probe.
 pub const PROBE_LENGTH: usize = 32 + 30;

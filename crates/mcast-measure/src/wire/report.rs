@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
-use super::settings::nanoseconds;
+use super::nanoseconds;
 use crate::{DropCounts, lost_percent};
 
 pub(super) const LENGTH: usize = 32 + 184;

@@ -86,6 +86,6 @@ impl Settings {
 }
 
 /// Returns the duration in nanoseconds, at most `u64::MAX` (584 years).
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@
 //! The result of a trial holds for all subscribers that lose no more. If each made its own, twenty subscribers on one
 //! lossy radio network would hold the publisher at half its rate, or half of that again, for most of the time.
 
-use crate::bucket::SECOND;
+use crate::SECOND;
 
 /// Loss at which the publisher begins a trial, in parts per million.
 const HIGH: u32 = 200_000;

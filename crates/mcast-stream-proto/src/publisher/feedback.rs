@@ -104,6 +104,7 @@ impl PublisherMachine {
             self.echo(now, id, from, 0);
             return false;
         }
+        let sent = self.ring.sent;
         if self.members.get(id).is_none() {
             if self.members.len() >= self.config.most_subscribers {
                 self.statistics.refused += 1;
@@ -112,7 +113,7 @@ impl PublisherMachine {
                 return false;
             }
             let repairs = RepairFlow::new(self.config.repair_floor, self.config.datagram, now);
-            self.members.join(id, from, now, repairs);
+            self.members.join(id, from, now, repairs, sent);
         }
         let Some(member) = self.members.get_mut(id) else { return false };
         member.progress.counts.note(header.sequence);

@@ -2,7 +2,7 @@
 
 use super::members::{Members, Role};
 use super::ring::Ring;
-use crate::bucket::SECOND;
+use crate::SECOND;
 
 /// Datagrams in the first flight, and in the last one before the limit is removed.
 const FIRST_FLIGHT: u64 = 256;

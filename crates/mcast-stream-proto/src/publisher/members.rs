@@ -300,10 +300,22 @@ impl Members {
         known.is_none_or(|progress| progress.counts.is_new(count))
     }
 
-    /// Adds a subscriber; the progress it reported before a departure still counts.
-    pub(crate) fn join(&mut self, id: SubscriberId, address: SocketAddr, now: u64, repairs: RepairFlow) {
-        let progress = self.departed.remove(&id).map(|departed| departed.progress).unwrap_or_default();
-        self.all.insert(id, Member::new(address, now, progress, repairs));
+    /// Adds a subscriber. If it was here before, the progress that it reported still counts, and what it lost of the
+    /// datagrams before `sent`, it lost because it was away.
+    pub(crate) fn join(
+        &mut self,
+        id: SubscriberId,
+        address: SocketAddr,
+        now: u64,
+        repairs: RepairFlow,
+        sent: u64,
+    ) {
+        let mut member = Member::new(address, now, Progress::default(), repairs);
+        if let Some(departed) = self.departed.remove(&id) {
+            member.progress = departed.progress;
+            member.mark.begin_at(sent);
+        }
+        self.all.insert(id, member);
         self.stale = true;
     }
 
@@ -412,7 +424,7 @@ mod tests {
         let mut forgotten = 0;
         for number in 0..3 * MAX_DEPARTED as u64 {
             let id = SubscriberId(number);
-            members.join(id, HOME, 1, repairs());
+            members.join(id, HOME, 1, repairs(), 1);
             members.get_mut(id).unwrap().progress.counts.note(9);
             forgotten += usize::from(members.depart(id, Departure::Left).is_some());
         }
@@ -420,7 +432,7 @@ mod tests {
         let last = SubscriberId(3 * MAX_DEPARTED as u64 - 1);
         assert!(!members.is_new(last, 9), "a replay is accepted as new");
         for _ in 0..3 * MAX_DEPARTED {
-            members.join(last, HOME, 1, repairs());
+            members.join(last, HOME, 1, repairs(), 1);
             members.depart(last, Departure::Silent);
         }
         assert!(members.order.len() <= MAX_DEPARTED);

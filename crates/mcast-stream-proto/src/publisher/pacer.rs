@@ -1,6 +1,8 @@
 //! The rate of the stream: data, repairs and control datagrams together keep to it.
 
-use crate::bucket::{Bucket, SECOND};
+use mcast_measure::TokenBucket;
+
+use crate::SECOND;
 
 /// Bytes that pacing admits at once.
 const BURST: u64 = 65_536;
@@ -12,7 +14,7 @@ const CONTROL_SHARE: u64 = 16;
 /// Holds back what exceeds the rate, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pacer {
-    bucket: Option<Bucket>,
+    bucket: Option<TokenBucket>,
     rate: Option<u64>,
     /// The configured rate, and the length of the longest datagram.
     configured: Option<u64>,
@@ -25,7 +27,7 @@ impl Pacer {
     /// Creates the pacer of a publisher with this configured rate, whose datagrams are at most `longest` bytes.
     pub(super) fn new(configured: Option<u64>, longest: usize, now: u64) -> Self {
         let longest = longest as u64;
-        let bucket = configured.map(|rate| Bucket::new(rate, BURST.max(longest), now));
+        let bucket = configured.map(|rate| TokenBucket::new(rate, BURST.max(longest), now));
         Self { bucket, rate: configured, configured, longest, held_back: 0 }
     }
 
@@ -63,10 +65,10 @@ impl Pacer {
             (Some(mut bucket), Some(rate)) => {
                 bucket.refill(now);
                 bucket.set_rate(rate);
-                bucket.set_most(burst);
+                bucket.set_capacity(burst);
                 Some(bucket)
             }
-            (None, Some(rate)) => Some(Bucket::new(rate, burst, now)),
+            (None, Some(rate)) => Some(TokenBucket::new(rate, burst, now)),
             (_, None) => None,
         };
     }
@@ -107,7 +109,7 @@ impl Pacer {
 
     /// Returns when the rate admits this many bytes.
     pub(super) fn when(&self, bytes: u64) -> u64 {
-        self.bucket.as_ref().map_or(0, |bucket| bucket.when(bytes))
+        self.bucket.as_ref().map_or(0, |bucket| bucket.available_at(bytes))
     }
 
     /// Returns the shortest time between control datagrams of this size, so that they use little of the rate.

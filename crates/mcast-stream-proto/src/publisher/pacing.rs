@@ -3,7 +3,7 @@
 use super::congestion::{LONGEST_SILENCE, RateChange, Sample};
 use super::members::{Member, Role};
 use super::{Congestion, PublisherEvent, PublisherMachine};
-use crate::bucket::SECOND;
+use crate::SECOND;
 use crate::wire::SubscriberId;
 
 /// The least number of datagrams in a loss sample, and its least duration.
@@ -33,7 +33,7 @@ pub(super) struct LossMark {
 
 impl LossMark {
     /// Restarts sampling at `sent`: earlier losses have another cause than the rate.
-    const fn begin_at(&mut self, sent: u64) {
+    pub(super) const fn begin_at(&mut self, sent: u64) {
         (self.since, self.from) = (0, sent);
     }
 }

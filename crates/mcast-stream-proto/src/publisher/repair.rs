@@ -2,7 +2,7 @@
 
 use super::repair_scheduler::{GroupTurn, Repair};
 use super::{PublisherEvent, PublisherMachine, Transmit};
-use crate::bucket::SECOND;
+use crate::SECOND;
 use crate::outbox::Target;
 use crate::wire::{Flags, Kind, NakWriter, Ranges, SubscriberId};
 

@@ -2,8 +2,10 @@
 
 use alloc::collections::VecDeque;
 
+use mcast_measure::TokenBucket;
+
 use super::congestion::{HOPELESS, LONGEST_SILENCE, RateChange, RateControl, Sample};
-use crate::bucket::{Bucket, SECOND};
+use crate::SECOND;
 
 /// The burst of repairs to one subscriber, in bytes.
 const BURST: u64 = 131_072;
@@ -18,7 +20,7 @@ pub(crate) struct RepairFlow {
     pub(super) waiting: VecDeque<u64>,
     /// The rate without a limit, in bytes per second.
     floor: u64,
-    pace: Bucket,
+    pace: TokenBucket,
     control: RateControl,
     /// The present sample: its beginning, the repairs sent, their bytes, and how many were requested again.
     since: u64,
@@ -39,7 +41,7 @@ impl RepairFlow {
         Self {
             waiting: VecDeque::new(),
             floor,
-            pace: Bucket::new(floor, BURST, now),
+            pace: TokenBucket::new(floor, BURST, now),
             control: RateControl::new(64 * datagram as u64),
             since: now,
             sent: 0,
@@ -64,7 +66,7 @@ impl RepairFlow {
 
     /// Returns when a repair of this many bytes is admitted.
     pub(super) fn when(&self, bytes: u64) -> u64 {
-        self.pace.when(bytes)
+        self.pace.available_at(bytes)
     }
 
     /// Takes this many bytes from the allowance, to which new data has added `share` in all.

@@ -3,12 +3,14 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use mcast_measure::TokenBucket;
+
 use super::PublisherConfig;
 use super::members::Members;
 use super::pacer::Pacer;
 use super::repair_flow::RepairFlow;
 use super::ring::{RepairTarget, Ring};
-use crate::bucket::{Bucket, SECOND};
+use crate::SECOND;
 use crate::wire::SubscriberId;
 
 /// A request sooner than this after a repair was sent before the repair arrived.
@@ -35,7 +37,7 @@ pub(super) struct RepairScheduler {
     single_at: u64,
     /// Bytes of repairs sent to single subscribers.
     single_bytes: u64,
-    allowance: Bucket,
+    allowance: TokenBucket,
     /// Bytes that new data has added to the allowance so far, and its share of new data in percent.
     share: u64,
     percent: u8,
@@ -79,7 +81,7 @@ impl RepairScheduler {
             turn_taken: 0,
             single_at: 0,
             single_bytes: 0,
-            allowance: Bucket::new(config.repair_floor, (config.history / 4) as u64, now),
+            allowance: TokenBucket::new(config.repair_floor, (config.history / 4) as u64, now),
             share: 0,
             percent: config.repair_percent,
             shared_loss: HALF + 100,
@@ -281,7 +283,7 @@ impl RepairScheduler {
 
     /// Returns when a repair of this many bytes is admitted.
     fn when(&self, length: u64, pacer: &Pacer) -> u64 {
-        self.allowance.when(length).max(pacer.when(length))
+        self.allowance.available_at(length).max(pacer.when(length))
     }
 
     /// Returns when the next repair is admitted; [`u64::MAX`] if none is queued.

@@ -7,9 +7,7 @@ use super::{Algorithm, GroupSecret, Keys};
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::subscriber::{Item, SubscriberConfig, SubscriberMachine};
 use crate::wire::{Incarnation, KeyEpoch, Packet, StreamId, TAG_LENGTH};
-use crate::{PublisherMachine, Target};
-
-const SECOND: u64 = 1_000_000_000;
+use crate::{PublisherMachine, SECOND, Target};
 
 fn keys() -> Keys {
     Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm))

@@ -13,6 +13,10 @@ const PROBE_DOUBLINGS: u32 = 9;
 const PROBES_WITHOUT_PROOF: u32 = 6;
 /// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
 pub(super) const ADDRESS_TIME: u64 = 2_500_000_000;
+/// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of control
+/// datagrams came from elsewhere. Otherwise, flow control would stop the publisher, and then evict this subscriber.
+const FAILOVER_TIME: u64 = 500_000_000;
+const FAILOVER_DATAGRAMS: u32 = 8;
 /// Measured round trips are clamped to this range.
 const MIN_ROUND_TRIP: u64 = 50_000;
 const MAX_ROUND_TRIP: u64 = 10_000_000_000;
@@ -23,6 +27,8 @@ pub(super) struct PublisherAddress {
     address: Option<SocketAddr>,
     /// When a datagram last arrived from that address.
     heard_at: u64,
+    /// Control datagrams that have come from other addresses since, saturating.
+    elsewhere: u32,
     /// The token that proves this subscriber's address to the publisher; 0 until the publisher has sent one.
     token: u64,
     probe_at: u64,
@@ -34,7 +40,15 @@ pub(super) struct PublisherAddress {
 
 impl PublisherAddress {
     pub(super) const fn unknown(now: u64) -> Self {
-        Self { address: None, heard_at: now, token: 0, probe_at: u64::MAX, probes: 0, round_trip: 0 }
+        Self {
+            address: None,
+            heard_at: now,
+            elsewhere: 0,
+            token: 0,
+            probe_at: u64::MAX,
+            probes: 0,
+            round_trip: 0,
+        }
     }
 
     pub(super) const fn get(&self) -> Option<SocketAddr> {
@@ -69,20 +83,22 @@ impl PublisherAddress {
     /// Notes a datagram of the publisher; returns whether it came from the known address.
     pub(super) fn note_heard(&mut self, now: u64, from: SocketAddr) -> bool {
         let is_known = self.address == Some(from);
-        if is_known {
-            self.heard_at = now;
+        match is_known {
+            true => (self.heard_at, self.elsewhere) = (now, 0),
+            false => self.elsewhere = self.elsewhere.saturating_add(1),
         }
         is_known
     }
 
-    /// Returns whether the known address has been silent for `ADDRESS_TIME`, so that another one may replace it.
+    /// Returns whether another address may replace the known one, because that has been silent.
     pub(super) const fn is_outdated(&self, now: u64) -> bool {
-        now >= self.heard_at.saturating_add(ADDRESS_TIME)
+        let time = if self.elsewhere >= FAILOVER_DATAGRAMS { FAILOVER_TIME } else { ADDRESS_TIME };
+        now >= self.heard_at.saturating_add(time)
     }
 
     /// Starts to prove this subscriber's address to a publisher at a new address.
     pub(super) const fn change(&mut self, now: u64, to: SocketAddr) {
-        (self.address, self.heard_at) = (Some(to), now);
+        (self.address, self.heard_at, self.elsewhere) = (Some(to), now, 0);
         (self.token, self.probe_at, self.probes) = (0, now, 0);
     }
 

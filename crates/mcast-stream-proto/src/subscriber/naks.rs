@@ -1,6 +1,7 @@
 //! Which datagrams are missing, and when to request them.
 
-use crate::bucket::Bucket;
+use mcast_measure::TokenBucket;
+
 use crate::gaps::{Gap, Gaps};
 use crate::wire::NAK_INTERVAL;
 
@@ -29,7 +30,7 @@ pub(super) struct NakScheduler {
     /// No NAK is sent before this time.
     not_before: u64,
     /// NAKs that may be sent, in millionths, and the number of datagrams received at the last refill.
-    allowance: Bucket,
+    allowance: TokenBucket,
     received: u64,
     /// How late datagrams that were out of order have recently arrived.
     reordering: u64,
@@ -44,7 +45,7 @@ impl NakScheduler {
             gaps: Gaps::new(),
             at: u64::MAX,
             not_before: 0,
-            allowance: Bucket::new(0, NAK_BURST * NAK, now),
+            allowance: TokenBucket::new(0, NAK_BURST * NAK, now),
             received: 0,
             reordering: 0,
             repair_time: 0,
@@ -154,7 +155,7 @@ impl NakScheduler {
         let group = u64::from(group_size.max(1));
         let new = received - core::mem::replace(&mut self.received, received);
         self.allowance.set_rate(NAK_RATE * NAK / group);
-        self.allowance.set_most((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
+        self.allowance.set_capacity((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
         self.allowance.refill(now);
         self.allowance.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
         self.allowance.level() / NAK
@@ -162,7 +163,7 @@ impl NakScheduler {
 
     /// Waits until the allowance admits another NAK.
     pub(super) fn wait_for_allowance(&mut self, now: u64) {
-        self.not_before = self.allowance.when(NAK).min(now + NAK_RETRY);
+        self.not_before = self.allowance.available_at(NAK).min(now + NAK_RETRY);
     }
 
     /// Takes the gaps out, to request them; [`note_sent`](Self::note_sent) takes them back.

@@ -161,6 +161,23 @@ fn a_subscriber_that_receives_nothing_for_a_while_does_not_slow_the_publisher() 
     }
 }
 
+/// It was removed after five seconds of silence, and joins again with most of what was sent meanwhile missing.
+#[test]
+fn a_subscriber_that_returns_after_its_removal_does_not_slow_the_publisher() {
+    for knows_buffer in [false, true] {
+        let sleeps = Some((4 * SECOND, 12 * SECOND));
+        let stopped = SubscriberPlan { sleeps, knows_buffer, ..SubscriberPlan::simple() };
+        let plan = Plan {
+            good_from: 60 * SECOND,
+            slots: 65_536,
+            ..feed(40_000, 1_000, MILLISECOND / 2, vec![stopped, SubscriberPlan::simple()])
+        };
+        let outcome = World::run(&plan).unwrap();
+        delivers_all(&outcome, plan.messages);
+        assert_eq!(outcome.slowed, 0, "knows_buffer: {knows_buffer}");
+    }
+}
+
 /// A process that the system does not run for a while: what is sent meanwhile waits in its socket buffer.
 #[test]
 fn a_subscriber_that_reads_nothing_for_a_while_loses_nothing() {

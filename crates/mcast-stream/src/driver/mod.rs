@@ -15,6 +15,7 @@ mod subscriber;
 pub mod tokio;
 mod transmit;
 mod unicast;
+mod worker;
 
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
 pub use error::StreamError;
@@ -24,6 +25,7 @@ pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
 pub use subscriber::{Subscriber, SubscriberBuilder};
+pub use worker::{JobContext, Worker};
 
 /// Joins several values into one metric label.
 #[cfg(feature = "metrics")]

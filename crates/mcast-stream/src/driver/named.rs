@@ -6,10 +6,8 @@ use mcast::{Membership, SourceFilter};
 
 use super::discovery::{AnnouncedStream, find_stream};
 use super::error::StreamError;
-use super::snapshot::{MAX_SNAPSHOT, Snapshot, fetch_from_announced};
 use super::subscriber::{Subscriber, SubscriberBuilder};
 use crate::seal::Keys;
-use crate::wire::Incarnation;
 
 /// Announcements are sent once per second, and some may be lost.
 const ANNOUNCEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,39 +59,6 @@ impl AnnouncedStream {
             true => Err(StreamError::NoDestination),
             false => Ok(self.paths.iter().map(|path| self.with_its_source(path)).collect()),
         }
-    }
-
-    /// Fetches a snapshot of this incarnation that covers all messages before `message`, or more, and has at most
-    /// [`MAX_SNAPSHOT`] bytes, from the address that the publisher announces. Waits for at most `time` for such an
-    /// announcement or for a newer snapshot.
-    ///
-    /// # Errors
-    /// The error of the last attempt.
-    pub fn fetch_snapshot(
-        &self,
-        incarnation: Incarnation,
-        message: u64,
-        keys: &Keys,
-        time: Duration,
-    ) -> Result<Snapshot, StreamError> {
-        fetch_from_announced(self, incarnation, message, keys, MAX_SNAPSHOT, time, &mut || true)
-    }
-
-    /// Fetches a snapshot of at most `max_size` bytes for as long as `keep_going` returns `true`. It is called on this
-    /// thread, about twenty times per second.
-    ///
-    /// # Errors
-    /// The error of the last attempt, or that the caller gave up.
-    pub fn fetch_snapshot_while(
-        &self,
-        incarnation: Incarnation,
-        message: u64,
-        keys: &Keys,
-        max_size: u64,
-        time: Duration,
-        keep_going: &mut dyn FnMut() -> bool,
-    ) -> Result<Snapshot, StreamError> {
-        fetch_from_announced(self, incarnation, message, keys, max_size, time, keep_going)
     }
 
     fn with_its_source(&self, path: &Membership) -> Membership {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
-use mcast_stream::StreamError;
 use mcast_stream::publisher::{PublisherEvent, Refusal};
 use mcast_stream::subscriber::Item;
+use mcast_stream::{StreamError, Subscriber};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -79,4 +79,50 @@ fn a_busy_subscriber_that_keeps_alive_is_not_silent_and_misses_nothing() {
         let received = receive_stream(&mut subscriber, |number| message(number + 1));
         assert_eq!((received.first, received.messages), (Some(1), 998));
     });
+}
+
+/// The driver reports the size of its receive buffer, so what is sent while the subscriber does not read fits into it.
+/// On the publisher's host, because no link drops anything there.
+#[test]
+fn a_subscriber_that_does_not_read_for_a_while_loses_nothing() {
+    let net = Net::new(Family::V4, 0, Impairment::default());
+    let membership = net.membership();
+    let granted = net.publisher.run(|| {
+        let receiver = mcast::Receiver::builder().join(membership.clone()).receive_buffer(4 << 20).build();
+        receiver.unwrap().receive_buffer()
+    });
+    let granted = granted.unwrap();
+    if granted < 1 << 20 {
+        println!("skipped: the system grants a receive buffer of only {granted} bytes (net.core.rmem_max)");
+        return;
+    }
+    let mut subscriber =
+        net.publisher.run(|| Subscriber::builder().path(membership).build().unwrap()).unwrap();
+    let publisher = net.publisher(|settings| {
+        let settings = settings.history(32 << 20).eviction(TIMEOUT);
+        settings.configure(|config| config.subscriber_timeout = TIMEOUT.as_nanos() as u64)
+    });
+    while !publisher.wait_for(1, Duration::from_millis(20)) {
+        subscriber.next_timeout(Duration::from_millis(20)).unwrap();
+    }
+    // Each message fills a datagram. Publishing stops when the publisher waits for the subscriber.
+    let message = |number: u64| vec![number as u8; 1_400];
+    let mut published = 0;
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        match publisher.try_publish(&message(published)) {
+            Ok(_) => published += 1,
+            Err(StreamError::Refused(Refusal::WaitingFor { .. })) => break,
+            Err(StreamError::Refused(Refusal::Unsent)) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(Instant::now() < deadline, "the publisher does not wait after {published} messages");
+    }
+    let sent = publisher.statistics().datagrams;
+    assert!(sent > 500, "the publisher waited after only {sent} datagrams");
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(publisher.close(TIMEOUT).behind.is_empty()));
+        assert_eq!(receive_stream(&mut subscriber, message).messages, published);
+    });
+    assert_eq!(subscriber.statistics().missed, 0, "the receive buffer of {granted} bytes overflowed");
 }

@@ -1,13 +1,15 @@
 //! Discovery of streams by name, and snapshots.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
 use mcast::{Family, InterfaceSelector};
 use mcast_lab::Impairment;
 use mcast_stream::seal::Keys;
-use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
-use mcast_stream::{Publisher, Snapshot, StreamError, Subscriber, fetch_snapshot, find_stream};
+use mcast_stream::subscriber::{Item, Start};
+use mcast_stream::wire::SubscriberId;
+use mcast_stream::{Publisher, Snapshot, SnapshotFetcher, StreamError, Subscriber, find_stream};
 
 use crate::net::{Net, TIMEOUT, digest, message, receive_stream};
 
@@ -25,10 +27,14 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
             let message = weak.upgrade().map_or(0, |publisher| publisher.next_message());
             Snapshot { message, bytes: digest(message) }
         };
-        let address = if family == Family::V4 { "10.0.0.1:0" } else { "[fd00::1]:0" };
-        let serve = || publisher.serve_snapshots(address.parse().unwrap(), capture);
-        net.publisher.run(|| serve().unwrap()).unwrap()
+        let serve = || {
+            let address = publisher.interface_address().unwrap();
+            publisher.serve_snapshots(SocketAddr::new(address, 0), capture).unwrap()
+        };
+        net.publisher.run(serve).unwrap()
     };
+    let expected = if family == Family::V4 { "10.0.0.1" } else { "fd00::1" };
+    assert_eq!(server.address().ip().to_string(), expected, "not a link-local address");
     let host = &net.subscribers[0].0;
     // It is found without knowing the address family.
     let find = || find_stream("prices", None, eth0(), keys, TIMEOUT).unwrap();
@@ -47,21 +53,25 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
     let mut subscriber = host.run(subscribe).unwrap();
     thread::scope(|scope| {
         let receiving = scope.spawn(|| {
-            let needed = loop {
-                let item = subscriber.next_timeout(TIMEOUT).unwrap();
-                if let Some(Item::Event(SubscriberEvent::SnapshotWanted { message })) = item {
-                    break message;
+            let mut fetcher = SnapshotFetcher::new(found.clone(), keys.clone());
+            let fetch = || loop {
+                if let Some(fetched) = fetcher.fetched() {
+                    return fetched.unwrap();
+                }
+                if let Some(Item::Event(event)) = subscriber.next_timeout(TIMEOUT).unwrap() {
+                    fetcher.handle(&event, &subscriber).unwrap();
                 }
             };
-            let fetch =
-                || fetch_snapshot(server.address(), found.stream, found.incarnation, keys, needed).unwrap();
             let snapshot = host.run(fetch).unwrap();
-            assert!(snapshot.message >= needed && snapshot.bytes == digest(snapshot.message));
+            assert_eq!(snapshot.bytes, digest(snapshot.message));
             subscriber.resume(snapshot.message);
             (snapshot.message, receive_stream(&mut subscriber, message))
         });
         (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
         assert!(publisher.wait_for(1, TIMEOUT));
+        let (subscriber, address, _) = publisher.standings()[0];
+        assert_eq!(publisher.address_of(subscriber), Some(address));
+        assert_eq!(publisher.address_of(SubscriberId(!subscriber.0)), None);
         let publisher = Arc::into_inner(publisher).unwrap();
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         let (reached, received) = receiving.join().unwrap();
@@ -100,9 +110,9 @@ fn sealed() {
 fn without_the_keys_a_sealed_stream_is_not_found_and_not_fetched() {
     use std::time::Duration;
 
-    use mcast_stream::discover;
     use mcast_stream::seal::{Algorithm, GroupSecret};
     use mcast_stream::wire::{Incarnation, KeyEpoch};
+    use mcast_stream::{discover, fetch_snapshot};
 
     let net = Net::new(Family::V4, 1, Impairment::default());
     let key = |byte| Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Destination, Membership};
 use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
+use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::subscriber::SubscriberEvent;
 use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 
@@ -79,6 +80,42 @@ fn one_of_two_paths_may_be_cut() {
         assert_eq!((received.first, received.messages), (Some(0), 600), "{:?}", received.events);
         assert_eq!(statistics.given_up, 0, "{statistics:?}");
     });
+}
+
+/// Its feedback takes the other path before the publisher gives it up: whichever path that is, one of the cuts hits it.
+#[test]
+fn a_subscriber_whose_path_is_cut_is_not_evicted() {
+    for cut in 0..PATHS.len() {
+        let nets = TwoNets::new([Impairment::default(); 2]);
+        let build = || {
+            let paths = PATHS.map(|path| path.parse::<Membership>().unwrap());
+            let settings = paths.into_iter().fold(Subscriber::builder(), SubscriberBuilder::path);
+            settings.receive_buffer(1 << 20).build().unwrap()
+        };
+        let mut subscriber = nets.subscriber.run(build).unwrap();
+        let paths = PATHS.map(|path| path.parse::<Destination>().unwrap());
+        let settings = || paths.into_iter().fold(Publisher::builder(), PublisherBuilder::to).rate(2_000_000);
+        let publisher = nets.publisher.run(|| settings().build().unwrap()).unwrap();
+        thread::scope(|scope| {
+            let receiving = scope.spawn(|| receive_stream(&mut subscriber, |_| vec![7; 1_400]));
+            assert!(publisher.wait_for(1, TIMEOUT));
+            nets.links[cut].cut().unwrap();
+            // At this rate, 1 MiB is in flight after half a second; then the publisher waits for the subscriber.
+            let until = Instant::now() + Duration::from_secs(5);
+            let (mut published, mut evicted) = (0, 0);
+            while Instant::now() < until {
+                publisher.publish(&[7; 1_400]).unwrap();
+                published += 1;
+                let events = std::iter::from_fn(|| publisher.event());
+                evicted +=
+                    events.filter(|event| matches!(event, PublisherEvent::SubscriberEvicted(..))).count();
+            }
+            nets.links[cut].restore().unwrap();
+            assert!(publisher.close(TIMEOUT).behind.is_empty());
+            assert_eq!(receiving.join().unwrap().messages, published);
+            assert_eq!(evicted, 0, "path {cut}: evicted after {published} messages");
+        });
+    }
 }
 
 /// Each path loses much; together they lose little, which is repaired.

@@ -17,8 +17,6 @@
 mod batch;
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bpf_records;
-#[cfg(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd"))]
-mod poll;
 mod settings;
 
 #[cfg(target_os = "linux")]
@@ -45,3 +43,11 @@ pub use batch::{BatchPacket, PacketBatch};
 pub use membership_messages::MembershipSocket;
 pub use platform::*;
 pub use settings::{CaptureSettings, FilterInstruction, LinkLayer};
+
+#[cfg(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd"))]
+impl crate::poller::Poller {
+    /// Registers a capture under this token.
+    pub fn add_capture(&self, capture: &CaptureSocket, token: usize) -> std::io::Result<()> {
+        self.add_descriptor(std::os::fd::AsFd::as_fd(capture), token)
+    }
+}

@@ -74,6 +74,21 @@ fn interval_of_an_igmpv2_querier_is_measured() {
     assert_eq!(querier.quiet, Duration::from_secs(1));
 }
 
+/// RFC 3376 section 6.6.2: every query of the elected querier restarts the timer.
+#[test]
+fn group_specific_query_delays_expiry() {
+    let mut table = Table::new();
+    let specific = igmp::Message::Query(Query {
+        group: Some(Ipv4Addr::new(239, 1, 2, 3)),
+        max_response_time: Duration::from_secs(1),
+        source_query: None,
+    });
+    table.observe_igmp(1_000, "10.0.0.254", query(60));
+    table.observe_igmp(51_000, "10.0.0.254", specific);
+    let querier = &table.report(61_000).queriers[0];
+    assert_eq!(querier.expires, Duration::from_secs(2 * 60 + 5 - 10));
+}
+
 #[test]
 fn members_are_sorted_by_group_and_host() {
     let mut table = Table::new();

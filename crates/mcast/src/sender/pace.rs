@@ -50,6 +50,25 @@ impl Pacer {
 /// The longest wait before checking whether it was cancelled.
 pub(crate) const SLICE: Duration = Duration::from_millis(20);
 
+/// Waits for a part of `time`: sleeps for as long as a sleep is precise enough, or spins for a moment. A caller
+/// that repeats this until a moment is reached waits with a precision of microseconds.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let due = Instant::now() + Duration::from_millis(1);
+/// while let Some(left) = due.checked_duration_since(Instant::now()) {
+///     mcast::pause(left);
+/// }
+/// ```
+pub fn pause(time: Duration) {
+    if time > SLEEP_ERROR {
+        thread::sleep(time - SLEEP_ERROR);
+    } else {
+        std::hint::spin_loop();
+    }
+}
+
 /// Waits until an instant, precise to microseconds.
 pub(crate) fn sleep_until(moment: Instant) {
     loop {
@@ -57,10 +76,6 @@ pub(crate) fn sleep_until(moment: Instant) {
         if left.is_zero() {
             return;
         }
-        if left > SLEEP_ERROR {
-            thread::sleep(left - SLEEP_ERROR);
-        } else {
-            std::hint::spin_loop();
-        }
+        pause(left);
     }
 }

@@ -6,9 +6,6 @@ mod narrator;
 mod receiving;
 #[cfg(target_os = "linux")]
 mod stage;
-#[cfg(not(target_os = "linux"))]
-#[path = "no_stage.rs"]
-mod stage;
 
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -53,8 +50,8 @@ struct Refusal {
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let form = arguments.form();
     if !arguments.loopback {
-        match stage::open()? {
-            Ok(stage) => return stage.play(Narrator::new(console, form, stage::CAST), console),
+        match stage::play(form, console)? {
+            Ok(outcome) => return Ok(outcome),
             Err(Refusal { why, remedy }) => {
                 console.warn(format_args!("cannot create virtual hosts here: {why}"));
                 console.help(remedy);
@@ -72,5 +69,18 @@ impl Arguments {
             (_, true) => Form::Ascii,
             _ => Form::Text,
         }
+    }
+}
+
+/// Systems without network namespaces show only the demonstration on the loopback interface.
+#[cfg(not(target_os = "linux"))]
+mod stage {
+    use super::{Console, Form, Outcome, Refusal};
+
+    pub(super) fn play(_form: Form, _console: &Console) -> anyhow::Result<Result<Outcome, Refusal>> {
+        Ok(Err(Refusal {
+            why: "they need Linux network namespaces".to_owned(),
+            remedy: "run it on Linux, in a virtual machine or in a privileged container".to_owned(),
+        }))
     }
 }

@@ -1,7 +1,6 @@
 //! `mcast groups`: which processes on this machine have joined which groups.
 
 mod json;
-mod table;
 mod text;
 mod watch;
 
@@ -68,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             .iter()
             .try_for_each(|holding| write_record(&mut out, "present", &MembershipRecord::new(holding)))?;
     } else if !holdings.is_empty() {
-        table::table(&holdings, console).write(&mut out)?;
+        text::table(&holdings, console).write(&mut out)?;
     }
     out.flush()?;
     print_notes(&snapshot, &selection, console);

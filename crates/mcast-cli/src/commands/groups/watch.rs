@@ -8,8 +8,8 @@ use anyhow::Context;
 use mcast::joined::{Change, Holder, Holding, Snapshot, Watcher};
 
 use super::json::MembershipEventRecord;
-use super::text::{other_holder, processes, remarks, sources};
-use super::{Selection, print_notes, table};
+use super::text::{other_holder, processes, remarks, sources, table};
+use super::{Selection, print_notes};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -76,7 +76,7 @@ impl ChangePrinter<'_> {
                 write_json(&mut self.out, &MembershipEventRecord::new(now, "present", holding))?;
             }
         } else if !holdings.is_empty() {
-            table::table(&holdings, self.console).write(&mut self.out)?;
+            table(&holdings, self.console).write(&mut self.out)?;
             writeln!(self.out)?;
         }
         self.out.flush()?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use elsewhere as platform;
 #[cfg(target_os = "linux")]
 use linux as platform;
+pub(crate) use platform::names;
 
 use crate::arguments::parse_duration;
 use crate::console::Console;
@@ -176,16 +177,5 @@ pub(crate) struct ListArguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    match &arguments.action {
-        Action::Run(run) => platform::run(run, console),
-        Action::Shell(shell) => platform::shell(shell, console),
-        Action::On(on) => platform::on(on, console),
-        Action::Show(show) => platform::show(show, console),
-        Action::List(list) => platform::list(list, console),
-    }
-}
-
-/// Returns the names of the built-in networks.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    platform::names()
+    platform::run(&arguments.action, console)
 }

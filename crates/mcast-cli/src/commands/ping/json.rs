@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcast_measure::{ProbeResults, ProbeSession, Responder};
 use serde::Serialize;
 
-use super::session::lost_percent;
+use super::session::lost;
 use crate::console::Console;
 use crate::output::write_record;
 use crate::probe::millis;
@@ -62,7 +62,7 @@ fn direction_figures(results: &ProbeResults, sent: u64) -> DirectionFigures {
         sent,
         received: results.received(),
         lost: sent.saturating_sub(results.received()),
-        loss_percent: lost_percent(sent, results.received()),
+        loss_percent: lost(results, sent),
         duplicated: results.duplicated(),
         rtt_min_ms: times.min().map(millis),
         rtt_mean_ms: times.mean().map(millis),

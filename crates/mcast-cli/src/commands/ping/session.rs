@@ -6,13 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, Sender};
-use mcast_measure::ProbeSession;
 use mcast_measure::wire::SessionId;
+use mcast_measure::{ProbeResults, ProbeSession, lost_percent};
 
 use super::{Plan, json, text};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::output::excess_loss;
 use crate::probe;
 use crate::random::random_number;
 use crate::sending::targets;
@@ -190,32 +191,19 @@ impl Prober<'_> {
 
 fn judge(plan: &Plan, pings: &ProbeSession, now: Duration, console: &Console) -> Outcome {
     let (answering, required) = (pings.responders().len(), plan.criteria.expect.unwrap_or(1));
-    if answering < required {
-        console.note(format_args!("{answering} answered, expected at least {required}"));
-        return Outcome::No;
-    }
-    let Some(most) = plan.criteria.max_loss else { return Outcome::Yes };
-    let worst = pings.responders().iter().map(|responder| {
-        lost_percent(pings.sent_to_group(responder, now), responder.multicast(0).received())
-    });
-    let worst = worst.fold(0.0, f64::max);
-    if worst > most {
-        console.note(format_args!("lost {worst:.3}%, more than the allowed {most}%"));
-    }
-    Outcome::of(worst <= most)
+    let losses = pings
+        .responders()
+        .iter()
+        .map(|responder| lost(responder.multicast(0), pings.sent_to_group(responder, now)));
+    let miss = match answering < required {
+        true => Some(format!("{answering} answered, expected at least {required}")),
+        false => excess_loss(losses.fold(0.0, f64::max), plan.criteria.max_loss),
+    };
+    miss.iter().for_each(|miss| console.note(miss));
+    Outcome::of(miss.is_none())
 }
 
-/// The share of probes without an answer.
-pub(super) fn lost_percent(sent: u64, received: u64) -> f64 {
-    if sent == 0 { 0.0 } else { sent.saturating_sub(received) as f64 * 100.0 / sent as f64 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_probes_there_is_no_loss() {
-        assert_eq!((lost_percent(0, 0), lost_percent(4, 3), lost_percent(1, 2)), (0.0, 25.0, 0.0));
-    }
+/// Returns the probes without an answer, in percent.
+pub(super) fn lost(results: &ProbeResults, sent: u64) -> f64 {
+    lost_percent(sent.saturating_sub(results.received()), sent)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_measure::{AcceptedReply, ProbeResults, ProbeSession, Responder};
 
-use super::session::lost_percent;
+use super::session::lost;
 use crate::console::Console;
 use crate::output::{Cell, Palette, Table, count, count_of, seconds};
 use crate::probe::{distance, round_trip};
@@ -97,7 +97,7 @@ fn table(pings: &ProbeSession, now: Duration, palette: &Palette) -> Table {
 fn cells(results: &ProbeResults, sent: u64, palette: &Palette) -> [Cell; 6] {
     let times = results.round_trips();
     let time = |time| Cell::new(round_trip(time)).right();
-    let lost = lost_percent(sent, results.received());
+    let lost = lost(results, sent);
     let style = if lost > 0.0 { palette.bad } else { palette.good };
     [
         Cell::new(format!("{}/{}", count(results.received()), count(sent))).right(),

@@ -7,13 +7,13 @@ use mcast::Family;
 use mcast_capture::{Capture, ErrorKind, Frame};
 use mcast_packet::Transport;
 use mcast_packet::gmp::querier::Settings;
+use mcast_watch::ObservedQuery;
 
 use super::Arguments;
 use super::event::EventPrinter;
 use super::interface_querier::InterfaceQuerier;
 use super::interfaces::{QuerierInterface, own_v4, own_v6};
 use super::listen;
-use super::queriers::query;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
@@ -145,11 +145,12 @@ impl QuerierLoop<'_> {
             Err(error) if error.kind() == ErrorKind::InterfaceDown => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        if let Some(query) = query(&frame.packet()) {
+        let packet = frame.packet();
+        if let Some(query) = ObservedQuery::in_packet(&packet) {
             let is_own = targets.iter().any(|target| target.interface == frame.interface)
                 && own_queries(v4, v6, query.source);
             if !is_own {
-                listen::print_query(targets, frame.interface, &query, frame.time, printer)?;
+                listen::print_query(targets, frame.interface, &query, &packet, frame.time, printer)?;
             }
         }
         handle_frame(&frame, v4, v6, start.elapsed(), printer)

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use mcast_watch::{ObservedQuerier, ObservedQuery};
 use serde::Serialize;
 
 use super::interfaces::QuerierInterface;
-use super::queriers::{ActiveQuerier, ReceivedQuery};
 use crate::console::{Console, Output};
 use crate::output::{clock_time, rfc3339, write_json};
 
@@ -49,28 +49,28 @@ impl Event {
     }
 
     /// Creates the event of a received query.
-    pub(super) fn query(target: &QuerierInterface, query: &ReceivedQuery, time: SystemTime) -> Self {
+    pub(super) fn query(target: &QuerierInterface, query: &ObservedQuery, time: SystemTime) -> Self {
         Self { time: rfc3339(time), ..Self::new("heard", target).with_query(query) }
     }
 
     /// Creates the event of a known querier.
-    pub(super) fn known(target: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> Self {
+    pub(super) fn known(target: &QuerierInterface, known: &ObservedQuerier) -> Self {
         Self {
             queries: Some(known.queries),
-            observed_interval_seconds: known.observed_interval().map(|interval| interval.as_secs_f64()),
-            expires_seconds: Some(expires.as_secs_f64()),
+            observed_interval_seconds: known.mean_interval.map(|interval| interval.as_secs_f64()),
+            expires_seconds: Some(known.expires.as_secs_f64()),
             ..Self::new("querier", target).with_query(&known.query)
         }
     }
 
-    fn with_query(self, query: &ReceivedQuery) -> Self {
+    fn with_query(self, query: &ObservedQuery) -> Self {
         Self {
             address: Some(query.source),
             version: Some(query.version),
             group: query.group,
             interval_seconds: query.interval.map(|interval| interval.as_secs_f64()),
             robustness: query.robustness,
-            max_response_seconds: Some(query.max_response.as_secs_f64()),
+            max_response_seconds: Some(query.max_response_time.as_secs_f64()),
             ..self
         }
     }

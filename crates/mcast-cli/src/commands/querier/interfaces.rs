@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mcast::{Family, Interface, InterfaceIndex, InterfaceSelector};
+use mcast::{Bridge, BridgeQuerier, ErrorKind, Family, Interface, InterfaceIndex, InterfaceSelector};
+use mcast_watch::ObservedQuerier;
 
 use crate::arguments::Families;
+use crate::console::Console;
 use crate::exit::Failure;
 
 /// An interface and a family.
@@ -22,14 +24,43 @@ pub(super) struct QuerierInterface {
 impl QuerierInterface {
     /// IGMP or MLD.
     pub(super) fn protocol(&self) -> &'static str {
-        protocol(self.family)
+        match self.family {
+            Family::V4 => "IGMP",
+            Family::V6 => "MLD",
+        }
+    }
+
+    /// Returns the bridge that the interface is, or is a port of, if the bridge knows a querier of this family.
+    pub(super) fn bridge_with_querier<'a>(
+        &self,
+        bridges: &'a [Bridge],
+    ) -> Option<(&'a Bridge, &'a BridgeQuerier)> {
+        let is_its = |bridge: &&Bridge| bridge.index == self.interface || Some(bridge.index) == self.port_of;
+        let bridge = bridges.iter().find(is_its)?;
+        let querier = bridge.queriers.iter().find(|querier| Family::of(querier.address) == self.family)?;
+        Some((bridge, querier))
+    }
+
+    /// Returns the observed queriers on the interface. The elected one is first.
+    pub(super) fn queriers<'a>(&self, observed: &'a [ObservedQuerier]) -> Vec<&'a ObservedQuerier> {
+        let is_here = |querier: &&ObservedQuerier| {
+            querier.interface == self.interface && Family::of(querier.address) == self.family
+        };
+        let mut queriers: Vec<_> = observed.iter().filter(is_here).collect();
+        queriers.sort_by_key(|querier| querier.election_rank());
+        queriers
     }
 }
 
-pub(super) fn protocol(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "IGMP",
-        Family::V6 => "MLD",
+/// Returns the bridges of this machine; none if the system does not support bridges.
+pub(super) fn bridges(console: &Console) -> Vec<Bridge> {
+    match mcast::bridges() {
+        Ok(bridges) => bridges,
+        Err(error) if error.kind() == ErrorKind::Unsupported => Vec::new(),
+        Err(error) => {
+            console.warn(format_args!("cannot read the state of the kernel's bridges: {error}"));
+            Vec::new()
+        }
     }
 }
 

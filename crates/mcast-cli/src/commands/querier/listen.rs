@@ -4,13 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Bridge, InterfaceIndex};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
+use mcast_packet::{Packet, Transport};
+use mcast_watch::{ObservedQuerier, ObservedQuery, QuerierTable, Time};
 
 use super::Arguments;
 use super::event::{Event, EventPrinter};
-use super::interfaces::QuerierInterface;
-use super::kernel;
+use super::interfaces::{QuerierInterface, bridges};
 use super::provoke::Provocation;
-use super::queriers::{QuerierTable, ReceivedQuery, query};
 use super::table;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -19,6 +19,8 @@ use crate::rights;
 
 /// Longer than the time between two queries of a querier with default settings.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(130);
+/// The maximum number of queriers, because addresses can be forged.
+const MAX_QUERIERS: usize = 256;
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -28,13 +30,13 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let mut printer = EventPrinter::new(arguments.json, console);
-    let bridges = kernel::bridges(console);
-    let mut queriers = QuerierTable::default();
+    let known_bridges = bridges(console);
+    let mut queriers = QuerierTable::new(MAX_QUERIERS);
     let mut capture = match open(targets) {
         Ok(capture) => capture,
         Err(error) => {
             // The state of the bridges is shown in any case.
-            table::print(targets, &queriers, &bridges, None, &mut printer)?;
+            table::print(targets, &[], &known_bridges, None, &mut printer)?;
             return Err(error.into());
         }
     };
@@ -55,7 +57,10 @@ pub(super) fn run(
     }
     while !interrupt.has_arrived() {
         let now = Instant::now();
-        if end.is_some_and(|end| now >= end) || ends_when_known && is_known(targets, &queriers, &bridges) {
+        let observed = || queriers.report(Time::default().after(now - start));
+        if end.is_some_and(|end| now >= end)
+            || ends_when_known && is_known(targets, &observed(), &known_bridges)
+        {
             break;
         }
         if provocation.as_ref().is_some_and(|provocation| provocation.is_over(now)) {
@@ -72,13 +77,15 @@ pub(super) fn run(
             Err(error) => return Err(error.into()),
         };
         let (interface, time) = (frame.interface, frame.time);
-        let Some(query) = query(&frame.packet()) else { continue };
-        print_query(targets, interface, &query, time, &mut printer)?;
-        queriers.add(interface, query, now);
+        let packet = frame.packet();
+        let Some(query) = ObservedQuery::in_packet(&packet) else { continue };
+        print_query(targets, interface, &query, &packet, time, &mut printer)?;
+        queriers.add(interface, query, Time::default().after(now - start));
     }
     // Bridges may have learned of queriers meanwhile.
-    let bridges = kernel::bridges(console);
-    let is_known = table::print(targets, &queriers, &bridges, Some(start.elapsed()), &mut printer)?;
+    let (bridges, listened) = (bridges(console), start.elapsed());
+    let observed = queriers.report(Time::default().after(listened));
+    let is_known = table::print(targets, &observed, &bridges, Some(listened), &mut printer)?;
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_known)))
 }
 
@@ -94,25 +101,29 @@ pub(super) fn open(targets: &[QuerierInterface]) -> mcast_capture::Result<Captur
 }
 
 /// Returns whether a querier is known wherever one is needed.
-fn is_known(targets: &[QuerierInterface], queriers: &QuerierTable, bridges: &[Bridge]) -> bool {
-    targets.iter().filter(|target| target.is_used).all(|target| {
-        let bridge = kernel::bridge_of(bridges, target);
-        !queriers.at(target.interface, target.family).is_empty()
-            || bridge.is_some_and(|bridge| kernel::querier(bridge, target.family).is_some())
-    })
+fn is_known(targets: &[QuerierInterface], observed: &[ObservedQuerier], bridges: &[Bridge]) -> bool {
+    targets
+        .iter()
+        .filter(|target| target.is_used)
+        .all(|target| !target.queriers(observed).is_empty() || target.bridge_with_querier(bridges).is_some())
 }
 
 /// Prints a query, if its interface and family are selected.
 pub(super) fn print_query(
     targets: &[QuerierInterface],
     interface: InterfaceIndex,
-    query: &ReceivedQuery,
+    query: &ObservedQuery,
+    packet: &Packet<'_>,
     time: SystemTime,
     printer: &mut EventPrinter<'_>,
 ) -> anyhow::Result<()> {
     let family = mcast::Family::of(query.source);
     let target = targets.iter().find(|target| target.interface == interface && target.family == family);
     let Some(target) = target else { return Ok(()) };
-    let words = format!("{} {}", query.source, query.text);
-    printer.print(&Event::query(target, query, time), time, &words)
+    let text = match packet.transport {
+        Some(Transport::Igmp(control)) => control.message.to_string(),
+        Some(Transport::Mld(control)) => control.message.to_string(),
+        _ => String::new(),
+    };
+    printer.print(&Event::query(target, query, time), time, &format!("{} {text}", query.source))
 }

@@ -4,10 +4,8 @@ mod active;
 mod event;
 mod interface_querier;
 mod interfaces;
-mod kernel;
 mod listen;
 mod provoke;
-mod queriers;
 mod table;
 
 use std::time::Duration;

@@ -1,20 +1,19 @@
 //! The final table of queriers.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast::{Bridge, BridgeQuerier};
+use mcast_watch::ObservedQuerier;
 
 use super::event::{Event, EventPrinter};
 use super::interfaces::QuerierInterface;
-use super::kernel;
-use super::queriers::{ActiveQuerier, QuerierTable};
 use crate::output::{Cell, Table, seconds};
 
 /// Prints the queriers of each interface. Returns whether one is known wherever one is needed.
 pub(super) fn print(
     targets: &[QuerierInterface],
-    queriers: &QuerierTable,
+    observed: &[ObservedQuerier],
     bridges: &[Bridge],
     listened: Option<Duration>,
     printer: &mut EventPrinter<'_>,
@@ -25,15 +24,12 @@ pub(super) fn print(
     let mut is_known_everywhere = true;
     let mut silent = Vec::new();
     for target in targets {
-        let known = queriers.at(target.interface, target.family);
-        let now = Instant::now();
+        let known = target.queriers(observed);
         for known in &known {
-            let expires = known.expires_in(now);
-            printer.print_json(&Event::known(target, known, expires))?;
-            table.row(row(target, known, expires));
+            printer.print_json(&Event::known(target, known))?;
+            table.row(row(target, known));
         }
-        let bridge = kernel::bridge_of(bridges, target);
-        let by_bridge = bridge.and_then(|bridge| Some((bridge, kernel::querier(bridge, target.family)?)));
+        let by_bridge = target.bridge_with_querier(bridges);
         if let Some((bridge, querier)) = by_bridge {
             printer.print_json(&of_bridge(target, querier))?;
             table.row(row_of_bridge(target, bridge, querier));
@@ -60,16 +56,16 @@ pub(super) fn print(
     Ok(is_known_everywhere)
 }
 
-fn row(target: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> [Cell; 7] {
-    let every = match (known.observed_interval(), known.query.interval) {
+fn row(target: &QuerierInterface, known: &ObservedQuerier) -> [Cell; 7] {
+    let every = match (known.mean_interval, known.query.interval) {
         (Some(seen), Some(told)) => format!("{} (announced: {})", seconds(seen), whole(told)),
         (Some(seen), None) => seconds(seen),
         (None, Some(told)) => format!("{} (announced)", whole(told)),
         (None, None) => "?".into(),
     };
-    let querier = match known.source.is_unspecified() {
-        true => format!("{} (a snooping switch)", known.source),
-        false => known.source.to_string(),
+    let querier = match known.address.is_unspecified() {
+        true => format!("{} (a snooping switch)", known.address),
+        false => known.address.to_string(),
     };
     [
         Cell::new(&target.name),
@@ -77,7 +73,7 @@ fn row(target: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> [
         Cell::new(querier),
         Cell::new(format!("{}v{}", target.protocol(), known.query.version)),
         Cell::new(every),
-        Cell::new(if expires.is_zero() { "gone".into() } else { whole(expires) }),
+        Cell::new(if known.expires.is_zero() { "gone".into() } else { whole(known.expires) }),
         Cell::new("heard"),
     ]
 }

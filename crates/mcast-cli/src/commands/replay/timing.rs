@@ -1,19 +1,13 @@
 //! Waits until a datagram is due, to within microseconds; clocks for launch times.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock};
 
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
-use crate::sending::SLEEP_ERROR;
-
-/// Waits longer than this end early at an interrupt.
-const LONG: Duration = Duration::from_millis(20);
-/// How early a long wait ends, because long waits are less precise.
-const SPARE: Duration = Duration::from_millis(2);
+use crate::sending::pause;
 
 /// Waits until `due`, the deadline or an interrupt; returns whether `due` was reached.
 pub(super) fn wait_until(due: Instant, deadline: Option<Instant>, interrupt: &Interrupt) -> bool {
@@ -27,11 +21,7 @@ pub(super) fn wait_until(due: Instant, deadline: Option<Instant>, interrupt: &In
             return true;
         }
         let left = deadline.map_or(left, |deadline| left.min(deadline.saturating_duration_since(now)));
-        match left {
-            left if left > LONG => drop(interrupt.sleep(left - SPARE)),
-            left if left > SLEEP_ERROR => thread::sleep(left - SLEEP_ERROR),
-            _ => std::hint::spin_loop(),
-        }
+        pause(left, interrupt);
     }
 }
 

@@ -8,15 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Drops, InterfaceIndex};
 use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, SourceError, WriteFormat};
 use mcast_packet::{Packet, Transport, protocol};
+use mcast_watch::{FragmentPorts, PacketTally, Time};
 
 use super::Arguments;
-use super::fragments::Fragments;
 use super::join_monitor::JoinMonitor;
-use super::other_frames::OtherFrames;
-use super::output::Printer;
+use super::json::Summary;
 use super::source::{Source, is_among};
 use super::streams::Streams;
-use super::tally::{Ending, Tally};
+use super::text::{Ending, Printer, print_summary};
 use crate::arguments::{Goal, PacketContext, PacketFilter, read_keys};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
@@ -47,10 +46,9 @@ struct PacketHandler<'a> {
     arguments: &'a Arguments,
     filter: PacketFilter,
     seen_interfaces: HashMap<InterfaceIndex, SeenInterface>,
-    fragments: Fragments,
+    fragments: FragmentPorts,
     streams: Streams,
-    tally: Tally,
-    other_frames: OtherFrames,
+    tally: PacketTally,
     printer: Printer,
     writer: Option<CaptureWriter>,
     out: Output,
@@ -99,10 +97,9 @@ impl<'a> Sniffer<'a> {
             arguments,
             filter,
             seen_interfaces: HashMap::new(),
-            fragments: Fragments::default(),
+            fragments: FragmentPorts::new(),
             streams: Streams::default(),
-            tally: Tally::default(),
-            other_frames: OtherFrames::default(),
+            tally: PacketTally::default(),
             printer: Printer::new(&arguments.show, keys, console),
             writer: arguments.show.write.as_deref().map(create).transpose()?,
             out: console.output(),
@@ -231,19 +228,19 @@ impl<'a> Sniffer<'a> {
             self.handler.learn(&frame, &self.source)?;
             self.handler.handle(&frame, self.join_monitor.as_mut())?;
         }
-        Ok(self.goal.is_reached(self.handler.tally.packets()).then_some(Turn::Over(End::Enough)))
+        Ok(self.goal.is_reached(self.handler.packets()).then_some(Turn::Over(End::Enough)))
     }
 
     fn summarize(&mut self, time: Duration, lost: Option<u64>) -> anyhow::Result<()> {
         let Self { source, handler, console, .. } = self;
         let name = |interface| source.name(interface);
-        let ending = Ending { time, lost, other_frames: &handler.other_frames, name: &name };
+        let ending = Ending { time, lost };
         let show = &handler.arguments.show;
         if show.discard && show.json {
-            write_record(&mut handler.out, "summary", &handler.tally.summary(&ending))?;
+            write_record(&mut handler.out, "summary", &Summary::new(&handler.tally, ending, name))?;
             handler.out.flush()?;
         }
-        handler.tally.print(&ending, console);
+        print_summary(&handler.tally, ending, name, console);
         source.print_note(console);
         if let Some(writer) = &handler.writer {
             let frames = crate::output::count_of(writer.frames(), "packet");
@@ -251,7 +248,7 @@ impl<'a> Sniffer<'a> {
         }
         match &mut self.join_monitor {
             Some(join_monitor) => join_monitor.warn(true, console),
-            None if handler.tally.packets() == 0 && handler.arguments.input.read.is_none() => console.note(
+            None if handler.packets() == 0 && handler.arguments.input.read.is_none() => console.note(
                 "nothing was joined: a snooping switch holds back groups that nobody here has joined; --join \
                  joins them",
             ),
@@ -262,13 +259,18 @@ impl<'a> Sniffer<'a> {
 
     fn judge(&self, lost: Option<u64>) -> Outcome {
         let dropped = lost.map_or(Drops::Unknown, Drops::AtLeast);
-        let misses = self.goal.misses(self.handler.tally.packets(), dropped);
+        let misses = self.goal.misses(self.handler.packets(), dropped);
         misses.iter().for_each(|miss| self.console.note(miss));
         Outcome::of(misses.is_empty())
     }
 }
 
 impl PacketHandler<'_> {
+    /// Returns the number of packets handled.
+    fn packets(&self) -> u64 {
+        self.tally.flows().total().count
+    }
+
     fn knows(&self, frame: &Frame<'_>) -> bool {
         self.seen_interfaces.contains_key(&frame.interface)
     }
@@ -301,7 +303,7 @@ impl PacketHandler<'_> {
         if let Some(join_monitor) = join_monitor.filter(|_| !is_control(&packet)) {
             join_monitor.observe(frame, &packet);
         }
-        let port = self.fragments.port_of(&packet, frame.interface);
+        let port = self.fragments.port_of(frame.interface, &packet);
         let context = PacketContext { interface: frame.interface, interface_name: name, port };
         let is_wanted = if self.arguments.control {
             is_control(&packet) && self.filter.admits_control(&packet, &context)
@@ -311,10 +313,11 @@ impl PacketHandler<'_> {
             self.filter.admits(&packet, &context)
         };
         if !is_wanted {
-            self.other_frames.add(&packet);
+            self.tally.add_other(&packet);
             return Ok(());
         }
-        self.tally.add(frame, &packet, port);
+        let (time, length) = (Time::from(frame.time), frame.original_length);
+        self.tally.add(time, frame.interface, length, &packet, port);
         self.printer.print(&mut self.out, frame, &packet, name)?;
         match &mut self.writer {
             Some(writer) => Ok(writer.write(frame)?),

@@ -1,16 +1,13 @@
 //! `mcast sniff`: shows multicast packets on the interfaces, whether or not anything has joined the groups.
 
 mod dns;
-mod fragments;
 mod join_monitor;
+mod json;
 mod listen;
-mod object;
-mod other_frames;
-mod output;
 mod payload;
 mod source;
 mod streams;
-mod tally;
+mod text;
 
 use std::path::PathBuf;
 

@@ -10,69 +10,59 @@ use crate::output::count_of;
 pub(super) struct EventRecord {
     event: &'static str,
     time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    incarnation: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    count: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    epoch: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream: Option<String>,
+    #[serde(flatten)]
+    fields: Option<EventFields>,
+}
+
+/// The fields of some events.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum EventFields {
+    Joined { incarnation: u32, sender: String, sequence: u64 },
+    Lost { sequence: u64, count: u64, cause: &'static str },
+    Message { sequence: u64 },
+    Incarnation { incarnation: u32 },
+    Count { count: u64 },
+    Path { path: u8 },
+    Key { epoch: u16 },
+    OtherStream { sender: String, stream: String },
+    Stream { stream: String },
 }
 
 impl EventRecord {
     pub(super) fn new(event: &SubscriberEvent, time: String) -> Self {
-        let record = Self {
-            event: event.name(),
-            time,
-            incarnation: None,
-            sender: None,
-            sequence: None,
-            count: None,
-            cause: None,
-            path: None,
-            epoch: None,
-            stream: None,
-        };
-        match *event {
-            SubscriberEvent::Joined { incarnation, publisher, message } => Self {
-                incarnation: Some(incarnation.0),
-                sender: Some(publisher.to_string()),
-                sequence: Some(message),
-                ..record
-            },
-            SubscriberEvent::Lost { first, end, cause } => Self {
-                sequence: Some(first),
-                count: Some(end.saturating_sub(first)),
-                cause: Some(cause.name()),
-                ..record
-            },
-            SubscriberEvent::LostUnknown { first } => Self { sequence: Some(first), ..record },
-            SubscriberEvent::Restarted { to, .. } => Self { incarnation: Some(to.0), ..record },
-            SubscriberEvent::Ended { messages } => Self { count: Some(messages), ..record },
-            SubscriberEvent::Stalled { waiting, .. } => Self { count: Some(waiting), ..record },
-            SubscriberEvent::SnapshotWanted { message } => Self { sequence: Some(message), ..record },
-            SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => {
-                Self { path: Some(path), ..record }
+        Self { event: event.name(), time, fields: EventFields::new(event) }
+    }
+}
+
+impl EventFields {
+    fn new(event: &SubscriberEvent) -> Option<Self> {
+        Some(match *event {
+            SubscriberEvent::Joined { incarnation, publisher, message } => {
+                Self::Joined { incarnation: incarnation.0, sender: publisher.to_string(), sequence: message }
             }
+            SubscriberEvent::Lost { first, end, cause } => {
+                Self::Lost { sequence: first, count: end.saturating_sub(first), cause: cause.name() }
+            }
+            SubscriberEvent::LostUnknown { first: sequence }
+            | SubscriberEvent::SnapshotWanted { message: sequence } => Self::Message { sequence },
+            SubscriberEvent::Restarted { to: incarnation, .. }
+            | SubscriberEvent::Rival { ignored: incarnation, .. } => {
+                Self::Incarnation { incarnation: incarnation.0 }
+            }
+            SubscriberEvent::Ended { messages: count } | SubscriberEvent::Stalled { waiting: count, .. } => {
+                Self::Count { count }
+            }
+            SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => Self::Path { path },
             SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
-                Self { epoch: Some(epoch.0), ..record }
+                Self::Key { epoch: epoch.0 }
             }
-            SubscriberEvent::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..record },
             SubscriberEvent::OtherStream { stream, publisher } => {
-                Self { stream: Some(stream.to_string()), sender: Some(publisher.to_string()), ..record }
+                Self::OtherStream { sender: publisher.to_string(), stream: stream.to_string() }
             }
-            SubscriberEvent::StreamChanged { to, .. } => Self { stream: Some(to.to_string()), ..record },
-            _ => record,
-        }
+            SubscriberEvent::StreamChanged { to, .. } => Self::Stream { stream: to.to_string() },
+            _ => return None,
+        })
     }
 }
 

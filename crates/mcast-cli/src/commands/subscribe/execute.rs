@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mcast_stream::JobContext;
 use mcast_stream::subscriber::Message;
 use mcast_stream::wire::StreamId;
 
@@ -38,8 +38,8 @@ impl Call {
         Self { command: Arc::clone(command), stream, number, bytes, is_snapshot: true }
     }
 
-    /// Runs the command to its end, or until `stop` is set; returns whether it succeeded.
-    pub(super) fn run(self, stop: &AtomicBool) -> io::Result<bool> {
+    /// Runs the command to its end, or until it is cancelled; returns whether it succeeded.
+    pub(super) fn run(self, context: &JobContext<'_>) -> io::Result<bool> {
         let mut shell = sys::shell(&self.command);
         shell.stdin(Stdio::piped());
         sys::lead_group(&mut shell);
@@ -53,7 +53,7 @@ impl Call {
         if let Some(input) = child.stdin.take() {
             feed(input, self.bytes)?;
         }
-        wait(&mut child, stop)
+        wait(&mut child, context)
     }
 }
 
@@ -77,16 +77,16 @@ fn feed(mut input: ChildStdin, bytes: Vec<u8>) -> io::Result<()> {
     thread::Builder::new().name("input".into()).spawn(write).map(drop)
 }
 
-/// Waits for the end of a command. When `stop` is set, asks the command and its processes to end, and kills them if
+/// Waits for the end of a command. When it is cancelled, asks the command and its processes to end, and kills them if
 /// they do not.
-fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<bool> {
+fn wait(child: &mut Child, context: &JobContext<'_>) -> io::Result<bool> {
     let mut nap = Duration::from_micros(100);
     let mut kill_at = None;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status.success());
         }
-        if stop.load(Ordering::Acquire) {
+        if context.is_cancelled() {
             match kill_at {
                 None => {
                     sys::end_group(child, false);

@@ -45,7 +45,6 @@ struct MessageRecord<'a> {
 /// A snapshot as JSON.
 #[derive(Debug, Serialize)]
 struct SnapshotRecord<'a> {
-    event: &'static str,
     time: String,
     sequence: u64,
     length: usize,
@@ -128,10 +127,10 @@ impl Printer {
                 out.write_all(bytes)?;
                 if bytes.ends_with(b"\n") { Ok(()) } else { out.write_all(b"\n") }
             }
-            OutputFormat::Json => write_json(
+            OutputFormat::Json => write_record(
                 out,
+                "snapshot",
                 &SnapshotRecord {
-                    event: "snapshot",
                     time: rfc3339(SystemTime::now()),
                     sequence: snapshot.message,
                     length: bytes.len(),

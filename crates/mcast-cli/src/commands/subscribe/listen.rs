@@ -7,19 +7,17 @@ use std::time::{Duration, Instant};
 
 use mcast::{Drops, InterfaceSelector};
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
-use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::StreamId;
-use mcast_stream::{Snapshot, Subscriber};
+use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 
-use super::Arguments;
+use super::Plan;
 use super::event::{Importance, describe};
 use super::execute::Call;
 use super::format::Printer;
-use super::outlet::{Outlet, Unfinished};
-use super::snapshot::Snapshots;
-use crate::arguments::{Goal, KeyFile, Limits, is_stream_name};
+use super::outlet::{JobQueue, Outlet, Unfinished};
+use crate::arguments::{Goal, KeyFile, Limits};
 use crate::console::Console;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 
@@ -34,20 +32,26 @@ const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// The state of `mcast subscribe`.
 pub(super) struct Listener<'a> {
-    arguments: &'a Arguments,
+    limits: &'a Limits,
     console: &'a Console,
     subscriber: Subscriber,
-    snapshots: Option<Snapshots>,
+    snapshots: Option<SnapshotFetcher>,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
     goal: Goal<'a>,
+    sink: Sink<'a>,
+    begun: Instant,
+    stays: bool,
+    is_unnamed: bool,
+}
+
+/// Where messages and events go, and what is counted of them.
+struct Sink<'a> {
+    console: &'a Console,
     printer: Printer,
     outlet: Outlet,
     command: Option<Arc<str>>,
     tally: Tally,
-    begun: Instant,
-    /// Whether no stream was selected, so that the first one is followed.
-    is_unnamed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -77,29 +81,40 @@ enum End {
 }
 
 impl<'a> Listener<'a> {
-    pub(super) fn new(
-        arguments: &'a Arguments,
-        subscriber: Subscriber,
-        snapshots: Option<Snapshots>,
-        interrupt: Interrupt,
+    pub(super) fn open(
+        plan: Plan<'a>,
         key_file: Option<KeyFile<'a>>,
         begun: Instant,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        Ok(Self {
-            goal: Goal::new(&arguments.limits, begun),
-            printer: Printer::new(&arguments.show),
+        let Plan { builder, snapshots, limits, show, stays, is_unnamed } = plan;
+        let subscriber = builder.build()?;
+        subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
+        let waker = subscriber.waker();
+        let interrupt = Interrupt::catch(move || {
+            // If the waker fails, the wait ends with the next datagram.
+            let _ = waker.wake();
+        })?;
+        let sink = Sink {
+            console,
+            printer: Printer::new(show),
             outlet: Outlet::new(console.output(), subscriber.waker())?,
-            command: arguments.show.exec.as_deref().map(Arc::from),
+            command: show.exec.as_deref().map(Arc::from),
             tally: Tally::default(),
-            arguments,
+        };
+        let goal = Goal::new(limits, begun);
+        Ok(Self {
+            limits,
             console,
             subscriber,
             snapshots,
             interrupt,
             key_file,
+            goal,
+            sink,
             begun,
-            is_unnamed: arguments.stream.name.is_none() && !is_stream_name(&arguments.place),
+            stays,
+            is_unnamed,
         })
     }
 
@@ -110,7 +125,7 @@ impl<'a> Listener<'a> {
         if matches!(end, Ok(End::StreamEnded)) {
             self.confirm_the_end()?;
         }
-        self.tally.failed = self.outlet.failed();
+        self.sink.tally.failed = self.sink.outlet.failed();
         let end = end?;
         self.summarize();
         self.report_unfinished(unfinished);
@@ -122,19 +137,20 @@ impl<'a> Listener<'a> {
 
     /// Checks the conditions of success, and prints those that are not met.
     fn is_success(&self, end: End, unfinished: Unfinished) -> bool {
-        let Limits { expect, count, max_loss, .. } = &self.arguments.limits;
-        let mut misses = self.goal.misses(self.tally.messages, Drops::Exactly(self.tally.lost));
+        let Limits { expect, count, max_loss, .. } = self.limits;
+        let tally = &self.sink.tally;
+        let mut misses = self.goal.misses(tally.messages, Drops::Exactly(tally.lost));
         // An empty stream that was closed was received completely.
-        let is_empty = self.tally.messages == 0 && self.tally.lost == 0;
+        let is_empty = tally.messages == 0 && tally.lost == 0;
         if end == End::StreamEnded && expect.is_none() && count.is_none() && is_empty {
             misses.clear();
         }
         misses.iter().for_each(|miss| self.console.note(miss));
         let may_lose = max_loss.is_some();
         misses.is_empty()
-            && self.tally.unknown_losses == 0
-            && (self.tally.lost == 0 || may_lose)
-            && self.tally.failed == 0
+            && tally.unknown_losses == 0
+            && (tally.lost == 0 || may_lose)
+            && tally.failed == 0
             && unfinished == Unfinished::default()
     }
 
@@ -144,13 +160,13 @@ impl<'a> Listener<'a> {
             if self.interrupt.has_arrived() {
                 return Ok(End::Interrupted);
             }
-            if let Some(error) = self.outlet.error() {
+            if let Some(error) = self.sink.outlet.worker().error() {
                 return Err(error);
             }
             self.update_keys();
-            if let Some(snapshot) = self.snapshots.as_mut().and_then(Snapshots::arrived) {
-                self.deliver_snapshot(snapshot?)?;
-                self.wait_while(Outlet::is_full)?;
+            if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
+                self.deliver_snapshot(fetched.map_err(without_snapshot)?)?;
+                self.wait_while(Worker::is_full)?;
             }
             // Available messages are delivered before anything is flushed.
             let was_waiting = !wait.is_zero();
@@ -159,14 +175,14 @@ impl<'a> Listener<'a> {
                 if self.subscriber.has_stopped() {
                     return Ok(End::Stopped);
                 }
-                if self.subscriber.has_ended() && !self.arguments.stream.stay {
+                if self.subscriber.has_ended() && !self.stays {
                     return Ok(End::StreamEnded);
                 }
                 let left = self.goal.time_left();
                 if was_waiting && left.is_some_and(|left| left.is_zero()) {
                     return Ok(End::TimeOver);
                 }
-                self.outlet.flush();
+                self.sink.outlet.flush();
                 wait =
                     left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)).max(Duration::from_millis(1));
                 continue;
@@ -175,34 +191,15 @@ impl<'a> Listener<'a> {
             match item {
                 Item::Message(message) => {
                     self.goal.record_arrival();
-                    let stream = stream.unwrap_or(StreamId(0));
-                    let out = self.outlet.buffer();
-                    self.printer.message(out, stream, self.tally.incarnation, &message)?;
-                    self.tally.take(&message);
-                    if let Some(command) = &self.command {
-                        self.outlet.call(Call::with_message(command, stream, &message));
-                    }
+                    self.sink.message(stream, &message)?;
                 }
-                Item::Event(event) => {
-                    self.printer.event(self.outlet.buffer(), &event)?;
-                    self.tally.note(&event);
-                    print_event(&event, self.console);
-                    if matches!(event, SubscriberEvent::Joined { .. }) && self.is_unnamed {
-                        self.report_stream();
-                    }
-                    if matches!(event, SubscriberEvent::Stalled { .. }) {
-                        self.explain_stall();
-                    }
-                    if let SubscriberEvent::SnapshotWanted { message } = event {
-                        self.request_snapshot(message)?;
-                    }
-                }
+                Item::Event(event) => self.handle_event(&event)?,
             }
-            if self.goal.is_reached(self.tally.messages) {
+            if self.goal.is_reached(self.sink.tally.messages) {
                 return Ok(End::Enough);
             }
-            if self.outlet.settle() {
-                self.wait_while(Outlet::is_full)?;
+            if self.sink.outlet.settle() {
+                self.wait_while(Worker::is_full)?;
             }
             // After an item, check for another one without waiting.
             if self.goal.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
@@ -211,45 +208,50 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Requests a snapshot that includes all messages before this one.
-    fn request_snapshot(&mut self, message: u64) -> anyhow::Result<()> {
-        let (Some(snapshots), Some(incarnation)) = (&mut self.snapshots, self.tally.incarnation) else {
-            return Ok(());
-        };
-        snapshots.fetch(Incarnation(incarnation), message, self.subscriber.waker())
+    fn handle_event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
+        self.sink.event(event)?;
+        match event {
+            SubscriberEvent::Joined { .. } if self.is_unnamed => self.report_stream(),
+            SubscriberEvent::Stalled { .. } => self.explain_stall(),
+            _ => {}
+        }
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.handle(event, &self.subscriber)?;
+        }
+        Ok(())
     }
 
     /// Delivers a snapshot, and continues with the messages after it.
     fn deliver_snapshot(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
         self.goal.record_arrival();
-        self.printer.snapshot(self.outlet.buffer(), &snapshot)?;
+        self.sink.printer.snapshot(self.sink.outlet.buffer(), &snapshot)?;
         self.console.note(format_args!(
             "received a snapshot of {}; continuing with message {}",
             bytes(snapshot.bytes.len() as u64),
             snapshot.message
         ));
         self.subscriber.resume(snapshot.message);
-        if let Some(command) = &self.command {
+        if let Some(command) = &self.sink.command {
             let stream = self.subscriber.stream().unwrap_or(StreamId(0));
-            self.outlet.call(Call::with_snapshot(command, stream, snapshot.message, snapshot.bytes));
+            self.sink.outlet.call(Call::with_snapshot(command, stream, snapshot.message, snapshot.bytes));
         }
         Ok(())
     }
 
     /// Keeps the stream alive while the reader or the command is slower than the messages, until the deadline or an
     /// interrupt.
-    fn wait_while(&mut self, is_busy: impl Fn(&Outlet) -> bool) -> anyhow::Result<()> {
-        while !self.must_end() && is_busy(&self.outlet) {
+    fn wait_while(&mut self, is_busy: impl Fn(&JobQueue) -> bool) -> anyhow::Result<()> {
+        while !self.must_end() && is_busy(self.sink.outlet.worker()) {
             let left =
                 self.goal.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let glance = left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
             match self.subscriber.is_over() {
-                true => self.outlet.wait(glance),
+                true => self.sink.outlet.worker().wait(glance),
                 false => self.subscriber.keep_alive(glance)?,
             }
             self.update_keys();
         }
-        self.outlet.error().map_or(Ok(()), Err)
+        self.sink.outlet.worker().error().map_or(Ok(()), Err)
     }
 
     /// Rereads the keys after SIGHUP.
@@ -270,10 +272,10 @@ impl<'a> Listener<'a> {
     /// Writes the remaining output and waits for the command, for a limited time if it must end. Returns what is
     /// unfinished.
     fn finish_output(&mut self) -> anyhow::Result<Unfinished> {
-        self.outlet.flush();
-        self.wait_while(Outlet::is_busy)?;
-        Ok(match self.outlet.is_busy() {
-            true => self.outlet.stop(GRACE),
+        self.sink.outlet.flush();
+        self.wait_while(Worker::is_busy)?;
+        Ok(match self.sink.outlet.worker().is_busy() {
+            true => self.sink.outlet.stop(GRACE),
             false => Unfinished::default(),
         })
     }
@@ -291,11 +293,11 @@ impl<'a> Listener<'a> {
         let until = Instant::now() + GRACE;
         let mut undelivered: Option<Range<u64>> = None;
         loop {
-            let stream = self.subscriber.stream().unwrap_or(StreamId(0));
+            let stream = self.subscriber.stream();
             let has_time = Instant::now() < until;
             match self.subscriber.next_timeout(Duration::ZERO)? {
                 None => break,
-                Some(Item::Message(message)) if !has_time || self.outlet.is_full() => {
+                Some(Item::Message(message)) if !has_time || self.sink.outlet.worker().is_full() => {
                     let number = message.number;
                     match &mut undelivered {
                         Some(range) if range.end == number => range.end += 1,
@@ -305,20 +307,14 @@ impl<'a> Listener<'a> {
                         }
                     }
                 }
-                Some(Item::Message(message)) => {
-                    self.printer.message(self.outlet.buffer(), stream, self.tally.incarnation, &message)?;
-                    self.tally.take(&message);
-                    if let Some(command) = &self.command {
-                        self.outlet.call(Call::with_message(command, stream, &message));
-                    }
-                }
+                Some(Item::Message(message)) => self.sink.message(stream, &message)?,
                 Some(Item::Event(event)) => {
                     self.report_undelivered(undelivered.take())?;
-                    self.report(&event)?;
+                    self.sink.event(&event)?;
                 }
             }
-            if self.outlet.settle() {
-                self.wait_while(Outlet::is_full)?;
+            if self.sink.outlet.settle() {
+                self.wait_while(Worker::is_full)?;
             }
         }
         self.report_undelivered(undelivered)
@@ -327,14 +323,7 @@ impl<'a> Listener<'a> {
     /// Reports messages that were received too late to be delivered.
     fn report_undelivered(&mut self, messages: Option<Range<u64>>) -> anyhow::Result<()> {
         let Some(Range { start: first, end }) = messages else { return Ok(()) };
-        self.report(&SubscriberEvent::Lost { first, end, cause: Cause::Abandoned })
-    }
-
-    fn report(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
-        self.printer.event(self.outlet.buffer(), event)?;
-        self.tally.note(event);
-        print_event(event, self.console);
-        Ok(())
+        self.sink.event(&SubscriberEvent::Lost { first, end, cause: Cause::Abandoned })
     }
 
     /// Repeats to the publisher that everything was read until it confirms that: a single status may be lost.
@@ -348,7 +337,9 @@ impl<'a> Listener<'a> {
 
     /// Reports once why repairs do not arrive, where the cause is known.
     fn explain_stall(&mut self) {
-        let Some(sender) = self.tally.sender.filter(|_| !self.tally.is_stall_explained) else { return };
+        let Some(sender) = self.sink.tally.sender.filter(|_| !self.sink.tally.is_stall_explained) else {
+            return;
+        };
         let why = match self.subscriber.is_answered() {
             false => Some(format!(
                 "{} does not answer this subscriber, so nothing can be repaired: a firewall on either \
@@ -358,7 +349,7 @@ impl<'a> Listener<'a> {
             true => self.narrow_interface(sender),
         };
         if let Some(why) = why {
-            self.tally.is_stall_explained = true;
+            self.sink.tally.is_stall_explained = true;
             self.console.warn(why);
         }
     }
@@ -406,8 +397,8 @@ impl<'a> Listener<'a> {
         if received == 0 {
             return;
         }
-        let why = match self.arguments.stream.key {
-            _ if self.tally.stale => {
+        let why = match self.key_file {
+            _ if self.sink.tally.stale => {
                 "the clocks of its publisher and of this machine differ by more than 2 minutes: set both"
             }
             Some(_) => "none was sealed with these secrets: check that the publisher has the same --key",
@@ -420,7 +411,7 @@ impl<'a> Listener<'a> {
     }
 
     fn summarize(&self) {
-        let Tally { messages, bytes: length, lost, failed, .. } = self.tally;
+        let Tally { messages, bytes: length, lost, failed, .. } = self.sink.tally;
         let time = self.begun.elapsed();
         let rate = bits_per_second(length, time).map(|rate| format!(" ({rate})")).unwrap_or_default();
         let statistics = self.subscriber.statistics();
@@ -429,13 +420,13 @@ impl<'a> Listener<'a> {
             count_of(messages, "message"),
             bytes(length),
             seconds(time),
-            match self.tally.unknown_losses {
+            match self.sink.tally.unknown_losses {
                 0 => count_of(lost, "message"),
                 _ => format!("{} and an unknown number", count_of(lost, "message")),
             },
             count_of(statistics.repaired, "datagram"),
         ));
-        if self.tally.incarnation.is_none() {
+        if self.sink.tally.incarnation.is_none() {
             self.explain_silence();
         }
         if failed > 0 {
@@ -453,12 +444,33 @@ impl<'a> Listener<'a> {
     }
 }
 
-impl Tally {
-    fn take(&mut self, message: &Message<'_>) {
-        self.messages += 1;
-        self.bytes += message.bytes.len() as u64;
+impl Sink<'_> {
+    /// Prints a message, and runs the command for it.
+    fn message(&mut self, stream: Option<StreamId>, message: &Message<'_>) -> anyhow::Result<()> {
+        let stream = stream.unwrap_or(StreamId(0));
+        self.printer.message(self.outlet.buffer(), stream, self.tally.incarnation, message)?;
+        self.tally.messages += 1;
+        self.tally.bytes += message.bytes.len() as u64;
+        if let Some(command) = &self.command {
+            self.outlet.call(Call::with_message(command, stream, message));
+        }
+        Ok(())
     }
 
+    fn event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
+        self.printer.event(self.outlet.buffer(), event)?;
+        self.tally.note(event);
+        let (importance, text) = describe(event);
+        match importance {
+            Importance::Warning => self.console.warn(text),
+            Importance::Note => self.console.note(text),
+            Importance::Detail => self.console.detail(text),
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
     fn note(&mut self, event: &SubscriberEvent) {
         match *event {
             SubscriberEvent::Joined { incarnation, publisher, .. } => {
@@ -472,11 +484,15 @@ impl Tally {
     }
 }
 
-fn print_event(event: &SubscriberEvent, console: &Console) {
-    let (importance, text) = describe(event);
-    match importance {
-        Importance::Warning => console.warn(text),
-        Importance::Note => console.note(text),
-        Importance::Detail => console.detail(text),
-    }
+/// Returns the failure of a subscriber that cannot start without a snapshot.
+fn without_snapshot(error: StreamError) -> Failure {
+    let remedy = match error {
+        StreamError::SnapshotTooLarge { .. } => {
+            "if the publisher can be trusted, raise the limit: --max-snapshot SIZE"
+        }
+        _ => {
+            "check that its publisher was started with --snapshot, and that TCP connections to it are allowed"
+        }
+    };
+    Failure::no(error.to_string()).remedy(remedy)
 }

@@ -7,24 +7,21 @@ mod listen;
 mod named;
 mod outlet;
 mod policy;
-mod snapshot;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use mcast::{InterfaceSelector, Membership};
-use mcast_stream::Subscriber;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::StreamId;
+use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 
 use crate::arguments::{Admission, KeyFile, Limits, is_stream_name, parse_size, select_memberships};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
 use listen::Listener;
 use policy::{AfterLoss, PolicyArgument};
-use snapshot::Snapshots;
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
@@ -152,62 +149,66 @@ Examples:
   mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   skip messages that are not repaired within 50 ms
   mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       one command per message";
 
-pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let begun = Instant::now();
-    let stream = &arguments.stream;
-    // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
-    let key_file = stream.key.as_deref().map(KeyFile::watch).transpose()?;
-    let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
-    let (subscriber, snapshots) = open(arguments, keys, console)?;
-    subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
-    let waker = subscriber.waker();
-    let interrupt = Interrupt::catch(move || {
-        // If the waker fails, the wait ends with the next datagram.
-        let _ = waker.wake();
-    })?;
-    Listener::new(arguments, subscriber, snapshots, interrupt, key_file, begun, console)?.run()
+/// What to receive, and what to do with it.
+#[derive(Debug)]
+struct Plan<'a> {
+    builder: SubscriberBuilder,
+    /// The fetcher of snapshots, if they are used.
+    snapshots: Option<SnapshotFetcher>,
+    limits: &'a Limits,
+    show: &'a OutputOptions,
+    stays: bool,
+    /// Whether no stream was selected, so that the first one is followed.
+    is_unnamed: bool,
 }
 
-/// Opens a subscriber; returns also the fetcher of snapshots, if they are used.
-fn open(
-    arguments: &Arguments,
-    keys: Keys,
-    console: &Console,
-) -> anyhow::Result<(Subscriber, Option<Snapshots>)> {
-    let stream = &arguments.stream;
-    check(stream)?;
-    let (found, memberships) = match is_stream_name(&arguments.place) {
-        true => {
-            let (found, memberships) = named::find(arguments, &keys, console)?;
-            (Some(found), memberships)
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let begun = Instant::now();
+    // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
+    let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
+    let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
+    let plan = arguments.plan(keys, console)?;
+    Listener::open(plan, key_file, begun, console)?.run()
+}
+
+impl Arguments {
+    fn plan(&self, keys: Keys, console: &Console) -> anyhow::Result<Plan<'_>> {
+        let stream = &self.stream;
+        check(stream)?;
+        let (found, memberships) = match is_stream_name(&self.place) {
+            true => {
+                let (found, memberships) = named::find(self, &keys, console)?;
+                (Some(found), memberships)
+            }
+            false if stream.from == From::Snapshot => return Err(no_name().into()),
+            false => (None, memberships(self, console)?),
+        };
+        let start = match stream.from {
+            From::Now => Start::Now,
+            From::Oldest => Start::Oldest,
+            From::Snapshot => Start::Snapshot,
+        };
+        let policy = stream.policy.policy(start, stream.on_loss);
+        let builder = Subscriber::builder().start(start).policy(policy).stay(stream.stay).keys(keys.clone());
+        let mut builder = memberships.into_iter().fold(builder, SubscriberBuilder::path);
+        let id =
+            stream.name.as_deref().map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream));
+        if let Some(id) = id {
+            builder = builder.stream(id);
         }
-        false if stream.from == From::Snapshot => return Err(no_name().into()),
-        false => (None, memberships(arguments, console)?),
-    };
-    let start = match stream.from {
-        From::Now => Start::Now,
-        From::Oldest => Start::Oldest,
-        From::Snapshot => Start::Snapshot,
-    };
-    let mut builder = Subscriber::builder()
-        .start(start)
-        .policy(stream.policy.policy(start, stream.on_loss))
-        .stay(stream.stay);
-    for membership in memberships {
-        builder = builder.path(membership);
+        if let Some(bytes) = stream.buffer {
+            builder = builder.receive_buffer(bytes);
+        }
+        let fetcher = |found| SnapshotFetcher::new(found, keys).max_size(stream.max_snapshot as u64);
+        Ok(Plan {
+            builder,
+            snapshots: found.filter(|_| start == Start::Snapshot).map(fetcher),
+            limits: &self.limits,
+            show: &self.show,
+            stays: stream.stay,
+            is_unnamed: id.is_none(),
+        })
     }
-    let announced = found.as_ref().map(|found| found.stream);
-    if let Some(id) = stream.name.as_deref().map(StreamId::named).or(announced) {
-        builder = builder.stream(id);
-    }
-    if let Some(bytes) = stream.buffer {
-        builder = builder.receive_buffer(bytes);
-    }
-    let subscriber = builder.keys(keys.clone()).build()?;
-    let snapshots = found
-        .filter(|_| start == Start::Snapshot)
-        .map(|found| Snapshots::new(found, keys, stream.max_snapshot as u64));
-    Ok((subscriber, snapshots))
 }
 
 fn check(stream: &StreamOptions) -> Result<(), Failure> {

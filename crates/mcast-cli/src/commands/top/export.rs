@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::SystemTime;
 
+use mcast_stream::wire::StreamId;
 use mcast_watch::{Row, WatchReport};
 
 use super::monitor::Monitor;
@@ -99,7 +100,9 @@ fn streams(out: &mut Exposition, picture: &Picture) {
     let mut family =
         out.family("mcast_stream_members", Kind::Gauge, "Hosts that have reported a membership.");
     for row in rows {
-        with_labels(row, picture, |labels| family.sample(labels, picture.members(row).count()));
+        with_labels(row, picture, |labels| {
+            family.sample(labels, picture.report.members_of(&row.key).count());
+        });
     }
     let mut family =
         out.family("mcast_stream_joined_here", Kind::Gauge, "Holders of a membership on this machine.");
@@ -132,11 +135,10 @@ fn announced(out: &mut Exposition, picture: &Picture) {
     );
     for row in &picture.report.streams {
         let Some(identity) = row.identity else { continue };
-        let stream = format!("{:016x}", identity.stream);
-        let name = picture.announced_name(row).unwrap_or_default();
+        let name = picture.report.announced_name(row).unwrap_or_default();
         with_labels(row, picture, |labels| {
             let more: [(&str, &dyn Display); 4] = [
-                ("stream", &stream),
+                ("stream", &StreamId(identity.stream)),
                 ("incarnation", &identity.incarnation),
                 ("sealed", &identity.sealed),
                 ("announced", &name),
@@ -146,7 +148,7 @@ fn announced(out: &mut Exposition, picture: &Picture) {
     }
     let mut family =
         out.family("mcast_announced_quiet_seconds", Kind::Gauge, "Time since a stream was last announced.");
-    for announced in &picture.announced {
+    for announced in &picture.report.announced {
         let content = announced.content.as_ref();
         let interface = picture.interface(announced.interface);
         let paths = content.map(|content| content.memberships().join(" ")).unwrap_or_default();
@@ -154,14 +156,14 @@ fn announced(out: &mut Exposition, picture: &Picture) {
             content.and_then(|content| content.snapshot).map(|at| at.to_string()).unwrap_or_default();
         let labels: [(&str, &dyn Display); 7] = [
             ("announced", &announced.name().unwrap_or_default()),
-            ("stream", &announced.stream),
+            ("stream", &StreamId(announced.identity.stream)),
             ("paths", &paths),
             ("source", &announced.source.ip()),
             ("interface", &interface),
-            ("sealed", &announced.is_sealed),
+            ("sealed", &announced.identity.sealed),
             ("snapshot", &snapshot),
         ];
-        family.sample(&labels, picture.report.time.since(announced.latest).as_secs_f64());
+        family.sample(&labels, picture.report.time.since(announced.time).as_secs_f64());
     }
 }
 

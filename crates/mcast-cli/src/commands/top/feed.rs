@@ -1,5 +1,6 @@
 //! Passes frames to the table.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,14 +8,17 @@ use std::sync::Arc;
 
 use mcast::{Group, InterfaceIndex};
 use mcast_capture::Frame;
-use mcast_packet::{Packet, Transport};
+use mcast_packet::Transport;
 use mcast_stream::seal::Keys;
-use mcast_watch::{ObservedPacket, StreamKey, Time, Watch};
+use mcast_stream::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
+use mcast_watch::{
+    AnnouncementContent, ObservedPacket, SequenceInfo, StreamAnnouncement, StreamIdentity, StreamKey, Time,
+    Watch, WatchOptions,
+};
 
-use super::announced::Announcements;
-use super::numbered::numbered;
 use super::recording::Recording;
 use super::selection::Selection;
+use crate::message_layer::opened;
 
 /// The table, and the state for filling it.
 #[derive(Debug)]
@@ -22,31 +26,30 @@ pub(super) struct Feed {
     pub(super) watch: Watch,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) recording: Option<Recording>,
-    pub(super) announcements: Announcements,
+    /// The loopback interfaces, on which every frame sent is received as well.
+    pub(super) loopbacks: Vec<InterfaceIndex>,
     keys: Keys,
     selection: Selection,
     /// Whether `--seq` gives the position of sequence numbers.
     has_field: bool,
-    pub(super) loopbacks: Vec<InterfaceIndex>,
+}
+
+/// A datagram of the message layer. Its header is clear even if its body is sealed.
+struct StreamPacket<'a> {
+    payload: &'a [u8],
+    packet: wire::Packet<'a>,
 }
 
 impl Feed {
-    pub(super) fn new(
-        watch: Watch,
-        selection: Selection,
-        keys: Keys,
-        has_field: bool,
-        loopbacks: Vec<InterfaceIndex>,
-    ) -> Self {
+    pub(super) fn new(options: WatchOptions, selection: Selection, keys: Keys) -> Self {
         Self {
-            watch,
+            watch: Watch::new(options),
             names: HashMap::new(),
             recording: None,
-            announcements: Announcements::default(),
+            loopbacks: Vec::new(),
             keys,
             selection,
-            has_field,
-            loopbacks,
+            has_field: options.sequence.is_some(),
         }
     }
 
@@ -65,12 +68,20 @@ impl Feed {
             return;
         }
         let packet = frame.packet();
-        let numbered = numbered(&packet, &self.keys);
-        // Before the selection, because announcements contain the names of selected streams.
-        if numbered.is_some_and(|numbered| numbered.number.is_none()) {
-            self.observe_announcement(frame, &packet);
-        }
+        let of_stream = packet.udp().and_then(|udp| StreamPacket::read(udp.payload));
         if let (Some(ip), Some(Transport::Udp(udp))) = (packet.ip_layer(), &packet.transport) {
+            // Before the selection, because announcements contain the names of selected streams.
+            if let Some(stream) = of_stream.as_ref().filter(|stream| stream.is(Kind::Announce))
+                && let Ok(content) = stream.announced(&self.keys)
+            {
+                self.watch.announce(StreamAnnouncement {
+                    time: Time::from(frame.time),
+                    interface: frame.interface,
+                    source: SocketAddr::new(ip.source, udp.source_port),
+                    identity: stream.identity(),
+                    content,
+                });
+            }
             let Ok(group) = Group::new(ip.destination) else { return };
             if !self.selection.admits(interface, group, udp.destination_port, ip.source) {
                 return;
@@ -82,17 +93,100 @@ impl Feed {
             outgoing: frame.direction.is_outgoing(),
             length: frame.original_length,
             packet: &packet,
-            sequence_info: numbered.filter(|_| !self.has_field),
+            sequence_info: of_stream
+                .filter(|_| !self.has_field)
+                .and_then(|stream| stream.sequence_info(&self.keys)),
         });
         if let Some(recording) = &mut self.recording {
             recording.write(frame, &packet, key);
         }
     }
+}
 
-    fn observe_announcement(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
-        let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return };
-        let source = SocketAddr::new(ip.source, udp.source_port);
-        let now = Time::from(frame.time);
-        self.announcements.observe(udp.payload, source, frame.interface, now, &self.keys);
+impl<'a> StreamPacket<'a> {
+    fn read(payload: &'a [u8]) -> Option<Self> {
+        Some(Self { payload, packet: wire::Packet::parse(payload).ok()? })
+    }
+
+    fn is(&self, kind: Kind) -> bool {
+        self.packet.header.kind == kind
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.packet.header.epoch != KeyEpoch::CLEAR
+    }
+
+    fn identity(&self) -> StreamIdentity {
+        let header = &self.packet.header;
+        StreamIdentity {
+            stream: header.stream.0,
+            incarnation: header.incarnation.0,
+            sealed: self.is_sealed(),
+        }
+    }
+
+    /// Returns the body; `None` if it is sealed and none of the keys opens it.
+    fn body(&self, keys: &Keys) -> Option<Cow<'a, [u8]>> {
+        if !self.is_sealed() {
+            return Some(Cow::Borrowed(self.packet.body));
+        }
+        let mut bytes = opened(self.payload, keys)?;
+        Some(Cow::Owned(bytes.split_off(self.packet.head.len().min(bytes.len()))))
+    }
+
+    /// Returns the content of an announcement; `None` if it cannot be opened.
+    fn announced(&self, keys: &Keys) -> Result<Option<AnnouncementContent>, WireError> {
+        let Some(body) = self.body(keys) else { return Ok(None) };
+        let announce = Announce::read(&body)?;
+        Ok(Some(AnnouncementContent {
+            name: announce.name.to_owned(),
+            paths: announce.paths.iter().flatten().map(|path| (path.source, path.group)).collect(),
+            snapshot: announce.snapshot,
+            rate: (announce.rate > 0).then_some(announce.rate),
+        }))
+    }
+
+    /// Returns the sequence information; `None` for an invalid datagram. A key is only needed for the current end of
+    /// the stream, which is in the body.
+    fn sequence_info(&self, keys: &Keys) -> Option<SequenceInfo> {
+        let (header, is_data) = (&self.packet.header, self.is(Kind::Data));
+        let body = if self.is(Kind::Heartbeat) { self.body(keys) } else { None };
+        let end = match body {
+            Some(body) => Some(Heartbeat::read(&body).ok()?.next),
+            None => None,
+        };
+        Some(SequenceInfo {
+            identity: self.identity(),
+            number: is_data.then_some(header.sequence),
+            repair: is_data && header.flags.has(Flags::REPAIR),
+            end,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::wire::{AnnouncedPath, Header, Incarnation, PacketWriter, StreamId};
+
+    use super::*;
+
+    #[test]
+    fn sealed_announcements_have_no_content_without_the_key() {
+        let group = ([239, 1, 2, 3], 5000).into();
+        let mut announce = Announce::new("prices");
+        announce.paths[0] = Some(AnnouncedPath { group, source: None });
+        let header = Header::new(Kind::Announce, StreamId(1), Incarnation(5), 1);
+        let mut buffer = vec![0; 400];
+        let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+        announce.write(&mut writer).unwrap();
+        let length = writer.finish();
+        buffer.truncate(length);
+        let content = StreamPacket::read(&buffer).unwrap().announced(&Keys::none()).unwrap().unwrap();
+        assert_eq!((content.name.as_str(), content.paths), ("prices", vec![(None, group)]));
+
+        buffer[7] = 3;
+        let sealed = StreamPacket::read(&buffer).unwrap();
+        assert!(sealed.identity().sealed);
+        assert_eq!(sealed.announced(&Keys::none()), Ok(None));
     }
 }

@@ -4,17 +4,17 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use mcast_stream::wire::StreamId;
 use mcast_watch::{
-    GroupMember, JitterBasis, ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement, Row,
+    AnnouncementContent, GroupMember, JitterBasis, ObservedQuerier, PimNeighbor, Protocol,
+    RouterAdvertisement, Row, StreamAnnouncement,
 };
 use serde::Serialize;
 
-use super::announced::{Announced, AnnouncementContent};
 use super::joined::LocalMember;
 use super::picture::Picture;
-use super::table::rate;
 use super::text::name_of_group;
-use crate::output::{rfc3339, write_json};
+use crate::output::{rfc3339, write_record};
 
 /// Writes an object for each stream, querier, router, member and announced stream, then a summary.
 pub(super) fn write(
@@ -25,36 +25,45 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let report = &picture.report;
     let time = if picture.is_file { time_of(report.time) } else { now };
-    let time = rfc3339(time);
-    rows.iter().try_for_each(|row| write_json(out, &StreamRecord::new(row, picture, &time)))?;
-    report
-        .queriers
-        .iter()
-        .try_for_each(|querier| write_json(out, &QuerierRecord::new(querier, picture, &time)))?;
-    report
-        .pim_neighbors
-        .iter()
-        .try_for_each(|each| write_json(out, &RouterRecord::pim(each, picture, &time)))?;
-    report.routers.iter().try_for_each(|each| write_json(out, &RouterRecord::shown(each, picture, &time)))?;
-    report
-        .members
-        .iter()
-        .try_for_each(|member| write_json(out, &MemberRecord::new(member, picture, &time)))?;
-    picture
-        .announced
-        .iter()
-        .try_for_each(|each| write_json(out, &AnnouncementRecord::new(each, picture, &time)))?;
-    write_json(out, &SummaryRecord::new(picture, &time))
+    let mut records = Records { out, time: &rfc3339(time) };
+    rows.iter().try_for_each(|row| records.write("stream", StreamRecord::new(row, picture)))?;
+    let mut queriers = report.queriers.iter().map(|each| QuerierRecord::new(each, picture));
+    queriers.try_for_each(|record| records.write("querier", record))?;
+    let neighbors = report.pim_neighbors.iter().map(|each| RouterRecord::pim(each, picture));
+    let routers = report.routers.iter().map(|each| RouterRecord::advertised(each, picture));
+    neighbors.chain(routers).try_for_each(|record| records.write("router", record))?;
+    let mut members = report.members.iter().map(|each| MemberRecord::new(each, picture));
+    members.try_for_each(|record| records.write("member", record))?;
+    let mut announced = report.announced.iter().map(|each| AnnouncementRecord::new(each, picture));
+    announced.try_for_each(|record| records.write("announced", record))?;
+    records.write("summary", SummaryRecord::new(picture))
 }
 
 fn time_of(time: mcast_watch::Time) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(time.as_nanos())
 }
 
+/// Writes records that have the same time.
+struct Records<'a, W> {
+    out: &'a mut W,
+    time: &'a str,
+}
+
+impl<W: Write> Records<'_, W> {
+    fn write(&mut self, event: &'static str, fields: impl Serialize) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Timed<'a, T> {
+            time: &'a str,
+            #[serde(flatten)]
+            fields: T,
+        }
+
+        write_record(self.out, event, &Timed { time: self.time, fields })
+    }
+}
+
 #[derive(Serialize)]
 struct StreamRecord<'a> {
-    event: &'static str,
-    time: &'a str,
     group: IpAddr,
     name: Option<&'static str>,
     port: u16,
@@ -104,11 +113,9 @@ struct ProcessRecord<'a> {
 }
 
 impl<'a> StreamRecord<'a> {
-    fn new(row: &'a Row, picture: &'a Picture, time: &'a str) -> Self {
-        let (key, rate, numbers) = (&row.key, rate(row, picture), row.numbers.as_ref());
+    fn new(row: &'a Row, picture: &'a Picture) -> Self {
+        let (key, rate, numbers) = (&row.key, picture.rate(row), row.numbers.as_ref());
         Self {
-            event: "stream",
-            time,
             group: key.group.addr(),
             name: key.group.name_at(key.port),
             port: key.port,
@@ -132,10 +139,10 @@ impl<'a> StreamRecord<'a> {
             reordered: numbers.and_then(|numbers| numbers.reordered),
             repairs: numbers.and_then(|numbers| numbers.repairs),
             restarts: numbers.map(|numbers| numbers.restarts),
-            stream: row.identity.map(|identity| format!("{:016x}", identity.stream)),
+            stream: row.identity.map(|identity| StreamId(identity.stream).to_string()),
             incarnation: row.identity.map(|identity| identity.incarnation),
             sealed: row.identity.map(|identity| identity.sealed),
-            announced: picture.announced_name(row),
+            announced: picture.report.announced_name(row),
             continuity_errors: row.continuity_errors,
             jitter_us: row.jitter.map(|jitter| jitter.jitter.as_secs_f64() * 1e6),
             jitter_of: row.jitter.map(|jitter| match jitter.basis {
@@ -148,7 +155,7 @@ impl<'a> StreamRecord<'a> {
             seconds: row.age.as_secs_f64(),
             quiet_seconds: row.quiet.as_secs_f64(),
             processes: picture.locals(row).iter().map(ProcessRecord::new).collect(),
-            members: picture.members(row).map(|member| member.host).collect(),
+            members: picture.report.members_of(&row.key).map(|member| member.host).collect(),
         }
     }
 }
@@ -163,9 +170,7 @@ impl<'a> ProcessRecord<'a> {
 }
 
 #[derive(Serialize)]
-struct QuerierRecord<'a> {
-    event: &'static str,
-    time: &'a str,
+struct QuerierRecord {
     protocol: &'static str,
     version: u8,
     address: IpAddr,
@@ -180,11 +185,9 @@ struct QuerierRecord<'a> {
     this_machine: bool,
 }
 
-impl<'a> QuerierRecord<'a> {
-    fn new(querier: &ObservedQuerier, picture: &Picture, time: &'a str) -> Self {
+impl QuerierRecord {
+    fn new(querier: &ObservedQuerier, picture: &Picture) -> Self {
         Self {
-            event: "querier",
-            time,
             protocol: match querier.protocol {
                 Protocol::Igmp => "igmp",
                 Protocol::Mld => "mld",
@@ -205,9 +208,7 @@ impl<'a> QuerierRecord<'a> {
 }
 
 #[derive(Serialize)]
-struct RouterRecord<'a> {
-    event: &'static str,
-    time: &'a str,
+struct RouterRecord {
     protocol: &'static str,
     address: IpAddr,
     interface: String,
@@ -220,11 +221,9 @@ struct RouterRecord<'a> {
     this_machine: bool,
 }
 
-impl<'a> RouterRecord<'a> {
-    fn pim(neighbor: &PimNeighbor, picture: &Picture, time: &'a str) -> Self {
+impl RouterRecord {
+    fn pim(neighbor: &PimNeighbor, picture: &Picture) -> Self {
         Self {
-            event: "router",
-            time,
             protocol: "pim",
             address: neighbor.address,
             interface: picture.interface(neighbor.interface),
@@ -238,10 +237,8 @@ impl<'a> RouterRecord<'a> {
         }
     }
 
-    fn shown(router: &RouterAdvertisement, picture: &Picture, time: &'a str) -> Self {
+    fn advertised(router: &RouterAdvertisement, picture: &Picture) -> Self {
         Self {
-            event: "router",
-            time,
             protocol: "mrd",
             address: router.address,
             interface: picture.interface(router.interface),
@@ -257,9 +254,7 @@ impl<'a> RouterRecord<'a> {
 }
 
 #[derive(Serialize)]
-struct MemberRecord<'a> {
-    event: &'static str,
-    time: &'a str,
+struct MemberRecord {
     group: IpAddr,
     name: Option<&'static str>,
     host: IpAddr,
@@ -273,11 +268,9 @@ struct MemberRecord<'a> {
     this_machine: bool,
 }
 
-impl<'a> MemberRecord<'a> {
-    fn new(member: &GroupMember, picture: &Picture, time: &'a str) -> Self {
+impl MemberRecord {
+    fn new(member: &GroupMember, picture: &Picture) -> Self {
         Self {
-            event: "member",
-            time,
             group: member.group.addr(),
             name: name_of_group(member.group),
             host: member.host,
@@ -299,8 +292,6 @@ impl<'a> MemberRecord<'a> {
 /// An announced stream.
 #[derive(Serialize)]
 struct AnnouncementRecord<'a> {
-    event: &'static str,
-    time: &'a str,
     name: Option<&'a str>,
     stream: String,
     incarnation: u32,
@@ -315,30 +306,26 @@ struct AnnouncementRecord<'a> {
 }
 
 impl<'a> AnnouncementRecord<'a> {
-    fn new(announced: &'a Announced, picture: &Picture, time: &'a str) -> Self {
+    fn new(announced: &'a StreamAnnouncement, picture: &Picture) -> Self {
         let content = announced.content.as_ref();
         Self {
-            event: "announced",
-            time,
             name: announced.name(),
-            stream: announced.stream.to_string(),
-            incarnation: announced.incarnation,
+            stream: StreamId(announced.identity.stream).to_string(),
+            incarnation: announced.identity.incarnation,
             paths: content.map(AnnouncementContent::memberships).unwrap_or_default(),
             source: announced.source.ip(),
             source_port: announced.source.port(),
             interface: picture.interface(announced.interface),
-            sealed: announced.is_sealed,
+            sealed: announced.identity.sealed,
             snapshot: content.and_then(|content| content.snapshot),
             bytes_per_second: content.and_then(|content| content.rate),
-            quiet_seconds: picture.report.time.since(announced.latest).as_secs_f64(),
+            quiet_seconds: picture.report.time.since(announced.time).as_secs_f64(),
         }
     }
 }
 
 #[derive(Serialize)]
-struct SummaryRecord<'a> {
-    event: &'static str,
-    time: &'a str,
+struct SummaryRecord {
     seconds: f64,
     streams: usize,
     datagrams: u64,
@@ -351,12 +338,10 @@ struct SummaryRecord<'a> {
     not_seen: Option<u64>,
 }
 
-impl<'a> SummaryRecord<'a> {
-    fn new(picture: &Picture, time: &'a str) -> Self {
+impl SummaryRecord {
+    fn new(picture: &Picture) -> Self {
         let totals = picture.report.totals;
         Self {
-            event: "summary",
-            time,
             seconds: picture.report.watched.as_secs_f64(),
             streams: picture.report.streams.len(),
             datagrams: totals.datagrams,

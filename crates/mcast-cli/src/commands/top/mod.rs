@@ -1,13 +1,11 @@
 //! `mcast top`: shows live streams, their members, and routers.
 
-mod announced;
 mod export;
 mod feed;
 mod joined;
 mod json;
 mod memberships;
 mod monitor;
-mod numbered;
 mod picture;
 mod recording;
 mod report;
@@ -21,6 +19,7 @@ use std::time::Duration;
 
 use mcast::InterfaceSelector;
 use mcast_packet::sequence::SequenceField;
+use mcast_watch::WatchOptions;
 
 use crate::arguments::{PacketInput, parse_duration, read_keys};
 use crate::console::{self, Console};
@@ -29,6 +28,7 @@ use crate::interrupt::Interrupt;
 use crate::metrics::{Exporter, Listen};
 use crate::rights::{self, Capability};
 use crate::service::Service;
+use feed::Feed;
 use joined::JoinedWatcher;
 use memberships::HeldMemberships;
 use monitor::Monitor;
@@ -126,40 +126,65 @@ Examples:
 /// The capability to create files in folders of other users, which root expects.
 const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
 
+/// What to do, resolved from the arguments.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    watch: WatchOptions,
+    display: Display,
+    /// Whether to stop after one table.
+    once: bool,
+    timeout: Option<Duration>,
+    sort: Column,
+    /// Whether the frames are read from a file.
+    is_file: bool,
+}
+
+/// How to show the streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Display {
+    Screen,
+    Table,
+    Json,
+    /// Only as metrics.
+    Headless,
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let plan = Plan::new(arguments);
     let selection = Selection::new(arguments, console)?;
     let names_streams = selection.names_streams();
     let mut source = source::open(arguments)?;
-    let wants_screen = can_show_a_screen() && !arguments.show.once && !arguments.show.json;
-    let is_headless = arguments.show.metrics.is_some() && !wants_screen && !arguments.show.json;
+    let is_headless = plan.display == Display::Headless;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
     let bound = arguments.show.metrics.as_ref().map(Listen::bind).transpose()?;
     let key = arguments.input.key.as_deref();
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
     let memberships = HeldMemberships::join(arguments, console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.
-    let ends_with_them = is_headless && !arguments.interfaces.is_empty();
-    let follows = arguments.input.read.is_none() && !ends_with_them;
+    let follows = !plan.is_file && (!is_headless || named.is_empty());
     if follows && let Err(error) = source.frames.follow(arguments.interfaces.clone(), memberships.clone()) {
         console.warn(format_args!("interfaces that appear later will not be watched: {error}"));
     }
     // Frames may be hostile, so they are parsed without the capabilities that the capture required, and on another
     // thread than the one that inspects processes.
-    let kept: &[Capability] = if wants_screen { &RIGHTS_TO_RECORD } else { &[] };
+    let kept: &[Capability] = if plan.display == Display::Screen { &RIGHTS_TO_RECORD } else { &[] };
     rights::keep(&[&rights::INSPECT_PROCESSES, kept].concat())?;
-    let joined_watcher = arguments.input.read.is_none().then(JoinedWatcher::start);
+    let joined_watcher = (!plan.is_file).then(JoinedWatcher::start);
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
-    let monitor = Monitor::start(arguments, selection, source, keys, joined_watcher)?;
+    let feed = Feed::new(plan.watch, selection, keys);
+    let monitor = Monitor::start(feed, source, plan.is_file, joined_watcher)?;
     let exporter = bound.map(|bound| export::start(bound, &monitor)).transpose()?;
-    print_start(&monitor, exporter.as_ref(), wants_screen, console);
-    let ran = if wants_screen {
-        screen::run(arguments, &monitor, &interrupt, exporter.as_ref(), console)
-    } else if is_headless {
-        report::wait(arguments, &monitor, &named, &interrupt, &service).map(|()| None)
-    } else {
-        report::run(arguments, &monitor, &interrupt, console).map(|()| None)
+    if plan.display != Display::Screen {
+        print_start(&monitor, exporter.as_ref(), console);
+    }
+    let ran = match plan.display {
+        Display::Screen => screen::run(&plan, &monitor, &interrupt, exporter.as_ref(), console),
+        Display::Headless => {
+            report::wait(plan.timeout, &monitor, &named, &interrupt, &service).map(|()| None)
+        }
+        Display::Table | Display::Json => report::run(&plan, &monitor, &interrupt, console).map(|()| None),
     };
     service.stopping();
     monitor.stop();
@@ -169,16 +194,42 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::of(!names_streams || monitor.has_seen_streams()))
 }
 
+impl Plan {
+    fn new(arguments: &Arguments) -> Self {
+        let Arguments { timeout, ref show, .. } = *arguments;
+        let is_file = arguments.input.read.is_some();
+        let watch = WatchOptions {
+            interval: match timeout {
+                // A single table shows the rates over the whole time.
+                Some(timeout) if show.once => timeout,
+                _ => arguments.interval,
+            },
+            capacity: usize::try_from(arguments.max_streams).unwrap_or(usize::MAX),
+            sequence: arguments.seq,
+            keep: arguments.forget_after,
+            keep_announced: match is_file {
+                // An announcement in a file does not expire.
+                true => Duration::MAX,
+                false => WatchOptions::default().keep_announced,
+            },
+        };
+        let display = match show {
+            OutputOptions { json: true, .. } => Display::Json,
+            OutputOptions { once: false, .. } if can_show_a_screen() => Display::Screen,
+            OutputOptions { metrics: Some(_), .. } => Display::Headless,
+            _ => Display::Table,
+        };
+        Self { watch, display, once: show.once, timeout, sort: show.sort, is_file }
+    }
+}
+
 /// Returns whether standard output is a terminal that supports a screen.
 fn can_show_a_screen() -> bool {
     console::is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Notes what is watched, unless a screen shows it.
-fn print_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, console: &Console) {
-    if has_screen {
-        return;
-    }
+/// Notes what is watched.
+fn print_start(monitor: &Monitor, exporter: Option<&Exporter>, console: &Console) {
     if let Some(interfaces) = monitor.interfaces() {
         console.note(format_args!("watching {interfaces}"));
     }
@@ -198,14 +249,6 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Arguments {
-    /// Returns the time over which rates are measured.
-    fn rate_interval(&self) -> Duration {
-        match self.timeout {
-            Some(timeout) if self.show.once => timeout,
-            _ => self.interval,
-        }
-    }
-
     /// Checks combinations of options that clap cannot check.
     fn check(&self) -> Result<(), Failure> {
         if self.interval < Duration::from_millis(10) {

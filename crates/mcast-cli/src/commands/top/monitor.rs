@@ -7,16 +7,13 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use mcast::{Interface, InterfaceIndex};
+use mcast::Interface;
 use mcast_capture::{ErrorKind, Frame, SourceError};
-use mcast_stream::seal::Keys;
-use mcast_watch::{StreamKey, Time, Watch, WatchOptions};
+use mcast_watch::{StreamKey, Time};
 
-use super::Arguments;
 use super::feed::Feed;
 use super::joined::JoinedWatcher;
 use super::picture::{Picture, RecordingState};
-use super::selection::Selection;
 use super::source::{Frames, Source};
 
 /// The number of frames handled before other threads get access to the state.
@@ -65,37 +62,25 @@ enum End {
 impl Monitor {
     /// Starts to capture, on a thread in the network namespace of this one.
     pub(super) fn start(
-        arguments: &Arguments,
-        selection: Selection,
+        feed: Feed,
         source: Source,
-        keys: Keys,
+        is_file: bool,
         joined_watcher: Option<JoinedWatcher>,
     ) -> anyhow::Result<Self> {
         let Source { frames, interfaces } = source;
-        let is_file = arguments.input.read.is_some();
-        let mut watch = Watch::new(WatchOptions {
-            interval: arguments.rate_interval(),
-            capacity: usize::try_from(arguments.max_streams).unwrap_or(usize::MAX),
-            sequence: arguments.seq,
-            keep: arguments.forget_after,
-            keep_announced: match is_file {
-                // An announcement in a file does not expire.
-                true => Duration::MAX,
-                false => WatchOptions::default().keep_announced,
-            },
-        });
         let begun = SystemTime::now();
-        if !is_file {
-            watch.begin(begun.into());
-        }
-        let state = State {
-            feed: Feed::new(watch, selection, keys, arguments.seq.is_some(), loopbacks(&interfaces)),
+        let mut state = State {
+            feed,
             is_file,
-            interfaces: (!is_file).then(|| names(&interfaces)),
+            interfaces: None,
             caught_up: Time::default(),
             lost: None,
             end: End::NotYet,
         };
+        if !is_file {
+            state.feed.watch.begin(begun.into());
+            state.update_interfaces(&interfaces);
+        }
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -124,13 +109,8 @@ impl Monitor {
     pub(super) fn picture(&self, now: SystemTime) -> Picture {
         let mut state = self.shared.lock_first();
         let at = if state.is_file { state.feed.watch.latest() } else { now.into() };
-        if !state.is_file {
-            state.feed.announcements.remove_expired(at);
-        }
         Picture {
             report: state.feed.watch.report(at),
-            announced: state.feed.announcements.list(),
-            announced_omitted: state.feed.announcements.omitted(),
             names: state.feed.names.clone(),
             joined: self.joined_watcher.as_ref().map(JoinedWatcher::known).unwrap_or_default(),
             lost: state.lost,
@@ -189,9 +169,7 @@ impl Monitor {
 
     /// Resets all counters.
     pub(super) fn clear(&self) {
-        let mut state = self.shared.lock_first();
-        state.feed.watch.clear(SystemTime::now().into());
-        state.feed.announcements.clear();
+        self.shared.lock_first().feed.watch.clear(SystemTime::now().into());
     }
 
     /// Ends the capture and the recording.
@@ -263,8 +241,10 @@ impl Shared {
 impl State {
     /// Adapts to changed interfaces.
     fn update_interfaces(&mut self, interfaces: &[Interface]) {
-        self.interfaces = Some(names(interfaces));
-        self.feed.loopbacks = loopbacks(interfaces);
+        let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        self.interfaces = Some(names.join(", "));
+        let loopbacks = interfaces.iter().filter(|interface| interface.loopback);
+        self.feed.loopbacks = loopbacks.map(|interface| interface.index).collect();
     }
 
     /// Records that all frames before `moment` are in the table.
@@ -275,16 +255,6 @@ impl State {
             recording.flush();
         }
     }
-}
-
-fn names(interfaces: &[Interface]) -> String {
-    let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-    names.join(", ")
-}
-
-/// Returns the loopback interfaces, on which every frame sent is received as well.
-fn loopbacks(interfaces: &[Interface]) -> Vec<InterfaceIndex> {
-    interfaces.iter().filter(|each| each.loopback).map(|each| each.index).collect()
 }
 
 /// Returns whether a capture continues after an error: an interface that is down may come back, and the others still

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_watch::{GroupMember, Row, WatchReport};
+use mcast_watch::{Row, StreamRate, WatchReport};
 
-use super::announced::Announced;
 use super::joined::{Joined, LocalMember};
 use super::recording::Recording;
 
@@ -15,10 +15,6 @@ use super::recording::Recording;
 #[derive(Debug)]
 pub(super) struct Picture {
     pub(super) report: WatchReport,
-    /// Announced streams.
-    pub(super) announced: Vec<Announced>,
-    /// The number of announcements omitted for lack of room.
-    pub(super) announced_omitted: u64,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) joined: Arc<Joined>,
     /// The number of lost packets; `None` if it is unknown.
@@ -47,24 +43,23 @@ impl Picture {
         self.joined.of(row.key.group, row.key.interface)
     }
 
-    /// Returns the announced name of a message-layer stream on the interface of the row.
-    pub(super) fn announced_name(&self, row: &Row) -> Option<&str> {
-        let identity = row.identity?;
-        let is_it = |announced: &&Announced| {
-            announced.stream.0 == identity.stream && announced.interface == row.key.interface
-        };
-        self.announced.iter().find(is_it)?.name()
+    /// Returns the rate of a stream to show: the latest, or for a file the mean.
+    pub(super) fn rate(&self, row: &Row) -> StreamRate {
+        if self.is_file { row.mean } else { row.now }
     }
 
-    /// Returns the other members known from reports.
-    pub(super) fn members<'a>(&'a self, row: &Row) -> impl Iterator<Item = &'a GroupMember> {
-        let key = row.key;
-        let first = self.report.members.partition_point(|member| member.group < key.group);
-        let of_group =
-            self.report.members[first..].iter().take_while(move |member| member.group == key.group);
-        of_group.filter(move |member| {
-            member.interface == key.interface && member.vlan == key.vlan && !member.is_this_machine
+    /// Returns the sum of the rates of all streams.
+    pub(super) fn total_rate(&self) -> StreamRate {
+        let rates = self.report.streams.iter().map(|row| self.rate(row));
+        rates.fold(StreamRate::default(), |sum, rate| StreamRate {
+            datagrams_per_second: sum.datagrams_per_second + rate.datagrams_per_second,
+            bits_per_second: sum.bits_per_second + rate.bits_per_second,
         })
+    }
+
+    /// Returns whether a stream has fallen silent: no datagrams arrived in the last interval.
+    pub(super) fn is_quiet(&self, row: &Row) -> bool {
+        !self.is_file && row.now.datagrams_per_second == 0.0 && row.quiet >= Duration::from_secs(1)
     }
 }
 

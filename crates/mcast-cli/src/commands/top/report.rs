@@ -4,14 +4,15 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::Interface;
+use mcast_stream::wire::StreamId;
 use mcast_watch::Row;
 
-use super::Arguments;
 use super::json;
 use super::monitor::Monitor;
 use super::picture::Picture;
 use super::table::{self, Column};
 use super::text;
+use super::{Display, Plan};
 use crate::console::{Console, Output};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt};
@@ -25,20 +26,20 @@ const INTERFACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prints at each interval until the timeout or Ctrl-C.
 pub(super) fn run(
-    arguments: &Arguments,
+    plan: &Plan,
     monitor: &Monitor,
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<()> {
     let mut printer =
-        Printer { arguments, monitor, console, out: console.output(), printed: 0, has_explained: false };
-    if arguments.input.read.is_some() {
+        Printer { plan, monitor, console, out: console.output(), printed: 0, has_explained: false };
+    if plan.is_file {
         while !monitor.wait_for_end(POLL_INTERVAL) && !interrupt.has_arrived() {}
         printer.print(SystemTime::now())?;
         return check_source(monitor);
     }
-    let interval = arguments.rate_interval();
-    let end = arguments.timeout.map(|timeout| monitor.begun() + timeout);
+    let interval = plan.watch.interval;
+    let end = plan.timeout.map(|timeout| monitor.begun() + timeout);
     let mut due = monitor.begun() + interval;
     loop {
         // An interval that the timeout cuts short is incomplete.
@@ -52,7 +53,7 @@ pub(super) fn run(
             printer.print(now)?;
         }
         check_source(monitor)?;
-        if was_interrupted || is_cut || arguments.show.once || end == Some(due) {
+        if was_interrupted || is_cut || plan.once || end == Some(due) {
             return Ok(());
         }
         due += interval;
@@ -62,7 +63,7 @@ pub(super) fn run(
 /// Waits until the timeout or Ctrl-C, while the metrics server shows the streams. A hang-up resets the counters. Fails
 /// if a selected interface vanishes, because nothing more would arrive on it.
 pub(super) fn wait(
-    arguments: &Arguments,
+    timeout: Option<Duration>,
     monitor: &Monitor,
     named: &[Interface],
     interrupt: &Interrupt,
@@ -89,7 +90,7 @@ pub(super) fn wait(
             monitor.clear();
             service.ready(&status);
         }
-        if arguments.timeout.is_some_and(|timeout| start.elapsed().is_ok_and(|elapsed| elapsed >= timeout)) {
+        if timeout.is_some_and(|timeout| start.elapsed().is_ok_and(|elapsed| elapsed >= timeout)) {
             return Ok(());
         }
     }
@@ -115,7 +116,7 @@ fn sleep_until(moment: SystemTime, interrupt: &Interrupt) -> bool {
 }
 
 struct Printer<'a> {
-    arguments: &'a Arguments,
+    plan: &'a Plan,
     monitor: &'a Monitor,
     console: &'a Console,
     out: Output,
@@ -129,8 +130,8 @@ impl Printer<'_> {
     fn print(&mut self, now: SystemTime) -> io::Result<()> {
         let picture = self.monitor.picture(now);
         let mut rows: Vec<&Row> = picture.report.streams.iter().collect();
-        table::sort(&mut rows, |row| row, self.arguments.show.sort, false, &picture);
-        if self.arguments.show.json {
+        table::sort(&mut rows, |row| row, self.plan.sort, false, &picture);
+        if self.plan.display == Display::Json {
             json::write(&mut self.out, &picture, &rows, now)?;
         } else {
             self.table(&picture, &rows, now)?;
@@ -143,7 +144,7 @@ impl Printer<'_> {
 
     fn table(&mut self, picture: &Picture, rows: &[&Row], now: SystemTime) -> io::Result<()> {
         let palette = self.console.palette();
-        if !self.arguments.show.once && !picture.is_file {
+        if !self.plan.once && !picture.is_file {
             if self.printed > 0 {
                 writeln!(self.out)?;
             }
@@ -165,13 +166,13 @@ impl Printer<'_> {
     }
 
     fn announced(&mut self, picture: &Picture) -> io::Result<()> {
-        if picture.announced.is_empty() {
+        if picture.report.announced.is_empty() {
             return Ok(());
         }
         let palette = self.console.palette();
         let titles = ["announced", "group", "source", "interface", "stream", "sealed", "snapshots", "rate"];
         let mut table = Table::new(&titles, palette.heading);
-        for announced in &picture.announced {
+        for announced in &picture.report.announced {
             let content = announced.content.as_ref();
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
             let memberships = content.map(|content| content.memberships().join(" "));
@@ -183,8 +184,8 @@ impl Printer<'_> {
                 Cell::new(or_dash(memberships)).style(palette.group),
                 Cell::new(announced.source.ip().to_string()).style(palette.address),
                 Cell::new(picture.interface(announced.interface)).style(palette.interface),
-                Cell::new(announced.stream.to_string()),
-                Cell::new(if announced.is_sealed { "yes" } else { "no" }),
+                Cell::new(StreamId(announced.identity.stream).to_string()),
+                Cell::new(if announced.identity.sealed { "yes" } else { "no" }),
                 Cell::new(or_dash(
                     content.and_then(|content| content.snapshot).map(|snapshot| snapshot.to_string()),
                 )),
@@ -211,17 +212,14 @@ impl Printer<'_> {
     /// Prints notes after the table: sums, and what could not be observed.
     fn print_notes(&mut self, picture: &Picture) {
         let report = &picture.report;
-        let sums = report.streams.iter().map(|row| table::rate(row, picture));
-        let (datagrams, bits) = sums.fold((0.0, 0.0), |(datagrams, bits), rate| {
-            (datagrams + rate.datagrams_per_second, bits + rate.bits_per_second)
-        });
+        let rate = picture.total_rate();
         let second = Duration::from_secs(1);
-        let bits = bits_per_second((bits / 8.0) as u64, second).unwrap_or_default();
+        let bits = bits_per_second((rate.bits_per_second / 8.0) as u64, second).unwrap_or_default();
         if self.printed == 1 || self.console.is_verbose() {
             self.console.note(format_args!(
                 "{}, {} datagrams/s, {bits}; {} of IGMP, MLD and PIM",
                 count_of(report.streams.len() as u64, "stream"),
-                count(datagrams as u64),
+                count(rate.datagrams_per_second as u64),
                 count_of(report.totals.control, "message"),
             ));
         }
@@ -236,8 +234,8 @@ impl Printer<'_> {
                 count_of(left_out, "stream")
             ));
         }
-        if picture.announced_omitted > 0 {
-            let announcements = count_of(picture.announced_omitted, "announcement");
+        if report.totals.announcements_omitted > 0 {
+            let announcements = count_of(report.totals.announcements_omitted, "announcement");
             self.console.warn(format_args!("{announcements} omitted: too many streams are announced"));
         }
         if let Some(lost) = picture.lost.filter(|lost| *lost > 0) {

@@ -1,10 +1,9 @@
 //! The columns of the table of streams, their contents, and the order of rows.
 
-use std::cmp::{Ordering, Reverse};
-use std::net::IpAddr;
-use std::time::Duration;
+use std::cmp::Reverse;
+use std::net::{IpAddr, SocketAddr};
 
-use mcast_watch::{Row, StreamRate};
+use mcast_watch::Row;
 
 use super::picture::Picture;
 use super::text::{self, short};
@@ -95,9 +94,9 @@ impl Column {
 
     /// Returns the content of a cell.
     pub(super) fn text(self, row: &Row, picture: &Picture) -> String {
-        let rate = rate(row, picture);
+        let rate = picture.rate(row);
         match self {
-            Self::Group => text::address(row.key.group.addr(), row.key.port),
+            Self::Group => SocketAddr::new(row.key.group.addr(), row.key.port).to_string(),
             Self::Name => row.key.group.name_at(row.key.port).unwrap_or_default().into(),
             Self::Source => row.key.source.to_string(),
             Self::Interface => match row.key.vlan {
@@ -127,11 +126,11 @@ impl Column {
             // Rows without a name come last.
             Self::Name | Self::Payload | Self::Joined => Rank::Text(text().is_empty(), text()),
             Self::Interface => Rank::Text(false, text()),
-            Self::Datagrams => Rank::most(rate(row, picture).datagrams_per_second),
-            Self::Bits | Self::Trend => Rank::most(rate(row, picture).bits_per_second),
-            Self::Loss => Rank::most(row.numbers.map_or(-1.0, |numbers| numbers.loss())),
-            Self::Ttl => Rank::most(-f64::from(row.hop_limit)),
-            Self::Jitter => Rank::most(row.jitter.map_or(-1.0, |jitter| jitter.jitter.as_secs_f64())),
+            Self::Datagrams => Rank::highest(Some(picture.rate(row).datagrams_per_second)),
+            Self::Bits | Self::Trend => Rank::highest(Some(picture.rate(row).bits_per_second)),
+            Self::Loss => Rank::highest(row.numbers.map(|numbers| numbers.loss())),
+            Self::Ttl => Rank::Lowest(row.hop_limit),
+            Self::Jitter => Rank::highest(row.jitter.map(|jitter| jitter.jitter.as_secs_f64())),
         }
     }
 }
@@ -142,38 +141,16 @@ enum Rank {
     Same,
     Source(IpAddr),
     Text(bool, String),
-    /// The highest number first.
-    Most(Reverse<Number>),
+    Lowest(u8),
+    /// The bits of numbers that are not negative, which have the order of the numbers. Rows without one come last.
+    Highest(Reverse<Option<u64>>),
 }
 
 impl Rank {
-    const fn most(number: f64) -> Self {
-        Self::Most(Reverse(Number(number)))
+    fn highest(number: Option<f64>) -> Self {
+        Self::Highest(Reverse(number.map(f64::to_bits)))
     }
 }
-
-/// A number in a total order.
-struct Number(f64);
-
-impl Ord for Number {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Number {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Number {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Number {}
 
 /// Sorts items by their rows. Equal rows are sorted by group, port, source and interface.
 pub(super) fn sort<T>(
@@ -187,16 +164,6 @@ pub(super) fn sort<T>(
     if reversed {
         items.reverse();
     }
-}
-
-/// Returns the rate to show: the latest, or for a file the mean.
-pub(super) fn rate(row: &Row, picture: &Picture) -> StreamRate {
-    if picture.is_file { row.mean } else { row.now }
-}
-
-/// Returns whether a stream has fallen silent: no datagrams arrived in the last interval.
-pub(super) fn is_quiet(row: &Row, picture: &Picture) -> bool {
-    !picture.is_file && row.now.datagrams_per_second == 0.0 && row.quiet >= Duration::from_secs(1)
 }
 
 /// Returns the bytes in each interval.

@@ -1,26 +1,16 @@
 //! Streams as text.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{Group, SourceFilter};
-use mcast_watch::{Format, JitterBasis, JitterValue, Row, SequenceStatistics};
+use mcast_watch::{AnnouncementContent, Format, JitterBasis, JitterValue, Row, SequenceStatistics};
 
-use super::announced::AnnouncementContent;
 use super::picture::Picture;
 use crate::output::{bits_per_second, seconds};
 
 /// Returns the name of a group for any port: the short name if it has one, otherwise the name in the registry.
 pub(super) fn name_of_group(group: Group) -> Option<&'static str> {
     group.well_known().map(|known| known.name).next().or_else(|| group.name())
-}
-
-/// `239.1.2.3:5000`, `[ff15::1]:5000`.
-pub(super) fn address(address: IpAddr, port: u16) -> String {
-    match address {
-        IpAddr::V4(address) => format!("{address}:{port}"),
-        IpAddr::V6(address) => format!("[{address}]:{port}"),
-    }
 }
 
 /// `0`, `3.2`, `999`, `1.2k`, `98.1M`: at most five characters.
@@ -106,7 +96,7 @@ pub(super) fn sources(filter: &SourceFilter, more: bool) -> String {
 pub(super) fn members(picture: &Picture, row: &Row) -> Vec<String> {
     let mut members: Vec<String> = Vec::new();
     let locals = picture.locals(row).iter().map(|local| local.name.clone());
-    for name in locals.chain(picture.members(row).map(|member| member.host.to_string())) {
+    for name in locals.chain(picture.report.members_of(&row.key).map(|member| member.host.to_string())) {
         if !members.contains(&name) {
             members.push(name);
         }

@@ -69,35 +69,56 @@ fn explain(error: io::Error) -> StreamError {
     })
 }
 
-/// Fetches a snapshot from the address that the stream announces. Waits for at most `time` for such an announcement or for
-/// a newer snapshot. An address that has failed is not tried again while others are announced.
-pub(in crate::driver) fn fetch_from_announced(
-    stream: &AnnouncedStream,
-    incarnation: Incarnation,
-    message: u64,
-    keys: &Keys,
-    max_size: u64,
-    time: Duration,
-    keep_going: &mut dyn FnMut() -> bool,
-) -> Result<Snapshot, StreamError> {
-    let deadline = Instant::now().checked_add(time);
-    let mut found = Some(stream.clone());
-    let mut failed = Vec::new();
-    let mut error =
-        StreamError::Snapshot(io::Error::new(io::ErrorKind::NotFound, "the publisher announces none"));
-    while let Some(announced) = found {
-        let is_it = announced.stream == stream.stream && announced.incarnation == incarnation;
-        if let Some(from) = announced.snapshot.filter(|_| is_it) {
-            match fetch_snapshot_while(from, stream.stream, incarnation, keys, message, max_size, keep_going)
-            {
-                Ok(snapshot) => return Ok(snapshot),
-                Err(why) => error = why,
-            }
-            failed.push(from);
-        }
-        found = next_announcement(stream, keys, &failed, deadline, keep_going);
+impl AnnouncedStream {
+    /// Fetches a snapshot of this incarnation that covers all messages before `message`, or more, and has at most
+    /// [`MAX_SNAPSHOT`] bytes, from the address that the publisher announces. Waits for at most `time` for such an
+    /// announcement or for a newer snapshot.
+    ///
+    /// # Errors
+    /// The error of the last attempt.
+    pub fn fetch_snapshot(
+        &self,
+        incarnation: Incarnation,
+        message: u64,
+        keys: &Keys,
+        time: Duration,
+    ) -> Result<Snapshot, StreamError> {
+        self.fetch_snapshot_while(incarnation, message, keys, MAX_SNAPSHOT, time, &mut || true)
     }
-    Err(error)
+
+    /// Fetches a snapshot of at most `max_size` bytes for as long as `keep_going` returns `true`. It is called on this
+    /// thread, about twenty times per second. An address that has failed is not tried again while others are announced.
+    ///
+    /// # Errors
+    /// The error of the last attempt, or that the caller gave up.
+    pub fn fetch_snapshot_while(
+        &self,
+        incarnation: Incarnation,
+        message: u64,
+        keys: &Keys,
+        max_size: u64,
+        time: Duration,
+        keep_going: &mut dyn FnMut() -> bool,
+    ) -> Result<Snapshot, StreamError> {
+        let deadline = Instant::now().checked_add(time);
+        let stream = self.stream;
+        let mut found = Some(self.clone());
+        let mut failed = Vec::new();
+        let mut error =
+            StreamError::Snapshot(io::Error::new(io::ErrorKind::NotFound, "the publisher announces none"));
+        while let Some(announced) = found {
+            let is_it = announced.stream == stream && announced.incarnation == incarnation;
+            if let Some(from) = announced.snapshot.filter(|_| is_it) {
+                match fetch_snapshot_while(from, stream, incarnation, keys, message, max_size, keep_going) {
+                    Ok(snapshot) => return Ok(snapshot),
+                    Err(why) => error = why,
+                }
+                failed.push(from);
+            }
+            found = next_announcement(self, keys, &failed, deadline, keep_going);
+        }
+        Err(error)
+    }
 }
 
 /// Waits for another announcement. Anybody can announce a stream in clear. An announcement from the host that serves its

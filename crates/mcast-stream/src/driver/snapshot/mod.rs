@@ -8,7 +8,6 @@ mod deadline;
 mod fetcher;
 mod server;
 
-pub(super) use client::fetch_from_announced;
 pub use client::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
 pub use fetcher::SnapshotFetcher;
 pub use server::SnapshotServer;

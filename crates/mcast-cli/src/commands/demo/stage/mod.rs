@@ -7,41 +7,31 @@ mod tutorial;
 mod two_interfaces;
 mod wire;
 
-use mcast_lab::{Lab, LabError, LabErrorKind};
+use mcast_lab::{Lab, LabErrorKind};
 
 use super::Refusal;
-use super::narrator::Narrator;
+use super::narrator::{Form, Narrator};
 use crate::console::Console;
 use crate::exit::Outcome;
 
-pub(super) const CAST: &[&str] = &["eastny", "midwood", "flatbush", "bushwick"];
+const CAST: &[&str] = &["eastny", "midwood", "flatbush", "bushwick"];
 
 const ADVICE: &str = "Try it yourself: mcast lab shell four-hosts eastny";
 
-/// Exists where virtual hosts can be created.
-pub(super) struct Stage;
-
-/// Checks whether virtual hosts can be created.
-pub(super) fn open() -> anyhow::Result<Result<Stage, Refusal>> {
-    match Lab::new() {
-        Ok(_) => Ok(Ok(Stage)),
-        Err(error) => refusal(error).map(Err),
+/// Plays the demonstration, or returns why virtual hosts cannot be created here.
+pub(super) fn play(form: Form, console: &Console) -> anyhow::Result<Result<Outcome, Refusal>> {
+    if let Err(error) = Lab::new() {
+        return match error.kind() {
+            LabErrorKind::Refused { why, remedy } => {
+                Ok(Err(Refusal { why: why.clone(), remedy: remedy.clone() }))
+            }
+            _ => Err(error.into()),
+        };
     }
-}
-
-fn refusal(error: LabError) -> anyhow::Result<Refusal> {
-    match error.kind() {
-        LabErrorKind::Refused { why, remedy } => Ok(Refusal { why: why.clone(), remedy: remedy.clone() }),
-        _ => Err(error.into()),
-    }
-}
-
-impl Stage {
-    pub(super) fn play(self, mut narrator: Narrator, console: &Console) -> anyhow::Result<Outcome> {
-        narrator.title("mcast demo", "real packets between virtual hosts; nothing leaves this machine")?;
-        flooding::play(&mut narrator)?;
-        snooping::play(&mut narrator)?;
-        two_interfaces::play(&mut narrator)?;
-        Ok(Outcome::of(narrator.end("lab", ADVICE, console)?))
-    }
+    let mut narrator = Narrator::new(console, form, CAST);
+    narrator.title("mcast demo", "real packets between virtual hosts; nothing leaves this machine")?;
+    flooding::play(&mut narrator)?;
+    snooping::play(&mut narrator)?;
+    two_interfaces::play(&mut narrator)?;
+    Ok(Ok(Outcome::of(narrator.end("lab", ADVICE, console)?)))
 }

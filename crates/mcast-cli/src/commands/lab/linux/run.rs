@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use mcast_lab::topology::ProgramEvent;
 use mcast_lab::{Command, LabNetwork, Program};
 
-use super::failure::failed;
 use super::printer::Printer;
-use super::{RunArguments, path, source};
+use super::{RunArguments, failed, path, source};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -15,7 +14,7 @@ use crate::interrupt::Interrupt;
 /// The longest wait before checking for Ctrl-C.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-pub(in super::super) fn run(run: &RunArguments, console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn run(run: &RunArguments, console: &Console) -> anyhow::Result<Outcome> {
     let topology = source::topology(&run.topology)?;
     let network = topology.build().map_err(failed)?;
     let interrupt = Interrupt::catch(|| ())?;

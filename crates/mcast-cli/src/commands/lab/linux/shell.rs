@@ -1,21 +1,20 @@
-//! A shell, or a command, on one host of a network.
+//! A shell, or a command, on one host of a network; and a command on another host of the lab of that shell.
 
 use std::env;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{self, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use mcast_lab::{Command, Host, Topology};
+use mcast_lab::{Command, Host, LabErrorKind, Topology};
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::failure::failed;
-use super::{ShellArguments, path, source};
+use super::{OnArguments, ShellArguments, failed, message, path, source};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
-pub(in super::super) fn shell(shell: &ShellArguments, console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn shell(shell: &ShellArguments, console: &Console) -> anyhow::Result<Outcome> {
     let topology = source::topology(&shell.topology)?;
     check_host(&topology, shell)?;
     let network = topology.build().map_err(failed)?;
@@ -80,4 +79,22 @@ fn greet(topology: &Topology, host: &Host, console: &Console) {
 fn status_byte(status: ExitStatus) -> u8 {
     let status = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX)
+}
+
+/// Runs a command on another host of the lab whose shell this is.
+pub(super) fn on(on: &OnArguments) -> anyhow::Result<Outcome> {
+    let OnArguments { host, command } = on;
+    mcast_lab::enter_host(host).map_err(|error| match error.kind() {
+        LabErrorKind::Unsupported(_) => Failure::usage(message(&error))
+            .remedy("open a shell in a lab first: `mcast lab shell four-hosts eastny`")
+            .into(),
+        LabErrorKind::Missing(_) => Failure::usage(message(&error)).into(),
+        _ => failed(error),
+    })?;
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure::usage("there is no command to run").into());
+    };
+    // Returns only on failure: the command replaces this process.
+    let error = process::Command::new(program).args(arguments).env("MCAST_LAB_HOST", host).exec();
+    Err(Failure::environment(format!("cannot run {} on {host}: {error}", program.display())).into())
 }

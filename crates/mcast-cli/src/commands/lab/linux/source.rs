@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use mcast_lab::topology::SHIPPED;
 use mcast_lab::{LabError, LabErrorKind, Topology};
 
-use super::failure::failed;
+use super::failed;
 use crate::exit::Failure;
 use crate::suggestion::closest;
 
@@ -25,7 +25,7 @@ pub(super) fn shipped(name: &str) -> Option<&'static str> {
 }
 
 /// Returns the names of the built-in networks.
-pub(in super::super) fn names() -> impl Iterator<Item = &'static str> {
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 

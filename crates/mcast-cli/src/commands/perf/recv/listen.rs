@@ -12,7 +12,7 @@ use crate::commands::perf::clock::{machine_clock, unix_now, unix_of};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{count, too_few};
+use crate::output::{count, excess_loss, too_few};
 use crate::random::random_number;
 
 /// Buffers of a batch, each large enough for coalesced datagrams.
@@ -192,9 +192,7 @@ impl<'a> Listener<'a> {
         if let Some(required) = limits.expect.filter(|required| tally.datagrams < *required) {
             misses.push(too_few(&count(tally.datagrams), required));
         }
-        if let Some(most) = limits.max_loss.filter(|most| tally.worst_loss > *most) {
-            misses.push(format!("lost {:.3}%, more than the allowed {most}%", tally.worst_loss));
-        }
+        misses.extend(excess_loss(tally.worst_loss, limits.max_loss));
         if tally.runs == 0 {
             misses.push("no run has ended".into());
         }

@@ -20,7 +20,7 @@ use crate::commands::perf::figures::{
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, count_of, seconds, write_record};
+use crate::output::{count, count_of, excess_loss, seconds, too_few, write_record};
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         if !ended || (!arguments.limits.keep && runs >= arguments.limits.count) {
             let required = if arguments.limits.keep { 1 } else { arguments.limits.count };
             if runs < required && !interrupt.has_arrived() {
-                console.note(too_few(runs, required));
+                console.note(too_few_runs(runs, required));
             }
             return Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_good && runs >= required)));
         }
@@ -89,10 +89,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
 }
 
-fn too_few(runs: u64, required: u64) -> String {
+fn too_few_runs(runs: u64, required: u64) -> String {
     match runs {
         0 => "no run ended".into(),
-        _ => crate::output::too_few(&count_of(runs, "run"), required),
+        _ => too_few(&count_of(runs, "run"), required),
     }
 }
 
@@ -230,16 +230,12 @@ impl StreamRun {
             let wrong = count_of(wrong, "message");
             misses.push(format!("{wrong} received that differ from what was published"));
         }
-        let share = lost_percent(self.lost, messages + self.lost);
-        match limits.max_loss {
-            Some(most) if share > most => {
-                misses.push(format!("lost {share:.3}%, more than the allowed {most}%"));
-            }
-            None if self.lost > 0 => misses.push(format!("{} lost", count_of(self.lost, "message"))),
-            _ => {}
+        misses.extend(excess_loss(lost_percent(self.lost, messages + self.lost), limits.max_loss));
+        if limits.max_loss.is_none() && self.lost > 0 {
+            misses.push(format!("{} lost", count_of(self.lost, "message")));
         }
         if let Some(required) = limits.expect.filter(|required| messages < *required) {
-            misses.push(crate::output::too_few(&count(messages), required));
+            misses.push(too_few(&count(messages), required));
         }
         misses
     }
@@ -364,8 +360,8 @@ mod tests {
 
     #[test]
     fn missing_runs_are_reported_as_numbers() {
-        assert_eq!(too_few(0, 1), "no run ended");
-        assert_eq!(too_few(0, 3), "no run ended");
-        assert_eq!(too_few(1, 2), "received 1 run, expected at least 2");
+        assert_eq!(too_few_runs(0, 1), "no run ended");
+        assert_eq!(too_few_runs(0, 3), "no run ended");
+        assert_eq!(too_few_runs(1, 2), "received 1 run, expected at least 2");
     }
 }

@@ -16,7 +16,9 @@ use crate::commands::perf::figures::{Figures, per_call, per_second, rates, share
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, seconds, write_record};
+use crate::output::{
+    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, seconds, write_record,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,11 +35,10 @@ pub(super) fn run(
     } else {
         write_text(&result, console)?;
     }
-    if result.reports.foreign() > 0 {
-        console.note(format_args!(
-            "ignored {} to the sender's port that were not reports",
-            count_of(result.reports.foreign(), "datagram")
-        ));
+    let foreign = result.reports.foreign();
+    if foreign > 0 {
+        let foreign = count_of(foreign, "datagram");
+        console.note(format_args!("ignored {foreign} to the sender's port that were not reports"));
     }
     let outcome = judge(&arguments.criteria, &result.reports, console);
     Ok(interrupt.outcome().unwrap_or(outcome))
@@ -46,18 +47,12 @@ pub(super) fn run(
 fn judge(criteria: &SuccessCriteria, reports: &ReceiverReports, console: &Console) -> Outcome {
     let required = criteria.expect.unwrap_or_else(|| u64::from(criteria.max_loss.is_some()));
     let reported = reports.len() as u64;
-    if reported < required {
-        console.note(format_args!("{reported} reported, expected at least {required}"));
-        return Outcome::No;
-    }
-    let worst = reports.worst_loss().unwrap_or(0.0);
-    match criteria.max_loss {
-        Some(most) if worst > most => {
-            console.note(format_args!("lost {worst:.3}%, more than the allowed {most}%"));
-            Outcome::No
-        }
-        _ => Outcome::Yes,
-    }
+    let miss = match reports.worst_loss() {
+        _ if reported < required => Some(format!("{reported} reported, expected at least {required}")),
+        worst => excess_loss(worst.unwrap_or(0.0), criteria.max_loss),
+    };
+    miss.iter().for_each(|miss| console.note(miss));
+    Outcome::of(miss.is_none())
 }
 
 /// Prints one line per second while sending.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Rate;
-use mcast_measure::{Knee, Sweep, SweepStep};
+use mcast_measure::{DropCounts, DropPoint, Knee, Sweep, SweepStep};
 use serde::Serialize;
 
 use super::Arguments;
@@ -100,29 +100,22 @@ impl LossCounters {
         let explain_loss = result.refused > 0
             || result.drops.explain_loss()
             || lossy().any(|receiver| receiver.report.drops.explain_loss());
-        let mut counters = Vec::new();
-        for receiver in lossy() {
-            counters.extend(receiver.report.drops.nonzero().map(|(place, count)| LossCounter {
-                host: Some(receiver.address),
+        let receivers = lossy().map(|receiver| (Some(receiver.address), &receiver.report.drops));
+        let drops = receivers.chain([(None, &result.drops)]);
+        let counters_of = |(host, drops): (Option<IpAddr>, &DropCounts)| {
+            let counter = move |(place, count): (DropPoint, u64)| LossCounter {
+                host,
                 counter: place.counter(),
                 count,
                 remedy: place.remedy(),
-            }));
-        }
-        counters.extend(result.drops.nonzero().map(|(place, count)| LossCounter {
-            host: None,
-            counter: place.counter(),
-            count,
-            remedy: place.remedy(),
-        }));
+            };
+            drops.nonzero().map(counter).collect::<Vec<_>>()
+        };
+        let mut counters: Vec<_> = drops.flat_map(counters_of).collect();
         if result.refused > 0 {
-            let remedy = "the interface's queue was full: it cannot send faster";
-            counters.push(LossCounter {
-                host: None,
-                counter: "refused by the queue",
-                count: result.refused,
-                remedy,
-            });
+            let (counter, remedy) =
+                ("refused by the queue", "the interface's queue was full: it cannot send faster");
+            counters.push(LossCounter { host: None, counter, count: result.refused, remedy });
         }
         Self { counters, explain_loss }
     }

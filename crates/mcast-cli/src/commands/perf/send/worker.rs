@@ -1,7 +1,6 @@
 //! A sending thread with its socket, streams and pace.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, Outgoing, PaceDecision, Pacer, Rate, Sender};
@@ -10,7 +9,7 @@ use mcast_measure::wire::SessionId;
 
 use crate::commands::perf::unix_now;
 use crate::interrupt::Interrupt;
-use crate::sending::{SLEEP_ERROR, Target};
+use crate::sending::Target;
 
 /// Segmented buffers per call.
 const BUFFERS_PER_CALL: usize = 8;
@@ -157,18 +156,9 @@ fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Ins
         PaceDecision::Now(count) => count,
         PaceDecision::After(time) => {
             let left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(now).min(time));
-            rest(left);
+            mcast::pause(left.min(MAX_SLEEP));
             0
         }
-    }
-}
-
-/// Waits for this time with a precision of microseconds, or for the first part of a longer time.
-fn rest(time: Duration) {
-    if time > SLEEP_ERROR {
-        thread::sleep((time - SLEEP_ERROR).min(MAX_SLEEP));
-    } else {
-        std::hint::spin_loop();
     }
 }
 

@@ -1,5 +1,7 @@
 //! The details of one stream.
 
+use std::net::SocketAddr;
+
 use mcast_watch::{Row, SequenceStatistics};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -7,7 +9,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::super::picture::Picture;
-use super::super::table::{rate, trend};
+use super::super::table::trend;
 use super::super::text::{self, short, sources, span};
 use super::network::scrolled;
 use super::state::State;
@@ -39,16 +41,20 @@ fn describe(row: &Row, picture: &Picture, theme: Theme, width: usize) -> Vec<Lin
 fn identity(lines: &mut Lines, row: &Row, picture: &Picture) {
     let (key, theme) = (&row.key, lines.theme);
     let name = key.group.name_at(key.port).map_or_else(String::new, |name| format!("  {name}"));
-    lines.add("group", format!("{}{name}", text::address(key.group.addr(), key.port)), theme.group);
+    lines.add("group", format!("{}{name}", SocketAddr::new(key.group.addr(), key.port)), theme.group);
     lines.plain("kind", key.group.kind().to_string());
     let sent_here = if row.outgoing { "  (this machine)" } else { "" };
-    lines.add("source", format!("{}{sent_here}", text::address(key.source, key.source_port)), theme.address);
+    lines.add(
+        "source",
+        format!("{}{sent_here}", SocketAddr::new(key.source, key.source_port)),
+        theme.address,
+    );
     let vlan = key.vlan.map_or_else(String::new, |vlan| format!(", VLAN {vlan}"));
     lines.add("interface", format!("{}{vlan}", picture.interface(key.interface)), theme.interface);
 }
 
 fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
-    let (now, mean) = (rate(row, picture), row.mean);
+    let (now, mean) = (picture.rate(row), row.mean);
     lines.plain(
         "rate",
         format!("{} datagrams/s, {}", short(now.datagrams_per_second), text::bits(now.bits_per_second)),
@@ -73,8 +79,10 @@ fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
     let payload = row.format.map_or_else(|| "unknown".into(), |format| format.to_string());
     lines.plain("payload", payload);
     if let Some(identity) = row.identity {
-        let name =
-            picture.announced_name(row).map(|name| format!("\"{}\"  ", SafeText::new(name.as_bytes())));
+        let name = picture
+            .report
+            .announced_name(row)
+            .map(|name| format!("\"{}\"  ", SafeText::new(name.as_bytes())));
         let sealed = if identity.sealed { ", sealed" } else { "" };
         let described = format!("{:016x}, incarnation {}{sealed}", identity.stream, identity.incarnation);
         lines.plain("stream", format!("{}{described}", name.unwrap_or_default()));
@@ -145,7 +153,7 @@ fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
         lines.plain("joined here", format!("{}{port}{from}", local.name));
     }
     let mut members = 0;
-    for member in picture.members(row) {
+    for member in picture.report.members_of(&row.key) {
         members += 1;
         let filter = sources(&member.filter, member.more_sources);
         lines.plain("member", format!("{}, sources {filter}, {} ago", member.host, span(member.quiet)));

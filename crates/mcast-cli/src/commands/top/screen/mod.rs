@@ -16,7 +16,7 @@ use ratatui::Frame;
 use ratatui::crossterm::event;
 use ratatui::layout::{Constraint, Layout};
 
-use super::Arguments;
+use super::Plan;
 use super::monitor::Monitor;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -33,18 +33,18 @@ const INTERRUPTED: u8 = 130;
 
 /// Shows the screen until `q`, Ctrl-C, a request to terminate, or the timeout.
 pub(super) fn run(
-    arguments: &Arguments,
+    plan: &Plan,
     monitor: &Monitor,
     interrupt: &Interrupt,
     exporter: Option<&Exporter>,
     console: &Console,
 ) -> anyhow::Result<Option<Outcome>> {
-    let mut state = State::new(arguments, monitor, console);
+    let mut state = State::new(plan.sort, monitor, console);
     if let Some(exporter) = exporter {
         state.show_message(format!("metrics at http://{}/metrics", exporter.address()));
     }
     let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
-    let ended = show(&mut screen, &mut state, arguments, interrupt);
+    let ended = show(&mut screen, &mut state, plan, interrupt);
     drop(screen);
     // The terminal is restored, so that notes stay visible.
     if let Some(recording) = monitor.end_recording() {
@@ -57,7 +57,7 @@ pub(super) fn run(
 fn show(
     screen: &mut Screen,
     state: &mut State<'_>,
-    arguments: &Arguments,
+    plan: &Plan,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Outcome>> {
     let start = Instant::now();
@@ -68,7 +68,7 @@ fn show(
         if has_changed {
             state.refresh(SystemTime::now());
             // Missed intervals (for example after a suspend) are skipped.
-            due = (due + arguments.interval).max(now);
+            due = (due + plan.watch.interval).max(now);
         }
         while event::poll(Duration::ZERO).context("cannot read the keyboard")? {
             has_changed = true;
@@ -81,7 +81,7 @@ fn show(
         if has_changed {
             screen.draw(|frame| draw(frame, state)).context("cannot draw on the terminal")?;
         }
-        let is_over = arguments.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
+        let is_over = plan.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
         if interrupt.has_arrived() || is_over || state.source_has_failed() {
             return Ok(None);
         }

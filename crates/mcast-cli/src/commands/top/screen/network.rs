@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use mcast::group::Kind;
-use mcast_watch::{GroupMember, LogEntry, ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement};
+use mcast_stream::wire::StreamId;
+use mcast_watch::{
+    GroupMember, LogEntry, ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement, StreamAnnouncement,
+};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::announced::Announced;
 use super::super::picture::Picture;
 use super::super::text::{self, name_of_group, sources, span};
 use super::state::State;
@@ -38,7 +40,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     let routers = report.routers.iter().map(|each| advertisement(each, picture, theme));
     section("routers", "none seen by PIM or router discovery", neighbors.chain(routers).collect());
     section("members", "no report yet", members(picture, theme));
-    let announced = picture.announced.iter().map(|each| announcement(each, picture, theme)).collect();
+    let announced = report.announced.iter().map(|each| announcement(each, picture, theme)).collect();
     section("announced streams", "none announced (--announced joins the groups of announcements)", announced);
     let messages = report.log.iter().take(MESSAGES).map(|each| message(each, picture, theme)).collect();
     section("messages", "none yet", messages);
@@ -142,8 +144,8 @@ fn member(member: &GroupMember, picture: &Picture, theme: Theme) -> Line<'static
     ])
 }
 
-fn announcement(announced: &Announced, picture: &Picture, theme: Theme) -> Line<'static> {
-    let sealed = if announced.is_sealed { ", sealed" } else { "" };
+fn announcement(announced: &StreamAnnouncement, picture: &Picture, theme: Theme) -> Line<'static> {
+    let sealed = if announced.identity.sealed { ", sealed" } else { "" };
     let (name, text) = match &announced.content {
         Some(content) => (SafeText::new(content.name.as_bytes()).to_string(), text::announced(content)),
         None => ("a sealed stream".into(), String::new()),
@@ -153,7 +155,7 @@ fn announcement(announced: &Announced, picture: &Picture, theme: Theme) -> Line<
         Span::raw("  "),
         Span::styled(name, theme.group),
         Span::raw(text),
-        Span::raw(format!(", stream {}, by ", announced.stream)),
+        Span::raw(format!(", stream {}, by ", StreamId(announced.identity.stream))),
         Span::styled(announced.source.ip().to_string(), theme.address),
         Span::raw(" on "),
         Span::styled(on, theme.interface),

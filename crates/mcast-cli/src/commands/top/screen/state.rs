@@ -4,7 +4,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast_watch::{Row, StreamKey};
 
-use super::super::Arguments;
 use super::super::monitor::Monitor;
 use super::super::picture::{Picture, RecordingState};
 use super::super::recording;
@@ -56,13 +55,13 @@ impl<'a> State<'a> {
     /// How long a message stays.
     const MESSAGE: Duration = Duration::from_secs(8);
 
-    pub(super) fn new(arguments: &Arguments, monitor: &'a Monitor, console: &Console) -> Self {
+    pub(super) fn new(sort: Column, monitor: &'a Monitor, console: &Console) -> Self {
         let mut state = Self {
             monitor,
             theme: Theme::new(console.palette().is_coloured()),
             picture: monitor.picture(SystemTime::now()),
             view: View::Streams,
-            sort: arguments.show.sort,
+            sort,
             reversed: false,
             filter: String::new(),
             is_typing: false,

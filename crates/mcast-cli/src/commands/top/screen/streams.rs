@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
 
-use super::super::table::{Column, is_quiet, rate};
+use super::super::table::Column;
 use super::super::text::{self, short};
 use super::state::{State, View, describe_recording};
 use crate::output::count;
@@ -21,11 +21,7 @@ pub(super) fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
 fn title(state: &State<'_>) -> Line<'static> {
     let (theme, picture) = (state.theme, &state.picture);
     let report = &picture.report;
-    let (datagrams, bits) = report
-        .streams
-        .iter()
-        .map(|row| rate(row, picture))
-        .fold((0.0, 0.0), |sum, rate| (sum.0 + rate.datagrams_per_second, sum.1 + rate.bits_per_second));
+    let rate = picture.total_rate();
     let seconds = report.watched.as_secs();
     let time = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
     let on = state.monitor.interfaces().unwrap_or_else(|| "capture file".into());
@@ -38,8 +34,8 @@ fn title(state: &State<'_>) -> Line<'static> {
             "  {} stream{}  {} dgram/s  {}  {time}",
             count(streams),
             if streams == 1 { "" } else { "s" },
-            short(datagrams),
-            text::bits(bits),
+            short(rate.datagrams_per_second),
+            text::bits(rate.bits_per_second),
         )),
     ]);
     if state.is_paused {
@@ -236,7 +232,7 @@ fn cell(column: Column, width: u16, row: &Row, state: &State<'_>) -> Cell<'stati
     let (theme, picture) = (state.theme, &state.picture);
     let text = cut(column.text(row, picture), usize::from(width));
     let style = match column {
-        _ if is_quiet(row, picture) => theme.dim,
+        _ if picture.is_quiet(row) => theme.dim,
         Column::Group => theme.group,
         Column::Source => theme.address,
         Column::Interface => theme.interface,

@@ -1,4 +1,5 @@
-//! systemd and compatible managers: one datagram per message, to the socket that `NOTIFY_SOCKET` names.
+//! Service managers: systemd and compatible ones. Their protocol (`sd_notify(3)`) is one datagram per message, to the
+//! socket that `NOTIFY_SOCKET` names.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,20 +10,22 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use mcast::LaunchClock;
-
 /// How long to wait for a manager that has not read earlier messages. A state that is not sent then is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A connection to the service manager.
+/// A connection to the service manager that started this process.
+///
+/// States and keep-alives have a socket each, so that no state is lost behind keep-alives that were not read.
 #[derive(Debug)]
-pub(super) struct ManagerConnection {
+pub struct ManagerConnection {
     states: UnixDatagram,
     keep_alives: UnixDatagram,
 }
 
 impl ManagerConnection {
-    pub(super) fn of_environment() -> Option<Self> {
+    /// Connects to the manager; returns `None` if there is none.
+    #[must_use]
+    pub fn of_environment() -> Option<Self> {
         Self::at(&env::var_os("NOTIFY_SOCKET")?)
     }
 
@@ -45,44 +48,34 @@ impl ManagerConnection {
     }
 
     /// Sends a state. If the manager's queue is full, waits for room, at most [`PATIENCE`].
-    pub(super) fn send_state(&self, state: &str) {
+    pub fn send_state(&self, state: &str) {
         let _ = self.states.send(state.as_bytes());
     }
 
     /// Sends a keep-alive. A full queue needs none: it contains earlier ones that have not been read.
-    pub(super) fn keep_alive(&self) {
+    pub fn keep_alive(&self) {
         let _ = self.keep_alives.send(b"WATCHDOG=1");
     }
 }
 
 /// Returns how long the manager waits for a keep-alive before it ends this process; `None` if it has no limit.
-pub(super) fn watchdog_interval() -> Option<Duration> {
+#[must_use]
+pub fn watchdog_interval() -> Option<Duration> {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let is_ours = number("WATCHDOG_PID").is_none_or(|id| id == u64::from(std::process::id()));
     number("WATCHDOG_USEC").filter(|interval| is_ours && *interval > 0).map(Duration::from_micros)
 }
 
-pub(super) fn monotonic_microseconds() -> u128 {
-    LaunchClock::Monotonic.now().map_or(0, |now| now.as_micros())
-}
-
-/// Returns whether standard error is the journal, which reads a level at the start of each line.
-pub(crate) fn journal_reads_notes() -> bool {
-    journal_reads(2)
-}
-
-/// Returns whether standard output is the journal.
-pub(crate) fn journal_reads_output() -> bool {
-    journal_reads(1)
-}
-
-fn journal_reads(descriptor: i32) -> bool {
+/// Returns whether this descriptor is the journal, which reads a level at the start of each line.
+#[must_use]
+pub fn journal_reads(descriptor: i32) -> bool {
     let Some(stream) = env::var("JOURNAL_STREAM").ok() else { return false };
     let Ok(own) = fs::metadata(format!("/proc/self/fd/{descriptor}")) else { return false };
     stream == format!("{}:{}", own.dev(), own.ino())
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

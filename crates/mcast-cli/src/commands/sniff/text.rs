@@ -1,18 +1,25 @@
-//! Prints packets.
+//! Prints packets and the summary.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
 
+use mcast::InterfaceIndex;
 use mcast_capture::Frame;
 use mcast_packet::payload::{Dns, DnsSection};
-use mcast_packet::{Packet, hexdump};
+use mcast_packet::{Packet, hexdump, protocol};
 use mcast_stream::seal::Keys;
+use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
 use super::OutputOptions;
-use super::object::Record;
+use super::json::Record;
 use super::payload::Carried;
 use crate::console::{self, Console};
 use crate::message_layer::opened;
-use crate::output::{Palette, SafeText, clock_time, fit_line, write_record};
+use crate::output::{
+    Palette, SafeText, bits_per_second, bytes, clock_time, count, count_of, fit_line, seconds, write_record,
+};
+use crate::receiving::flow_table;
 
 /// The maximum number of bytes of text in a line.
 const LINE_TEXT: usize = 400;
@@ -154,5 +161,83 @@ pub(super) fn direction(frame: &Frame<'_>) -> &'static str {
         mcast_capture::Direction::Outgoing => "out",
         mcast_capture::Direction::Unknown => "-  ",
         _ => "in ",
+    }
+}
+
+/// What the summary contains besides the counts.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) time: Duration,
+    /// The number of packets that this machine dropped; `None` if it is unknown.
+    pub(super) lost: Option<u64>,
+}
+
+/// Prints the summary on standard error.
+pub(super) fn print_summary(
+    tally: &PacketTally,
+    ending: Ending,
+    name: impl Fn(InterfaceIndex) -> String,
+    console: &Console,
+) {
+    if console.is_quiet() {
+        return;
+    }
+    let flows = tally.flows();
+    let TrafficVolume { count: packets, bytes: volume } = flows.total();
+    let rates = match packets {
+        0 => String::new(),
+        _ => rates(packets, volume, ending.time).map(|rates| format!(" ({rates})")).unwrap_or_default(),
+    };
+    console.note(format_args!(
+        "saw {}, {} in {}{rates}; dropped by this machine: {}{}",
+        count_of(packets, "packet"),
+        bytes(volume),
+        seconds(ending.time),
+        ending.lost.map_or_else(|| "unknown".to_owned(), count),
+        remarks(tally.counts())
+    ));
+    if !flows.is_empty() {
+        let cells = |flow: &PacketFlow| [target(flow), name(flow.interface), flow.source.to_string()];
+        console.note(flow_table(flows, "packet", console, cells));
+    }
+}
+
+fn remarks(counts: PacketCounts) -> String {
+    let part = |number: u64, what: &str| (number > 0).then(|| format!("{what}: {}", count(number)));
+    let other = |number: u64, what: &str| (number > 0).then(|| format!("{} {what}", count(number)));
+    let others =
+        [other(counts.broadcast, "broadcast"), other(counts.link_multicast, "to groups of Ethernet")];
+    let others: Vec<String> = others.into_iter().flatten().collect();
+    let parts = [
+        part(counts.igmp, "IGMP"),
+        part(counts.mld, "MLD"),
+        part(counts.pim, "PIM"),
+        part(counts.bad_checksums, "bad checksums"),
+        part(counts.malformed, "malformed"),
+        (!others.is_empty()).then(|| format!("also {}", others.join(", "))),
+    ];
+    parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
+}
+
+fn rates(packets: u64, volume: u64, time: Duration) -> Option<String> {
+    let bits = bits_per_second(volume, time)?;
+    let rate = packets as f64 / time.as_secs_f64();
+    Some(match rate {
+        _ if rate < 100.0 => format!("{rate:.1} packets/s, {bits}"),
+        _ => format!("{} packets/s, {bits}", count(rate as u64)),
+    })
+}
+
+/// Returns `239.1.2.3:5000`, or without a port the protocol in its place.
+fn target(flow: &PacketFlow) -> String {
+    let group = flow.destination;
+    match (flow.port, flow.protocol) {
+        (Some(port), _) => SocketAddr::new(group, port).to_string(),
+        (None, protocol::IGMP) => format!("{group} IGMP"),
+        (None, protocol::PIM) => format!("{group} PIM"),
+        (None, protocol::ICMP) => format!("{group} ICMP"),
+        (None, protocol::ICMPV6) => format!("{group} ICMPv6"),
+        (None, protocol::UDP) => format!("{group} UDP"),
+        (None, other) => format!("{group} protocol {other}"),
     }
 }

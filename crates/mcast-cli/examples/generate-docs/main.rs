@@ -1,5 +1,7 @@
 //! Writes what is made from the definitions of `mcast` into a folder: `generate-docs FOLDER`.
 
+mod documents;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,7 +10,7 @@ fn main() -> ExitCode {
         eprintln!("usage: generate-docs FOLDER");
         return ExitCode::from(2);
     };
-    match mcast_cli::write_documents(Path::new(&folder)) {
+    match documents::write(Path::new(&folder)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cannot write to {}: {error}", Path::new(&folder).display());

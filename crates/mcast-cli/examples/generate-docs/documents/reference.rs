@@ -5,9 +5,7 @@ use std::io;
 use std::path::Path;
 
 use clap::{Arg, Command};
-
-use crate::commands::HEADINGS;
-use crate::{exit, notes};
+use mcast_cli::{ENVIRONMENT_VARIABLES, EXIT_STATUSES, HEADINGS, notes};
 
 /// Columns of notes and examples.
 const WIDTH: usize = 80;
@@ -69,11 +67,11 @@ fn index(subcommands: &[NamedCommand]) -> String {
     text += "- `-q`, `--quiet`: print only data and errors, no notes.\n";
     text += "- `-v`, `--verbose`: print more notes.\n";
     text += "\n| exit status | meaning |\n|---|---|\n";
-    for (status, meaning) in exit::STATUSES {
+    for (status, meaning) in EXIT_STATUSES {
         text += &format!("| {status} | {meaning} |\n");
     }
     text += "\nData goes to standard output, notes to standard error.\n\n";
-    for (name, meaning) in exit::VARIABLES {
+    for (name, meaning) in ENVIRONMENT_VARIABLES {
         text += &format!("- `{name}` {meaning}.\n");
     }
     text += JSON;

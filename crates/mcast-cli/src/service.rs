@@ -1,19 +1,12 @@
-//! Running as a service: reports to the service manager (the protocol of `sd_notify(3)`), and whether output goes to
-//! its journal. Without a service manager nothing is reported.
-
-#[cfg(target_os = "linux")]
-#[path = "linux.rs"]
-mod manager;
-#[cfg(not(target_os = "linux"))]
-#[path = "elsewhere.rs"]
-mod manager;
+//! Running as a service: reports to the service manager. Without one nothing is reported.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use mcast::LaunchClock;
+use mcast_sys::service::{ManagerConnection, watchdog_interval};
+
 use crate::interrupt::Hangup;
-use manager::ManagerConnection;
-pub(crate) use manager::{journal_reads_notes, journal_reads_output};
 
 /// The connection to the service manager, if there is one.
 #[derive(Debug)]
@@ -26,7 +19,7 @@ pub(crate) struct Service {
 impl Service {
     /// Connects to the manager that started this process.
     pub(crate) fn begin() -> Self {
-        let interval = manager::watchdog_interval();
+        let interval = watchdog_interval();
         Self {
             manager: ManagerConnection::of_environment(),
             watchdog: interval.map(|every| (every / 2, Cell::new(Instant::now()))),
@@ -46,7 +39,8 @@ impl Service {
 
     /// Reports that the service is reloading; call [`Self::ready`] afterwards.
     pub(crate) fn reloading(&self) {
-        self.send_state(&format!("RELOADING=1\nMONOTONIC_USEC={}", manager::monotonic_microseconds()));
+        let now = LaunchClock::Monotonic.now().map_or(0, |now| now.as_micros());
+        self.send_state(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 
     /// Reports that the service is stopping.

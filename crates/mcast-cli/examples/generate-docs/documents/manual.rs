@@ -7,11 +7,10 @@ use std::path::Path;
 use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
+use mcast_cli::notes::{self, Block, Entry};
+use mcast_cli::{ENVIRONMENT_VARIABLES, EXIT_STATUSES, HEADINGS};
 
 use super::reference::{NamedCommand, subcommands};
-use crate::commands::HEADINGS;
-use crate::exit;
-use crate::notes::{self, Block, Entry};
 
 pub(super) fn write(folder: &Path) -> io::Result<()> {
     let root = NamedCommand { words: String::new(), command: super::built() };
@@ -104,7 +103,7 @@ fn add(roff: &mut Roff, entry: &Entry) {
 
 fn exit_status() -> Roff {
     let mut roff = section("EXIT STATUS", []);
-    for (status, meaning) in exit::STATUSES {
+    for (status, meaning) in EXIT_STATUSES {
         roff.control("TP", []).text([bold(*status)]).text([roman(*meaning)]);
     }
     roff
@@ -112,7 +111,7 @@ fn exit_status() -> Roff {
 
 fn environment() -> Roff {
     let mut roff = section("ENVIRONMENT", []);
-    for (name, meaning) in exit::VARIABLES {
+    for (name, meaning) in ENVIRONMENT_VARIABLES {
         roff.control("TP", []).text([bold(*name)]).text([roman(*meaning)]);
     }
     roff

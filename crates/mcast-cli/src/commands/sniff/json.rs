@@ -1,15 +1,18 @@
-//! A packet as JSON: `schemas/packet.json`.
+//! Packets and the summary as JSON: `schemas/packet.json`, `schemas/sniff-summary.json`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use mcast::InterfaceIndex;
 use mcast_capture::{Direction, Frame};
 use mcast_packet::gmp::{self, Address, RecordKind};
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
+use mcast_watch::PacketTally;
 use serde::Serialize;
 
 use super::dns::DnsObject;
 use super::payload::Carried;
+use super::text::Ending;
 use crate::message_layer::Object as StreamObject;
 use crate::output::{Payload, protocol_name, rfc3339};
 
@@ -103,7 +106,7 @@ impl<'a> Record<'a> {
             ttl: ip.map(|ip| ip.hop_limit),
             dscp: ip.map(|ip| ip.dscp),
             protocol: ip.map(|ip| protocol(ip, packet)),
-            checksum: checksum(packet).map(checksum_name),
+            checksum: packet.checksum().map(checksum_name),
             fragment: ip.and_then(|ip| ip.fragment).map(Fragment::from),
             malformed: packet.malformed.as_ref().map(ToString::to_string),
             control: Control::of(packet),
@@ -121,17 +124,6 @@ const fn direction(direction: Direction) -> Option<&'static str> {
         Direction::Unknown => None,
         Direction::Outgoing => Some("out"),
         _ => Some("in"),
-    }
-}
-
-/// Returns the status of the transport checksum, which the receiver's kernel checks; `None` for other protocols.
-fn checksum(packet: &Packet<'_>) -> Option<ChecksumStatus> {
-    match &packet.transport {
-        Some(Transport::Udp(udp)) => Some(udp.checksum),
-        Some(Transport::Igmp(control)) => Some(control.checksum),
-        Some(Transport::Mld(control)) => Some(control.checksum),
-        Some(Transport::Pim(pim)) => Some(pim.checksum),
-        _ => None,
     }
 }
 
@@ -224,6 +216,64 @@ impl GroupRecord {
             },
             group: record.group.into(),
             sources: record.sources.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    packets: u64,
+    bytes: u64,
+    seconds: f64,
+    dropped: Option<u64>,
+    igmp: u64,
+    mld: u64,
+    pim: u64,
+    bad_checksums: u64,
+    malformed: u64,
+    broadcast: u64,
+    link_multicast: u64,
+    flows: Vec<FlowSummary>,
+    other_packets: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct FlowSummary {
+    group: IpAddr,
+    port: Option<u16>,
+    protocol: Cow<'static, str>,
+    interface: String,
+    source: IpAddr,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Summary {
+    pub(super) fn new(tally: &PacketTally, ending: Ending, name: impl Fn(InterfaceIndex) -> String) -> Self {
+        let (all, counts) = (tally.flows().total(), tally.counts());
+        let flows = tally.flows().busiest_first().into_iter().map(|(flow, volume)| FlowSummary {
+            group: flow.destination,
+            port: flow.port,
+            protocol: protocol_name(flow.protocol),
+            interface: name(flow.interface),
+            source: flow.source,
+            packets: volume.count,
+            bytes: volume.bytes,
+        });
+        Self {
+            packets: all.count,
+            bytes: all.bytes,
+            seconds: ending.time.as_secs_f64(),
+            dropped: ending.lost,
+            igmp: counts.igmp,
+            mld: counts.mld,
+            pim: counts.pim,
+            bad_checksums: counts.bad_checksums,
+            malformed: counts.malformed,
+            broadcast: counts.broadcast,
+            link_multicast: counts.link_multicast,
+            flows: flows.collect(),
+            other_packets: tally.flows().others().count,
         }
     }
 }
