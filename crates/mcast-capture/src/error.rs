@@ -7,14 +7,24 @@ use mcast_sys::{ClassifiedError, FailureClass, Operation, capture};
 
 /// An error of a live capture: what failed, on which interface, and why. [`Self::remedy`] returns what to do
 /// about it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+/// The parts of an error, in a box so that a `Result` stays small.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} on {interface}: {}", reason(.kind, *.kind == ErrorKind::System, .os.as_ref()))]
 struct Inner {
     operation: &'static str,
     interface: String,
     kind: ErrorKind,
+    #[source]
     os: Option<io::Error>,
+}
+
+/// Returns the reason for a failure: the system's error where the kind does not describe it.
+pub(crate) fn reason(kind: &impl fmt::Display, is_system: bool, os: Option<&io::Error>) -> String {
+    os.filter(|_| is_system).map_or_else(|| kind.to_string(), ToString::to_string)
 }
 
 /// The right that capturing needs, and how to get it.
@@ -31,20 +41,26 @@ const CAPTURE_RIGHT: (&str, &str) = if cfg!(any(target_vendor = "apple", target_
 };
 
 /// The cause of an error, for programs to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The right to capture is missing; on Linux, `CAP_NET_RAW`.
+    #[error("{}", CAPTURE_RIGHT.0)]
     Permission,
     /// There is no interface with this name or index.
+    #[error("no such interface")]
     NoSuchInterface,
     /// The interface is down, went down, or was deleted.
+    #[error("the interface is down")]
     InterfaceDown,
     /// The interface carries neither Ethernet nor plain IP; the number is Linux' `ARPHRD_*`.
+    #[error("the interface carries neither Ethernet nor plain IP (link type {0})")]
     LinkType(u16),
     /// This system cannot capture, or not with this option. The text names what is missing.
+    #[error("{0}")]
     Unsupported(&'static str),
     /// The system reported an error: [`std::error::Error::source`].
+    #[error("unknown system error")]
     System,
 }
 
@@ -94,37 +110,6 @@ impl Error {
 /// Returns whether the system knows no such interface.
 fn is_gone(os: &io::Error) -> bool {
     mcast_sys::error_kind(Operation::Open, os) == mcast_sys::ErrorKind::NoSuchInterface
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { operation, interface, kind, os } = &*self.0;
-        write!(f, "cannot {operation} on {interface}: ")?;
-        match (kind, os) {
-            (ErrorKind::Permission, _) => f.write_str(CAPTURE_RIGHT.0)?,
-            (ErrorKind::NoSuchInterface, _) => f.write_str("no such interface")?,
-            (ErrorKind::InterfaceDown, _) => f.write_str("the interface is down")?,
-            (ErrorKind::LinkType(number), _) => {
-                write!(f, "the interface carries neither Ethernet nor plain IP (link type {number})")?;
-            }
-            (ErrorKind::Unsupported(need), _) => f.write_str(need)?,
-            (ErrorKind::System, Some(os)) => os.fmt(f)?,
-            (ErrorKind::System, None) => f.write_str("unknown system error")?,
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.os.as_ref().map(|os| os as _)
-    }
 }
 
 impl ClassifiedError for Error {

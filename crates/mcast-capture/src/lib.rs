@@ -31,7 +31,8 @@
 //! # Ok::<(), mcast_capture::FileError>(())
 //! ```
 //!
-//! A [`Recorder`] writes a series of files with a maximum size or age.
+//! A [`Recorder`] writes a series of files with a maximum size or age. A [`Replay`] reads the datagrams of a
+//! file that can be sent again, and a [`ReplaySchedule`] computes when each is due.
 //!
 //! Code that takes a `dyn `[`FrameSource`] works with live captures and files alike.
 //!
@@ -61,6 +62,8 @@ mod frame;
 #[cfg_attr(not(target_os = "linux"), path = "without_kernel_filter.rs")]
 mod kernel_filter;
 mod options;
+mod packet_filter;
+mod replay;
 mod source;
 mod tap;
 
@@ -76,6 +79,11 @@ pub use frame::Frame;
 #[doc(inline)]
 pub use mcast_sys::Direction;
 pub use options::CaptureOptions;
+pub use packet_filter::{PacketContext, PacketFilter, PacketProtocol};
+pub use replay::{
+    AddressMapping, DatagramBatch, MappingError, RecordedDatagram, Replay, ReplayEvent, ReplayRound,
+    ReplaySchedule, SkippedFrames,
+};
 pub use source::{FrameSource, SourceError};
 
 /// The result of a capture operation.

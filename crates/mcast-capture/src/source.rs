@@ -1,6 +1,5 @@
 //! An interface common to live captures, files and simulators.
 
-use std::fmt;
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
@@ -38,13 +37,15 @@ pub trait FrameSource {
 }
 
 /// The reason why a source could not return a frame.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
     /// A live capture failed.
-    Capture(Error),
+    #[error("{0}")]
+    Capture(#[from] Error),
     /// A file could not be read, or not to its end.
-    File(FileError),
+    #[error("{0}")]
+    File(#[from] FileError),
 }
 
 impl SourceError {
@@ -55,36 +56,6 @@ impl SourceError {
             Self::Capture(error) => error.remedy(),
             Self::File(error) => error.remedy(),
         }
-    }
-}
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Capture(error) => error.fmt(f),
-            Self::File(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SourceError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(match self {
-            Self::Capture(error) => error,
-            Self::File(error) => error,
-        })
-    }
-}
-
-impl From<Error> for SourceError {
-    fn from(error: Error) -> Self {
-        Self::Capture(error)
-    }
-}
-
-impl From<FileError> for SourceError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
     }
 }
 

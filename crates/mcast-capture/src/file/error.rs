@@ -1,36 +1,49 @@
 //! Errors of capture files.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
+use crate::error::reason;
+
 /// An error of a capture file: what failed, in which file, and why. [`Self::remedy`] returns what to do about
 /// it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct FileError(Box<Inner>);
 
-#[derive(Debug)]
+/// The parts of an error, in a box so that a `Result` stays small.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot {operation} {}: {}",
+    .path.display(),
+    reason(.kind, *.kind == FileErrorKind::System, .os.as_ref())
+)]
 struct Inner {
     operation: &'static str,
     path: PathBuf,
     kind: FileErrorKind,
+    #[source]
     os: Option<io::Error>,
 }
 
 /// The cause of an error, for programs to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileErrorKind {
     /// The file does not start like a capture file.
+    #[error("not a pcap or pcapng file")]
     NotACapture,
     /// The file ends within a record, because the program that wrote it was stopped or is still writing. All
     /// frames before have been read.
+    #[error("the file ends within the record at byte {offset}")]
     Truncated {
         /// The position of the record in the file, in bytes.
         offset: u64,
     },
     /// A record is inconsistent, so the position of the next one is unknown.
+    #[error("the record at byte {offset} {reason}")]
     Malformed {
         /// The position of the record in the file, in bytes.
         offset: u64,
@@ -38,13 +51,17 @@ pub enum FileErrorKind {
         reason: &'static str,
     },
     /// The file's format allows only one link type, and another one has been written.
+    #[error("a pcap file can have only one link type")]
     LinkTypeMismatch,
     /// The file to create exists already.
+    #[error("it already exists")]
     AlreadyExists,
     /// The reader has closed the pipe, so nothing more can be written.
+    #[error("the reader has closed the pipe")]
     BrokenPipe,
     /// The system reported an error: [`std::error::Error::source`]. When writing, frames that did not fit are
     /// kept in memory, and written once there is room.
+    #[error("unknown system error")]
     System,
 }
 
@@ -93,34 +110,6 @@ impl FileError {
     }
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { operation, path, kind, os } = &*self.0;
-        write!(f, "cannot {operation} {}: ", path.display())?;
-        match (kind, os) {
-            (FileErrorKind::NotACapture, _) => f.write_str("not a pcap or pcapng file")?,
-            (FileErrorKind::Truncated { offset }, _) => {
-                write!(f, "the file ends within the record at byte {offset}")?;
-            }
-            (FileErrorKind::Malformed { offset, reason }, _) => {
-                write!(f, "the record at byte {offset} {reason}")?;
-            }
-            (FileErrorKind::LinkTypeMismatch, _) => f.write_str("a pcap file can have only one link type")?,
-            (FileErrorKind::AlreadyExists, _) => f.write_str("it already exists")?,
-            (FileErrorKind::BrokenPipe, _) => f.write_str("the reader has closed the pipe")?,
-            (FileErrorKind::System, Some(os)) => os.fmt(f)?,
-            (FileErrorKind::System, None) => f.write_str("unknown system error")?,
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl ClassifiedError for FileError {
     fn class(&self) -> Option<FailureClass> {
         // The system's error, if there is one, decides.
@@ -129,11 +118,5 @@ impl ClassifiedError for FileError {
 
     fn remedy(&self) -> Option<String> {
         self.remedy().map(Into::into)
-    }
-}
-
-impl std::error::Error for FileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.os.as_ref().map(|os| os as _)
     }
 }

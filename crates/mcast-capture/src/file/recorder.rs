@@ -154,7 +154,7 @@ impl RecorderOptions {
         Self { overwrite, ..self }
     }
 
-    /// Starts another file before one exceeds this size in bytes; `None` is no limit. With any limit the
+    /// Starts another file before one exceeds this size in bytes; `None` sets no limit. With any limit the
     /// files are a series: `NAME.pcapng` becomes `NAME_00001_20260131120000.pcapng` and so on, with a number
     /// that continues that of earlier recordings, and the start time (UTC).
     #[must_use]
@@ -162,7 +162,7 @@ impl RecorderOptions {
         Self { max_bytes: max_bytes.into(), ..self }
     }
 
-    /// Starts another file when one has this age; `None` is no limit. See [`Self::max_bytes`] for the names.
+    /// Starts another file when one has this age; `None` sets no limit. See [`Self::max_bytes`] for the names.
     #[must_use]
     pub fn max_age(self, max_age: impl Into<Option<Duration>>) -> Self {
         Self { max_age: max_age.into(), ..self }

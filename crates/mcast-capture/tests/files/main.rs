@@ -5,6 +5,7 @@
 mod damage;
 mod foreign;
 mod recorder;
+mod replay;
 mod round_trip;
 mod sources;
 mod support;

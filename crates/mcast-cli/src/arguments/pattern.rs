@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use mcast::Group;
-use mcast::group::WellKnown;
+use mcast::group::{GroupRange, WellKnown};
+use mcast::{Family, Group};
 
 use super::description::{self, is_description};
 
@@ -13,60 +13,23 @@ use super::description::{self, is_description};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     text: String,
-    ranges: Vec<Range>,
-}
-
-/// All addresses with the same prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    first: IpAddr,
-    length: u32,
+    ranges: Vec<GroupRange>,
 }
 
 impl Pattern {
     pub(crate) fn contains(&self, group: Group) -> bool {
-        self.ranges.iter().any(|range| range.contains(group.addr()))
+        self.ranges.iter().any(|range| range.contains(group))
     }
 
-    /// Iterates over all groups: for a short prefix, a very long iterator.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = Group> + '_ {
-        self.ranges.iter().flat_map(|range| range.addresses()).filter_map(|address| Group::new(address).ok())
-    }
-}
-
-impl Range {
-    fn of(address: IpAddr) -> Self {
-        Self { first: address, length: width(address) }
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = GroupRange> {
+        self.ranges.iter().copied()
     }
 
-    fn contains(self, address: IpAddr) -> bool {
-        let (own, other) = (bits(self.first), bits(address));
-        let differing = width(self.first) - self.length;
-        width(self.first) == width(address) && (own ^ other).checked_shr(differing).unwrap_or(0) == 0
-    }
-
-    fn addresses(self) -> impl Iterator<Item = IpAddr> {
-        let free = width(self.first) - self.length;
-        let rest = u128::MAX.checked_shr(128 - free).unwrap_or(0);
-        let first = bits(self.first) & !rest;
-        (0..=rest).map(move |number| match self.first {
-            IpAddr::V4(_) => IpAddr::V4(u32::try_from(first + number).unwrap_or(u32::MAX).into()),
-            IpAddr::V6(_) => IpAddr::V6((first + number).into()),
-        })
-    }
-}
-
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-fn width(address: IpAddr) -> u32 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
+    /// Returns the groups of a session description.
+    fn described(path: &str) -> Result<Self, String> {
+        let description = description::open(path).map_err(|error| format!("{error:#}"))?;
+        let groups = description.streams.iter().map(|stream| stream.membership.address.group);
+        Ok(Self { text: path.to_owned(), ranges: groups.map(GroupRange::from).collect() })
     }
 }
 
@@ -79,37 +42,31 @@ impl FromStr for Pattern {
         }
         let named = WellKnown::named(text);
         let ranges = match text.split_once('/') {
-            _ if !named.is_empty() => named.iter().map(|known| Range::of(known.group.addr())).collect(),
+            _ if !named.is_empty() => named.iter().map(|known| known.group.into()).collect(),
             Some((first, length)) => vec![range(first, length)?],
-            None => vec![Range::of(group(text)?)],
+            None => vec![group(text)?.into()],
         };
         Ok(Self { text: text.to_owned(), ranges })
     }
 }
 
-impl Pattern {
-    /// Returns the groups of a session description.
-    fn described(path: &str) -> Result<Self, String> {
-        let description = description::open(path).map_err(|error| format!("{error:#}"))?;
-        let groups = description.streams.iter().map(|stream| stream.membership.address.group);
-        Ok(Self { text: path.to_owned(), ranges: groups.map(|group| Range::of(group.addr())).collect() })
-    }
-}
-
-fn group(text: &str) -> Result<IpAddr, String> {
-    let Ok(address) = text.parse() else {
+fn group(text: &str) -> Result<Group, String> {
+    let Ok(address) = text.parse::<IpAddr>() else {
         return Err(
             "neither an address, nor a range such as 239.1.2.0/24, nor a name such as mdns".to_owned()
         );
     };
-    Group::new(address).map(Group::addr).map_err(|error| error.to_string())
+    Group::new(address).map_err(|error| error.to_string())
 }
 
-fn range(first: &str, length: &str) -> Result<Range, String> {
+fn range(first: &str, length: &str) -> Result<GroupRange, String> {
     let first = group(first)?;
-    let width = width(first);
+    let width = match first.family() {
+        Family::V4 => 32,
+        Family::V6 => 128,
+    };
     match length.parse() {
-        Ok(length) if length <= width => Ok(Range { first, length }),
+        Ok(length) if length <= width => Ok(GroupRange::of_prefix(first, length)),
         _ => Err(format!("the prefix length must be a number from 0 to {width}")),
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Cell, Palette, Table, clock_time, rfc3339, write_json, write_record};
+use crate::output::{Cell, Palette, Table, clock_time, rfc3339, write_json};
 
 /// List network interfaces and whether multicast works on them
 #[derive(Debug, clap::Args)]
@@ -39,18 +39,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return watch(arguments, console, &mut out);
     }
     let interfaces = mcast::interfaces()?;
-    if arguments.json {
-        let defaults = Defaults::now(console)?;
-        interfaces
-            .iter()
-            .try_for_each(|each| write_record(&mut out, "present", &InterfaceRecord::new(each, defaults)))?;
-    } else {
-        let defaults = Defaults::now(console)?;
-        table(&interfaces, defaults, console.palette()).write(&mut out)?;
-        out.flush()?;
+    let defaults = show_all(arguments, console, &mut out, &interfaces, None)?;
+    out.flush()?;
+    if !arguments.json {
         defaults.missing(&interfaces).iter().for_each(|missing| console.note(missing));
     }
-    out.flush()?;
     Ok(Outcome::Yes)
 }
 
@@ -74,7 +67,10 @@ fn watch(arguments: &Arguments, console: &Console, out: &mut Output) -> anyhow::
         }
     };
     std::thread::Builder::new().name("watch".into()).spawn(watch).context("cannot start a thread")?;
-    show_first(arguments, console, out, &known)?;
+    show_all(arguments, console, out, &known, Some(SystemTime::now()))?;
+    if !arguments.json {
+        writeln!(out)?;
+    }
     loop {
         out.flush()?;
         match events.recv() {
@@ -86,23 +82,23 @@ fn watch(arguments: &Arguments, console: &Console, out: &mut Output) -> anyhow::
     }
 }
 
-fn show_first(
+/// Writes all interfaces. `--watch` gives the time.
+fn show_all(
     arguments: &Arguments,
     console: &Console,
     out: &mut Output,
     interfaces: &[Interface],
-) -> anyhow::Result<()> {
+    time: Option<SystemTime>,
+) -> anyhow::Result<Defaults> {
     let defaults = Defaults::now(console)?;
     if arguments.json {
-        let now = SystemTime::now();
         for interface in interfaces {
-            write_json(out, &InterfaceEventRecord::new(now, "present", interface, defaults))?;
+            write_json(out, &InterfaceRecord::new(time, "present", interface, defaults))?;
         }
     } else {
         table(interfaces, defaults, console.palette()).write(out)?;
-        writeln!(out)?;
     }
-    Ok(())
+    Ok(defaults)
 }
 
 fn show_changes(
@@ -119,7 +115,7 @@ fn show_changes(
             continue;
         };
         if arguments.json {
-            write_json(out, &InterfaceEventRecord::new(now, event, interface, defaults))?;
+            write_json(out, &InterfaceRecord::new(Some(now), event, interface, defaults))?;
             continue;
         }
         let Palette { interface: name_style, dim, .. } = console.palette();
@@ -195,20 +191,21 @@ impl Defaults {
             let has_address = |each: &Interface| each.addresses_of(family).next().is_some();
             interfaces.iter().any(|each| each.is_joined_by_default() && has_address(each))
         };
-        let families = [(self.v4, Family::V4), (self.v6, Family::V6)];
         let without =
-            families.into_iter().filter(|(default, family)| *default == Some(None) && sends(*family));
+            self.each().into_iter().filter(|(default, family)| *default == Some(None) && sends(*family));
         without
             .map(|(_, family)| format!("{family}: there is no route to groups, so a sender must name an interface (`mcast send -i`)"))
             .collect()
     }
 
     fn families(self, interface: &Interface) -> String {
-        let mark =
-            |default, family: Family| (default == Some(Some(interface.index))).then(|| family.to_string());
-        let families: Vec<String> =
-            [mark(self.v4, Family::V4), mark(self.v6, Family::V6)].into_iter().flatten().collect();
-        families.join(" ")
+        let is_default = |default| default == Some(Some(interface.index));
+        let families = self.each().into_iter().filter(|(default, _)| is_default(*default));
+        families.map(|(_, family)| family.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn each(self) -> [(Option<Option<InterfaceIndex>>, Family); 2] {
+        [(self.v4, Family::V4), (self.v6, Family::V6)]
     }
 }
 
@@ -271,9 +268,12 @@ fn addresses(interface: &Interface) -> Vec<String> {
     shown.collect()
 }
 
-/// An interface as JSON: `schemas/interface.json`.
+/// An interface as JSON: `schemas/interface.json`. With `--watch` it is a change: `schemas/interface-event.json`.
 #[derive(Serialize)]
 struct InterfaceRecord<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    event: &'static str,
     name: &'a str,
     index: u32,
     up: bool,
@@ -295,10 +295,17 @@ struct Address {
 }
 
 impl<'a> InterfaceRecord<'a> {
-    fn new(interface: &'a Interface, defaults: Defaults) -> Self {
+    fn new(
+        time: Option<SystemTime>,
+        event: &'static str,
+        interface: &'a Interface,
+        defaults: Defaults,
+    ) -> Self {
         let addresses = interface.addresses.iter();
         let is_it = |default| default == Some(interface.index);
         Self {
+            time: time.map(rfc3339),
+            event,
             name: &interface.name,
             index: interface.index.number(),
             up: interface.up,
@@ -312,20 +319,5 @@ impl<'a> InterfaceRecord<'a> {
             default_v6: defaults.v6.map(is_it),
             warnings: interface.warnings().iter().map(ToString::to_string).collect(),
         }
-    }
-}
-
-/// A change of an interface as JSON: the output of `--watch --json`.
-#[derive(Serialize)]
-struct InterfaceEventRecord<'a> {
-    time: String,
-    event: &'static str,
-    #[serde(flatten)]
-    interface: InterfaceRecord<'a>,
-}
-
-impl<'a> InterfaceEventRecord<'a> {
-    fn new(time: SystemTime, event: &'static str, interface: &'a Interface, defaults: Defaults) -> Self {
-        Self { time: rfc3339(time), event, interface: InterfaceRecord::new(interface, defaults) }
     }
 }

@@ -107,6 +107,7 @@ fn an_interface_of_the_file_can_be_chosen() {
     assert_eq!(on("right"), ["239.255.0.1", "239.9.9.9"]);
     assert_eq!(on("left"), ["239.1.2.3"]);
     assert_eq!(on("none"), [""; 0]);
+    assert_eq!((on("1"), on("2")), (on("left"), on("right")), "by number in the file");
     assert_eq!(top(&["-r", path, "239.9.9.9%left:5000"]).status.code(), Some(1));
 }
 

@@ -11,7 +11,7 @@ mod well_known;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{Group, Reference};
+use crate::{Family, Group, Reference};
 
 pub use well_known::WellKnown;
 
@@ -85,6 +85,32 @@ pub struct GroupRange {
 }
 
 impl GroupRange {
+    /// Returns the groups whose addresses have the same first `length` bits as this one.
+    ///
+    /// ```
+    /// use mcast_group::GroupRange;
+    ///
+    /// let range = GroupRange::of_prefix("239.1.2.3".parse()?, 24);
+    /// assert_eq!(range.to_string(), "239.1.2.0-239.1.2.255");
+    /// # Ok::<(), mcast_group::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn of_prefix(group: Group, length: u32) -> Self {
+        let (width, lowest, highest) = match group.family() {
+            Family::V4 => (32, 0xe000_0000, 0xefff_ffff),
+            Family::V6 => (128, 0xff00 << 112, u128::MAX),
+        };
+        let rest = 1_u128.checked_shl(width - length.min(width)).map_or(u128::MAX, |count| count - 1);
+        let end = |bits: u128| Group::from_bits(group.family(), bits.clamp(lowest, highest)).unwrap_or(group);
+        Self { first: end(group.bits() & !rest), last: end(group.bits() | rest) }
+    }
+
+    /// Returns the groups of the range in ascending order: possibly very many.
+    pub fn groups(self) -> impl Iterator<Item = Group> {
+        let bits = self.first.bits()..=self.last.bits();
+        bits.filter_map(move |bits| Group::from_bits(self.first.family(), bits))
+    }
+
     /// Returns whether the group is in the range.
     #[must_use]
     pub fn contains(self, group: Group) -> bool {
@@ -95,6 +121,13 @@ impl GroupRange {
     #[must_use]
     pub fn count(self) -> u128 {
         self.last.bits().saturating_sub(self.first.bits()).saturating_add(1)
+    }
+}
+
+/// A single group.
+impl From<Group> for GroupRange {
+    fn from(group: Group) -> Self {
+        Self { first: group, last: group }
     }
 }
 

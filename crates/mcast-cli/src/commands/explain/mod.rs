@@ -1,18 +1,22 @@
 //! `mcast explain`: explains a group, or a finding of the doctor.
 
-mod group;
-mod names;
-mod page;
+mod json;
+mod text;
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::IpAddr;
 
-use mcast::Group;
-use mcast::group::WellKnown;
+use mcast::group::{Expand, WellKnown};
+use mcast::{Group, Membership};
 use mcast_doctor::Id;
 
+use crate::arguments::{Families, read_description};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::output::write_record;
 use crate::suggestion::closest;
+use json::{ExplanationRecord, NameRecord, PageRecord};
 
 /// Explain a multicast address, or a finding of `mcast doctor`
 #[derive(Debug, clap::Args)]
@@ -56,22 +60,33 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     for text in &arguments.subjects {
         subjects.extend(subjects_of(text, console)?);
     }
-    let mut out = console.output();
-    if arguments.findings {
-        page::list(arguments.json, console, &mut out)?;
+    let (mut out, palette) = (console.output(), console.palette());
+    match (arguments.findings, arguments.json) {
+        (true, true) => {
+            Id::ALL.iter().try_for_each(|id| write_record(&mut out, "page", &PageRecord::new(*id)))?;
+        }
+        (true, false) => text::write_findings(palette, &mut out)?,
+        (false, _) => {}
     }
-    if arguments.names {
-        names::list(arguments.json, console, &mut out)?;
+    match (arguments.names, arguments.json) {
+        (true, true) => {
+            let mut names = WellKnown::all().iter().map(NameRecord::new);
+            names.try_for_each(|name| write_record(&mut out, "name", &name))?;
+        }
+        (true, false) => text::write_names(palette, &mut out)?,
+        (false, _) => {}
     }
     for (number, subject) in subjects.into_iter().enumerate() {
         if number > 0 && !arguments.json {
             writeln!(out)?;
         }
         match (subject, arguments.json) {
-            (Subject::Group(group), true) => group::write_object(&group.explain(), &mut out)?,
-            (Subject::Group(group), false) => group::write_text(&group.explain(), console, &mut out)?,
-            (Subject::Finding(id), true) => page::write_object(id, &mut out)?,
-            (Subject::Finding(id), false) => page::write_text(id, console.palette(), &mut out)?,
+            (Subject::Group(group), true) => {
+                write_record(&mut out, "explanation", &ExplanationRecord::new(&group.explain()))?;
+            }
+            (Subject::Group(group), false) => text::write_group(&group.explain(), console, &mut out)?,
+            (Subject::Finding(id), true) => write_record(&mut out, "page", &PageRecord::new(id))?,
+            (Subject::Finding(id), false) => text::write_page(id, palette, &mut out)?,
         }
     }
     out.flush()?;
@@ -101,5 +116,32 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
             .remedy(format!("{meant}`mcast explain --findings` lists all findings"))
             .into());
     }
-    Ok(group::groups_of(text, console)?.into_iter().map(Subject::Group).collect())
+    Ok(groups_of(text, console)?.into_iter().map(Subject::Group).collect())
+}
+
+/// Returns the groups that a text names.
+fn groups_of(text: &str, console: &Console) -> anyhow::Result<Vec<Group>> {
+    let named = WellKnown::named(text);
+    if !named.is_empty() {
+        return Ok(named.iter().map(|known| known.group).collect());
+    }
+    if let Some(memberships) = read_description(text, Families::default(), console)? {
+        return Ok(distinct(&memberships));
+    }
+    let address = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match address.parse::<Group>() {
+        Ok(group) => Ok(vec![group]),
+        // With a port the text may be a membership; otherwise the error about an address is clearer.
+        Err(error) => match Expand::default().memberships(text) {
+            Ok(expansion) => Ok(distinct(&expansion.items)),
+            Err(_) if address.parse::<IpAddr>().is_ok() => Err(error.into()),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Returns the groups of memberships in ascending order, without duplicates.
+fn distinct(memberships: &[Membership]) -> Vec<Group> {
+    let groups: BTreeSet<Group> = memberships.iter().map(|each| each.address.group).collect();
+    groups.into_iter().collect()
 }

@@ -1,24 +1,22 @@
 //! The main loop: sends each datagram when it is due, and counts the results.
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use mcast::{Family, LaunchClock, Outgoing, Sender};
-use mcast_capture::CaptureFile;
+use mcast_capture::{
+    DatagramBatch, RecordedDatagram, Replay, ReplayEvent, ReplayRound, ReplaySchedule, SkippedFrames,
+};
 use mcast_measure::Histogram;
 
-use super::measure::Measure;
-use super::reader::{DatagramBatch, Ended, Event, Item, Selection};
-use super::report::{self, Report};
-use super::schedule::Schedule;
+use super::measure::{Measure, TimingAccuracy};
 use super::timing::wait_until;
-use super::{Arguments, Hops};
+use super::{Hops, Plan, Timing, json, text};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::sending::Pace;
-use crate::sending::{Count, Dispatch};
-use crate::sending::{Target, targets};
+use crate::sending::{Count, Dispatch, Pace, Target, targets};
 
 /// The maximum number of datagrams sent in one call.
 const TOGETHER: usize = 64;
@@ -29,10 +27,9 @@ const AHEAD: Duration = Duration::from_millis(2);
 
 /// The state of `mcast replay`.
 pub(super) struct Delivery<'a> {
-    arguments: &'a Arguments,
+    plan: &'a Plan<'a>,
     sender: &'a Sender,
     dispatch: Dispatch<'a>,
-    clock: Option<LaunchClock>,
     interrupt: Interrupt,
     console: &'a Console,
     measure: Option<Measure>,
@@ -41,9 +38,31 @@ pub(super) struct Delivery<'a> {
     report: Report,
 }
 
-/// When datagrams are due: at the recorded times, or at a rate.
+/// The results.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Datagrams of the file that were selected.
+    pub(super) taken: u64,
+    /// Datagrams sent, counted per interface.
+    pub(super) sent: u64,
+    pub(super) bytes: u64,
+    pub(super) refused: u64,
+    pub(super) rounds: u64,
+    pub(super) skipped: SkippedFrames,
+    pub(super) bad_checksums: u64,
+    pub(super) clock_jumps: u64,
+    pub(super) is_damaged: bool,
+    /// How late datagrams were passed to the kernel.
+    pub(super) late: Histogram,
+    /// Whether `--measure` was given.
+    pub(super) measured: bool,
+    pub(super) accuracy: Option<TimingAccuracy>,
+    pub(super) time: Duration,
+}
+
+/// When datagrams are due: at the recorded times, counted from a start, or at a rate.
 enum Times {
-    Recorded(Schedule),
+    Recorded(Instant, ReplaySchedule),
     Paced(Pace),
 }
 
@@ -56,18 +75,16 @@ enum Flow {
 
 impl<'a> Delivery<'a> {
     pub(super) fn new(
-        arguments: &'a Arguments,
+        plan: &'a Plan<'a>,
         sender: &'a Sender,
-        clock: Option<LaunchClock>,
         measure: Option<Measure>,
         interrupt: Interrupt,
         console: &'a Console,
     ) -> Self {
         Self {
-            arguments,
+            plan,
             sender,
             dispatch: Dispatch::new(sender, console),
-            clock,
             interrupt,
             console,
             measure,
@@ -76,42 +93,48 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    pub(super) fn run(mut self, selection: Selection, file: CaptureFile) -> anyhow::Result<Outcome> {
-        let events = selection.read(file)?;
+    pub(super) fn run(mut self, replay: Replay) -> anyhow::Result<Outcome> {
+        let events = replay.start().context("cannot start a thread")?;
         let begin = Instant::now();
         let mut times = self.times(begin);
         let sent = self.send_all(&events, &mut times, begin);
         self.report.time = begin.elapsed();
         let Count { sent: datagrams, bytes, refused } = self.dispatch.count();
         (self.report.sent, self.report.bytes, self.report.refused) = (datagrams, bytes, refused);
-        if let Times::Recorded(schedule) = &times {
-            self.report.clock_jumps = schedule.jumps();
+        if let Times::Recorded(_, schedule) = &times {
+            self.report.clock_jumps = schedule.clock_jumps();
         }
         sent?;
         if let Some(measure) = self.measure.take() {
             self.report.measured = true;
             self.report.accuracy = measure.end()?;
         }
-        report::print(&self.report, self.arguments.json, self.console)?;
+        if self.plan.json {
+            json::write_summary(&self.report, &mut self.console.output())?;
+        }
+        text::print(&self.report, self.console);
         let has_failed = self.report.refused > 0 || self.report.sent == 0 || self.report.is_damaged;
         Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(!has_failed)))
     }
 
     fn times(&self, begin: Instant) -> Times {
-        let timing = &self.arguments.timing;
-        if timing.keeps_times() {
-            return Times::Recorded(Schedule::new(begin + LEAD, timing.speed.unwrap_or(1.0), timing.max_gap));
+        match self.plan.timing {
+            Timing::Recorded { speed, max_gap } => {
+                Times::Recorded(begin + LEAD, ReplaySchedule::new(speed, max_gap))
+            }
+            Timing::Paced(rate) => {
+                Times::Paced(Pace::new(rate, 1, self.deadline(begin), self.interrupt.clone()))
+            }
         }
-        Times::Paced(Pace::new(timing.rate, 1, self.deadline(begin), self.interrupt.clone()))
     }
 
     fn deadline(&self, begin: Instant) -> Option<Instant> {
-        self.arguments.timing.timeout.and_then(|timeout| begin.checked_add(timeout))
+        self.plan.timeout.and_then(|timeout| begin.checked_add(timeout))
     }
 
     fn send_all(
         &mut self,
-        events: &Receiver<Event>,
+        events: &Receiver<ReplayEvent>,
         times: &mut Times,
         begin: Instant,
     ) -> anyhow::Result<()> {
@@ -120,23 +143,22 @@ impl<'a> Delivery<'a> {
             // Interrupts are checked between waits: the reading thread may block on a pipe forever.
             let event = match events.recv_timeout(Duration::from_millis(50)) {
                 Ok(event) => event,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                    match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        true => break,
-                        false => continue,
-                    }
+                Err(RecvTimeoutError::Timeout)
+                    if deadline.is_none_or(|deadline| Instant::now() < deadline) =>
+                {
+                    continue;
                 }
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(_) => break,
             };
             match event {
-                Event::Batch(batch) => {
+                ReplayEvent::Batch(batch) => {
                     self.resolve(&batch)?;
                     if self.send_batch(&batch, times, deadline)? == Flow::End {
                         break;
                     }
                 }
-                Event::Round(ended) => self.end_round(ended, times),
-                Event::Failed(error) => return Err(error),
+                ReplayEvent::RoundEnded(round) => self.end_round(round, times),
+                ReplayEvent::Failed(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -144,9 +166,9 @@ impl<'a> Delivery<'a> {
 
     /// Resolves the interfaces of the batch's new destinations.
     fn resolve(&mut self, batch: &DatagramBatch) -> anyhow::Result<()> {
-        for destination in &batch.new_destinations {
-            let found = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
-            match self.arguments.ttl {
+        for destination in batch.new_destinations() {
+            let found = targets::resolve(std::slice::from_ref(destination), self.plan.interfaces)?;
+            match self.plan.hops {
                 None => targets::print(&found, 1, true, self.console),
                 Some(Hops::Fixed(hops)) => targets::print(&found, hops, false, self.console),
                 Some(Hops::Recorded) => {
@@ -166,15 +188,15 @@ impl<'a> Delivery<'a> {
         Ok(self.sender.local_address(family)?.port())
     }
 
-    fn end_round(&mut self, ended: Ended, times: &mut Times) {
+    fn end_round(&mut self, round: ReplayRound, times: &mut Times) {
         self.report.rounds += 1;
-        self.report.is_damaged |= ended.is_damaged();
-        self.report.skipped.merge(ended.skipped);
-        self.report.bad_checksums += ended.bad_checksums;
-        if let Some(trouble) = ended.trouble.filter(|_| self.report.rounds == 1) {
-            self.console.warn(format_args!("{trouble}; everything before it was sent"));
+        self.report.is_damaged |= round.is_damaged();
+        self.report.skipped += round.skipped;
+        self.report.bad_checksums += round.bad_checksums;
+        if let Some(failure) = round.failure.filter(|_| self.report.rounds == 1) {
+            self.console.warn(format_args!("{failure}; everything before it was sent"));
         }
-        if let Times::Recorded(schedule) = times {
+        if let Times::Recorded(_, schedule) = times {
             schedule.next_round();
         }
     }
@@ -186,7 +208,7 @@ impl<'a> Delivery<'a> {
         deadline: Option<Instant>,
     ) -> anyhow::Result<Flow> {
         match times {
-            Times::Recorded(schedule) => self.send_in_time(batch, schedule, deadline),
+            Times::Recorded(start, schedule) => self.send_in_time(batch, *start, schedule, deadline),
             Times::Paced(pace) => self.send_at_rate(batch, pace),
         }
     }
@@ -194,12 +216,14 @@ impl<'a> Delivery<'a> {
     fn send_in_time(
         &mut self,
         batch: &DatagramBatch,
-        schedule: &mut Schedule,
+        start: Instant,
+        schedule: &mut ReplaySchedule,
         deadline: Option<Instant>,
     ) -> anyhow::Result<Flow> {
-        let mut due: Vec<Instant> = batch.items.iter().map(|item| schedule.due(item.time)).collect();
+        let datagrams = batch.datagrams();
+        let mut due: Vec<Instant> = datagrams.iter().map(|each| start + schedule.due(each.time)).collect();
         due.truncate(self.left());
-        let ahead = if self.clock.is_some() { AHEAD } else { Duration::ZERO };
+        let ahead = if self.plan.clock.is_some() { AHEAD } else { Duration::ZERO };
         let mut next = 0;
         while let Some(first) = due.get(next) {
             if !wait_until(*first - ahead, deadline, &self.interrupt) {
@@ -209,16 +233,15 @@ impl<'a> Delivery<'a> {
             let ready =
                 due[next..].iter().take(TOGETHER).take_while(|due| **due - ahead <= now).count().max(1);
             let range = next..next + ready;
-            self.send_ready(batch, &batch.items[range.clone()], &due[range], now)?;
+            self.send_ready(batch, &datagrams[range.clone()], &due[range], now)?;
             next += ready;
         }
         Ok(self.flow())
     }
 
     fn send_at_rate(&mut self, batch: &DatagramBatch, pace: &mut Pace) -> anyhow::Result<Flow> {
-        let items = &batch.items[..batch.items.len().min(self.left())];
-        for chunk in items.chunks(TOGETHER) {
-            let outgoing: Vec<_> = chunk.iter().map(|item| Outgoing::new(batch.payload(item))).collect();
+        for chunk in batch.datagrams()[..batch.datagrams().len().min(self.left())].chunks(TOGETHER) {
+            let outgoing: Vec<_> = chunk.iter().map(|each| Outgoing::new(batch.payload(each))).collect();
             let mut rest = 0;
             while rest < chunk.len() {
                 let Some(ready) = pace.wait(&outgoing[rest..]) else { return Ok(Flow::End) };
@@ -231,7 +254,7 @@ impl<'a> Delivery<'a> {
 
     /// Returns how many datagrams may still be sent.
     fn left(&self) -> usize {
-        let left = self.arguments.timing.count.map(|count| count.saturating_sub(self.report.taken));
+        let left = self.plan.count.map(|count| count.saturating_sub(self.report.taken));
         left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX))
     }
 
@@ -243,19 +266,19 @@ impl<'a> Delivery<'a> {
     fn send_ready(
         &mut self,
         batch: &DatagramBatch,
-        items: &[Item],
+        datagrams: &[RecordedDatagram],
         due: &[Instant],
         now: Instant,
     ) -> anyhow::Result<()> {
-        self.report.taken += items.len() as u64;
-        let clock = self.clock.map(LaunchClock::now).transpose()?;
-        let mut outgoing = Vec::with_capacity(items.len());
-        for (position, item) in items.iter().enumerate() {
+        self.report.taken += datagrams.len() as u64;
+        let clock = self.plan.clock.map(LaunchClock::now).transpose()?;
+        let mut outgoing = Vec::with_capacity(datagrams.len());
+        for (position, datagram) in datagrams.iter().enumerate() {
             let due = due.get(position).copied();
-            for target in self.targets.get(item.to).into_iter().flatten() {
-                let one = target.outgoing(batch.payload(item)).traffic_class(item.dscp << 2);
-                let one = match self.arguments.ttl {
-                    Some(Hops::Recorded) => one.hop_limit(item.hop_limit),
+            for target in self.targets.get(datagram.to).into_iter().flatten() {
+                let one = target.outgoing(batch.payload(datagram)).traffic_class(datagram.dscp << 2);
+                let one = match self.plan.hops {
+                    Some(Hops::Recorded) => one.hop_limit(datagram.hop_limit),
                     _ => one,
                 };
                 let one = match clock.zip(due) {
@@ -273,25 +296,5 @@ impl<'a> Delivery<'a> {
             }
         }
         self.dispatch.send(&outgoing, self.targets.iter().flatten())
-    }
-}
-
-impl Default for Report {
-    fn default() -> Self {
-        Self {
-            taken: 0,
-            sent: 0,
-            bytes: 0,
-            refused: 0,
-            rounds: 0,
-            skipped: super::skipped::Skipped::default(),
-            bad_checksums: 0,
-            clock_jumps: 0,
-            is_damaged: false,
-            late: Histogram::new(),
-            measured: false,
-            accuracy: None,
-            time: Duration::ZERO,
-        }
     }
 }

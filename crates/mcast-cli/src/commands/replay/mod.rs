@@ -1,18 +1,17 @@
 //! `mcast replay`: sends the datagrams of a capture file again.
 
 mod deliver;
-mod mapping;
+mod json;
 mod measure;
-mod reader;
-mod report;
-mod schedule;
-mod skipped;
+mod text;
 mod timing;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mcast::{InterfaceSelector, Rate, Sender};
+use mcast::{InterfaceSelector, LaunchClock, Rate, Sender};
+use mcast_capture::{AddressMapping, Capture, CaptureFile, FileError, Replay};
 
 use crate::arguments::{Families, parse_duration, parse_rate, select_memberships};
 use crate::console::Console;
@@ -20,9 +19,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Capability};
 use deliver::Delivery;
-use mapping::Mapping;
 use measure::Measure;
-use reader::Selection;
 
 /// Send the datagrams of a capture file again, with their timing
 #[derive(Debug, clap::Args)]
@@ -40,7 +37,7 @@ pub(crate) struct Arguments {
     /// Send to another group or port: FROM=TO, each `GROUP:PORT`, `GROUP` or `:PORT`, and TO also
     /// `GROUP%INTERFACE:PORT`; repeatable, the first match applies
     #[arg(long, value_name = "FROM=TO")]
-    map: Vec<Mapping>,
+    map: Vec<AddressMapping>,
 
     /// Send on this interface: a name, index or address, or `all`; repeatable
     /// [default: the route to the group]
@@ -129,46 +126,89 @@ Examples:
   mcast replay stream.pcapng -i lo --map 239.255.1.2:5000=239.255.9.9:6000
   mcast replay stream.pcapng 239.255.1.2:5000 -i lo --measure   one group, with a report on its timing";
 
+/// How to send the datagrams of the file.
+struct Plan<'a> {
+    interfaces: &'a [InterfaceSelector],
+    hops: Option<Hops>,
+    timing: Timing,
+    count: Option<u64>,
+    timeout: Option<Duration>,
+    /// The clock of launch times; `None` without `--txtime`.
+    clock: Option<LaunchClock>,
+    json: bool,
+}
+
+/// When datagrams are sent.
+#[derive(Clone, Copy, Debug)]
+enum Timing {
+    /// At their recorded times.
+    Recorded { speed: f64, max_gap: Option<Duration> },
+    /// At a rate; `None` is as fast as possible.
+    Paced(Option<Rate>),
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let families = Families::default();
-    let only = select_memberships(&arguments.only, &[], &[], families, console)?;
-    let selection = Selection::new(arguments, only.items)?;
-    let clock = match arguments.timing.txtime {
-        true => Some(timing::launch_clock(&arguments.interfaces)?),
-        false => None,
-    };
-    let builder = Sender::builder()
-        .hop_limit(match arguments.ttl {
-            Some(Hops::Fixed(hops)) => hops,
-            _ => 1,
-        })
-        .loopback(!arguments.no_loopback);
-    let sender = match clock {
-        Some(clock) => builder.launch_clock(clock),
-        None => builder,
+    let Arguments { file, only, map, interfaces, timing, .. } = arguments;
+    let only = select_memberships(only, &[], &[], Families::default(), console)?.items;
+    let is_read_again = timing.r#loop != 1;
+    if is_read_again && is_standard_input(file) {
+        return Err(Failure::usage("standard input can be read only once")
+            .remedy("replay a file, or remove --loop")
+            .into());
     }
-    .build()?;
-    let capture = arguments.timing.measure.then(|| Measure::open(&arguments.interfaces)).transpose()?;
+    let plan = Plan::new(arguments)?;
+    let sender = plan.sender(!arguments.no_loopback)?;
+    let capture: Option<Capture> = timing.measure.then(|| Measure::open(interfaces)).transpose()?;
     // Files may be hostile, so they are read without the capabilities that opening the capture required.
-    let file = selection.open()?;
-    let is_read_again = arguments.timing.r#loop != 1;
+    let rounds = if timing.r#loop == 0 { u64::MAX } else { timing.r#loop };
+    let replay = Replay::of(open(file)?).only(only).map(map.clone()).rounds(rounds);
     let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let measure = capture.map(Measure::begin).transpose()?;
-    Delivery::new(arguments, &sender, clock, measure, interrupt, console).run(selection, file)
+    Delivery::new(&plan, &sender, measure, interrupt, console).run(replay)
 }
 
-impl Arguments {
-    fn is_standard_input(&self) -> bool {
-        self.file.as_os_str() == "-"
+impl<'a> Plan<'a> {
+    fn new(arguments: &'a Arguments) -> anyhow::Result<Self> {
+        let Arguments { interfaces, ttl, timing, json, .. } = arguments;
+        let is_paced = timing.rate.is_some() || timing.flat_out;
+        Ok(Self {
+            interfaces,
+            hops: *ttl,
+            timing: match is_paced {
+                true => Timing::Paced(timing.rate),
+                false => Timing::Recorded { speed: timing.speed.unwrap_or(1.0), max_gap: timing.max_gap },
+            },
+            count: timing.count,
+            timeout: timing.timeout,
+            clock: timing.txtime.then(|| timing::launch_clock(interfaces)).transpose()?,
+            json: *json,
+        })
+    }
+
+    fn sender(&self, loopback: bool) -> mcast::Result<Sender> {
+        let hop_limit = match self.hops {
+            Some(Hops::Fixed(hops)) => hops,
+            _ => 1,
+        };
+        let builder = Sender::builder().hop_limit(hop_limit).loopback(loopback);
+        match self.clock {
+            Some(clock) => builder.launch_clock(clock),
+            None => builder,
+        }
+        .build()
     }
 }
 
-impl TimingOptions {
-    /// Returns whether datagrams are sent at their recorded times.
-    fn keeps_times(&self) -> bool {
-        self.rate.is_none() && !self.flat_out
+fn is_standard_input(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+fn open(file: &Path) -> Result<CaptureFile, FileError> {
+    match is_standard_input(file) {
+        true => CaptureFile::from_reader(io::stdin(), "standard input"),
+        false => CaptureFile::open(file),
     }
 }
 
@@ -185,9 +225,4 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     speed
         .filter(|speed| (1e-6..=1e6).contains(speed))
         .ok_or_else(|| "write a factor such as 2 or 0.5 (--flat-out sends as fast as possible)".into())
-}
-
-/// Returns a usage error for combinations that clap cannot check.
-fn usage_error(message: &str, remedy: &str) -> anyhow::Error {
-    Failure::usage(message).remedy(remedy).into()
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Drops, InterfaceIndex};
-use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, SourceError, WriteFormat};
+use mcast_capture::{
+    CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketContext, PacketFilter, SourceError, WriteFormat,
+};
 use mcast_packet::{Packet, Transport, protocol};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
@@ -16,7 +18,7 @@ use super::json::Summary;
 use super::source::{Source, is_among};
 use super::streams::Streams;
 use super::text::{Ending, Printer, print_summary};
-use crate::arguments::{Goal, PacketContext, PacketFilter, read_keys};
+use crate::arguments::{Goal, read_keys};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -281,7 +283,11 @@ impl PacketHandler<'_> {
             writer.describe(frame.interface, &name, frame.link_type)?;
         }
         let is_selected = match &self.arguments.input.read {
-            Some(_) => is_among(&self.arguments.interfaces, frame.interface, &name),
+            Some(_) => {
+                let interface = frame.interface;
+                let context = PacketContext { interface, interface_name: &name, port: None };
+                is_among(&self.arguments.interfaces, &context)
+            }
             None => true,
         };
         let is_loopback = source.is_loopback(frame.interface);

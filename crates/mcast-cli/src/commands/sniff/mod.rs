@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use mcast::InterfaceSelector;
 
-use crate::arguments::{FilterOptions, Limits, PacketFilter, PacketInput, parse_size, read_targets};
+use crate::arguments::{FilterOptions, Limits, PacketInput, parse_size, read_targets};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -110,13 +110,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     check(arguments)?;
     let targets = read_targets(&arguments.targets, arguments.input.families, console)?;
     let source = Source::open(arguments, &targets, console)?;
-    let filter = PacketFilter::new(
-        &targets,
-        &arguments.narrowing,
-        &arguments.input.sources,
-        arguments.input.families,
-        |selector, group| source.resolve(selector, group),
-    )?;
+    let resolve = |selector: &InterfaceSelector, group| source.resolve(selector, group);
+    let filter = arguments.narrowing.filter(&targets, &arguments.input, resolve)?;
     let join_monitor =
         if arguments.input.join.is_given() { Some(JoinMonitor::join(arguments, console)?) } else { None };
     let sniffer = Sniffer::new(arguments, source, filter, join_monitor, console)?;

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mcast::{Family, Group, InterfaceIndex, InterfaceSelector};
-use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
+use mcast_capture::{
+    Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, PacketContext, SourceError,
+};
 use mcast_stream::wire::MAGIC;
 
 use super::Arguments;
-use crate::arguments::{Target, is_named};
+use crate::arguments::Target;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::output::{SafeText, bytes, count_of};
@@ -137,13 +139,12 @@ impl Source {
     }
 }
 
-/// Returns whether a frame's interface is among those selected; an empty list selects all.
-pub(super) fn is_among(interfaces: &[InterfaceSelector], index: InterfaceIndex, name: &str) -> bool {
+/// Returns whether a packet's interface is among those selected; an empty list selects all.
+pub(super) fn is_among(interfaces: &[InterfaceSelector], context: &PacketContext<'_>) -> bool {
     let anywhere = |selector: &InterfaceSelector| {
         matches!(selector, InterfaceSelector::All | InterfaceSelector::Default)
     };
-    interfaces.is_empty()
-        || interfaces.iter().any(|selector| anywhere(selector) || is_named(selector, index, name))
+    context.is_on(interfaces) || interfaces.iter().any(anywhere)
 }
 
 impl Live {

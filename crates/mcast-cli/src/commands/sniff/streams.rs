@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
+use mcast_capture::{PacketContext, PacketFilter};
 use mcast_packet::Packet;
 use mcast_stream::wire::StreamId;
 
-use crate::arguments::{PacketContext, PacketFilter};
 use crate::message_layer::StreamDatagram;
 
 /// The streams seen on the selected groups.

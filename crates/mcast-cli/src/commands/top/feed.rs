@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mcast::{Group, InterfaceIndex};
-use mcast_capture::Frame;
+use mcast::InterfaceIndex;
+use mcast_capture::{Frame, PacketContext};
 use mcast_packet::Transport;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
@@ -64,7 +64,8 @@ impl Feed {
     pub(super) fn take(&mut self, frame: &Frame<'_>, interface: &Arc<str>) {
         self.names.entry(frame.interface).or_insert_with(|| Arc::clone(interface));
         let is_duplicate = frame.direction.is_outgoing() && self.loopbacks.contains(&frame.interface);
-        if is_duplicate || !self.selection.watches(interface) {
+        let mut context = PacketContext { interface: frame.interface, interface_name: interface, port: None };
+        if is_duplicate || !self.selection.watches(&context) {
             return;
         }
         let packet = frame.packet();
@@ -82,8 +83,8 @@ impl Feed {
                     content,
                 });
             }
-            let Ok(group) = Group::new(ip.destination) else { return };
-            if !self.selection.admits(interface, group, udp.destination_port, ip.source) {
+            context.port = Some(udp.destination_port);
+            if !self.selection.filter.admits(&packet, &context) {
                 return;
             }
         }

@@ -152,7 +152,7 @@ enum Display {
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let plan = Plan::new(arguments);
     let selection = Selection::new(arguments, console)?;
-    let names_streams = selection.names_streams();
+    let names_streams = selection.filter.names_groups();
     let mut source = source::open(arguments)?;
     let is_headless = plan.display == Display::Headless;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };

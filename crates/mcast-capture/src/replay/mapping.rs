@@ -1,14 +1,27 @@
-//! `--map FROM=TO`: replaces recorded groups and ports.
+//! Replaces recorded groups and ports.
 
 use std::str::FromStr;
 
-use mcast::{Destination, Group, GroupAddr};
+use mcast_group::{Destination, Group, GroupAddr, ParseError};
 
-/// A replacement of addresses.
+/// A replacement of a group, a port, or both: `FROM=TO`. Both are `GROUP:PORT`, `GROUP` or `:PORT`; `TO` may
+/// also name an interface to send on, as `GROUP%INTERFACE:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
+pub struct AddressMapping {
     from: AddressPattern,
     to: Target,
+}
+
+/// Why a text is not an [`AddressMapping`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MappingError {
+    /// It contains no `=`.
+    #[error("write FROM=TO, such as 239.1.1.1:5000=239.2.2.2:6000")]
+    NoEqualsSign,
+    /// One side is neither an address, nor a group, nor a port.
+    #[error(transparent)]
+    Address(#[from] ParseError),
 }
 
 /// A group, a port, or both.
@@ -25,7 +38,7 @@ enum Target {
     Whole(Destination),
 }
 
-impl Mapping {
+impl AddressMapping {
     /// Returns the new destination of an address; `None` if the mapping does not match it.
     fn apply(&self, address: GroupAddr) -> Option<Destination> {
         let AddressPattern { group, port } = self.from;
@@ -40,24 +53,24 @@ impl Mapping {
     }
 }
 
-/// Returns the new destination of an address by the first mapping that matches it, otherwise the same address.
-pub(super) fn mapped(mappings: &[Mapping], address: GroupAddr) -> Destination {
+/// Returns the new destination of an address by the first mapping that matches it, otherwise the same
+/// address.
+pub(super) fn mapped(mappings: &[AddressMapping], address: GroupAddr) -> Destination {
     mappings.iter().find_map(|mapping| mapping.apply(address)).unwrap_or_else(|| address.into())
 }
 
-impl FromStr for Mapping {
-    type Err = String;
+impl FromStr for AddressMapping {
+    type Err = MappingError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (from, to) =
-            text.split_once('=').ok_or("write FROM=TO, such as 239.1.1.1:5000=239.2.2.2:6000")?;
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        let (from, to) = text.split_once('=').ok_or(MappingError::NoEqualsSign)?;
         let to = match to.parse::<Destination>() {
             Ok(destination) => Target::Whole(destination),
-            Err(error) => Target::Part(AddressPattern::parse(to, &error.to_string())?),
+            Err(error) => Target::Part(AddressPattern::parse(to, error)?),
         };
         let from = match from.parse::<GroupAddr>() {
             Ok(address) => AddressPattern { group: Some(address.group), port: Some(address.port) },
-            Err(error) => AddressPattern::parse(from, &error.to_string())?,
+            Err(error) => AddressPattern::parse(from, error)?,
         };
         Ok(Self { from, to })
     }
@@ -65,14 +78,14 @@ impl FromStr for Mapping {
 
 impl AddressPattern {
     /// Parses a group or a port alone. `wrong` is the error for texts that are neither.
-    fn parse(text: &str, wrong: &str) -> Result<Self, String> {
+    fn parse(text: &str, wrong: ParseError) -> Result<Self, ParseError> {
         if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
             return Ok(Self { group: None, port: Some(port) });
         }
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         match bare.parse() {
             Ok(group) => Ok(Self { group: Some(group), port: None }),
-            Err(_) => Err(wrong.to_owned()),
+            Err(_) => Err(wrong),
         }
     }
 }
@@ -82,7 +95,7 @@ mod tests {
     use super::*;
 
     fn goes(mappings: &[&str], from: &str) -> String {
-        let mappings: Vec<Mapping> = mappings.iter().map(|text| text.parse().unwrap()).collect();
+        let mappings: Vec<AddressMapping> = mappings.iter().map(|text| text.parse().unwrap()).collect();
         mapped(&mappings, from.parse().unwrap()).to_string()
     }
 
@@ -109,7 +122,7 @@ mod tests {
         for text in
             ["", "=", "239.1.1.1", "10.0.0.1=239.1.1.1", "239.1.1.1=10.0.0.1", ":x=:1", ":5000=:70000"]
         {
-            text.parse::<Mapping>().unwrap_err();
+            text.parse::<AddressMapping>().unwrap_err();
         }
     }
 }

@@ -1,27 +1,27 @@
 //! Frames of a file that are not sent, with the reason.
 
-use mcast_packet::Packet;
-use serde::Serialize;
+use std::ops::AddAssign;
 
-use crate::output::count;
+use mcast_packet::{Packet, protocol};
 
-/// Frames that were not sent, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Skipped {
+/// Counts of the frames of a file that cannot be sent as a datagram to a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SkippedFrames {
     /// Not UDP: for example IGMP, ARP or TCP.
-    pub(super) not_udp: u64,
+    pub not_udp: u64,
     /// UDP to a unicast or broadcast address.
-    pub(super) not_multicast: u64,
+    pub not_multicast: u64,
     /// Fragments of datagrams.
-    pub(super) fragments: u64,
+    pub fragments: u64,
     /// Frames that the file contains only in part.
-    pub(super) truncated: u64,
+    pub truncated: u64,
     /// Malformed frames.
-    pub(super) malformed: u64,
+    pub malformed: u64,
     /// Frames with an unsupported link type.
-    pub(super) unknown_link: u64,
-    /// Frames of groups or sources that are not selected.
-    pub(super) not_asked_for: u64,
+    pub unknown_link: u64,
+    /// Datagrams of groups or sources that are not selected.
+    pub not_selected: u64,
 }
 
 /// Why a frame is not sent.
@@ -32,10 +32,10 @@ pub(super) enum Reason {
     Fragment,
     Truncated,
     Malformed,
-    NotAskedFor,
+    NotSelected,
 }
 
-impl Skipped {
+impl SkippedFrames {
     pub(super) fn add(&mut self, reason: Reason) {
         *match reason {
             Reason::NotUdp => &mut self.not_udp,
@@ -43,37 +43,21 @@ impl Skipped {
             Reason::Fragment => &mut self.fragments,
             Reason::Truncated => &mut self.truncated,
             Reason::Malformed => &mut self.malformed,
-            Reason::NotAskedFor => &mut self.not_asked_for,
+            Reason::NotSelected => &mut self.not_selected,
         } += 1;
     }
+}
 
-    pub(super) fn merge(&mut self, other: Self) {
+/// Adds the counts of another round.
+impl AddAssign for SkippedFrames {
+    fn add_assign(&mut self, other: Self) {
         self.not_udp += other.not_udp;
         self.not_multicast += other.not_multicast;
         self.fragments += other.fragments;
         self.truncated += other.truncated;
         self.malformed += other.malformed;
         self.unknown_link += other.unknown_link;
-        self.not_asked_for += other.not_asked_for;
-    }
-
-    /// Returns the counts as text; `None` if nothing was skipped.
-    pub(super) fn description(&self) -> Option<String> {
-        let reasons = [
-            (self.not_udp, "not UDP"),
-            (self.not_multicast, "not to a group"),
-            (self.fragments, "fragments"),
-            (self.truncated, "truncated by the capture"),
-            (self.malformed, "malformed"),
-            (self.unknown_link, "of an unknown link type"),
-            (self.not_asked_for, "not selected"),
-        ];
-        let parts: Vec<_> = reasons
-            .iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, reason)| format!("{} {reason}", count(*number)))
-            .collect();
-        (!parts.is_empty()).then(|| parts.join(", "))
+        self.not_selected += other.not_selected;
     }
 }
 
@@ -86,7 +70,7 @@ pub(super) fn reason_not_to(packet: &Packet<'_>, is_cut_off: bool) -> Option<Rea
             None => Reason::NotUdp,
         });
     };
-    let is_udp = ip.protocol == mcast_packet::protocol::UDP;
+    let is_udp = ip.protocol == protocol::UDP;
     match packet.udp() {
         _ if !is_udp => Some(Reason::NotUdp),
         _ if !ip.destination.is_multicast() => Some(Reason::NotMulticast),

@@ -1,0 +1,288 @@
+//! Reads the datagrams of a capture file that can be sent again.
+
+mod mapping;
+mod schedule;
+mod skipped;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use mcast_group::{Destination, Group, GroupAddr, Membership};
+use mcast_packet::ChecksumStatus;
+
+pub use mapping::{AddressMapping, MappingError};
+pub use schedule::ReplaySchedule;
+pub use skipped::SkippedFrames;
+use skipped::{Reason, reason_not_to};
+
+use crate::{CaptureFile, FileError, FileErrorKind, Frame};
+
+/// Reads the datagrams of a capture file, to send them again.
+///
+/// These are all complete UDP datagrams to groups; other frames are counted in [`SkippedFrames`]. The file is
+/// read ahead on a separate thread, so that sending never waits for the disk. This type sends nothing:
+/// [`ReplaySchedule`] computes when each datagram is due.
+///
+/// ```no_run
+/// use std::time::{Duration, Instant};
+///
+/// use mcast_capture::{CaptureFile, Replay, ReplayEvent, ReplaySchedule};
+///
+/// let replay = Replay::of(CaptureFile::open("stream.pcapng")?);
+/// let mut schedule = ReplaySchedule::new(2.0, Some(Duration::from_secs(1)));
+/// let mut destinations = Vec::new();
+/// let start = Instant::now();
+/// for event in replay.start()? {
+///     match event {
+///         ReplayEvent::Batch(batch) => {
+///             destinations.extend_from_slice(batch.new_destinations());
+///             for datagram in batch.datagrams() {
+///                 let due = start + schedule.due(datagram.time);
+///                 println!("{due:?}: to {}: {:?}", destinations[datagram.to], batch.payload(datagram));
+///             }
+///         }
+///         ReplayEvent::RoundEnded(round) => println!("skipped: {:?}", round.skipped),
+///         ReplayEvent::Failed(error) => return Err(error.into()),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Replay {
+    file: CaptureFile,
+    only: Vec<Membership>,
+    mappings: Vec<AddressMapping>,
+    rounds: u64,
+}
+
+/// An event of the thread that [`Replay::start`] starts.
+#[derive(Debug)]
+pub enum ReplayEvent {
+    /// The next datagrams.
+    Batch(DatagramBatch),
+    /// The file was read to its end, or as far as possible; another round may follow.
+    RoundEnded(ReplayRound),
+    /// The file could not be opened again. Nothing follows.
+    Failed(FileError),
+}
+
+/// Datagrams in the order of the file.
+#[derive(Debug, Default)]
+pub struct DatagramBatch {
+    datagrams: Vec<RecordedDatagram>,
+    new_destinations: Vec<Destination>,
+    bytes: Vec<u8>,
+}
+
+/// A datagram of a file; [`DatagramBatch::payload`] returns its payload.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecordedDatagram {
+    /// The recorded time.
+    pub time: SystemTime,
+    /// The index of its destination among those of all batches: see [`DatagramBatch::new_destinations`].
+    pub to: usize,
+    /// The recorded hop limit.
+    pub hop_limit: u8,
+    /// The recorded DSCP.
+    pub dscp: u8,
+    start: usize,
+    end: usize,
+}
+
+/// What a round has read.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ReplayRound {
+    /// The frames that are not sent.
+    pub skipped: SkippedFrames,
+    /// The number of datagrams with a wrong checksum; they are sent.
+    pub bad_checksums: u64,
+    /// The error that ended reading early.
+    pub failure: Option<FileError>,
+}
+
+impl Replay {
+    /// The number of batches that are read ahead.
+    const READ_AHEAD: usize = 64;
+
+    /// Creates a replay of all datagrams of this file, from where it is now, in one round.
+    #[must_use]
+    pub fn of(file: CaptureFile) -> Self {
+        Self { file, only: Vec::new(), mappings: Vec::new(), rounds: 1 }
+    }
+
+    /// Selects the datagrams of these memberships, by group, port and source. None, the default, selects all.
+    #[must_use]
+    pub fn only(self, only: Vec<Membership>) -> Self {
+        Self { only, ..self }
+    }
+
+    /// Sets replacements of groups and ports; the first that matches an address applies.
+    #[must_use]
+    pub fn map(self, mappings: Vec<AddressMapping>) -> Self {
+        Self { mappings, ..self }
+    }
+
+    /// Sets how often the file is read. Before each round but the first it is opened again by its path.
+    /// Reading ends early when the file is damaged, or has nothing to send.
+    #[must_use]
+    pub fn rounds(self, rounds: u64) -> Self {
+        Self { rounds, ..self }
+    }
+
+    /// Starts to read. The thread ends when the returned receiver is dropped.
+    ///
+    /// # Errors
+    /// If the system cannot start a thread.
+    pub fn start(self) -> io::Result<Receiver<ReplayEvent>> {
+        let (events, receiver) = sync_channel(Self::READ_AHEAD);
+        // An error means that the receiver was dropped.
+        let read = move || drop(self.read(&events));
+        thread::Builder::new().name("reading".into()).spawn(read)?;
+        Ok(receiver)
+    }
+
+    fn read(mut self, events: &Events) -> Result<(), ReceiverDropped> {
+        let mut destinations = HashMap::new();
+        for round in 0..self.rounds {
+            if round > 0 {
+                self.file = match CaptureFile::open(self.file.path()) {
+                    Ok(file) => file,
+                    Err(error) => return send(events, ReplayEvent::Failed(error)),
+                };
+            }
+            let ended = self.read_round(&mut destinations, events)?;
+            // A file with nothing to send would be read forever.
+            let is_over = ended.is_damaged() || destinations.is_empty();
+            send(events, ReplayEvent::RoundEnded(ended))?;
+            if is_over {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_round(
+        &mut self,
+        destinations: &mut HashMap<GroupAddr, usize>,
+        events: &Events,
+    ) -> Result<ReplayRound, ReceiverDropped> {
+        let Self { file, only, mappings, .. } = self;
+        let mut round = ReplayRound::default();
+        let mut batch = DatagramBatch::default();
+        loop {
+            match file.next() {
+                Ok(Some(frame)) => match batch.take(&frame, only, mappings, destinations) {
+                    Ok(has_bad_checksum) => round.bad_checksums += u64::from(has_bad_checksum),
+                    Err(reason) => round.skipped.add(reason),
+                },
+                Ok(None) => break,
+                Err(error) => {
+                    round.failure = Some(error);
+                    break;
+                }
+            }
+            if batch.is_full() {
+                send(events, ReplayEvent::Batch(std::mem::take(&mut batch)))?;
+            }
+        }
+        round.skipped.unknown_link = file.statistics().skipped;
+        send(events, ReplayEvent::Batch(batch))?;
+        Ok(round)
+    }
+}
+
+impl DatagramBatch {
+    /// The bytes of payload in a batch, and the number of datagrams.
+    const MAX_BYTES: usize = 256 << 10;
+    const MAX_DATAGRAMS: usize = 4096;
+
+    /// The recorded time span of a batch, so that with a slow recording the first datagram does not wait for
+    /// the others.
+    const MAX_SPAN: Duration = Duration::from_secs(1);
+
+    /// Returns the datagrams.
+    #[must_use]
+    pub fn datagrams(&self) -> &[RecordedDatagram] {
+        &self.datagrams
+    }
+
+    /// Returns the destinations that occur first in this batch, as mapped. [`RecordedDatagram::to`] counts
+    /// those of all batches.
+    #[must_use]
+    pub fn new_destinations(&self) -> &[Destination] {
+        &self.new_destinations
+    }
+
+    /// Returns the payload of a datagram of this batch.
+    #[must_use]
+    pub fn payload(&self, datagram: &RecordedDatagram) -> &[u8] {
+        self.bytes.get(datagram.start..datagram.end).unwrap_or_default()
+    }
+
+    /// Adds the frame's datagram; returns whether its checksum is wrong.
+    fn take(
+        &mut self,
+        frame: &Frame<'_>,
+        only: &[Membership],
+        mappings: &[AddressMapping],
+        destinations: &mut HashMap<GroupAddr, usize>,
+    ) -> Result<bool, Reason> {
+        let packet = frame.packet();
+        let is_cut_off = frame.original_length > frame.bytes.len();
+        if let Some(reason) = reason_not_to(&packet, is_cut_off) {
+            return Err(reason);
+        }
+        let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return Err(Reason::Malformed) };
+        let group = Group::new(ip.destination).map_err(|_| Reason::NotMulticast)?;
+        let address = GroupAddr::new(group, udp.destination_port);
+        let admits = |wanted: &Membership| wanted.address == address && wanted.sources.admits(ip.source);
+        if !only.is_empty() && !only.iter().any(admits) {
+            return Err(Reason::NotSelected);
+        }
+        let next = destinations.len();
+        let to = *destinations.entry(address).or_insert_with(|| {
+            self.new_destinations.push(mapping::mapped(mappings, address));
+            next
+        });
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(udp.payload);
+        let end = self.bytes.len();
+        let (hop_limit, dscp) = (ip.hop_limit, ip.dscp);
+        self.datagrams.push(RecordedDatagram { time: frame.time, to, hop_limit, dscp, start, end });
+        Ok(matches!(udp.checksum, ChecksumStatus::Invalid { .. }))
+    }
+
+    fn is_full(&self) -> bool {
+        let span = match (self.datagrams.first(), self.datagrams.last()) {
+            (Some(first), Some(last)) => last.time.duration_since(first.time).unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        self.bytes.len() >= Self::MAX_BYTES
+            || self.datagrams.len() >= Self::MAX_DATAGRAMS
+            || span >= Self::MAX_SPAN
+    }
+}
+
+impl ReplayRound {
+    /// Returns whether the file is invalid, and not just cut off.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        let kind = self.failure.as_ref().map(FileError::kind);
+        kind.is_some_and(|kind| !matches!(kind, FileErrorKind::Truncated { .. }))
+    }
+}
+
+type Events = SyncSender<ReplayEvent>;
+
+/// The receiver of events was dropped.
+#[derive(Debug)]
+struct ReceiverDropped;
+
+fn send(events: &Events, event: ReplayEvent) -> Result<(), ReceiverDropped> {
+    events.send(event).map_err(|_| ReceiverDropped)
+}

@@ -1,0 +1,86 @@
+//! The summary as text: datagrams sent, timing accuracy, and omitted frames.
+
+use mcast_capture::SkippedFrames;
+
+use super::deliver::Report;
+use super::measure::TimingAccuracy;
+use crate::console::Console;
+use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds};
+
+pub(super) fn print(report: &Report, console: &Console) {
+    let rates = match report.sent {
+        0 | 1 => String::new(),
+        _ => {
+            let rates =
+                [datagrams_per_second(report.sent, report.time), bits_per_second(report.bytes, report.time)];
+            format!(" ({})", rates.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        }
+    };
+    console.note(format_args!(
+        "sent {}, {} in {}{rates}; refused by the kernel: {}",
+        count_of(report.sent, "datagram"),
+        bytes(report.bytes),
+        seconds(report.time),
+        count(report.refused)
+    ));
+    print_timing(report, console);
+    if let Some(words) = skipped_text(&report.skipped) {
+        console.note(format_args!("not sent: {words}"));
+    }
+    if report.bad_checksums > 0 {
+        console.note(format_args!(
+            "{} had a wrong checksum in the file; sent with a correct one",
+            count_of(report.bad_checksums, "datagram")
+        ));
+    }
+    if report.clock_jumps > 0 {
+        let times = count_of(report.clock_jumps, "time");
+        console.warn(format_args!("the clock was set back {times} during the recording; sent without a gap"));
+    }
+    if report.sent == 0 && report.refused == 0 {
+        console.error("the file contains nothing that can be sent");
+    }
+}
+
+fn print_timing(report: &Report, console: &Console) {
+    if let Some(late) = report.late.percentiles() {
+        console.note(format_args!(
+            "send lateness: p50 {}, p99 {}, max {}",
+            seconds(late.p50),
+            seconds(late.p99),
+            seconds(late.max)
+        ));
+    }
+    match report.accuracy {
+        Some(TimingAccuracy { datagrams, p50, p99, max }) => console.note(format_args!(
+            "kernel transmit times of {} are off by {} (half), {} (99%), {} (all)",
+            count_of(datagrams, "datagram"),
+            seconds(p50),
+            seconds(p99),
+            seconds(max)
+        )),
+        None if report.measured => {
+            console.warn("not every datagram was captured when it was sent: the accuracy is unknown");
+        }
+        None => {}
+    }
+}
+
+/// Returns the counts of skipped frames as text; `None` if nothing was skipped.
+fn skipped_text(skipped: &SkippedFrames) -> Option<String> {
+    let reasons = [
+        (skipped.not_udp, "not UDP"),
+        (skipped.not_multicast, "not to a group"),
+        (skipped.fragments, "fragments"),
+        (skipped.truncated, "truncated by the capture"),
+        (skipped.malformed, "malformed"),
+        (skipped.unknown_link, "of an unknown link type"),
+        (skipped.not_selected, "not selected"),
+    ];
+    let parts: Vec<_> = reasons
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, reason)| format!("{} {reason}", count(*number)))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
