@@ -29,7 +29,7 @@ fn the_contents_list_every_page_once() {
     let gone: Vec<_> = unique.difference(&pages).collect();
     assert!(
         missing.is_empty() && gone.is_empty(),
-        "not listed: {missing:?}; not there: {gone:?} (the list is in src/documents/summary.rs)"
+        "not listed: {missing:?}; not there: {gone:?} (the list is in examples/generate-docs/documents/summary.rs)"
     );
 }
 
