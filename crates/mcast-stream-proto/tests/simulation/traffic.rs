@@ -105,6 +105,20 @@ fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_t
     assert!(repairs * 2 <= repaired * 3, "{repairs} repairs of {repaired} datagrams");
 }
 
+/// A burst of 6 MB meets a link that takes 25 s for it, and whose queue holds 110 KiB.
+#[test]
+#[ignore = "a known defect: repairs take six times the bytes of the data, see docs/design/013-congestion.md"]
+fn repairs_do_not_flood_a_slow_link() {
+    let down =
+        Quality { rate: Some(2 * MEGABIT), queue: 110 * KIBIBYTE, delay: 2 * MILLISECOND, ..Quality::GOOD };
+    let subscriber = SubscriberPlan { down, ..SubscriberPlan::simple() };
+    let plan = Plan { good_from: 600 * SECOND, ..feed(6_000, 1_000, 12_000, vec![subscriber]) };
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, plan.messages);
+    let (data, repairs) = (outcome.meter.data_bytes, outcome.meter.repair_bytes);
+    assert!(repairs * 2 <= data * 3, "{repairs} bytes of repairs for {data} bytes of data");
+}
+
 /// Offers 1.6 Mbit/s to subscribers whose links carry far more and lose 30 % in both directions. No message may take
 /// longer than `longest` nanoseconds.
 fn goodput_at_thirty_percent_loss(subscribers: usize, longest: u64) {
