@@ -20,7 +20,7 @@ impl TrafficVolume {
     }
 }
 
-/// Volumes by flow `F`, and in total. At most [`Self::MAX_FLOWS`] flows are told apart.
+/// Volumes by flow `F`, and in total. At most [`Self::MAX_FLOWS`] flows are distinguished.
 ///
 /// ```
 /// use mcast_watch::FlowVolumes;
