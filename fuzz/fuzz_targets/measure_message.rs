@@ -8,7 +8,8 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use mcast_measure::wire::{SessionId, UnixNanos};
 use mcast_measure::{
-    PerfArrival, PerfReceiver, PingPong, PingPongLimit, ProbeCase, ProbeSession, ReceiverReports, SystemCounters,
+    PerfArrival, PerfReceiver, PingPong, PingPongLimit, ProbeCase, ProbeSession, ReceiverReports,
+    SystemCounters,
 };
 
 fuzz_target!(|messages: Vec<&[u8]>| {

@@ -1,4 +1,5 @@
-//! Any datagrams, at any times, for the MoldUDP64 machines: what the receiver delivers is in order and without a silent gap.
+//! Any datagrams, at any times, for the MoldUDP64 machines: what the receiver delivers is in order and without a silent
+//! gap.
 
 #![no_main]
 

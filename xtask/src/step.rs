@@ -23,8 +23,8 @@ pub(crate) struct Step {
 pub(crate) enum Lane {
     /// After the steps before it.
     Main,
-    /// Beside those of the main lane, with the processor time that they leave: a step that mostly compiles, and shares no
-    /// folder of cargo with them. Tests wait more than they compute.
+    /// Beside those of the main lane, with the processor time that they leave: a step that mostly compiles, and shares
+    /// no folder of cargo with them. Tests wait more than they compute.
     Beside,
 }
 

@@ -1,9 +1,9 @@
 //! The command `mcast`, as a library: the thin binary calls [`main`], and the example `generate-docs` makes the man
 //! pages and the guide's reference from [`definition`].
 //!
-//! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is
-//! in `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `exit` (the exit statuses) and `errors`
-//! (how a failure is printed).
+//! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is in
+//! `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `exit` (the exit statuses) and
+//! `errors` (how a failure is printed).
 #![forbid(unsafe_code)]
 
 mod arguments;

@@ -1,5 +1,5 @@
-//! The syntax that memberships and destinations share:
-//! `[SOURCES@]HOST[%INTERFACE][:PORT]`, with brackets around an IPv6 host.
+//! The syntax that memberships and destinations share: `[SOURCES@]HOST[%INTERFACE][:PORT]`, with brackets around an
+//! IPv6 host.
 
 use alloc::collections::BTreeSet;
 use alloc::format;

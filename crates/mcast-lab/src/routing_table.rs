@@ -62,7 +62,8 @@ impl RoutingTable {
     pub(crate) fn resolve_misses(&mut self) {
         while let Ok(Some(miss)) = self.socket.next_cache_miss() {
             let entry = self.entry(&miss);
-            // If the kernel refuses the entry, for instance because the interface has just gone, it reports the miss again.
+            // If the kernel refuses the entry, for instance because the interface has just gone, it reports the miss
+            // again.
             if self.socket.add_entry(&entry).is_ok() {
                 self.entries.retain(|old| (old.source, old.group) != (entry.source, entry.group));
                 self.entries.push(entry);

@@ -1,10 +1,10 @@
 //! Multicast measurement without sockets and clocks: bytes and times go in, bytes and statistics come out.
 //!
-//! `mcast perf`, `mcast ping` and `mcast doctor --probe` are thin loops around this crate. [`wire`] defines
-//! their messages. [`PerfReceiver`] is the receiver's account of its senders: datagrams sent, received, lost,
-//! duplicated and reordered, jitter (RFC 3550), and delays. A sender sends [`NumberedDatagrams`], and collects
-//! [`ReceiverReports`], or plays [`PingPong`]. [`Sweep`] finds the rate at which loss starts. [`ProbeSession`] compares multicast with
-//! unicast, or shows which sizes and hop limits arrive; [`ProbeResponder`] is its other end.
+//! `mcast perf`, `mcast ping` and `mcast doctor --probe` are thin loops around this crate. [`wire`] defines their
+//! messages. [`PerfReceiver`] is the receiver's account of its senders: datagrams sent, received, lost, duplicated and
+//! reordered, jitter (RFC 3550), and delays. A sender sends [`NumberedDatagrams`], and collects [`ReceiverReports`], or
+//! plays [`PingPong`]. [`Sweep`] finds the rate at which loss starts. [`ProbeSession`] compares multicast with unicast,
+//! or shows which sizes and hop limits arrive; [`ProbeResponder`] is its other end.
 //!
 //! [`LossCounter`], [`Jitter`], [`TokenBucket`], [`PaceSchedule`] and [`Limiter`], which limits replies so that
 //! forged requests cannot cause a flood, are of use to others too.

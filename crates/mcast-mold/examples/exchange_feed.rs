@@ -18,8 +18,8 @@ const HISTORY: usize = 8 << 20;
 /// How long the re-request server stays after the end of the session.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// Publishes `orders` orders on both feeds and answers re-requests. After the end of the session, it continues to answer
-/// for as long as `stays` returns `true`.
+/// Publishes `orders` orders on both feeds and answers re-requests. After the end of the session, it continues to
+/// answer for as long as `stays` returns `true`.
 pub(crate) fn publish(
     feeds: [Destination; 2],
     server: SocketAddr,

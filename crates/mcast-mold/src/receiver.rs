@@ -30,15 +30,15 @@ pub struct MoldConfig {
     pub reordering: u64,
     /// The time after which an unanswered request is repeated. Default: 20 ms.
     pub again: u64,
-    /// The time after which a gap without progress is given up, once a second datagram confirms that its messages exist.
-    /// Default: 1 s.
+    /// The time after which a gap without progress is given up, once a second datagram confirms that its messages
+    /// exist. Default: 1 s.
     pub patience: u64,
     /// Whether to request missing messages. Default: yes.
     pub requests: bool,
     /// The largest number of messages in one request. Default: 1,000.
     pub most_at_once: u16,
-    /// Report [`MoldItem::Silent`] after this time without a datagram of the session; senders send heartbeats every second. A
-    /// session that is silent for this long is left when another is sent. Default: 5 s.
+    /// Report [`MoldItem::Silent`] after this time without a datagram of the session; senders send heartbeats every
+    /// second. A session that is silent for this long is left when another is sent. Default: 5 s.
     pub silence: u64,
 }
 
@@ -61,16 +61,18 @@ impl Default for MoldConfig {
 /// What a receiver delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoldItem<'a> {
-    /// A session begins, with this message. It begins again when two datagrams show that the first one had a wrong number.
+    /// A session begins, with this message. It begins again when two datagrams show that the first one had a wrong
+    /// number.
     Session(Session, u64),
     /// A message: its number and bytes.
     Message(u64, &'a [u8]),
     /// The messages from the first to before the second are lost.
     Lost(u64, u64),
-    /// No datagram of the session has arrived for [`MoldConfig::silence`]: whether messages were sent meanwhile is unknown.
-    Silent,
-    /// The session was silent and another one is sent, so its end was missed: how many messages it had from this one on is
+    /// No datagram of the session has arrived for [`MoldConfig::silence`]: whether messages were sent meanwhile is
     /// unknown.
+    Silent,
+    /// The session was silent and another one is sent, so its end was missed: how many messages it had from this one on
+    /// is unknown.
     Left(u64),
     /// The session is over, and had messages up to before this number.
     Ended(u64),
@@ -173,8 +175,8 @@ impl MoldReceiver {
         }
     }
 
-    /// Handles a datagram received on a path (0 to 3), or from the re-request server, and delivers the messages that are
-    /// next in order.
+    /// Handles a datagram received on a path (0 to 3), or from the re-request server, and delivers the messages that
+    /// are next in order.
     pub fn handle(&mut self, now: u64, path: u8, datagram: &[u8], mut out: impl FnMut(MoldItem<'_>)) {
         let last_arrival =
             *self.last_arrival.get_or_insert(LastArrival { at: now, is_silence_reported: false });
@@ -216,8 +218,8 @@ impl MoldReceiver {
         }
     }
 
-    /// Gives up all gaps and delivers the buffered messages after them, for callers that stop or receive another session.
-    /// Messages that only one datagram mentions are not reported as lost.
+    /// Gives up all gaps and delivers the buffered messages after them, for callers that stop or receive another
+    /// session. Messages that only one datagram mentions are not reported as lost.
     pub fn abandon(&mut self, mut out: impl FnMut(MoldItem<'_>)) {
         self.drop_stray(0);
         while let Some(gap) = self.gaps.first().copied() {
@@ -225,8 +227,8 @@ impl MoldReceiver {
         }
     }
 
-    /// Returns a request for missing messages, if one is due: send it to a re-request server, and call again until there
-    /// is none.
+    /// Returns a request for missing messages, if one is due: send it to a re-request server, and call again until
+    /// there is none.
     pub fn poll(&mut self, now: u64) -> Option<[u8; HEADER]> {
         let session = self.session.filter(|_| self.config.requests)?;
         let believed = self.extent.believed;

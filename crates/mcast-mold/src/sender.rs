@@ -80,8 +80,8 @@ impl MoldSender {
         })
     }
 
-    /// Limits the replies to `rate` bytes per second with bursts of `burst` bytes. Requests are 20 bytes in clear, so an
-    /// attacker who forges their source address can direct replies at it. Default: 12.5 MB per second, 1 MiB.
+    /// Limits the replies to `rate` bytes per second with bursts of `burst` bytes. Requests are 20 bytes in clear, so
+    /// an attacker who forges their source address can direct replies at it. Default: 12.5 MB per second, 1 MiB.
     #[must_use]
     pub const fn allow(mut self, rate: u64, burst: u64) -> Self {
         self.allowance = TokenBucket::new(rate, burst, 0);
@@ -149,8 +149,8 @@ impl MoldSender {
         if self.ready.is_empty() { self.heartbeat_at } else { 0 }
     }
 
-    /// Returns the reply to a request: as many of the messages as fit one datagram. `None` if `request` is not a request
-    /// for this session, its first message is no longer kept, or the [allowance](Self::allow) is used up.
+    /// Returns the reply to a request: as many of the messages as fit one datagram. `None` if `request` is not a
+    /// request for this session, its first message is no longer kept, or the [allowance](Self::allow) is used up.
     #[must_use]
     pub fn answer(&mut self, now: u64, request: &[u8]) -> Option<Vec<u8>> {
         let session: Session = *request.first_chunk()?;

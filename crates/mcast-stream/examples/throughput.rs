@@ -1,9 +1,9 @@
-//! Measures the throughput of a stream between hosts of a lab: `throughput [--size N] [--seconds S] [--loss P] [--receivers N]
-//! [--sealed] [--single] [--rate MESSAGES] [--frames]`.
+//! Measures the throughput of a stream between hosts of a lab: `throughput [--size N] [--seconds S] [--loss P]
+//! [--receivers N] [--sealed] [--single] [--rate MESSAGES] [--frames]`.
 //!
-//! With `--rate`, each message carries its time, and delays are reported. `--loss` and `--frames` turn the links' offloads
-//! off, so that each datagram is a frame. `--loss` drops P percent of the frames at both ends (it needs root and `nft`).
-//! Without them, the link is a plain veth pair.
+//! With `--rate`, each message carries its time, and delays are reported. `--loss` and `--frames` turn the links'
+//! offloads off, so that each datagram is a frame. `--loss` drops P percent of the frames at both ends (it needs root
+//! and `nft`). Without them, the link is a plain veth pair.
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 #![expect(clippy::unwrap_used, reason = "an example stops where it fails")]
 

@@ -1,8 +1,8 @@
 //! Exports statistics through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`).
 //!
-//! [`Publisher::export_metrics`] and [`Subscriber::export_metrics`] pass the present counters to the installed recorder.
-//! They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example every
-//! second. Without a recorder they do nothing.
+//! [`Publisher::export_metrics`] and [`Subscriber::export_metrics`] pass the present counters to the installed
+//! recorder. They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example
+//! every second. Without a recorder they do nothing.
 //!
 //! Each name begins with `mcast_stream_publisher_` or `mcast_stream_subscriber_`, and has the labels `stream` (16
 //! hexadecimal digits), `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
@@ -28,8 +28,8 @@
 //! | `naks_total`, `statuses_total` | NAKs and statuses sent |
 //! | `waiting`, `round_trip_seconds` | datagrams buffered behind a gap, the group round-trip time |
 //!
-//! For Prometheus, install the recorder of the crate `metrics-exporter-prometheus`, which also serves the metrics over HTTP,
-//! before the first export:
+//! For Prometheus, install the recorder of the crate `metrics-exporter-prometheus`, which also serves the metrics over
+//! HTTP, before the first export:
 //!
 //! ```ignore
 //! metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(([127, 0, 0, 1], 9000)).install()?;
@@ -79,8 +79,8 @@ impl Publisher {
 }
 
 impl Subscriber {
-    /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)). Does nothing before
-    /// the first datagram of the stream.
+    /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)). Does nothing
+    /// before the first datagram of the stream.
     pub fn export_metrics(&self) {
         let Some(stream) = self.stream() else { return };
         let statistics = self.statistics();

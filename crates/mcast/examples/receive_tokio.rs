@@ -1,5 +1,4 @@
-//! Receives on tokio for ten seconds:
-//! `cargo run --features tokio --example receive_tokio -- 239.1.2.3%eth0:7000`.
+//! Receives on tokio for ten seconds: `cargo run --features tokio --example receive_tokio -- 239.1.2.3%eth0:7000`.
 
 use std::env;
 use std::error::Error;

@@ -44,8 +44,8 @@ fn fuzz(target: &str, seconds: u64, seed: u32, options: &RunOptions) -> Result<O
     })
 }
 
-/// Parses libFuzzer's last lines, `#123456 DONE cov: 812 ft: 2034 corp: 310/41Kb ...` and `Done 123456 runs in 61 second(s)`:
-/// returns the number of runs, the coverage, and the size of the corpus.
+/// Parses libFuzzer's last lines, `#123456 DONE cov: 812 ft: 2034 corp: 310/41Kb ...` and `Done 123456 runs in 61
+/// second(s)`: returns the number of runs, the coverage, and the size of the corpus.
 fn last_figures(output: &str) -> String {
     let last = |start: &str| output.lines().rev().find_map(|line| line.trim().strip_prefix(start));
     let done = last("Done ").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Checks of `unsafe` code and threads: Miri interprets the crates that make no system calls, and sanitizers run the tests
-//! of those that do.
+//! Checks of `unsafe` code and threads: Miri interprets the crates that make no system calls, and sanitizers run the
+//! tests of those that do.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Runs the libraries' tests as Windows programs with Wine in a network namespace; and the Windows command together with
-//! the native command, on two hosts of a lab.
+//! Runs the libraries' tests as Windows programs with Wine in a network namespace; and the Windows command together
+//! with the native command, on two hosts of a lab.
 //!
 //! Wine lacks source-specific joins and segmentation offload, and delivers groups that other sockets have joined. The
 //! tests show that the Windows backend works in general.

@@ -72,8 +72,8 @@ impl Options {
         if self.0.contains_key(name) { self.seconds(name) } else { Ok(Duration::from_secs_f64(otherwise)) }
     }
 
-    /// A multicast channel with flow control by the slowest receiver, for reliable delivery, and windows large enough for
-    /// the link.
+    /// A multicast channel with flow control by the slowest receiver, for reliable delivery, and windows large enough
+    /// for the link.
     fn channel(&self, more: &str) -> Result<std::ffi::CString> {
         let (group, interface) = (self.text("--group")?, self.text("--interface")?);
         Ok(std::ffi::CString::new(format!(
@@ -132,8 +132,8 @@ fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
     linger(options)
 }
 
-/// Waits until standard input is closed, for at most `--linger` seconds, because the driver, which does the repairs, ends
-/// with this process.
+/// Waits until standard input is closed, for at most `--linger` seconds, because the driver, which does the repairs,
+/// ends with this process.
 fn linger(options: &Options) -> Result<()> {
     let (ended, over) = channel::<()>();
     std::thread::spawn(move || {

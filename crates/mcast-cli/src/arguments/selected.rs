@@ -37,8 +37,7 @@ pub(crate) struct Admission {
 /// `-i`, `-t`, `-4` and `-6` of the subcommands that send.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Egress {
-    /// Send on this interface: a name, index or address, or `all`; repeatable
-    /// [default: the route to the group]
+    /// Send on this interface: a name, index or address, or `all`; repeatable [default: the route to the group]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     pub(crate) interfaces: Vec<InterfaceSelector>,
 

@@ -1,4 +1,5 @@
-//! Real publishers and subscribers that are killed, stopped, cut off, flooded and slowed down, on real kernels, by chance.
+//! Real publishers and subscribers that are killed, stopped, cut off, flooded and slowed down, on real kernels, by
+//! chance.
 //!
 //! They are judged only by the input of the publishers, the output of the subscribers, and the reports of both ends;
 //! `judge.rs` states the rules. `MCAST_CHAOS_SECONDS` is the duration, `MCAST_SEED` the seed.

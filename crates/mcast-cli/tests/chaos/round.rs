@@ -1,5 +1,5 @@
-//! A round: a publisher that is restarted now and then, and subscribers under faults. At the end the faults stop and all
-//! programs end.
+//! A round: a publisher that is restarted now and then, and subscribers under faults. At the end the faults stop and
+//! all programs end.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

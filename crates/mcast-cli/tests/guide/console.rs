@@ -1,10 +1,10 @@
 //! Blocks of `console`: a prompt, a command, and what it prints.
 //!
-//! `sender$ mcast send …` runs on the host *sender*; without a name it is the receiver; `sender2$` is a
-//! second terminal there. A terminal's next command waits for its last. Another terminal's command
-//! begins as soon as this one has said something. Each line that is shown must come, in this order; `…` in it stands for
-//! anything. `^C` is Ctrl-C, pressed when all that stands before it has come and all other commands
-//! have ended. A command ends with status 0, unless `(status 1)` stands under it.
+//! `sender$ mcast send …` runs on the host *sender*; without a name it is the receiver; `sender2$` is a second terminal
+//! there. A terminal's next command waits for its last. Another terminal's command begins as soon as this one has said
+//! something. Each line that is shown must come, in this order; `…` in it stands for anything. `^C` is Ctrl-C, pressed
+//! when all that stands before it has come and all other commands have ended. A command ends with status 0, unless
+//! `(status 1)` stands under it.
 //!
 //! A block of `sh` is a script that must succeed; one of `sh elsewhere` cannot run in a lab. A block with
 //! `file=NAME` is put into that file first, one with `from=PATH` stands so in that file of the project, which has tests

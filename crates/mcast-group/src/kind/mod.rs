@@ -190,8 +190,7 @@ pub enum AdministrativeRange {
     LocalExpansion,
     /// 239.192.0.0/14: the organization-local scope.
     OrganizationLocal,
-    /// 239.0.0.0/10, 239.64.0.0/10 and 239.128.0.0/10: the expansion of the
-    /// organization-local scope.
+    /// 239.0.0.0/10, 239.64.0.0/10 and 239.128.0.0/10: the expansion of the organization-local scope.
     OrganizationExpansion,
     /// 239.196.0.0 to 239.252.255.255: no defined meaning.
     Unassigned,

@@ -163,8 +163,8 @@ impl<'a> ProgramRun<'a> {
         self.events.is_empty() && self.states.iter().all(done)
     }
 
-    /// Starts no more programs, and sends a signal such as `SIGINT` to the running ones. Programs that are still running
-    /// two seconds later are killed.
+    /// Starts no more programs, and sends a signal such as `SIGINT` to the running ones. Programs that are still
+    /// running two seconds later are killed.
     ///
     /// # Errors
     ///

@@ -255,7 +255,8 @@ impl RateControl {
         self.state = State::Limited { rate: self.slowest };
     }
 
-    /// Doubles a limited rate for each [`LONGEST_SILENCE`] without a sample, so that the estimate does not stay too low.
+    /// Doubles a limited rate for each [`LONGEST_SILENCE`] without a sample, so that the estimate does not stay too
+    /// low.
     pub(crate) fn relax_after(&mut self, silence: u64) {
         for _ in 0..(silence / LONGEST_SILENCE).min(u64::from(u64::BITS)) {
             self.relax();

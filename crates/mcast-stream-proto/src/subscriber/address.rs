@@ -13,8 +13,9 @@ const PROBE_DOUBLINGS: u32 = 9;
 const PROBES_WITHOUT_PROOF: u32 = 6;
 /// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
 pub(super) const ADDRESS_TIME: u64 = 2_500_000_000;
-/// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of control
-/// datagrams came from elsewhere. Otherwise, flow control would stop the publisher, and then evict this subscriber.
+/// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of
+/// control datagrams came from elsewhere. Otherwise, flow control would stop the publisher, and then evict this
+/// subscriber.
 const FAILOVER_TIME: u64 = 500_000_000;
 const FAILOVER_DATAGRAMS: u32 = 8;
 /// Measured round trips are clamped to this range.

@@ -144,8 +144,8 @@ impl Announcements {
         Ok(Self { receiver, keys, buffer: vec![0; 65_536] })
     }
 
-    /// Returns the next announcement of a stream in clear or, with keys, of a sealed stream that they open; `None` when the
-    /// time is over.
+    /// Returns the next announcement of a stream in clear or, with keys, of a sealed stream that they open; `None` when
+    /// the time is over.
     ///
     /// # Errors
     /// If the socket fails.

@@ -1,7 +1,8 @@
 //! [`Publisher`] and [`Subscriber`] for tokio (feature `tokio`).
 //!
-//! Every call is cancel-safe: a dropped future has consumed no message, and published either a whole message or nothing. A
-//! subscriber requests repairs within its calls, like the blocking one: keep calling [`next`](Subscriber::next).
+//! Every call is cancel-safe: a dropped future has consumed no message, and published either a whole message or
+//! nothing. A subscriber requests repairs within its calls, like the blocking one: keep calling
+//! [`next`](Subscriber::next).
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ const RETRY_INTERVAL: Duration = Duration::from_micros(500);
 /// How often it tries the lock again without a pause.
 const YIELDS: u32 = 64;
 
-/// A [`Publisher`](crate::Publisher) that publishes, waits and closes without blocking. All its other methods are those of
-/// the blocking publisher, and may block while the system's queue is full.
+/// A [`Publisher`](crate::Publisher) that publishes, waits and closes without blocking. All its other methods are those
+/// of the blocking publisher, and may block while the system's queue is full.
 ///
 /// Dropping it sends what was accepted, like dropping the blocking publisher, but on a blocking thread of the
 /// runtime: a runtime that is dropped waits for that, one that is shut down in the background does not.
@@ -81,8 +82,8 @@ impl Publisher {
         self.until(timeout, is_complete).await
     }
 
-    /// Ends the stream, waits up to `timeout` until all receivers have everything, and reports where each stands, like the
-    /// blocking [`close`](crate::Publisher::close).
+    /// Ends the stream, waits up to `timeout` until all receivers have everything, and reports where each stands, like
+    /// the blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
         self.run(crate::PublisherMachine::close).await;
         let deadline = Instant::now().checked_add(timeout);
@@ -151,8 +152,8 @@ impl Subscriber {
         Ok(Self { subscriber, readiness })
     }
 
-    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or a
-    /// waker ended the wait.
+    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or
+    /// a waker ended the wait.
     ///
     /// # Errors
     /// If a socket fails.

@@ -53,7 +53,8 @@ impl UnicastSocket {
     }
 }
 
-/// Whether a datagram may be added to these segments. All must have the same length, except that the last may be shorter.
+/// Whether a datagram may be added to these segments. All must have the same length, except that the last may be
+/// shorter.
 fn has_room(segments: &[IoSlice<'_>], bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return true };
     let is_even = last.len() == first.len() && (1..=first.len()).contains(&bytes.len());

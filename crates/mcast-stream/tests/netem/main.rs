@@ -34,8 +34,8 @@ fn dropped(host: &Host) -> u64 {
     number.unwrap_or_else(|| panic!("{text}")).0.parse().unwrap()
 }
 
-/// Checks that every message is delivered when data and feedback are impaired like this; returns the number of datagrams
-/// dropped on the way to the subscribers.
+/// Checks that every message is delivered when data and feedback are impaired like this; returns the number of
+/// datagrams dropped on the way to the subscribers.
 fn check_delivery(data: &str, feedback: Option<&str>) -> u64 {
     let net = Net::new(Family::V4, SUBSCRIBERS, Impairment::default());
     impair(&net.publisher, data);

@@ -41,7 +41,8 @@ impl Net {
         Self { _lab: lab, switch, publisher, subscribers, family }
     }
 
-    /// Waits until everything sent so far has passed every link or was lost there. On a busy machine that takes a while.
+    /// Waits until everything sent so far has passed every link or was lost there. On a busy machine that takes a
+    /// while.
     pub(crate) fn until_passed(&self, publisher: &Publisher) {
         let sent = publisher.statistics();
         let deadline = Instant::now() + TIMEOUT;

@@ -1,5 +1,5 @@
-//! Publishers that are killed, and subscribers that are stopped for a while. Each is a separate process, which runs this
-//! test program again.
+//! Publishers that are killed, and subscribers that are stopped for a while. Each is a separate process, which runs
+//! this test program again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;

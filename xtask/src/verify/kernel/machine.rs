@@ -12,8 +12,8 @@ use crate::step::RunOptions;
 /// Time limit for all tests; they take a third of it with two idle processors.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// Boots the system and waits until it has run the tests. Returns its console output, or `None` if it took too long. The
-/// machine can read the files of this one, but writes only to `exchange`.
+/// Boots the system and waits until it has run the tests. Returns its console output, or `None` if it took too long.
+/// The machine can read the files of this one, but writes only to `exchange`.
 pub(super) fn run(system: &System, exchange: &Path, options: &RunOptions) -> Result<Option<String>> {
     let folder = |path: &Path, tag: &str, more: &str| {
         format!("local,path={},mount_tag={tag},security_model=none{more}", path.display())

@@ -21,8 +21,8 @@ use crate::exit::{Failure, Outcome};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Use this interface: a name, index or address; repeatable
-    /// [default: all that are up and can multicast, but not loopback]
+    /// Use this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not
+    /// loopback]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 

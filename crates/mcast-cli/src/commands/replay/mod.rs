@@ -39,8 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FROM=TO")]
     map: Vec<AddressMapping>,
 
-    /// Send on this interface: a name, index or address, or `all`; repeatable
-    /// [default: the route to the group]
+    /// Send on this interface: a name, index or address, or `all`; repeatable [default: the route to the group]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 

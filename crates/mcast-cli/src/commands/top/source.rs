@@ -153,8 +153,8 @@ impl LiveCapture {
     }
 }
 
-/// Joins again and captures on further interfaces whenever some appear, until the receiver is dropped. An interface that
-/// vanishes is only silent.
+/// Joins again and captures on further interfaces whenever some appear, until the receiver is dropped. An interface
+/// that vanishes is only silent.
 fn watch(
     watcher: &InterfaceWatcher,
     memberships: Option<&HeldMemberships>,

@@ -66,8 +66,8 @@ impl PublisherBuilder {
         builder.follow(follow).send_buffer(4 << 20).to(destination.clone()).build()
     }
 
-    /// Waits until the quarter of a second of this incarnation is over, so that a publisher that is killed and restarted
-    /// within it gets another incarnation. A stream with a random identity has no other publisher.
+    /// Waits until the quarter of a second of this incarnation is over, so that a publisher that is killed and
+    /// restarted within it gets another incarnation. A stream with a random identity has no other publisher.
     pub(super) fn wait_for_unique_incarnation(&self) {
         let (stream, incarnation) = self.drawn;
         if self.config.stream != stream && self.config.incarnation == incarnation {
@@ -90,8 +90,8 @@ impl PublisherBuilder {
         self.datagram.unwrap_or_else(|| path_datagram(&self.destinations))
     }
 
-    /// Adds a group to publish to. With several, each carries the same datagrams as a redundant path, and subscribers keep
-    /// the first copy. At most four.
+    /// Adds a group to publish to. With several, each carries the same datagrams as a redundant path, and subscribers
+    /// keep the first copy. At most four.
     pub fn to(mut self, destination: Destination) -> Self {
         self.destinations.push(destination);
         self
@@ -104,8 +104,8 @@ impl PublisherBuilder {
     }
 
     /// Sets this publisher's incarnation, which must be greater than any that the stream had. Default: from the time of
-    /// day, in quarters of a second. With a chosen [`stream`](Self::stream), publishing then starts with the next quarter,
-    /// so that a publisher that is killed and restarted at once has another incarnation.
+    /// day, in quarters of a second. With a chosen [`stream`](Self::stream), publishing then starts with the next
+    /// quarter, so that a publisher that is killed and restarted at once has another incarnation.
     pub const fn incarnation(mut self, incarnation: Incarnation) -> Self {
         self.config.incarnation = incarnation;
         self
@@ -113,8 +113,8 @@ impl PublisherBuilder {
 
     /// Sets a file that stores the incarnation. Default: none.
     ///
-    /// With it, every start of the [`stream`](Self::stream) has a greater incarnation than the one before, even after the
-    /// clock was set back. It is written, and synced to the disk, before the first datagram is sent. Without it,
+    /// With it, every start of the [`stream`](Self::stream) has a greater incarnation than the one before, even after
+    /// the clock was set back. It is written, and synced to the disk, before the first datagram is sent. Without it,
     /// subscribers ignore a publisher with a lower incarnation than the last one for as long as that one is active, and
     /// then cannot know how much they missed.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
@@ -158,8 +158,8 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the size of the longest datagram, in bytes of UDP payload. Default: what fits the MTU of the interface if that
-    /// is known, else 1,232.
+    /// Sets the size of the longest datagram, in bytes of UDP payload. Default: what fits the MTU of the interface if
+    /// that is known, else 1,232.
     pub const fn datagram(mut self, bytes: usize) -> Self {
         self.datagram = Some(bytes);
         self
@@ -208,8 +208,8 @@ impl PublisherBuilder {
         self
     }
 
-    /// Opens the sockets and starts the threads. At least one path must have its interface. Other paths are used as soon
-    /// as theirs exist and are up; see [`Publisher::path_change`].
+    /// Opens the sockets and starts the threads. At least one path must have its interface. Other paths are used as
+    /// soon as theirs exist and are up; see [`Publisher::path_change`].
     ///
     /// # Errors
     /// If a socket cannot be opened, or the settings are invalid.

@@ -28,8 +28,8 @@ use shared::{Core, Shared};
 
 /// How long a publisher that closes waits for applications that have not read everything that they received.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the end of the stream is repeated, and at which interval. At 20 % loss, 1 of 390,625 subscribers misses all
-/// repetitions.
+/// How often the end of the stream is repeated, and at which interval. At 20 % loss, 1 of 390,625 subscribers misses
+/// all repetitions.
 pub(crate) const END_REPEATS: u32 = 8;
 pub(crate) const END_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -41,8 +41,8 @@ const SEND_THRESHOLD: u64 = 256;
 /// It is `Send + Sync`: threads may share it, and the messages of each thread stay in order.
 ///
 /// Dropping it sends what was accepted and repairs it, as described at
-/// [`drop_timeout`](PublisherBuilder::drop_timeout); the stream does not end. [`close`](Self::close) ends the stream and
-/// reports what did not arrive.
+/// [`drop_timeout`](PublisherBuilder::drop_timeout); the stream does not end. [`close`](Self::close) ends the stream
+/// and reports what did not arrive.
 ///
 /// ```no_run
 /// use mcast_stream::Publisher;
@@ -91,7 +91,8 @@ pub struct Closing {
     pub audience: Audience,
     /// The standing of each receiver. Of receivers that have left, only the last few thousand are listed.
     pub standings: Vec<(SubscriberId, SocketAddr, Standing)>,
-    /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in time.
+    /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
+    /// time.
     pub unsent: u64,
     /// The publisher's final counters.
     pub statistics: PublisherStatistics,
@@ -194,8 +195,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. While flow
-    /// control leaves no room in the retransmission buffer, this blocks.
+    /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. While
+    /// flow control leaves no room in the retransmission buffer, this blocks.
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
@@ -205,8 +206,8 @@ impl Publisher {
         Ok(number)
     }
 
-    /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`. A refused message is
-    /// not published.
+    /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`. A refused message
+    /// is not published.
     ///
     /// # Errors
     /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the receiver that the publisher
@@ -241,8 +242,8 @@ impl Publisher {
         Some(done)
     }
 
-    /// Publishes a message that may share a datagram with later ones: it is sent with the next [`flush`](Self::flush), or
-    /// after a millisecond. This is the fastest way to publish many small messages.
+    /// Publishes a message that may share a datagram with later ones: it is sent with the next [`flush`](Self::flush),
+    /// or after a millisecond. This is the fastest way to publish many small messages.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -369,8 +370,8 @@ impl Publisher {
         self.shared.core().sender.audience()
     }
 
-    /// Returns the standing and the address of each receiver. Of receivers that have left, only the last few thousand are
-    /// listed.
+    /// Returns the standing and the address of each receiver. Of receivers that have left, only the last few thousand
+    /// are listed.
     #[must_use]
     pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, Standing)> {
         self.shared.core().sender.standings().collect()
@@ -416,8 +417,8 @@ impl Publisher {
         self.shared.core().sender.next_message()
     }
 
-    /// Returns an address of the interface on which the stream is sent, of the first path if there are several. Snapshots
-    /// that are [served](Self::serve_snapshots) there are not reachable from other networks.
+    /// Returns an address of the interface on which the stream is sent, of the first path if there are several.
+    /// Snapshots that are [served](Self::serve_snapshots) there are not reachable from other networks.
     ///
     /// # Errors
     /// If the interface cannot be found, or has no address but link-local ones, which are only valid together with an
@@ -493,8 +494,8 @@ impl Publisher {
         self.shared.core().sender.set_keys(now, keys);
     }
 
-    /// Ends the stream, without waiting for anybody: nothing more can be published. What was is still repaired until the
-    /// publisher is dropped; [`wait_complete`](Self::wait_complete) and [`close`](Self::close) wait for that.
+    /// Ends the stream, without waiting for anybody: nothing more can be published. What was is still repaired until
+    /// the publisher is dropped; [`wait_complete`](Self::wait_complete) and [`close`](Self::close) wait for that.
     pub fn end(&self) {
         let mut core = self.shared.core();
         core.sender.close(self.shared.clock.now());
@@ -502,9 +503,9 @@ impl Publisher {
     }
 
     /// Ends the stream, waits up to `timeout` until all receivers have received everything, and reports where each
-    /// stands. Then it waits for applications that have not read everything, for at most one second and within `timeout`:
-    /// receivers whose application is still reading afterwards are reported as [`Standing::Unread`]. Other owners of a
-    /// shared publisher can publish nothing more.
+    /// stands. Then it waits for applications that have not read everything, for at most one second and within
+    /// `timeout`: receivers whose application is still reading afterwards are reported as [`Standing::Unread`]. Other
+    /// owners of a shared publisher can publish nothing more.
     #[must_use]
     pub fn close(&self, timeout: Duration) -> Closing {
         let deadline = Instant::now().checked_add(timeout);
@@ -565,7 +566,8 @@ impl Publisher {
         }
     }
 
-    /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in time.
+    /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in
+    /// time.
     fn send_soon(&self, core: &mut Core, now: u64) {
         if core.sender.unsent() >= SEND_THRESHOLD {
             self.shared.send(core);

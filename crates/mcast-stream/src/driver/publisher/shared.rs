@@ -85,8 +85,8 @@ impl Shared {
 
     /// Sends everything that is due; returns the number of data datagrams that were sent.
     ///
-    /// A thread that sends much holds the lock for long. It therefore handles feedback itself meanwhile; otherwise repairs
-    /// would wait until everything is sent.
+    /// A thread that sends much holds the lock for long. It therefore handles feedback itself meanwhile; otherwise
+    /// repairs would wait until everything is sent.
     pub(super) fn send(&self, core: &mut Core) -> u64 {
         let before = core.sender.statistics().datagrams;
         while let Some(transmit) = core.sender.poll(self.clock.now()) {
@@ -210,8 +210,8 @@ impl Shared {
         }
     }
 
-    /// Sends everything accepted and waits until all receivers have it: for the time that the rate takes to send it, and
-    /// in addition for at most the drop timeout.
+    /// Sends everything accepted and waits until all receivers have it: for the time that the rate takes to send it,
+    /// and in addition for at most the drop timeout.
     pub(super) fn drain(&self) {
         if self.is_settled.load(Ordering::Acquire) || self.drop_timeout.is_zero() {
             return;

@@ -14,16 +14,16 @@ use crate::driver::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId};
 
-/// The default limit of a snapshot's size, in bytes: 64 MiB. For a stream in clear, anybody can announce snapshots of any
-/// size.
+/// The default limit of a snapshot's size, in bytes: 64 MiB. For a stream in clear, anybody can announce snapshots of
+/// any size.
 pub const MAX_SNAPSHOT: u64 = 64 << 20;
 
 /// How long to wait for an announcement from the host that serves the snapshots, before any other one is accepted.
 /// Announcements are sent once per second.
 const PREFERRED: Duration = Duration::from_millis(1_200);
 
-/// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes that covers all messages before `message`, or more. It blocks; to
-/// cancel it, or to accept larger ones, use [`fetch_snapshot_while`].
+/// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes that covers all messages before `message`, or more. It blocks;
+/// to cancel it, or to accept larger ones, use [`fetch_snapshot_while`].
 ///
 /// # Errors
 /// If the connection fails, the server serves another stream, has other keys or makes no progress for ten seconds, or the
@@ -38,8 +38,8 @@ pub fn fetch_snapshot(
     fetch_snapshot_while(from, stream, incarnation, keys, message, MAX_SNAPSHOT, &mut || true)
 }
 
-/// Fetches a snapshot of at most `max_size` bytes for as long as `keep_going` returns `true`. It is called on this thread,
-/// about twenty times per second.
+/// Fetches a snapshot of at most `max_size` bytes for as long as `keep_going` returns `true`. It is called on this
+/// thread, about twenty times per second.
 ///
 /// # Errors
 /// As [`fetch_snapshot`], and if `keep_going` returned `false`.
@@ -121,8 +121,8 @@ impl AnnouncedStream {
     }
 }
 
-/// Waits for another announcement. Anybody can announce a stream in clear. An announcement from the host that serves its
-/// snapshots is therefore preferred, with an address that has not failed.
+/// Waits for another announcement. Anybody can announce a stream in clear. An announcement from the host that serves
+/// its snapshots is therefore preferred, with an address that has not failed.
 ///
 /// Announcements are sent once per second, so servers are not asked more often.
 fn next_announcement(
@@ -207,8 +207,8 @@ impl Answer<'_> {
     }
 }
 
-/// Connects on a separate thread, because a connection attempt cannot be cancelled. If the caller gives up, the thread ends
-/// on its own.
+/// Connects on a separate thread, because a connection attempt cannot be cancelled. If the caller gives up, the thread
+/// ends on its own.
 fn connect(to: SocketAddr, deadline: &mut StepDeadline<'_>) -> io::Result<TcpStream> {
     let (sender, connected) = channel();
     let work = move || {

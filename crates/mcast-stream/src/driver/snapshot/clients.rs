@@ -1,5 +1,5 @@
-//! The clients of a snapshot server. Their number is limited, in all and per address; at the limit, a new client replaces
-//! the idlest one.
+//! The clients of a snapshot server. Their number is limited, in all and per address; at the limit, a new client
+//! replaces the idlest one.
 
 use std::net::IpAddr;
 use std::sync::Arc;

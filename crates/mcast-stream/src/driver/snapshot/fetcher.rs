@@ -72,8 +72,8 @@ impl SnapshotFetcher {
         self.keys = keys;
     }
 
-    /// Handles an event of the subscriber: starts to fetch a snapshot if the subscriber wants one. It replaces an earlier
-    /// request.
+    /// Handles an event of the subscriber: starts to fetch a snapshot if the subscriber wants one. It replaces an
+    /// earlier request.
     ///
     /// # Errors
     /// If a thread cannot be started.

@@ -30,8 +30,8 @@ impl SubscriberBuilder {
         }
     }
 
-    /// Adds a path: a membership to receive the stream on. With several, the first copy of each datagram is kept. At most
-    /// four.
+    /// Adds a path: a membership to receive the stream on. With several, the first copy of each datagram is kept. At
+    /// most four.
     pub fn path(mut self, membership: Membership) -> Self {
         self.memberships.push(membership);
         self

@@ -199,8 +199,8 @@ impl Subscriber {
         })
     }
 
-    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or a
-    /// [`Waker`] ended the wait.
+    /// Waits for the next message or event and returns it; `None` when the stream has ended, a loss has stopped it, or
+    /// a [`Waker`] ended the wait.
     ///
     /// # Errors
     /// If a socket fails.
@@ -213,8 +213,8 @@ impl Subscriber {
         self.next_until(None)
     }
 
-    /// Waits for the next message or event like [`next`](Self::next), for at most `timeout`; `None` also when the time is
-    /// over.
+    /// Waits for the next message or event like [`next`](Self::next), for at most `timeout`; `None` also when the time
+    /// is over.
     ///
     /// # Errors
     /// If a socket fails.
@@ -223,9 +223,10 @@ impl Subscriber {
         self.next_until(Some(timeout))
     }
 
-    /// Keeps the subscription alive for `timeout` while the caller is busy with a message, for instance on another thread.
-    /// It buffers datagrams within the window, requests repairs, and reports its progress and its room to the publisher,
-    /// but delivers nothing. Returns early if a [`Waker`] wakes it or the subscriber [is over](Self::is_over).
+    /// Keeps the subscription alive for `timeout` while the caller is busy with a message, for instance on another
+    /// thread. It buffers datagrams within the window, requests repairs, and reports its progress and its room to the
+    /// publisher, but delivers nothing. Returns early if a [`Waker`] wakes it or the subscriber [is
+    /// over](Self::is_over).
     ///
     /// # Errors
     /// If a socket fails.
@@ -258,8 +259,8 @@ impl Subscriber {
         self.is_abandoned || self.has_stopped() || is_settled && !self.stays
     }
 
-    /// Returns the longest time to wait before the next call if nothing arrives, because it must send something then. This
-    /// is for callers that wait for the [descriptors](Self::descriptors) themselves.
+    /// Returns the longest time to wait before the next call if nothing arrives, because it must send something then.
+    /// This is for callers that wait for the [descriptors](Self::descriptors) themselves.
     #[must_use]
     pub fn due(&self) -> Duration {
         let due = self.core.as_ref().map_or(MAX_WAIT, |core| self.clock.until(core.next_deadline()));
@@ -330,8 +331,8 @@ impl Subscriber {
         self.labels.clone()
     }
 
-    /// Whether the publisher has ever sent a unicast datagram to this subscriber. It replies to the first datagram of each
-    /// subscriber, so the usual reason for `false` is a firewall between them, in either direction.
+    /// Whether the publisher has ever sent a unicast datagram to this subscriber. It replies to the first datagram of
+    /// each subscriber, so the usual reason for `false` is a firewall between them, in either direction.
     #[must_use]
     pub const fn is_answered(&self) -> bool {
         self.is_answered
@@ -441,8 +442,8 @@ impl Subscriber {
         }
     }
 
-    /// Stops receiving, for a caller that is about to stop. The next calls return the messages that have arrived, with an
-    /// [`SubscriberEvent::Lost`](crate::subscriber::SubscriberEvent::Lost) for each gap between them.
+    /// Stops receiving, for a caller that is about to stop. The next calls return the messages that have arrived, with
+    /// an [`SubscriberEvent::Lost`](crate::subscriber::SubscriberEvent::Lost) for each gap between them.
     pub fn abandon(&mut self) {
         self.is_abandoned = true;
         if let Some(core) = &mut self.core {

@@ -50,7 +50,8 @@ impl OtherStreams {
         }
     }
 
-    /// Returns the stream to follow instead: an active one, if the followed stream has ended or was silent for `silence`.
+    /// Returns the stream to follow instead: an active one, if the followed stream has ended or was silent for
+    /// `silence`.
     pub(super) fn successor(&self, now: u64, silence: u64, has_ended: bool) -> Option<StreamId> {
         let (stream, at) = self.last?;
         let is_over = has_ended || now >= self.followed_heard_at.saturating_add(silence);

@@ -36,8 +36,8 @@ impl Paths {
         self.all.iter().all(|path| path.interface.is_some())
     }
 
-    /// Returns the path of a datagram. An unknown interface may be one that was created again with another index, so the
-    /// interfaces are then looked up.
+    /// Returns the path of a datagram. An unknown interface may be one that was created again with another index, so
+    /// the interfaces are then looked up.
     #[inline]
     pub(super) fn of(
         &mut self,

@@ -29,8 +29,7 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "GROUP:PORT")]
     groups: Vec<String>,
 
-    /// Send on this interface: a name, index or address, or `all`; repeatable
-    /// [default: the route to the group]
+    /// Send on this interface: a name, index or address, or `all`; repeatable [default: the route to the group]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
