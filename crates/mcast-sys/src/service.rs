@@ -47,7 +47,7 @@ impl ManagerConnection {
         Some(Self { states, keep_alives })
     }
 
-    /// Sends a state. If the manager's queue is full, waits for room, at most [`PATIENCE`].
+    /// Sends a state. If the manager's queue is full, waits for room, at most ten seconds.
     pub fn send_state(&self, state: &str) {
         let _ = self.states.send(state.as_bytes());
     }
