@@ -155,7 +155,10 @@ impl Member {
         }
         self.window = status.window;
         self.widest = self.widest.max(status.window);
-        let has_read_all = self.window > 0 && self.window == self.widest;
+        // A subscriber that lacks a datagram makes progress only if it gets it or gives it up. If its application has stopped
+        // reading, it may do neither, with all its room.
+        let lacks_nothing = status.next >= status.highest;
+        let has_read_all = lacks_nothing && self.window > 0 && self.window == self.widest;
         if has_read_all || self.room_end() > self.advanced.0 {
             self.advanced = (self.room_end(), now);
         }
@@ -406,6 +409,21 @@ mod tests {
 
     const fn repairs() -> RepairFlow {
         RepairFlow::new(1_000, 1_000, 1)
+    }
+
+    /// With all its room, an application that has stopped reading may wait forever for a datagram that cannot be repaired.
+    #[test]
+    fn room_is_no_progress_for_a_subscriber_that_lacks_a_datagram() {
+        let mut member = Member::new(HOME, 1, Progress::default(), repairs());
+        let status = |next, highest| Status { next, highest, window: 10, ..Status::default() };
+        for now in [2, 3] {
+            member.record(&status(5, 5), now, 1);
+            assert_eq!(member.advanced, (15, now));
+        }
+        for now in [4, 5] {
+            member.record(&status(5, 9), now, 1);
+            assert_eq!(member.advanced, (15, 3));
+        }
     }
 
     #[test]
