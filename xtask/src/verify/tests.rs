@@ -190,6 +190,22 @@ mod checks {
         Finished { success, status: String::new(), output: output.to_owned() }
     }
 
+    /// nextest ignores an override whose filter matches nothing.
+    #[test]
+    fn overrides_name_tests_that_exist() {
+        let config = std::fs::read_to_string(crate::root().join(".config/nextest.toml")).unwrap();
+        let names: Vec<&str> =
+            config.split("test(=").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        assert!(!names.is_empty());
+        for name in names {
+            let found = crate::command::succeeds(crate::command::program(
+                "git",
+                ["grep", "--quiet", &format!("fn {name}()"), "--", "crates"],
+            ));
+            assert!(found, "there is no test {name}");
+        }
+    }
+
     #[test]
     fn tests_that_needed_a_second_attempt_are_named() {
         let output = "   Summary [ 3.1s] 2 tests run: 2 passed (1 flaky), 0 skipped\n\
