@@ -12,9 +12,10 @@ use crate::payload::Payload;
 
 /// A datagram to send, with options that override the sender's settings.
 ///
-/// to: the destination group and port, as text or a pair, instead of the sender's destinations. interface: the egress
-/// interface: a name, index, address or Interface. hop_limit: the hop limit (IPv4: TTL). traffic_class: DSCP in the
-/// upper six bits, ECN in the lower two.
+/// to: the destination group and port, as text or a pair, instead of the sender's destinations.
+/// interface: the egress interface: a name, index, address or Interface.
+/// hop_limit: the hop limit (IPv4: TTL).
+/// traffic_class: DSCP in the upper six bits, ECN in the lower two.
 #[pyclass(frozen, module = "pymcast", name = "Outgoing")]
 #[derive(Debug)]
 pub(crate) struct PyOutgoing {

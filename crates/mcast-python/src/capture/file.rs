@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use super::error::raise_file;
 use super::packet::{OwnedFrame, Packet};
 
-/// Reads a capture file, pcap or pcapng, in any byte order and time resolution: `for packet in
-/// pymcast.CaptureFile("a.pcapng")`.
+/// Reads a capture file, pcap or pcapng, in any byte order and time resolution:
+/// `for packet in pymcast.CaptureFile("a.pcapng")`.
 ///
 /// `path` is text or a path. Raises pymcast.CaptureFileError, an OSError, if the file cannot be
 /// opened or is not a capture file; and while reading, if it ends within a packet or is inconsistent, after all

@@ -27,8 +27,8 @@ const SLICE: Duration = Duration::from_millis(100);
 /// groups, so a snooping switch may not forward them to this host. Linux only; requires the right to capture
 /// (CAP_NET_RAW).
 ///
-/// interfaces: names, indexes, addresses or Interface objects, one or more. filter: "all", "multicast" (IP packets to
-/// groups), "group-addressed" (all frames to group addresses, including
+/// interfaces: names, indexes, addresses or Interface objects, one or more.
+/// filter: "all", "multicast" (IP packets to groups), "group-addressed" (all frames to group addresses, including
 ///     broadcasts such as ARP), "control" (IGMP, MLD, PIM, router discovery), or a UDP port.
 /// outgoing: also capture packets that this machine sends.
 /// promiscuous: also receive frames addressed to other machines.

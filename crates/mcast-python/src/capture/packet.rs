@@ -185,8 +185,7 @@ impl Packet {
         self.metadata.original_length
     }
 
-    /// The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or
-    /// "loopback".
+    /// The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or "loopback".
     #[getter]
     fn link_type(&self) -> &'static str {
         link_type_name(self.metadata.link_type)

@@ -180,8 +180,8 @@ impl Receiver {
         PyList::new(py, self.opened(py)?.try_batch(py)?.unwrap_or_default())
     }
 
-    /// Returns a reader, which iterates over datagrams that it receives in batches: `for datagram in
-    /// receiver.reader()`. It buffers up to one batch.
+    /// Returns a reader, which iterates over datagrams that it receives in batches:
+    /// `for datagram in receiver.reader()`. It buffers up to one batch.
     fn reader(&self, py: Python<'_>) -> PyResult<Reader> {
         self.opened(py).map(Reader::new)
     }

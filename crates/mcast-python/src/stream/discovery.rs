@@ -97,8 +97,9 @@ impl FoundStream {
 
 /// Receives announcements of streams, which are repeated every second: `for found in pymcast.Announcements()`.
 ///
-/// interface: the interface to listen on. Default: every interface on which a Receiver joins. family: 4 or 6. Default:
-/// both. keys: a Keys or the path of its file, to find streams sealed with them instead of unsealed ones.
+/// interface: the interface to listen on. Default: every interface on which a Receiver joins.
+/// family: 4 or 6. Default: both.
+/// keys: a Keys or the path of its file, to find streams sealed with them instead of unsealed ones.
 ///
 /// `find_stream` and `discover` are based on it. Raises the same exceptions as Receiver.
 #[pyclass(frozen, weakref, module = "pymcast")]

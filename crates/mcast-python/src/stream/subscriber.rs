@@ -31,8 +31,8 @@ use crate::sys;
 /// How often a wait checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Receives the messages of a stream in order, each once, and reports every loss: `for item in
-/// pymcast.Subscriber("239.1.2.3:7000")`.
+/// Receives the messages of a stream in order, each once, and reports every loss:
+/// `for item in pymcast.Subscriber("239.1.2.3:7000")`.
 ///
 /// Items are Message and StreamEvent objects. Each membership, at most four, is a path of the stream; the first copy of
 /// a datagram counts. Instead of memberships, the result of find_stream may be given. Use it in a `with` statement, or
