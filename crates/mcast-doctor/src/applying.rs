@@ -154,7 +154,6 @@ impl fmt::Display for RemedyEffect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Severity;
 
     #[test]
     fn only_datagrams_prove_that_a_remedy_works() {
@@ -171,13 +170,15 @@ mod tests {
     #[test]
     fn file_is_written_whole_and_its_folder_created() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("10-x;id>y.network.d").join("mcast.conf");
+        let path = folder.path().join("10-x;id&y.network.d").join("mcast.conf");
         let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, &path, "[Link]\nMTUBytes=1500\n");
         remedy.apply().unwrap();
         remedy.apply().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "[Link]\nMTUBytes=1500\n");
     }
 
+    /// Windows has netsh.
+    #[cfg(not(windows))]
     #[test]
     fn remedies_of_missing_programs_are_omitted_unless_all_are_missing() {
         let now = |tool| Remedy::now(tool, ["x"]);
@@ -186,7 +187,8 @@ mod tests {
         assert!(!is_installed("netsh.exe"));
 
         let finding = |remedies: &[&Remedy]| {
-            Finding::new(Id::NoRoute, Severity::Fault, "x").with_remedies(remedies.iter().copied().cloned())
+            Finding::new(Id::NoRoute, crate::Severity::Fault, "x")
+                .with_remedies(remedies.iter().copied().cloned())
         };
         let chosen = finding(&[&missing, &there, &advice]);
         assert_eq!(chosen.remedies_here(), [&there, &advice]);
