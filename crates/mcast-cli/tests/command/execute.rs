@@ -56,7 +56,7 @@ fn datagrams_without_a_command_are_counted() {
     send(&lan.a, &[GROUP, "x", "-c", "3"]);
     runs.stdout.wait_for("begun");
     // Its end is waited for, also beyond the time.
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(Duration::from_secs(4));
     std::fs::write(end, "").unwrap();
     let ended = runs.end().succeeded();
     assert!(ended.stderr.contains("ran 1 command\n"), "{ended:?}");

@@ -1,7 +1,7 @@
 //! Discovery of streams by name, and snapshots.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use mcast::{Family, InterfaceSelector};
@@ -51,6 +51,7 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
         builder.keys(keys.clone()).start(Start::Snapshot).build().unwrap()
     };
     let mut subscriber = host.run(subscribe).unwrap();
+    let (has_fetched, fetched) = mpsc::channel();
     thread::scope(|scope| {
         let receiving = scope.spawn(|| {
             let mut fetcher = SnapshotFetcher::new(found.clone(), keys.clone());
@@ -63,6 +64,7 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
                 }
             };
             let snapshot = host.run(fetch).unwrap();
+            has_fetched.send(()).unwrap();
             assert_eq!(snapshot.bytes, digest(snapshot.message));
             subscriber.resume(snapshot.message);
             (snapshot.message, receive_stream(&mut subscriber, message))
@@ -72,6 +74,8 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
         let (subscriber, address, _) = publisher.standings()[0];
         assert_eq!(publisher.address_of(subscriber), Some(address));
         assert_eq!(publisher.address_of(SubscriberId(!subscriber.0)), None);
+        // Without the publisher, its snapshots are empty.
+        fetched.recv_timeout(TIMEOUT).unwrap();
         let publisher = Arc::into_inner(publisher).unwrap();
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         let (reached, received) = receiving.join().unwrap();
