@@ -263,7 +263,7 @@ fn spelled(word: &str) -> Option<&str> {
         "networkmanager" => "NetworkManager",
         "docker" => "Docker",
         "kubernetes" => "Kubernetes",
-        "for-good" => "for good",
+        "for-good" => "permanent",
         "mcast" => return None,
         word => word,
     })
