@@ -4,8 +4,8 @@
 //! This crate uses no sockets, does not allocate, and does not panic on any input. A [`Packet`] is a layered
 //! view of the bytes of one frame. [`Packet::malformed`] reports the layer that could not be decoded; the
 //! layers before it remain available. IGMP and MLD have the same messages with addresses of different widths,
-//! so one [`gmp::GmpMessage`] serves both, for parsing and building. [`pim::PimMessage`] does the same for PIM.
-//! [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
+//! so one [`gmp::GmpMessage`] serves both, for parsing and building. [`pim::PimMessage`] does the same for
+//! PIM. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
 //! sequence number.
 //!
 //! ```

@@ -1,10 +1,9 @@
 //! IGMP and MLD, by which hosts report group memberships to routers and switches.
 //!
 //! Both protocols have the same messages. MLD has wider addresses and states times in milliseconds. Therefore
-//! [`GmpMessage`] is generic over the address: with [`Ipv4Addr`](core::net::Ipv4Addr) it is IGMP (RFC 1112, RFC
-//! 2236, RFC 3376 and its successor RFC 9776), with [`Ipv6Addr`](core::net::Ipv6Addr) it is MLD (RFC 2710,
-//! RFC 3810 and its successor RFC 9777). Multicast router discovery (RFC 4286) uses message types of both
-//! protocols and is part of this module.
+//! [`GmpMessage`] is generic over the address: with [`Ipv4Addr`] it is IGMP (RFC 1112, RFC 2236, RFC 3376 and
+//! its successor RFC 9776), with [`Ipv6Addr`] it is MLD (RFC 2710, RFC 3810 and its successor RFC 9777).
+//! Multicast router discovery (RFC 4286) uses message types of both protocols and is part of this module.
 //!
 //! A message borrows its lists, either from received bytes or from slices:
 //!
