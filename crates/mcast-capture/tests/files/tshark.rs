@@ -99,7 +99,10 @@ fn tshark_agrees_on_frame_metadata() {
         writer.write(&frame.frame()).unwrap();
     }
     writer
-        .write_statistics(index(3), &mcast_capture::Statistics { frames: 2, dropped: 3, unreadable: 0 })
+        .write_statistics(
+            index(3),
+            &mcast_capture::CaptureStatistics { frames: 2, dropped: 3, unreadable: 0 },
+        )
         .unwrap();
     drop(writer);
     let names = [
