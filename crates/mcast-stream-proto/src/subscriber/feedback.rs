@@ -9,7 +9,9 @@ use super::event::{Cause, SubscriberEvent};
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Probe, Status, WriteError};
+use crate::wire::{
+    DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Status, WriteError,
+};
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
 const MIN_BACKOFF_UNIT: u64 = 500_000;
@@ -378,7 +380,7 @@ impl SubscriberMachine {
         to: SocketAddr,
         incarnation: Incarnation,
         kind: Kind,
-        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) {
         self.control_count += 1;
         let header = Header::new(kind, self.config.stream, incarnation, self.control_count);
@@ -391,7 +393,7 @@ impl SubscriberMachine {
                 .find(&config.keys, purpose)
                 .is_some_and(|cipher| seal::seal_vector(cipher, header.sequence, bytes)),
         };
-        let whole = |writer: &mut PacketWriter<'_>| {
+        let whole = |writer: &mut DatagramWriter<'_>| {
             writer.subscriber(id)?;
             write(writer)
         };
