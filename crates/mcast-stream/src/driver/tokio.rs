@@ -72,18 +72,18 @@ impl Publisher {
         }
     }
 
-    /// Waits until this number of receivers have joined; returns `false` when the time is over.
-    pub async fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
-        self.until(timeout, |sender| sender.subscribers().0 >= receivers).await
+    /// Waits until this number of subscribers have joined; returns `false` when the time is over.
+    pub async fn wait_for(&self, subscribers: usize, timeout: Duration) -> bool {
+        self.until(timeout, |sender| sender.subscribers().0 >= subscribers).await
     }
 
-    /// Waits until all receivers have everything that was published; returns `false` when the time is over.
+    /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
         self.until(timeout, is_complete).await
     }
 
-    /// Ends the stream, waits up to `timeout` until all receivers have everything, and reports where each stands, like
-    /// the blocking [`close`](crate::Publisher::close).
+    /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
+    /// like the blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
         self.run(crate::PublisherMachine::close).await;
         let deadline = Instant::now().checked_add(timeout);

@@ -1,10 +1,11 @@
 //! Publishing a stream. The caller's thread sends; the publisher's own threads receive feedback and run timers.
 
 mod builder;
+mod closing;
 mod shared;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +14,10 @@ use mcast::{Destination, Family};
 
 pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
+pub use closing::Closing;
+pub(super) use closing::OnDrop;
+#[cfg(feature = "tokio")]
+pub(super) use closing::{END_INTERVAL, END_REPEATS, READ_TIMEOUT, is_complete, is_read};
 
 use super::clock::{self, Clock};
 use super::discovery::{self, Announcement};
@@ -25,13 +30,6 @@ use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStati
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId, SubscriberId};
 use shared::{Core, Shared};
-
-/// How long a publisher that closes waits for applications that have not read everything that they received.
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the end of the stream is repeated, and at which interval. At 20 % loss, 1 of 390,625 subscribers misses
-/// all repetitions.
-pub(crate) const END_REPEATS: u32 = 8;
-pub(crate) const END_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Queued datagrams are sent once there are this many.
 const SEND_THRESHOLD: u64 = 256;
@@ -66,49 +64,6 @@ pub struct Publisher {
     on_drop: OnDrop,
     /// How far the clock is behind the last start that the state file recorded.
     clock_behind: Option<Duration>,
-}
-
-/// What dropping a publisher does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnDrop {
-    /// Sends everything accepted and waits for receivers on the thread that drops it.
-    Drain,
-    /// Does the same on a blocking thread of the runtime, so that no executor is blocked.
-    #[cfg(feature = "tokio")]
-    DrainInBackground,
-}
-
-/// How a publisher ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Closing {
-    /// Receivers that have everything.
-    pub complete: usize,
-    /// Present receivers that have not confirmed everything, with the number of datagrams that they miss.
-    pub behind: Vec<(SubscriberId, u64)>,
-    /// The numbers of receivers by standing, of all that ever joined. Delivery to all is certain only if
-    /// [`Audience::complete`] counts all of them.
-    pub audience: Audience,
-    /// The standing of each receiver. Of receivers that have left, only the last few thousand are listed.
-    pub standings: Vec<(SubscriberId, SocketAddr, Standing)>,
-    /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
-    /// time.
-    pub unsent: u64,
-    /// The publisher's final counters.
-    pub statistics: PublisherStatistics,
-}
-
-impl Closing {
-    pub(crate) fn of(sender: &crate::PublisherMachine) -> Self {
-        Self {
-            complete: sender.subscribers().1,
-            behind: sender.behind().collect(),
-            audience: sender.audience(),
-            standings: sender.standings().collect(),
-            unsent: sender.unsent(),
-            statistics: sender.statistics(),
-        }
-    }
 }
 
 impl Publisher {
@@ -210,8 +165,8 @@ impl Publisher {
     /// is not published.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the receiver that the publisher
-    /// waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
+    /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the subscriber that the
+    /// publisher waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
     pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<u64, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
         let number = self.queue_until(deadline, |sender, now| sender.publish(now, message))?;
@@ -287,7 +242,7 @@ impl Publisher {
         }
     }
 
-    /// Waits for feedback of a receiver, which may have made room, for at most `timeout`.
+    /// Waits for feedback of a subscriber, which may have made room, for at most `timeout`.
     pub fn wait_for_room(&self, timeout: Duration) {
         drop(self.shared.progress.wait_timeout(self.shared.core(), timeout));
     }
@@ -364,14 +319,14 @@ impl Publisher {
         self.shared.core().health.is_any_up()
     }
 
-    /// Returns the numbers of receivers by standing, of all that ever joined.
+    /// Returns the numbers of subscribers by standing, of all that ever joined.
     #[must_use]
     pub fn audience(&self) -> Audience {
         self.shared.core().sender.audience()
     }
 
-    /// Returns the standing and the address of each receiver. Of receivers that have left, only the last few thousand
-    /// are listed.
+    /// Returns the standing and the address of each subscriber. Of subscribers that have left, only the last few
+    /// thousand are listed.
     #[must_use]
     pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, Standing)> {
         self.shared.core().sender.standings().collect()
@@ -468,74 +423,10 @@ impl Publisher {
         self.labels.clone()
     }
 
-    /// Waits until this number of receivers have joined; returns `false` when the time is over.
-    #[must_use]
-    pub fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |sender| sender.subscribers().0 >= receivers)
-    }
-
-    /// Waits until all receivers have everything that was published; returns `false` when the time is over.
-    #[must_use]
-    pub fn wait_complete(&self, timeout: Duration) -> bool {
-        self.flush();
-        self.shared.wait_until(timeout, is_complete)
-    }
-
-    /// Waits until the applications of all subscribers have read everything. Of a stream that has not
-    /// [ended](Self::end) that is not known, and everything having been received counts. `false` when the time is over.
-    #[must_use]
-    pub fn wait_read(&self, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |sender| is_complete(sender) && is_read(sender))
-    }
-
     /// Seals with the greatest epoch of these from now on.
     pub fn set_keys(&self, keys: Keys) {
         let now = self.shared.clock.now();
         self.shared.core().sender.set_keys(now, keys);
-    }
-
-    /// Ends the stream, without waiting for anybody: nothing more can be published. What was is still repaired until
-    /// the publisher is dropped; [`wait_complete`](Self::wait_complete) and [`close`](Self::close) wait for that.
-    pub fn end(&self) {
-        let mut core = self.shared.core();
-        core.sender.close(self.shared.clock.now());
-        self.shared.send(&mut core);
-    }
-
-    /// Ends the stream, waits up to `timeout` until all receivers have received everything, and reports where each
-    /// stands. Then it waits for applications that have not read everything, for at most one second and within
-    /// `timeout`: receivers whose application is still reading afterwards are reported as [`Standing::Unread`]. Other
-    /// owners of a shared publisher can publish nothing more.
-    #[must_use]
-    pub fn close(&self, timeout: Duration) -> Closing {
-        let deadline = Instant::now().checked_add(timeout);
-        self.end();
-        if self.shared.wait_until(timeout, is_complete) {
-            let left =
-                deadline.map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-            self.shared.wait_until(left.min(READ_TIMEOUT), is_read);
-        }
-        self.repeat_the_end();
-        self.settle();
-        Closing::of(&self.shared.core().sender)
-    }
-
-    /// Notes that the caller knows how the stream ended, so that dropping the publisher does not wait.
-    pub(crate) fn settle(&self) {
-        self.shared.is_settled.store(true, Ordering::Release);
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) const fn set_on_drop(&mut self, on_drop: OnDrop) {
-        self.on_drop = on_drop;
-    }
-
-    /// Repeats the end of the stream: best-effort receivers, which request no repairs, learn of it only by this.
-    fn repeat_the_end(&self) {
-        for _ in 0..END_REPEATS {
-            std::thread::sleep(END_INTERVAL);
-            self.end();
-        }
     }
 
     fn queue_by(
@@ -599,38 +490,6 @@ impl Publisher {
     fn flush_now(&self, core: &mut Core) {
         core.sender.flush(self.shared.clock.now());
         self.shared.send(core);
-    }
-}
-
-/// Whether all receivers have everything that was published and, after the end of the stream, know that it has ended.
-pub(crate) fn is_complete(sender: &crate::PublisherMachine) -> bool {
-    sender.is_sent() && sender.behind().next().is_none()
-}
-
-/// Whether the applications of all receivers have read everything.
-pub(crate) fn is_read(sender: &crate::PublisherMachine) -> bool {
-    sender.audience().unread == 0
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let (shared, threads) = (Arc::clone(&self.shared), std::mem::take(&mut self.threads));
-        let end = move || {
-            shared.drain();
-            shared.end_threads();
-            for thread in threads {
-                let _ = thread.join();
-            }
-        };
-        match self.on_drop {
-            OnDrop::Drain => end(),
-            #[cfg(feature = "tokio")]
-            OnDrop::DrainInBackground => match tokio::runtime::Handle::try_current() {
-                // A runtime that shuts down waits for it.
-                Ok(runtime) => drop(runtime.spawn_blocking(end)),
-                Err(_) => end(),
-            },
-        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::is_complete;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
@@ -209,34 +208,4 @@ impl Shared {
             core = waited.map_or_else(|error| error.into_inner().0, |(core, _)| core);
         }
     }
-
-    /// Sends everything accepted and waits until all receivers have it: for the time that the rate takes to send it,
-    /// and in addition for at most the drop timeout.
-    pub(super) fn drain(&self) {
-        if self.is_settled.load(Ordering::Acquire) || self.drop_timeout.is_zero() {
-            return;
-        }
-        let timeout = {
-            let mut core = self.core();
-            core.sender.flush(self.clock.now());
-            self.send(&mut core);
-            self.drop_timeout.saturating_add(time_to_send(&core.sender))
-        };
-        self.wait_until(timeout, is_complete);
-    }
-
-    /// Ends the threads.
-    pub(super) fn end_threads(&self) {
-        self.is_ending.store(true, Ordering::Release);
-        drop(self.core());
-        self.timer.notify_all();
-    }
-}
-
-/// Returns how long the configured rate takes for everything that is not sent yet.
-fn time_to_send(sender: &crate::PublisherMachine) -> Duration {
-    let config = sender.config();
-    let bytes = sender.unsent().saturating_mul(config.datagram as u64);
-    let rate = config.rate.unwrap_or(u64::MAX).max(1);
-    Duration::from_secs_f64(bytes as f64 / rate as f64)
 }
