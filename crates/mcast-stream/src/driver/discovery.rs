@@ -245,12 +245,12 @@ impl Announcement {
     }
 
     /// Announces the stream if an announcement is due; returns when the next one is.
-    pub(super) fn announce_if_due(&mut self, sender: &mut crate::PublisherMachine, now: u64) -> u64 {
+    pub(super) fn announce_if_due(&mut self, machine: &mut crate::PublisherMachine, now: u64) -> u64 {
         if now >= self.next {
             self.next = now + INTERVAL;
-            let rate = sender.config().rate.unwrap_or(0);
+            let rate = machine.config().rate.unwrap_or(0);
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
-            sender.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
+            machine.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
         }
         self.next
     }

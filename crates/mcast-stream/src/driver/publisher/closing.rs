@@ -48,14 +48,14 @@ pub struct Closing {
 }
 
 impl Closing {
-    pub(crate) fn of(sender: &crate::PublisherMachine) -> Self {
+    pub(crate) fn of(machine: &crate::PublisherMachine) -> Self {
         Self {
-            complete: sender.subscribers().1,
-            behind: sender.behind().collect(),
-            audience: sender.audience(),
-            standings: sender.standings().collect(),
-            unsent: sender.unsent(),
-            statistics: sender.statistics(),
+            complete: machine.subscribers().1,
+            behind: machine.behind().collect(),
+            audience: machine.audience(),
+            standings: machine.standings().collect(),
+            unsent: machine.unsent(),
+            statistics: machine.statistics(),
         }
     }
 }
@@ -64,7 +64,7 @@ impl Publisher {
     /// Waits until this number of subscribers have joined; returns `false` when the time is over.
     #[must_use]
     pub fn wait_for(&self, subscribers: usize, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |sender| sender.subscribers().0 >= subscribers)
+        self.shared.wait_until(timeout, |machine| machine.subscribers().0 >= subscribers)
     }
 
     /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
@@ -79,7 +79,7 @@ impl Publisher {
     /// subscribers have received everything.
     #[must_use]
     pub fn wait_read(&self, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |sender| is_complete(sender) && is_read(sender))
+        self.shared.wait_until(timeout, |machine| is_complete(machine) && is_read(machine))
     }
 
     /// Ends the stream without waiting for subscribers: nothing more can be published. Published messages are still
@@ -87,7 +87,7 @@ impl Publisher {
     /// for that.
     pub fn end(&self) {
         let mut core = self.shared.core();
-        core.sender.close(self.shared.clock.now());
+        core.machine.close(self.shared.clock.now());
         self.shared.send(&mut core);
     }
 
@@ -106,7 +106,7 @@ impl Publisher {
         }
         self.repeat_the_end();
         self.settle();
-        Closing::of(&self.shared.core().sender)
+        Closing::of(&self.shared.core().machine)
     }
 
     /// Notes that the caller knows how the stream ended, so that dropping the publisher does not wait.
@@ -130,13 +130,13 @@ impl Publisher {
 
 /// Returns whether all subscribers have everything that was published and, after the end of the stream, know that it
 /// has ended.
-pub(crate) fn is_complete(sender: &crate::PublisherMachine) -> bool {
-    sender.is_sent() && sender.behind().next().is_none()
+pub(crate) fn is_complete(machine: &crate::PublisherMachine) -> bool {
+    machine.is_sent() && machine.behind().next().is_none()
 }
 
 /// Returns whether the applications of all subscribers have read everything.
-pub(crate) fn is_read(sender: &crate::PublisherMachine) -> bool {
-    sender.audience().unread == 0
+pub(crate) fn is_read(machine: &crate::PublisherMachine) -> bool {
+    machine.audience().unread == 0
 }
 
 impl Drop for Publisher {
@@ -170,9 +170,9 @@ impl Shared {
         }
         let timeout = {
             let mut core = self.core();
-            core.sender.flush(self.clock.now());
+            core.machine.flush(self.clock.now());
             self.send(&mut core);
-            self.drop_timeout.saturating_add(time_to_send(&core.sender))
+            self.drop_timeout.saturating_add(time_to_send(&core.machine))
         };
         self.wait_until(timeout, is_complete);
     }
@@ -186,9 +186,9 @@ impl Shared {
 }
 
 /// Returns how long the configured rate takes for everything that is not sent yet.
-fn time_to_send(sender: &crate::PublisherMachine) -> Duration {
-    let config = sender.config();
-    let bytes = sender.unsent().saturating_mul(config.datagram as u64);
+fn time_to_send(machine: &crate::PublisherMachine) -> Duration {
+    let config = machine.config();
+    let bytes = machine.unsent().saturating_mul(config.datagram as u64);
     let rate = config.rate.unwrap_or(u64::MAX).max(1);
     Duration::from_secs_f64(bytes as f64 / rate as f64)
 }

@@ -114,12 +114,12 @@ impl Publisher {
         let copies = u8::try_from(paths.len()).unwrap_or(u8::MAX);
         let config = PublisherConfig { datagram, paths: copies, unix_offset, seed, ..builder.config };
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
-        let sender = crate::PublisherMachine::new(config, clock.now())?;
+        let machine = crate::PublisherMachine::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
             sockets: PublisherSockets { paths, family, discovery, unicast: UnicastSocket::new(control) },
             announcement: Mutex::new(announcement),
-            core: Mutex::new(Core::new(sender, builder.destinations.len())),
+            core: Mutex::new(Core::new(machine, builder.destinations.len())),
             progress: Condvar::new(),
             timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
@@ -169,7 +169,7 @@ impl Publisher {
     /// publisher waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
     pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<u64, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
-        let number = self.queue_until(deadline, |sender, now| sender.publish(now, message))?;
+        let number = self.queue_until(deadline, |machine, now| machine.publish(now, message))?;
         self.flush();
         Ok(number)
     }
@@ -180,7 +180,7 @@ impl Publisher {
     /// [`StreamError::Refused`], with the reason, when there is no room.
     pub fn try_publish(&self, message: &[u8]) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
-        let number = core.sender.publish(self.shared.clock.now(), message)?;
+        let number = core.machine.publish(self.shared.clock.now(), message)?;
         self.flush_now(&mut core);
         Ok(number)
     }
@@ -191,8 +191,8 @@ impl Publisher {
     pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::PublisherMachine, u64) -> T) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let now = self.shared.clock.now();
-        let done = work(&mut core.sender, now);
-        core.sender.flush(now);
+        let done = work(&mut core.machine, now);
+        core.machine.flush(now);
         self.shared.wake_timer(&core);
         Some(done)
     }
@@ -203,7 +203,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn queue(&self, message: &[u8]) -> Result<u64, StreamError> {
-        self.queue_by(|sender, now| sender.publish(now, message))
+        self.queue_by(|machine, now| machine.publish(now, message))
     }
 
     /// [`queue`](Self::queue) without waiting.
@@ -211,7 +211,7 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
     pub fn try_queue(&self, message: &[u8]) -> Result<u64, StreamError> {
-        self.try_queue_by(|sender, now| sender.publish(now, message))
+        self.try_queue_by(|machine, now| machine.publish(now, message))
     }
 
     /// [`queue_keyed`](Self::queue_keyed) without waiting.
@@ -219,7 +219,7 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
     pub fn try_queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
-        self.try_queue_by(|sender, now| sender.publish_keyed(now, key, message))
+        self.try_queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
     fn try_queue_by(
@@ -229,7 +229,7 @@ impl Publisher {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
-            match publish(&mut core.sender, now) {
+            match publish(&mut core.machine, now) {
                 Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
                     return Err(refusal.into());
                 }
@@ -253,7 +253,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
-        self.queue_by(|sender, now| sender.publish_keyed(now, key, message))
+        self.queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
     /// Publishes and sends many messages with one lock; returns the number of the last.
@@ -269,7 +269,7 @@ impl Publisher {
         let mut last = None;
         for message in messages {
             last = Some(loop {
-                match core.sender.publish(now, message) {
+                match core.machine.publish(now, message) {
                     Ok(number) => break number,
                     Err(refusal) => {
                         core = self.make_room(core, refusal)?;
@@ -277,7 +277,7 @@ impl Publisher {
                     }
                 }
             });
-            if core.sender.unsent() >= SEND_THRESHOLD {
+            if core.machine.unsent() >= SEND_THRESHOLD {
                 self.shared.send(&mut core);
                 now = self.shared.clock.now();
             }
@@ -293,7 +293,7 @@ impl Publisher {
 
     /// Returns the next event, the oldest first.
     pub fn event(&self) -> Option<PublisherEvent> {
-        self.shared.core().sender.poll_event()
+        self.shared.core().machine.poll_event()
     }
 
     /// Returns why a path went down or its queue was full, the oldest failure first, each once. Datagrams that were not
@@ -322,41 +322,41 @@ impl Publisher {
     /// Returns the numbers of subscribers by standing, of all that ever joined.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        self.shared.core().sender.audience()
+        self.shared.core().machine.audience()
     }
 
     /// Returns the standing and the address of each subscriber. Of subscribers that have left, only the last few
     /// thousand are listed.
     #[must_use]
     pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, Standing)> {
-        self.shared.core().sender.standings().collect()
+        self.shared.core().machine.standings().collect()
     }
 
     /// Returns the address of a subscriber that is present or, like [`standings`](Self::standings), has left recently.
     #[must_use]
     pub fn address_of(&self, subscriber: SubscriberId) -> Option<SocketAddr> {
         let core = self.shared.core();
-        let present = core.sender.known().map(|(id, address, ..)| (id, address));
-        let mut all = present.chain(core.sender.standings().map(|(id, address, _)| (id, address)));
+        let present = core.machine.known().map(|(id, address, ..)| (id, address));
+        let mut all = present.chain(core.machine.standings().map(|(id, address, _)| (id, address)));
         all.find_map(|(id, address)| (id == subscriber).then_some(address))
     }
 
     /// Returns the publisher's counters.
     #[must_use]
     pub fn statistics(&self) -> PublisherStatistics {
-        self.shared.core().sender.statistics()
+        self.shared.core().machine.statistics()
     }
 
     /// Returns the stream's identity.
     #[must_use]
     pub fn stream(&self) -> StreamId {
-        self.shared.core().sender.config().stream
+        self.shared.core().machine.config().stream
     }
 
     /// Returns its incarnation, which distinguishes it from earlier publishers of the stream.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
-        self.shared.core().sender.config().incarnation
+        self.shared.core().machine.config().incarnation
     }
 
     /// Returns how far this machine's clock is behind the last start of the stream in the
@@ -369,7 +369,7 @@ impl Publisher {
     /// Returns the number of the next message. A snapshot of all messages so far has this number.
     #[must_use]
     pub fn next_message(&self) -> u64 {
-        self.shared.core().sender.next_message()
+        self.shared.core().machine.next_message()
     }
 
     /// Returns an address of the interface on which the stream is sent, of the first path if there are several.
@@ -405,10 +405,10 @@ impl Publisher {
     ) -> Result<SnapshotServer, StreamError> {
         let (stream, incarnation) = {
             let core = self.shared.core();
-            (core.sender.config().stream, core.sender.config().incarnation)
+            (core.machine.config().stream, core.machine.config().incarnation)
         };
         let shared = Arc::clone(&self.shared);
-        let keys = Box::new(move || shared.core().sender.config().keys.clone());
+        let keys = Box::new(move || shared.core().machine.config().keys.clone());
         let server = SnapshotServer::start(at, stream, incarnation, keys, move || capture().into())?;
         let mut announcement = self.shared.announcement.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(announcement) = &mut *announcement {
@@ -426,7 +426,7 @@ impl Publisher {
     /// Seals with the greatest epoch of these from now on.
     pub fn set_keys(&self, keys: Keys) {
         let now = self.shared.clock.now();
-        self.shared.core().sender.set_keys(now, keys);
+        self.shared.core().machine.set_keys(now, keys);
     }
 
     fn queue_by(
@@ -444,7 +444,7 @@ impl Publisher {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
-            match publish(&mut core.sender, now) {
+            match publish(&mut core.machine, now) {
                 Ok(number) => {
                     self.send_soon(&mut core, now);
                     return Ok(number);
@@ -460,9 +460,9 @@ impl Publisher {
     /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in
     /// time.
     fn send_soon(&self, core: &mut Core, now: u64) {
-        if core.sender.unsent() >= SEND_THRESHOLD {
+        if core.machine.unsent() >= SEND_THRESHOLD {
             self.shared.send(core);
-        } else if core.sleeps_until > now.saturating_add(core.sender.config().linger) {
+        } else if core.sleeps_until > now.saturating_add(core.machine.config().linger) {
             self.shared.timer.notify_one();
         }
     }
@@ -488,7 +488,7 @@ impl Publisher {
     }
 
     fn flush_now(&self, core: &mut Core) {
-        core.sender.flush(self.shared.clock.now());
+        core.machine.flush(self.shared.clock.now());
         self.shared.send(core);
     }
 }
