@@ -48,7 +48,7 @@ pub struct ParsedDatagram<'a> {
     /// Its header, which is never sealed.
     pub header: Header,
     /// The subscriber that sent it; `None` if its publisher did.
-    pub receiver: Option<SubscriberId>,
+    pub subscriber: Option<SubscriberId>,
     /// What the datagram says.
     pub body: Body<'a>,
     /// The length of the body on the wire, without the authentication tag of a sealed datagram.
@@ -121,10 +121,10 @@ impl<'a> StreamDatagram<'a> {
             return None;
         }
         let whole = DatagramView::parse(payload).and_then(|view| {
-            let receiver = view.subscriber();
+            let subscriber = view.subscriber();
             let tag = if view.header.epoch == KeyEpoch::CLEAR { 0 } else { TAG_LENGTH };
             let length = view.body.len().saturating_sub(tag);
-            Ok(Box::new(ParsedDatagram { header: view.header, receiver, body: body(&view)?, length }))
+            Ok(Box::new(ParsedDatagram { header: view.header, subscriber, body: body(&view)?, length }))
         });
         Some(match whole {
             Ok(whole) => Self::Whole(whole),

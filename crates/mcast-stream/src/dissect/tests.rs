@@ -35,7 +35,7 @@ fn golden_vectors_as_text() {
     assert_eq!(
         text(&bytes(NAK)).unwrap(),
         format!(
-            "mcast stream nak, {of}, receiver 000000000000aabb, missing 50, 52-53, 200-299 (103 datagrams)"
+            "mcast stream nak, {of}, subscriber 000000000000aabb, missing 50, 52-53, 200-299 (103 datagrams)"
         )
     );
 }

@@ -16,7 +16,7 @@ pub(super) struct PublisherSockets {
     pub(super) family: Family,
     /// For the announcements of the stream's name, if it has one.
     pub(super) discovery: Option<mcast::Sender>,
-    /// For single receivers.
+    /// For single subscribers.
     pub(super) unicast: UnicastSocket,
 }
 
