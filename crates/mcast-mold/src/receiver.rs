@@ -390,7 +390,7 @@ impl MoldReceiver {
             }
         }
         if first > known {
-            self.gaps.open(known, first, now, due);
+            self.gaps.open(known..first, now, due);
         }
     }
 
@@ -481,7 +481,7 @@ impl MoldReceiver {
         let remaining: Vec<Gap> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
         self.gaps.clear();
         for gap in remaining {
-            self.gaps.open(gap.first, gap.end.min(known), gap.noticed, gap.due);
+            self.gaps.open(gap.first..gap.end.min(known), gap.noticed, gap.due);
         }
     }
 

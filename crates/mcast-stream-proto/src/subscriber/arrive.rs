@@ -161,7 +161,7 @@ impl SubscriberMachine {
         self.highest = end;
         self.statistics.missed += end - first;
         let due = now + self.naks.reorder_guard(self.round_trip()) + self.backoff();
-        self.naks.open_gap(first, end, now, due);
+        self.naks.open_gap(first..end, now, due);
     }
 
     pub(super) fn note_path(&mut self, now: u64, path: u8, first: bool) {

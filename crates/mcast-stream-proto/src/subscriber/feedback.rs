@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Range;
 
 use super::SubscriberMachine;
 use super::config::Policy;
@@ -193,12 +194,8 @@ impl SubscriberMachine {
             if naks > allowed {
                 break;
             }
-            self.add_missing(
-                gap.first.max(self.base).max(self.oldest_retained),
-                gap.end,
-                &mut list,
-                &mut naks,
-            );
+            let first = gap.first.max(self.base).max(self.oldest_retained);
+            self.add_missing(first..gap.end, &mut list, &mut naks);
             gap.due = now + (patience << gap.tries.min(MAX_DOUBLINGS)).min(longest) + spread;
             gap.asked = now;
             gap.tries += 1;
@@ -210,8 +207,8 @@ impl SubscriberMachine {
     }
 
     /// Adds the datagrams of a gap that did not arrive; sends the list whenever it is full.
-    fn add_missing(&mut self, first: u64, end: u64, list: &mut NakWriter, naks: &mut u64) {
-        let mut start = first;
+    fn add_missing(&mut self, gap: Range<u64>, list: &mut NakWriter, naks: &mut u64) {
+        let Range { mut start, end } = gap;
         while start < end {
             let missing = (start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
             if missing == 0 {

@@ -164,7 +164,7 @@ impl SubscriberMachine {
             self.oldest_retained.max(confirmation.oldest_retained.min(self.heartbeat.next.max(self.highest)));
         let until = now + 2 * self.round_trip();
         for (first, count) in confirmation.coming {
-            self.naks.postpone(first, first + u64::from(count), until);
+            self.naks.postpone(first..first + u64::from(count), until);
         }
     }
 
