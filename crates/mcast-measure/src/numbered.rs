@@ -50,13 +50,7 @@ impl NumberedDatagrams {
         self.left = each.saturating_mul(self.streams.len() as u64);
         (self.session, self.turn, self.turn_left) = (session, 0, 0);
         let stream = self.streams.first().map_or(0, |stream| stream.number);
-        let header = SessionHeader {
-            kind: MessageType::Data,
-            stream,
-            session,
-            sequence: 0,
-            time: UnixNanos::default(),
-        };
+        let header = SessionHeader { stream, ..SessionHeader::new(MessageType::Data, session) };
         self.bytes.chunks_exact_mut(self.size).for_each(|datagram| header.write(datagram));
     }
 

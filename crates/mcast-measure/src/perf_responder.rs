@@ -72,11 +72,9 @@ mod tests {
     use crate::wire::{PING_LENGTH, SessionHeader, SessionId, UnixNanos};
 
     const HEADER: SessionHeader = SessionHeader {
-        kind: MessageType::Ping,
-        stream: 0,
-        session: SessionId(1),
         sequence: 2,
         time: UnixNanos(3),
+        ..SessionHeader::new(MessageType::Ping, SessionId(1))
     };
 
     fn source(port: u16) -> SocketAddr {

@@ -86,13 +86,7 @@ impl PingPong {
         rate: Option<Rate>,
     ) -> Self {
         let size = size.max(PING_LENGTH);
-        let header = SessionHeader {
-            kind: MessageType::Ping,
-            stream: 0,
-            session,
-            sequence: 0,
-            time: UnixNanos::default(),
-        };
+        let header = SessionHeader::new(MessageType::Ping, session);
         let mut call = header.with_kind(MessageType::Call).encode().to_vec();
         call.resize(PING_LENGTH, 0);
         let settings = SessionSettings {

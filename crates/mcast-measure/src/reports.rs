@@ -148,20 +148,13 @@ impl ReceiverReports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{MessageType, SessionHeader, UnixNanos};
+    use crate::wire::{MessageType, SessionHeader};
 
     const ID: SessionId = SessionId(3);
 
     fn report(receiver: u64, number: u32, lost: u64) -> Vec<u8> {
         let report = ReceiverReport { receiver, number, lost, sent: 1_000, ..ReceiverReport::default() };
-        let header = SessionHeader {
-            kind: MessageType::Closing,
-            stream: 0,
-            session: ID,
-            sequence: 9,
-            time: UnixNanos(0),
-        };
-        report.encode(header)
+        report.encode(SessionHeader::new(MessageType::Closing, ID))
     }
 
     fn address(last: u8) -> IpAddr {

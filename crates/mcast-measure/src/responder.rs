@@ -83,7 +83,7 @@ impl ProbeResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{MessageType, PROBE_LENGTH, ProbeRequest, SessionHeader, SessionId, UnixNanos};
+    use crate::wire::{MessageType, PROBE_LENGTH, ProbeRequest, SessionHeader, SessionId};
 
     const ARRIVAL: ProbeArrival = ProbeArrival {
         source: IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1)),
@@ -93,13 +93,7 @@ mod tests {
     };
 
     fn probe(length: usize, by_unicast: bool, short_reply: bool) -> Vec<u8> {
-        let header = SessionHeader {
-            kind: MessageType::Probe,
-            stream: 0,
-            session: SessionId(1),
-            sequence: 5,
-            time: UnixNanos(6),
-        };
+        let header = SessionHeader::new(MessageType::Probe, SessionId(1));
         ProbeRequest { hop_limit: 4, by_unicast, short_reply }.encode(header, length)
     }
 

@@ -276,13 +276,8 @@ mod tests {
     use crate::wire::{MessageType, SessionId};
 
     fn header(stream: u16, sequence: u64, time: u64) -> SessionHeader {
-        SessionHeader {
-            kind: MessageType::Data,
-            stream,
-            session: SessionId(1),
-            sequence,
-            time: UnixNanos(time),
-        }
+        let time = UnixNanos(time);
+        SessionHeader { stream, sequence, time, ..SessionHeader::new(MessageType::Data, SessionId(1)) }
     }
 
     fn receive(session: &mut Session, stream: u16, sequence: u64, sent: u64, arrived: u64) {

@@ -89,6 +89,12 @@ impl SessionHeader {
     /// Length in bytes.
     pub const LENGTH: usize = LENGTH;
 
+    /// Creates a header of stream 0, with sequence number and time 0.
+    #[must_use]
+    pub const fn new(kind: MessageType, session: SessionId) -> Self {
+        Self { kind, stream: 0, session, sequence: 0, time: UnixNanos(0) }
+    }
+
     /// Returns the encoded header.
     #[must_use]
     pub fn encode(&self) -> [u8; LENGTH] {
@@ -160,13 +166,7 @@ mod tests {
 
     #[test]
     fn renumbering_equals_encoding_again() {
-        let first = SessionHeader {
-            kind: MessageType::Data,
-            stream: 3,
-            session: SessionId(77),
-            sequence: 5,
-            time: UnixNanos(6),
-        };
+        let first = SessionHeader { stream: 3, ..SessionHeader::new(MessageType::Data, SessionId(77)) };
         let mut datagram = vec![9; 40];
         first.write(&mut datagram);
         SessionHeader::renumber(&mut datagram, 1_000, UnixNanos(u64::MAX));
@@ -178,14 +178,7 @@ mod tests {
     #[test]
     fn short_datagrams_stay_unchanged() {
         let mut short = [1; LENGTH - 1];
-        let header = SessionHeader {
-            kind: MessageType::Data,
-            stream: 0,
-            session: SessionId(0),
-            sequence: 0,
-            time: UnixNanos(0),
-        };
-        header.write(&mut short);
+        SessionHeader::new(MessageType::Data, SessionId(0)).write(&mut short);
         SessionHeader::renumber(&mut short, 1, UnixNanos(1));
         assert_eq!(short, [1; LENGTH - 1]);
     }

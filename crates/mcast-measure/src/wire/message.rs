@@ -185,13 +185,7 @@ mod tests {
 
     #[test]
     fn truncated_messages_are_refused() {
-        let header = SessionHeader {
-            kind: MessageType::Probe,
-            stream: 0,
-            session: SessionId(1),
-            sequence: 2,
-            time: UnixNanos(3),
-        };
+        let header = SessionHeader::new(MessageType::Probe, SessionId(1));
         let probe = ProbeRequest { hop_limit: 9, by_unicast: false, short_reply: false }.encode(header, 0);
         let opening = SessionSettings::default().opening(header);
         let report = ReceiverReport::default().encode(header);
@@ -204,14 +198,7 @@ mod tests {
 
     #[test]
     fn other_versions_are_foreign() {
-        let header = SessionHeader {
-            kind: MessageType::Data,
-            stream: 0,
-            session: SessionId(1),
-            sequence: 2,
-            time: UnixNanos(3),
-        };
-        let mut bytes = header.encode();
+        let mut bytes = SessionHeader::new(MessageType::Data, SessionId(1)).encode();
         bytes[3] += 1;
         assert_eq!(SessionMessage::decode(&bytes), None);
     }
