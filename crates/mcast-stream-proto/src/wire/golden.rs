@@ -9,9 +9,9 @@ use super::*;
 const STREAM: StreamId = StreamId(0x0102_0304_0506_0708);
 const INCARNATION: Incarnation = Incarnation(0x1122_3344);
 
-fn written(header: &Header, write: impl FnOnce(&mut PacketWriter<'_>)) -> Vec<u8> {
+fn written(header: &Header, write: impl FnOnce(&mut DatagramWriter<'_>)) -> Vec<u8> {
     let mut buffer = [0; 1400];
-    let mut writer = PacketWriter::new(&mut buffer, header).unwrap();
+    let mut writer = DatagramWriter::new(&mut buffer, header).unwrap();
     write(&mut writer);
     let length = writer.finish();
     buffer[..length].to_vec()
@@ -26,7 +26,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn agree(written: &[u8], hex: &str) {
     let hexed: Vec<String> = written.iter().map(|byte| std::format!("{byte:02x}")).collect();
     assert_eq!(written, bytes(hex), "{}", hexed.join(" "));
-    assert!(Packet::parse(written).is_ok());
+    assert!(DatagramView::parse(written).is_ok());
     let page = include_str!("../../../../docs/protocol.md").split_whitespace().collect::<String>();
     assert!(page.contains(&hexed.concat()), "docs/protocol.md doesn't show {}", hexed.join(" "));
 }

@@ -1,8 +1,8 @@
 //! Statuses: the progress of a subscriber.
 
 use super::bytes::{u32_at, u64_at};
-use super::packet::WireError;
-use super::writer::{PacketWriter, WriteError};
+use super::view::WireError;
+use super::writer::{DatagramWriter, WriteError};
 
 /// The body of a status: 80 bytes, so that with its headers it is at least as long as the heartbeat that it may
 /// request. A longer body comes from a later version.
@@ -86,7 +86,7 @@ impl Status {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         writer.put(&self.next.to_be_bytes())?;
         writer.put(&self.highest.to_be_bytes())?;
         writer.put(&self.window.to_be_bytes())?;

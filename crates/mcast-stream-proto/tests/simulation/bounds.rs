@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{HEADER_LENGTH, Incarnation, Kind, Packet, StreamId};
+use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -61,7 +61,7 @@ impl Two {
         loop {
             if let Some(Transmit::Control(control)) = self.publisher.poll(self.now)
                 && let mut forged = control.bytes().to_vec()
-                && Packet::parse(&forged).is_ok_and(|packet| packet.header.kind == Kind::Heartbeat)
+                && DatagramView::parse(&forged).is_ok_and(|view| view.header.kind == Kind::Heartbeat)
             {
                 forged[24..32].copy_from_slice(&u64::MAX.to_be_bytes());
                 forged[NEXT..][..8].copy_from_slice(&next.to_be_bytes());
