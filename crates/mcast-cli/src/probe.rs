@@ -89,11 +89,7 @@ pub(crate) fn respond(
     };
     let receiver = Receiver::builder().join_all(memberships).gro(false).build()?;
     rights::keep(&[])?;
-    let waker = receiver.waker();
-    let interrupt = Interrupt::catch(move || {
-        // Without a waker the wait ends with the next datagram.
-        let _ = waker.wake();
-    })?;
+    let interrupt = Interrupt::waking(receiver.waker())?;
     let service = Arc::new(Service::new(unicast_port));
     receiver.memberships().iter().for_each(|status| console.note(status));
     let at_port =

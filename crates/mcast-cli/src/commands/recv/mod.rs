@@ -92,11 +92,7 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let receiver = open(arguments, console)?;
-    let waker = receiver.waker();
-    let interrupt = Interrupt::catch(move || {
-        // If the waker fails, the wait ends with the next datagram.
-        let _ = waker.wake();
-    })?;
+    let interrupt = Interrupt::waking(receiver.waker())?;
     print_start(arguments, &receiver, console);
     Listener::new(arguments, receiver, interrupt, console).run()
 }

@@ -90,11 +90,7 @@ impl<'a> Listener<'a> {
         let Plan { builder, snapshots, limits, show, stays, is_unnamed } = plan;
         let subscriber = builder.build()?;
         subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
-        let waker = subscriber.waker();
-        let interrupt = Interrupt::catch(move || {
-            // If the waker fails, the wait ends with the next datagram.
-            let _ = waker.wake();
-        })?;
+        let interrupt = Interrupt::waking(subscriber.waker())?;
         let sink = Sink {
             console,
             printer: Printer::new(show),

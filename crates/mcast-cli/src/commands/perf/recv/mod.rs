@@ -97,11 +97,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return stream::run(arguments, console);
     }
     let receiver = open(arguments, console)?;
-    let waker = receiver.waker();
-    let interrupt = Interrupt::catch(move || {
-        // If the waker fails, the wait ends with the next check.
-        let _ = waker.wake();
-    })?;
+    let interrupt = Interrupt::waking(receiver.waker())?;
     receiver.memberships().iter().for_each(|status| console.detail(status));
     // Created before the note that invites senders, because it reads the system's counters.
     let listener = Listener::new(arguments, &receiver, interrupt, console);

@@ -57,11 +57,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         builder.keys(keys.clone()).build()
     };
     let mut subscriber = open()?;
-    let waker = subscriber.waker();
-    let interrupt = Interrupt::catch(move || {
-        // If the waker fails, the wait ends with the next check.
-        let _ = waker.wake();
-    })?;
+    let interrupt = Interrupt::waking(subscriber.waker())?;
     console.note(format_args!(
         "waiting for mcast perf send --stream on {}",
         arguments.joining.memberships.join(", ")
