@@ -19,7 +19,6 @@ mod metrics;
 pub mod notes;
 mod output;
 mod probe;
-mod random;
 mod receiving;
 mod rights;
 mod sending;

@@ -1,6 +1,5 @@
 //! `mcast doctor --probe`: sends probes, and evaluates the replies.
 
-use std::cell::RefCell;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -15,9 +14,8 @@ use crate::arguments::select_destinations;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::random::random_number;
+use crate::rights;
 use crate::sending::{Target, targets};
-use crate::{probe, rights};
 
 /// The time between two probes. Listeners reply at twice this rate.
 const PACE: Duration = Duration::from_millis(10);
@@ -86,7 +84,7 @@ impl Prober<'_> {
     fn probe(&self, destination: &Destination) -> anyhow::Result<PathTest> {
         let targets = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
         let interface = interface_of(&targets, destination.address.group)?;
-        let id = SessionId(random_number());
+        let id = SessionId::random();
         let mut test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
         let (family, path) = (destination.address.group.family(), &mut test.session);
         targets::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
@@ -133,17 +131,17 @@ impl Prober<'_> {
         time: Duration,
         is_end: bool,
     ) -> anyhow::Result<()> {
-        let path = RefCell::new(path);
-        probe::receive_replies(
-            &self.sender,
-            family,
-            Some(Instant::now() + time),
-            &self.interrupt,
-            || is_end && path.borrow().all_answered(),
-            |message, source| {
-                path.borrow_mut().record(message, source.ip(), false, self.start.elapsed());
-            },
-        )
+        let end = Instant::now() + time;
+        let mut buffer = vec![0; 65_536];
+        while !(self.interrupt.has_arrived() || is_end && path.all_answered()) {
+            let left = end.saturating_duration_since(Instant::now());
+            let goes_on = || !self.interrupt.has_arrived();
+            let Some(reply) = self.sender.recv_answer_while(family, &mut buffer, left, goes_on)? else {
+                break;
+            };
+            path.record(reply.payload, reply.source.ip(), false, self.start.elapsed());
+        }
+        Ok(())
     }
 }
 

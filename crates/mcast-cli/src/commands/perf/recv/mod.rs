@@ -6,14 +6,11 @@ mod stream;
 
 use std::time::Duration;
 
-use mcast::Receiver;
+use mcast::{Receiver, ReceiverBuilder};
 
 use crate::arguments::{MembershipArguments, parse_duration, parse_percent, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
-use crate::interrupt::Interrupt;
-use crate::output::bytes;
-use listen::Listener;
 
 /// Receive what `mcast perf send` sends, and report rates and loss
 #[derive(Debug, clap::Args)]
@@ -92,40 +89,41 @@ Examples:
   mcast perf recv 239.255.1.2:5000 --reply --spin     answer a latency measurement
   mcast perf recv 239.255.1.2:5000 --stream           messages of `mcast perf send --stream`";
 
+/// What to receive, and how: the arguments, resolved.
+struct Plan<'a> {
+    builder: ReceiverBuilder,
+    /// The memberships as typed.
+    memberships: String,
+    answers_pings: bool,
+    json: bool,
+    limits: &'a Limits,
+}
+
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.messages.stream {
         return stream::run(arguments, console);
     }
-    let receiver = open(arguments, console)?;
-    let interrupt = Interrupt::waking(receiver.waker())?;
-    receiver.memberships().iter().for_each(|status| console.detail(status));
-    // Created before the note that invites senders, because it reads the system's counters.
-    let listener = Listener::new(arguments, &receiver, interrupt, console);
-    console.note(format_args!(
-        "waiting for mcast perf send on {} (receive buffer: {})",
-        arguments.joining.memberships.join(", "),
-        bytes(receiver.receive_buffer() as u64)
-    ));
-    listener.run()
+    listen::run(plan(arguments, console)?, console)
 }
 
-fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
     /// Longer than any wait between two checks.
     const AWAKE: Duration = Duration::from_secs(1);
 
-    let selected = arguments.joining.selected(console)?;
+    let Arguments { joining, reply, limits, json, .. } = arguments;
     let mut builder = Receiver::builder()
-        .join_all(selected.items)
-        .allow_any_source(arguments.joining.any_source)
+        .join_all(joining.selected(console)?.items)
+        .allow_any_source(joining.any_source)
         // Pings arrive one at a time, so there is nothing to coalesce.
-        .gro(!arguments.no_gro && !arguments.reply)
+        .gro(!arguments.no_gro && !reply)
         // Metadata from the kernel would lengthen the measured round trips.
-        .details(!arguments.reply);
+        .details(!reply);
     if let Some(bytes) = arguments.buffer {
         builder = builder.receive_buffer(bytes);
     }
     if arguments.spin {
         builder = builder.spin(AWAKE);
     }
-    Ok(builder.build()?)
+    let memberships = joining.memberships.join(", ");
+    Ok(Plan { builder, memberships, answers_pings: *reply, json: *json, limits })
 }

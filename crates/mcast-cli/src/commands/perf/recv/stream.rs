@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mcast_doctor::clock_id;
+use mcast_measure::wire::UnixNanos;
 use mcast_measure::{Histogram, MessageCounts, MessageMeter, lost_percent};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Message, SubscriberEvent, SubscriberStatistics};
@@ -13,7 +15,6 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::read_keys;
-use crate::commands::perf::clock::{machine_clock, unix_now};
 use crate::commands::perf::figures::{
     Micros, message_rates, micros, per_second, percentiles, share, short_time,
 };
@@ -114,7 +115,7 @@ impl StreamRun {
     fn new(keys: &Keys) -> Self {
         Self {
             is_sealed: !keys.is_empty(),
-            meter: MessageMeter::new(machine_clock()),
+            meter: MessageMeter::new(clock_id()),
             start: Instant::now(),
             joined: None,
             stream: String::new(),
@@ -150,7 +151,7 @@ impl StreamRun {
             }
             let has_arrived = match subscriber.next_timeout(left.min(POLL_INTERVAL))? {
                 Some(Item::Message(Message { number, bytes, .. })) => {
-                    self.meter.record(number, bytes, self.start.elapsed(), unix_now());
+                    self.meter.record(number, bytes, self.start.elapsed(), UnixNanos::now());
                     true
                 }
                 Some(Item::Event(event)) => {
