@@ -12,6 +12,7 @@ mod commands;
 mod completion;
 mod console;
 mod errors;
+mod execute;
 mod exit;
 mod interrupt;
 mod message_layer;
