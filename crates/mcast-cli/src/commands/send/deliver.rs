@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mcast::{Outgoing, Sender};
+use mcast_stream::ReadAhead;
 use serde::Serialize;
 
 use super::payloads::Payloads;
@@ -13,7 +14,7 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_record};
-use crate::sending::{Count, Dispatch, Pace, ReadAhead, Target};
+use crate::sending::{Count, Dispatch, Pace, Target};
 
 /// The approximate number of datagrams per round.
 const BATCH: usize = 64;
@@ -70,7 +71,7 @@ impl<'a> Delivery<'a> {
 
     /// Sends payloads as they are read. A separate thread reads, because reading cannot be interrupted.
     fn send_stream(&mut self, mut payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
-        let input = ReadAhead::start(move || {
+        let input = ReadAhead::<anyhow::Error>::start(move || {
             let mut payload = Vec::new();
             Ok(payloads.next(&mut payload)?.then_some(payload))
         })?;
