@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Reply, Sender, SenderBuilder};
 use serde::Serialize;
 
-use crate::arguments::{Egress, parse_duration, select_destinations};
+use crate::arguments::{Egress, parse_duration, select_destination};
 use crate::console::{Console, Output};
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
     InterfaceNames, Palette, Payload, SafeText, count_of, rfc3339, seconds, too_few, write_record,
@@ -67,13 +67,9 @@ const BUFFER: usize = 65_536;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { egress, timeout, .. } = arguments;
-    let chosen = select_destinations(std::slice::from_ref(&arguments.group), egress.families, console)?;
-    let [destination] = chosen.items.as_slice() else {
-        return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
-            .remedy("ask one at a time")
-            .into());
-    };
-    let hop_limit = egress.hop_limit(&chosen);
+    let (destination, implied) =
+        select_destination(&arguments.group, egress.families, "ask one at a time", console)?;
+    let hop_limit = egress.hop_limit(implied);
     let builder =
         Sender::builder().to(destination.clone()).hop_limit(hop_limit).source_port(arguments.source_port);
     let sender = egress.interfaces.iter().cloned().fold(builder, SenderBuilder::interface).build()?;

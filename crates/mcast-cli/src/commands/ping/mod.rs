@@ -11,7 +11,8 @@ use mcast_measure::wire::PROBE_LENGTH;
 use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, lost_percent};
 
 use crate::arguments::{
-    Families, parse_dscp, parse_duration, parse_percent, parse_size, select_destinations, select_memberships,
+    Families, parse_dscp, parse_duration, parse_percent, parse_size, select_destination, select_memberships,
+    with_dscp,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -148,23 +149,15 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
             .remedy("use at least 10ms; `mcast perf send` sends faster")
             .into());
     }
-    let chosen = select_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
-    let [destination] = chosen.items.as_slice() else {
-        return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
-            .remedy("ping one at a time")
-            .into());
-    };
-    let reach = arguments.ttl.or(chosen.hop_limit);
+    let (destination, implied) =
+        select_destination(&arguments.group, arguments.families, "ping one at a time", console)?;
+    let reach = arguments.ttl.or(implied);
     let hop_limit = reach.unwrap_or(1);
-    let builder = Sender::builder().hop_limit(hop_limit);
     let TimingOptions { every, wait, count, timeout } = *timing;
     Ok(Plan {
         family: destination.address.group.family(),
-        targets: targets::resolve(&chosen.items, &arguments.interfaces)?,
-        sender: match arguments.dscp {
-            Some(dscp) => builder.traffic_class(dscp << 2),
-            None => builder,
-        },
+        targets: targets::resolve(&[destination], &arguments.interfaces)?,
+        sender: with_dscp(Sender::builder().hop_limit(hop_limit), arguments.dscp),
         case: ProbeCase { size: *size, hop_limit },
         is_default_reach: reach.is_none(),
         schedule: PingSchedule { every, wait, count, timeout, expected: criteria.expect },

@@ -4,9 +4,9 @@ mod execute;
 mod format;
 mod listen;
 
-use mcast::Receiver;
+use mcast::{Receiver, ReceiverBuilder};
 
-use crate::arguments::{Limits, MembershipArguments, parse_size};
+use crate::arguments::{Limits, MembershipArguments, build_receiver, parse_positive_size, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -49,7 +49,7 @@ struct OutputOptions {
     json: bool,
 
     /// Print an asterisk per SIZE bytes of payload
-    #[arg(long, value_name = "SIZE", value_parser = parse_meter, conflicts_with = "discard")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_positive_size, conflicts_with = "discard")]
     meter: Option<usize>,
 
     /// Print nothing, only count
@@ -90,36 +90,43 @@ Examples:
   mcast recv 239.255.1.2:5000 --json                 for programs
   mcast recv 239.255.1.2:5000 --exec hostname --exec-reply    answer `mcast ask`";
 
+/// What to receive, and what to do with it: the arguments, resolved.
+struct Plan<'a> {
+    builder: ReceiverBuilder,
+    /// The requested receive buffer.
+    buffer: Option<usize>,
+    limits: &'a Limits,
+    show: &'a OutputOptions,
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let receiver = open(arguments, console)?;
+    let Plan { builder, buffer, limits, show } = arguments.plan(console)?;
+    let receiver = build_receiver(builder)?;
     let interrupt = Interrupt::waking(receiver.waker())?;
-    print_start(arguments, &receiver, console);
-    Listener::new(arguments, receiver, interrupt, console).run()
+    print_start(&receiver, buffer, console);
+    Listener::new(limits, show, receiver, interrupt, console).run()
 }
 
 impl Arguments {
-    /// Returns whether speed matters more than an exact count of drops, which coalesced buffers prevent.
-    fn prefers_speed(&self) -> bool {
-        self.show.discard && self.limits.max_loss.is_none()
+    fn plan(&self, console: &Console) -> anyhow::Result<Plan<'_>> {
+        let Self { joining, buffer, limits, show, .. } = self;
+        // Coalesced buffers are faster, but prevent an exact count of drops.
+        let prefers_speed = show.discard && limits.max_loss.is_none();
+        let builder = Receiver::builder()
+            .join_all(joining.selected(console)?.items)
+            .follow(self.follow)
+            .gro(prefers_speed)
+            .allow_any_source(joining.any_source);
+        let builder = match *buffer {
+            Some(bytes) => builder.receive_buffer(bytes),
+            None => builder,
+        };
+        Ok(Plan { builder, buffer: *buffer, limits, show })
     }
 }
 
-fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
-    let chosen = arguments.joining.selected(console)?;
-    let builder = Receiver::builder()
-        .join_all(chosen.items)
-        .follow(arguments.follow)
-        .gro(arguments.prefers_speed())
-        .allow_any_source(arguments.joining.any_source);
-    let builder = match arguments.buffer {
-        Some(bytes) => builder.receive_buffer(bytes),
-        None => builder,
-    };
-    Ok(crate::arguments::build_receiver(builder)?)
-}
-
 /// Prints the memberships, and whether the requested buffer was granted.
-fn print_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
+fn print_start(receiver: &Receiver, requested: Option<usize>, console: &Console) {
     const MAX_LISTED: usize = 8;
 
     let statuses = receiver.memberships();
@@ -135,19 +142,12 @@ fn print_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
         statuses.iter().filter(|status| !status.is_joined()).for_each(|status| console.warn(status));
     }
     let granted = receiver.receive_buffer();
-    match arguments.buffer {
-        Some(asked) if granted < asked => console.warn(format_args!(
+    match requested {
+        Some(requested) if granted < requested => console.warn(format_args!(
             "the system granted {} of the {} of receive buffer (Linux: raise net.core.rmem_max)",
             count(granted as u64),
-            bytes(asked as u64)
+            bytes(requested as u64)
         )),
         _ => console.detail(format_args!("receive buffer: {} per socket", bytes(granted as u64))),
-    }
-}
-
-fn parse_meter(text: &str) -> Result<usize, String> {
-    match parse_size(text)? {
-        0 => Err("must be at least 1".into()),
-        size => Ok(size),
     }
 }

@@ -8,9 +8,9 @@ use mcast::InterfaceIndex;
 use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
 use serde::Serialize;
 
-use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};
+use crate::commands::perf::figures::{Figures, lines, share, short_time};
 use crate::console::{Console, Output};
-use crate::output::{InterfaceNames, bytes, count, count_of, write_record};
+use crate::output::{InterfaceNames, bytes, count, count_of, rates, write_record};
 
 /// Prints runs on standard output.
 pub(super) struct RunPrinter<'a> {

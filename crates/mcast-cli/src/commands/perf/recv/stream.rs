@@ -15,13 +15,11 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::read_keys;
-use crate::commands::perf::figures::{
-    Micros, message_rates, micros, per_second, percentiles, share, short_time,
-};
+use crate::commands::perf::figures::{Micros, message_rates, micros, percentiles, share, short_time};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, count_of, excess_loss, seconds, too_few, write_record};
+use crate::output::{count, count_of, excess_loss, per_second, seconds, too_few, write_record};
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]
@@ -334,8 +332,8 @@ impl Summary {
             wrong,
             bytes,
             seconds: time.as_secs_f64(),
-            messages_per_second: per_second(messages, time),
-            bits_per_second: per_second(bytes.saturating_mul(8), time),
+            messages_per_second: per_second(messages as f64, time),
+            bits_per_second: per_second(bytes as f64 * 8.0, time),
             jitter_us: micros(meter.jitter()),
             latency_us: meter.delays().and_then(Histogram::percentiles).map(Micros::from),
             clocks: if meter.delays().is_some() { "same" } else { "unknown" },

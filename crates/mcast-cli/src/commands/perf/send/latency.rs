@@ -77,8 +77,7 @@ fn write_text(partner: IpAddr, elapsed: Duration, trips: &PingPong, console: &Co
 
 /// Returns half the round trips: the one-way delays if both directions are equal.
 fn half(times: Percentiles) -> Percentiles {
-    let Percentiles { p50, p90, p99, p999, max } = times;
-    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(|time| time / 2);
+    let [p50, p90, p99, p999, max] = times.values().map(|time| time / 2);
     Percentiles { p50, p90, p99, p999, max }
 }
 

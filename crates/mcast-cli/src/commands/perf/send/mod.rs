@@ -12,7 +12,7 @@ use mcast_doctor::PerfSender;
 use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
 
 use crate::arguments::{
-    Egress, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size, select_destinations,
+    Egress, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size, select_destinations, with_dscp,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -159,22 +159,18 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
     let chosen = select_destinations(&arguments.groups, egress.families, console)?;
     let targets = targets::resolve(&chosen.items, &egress.interfaces)?;
     check_streams(&targets, *streams)?;
-    let hop_limit = egress.hop_limit(&chosen);
+    let hop_limit = egress.hop_limit(chosen.hop_limit);
     let builder = Sender::builder()
         .hop_limit(hop_limit)
         .loopback(!arguments.no_loopback)
         .segmentation(!arguments.no_gso)
         // Only the payload of answers is read, and metadata would slow down a ping-pong.
         .details(false);
-    let builder = match arguments.dscp {
-        Some(dscp) => builder.traffic_class(dscp << 2),
-        None => builder,
-    };
     Ok(Plan {
         targets,
         hop_limit,
         is_default_reach: egress.ttl.or(chosen.hop_limit).is_none(),
-        builder,
+        builder: with_dscp(builder, arguments.dscp),
         size,
         streams: *streams,
         rate: *rate,

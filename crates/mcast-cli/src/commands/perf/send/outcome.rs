@@ -10,12 +10,13 @@ use mcast_measure::{ClockRelation, ReceiverReports};
 use serde::Serialize;
 
 use super::{Plan, SuccessCriteria};
-use crate::commands::perf::figures::{Figures, per_call, per_second, rates, share, short_time};
+use crate::commands::perf::figures::{Figures, per_call, share, short_time};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
-    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, seconds, write_record,
+    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, per_second, rates, seconds,
+    write_record,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -198,8 +199,8 @@ fn write_json(result: &PerfSendResult, console: &Console) -> io::Result<()> {
         duplicated: worst.map(|report| report.duplicated),
         reordered: worst.map(|report| report.reordered),
         seconds: elapsed.as_secs_f64(),
-        datagrams_per_second: per_second(*sent, *elapsed),
-        bits_per_second: per_second(sent * u64::from(settings.size) * 8, *elapsed),
+        datagrams_per_second: per_second(*sent as f64, *elapsed),
+        bits_per_second: per_second((sent * u64::from(settings.size) * 8) as f64, *elapsed),
         latency_us: worst.and_then(|report| report.delays).map(Into::into),
         gso: settings.gso,
         gro: worst.map(|report| report.gro),

@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
-use crate::commands::perf::figures::{as_seconds, message_rates, per_second, share};
+use crate::commands::perf::figures::{as_seconds, message_rates, share};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
-use crate::output::{count, count_of, seconds, write_record};
+use crate::output::{count, count_of, per_second, seconds, write_record};
 use crate::sending::MessagePacer;
 
 /// Options for the message layer.
@@ -87,8 +87,8 @@ pub(super) fn run(
         messages: statistics.messages,
         bytes: statistics.message_bytes,
         time,
-        messages_per_second: per_second(statistics.messages, time),
-        bits_per_second: per_second(statistics.message_bytes.saturating_mul(8), time),
+        messages_per_second: per_second(statistics.messages as f64, time),
+        bits_per_second: per_second(statistics.message_bytes as f64 * 8.0, time),
         datagrams: statistics.datagrams,
         repairs: Repairs::of(&statistics),
         back_pressure,
@@ -122,7 +122,7 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
         _ => return Err(Failure::usage("--stream sends on one interface").into()),
     };
     let destination = Destination { interface, ..destination.clone() };
-    let hops = arguments.egress.hop_limit(&chosen);
+    let hops = arguments.egress.hop_limit(chosen.hop_limit);
     let mut builder = Publisher::builder().to(destination).hop_limit(hops).loopback(!arguments.no_loopback);
     if let Some(path) = &arguments.messages.key {
         builder = builder.keys(read_keys(path, console)?);

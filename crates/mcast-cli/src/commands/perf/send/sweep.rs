@@ -10,11 +10,11 @@ use mcast_measure::{DropCounts, DropPoint, Knee, Sweep, SweepStep};
 use serde::Serialize;
 
 use super::Plan;
-use crate::commands::perf::figures::{per_second, rates, share};
+use crate::commands::perf::figures::share;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Palette, bits_per_second, count, write_record};
+use crate::output::{Palette, bits_per_second, count, per_second, rates, write_record};
 
 /// The default first rate.
 const START: f64 = 1_000.0;
@@ -68,7 +68,7 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
 /// Evaluates a rate by the loss of the worst receiver and by datagrams that were not sent.
 fn evaluate(requested: f64, result: &PerfSendResult) -> Option<SweepStep> {
     let lost_percent = result.reports.worst_loss()?;
-    let achieved = per_second(result.sent + result.refused, result.elapsed).unwrap_or(0.0);
+    let achieved = per_second((result.sent + result.refused) as f64, result.elapsed).unwrap_or(0.0);
     Some(SweepStep { requested, achieved, lost_percent })
 }
 
