@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Receiver, Sender};
 use mcast_doctor::{
-    Error, PerfListener, PerfSendPlan, PerfSender, PingPongPlayer, PingSchedule, Pinger, ProbeListener,
-    clock_id,
+    Error, PathTest, PerfListener, PerfSendPlan, PerfSender, PingPongPlayer, PingSchedule, Pinger,
+    ProbeListener, clock_id,
 };
 use mcast_measure::wire::SessionId;
 use mcast_measure::{EndedSession, PingPong, PingPongLimit, ProbeCase};
@@ -112,6 +112,31 @@ fn pings_are_answered_by_multicast_and_by_unicast() {
     assert_eq!(probers.into_inner().unwrap(), ["10.9.0.1".parse::<std::net::IpAddr>().unwrap()]);
     // The first probe to the group has no unicast probe beside it.
     assert_eq!(listener.counts().answered, 3 + 2);
+}
+
+#[test]
+fn good_path_has_no_findings() {
+    let net = Net::new();
+    let listener = net.receiver.run(|| ProbeListener::join(vec![LISTEN.parse().unwrap()], None).unwrap());
+    let listener = listener.unwrap();
+    let is_done = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let goes_on = || !is_done.load(Ordering::Relaxed);
+            net.receiver.run(|| listener.run(Some(PATIENCE), goes_on, |_| ()))
+        });
+        let test = net.sender.run(|| {
+            let mut test = PathTest::new("239.1.2.3:5000".parse().unwrap(), None, 1, SessionId::random());
+            test.run(&Sender::builder().build().unwrap(), &targets(), 2, || true).unwrap();
+            test
+        });
+        is_done.store(true, Ordering::Relaxed);
+        listener.receiver().waker().wake().unwrap();
+        let test = test.unwrap();
+        assert_eq!(test.findings(false), []);
+        let arrived = &test.session.responders()[0];
+        assert!((0..test.session.cases().len()).all(|case| arrived.multicast(case).received() == 2));
+    });
 }
 
 fn ping() {

@@ -1,11 +1,9 @@
 //! `mcast doctor --probe`: sends probes, and evaluates the replies.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
 
-use mcast::{Destination, ErrorKind, Family, Group, Interface, Sender};
+use mcast::{Destination, Group, Interface, Sender};
 use mcast_doctor::{PathTest, Report};
-use mcast_measure::ProbeSession;
 use mcast_measure::wire::SessionId;
 
 use super::super::{Arguments, json, text as findings};
@@ -17,18 +15,13 @@ use crate::interrupt::Interrupt;
 use crate::rights;
 use crate::sending::{Target, targets};
 
-/// The time between two probes. Listeners reply at twice this rate.
-const PACE: Duration = Duration::from_millis(10);
-/// How long to wait for the last replies.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let chosen = select_destinations(&super::groups(arguments)?, arguments.admission.families, console)?;
     let highest = arguments.path.ttl.or(chosen.hop_limit).unwrap_or(1);
     let sender = Sender::builder().build()?;
     rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
-    let prober = Prober { arguments, highest, sender, start: Instant::now(), interrupt, console };
+    let prober = Prober { arguments, highest, sender, interrupt, console };
     let is_default = arguments.memberships.is_empty();
     let mut probed = Vec::new();
     let mut report = Report::default();
@@ -75,7 +68,6 @@ struct Prober<'a> {
     arguments: &'a Arguments,
     highest: u8,
     sender: Sender,
-    start: Instant,
     interrupt: Interrupt,
     console: &'a Console,
 }
@@ -86,62 +78,10 @@ impl Prober<'_> {
         let interface = interface_of(&targets, destination.address.group)?;
         let id = SessionId::random();
         let mut test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
-        let (family, path) = (destination.address.group.family(), &mut test.session);
         targets::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
-        for _ in 0..self.arguments.path.count {
-            for case in 0..path.cases().len() {
-                if self.interrupt.has_arrived() {
-                    return Ok(test);
-                }
-                self.send(path, case, &targets)?;
-                self.listen(path, family, PACE, false)?;
-            }
-        }
-        self.listen(path, family, PATIENCE, true)?;
+        let targets: Vec<_> = targets.iter().map(Target::template).collect();
+        test.run(&self.sender, &targets, self.arguments.path.count, || !self.interrupt.has_arrived())?;
         Ok(test)
-    }
-
-    /// Sends a probe of this case on each interface. A probe that is too large for the system counts as not sent.
-    fn send(&self, path: &mut ProbeSession, case: usize, targets: &[Target]) -> anyhow::Result<()> {
-        let now = self.start.elapsed();
-        let (Some(tried), Some(message)) = (path.cases().get(case).copied(), path.probe(case, now)) else {
-            return Ok(());
-        };
-        let mut is_sent = false;
-        for target in targets {
-            match self.sender.send_one(&target.outgoing(&message).hop_limit(tried.hop_limit)) {
-                Ok(()) => is_sent = true,
-                // As if the probe were dropped on the way, which is what this command tests.
-                Err(error) if error.kind() == ErrorKind::QueueFull => is_sent = true,
-                Err(error) if error.kind() == ErrorKind::TooLarge => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if is_sent {
-            path.record_probe(case, now);
-        }
-        Ok(())
-    }
-
-    /// Receives replies for `time`. After the last probe it returns early once everything is answered.
-    fn listen(
-        &self,
-        path: &mut ProbeSession,
-        family: Family,
-        time: Duration,
-        is_end: bool,
-    ) -> anyhow::Result<()> {
-        let end = Instant::now() + time;
-        let mut buffer = vec![0; 65_536];
-        while !(self.interrupt.has_arrived() || is_end && path.all_answered()) {
-            let left = end.saturating_duration_since(Instant::now());
-            let goes_on = || !self.interrupt.has_arrived();
-            let Some(reply) = self.sender.recv_answer_while(family, &mut buffer, left, goes_on)? else {
-                break;
-            };
-            path.record(reply.payload, reply.source.ip(), false, self.start.elapsed());
-        }
-        Ok(())
     }
 }
 
