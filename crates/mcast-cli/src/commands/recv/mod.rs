@@ -10,7 +10,7 @@ use crate::arguments::{Limits, MembershipArguments, build_receiver, parse_positi
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{bytes, count, count_of};
+use crate::receiving::{print_buffer, print_memberships};
 use format::Format;
 use listen::Listener;
 
@@ -103,7 +103,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let Plan { builder, buffer, limits, show } = arguments.plan(console)?;
     let receiver = build_receiver(builder)?;
     let interrupt = Interrupt::waking(receiver.waker())?;
-    print_start(&receiver, buffer, console);
+    print_memberships(&receiver.memberships(), console);
+    print_buffer(receiver.receive_buffer(), buffer, " per socket", console);
     Listener::new(limits, show, receiver, interrupt, console).run()
 }
 
@@ -122,32 +123,5 @@ impl Arguments {
             None => builder,
         };
         Ok(Plan { builder, buffer: *buffer, limits, show })
-    }
-}
-
-/// Prints the memberships, and whether the requested buffer was granted.
-fn print_start(receiver: &Receiver, requested: Option<usize>, console: &Console) {
-    const MAX_LISTED: usize = 8;
-
-    let statuses = receiver.memberships();
-    if statuses.len() <= MAX_LISTED || console.is_verbose() {
-        statuses.iter().for_each(|status| console.note(status));
-    } else {
-        let joined = statuses.iter().filter(|status| status.is_joined()).count();
-        console.note(format_args!(
-            "joined {} of {} (-v names them)",
-            count(joined as u64),
-            count_of(statuses.len() as u64, "membership")
-        ));
-        statuses.iter().filter(|status| !status.is_joined()).for_each(|status| console.warn(status));
-    }
-    let granted = receiver.receive_buffer();
-    match requested {
-        Some(requested) if granted < requested => console.warn(format_args!(
-            "the system granted {} of the {} of receive buffer (Linux: raise net.core.rmem_max)",
-            count(granted as u64),
-            bytes(requested as u64)
-        )),
-        _ => console.detail(format_args!("receive buffer: {} per socket", bytes(granted as u64))),
     }
 }
