@@ -112,7 +112,12 @@ impl PublisherMachine {
                 self.events.push(PublisherEvent::SubscriberRefused(id));
                 return false;
             }
-            let repairs = RepairFlow::new(self.config.repair_floor, self.config.datagram, now);
+            let repairs = RepairFlow::new(
+                self.config.repair_floor,
+                self.config.datagram,
+                self.repairs.group_repairs(),
+                now,
+            );
             self.members.join(id, from, now, repairs, sent);
         }
         let Some(member) = self.members.get_mut(id) else { return false };
@@ -159,20 +164,19 @@ impl PublisherMachine {
         }
         let progress = member.progress;
         self.members.changed();
+        let reception = match status.flags & Status::CATCHING_UP {
+            _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => Reception::Interrupted,
+            0 => Reception::Steady,
+            _ => Reception::CatchingUp,
+        };
         if role == Role::Awaited {
             if before == Role::Unknown && self.adapts_rate() && self.has_flow_control() {
                 self.flow.begin_flights(now, &self.ring, &self.members);
             }
             self.flow.extend_flight(now, &self.ring, &mut self.members);
-            let reception = match status.flags & Status::CATCHING_UP {
-                _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => {
-                    Reception::Interrupted
-                }
-                0 => Reception::Steady,
-                _ => Reception::CatchingUp,
-            };
             self.observe_loss(now, id, reception);
         }
+        self.observe_repairs(now, id, status, reception);
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }

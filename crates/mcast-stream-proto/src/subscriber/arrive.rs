@@ -9,7 +9,7 @@ use super::item::BodyLocation;
 use super::window::Meta;
 use super::{Policy, SubscriberMachine};
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{DatagramView, KeyEpoch, Kind, WireError};
+use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, WireError};
 
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
@@ -58,7 +58,10 @@ impl SubscriberMachine {
             self.statistics.malformed += 1;
             return;
         }
-        let sequence = view.header.sequence;
+        let (sequence, is_repair) = (view.header.sequence, view.header.flags.has(Flags::REPAIR));
+        if is_repair {
+            self.paths.note_repair(path);
+        }
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
         let is_new = match sequence.checked_sub(self.base) {
             None => false,
@@ -79,7 +82,7 @@ impl SubscriberMachine {
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
         self.note_path(now, path, true);
-        self.note_arrival(now, sequence, view.header.flags.has(crate::wire::Flags::REPAIR));
+        self.note_arrival(now, sequence, is_repair);
         let meta = Meta::of(view);
         let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
             || self.config.policy == Policy::Latest

@@ -254,6 +254,7 @@ impl SubscriberMachine {
             token: self.publisher.token(),
             received: self.statistics.received,
             tag: 0,
+            repairs: self.paths.repairs() as u32,
             given_up: self.losses.given_up(),
             lost_messages: self.losses.lost_messages(&self.statistics),
         };
@@ -277,6 +278,7 @@ impl SubscriberMachine {
         let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
             || self.room_end() != self.statuses.reported_room()
+            || self.paths.repairs() as u32 != reported.repairs
             || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
         let is_latest = has_news || now >= self.statuses.last() + IDLE_STATUS / 2;
         let is_late = self.end.is_some() && self.base < self.heartbeat.next;

@@ -44,10 +44,10 @@ proptest! {
     }
 
     #[test]
-    fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 5]>()) {
+    fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 6]>()) {
         let status = Status {
             next: a[0].min(a[1]), highest: a[0].max(a[1]), window: b[0], missed: b[1], clock: a[2], held: b[2],
-            flags: b[3], token: a[3], received: a[4], tag: b[4], given_up: a[0], lost_messages: a[1],
+            flags: b[3], token: a[3], received: a[4], tag: b[4], repairs: b[5], given_up: a[0], lost_messages: a[1],
         };
         let mut buffer = [0; 200];
         let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();

@@ -29,6 +29,9 @@ pub struct Status {
     pub received: u64,
     /// The part of the group to which the subscriber belongs; 0 if none.
     pub tag: u32,
+    /// Repairs that have arrived, including copies: the lower half of the count. With redundant paths, the count of the
+    /// path on which most have arrived.
+    pub repairs: u32,
     /// Datagrams of this incarnation that the subscriber has given up: they will not be delivered.
     pub given_up: u64,
     /// Messages of this incarnation that the subscriber has reported as lost to its application.
@@ -72,6 +75,7 @@ impl Status {
             token: number(40)?,
             received: number(48)?,
             tag: small(56)?,
+            repairs: small(60)?,
             given_up: number(64)?,
             lost_messages: number(72)?,
         };
@@ -93,7 +97,7 @@ impl Status {
         writer.put(&self.token.to_be_bytes())?;
         writer.put(&self.received.to_be_bytes())?;
         writer.put(&self.tag.to_be_bytes())?;
-        writer.put(&[0; 4])?;
+        writer.put(&self.repairs.to_be_bytes())?;
         writer.put(&self.given_up.to_be_bytes())?;
         writer.put(&self.lost_messages.to_be_bytes())
     }

@@ -7,10 +7,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 use anyhow::Context;
+use mcast_stream::{ReadAhead, ReadOutcome};
 
 use super::Content;
 use crate::exit::Failure;
-use crate::sending::{Next, ReadAhead};
 
 /// The maximum length of a message: the default limit of a stream.
 const MAX_LENGTH: u32 = 16 << 20;
@@ -22,7 +22,7 @@ pub(super) enum Messages {
     /// The contents of these files.
     Files(VecDeque<OsString>),
     /// Messages that a thread reads from standard input.
-    Input(ReadAhead),
+    Input(ReadAhead<anyhow::Error>),
 }
 
 impl Messages {
@@ -48,17 +48,17 @@ impl Messages {
         wait: Duration,
         most: usize,
         into: &mut Vec<Vec<u8>>,
-    ) -> anyhow::Result<Next> {
+    ) -> anyhow::Result<ReadOutcome> {
         match self {
             Self::Words(words) => {
                 into.extend(words.drain(..words.len().min(most)));
-                Ok(if into.is_empty() { Next::End } else { Next::Some })
+                Ok(if into.is_empty() { ReadOutcome::End } else { ReadOutcome::Some })
             }
             Self::Files(names) => {
-                let Some(name) = names.pop_front() else { return Ok(Next::End) };
+                let Some(name) = names.pop_front() else { return Ok(ReadOutcome::End) };
                 let bytes = read_file(&name).with_context(|| format!("cannot read {}", name.display()))?;
                 into.push(bytes);
-                Ok(Next::Some)
+                Ok(ReadOutcome::Some)
             }
             Self::Input(input) => input.take(wait, most, into),
         }
@@ -79,12 +79,12 @@ fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
 }
 
 /// Reads lines or records from standard input.
-fn read_input(records: bool) -> anyhow::Result<ReadAhead> {
+fn read_input(records: bool) -> anyhow::Result<ReadAhead<anyhow::Error>> {
     let mut input = BufReader::with_capacity(1 << 16, io::stdin());
-    ReadAhead::start(move || {
+    Ok(ReadAhead::start(move || {
         let message = if records { read_record(&mut input) } else { read_line(&mut input) };
         message.context("cannot read standard input")
-    })
+    })?)
 }
 
 /// Reads a line, and returns it without its end, which the last line may lack.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast_stream::{Publisher, StreamError};
+use mcast_stream::{Publisher, ReadOutcome, StreamError};
 
 use super::messages::{Messages, key_of};
 use super::report::{self, Report};
@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, seconds};
-use crate::sending::{MessagePacer, Next};
+use crate::sending::MessagePacer;
 
 /// The longest wait before checking for events.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -103,9 +103,9 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             match messages.next(POLL_INTERVAL, AT_ONCE, &mut waiting)? {
-                Next::Some => {}
-                Next::NoneYet => continue,
-                Next::End => return Ok(()),
+                ReadOutcome::Some => {}
+                ReadOutcome::NoneYet => continue,
+                ReadOutcome::End => return Ok(()),
             }
             for message in waiting.drain(..) {
                 let meanwhile = || {
