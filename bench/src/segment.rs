@@ -170,7 +170,7 @@ fn address_and_prefix(number: usize) -> String {
     with_prefix(&Segment::address(number).to_string())
 }
 
-/// Has a host's `nft` do this; what it says.
+/// Runs `nft` on a host and returns its output.
 fn nft(host: &Host, commands: &[&str]) -> Result<String> {
     let mut command = host.command("nft")?;
     command.arg("--json").args(commands).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

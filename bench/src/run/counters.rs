@@ -10,7 +10,7 @@ use mcast_lab::Host;
 pub struct UdpCounters {
     /// Datagrams that programs received.
     pub received: u64,
-    /// Datagrams dropped for want of receive buffer.
+    /// Datagrams dropped because the receive buffer was full.
     pub dropped: u64,
     /// Datagrams sent.
     pub sent: u64,

@@ -1,5 +1,5 @@
-//! Checks the language of sources and documents: no banned names, no banned phrases, and no public type name in two
-//! crates.
+//! Checks the language of sources, documents and JSON schemas: no banned names, no banned phrases, and no public type
+//! name in two crates.
 //!
 //! The lists are in `docs/design/language/`.
 
@@ -108,6 +108,8 @@ pub(crate) fn violations() -> Result<Vec<String>> {
                 }
             }
             source.prose
+        } else if name.ends_with(".json") {
+            descriptions(&text)
         } else {
             paragraphs(&text)
         };
@@ -148,7 +150,17 @@ fn paragraphs(text: &str) -> Vec<(usize, String)> {
     paragraphs
 }
 
-/// Collects the Rust and Markdown files below a folder.
+/// Returns the titles and descriptions of a JSON schema with their line numbers. The schemas have one key per line.
+fn descriptions(schema: &str) -> Vec<(usize, String)> {
+    let description = |(index, line): (usize, &str)| {
+        let line = line.trim();
+        let text = [r#""title": ""#, r#""description": ""#].iter().find_map(|key| line.strip_prefix(key))?;
+        Some((index + 1, text.trim_end_matches([',', '"']).to_owned()))
+    };
+    schema.lines().enumerate().filter_map(description).collect()
+}
+
+/// Collects the Rust and Markdown files and the JSON schemas below a folder.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
@@ -156,11 +168,19 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         let is_built = path.file_name().is_some_and(|name| name == "target" || name == "node_modules");
         if path.is_dir() && !is_built {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "md") {
+        } else if is_checked(&path) {
             files.push(path);
         }
     }
     Ok(())
+}
+
+fn is_checked(path: &Path) -> bool {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("rs" | "md") => true,
+        Some("json") => path.parent().is_some_and(|folder| folder.ends_with("mcast-cli/schemas")),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +211,23 @@ mod checks {
         let paragraphs = paragraphs("# Title\n\nThey tick\noff.\n");
         assert_eq!(paragraphs[1], (3, "They tick off.".to_owned()));
         assert_eq!(rules.phrases_in(&paragraphs[1].1).count(), 1);
+    }
+
+    #[test]
+    fn a_schema_is_read_for_its_titles_and_descriptions() {
+        let schema = r#"{
+  "title": "Ticks",
+  "properties": {
+    "description": {
+      "enum": ["tick off"],
+      "description": "They \"tick off\" items"
+    }
+  }
+}"#;
+        let expected = [(2, "Ticks"), (6, r#"They \"tick off\" items"#)];
+        assert_eq!(descriptions(schema), expected.map(|(line, text)| (line, text.to_owned())));
+        assert!(is_checked(Path::new("crates/mcast-cli/schemas/ping.json")));
+        assert!(!is_checked(Path::new("bench/results/loss.json")));
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Ledger {
         let may_skip = account.lost_unknown && sequence > account.next;
         if sequence != account.next && !may_skip {
             let fault =
-                if sequence < account.next { "came again or late" } else { "came behind a silent gap" };
+                if sequence < account.next { "arrived again or late" } else { "came behind a silent gap" };
             self.faults.push(format!("life {life}: message {sequence} {fault}, {} was due", account.next));
         }
         account.next = sequence + 1;

@@ -69,7 +69,7 @@ impl Paths {
     }
 
     /// Returns the paths that are silent from a known time on, because another one was active shortly before that time.
-    /// It does not depend on the present time: a check that comes late must find the same, or it would be due for ever.
+    /// It does not depend on the present time: a check that comes late must find the same, or it would be due forever.
     fn silent_from(&self, silence: u64) -> impl Iterator<Item = (usize, u64)> {
         let paths = self.statistics();
         let active_until = paths.iter().map(|path| path.heard).max().unwrap_or(0).saturating_add(silence / 2);

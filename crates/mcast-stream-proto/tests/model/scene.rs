@@ -68,7 +68,7 @@ pub(crate) enum Action {
     UseKey,
     DropKey(usize),
     Deliver(usize),
-    /// A flight is delivered, and once more later.
+    /// A flight is delivered now and again later.
     DeliverCopy(usize),
     Lose(usize),
     LoseFirst(usize),

@@ -170,7 +170,7 @@ impl<'a> Sniffer<'a> {
         self.until = Some(SystemTime::now());
         let start = Instant::now();
         loop {
-            // A process that was not scheduled for that long checks once more.
+            // A process that was not scheduled for that long checks again.
             let left = longest.saturating_sub(start.elapsed());
             match self.step(left)? {
                 Some(Turn::Over(_)) => return Ok(()),
