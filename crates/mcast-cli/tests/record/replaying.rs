@@ -236,13 +236,13 @@ fn files_of_tcpdump_and_tshark_are_replayed() {
             std::thread::sleep(Duration::from_millis(5));
         }
         // Of two lengths, or the kernel would carry both as one packet, and they be captured as one.
-        send(&lan.a, &[GROUP, "-i", "eth0", "-t", "2", "hello", "again"]);
+        send(&lan.a, &[GROUP, "-i", "eth0", "-t", "2", "hello", "goodbye"]);
         hearing.end().succeeded();
         let captured = capturing.end();
         assert_eq!(captured.status, Some(0), "{captured:?}");
         let (ended, heard) = replayed(&lan, Path::new(&file), &["-t", "recorded"], &[GROUP], 2);
         assert_eq!(ended.status, Some(0), "{ended:?}");
-        assert_eq!(texts(&heard), ["hello", "again"], "{name} {arguments:?}");
+        assert_eq!(texts(&heard), ["hello", "goodbye"], "{name} {arguments:?}");
         assert_eq!(heard[0].hop_limit, 2);
     }
 }
