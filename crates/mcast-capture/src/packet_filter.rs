@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use mcast_group::{Family, Group, GroupRange, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 use mcast_packet::{Packet, Transport};
 
+use crate::Frame;
+
 /// Selects packets to groups. A new filter selects all of them; each call restricts it.
 ///
 /// Unlike [`Filter`](crate::Filter), which the kernel applies before a packet costs anything, it selects by
@@ -181,6 +183,16 @@ impl PacketFilter {
         };
         self.exact.get(&group).is_some_and(|filters| filters.iter().any(admits))
             || self.ranges.iter().any(|range| range.contains(group))
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Returns the context of the frame's packet. `port` is its destination UDP port, also of a fragment that
+    /// does not contain it.
+    #[must_use]
+    pub fn context(&self, port: Option<u16>) -> PacketContext<'a> {
+        let interface_name = self.interface_name.unwrap_or_default();
+        PacketContext { interface: self.interface, interface_name, port }
     }
 }
 

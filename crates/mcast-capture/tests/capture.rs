@@ -548,6 +548,19 @@ fn loopback_frames_are_captured_in_both_directions() {
 }
 
 #[test]
+fn loopback_frames_are_captured_once_on_request() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    let options = CaptureOptions::on_names(["lo"]).filter(Filter::UdpPort(5000)).in_blocks(in_blocks());
+    let mut capture = open_with(&host, options.loopback_once(true));
+    let sender = host.run(|| UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    for _ in 0..2 {
+        sender.send_to(b"x", ("127.0.0.1", 5000)).unwrap();
+    }
+    assert_eq!([next(&mut capture).direction, next(&mut capture).direction], [Direction::ToUs; 2]);
+}
+
+#[test]
 fn missing_interface_is_reported() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();

@@ -59,7 +59,7 @@ impl<'a> Recording<'a> {
 
     pub(super) fn take(&mut self, recorded: &RecordedFrame<'_>) {
         let RecordedFrame { frame, kind } = recorded;
-        let is_taken = self.recorder.write(frame, || self.counts.names.of(frame.interface).to_string());
+        let is_taken = self.recorder.write(frame);
         self.report();
         if !is_taken {
             self.counts.totals.unwritten += 1;

@@ -47,9 +47,7 @@ impl Measure {
     /// Opens a capture on these interfaces.
     pub(super) fn open(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
         let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
-        let mut names = names.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
-        let first = names.next().context("there is no interface to capture on")?;
-        let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
+        let options = CaptureOptions::on_names(names.collect::<mcast::Result<Vec<_>>>()?);
         Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
     }
 

@@ -6,14 +6,14 @@ mod measure;
 mod text;
 mod timing;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::{InterfaceSelector, LaunchClock, Rate, Sender};
-use mcast_capture::{AddressMapping, Capture, CaptureFile, FileError, Replay};
+use mcast_capture::{AddressMapping, Capture, Replay};
 
 use crate::arguments::{Families, parse_duration, parse_rate, select_memberships};
+use crate::capturing::open_file;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -150,7 +150,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let Arguments { file, only, map, interfaces, timing, .. } = arguments;
     let only = select_memberships(only, &[], &[], Families::default(), console)?.items;
     let is_read_again = timing.r#loop != 1;
-    if is_read_again && is_standard_input(file) {
+    if is_read_again && file.as_os_str() == "-" {
         return Err(Failure::usage("standard input can be read only once")
             .remedy("replay a file, or remove --loop")
             .into());
@@ -160,7 +160,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let capture: Option<Capture> = timing.measure.then(|| Measure::open(interfaces)).transpose()?;
     // Files may be hostile, so they are read without the capabilities that opening the capture required.
     let rounds = if timing.r#loop == 0 { u64::MAX } else { timing.r#loop };
-    let replay = Replay::of(open(file)?).only(only).map(map.clone()).rounds(rounds);
+    let replay = Replay::of(open_file(file)?).only(only).map(map.clone()).rounds(rounds);
     let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
@@ -197,17 +197,6 @@ impl<'a> Plan<'a> {
             None => builder,
         }
         .build()
-    }
-}
-
-fn is_standard_input(file: &Path) -> bool {
-    file.as_os_str() == "-"
-}
-
-fn open(file: &Path) -> Result<CaptureFile, FileError> {
-    match is_standard_input(file) {
-        true => CaptureFile::from_reader(io::stdin(), "standard input"),
-        false => CaptureFile::open(file),
     }
 }
 

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use mcast::{InterfaceIndex, InterfaceStatus, MembershipStatus, Receiver};
+use mcast::{InterfaceIndex, InterfaceStatus, Membership, MembershipStatus};
 use mcast_capture::Frame;
 use mcast_packet::Packet;
 
-use super::Arguments;
-use crate::arguments::{build_receiver, on_each};
+use crate::capturing::HeldMemberships;
 use crate::console::Console;
 use crate::output::seconds;
 
@@ -22,8 +21,7 @@ const MAX_LISTED: usize = 8;
 /// Memberships, and whether their traffic has arrived.
 #[derive(Debug)]
 pub(super) struct JoinMonitor {
-    /// Only holds the memberships; its datagrams are not read.
-    _receiver: Receiver,
+    _held: HeldMemberships,
     since: Instant,
     /// By group and interface.
     joined: HashMap<(IpAddr, InterfaceIndex), JoinedGroup>,
@@ -39,23 +37,10 @@ struct JoinedGroup {
 }
 
 impl JoinMonitor {
-    pub(super) fn join(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
-        /// Datagrams are not read, so a small buffer saves memory.
-        const SMALL: usize = 4_096;
-
-        let memberships = arguments
-            .input
-            .join
-            .memberships(&arguments.targets, arguments.input.families, console)?
-            .into_iter();
-        let memberships = memberships.flat_map(|membership| on_each(membership, &arguments.interfaces));
-        let builder = Receiver::builder()
-            .join_all(memberships)
-            .receive_buffer(SMALL)
-            // Routers may ignore such a report, but a switch in between does not.
-            .allow_any_source(true);
-        let receiver = build_receiver(builder)?;
-        let statuses = receiver.memberships();
+    pub(super) fn join(memberships: &[Membership], console: &Console) -> anyhow::Result<Self> {
+        // Routers may ignore the report of a source-specific group without a source, but a switch in between does not.
+        let held = HeldMemberships::join(memberships, true, false)?;
+        let statuses = held.statuses();
         statuses.iter().take(MAX_LISTED).for_each(|status| console.note(describe(status)));
         let mut joined = HashMap::new();
         for status in &statuses {
@@ -67,7 +52,7 @@ impl JoinMonitor {
             }
         }
         let missing = joined.len();
-        Ok(Self { _receiver: receiver, since: Instant::now(), joined, missing, has_warned: false })
+        Ok(Self { _held: held, since: Instant::now(), joined, missing, has_warned: false })
     }
 
     /// Records a data packet. Packets sent by this machine are ignored, because they prove nothing.

@@ -11,9 +11,9 @@ use mcast_packet::{Packet, hexdump, protocol};
 use mcast_stream::seal::Keys;
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
-use super::OutputOptions;
 use super::json::Record;
 use super::payload::Carried;
+use super::{OutputFormat, Plan};
 use crate::console::{self, Console};
 use crate::message_layer::opened;
 use crate::output::{
@@ -38,26 +38,13 @@ pub(super) struct Printer {
     width: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum OutputFormat {
-    Line,
-    Hex,
-    Json,
-}
-
 impl Printer {
-    pub(super) fn new(show: &OutputOptions, keys: Keys, console: &Console) -> Self {
-        let format = match show {
-            _ if !show.prints() => None,
-            OutputOptions { json: true, .. } => Some(OutputFormat::Json),
-            OutputOptions { hexdump: true, .. } => Some(OutputFormat::Hex),
-            _ => Some(OutputFormat::Line),
-        };
+    pub(super) fn new(plan: &Plan<'_>, console: &Console) -> Self {
         Self {
-            format,
+            format: plan.format,
             palette: *console.palette(),
             is_verbose: console.is_verbose(),
-            keys,
+            keys: plan.keys.clone(),
             columns: console::width(),
             width: 0,
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mcast::InterfaceIndex;
-use mcast_capture::{Frame, PacketContext};
+use mcast_capture::Frame;
 use mcast_packet::Transport;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
@@ -18,6 +18,7 @@ use mcast_watch::{
 
 use super::recording::Recording;
 use super::selection::Selection;
+use crate::capturing::interface_name;
 use crate::message_layer::opened;
 
 /// The table, and the state for filling it.
@@ -26,8 +27,6 @@ pub(super) struct Feed {
     pub(super) watch: Watch,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) recording: Option<Recording>,
-    /// The loopback interfaces, on which every frame sent is received as well.
-    pub(super) loopbacks: Vec<InterfaceIndex>,
     keys: Keys,
     selection: Selection,
     /// Whether `--seq` gives the position of sequence numbers.
@@ -46,7 +45,6 @@ impl Feed {
             watch: Watch::new(options),
             names: HashMap::new(),
             recording: None,
-            loopbacks: Vec::new(),
             keys,
             selection,
             has_field: options.sequence.is_some(),
@@ -55,17 +53,13 @@ impl Feed {
 
     /// Starts to record a stream to a file.
     pub(super) fn record(&mut self, key: StreamKey, path: PathBuf) -> anyhow::Result<()> {
-        let name =
-            self.names.get(&key.interface).map_or_else(|| key.interface.to_string(), ToString::to_string);
-        self.recording = Some(Recording::start(key, path, name)?);
+        self.recording = Some(Recording::start(key, path)?);
         Ok(())
     }
 
-    pub(super) fn take(&mut self, frame: &Frame<'_>, interface: &Arc<str>) {
-        self.names.entry(frame.interface).or_insert_with(|| Arc::clone(interface));
-        let is_duplicate = frame.direction.is_outgoing() && self.loopbacks.contains(&frame.interface);
-        let mut context = PacketContext { interface: frame.interface, interface_name: interface, port: None };
-        if is_duplicate || !self.selection.watches(&context) {
+    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+        self.names.entry(frame.interface).or_insert_with(|| interface_name(frame).into());
+        if !self.selection.watches(&frame.context(None)) {
             return;
         }
         let packet = frame.packet();
@@ -83,8 +77,7 @@ impl Feed {
                     content,
                 });
             }
-            context.port = Some(udp.destination_port);
-            if !self.selection.filter.admits(&packet, &context) {
+            if !self.selection.filter.admits(&packet, &frame.context(Some(udp.destination_port))) {
                 return;
             }
         }

@@ -4,7 +4,6 @@ mod export;
 mod feed;
 mod joined;
 mod json;
-mod memberships;
 mod monitor;
 mod picture;
 mod recording;
@@ -15,13 +14,16 @@ mod source;
 mod table;
 mod text;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mcast::InterfaceSelector;
+use mcast::{Group, GroupAddr, InterfaceSelector, Membership};
 use mcast_packet::sequence::SequenceField;
+use mcast_stream::{DISCOVERY_V4, DISCOVERY_V6};
 use mcast_watch::WatchOptions;
 
-use crate::arguments::{PacketInput, parse_duration, read_keys};
+use crate::arguments::{PacketInput, on_each, parse_duration};
+use crate::capturing::HeldMemberships;
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -30,7 +32,6 @@ use crate::rights::{self, Capability};
 use crate::service::Service;
 use feed::Feed;
 use joined::JoinedWatcher;
-use memberships::HeldMemberships;
 use monitor::Monitor;
 use selection::Selection;
 use table::Column;
@@ -157,9 +158,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let is_headless = plan.display == Display::Headless;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
     let bound = arguments.show.metrics.as_ref().map(Listen::bind).transpose()?;
-    let key = arguments.input.key.as_deref();
-    let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
-    let memberships = HeldMemberships::join(arguments, console)?;
+    let keys = arguments.input.keys(console)?;
+    let memberships = arguments.join(console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.
     let follows = !plan.is_file && (!is_headless || named.is_empty());
     if follows && let Err(error) = source.frames.follow(arguments.interfaces.clone(), memberships.clone()) {
@@ -249,6 +249,25 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Arguments {
+    /// Joins the groups of `--join` and `--announced`.
+    fn join(&self, console: &Console) -> anyhow::Result<Option<Arc<HeldMemberships>>> {
+        let Self { input, interfaces, .. } = self;
+        let mut memberships = input.memberships(&self.memberships, interfaces, console)?;
+        if self.announced {
+            let groups = [DISCOVERY_V4, DISCOVERY_V6].into_iter();
+            let groups = groups.filter_map(|at| Some(GroupAddr::new(Group::new(at.ip()).ok()?, at.port())));
+            let only = input.families.only();
+            let groups = groups.filter(|at| only.is_none_or(|family| family == at.group.family()));
+            memberships.extend(groups.flat_map(|at| on_each(Membership::new(at), interfaces)));
+        }
+        if memberships.is_empty() {
+            return Ok(None);
+        }
+        let held = HeldMemberships::join(&memberships, true, true)?;
+        held.statuses().iter().for_each(|status| console.detail(status));
+        Ok(Some(Arc::new(held)))
+    }
+
     /// Checks combinations of options that clap cannot check.
     fn check(&self) -> Result<(), Failure> {
         if self.interval < Duration::from_millis(10) {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use mcast::Interface;
-use mcast_capture::{ErrorKind, Frame, SourceError};
+use mcast_capture::{ErrorKind, SourceError};
 use mcast_watch::{StreamKey, Time};
 
 use super::feed::Feed;
@@ -72,14 +72,13 @@ impl Monitor {
         let mut state = State {
             feed,
             is_file,
-            interfaces: None,
+            interfaces: (!is_file).then(|| names(&interfaces)),
             caught_up: Time::default(),
             lost: None,
             end: End::NotYet,
         };
         if !is_file {
             state.feed.watch.begin(begun.into());
-            state.update_interfaces(&interfaces);
         }
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -216,14 +215,14 @@ impl Shared {
         while self.waiting.load(Ordering::Acquire) > 0 {
             thread::yield_now();
         }
-        let take = |frame: &Frame<'_>, interface: &Arc<str>| self.lock().feed.take(frame, interface);
         let before = Time::from(SystemTime::now());
         for _ in 0..FRAMES_PER_TURN {
-            if frames.next(Duration::ZERO, take)? {
+            if let Some(frame) = frames.next(Duration::ZERO)? {
+                self.lock().feed.take(&frame);
                 continue;
             }
             if let Some(interfaces) = frames.changed_interfaces() {
-                self.lock().update_interfaces(&interfaces);
+                self.lock().interfaces = Some(names(&interfaces));
             }
             let lost = frames.lost();
             self.lock().has_taken_all(before, lost);
@@ -231,7 +230,9 @@ impl Shared {
             if frames.are_over() {
                 return Ok(false);
             }
-            frames.next(WAIT, take)?;
+            if let Some(frame) = frames.next(WAIT)? {
+                self.lock().feed.take(&frame);
+            }
             break;
         }
         Ok(true)
@@ -239,14 +240,6 @@ impl Shared {
 }
 
 impl State {
-    /// Adapts to changed interfaces.
-    fn update_interfaces(&mut self, interfaces: &[Interface]) {
-        let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        self.interfaces = Some(names.join(", "));
-        let loopbacks = interfaces.iter().filter(|interface| interface.loopback);
-        self.feed.loopbacks = loopbacks.map(|interface| interface.index).collect();
-    }
-
     /// Records that all frames before `moment` are in the table.
     fn has_taken_all(&mut self, moment: Time, lost: Option<u64>) {
         self.caught_up = moment;
@@ -255,6 +248,10 @@ impl State {
             recording.flush();
         }
     }
+}
+
+fn names(interfaces: &[Interface]) -> String {
+    interfaces.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns whether a capture continues after an error: an interface that is down may come back, and the others still

@@ -17,16 +17,15 @@ pub(super) struct Recording {
     pub(super) key: StreamKey,
     pub(super) path: PathBuf,
     writer: CaptureWriter,
-    interface: String,
     /// The error that ended the recording, if any.
     pub(super) failure: Option<String>,
 }
 
 impl Recording {
     /// Creates a new file; fails if the file exists.
-    pub(super) fn start(key: StreamKey, path: PathBuf, interface: String) -> anyhow::Result<Self> {
+    pub(super) fn start(key: StreamKey, path: PathBuf) -> anyhow::Result<Self> {
         let writer = create(&path)?;
-        Ok(Self { key, path, writer, interface, failure: None })
+        Ok(Self { key, path, writer, failure: None })
     }
 
     /// Writes a frame if it belongs to the stream, or is a later fragment that may belong to it.
@@ -36,8 +35,7 @@ impl Recording {
         if !belongs_to_stream || self.failure.is_some() {
             return;
         }
-        let described = self.writer.describe(frame.interface, &self.interface, frame.link_type);
-        if let Err(error) = described.and_then(|()| self.writer.write(frame)) {
+        if let Err(error) = self.writer.write(frame) {
             self.failure = Some(error.to_string());
         }
     }

@@ -1,10 +1,9 @@
 //! The source of frames: interfaces, or a file.
 
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::collections::HashSet;
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
 use anyhow::Context;
 use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
@@ -13,9 +12,8 @@ use mcast_capture::{
 };
 
 use super::Arguments;
-use super::memberships::HeldMemberships;
+use crate::capturing::{HeldMemberships, open_file};
 use crate::exit::Failure;
-use crate::output::SafeText;
 use crate::rights::{self, Capability};
 
 /// The capability to capture on new interfaces.
@@ -28,19 +26,14 @@ pub(super) struct Source {
     pub(super) interfaces: Vec<Interface>,
 }
 
-/// Frames with the names of their interfaces.
-pub(super) struct Frames {
-    origin: Origin,
-    names: HashMap<InterfaceIndex, Arc<str>>,
-}
-
-enum Origin {
+/// The frames of interfaces, or of a file.
+pub(super) enum Frames {
     File(Box<CaptureFile>),
     Live(Box<LiveCapture>),
 }
 
 /// A capture that follows interfaces that appear and vanish.
-struct LiveCapture {
+pub(super) struct LiveCapture {
     capture: Capture,
     /// From the thread that watches for changes.
     changes: Option<mpsc::Receiver<InterfaceChange>>,
@@ -57,24 +50,20 @@ struct InterfaceChange {
 }
 
 impl Frames {
-    fn new(origin: Origin) -> Self {
-        Self { origin, names: HashMap::new() }
-    }
-
     /// Follows interfaces that appear and vanish, with their memberships: starts to watch for changes, on a thread in
     /// the network namespace of this one. The thread keeps the capability to capture, and parses no frames.
     pub(super) fn follow(
         &mut self,
         selectors: Vec<InterfaceSelector>,
-        memberships: Option<HeldMemberships>,
+        memberships: Option<Arc<HeldMemberships>>,
     ) -> anyhow::Result<()> {
-        let Origin::Live(live) = &mut self.origin else { return Ok(()) };
+        let Self::Live(live) = self else { return Ok(()) };
         let captured = live.capture.interfaces().map(|interface| interface.index).collect();
         let (sender, changes) = mpsc::channel();
         let watcher = InterfaceWatcher::new()?;
         let work = move || {
             if rights::keep(&RIGHTS_TO_CAPTURE).is_ok() {
-                watch(&watcher, memberships.as_ref(), &selectors, captured, &sender);
+                watch(&watcher, memberships.as_deref(), &selectors, captured, &sender);
             }
         };
         thread::Builder::new().name("interfaces".into()).spawn(work).context("cannot start a thread")?;
@@ -82,37 +71,18 @@ impl Frames {
         Ok(())
     }
 
-    /// Passes the next frame to `show`, if one arrives within the timeout; returns whether one did.
-    pub(super) fn next(
-        &mut self,
-        timeout: Duration,
-        show: impl FnOnce(&Frame<'_>, &Arc<str>),
-    ) -> Result<bool, SourceError> {
-        let Self { origin, names } = self;
-        if let Origin::Live(live) = origin {
+    /// Returns the next frame, if one arrives within the timeout.
+    pub(super) fn next(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, SourceError> {
+        if let Self::Live(live) = self {
             live.add_new_interfaces()?;
         }
-        let source = origin.frames();
-        let Some(frame) = source.next_frame(Some(timeout))? else { return Ok(false) };
-        let interface = frame.interface;
-        if let Some(name) = names.get(&interface) {
-            show(&frame, name);
-            return Ok(true);
-        }
-        // The frame borrows the source, so it is copied before the source is asked for the name.
-        let bytes = frame.bytes.to_vec();
-        let frame = Frame { bytes: &bytes, ..frame };
-        let name = source.interface_name(interface).map(|name| SafeText::new(name.as_bytes()).to_string());
-        let name: Arc<str> = name.unwrap_or_else(|| format!("#{interface}")).into();
-        show(&frame, &name);
-        names.insert(interface, name);
-        Ok(true)
+        self.source().next_frame(Some(timeout))
     }
 
     /// Returns the captured interfaces, if they have changed since the last call. The caller must have taken all
     /// available frames: those of vanished interfaces are discarded.
     pub(super) fn changed_interfaces(&mut self) -> Option<Vec<Interface>> {
-        let Origin::Live(live) = &mut self.origin else { return None };
+        let Self::Live(live) = self else { return None };
         let interfaces = live.changed.take()?;
         // If the counts of a vanished interface cannot be read, it stays in the capture, where it is silent.
         let _ = live.capture.retain(|index| interfaces.iter().any(|interface| interface.index == index));
@@ -120,17 +90,15 @@ impl Frames {
     }
 
     pub(super) fn are_over(&mut self) -> bool {
-        self.origin.frames().is_at_end()
+        self.source().is_at_end()
     }
 
     /// Returns the number of lost packets; `None` if it is unknown.
     pub(super) fn lost(&mut self) -> Option<u64> {
-        self.origin.frames().lost().ok().flatten()
+        self.source().lost().ok().flatten()
     }
-}
 
-impl Origin {
-    fn frames(&mut self) -> &mut dyn FrameSource {
+    fn source(&mut self) -> &mut dyn FrameSource {
         match self {
             Self::File(file) => &mut **file,
             Self::Live(live) => &mut live.capture,
@@ -185,7 +153,7 @@ fn watch(
 pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
     match &arguments.input.read {
         Some(path) => {
-            let frames = Frames::new(Origin::File(Box::new(open_file(path)?)));
+            let frames = Frames::File(Box::new(open_file(path)?));
             Ok(Source { frames, interfaces: Vec::new() })
         }
         None => {
@@ -197,24 +165,15 @@ pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
             }
             let capture = capture_on(&interfaces).map_err(refused)?;
             let live = LiveCapture { capture, changes: None, changed: None };
-            Ok(Source { frames: Frames::new(Origin::Live(Box::new(live))), interfaces })
+            Ok(Source { frames: Frames::Live(Box::new(live)), interfaces })
         }
     }
 }
 
-fn open_file(path: &Path) -> anyhow::Result<CaptureFile> {
-    Ok(match path == Path::new("-") {
-        true => CaptureFile::from_reader(io::stdin(), "standard input")?,
-        false => CaptureFile::open(path)?,
-    })
-}
-
-/// Starts to capture on these interfaces. There must be at least one.
+/// Starts to capture on these interfaces.
 fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
-    let mut names = interfaces.iter().map(|interface| interface.name.as_str());
-    let first = names.next().unwrap_or_default();
-    let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
-    Capture::open(options.filter(Filter::Multicast).all_multicast(true))
+    let options = CaptureOptions::on_names(interfaces.iter().map(|interface| &interface.name));
+    Capture::open(options.filter(Filter::Multicast).all_multicast(true).loopback_once(true))
 }
 
 /// Returns the selected interfaces without duplicates, or by default all on which groups are joined by default.
@@ -236,17 +195,14 @@ fn interfaces(selectors: &[InterfaceSelector]) -> anyhow::Result<Vec<Interface>>
 
 /// Returns the selected interfaces that exist and are up.
 fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
-    match selectors {
-        [] => interfaces(selectors).unwrap_or_default(),
-        _ => {
-            let found =
-                selectors.iter().filter_map(|selector| interfaces(std::slice::from_ref(selector)).ok());
-            let mut all: Vec<Interface> = found.flatten().filter(|interface| interface.up).collect();
-            all.sort_by_key(|interface| interface.index);
-            all.dedup_by_key(|interface| interface.index);
-            all
-        }
+    if selectors.is_empty() {
+        return interfaces(selectors).unwrap_or_default();
     }
+    let found = selectors.iter().filter_map(|selector| mcast::find(selector).ok());
+    let mut all: Vec<Interface> = found.filter(|interface| interface.up).collect();
+    all.sort_by_key(|interface| interface.index);
+    all.dedup_by_key(|interface| interface.index);
+    all
 }
 
 /// Adds a remedy for users who may not capture.

@@ -1,6 +1,7 @@
 //! Records from sockets, without privileges: header fields that the kernel does not report are reconstructed.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use mcast::{Arrival, Batch, MembershipStatus, Receiver};
@@ -9,6 +10,7 @@ use mcast_packet::{Checksums, LinkType, UdpPacket};
 
 use super::super::Reception;
 use super::{FrameKind, Losses, Next, RecordedFrame, Source, SourceKind};
+use crate::output::InterfaceNames;
 
 /// Datagrams in a batch, each in a buffer for the largest datagram.
 const BUFFERS: usize = 32;
@@ -25,6 +27,9 @@ pub(super) struct Sockets {
     taken: usize,
     filled: usize,
     packet: Vec<u8>,
+    names: InterfaceNames,
+    /// The name of the interface of the latest datagram.
+    name: Rc<str>,
     unreadable: u64,
 }
 
@@ -46,6 +51,8 @@ impl Sockets {
             taken: 0,
             filled: 0,
             packet: vec![0; LONGEST_PACKET],
+            names: InterfaceNames::new(),
+            name: Rc::default(),
             unreadable: 0,
         })
     }
@@ -70,12 +77,14 @@ impl Source for Sockets {
             self.unreadable += 1;
             return Ok(Next::Passed);
         };
+        self.name = self.names.of(arrival.interface);
         let bytes = self.packet.get(..length).unwrap_or_default();
         let frame = Frame {
             bytes,
             original_length: length + arrival.length.saturating_sub(datagram.payload().len()),
             link_type: LinkType::Ip,
             interface: arrival.interface,
+            interface_name: Some(&self.name),
             direction: Direction::Multicast,
             time: arrival.time.unwrap_or_else(SystemTime::now),
             checksums: Checksums::Computed,
