@@ -34,6 +34,7 @@ pub struct PacketFilter {
     ports: Vec<RangeInclusive<u16>>,
     protocols: Vec<PacketProtocol>,
     family: Option<Family>,
+    interfaces: Vec<InterfaceSelector>,
 }
 
 /// A protocol that IP carries.
@@ -75,6 +76,7 @@ impl Default for PacketFilter {
             ports: Vec::new(),
             protocols: Vec::new(),
             family: None,
+            interfaces: Vec::new(),
         }
     }
 }
@@ -123,11 +125,24 @@ impl PacketFilter {
         Self { family: family.into(), ..self }
     }
 
+    /// Selects only packets on these interfaces, which are names and indexes. None, the default, selects all.
+    #[must_use]
+    pub fn interfaces(self, interfaces: Vec<InterfaceSelector>) -> Self {
+        Self { interfaces, ..self }
+    }
+
+    /// Returns whether the filter selects the interface of a packet.
+    #[must_use]
+    pub fn watches(&self, context: &PacketContext<'_>) -> bool {
+        context.is_on(&self.interfaces)
+    }
+
     /// Returns whether the filter selects a packet. Unicast packets are never selected.
     #[must_use]
     pub fn admits(&self, packet: &Packet<'_>, context: &PacketContext<'_>) -> bool {
         packet.ip_layer().is_some_and(|ip| {
             ip.destination.is_multicast()
+                && self.watches(context)
                 && self.matches_options(packet, context.port)
                 && self.matches_group(ip.destination, Some(ip.source), context)
         })
@@ -142,10 +157,10 @@ impl PacketFilter {
         // A malformed message may be about any group.
         let is_about =
             !has_message || packet.is_control_about(|group| self.matches_group(group, None, context));
-        is_about && self.matches_options(packet, None)
+        is_about && self.watches(context) && self.matches_options(packet, None)
     }
 
-    /// Returns whether the filter selects all packets to groups.
+    /// Returns whether the filter selects all packets to groups, on the interfaces that it selects.
     #[must_use]
     pub fn is_unrestricted(&self) -> bool {
         !self.names_groups()

@@ -87,6 +87,16 @@ impl CaptureWriter {
         Self::from_file(file, path, format)
     }
 
+    /// Creates a file that must not exist, and writes its header.
+    ///
+    /// # Errors
+    /// [`FileErrorKind::AlreadyExists`], [`FileErrorKind::System`].
+    pub fn create_new(path: impl AsRef<Path>, format: WriteFormat) -> Result<Self, FileError> {
+        let path = path.as_ref();
+        let file = File::create_new(path).map_err(|os| FileError::from_os("create", path, os))?;
+        Self::from_file(file, path, format)
+    }
+
     /// Writes to an open file or pipe; errors refer to it as `name`.
     ///
     /// # Errors

@@ -5,10 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{Drops, InterfaceIndex, InterfaceSelector};
-use mcast_capture::{
-    CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketContext, PacketFilter, SourceError, WriteFormat,
-};
+use mcast::{Drops, InterfaceIndex};
+use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketFilter, SourceError, WriteFormat};
 use mcast_packet::{Packet, Transport, protocol};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
@@ -252,7 +250,7 @@ impl PacketHandler<'_> {
     }
 
     fn handle(&mut self, frame: &Frame<'_>, join_monitor: Option<&mut JoinMonitor>) -> anyhow::Result<()> {
-        if !is_among(self.plan.file_interfaces, &frame.context(None)) {
+        if !self.filter.watches(&frame.context(None)) {
             return Ok(());
         }
         let packet = frame.packet();
@@ -296,14 +294,6 @@ impl PacketHandler<'_> {
         }
         Ok(writer.flush()?)
     }
-}
-
-/// Returns whether a packet's interface is among those selected; an empty list selects all.
-fn is_among(interfaces: &[InterfaceSelector], context: &PacketContext<'_>) -> bool {
-    let anywhere = |selector: &InterfaceSelector| {
-        matches!(selector, InterfaceSelector::All | InterfaceSelector::Default)
-    };
-    context.is_on(interfaces) || interfaces.iter().any(anywhere)
 }
 
 /// Returns whether the header is that of IGMP, MLD or PIM.

@@ -111,8 +111,6 @@ Examples:
 struct Plan<'a> {
     content: Content,
     is_file: bool,
-    /// The selected interfaces of a file; empty means all. A live capture is opened on the selected interfaces.
-    file_interfaces: &'a [InterfaceSelector],
     keys: Keys,
     limits: &'a Limits,
     write: Option<&'a Path>,
@@ -144,6 +142,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let source = Source::open(arguments, &targets, console)?;
     let resolve = |selector: &InterfaceSelector, group| source.resolve(selector, group);
     let filter = arguments.narrowing.filter(&targets, &arguments.input, resolve)?;
+    let filter = filter.interfaces(arguments.file_interfaces());
     let memberships = arguments.input.memberships(&arguments.targets, &arguments.interfaces, console)?;
     let is_joining = arguments.input.join.is_given();
     let join_monitor = is_joining.then(|| JoinMonitor::join(&memberships, console)).transpose()?;
@@ -159,22 +158,34 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 impl<'a> Plan<'a> {
     fn new(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Self> {
-        let Arguments { interfaces, input, limits, show, .. } = arguments;
-        let is_file = input.read.is_some();
+        let Arguments { input, limits, show, .. } = arguments;
         Ok(Self {
             content: match arguments {
                 Arguments { control: true, .. } => Content::Control,
                 Arguments { messages: true, .. } => Content::Messages,
                 _ => Content::All,
             },
-            is_file,
-            file_interfaces: if is_file { interfaces } else { &[] },
+            is_file: input.read.is_some(),
             keys: input.keys(console)?,
             limits,
             write: show.write.as_deref(),
             format: show.format(),
             has_json_summary: show.discard && show.json,
         })
+    }
+}
+
+impl Arguments {
+    /// Returns the selected interfaces of a file; an empty list means all. A live capture is opened on the selected
+    /// interfaces.
+    fn file_interfaces(&self) -> Vec<InterfaceSelector> {
+        let is_one = |selector: &InterfaceSelector| {
+            matches!(selector, InterfaceSelector::Name(_) | InterfaceSelector::Index(_))
+        };
+        match self.input.read.is_some() && self.interfaces.iter().all(is_one) {
+            true => self.interfaces.clone(),
+            false => Vec::new(),
+        }
     }
 }
 

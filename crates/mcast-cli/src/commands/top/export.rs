@@ -6,17 +6,17 @@ use std::time::SystemTime;
 use mcast_stream::wire::StreamId;
 use mcast_watch::{Row, WatchReport};
 
-use super::monitor::Monitor;
-use super::picture::Picture;
 use crate::metrics::{Bound, Exporter, Exposition, Kind};
+use mcast_watch::live::Monitor;
+use mcast_watch::live::MonitorReport;
 
 /// Starts to serve metrics of the monitor.
 pub(super) fn start(bound: Bound, monitor: &Monitor) -> anyhow::Result<Exporter> {
     let monitor = monitor.clone();
-    Exporter::start(bound, move || figures(&monitor.picture(SystemTime::now())))
+    Exporter::start(bound, move || figures(&monitor.report(SystemTime::now())))
 }
 
-fn figures(picture: &Picture) -> Exposition {
+fn figures(picture: &MonitorReport) -> Exposition {
     let mut out = Exposition::default();
     streams(&mut out, picture);
     announced(&mut out, picture);
@@ -87,8 +87,8 @@ const STREAM_METRICS: [StreamMetric; 11] = [
     ),
 ];
 
-fn streams(out: &mut Exposition, picture: &Picture) {
-    let rows = &picture.report.streams;
+fn streams(out: &mut Exposition, picture: &MonitorReport) {
+    let rows = &picture.watch.streams;
     for (name, kind, help, number) in STREAM_METRICS {
         let mut family = out.family(name, kind, help);
         for row in rows {
@@ -101,13 +101,13 @@ fn streams(out: &mut Exposition, picture: &Picture) {
         out.family("mcast_stream_members", Kind::Gauge, "Hosts that have reported a membership.");
     for row in rows {
         with_labels(row, picture, |labels| {
-            family.sample(labels, picture.report.members_of(&row.key).count());
+            family.sample(labels, picture.watch.members_of(&row.key).count());
         });
     }
     let mut family =
         out.family("mcast_stream_joined_here", Kind::Gauge, "Holders of a membership on this machine.");
     for row in rows {
-        with_labels(row, picture, |labels| family.sample(labels, picture.locals(row).len()));
+        with_labels(row, picture, |labels| family.sample(labels, picture.local_members(row).len()));
     }
     let mut family = out.family(
         "mcast_stream_info",
@@ -127,15 +127,15 @@ fn streams(out: &mut Exposition, picture: &Picture) {
 }
 
 /// Writes metrics of message-layer streams.
-fn announced(out: &mut Exposition, picture: &Picture) {
+fn announced(out: &mut Exposition, picture: &MonitorReport) {
     let mut family = out.family(
         "mcast_stream_publisher_info",
         Kind::Gauge,
         "Always 1; the labels identify the stream of mcast publish and its announced name.",
     );
-    for row in &picture.report.streams {
+    for row in &picture.watch.streams {
         let Some(identity) = row.identity else { continue };
-        let name = picture.report.announced_name(row).unwrap_or_default();
+        let name = picture.watch.announced_name(row).unwrap_or_default();
         with_labels(row, picture, |labels| {
             let more: [(&str, &dyn Display); 4] = [
                 ("stream", &StreamId(identity.stream)),
@@ -148,7 +148,7 @@ fn announced(out: &mut Exposition, picture: &Picture) {
     }
     let mut family =
         out.family("mcast_announced_quiet_seconds", Kind::Gauge, "Time since a stream was last announced.");
-    for announced in &picture.report.announced {
+    for announced in &picture.watch.announced {
         let content = announced.content.as_ref();
         let interface = picture.interface(announced.interface);
         let paths = content.map(|content| content.memberships().join(" ")).unwrap_or_default();
@@ -163,12 +163,12 @@ fn announced(out: &mut Exposition, picture: &Picture) {
             ("sealed", &announced.identity.sealed),
             ("snapshot", &snapshot),
         ];
-        family.sample(&labels, picture.report.time.since(announced.time).as_secs_f64());
+        family.sample(&labels, picture.watch.time.since(announced.time).as_secs_f64());
     }
 }
 
 /// Calls `then` with the labels that identify a stream.
-fn with_labels(row: &Row, picture: &Picture, then: impl FnOnce(&[(&str, &dyn Display)])) {
+fn with_labels(row: &Row, picture: &MonitorReport, then: impl FnOnce(&[(&str, &dyn Display)])) {
     let key = &row.key;
     let interface = picture.interface(key.interface);
     let vlan = key.vlan.map(|vlan| vlan.to_string()).unwrap_or_default();
@@ -182,8 +182,8 @@ fn with_labels(row: &Row, picture: &Picture, then: impl FnOnce(&[(&str, &dyn Dis
     ]);
 }
 
-fn routers(out: &mut Exposition, picture: &Picture) {
-    let WatchReport { queriers, pim_neighbors, routers, .. } = &picture.report;
+fn routers(out: &mut Exposition, picture: &MonitorReport) {
+    let WatchReport { queriers, pim_neighbors, routers, .. } = &picture.watch;
     let mut family = out.family(
         "mcast_querier_expires_seconds",
         Kind::Gauge,
@@ -206,8 +206,8 @@ fn routers(out: &mut Exposition, picture: &Picture) {
     family.sample(&[("protocol", &"MRD")], routers.len());
 }
 
-fn totals(out: &mut Exposition, picture: &Picture) {
-    let WatchReport { streams, members, totals, .. } = &picture.report;
+fn totals(out: &mut Exposition, picture: &MonitorReport) {
+    let WatchReport { streams, members, totals, .. } = &picture.watch;
     let mut one = |name, kind, help, number: u64| out.family(name, kind, help).sample(&[], number);
     one("mcast_streams", Kind::Gauge, "Streams in the table.", streams.len() as u64);
     one(

@@ -1,15 +1,11 @@
 //! Records a stream to a file.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
-use anyhow::Context;
-use mcast_capture::{CaptureWriter, Frame, WriteFormat};
+use mcast_capture::{CaptureWriter, FileError, Frame, WriteFormat};
 use mcast_packet::{Packet, Transport};
-use mcast_watch::StreamKey;
 
-use crate::output::rfc3339;
+use crate::StreamKey;
 
 /// A stream that is written to a pcapng file.
 #[derive(Debug)]
@@ -23,8 +19,8 @@ pub(super) struct Recording {
 
 impl Recording {
     /// Creates a new file; fails if the file exists.
-    pub(super) fn start(key: StreamKey, path: PathBuf) -> anyhow::Result<Self> {
-        let writer = create(&path)?;
+    pub(super) fn start(key: StreamKey, path: PathBuf) -> Result<Self, FileError> {
+        let writer = CaptureWriter::create_new(&path, WriteFormat::PcapNg)?;
         Ok(Self { key, path, writer, failure: None })
     }
 
@@ -61,19 +57,4 @@ impl Recording {
             && frame.interface == self.key.interface
             && ends == Some((self.key.source, self.key.group.addr()))
     }
-}
-
-/// Returns a name such as `mcast-239.1.2.3-5000-20240501T123456Z.pcapng`, without colons, which not every file system
-/// supports.
-pub(super) fn file_name(key: &StreamKey, now: SystemTime) -> PathBuf {
-    let group = key.group.to_string().replace(':', "_");
-    let seconds = rfc3339(now);
-    let time = seconds.split('.').next().unwrap_or_default().replace(['-', ':'], "");
-    format!("mcast-{group}-{}-{time}Z.pcapng", key.port).into()
-}
-
-fn create(path: &Path) -> anyhow::Result<CaptureWriter> {
-    let file = File::options().write(true).create_new(true).open(path);
-    let file = file.with_context(|| format!("cannot create {}", path.display()))?;
-    Ok(CaptureWriter::from_file(file, path, WriteFormat::PcapNg)?)
 }

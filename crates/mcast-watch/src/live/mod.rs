@@ -1,0 +1,31 @@
+//! The table on live traffic: captures that follow interfaces, and a monitor that fills a [`Watch`](crate::Watch) on
+//! a thread of its own. Needs the feature `live`.
+//!
+//! ```no_run
+//! use std::time::{Duration, SystemTime};
+//!
+//! use mcast_watch::live::{LiveFrames, Monitor, MonitorOptions};
+//!
+//! let frames = LiveFrames::capture(&["eth0".parse()?])?;
+//! let monitor = Monitor::start(frames, MonitorOptions::default())?;
+//! loop {
+//!     std::thread::sleep(Duration::from_secs(1));
+//!     for row in monitor.report(SystemTime::now()).watch.streams {
+//!         println!("{} from {}: {:?}", row.key.group, row.key.source, row.now);
+//!     }
+//! }
+//! # #[allow(unreachable_code)]
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod feed;
+mod frames;
+mod local_members;
+mod monitor;
+mod recording;
+mod report;
+
+pub use frames::{InterfaceFollower, LiveError, LiveFrames};
+pub use local_members::{LocalMember, LocalMembers, LocalMembersWatcher};
+pub use monitor::{Monitor, MonitorOptions};
+pub use report::{MonitorReport, RecordingStatus};
