@@ -1,5 +1,6 @@
 //! The monitor, on the frames of a capture file.
 #![cfg(feature = "live")]
+#![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, SystemTime};
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
 
+use super::LiveError;
+
 /// The frames of interfaces, or of a file.
 #[derive(Debug)]
 pub struct LiveFrames(Origin);
@@ -35,21 +37,6 @@ struct InterfaceChange {
     added: Capture,
     /// All interfaces to capture on.
     interfaces: Vec<Interface>,
-}
-
-/// The reason why a capture could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LiveError {
-    /// None is up and can multicast.
-    #[error("no interface is up and can multicast")]
-    NoInterface,
-    /// An interface was not found, or interfaces cannot be listed.
-    #[error(transparent)]
-    Interface(#[from] mcast::Error),
-    /// The system does not allow to capture.
-    #[error(transparent)]
-    Capture(#[from] mcast_capture::Error),
 }
 
 /// Captures on interfaces that appear. [`Self::run`] it on a thread that has the right to capture; it parses no frames.

@@ -1,5 +1,5 @@
 //! The table on live traffic: captures that follow interfaces, and a monitor that fills a [`Watch`](crate::Watch) on
-//! a thread of its own. Needs the feature `live`.
+//! a thread of its own; and the frames of joined groups. Needs the feature `live`.
 //!
 //! ```no_run
 //! use std::time::{Duration, SystemTime};
@@ -18,14 +18,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
 mod feed;
 mod frames;
+mod group_frames;
+mod held;
 mod local_members;
 mod monitor;
 mod recording;
 mod report;
 
-pub use frames::{InterfaceFollower, LiveError, LiveFrames};
+pub use error::LiveError;
+pub use frames::{InterfaceFollower, LiveFrames};
+pub use group_frames::{
+    FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,
+};
+pub use held::HeldMemberships;
 pub use local_members::{LocalMember, LocalMembers, LocalMembersWatcher};
 pub use monitor::{Monitor, MonitorOptions};
 pub use report::{MonitorReport, RecordingStatus};

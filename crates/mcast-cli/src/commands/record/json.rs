@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use mcast_capture::RecordedFile;
+use mcast_watch::live::FrameLosses;
 use serde::Serialize;
 
 use super::recording::Totals;
-use super::source::Losses;
 use crate::output::{InterfaceNames, rfc3339};
 use crate::receiving::{FlowSummary, Tally, certainty};
 
@@ -58,7 +58,7 @@ impl SummaryRecord {
     pub(super) fn new(
         tally: &Tally,
         totals: Totals,
-        losses: Losses,
+        losses: FrameLosses,
         time: Duration,
         via: &'static str,
         names: &mut InterfaceNames,

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::time::Duration;
 
-use mcast_capture::{FileErrorKind, RecordedFile, Recorder, RecorderEvent};
+use mcast_capture::{FileErrorKind, Frame, RecordedFile, Recorder, RecorderEvent};
+use mcast_watch::live::{FrameLosses, GroupFrameKind};
 use serde::Serialize;
 
 use super::json::{FileRecord, SummaryRecord};
-use super::source::{FrameKind, Losses, RecordedFrame};
 use super::text;
 use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, write_json};
@@ -57,8 +57,7 @@ impl<'a> Recording<'a> {
         Self { recorder, counts, is_reader_gone: false }
     }
 
-    pub(super) fn take(&mut self, recorded: &RecordedFrame<'_>) {
-        let RecordedFrame { frame, kind } = recorded;
+    pub(super) fn take(&mut self, frame: &Frame<'_>, kind: GroupFrameKind) {
         let is_taken = self.recorder.write(frame);
         self.report();
         if !is_taken {
@@ -67,8 +66,8 @@ impl<'a> Recording<'a> {
         }
         self.counts.totals.frames += 1;
         match kind {
-            FrameKind::Datagram(arrival) => self.counts.tally.add(arrival),
-            FrameKind::Fragment => self.counts.totals.fragments += 1,
+            GroupFrameKind::Datagram(arrival) => self.counts.tally.add(&arrival),
+            GroupFrameKind::Fragment => self.counts.totals.fragments += 1,
         }
     }
 
@@ -111,7 +110,12 @@ impl<'a> Recording<'a> {
 }
 
 impl Counts<'_> {
-    pub(super) fn print(&mut self, losses: Losses, time: Duration, via: &'static str) -> anyhow::Result<()> {
+    pub(super) fn print(
+        &mut self,
+        losses: FrameLosses,
+        time: Duration,
+        via: &'static str,
+    ) -> anyhow::Result<()> {
         let Self { tally, totals, json, console, out, names } = self;
         if *json {
             write_json(out, &SummaryRecord::new(tally, *totals, losses, time, via, names))?;

@@ -119,7 +119,7 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
         Some(bytes) => builder.receive_buffer(bytes),
         None => builder,
     };
-    Ok(crate::arguments::build_receiver(builder)?)
+    Ok(builder.build_raising_limit()?)
 }
 
 /// Prints the memberships, and whether the requested buffer was granted.

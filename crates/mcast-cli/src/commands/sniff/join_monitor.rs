@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use mcast::{InterfaceIndex, InterfaceStatus, Membership, MembershipStatus};
 use mcast_capture::Frame;
 use mcast_packet::Packet;
+use mcast_watch::live::{HeldMemberships, LiveError};
 
-use crate::capturing::HeldMemberships;
 use crate::console::Console;
 use crate::output::seconds;
 
@@ -37,7 +37,7 @@ struct JoinedGroup {
 }
 
 impl JoinMonitor {
-    pub(super) fn join(memberships: &[Membership], console: &Console) -> anyhow::Result<Self> {
+    pub(super) fn join(memberships: &[Membership], console: &Console) -> Result<Self, LiveError> {
         // Routers may ignore the report of a source-specific group without a source, but a switch in between does not.
         let held = HeldMemberships::join(memberships, true, false)?;
         let statuses = held.statuses();

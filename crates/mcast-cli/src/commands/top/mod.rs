@@ -18,13 +18,13 @@ use mcast_packet::sequence::SequenceField;
 use mcast_stream::{DISCOVERY_V4, DISCOVERY_V6};
 use mcast_watch::WatchOptions;
 use mcast_watch::live::{
-    InterfaceFollower, LiveError, LiveFrames, LocalMembersWatcher, Monitor, MonitorOptions,
+    HeldMemberships, InterfaceFollower, LiveError, LiveFrames, LocalMembersWatcher, Monitor, MonitorOptions,
 };
 
 use crate::arguments::{
     PacketInput, Pattern, filter_of_sources, on_each, parse_duration, select_memberships,
 };
-use crate::capturing::{HeldMemberships, open_file};
+use crate::capturing::open_file;
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -346,8 +346,6 @@ fn refused(error: LiveError) -> anyhow::Error {
                 ))
                 .into()
         }
-        LiveError::Capture(error) => error.into(),
-        LiveError::Interface(error) => error.into(),
         error => error.into(),
     }
 }

@@ -1,23 +1,22 @@
-//! Records from the wire: memberships make the network forward the groups, a capture receives the frames.
+//! Frames from the wire: memberships make the network forward the groups, a capture receives the frames.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context;
 use mcast::{Drops, InterfaceIndex, MembershipStatus};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Recorder, Statistics};
 
-use super::super::Reception;
 use super::memberships::MembershipIndex;
-use super::{Losses, Next, RecordedFrame, Source, SourceKind};
-use crate::capturing::HeldMemberships;
+use super::{FrameLosses, GroupFrames, GroupFramesOptions, NextGroupFrame};
+use crate::live::{HeldMemberships, LiveError};
 
-/// Memberships, and a capture where they are joined.
+/// Frames as they are on the wire: memberships, and a capture on the interfaces where they are joined. It needs the right
+/// to capture.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub struct WireFrames {
     held: HeldMemberships,
     follow: bool,
-    buffer: Option<usize>,
+    buffer_size: Option<usize>,
     index: MembershipIndex,
     capture: Capture,
     /// The statistics of earlier captures.
@@ -26,17 +25,21 @@ pub(super) struct Wire {
     reported: BTreeMap<InterfaceIndex, Statistics>,
 }
 
-impl Wire {
-    pub(super) fn open(reception: &Reception) -> anyhow::Result<Self> {
-        let Reception { memberships, any_source, follow, buffer, .. } = reception;
+impl WireFrames {
+    /// Joins the groups and starts to capture.
+    ///
+    /// # Errors
+    /// [`LiveError::Capture`] without the right to capture, [`LiveError::Multicast`] if a group cannot be joined.
+    pub fn open(options: &GroupFramesOptions) -> Result<Self, LiveError> {
+        let GroupFramesOptions { memberships, any_source, follow, buffer_size } = options;
         let held = HeldMemberships::join(memberships, *any_source, *follow)?;
         let statuses = held.statuses();
         Ok(Self {
             held,
             follow: *follow,
-            buffer: *buffer,
+            buffer_size: *buffer_size,
             index: MembershipIndex::of(&statuses),
-            capture: tap(&statuses, *buffer)?,
+            capture: tap(&statuses, *buffer_size)?,
             earlier: Statistics::default(),
             reported: BTreeMap::new(),
         })
@@ -65,37 +68,33 @@ fn joined(statuses: &[MembershipStatus]) -> BTreeMap<InterfaceIndex, &str> {
     joined.map(|interface| (interface.index, interface.name.as_str())).collect()
 }
 
-impl Source for Wire {
-    fn kind(&self) -> SourceKind {
-        SourceKind::Wire
-    }
-
-    fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
+impl GroupFrames for WireFrames {
+    fn next(&mut self, timeout: Duration) -> Result<NextGroupFrame<'_>, LiveError> {
         let frame = match self.capture.next(Some(timeout)) {
             Ok(Some(frame)) => frame,
-            Ok(None) => return Ok(Next::Nothing),
+            Ok(None) => return Ok(NextGroupFrame::Nothing),
             // Continues when the interface is up again or was replaced.
-            Err(error) if error.kind() == ErrorKind::InterfaceDown => return Ok(Next::Nothing),
+            Err(error) if error.kind() == ErrorKind::InterfaceDown => return Ok(NextGroupFrame::Nothing),
             Err(error) => return Err(error.into()),
         };
         let kind = self.index.admit(&frame.packet(), frame.interface);
-        Ok(kind.map_or(Next::Passed, |kind| Next::Frame(RecordedFrame { frame, kind })))
+        Ok(kind.map_or(NextGroupFrame::Other, |kind| NextGroupFrame::Frame(frame, kind)))
     }
 
     fn memberships(&self) -> Vec<MembershipStatus> {
         self.held.statuses()
     }
 
-    fn buffer(&self) -> anyhow::Result<usize> {
+    fn buffer_size(&self) -> Result<usize, LiveError> {
         Ok(self.capture.buffer_size()?)
     }
 
-    fn losses(&mut self) -> anyhow::Result<Losses> {
+    fn losses(&mut self) -> Result<FrameLosses, LiveError> {
         let Statistics { dropped, unreadable, .. } = self.statistics()?;
-        Ok(Losses { dropped: Drops::AtLeast(dropped), unreadable })
+        Ok(FrameLosses { dropped: Drops::AtLeast(dropped), unreadable })
     }
 
-    fn refresh(&mut self) -> anyhow::Result<bool> {
+    fn refresh(&mut self) -> Result<bool, LiveError> {
         if !self.follow {
             return Ok(false);
         }
@@ -107,8 +106,7 @@ impl Source for Wire {
         self.earlier = self.statistics()?;
         self.reported.clear();
         self.index = MembershipIndex::of(&statuses);
-        self.capture =
-            tap(&statuses, self.buffer).context("cannot continue after interfaces have changed")?;
+        self.capture = tap(&statuses, self.buffer_size)?;
         Ok(true)
     }
 
@@ -116,7 +114,7 @@ impl Source for Wire {
         recorder.describe(self.capture.interfaces());
     }
 
-    fn count(&mut self, recorder: &mut Recorder) -> anyhow::Result<()> {
+    fn add_statistics(&mut self, recorder: &mut Recorder) -> Result<(), LiveError> {
         for (interface, now) in self.capture.interface_statistics()? {
             let earlier = self.reported.insert(interface, now).unwrap_or_default();
             recorder.add_statistics(interface, now - earlier);
