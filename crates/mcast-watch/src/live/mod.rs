@@ -22,18 +22,22 @@ mod error;
 mod feed;
 mod frames;
 mod group_frames;
-mod held;
+mod held_memberships;
 mod local_members;
 mod monitor;
+mod payload;
 mod recording;
 mod report;
+mod stream_filter;
 
 pub use error::LiveError;
 pub use frames::{InterfaceFollower, LiveFrames};
 pub use group_frames::{
     FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,
 };
-pub use held::HeldMemberships;
+pub use held_memberships::HeldMemberships;
 pub use local_members::{LocalMember, LocalMembers, LocalMembersWatcher};
 pub use monitor::{Monitor, MonitorOptions};
+pub use payload::RecognizedPayload;
 pub use report::{MonitorReport, RecordingStatus};
+pub use stream_filter::StreamFilter;

@@ -2,15 +2,15 @@
 
 mod deliver;
 mod json;
-mod measure;
 mod text;
 mod timing;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock, Rate, Sender};
-use mcast_capture::{AddressMapping, Capture, Replay};
+use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, TransmitTimes};
 
 use crate::arguments::{Families, parse_duration, parse_rate, select_memberships};
 use crate::capturing::open_file;
@@ -19,7 +19,6 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Capability};
 use deliver::Delivery;
-use measure::Measure;
 
 /// Send the datagrams of a capture file again, with their timing
 #[derive(Debug, clap::Args)]
@@ -157,15 +156,15 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let plan = Plan::new(arguments)?;
     let sender = plan.sender(!arguments.no_loopback)?;
-    let capture: Option<Capture> = timing.measure.then(|| Measure::open(interfaces)).transpose()?;
+    let capture: Option<Capture> = timing.measure.then(|| open_capture(interfaces)).transpose()?;
     // Files may be hostile, so they are read without the capabilities that opening the capture required.
     let rounds = if timing.r#loop == 0 { u64::MAX } else { timing.r#loop };
     let replay = Replay::of(open_file(file)?).only(only).map(map.clone()).rounds(rounds);
     let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
-    let measure = capture.map(Measure::begin).transpose()?;
-    Delivery::new(&plan, &sender, measure, interrupt, console).run(replay)
+    let times = capture.map(TransmitTimes::record).transpose().context("cannot start a thread")?;
+    Delivery::new(&plan, &sender, times, interrupt, console).run(replay)
 }
 
 impl<'a> Plan<'a> {
@@ -198,6 +197,13 @@ impl<'a> Plan<'a> {
         }
         .build()
     }
+}
+
+/// Opens a capture of what is sent on these interfaces.
+fn open_capture(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
+    let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
+    let options = CaptureOptions::on_names(names.collect::<mcast::Result<Vec<_>>>()?);
+    Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
 }
 
 fn parse_hops(text: &str) -> Result<Hops, String> {

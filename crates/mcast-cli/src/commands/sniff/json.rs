@@ -8,10 +8,10 @@ use mcast_capture::{Direction, Frame};
 use mcast_packet::gmp::{self, Address, RecordKind};
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 use mcast_watch::PacketTally;
+use mcast_watch::live::RecognizedPayload;
 use serde::Serialize;
 
 use super::dns::DnsObject;
-use super::payload::Carried;
 use super::text::Ending;
 use crate::message_layer::Object as StreamObject;
 use crate::output::{Payload, protocol_name, rfc3339};
@@ -79,7 +79,7 @@ impl<'a> Record<'a> {
     pub(super) fn new(
         frame: &Frame<'_>,
         packet: &Packet<'a>,
-        carried: Option<&Carried<'_>>,
+        carried: Option<&RecognizedPayload<'_>>,
         interface: &'a str,
     ) -> Self {
         let (ip, udp) = (packet.ip_layer(), packet.udp());
@@ -110,10 +110,10 @@ impl<'a> Record<'a> {
             fragment: ip.and_then(|ip| ip.fragment).map(Fragment::from),
             malformed: packet.malformed.as_ref().map(ToString::to_string),
             control: Control::of(packet),
-            carries: carried.map(Carried::name),
-            sequence: carried.and_then(Carried::sequence),
-            stream: carried.and_then(Carried::stream),
-            dns: carried.and_then(Carried::dns).map(DnsObject::new),
+            carries: carried.map(RecognizedPayload::name),
+            sequence: carried.and_then(RecognizedPayload::sequence),
+            stream: carried.and_then(RecognizedPayload::stream).map(StreamObject::new),
+            dns: carried.and_then(RecognizedPayload::dns).map(DnsObject::new),
             payload: udp.map(|udp| Payload::new(udp.payload)),
         }
     }

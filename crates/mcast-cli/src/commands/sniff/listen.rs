@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Drops, InterfaceIndex};
 use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketFilter, SourceError, WriteFormat};
 use mcast_packet::{Packet, Transport, protocol};
+use mcast_watch::live::StreamFilter;
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
 use super::join_monitor::JoinMonitor;
 use super::json::Summary;
 use super::source::Source;
-use super::streams::Streams;
 use super::text::{Ending, Printer, print_summary};
 use super::{Content, Plan};
 use crate::arguments::Goal;
@@ -49,7 +49,7 @@ struct PacketHandler<'a> {
     /// The names of the interfaces on which packets were seen.
     names: HashMap<InterfaceIndex, String>,
     fragments: FragmentPorts,
-    streams: Streams,
+    streams: StreamFilter,
     tally: PacketTally,
     printer: Printer,
     writer: Option<CaptureWriter>,
@@ -93,7 +93,7 @@ impl<'a> Sniffer<'a> {
             filter,
             names: HashMap::new(),
             fragments: FragmentPorts::new(),
-            streams: Streams::default(),
+            streams: StreamFilter::default(),
             tally: PacketTally::default(),
             printer: Printer::new(plan, console),
             writer,

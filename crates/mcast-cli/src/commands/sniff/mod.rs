@@ -4,9 +4,7 @@ mod dns;
 mod join_monitor;
 mod json;
 mod listen;
-mod payload;
 mod source;
-mod streams;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -9,10 +9,10 @@ use mcast_capture::Frame;
 use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump, protocol};
 use mcast_stream::seal::Keys;
+use mcast_watch::live::RecognizedPayload;
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
 use super::json::Record;
-use super::payload::Carried;
 use super::{OutputFormat, Plan};
 use crate::console::{self, Console};
 use crate::message_layer::opened;
@@ -59,7 +59,7 @@ impl Printer {
     ) -> io::Result<()> {
         let Some(format) = self.format else { return Ok(()) };
         let opened = packet.udp().and_then(|udp| opened(udp.payload, &self.keys));
-        let carried = Carried::by(packet, opened.as_deref());
+        let carried = RecognizedPayload::of(packet, opened.as_deref());
         match format {
             OutputFormat::Json => {
                 write_record(out, "packet", &Record::new(frame, packet, carried.as_ref(), interface))
@@ -77,7 +77,7 @@ impl Printer {
         out: &mut impl Write,
         frame: &Frame<'_>,
         packet: &Packet<'_>,
-        carried: Option<&Carried<'_>>,
+        carried: Option<&RecognizedPayload<'_>>,
         interface: &str,
     ) -> io::Result<()> {
         let Palette { dim, interface: by, warning, .. } = self.palette;
@@ -87,7 +87,7 @@ impl Printer {
         let buffer = &mut line;
         write!(buffer, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
         write!(buffer, "{dim}{}{dim:#} ", direction(frame))?;
-        let is_broken = packet.malformed.is_some() || carried.is_some_and(Carried::is_broken);
+        let is_broken = packet.malformed.is_some() || carried.is_some_and(RecognizedPayload::is_broken);
         let style = if is_broken { warning } else { anstyle::Style::new() };
         match carried {
             Some(carried) => write!(buffer, "{style}{}{style:#}", packet.summary_with(carried))?,
@@ -101,7 +101,7 @@ impl Printer {
             self.details(buffer, packet, carried.is_none())?;
         }
         writeln!(out, "{}", fit_line(&String::from_utf8_lossy(&line), self.columns))?;
-        match carried.and_then(Carried::dns) {
+        match carried.and_then(RecognizedPayload::dns) {
             Some(dns) if self.is_verbose => self.records(out, dns),
             _ => Ok(()),
         }
