@@ -50,13 +50,25 @@ pub(crate) fn seconds(time: Duration) -> String {
     }
 }
 
+/// ` (1,999 datagrams/s, 12.3 Mbit/s)`; empty without any, and if `time` is zero.
+pub(crate) fn rates(number: u64, thing: &str, bytes: u64, time: Duration) -> String {
+    let rates = [things_per_second(number, thing, time), bits_per_second(bytes, time)];
+    match rates {
+        [Some(things), Some(bits)] if number > 0 => format!(" ({things}, {bits})"),
+        _ => String::new(),
+    }
+}
+
 /// `1,999 datagrams/s`; `None` if `time` is zero.
 pub(crate) fn datagrams_per_second(number: u64, time: Duration) -> Option<String> {
+    things_per_second(number, "datagram", time)
+}
+
+fn things_per_second(number: u64, thing: &str, time: Duration) -> Option<String> {
     let rate = per_second(number as f64, time)?;
-    Some(if rate < 100.0 {
-        format!("{rate:.1} datagrams/s")
-    } else {
-        format!("{} datagrams/s", count(rate as u64))
+    Some(match rate {
+        _ if rate < 100.0 => format!("{rate:.1} {thing}s/s"),
+        _ => format!("{} {thing}s/s", count(rate as u64)),
     })
 }
 
@@ -106,5 +118,7 @@ mod tests {
         assert_eq!(datagrams_per_second(1_999, second).unwrap(), "1,999 datagrams/s");
         assert_eq!(bits_per_second(1_250_000, second).unwrap(), "10.0 Mbit/s");
         assert_eq!(bits_per_second(5, Duration::ZERO), None);
+        assert_eq!(rates(7, "packet", 1_000, second), " (7.0 packets/s, 8.0 kbit/s)");
+        assert_eq!(rates(0, "packet", 0, second) + &rates(7, "packet", 1_000, Duration::ZERO), "");
     }
 }

@@ -9,8 +9,11 @@ use mcast_sys::{ClassifiedError, FailureClass};
 #[non_exhaustive]
 pub enum LiveError {
     /// No interface to capture on.
-    #[error("no interface is up and can multicast")]
+    #[error("no interface is up and can multicast, except loopback")]
     NoInterface,
+    /// No interface is the default for multicast.
+    #[error("there is no route for multicast, so no default interface")]
+    NoDefaultInterface,
     /// All ports are in use.
     #[error("cannot find an unused port")]
     Port(#[source] io::Error),
@@ -25,18 +28,22 @@ pub enum LiveError {
 impl ClassifiedError for LiveError {
     fn class(&self) -> Option<FailureClass> {
         // The system's error, if there is one, decides.
-        matches!(self, Self::NoInterface).then_some(FailureClass::Environment)
+        matches!(self, Self::NoInterface | Self::NoDefaultInterface).then_some(FailureClass::Environment)
     }
 
     fn remedy(&self) -> Option<String> {
-        None
+        match self {
+            Self::NoInterface => Some("name one: `-i lo`; `mcast interfaces` lists them".into()),
+            Self::NoDefaultInterface => Some("name an interface: `mcast interfaces` lists them".into()),
+            _ => None,
+        }
     }
 
     fn transparent(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Multicast(error) => Some(error),
             Self::Capture(error) => Some(error),
-            Self::NoInterface | Self::Port(_) => None,
+            _ => None,
         }
     }
 }

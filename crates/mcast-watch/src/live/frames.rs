@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
 
-use super::LiveError;
+use super::{LiveError, selected_interfaces};
 
 /// The frames of interfaces, or of a file.
 #[derive(Debug)]
@@ -55,9 +55,6 @@ impl LiveFrames {
     /// [`LiveError`].
     pub fn capture(selectors: &[InterfaceSelector]) -> Result<Self, LiveError> {
         let interfaces = interfaces(selectors)?;
-        if interfaces.is_empty() {
-            return Err(LiveError::NoInterface);
-        }
         let capture = capture_on(&interfaces)?;
         Ok(Self(Origin::Live(Box::new(LiveCapture { capture, interfaces, changes: None, changed: None }))))
     }
@@ -176,29 +173,24 @@ fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
     Capture::open(options.filter(Filter::Multicast).all_multicast(true).loopback_once(true))
 }
 
-/// Returns the selected interfaces without duplicates, or by default all on which groups are joined by default.
-fn interfaces(selectors: &[InterfaceSelector]) -> mcast::Result<Vec<Interface>> {
-    if selectors.is_empty() {
-        let mut interfaces = mcast::interfaces()?;
-        interfaces.retain(Interface::is_joined_by_default);
-        return Ok(interfaces);
-    }
+/// Returns the selected interfaces without duplicates, in the order in which they were selected.
+fn interfaces(selectors: &[InterfaceSelector]) -> Result<Vec<Interface>, LiveError> {
+    let selectors = if selectors.is_empty() { &[InterfaceSelector::All] } else { selectors };
     let mut interfaces: Vec<Interface> = Vec::new();
     for selector in selectors {
-        let found = mcast::find(selector)?;
-        if interfaces.iter().all(|known| known.index != found.index) {
-            interfaces.push(found);
+        for found in selected_interfaces(selector, None)? {
+            if interfaces.iter().all(|known| known.index != found.index) {
+                interfaces.push(found);
+            }
         }
     }
     Ok(interfaces)
 }
 
-/// Returns the selected interfaces that exist and are up.
+/// Returns the selected interfaces that exist and are up, without duplicates.
 fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
-    if selectors.is_empty() {
-        return interfaces(selectors).unwrap_or_default();
-    }
-    let found = selectors.iter().filter_map(|selector| mcast::find(selector).ok());
+    let selectors = if selectors.is_empty() { &[InterfaceSelector::All] } else { selectors };
+    let found = selectors.iter().filter_map(|selector| selected_interfaces(selector, None).ok()).flatten();
     let mut all: Vec<Interface> = found.filter(|interface| interface.up).collect();
     all.sort_by_key(|interface| interface.index);
     all.dedup_by_key(|interface| interface.index);

@@ -23,12 +23,14 @@ mod feed;
 mod frames;
 mod group_frames;
 mod held_memberships;
+mod interfaces;
 mod local_members;
 mod monitor;
 mod payload;
 mod recording;
 mod report;
 mod stream_filter;
+mod traffic_monitor;
 
 pub use error::LiveError;
 pub use frames::{InterfaceFollower, LiveFrames};
@@ -36,8 +38,10 @@ pub use group_frames::{
     FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,
 };
 pub use held_memberships::HeldMemberships;
+pub use interfaces::selected_interfaces;
 pub use local_members::{LocalMember, LocalMembers, LocalMembersWatcher};
 pub use monitor::{Monitor, MonitorOptions};
 pub use payload::RecognizedPayload;
 pub use report::{MonitorReport, RecordingStatus};
 pub use stream_filter::StreamFilter;
+pub use traffic_monitor::TrafficMonitor;

@@ -13,7 +13,6 @@ use crate::receiving::{FlowSummary, Tally, certainty};
 /// A complete file: `schemas/record-file.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct FileRecord {
-    event: &'static str,
     path: String,
     begin: String,
     frames: u64,
@@ -25,7 +24,6 @@ pub(super) struct FileRecord {
 impl FileRecord {
     pub(super) fn new(file: &RecordedFile) -> Self {
         Self {
-            event: "file",
             path: file.path.display().to_string(),
             begin: rfc3339(file.begin),
             frames: file.frames,
@@ -39,7 +37,6 @@ impl FileRecord {
 /// The summary: `schemas/record-summary.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct SummaryRecord {
-    event: &'static str,
     via: &'static str,
     datagrams: u64,
     bytes: u64,
@@ -64,7 +61,6 @@ impl SummaryRecord {
         names: &mut InterfaceNames,
     ) -> Self {
         Self {
-            event: "summary",
             via,
             datagrams: tally.datagrams(),
             bytes: tally.bytes(),

@@ -118,7 +118,7 @@ struct Plan<'a> {
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let plan = Plan::new(arguments, console)?;
     let (kind, source) = source::open(&plan.reception, plan.via, console)?;
-    let recorder = plan.open(kind.comment())?;
+    let recorder = plan.open(kind.comment)?;
     plan.drop_capabilities()?;
     let interrupt = Interrupt::catch(|| {})?;
     Session::new(&plan, kind, source, recorder, interrupt, console)?.run()

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::json::{FileRecord, SummaryRecord};
 use super::text;
 use crate::console::{Console, Output};
-use crate::output::{InterfaceNames, write_json};
+use crate::output::{InterfaceNames, write_record};
 use crate::receiving::Tally;
 
 /// A recorder, and what it has recorded.
@@ -118,7 +118,7 @@ impl Counts<'_> {
     ) -> anyhow::Result<()> {
         let Self { tally, totals, json, console, out, names } = self;
         if *json {
-            write_json(out, &SummaryRecord::new(tally, *totals, losses, time, via, names))?;
+            write_record(out, "summary", &SummaryRecord::new(tally, *totals, losses, time, via, names))?;
             out.flush()?;
         }
         text::print_summary(tally, totals, losses, time, names, console);
@@ -136,7 +136,7 @@ impl Counts<'_> {
         }
         text::print_file(file, self.console);
         if self.json {
-            write_json(&mut self.out, &FileRecord::new(file))?;
+            write_record(&mut self.out, "file", &FileRecord::new(file))?;
             self.out.flush()?;
         }
         Ok(())

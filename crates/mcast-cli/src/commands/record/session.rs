@@ -27,7 +27,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The state of `mcast record`.
 pub(super) struct Session<'a> {
     console: &'a Console,
-    kind: SourceKind,
+    kind: &'static SourceKind,
     source: Box<dyn GroupFrames>,
     recording: Recording<'a>,
     buffer: Option<usize>,
@@ -52,7 +52,7 @@ enum End {
 impl<'a> Session<'a> {
     pub(super) fn new(
         plan: &Plan<'a>,
-        kind: SourceKind,
+        kind: &'static SourceKind,
         source: Box<dyn GroupFrames>,
         recorder: Recorder,
         interrupt: Interrupt,
@@ -91,7 +91,7 @@ impl<'a> Session<'a> {
         let losses = self.source.losses()?;
         let misses = self.goal.misses(counts.tally.datagrams(), losses.dropped);
         let is_complete = counts.totals.unwritten == 0 && losses.unreadable == 0;
-        counts.print(losses, time, self.kind.name())?;
+        counts.print(losses, time, self.kind.name)?;
         unreachable_interfaces.warn(&self.source.memberships(), self.console);
         match end {
             End::Interrupted => Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes)),
@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
 
     /// Returns from where the frames come, and into which file they go.
     fn description(&self) -> String {
-        format!("from {} into {}", self.kind.description(), self.recording.recorder.path().display())
+        format!("from {} into {}", self.kind.description, self.recording.recorder.path().display())
     }
 
     /// Prints once what was joined where, into which file it goes, and what was not granted.

@@ -8,53 +8,39 @@ use crate::console::Console;
 use crate::exit;
 
 /// Where datagrams come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SourceKind {
-    Wire,
-    Sockets,
+#[derive(Debug)]
+pub(super) struct SourceKind {
+    /// The name in JSON.
+    pub(super) name: &'static str,
+    /// The description for text.
+    pub(super) description: &'static str,
+    /// The comment for the file.
+    pub(super) comment: &'static str,
 }
 
-impl SourceKind {
-    /// Returns the comment for the file.
-    pub(super) const fn comment(self) -> &'static str {
-        match self {
-            Self::Wire => {
-                "Recorded from the wire by mcast record: unmodified frames of the requested groups."
-            }
-            Self::Sockets => {
-                "Recorded from sockets by mcast record: payload, addresses, ports, TTL, DSCP and times are \
-                 those that the kernel reported; all other fields of the IP and UDP headers are \
-                 reconstructed, and fragmented datagrams are whole."
-            }
-        }
-    }
+const WIRE: SourceKind = SourceKind {
+    name: "wire",
+    description: "the wire",
+    comment: "Recorded from the wire by mcast record: unmodified frames of the requested groups.",
+};
 
-    /// Returns a description for text.
-    pub(super) const fn description(self) -> &'static str {
-        match self {
-            Self::Wire => "the wire",
-            Self::Sockets => "sockets",
-        }
-    }
-
-    /// Returns the name in JSON.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Wire => "wire",
-            Self::Sockets => "sockets",
-        }
-    }
-}
+const SOCKETS: SourceKind = SourceKind {
+    name: "sockets",
+    description: "sockets",
+    comment: "Recorded from sockets by mcast record: payload, addresses, ports, TTL, DSCP and times are those \
+              that the kernel reported; all other fields of the IP and UDP headers are reconstructed, and \
+              fragmented datagrams are whole.",
+};
 
 /// Joins the groups and starts to receive.
 pub(super) fn open(
     options: &GroupFramesOptions,
     via: Via,
     console: &Console,
-) -> anyhow::Result<(SourceKind, Box<dyn GroupFrames>)> {
+) -> anyhow::Result<(&'static SourceKind, Box<dyn GroupFrames>)> {
     if via != Via::Sockets {
         match WireFrames::open(options) {
-            Ok(wire) => return Ok((SourceKind::Wire, Box::new(wire))),
+            Ok(wire) => return Ok((&WIRE, Box::new(wire))),
             Err(LiveError::Capture(error)) if via == Via::Auto && is_denied(&error) => {
                 console.warn(&error);
                 if let Some(remedy) = exit::remedy(&error.into()) {
@@ -68,7 +54,7 @@ pub(super) fn open(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((SourceKind::Sockets, Box::new(SocketFrames::open(options)?)))
+    Ok((&SOCKETS, Box::new(SocketFrames::open(options)?)))
 }
 
 /// Returns whether capturing is denied, in which case sockets may be used.

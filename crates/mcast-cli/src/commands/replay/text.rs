@@ -4,16 +4,13 @@ use mcast_capture::SkippedFrames;
 
 use super::deliver::Report;
 use crate::console::Console;
-use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds};
+use crate::output::{bytes, count, count_of, rates, seconds};
 
 pub(super) fn print(report: &Report, console: &Console) {
+    // A rate of one datagram is meaningless.
     let rates = match report.sent {
-        0 | 1 => String::new(),
-        _ => {
-            let rates =
-                [datagrams_per_second(report.sent, report.time), bits_per_second(report.bytes, report.time)];
-            format!(" ({})", rates.into_iter().flatten().collect::<Vec<_>>().join(", "))
-        }
+        1 => String::new(),
+        sent => rates(sent, "datagram", report.bytes, report.time),
     };
     console.note(format_args!(
         "sent {}, {} in {}{rates}; refused by the kernel: {}",

@@ -255,7 +255,7 @@ impl PacketHandler<'_> {
         }
         let packet = frame.packet();
         if let Some(join_monitor) = join_monitor.filter(|_| !is_control(&packet)) {
-            join_monitor.observe(frame, &packet);
+            join_monitor.traffic.observe(frame, &packet);
         }
         let port = self.fragments.port_of(frame.interface, &packet);
         let context = frame.context(port);

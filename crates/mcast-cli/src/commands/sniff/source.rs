@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mcast::{Family, Group, InterfaceIndex, InterfaceSelector};
+use mcast::{Group, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, ErrorKind, Filter, FrameSource};
 use mcast_stream::wire::MAGIC;
+use mcast_watch::live::{LiveError, selected_interfaces};
 
 use super::Arguments;
 use crate::arguments::Target;
@@ -153,32 +154,8 @@ fn open_on(
 fn resolve_selector(
     selector: &InterfaceSelector,
     group: Option<Group>,
-) -> anyhow::Result<BTreeMap<InterfaceIndex, String>> {
-    let found = match (selector, group) {
-        (InterfaceSelector::All, _) => {
-            let mut all = mcast::interfaces()?;
-            all.retain(mcast::Interface::is_joined_by_default);
-            if all.is_empty() {
-                let failure = Failure::environment("no interface is up and can multicast, except loopback");
-                return Err(failure.remedy("name one: `-i lo`; `mcast interfaces` lists them").into());
-            }
-            all
-        }
-        (InterfaceSelector::Default, group) => {
-            let found = match group {
-                Some(group) => mcast::default_interface(group)?,
-                None => mcast::default_interface_of(Family::V4)?
-                    .map_or_else(|| mcast::default_interface_of(Family::V6), |found| Ok(Some(found)))?,
-            };
-            let missing = || {
-                let failure =
-                    Failure::environment("there is no route for multicast, so no default interface");
-                failure.remedy("name an interface: `mcast interfaces` lists them")
-            };
-            vec![found.ok_or_else(missing)?]
-        }
-        (named, _) => vec![mcast::find(named)?],
-    };
+) -> Result<BTreeMap<InterfaceIndex, String>, LiveError> {
+    let found = selected_interfaces(selector, group)?;
     Ok(found.into_iter().map(|interface| (interface.index, interface.name)).collect())
 }
 

@@ -17,7 +17,7 @@ use super::{OutputFormat, Plan};
 use crate::console::{self, Console};
 use crate::message_layer::opened;
 use crate::output::{
-    Palette, SafeText, bits_per_second, bytes, clock_time, count, count_of, fit_line, seconds, write_record,
+    Palette, SafeText, bytes, clock_time, count, count_of, fit_line, rates, seconds, write_record,
 };
 use crate::receiving::flow_table;
 
@@ -171,15 +171,12 @@ pub(super) fn print_summary(
     }
     let flows = tally.flows();
     let TrafficVolume { count: packets, bytes: volume } = flows.total();
-    let rates = match packets {
-        0 => String::new(),
-        _ => rates(packets, volume, ending.time).map(|rates| format!(" ({rates})")).unwrap_or_default(),
-    };
     console.note(format_args!(
-        "saw {}, {} in {}{rates}; dropped by this machine: {}{}",
+        "saw {}, {} in {}{}; dropped by this machine: {}{}",
         count_of(packets, "packet"),
         bytes(volume),
         seconds(ending.time),
+        rates(packets, "packet", volume, ending.time),
         ending.lost.map_or_else(|| "unknown".to_owned(), count),
         remarks(tally.counts())
     ));
@@ -204,15 +201,6 @@ fn remarks(counts: PacketCounts) -> String {
         (!others.is_empty()).then(|| format!("also {}", others.join(", "))),
     ];
     parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
-}
-
-fn rates(packets: u64, volume: u64, time: Duration) -> Option<String> {
-    let bits = bits_per_second(volume, time)?;
-    let rate = packets as f64 / time.as_secs_f64();
-    Some(match rate {
-        _ if rate < 100.0 => format!("{rate:.1} packets/s, {bits}"),
-        _ => format!("{} packets/s, {bits}", count(rate as u64)),
-    })
 }
 
 /// Returns `239.1.2.3:5000`, or without a port the protocol in its place.

@@ -26,13 +26,13 @@ fn figures(picture: &MonitorReport) -> Exposition {
 }
 
 /// A metric of streams; the function returns `None` for streams without it.
-type StreamMetric = (&'static str, Kind, &'static str, fn(&Row) -> Option<f64>);
+type StreamMetric = (&'static str, Kind, &'static str, fn(&Row, &MonitorReport) -> Option<f64>);
 
-const STREAM_METRICS: [StreamMetric; 11] = [
-    ("mcast_stream_datagrams_total", Kind::Counter, "Datagrams of the stream.", |row| {
+const STREAM_METRICS: [StreamMetric; 13] = [
+    ("mcast_stream_datagrams_total", Kind::Counter, "Datagrams of the stream.", |row, _| {
         Some(row.datagrams as f64)
     }),
-    ("mcast_stream_bytes_total", Kind::Counter, "Bytes of payload of the stream.", |row| {
+    ("mcast_stream_bytes_total", Kind::Counter, "Bytes of payload of the stream.", |row, _| {
         Some(row.bytes as f64)
     }),
     (
@@ -41,50 +41,56 @@ const STREAM_METRICS: [StreamMetric; 11] = [
         "Missing by the stream's sequence numbers, in the unit in mcast_stream_info; decreases when \
          something arrives late. Repairs of an mcast stream for a single receiver are not seen, and stay \
          missing.",
-        |row| row.numbers.map(|numbers| numbers.missing as f64),
+        |row, _| row.numbers.map(|numbers| numbers.missing as f64),
     ),
     (
         "mcast_stream_received_total",
         Kind::Counter,
         "Received by the stream's sequence numbers, in the same unit.",
-        |row| row.numbers.map(|numbers| numbers.received as f64),
+        |row, _| row.numbers.map(|numbers| numbers.received as f64),
     ),
     (
         "mcast_stream_duplicates_total",
         Kind::Counter,
         "Received more than once by the stream's sequence numbers.",
-        |row| row.numbers.map(|numbers| numbers.duplicates as f64),
+        |row, _| row.numbers.map(|numbers| numbers.duplicates as f64),
     ),
     (
         "mcast_stream_repairs_total",
         Kind::Counter,
         "Datagrams marked as repairs, of streams of mcast publish.",
-        |row| row.numbers.and_then(|numbers| numbers.repairs).map(|repairs| repairs as f64),
+        |row, _| row.numbers.and_then(|numbers| numbers.repairs).map(|repairs| repairs as f64),
     ),
     (
         "mcast_stream_continuity_errors_total",
         Kind::Counter,
         "Continuity errors of a transport stream.",
-        |row| row.continuity_errors.map(|errors| errors as f64),
+        |row, _| row.continuity_errors.map(|errors| errors as f64),
     ),
     (
         "mcast_stream_jitter_seconds",
         Kind::Gauge,
         "Interarrival jitter (RFC 3550), or that of the gaps between datagrams without a timestamp.",
-        |row| row.jitter.map(|jitter| jitter.jitter.as_secs_f64()),
+        |row, _| row.jitter.map(|jitter| jitter.jitter.as_secs_f64()),
     ),
-    ("mcast_stream_hop_limit", Kind::Gauge, "TTL or hop limit of the latest datagram.", |row| {
+    ("mcast_stream_hop_limit", Kind::Gauge, "TTL or hop limit of the latest datagram.", |row, _| {
         Some(row.hop_limit.into())
     }),
-    ("mcast_stream_quiet_seconds", Kind::Gauge, "Time since the latest datagram.", |row| {
+    ("mcast_stream_quiet_seconds", Kind::Gauge, "Time since the latest datagram.", |row, _| {
         Some(row.quiet.as_secs_f64())
     }),
     (
         "mcast_stream_bad_checksums_total",
         Kind::Counter,
         "Datagrams with a wrong checksum, which are not delivered to programs.",
-        |row| Some(row.bad_checksums as f64),
+        |row, _| Some(row.bad_checksums as f64),
     ),
+    ("mcast_stream_members", Kind::Gauge, "Hosts that have reported a membership.", |row, picture| {
+        Some(picture.watch.members_of(&row.key).count() as f64)
+    }),
+    ("mcast_stream_joined_here", Kind::Gauge, "Holders of a membership on this machine.", |row, picture| {
+        Some(picture.local_members(row).len() as f64)
+    }),
 ];
 
 fn streams(out: &mut Exposition, picture: &MonitorReport) {
@@ -92,22 +98,10 @@ fn streams(out: &mut Exposition, picture: &MonitorReport) {
     for (name, kind, help, number) in STREAM_METRICS {
         let mut family = out.family(name, kind, help);
         for row in rows {
-            if let Some(number) = number(row) {
+            if let Some(number) = number(row, picture) {
                 with_labels(row, picture, |labels| family.sample(labels, number));
             }
         }
-    }
-    let mut family =
-        out.family("mcast_stream_members", Kind::Gauge, "Hosts that have reported a membership.");
-    for row in rows {
-        with_labels(row, picture, |labels| {
-            family.sample(labels, picture.watch.members_of(&row.key).count());
-        });
-    }
-    let mut family =
-        out.family("mcast_stream_joined_here", Kind::Gauge, "Holders of a membership on this machine.");
-    for row in rows {
-        with_labels(row, picture, |labels| family.sample(labels, picture.local_members(row).len()));
     }
     let mut family = out.family(
         "mcast_stream_info",

@@ -25,41 +25,37 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let report = &picture.watch;
     let time = if picture.is_file { time_of(report.time) } else { now };
-    let mut records = Records { out, time: &rfc3339(time) };
-    rows.iter().try_for_each(|row| records.write("stream", StreamRecord::new(row, picture)))?;
-    let mut queriers = report.queriers.iter().map(|each| QuerierRecord::new(each, picture));
-    queriers.try_for_each(|record| records.write("querier", record))?;
+    let time = &rfc3339(time);
+    for row in rows {
+        write_record(out, "stream", &Timed { time, fields: StreamRecord::new(row, picture) })?;
+    }
+    for querier in &report.queriers {
+        write_record(out, "querier", &Timed { time, fields: QuerierRecord::new(querier, picture) })?;
+    }
     let neighbors = report.pim_neighbors.iter().map(|each| RouterRecord::pim(each, picture));
     let routers = report.routers.iter().map(|each| RouterRecord::advertised(each, picture));
-    neighbors.chain(routers).try_for_each(|record| records.write("router", record))?;
-    let mut members = report.members.iter().map(|each| MemberRecord::new(each, picture));
-    members.try_for_each(|record| records.write("member", record))?;
-    let mut announced = report.announced.iter().map(|each| AnnouncementRecord::new(each, picture));
-    announced.try_for_each(|record| records.write("announced", record))?;
-    records.write("summary", SummaryRecord::new(picture))
+    for fields in neighbors.chain(routers) {
+        write_record(out, "router", &Timed { time, fields })?;
+    }
+    for member in &report.members {
+        write_record(out, "member", &Timed { time, fields: MemberRecord::new(member, picture) })?;
+    }
+    for announced in &report.announced {
+        write_record(out, "announced", &Timed { time, fields: AnnouncementRecord::new(announced, picture) })?;
+    }
+    write_record(out, "summary", &Timed { time, fields: SummaryRecord::new(picture) })
 }
 
 fn time_of(time: mcast_watch::Time) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(time.as_nanos())
 }
 
-/// Writes records that have the same time.
-struct Records<'a, W> {
-    out: &'a mut W,
+/// A record with its time.
+#[derive(Serialize)]
+struct Timed<'a, T> {
     time: &'a str,
-}
-
-impl<W: Write> Records<'_, W> {
-    fn write(&mut self, event: &'static str, fields: impl Serialize) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Timed<'a, T> {
-            time: &'a str,
-            #[serde(flatten)]
-            fields: T,
-        }
-
-        write_record(self.out, event, &Timed { time: self.time, fields })
-    }
+    #[serde(flatten)]
+    fields: T,
 }
 
 #[derive(Serialize)]

@@ -331,12 +331,9 @@ fn follow(
     Ok(())
 }
 
-/// Adds remedies that name the command.
+/// Adds a remedy for users who may not capture.
 fn refused(error: LiveError) -> anyhow::Error {
     match error {
-        LiveError::NoInterface => Failure::environment(error.to_string())
-            .remedy("name one with -i; `mcast interfaces` lists them")
-            .into(),
         LiveError::Capture(denied) if denied.kind() == ErrorKind::Permission => {
             Failure::permission(denied.to_string())
                 .remedy(format!(
