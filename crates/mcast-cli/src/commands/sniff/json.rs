@@ -56,7 +56,7 @@ struct Fragment {
     more: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Control {
     message: String,
     version: Option<u8>,
@@ -87,7 +87,7 @@ impl<'a> Record<'a> {
         Self {
             time: rfc3339(frame.time),
             interface,
-            direction: direction(frame.direction),
+            direction: direction_name(frame.direction),
             summary: match carried {
                 Some(carried) => packet.summary_with(carried).to_string(),
                 None => packet.to_string(),
@@ -119,7 +119,8 @@ impl<'a> Record<'a> {
     }
 }
 
-const fn direction(direction: Direction) -> Option<&'static str> {
+/// Returns `out` for packets that this machine sent, otherwise `in`; `None` if it is unknown.
+pub(super) const fn direction_name(direction: Direction) -> Option<&'static str> {
     match direction {
         Direction::Unknown => None,
         Direction::Outgoing => Some("out"),
@@ -157,32 +158,24 @@ impl Control {
             Some(Transport::Igmp(control)) => Self::of_message(&control.message),
             Some(Transport::Mld(control)) => Self::of_message(&control.message),
             Some(Transport::Pim(pim)) => Self {
+                message: pim.message.title().to_owned(),
                 version: Some(2),
-                ..Self::named(pim.message.title().to_owned(), pim.message.content().to_string())
+                text: pim.message.content().to_string(),
+                ..Self::default()
             },
             _ => return None,
         })
     }
 
-    fn named(message: String, text: String) -> Self {
-        Self {
-            message,
-            version: None,
-            text,
-            group: None,
-            max_response_seconds: None,
-            interval_seconds: None,
-            robustness: None,
-            records: Vec::new(),
-        }
-    }
-
     fn of_message<A: Address>(message: &gmp::Message<'_, A>) -> Self {
         use gmp::Message;
 
-        let version = Some(message.version()).filter(|version| *version > 0);
-        let plain =
-            Self { version, ..Self::named(message.title().to_string(), message.content().to_string()) };
+        let plain = Self {
+            message: message.title().to_string(),
+            version: Some(message.version()).filter(|version| *version > 0),
+            text: message.content().to_string(),
+            ..Self::default()
+        };
         match message {
             Message::Query(query) => Self {
                 group: query.group.map(Into::into),

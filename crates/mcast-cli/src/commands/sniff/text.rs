@@ -12,7 +12,7 @@ use mcast_stream::seal::Keys;
 use mcast_watch::live::RecognizedPayload;
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
-use super::json::Record;
+use super::json::{Record, direction_name};
 use super::{OutputFormat, Plan};
 use crate::console::{self, Console};
 use crate::message_layer::opened;
@@ -86,7 +86,7 @@ impl Printer {
         let mut line = Vec::new();
         let buffer = &mut line;
         write!(buffer, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
-        write!(buffer, "{dim}{}{dim:#} ", direction(frame))?;
+        write!(buffer, "{dim}{:3}{dim:#} ", direction_name(frame.direction).unwrap_or("-"))?;
         let is_broken = packet.malformed.is_some() || carried.is_some_and(RecognizedPayload::is_broken);
         let style = if is_broken { warning } else { anstyle::Style::new() };
         match carried {
@@ -139,15 +139,6 @@ impl Printer {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// Returns `out` for packets that this machine sent, otherwise `in`.
-pub(super) fn direction(frame: &Frame<'_>) -> &'static str {
-    match frame.direction {
-        mcast_capture::Direction::Outgoing => "out",
-        mcast_capture::Direction::Unknown => "-  ",
-        _ => "in ",
     }
 }
 
