@@ -66,6 +66,7 @@ mod packet_filter;
 mod replay;
 mod source;
 mod tap;
+mod transmit_times;
 
 pub use capture::{Capture, CaptureStatistics, CapturedInterface};
 pub use control::ControlSender;
@@ -85,6 +86,7 @@ pub use replay::{
     ReplaySchedule, SkippedFrames,
 };
 pub use source::{FrameSource, SourceError};
+pub use transmit_times::TransmitTimes;
 
 /// The result of a capture operation.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -7,6 +7,7 @@ use mcast::group::WellKnown;
 use mcast_stream::StreamError;
 use mcast_stream::publisher::{ConfigError, Refusal};
 use mcast_sys::{ClassifiedError, FailureClass};
+use mcast_watch::live::LiveError;
 
 use crate::suggestion::closest;
 
@@ -159,6 +160,7 @@ fn classified(cause: Cause<'_>) -> Option<Classified<'_>> {
         of::<mcast_capture::FileError>,
         of::<mcast_doctor::Error>,
         of::<StreamError>,
+        of::<LiveError>,
         of::<io::Error>,
     ];
     let found = TYPES.iter().find_map(|of| of(cause))?;

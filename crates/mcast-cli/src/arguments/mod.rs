@@ -20,7 +20,7 @@ pub(crate) use duration::parse_duration;
 pub(crate) use join_option::JoinOption;
 pub(crate) use keys::{KeyFile, add_next_key, read_keys, write_new_key};
 pub(crate) use limits::{Goal, Limits};
-pub(crate) use memberships::{MembershipArguments, build_receiver, unused_port};
+pub(crate) use memberships::MembershipArguments;
 pub(crate) use packet_filter::{FilterOptions, Target, read_targets};
 pub(crate) use pattern::Pattern;
 pub(crate) use rate::{one_every, parse_rate};

@@ -93,11 +93,8 @@ pub(super) fn run(
 pub(super) fn open(targets: &[QuerierInterface]) -> mcast_capture::Result<Capture> {
     let mut names = targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>();
     names.dedup();
-    let mut names = names.into_iter();
-    let first = names.next().unwrap_or_default();
-    let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
     // Reports are sent to groups of routers, which this host need not have joined.
-    Capture::open(options.filter(Filter::Control).all_multicast(true))
+    Capture::open(CaptureOptions::on_names(names).filter(Filter::Control).all_multicast(true))
 }
 
 /// Returns whether a querier is known wherever one is needed.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use mcast_capture::SkippedFrames;
+use mcast_measure::Histogram;
 use serde::Serialize;
 
 use super::deliver::Report;
@@ -38,7 +39,7 @@ struct Summary {
 impl Summary {
     fn new(report: &Report) -> Self {
         let late = report.late.percentiles();
-        let exact = report.accuracy;
+        let exact = report.transmit_errors.as_ref().and_then(Histogram::percentiles);
         Self {
             sent: report.sent,
             bytes: report.bytes,

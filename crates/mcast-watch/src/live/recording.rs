@@ -1,15 +1,11 @@
 //! Records a stream to a file.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
-use anyhow::Context;
-use mcast_capture::{CaptureWriter, Frame, WriteFormat};
+use mcast_capture::{CaptureWriter, FileError, Frame, WriteFormat};
 use mcast_packet::{Packet, Transport};
-use mcast_watch::StreamKey;
 
-use crate::output::rfc3339;
+use crate::StreamKey;
 
 /// A stream that is written to a pcapng file.
 #[derive(Debug)]
@@ -17,16 +13,15 @@ pub(super) struct Recording {
     pub(super) key: StreamKey,
     pub(super) path: PathBuf,
     writer: CaptureWriter,
-    interface: String,
     /// The error that ended the recording, if any.
     pub(super) failure: Option<String>,
 }
 
 impl Recording {
     /// Creates a new file; fails if the file exists.
-    pub(super) fn start(key: StreamKey, path: PathBuf, interface: String) -> anyhow::Result<Self> {
-        let writer = create(&path)?;
-        Ok(Self { key, path, writer, interface, failure: None })
+    pub(super) fn start(key: StreamKey, path: PathBuf) -> Result<Self, FileError> {
+        let writer = CaptureWriter::create_new(&path, WriteFormat::PcapNg)?;
+        Ok(Self { key, path, writer, failure: None })
     }
 
     /// Writes a frame if it belongs to the stream, or is a later fragment that may belong to it.
@@ -36,8 +31,7 @@ impl Recording {
         if !belongs_to_stream || self.failure.is_some() {
             return;
         }
-        let described = self.writer.describe(frame.interface, &self.interface, frame.link_type);
-        if let Err(error) = described.and_then(|()| self.writer.write(frame)) {
+        if let Err(error) = self.writer.write(frame) {
             self.failure = Some(error.to_string());
         }
     }
@@ -63,19 +57,4 @@ impl Recording {
             && frame.interface == self.key.interface
             && ends == Some((self.key.source, self.key.group.addr()))
     }
-}
-
-/// Returns a name such as `mcast-239.1.2.3-5000-20240501T123456Z.pcapng`, without colons, which not every file system
-/// supports.
-pub(super) fn file_name(key: &StreamKey, now: SystemTime) -> PathBuf {
-    let group = key.group.to_string().replace(':', "_");
-    let seconds = rfc3339(now);
-    let time = seconds.split('.').next().unwrap_or_default().replace(['-', ':'], "");
-    format!("mcast-{group}-{}-{time}Z.pcapng", key.port).into()
-}
-
-fn create(path: &Path) -> anyhow::Result<CaptureWriter> {
-    let file = File::options().write(true).create_new(true).open(path);
-    let file = file.with_context(|| format!("cannot create {}", path.display()))?;
-    Ok(CaptureWriter::from_file(file, path, WriteFormat::PcapNg)?)
 }

@@ -1,34 +1,48 @@
 //! The thread that captures, and access to its state.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
-use mcast::Interface;
-use mcast_capture::{ErrorKind, Frame, SourceError};
-use mcast_watch::{StreamKey, Time};
+use mcast_capture::{ErrorKind, FileError, PacketFilter, SourceError};
+use mcast_stream::seal::Keys;
 
 use super::feed::Feed;
-use super::joined::JoinedWatcher;
-use super::picture::{Picture, RecordingState};
-use super::source::{Frames, Source};
+use super::frames::LiveFrames;
+use super::local_members::LocalMembersWatcher;
+use super::report::{MonitorReport, RecordingStatus};
+use crate::{StreamKey, Time, WatchOptions};
 
 /// The number of frames handled before other threads get access to the state.
 const FRAMES_PER_TURN: usize = 512;
 /// The longest wait for a frame before checking for the end.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// The state of the capture, shared with the threads that show it.
-#[derive(Clone)]
-pub(super) struct Monitor {
+/// A table that a thread fills with live traffic, or with that of a file. Its clones share the table.
+#[derive(Clone, Debug)]
+pub struct Monitor {
     shared: Arc<Shared>,
-    joined_watcher: Option<JoinedWatcher>,
+    local_members: Option<LocalMembersWatcher>,
     begun: SystemTime,
 }
 
+/// What a [`Monitor`] watches.
+#[derive(Clone, Debug, Default)]
+pub struct MonitorOptions {
+    /// The configuration of the table.
+    pub watch: WatchOptions,
+    /// The streams to watch. Control messages and announcements are selected only by interface.
+    pub filter: PacketFilter,
+    /// The keys of sealed streams.
+    pub keys: Keys,
+    /// The members on this machine; `None` if reports need not contain them.
+    pub local_members: Option<LocalMembersWatcher>,
+}
+
+#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -37,6 +51,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
+#[derive(Debug)]
 struct State {
     feed: Feed,
     is_file: bool,
@@ -60,26 +75,24 @@ enum End {
 }
 
 impl Monitor {
-    /// Starts to capture, on a thread in the network namespace of this one.
-    pub(super) fn start(
-        feed: Feed,
-        source: Source,
-        is_file: bool,
-        joined_watcher: Option<JoinedWatcher>,
-    ) -> anyhow::Result<Self> {
-        let Source { frames, interfaces } = source;
+    /// Starts to fill the table, on a thread in the network namespace of this one.
+    ///
+    /// # Errors
+    /// If the system cannot start a thread.
+    pub fn start(frames: LiveFrames, options: MonitorOptions) -> io::Result<Self> {
         let begun = SystemTime::now();
+        let local_members = options.local_members.clone();
+        let is_file = frames.is_file();
         let mut state = State {
-            feed,
+            feed: Feed::new(options),
             is_file,
-            interfaces: None,
+            interfaces: names(&frames),
             caught_up: Time::default(),
             lost: None,
             end: End::NotYet,
         };
         if !is_file {
             state.feed.watch.begin(begun.into());
-            state.update_interfaces(&interfaces);
         }
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -88,40 +101,40 @@ impl Monitor {
             stop: AtomicBool::new(false),
         });
         let capturing = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("capture".into())
-            .spawn(move || capturing.capture(frames))
-            .context("cannot start the thread that captures")?;
-        Ok(Self { shared, joined_watcher, begun })
+        thread::Builder::new().name("capture".into()).spawn(move || capturing.capture(frames))?;
+        Ok(Self { shared, local_members, begun })
     }
 
     /// Returns the names of the captured interfaces; `None` for a file.
-    pub(super) fn interfaces(&self) -> Option<String> {
+    #[must_use]
+    pub fn interfaces(&self) -> Option<String> {
         self.shared.lock_first().interfaces.clone()
     }
 
     /// Returns when the first interval began.
-    pub(super) fn begun(&self) -> SystemTime {
+    #[must_use]
+    pub const fn begun(&self) -> SystemTime {
         self.begun
     }
 
     /// Returns the state at this time of the system's clock; for a file, after the frames read so far.
-    pub(super) fn picture(&self, now: SystemTime) -> Picture {
+    #[must_use]
+    pub fn report(&self, now: SystemTime) -> MonitorReport {
         let mut state = self.shared.lock_first();
         let at = if state.is_file { state.feed.watch.latest() } else { now.into() };
-        Picture {
-            report: state.feed.watch.report(at),
+        MonitorReport {
+            watch: state.feed.watch.report(at),
             names: state.feed.names.clone(),
-            joined: self.joined_watcher.as_ref().map(JoinedWatcher::known).unwrap_or_default(),
+            local_members: self.local_members.as_ref().map(LocalMembersWatcher::known).unwrap_or_default(),
             lost: state.lost,
-            recording: state.feed.recording.as_ref().map(RecordingState::of),
+            recording: state.feed.recording.as_ref().map(RecordingStatus::of),
             is_file: state.is_file,
             is_over: !matches!(state.end, End::NotYet),
         }
     }
 
     /// Waits until all frames before `moment` are in the table or the source has ended, but not much beyond `moment`.
-    pub(super) fn wait_until_seen(&self, moment: SystemTime) {
+    pub fn wait_until_seen(&self, moment: SystemTime) {
         const AT_MOST: Duration = Duration::from_millis(500);
         let state = self.shared.lock_first();
         let is_behind =
@@ -130,7 +143,8 @@ impl Monitor {
     }
 
     /// Waits at most `at_most` for the end of the file; returns whether it was reached.
-    pub(super) fn wait_for_end(&self, at_most: Duration) -> bool {
+    #[must_use]
+    pub fn wait_for_end(&self, at_most: Duration) -> bool {
         let state = self.shared.lock_first();
         let is_running = |state: &mut State| matches!(state.end, End::NotYet);
         let waited = self.shared.changed.wait_timeout_while(state, at_most, is_running);
@@ -138,44 +152,52 @@ impl Monitor {
         !matches!(state.end, End::NotYet)
     }
 
-    /// Returns, once, why the source failed.
-    pub(super) fn failure(&self) -> Option<SourceError> {
+    /// Returns, once, why the capture failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<SourceError> {
         match &mut self.shared.lock_first().end {
             End::Failed(error) => error.take(),
             End::NotYet | End::Reached => None,
         }
     }
 
-    /// Returns why memberships are unknown, if they are.
-    pub(super) fn joiners_failure(&self) -> Option<String> {
-        self.joined_watcher.as_ref().and_then(JoinedWatcher::failure)
+    /// Returns why the members on this machine are no longer updated, if they are not.
+    #[must_use]
+    pub fn local_members_failure(&self) -> Option<String> {
+        self.local_members.as_ref().and_then(LocalMembersWatcher::failure)
     }
 
-    pub(super) fn has_seen_streams(&self) -> bool {
+    /// Returns whether any selected datagram has arrived.
+    #[must_use]
+    pub fn has_seen_streams(&self) -> bool {
         self.shared.lock_first().feed.watch.has_seen_datagrams()
     }
 
-    /// Starts to record a stream to a file.
-    pub(super) fn record(&self, key: StreamKey, path: PathBuf) -> anyhow::Result<()> {
+    /// Starts to record a stream to a new file. Another recording ends.
+    ///
+    /// # Errors
+    /// If the file exists or cannot be created.
+    pub fn record(&self, key: StreamKey, path: PathBuf) -> Result<(), FileError> {
         self.shared.lock_first().feed.record(key, path)
     }
 
     /// Ends the recording, and returns its state.
-    pub(super) fn end_recording(&self) -> Option<RecordingState> {
+    #[must_use = "a recording may have failed"]
+    pub fn end_recording(&self) -> Option<RecordingStatus> {
         let mut recording = self.shared.lock_first().feed.recording.take()?;
         recording.flush();
-        Some(RecordingState::of(&recording))
+        Some(RecordingStatus::of(&recording))
     }
 
     /// Resets all counters.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         self.shared.lock_first().feed.watch.clear(SystemTime::now().into());
     }
 
     /// Ends the capture and the recording.
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
-        self.end_recording();
+        drop(self.end_recording());
     }
 }
 
@@ -192,7 +214,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn capture(&self, mut frames: Frames) {
+    fn capture(&self, mut frames: LiveFrames) {
         let end = loop {
             match self.take_in(&mut frames) {
                 Ok(true) if self.stop.load(Ordering::Acquire) => break End::Reached,
@@ -212,18 +234,18 @@ impl Shared {
     /// Handles available frames, or waits for some; returns `false` when the source has ended.
     ///
     /// The state is not locked while waiting for a frame, because reading a pipe may block for long.
-    fn take_in(&self, frames: &mut Frames) -> Result<bool, SourceError> {
+    fn take_in(&self, frames: &mut LiveFrames) -> Result<bool, SourceError> {
         while self.waiting.load(Ordering::Acquire) > 0 {
             thread::yield_now();
         }
-        let take = |frame: &Frame<'_>, interface: &Arc<str>| self.lock().feed.take(frame, interface);
         let before = Time::from(SystemTime::now());
         for _ in 0..FRAMES_PER_TURN {
-            if frames.next(Duration::ZERO, take)? {
+            if let Some(frame) = frames.next(Duration::ZERO)? {
+                self.lock().feed.take(&frame);
                 continue;
             }
-            if let Some(interfaces) = frames.changed_interfaces() {
-                self.lock().update_interfaces(&interfaces);
+            if frames.discard_vanished() {
+                self.lock().interfaces = names(frames);
             }
             let lost = frames.lost();
             self.lock().has_taken_all(before, lost);
@@ -231,7 +253,9 @@ impl Shared {
             if frames.are_over() {
                 return Ok(false);
             }
-            frames.next(WAIT, take)?;
+            if let Some(frame) = frames.next(WAIT)? {
+                self.lock().feed.take(&frame);
+            }
             break;
         }
         Ok(true)
@@ -239,14 +263,6 @@ impl Shared {
 }
 
 impl State {
-    /// Adapts to changed interfaces.
-    fn update_interfaces(&mut self, interfaces: &[Interface]) {
-        let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        self.interfaces = Some(names.join(", "));
-        let loopbacks = interfaces.iter().filter(|interface| interface.loopback);
-        self.feed.loopbacks = loopbacks.map(|interface| interface.index).collect();
-    }
-
     /// Records that all frames before `moment` are in the table.
     fn has_taken_all(&mut self, moment: Time, lost: Option<u64>) {
         self.caught_up = moment;
@@ -255,6 +271,12 @@ impl State {
             recording.flush();
         }
     }
+}
+
+/// Returns the names of the captured interfaces; `None` for a file.
+fn names(frames: &LiveFrames) -> Option<String> {
+    let names = frames.interfaces().iter().map(|interface| interface.name.as_str());
+    (!frames.is_file()).then(|| names.collect::<Vec<_>>().join(", "))
 }
 
 /// Returns whether a capture continues after an error: an interface that is down may come back, and the others still

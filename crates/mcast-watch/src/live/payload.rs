@@ -5,23 +5,26 @@ use std::fmt;
 use mcast_measure::wire::{MessageType, SessionHeader};
 use mcast_packet::payload::Dns;
 use mcast_packet::{Packet, Payload, payload};
+use mcast_stream::dissect::StreamDatagram;
 
-use crate::message_layer::{Object, StreamDatagram};
-
-/// A recognized payload.
+/// A payload of a known protocol. Its `Display` is a line of text.
 #[derive(Debug)]
-pub(super) enum Carried<'a> {
-    Known(Payload<'a>),
+#[non_exhaustive]
+pub enum RecognizedPayload<'a> {
+    /// A common protocol.
+    Standard(Payload<'a>),
     /// A message of `mcast perf` or `mcast ping`.
     Probe(SessionHeader),
     /// A datagram of `mcast publish` or `mcast subscribe`.
     Stream(StreamDatagram<'a>),
 }
 
-impl<'a> Carried<'a> {
+impl<'a> RecognizedPayload<'a> {
     /// Recognizes the payload of a packet; returns `None` for other payloads and for protocols other than UDP. Of
-    /// truncated datagrams, only those of the message layer are recognized. `opened` is a decrypted sealed datagram.
-    pub(super) fn by(packet: &Packet<'a>, opened: Option<&'a [u8]>) -> Option<Self> {
+    /// truncated datagrams, only those of the message layer are recognized. `opened` is a decrypted sealed datagram
+    /// ([`opened`](mcast_stream::dissect::opened)).
+    #[must_use]
+    pub fn of(packet: &Packet<'a>, opened: Option<&'a [u8]>) -> Option<Self> {
         let (ip, udp) = (packet.ip_layer()?, packet.udp()?);
         if ip.fragment.is_some() || ip.truncated {
             return StreamDatagram::recognize_cut_off(udp.payload).map(Self::Stream);
@@ -32,28 +35,32 @@ impl<'a> Carried<'a> {
         if let Some(datagram) = StreamDatagram::recognize(udp.payload, opened) {
             return Some(Self::Stream(datagram));
         }
-        payload::recognize(udp.destination_port, ip.destination, udp.payload).map(Self::Known)
+        payload::recognize(udp.destination_port, ip.destination, udp.payload).map(Self::Standard)
     }
 
     /// Returns the mDNS message.
-    pub(super) const fn dns(&self) -> Option<&Dns<'a>> {
+    #[must_use]
+    pub const fn dns(&self) -> Option<&Dns<'a>> {
         match self {
-            Self::Known(Payload::Mdns(dns)) => Some(dns),
+            Self::Standard(Payload::Mdns(dns)) => Some(dns),
             _ => None,
         }
     }
 
-    /// Returns the datagram of the message layer for JSON.
-    pub(super) fn stream(&self) -> Option<Object> {
+    /// Returns the datagram of the message layer.
+    #[must_use]
+    pub const fn stream(&self) -> Option<&StreamDatagram<'a>> {
         match self {
-            Self::Stream(datagram) => Some(Object::new(datagram)),
+            Self::Stream(datagram) => Some(datagram),
             _ => None,
         }
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    /// Returns the name of the protocol.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::Known(payload) => payload.name(),
+            Self::Standard(payload) => payload.name(),
             Self::Probe(header) if is_ping(header) => "mcast ping",
             Self::Probe(header) if is_probe(header) => "mcast doctor",
             Self::Probe(_) => "mcast perf",
@@ -62,24 +69,26 @@ impl<'a> Carried<'a> {
     }
 
     /// Returns whether the payload is invalid for its protocol.
-    pub(super) fn is_broken(&self) -> bool {
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
         matches!(self, Self::Stream(StreamDatagram::Broken { .. }))
     }
 
     /// Returns its number in the stream.
-    pub(super) fn sequence(&self) -> Option<u64> {
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
         match self {
-            Self::Known(payload) => payload.sequence().map(|(number, ..)| number),
+            Self::Standard(payload) => payload.sequence().map(|(number, ..)| number),
             Self::Probe(header) => Some(header.sequence),
             Self::Stream(datagram) => datagram.sequence(),
         }
     }
 }
 
-impl fmt::Display for Carried<'_> {
+impl fmt::Display for RecognizedPayload<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = match self {
-            Self::Known(payload) => return payload.fmt(f),
+            Self::Standard(payload) => return payload.fmt(f),
             Self::Stream(datagram) => return datagram.fmt(f),
             Self::Probe(header) => header,
         };

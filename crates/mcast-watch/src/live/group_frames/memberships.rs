@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::{Arrival, Group, GroupAddr, InterfaceIndex, MembershipStatus, SourceFilter};
 use mcast_packet::Packet;
 
-use super::FrameKind;
+use super::GroupFrameKind;
 
 /// The memberships by group and interface.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl MembershipIndex {
     }
 
     /// Returns the kind of a packet, if it is selected.
-    pub(super) fn admit(&self, packet: &Packet<'_>, interface: InterfaceIndex) -> Option<FrameKind> {
+    pub(super) fn admit(&self, packet: &Packet<'_>, interface: InterfaceIndex) -> Option<GroupFrameKind> {
         let ip = packet.ip_layer()?;
         let group = Group::new(ip.destination).ok()?;
         let filters = self.filters.get(&(group, interface))?;
@@ -40,7 +40,7 @@ impl MembershipIndex {
         };
         let is_later = ip.fragment.is_some_and(|fragment| fragment.offset > 0);
         if is_later {
-            return admits(None, ip.source).then_some(FrameKind::Fragment);
+            return admits(None, ip.source).then_some(GroupFrameKind::Fragment);
         }
         let udp = packet.udp()?;
         if !admits(Some(udp.destination_port), ip.source) {
@@ -50,6 +50,6 @@ impl MembershipIndex {
         let mut arrival = Arrival::new(GroupAddr::new(group, udp.destination_port), interface, source);
         arrival.length = udp.payload.len();
         arrival.hop_limit = Some(ip.hop_limit);
-        Some(FrameKind::Datagram(arrival))
+        Some(GroupFrameKind::Datagram(arrival))
     }
 }

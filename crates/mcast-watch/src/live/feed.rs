@@ -7,18 +7,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mcast::InterfaceIndex;
-use mcast_capture::{Frame, PacketContext};
+use mcast_capture::{FileError, Frame, PacketFilter};
+use mcast_group::SafeText;
 use mcast_packet::Transport;
+use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
-use mcast_watch::{
-    AnnouncementContent, ObservedPacket, SequenceInfo, StreamAnnouncement, StreamIdentity, StreamKey, Time,
-    Watch, WatchOptions,
-};
 
+use super::monitor::MonitorOptions;
 use super::recording::Recording;
-use super::selection::Selection;
-use crate::message_layer::opened;
+use crate::{
+    AnnouncementContent, ObservedPacket, SequenceInfo, StreamAnnouncement, StreamIdentity, StreamKey, Time,
+    Watch,
+};
 
 /// The table, and the state for filling it.
 #[derive(Debug)]
@@ -26,11 +27,9 @@ pub(super) struct Feed {
     pub(super) watch: Watch,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) recording: Option<Recording>,
-    /// The loopback interfaces, on which every frame sent is received as well.
-    pub(super) loopbacks: Vec<InterfaceIndex>,
     keys: Keys,
-    selection: Selection,
-    /// Whether `--seq` gives the position of sequence numbers.
+    filter: PacketFilter,
+    /// Whether the position of sequence numbers is given.
     has_field: bool,
 }
 
@@ -41,31 +40,27 @@ struct StreamPacket<'a> {
 }
 
 impl Feed {
-    pub(super) fn new(options: WatchOptions, selection: Selection, keys: Keys) -> Self {
+    pub(super) fn new(options: MonitorOptions) -> Self {
+        let MonitorOptions { watch, filter, keys, .. } = options;
         Self {
-            watch: Watch::new(options),
+            watch: Watch::new(watch),
             names: HashMap::new(),
             recording: None,
-            loopbacks: Vec::new(),
             keys,
-            selection,
-            has_field: options.sequence.is_some(),
+            filter,
+            has_field: watch.sequence.is_some(),
         }
     }
 
     /// Starts to record a stream to a file.
-    pub(super) fn record(&mut self, key: StreamKey, path: PathBuf) -> anyhow::Result<()> {
-        let name =
-            self.names.get(&key.interface).map_or_else(|| key.interface.to_string(), ToString::to_string);
-        self.recording = Some(Recording::start(key, path, name)?);
+    pub(super) fn record(&mut self, key: StreamKey, path: PathBuf) -> Result<(), FileError> {
+        self.recording = Some(Recording::start(key, path)?);
         Ok(())
     }
 
-    pub(super) fn take(&mut self, frame: &Frame<'_>, interface: &Arc<str>) {
-        self.names.entry(frame.interface).or_insert_with(|| Arc::clone(interface));
-        let is_duplicate = frame.direction.is_outgoing() && self.loopbacks.contains(&frame.interface);
-        let mut context = PacketContext { interface: frame.interface, interface_name: interface, port: None };
-        if is_duplicate || !self.selection.watches(&context) {
+    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+        self.names.entry(frame.interface).or_insert_with(|| name_of(frame));
+        if !self.filter.watches(&frame.context(None)) {
             return;
         }
         let packet = frame.packet();
@@ -83,8 +78,7 @@ impl Feed {
                     content,
                 });
             }
-            context.port = Some(udp.destination_port);
-            if !self.selection.filter.admits(&packet, &context) {
+            if !self.filter.admits(&packet, &frame.context(Some(udp.destination_port))) {
                 return;
             }
         }
@@ -101,6 +95,14 @@ impl Feed {
         if let Some(recording) = &mut self.recording {
             recording.write(frame, &packet, key);
         }
+    }
+}
+
+/// Returns the name of the frame's interface to show, or its number if it has none. A name in a file is untrusted.
+fn name_of(frame: &Frame<'_>) -> Arc<str> {
+    match frame.interface_name {
+        Some(name) => SafeText::new(name.as_bytes()).to_string().into(),
+        None => format!("#{}", frame.interface).into(),
     }
 }
 
