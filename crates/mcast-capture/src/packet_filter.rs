@@ -144,7 +144,22 @@ impl PacketFilter {
             ip.destination.is_multicast()
                 && self.watches(context)
                 && self.matches_options(packet, context.port)
-                && self.matches_group(ip.destination, Some(ip.source), context)
+                && self.matches_group(ip.destination, Some(ip.source), context, |port| {
+                    context.port == Some(port)
+                })
+        })
+    }
+
+    /// Returns whether the filter selects a later fragment of a datagram to any port, because a fragment does
+    /// not contain the port. The first fragment is selected by [`Self::admits`].
+    #[must_use]
+    pub fn admits_fragment(&self, packet: &Packet<'_>, context: &PacketContext<'_>) -> bool {
+        packet.ip_layer().is_some_and(|ip| {
+            ip.fragment.is_some_and(|fragment| fragment.offset > 0)
+                && self.watches(context)
+                && self.family.is_none_or(|family| family == Family::of(ip.destination))
+                && self.sources.admits(ip.source)
+                && self.matches_group(ip.destination, Some(ip.source), context, |_| true)
         })
     }
 
@@ -155,8 +170,8 @@ impl PacketFilter {
         let has_message =
             matches!(packet.transport, Some(Transport::Igmp(_) | Transport::Mld(_) | Transport::Pim(_)));
         // A malformed message may be about any group.
-        let is_about =
-            !has_message || packet.is_control_about(|group| self.matches_group(group, None, context));
+        let is_about = !has_message
+            || packet.is_control_about(|group| self.matches_group(group, None, context, |_| true));
         is_about && self.watches(context) && self.matches_options(packet, None)
     }
 
@@ -186,15 +201,21 @@ impl PacketFilter {
     }
 
     /// Returns whether a group is selected. Messages about a group have neither a source nor a port.
-    fn matches_group(&self, group: IpAddr, source: Option<IpAddr>, context: &PacketContext<'_>) -> bool {
+    fn matches_group(
+        &self,
+        group: IpAddr,
+        source: Option<IpAddr>,
+        context: &PacketContext<'_>,
+        matches_port: impl Fn(u16) -> bool,
+    ) -> bool {
         if !self.names_groups() {
             return true;
         }
         let Ok(group) = Group::new(group) else { return false };
         let admits = |filter: &MembershipFilter| {
             context.is_on(&filter.interfaces)
-                && source
-                    .is_none_or(|source| filter.sources.admits(source) && context.port == Some(filter.port))
+                && source.is_none_or(|source| filter.sources.admits(source))
+                && matches_port(filter.port)
         };
         self.exact.get(&group).is_some_and(|filters| filters.iter().any(admits))
             || self.ranges.iter().any(|range| range.contains(group))

@@ -11,7 +11,7 @@ mod wrap;
 pub(crate) use mcast::group::SafeText;
 
 pub(crate) use json::{Payload, as_text, protocol_name, write_json, write_record};
-pub(crate) use names::InterfaceNames;
+pub(crate) use names::{InterfaceNames, name_of_group};
 pub(crate) use number::{
     bits_per_second, bytes, count, count_of, excess_loss, per_second, rates, seconds, too_few, traffic_in,
 };

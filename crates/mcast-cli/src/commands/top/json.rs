@@ -11,8 +11,7 @@ use mcast_watch::{
 };
 use serde::Serialize;
 
-use super::text::name_of_group;
-use crate::output::{rfc3339, write_record};
+use crate::output::{name_of_group, rfc3339, write_record};
 use mcast_watch::live::LocalMember;
 use mcast_watch::live::MonitorReport;
 

@@ -43,8 +43,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "MEMBERSHIP")]
     memberships: Vec<String>,
 
-    /// Watch this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not
-    /// loopback]
+    /// Watch this interface: a name, index or address, `default` or `all`; repeatable
+    /// [default: all that are up and can multicast, but not loopback]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 

@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use mcast::{Group, SourceFilter};
+use mcast::SourceFilter;
 use mcast_watch::{AnnouncementContent, Format, JitterBasis, JitterValue, Row, SequenceStatistics};
 
 use crate::output::{bits_per_second, seconds};
 use mcast_watch::live::MonitorReport;
-
-/// Returns the name of a group for any port: the short name if it has one, otherwise the name in the registry.
-pub(super) fn name_of_group(group: Group) -> Option<&'static str> {
-    group.well_known().map(|known| known.name).next().or_else(|| group.name())
-}
 
 /// `0`, `3.2`, `999`, `1.2k`, `98.1M`: at most five characters.
 pub(super) fn short(number: f64) -> String {

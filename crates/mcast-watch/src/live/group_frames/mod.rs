@@ -1,6 +1,5 @@
 //! The frames of joined groups: from the wire, or from sockets without the permission to capture.
 
-mod memberships;
 mod sockets;
 mod wire;
 

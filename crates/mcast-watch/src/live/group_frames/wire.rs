@@ -1,13 +1,15 @@
 //! Frames from the wire: memberships make the network forward the groups, a capture receives the frames.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast::{Drops, InterfaceIndex, MembershipStatus};
-use mcast_capture::{Capture, CaptureOptions, CaptureStatistics, ErrorKind, Filter, Recorder};
+use mcast::{Arrival, Drops, Group, GroupAddr, InterfaceIndex, InterfaceSelector, MembershipStatus};
+use mcast_capture::{
+    Capture, CaptureOptions, CaptureStatistics, ErrorKind, Filter, Frame, PacketFilter, Recorder,
+};
 
-use super::memberships::MembershipIndex;
-use super::{FrameLosses, GroupFrames, GroupFramesOptions, NextGroupFrame};
+use super::{FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame};
 use crate::live::{HeldMemberships, LiveError};
 
 /// Frames as they are on the wire: memberships, and a capture on the interfaces where they are joined. It needs the right
@@ -17,7 +19,7 @@ pub struct WireFrames {
     held: HeldMemberships,
     follow: bool,
     buffer_size: Option<usize>,
-    index: MembershipIndex,
+    filter: PacketFilter,
     capture: Capture,
     /// The statistics of earlier captures.
     earlier: CaptureStatistics,
@@ -38,7 +40,7 @@ impl WireFrames {
             held,
             follow: *follow,
             buffer_size: *buffer_size,
-            index: MembershipIndex::of(&statuses),
+            filter: joined_filter(&statuses),
             capture: tap(&statuses, *buffer_size)?,
             earlier: CaptureStatistics::default(),
             reported: BTreeMap::new(),
@@ -68,6 +70,34 @@ fn joined(statuses: &[MembershipStatus]) -> BTreeMap<InterfaceIndex, &str> {
     joined.map(|interface| (interface.index, interface.name.as_str())).collect()
 }
 
+/// Returns a filter of the joined memberships, on the interfaces where they are joined.
+fn joined_filter(statuses: &[MembershipStatus]) -> PacketFilter {
+    statuses.iter().fold(PacketFilter::default(), |filter, status| {
+        let joined = status.interfaces.iter().filter(|interface| interface.failure.is_none());
+        let joined: Vec<_> = joined.map(|interface| InterfaceSelector::Index(interface.index)).collect();
+        // No interface would mean every interface.
+        if joined.is_empty() { filter } else { filter.membership(&status.membership, &joined) }
+    })
+}
+
+/// Returns the kind of a frame, if the filter selects it.
+fn kind_of(frame: &Frame<'_>, filter: &PacketFilter) -> Option<GroupFrameKind> {
+    let packet = frame.packet();
+    let ip = packet.ip_layer()?;
+    let Some(udp) = packet.udp() else {
+        return filter.admits_fragment(&packet, &frame.context(None)).then_some(GroupFrameKind::Fragment);
+    };
+    let port = udp.destination_port;
+    if !filter.admits(&packet, &frame.context(Some(port))) {
+        return None;
+    }
+    let address = GroupAddr::new(Group::new(ip.destination).ok()?, port);
+    let mut arrival = Arrival::new(address, frame.interface, SocketAddr::new(ip.source, udp.source_port));
+    arrival.length = udp.payload.len();
+    arrival.hop_limit = Some(ip.hop_limit);
+    Some(GroupFrameKind::Datagram(arrival))
+}
+
 impl GroupFrames for WireFrames {
     fn next(&mut self, timeout: Duration) -> Result<NextGroupFrame<'_>, LiveError> {
         let frame = match self.capture.next(Some(timeout)) {
@@ -77,7 +107,7 @@ impl GroupFrames for WireFrames {
             Err(error) if error.kind() == ErrorKind::InterfaceDown => return Ok(NextGroupFrame::Nothing),
             Err(error) => return Err(error.into()),
         };
-        let kind = self.index.admit(&frame.packet(), frame.interface);
+        let kind = kind_of(&frame, &self.filter);
         Ok(kind.map_or(NextGroupFrame::Other, |kind| NextGroupFrame::Frame(frame, kind)))
     }
 
@@ -105,7 +135,7 @@ impl GroupFrames for WireFrames {
         }
         self.earlier = self.statistics()?;
         self.reported.clear();
-        self.index = MembershipIndex::of(&statuses);
+        self.filter = joined_filter(&statuses);
         self.capture = tap(&statuses, self.buffer_size)?;
         Ok(true)
     }

@@ -13,10 +13,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::text::{self, name_of_group, sources, span};
+use super::super::text::{self, sources, span};
 use super::state::State;
 use super::theme::Theme;
-use crate::output::{SafeText, clock_time, count_of};
+use crate::output::{SafeText, clock_time, count_of, name_of_group};
 use mcast_watch::live::MonitorReport;
 
 /// The maximum number of messages below the members.
