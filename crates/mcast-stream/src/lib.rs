@@ -16,7 +16,7 @@ pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, JobContext, MAX_SNAPSHOT,
     PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, Snapshot, SnapshotFetcher,
-    SnapshotServer, StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot,
+    SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot,
     fetch_snapshot_while, find_stream,
 };
 pub use mcast_stream_proto::{

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::gmp::{Address, Message, Query};
+use mcast_packet::gmp::{Address, GmpMessage, Query};
 use mcast_packet::{Packet, Transport};
 
 use crate::lru::Lru;
@@ -140,9 +140,9 @@ impl ObservedQuery {
         }
     }
 
-    fn in_message<A: Address>(source: IpAddr, message: &Message<'_, A>) -> Option<Self> {
+    fn in_message<A: Address>(source: IpAddr, message: &GmpMessage<'_, A>) -> Option<Self> {
         match message {
-            Message::Query(query) => Some(Self::new(source, query)),
+            GmpMessage::Query(query) => Some(Self::new(source, query)),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Rate, Sender};
-use mcast_measure::wire::{HEADER_LENGTH, Header, Kind, SessionId, Settings, UnixNanos};
+use mcast_measure::wire::{HEADER_LENGTH, MessageType, SessionHeader, SessionId, SessionSettings, UnixNanos};
 use mcast_measure::{DropCounts, DropPoint, ReceiverReports};
 
 use super::clock_id;
@@ -46,7 +46,7 @@ pub struct PerfSendProgress {
 #[derive(Debug)]
 pub struct PerfSendResult {
     /// What was announced to the receivers, and whether segmentation offload was used.
-    pub settings: Settings,
+    pub settings: SessionSettings,
     /// Datagrams sent.
     pub sent: u64,
     /// Datagrams that the interface's own queue refused.
@@ -101,7 +101,7 @@ pub struct PerfSender {
     control: Sender,
     workers: Vec<PerfWorker>,
     families: Vec<Family>,
-    settings: Settings,
+    settings: SessionSettings,
     session: SessionId,
 }
 
@@ -128,11 +128,11 @@ impl PerfSender {
             let numbers = (first..first + targets.len()).map(number);
             workers.push(PerfWorker::new(open()?, targets.to_vec(), numbers, size));
         }
-        let settings = Settings {
+        let settings = SessionSettings {
             size: u32::try_from(size).unwrap_or(u32::MAX),
             clock: clock_id(),
             streams: number(targets.len() * usize::from(streams)),
-            ..Settings::default()
+            ..SessionSettings::default()
         };
         Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
     }
@@ -149,7 +149,7 @@ impl PerfSender {
         each_second: impl FnMut(&PerfSendProgress) -> std::result::Result<(), E>,
     ) -> std::result::Result<PerfSendResult, E> {
         self.session = SessionId::random();
-        self.settings = Settings {
+        self.settings = SessionSettings {
             rate: plan.rate.map(|rate| rate.datagrams_per_second(self.settings.size as usize)),
             gso: self.uses_gso()?,
             more_follows: plan.more_follows,
@@ -205,10 +205,10 @@ impl PerfSender {
     }
 
     /// Sends a message of each stream to its group.
-    fn announce(&self, message: impl Fn(Header) -> Vec<u8>) -> Result<()> {
+    fn announce(&self, message: impl Fn(SessionHeader) -> Vec<u8>) -> Result<()> {
         for (target, (stream, sequence)) in self.workers.iter().flat_map(PerfWorker::streams) {
-            let (kind, session, time) = (Kind::Opening, self.session, UnixNanos::now());
-            let header = Header { kind, stream, session, sequence, time };
+            let (kind, session, time) = (MessageType::Opening, self.session, UnixNanos::now());
+            let header = SessionHeader { kind, stream, session, sequence, time };
             self.control.send_one(&target.with_payload(&message(header)))?;
         }
         Ok(())

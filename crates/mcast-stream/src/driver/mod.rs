@@ -26,7 +26,7 @@ pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
-pub use subscriber::{Subscriber, SubscriberBuilder};
+pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use worker::{JobContext, Worker};
 
 /// Joins several values into one metric label.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mcast::Family;
 use mcast_capture::{Capture, ErrorKind, Frame};
 use mcast_packet::Transport;
-use mcast_packet::gmp::querier::Settings;
+use mcast_packet::gmp::querier::QuerierSettings;
 use mcast_watch::ObservedQuery;
 
 use super::Arguments;
@@ -41,7 +41,7 @@ struct QuerierLoop<'a> {
 
 pub(super) fn run(
     arguments: &Arguments,
-    settings: Settings,
+    settings: QuerierSettings,
     targets: Vec<QuerierInterface>,
     console: &Console,
 ) -> anyhow::Result<Outcome> {

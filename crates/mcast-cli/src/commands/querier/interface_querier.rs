@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use mcast::{Interface, InterfaceIndex};
 use mcast_capture::ControlSender;
-use mcast_packet::gmp::querier::{Change, Querier, Role, Settings};
-use mcast_packet::gmp::{Address, Message};
+use mcast_packet::gmp::querier::{Querier, QuerierSettings, Role, RoleChange};
+use mcast_packet::gmp::{Address, GmpMessage};
 
 use super::event::{Event, EventPrinter};
 use super::interfaces::QuerierInterface;
@@ -13,7 +13,7 @@ use super::interfaces::QuerierInterface;
 /// A querier on one interface, for one family.
 pub(super) struct InterfaceQuerier<A: Address> {
     target: QuerierInterface,
-    settings: Settings,
+    settings: QuerierSettings,
     /// Returns the source address of queries on an interface.
     source_of: fn(&Interface) -> Option<A>,
     active: Option<Active<A>>,
@@ -33,7 +33,7 @@ struct Active<A: Address> {
 impl<A: Address> InterfaceQuerier<A> {
     pub(super) fn new(
         target: QuerierInterface,
-        settings: Settings,
+        settings: QuerierSettings,
         source_of: fn(&Interface) -> Option<A>,
     ) -> Self {
         Self { target, settings, source_of, active: None, queries: 0, warned: None }
@@ -77,7 +77,7 @@ impl<A: Address> InterfaceQuerier<A> {
         &mut self,
         interface: InterfaceIndex,
         source: A,
-        message: &Message<'_, A>,
+        message: &GmpMessage<'_, A>,
         now: Duration,
         printer: &mut EventPrinter<'_>,
     ) -> anyhow::Result<()> {
@@ -85,7 +85,7 @@ impl<A: Address> InterfaceQuerier<A> {
         let Some(active) = active else { return Ok(()) };
         let change = active.querier.handle(now, source, message);
         let is_other = source.can_be_querier() && source != active.own;
-        if matches!(message, Message::Query(_))
+        if matches!(message, GmpMessage::Query(_))
             && is_other
             && message.version() < self.settings.version::<A>()
         {
@@ -157,13 +157,17 @@ impl<A: Address> InterfaceQuerier<A> {
         format!("{} {}: {role}, sent {queries} queries{unqueried}", target.name, target.protocol())
     }
 
-    fn print_change(&self, change: Option<Change<A>>, printer: &mut EventPrinter<'_>) -> anyhow::Result<()> {
+    fn print_change(
+        &self,
+        change: Option<RoleChange<A>>,
+        printer: &mut EventPrinter<'_>,
+    ) -> anyhow::Result<()> {
         let (event, address, words) = match change {
             None => return Ok(()),
-            Some(Change::YieldedTo(other)) => {
+            Some(RoleChange::YieldedTo(other)) => {
                 ("yielded", other, format!("stops sending queries: {other} has a lower address"))
             }
-            Some(Change::TookOverFrom(other)) => {
+            Some(RoleChange::TookOverFrom(other)) => {
                 ("took-over", other, format!("sends queries again: {other} has gone silent"))
             }
         };
