@@ -28,8 +28,8 @@ const BUFFER: usize = 65_536;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Returns an id of this machine's clock (see
-/// [`SessionSettings::clock`](mcast_measure::wire::SessionSettings::clock)). Programs with the same id share a clock, even
-/// in different containers. 0 means that the id is unknown.
+/// [`SessionSettings::clock`](mcast_measure::wire::SessionSettings::clock)). Programs with the same id share a clock,
+/// even in different containers. 0 means that the id is unknown.
 #[must_use]
 pub fn clock_id() -> u64 {
     // The FNV-1a hash, which is the same in every build.
