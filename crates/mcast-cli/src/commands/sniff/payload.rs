@@ -5,8 +5,7 @@ use std::fmt;
 use mcast_measure::wire::{Header, Kind};
 use mcast_packet::payload::Dns;
 use mcast_packet::{Packet, Payload, payload};
-
-use crate::message_layer::{Object, StreamDatagram};
+use mcast_stream::dissect::StreamDatagram;
 
 /// A recognized payload.
 #[derive(Debug)]
@@ -43,10 +42,10 @@ impl<'a> Carried<'a> {
         }
     }
 
-    /// Returns the datagram of the message layer for JSON.
-    pub(super) fn stream(&self) -> Option<Object> {
+    /// Returns the datagram of the message layer.
+    pub(super) const fn stream(&self) -> Option<&StreamDatagram<'a>> {
         match self {
-            Self::Stream(datagram) => Some(Object::new(datagram)),
+            Self::Stream(datagram) => Some(datagram),
             _ => None,
         }
     }

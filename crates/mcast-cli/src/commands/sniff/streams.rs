@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use mcast_capture::{PacketContext, PacketFilter};
 use mcast_packet::Packet;
+use mcast_stream::dissect::StreamDatagram;
 use mcast_stream::wire::StreamId;
-
-use crate::message_layer::StreamDatagram;
 
 /// The streams seen on the selected groups.
 ///

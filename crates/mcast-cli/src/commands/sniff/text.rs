@@ -8,6 +8,7 @@ use mcast::InterfaceIndex;
 use mcast_capture::Frame;
 use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump, protocol};
+use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
@@ -15,7 +16,6 @@ use super::OutputOptions;
 use super::json::Record;
 use super::payload::Carried;
 use crate::console::{self, Console};
-use crate::message_layer::opened;
 use crate::output::{
     Palette, SafeText, bits_per_second, bytes, clock_time, count, count_of, fit_line, seconds, write_record,
 };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mcast::InterfaceIndex;
 use mcast_capture::{Frame, PacketContext};
 use mcast_packet::Transport;
+use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 use mcast_watch::{
@@ -18,7 +19,6 @@ use mcast_watch::{
 
 use super::recording::Recording;
 use super::selection::Selection;
-use crate::message_layer::opened;
 
 /// The table, and the state for filling it.
 #[derive(Debug)]
