@@ -1,67 +1,36 @@
 //! Sources of messages.
 
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::time::Duration;
 
 use anyhow::Context;
+use mcast_stream::wire;
 
 use super::Content;
 use crate::exit::Failure;
-use crate::sending::{Next, ReadAhead};
+use crate::sending::ReadAhead;
 
 /// The maximum length of a message: the default limit of a stream.
 const MAX_LENGTH: u32 = 16 << 20;
 
-/// A source of messages.
-pub(super) enum Messages {
-    /// The arguments.
-    Words(VecDeque<Vec<u8>>),
-    /// The contents of these files.
-    Files(VecDeque<OsString>),
-    /// Messages that a thread reads from standard input.
-    Input(ReadAhead),
-}
-
-impl Messages {
-    pub(super) fn choose(words: &[OsString], content: &Content) -> anyhow::Result<Self> {
-        match (words.is_empty(), content.files) {
-            (true, true) => Err(Failure::usage("--files needs at least one file").into()),
-            (false, true) => Ok(Self::Files(words.iter().cloned().collect())),
-            (false, false) if content.lines || content.records => {
-                Err(Failure::usage("both messages and standard input are given")
-                    .remedy("pass either messages or --lines/--records, not both")
-                    .into())
-            }
-            (false, false) => {
-                Ok(Self::Words(words.iter().map(|word| word.as_encoded_bytes().to_vec()).collect()))
-            }
-            (true, false) => Ok(Self::Input(read_input(content.records)?)),
+/// Starts to read the messages that the arguments select: the words, the contents of files, or standard input.
+pub(super) fn read(words: Vec<OsString>, content: &Content) -> anyhow::Result<ReadAhead> {
+    let mut words = words.into_iter();
+    match (words.len() == 0, content.files) {
+        (true, true) => Err(Failure::usage("--files needs at least one file").into()),
+        (false, true) => ReadAhead::start(move || {
+            let file =
+                |name: OsString| read_file(&name).with_context(|| format!("cannot read {}", name.display()));
+            words.next().map(file).transpose()
+        }),
+        (false, false) if content.lines || content.records => {
+            Err(Failure::usage("both messages and standard input are given")
+                .remedy("pass either messages or --lines/--records, not both")
+                .into())
         }
-    }
-
-    /// Appends available messages to `into`, at most `count`; waits up to `wait` for the first one.
-    pub(super) fn next(
-        &mut self,
-        wait: Duration,
-        most: usize,
-        into: &mut Vec<Vec<u8>>,
-    ) -> anyhow::Result<Next> {
-        match self {
-            Self::Words(words) => {
-                into.extend(words.drain(..words.len().min(most)));
-                Ok(if into.is_empty() { Next::End } else { Next::Some })
-            }
-            Self::Files(names) => {
-                let Some(name) = names.pop_front() else { return Ok(Next::End) };
-                let bytes = read_file(&name).with_context(|| format!("cannot read {}", name.display()))?;
-                into.push(bytes);
-                Ok(Next::Some)
-            }
-            Self::Input(input) => input.take(wait, most, into),
-        }
+        (false, false) => ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes))),
+        (true, false) => read_input(content.records),
     }
 }
 
@@ -130,13 +99,10 @@ fn cut_off(error: io::Error) -> io::Error {
     }
 }
 
-/// Returns the key of a message for `--keyed`: the 64-bit FNV-1a hash of its first word. Stream ids are derived from
-/// names in the same way.
+/// Returns the key of a message for `--keyed`, which its first word determines.
 pub(super) fn key_of(message: &[u8]) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mut words = message.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let word = words.next().unwrap_or_default();
-    word.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+    wire::key_of(words.next().unwrap_or_default())
 }
 
 #[cfg(test)]
