@@ -7,6 +7,7 @@
 
 pub mod dissect;
 mod driver;
+mod key_file;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod sys;
@@ -18,6 +19,7 @@ pub use driver::{
     PathChange, Publisher, PublisherBuilder, Snapshot, SnapshotFetcher, SnapshotServer, StreamError,
     Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream,
 };
+pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast_stream_proto::{
     Control, PublisherMachine, SubscriberMachine, Target, publisher, seal, subscriber, wire,
 };

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::text::{flow_name, kind_name, reason_name, status_names};
+use super::text::{kind_name, reason_name, status_names};
 use super::{Body, ParsedDatagram, StreamDatagram};
-use crate::wire::{Announce, Flags, Header, Heartbeat, KeyEpoch, Ncf, Ranges, Reset, Status};
+use crate::wire::{Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Ncf, Ranges, Reset, Status};
 
 impl Serialize for StreamDatagram<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -207,5 +207,14 @@ impl Announcement {
             rate: announcement.rate,
             key: (announcement.key > 0).then(|| format!("{:016x}", announcement.key)),
         }
+    }
+}
+
+/// Returns the name of a flow control.
+const fn flow_name(flow: FlowControl) -> &'static str {
+    match flow {
+        FlowControl::None => "none",
+        FlowControl::Slowest => "slowest",
+        _ => "other",
     }
 }

@@ -6,8 +6,8 @@ use mcast::group::SafeText;
 
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Announce, AnnouncedPath, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges, Reset,
-    ResetReason, Status,
+    Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges, Reset, ResetReason,
+    Status,
 };
 
 /// The maximum number of ranges in text; further ones are only counted.
@@ -106,15 +106,6 @@ const fn piece_name(flags: Flags) -> &'static str {
         (true, false) => "first piece of",
         (false, true) => "last piece of",
         (false, false) => "piece of",
-    }
-}
-
-/// Returns the name of a flow control.
-pub(super) const fn flow_name(flow: FlowControl) -> &'static str {
-    match flow {
-        FlowControl::None => "none",
-        FlowControl::Slowest => "slowest",
-        _ => "other",
     }
 }
 

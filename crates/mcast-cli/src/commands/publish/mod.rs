@@ -15,8 +15,8 @@ use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 
 use crate::arguments::{
-    Families, KeyFile, add_next_key, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
-    select_destinations, write_new_key,
+    Families, KeyFile, key_file, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
+    select_destinations,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -212,12 +212,12 @@ struct Plan<'a> {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if let Some(path) = &arguments.stream.new_key {
-        write_new_key(path)?;
+        mcast_stream::KeyFile::new(path).create()?;
         console
             .note(format_args!("created {} with a new secret; copy it to all subscribers", path.display()));
     }
     if let Some(path) = &arguments.stream.next_key {
-        let epoch = add_next_key(path, console)?;
+        let epoch = key_file(path, console).add_next()?;
         console
             .note(format_args!("{}: added epoch {epoch}; give it to all subscribers first", path.display()));
     }
