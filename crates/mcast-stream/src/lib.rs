@@ -7,6 +7,7 @@
 
 pub mod dissect;
 mod driver;
+pub mod framing;
 mod key_file;
 #[cfg(feature = "metrics")]
 pub mod metrics;

@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(report.is_complete())))
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(closing.is_complete())))
     }
 
     fn wait_for_receivers(&mut self) {

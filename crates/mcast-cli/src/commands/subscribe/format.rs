@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use mcast_stream::Snapshot;
 use mcast_stream::subscriber::{Message, SubscriberEvent};
 use mcast_stream::wire::StreamId;
+use mcast_stream::{Snapshot, framing};
 use serde::Serialize;
 
 use super::OutputOptions;
@@ -132,13 +132,10 @@ impl Printer {
     /// Prints the bytes of a message or a snapshot, as a record with their length if that is the format.
     fn bytes(&self, out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
         match self.format {
-            OutputFormat::Nothing => return Ok(()),
-            OutputFormat::Records => {
-                out.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_be_bytes())?;
-            }
-            _ => {}
+            OutputFormat::Nothing => Ok(()),
+            OutputFormat::Records => framing::write_record(out, bytes),
+            _ => out.write_all(bytes),
         }
-        out.write_all(bytes)
     }
 
     pub(super) fn event(&self, out: &mut impl Write, event: &SubscriberEvent) -> io::Result<()> {
