@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, Session};
+use mcast_mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, SessionName};
 
-const SESSIONS: [Session; 2] = [*b"A         ", *b"B         "];
+const SESSIONS: [SessionName; 2] = [*b"A         ", *b"B         "];
 
 /// Bytes become a datagram of one of two sessions: what is fuzzed is what follows the first checks.
 fn addressed(choice: u8, bytes: &[u8]) -> Vec<u8> {

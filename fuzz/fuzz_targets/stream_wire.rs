@@ -3,16 +3,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream_proto::wire::{Announce, Heartbeat, Messages, Nak, Ncf, Packet, Probe, Reset, Status};
+use mcast_stream_proto::wire::{Announce, Heartbeat, Messages, Nak, Ncf, DatagramView, Probe, Reset, Status};
 
 fuzz_target!(|bytes: &[u8]| {
     read_body(bytes);
     // The magic number is given, so that the fuzzer spends its time on what follows.
     let datagram = [b"MC\x10", bytes].concat();
-    let Ok(packet) = Packet::parse(&datagram) else { return };
-    assert_eq!(packet.head.len() + packet.body.len(), datagram.len());
-    assert!(packet.extensions.count() <= 55);
-    read_body(packet.body);
+    let Ok(view) = DatagramView::parse(&datagram) else { return };
+    assert_eq!(view.head.len() + view.body.len(), datagram.len());
+    assert!(view.extensions.count() <= 55);
+    read_body(view.body);
 });
 
 fn read_body(body: &[u8]) {

@@ -17,12 +17,12 @@ pub struct Capture {
     taps: Vec<Tap>,
     poller: Poller,
     /// The counts of interfaces that the capture no longer includes.
-    earlier: Statistics,
+    earlier: CaptureStatistics,
 }
 
 /// Counts since the capture was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
+pub struct CaptureStatistics {
     /// Frames returned by [`Capture::next`].
     pub frames: u64,
     /// Packets that the kernel dropped because the buffer was full. A packet may be several coalesced
@@ -33,7 +33,7 @@ pub struct Statistics {
     pub unreadable: u64,
 }
 
-impl AddAssign for Statistics {
+impl AddAssign for CaptureStatistics {
     fn add_assign(&mut self, more: Self) {
         self.frames += more.frames;
         self.dropped += more.dropped;
@@ -42,7 +42,7 @@ impl AddAssign for Statistics {
 }
 
 /// The counts since an earlier moment.
-impl Sub for Statistics {
+impl Sub for CaptureStatistics {
     type Output = Self;
 
     fn sub(self, earlier: Self) -> Self {
@@ -76,7 +76,7 @@ impl Capture {
         let opened = options.interfaces.iter().map(|name| Tap::open(name, &options));
         let taps = opened.collect::<Result<Vec<_>>>()?;
         let poller = open_poller(&taps)?;
-        Ok(Self { taps, poller, earlier: Statistics::default() })
+        Ok(Self { taps, poller, earlier: CaptureStatistics::default() })
     }
 
     /// Adds the interfaces of another capture, with the frames that it has buffered. A capture can thus follow
@@ -148,7 +148,7 @@ impl Capture {
     ///
     /// # Errors
     /// [`ErrorKind::System`] when the system does not report them.
-    pub fn statistics(&mut self) -> Result<Statistics> {
+    pub fn statistics(&mut self) -> Result<CaptureStatistics> {
         let mut sum = self.earlier;
         for tap in &mut self.taps {
             sum += tap.statistics()?;
@@ -160,7 +160,7 @@ impl Capture {
     ///
     /// # Errors
     /// [`ErrorKind::System`] when the system does not report them.
-    pub fn interface_statistics(&mut self, interface: InterfaceIndex) -> Result<Option<Statistics>> {
+    pub fn interface_statistics(&mut self, interface: InterfaceIndex) -> Result<Option<CaptureStatistics>> {
         let tap = self.taps.iter_mut().find(|tap| tap.interface == interface);
         tap.map(Tap::statistics).transpose()
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::gmp::{Address, Message};
+use mcast_packet::gmp::{Address, GmpMessage};
 use mcast_sys::capture::MembershipSocket;
 use mcast_sys::interface;
 
@@ -42,7 +42,7 @@ impl<A: Address> ControlSender<A> {
     ///
     /// # Errors
     /// [`ErrorKind::InterfaceDown`](crate::ErrorKind::InterfaceDown), and other errors of the system.
-    pub fn send(&self, message: &Message<'_, A>) -> Result<()> {
+    pub fn send(&self, message: &GmpMessage<'_, A>) -> Result<()> {
         let to = message.destination();
         let mut buffer = vec![0; Self::MAX_LENGTH];
         let emitted = message.emit(&mut buffer, self.source, to).map_err(io::Error::other);

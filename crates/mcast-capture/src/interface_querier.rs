@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::gmp::querier::{Change, Querier, Role, Settings};
-use mcast_packet::gmp::{Address, Message};
+use mcast_packet::gmp::querier::{Querier, QuerierSettings, Role, RoleChange};
+use mcast_packet::gmp::{Address, GmpMessage};
 use mcast_packet::{Packet, Transport};
 
 use crate::{ControlSender, Frame, Result};
@@ -20,7 +20,7 @@ use crate::{ControlSender, Frame, Result};
 ///
 /// use mcast_capture::{Capture, CaptureOptions, Filter, InterfaceQuerier};
 /// use mcast_group::InterfaceIndex;
-/// use mcast_packet::gmp::querier::Settings;
+/// use mcast_packet::gmp::querier::QuerierSettings;
 ///
 /// let interface = InterfaceIndex::new(2).ok_or("no index")?;
 /// // Reports are sent to groups that this host need not have joined.
@@ -28,7 +28,7 @@ use crate::{ControlSender, Frame, Result};
 /// let mut capture = Capture::open(options)?;
 /// let start = Instant::now();
 /// let own = Ipv4Addr::new(10, 0, 0, 7).into();
-/// let mut querier = InterfaceQuerier::open(interface, own, Settings::default(), start.elapsed())?;
+/// let mut querier = InterfaceQuerier::open(interface, own, QuerierSettings::default(), start.elapsed())?;
 /// loop {
 ///     while let Some(event) = querier.next_event(start.elapsed()) {
 ///         println!("{:?}", event?);
@@ -111,7 +111,7 @@ impl InterfaceQuerier {
     pub fn open(
         interface: InterfaceIndex,
         source: IpAddr,
-        settings: Settings,
+        settings: QuerierSettings,
         now: Duration,
     ) -> Result<Self> {
         let machine = match source {
@@ -178,16 +178,16 @@ impl Machine {
 }
 
 impl<A: Address> FamilyQuerier<A> {
-    fn open(interface: InterfaceIndex, own: A, settings: Settings, now: Duration) -> Result<Self> {
+    fn open(interface: InterfaceIndex, own: A, settings: QuerierSettings, now: Duration) -> Result<Self> {
         let sender = ControlSender::open(interface, own)?;
         Ok(Self { own, sender, querier: Box::new(Querier::new(settings, own, now)), events: VecDeque::new() })
     }
 
-    fn handle(&mut self, source: A, message: &Message<'_, A>, now: Duration) {
+    fn handle(&mut self, source: A, message: &GmpMessage<'_, A>, now: Duration) {
         let change = self.querier.handle(now, source, message);
         let version = message.version();
         let is_other = source.can_be_querier() && source != self.own;
-        if matches!(message, Message::Query(_))
+        if matches!(message, GmpMessage::Query(_))
             && is_other
             && version < self.querier.settings().version::<A>()
         {
@@ -222,11 +222,11 @@ impl<A: Address> FamilyQuerier<A> {
     }
 }
 
-impl<A: Address> From<Change<A>> for QuerierEvent {
-    fn from(change: Change<A>) -> Self {
+impl<A: Address> From<RoleChange<A>> for QuerierEvent {
+    fn from(change: RoleChange<A>) -> Self {
         match change {
-            Change::YieldedTo(other) => Self::YieldedTo(other.into()),
-            Change::TookOverFrom(other) => Self::TookOverFrom(other.into()),
+            RoleChange::YieldedTo(other) => Self::YieldedTo(other.into()),
+            RoleChange::TookOverFrom(other) => Self::TookOverFrom(other.into()),
         }
     }
 }

@@ -68,7 +68,7 @@ mod replay;
 mod source;
 mod tap;
 
-pub use capture::{Capture, CapturedInterface, Statistics};
+pub use capture::{Capture, CaptureStatistics, CapturedInterface};
 pub use control::ControlSender;
 pub use error::{Error, ErrorKind};
 pub use file::{

@@ -12,7 +12,7 @@ use mcast_sys::interface;
 
 use crate::kernel_filter;
 use crate::options::InterfaceName;
-use crate::{CaptureOptions, Error, ErrorKind, Filter, Frame, Result, Statistics};
+use crate::{CaptureOptions, CaptureStatistics, Error, ErrorKind, Filter, Frame, Result};
 
 /// One interface of a capture.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Tap {
     scratch: Vec<u8>,
     /// The frame to return next.
     pending: Option<PendingFrame>,
-    statistics: Statistics,
+    statistics: CaptureStatistics,
 }
 
 /// The position in the batch after the pending frame.
@@ -89,7 +89,7 @@ impl Tap {
             cursor: Cursor::default(),
             scratch: Vec::new(),
             pending: None,
-            statistics: Statistics::default(),
+            statistics: CaptureStatistics::default(),
         })
     }
 
@@ -142,7 +142,7 @@ impl Tap {
         }
     }
 
-    pub(crate) fn statistics(&mut self) -> Result<Statistics> {
+    pub(crate) fn statistics(&mut self) -> Result<CaptureStatistics> {
         let dropped = self.socket.take_dropped().map_err(|os| self.failed("read the statistics", os))?;
         self.statistics.dropped += u64::from(dropped);
         Ok(self.statistics)

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast_capture::{Capture, CaptureOptions, Direction, ErrorKind, Filter, Frame};
 use mcast_group::InterfaceIndex;
 use mcast_lab::{Host, HostInterface, Lab, Offload};
-use mcast_packet::gmp::RouterDiscovery;
-use mcast_packet::pim::{self, HelloOption};
-use mcast_packet::{ChecksumStatus, ControlFrame, MacAddress, PimFrame, UdpFrame, mld};
+use mcast_packet::gmp::{MldMessage, RouterDiscovery};
+use mcast_packet::pim::{HelloOption, PimMessage};
+use mcast_packet::{ChecksumStatus, ControlFrame, MacAddress, PimFrame, UdpFrame};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
@@ -404,11 +404,11 @@ fn control_filter_accepts_pim_and_router_discovery() {
     };
     let options = [HelloOption::HoldTime(105)];
     let hello = |source: IpAddr| {
-        let frame = PimFrame::to_neighbors(mac, source, pim::Message::Hello((&options).into()));
+        let frame = PimFrame::to_neighbors(mac, source, PimMessage::Hello((&options).into()));
         emitted(&|buffer| frame.emit(buffer).unwrap())
     };
     let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
-    let message = mld::Message::RouterDiscovery(RouterDiscovery::Termination);
+    let message = MldMessage::RouterDiscovery(RouterDiscovery::Termination);
     let termination = ControlFrame { mac, source: link_local, message };
     let mut capture = open(&cable.b, &cable.b0, Filter::Control);
     let other = frame([10, 0, 0, 1].into(), GROUP.into(), b"no control");

@@ -40,7 +40,7 @@ mod wire;
 pub use applying::RemedyEffect;
 pub use causes::{Id, UnknownId};
 pub use error::Error;
-pub use examine::{Target, examine_machine, examine_membership, examine_program, explain_capture};
+pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
 pub use options::{Options, Progress, ProgressCallback};
 pub use path::PathTest;

@@ -230,7 +230,7 @@ fn cases(frame: usize, highest: u8) -> Vec<ProbeCase> {
 mod tests {
     use std::time::Duration;
 
-    use mcast_measure::wire::{Message, ProbeReply};
+    use mcast_measure::wire::{ProbeReply, SessionMessage};
 
     use super::*;
 
@@ -248,7 +248,7 @@ mod tests {
         let path = &mut test.session;
         for (number, case) in path.cases().to_vec().into_iter().enumerate() {
             let probe = path.probe(number, Duration::ZERO).unwrap();
-            let (header, _) = Message::decode(&probe).unwrap();
+            let (header, _) = SessionMessage::decode(&probe).unwrap();
             path.record_probe(number, Duration::ZERO);
             for time in 0..times * u64::from(arrives(case.size, case.hop_limit)) {
                 let reply = ProbeReply {

@@ -10,7 +10,7 @@ use mcast::{Group, InterfaceIndex};
 use mcast_sys::process;
 
 use crate::gather::processes;
-use crate::{Error, Options, Result, Target, examine_program};
+use crate::{Error, Options, ProgramSelector, Result, examine_program};
 
 /// How long to wait until the program opens a UDP socket.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,8 +63,8 @@ impl StartedProgram {
     /// # Errors
     /// [`Error::Ended`] if the program has ended, [`Error::NoSocket`] if it has no socket in time, and errors of
     /// [`examine_program`].
-    pub fn wait_until_joined(&mut self, is_cancelled: impl Fn() -> bool) -> Result<Target> {
-        let target = Target::Process(self.child.id());
+    pub fn wait_until_joined(&mut self, is_cancelled: impl Fn() -> bool) -> Result<ProgramSelector> {
+        let target = ProgramSelector::Process(self.child.id());
         let deadline = Instant::now() + PATIENCE;
         let mut settled = None;
         let mut joined = Vec::new();
@@ -143,7 +143,7 @@ impl Drop for StartedProgram {
     }
 }
 
-fn has_sockets(target: Target) -> Result<bool> {
+fn has_sockets(target: ProgramSelector) -> Result<bool> {
     let glance = Options::default().listening(Duration::ZERO);
     match examine_program(target, &glance, &mut |_| ControlFlow::Break(())) {
         Ok(_) => Ok(true),

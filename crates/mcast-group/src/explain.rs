@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::{
-    Advice, Assignment, EthernetAddress, Family, Flags, Group, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Kind,
-    Reference, Relative, Scope, WellKnown, WithReference,
+    Advice, Assignment, EthernetAddress, Family, Group, GroupFlags, GroupKind, IPV4_REGISTRY_DATE,
+    IPV6_REGISTRY_DATE, Reference, Relative, Scope, WellKnown, WithReference,
 };
 
 /// Everything known about a group, each fact with the document that states it.
@@ -16,9 +16,9 @@ pub struct Explanation {
     /// The scope.
     pub scope: WithReference<Scope>,
     /// The kind of group.
-    pub kind: WithReference<Kind>,
+    pub kind: WithReference<GroupKind>,
     /// The flags; `None` for IPv4.
-    pub flags: Option<WithReference<Flags>>,
+    pub flags: Option<WithReference<GroupFlags>>,
     /// The scope-relative offset, if the group is among the last 256 addresses of a scope that has them.
     pub relative: Option<WithReference<Relative>>,
     /// The Ethernet address.

@@ -9,20 +9,20 @@ use crate::Group;
 ///
 /// `Display` writes the letters of the bits that are set, such as `RPT`, or `none`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Flags(u8);
+pub struct GroupFlags(u8);
 
 impl Group {
     /// Returns the flags of an IPv6 group; `None` for IPv4.
     #[must_use]
-    pub const fn flags(self) -> Option<Flags> {
+    pub const fn flags(self) -> Option<GroupFlags> {
         match self.addr() {
             IpAddr::V4(_) => None,
-            IpAddr::V6(address) => Some(Flags::of(address)),
+            IpAddr::V6(address) => Some(GroupFlags::of(address)),
         }
     }
 }
 
-impl Flags {
+impl GroupFlags {
     pub(crate) const fn of(address: Ipv6Addr) -> Self {
         Self(address.octets()[1] >> 4)
     }
@@ -58,7 +58,7 @@ impl Flags {
     }
 }
 
-impl fmt::Display for Flags {
+impl fmt::Display for GroupFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 {
             return f.write_str("none");
@@ -77,9 +77,9 @@ impl fmt::Display for Flags {
     }
 }
 
-impl fmt::Debug for Flags {
+impl fmt::Debug for GroupFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Flags({self})")
+        write!(f, "GroupFlags({self})")
     }
 }
 

@@ -56,16 +56,16 @@ mod scope;
 mod sdp;
 mod text;
 
-pub use advice::{Advice, Severity, Statement};
+pub use advice::{Advice, AdviceSeverity, Statement};
 pub use destination::{Destination, GroupAddr};
 pub use ethernet::EthernetAddress;
 pub use expand::{Expand, Expansion, Hints};
 pub use explain::Explanation;
 pub use filter::SourceFilter;
-pub use flags::Flags;
+pub use flags::GroupFlags;
 pub use group::{Family, Group, NotMulticast};
 pub use interface::{InterfaceIndex, InterfaceSelector};
-pub use kind::{AdHocBlock, AdministrativeRange, Kind, Malformation, Prefix, SourceSpecificRange};
+pub use kind::{AdHocBlock, AdministrativeRange, GroupKind, Malformation, Prefix, SourceSpecificRange};
 pub use membership::Membership;
 pub use parse_error::ParseError;
 pub use pattern::{GroupPattern, GroupPatternError};
@@ -73,7 +73,7 @@ pub use pick::{PickError, PickOptions, pick};
 pub use plan::{AddressPlan, PlanCheck, PlanEntry, PlanFinding, PlanLine, PlanSeverity};
 pub use reference::{Reference, WithReference};
 pub use registry::{
-    Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Relative, Standing, WellKnown,
+    Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, RegistryStanding, Relative, WellKnown,
 };
 pub use safe_text::SafeText;
 pub use scope::Scope;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mcast_group::{
-    Destination, Expand, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Kind, Membership,
+    Destination, Expand, Family, Group, GroupAddr, GroupKind, InterfaceIndex, InterfaceSelector, Membership,
     PickOptions, Scope, SessionDescription, SourceFilter, WellKnown, pick,
 };
 use proptest::collection::{btree_set, vec};
@@ -240,7 +240,7 @@ proptest! {
             | u128::from(length) << 96
             | u128::from(prefix) << 32
             | u128::from(group_id);
-        let Kind::EmbeddedRp { rendezvous_point, prefix: decoded, group_id: id } = group(Ipv6Addr::from_bits(bits).into()).kind()
+        let GroupKind::EmbeddedRp { rendezvous_point, prefix: decoded, group_id: id } = group(Ipv6Addr::from_bits(bits).into()).kind()
         else { return Err(TestCaseError::fail("no embedded rendezvous point")) };
         prop_assert_eq!(rendezvous_point.to_bits(), u128::from(prefix) << 64 | u128::from(number));
         prop_assert_eq!((decoded.network().to_bits() >> 64, decoded.len(), id), (u128::from(prefix), length, group_id));

@@ -1,25 +1,37 @@
 //! Errors of a lab.
 
-use std::{error, fmt, io};
+use std::io;
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
 /// An error of a lab: the operation that failed, its subject, the reason and, where known, a remedy.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub struct LabError(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {}", reason(.kind, .cause.as_ref()))]
 struct Inner {
     operation: String,
     kind: LabErrorKind,
+    #[source]
     cause: Option<io::Error>,
 }
 
+fn reason(kind: &LabErrorKind, cause: Option<&io::Error>) -> String {
+    match (kind, cause) {
+        (LabErrorKind::System, Some(cause)) => cause.to_string(),
+        (kind, Some(cause)) => format!("{kind} ({cause})"),
+        (kind, None) => kind.to_string(),
+    }
+}
+
 /// The kinds of [`LabError`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabErrorKind {
     /// This user, in this environment, may not create namespaces.
+    #[error("{why}; {remedy}")]
     Refused {
         /// The step that was refused, and the setting that seems to cause it.
         why: String,
@@ -27,18 +39,25 @@ pub enum LabErrorKind {
         remedy: String,
     },
     /// A name, an address or a value is not valid.
+    #[error("{0}")]
     Invalid(String),
     /// No host, switch or interface has this name.
+    #[error("{0}")]
     Missing(String),
     /// The name is in use already.
+    #[error("{0}")]
     Taken(String),
     /// This kernel, or this protocol, does not support the operation.
+    #[error("{0}")]
     Unsupported(String),
     /// The lab was dropped.
+    #[error("the lab has been dropped")]
     Gone,
     /// It did not happen within its time limit.
+    #[error("{0}")]
     TimedOut(String),
     /// A topology file is not valid.
+    #[error("line {line}: {problem}")]
     Topology {
         /// The line number, starting at 1.
         line: usize,
@@ -46,6 +65,7 @@ pub enum LabErrorKind {
         problem: String,
     },
     /// A system call failed; [`LabError::cause`] returns its error.
+    #[error("a system call failed")]
     System,
 }
 
@@ -89,39 +109,6 @@ impl LabError {
             LabErrorKind::Gone => Some("keep the Lab as long as its hosts are used"),
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for LabError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { operation, kind, cause } = &*self.0;
-        write!(f, "{operation}: ")?;
-        match (kind, cause) {
-            (LabErrorKind::System, Some(cause)) => return write!(f, "{cause}"),
-            _ => write!(f, "{kind}")?,
-        }
-        cause.as_ref().map_or(Ok(()), |cause| write!(f, " ({cause})"))
-    }
-}
-
-impl fmt::Display for LabErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused { why, remedy } => write!(f, "{why}; {remedy}"),
-            Self::Invalid(what) | Self::Missing(what) | Self::Taken(what) | Self::Unsupported(what) => {
-                f.write_str(what)
-            }
-            Self::Gone => f.write_str("the lab has been dropped"),
-            Self::TimedOut(what) => f.write_str(what),
-            Self::Topology { line, problem } => write!(f, "line {line}: {problem}"),
-            Self::System => f.write_str("a system call failed"),
-        }
-    }
-}
-
-impl error::Error for LabError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.0.cause.as_ref().map(|cause| cause as _)
     }
 }
 

@@ -31,7 +31,7 @@ pub struct MessageCounts {
 
 impl MessageMeter {
     /// Creates a meter for a subscriber whose clock has this id (see
-    /// [`Settings::clock`](crate::wire::Settings::clock)).
+    /// [`SessionSettings::clock`](crate::wire::SessionSettings::clock)).
     #[must_use]
     pub fn new(clock: u64) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::{HEADER_LENGTH, Header, Kind, SessionId, UnixNanos};
+use crate::wire::{HEADER_LENGTH, MessageType, SessionHeader, SessionId, UnixNanos};
 
 /// The maximum buffer size: it should stay in the processor's cache.
 const MAX_BYTES: usize = 768 << 10;
@@ -50,7 +50,7 @@ impl NumberedDatagrams {
         self.left = each.saturating_mul(self.streams.len() as u64);
         (self.session, self.turn, self.turn_left) = (session, 0, 0);
         let stream = self.streams.first().map_or(0, |stream| stream.number);
-        let header = Header { kind: Kind::Data, stream, session, sequence: 0, time: UnixNanos::default() };
+        let header = SessionHeader { stream, ..SessionHeader::new(MessageType::Data, session) };
         self.bytes.chunks_exact_mut(self.size).for_each(|datagram| header.write(datagram));
     }
 
@@ -77,10 +77,10 @@ impl NumberedDatagrams {
             let sequence = stream.sent;
             stream.sent += 1;
             if is_single {
-                Header::renumber(datagram, sequence, time);
+                SessionHeader::renumber(datagram, sequence, time);
             } else {
                 let (stream, session) = (stream.number, self.session);
-                Header { kind: Kind::Data, stream, session, sequence, time }.write(datagram);
+                SessionHeader { kind: MessageType::Data, stream, session, sequence, time }.write(datagram);
             }
             send(self.turn, datagram);
         }
@@ -149,7 +149,7 @@ mod tests {
                 let mut expected = vec![0; usize::from(streams)];
                 for (most, at_a_time) in &calls {
                     datagrams.take_next(*most, *at_a_time, UnixNanos(9), |stream, bytes| {
-                        let header = Header::decode(bytes).unwrap();
+                        let header = SessionHeader::decode(bytes).unwrap();
                         assert_eq!((header.session, header.time, bytes.len()), (session, UnixNanos(9), 40));
                         assert_eq!((usize::from(header.stream), header.sequence), (stream + 3, expected[stream]));
                         expected[stream] += 1;

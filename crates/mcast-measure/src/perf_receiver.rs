@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::wire::{Header, Kind, Message, ReceiverReport, UnixNanos};
+use crate::wire::{MessageType, ReceiverReport, SessionHeader, SessionMessage, UnixNanos};
 use crate::{PerfResponder, Session, SessionKey, SessionTotals, Sessions, SystemCounters};
 
 /// A sweep whose next step does not start within this time has ended.
@@ -60,20 +60,20 @@ pub struct RunTally {
 /// A receiver of `mcast perf`: counts what senders send, and reports it to them.
 ///
 /// ```
-/// use mcast_measure::wire::{Header, Kind, SessionId, Settings, UnixNanos};
+/// use mcast_measure::wire::{SessionHeader, MessageType, SessionId, SessionSettings, UnixNanos};
 /// use mcast_measure::{PerfArrival, PerfReceiver, SystemCounters};
 /// use std::time::Duration;
 ///
 /// let counters = SystemCounters::default;
 /// let mut receiver = PerfReceiver::new(1, 0, Duration::from_secs(3), counters());
-/// let header =
-///     Header { kind: Kind::Data, stream: 0, session: SessionId(7), sequence: 0, time: UnixNanos(5) };
+/// let session = SessionId(7);
+/// let header = SessionHeader { kind: MessageType::Data, stream: 0, session, sequence: 0, time: UnixNanos(5) };
 /// let arrival =
 ///     PerfArrival { source: ([10, 0, 0, 1], 9).into(), interface: 2, time: UnixNanos(8), length: 32 };
 /// assert_eq!(receiver.record(&header.encode(), &arrival, Duration::ZERO, counters), None);
 ///
 /// // The sender states that it has sent two datagrams, and gets a report.
-/// let closing = Settings::default().closing(Header { sequence: 2, ..header });
+/// let closing = SessionSettings::default().closing(SessionHeader { sequence: 2, ..header });
 /// assert!(receiver.record(&closing, &arrival, Duration::ZERO, counters).is_some());
 /// let ended = receiver.take_ended(Duration::from_secs(1), counters);
 /// assert_eq!((ended[0].report.received, ended[0].report.lost), (1, 1));
@@ -94,8 +94,8 @@ pub struct PerfReceiver {
 
 impl PerfReceiver {
     /// Creates a receiver with a random id and the id of its clock (see
-    /// [`Settings::clock`](crate::wire::Settings::clock)), whose system has these counters. A session without a
-    /// closing message ends after silence for `idle`.
+    /// [`SessionSettings::clock`](crate::wire::SessionSettings::clock)), whose system has these counters. A
+    /// session without a closing message ends after silence for `idle`.
     #[must_use]
     pub fn new(id: u64, clock: u64, idle: Duration, counters: SystemCounters) -> Self {
         Self {
@@ -125,27 +125,27 @@ impl PerfReceiver {
         now: Duration,
         counters: impl FnOnce() -> SystemCounters,
     ) -> Option<Vec<u8>> {
-        let Some(header) = Header::decode(payload) else {
+        let Some(header) = SessionHeader::decode(payload) else {
             self.foreign += 1;
             return None;
         };
         let PerfArrival { source, interface, time, length } = *arrival;
         let key = SessionKey { source: source.ip(), interface, session: header.session };
-        if header.kind == Kind::Data {
+        if header.kind == MessageType::Data {
             self.sessions.data(key, &header, length, time, now);
             return None;
         }
-        match Message::decode(payload) {
-            Ok((_, Message::Opening(settings))) => self.sessions.open(key, &header, &settings, now),
-            Ok((_, Message::Closing(settings))) => {
+        match SessionMessage::decode(payload) {
+            Some((_, SessionMessage::Opening(settings))) => self.sessions.open(key, &header, &settings, now),
+            Some((_, SessionMessage::Closing(settings))) => {
                 let session = self.sessions.close(key, &header, &settings, now)?;
                 let may_report = self.responder.may_report(key.source, now);
                 return may_report.then(|| session.report(self.id, &counters()).encode(header));
             }
-            Ok((_, Message::Ping(_))) => self.sessions.data(key, &header, length, time, now),
-            Ok((_, Message::Probe(_) | Message::Reply(_))) | Err(_) => self.foreign += 1,
+            Some((_, SessionMessage::Ping(_))) => self.sessions.data(key, &header, length, time, now),
+            Some((_, SessionMessage::Probe(_) | SessionMessage::Reply(_))) | None => self.foreign += 1,
             // A message for senders, or a call.
-            Ok(_) => {}
+            Some(_) => {}
         }
         None
     }
@@ -250,7 +250,7 @@ impl PerfReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{SessionId, Settings};
+    use crate::wire::{SessionId, SessionSettings};
     use crate::{DropCounts, DropPoint};
 
     const IDLE: Duration = Duration::from_secs(3);
@@ -265,8 +265,8 @@ mod tests {
         PerfReceiver::new(1, 0, IDLE, counters(100))
     }
 
-    fn header(kind: Kind, session: u64, sequence: u64) -> Header {
-        Header { kind, stream: 0, session: SessionId(session), sequence, time: UnixNanos(0) }
+    fn header(kind: MessageType, session: u64, sequence: u64) -> SessionHeader {
+        SessionHeader { kind, stream: 0, session: SessionId(session), sequence, time: UnixNanos(0) }
     }
 
     fn receive(receiver: &mut PerfReceiver, message: &[u8], now: Duration) -> Option<ReceiverReport> {
@@ -277,18 +277,18 @@ mod tests {
             length: message.len(),
         };
         let reply = receiver.record(message, &arrival, now, || counters(105))?;
-        match Message::decode(&reply) {
-            Ok((_, Message::Report(report))) => Some(*report),
+        match SessionMessage::decode(&reply) {
+            Some((_, SessionMessage::Report(report))) => Some(*report),
             other => panic!("{other:?}"),
         }
     }
 
     /// Delivers one of two datagrams of a session, and its closing message.
     fn run(receiver: &mut PerfReceiver, session: u64, more_follows: bool, now: Duration) -> ReceiverReport {
-        let settings = Settings { more_follows, ..Settings::default() };
-        assert_eq!(receive(receiver, &settings.opening(header(Kind::Opening, session, 0)), now), None);
-        assert_eq!(receive(receiver, &header(Kind::Data, session, 1).encode(), now), None);
-        receive(receiver, &settings.closing(header(Kind::Closing, session, 2)), now).unwrap()
+        let settings = SessionSettings { more_follows, ..SessionSettings::default() };
+        assert_eq!(receive(receiver, &settings.opening(header(MessageType::Opening, session, 0)), now), None);
+        assert_eq!(receive(receiver, &header(MessageType::Data, session, 1).encode(), now), None);
+        receive(receiver, &settings.closing(header(MessageType::Closing, session, 2)), now).unwrap()
     }
 
     #[test]
@@ -343,14 +343,14 @@ mod tests {
     #[test]
     fn no_report_is_longer_than_the_message_that_asks_for_it() {
         let mut receiver = receiver();
-        let closing = Settings::default().closing(header(Kind::Closing, 1, 2));
+        let closing = SessionSettings::default().closing(header(MessageType::Closing, 1, 2));
         let arrival = PerfArrival {
             source: ([10, 0, 0, 1], 5_000).into(),
             interface: 2,
             time: UnixNanos(0),
             length: 0,
         };
-        receiver.record(&header(Kind::Data, 1, 0).encode(), &arrival, Duration::ZERO, || counters(0));
+        receiver.record(&header(MessageType::Data, 1, 0).encode(), &arrival, Duration::ZERO, || counters(0));
         for length in 0..=closing.len() {
             let now = SECOND * length as u32;
             let report = receiver.record(&closing[..length], &arrival, now, || counters(0));
@@ -361,13 +361,15 @@ mod tests {
     #[test]
     fn foreign_messages_are_counted_and_start_no_session() {
         let mut receiver = receiver();
-        for message in
-            [&b"hello"[..], &header(Kind::Probe, 1, 0).encode(), &header(Kind::Opening, 1, 0).encode()]
-        {
+        for message in [
+            &b"hello"[..],
+            &header(MessageType::Probe, 1, 0).encode(),
+            &header(MessageType::Opening, 1, 0).encode(),
+        ] {
             assert_eq!(receive(&mut receiver, message, Duration::ZERO), None);
         }
         assert_eq!((receiver.foreign(), receiver.is_idle()), (3, true));
-        receive(&mut receiver, &header(Kind::Pong, 1, 0).encode(), Duration::ZERO);
+        receive(&mut receiver, &header(MessageType::Pong, 1, 0).encode(), Duration::ZERO);
         assert_eq!(receiver.foreign(), 3);
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::wire::{Kind, Message};
+use crate::wire::{MessageType, SessionMessage};
 use crate::{Limiter, Quota};
 
 /// A sender repeats its closing message about ten times; several senders may do so at once.
@@ -36,17 +36,17 @@ impl PerfResponder {
     /// Returns the reply to a call, unless it is over the rate limit, or to a ping with the right token; `None`
     /// for other messages. The reply to a call is that token, the reply to a ping is the ping itself.
     pub fn reply_to(&mut self, message: &[u8], source: SocketAddr, now: Duration) -> Option<&[u8]> {
-        let Ok((header, decoded)) = Message::decode(message) else { return None };
+        let (header, decoded) = SessionMessage::decode(message)?;
         let token = self.tokens.hash_one((source, header.session));
         self.reply.clear();
         match decoded {
-            Message::Call if self.limiter.allows(source.ip(), now) => {
-                self.reply.extend(header.with_kind(Kind::Token).encode());
+            SessionMessage::Call if self.limiter.allows(source.ip(), now) => {
+                self.reply.extend(header.with_kind(MessageType::Token).encode());
                 self.reply.extend(token.to_be_bytes());
             }
-            Message::Ping(own) if own == token => {
+            SessionMessage::Ping(own) if own == token => {
                 self.reply.extend_from_slice(message);
-                header.with_kind(Kind::Pong).write(&mut self.reply);
+                header.with_kind(MessageType::Pong).write(&mut self.reply);
             }
             _ => return None,
         }
@@ -69,16 +69,19 @@ impl Default for PerfResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Header, PING_LENGTH, SessionId, UnixNanos};
+    use crate::wire::{PING_LENGTH, SessionHeader, SessionId, UnixNanos};
 
-    const HEADER: Header =
-        Header { kind: Kind::Ping, stream: 0, session: SessionId(1), sequence: 2, time: UnixNanos(3) };
+    const HEADER: SessionHeader = SessionHeader {
+        sequence: 2,
+        time: UnixNanos(3),
+        ..SessionHeader::new(MessageType::Ping, SessionId(1))
+    };
 
     fn source(port: u16) -> SocketAddr {
         ([10, 0, 0, 1], port).into()
     }
 
-    fn message(kind: Kind, token: u64, length: usize) -> Vec<u8> {
+    fn message(kind: MessageType, token: u64, length: usize) -> Vec<u8> {
         let mut message = HEADER.with_kind(kind).encode().to_vec();
         message.extend(token.to_be_bytes());
         message.resize(length, 0);
@@ -91,23 +94,28 @@ mod tests {
         let mut reply = |message: &[u8], port| {
             responder.reply_to(message, source(port), Duration::ZERO).map(<[u8]>::to_vec)
         };
-        let offer = reply(&message(Kind::Call, 0, PING_LENGTH), 1).unwrap();
+        let offer = reply(&message(MessageType::Call, 0, PING_LENGTH), 1).unwrap();
         assert_eq!(offer.len(), PING_LENGTH);
-        let Ok((_, Message::Token(token))) = Message::decode(&offer) else { panic!("{offer:?}") };
-        let ping = message(Kind::Ping, token, 100);
+        let Some((_, SessionMessage::Token(token))) = SessionMessage::decode(&offer) else {
+            panic!("{offer:?}")
+        };
+        let ping = message(MessageType::Ping, token, 100);
         let pong = reply(&ping, 1).unwrap();
         assert_eq!(pong.len(), ping.len());
-        assert_eq!(Message::decode(&pong), Ok((HEADER.with_kind(Kind::Pong), Message::Pong)));
+        assert_eq!(
+            SessionMessage::decode(&pong),
+            Some((HEADER.with_kind(MessageType::Pong), SessionMessage::Pong))
+        );
         assert_eq!(reply(&ping, 2), None, "another port");
-        assert_eq!(reply(&message(Kind::Ping, token ^ 1, 100), 1), None);
+        assert_eq!(reply(&message(MessageType::Ping, token ^ 1, 100), 1), None);
         assert_eq!(reply(&ping[..PING_LENGTH - 1], 1), None);
-        assert_eq!(reply(&message(Kind::Call, 0, PING_LENGTH)[..PING_LENGTH - 1], 1), None);
+        assert_eq!(reply(&message(MessageType::Call, 0, PING_LENGTH)[..PING_LENGTH - 1], 1), None);
     }
 
     #[test]
     fn reports_and_tokens_share_a_rate_limit() {
         let mut responder = PerfResponder::new();
-        let call = message(Kind::Call, 0, PING_LENGTH);
+        let call = message(MessageType::Call, 0, PING_LENGTH);
         let tokens =
             (0..6).filter(|_| responder.reply_to(&call, source(1), Duration::ZERO).is_some()).count();
         let reports = (0..6).filter(|_| responder.may_report(source(1).ip(), Duration::ZERO)).count();

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::wire::{Header, Kind, Message, PING_LENGTH, SessionId, Settings, UnixNanos};
+use crate::wire::{
+    MessageType, PING_LENGTH, SessionHeader, SessionId, SessionMessage, SessionSettings, UnixNanos,
+};
 use crate::{Histogram, PaceDecision, PaceSchedule, Rate};
 
 /// The number of calls without an answer after which there is no receiver.
@@ -56,8 +58,8 @@ enum PingPongState {
 /// ```
 #[derive(Clone, Debug)]
 pub struct PingPong {
-    header: Header,
-    settings: Settings,
+    header: SessionHeader,
+    settings: SessionSettings,
     call: Vec<u8>,
     ping: Vec<u8>,
     limit: PingPongLimit,
@@ -74,7 +76,7 @@ pub struct PingPong {
 
 impl PingPong {
     /// Creates a ping-pong with pings of `size` bytes (at least [`PING_LENGTH`]), from a host whose clock has
-    /// this id (see [`Settings::clock`]), with a random session id.
+    /// this id (see [`SessionSettings::clock`]), with a random session id.
     #[must_use]
     pub fn new(
         session: SessionId,
@@ -84,15 +86,15 @@ impl PingPong {
         rate: Option<Rate>,
     ) -> Self {
         let size = size.max(PING_LENGTH);
-        let header = Header { kind: Kind::Ping, stream: 0, session, sequence: 0, time: UnixNanos::default() };
-        let mut call = header.with_kind(Kind::Call).encode().to_vec();
+        let header = SessionHeader::new(MessageType::Ping, session);
+        let mut call = header.with_kind(MessageType::Call).encode().to_vec();
         call.resize(PING_LENGTH, 0);
-        let settings = Settings {
+        let settings = SessionSettings {
             size: u32::try_from(size).unwrap_or(u32::MAX),
             clock,
             streams: 1,
             ping_pong: true,
-            ..Settings::default()
+            ..SessionSettings::default()
         };
         Self {
             header,
@@ -115,13 +117,13 @@ impl PingPong {
     /// Returns the message that opens the session, to be sent a few times before the first step.
     #[must_use]
     pub fn opening(&self, time: UnixNanos) -> Vec<u8> {
-        self.settings.opening(Header { time, ..self.header })
+        self.settings.opening(SessionHeader { time, ..self.header })
     }
 
     /// Returns the message that closes the session, to be sent a few times at the end.
     #[must_use]
     pub fn closing(&self, time: UnixNanos) -> Vec<u8> {
-        self.settings.closing(Header { sequence: self.sent, time, ..self.header })
+        self.settings.closing(SessionHeader { sequence: self.sent, time, ..self.header })
     }
 
     /// Returns what to do next. `now` counts from any fixed moment; `time` is the time of this host's clock.
@@ -155,7 +157,7 @@ impl PingPong {
         if let Some(PaceDecision::After(time)) = self.pace.as_mut().map(|pace| pace.allow(now, [size])) {
             return PingPongStep::Receive(time.min(PATIENCE));
         }
-        Header::renumber(&mut self.ping, self.sent, time);
+        SessionHeader::renumber(&mut self.ping, self.sent, time);
         self.sent += 1;
         self.state = PingPongState::InFlight(now);
         PingPongStep::Send(&self.ping)
@@ -163,9 +165,9 @@ impl PingPong {
 
     /// Records a message from a receiver.
     pub fn record(&mut self, message: &[u8], source: SocketAddr, now: Duration) {
-        match Message::decode(message) {
-            Ok((header, _)) if header.session != self.header.session => {}
-            Ok((_, Message::Token(token))) if self.partner.is_none() => {
+        match SessionMessage::decode(message) {
+            Some((header, _)) if header.session != self.header.session => {}
+            Some((_, SessionMessage::Token(token))) if self.partner.is_none() => {
                 self.header.write(&mut self.ping);
                 if let Some(bytes) = self.ping.get_mut(PING_LENGTH - 8..PING_LENGTH) {
                     bytes.copy_from_slice(&token.to_be_bytes());
@@ -174,7 +176,7 @@ impl PingPong {
                 self.start = now;
                 self.state = PingPongState::Ready;
             }
-            Ok((header, Message::Pong)) => self.pong(header.sequence, now),
+            Some((header, SessionMessage::Pong)) => self.pong(header.sequence, now),
             _ => {}
         }
     }

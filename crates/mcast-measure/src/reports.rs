@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::wire::{Message, ReceiverReport, SessionId};
+use crate::wire::{ReceiverReport, SessionId, SessionMessage};
 
 /// Maximum number of receivers tracked.
 const MAX_RECEIVERS: usize = 1_024;
@@ -72,8 +72,8 @@ impl ReceiverReports {
 
     /// Records a message to the sender. What is not a report of this session is foreign.
     pub fn record(&mut self, address: IpAddr, message: &[u8]) {
-        match Message::decode(message) {
-            Ok((header, Message::Report(report))) if header.session == self.session => {
+        match SessionMessage::decode(message) {
+            Some((header, SessionMessage::Report(report))) if header.session == self.session => {
                 self.record_report(address, *report);
             }
             _ => self.foreign += 1,
@@ -148,14 +148,13 @@ impl ReceiverReports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Header, Kind, UnixNanos};
+    use crate::wire::{MessageType, SessionHeader};
 
     const ID: SessionId = SessionId(3);
 
     fn report(receiver: u64, number: u32, lost: u64) -> Vec<u8> {
         let report = ReceiverReport { receiver, number, lost, sent: 1_000, ..ReceiverReport::default() };
-        let header = Header { kind: Kind::Closing, stream: 0, session: ID, sequence: 9, time: UnixNanos(0) };
-        report.encode(header)
+        report.encode(SessionHeader::new(MessageType::Closing, ID))
     }
 
     fn address(last: u8) -> IpAddr {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::wire::{Message, ProbeReply};
+use crate::wire::{ProbeReply, SessionMessage};
 use crate::{Limiter, Quota};
 
 /// The maximum rate of one prober, by multicast and by unicast, with a margin.
@@ -44,8 +44,10 @@ impl ProbeResponder {
     /// Returns the reply to a message that arrived `joined` after the responder joined, if the message is a
     /// probe and the rate limit allows a reply. A reply is never longer than its probe.
     pub fn reply_to(&mut self, message: &[u8], arrival: &ProbeArrival, joined: Duration) -> Option<Vec<u8>> {
-        let (header, probe) = match Message::decode(message) {
-            Ok((header, Message::Probe(probe))) if probe.by_unicast == arrival.by_unicast => (header, probe),
+        let (header, probe) = match SessionMessage::decode(message) {
+            Some((header, SessionMessage::Probe(probe))) if probe.by_unicast == arrival.by_unicast => {
+                (header, probe)
+            }
             _ => {
                 self.foreign += 1;
                 return None;
@@ -81,7 +83,7 @@ impl ProbeResponder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Header, Kind, PROBE_LENGTH, Probe, SessionId, UnixNanos};
+    use crate::wire::{MessageType, PROBE_LENGTH, ProbeRequest, SessionHeader, SessionId};
 
     const ARRIVAL: ProbeArrival = ProbeArrival {
         source: IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1)),
@@ -91,9 +93,8 @@ mod tests {
     };
 
     fn probe(length: usize, by_unicast: bool, short_reply: bool) -> Vec<u8> {
-        let header =
-            Header { kind: Kind::Probe, stream: 0, session: SessionId(1), sequence: 5, time: UnixNanos(6) };
-        Probe { hop_limit: 4, by_unicast, short_reply }.encode(header, length)
+        let header = SessionHeader::new(MessageType::Probe, SessionId(1));
+        ProbeRequest { hop_limit: 4, by_unicast, short_reply }.encode(header, length)
     }
 
     fn reply(responder: &mut ProbeResponder, message: &[u8]) -> Option<Vec<u8>> {
@@ -107,7 +108,9 @@ mod tests {
                 let probe = probe(length, false, short_reply);
                 let reply = reply(&mut ProbeResponder::new(1, 9), &probe).unwrap();
                 assert_eq!(reply.len(), if short_reply { PROBE_LENGTH } else { probe.len() });
-                let Ok((_, Message::Reply(reply))) = Message::decode(&reply) else { panic!("no reply") };
+                let Some((_, SessionMessage::Reply(reply))) = SessionMessage::decode(&reply) else {
+                    panic!("no reply")
+                };
                 assert_eq!((reply.length as usize, reply.interface, reply.hops()), (probe.len(), 3, Some(1)));
                 assert_eq!((reply.unicast_port, reply.joined), (9, Duration::from_secs(1)));
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{Header, ReceiverReport, Settings, UnixNanos};
+use crate::wire::{ReceiverReport, SessionHeader, SessionSettings, UnixNanos};
 use crate::{ClockRelation, DropCounts, Histogram, Jitter, LossCounter};
 
 /// The totals of a session over all its streams.
@@ -57,7 +57,7 @@ pub struct SystemCounters {
 /// One session of one sender, as received on one interface.
 #[derive(Debug, Default)]
 pub struct Session {
-    settings: Option<Settings>,
+    settings: Option<SessionSettings>,
     /// For each stream number, its index in `streams` plus one, or 0.
     stream_indices: Vec<u16>,
     streams: Vec<Stream>,
@@ -85,7 +85,7 @@ struct Stream {
 }
 
 impl Session {
-    /// Creates an empty session for a receiver whose clock has this id (see [`Settings::clock`]), and whose
+    /// Creates an empty session for a receiver whose clock has this id (see [`SessionSettings::clock`]), and whose
     /// system had these counters before.
     #[must_use]
     pub fn new(clock: u64, before: SystemCounters) -> Self {
@@ -100,7 +100,7 @@ impl Session {
 
     /// Records a datagram of `length` bytes that arrived at `arrival`, which is `now` by the receiver's own
     /// clock.
-    pub fn data(&mut self, header: &Header, length: usize, arrival: UnixNanos, now: Duration) {
+    pub fn data(&mut self, header: &SessionHeader, length: usize, arrival: UnixNanos, now: Duration) {
         let transit = arrival.since(header.time);
         let stream = self.stream(header.stream);
         stream.counter.record(header.sequence);
@@ -116,14 +116,14 @@ impl Session {
     }
 
     /// Records the start of a stream.
-    pub fn open(&mut self, header: &Header, settings: &Settings, now: Duration) {
+    pub fn open(&mut self, header: &SessionHeader, settings: &SessionSettings, now: Duration) {
         self.settings = Some(*settings);
         self.stream(header.stream).counter.begin(0);
         self.last_message = now;
     }
 
     /// Records the end of a stream. The end of a stream of which nothing was received is ignored.
-    pub fn close(&mut self, header: &Header, settings: &Settings, now: Duration) {
+    pub fn close(&mut self, header: &SessionHeader, settings: &SessionSettings, now: Duration) {
         self.settings = Some(*settings);
         if self.has_stream(header.stream) {
             let stream = self.stream(header.stream);
@@ -166,7 +166,7 @@ impl Session {
 
     /// Returns the sender's settings, if they have been received.
     #[must_use]
-    pub const fn settings(&self) -> Option<&Settings> {
+    pub const fn settings(&self) -> Option<&SessionSettings> {
         self.settings.as_ref()
     }
 
@@ -273,10 +273,11 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Kind, SessionId};
+    use crate::wire::{MessageType, SessionId};
 
-    fn header(stream: u16, sequence: u64, time: u64) -> Header {
-        Header { kind: Kind::Data, stream, session: SessionId(1), sequence, time: UnixNanos(time) }
+    fn header(stream: u16, sequence: u64, time: u64) -> SessionHeader {
+        let time = UnixNanos(time);
+        SessionHeader { stream, sequence, time, ..SessionHeader::new(MessageType::Data, SessionId(1)) }
     }
 
     fn receive(session: &mut Session, stream: u16, sequence: u64, sent: u64, arrived: u64) {
@@ -286,14 +287,14 @@ mod tests {
     #[test]
     fn streams_are_counted_separately_and_totalled() {
         let mut session = Session::new(0, SystemCounters::default());
-        session.open(&header(1, 0, 0), &Settings::default(), Duration::ZERO);
-        session.open(&header(700, 0, 0), &Settings::default(), Duration::ZERO);
+        session.open(&header(1, 0, 0), &SessionSettings::default(), Duration::ZERO);
+        session.open(&header(700, 0, 0), &SessionSettings::default(), Duration::ZERO);
         for (stream, sequence) in [(1, 0), (700, 0), (1, 1), (700, 2), (700, 2)] {
             receive(&mut session, stream, sequence, 0, 10);
         }
-        session.close(&header(1, 2, 0), &Settings::default(), Duration::ZERO);
+        session.close(&header(1, 2, 0), &SessionSettings::default(), Duration::ZERO);
         assert!(!session.is_closed());
-        session.close(&header(700, 4, 0), &Settings::default(), Duration::ZERO);
+        session.close(&header(700, 4, 0), &SessionSettings::default(), Duration::ZERO);
         assert!(session.is_closed());
         let totals = session.totals();
         assert_eq!((totals.sent, totals.received, totals.lost, totals.duplicated), (6, 4, 2, 1));
@@ -304,7 +305,7 @@ mod tests {
     fn closing_an_unknown_stream_has_no_effect() {
         let mut session = Session::new(0, SystemCounters::default());
         receive(&mut session, 0, 0, 0, 1);
-        session.close(&header(1, 1_000, 0), &Settings::default(), Duration::ZERO);
+        session.close(&header(1, 1_000, 0), &SessionSettings::default(), Duration::ZERO);
         assert_eq!((session.totals().sent, session.is_closed()), (1, false));
     }
 
@@ -312,7 +313,7 @@ mod tests {
     fn delays_are_dropped_once_one_is_negative() {
         let mut session = Session::new(7, SystemCounters::default());
         assert_eq!(session.clocks(), ClockRelation::Unknown);
-        let settings = Settings { clock: 7, ..Settings::default() };
+        let settings = SessionSettings { clock: 7, ..SessionSettings::default() };
         session.open(&header(0, 0, 0), &settings, Duration::ZERO);
         receive(&mut session, 0, 0, 1_000, 1_100);
         assert_eq!(session.clocks(), ClockRelation::Same);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::wire::{Header, SessionId, Settings, UnixNanos};
+use crate::wire::{SessionHeader, SessionId, SessionSettings, UnixNanos};
 use crate::{Session, SystemCounters};
 
 /// Maximum number of sessions tracked at once, and of their streams in total.
@@ -45,7 +45,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Creates an empty set for a receiver whose clock has this id (see [`Settings::clock`]; 0 if it is
+    /// Creates an empty set for a receiver whose clock has this id (see [`SessionSettings::clock`]; 0 if it is
     /// unknown), and whose system has these counters.
     #[must_use]
     pub const fn new(clock: u64, idle: SystemCounters) -> Self {
@@ -66,7 +66,7 @@ impl Sessions {
     pub fn data(
         &mut self,
         key: SessionKey,
-        header: &Header,
+        header: &SessionHeader,
         length: usize,
         arrival: UnixNanos,
         now: Duration,
@@ -77,7 +77,13 @@ impl Sessions {
     }
 
     /// Records the start of a stream.
-    pub fn open(&mut self, key: SessionKey, header: &Header, settings: &Settings, now: Duration) {
+    pub fn open(
+        &mut self,
+        key: SessionKey,
+        header: &SessionHeader,
+        settings: &SessionSettings,
+        now: Duration,
+    ) {
         if let Some(session) = self.admit(key, header.stream) {
             session.open(header, settings, now);
         }
@@ -87,8 +93,8 @@ impl Sessions {
     pub fn close(
         &mut self,
         key: SessionKey,
-        header: &Header,
-        settings: &Settings,
+        header: &SessionHeader,
+        settings: &SessionSettings,
         now: Duration,
     ) -> Option<&mut Session> {
         let index = self.index_of(key)?;
@@ -216,7 +222,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Kind;
+    use crate::wire::MessageType;
 
     const IDLE: Duration = Duration::from_secs(2);
 
@@ -224,8 +230,8 @@ mod tests {
         SessionKey { source: IpAddr::from([10, 0, 0, 1]), interface: 2, session: SessionId(session) }
     }
 
-    fn header(stream: u16, sequence: u64) -> Header {
-        Header { kind: Kind::Data, stream, session: SessionId(0), sequence, time: UnixNanos(0) }
+    fn header(stream: u16, sequence: u64) -> SessionHeader {
+        SessionHeader { kind: MessageType::Data, stream, session: SessionId(0), sequence, time: UnixNanos(0) }
     }
 
     fn receive(sessions: &mut Sessions, session: u64, stream: u16, sequence: u64, now: Duration) {
@@ -233,7 +239,7 @@ mod tests {
     }
 
     fn close(sessions: &mut Sessions, session: u64, sent: u64, now: Duration) {
-        sessions.close(key(session), &header(0, sent), &Settings::default(), now);
+        sessions.close(key(session), &header(0, sent), &SessionSettings::default(), now);
     }
 
     #[test]
@@ -259,7 +265,7 @@ mod tests {
     #[test]
     fn slow_sender_gets_a_longer_timeout() {
         let mut sessions = Sessions::new(0, SystemCounters::default());
-        let slow = Settings { rate: Some(0.5), ..Settings::default() };
+        let slow = SessionSettings { rate: Some(0.5), ..SessionSettings::default() };
         sessions.open(key(1), &header(0, 0), &slow, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_secs(5), IDLE).is_empty());
         assert_eq!(sessions.take_ended(Duration::from_secs(6), IDLE).len(), 1);
@@ -294,7 +300,7 @@ mod tests {
             for (step, (what, session, stream, number)) in events.into_iter().enumerate() {
                 let now = Duration::from_millis(step as u64 * 20);
                 match what {
-                    0 => sessions.open(key(session), &header(stream, 0), &Settings::default(), now),
+                    0 => sessions.open(key(session), &header(stream, 0), &SessionSettings::default(), now),
                     1 => close(&mut sessions, session, number, now),
                     2 => drop(sessions.take_ended(now, IDLE)),
                     _ => receive(&mut sessions, session, stream, number, now),

@@ -8,11 +8,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, Membership};
-use mcast_mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, Session};
+use mcast_mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, SessionName};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const SESSION: Session = *b"20261120A ";
+const SESSION: SessionName = *b"20261120A ";
 const DATAGRAM: usize = 1_400;
 const HISTORY: usize = 8 << 20;
 /// How long the re-request server stays after the end of the session.

@@ -22,13 +22,13 @@ pub use receiver::{MoldConfig, MoldItem, MoldReceiver, MoldStatistics};
 pub use sender::{MoldError, MoldSender};
 
 /// The name of a session: ASCII letters and digits, padded with spaces.
-pub type Session = [u8; 10];
+pub type SessionName = [u8; 10];
 
 /// The length of the header of every datagram: session, number, count.
 const HEADER: usize = 20;
 
 /// Returns a request for messages: session, number of the first message, number of messages.
-fn request(session: Session, first: u64, count: u16) -> [u8; HEADER] {
+fn request(session: SessionName, first: u64, count: u16) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
     bytes[..10].copy_from_slice(&session);
     bytes[10..18].copy_from_slice(&first.to_be_bytes());

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use mcast_packet::payload::MoldUdp64;
 
 use super::extent::{Claim, Extent};
-use super::{HEADER, Session, request};
+use super::{HEADER, SessionName, request};
 use mcast_stream_proto::gaps::{Gap, Gaps};
 
 /// Gaps that are requested at a time; later ones wait until these are filled or given up.
@@ -21,7 +21,7 @@ const MILLISECOND: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoldConfig {
     /// The only session to receive. `None`: the first that arrives, and its successor when it is over or silent.
-    pub session: Option<Session>,
+    pub session: Option<SessionName>,
     /// The first message to deliver. `None`: the first that arrives.
     pub first: Option<u64>,
     /// The largest number of messages buffered out of order. Default: 65,536.
@@ -63,7 +63,7 @@ impl Default for MoldConfig {
 pub enum MoldItem<'a> {
     /// A session begins, with this message. It begins again when two datagrams show that the first one had a wrong
     /// number.
-    Session(Session, u64),
+    Session(SessionName, u64),
     /// A message: its number and bytes.
     Message(u64, &'a [u8]),
     /// The messages from the first to before the second are lost.
@@ -130,7 +130,7 @@ struct LastArrival {
 #[derive(Debug)]
 pub struct MoldReceiver {
     config: MoldConfig,
-    session: Option<Session>,
+    session: Option<SessionName>,
     start: Start,
     next: u64,
     extent: Extent,
@@ -290,7 +290,7 @@ impl MoldReceiver {
         self.begin_at(now, packet.session, first.unwrap_or(packet.sequence).max(1), out);
     }
 
-    fn begin_at(&mut self, now: u64, session: Session, first: u64, out: &mut impl FnMut(MoldItem<'_>)) {
+    fn begin_at(&mut self, now: u64, session: SessionName, first: u64, out: &mut impl FnMut(MoldItem<'_>)) {
         (self.session, self.next, self.progress) = (Some(session), first, now);
         (self.extent, self.end) = (Extent::new(first, now), End::Unknown);
         self.waiting.clear();
@@ -357,7 +357,7 @@ impl MoldReceiver {
     fn confirm_start(
         &mut self,
         now: u64,
-        session: Session,
+        session: SessionName,
         first: u64,
         end: u64,
         out: &mut impl FnMut(MoldItem<'_>),
@@ -390,7 +390,7 @@ impl MoldReceiver {
             }
         }
         if first > known {
-            self.gaps.open(known, first, now, due);
+            self.gaps.open(known..first, now, due);
         }
     }
 
@@ -481,7 +481,7 @@ impl MoldReceiver {
         let remaining: Vec<Gap> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
         self.gaps.clear();
         for gap in remaining {
-            self.gaps.open(gap.first, gap.end.min(known), gap.noticed, gap.due);
+            self.gaps.open(gap.first..gap.end.min(known), gap.noticed, gap.due);
         }
     }
 

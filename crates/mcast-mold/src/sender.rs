@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use mcast_measure::TokenBucket;
 use mcast_packet::payload::MoldUdp64;
 
-use super::{HEADER, Session, request};
+use super::{HEADER, SessionName, request};
 
 /// The time between the heartbeats of an idle sender.
 const HEARTBEAT: u64 = 1_000_000_000;
@@ -38,7 +38,7 @@ pub enum MoldError {
 /// The sender of a session.
 #[derive(Debug)]
 pub struct MoldSender {
-    session: Session,
+    session: SessionName,
     datagram: usize,
     history: usize,
     kept: VecDeque<Vec<u8>>,
@@ -60,7 +60,7 @@ impl MoldSender {
     ///
     /// # Errors
     /// [`MoldError::BadSession`] when the name of the session is invalid.
-    pub fn new(session: Session, datagram: usize, history: usize) -> Result<Self, MoldError> {
+    pub fn new(session: SessionName, datagram: usize, history: usize) -> Result<Self, MoldError> {
         // Apply the rule by which receivers parse it.
         MoldUdp64::parse(&request(session, 1, 0)).ok_or(MoldError::BadSession)?;
         Ok(Self {
@@ -153,7 +153,7 @@ impl MoldSender {
     /// request for this session, its first message is no longer kept, or the [allowance](Self::allow) is used up.
     #[must_use]
     pub fn answer(&mut self, now: u64, request: &[u8]) -> Option<Vec<u8>> {
-        let session: Session = *request.first_chunk()?;
+        let session: SessionName = *request.first_chunk()?;
         let first = u64::from_be_bytes(*request.get(10..)?.first_chunk()?);
         let count = u16::from_be_bytes(*request.get(18..)?.first_chunk()?);
         let start = usize::try_from(first.checked_sub(self.first)?).ok()?;

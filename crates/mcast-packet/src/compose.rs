@@ -6,10 +6,10 @@ use mcast_group::Group;
 
 use crate::bytes::Writer;
 use crate::checksum::InternetChecksum;
-use crate::gmp::{Address, Message};
+use crate::gmp::{Address, GmpMessage};
 use crate::ip::protocol;
 use crate::link::{Ethernet, MacAddress, ether_type};
-use crate::pim;
+use crate::pim::{self, PimMessage};
 use crate::udp::Udp;
 
 /// Why a packet could not be written.
@@ -121,7 +121,7 @@ pub struct ControlFrame<'a, A: Address> {
     /// The source address. For MLD it must be link-local, otherwise receivers drop the message.
     pub source: A,
     /// The message.
-    pub message: Message<'a, A>,
+    pub message: GmpMessage<'a, A>,
 }
 
 impl<A: Address> ControlFrame<'_, A> {
@@ -163,13 +163,13 @@ pub struct PimFrame<'a> {
     /// TTL or hop limit: 1 between neighbors.
     pub hop_limit: u8,
     /// The message.
-    pub message: pim::Message<'a>,
+    pub message: PimMessage<'a>,
 }
 
 impl<'a> PimFrame<'a> {
     /// Creates a frame from a router to all its neighbors.
     #[must_use]
-    pub fn to_neighbors(mac: MacAddress, source: IpAddr, message: pim::Message<'a>) -> Self {
+    pub fn to_neighbors(mac: MacAddress, source: IpAddr, message: PimMessage<'a>) -> Self {
         let destination = pim::all_routers(source);
         let destination_mac = MacAddress::of_multicast(destination);
         Self { mac, source, destination_mac, destination, hop_limit: 1, message }

@@ -2,9 +2,9 @@
 
 use core::net::IpAddr;
 
-use crate::gmp::{self, Address};
+use crate::gmp::{Address, GmpMessage};
 use crate::packet::{Packet, Transport};
-use crate::pim;
+use crate::pim::PimMessage;
 
 impl Packet<'_> {
     /// Returns whether the packet is an IGMP, MLD or PIM message that refers to a group for which `matches`
@@ -19,29 +19,25 @@ impl Packet<'_> {
     }
 }
 
-fn refers_to<A: Address>(message: &gmp::Message<'_, A>, matches: &mut dyn FnMut(IpAddr) -> bool) -> bool {
-    use gmp::Message;
-
+fn refers_to<A: Address>(message: &GmpMessage<'_, A>, matches: &mut dyn FnMut(IpAddr) -> bool) -> bool {
     match message {
-        Message::Query(query) => query.group.is_none_or(|group| matches(group.into())),
-        Message::V1Report { group } | Message::Report { group } | Message::Leave { group } => {
+        GmpMessage::Query(query) => query.group.is_none_or(|group| matches(group.into())),
+        GmpMessage::V1Report { group } | GmpMessage::Report { group } | GmpMessage::Leave { group } => {
             matches((*group).into())
         }
-        Message::V3Report(records) => records.iter().any(|record| matches(record.group.into())),
-        Message::RouterDiscovery(_) => true,
+        GmpMessage::V3Report(records) => records.iter().any(|record| matches(record.group.into())),
+        GmpMessage::RouterDiscovery(_) => true,
     }
 }
 
-fn pim_refers_to(message: &pim::Message<'_>, matches: &mut dyn FnMut(IpAddr) -> bool) -> bool {
-    use pim::Message;
-
+fn pim_refers_to(message: &PimMessage<'_>, matches: &mut dyn FnMut(IpAddr) -> bool) -> bool {
     match message {
-        Message::JoinPrune(message) | Message::Graft(message) | Message::GraftAck(message) => {
+        PimMessage::JoinPrune(message) | PimMessage::Graft(message) | PimMessage::GraftAck(message) => {
             message.groups.iter().any(|set| matches(set.group.address))
         }
-        Message::RegisterStop { group, .. } => matches(group.address),
-        Message::Assert(assert) => matches(assert.group.address),
-        Message::Register(register) => {
+        PimMessage::RegisterStop { group, .. } => matches(group.address),
+        PimMessage::Assert(assert) => matches(assert.group.address),
+        PimMessage::Register(register) => {
             Packet::ip(register.packet).ip_layer().is_none_or(|ip| matches(ip.destination))
         }
         _ => true,

@@ -4,8 +4,8 @@
 //! This crate uses no sockets, does not allocate, and does not panic on any input. A [`Packet`] is a layered
 //! view of the bytes of one frame. [`Packet::malformed`] reports the layer that could not be decoded; the
 //! layers before it remain available. IGMP and MLD have the same messages with addresses of different widths,
-//! so one [`gmp::Message`] serves both, for parsing and building. [`pim::Message`] does the same for PIM.
-//! [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
+//! so one [`gmp::GmpMessage`] serves both, for parsing and building. [`pim::PimMessage`] does the same for
+//! PIM. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
 //! sequence number.
 //!
 //! ```
@@ -48,11 +48,10 @@ mod udp;
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
 pub use compose::{ControlFrame, EmitError, PimFrame, UdpFrame, UdpPacket};
 pub use cooked::{Cooked, CookedKind};
-pub use gmp::{igmp, mld};
 pub use hexdump::{Hexdump, hexdump};
 pub use ip::{Fragment, Ip, protocol};
 pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
-pub use packet::{Arp, Control, DecodeError, DecodeErrorKind, Layer, Network, Packet, Pim, Transport};
+pub use packet::{Arp, DecodeError, DecodeErrorKind, Gmp, Layer, Network, Packet, Pim, Transport};
 pub use payload::Payload;
 pub use segment::Segments;
 pub use summary::summary;

@@ -7,10 +7,10 @@ use etherparse::ArpPacketSlice;
 
 use crate::checksum::{ChecksumStatus, Checksums};
 use crate::cooked::{Cooked, CookedKind};
-use crate::gmp::{self, Address, Message};
+use crate::gmp::{Address, GmpError, GmpMessage};
 use crate::ip::{Ip, protocol};
 use crate::link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
-use crate::pim;
+use crate::pim::{PimError, PimMessage};
 use crate::udp::Udp;
 
 /// The layers of one frame. Decoding stops at the first malformed layer and keeps the layers before it.
@@ -69,9 +69,9 @@ pub enum Transport<'a> {
     /// UDP.
     Udp(Udp<'a>),
     /// IGMP.
-    Igmp(Control<'a, Ipv4Addr>),
+    Igmp(Gmp<'a, Ipv4Addr>),
     /// MLD.
-    Mld(Control<'a, Ipv6Addr>),
+    Mld(Gmp<'a, Ipv6Addr>),
     /// PIM version 2.
     Pim(Pim<'a>),
     /// A fragment other than the first, which has no transport header: see [`Ip::fragment`].
@@ -82,9 +82,9 @@ pub enum Transport<'a> {
 
 /// An IGMP or MLD message with the status of its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Control<'a, A: Address> {
+pub struct Gmp<'a, A: Address> {
     /// The message.
-    pub message: Message<'a, A>,
+    pub message: GmpMessage<'a, A>,
     /// The status of the checksum.
     pub checksum: ChecksumStatus,
 }
@@ -93,7 +93,7 @@ pub struct Control<'a, A: Address> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pim<'a> {
     /// The message.
-    pub message: pim::Message<'a>,
+    pub message: PimMessage<'a>,
     /// The status of the checksum.
     pub checksum: ChecksumStatus,
 }
@@ -138,9 +138,9 @@ pub enum DecodeErrorKind {
     /// A description.
     Text(&'static str),
     /// An error in an IGMP or MLD message.
-    Control(gmp::ParseError),
+    Gmp(GmpError),
     /// An error in a PIM message.
-    Pim(pim::ParseError),
+    Pim(PimError),
 }
 
 impl<'a> Packet<'a> {
@@ -326,7 +326,7 @@ impl<'a> Packet<'a> {
     }
 
     fn decode_pim(&mut self, ip: &Ip<'a>, checksums: Checksums) -> Option<Pim<'a>> {
-        let message = match pim::Message::parse(ip.payload) {
+        let message = match PimMessage::parse(ip.payload) {
             Ok(message) => message,
             Err(error) => {
                 self.stop(Layer::Pim, DecodeErrorKind::Pim(error));
@@ -334,7 +334,7 @@ impl<'a> Packet<'a> {
             }
         };
         let checksum =
-            control_checksum(ip, checksums, || pim::Message::checksum(ip.payload, ip.source, ip.destination));
+            control_checksum(ip, checksums, || PimMessage::checksum(ip.payload, ip.source, ip.destination));
         Some(Pim { message, checksum })
     }
 
@@ -345,16 +345,17 @@ impl<'a> Packet<'a> {
         destination: A,
         layer: Layer,
         checksums: Checksums,
-    ) -> Option<Control<'a, A>> {
-        let message = match Message::parse(ip.payload) {
+    ) -> Option<Gmp<'a, A>> {
+        let message = match GmpMessage::parse(ip.payload) {
             Ok(message) => message,
             Err(error) => {
-                self.stop(layer, DecodeErrorKind::Control(error));
+                self.stop(layer, DecodeErrorKind::Gmp(error));
                 return None;
             }
         };
-        let checksum = control_checksum(ip, checksums, || Message::checksum(ip.payload, source, destination));
-        Some(Control { message, checksum })
+        let checksum =
+            control_checksum(ip, checksums, || GmpMessage::checksum(ip.payload, source, destination));
+        Some(Gmp { message, checksum })
     }
 
     const fn stop(&mut self, layer: Layer, reason: DecodeErrorKind) {
@@ -417,7 +418,7 @@ impl fmt::Display for DecodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
-            Self::Control(error) => error.fmt(f),
+            Self::Gmp(error) => error.fmt(f),
             Self::Pim(error) => error.fmt(f),
         }
     }

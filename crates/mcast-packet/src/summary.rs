@@ -7,7 +7,7 @@ use crate::checksum::ChecksumStatus;
 use crate::gmp::Address;
 use crate::ip::{Ip, protocol};
 use crate::link::ether_type;
-use crate::packet::{Arp, Control, Network, Packet, Pim, Transport};
+use crate::packet::{Arp, Gmp, Network, Packet, Pim, Transport};
 use crate::payload;
 use crate::udp::Udp;
 
@@ -134,8 +134,8 @@ impl LineWriter<'_, '_> {
         }
     }
 
-    fn control<A: Address>(&mut self, ip: &Ip<'_>, control: &Control<'_, A>) -> fmt::Result {
-        let Control { message, checksum } = control;
+    fn control<A: Address>(&mut self, ip: &Ip<'_>, control: &Gmp<'_, A>) -> fmt::Result {
+        let Gmp { message, checksum } = control;
         let (title, content) = (message.title(), message.content());
         self.layer(format_args!("{title} {}: {content}{}", ip.source, ChecksumNote(*checksum)))
     }

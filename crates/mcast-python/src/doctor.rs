@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use mcast_doctor::{Error, Options, Progress, Report, Target};
+use mcast_doctor::{Error, Options, ProgramSelector, Progress, Report};
 use pyo3::prelude::*;
 
 use crate::capture;
@@ -41,10 +41,10 @@ pub(crate) fn examine(
             Some(mcast_doctor::examine_membership(&membership, &options, &mut check_signals))
         }
         (None, Some(pid), None, None) => {
-            Some(mcast_doctor::examine_program(Target::Process(pid), &options, &mut check_signals))
+            Some(mcast_doctor::examine_program(ProgramSelector::Process(pid), &options, &mut check_signals))
         }
         (None, None, Some(port), None) => {
-            Some(mcast_doctor::examine_program(Target::Port(port), &options, &mut check_signals))
+            Some(mcast_doctor::examine_program(ProgramSelector::Port(port), &options, &mut check_signals))
         }
         (None, None, None, Some(file)) => Some(mcast_doctor::explain_capture(file)),
         _ => None,

@@ -1,6 +1,7 @@
 //! Ranges of missing datagrams or messages, and when to request each.
 
 use alloc::collections::VecDeque;
+use core::ops::Range;
 
 /// Beyond this number, new gaps are merged into the last one.
 const MAX_GAPS: usize = 4096;
@@ -68,8 +69,9 @@ impl Gaps {
         self.all.iter().map(|gap| gap.due).min()
     }
 
-    /// Adds a gap after all others.
-    pub fn open(&mut self, first: u64, end: u64, noticed: u64, due: u64) {
+    /// Adds a gap after all others: `missing` was noticed, and is to be requested, at these times.
+    pub fn open(&mut self, missing: Range<u64>, noticed: u64, due: u64) {
+        let Range { start: first, end } = missing;
         let is_full = self.all.len() == MAX_GAPS;
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = end,
@@ -129,9 +131,9 @@ impl Gaps {
     }
 
     /// Postpones the requests for a range until this time.
-    pub fn postpone(&mut self, first: u64, end: u64, until: u64) {
-        let index = self.all.partition_point(|gap| gap.end <= first);
-        for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < end) {
+    pub fn postpone(&mut self, range: Range<u64>, until: u64) {
+        let index = self.all.partition_point(|gap| gap.end <= range.start);
+        for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < range.end) {
             gap.due = gap.due.max(until);
         }
     }
@@ -154,7 +156,7 @@ mod tests {
         ) {
             let (mut gaps, mut missing, mut at) = (Gaps::default(), BTreeSet::new(), 0);
             for (length, skip) in lengths {
-                gaps.open(at, at + length, at, 0);
+                gaps.open(at..at + length, at, 0);
                 missing.extend(at..at + length);
                 at += length + skip;
             }

@@ -55,7 +55,7 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn new(loss: f64) -> Self {
+    fn new(loss: f64, seed: u64) -> Self {
         let now = 1_000_000_000;
         let stream = StreamId(1);
         let config =
@@ -67,8 +67,8 @@ impl Transfer {
                 SubscriberConfig { seed: 2, ..SubscriberConfig::new(stream) },
                 now,
             ),
-            forward: Link::new(loss, 3),
-            back: Link::new(loss, 4),
+            forward: Link::new(loss, 2 * seed),
+            back: Link::new(loss, 2 * seed + 1),
             published: 0,
             received: 0,
         }
@@ -144,11 +144,17 @@ impl Transfer {
     }
 }
 
+/// The median of several transfers: one in ten loses a status or a heartbeat that it waits for.
 #[test]
 fn losses_cost_little_more_than_the_repairs() {
-    let lossless = Transfer::new(0.0).duration() as f64;
+    let duration = |loss| {
+        let mut durations: Vec<u64> = (1..10).map(|seed| Transfer::new(loss, seed).duration()).collect();
+        durations.sort_unstable();
+        durations[durations.len() / 2] as f64
+    };
+    let lossless = duration(0.0);
     for (loss, least) in [(0.01, 0.97), (0.05, 0.90)] {
-        let share = lossless / Transfer::new(loss).duration() as f64;
+        let share = lossless / duration(loss);
         assert!(share >= least, "at loss {loss} the goodput is {share:.3} of that without loss");
     }
 }

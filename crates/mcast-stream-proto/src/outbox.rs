@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use crate::wire::{Header, NakWriter, PacketWriter, TAG_LENGTH, WriteError};
+use crate::wire::{DatagramWriter, Header, NakWriter, TAG_LENGTH, WriteError};
 
 /// The largest number of queued datagrams: a control datagram that does not fit is generated again later.
 const MAX_QUEUED: usize = 256;
@@ -52,7 +52,7 @@ impl Outbox {
         &mut self,
         to: Target,
         header: &Header,
-        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
         seal: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> usize {
         if self.queue.len() >= MAX_QUEUED {
@@ -60,7 +60,7 @@ impl Outbox {
         }
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.resize(LONGEST, 0);
-        let written = PacketWriter::new(&mut bytes, header).and_then(|mut writer| {
+        let written = DatagramWriter::new(&mut bytes, header).and_then(|mut writer| {
             write(&mut writer)?;
             Ok(writer.finish())
         });

@@ -19,7 +19,7 @@ use mcast_stream::{Publisher, Snapshot, StreamError, find_stream};
 pub(crate) type Prices = BTreeMap<String, u32>;
 
 const NAME: &str = "prices";
-/// How long to wait for an announcement, a snapshot, and the last receiver.
+/// How long to wait for an announcement, a snapshot, and the last subscriber.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The prices and their publisher. One lock covers both, so that a snapshot knows which messages it covers.

@@ -14,11 +14,11 @@
 //! |---|---|
 //! | `messages_total`, `message_bytes_total` | messages published |
 //! | `datagrams_total`, `datagram_bytes_total` | data sent, not counting repairs |
-//! | `group_repairs_total`, `single_repairs_total`, `repair_bytes_total` | repairs sent to the group and to single receivers, and their bytes |
+//! | `group_repairs_total`, `single_repairs_total`, `repair_bytes_total` | repairs sent to the group and to single subscribers, and their bytes |
 //! | `naks_total`, `naks_refused_total`, `unrecoverable_total` | NAKs received, NAKs not answered, and datagrams requested after they had left the retransmission buffer |
 //! | `statuses_total`, `heartbeats_total` | statuses received and heartbeats sent |
 //! | `foreign_total`, `refused_total` | datagrams received that do not belong to this stream, or that were refused |
-//! | `receivers`, `round_trip_seconds` | receivers known, the group round-trip time |
+//! | `receivers`, `round_trip_seconds` | subscribers known, the group round-trip time |
 //!
 //! | subscriber | |
 //! |---|---|
@@ -64,7 +64,7 @@ pub fn describe() {
         let sample = format!("{prefix}round_trip_sample_seconds");
         describe_histogram!(sample, Unit::Seconds, "the group round-trip time at each export");
     }
-    describe_gauge!(format!("{PUBLISHER}receivers"), "receivers known");
+    describe_gauge!(format!("{PUBLISHER}receivers"), "subscribers known");
     describe_gauge!(format!("{SUBSCRIBER}waiting"), "datagrams buffered behind a gap");
 }
 
@@ -114,7 +114,7 @@ const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) 
         ("datagrams_total", "data datagrams sent, not counting repairs", statistics.datagrams),
         ("datagram_bytes_total", "bytes of these datagrams", statistics.datagram_bytes),
         ("group_repairs_total", "repairs sent to the group", statistics.group_repairs),
-        ("single_repairs_total", "repairs sent to single receivers", statistics.single_repairs),
+        ("single_repairs_total", "repairs sent to single subscribers", statistics.single_repairs),
         ("repair_bytes_total", "bytes of all repairs", statistics.repair_bytes),
         ("naks_total", "NAKs", statistics.naks),
         ("naks_refused_total", "NAKs not answered", statistics.naks_refused),

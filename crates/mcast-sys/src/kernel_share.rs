@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mcast_group::{Group, Kind};
+use mcast_group::{Group, GroupKind};
 
 use crate::Holder;
 
@@ -18,7 +18,7 @@ pub(crate) enum KernelShare {
 
 impl KernelShare {
     pub(crate) fn of(group: Group) -> Self {
-        if matches!(group.kind(), Kind::SolicitedNode { .. }) {
+        if matches!(group.kind(), GroupKind::SolicitedNode { .. }) {
             return Self::PerAddress;
         }
         let joined = match group.addr() {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_group::{Group, InterfaceIndex, SourceFilter};
-use mcast_packet::gmp::{Address, Message, Record, RecordKind};
+use mcast_packet::gmp::{Address, GmpMessage, Record, RecordKind};
 
 use crate::lru::Lru;
 use crate::time::Time;
@@ -82,19 +82,19 @@ impl Members {
         Self { members: Lru::new(capacity), evicted: 0 }
     }
 
-    pub(crate) fn observe<A: Address>(&mut self, origin: PacketOrigin, message: &Message<'_, A>) {
+    pub(crate) fn observe<A: Address>(&mut self, origin: PacketOrigin, message: &GmpMessage<'_, A>) {
         let version = message.version();
         match message {
-            Message::V1Report { group } | Message::Report { group } => {
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } => {
                 self.record(origin, version, *group, Interest::any_source);
             }
-            Message::Leave { group } => self.record(origin, version, *group, |_| Interest::none()),
-            Message::V3Report(records) => {
+            GmpMessage::Leave { group } => self.record(origin, version, *group, |_| Interest::none()),
+            GmpMessage::V3Report(records) => {
                 for record in records.iter() {
                     self.record(origin, version, record.group, |before| Interest::after(before, &record));
                 }
             }
-            Message::Query(_) | Message::RouterDiscovery(_) => {}
+            GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use mcast_packet::igmp;
+    use mcast_packet::gmp::IgmpMessage;
 
     const GROUP: Ipv4Addr = Ipv4Addr::new(232, 1, 2, 3);
     const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -233,7 +233,7 @@ mod tests {
         let mut members = Members::new(16);
         for (kind, sources) in records {
             let records = [Record { kind: *kind, group: GROUP, sources: (*sources).into() }];
-            members.observe(origin(1), &igmp::Message::V3Report((&records).into()));
+            members.observe(origin(1), &IgmpMessage::V3Report((&records).into()));
         }
         let mut report = members.report(Time::from_secs(1));
         assert!(report.len() <= 1);
@@ -267,7 +267,7 @@ mod tests {
         let mut members = Members::new(16);
         for kind in [RecordKind::AllowNewSources, RecordKind::ModeIsInclude, RecordKind::ChangeToExclude] {
             let records = [Record { kind, group: GROUP, sources: sources.as_slice().into() }];
-            members.observe(origin(1), &igmp::Message::V3Report((&records).into()));
+            members.observe(origin(1), &IgmpMessage::V3Report((&records).into()));
             let report = members.report(Time::from_secs(1));
             assert_eq!((report[0].filter.sources().len(), report[0].more_sources), (16, true));
         }
@@ -276,13 +276,13 @@ mod tests {
     #[test]
     fn members_end_by_leave_or_expiry() {
         let mut members = Members::new(16);
-        members.observe(origin(1), &igmp::Message::Report { group: GROUP });
+        members.observe(origin(1), &IgmpMessage::Report { group: GROUP });
         members.remove_expired(Time::from_secs(260));
         assert_eq!(members.report(Time::from_secs(260)).len(), 1);
         members.remove_expired(Time::from_secs(261));
         assert_eq!(members.report(Time::from_secs(261)), []);
-        members.observe(origin(300), &igmp::Message::Report { group: GROUP });
-        members.observe(origin(301), &igmp::Message::Leave { group: GROUP });
+        members.observe(origin(300), &IgmpMessage::Report { group: GROUP });
+        members.observe(origin(301), &IgmpMessage::Leave { group: GROUP });
         assert_eq!(members.report(Time::from_secs(301)), []);
     }
 
@@ -291,7 +291,7 @@ mod tests {
         let mut members = Members::new(16);
         for number in 0..1_000_u32 {
             let group = Ipv4Addr::from_bits(GROUP.to_bits() + number);
-            members.observe(origin(1), &igmp::Message::Report { group });
+            members.observe(origin(1), &IgmpMessage::Report { group });
         }
         assert_eq!((members.report(Time::from_secs(1)).len(), members.evicted()), (16, 984));
     }

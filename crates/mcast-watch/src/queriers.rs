@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::gmp::querier::Settings;
-use mcast_packet::gmp::{Address, Message, Query};
+use mcast_packet::gmp::querier::QuerierSettings;
+use mcast_packet::gmp::{Address, GmpMessage, Query};
 use mcast_packet::{Packet, Transport};
 
 use crate::lru::Lru;
@@ -135,9 +135,9 @@ impl ObservedQuery {
         }
     }
 
-    fn in_message<A: Address>(source: IpAddr, message: &Message<'_, A>) -> Option<Self> {
+    fn in_message<A: Address>(source: IpAddr, message: &GmpMessage<'_, A>) -> Option<Self> {
         match message {
-            Message::Query(query) => Some(Self::new(source, query)),
+            GmpMessage::Query(query) => Some(Self::new(source, query)),
             _ => None,
         }
     }
@@ -157,13 +157,17 @@ impl ObservedQuery {
     /// general queries. The default is also the fixed time of IGMPv1 (RFC 1112), whose queries do not state one.
     fn general_response_time(&self) -> Duration {
         let stated = Some(self.max_response_time).filter(|time| self.group.is_none() && !time.is_zero());
-        stated.unwrap_or_else(|| Settings::default().query_response_interval())
+        stated.unwrap_or_else(|| QuerierSettings::default().query_response_interval())
     }
 
     /// Returns the other querier present interval (RFC 3376 section 8.5).
     fn lifetime(&self) -> Duration {
         let response_time = Some(self.general_response_time());
-        Settings::default().other_querier_present_interval(self.robustness, self.interval, response_time)
+        QuerierSettings::default().other_querier_present_interval(
+            self.robustness,
+            self.interval,
+            response_time,
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::gmp::RouterDiscovery;
-use mcast_packet::pim::{self, HelloOption};
+use mcast_packet::pim::{HelloOption, PimMessage};
 
 use crate::lru::Lru;
 use crate::members::PacketOrigin;
@@ -99,8 +99,8 @@ impl Routers {
         }
     }
 
-    pub(crate) fn pim(&mut self, origin: PacketOrigin, message: &pim::Message<'_>) {
-        let pim::Message::Hello(options) = message else { return };
+    pub(crate) fn pim(&mut self, origin: PacketOrigin, message: &PimMessage<'_>) {
+        let PimMessage::Hello(options) = message else { return };
         let mut hello = HelloState {
             last: origin.time,
             hold_time: Some(HelloState::DEFAULT_HOLD_TIME),

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mcast_group::Group;
 use mcast_measure::LossCounter;
-use mcast_measure::wire::{Header, Kind};
+use mcast_measure::wire::{MessageType, SessionHeader};
 use mcast_packet::Payload;
 use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
 use mcast_packet::sequence::SequenceField;
@@ -252,7 +252,7 @@ impl SequenceMeter {
                 ..plain(Format::Field)
             });
         }
-        if let Some(header) = Header::decode(payload) {
+        if let Some(header) = SessionHeader::decode(payload) {
             return Some(probe(&header));
         }
         // A stream known to be RTP may have packets that would not be recognized on their own.
@@ -359,10 +359,10 @@ fn plain<'a>(format: Format) -> PayloadInfo<'a> {
     PayloadInfo { format, numbers: None, unit: Unit::Datagrams, sent: None, cells: None }
 }
 
-fn probe<'a>(header: &Header) -> PayloadInfo<'a> {
+fn probe<'a>(header: &SessionHeader) -> PayloadInfo<'a> {
     // A path test numbers the probes of each of its cases, which are streams from 1 on.
-    let is_ping = header.kind == Kind::Probe && header.stream == 0;
-    let is_sequenced = is_ping || header.kind == Kind::Data;
+    let is_ping = header.kind == MessageType::Probe && header.stream == 0;
+    let is_sequenced = is_ping || header.kind == MessageType::Data;
     let session = header.session.0 ^ u64::from(header.stream).rotate_left(48);
     PayloadInfo {
         numbers: is_sequenced.then_some(NumberRange { session, first: header.sequence, count: 1, bits: 64 }),

@@ -122,7 +122,8 @@ impl PacketTally {
 
 #[cfg(test)]
 mod tests {
-    use mcast_packet::{ControlFrame, MacAddress, UdpFrame, igmp};
+    use mcast_packet::gmp::IgmpMessage;
+    use mcast_packet::{ControlFrame, MacAddress, UdpFrame};
 
     use super::*;
 
@@ -148,7 +149,7 @@ mod tests {
         // The last byte of the payload is changed, so that the checksum is wrong.
         buffer[length - 1] ^= 1;
         tally.add(Time::from_secs(101), interface, length, &Packet::ethernet(&buffer[..length]), Some(5000));
-        let message = igmp::Message::Report { group: [239, 1, 2, 3].into() };
+        let message = IgmpMessage::Report { group: [239, 1, 2, 3].into() };
         let report = ControlFrame { mac: datagram.mac, source: [10, 0, 0, 7].into(), message };
         let length = report.emit(&mut buffer).unwrap();
         tally.add(Time::from_secs(101), interface, length, &Packet::ethernet(&buffer[..length]), None);

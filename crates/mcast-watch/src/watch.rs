@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast_group::{Group, InterfaceIndex};
-use mcast_packet::gmp::{Address, Message};
+use mcast_packet::gmp::{Address, GmpMessage};
 use mcast_packet::sequence::SequenceField;
 use mcast_packet::{Ip, Packet, Transport, Udp};
 
@@ -196,14 +196,14 @@ impl Watch {
         self.clock.latest()
     }
 
-    fn observe_control<A: Address>(&mut self, origin: PacketOrigin, message: &Message<'_, A>) {
+    fn observe_control<A: Address>(&mut self, origin: PacketOrigin, message: &GmpMessage<'_, A>) {
         self.totals.control += 1;
         self.log.push(origin.time, origin.interface, origin.source, message);
         match message {
-            Message::Query(query) => {
+            GmpMessage::Query(query) => {
                 self.routers.queriers.observe(origin, ObservedQuery::new(origin.source, query));
             }
-            Message::RouterDiscovery(discovery) => self.routers.discovery(origin, discovery),
+            GmpMessage::RouterDiscovery(discovery) => self.routers.discovery(origin, discovery),
             report => self.members.observe(origin, report),
         }
     }

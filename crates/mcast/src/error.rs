@@ -1,7 +1,7 @@
 //! The error type: what was attempted, on which group and interface, why it failed, and what to do.
 
-use std::fmt;
-use std::io;
+use std::sync::Arc;
+use std::{fmt, io};
 
 use mcast_group::GroupAddr;
 
@@ -15,8 +15,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What failed, on which group and interface, why, and what to do about it.
 ///
 /// It is one pointer wide, so that a `Result` stays small on the hot path.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     operation: Operation,
     kind: ErrorKind,
@@ -25,7 +27,7 @@ struct Inner {
     detail: Option<String>,
     /// Overrides the remedy of the kind.
     remedy: Option<&'static str>,
-    os: Option<io::Error>,
+    os: Option<Arc<io::Error>>,
 }
 
 impl Error {
@@ -45,7 +47,7 @@ impl Error {
     pub(crate) fn os(operation: Operation, os: io::Error) -> Self {
         let kind = mcast_sys::error_kind(operation, &os);
         let mut error = Self::new(operation, kind);
-        error.0.os = Some(os);
+        error.0.os = Some(Arc::new(os));
         error
     }
 
@@ -81,23 +83,6 @@ impl Error {
         self
     }
 
-    /// Returns a copy, for an error that is reported in two places.
-    pub(crate) fn again(&self) -> Self {
-        let Inner { operation, kind, group, interface, detail, remedy, os } = &*self.0;
-        let os = os
-            .as_ref()
-            .map(|os| os.raw_os_error().map_or_else(|| os.kind().into(), io::Error::from_raw_os_error));
-        Self(Box::new(Inner {
-            operation: *operation,
-            kind: *kind,
-            group: *group,
-            interface: interface.clone(),
-            detail: detail.clone(),
-            remedy: *remedy,
-            os,
-        }))
-    }
-
     /// Returns the operation that failed.
     #[must_use]
     pub fn operation(&self) -> Operation {
@@ -125,7 +110,7 @@ impl Error {
     /// Returns the system's error, if there was one.
     #[must_use]
     pub fn os_error(&self) -> Option<&io::Error> {
-        self.0.os.as_ref()
+        self.0.os.as_deref()
     }
 
     /// Returns a suggestion in one sentence; `None` where there is no general one.
@@ -204,7 +189,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.os.as_ref().map(|os| os as _)
+        self.os_error().map(|os| os as _)
     }
 }
 

@@ -1,13 +1,11 @@
 //! Checks the language of sources and documents: no banned names, no banned phrases, and no public type name in two
 //! crates.
 //!
-//! The lists are in `docs/design/language/`. Violations that predate the check are counted per crate in `debt.txt`. A
-//! count may only fall: `cargo xtask language --update` lowers it.
+//! The lists are in `docs/design/language/`.
 
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -16,15 +14,6 @@ use anyhow::{Context, Result};
 const LISTS: &str = "docs/design/language";
 /// Generated files, and the lists themselves.
 const EXCLUDED: [&str; 4] = ["docs/man", "docs/completions", "docs/reference", "docs/design/language"];
-
-/// A violation of a rule.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Violation {
-    /// The crate, or `docs`.
-    area: String,
-    location: String,
-    description: String,
-}
 
 /// The rules.
 struct Rules {
@@ -70,68 +59,11 @@ fn has_words(text: &str, phrase: &str) -> bool {
     })
 }
 
-/// Returns whether every count matches the debt; prints those that do not. With `update`, lowers the counts.
-pub(crate) fn run(update: bool, list: bool) -> Result<bool> {
+/// Prints the violations; returns whether there are none.
+pub(crate) fn run() -> Result<bool> {
     let violations = violations()?;
-    if list {
-        violations.iter().for_each(|Violation { location, description, .. }| {
-            anstream::println!("{location}: {description}");
-        });
-    }
-    let complaints = complaints(&violations, &debt()?);
-    if update {
-        let text = counts(&violations).iter().fold(String::new(), |mut text, (area, count)| {
-            let _ = writeln!(text, "{area} {count}");
-            text
-        });
-        fs::write(crate::root().join(LISTS).join("debt.txt"), text)?;
-        return Ok(true);
-    }
-    complaints.iter().for_each(|complaint| anstream::eprintln!("{complaint}"));
-    Ok(complaints.is_empty())
-}
-
-/// Returns the report of the step of `cargo verify`: empty if there are no violations.
-pub(crate) fn check() -> Result<String> {
-    Ok(complaints(&violations()?, &debt()?).join("\n"))
-}
-
-fn complaints(violations: &[Violation], debt: &BTreeMap<String, usize>) -> Vec<String> {
-    let counts = counts(violations);
-    let areas: BTreeSet<&String> = counts.keys().chain(debt.keys()).collect();
-    let mut complaints = Vec::new();
-    for area in areas {
-        let count = counts.get(area).copied().unwrap_or(0);
-        let allowed = debt.get(area).copied().unwrap_or(0);
-        if count > allowed {
-            complaints
-                .push(format!("{area}: {count} banned names and phrases, of which {allowed} are allowed:"));
-            let here = violations.iter().filter(|violation| violation.area == *area);
-            complaints.extend(
-                here.map(|Violation { location, description, .. }| format!("  {location}: {description}")),
-            );
-        } else if count < allowed {
-            complaints.push(format!(
-                "{area}: the number of banned names and phrases fell from {allowed} to {count}: run `cargo xtask language --update`"
-            ));
-        }
-    }
-    complaints
-}
-
-fn counts(violations: &[Violation]) -> BTreeMap<String, usize> {
-    violations.iter().fold(BTreeMap::new(), |mut counts, violation| {
-        *counts.entry(violation.area.clone()).or_insert(0) += 1;
-        counts
-    })
-}
-
-fn debt() -> Result<BTreeMap<String, usize>> {
-    let parse = |line: String| {
-        let (area, count) = line.split_once(' ').context("a line of debt.txt is an area and a number")?;
-        Ok((area.to_owned(), count.parse().with_context(|| format!("the count of {area} in debt.txt"))?))
-    };
-    lines("debt.txt")?.into_iter().map(parse).collect()
+    violations.iter().for_each(|violation| anstream::println!("{violation}"));
+    Ok(violations.is_empty())
 }
 
 /// Reads the lines of a list, without comments and empty lines.
@@ -142,7 +74,8 @@ fn lines(name: &str) -> Result<Vec<String>> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-fn violations() -> Result<Vec<Violation>> {
+/// Returns the violations, each with its location.
+pub(crate) fn violations() -> Result<Vec<String>> {
     let rules = Rules::read()?;
     let root = crate::root();
     let mut files = Vec::new();
@@ -154,28 +87,24 @@ fn violations() -> Result<Vec<Violation>> {
     files.sort();
 
     let mut violations = Vec::new();
+    // Of each public type, the crates that declare one of this name, and where.
     let mut public: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for path in files {
         let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         if EXCLUDED.iter().any(|folder| name.starts_with(folder)) {
             continue;
         }
-        let area = area(&name);
         let text = fs::read_to_string(&path).with_context(|| format!("reading {name}"))?;
-        let violation = |line: usize, description: String| Violation {
-            area: area.clone(),
-            location: format!("{name}:{line}"),
-            description,
-        };
         let prose = if name.ends_with(".rs") {
             let source = text::read(&text);
             for declared in source.names {
+                let location = format!("{name}:{}", declared.line);
                 if rules.bans_name(&declared.name) {
-                    violations.push(violation(declared.line, format!("the name `{}`", declared.name)));
+                    violations.push(format!("{location}: the name `{}`", declared.name));
                 }
-                if declared.is_public && !declared.is_module && name.contains("/src/") {
+                if let Some(library) = library(&name).filter(|_| declared.is_public && !declared.is_module) {
                     let locations = public.entry(declared.name).or_default();
-                    locations.entry(area.clone()).or_insert_with(|| format!("{name}:{}", declared.line));
+                    locations.entry(library.to_owned()).or_insert(location);
                 }
             }
             source.prose
@@ -183,36 +112,24 @@ fn violations() -> Result<Vec<Violation>> {
             paragraphs(&text)
         };
         for (line, text) in prose {
-            let found = rules.phrases_in(&text);
-            violations.extend(found.map(|(phrase, instead)| {
+            violations.extend(rules.phrases_in(&text).map(|(phrase, instead)| {
                 let advice = if instead.is_empty() { String::new() } else { format!(": {instead}") };
-                violation(line, format!("\"{phrase}\"{advice}"))
+                format!("{name}:{line}: \"{phrase}\"{advice}")
             }));
         }
     }
-    violations.extend(public.into_iter().filter_map(|(name, locations)| {
-        let libraries =
-            locations.iter().filter(|(area, _)| !["bench", "xtask", "mcast-cli"].contains(&area.as_str()));
-        let libraries: Vec<_> = libraries.collect();
-        let is_shared = libraries.len() > 1 && !rules.shared_names.contains(&name);
-        is_shared.then(|| Violation {
-            area: "shared-names".to_owned(),
-            location: libraries.iter().map(|(_, location)| location.as_str()).collect::<Vec<_>>().join(", "),
-            description: format!("the public type `{name}` in several crates"),
-        })
+    public.retain(|name, locations| locations.len() > 1 && !rules.shared_names.contains(name));
+    violations.extend(public.into_iter().map(|(name, locations)| {
+        let locations: Vec<_> = locations.into_values().collect();
+        format!("{}: the public type `{name}` in several crates", locations.join(", "))
     }));
-    violations.sort();
     Ok(violations)
 }
 
-/// Returns the crate of a file, or its top-level folder.
-fn area(name: &str) -> String {
-    let mut parts = name.split('/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some("crates"), Some(krate), _) => krate.to_owned(),
-        (Some(folder), Some(_), _) => folder.to_owned(),
-        _ => "top".to_owned(),
-    }
+/// Returns the library crate that a source file belongs to. The types of the command are not public.
+fn library(file: &str) -> Option<&str> {
+    let (library, path) = file.strip_prefix("crates/")?.split_once('/')?;
+    (library != "mcast-cli" && path.starts_with("src/")).then_some(library)
 }
 
 /// Splits a document into paragraphs with their first line numbers. Code blocks are included: they show output.
@@ -277,23 +194,10 @@ mod checks {
     }
 
     #[test]
-    fn counts_may_fall_and_not_rise() {
-        let violation = |line: u32| Violation {
-            area: "mcast".into(),
-            location: format!("crates/mcast/src/lib.rs:{line}"),
-            description: "the name `Told`".into(),
-        };
-        let debt = |count| BTreeMap::from([("mcast".to_owned(), count)]);
-        assert_eq!(complaints(&[violation(1)], &debt(1)), Vec::<String>::new());
-        let more = complaints(&[violation(1), violation(2)], &debt(1));
-        assert_eq!(more.len(), 3, "the area and both locations: {more:?}");
-        assert!(complaints(&[], &debt(1))[0].contains("--update"));
-    }
-
-    #[test]
-    fn an_area_is_a_crate_or_a_folder() {
-        assert_eq!(area("crates/mcast-lab/src/lib.rs"), "mcast-lab");
-        assert_eq!(area("docs/how-to/wireless.md"), "docs");
-        assert_eq!(area("README.md"), "top");
+    fn a_library_has_its_sources_in_its_crate() {
+        assert_eq!(library("crates/mcast-lab/src/lib.rs"), Some("mcast-lab"));
+        assert_eq!(library("crates/mcast-lab/tests/lab.rs"), None);
+        assert_eq!(library("crates/mcast-cli/src/lib.rs"), None);
+        assert_eq!(library("xtask/src/main.rs"), None);
     }
 }

@@ -116,7 +116,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "unsealed datagrams are rejected",
         "subscriber/arrive.rs",
-        "packet.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty()",
+        "view.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty()",
         "false",
     ),
     rule(

@@ -43,12 +43,13 @@ pub(super) fn steps() -> Vec<Step> {
             })
         }),
         Step::new("language", "no banned name or phrase, and no public name twice", |_| {
-            let complaints = crate::language::check()?;
-            Ok(match complaints.is_empty() {
+            let violations = crate::language::violations()?;
+            Ok(match violations.is_empty() {
                 true => Outcome::passed(""),
-                false => {
-                    Outcome::failed("`cargo xtask language --list` lists the violations", complaints + "\n")
-                }
+                false => Outcome::failed(
+                    "see docs/design/glossary.md and docs/design/language",
+                    violations.join("\n") + "\n",
+                ),
             })
         }),
         Step::new("doc", "the documentation builds without a warning", |options| {

@@ -11,7 +11,7 @@ use mcast_packet::LinkType;
 use super::error::{FileError, FileErrorKind};
 use super::series::Series;
 use super::writer::{CaptureWriter, WriteFormat};
-use crate::{CapturedInterface, Frame, Statistics};
+use crate::{CaptureStatistics, CapturedInterface, Frame};
 
 /// Records frames into a pcapng file, or into a series of files with a maximum size or age.
 ///
@@ -56,7 +56,7 @@ pub struct Recorder {
     /// The interfaces that each file describes at its start.
     interfaces: Vec<DescribedInterface>,
     /// Statistics that are not in a file yet.
-    pending_statistics: BTreeMap<InterfaceIndex, Statistics>,
+    pending_statistics: BTreeMap<InterfaceIndex, CaptureStatistics>,
     progress: Progress,
     /// When to try again to start the next file, after a failure.
     not_before: Option<Instant>,
@@ -253,7 +253,7 @@ impl Recorder {
     }
 
     /// Adds to the statistics of an interface, which are written at the end of the current file.
-    pub fn add_statistics(&mut self, interface: InterfaceIndex, more: Statistics) {
+    pub fn add_statistics(&mut self, interface: InterfaceIndex, more: CaptureStatistics) {
         *self.pending_statistics.entry(interface).or_default() += more;
     }
 
@@ -374,7 +374,7 @@ impl CurrentFile {
 
     /// Writes what is kept in memory and the statistics of each interface. Only the last file is synchronized
     /// to the disk, because frames could be lost during that time.
-    fn end(mut self, statistics: BTreeMap<InterfaceIndex, Statistics>, sync: bool) -> RecordedFile {
+    fn end(mut self, statistics: BTreeMap<InterfaceIndex, CaptureStatistics>, sync: bool) -> RecordedFile {
         let result = self.writer.flush();
         let unwritten = (self.writer.pending() as u64).min(self.writer.frames());
         let result = result.and_then(|()| {

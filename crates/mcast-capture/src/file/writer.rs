@@ -23,7 +23,7 @@ use super::interface::LinkNumber;
 use super::packet_block::PacketBlock;
 use super::pcapng::flags;
 use super::spool::Spool;
-use crate::{Frame, Statistics};
+use crate::{CaptureStatistics, Frame};
 
 /// A capture file opened for writing: pcapng, or pcap for programs that need it.
 ///
@@ -185,7 +185,7 @@ impl CaptureWriter {
     pub fn write_statistics(
         &mut self,
         interface: InterfaceIndex,
-        statistics: &Statistics,
+        statistics: &CaptureStatistics,
     ) -> Result<(), FileError> {
         let id = self.interfaces.iter().position(|written| written.interface == interface);
         let Some(id) = id.filter(|_| self.format == WriteFormat::PcapNg) else { return Ok(()) };

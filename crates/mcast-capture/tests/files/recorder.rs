@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mcast_capture::{
-    CaptureFile, CapturedInterface, FileErrorKind, RecordedFile, Recorder, RecorderEvent, RecorderOptions,
-    Statistics,
+    CaptureFile, CaptureStatistics, CapturedInterface, FileErrorKind, RecordedFile, Recorder, RecorderEvent,
+    RecorderOptions,
 };
 use mcast_packet::LinkType;
 use tempfile::tempdir;
@@ -86,7 +86,7 @@ fn each_file_describes_the_interfaces_and_has_their_statistics() {
     let mut recorder = Recorder::create(options).unwrap();
     recorder.describe([CapturedInterface { index: index(1), name: "eth7", link_type: LinkType::Ethernet }]);
     for dropped in [3, 4] {
-        recorder.add_statistics(index(1), Statistics { dropped, ..Statistics::default() });
+        recorder.add_statistics(index(1), CaptureStatistics { dropped, ..CaptureStatistics::default() });
     }
     assert!(recorder.rotate());
     let Some(RecorderEvent::Completed(first)) = recorder.next_event() else { panic!("no file") };

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use mcast_capture::{
-    CaptureFile, CaptureWriter, Direction, FileErrorKind, FileFormat, Frame, LinkNumber, Statistics,
+    CaptureFile, CaptureStatistics, CaptureWriter, Direction, FileErrorKind, FileFormat, Frame, LinkNumber,
     WriteFormat,
 };
 use mcast_packet::{ChecksumStatus, Checksums, LinkType, Packet};
@@ -45,7 +45,7 @@ fn pcapng_keeps_interfaces_directions_nanoseconds_and_original_lengths() {
     for frame in &frames {
         writer.write(&frame.frame()).unwrap();
     }
-    let statistics = Statistics { frames: 5, dropped: 17, unreadable: 0 };
+    let statistics = CaptureStatistics { frames: 5, dropped: 17, unreadable: 0 };
     writer.write_statistics(index(1), &statistics).unwrap();
     writer.sync().unwrap();
     drop(writer);

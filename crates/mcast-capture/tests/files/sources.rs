@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_capture::{CaptureFile, CaptureWriter, FrameSource, SourceError, Statistics, WriteFormat};
+use mcast_capture::{CaptureFile, CaptureStatistics, CaptureWriter, FrameSource, SourceError, WriteFormat};
 use mcast_packet::LinkType;
 use tempfile::tempdir;
 
@@ -29,7 +29,7 @@ fn file_source_is_read_to_its_end_and_reports_loss() {
     for (number, payload) in [b"one", b"two"].into_iter().enumerate() {
         writer.write(&OwnedFrame::new(datagram(payload), number as u32).frame()).unwrap();
     }
-    let statistics = Statistics { frames: 2, dropped: 5, unreadable: 0 };
+    let statistics = CaptureStatistics { frames: 2, dropped: 5, unreadable: 0 };
     writer.write_statistics(index(1), &statistics).unwrap();
     drop(writer);
 

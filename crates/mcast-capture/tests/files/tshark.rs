@@ -6,11 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use mcast_capture::{CaptureWriter, Direction, WriteFormat};
-use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources};
+use mcast_packet::gmp::{
+    Address, GmpMessage, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources,
+};
 use mcast_packet::payload::{MoldUdp64, Ptp, PtpKind, Rtp, TsPacket};
 use mcast_packet::pim::{
-    self, Assert, Bootstrap, EncodedGroup, EncodedSource, GroupMapping, GroupSet, HelloOption, JoinPrune,
-    Metric, Register, RendezvousPoint,
+    Assert, Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, EncodedSource, GroupMapping, GroupSet,
+    HelloOption, JoinPrune, Metric, PimMessage, Register, RendezvousPoint,
 };
 use mcast_packet::{ControlFrame, Cooked, CookedKind, LinkType, MacAddress, PimFrame, ether_type};
 use tempfile::tempdir;
@@ -97,7 +99,10 @@ fn tshark_agrees_on_frame_metadata() {
         writer.write(&frame.frame()).unwrap();
     }
     writer
-        .write_statistics(index(3), &mcast_capture::Statistics { frames: 2, dropped: 3, unreadable: 0 })
+        .write_statistics(
+            index(3),
+            &mcast_capture::CaptureStatistics { frames: 2, dropped: 3, unreadable: 0 },
+        )
         .unwrap();
     drop(writer);
     let names = [
@@ -160,15 +165,15 @@ fn tshark_files_are_read() {
     assert_eq!(fields(&ours, &["frame.time_epoch"])[0], "1700000000.123456789");
 }
 
-fn control<A: Address>(source: A, message: Message<'_, A>) -> Vec<u8> {
+fn control<A: Address>(source: A, message: GmpMessage<'_, A>) -> Vec<u8> {
     let mut buffer = vec![0; 2000];
     let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
     buffer.truncate(length);
     buffer
 }
 
-fn query<'a, A: Address>(group: Option<A>, sources: &'a [A]) -> Message<'a, A> {
-    Message::Query(Query {
+fn query<'a, A: Address>(group: Option<A>, sources: &'a [A]) -> GmpMessage<'a, A> {
+    GmpMessage::Query(Query {
         group,
         max_response_time: Duration::from_secs(10),
         source_query: Some(SourceQuery {
@@ -199,15 +204,15 @@ fn tshark_agrees_on_igmp() {
     assert_tshark_finds(
         &names,
         &[
-            (control(HOST, Message::V1Report { group: GROUP }), &["0x12", "232.1.2.3", "", "", "", "1"]),
-            (control(HOST, Message::Report { group: GROUP }), &["0x16", "232.1.2.3", "", "", "", "1"]),
-            (control(HOST, Message::Leave { group: GROUP }), &["0x17", "232.1.2.3", "", "", "", "1"]),
+            (control(HOST, GmpMessage::V1Report { group: GROUP }), &["0x12", "232.1.2.3", "", "", "", "1"]),
+            (control(HOST, GmpMessage::Report { group: GROUP }), &["0x16", "232.1.2.3", "", "", "", "1"]),
+            (control(HOST, GmpMessage::Leave { group: GROUP }), &["0x17", "232.1.2.3", "", "", "", "1"]),
             (
                 control(HOST, query(Some(GROUP), &sources)),
                 &["0x11", "232.1.2.3", "", "10.0.0.5,10.0.0.7", "2", "1"],
             ),
             (
-                control(HOST, Message::V3Report((&records).into())),
+                control(HOST, GmpMessage::V3Report((&records).into())),
                 &["0x22", "232.1.2.3,239.9.9.9", "5,4", "10.0.0.5,10.0.0.7", "2,0", "1"],
             ),
         ],
@@ -226,7 +231,7 @@ fn tshark_agrees_on_router_discovery_types() {
         query_interval: Duration::from_secs(125),
         robustness: 2,
     };
-    let message = |discovery| control(HOST, Message::RouterDiscovery(discovery));
+    let message = |discovery| control(HOST, GmpMessage::RouterDiscovery(discovery));
     assert_tshark_finds(
         &["ip.dst", "ip.ttl", "igmp.type"],
         &[
@@ -254,16 +259,16 @@ fn tshark_agrees_on_mld() {
         "icmpv6.checksum.status",
     ];
     let group = GROUP_6.to_string();
-    let termination = Message::RouterDiscovery(RouterDiscovery::Termination);
+    let termination = GmpMessage::RouterDiscovery(RouterDiscovery::Termination);
     assert_tshark_finds(
         &names,
         &[
-            (control(HOST_6, Message::Report { group: GROUP_6 }), &["131", &group, "", "", "", "", "1"]),
-            (control(HOST_6, Message::Leave { group: GROUP_6 }), &["132", &group, "", "", "", "", "1"]),
+            (control(HOST_6, GmpMessage::Report { group: GROUP_6 }), &["131", &group, "", "", "", "", "1"]),
+            (control(HOST_6, GmpMessage::Leave { group: GROUP_6 }), &["132", &group, "", "", "", "", "1"]),
             (control(HOST_6, query(Some(GROUP_6), &sources)), &["130", &group, "", "", "", "fe80::5", "1"]),
             (control(HOST_6, query(None, &[])), &["130", "::", "", "", "", "", "1"]),
             (
-                control(HOST_6, Message::V3Report((&records).into())),
+                control(HOST_6, GmpMessage::V3Report((&records).into())),
                 &["143", "", "6", &group, "fe80::5", "", "1"],
             ),
             (control(HOST_6, termination), &["153", "", "", "", "", "", "1"]),
@@ -271,7 +276,7 @@ fn tshark_agrees_on_mld() {
     );
 }
 
-fn router(message: pim::Message<'_>, source: IpAddr) -> Vec<u8> {
+fn router(message: PimMessage<'_>, source: IpAddr) -> Vec<u8> {
     let mut buffer = vec![0; 2000];
     let length = PimFrame::to_neighbors(MAC, source, message).emit(&mut buffer).unwrap();
     buffer.truncate(length);
@@ -290,7 +295,7 @@ fn tshark_agrees_on_pim() {
         HelloOption::GenerationId(0x1234),
         HelloOption::BidirectionalCapable,
     ];
-    let hello = pim::Message::Hello((&options).into());
+    let hello = PimMessage::Hello((&options).into());
     let (joined, pruned) = ([EncodedSource::of_source(SOURCE)], [EncodedSource::any_through(ROUTER)]);
     let group = EncodedGroup::single(GROUP.into());
     let groups = [GroupSet { group, joined: (&joined).into(), pruned: (&pruned).into() }];
@@ -308,13 +313,13 @@ fn tshark_agrees_on_pim() {
     let assert = Assert { group, source: SOURCE, rendezvous_tree: false, metric };
     let packet = &datagram(b"inside")[14..];
     let register = Register { border: false, null: false, packet };
-    let candidate = pim::CandidateRp {
+    let candidate = CandidateRp {
         priority: 192,
         hold_time: 150,
         address: SOURCE,
         groups: std::slice::from_ref(&group).into(),
     };
-    let election = pim::DfElection { rendezvous_point: SOURCE, metric, step: pim::DfStep::Offer };
+    let election = DfElection { rendezvous_point: SOURCE, metric, step: DfStep::Offer };
     let (group_text, source_text) = (GROUP.to_string(), SOURCE.to_string());
     let names = [
         "pim.type",
@@ -337,35 +342,35 @@ fn tshark_agrees_on_pim() {
             (router(hello, ROUTER), &["0", "1", "105", "7", "4660", "", "", "", "", "", "", ""]),
             (router(hello, router_6), &["0", "1", "105", "7", "4660", "", "", "", "", "", "", ""]),
             (
-                router(pim::Message::Register(register), ROUTER),
+                router(PimMessage::Register(register), ROUTER),
                 &["1", "1", "", "", "", "", "", "", "", "", "", ""],
             ),
             (
-                router(pim::Message::Register(register), router_6),
+                router(PimMessage::Register(register), router_6),
                 &["1", "1", "", "", "", "", "", "", "", "", "", ""],
             ),
             (
-                router(pim::Message::RegisterStop { group, source: SOURCE }, ROUTER),
+                router(PimMessage::RegisterStop { group, source: SOURCE }, ROUTER),
                 &["2", "1", "", "", "", &group_text, "", "", "", "", "", ""],
             ),
             (
-                router(pim::Message::JoinPrune(join), ROUTER),
+                router(PimMessage::JoinPrune(join), ROUTER),
                 &["3", "1", "210", "", "", &group_text, "1", "1", "10.0.0.1", "", "", ""],
             ),
             (
-                router(pim::Message::Bootstrap(bootstrap), ROUTER),
+                router(PimMessage::Bootstrap(bootstrap), ROUTER),
                 &["4", "1", "150", "", "", &group_text, "", "", "", "", "10.0.0.1", &source_text],
             ),
             (
-                router(pim::Message::Assert(assert), ROUTER),
+                router(PimMessage::Assert(assert), ROUTER),
                 &["5", "1", "", "", "", &group_text, "", "", "", "20", "", ""],
             ),
             (
-                router(pim::Message::CandidateRp(candidate), ROUTER),
+                router(PimMessage::CandidateRp(candidate), ROUTER),
                 &["8", "1", "150", "", "", &group_text, "", "", "", "", "", &source_text],
             ),
             (
-                router(pim::Message::DfElection(election), ROUTER),
+                router(PimMessage::DfElection(election), ROUTER),
                 &["10", "1", "", "", "", "", "", "", "", "20", "", &source_text],
             ),
         ],

@@ -35,7 +35,7 @@ impl UnreachableInterfaces {
 fn joined_by(status: &MembershipStatus) -> impl Iterator<Item = (&str, bool)> {
     let is_v6 = status.membership.address.group.family() == Family::V6;
     let was_joined = |failure: &Error| failure.kind() == ErrorKind::NoSuchInterface;
-    let joined = status.interfaces.iter().filter(move |each| each.failure.as_deref().is_none_or(was_joined));
+    let joined = status.interfaces.iter().filter(move |each| each.failure.as_ref().is_none_or(was_joined));
     joined.map(move |interface| (interface.name.as_str(), is_v6))
 }
 

@@ -29,7 +29,7 @@ fn a_fault_has_evidence_remedies_and_references() {
     assert!(text.starts_with("fault     reverse-path-filter  on eth0, 239.1.2.3:5000"), "{text}");
     let line = |begin: &str| text.lines().any(|line| line.trim_start().starts_with(begin));
     assert!(line("because   /proc/net/netstat") && text.contains(" -> "), "{text}");
-    assert!(line("now       ") && line("for good  ") && line("open      "), "{text}");
+    assert!(line("now       ") && line("permanent ") && line("open      "), "{text}");
     assert!(text.contains("mcast explain reverse-path-filter"), "{text}");
     assert!(ended.stderr.contains("listening for 1.000 s") && ended.stderr.contains("1 fault"), "{ended:?}");
     assert!(!text.contains('\u{1b}'), "{text}");

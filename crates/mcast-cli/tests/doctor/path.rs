@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use mcast_lab::{Host, Lab, RouteGroup};
-use mcast_measure::wire::{Header, Kind, Probe, SessionId, UnixNanos};
+use mcast_measure::wire::{MessageType, ProbeRequest, SessionHeader, SessionId};
 use serde_json::Value;
 
 use crate::patient::{events, ids};
@@ -168,9 +168,9 @@ fn replies_to_strangers_are_limited_in_length_and_rate() {
     let running = listener(&lan.b, &[GROUP]);
     let stranger = lan.a.run(|| UdpSocket::bind("10.0.0.1:0").unwrap()).unwrap();
     stranger.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let header =
-        Header { kind: Kind::Probe, stream: 9, session: SessionId(7), sequence: 1, time: UnixNanos(1) };
-    let probe = |length| Probe { hop_limit: 1, by_unicast: false, short_reply: true }.encode(header, length);
+    let header = SessionHeader { stream: 9, ..SessionHeader::new(MessageType::Probe, SessionId(7)) };
+    let probe =
+        |length| ProbeRequest { hop_limit: 1, by_unicast: false, short_reply: true }.encode(header, length);
     let start = Instant::now();
     for _ in 0..2_000 {
         stranger.send_to(&probe(0), GROUP).unwrap();

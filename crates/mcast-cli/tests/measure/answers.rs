@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use mcast_lab::Host;
-use mcast_measure::wire::{Header, Kind, Probe, SessionId, Settings, UnixNanos};
+use mcast_measure::wire::{MessageType, ProbeRequest, SessionHeader, SessionId, SessionSettings, UnixNanos};
 
 use crate::hosts::{COUNTS, GROUP, numbers, object, perf_recv, perf_send, responder};
 use crate::support::Lan;
@@ -15,8 +15,8 @@ fn socket(host: &Host) -> UdpSocket {
     socket
 }
 
-fn header(kind: Kind, sequence: u64) -> Header {
-    Header { kind, stream: 0, session: SessionId(99), sequence, time: UnixNanos(1) }
+fn header(kind: MessageType, sequence: u64) -> SessionHeader {
+    SessionHeader { kind, stream: 0, session: SessionId(99), sequence, time: UnixNanos(1) }
 }
 
 /// All that comes until it has been silent for a while, and how long that took.
@@ -36,12 +36,12 @@ fn hostile_datagrams_are_ignored_and_counted() {
     let mut garbage: Vec<Vec<u8>> = vec![vec![], b"hello".to_vec(), vec![0xff; 1_400], b"mcp".to_vec()];
     // Messages that end too early, of no kind, with impossible numbers.
     for kind in 0..=255 {
-        let mut bytes = header(Kind::Opening, 0).encode().to_vec();
+        let mut bytes = header(MessageType::Opening, 0).encode().to_vec();
         bytes[4] = kind;
         garbage.push(bytes);
     }
-    garbage.retain(|bytes| bytes.get(4) != Some(&(Kind::Data as u8)));
-    let mut huge = header(Kind::Data, 0).encode();
+    garbage.retain(|bytes| bytes.get(4) != Some(&(MessageType::Data as u8)));
+    let mut huge = header(MessageType::Data, 0).encode();
     huge[16] = 0xff;
     garbage.push(huge.to_vec());
     for bytes in &garbage {
@@ -59,8 +59,8 @@ fn reports_are_limited_in_rate_and_length() {
     let lan = Lan::new();
     let receiver = perf_recv(&lan.b, &[GROUP, "--repeat"]);
     let stranger = socket(&lan.a);
-    stranger.send_to(&header(Kind::Data, 0).encode(), GROUP).unwrap();
-    let closing = Settings::default().closing(header(Kind::Closing, 1));
+    stranger.send_to(&header(MessageType::Data, 0).encode(), GROUP).unwrap();
+    let closing = SessionSettings::default().closing(header(MessageType::Closing, 1));
     for _ in 0..500 {
         stranger.send_to(&closing, GROUP).unwrap();
     }
@@ -78,7 +78,7 @@ fn pings_without_the_right_token_are_not_answered() {
     let partner = perf_recv(&lan.b, &[GROUP, "--reply", "--repeat"]);
     let stranger = socket(&lan.a);
     for token in 0..100_u64 {
-        let mut ping = header(Kind::Ping, token).encode().to_vec();
+        let mut ping = header(MessageType::Ping, token).encode().to_vec();
         ping.extend(token.to_be_bytes());
         stranger.send_to(&ping, GROUP).unwrap();
     }
@@ -92,7 +92,8 @@ fn probes_are_answered_at_a_limited_rate_and_at_no_greater_length() {
     let running = responder(&lan.b, &[GROUP]);
     let stranger = socket(&lan.a);
     let probe = |length| {
-        Probe { hop_limit: 1, by_unicast: false, short_reply: false }.encode(header(Kind::Probe, 0), length)
+        ProbeRequest { hop_limit: 1, by_unicast: false, short_reply: false }
+            .encode(header(MessageType::Probe, 0), length)
     };
     let start = Instant::now();
     for _ in 0..2_000 {

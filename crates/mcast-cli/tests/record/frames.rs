@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use mcast::InterfaceIndex;
 use mcast_capture::{CaptureWriter, Direction, Frame, WriteFormat};
-use mcast_packet::igmp::Message;
+use mcast_packet::gmp::IgmpMessage;
 use mcast_packet::{Checksums, ControlFrame, LinkType, MacAddress, UdpFrame};
 
 /// A frame, and when it came after the first.
@@ -40,7 +40,7 @@ pub(crate) fn datagram(text: &str) -> Vec<u8> {
 }
 
 pub(crate) fn igmp() -> Vec<u8> {
-    let message = Message::Report { group: [239, 1, 2, 3].into() };
+    let message = IgmpMessage::Report { group: [239, 1, 2, 3].into() };
     let frame = ControlFrame { mac: MAC, source: [10, 9, 9, 9].into(), message };
     emitted(|buffer| frame.emit(buffer).unwrap())
 }

@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mcast_lab::Host;
-use mcast_packet::gmp::{Query, SourceQuery, Sources};
+use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
 use mcast_packet::payload::Rtp;
-use mcast_packet::{ControlFrame, MacAddress, igmp};
+use mcast_packet::{ControlFrame, MacAddress};
 use serde_json::Value;
 
 use crate::support::{Ended, Running, start};
@@ -44,7 +44,7 @@ pub(crate) fn send_query(host: &Host) {
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 s.bind(('eth0', 0))
 s.send(bytes.fromhex(sys.argv[1]))";
-    let query = igmp::Message::Query(Query {
+    let query = IgmpMessage::Query(Query {
         group: None,
         max_response_time: Duration::from_secs(10),
         source_query: Some(SourceQuery {

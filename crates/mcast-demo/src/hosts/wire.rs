@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use mcast_capture::{Capture, CaptureOptions, Filter, Frame};
 use mcast_lab::{Host, HostInterface};
-use mcast_packet::gmp::{Record, RecordKind};
-use mcast_packet::igmp::Message;
-use mcast_packet::{Control, Packet, Transport};
+use mcast_packet::gmp::{IgmpMessage, Record, RecordKind};
+use mcast_packet::{Gmp, Packet, Transport};
 
 use crate::listener::left;
 use crate::{DemoError, Event};
@@ -92,11 +91,11 @@ fn datagram(packet: &Packet<'_>) -> Option<String> {
 
 /// Returns the message if it joins this group for all sources.
 fn join_report(packet: &Packet<'_>, joined: Ipv4Addr) -> Option<String> {
-    let Some(Transport::Igmp(Control { message, .. })) = packet.transport else { return None };
+    let Some(Transport::Igmp(Gmp { message, .. })) = packet.transport else { return None };
     let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == joined;
     let is_join = match message {
-        Message::V3Report(records) => records.iter().any(joins),
-        Message::Report { group } | Message::V1Report { group } => group == joined,
+        IgmpMessage::V3Report(records) => records.iter().any(joins),
+        IgmpMessage::Report { group } | IgmpMessage::V1Report { group } => group == joined,
         _ => false,
     };
     is_join.then(|| message.to_string())

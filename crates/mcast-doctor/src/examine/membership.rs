@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
 
-use super::Target;
+use super::ProgramSelector;
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::{program, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
@@ -27,8 +27,9 @@ pub fn examine_membership(
     let mut before = snapshot()?;
     let (group, port) = (membership.address.group, membership.address.port);
     // Taken before the doctor opens its own socket. That no other program has the port open is not an error.
-    let other_sockets =
-        program::find(Target::Port(port), &before).map(|program| program.sockets).unwrap_or_default();
+    let other_sockets = program::find(ProgramSelector::Port(port), &before)
+        .map(|program| program.sockets)
+        .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
     let built = Receiver::builder().join(membership.clone()).build();
     // Switches forward the group only after the report.

@@ -7,7 +7,7 @@ mod summary;
 
 pub use file::explain_capture;
 pub use membership::examine_membership;
-pub use program::{Target, examine_program};
+pub use program::{ProgramSelector, examine_program};
 
 use crate::gather::program::add_socket_owners;
 use crate::gather::snapshot;

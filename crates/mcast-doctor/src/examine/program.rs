@@ -10,7 +10,7 @@ use crate::{Options, ProgressCallback, Report, Result};
 
 /// How to select the program to examine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum ProgramSelector {
     /// The process with this id, and its descendants.
     Process(u32),
     /// Every program that has this UDP port open.
@@ -27,7 +27,7 @@ pub enum Target {
 /// [`Error::Hidden`](crate::Error::Hidden) if it belongs to another user;
 /// [`Error::OtherNamespace`](crate::Error::OtherNamespace) if it is in another network namespace.
 pub fn examine_program(
-    target: Target,
+    target: ProgramSelector,
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
@@ -49,7 +49,7 @@ pub fn examine_program(
 }
 
 /// Writes `process ID` or `port PORT`.
-impl fmt::Display for Target {
+impl fmt::Display for ProgramSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Process(id) => write!(f, "process {id}"),

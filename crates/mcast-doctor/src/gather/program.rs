@@ -4,7 +4,7 @@ use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, 
 use mcast::{GroupAddr, InterfaceSelector, Membership};
 
 use super::processes;
-use crate::examine::Target;
+use crate::examine::ProgramSelector;
 use crate::observation::{Program, ProgramSocket};
 use crate::snapshot::{Snapshot, SocketOwners, UdpSocket};
 use crate::{Error, Result};
@@ -12,17 +12,17 @@ use crate::{Error, Result};
 const UNKNOWN_OWNER: &str = "an unidentified program";
 
 /// Returns the UDP sockets of a program as they are now.
-pub(crate) fn find(target: Target, machine: &Snapshot) -> Result<Program> {
+pub(crate) fn find(target: ProgramSelector, machine: &Snapshot) -> Result<Program> {
     let survey = joined::memberships()?;
     let owners = processes::owners();
     // The target may be a wrapper whose child processes own the sockets.
     let family = match target {
-        Target::Process(pid) => processes::family(pid),
-        Target::Port(_) => Vec::new(),
+        ProgramSelector::Process(pid) => processes::family(pid),
+        ProgramSelector::Port(_) => Vec::new(),
     };
     let own = |inode: u64, port: Option<u16>| match target {
-        Target::Process(_) => is_owned_by(inode, &family, &owners),
-        Target::Port(target_port) => port == Some(target_port),
+        ProgramSelector::Process(_) => is_owned_by(inode, &family, &owners),
+        ProgramSelector::Port(target_port) => port == Some(target_port),
     };
     let mut sockets: Vec<ProgramSocket> = Vec::new();
     for entry in machine.udp_sockets.iter().filter(|entry| own(entry.inode, Some(entry.local.port()))) {
@@ -38,7 +38,9 @@ pub(crate) fn find(target: Target, machine: &Snapshot) -> Result<Program> {
         return Err(not_found(target));
     }
     let name = match target {
-        Target::Process(pid) if sockets.iter().any(|socket| is_owned_by(socket.inode, &[pid], &owners)) => {
+        ProgramSelector::Process(pid)
+            if sockets.iter().any(|socket| is_owned_by(socket.inode, &[pid], &owners)) =>
+        {
             processes::name(pid)
         }
         _ => first_owner(&sockets),
@@ -130,10 +132,10 @@ fn first_owner(sockets: &[ProgramSocket]) -> String {
     owner.cloned().unwrap_or_else(|| UNKNOWN_OWNER.to_owned())
 }
 
-fn not_found(target: Target) -> Error {
+fn not_found(target: ProgramSelector) -> Error {
     match target {
-        Target::Process(pid) => processes::not_found_error(pid),
-        Target::Port(port) => {
+        ProgramSelector::Process(pid) => processes::not_found_error(pid),
+        ProgramSelector::Port(port) => {
             Error::NoProgram(format!("no UDP socket on this machine is bound to port {port}"))
         }
     }

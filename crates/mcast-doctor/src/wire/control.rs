@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::InterfaceIndex;
-use mcast_packet::gmp::{Address, Message, RecordKind};
+use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 
 /// A captured IGMP, MLD or PIM message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +29,20 @@ pub(crate) enum ControlMessage {
 }
 
 impl ControlMessage {
-    pub(crate) fn of<A: Address + Into<IpAddr>>(message: &Message<'_, A>) -> Option<Self> {
+    pub(crate) fn of<A: Address + Into<IpAddr>>(message: &GmpMessage<'_, A>) -> Option<Self> {
         let version = message.version();
         let report = |joined, left| Some(Self::Report { version, joined, left });
         match message {
-            Message::Query(query) => Some(Self::Query {
+            GmpMessage::Query(query) => Some(Self::Query {
                 version,
                 group: query.group.map(Into::into),
                 interval: query.source_query.map(|source| source.interval),
             }),
-            Message::V1Report { group } | Message::Report { group } => {
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } => {
                 report(vec![(*group).into()], Vec::new())
             }
-            Message::Leave { group } => report(Vec::new(), vec![(*group).into()]),
-            Message::V3Report(records) => {
+            GmpMessage::Leave { group } => report(Vec::new(), vec![(*group).into()]),
+            GmpMessage::V3Report(records) => {
                 let (mut joined, mut left) = (Vec::new(), Vec::new());
                 for record in records.iter() {
                     let none = record.sources.is_empty();
@@ -55,7 +55,7 @@ impl ControlMessage {
                 }
                 report(joined, left)
             }
-            Message::RouterDiscovery(_) => None,
+            GmpMessage::RouterDiscovery(_) => None,
         }
     }
 }

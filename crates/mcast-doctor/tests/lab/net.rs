@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mcast_doctor::{
-    Finding, Id, Options, Report, Severity, Target, examine_machine, examine_membership, examine_program,
+    Finding, Id, Options, ProgramSelector, Report, Severity, examine_machine, examine_membership,
+    examine_program,
 };
 use mcast_lab::{Host, HostInterface, Lab, Switch, SwitchOptions};
 use mcast_packet::{MacAddress, UdpFrame};
@@ -103,7 +104,8 @@ pub(crate) fn examine_port_and_signal(host: &Host, port: u16, listens: Sender<()
         let _ = listens.send(());
         ControlFlow::Continue(())
     };
-    host.run(|| examine_program(Target::Port(port), &options, &mut report_progress).unwrap()).unwrap()
+    host.run(|| examine_program(ProgramSelector::Port(port), &options, &mut report_progress).unwrap())
+        .unwrap()
 }
 
 pub(crate) fn examine_host(host: &Host) -> Report {

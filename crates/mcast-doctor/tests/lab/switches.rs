@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mcast_doctor::{Options, Report};
 use mcast_lab::SwitchOptions;
-use mcast_packet::gmp::{SourceQuery, Sources};
-use mcast_packet::{ControlFrame, MacAddress, igmp};
+use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
+use mcast_packet::{ControlFrame, MacAddress};
 
 use crate::net::{Net, Stream, examine_for, examine_host, examine_port, inject, listener, run};
 
@@ -26,7 +26,7 @@ pub(crate) fn no_querier() -> Report {
 
 /// Returns an IGMPv3 general query, sent once by a querier that then disappeared.
 fn query(net: &Net) -> Vec<u8> {
-    let message = igmp::Message::Query(igmp::Query {
+    let message = IgmpMessage::Query(Query {
         group: None,
         max_response_time: Duration::from_secs(1),
         source_query: Some(SourceQuery {

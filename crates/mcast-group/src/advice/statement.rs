@@ -9,7 +9,7 @@ use crate::{Assignment, Group, Malformation, Prefix, Reference, Relative, Source
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice {
     /// The severity.
-    pub severity: Severity,
+    pub severity: AdviceSeverity,
     /// The advice itself.
     pub statement: Statement,
     /// The document that states it.
@@ -24,7 +24,7 @@ impl fmt::Display for Advice {
 
 /// The severity of a piece of advice, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
+pub enum AdviceSeverity {
     /// Useful to know.
     Note,
     /// Suitable for some uses only.
@@ -33,7 +33,7 @@ pub enum Severity {
     Avoid,
 }
 
-impl fmt::Display for Severity {
+impl fmt::Display for AdviceSeverity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Note => "note",

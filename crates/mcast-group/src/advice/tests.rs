@@ -69,7 +69,7 @@ fn picked_groups_have_no_advice_to_avoid_them() {
         let group = pick("camera", options.default_scope(), &options).unwrap();
         let advice = group.advice();
         assert!(
-            advice.iter().all(|advice| advice.severity == Severity::Note
+            advice.iter().all(|advice| advice.severity == AdviceSeverity::Note
                 || matches!(advice.statement, Statement::InUseBy(_))),
             "{group}: {advice:?}"
         );
@@ -80,7 +80,7 @@ fn picked_groups_have_no_advice_to_avoid_them() {
 fn most_severe_advice_comes_first() {
     let advice = "239.255.255.100".parse::<Group>().unwrap().advice();
     assert!(advice.is_sorted_by(|a, b| a.severity >= b.severity));
-    assert_eq!(advice[0].severity, Severity::Avoid);
+    assert_eq!(advice[0].severity, AdviceSeverity::Avoid);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{Group, WithReference};
 /// The kind of group that an address is, with the information encoded in the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum GroupKind {
     /// 224.0.0.0/24: protocols that stay on the link regardless of their TTL (RFC 5771 section 4).
     LocalNetworkControl,
     /// 224.0.1.0/24: protocols that may cross the Internet (RFC 5771 section 5).
@@ -90,17 +90,17 @@ impl Group {
     /// Returns the kind of group.
     ///
     /// ```
-    /// use mcast_group::{Group, Kind};
+    /// use mcast_group::{Group, GroupKind};
     /// let group: Group = "233.8.9.1".parse()?;
-    /// assert_eq!(group.kind(), Kind::Glop { autonomous_system: 2057 });
+    /// assert_eq!(group.kind(), GroupKind::Glop { autonomous_system: 2057 });
     /// # Ok::<(), mcast_group::ParseError>(())
     /// ```
     #[must_use]
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> GroupKind {
         self.kind_with_reference().value
     }
 
-    pub(crate) fn kind_with_reference(self) -> WithReference<Kind> {
+    pub(crate) fn kind_with_reference(self) -> WithReference<GroupKind> {
         match self.addr() {
             IpAddr::V4(address) => v4::kind(address),
             IpAddr::V6(address) => v6::kind(address),
@@ -111,7 +111,7 @@ impl Group {
     /// (RFC 4607 section 1).
     #[must_use]
     pub fn is_source_specific(self) -> bool {
-        matches!(self.kind(), Kind::SourceSpecific(_))
+        matches!(self.kind(), GroupKind::SourceSpecific(_))
     }
 
     /// Returns whether the group is for documentation only (RFC 6676): the ranges of that RFC, and groups
@@ -120,10 +120,10 @@ impl Group {
     #[must_use]
     pub fn is_documentation(self) -> bool {
         match self.kind() {
-            Kind::Documentation => true,
-            Kind::Glop { autonomous_system } => (64496..=64511).contains(&autonomous_system),
-            Kind::UnicastPrefixV4 { network } => network.is_documentation(),
-            Kind::UnicastPrefixV6 { prefix, .. } | Kind::EmbeddedRp { prefix, .. } => {
+            GroupKind::Documentation => true,
+            GroupKind::Glop { autonomous_system } => (64496..=64511).contains(&autonomous_system),
+            GroupKind::UnicastPrefixV4 { network } => network.is_documentation(),
+            GroupKind::UnicastPrefixV6 { prefix, .. } | GroupKind::EmbeddedRp { prefix, .. } => {
                 prefix.is_documentation()
             }
             _ => false,
@@ -286,7 +286,7 @@ impl fmt::Display for Malformation {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for GroupKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LocalNetworkControl => f.write_str("local network control"),

@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::{PlanCheck, PlanEntry, PlanFinding};
-use crate::{EthernetAddress, Group, GroupAddr, Membership, Severity, SourceFilter, Statement};
+use crate::{AdviceSeverity, EthernetAddress, Group, GroupAddr, Membership, SourceFilter, Statement};
 
 /// Checks an entry's groups against the registries and RFCs. Reports each problem of a range once.
 pub(super) fn check_each(entry: &PlanEntry, findings: &mut Vec<PlanFinding>) {
@@ -35,7 +35,7 @@ pub(super) fn check_each(entry: &PlanEntry, findings: &mut Vec<PlanFinding>) {
 /// Returns the check that a statement fails; `None` if it does not concern a plan.
 fn judge(
     statement: &Statement,
-    severity: Severity,
+    severity: AdviceSeverity,
     entry: &PlanEntry,
     membership: &Membership,
 ) -> Option<PlanCheck> {
@@ -59,7 +59,9 @@ fn judge(
             PlanCheck::SsmWithoutSource
         }
         // Other statements that advise against a group, including those added to the registry later.
-        _ if severity == Severity::Avoid && !entry.by_name && !is_settled(statement) => PlanCheck::Reserved,
+        _ if severity == AdviceSeverity::Avoid && !entry.by_name && !is_settled(statement) => {
+            PlanCheck::Reserved
+        }
         _ => return None,
     })
 }

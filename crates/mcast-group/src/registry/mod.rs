@@ -23,7 +23,7 @@ pub struct Assignment {
     /// The addresses that the name covers, including the group.
     pub addresses: GroupRange,
     /// Whether the name is registered with IANA.
-    pub standing: Standing,
+    pub standing: RegistryStanding,
     /// The references of the registry; for a de-facto name, the document that describes its use.
     pub references: &'static [Reference],
     /// The UDP ports used with the group, if known.
@@ -38,7 +38,7 @@ impl fmt::Display for Assignment {
 
 /// Whether a name is registered or only in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Standing {
+pub enum RegistryStanding {
     /// Registered with IANA.
     Registered {
         /// The registration date as the registry gives it, such as `2007-02-02` or `1998-03`.
@@ -56,7 +56,7 @@ pub enum Standing {
     DeFacto,
 }
 
-impl Standing {
+impl RegistryStanding {
     /// Returns whether the name is registered with IANA, as an address or as an offset.
     #[must_use]
     pub const fn is_registered(self) -> bool {
@@ -64,7 +64,7 @@ impl Standing {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for RegistryStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registered { since: None } => f.write_str("registered"),
@@ -214,7 +214,7 @@ impl Group {
     fn relative_assignment(self) -> Option<Assignment> {
         let Relative { offset, .. } = self.relative()?;
         let row = find(table_v4::RELATIVE, offset)?;
-        let standing = Standing::Relative { offset, since: row.since() };
+        let standing = RegistryStanding::Relative { offset, since: row.since() };
         Some(row.assignment(GroupRange { first: self, last: self }, standing))
     }
 
@@ -261,7 +261,7 @@ impl<T> Row<T> {
         if self.since.is_empty() { None } else { Some(self.since) }
     }
 
-    fn assignment(&self, addresses: GroupRange, standing: Standing) -> Assignment {
+    fn assignment(&self, addresses: GroupRange, standing: RegistryStanding) -> Assignment {
         let ports = well_known::ports(addresses);
         Assignment { name: self.name, addresses, standing, references: self.references, ports }
     }
@@ -285,7 +285,7 @@ impl DeFactoRow<Group> {
         Assignment {
             name: self.name,
             addresses: GroupRange { first: self.first, last: self.last },
-            standing: Standing::DeFacto,
+            standing: RegistryStanding::DeFacto,
             references: self.reference,
             ports: self.ports,
         }
@@ -297,7 +297,7 @@ impl DeFactoRow<u128> {
         Assignment {
             name: self.name,
             addresses: range_in_scope_of(self.first, self.last, group),
-            standing: Standing::DeFacto,
+            standing: RegistryStanding::DeFacto,
             references: self.reference,
             ports: self.ports,
         }
@@ -332,7 +332,7 @@ fn find<T: Ord + Copy>(table: &[Row<T>], key: T) -> Option<&Row<T>> {
 fn registered_v4(address: Ipv4Addr) -> Option<Assignment> {
     let row = find(table_v4::ADDRESSES, address.to_bits())?;
     let range = GroupRange { first: v4(row.first), last: v4(row.last) };
-    Some(row.assignment(range, Standing::Registered { since: row.since() }))
+    Some(row.assignment(range, RegistryStanding::Registered { since: row.since() }))
 }
 
 /// Returns the name registered for exactly this scope, then the one registered for every scope, unless both
@@ -345,11 +345,11 @@ fn registered_v6(address: Ipv6Addr) -> [Option<Assignment>; 2] {
     [
         fixed.map(|row| {
             let range = GroupRange { first: v6(row.first), last: v6(row.last) };
-            row.assignment(range, Standing::Registered { since: row.since() })
+            row.assignment(range, RegistryStanding::Registered { since: row.since() })
         }),
         any_scope.map(|row| {
             let range = range_in_scope_of(row.first, row.last, v6(bits));
-            row.assignment(range, Standing::Registered { since: row.since() })
+            row.assignment(range, RegistryStanding::Registered { since: row.since() })
         }),
     ]
 }

@@ -43,9 +43,12 @@ fn exact_range_relative_and_de_facto_names_are_found() {
 
 #[test]
 fn registered_and_de_facto_names_differ_in_standing() {
-    let standings: Vec<Standing> =
+    let standings: Vec<RegistryStanding> =
         group("239.255.255.250").assignments().map(|assignment| assignment.standing).collect();
-    assert_eq!(standings, [Standing::Relative { offset: 5, since: Some("2006-06-27") }, Standing::DeFacto]);
+    assert_eq!(
+        standings,
+        [RegistryStanding::Relative { offset: 5, since: Some("2006-06-27") }, RegistryStanding::DeFacto]
+    );
     assert!(group("224.0.0.251").assignments().all(|assignment| assignment.standing.is_registered()));
 }
 
@@ -57,7 +60,7 @@ fn assignments_have_ranges_references_and_ports() {
     let assignment = group("224.0.1.129").assignments().next().unwrap();
     assert_eq!(
         (assignment.ports, assignment.standing),
-        (&[319, 320][..], Standing::Registered { since: Some("2007-02-02") })
+        (&[319, 320][..], RegistryStanding::Registered { since: Some("2007-02-02") })
     );
     let assignment = group("ff0e::101").assignments().next().unwrap();
     assert_eq!(assignment.references, [Reference::rfc(1119), Reference::rfc(5905)]);

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::wire::{Header, Kind, Message, Probe, ProbeReply, SessionId, UnixNanos, nanoseconds};
+use crate::wire::{
+    MessageType, ProbeReply, ProbeRequest, SessionHeader, SessionId, SessionMessage, UnixNanos, nanoseconds,
+};
 use responder::SentProbes;
 pub use responder::{ProbeResults, Responder};
 
@@ -111,7 +113,8 @@ impl ProbeSession {
     #[must_use]
     pub fn probe(&self, case: usize, now: Duration) -> Option<Vec<u8>> {
         let ProbeCase { size, hop_limit } = *self.cases.get(case)?;
-        let probe = Probe { hop_limit, by_unicast: false, short_reply: self.purpose == Purpose::PathTest };
+        let probe =
+            ProbeRequest { hop_limit, by_unicast: false, short_reply: self.purpose == Purpose::PathTest };
         Some(probe.encode(self.header(self.stream_of(case)?, self.sent(case), now), size))
     }
 
@@ -127,13 +130,13 @@ impl ProbeSession {
     pub fn unicast_probe(&mut self, responder: usize, now: Duration) -> Option<Vec<u8>> {
         let number = self.responders.get_mut(responder)?.unicast_sent.record(now);
         let size = self.cases.first()?.size;
-        let probe = Probe { hop_limit: 0, by_unicast: true, short_reply: false };
+        let probe = ProbeRequest { hop_limit: 0, by_unicast: true, short_reply: false };
         Some(probe.encode(self.header(0, number, now), size))
     }
 
-    fn header(&self, stream: u16, sequence: u64, now: Duration) -> Header {
+    fn header(&self, stream: u16, sequence: u64, now: Duration) -> SessionHeader {
         let time = UnixNanos(nanoseconds(now));
-        Header { kind: Kind::Probe, stream, session: self.id, sequence, time }
+        SessionHeader { kind: MessageType::Probe, stream, session: self.id, sequence, time }
     }
 
     /// Returns the stream number of a case: 0 in a ping, from 1 on in a path test.
@@ -155,8 +158,8 @@ impl ProbeSession {
         by_unicast: bool,
         now: Duration,
     ) -> Option<AcceptedReply> {
-        let decoded = match Message::decode(message) {
-            Ok((header, Message::Reply(reply)))
+        let decoded = match SessionMessage::decode(message) {
+            Some((header, SessionMessage::Reply(reply)))
                 if header.session == self.id && reply.by_unicast == by_unicast =>
             {
                 // The reply echoes the send time of its probe.
@@ -177,7 +180,7 @@ impl ProbeSession {
     fn accept(
         &mut self,
         source: IpAddr,
-        header: &Header,
+        header: &SessionHeader,
         reply: ProbeReply,
         round_trip: Duration,
     ) -> Option<AcceptedReply> {

@@ -76,7 +76,7 @@ fn a_reply_to_an_encoded_probe_has_a_round_trip() {
     let mut pings = pings(0);
     let probe = pings.probe(0, seconds(1.0)).unwrap();
     pings.record_probe(0, seconds(1.0));
-    let (header, _) = Message::decode(&probe).unwrap();
+    let (header, _) = SessionMessage::decode(&probe).unwrap();
     let message = reply().encode(header, probe.len());
     let accepted = pings.record(&message, address(2), false, seconds(1.25)).unwrap();
     assert_eq!((accepted.round_trip, accepted.is_new, accepted.number), (seconds(0.25), true, 0));

@@ -28,7 +28,7 @@ impl UnixNanos {
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Kind {
+pub enum MessageType {
     /// Counted data.
     Data = 1,
     /// Start of a stream.
@@ -51,7 +51,7 @@ pub enum Kind {
     Reply = 10,
 }
 
-impl Kind {
+impl MessageType {
     const ALL: [Self; 10] = [
         Self::Data,
         Self::Opening,
@@ -72,9 +72,9 @@ impl Kind {
 
 /// The header of every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct SessionHeader {
     /// The message type.
-    pub kind: Kind,
+    pub kind: MessageType,
     /// The stream within the session.
     pub stream: u16,
     /// The session.
@@ -85,9 +85,15 @@ pub struct Header {
     pub time: UnixNanos,
 }
 
-impl Header {
+impl SessionHeader {
     /// Length in bytes.
     pub const LENGTH: usize = LENGTH;
+
+    /// Creates a header of stream 0, with sequence number and time 0.
+    #[must_use]
+    pub const fn new(kind: MessageType, session: SessionId) -> Self {
+        Self { kind, stream: 0, session, sequence: 0, time: UnixNanos(0) }
+    }
 
     /// Returns the encoded header.
     #[must_use]
@@ -127,7 +133,7 @@ impl Header {
         if bytes[..3] != MAGIC || bytes[3] != VERSION {
             return None;
         }
-        let kind = Kind::from_number(bytes[4])?;
+        let kind = MessageType::from_number(bytes[4])?;
         let mut reader = Reader(&bytes[6..]);
         let header = Self {
             kind,
@@ -141,7 +147,7 @@ impl Header {
 
     /// Returns the same header with another message type, because a reply echoes the header of its request.
     #[must_use]
-    pub const fn with_kind(self, kind: Kind) -> Self {
+    pub const fn with_kind(self, kind: MessageType) -> Self {
         Self { kind, ..self }
     }
 }
@@ -152,31 +158,28 @@ mod tests {
 
     #[test]
     fn kinds_match_their_numbers() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_number(kind as u8), Some(kind));
+        for kind in MessageType::ALL {
+            assert_eq!(MessageType::from_number(kind as u8), Some(kind));
         }
-        assert_eq!((Kind::from_number(0), Kind::from_number(13)), (None, None));
+        assert_eq!((MessageType::from_number(0), MessageType::from_number(13)), (None, None));
     }
 
     #[test]
     fn renumbering_equals_encoding_again() {
-        let first =
-            Header { kind: Kind::Data, stream: 3, session: SessionId(77), sequence: 5, time: UnixNanos(6) };
+        let first = SessionHeader { stream: 3, ..SessionHeader::new(MessageType::Data, SessionId(77)) };
         let mut datagram = vec![9; 40];
         first.write(&mut datagram);
-        Header::renumber(&mut datagram, 1_000, UnixNanos(u64::MAX));
-        let expected = Header { sequence: 1_000, time: UnixNanos(u64::MAX), ..first };
-        assert_eq!(Header::decode(&datagram), Some(expected));
+        SessionHeader::renumber(&mut datagram, 1_000, UnixNanos(u64::MAX));
+        let expected = SessionHeader { sequence: 1_000, time: UnixNanos(u64::MAX), ..first };
+        assert_eq!(SessionHeader::decode(&datagram), Some(expected));
         assert_eq!(datagram[LENGTH..], [9; 8]);
     }
 
     #[test]
     fn short_datagrams_stay_unchanged() {
         let mut short = [1; LENGTH - 1];
-        let header =
-            Header { kind: Kind::Data, stream: 0, session: SessionId(0), sequence: 0, time: UnixNanos(0) };
-        header.write(&mut short);
-        Header::renumber(&mut short, 1, UnixNanos(1));
+        SessionHeader::new(MessageType::Data, SessionId(0)).write(&mut short);
+        SessionHeader::renumber(&mut short, 1, UnixNanos(1));
         assert_eq!(short, [1; LENGTH - 1]);
     }
 

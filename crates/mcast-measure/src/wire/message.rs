@@ -3,20 +3,20 @@
 use alloc::boxed::Box;
 
 use super::bytes::Reader;
-use super::header::{Header, Kind};
-use super::probe::{Probe, ProbeReply};
+use super::header::{MessageType, SessionHeader};
+use super::probe::{ProbeReply, ProbeRequest};
 use super::report::ReceiverReport;
-use super::settings::{CLOSING_LENGTH, Settings};
+use super::settings::{CLOSING_LENGTH, SessionSettings};
 
 /// The contents of a message, without its header.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Message {
+pub enum SessionMessage {
     /// Data; everything relevant is in the header.
     Data,
     /// Start of a stream.
-    Opening(Settings),
+    Opening(SessionSettings),
     /// End of a stream; the header's sequence number is the number of datagrams sent.
-    Closing(Settings),
+    Closing(SessionSettings),
     /// A receiver's statistics.
     Report(Box<ReceiverReport>),
     /// Asks for a receiver that replies to pings.
@@ -28,49 +28,36 @@ pub enum Message {
     /// The reply to a ping.
     Pong,
     /// A probe of `mcast ping` or `mcast doctor --probe`.
-    Probe(Probe),
+    Probe(ProbeRequest),
     /// The reply to a probe.
     Reply(ProbeReply),
 }
 
-/// The reason why bytes are not a valid message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
-    /// They belong to another protocol or version.
-    #[error("not a message of mcast perf, ping or doctor of this version")]
-    Foreign,
-    /// The message is truncated.
-    #[error("the message is truncated")]
-    Short,
-}
-
-impl Message {
-    /// Decodes a message.
-    ///
-    /// # Errors
-    /// Fails if the bytes are not a message of this protocol and version, or are truncated.
-    pub fn decode(bytes: &[u8]) -> Result<(Header, Self), WireError> {
-        let header = Header::decode(bytes).ok_or(WireError::Foreign)?;
-        let message = Self::from_kind(header.kind, &bytes[Header::LENGTH..]).ok_or(WireError::Short)?;
-        Ok((header, message))
+impl SessionMessage {
+    /// Decodes a message; `None` if the bytes are truncated, or belong to another protocol or version.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<(SessionHeader, Self)> {
+        let header = SessionHeader::decode(bytes)?;
+        let message = Self::from_kind(header.kind, &bytes[SessionHeader::LENGTH..])?;
+        Some((header, message))
     }
 
-    fn from_kind(kind: Kind, body: &[u8]) -> Option<Self> {
+    fn from_kind(kind: MessageType, body: &[u8]) -> Option<Self> {
         Some(match kind {
-            Kind::Data => Self::Data,
-            Kind::Opening => Self::Opening(Settings::decode(body)?),
+            MessageType::Data => Self::Data,
+            MessageType::Opening => Self::Opening(SessionSettings::decode(body)?),
             // One that is shorter than the report that replies to it is ignored.
-            Kind::Closing if body.len() < CLOSING_LENGTH - Header::LENGTH => return None,
-            Kind::Closing => Self::Closing(Settings::decode(body)?),
-            Kind::Report => Self::Report(Box::new(ReceiverReport::decode(body)?)),
+            MessageType::Closing if body.len() < CLOSING_LENGTH - SessionHeader::LENGTH => return None,
+            MessageType::Closing => Self::Closing(SessionSettings::decode(body)?),
+            MessageType::Report => Self::Report(Box::new(ReceiverReport::decode(body)?)),
             // The reply carries a token, so a call without room for one gets no reply: a reply must not be
             // longer than its request.
-            Kind::Call => Reader(body).u64().map(|_| Self::Call)?,
-            Kind::Token => Self::Token(Reader(body).u64()?),
-            Kind::Ping => Self::Ping(Reader(body).u64()?),
-            Kind::Pong => Self::Pong,
-            Kind::Probe => Self::Probe(Probe::decode(body)?),
-            Kind::Reply => Self::Reply(ProbeReply::decode(body)?),
+            MessageType::Call => Reader(body).u64().map(|_| Self::Call)?,
+            MessageType::Token => Self::Token(Reader(body).u64()?),
+            MessageType::Ping => Self::Ping(Reader(body).u64()?),
+            MessageType::Pong => Self::Pong,
+            MessageType::Probe => Self::Probe(ProbeRequest::decode(body)?),
+            MessageType::Reply => Self::Reply(ProbeReply::decode(body)?),
         })
     }
 }
@@ -86,9 +73,9 @@ mod tests {
     use crate::{ClockRelation, DropCounts, Percentiles};
 
     prop_compose! {
-        fn headers()(stream: u16, session: u64, sequence in 0..=1_u64 << 62, time: u64) -> Header {
-            Header {
-                kind: Kind::Data,
+        fn headers()(stream: u16, session: u64, sequence in 0..=1_u64 << 62, time: u64) -> SessionHeader {
+            SessionHeader {
+                kind: MessageType::Data,
                 stream,
                 session: SessionId(session),
                 sequence,
@@ -102,9 +89,9 @@ mod tests {
             numbers in any::<(u32, u64, u16)>(),
             rate in proptest::option::of(1e-3..1e9),
             flags in any::<(bool, bool, bool)>(),
-        ) -> Settings {
+        ) -> SessionSettings {
             let (size, clock, streams) = numbers;
-            Settings {
+            SessionSettings {
                 size, rate, clock, streams,
                 gso: flags.0,
                 ping_pong: flags.1,
@@ -139,11 +126,11 @@ mod tests {
     proptest! {
         #[test]
         fn settings_round_trip(header in headers(), settings in settings()) {
-            let opening = (header.with_kind(Kind::Opening), Message::Opening(settings));
-            prop_assert_eq!(Message::decode(&settings.opening(header)), Ok(opening));
-            let closing = (header.with_kind(Kind::Closing), Message::Closing(settings));
+            let opening = (header.with_kind(MessageType::Opening), SessionMessage::Opening(settings));
+            prop_assert_eq!(SessionMessage::decode(&settings.opening(header)), Some(opening));
+            let closing = (header.with_kind(MessageType::Closing), SessionMessage::Closing(settings));
             let bytes = settings.closing(header);
-            prop_assert_eq!(Message::decode(&bytes), Ok(closing));
+            prop_assert_eq!(SessionMessage::decode(&bytes), Some(closing));
             prop_assert_eq!(bytes.len(), CLOSING_LENGTH);
         }
 
@@ -153,8 +140,8 @@ mod tests {
         ) {
             let bytes = report.encode(header);
             prop_assert!(bytes.len() <= CLOSING_LENGTH);
-            let expected = (header.with_kind(Kind::Report), Message::Report(Box::new(report)));
-            prop_assert_eq!(Message::decode(&bytes), Ok(expected));
+            let expected = (header.with_kind(MessageType::Report), SessionMessage::Report(Box::new(report)));
+            prop_assert_eq!(SessionMessage::decode(&bytes), Some(expected));
         }
 
         #[test]
@@ -163,18 +150,18 @@ mod tests {
             responder: u64, unicast_port: u16, joined: u64, by_unicast: bool, short_reply: bool,
             interface: u32, arrived: u32,
         ) {
-            let probe = Probe { hop_limit, by_unicast, short_reply };
+            let probe = ProbeRequest { hop_limit, by_unicast, short_reply };
             let request = probe.encode(header, length);
-            let expected = (header.with_kind(Kind::Probe), Message::Probe(probe));
-            prop_assert_eq!(Message::decode(&request), Ok(expected));
+            let expected = (header.with_kind(MessageType::Probe), SessionMessage::Probe(probe));
+            prop_assert_eq!(SessionMessage::decode(&request), Some(expected));
             let joined = Duration::from_nanos(joined);
             let reply = ProbeReply {
                 responder, interface, length: arrived, hop_limit, arrival_hop_limit: left, by_unicast, unicast_port, joined,
             };
             let bytes = reply.encode(header, request.len());
             prop_assert_eq!(bytes.len(), length.max(PROBE_LENGTH));
-            let expected = (header.with_kind(Kind::Reply), Message::Reply(reply));
-            prop_assert_eq!(Message::decode(&bytes), Ok(expected));
+            let expected = (header.with_kind(MessageType::Reply), SessionMessage::Reply(reply));
+            prop_assert_eq!(SessionMessage::decode(&bytes), Some(expected));
         }
 
         #[test]
@@ -186,36 +173,33 @@ mod tests {
             bytes[4] = kind;
             bytes.extend(body);
             bytes.truncate(cut);
-            let _ = Message::decode(&bytes);
+            let _ = SessionMessage::decode(&bytes);
         }
 
         #[test]
         fn other_payloads_are_foreign(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             prop_assume!(!bytes.starts_with(b"mcp"));
-            prop_assert_eq!(Message::decode(&bytes), Err(WireError::Foreign));
+            prop_assert_eq!(SessionMessage::decode(&bytes), None);
         }
     }
 
     #[test]
     fn truncated_messages_are_refused() {
-        let header =
-            Header { kind: Kind::Probe, stream: 0, session: SessionId(1), sequence: 2, time: UnixNanos(3) };
-        let probe = Probe { hop_limit: 9, by_unicast: false, short_reply: false }.encode(header, 0);
-        let opening = Settings::default().opening(header);
+        let header = SessionHeader::new(MessageType::Probe, SessionId(1));
+        let probe = ProbeRequest { hop_limit: 9, by_unicast: false, short_reply: false }.encode(header, 0);
+        let opening = SessionSettings::default().opening(header);
         let report = ReceiverReport::default().encode(header);
         for bytes in [probe, opening, report] {
             for end in 0..bytes.len() {
-                assert!(Message::decode(&bytes[..end]).is_err(), "{end} of {}", bytes.len());
+                assert!(SessionMessage::decode(&bytes[..end]).is_none(), "{end} of {}", bytes.len());
             }
         }
     }
 
     #[test]
     fn other_versions_are_foreign() {
-        let header =
-            Header { kind: Kind::Data, stream: 0, session: SessionId(1), sequence: 2, time: UnixNanos(3) };
-        let mut bytes = header.encode();
+        let mut bytes = SessionHeader::new(MessageType::Data, SessionId(1)).encode();
         bytes[3] += 1;
-        assert_eq!(Message::decode(&bytes), Err(WireError::Foreign));
+        assert_eq!(SessionMessage::decode(&bytes), None);
     }
 }

@@ -24,12 +24,12 @@ mod report;
 mod settings;
 mod stream_message;
 
-pub use header::{Header, Kind, SessionId, UnixNanos};
-pub use message::{Message, WireError};
-pub use probe::{PROBE_LENGTH, Probe, ProbeReply};
+pub use header::{MessageType, SessionHeader, SessionId, UnixNanos};
+pub use message::SessionMessage;
+pub use probe::{PROBE_LENGTH, ProbeReply, ProbeRequest};
 pub use report::{ClockRelation, Percentiles, ReceiverReport};
 pub(crate) use settings::nanoseconds;
-pub use settings::{CLOSING_LENGTH, Settings};
+pub use settings::{CLOSING_LENGTH, SessionSettings};
 pub use stream_message::{STREAM_MESSAGE_LENGTH, StreamMessage};
 
 /// The length of the header, which is the minimum size of a data datagram.

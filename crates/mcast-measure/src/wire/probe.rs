@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
-use super::header::{Header, Kind};
+use super::header::{MessageType, SessionHeader};
 use super::nanoseconds;
 
 /// The minimum length of a probe: that of the reply, which is never longer than its probe.
@@ -17,7 +17,7 @@ const SHORT_REPLY: u8 = 4;
 /// A probe that asks its receivers to reply how it arrived. The header's stream is 0 for `mcast ping`; a path
 /// test numbers its cases from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub struct ProbeRequest {
     /// The hop limit that it was sent with.
     pub hop_limit: u8,
     /// Whether it was sent by unicast.
@@ -27,13 +27,13 @@ pub struct Probe {
     pub short_reply: bool,
 }
 
-impl Probe {
+impl ProbeRequest {
     /// Encodes the probe with `length` bytes, or the minimum length if that is more.
     #[must_use]
-    pub fn encode(&self, header: Header, length: usize) -> Vec<u8> {
+    pub fn encode(&self, header: SessionHeader, length: usize) -> Vec<u8> {
         let mut writer = Writer(Vec::with_capacity(length));
         let flags = flag(self.by_unicast, BY_UNICAST) | flag(self.short_reply, SHORT_REPLY);
-        writer.bytes(&header.with_kind(Kind::Probe).encode()).u8(flags).u8(self.hop_limit);
+        writer.bytes(&header.with_kind(MessageType::Probe).encode()).u8(flags).u8(self.hop_limit);
         writer.padded(length.max(PROBE_LENGTH))
     }
 
@@ -42,7 +42,7 @@ impl Probe {
         let mut reader = Reader(body);
         let (flags, hop_limit) = (reader.u8()?, reader.u8()?);
         // A probe shorter than its reply is ignored.
-        (body.len() >= PROBE_LENGTH - Header::LENGTH).then_some(Self {
+        (body.len() >= PROBE_LENGTH - SessionHeader::LENGTH).then_some(Self {
             hop_limit,
             by_unicast: flags & BY_UNICAST != 0,
             short_reply: flags & SHORT_REPLY != 0,
@@ -74,11 +74,11 @@ pub struct ProbeReply {
 impl ProbeReply {
     /// Encodes the reply to a probe with this header, with at least `length` bytes.
     #[must_use]
-    pub fn encode(&self, header: Header, length: usize) -> Vec<u8> {
+    pub fn encode(&self, header: SessionHeader, length: usize) -> Vec<u8> {
         let mut writer = Writer(Vec::with_capacity(length.max(PROBE_LENGTH)));
         let flags = flag(self.by_unicast, BY_UNICAST) | flag(self.arrival_hop_limit.is_some(), HAS_HOP_LIMIT);
         writer
-            .bytes(&header.with_kind(Kind::Reply).encode())
+            .bytes(&header.with_kind(MessageType::Reply).encode())
             .u8(flags)
             .u8(self.hop_limit)
             .u8(self.arrival_hop_limit.unwrap_or(0))

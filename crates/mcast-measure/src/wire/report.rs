@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
-use super::header::{Header, Kind};
+use super::header::{MessageType, SessionHeader};
 use super::nanoseconds;
 use crate::{DropCounts, lost_percent};
 
@@ -92,11 +92,11 @@ impl ReceiverReport {
 
     /// Encodes the report as a reply to a message with this header.
     #[must_use]
-    pub fn encode(&self, header: Header) -> Vec<u8> {
+    pub fn encode(&self, header: SessionHeader) -> Vec<u8> {
         let delays = self.delays.unwrap_or_default();
         let mut writer = Writer(Vec::with_capacity(LENGTH));
         writer
-            .bytes(&header.with_kind(Kind::Report).encode())
+            .bytes(&header.with_kind(MessageType::Report).encode())
             .u64(self.receiver)
             .u32(self.number)
             .u8(self.flags())

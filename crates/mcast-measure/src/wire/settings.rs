@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::bytes::{Reader, Writer};
-use super::header::{Header, Kind};
+use super::header::{MessageType, SessionHeader};
 use super::report;
 
 /// The length of a closing message: room for the report that replies to it.
@@ -18,7 +18,7 @@ const MORE_FOLLOWS: u8 = 4;
 
 /// The sender's settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Settings {
+pub struct SessionSettings {
     /// Bytes of payload per datagram.
     pub size: u32,
     /// Target rate in datagrams per second, all streams together; `None` for as fast as possible.
@@ -35,20 +35,20 @@ pub struct Settings {
     pub more_follows: bool,
 }
 
-impl Settings {
+impl SessionSettings {
     /// Encodes the message that starts a stream.
     #[must_use]
-    pub fn opening(&self, header: Header) -> Vec<u8> {
-        self.encode(header.with_kind(Kind::Opening)).0
+    pub fn opening(&self, header: SessionHeader) -> Vec<u8> {
+        self.encode(header.with_kind(MessageType::Opening)).0
     }
 
     /// Encodes the message that ends a stream; `header.sequence` is the number of datagrams sent in it.
     #[must_use]
-    pub fn closing(&self, header: Header) -> Vec<u8> {
-        self.encode(header.with_kind(Kind::Closing)).padded(CLOSING_LENGTH)
+    pub fn closing(&self, header: SessionHeader) -> Vec<u8> {
+        self.encode(header.with_kind(MessageType::Closing)).padded(CLOSING_LENGTH)
     }
 
-    fn encode(&self, header: Header) -> Writer {
+    fn encode(&self, header: SessionHeader) -> Writer {
         let mut writer = Writer(Vec::with_capacity(CLOSING_LENGTH));
         writer
             .bytes(&header.encode())

@@ -1,7 +1,7 @@
 //! The messages of `mcast perf --stream`: each contains its number, the time and clock of its publication, and
 //! bytes derived from its number.
 
-use super::header::{Header, Kind, LENGTH, SessionId, UnixNanos};
+use super::header::{LENGTH, MessageType, SessionHeader, SessionId, UnixNanos};
 
 /// The minimum length of a message: a header, and the id of a clock.
 pub const STREAM_MESSAGE_LENGTH: usize = LENGTH + 8;
@@ -22,7 +22,7 @@ impl StreamMessage {
     /// stays unchanged.
     pub fn write(&self, number: u64, buffer: &mut [u8]) {
         let Self { session, time, clock } = *self;
-        Header { kind: Kind::Data, stream: 0, session, sequence: number, time }.write(buffer);
+        SessionHeader { kind: MessageType::Data, stream: 0, session, sequence: number, time }.write(buffer);
         if let Some(bytes) = buffer.get_mut(LENGTH..STREAM_MESSAGE_LENGTH) {
             bytes.copy_from_slice(&clock.to_be_bytes());
         }
@@ -35,12 +35,12 @@ impl StreamMessage {
     /// Reads the message with this number; `None` if it differs from the one written.
     #[must_use]
     pub fn read(number: u64, message: &[u8]) -> Option<Self> {
-        let header = Header::decode(message)?;
+        let header = SessionHeader::decode(message)?;
         let clock = message.get(LENGTH..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))?;
         let filling = filling(number);
         let is_whole =
             message.get(STREAM_MESSAGE_LENGTH..)?.chunks(8).all(|chunk| chunk == &filling[..chunk.len()]);
-        let is_valid = header.kind == Kind::Data && header.sequence == number && is_whole;
+        let is_valid = header.kind == MessageType::Data && header.sequence == number && is_whole;
         is_valid.then_some(Self { session: header.session, time: header.time, clock })
     }
 }

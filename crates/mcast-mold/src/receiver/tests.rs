@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{MoldError, MoldSender};
 
-const SESSION: Session = *b"SESSION  1";
+const SESSION: SessionName = *b"SESSION  1";
 
 /// Returns the messages delivered, the ranges reported as lost, and whether the session ended.
 fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u64)>, bool) {
@@ -234,7 +234,7 @@ enum Datagram {
 }
 
 impl Datagram {
-    fn of(self, session: Session) -> Vec<u8> {
+    fn of(self, session: SessionName) -> Vec<u8> {
         match self {
             Self::Message(number) => {
                 let mut bytes = request(session, number, 1).to_vec();
@@ -254,7 +254,7 @@ struct Trial {
     now: u64,
     came: Vec<u64>,
     lost: Vec<(u64, u64)>,
-    sessions: Vec<(Session, u64)>,
+    sessions: Vec<(SessionName, u64)>,
     left: Vec<u64>,
     silences: u64,
     ended: Option<u64>,
@@ -443,7 +443,7 @@ fn silence_is_reported_once_until_a_datagram_arrives() {
 /// The end of the previous session was not received.
 #[test]
 fn a_session_whose_end_was_missed_is_followed_by_the_next() {
-    const NEXT: Session = *b"SESSION  2";
+    const NEXT: SessionName = *b"SESSION  2";
     let mut trial = Trial::new(MoldConfig { requests: false, ..MoldConfig::default() });
     for number in [1, 2, 4, 5] {
         trial.after(10, Datagram::Message(number));

@@ -10,15 +10,24 @@ use crate::bytes::array_at;
 use crate::ip::protocol;
 use crate::list::Element;
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for core::net::Ipv4Addr {}
-    impl Sealed for core::net::Ipv6Addr {}
+/// Seals [`Address`]: other crates cannot name this trait.
+mod private {
+    pub trait IpAddress {}
+    impl IpAddress for core::net::Ipv4Addr {}
+    impl IpAddress for core::net::Ipv6Addr {}
 }
 
 /// An address of a family, which selects the protocol: IGMP for IPv4, MLD for IPv6.
 pub trait Address:
-    sealed::Sealed + Copy + Ord + Hash + fmt::Display + fmt::Debug + Into<IpAddr> + for<'a> Element<'a> + 'static
+    private::IpAddress
+    + Copy
+    + Ord
+    + Hash
+    + fmt::Display
+    + fmt::Debug
+    + Into<IpAddr>
+    + for<'a> Element<'a>
+    + 'static
 {
     /// The length of an address in bytes.
     const LENGTH: usize;

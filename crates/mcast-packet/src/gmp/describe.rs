@@ -3,16 +3,16 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::{Address, Message, Query, Record, RecordKind, Sources};
+use super::{Address, GmpMessage, Query, Record, RecordKind, Sources};
 use crate::list::write_separated;
 
-impl<A: Address> fmt::Display for Message<'_, A> {
+impl<A: Address> fmt::Display for GmpMessage<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.title(), self.content())
     }
 }
 
-impl<'a, A: Address> Message<'a, A> {
+impl<'a, A: Address> GmpMessage<'a, A> {
     /// Returns protocol, version and type: `IGMPv3 report`.
     #[must_use]
     pub fn title(&self) -> impl fmt::Display + use<A> {
@@ -48,17 +48,17 @@ impl fmt::Display for Title {
     }
 }
 
-struct Content<'a, A: Address>(Message<'a, A>);
+struct Content<'a, A: Address>(GmpMessage<'a, A>);
 
 impl<A: Address> fmt::Display for Content<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Message::Query(query) => query.fmt(f),
-            Message::V1Report { group } | Message::Report { group } => write!(f, "member of {group}"),
-            Message::Leave { group } => write!(f, "leave {group}"),
-            Message::V3Report(records) if records.is_empty() => f.write_str("no records"),
-            Message::V3Report(records) => write_separated(f, "; ", *records),
-            Message::RouterDiscovery(discovery) => discovery.fmt(f),
+            GmpMessage::Query(query) => query.fmt(f),
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } => write!(f, "member of {group}"),
+            GmpMessage::Leave { group } => write!(f, "leave {group}"),
+            GmpMessage::V3Report(records) if records.is_empty() => f.write_str("no records"),
+            GmpMessage::V3Report(records) => write_separated(f, "; ", *records),
+            GmpMessage::RouterDiscovery(discovery) => discovery.fmt(f),
         }
     }
 }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::Address;
-use super::parse::ParseError;
+use super::parse::GmpError;
 use crate::EmitError;
 use crate::bytes::{Writer, u8_at, u16_at};
 
@@ -59,8 +59,8 @@ impl RouterDiscovery {
         }
     }
 
-    pub(super) fn parse<A: Address>(kind: u8, bytes: &[u8]) -> Result<Self, ParseError> {
-        let too_short = ParseError::TooShort(bytes.len());
+    pub(super) fn parse<A: Address>(kind: u8, bytes: &[u8]) -> Result<Self, GmpError> {
+        let too_short = GmpError::TooShort(bytes.len());
         if bytes.len() < Self::OTHER_LENGTH {
             return Err(too_short);
         }

@@ -1,11 +1,11 @@
 //! Writing messages.
 
 use super::parse::sum_without_field;
-use super::{Address, Message, Query, Record, Records, SourceQuery, Sources, time};
+use super::{Address, GmpMessage, Query, Record, Records, SourceQuery, Sources, time};
 use crate::EmitError;
 use crate::bytes::Writer;
 
-impl<A: Address> Message<'_, A> {
+impl<A: Address> GmpMessage<'_, A> {
     /// Returns the length of the message in bytes.
     #[must_use]
     pub fn length(&self) -> usize {

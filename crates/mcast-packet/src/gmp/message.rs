@@ -6,7 +6,7 @@ use super::{Address, Records, RouterDiscovery, Sources};
 
 /// A message of IGMP (`A` is `Ipv4Addr`) or MLD (`A` is `Ipv6Addr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a, A: Address> {
+pub enum GmpMessage<'a, A: Address> {
     /// A membership query.
     Query(Query<'a, A>),
     /// An IGMPv1 membership report (RFC 1112). MLD has no equivalent.
@@ -30,7 +30,7 @@ pub enum Message<'a, A: Address> {
     RouterDiscovery(RouterDiscovery),
 }
 
-impl<A: Address> Message<'_, A> {
+impl<A: Address> GmpMessage<'_, A> {
     /// Returns the protocol version that defines this message: 1 to 3 for IGMP, 1 or 2 for MLD, and 0 for
     /// router discovery, which has no versions.
     #[must_use]

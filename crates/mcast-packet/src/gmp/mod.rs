@@ -1,25 +1,23 @@
 //! IGMP and MLD, by which hosts report group memberships to routers and switches.
 //!
 //! Both protocols have the same messages. MLD has wider addresses and states times in milliseconds. Therefore
-//! [`Message`] is generic over the address: with [`Ipv4Addr`](core::net::Ipv4Addr) it is IGMP (RFC 1112, RFC
-//! 2236, RFC 3376 and its successor RFC 9776), with [`Ipv6Addr`](core::net::Ipv6Addr) it is MLD (RFC 2710,
-//! RFC 3810 and its successor RFC 9777). Multicast router discovery (RFC 4286) uses message types of both
-//! protocols and is part of this module.
+//! [`GmpMessage`] is generic over the address: with [`Ipv4Addr`] it is IGMP (RFC 1112, RFC 2236, RFC 3376 and
+//! its successor RFC 9776), with [`Ipv6Addr`] it is MLD (RFC 2710, RFC 3810 and its successor RFC 9777).
+//! Multicast router discovery (RFC 4286) uses message types of both protocols and is part of this module.
 //!
 //! A message borrows its lists, either from received bytes or from slices:
 //!
 //! ```
-//! use mcast_packet::gmp::{Record, RecordKind};
-//! use mcast_packet::igmp::Message;
+//! use mcast_packet::gmp::{IgmpMessage, Record, RecordKind};
 //!
 //! let (host, group) = ("10.0.0.5".parse()?, "232.1.2.3".parse()?);
 //! let sources = ["10.0.0.7".parse()?];
 //! let records = [Record { kind: RecordKind::AllowNewSources, group, sources: (&sources).into() }];
-//! let report = Message::V3Report((&records).into());
+//! let report = IgmpMessage::V3Report((&records).into());
 //!
 //! let mut buffer = [0; 64];
 //! let length = report.emit(&mut buffer, host, report.destination())?;
-//! assert_eq!(Message::parse(&buffer[..length])?, report);
+//! assert_eq!(IgmpMessage::parse(&buffer[..length])?, report);
 //! assert_eq!(report.to_string(), "IGMPv3 report: allow 10.0.0.7 to 232.1.2.3");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -34,34 +32,17 @@ pub mod querier;
 mod record;
 mod time;
 
+use core::net::{Ipv4Addr, Ipv6Addr};
+
 pub use address::Address;
 pub use discovery::RouterDiscovery;
-pub use message::{Message, Query, SourceQuery};
-pub use parse::ParseError;
+pub use message::{GmpMessage, Query, SourceQuery};
+pub use parse::GmpError;
 pub use record::{Record, RecordKind, Records, Sources};
 
 pub use crate::list::{List, ListIter};
 
-/// IGMP, the protocol of IPv4.
-pub mod igmp {
-    use core::net::Ipv4Addr;
-
-    /// An IGMP message.
-    pub type Message<'a> = super::Message<'a, Ipv4Addr>;
-    /// An IGMP query.
-    pub type Query<'a> = super::Query<'a, Ipv4Addr>;
-    /// A record of an IGMPv3 report.
-    pub type Record<'a> = super::Record<'a, Ipv4Addr>;
-}
-
-/// MLD, the protocol of IPv6.
-pub mod mld {
-    use core::net::Ipv6Addr;
-
-    /// An MLD message.
-    pub type Message<'a> = super::Message<'a, Ipv6Addr>;
-    /// An MLD query.
-    pub type Query<'a> = super::Query<'a, Ipv6Addr>;
-    /// A record of an MLDv2 report.
-    pub type Record<'a> = super::Record<'a, Ipv6Addr>;
-}
+/// An IGMP message.
+pub type IgmpMessage<'a> = GmpMessage<'a, Ipv4Addr>;
+/// An MLD message.
+pub type MldMessage<'a> = GmpMessage<'a, Ipv6Addr>;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Address, Message, Query, Record, Records, RouterDiscovery};
+use super::{Address, GmpMessage, Query, Record, Records, RouterDiscovery};
 use super::{SourceQuery, Sources, time};
 use crate::bytes::{u8_at, u16_at};
 use crate::checksum::{ChecksumStatus, InternetChecksum};
@@ -11,7 +11,7 @@ use crate::list::Element;
 /// Why bytes are not a valid IGMP or MLD message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ParseError {
+pub enum GmpError {
     /// The protocol has no message of this type.
     #[error("has the unknown type {0}")]
     UnknownType(u8),
@@ -37,13 +37,13 @@ pub enum ParseError {
 /// The length of type, code, checksum, 16 reserved bits and number of records.
 const V3_REPORT_HEADER_LENGTH: usize = 8;
 
-impl<'a, A: Address> Message<'a, A> {
+impl<'a, A: Address> GmpMessage<'a, A> {
     /// Parses the payload of an IP packet. The checksum is not verified: see [`Self::checksum`].
     ///
     /// # Errors
-    /// Returns [`ParseError`] if the bytes violate a rule of the RFCs. Such a message must be ignored.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let kind = u8_at(bytes, 0).ok_or(ParseError::TooShort(0))?;
+    /// Returns [`GmpError`] if the bytes violate a rule of the RFCs. Such a message must be ignored.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, GmpError> {
+        let kind = u8_at(bytes, 0).ok_or(GmpError::TooShort(0))?;
         if kind == A::V3_REPORT {
             return parse_records(bytes).map(Self::V3Report);
         }
@@ -55,7 +55,7 @@ impl<'a, A: Address> Message<'a, A> {
         }
         let is_v1_report = A::V1_REPORT == Some(kind);
         if !is_v1_report && kind != A::REPORT && kind != A::LEAVE {
-            return Err(ParseError::UnknownType(kind));
+            return Err(GmpError::UnknownType(kind));
         }
         let group = group_of(bytes)?;
         Ok(match kind {
@@ -91,18 +91,18 @@ pub(super) fn sum_without_field<A: Address>(
     Some(initial.bytes(bytes.get(..2)?).bytes(bytes.get(4..)?))
 }
 
-fn parse_query<A: Address>(bytes: &[u8]) -> Result<Query<'_, A>, ParseError> {
+fn parse_query<A: Address>(bytes: &[u8]) -> Result<Query<'_, A>, GmpError> {
     let group = group_of::<A>(bytes)?;
     let extension = bytes.get(A::GROUP_OFFSET + A::LENGTH..).unwrap_or_default();
     let source_query = match extension.len() {
         0 => None,
-        1..4 => return Err(ParseError::QueryLength(bytes.len())),
+        1..4 => return Err(GmpError::QueryLength(bytes.len())),
         _ => Some(parse_source_query(extension).ok_or_else(|| too_many_sources(extension))?),
     };
     Ok(Query {
         group: (group != A::UNSPECIFIED).then_some(group),
         max_response_time: A::read_response_time(bytes, source_query.is_some())
-            .ok_or(ParseError::TooShort(bytes.len()))?,
+            .ok_or(GmpError::TooShort(bytes.len()))?,
         source_query,
     })
 }
@@ -120,28 +120,28 @@ fn parse_source_query<A: Address>(extension: &[u8]) -> Option<SourceQuery<'_, A>
     })
 }
 
-fn too_many_sources(extension: &[u8]) -> ParseError {
-    ParseError::Sources(u16_at(extension, 2).unwrap_or(0))
+fn too_many_sources(extension: &[u8]) -> GmpError {
+    GmpError::Sources(u16_at(extension, 2).unwrap_or(0))
 }
 
-fn parse_records<A: Address>(bytes: &[u8]) -> Result<Records<'_, A>, ParseError> {
-    let too_short = ParseError::TooShort(bytes.len());
+fn parse_records<A: Address>(bytes: &[u8]) -> Result<Records<'_, A>, GmpError> {
+    let too_short = GmpError::TooShort(bytes.len());
     let records = bytes.get(V3_REPORT_HEADER_LENGTH..).ok_or(too_short)?;
     let count = u16_at(bytes, 6).ok_or(too_short)?;
     let mut rest = records;
     for number in 1..=count {
         rest = match Record::<A>::split(rest) {
             Some((_, rest)) => rest,
-            None => return Err(ParseError::Records { count, cut_off: number }),
+            None => return Err(GmpError::Records { count, cut_off: number }),
         };
     }
     Ok(Records::in_packet(records, count.into()))
 }
 
-fn group_of<A: Address>(bytes: &[u8]) -> Result<A, ParseError> {
+fn group_of<A: Address>(bytes: &[u8]) -> Result<A, GmpError> {
     bytes
         .get(A::GROUP_OFFSET..)
         .and_then(A::split)
         .map(|(group, _)| group)
-        .ok_or(ParseError::TooShort(bytes.len()))
+        .ok_or(GmpError::TooShort(bytes.len()))
 }

@@ -4,18 +4,18 @@ use core::fmt;
 
 use super::{
     Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, EncodedSource, GroupSet, HelloOption,
-    JoinPrune, Message, Register,
+    JoinPrune, PimMessage, Register,
 };
 use crate::ip::Ip;
 use crate::list::write_separated;
 
-impl fmt::Display for Message<'_> {
+impl fmt::Display for PimMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.title(), self.content())
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> PimMessage<'a> {
     /// Returns protocol, version and type: `PIMv2 hello`.
     #[must_use]
     pub const fn title(&self) -> &'static str {
@@ -41,26 +41,26 @@ impl<'a> Message<'a> {
     }
 }
 
-struct Content<'a>(Message<'a>);
+struct Content<'a>(PimMessage<'a>);
 
 impl fmt::Display for Content<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Message::Hello(options) if options.is_empty() => f.write_str("no options"),
-            Message::Hello(options) => write_separated(f, ", ", *options),
-            Message::Register(register) => register.fmt(f),
-            Message::RegisterStop { group, source } => write!(f, "{source} to {group}"),
-            Message::JoinPrune(message) | Message::Graft(message) | Message::GraftAck(message) => {
+            PimMessage::Hello(options) if options.is_empty() => f.write_str("no options"),
+            PimMessage::Hello(options) => write_separated(f, ", ", *options),
+            PimMessage::Register(register) => register.fmt(f),
+            PimMessage::RegisterStop { group, source } => write!(f, "{source} to {group}"),
+            PimMessage::JoinPrune(message) | PimMessage::Graft(message) | PimMessage::GraftAck(message) => {
                 message.fmt(f)
             }
-            Message::Bootstrap(message) => message.fmt(f),
-            Message::Assert(assert) => {
+            PimMessage::Bootstrap(message) => message.fmt(f),
+            PimMessage::Assert(assert) => {
                 let (group, source, metric) = (assert.group, assert.source, assert.metric);
                 write!(f, "{source} to {group}, metric {}/{}", metric.preference, metric.metric)
             }
-            Message::CandidateRp(message) => message.fmt(f),
-            Message::DfElection(election) => election.fmt(f),
-            Message::Other { kind, body } => write!(f, "type {kind}, {} bytes", body.len()),
+            PimMessage::CandidateRp(message) => message.fmt(f),
+            PimMessage::DfElection(election) => election.fmt(f),
+            PimMessage::Other { kind, body } => write!(f, "type {kind}, {} bytes", body.len()),
         }
     }
 }

@@ -4,16 +4,16 @@ use core::net::IpAddr;
 
 use super::address::put_unicast;
 use super::parse::{REGISTER_BORDER, REGISTER_NULL, RENDEZVOUS_TREE, covered_by_checksum, sum};
-use super::{Assert, DfElection, DfStep, Message, Metric, Register};
+use super::{Assert, DfElection, DfStep, Metric, PimMessage, Register};
 use crate::EmitError;
 use crate::bytes::Writer;
 
-impl Message<'_> {
+impl PimMessage<'_> {
     /// Writes the message with its checksum to the start of the buffer and returns its length.
     ///
     /// # Errors
     /// Returns [`EmitError::BufferTooShort`] if the message does not fit, [`EmitError::TooMany`] if a list is
-    /// too long for its count field, [`EmitError::NoSuchMessage`] for a [`Message::Other`] of a type above
+    /// too long for its count field, [`EmitError::NoSuchMessage`] for a [`PimMessage::Other`] of a type above
     /// 15, and [`EmitError::MixedFamilies`] if source and destination are of different families.
     pub fn emit(&self, buffer: &mut [u8], source: IpAddr, destination: IpAddr) -> Result<usize, EmitError> {
         let mut writer = Writer::new(buffer);

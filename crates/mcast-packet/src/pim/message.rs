@@ -7,7 +7,7 @@ use super::{Bootstrap, CandidateRp, EncodedGroup, HelloOption, JoinPrune, List};
 /// A PIM message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Message<'a> {
+pub enum PimMessage<'a> {
     /// Announces a router to its neighbors.
     Hello(List<'a, HelloOption<'a>>),
     /// Carries a packet of a source to the rendezvous point.
@@ -35,14 +35,14 @@ pub enum Message<'a> {
     DfElection(DfElection),
     /// Another message.
     Other {
-        /// The message type, 0 to 15 (IANA, PIM Message Types).
+        /// The message type, 0 to 15 (IANA, PIM PimMessage Types).
         kind: u8,
         /// The bytes after the header.
         body: &'a [u8],
     },
 }
 
-impl Message<'_> {
+impl PimMessage<'_> {
     pub(super) const fn kind(&self) -> u8 {
         match self {
             Self::Hello(_) => kind::HELLO,
@@ -60,7 +60,7 @@ impl Message<'_> {
     }
 }
 
-/// The types of messages (IANA, PIM Message Types).
+/// The types of messages (IANA, PIM PimMessage Types).
 pub(super) mod kind {
     pub(in crate::pim) const HELLO: u8 = 0;
     pub(in crate::pim) const REGISTER: u8 = 1;

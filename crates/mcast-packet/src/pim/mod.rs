@@ -4,15 +4,15 @@
 //! A message borrows its lists, either from received bytes or from slices:
 //!
 //! ```
-//! use mcast_packet::pim::{HelloOption, Message};
+//! use mcast_packet::pim::{HelloOption, PimMessage};
 //!
 //! let options = [HelloOption::HoldTime(105), HelloOption::DrPriority(1)];
-//! let hello = Message::Hello((&options).into());
+//! let hello = PimMessage::Hello((&options).into());
 //!
 //! let (router, group) = ("10.0.0.1".parse()?, "224.0.0.13".parse()?);
 //! let mut buffer = [0; 64];
 //! let length = hello.emit(&mut buffer, router, group)?;
-//! assert_eq!(Message::parse(&buffer[..length])?, hello);
+//! assert_eq!(PimMessage::parse(&buffer[..length])?, hello);
 //! assert_eq!(hello.to_string(), "PIMv2 hello: hold 105 s, DR priority 1");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -31,8 +31,8 @@ pub use address::{EncodedGroup, EncodedSource};
 pub use bootstrap::{Bootstrap, CandidateRp, GroupMapping, RendezvousPoint};
 pub use hello::HelloOption;
 pub use join_prune::{GroupSet, JoinPrune};
-pub use message::{Assert, DfElection, DfStep, Message, Metric, Register};
-pub use parse::ParseError;
+pub use message::{Assert, DfElection, DfStep, Metric, PimMessage, Register};
+pub use parse::PimError;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

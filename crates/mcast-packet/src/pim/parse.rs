@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use super::message::kind;
 use super::{Assert, Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, JoinPrune};
-use super::{Message, Metric, Register};
+use super::{Metric, PimMessage, Register};
 use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::checksum::{ChecksumStatus, InternetChecksum};
 use crate::ip::protocol;
@@ -13,7 +13,7 @@ use crate::list::{Element, List};
 /// Why bytes are not a valid PIM message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ParseError {
+pub enum PimError {
     /// The message is shorter than its header.
     #[error("is too short: {0} bytes")]
     TooShort(usize),
@@ -25,7 +25,7 @@ pub enum ParseError {
     Incomplete(&'static str),
 }
 
-impl<'a> Message<'a> {
+impl<'a> PimMessage<'a> {
     /// The length of version, type, reserved byte and checksum.
     pub(super) const HEADER_LENGTH: usize = 4;
 
@@ -35,16 +35,16 @@ impl<'a> Message<'a> {
     /// Parses the payload of an IP packet. The checksum is not verified: see [`Self::checksum`].
     ///
     /// # Errors
-    /// Returns [`ParseError`] if the message is not valid. Such a message must be ignored.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        let too_short = ParseError::TooShort(bytes.len());
+    /// Returns [`PimError`] if the message is not valid. Such a message must be ignored.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, PimError> {
+        let too_short = PimError::TooShort(bytes.len());
         let first = u8_at(bytes, 0).ok_or(too_short)?;
         if first >> 4 != 2 {
-            return Err(ParseError::Version(first >> 4));
+            return Err(PimError::Version(first >> 4));
         }
         let body = bytes.get(Self::HEADER_LENGTH..).ok_or(too_short)?;
         let kind = first & 0x0f;
-        parse_body(kind, bytes, body).ok_or_else(|| ParseError::Incomplete(name(kind)))
+        parse_body(kind, bytes, body).ok_or_else(|| PimError::Incomplete(name(kind)))
     }
 
     /// Verifies the checksum of a message sent from `source` to `destination`. In IPv4 it does not cover the
@@ -65,19 +65,19 @@ impl<'a> Message<'a> {
 }
 
 /// Parses the part after the header. Returns `None` if a field or list is truncated.
-fn parse_body<'a>(kind: u8, bytes: &'a [u8], body: &'a [u8]) -> Option<Message<'a>> {
+fn parse_body<'a>(kind: u8, bytes: &'a [u8], body: &'a [u8]) -> Option<PimMessage<'a>> {
     Some(match kind {
-        kind::HELLO => Message::Hello(List::take_all(body)?),
-        kind::REGISTER => Message::Register(parse_register(body)?),
+        kind::HELLO => PimMessage::Hello(List::take_all(body)?),
+        kind::REGISTER => PimMessage::Register(parse_register(body)?),
         kind::REGISTER_STOP => parse_register_stop(body)?,
-        kind::JOIN_PRUNE => Message::JoinPrune(JoinPrune::parse(body)?),
-        kind::BOOTSTRAP => Message::Bootstrap(Bootstrap::parse(body)?),
-        kind::ASSERT => Message::Assert(parse_assert(body)?),
-        kind::GRAFT => Message::Graft(JoinPrune::parse(body)?),
-        kind::GRAFT_ACK => Message::GraftAck(JoinPrune::parse(body)?),
-        kind::CANDIDATE_RP => Message::CandidateRp(CandidateRp::parse(body)?),
+        kind::JOIN_PRUNE => PimMessage::JoinPrune(JoinPrune::parse(body)?),
+        kind::BOOTSTRAP => PimMessage::Bootstrap(Bootstrap::parse(body)?),
+        kind::ASSERT => PimMessage::Assert(parse_assert(body)?),
+        kind::GRAFT => PimMessage::Graft(JoinPrune::parse(body)?),
+        kind::GRAFT_ACK => PimMessage::GraftAck(JoinPrune::parse(body)?),
+        kind::CANDIDATE_RP => PimMessage::CandidateRp(CandidateRp::parse(body)?),
         kind::DF_ELECTION => parse_election(bytes, body)?,
-        kind => Message::Other { kind, body },
+        kind => PimMessage::Other { kind, body },
     })
 }
 
@@ -101,7 +101,7 @@ const fn name(kind: u8) -> &'static str {
 /// Returns the part of a message that its checksum covers.
 pub(super) fn covered_by_checksum(bytes: &[u8]) -> &[u8] {
     if u8_at(bytes, 0).is_some_and(|first| first & 0x0f == kind::REGISTER) {
-        return bytes.get(..Message::REGISTER_HEADER_LENGTH).unwrap_or(bytes);
+        return bytes.get(..PimMessage::REGISTER_HEADER_LENGTH).unwrap_or(bytes);
     }
     bytes
 }
@@ -131,10 +131,10 @@ fn parse_register(body: &[u8]) -> Option<Register<'_>> {
     })
 }
 
-fn parse_register_stop(body: &[u8]) -> Option<Message<'_>> {
+fn parse_register_stop(body: &[u8]) -> Option<PimMessage<'_>> {
     let (group, rest) = EncodedGroup::split(body)?;
     let (source, _) = IpAddr::split(rest)?;
-    Some(Message::RegisterStop { group, source })
+    Some(PimMessage::RegisterStop { group, source })
 }
 
 /// The R bit, above the 31 bits of the preference.
@@ -147,7 +147,7 @@ fn parse_assert(body: &[u8]) -> Option<Assert> {
     Some(Assert { group, source, rendezvous_tree: u32_at(rest, 0)? & RENDEZVOUS_TREE != 0, metric })
 }
 
-fn parse_election<'a>(bytes: &'a [u8], body: &'a [u8]) -> Option<Message<'a>> {
+fn parse_election<'a>(bytes: &'a [u8], body: &'a [u8]) -> Option<PimMessage<'a>> {
     let (rendezvous_point, rest) = IpAddr::split(body)?;
     let metric = parse_metric(rest)?;
     let rest = rest.get(8..)?;
@@ -164,7 +164,7 @@ fn parse_election<'a>(bytes: &'a [u8], body: &'a [u8]) -> Option<Message<'a>> {
         }
         _ => return None,
     };
-    Some(Message::DfElection(DfElection { rendezvous_point, metric, step }))
+    Some(PimMessage::DfElection(DfElection { rendezvous_point, metric, step }))
 }
 
 fn parse_metric(bytes: &[u8]) -> Option<Metric> {

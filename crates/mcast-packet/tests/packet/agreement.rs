@@ -4,24 +4,22 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use etherparse::{IgmpSlice, Ipv4Header, LinkSlice, PacketBuilder, SlicedPacket, TransportSlice, UdpHeader};
-use mcast_packet::gmp::{Message, RecordKind, Records};
-use mcast_packet::{
-    ChecksumStatus, Checksums, Cooked, CookedKind, LinkType, MacAddress, Packet, ether_type, igmp,
-};
+use mcast_packet::gmp::{GmpMessage, IgmpMessage, RecordKind, Records};
+use mcast_packet::{ChecksumStatus, Checksums, Cooked, CookedKind, LinkType, MacAddress, Packet, ether_type};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 
 /// Compares the results of both decoders.
-fn assert_agree(ours: &igmp::Message<'_>, theirs: &IgmpSlice<'_>) {
+fn assert_agree(ours: &IgmpMessage<'_>, theirs: &IgmpSlice<'_>) {
     match (ours, theirs) {
-        (Message::Query(query), IgmpSlice::MembershipQuery(slice)) => {
+        (GmpMessage::Query(query), IgmpSlice::MembershipQuery(slice)) => {
             assert!(query.source_query.is_none());
             assert_eq!(query.group.unwrap_or(Ipv4Addr::UNSPECIFIED).octets(), slice.group_address().octets);
             assert_eq!(query.max_response_time.as_millis(), u128::from(slice.max_response_time()) * 100);
         }
-        (Message::Query(query), IgmpSlice::MembershipQueryWithSources(slice)) => {
+        (GmpMessage::Query(query), IgmpSlice::MembershipQueryWithSources(slice)) => {
             let extension = query.source_query.unwrap();
             assert_eq!(query.group.unwrap_or(Ipv4Addr::UNSPECIFIED).octets(), slice.group_address().octets);
             let tenths = u128::from(slice.max_response_code().as_10th_secs());
@@ -29,16 +27,16 @@ fn assert_agree(ours: &igmp::Message<'_>, theirs: &IgmpSlice<'_>) {
             assert_eq!((extension.suppress, extension.robustness), (slice.s_flag(), slice.qrv().value()));
             assert!(extension.sources.iter().map(|source| source.octets()).eq(slice.source_addresses()));
         }
-        (Message::V1Report { group }, IgmpSlice::MembershipReportV1(slice)) => {
+        (GmpMessage::V1Report { group }, IgmpSlice::MembershipReportV1(slice)) => {
             assert_eq!(group.octets(), slice.group_address().octets);
         }
-        (Message::Report { group }, IgmpSlice::MembershipReportV2(slice)) => {
+        (GmpMessage::Report { group }, IgmpSlice::MembershipReportV2(slice)) => {
             assert_eq!(group.octets(), slice.group_address().octets);
         }
-        (Message::Leave { group }, IgmpSlice::LeaveGroup(slice)) => {
+        (GmpMessage::Leave { group }, IgmpSlice::LeaveGroup(slice)) => {
             assert_eq!(group.octets(), slice.group_address().octets);
         }
-        (Message::V3Report(records), IgmpSlice::MembershipReportV3(slice)) => {
+        (GmpMessage::V3Report(records), IgmpSlice::MembershipReportV3(slice)) => {
             assert_records_agree(*records, slice);
         }
         other => panic!("different message types: {other:?}"),
@@ -71,9 +69,9 @@ proptest! {
     fn decoders_agree_on_bytes_that_both_accept(bytes in vec(any::<u8>(), 8..64), kind: prop::sample::Index) {
         let mut bytes = bytes;
         bytes[0] = *kind.get(&[0x11, 0x12, 0x16, 0x17, 0x22]);
-        if let (Ok(ours), Ok(theirs)) = (igmp::Message::parse(&bytes), IgmpSlice::from_slice(&bytes)) {
+        if let (Ok(ours), Ok(theirs)) = (IgmpMessage::parse(&bytes), IgmpSlice::from_slice(&bytes)) {
             assert_agree(&ours, &theirs);
-            let valid = Message::checksum(&bytes, HOST, HOST) == ChecksumStatus::Valid;
+            let valid = GmpMessage::checksum(&bytes, HOST, HOST) == ChecksumStatus::Valid;
             prop_assert_eq!(valid, theirs.is_checksum_valid());
         }
     }

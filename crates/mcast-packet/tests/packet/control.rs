@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use mcast_packet::gmp::{
-    Address, Message, ParseError, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources,
+    Address, GmpError, GmpMessage, IgmpMessage, MldMessage, Query, Record, RecordKind, RouterDiscovery,
+    SourceQuery, Sources,
 };
-use mcast_packet::{ChecksumStatus, ControlFrame, EmitError, MacAddress, Packet, Transport, igmp, mld};
+use mcast_packet::{ChecksumStatus, ControlFrame, EmitError, MacAddress, Packet, Transport};
 use proptest::prelude::*;
 
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 56, 105);
@@ -16,7 +17,7 @@ const HOST_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 5);
 const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 1);
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 5]);
 
-fn emit<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
+fn emit<A: Address>(message: GmpMessage<'_, A>, source: A) -> Vec<u8> {
     let mut buffer = vec![0xaa; 8192];
     let length = message.emit(&mut buffer, source, message.destination()).unwrap();
     assert_eq!(length, message.length());
@@ -24,14 +25,14 @@ fn emit<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
     buffer
 }
 
-fn emit_frame<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
+fn emit_frame<A: Address>(message: GmpMessage<'_, A>, source: A) -> Vec<u8> {
     let mut buffer = vec![0; 8192];
     let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
     buffer.truncate(length);
     buffer
 }
 
-fn summary<A: Address>(message: Message<'_, A>, source: A) -> String {
+fn summary<A: Address>(message: GmpMessage<'_, A>, source: A) -> String {
     mcast_packet::summary(&emit_frame(message, source)).to_string()
 }
 
@@ -41,10 +42,10 @@ fn general_query<A: Address>(seconds: u64) -> Query<'static, A> {
 
 #[test]
 fn igmp_messages_have_the_bytes_that_the_rfcs_define() {
-    assert_eq!(emit(igmp::Message::Report { group: GROUP }, HOST), [0x16, 0, 0xfd, 0xfa, 234, 3, 2, 1],);
-    assert_eq!(emit(igmp::Message::V1Report { group: GROUP }, HOST)[0], 0x12);
-    assert_eq!(emit(igmp::Message::Leave { group: GROUP }, HOST)[0], 0x17);
-    assert_eq!(emit(igmp::Message::Query(general_query(10)), HOST), [0x11, 100, 0xee, 0x9b, 0, 0, 0, 0],);
+    assert_eq!(emit(IgmpMessage::Report { group: GROUP }, HOST), [0x16, 0, 0xfd, 0xfa, 234, 3, 2, 1],);
+    assert_eq!(emit(IgmpMessage::V1Report { group: GROUP }, HOST)[0], 0x12);
+    assert_eq!(emit(IgmpMessage::Leave { group: GROUP }, HOST)[0], 0x17);
+    assert_eq!(emit(IgmpMessage::Query(general_query(10)), HOST), [0x11, 100, 0xee, 0x9b, 0, 0, 0, 0],);
 }
 
 /// Captured from a Linux 6.18 host that joined 234.3.2.1 and, for one source, 232.1.2.3.
@@ -80,7 +81,7 @@ fn captured_linux_reports_are_parsed() {
         Record { kind: RecordKind::ChangeToExclude, group: GROUP, sources: Sources::none() },
     ];
     let Some(Transport::Igmp(control)) = packet.transport else { panic!() };
-    assert_eq!(control.message, Message::V3Report((&records).into()));
+    assert_eq!(control.message, GmpMessage::V3Report((&records).into()));
     assert_eq!(control.checksum, ChecksumStatus::Valid);
     assert_eq!(
         packet.to_string(),
@@ -103,7 +104,7 @@ fn built_report_is_identical_to_that_of_linux() {
     let records = [Record { kind: RecordKind::ChangeToExclude, group: GROUP_6, sources: Sources::none() }];
     let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 0x105);
     let mac = MacAddress([2, 0, 0, 0, 1, 5]);
-    let message = mld::Message::V3Report((&records).into());
+    let message = MldMessage::V3Report((&records).into());
     let mut buffer = [0; 128];
     let length = ControlFrame { mac, source, message }.emit(&mut buffer).unwrap();
     assert_eq!(buffer[..length], LINUX_MLD);
@@ -111,8 +112,8 @@ fn built_report_is_identical_to_that_of_linux() {
 
 #[test]
 fn query_version_follows_from_length_and_response_time() {
-    let version = |bytes: &[u8]| match igmp::Message::parse(bytes) {
-        Ok(Message::Query(query)) => query.version(),
+    let version = |bytes: &[u8]| match IgmpMessage::parse(bytes) {
+        Ok(GmpMessage::Query(query)) => query.version(),
         other => panic!("{other:?}"),
     };
     assert_eq!(version(&[0x11, 0, 0, 0, 0, 0, 0, 0]), 1);
@@ -120,18 +121,18 @@ fn query_version_follows_from_length_and_response_time() {
     assert_eq!(version(&[0x11, 0, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0]), 3);
     for length in 9..12 {
         let bytes = [0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(igmp::Message::parse(&bytes[..length]), Err(ParseError::QueryLength(length)));
+        assert_eq!(IgmpMessage::parse(&bytes[..length]), Err(GmpError::QueryLength(length)));
     }
 }
 
 #[test]
 fn long_times_are_floating_point() {
     let bytes = [0x11, 0x9f, 0, 0, 0, 0, 0, 0, 2, 0x8f, 0, 0];
-    let Ok(Message::Query(query)) = igmp::Message::parse(&bytes) else { panic!() };
+    let Ok(GmpMessage::Query(query)) = IgmpMessage::parse(&bytes) else { panic!() };
     assert_eq!(query.max_response_time, Duration::from_millis((0x1f << 4) * 100));
     assert_eq!(query.source_query.unwrap().interval, Duration::from_secs(0x1f << 3));
     let old = [0x11, 0x9f, 0, 0, 0, 0, 0, 0];
-    let Ok(Message::Query(query)) = igmp::Message::parse(&old) else { panic!() };
+    let Ok(GmpMessage::Query(query)) = IgmpMessage::parse(&old) else { panic!() };
     assert_eq!(query.max_response_time, Duration::from_millis(0x9f * 100));
 }
 
@@ -141,41 +142,38 @@ fn auxiliary_data_of_a_record_is_skipped() {
         0x22, 0, 0, 0, 0, 0, 0, 2, 9, 1, 0, 0, 224, 1, 1, 1, 0xde, 0xad, 0xbe, 0xef, 6, 0, 0, 1, 234, 3, 2,
         1, 10, 0, 0, 7,
     ];
-    let message = igmp::Message::parse(&bytes).unwrap();
+    let message = IgmpMessage::parse(&bytes).unwrap();
     let sources = [SOURCE];
     let records = [
         Record { kind: RecordKind::Unknown(9), group: Ipv4Addr::new(224, 1, 1, 1), sources: Sources::none() },
         Record { kind: RecordKind::BlockOldSources, group: GROUP, sources: (&sources).into() },
     ];
-    assert_eq!(message, Message::V3Report((&records).into()));
+    assert_eq!(message, GmpMessage::V3Report((&records).into()));
 }
 
 #[test]
 fn truncated_lists_are_rejected_with_their_position() {
     let second_record_missing = [0x22, 0, 0, 0, 0, 0, 0, 2, 4, 0, 0, 0, 234, 3, 2, 1];
-    assert_eq!(
-        igmp::Message::parse(&second_record_missing),
-        Err(ParseError::Records { count: 2, cut_off: 2 })
-    );
+    assert_eq!(IgmpMessage::parse(&second_record_missing), Err(GmpError::Records { count: 2, cut_off: 2 }));
     let source_missing = [0x11, 0, 0, 0, 234, 3, 2, 1, 2, 125, 0, 1];
-    assert_eq!(igmp::Message::parse(&source_missing), Err(ParseError::Sources(1)));
-    assert_eq!(igmp::Message::parse(&[0x16, 0, 0, 0, 1]), Err(ParseError::TooShort(5)));
-    assert_eq!(igmp::Message::parse(&[0x14, 0, 0, 0, 1]), Err(ParseError::UnknownType(0x14)));
-    assert_eq!(igmp::Message::parse(&[]), Err(ParseError::TooShort(0)));
+    assert_eq!(IgmpMessage::parse(&source_missing), Err(GmpError::Sources(1)));
+    assert_eq!(IgmpMessage::parse(&[0x16, 0, 0, 0, 1]), Err(GmpError::TooShort(5)));
+    assert_eq!(IgmpMessage::parse(&[0x14, 0, 0, 0, 1]), Err(GmpError::UnknownType(0x14)));
+    assert_eq!(IgmpMessage::parse(&[]), Err(GmpError::TooShort(0)));
 }
 
 #[test]
 fn unrepresentable_messages_are_errors() {
     let mut buffer = [0; 64];
-    let first = mld::Message::V1Report { group: GROUP_6 };
+    let first = MldMessage::V1Report { group: GROUP_6 };
     assert_eq!(first.emit(&mut buffer, HOST_6, GROUP_6), Err(EmitError::NoSuchMessage));
-    let report = igmp::Message::Report { group: GROUP };
+    let report = IgmpMessage::Report { group: GROUP };
     assert_eq!(report.emit(&mut buffer[..7], HOST, GROUP), Err(EmitError::BufferTooShort));
     let many = vec![SOURCE; 65_536];
     let records =
         [Record { kind: RecordKind::AllowNewSources, group: GROUP, sources: many.as_slice().into() }];
     let mut large = vec![0; 300_000];
-    let report = igmp::Message::V3Report((&records).into());
+    let report = IgmpMessage::V3Report((&records).into());
     assert_eq!(report.emit(&mut large, HOST, GROUP), Err(EmitError::TooMany));
 }
 
@@ -186,38 +184,35 @@ fn router_discovery_messages_round_trip() {
         query_interval: Duration::from_secs(125),
         robustness: 2,
     };
-    assert_eq!(
-        emit(igmp::Message::RouterDiscovery(advertisement), HOST),
-        [0x30, 20, 0xcf, 0x6c, 0, 125, 0, 2]
-    );
+    assert_eq!(emit(IgmpMessage::RouterDiscovery(advertisement), HOST), [0x30, 20, 0xcf, 0x6c, 0, 125, 0, 2]);
     for discovery in [advertisement, RouterDiscovery::Solicitation, RouterDiscovery::Termination] {
         let (v4, v6) = (
-            emit(Message::RouterDiscovery(discovery), HOST),
-            emit(Message::RouterDiscovery(discovery), HOST_6),
+            emit(GmpMessage::RouterDiscovery(discovery), HOST),
+            emit(GmpMessage::RouterDiscovery(discovery), HOST_6),
         );
-        assert_eq!(igmp::Message::parse(&v4), Ok(Message::RouterDiscovery(discovery)));
-        assert_eq!(mld::Message::parse(&v6), Ok(Message::RouterDiscovery(discovery)));
+        assert_eq!(IgmpMessage::parse(&v4), Ok(GmpMessage::RouterDiscovery(discovery)));
+        assert_eq!(MldMessage::parse(&v6), Ok(GmpMessage::RouterDiscovery(discovery)));
     }
     assert_eq!(
-        summary(igmp::Message::RouterDiscovery(advertisement), HOST),
+        summary(IgmpMessage::RouterDiscovery(advertisement), HOST),
         "Ether / IP / IGMP multicast router advertisement 192.168.56.105: interval 20 s, \
          query interval 125 s, robustness 2"
     );
     assert_eq!(
-        summary(mld::Message::RouterDiscovery(RouterDiscovery::Termination), HOST_6),
+        summary(MldMessage::RouterDiscovery(RouterDiscovery::Termination), HOST_6),
         "Ether / IPv6 / MLD multicast router termination fe80::5: stops forwarding multicast"
     );
     let snoopers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6a);
-    assert_eq!(mld::Message::RouterDiscovery(advertisement).destination(), snoopers);
-    assert_eq!(igmp::Message::parse(&[0x30, 20, 0, 0, 0, 125, 0]), Err(ParseError::TooShort(7)));
-    assert_eq!(igmp::Message::parse(&[0x31, 0, 0]), Err(ParseError::TooShort(3)));
+    assert_eq!(MldMessage::RouterDiscovery(advertisement).destination(), snoopers);
+    assert_eq!(IgmpMessage::parse(&[0x30, 20, 0, 0, 0, 125, 0]), Err(GmpError::TooShort(7)));
+    assert_eq!(IgmpMessage::parse(&[0x31, 0, 0]), Err(GmpError::TooShort(3)));
 }
 
 #[test]
 fn summaries_describe_messages() {
     let exclude = [Record { kind: RecordKind::ChangeToExclude, group: GROUP, sources: Sources::none() }];
     assert_eq!(
-        summary(igmp::Message::V3Report((&exclude).into()), HOST),
+        summary(IgmpMessage::V3Report((&exclude).into()), HOST),
         "Ether / IP / IGMPv3 report 192.168.56.105: join 234.3.2.1 (exclude none)"
     );
     let sources = [SOURCE, HOST];
@@ -226,20 +221,20 @@ fn summaries_describe_messages() {
         Record { kind: RecordKind::ModeIsInclude, group: GROUP, sources: (&sources).into() },
     ];
     assert_eq!(
-        summary(igmp::Message::V3Report((&several).into()), HOST),
+        summary(IgmpMessage::V3Report((&several).into()), HOST),
         "Ether / IP / IGMPv3 report 192.168.56.105: leave 234.3.2.1 (include none); \
          member of 234.3.2.1 (include 10.0.0.7, 192.168.56.105)"
     );
     assert_eq!(
-        summary(igmp::Message::Query(general_query(10)), HOST),
+        summary(IgmpMessage::Query(general_query(10)), HOST),
         "Ether / IP / IGMPv2 general query 192.168.56.105: members of any group, answer within 10 s"
     );
     assert_eq!(
-        summary(igmp::Message::Query(general_query(0)), HOST),
+        summary(IgmpMessage::Query(general_query(0)), HOST),
         "Ether / IP / IGMPv1 general query 192.168.56.105: members of any group, answer within 10 s"
     );
     assert_eq!(
-        summary(mld::Message::Leave { group: GROUP_6 }, HOST_6),
+        summary(MldMessage::Leave { group: GROUP_6 }, HOST_6),
         "Ether / IPv6 / MLDv1 done fe80::5: leave ff15::1"
     );
     let one = [SOURCE];
@@ -251,14 +246,14 @@ fn summaries_describe_messages() {
     });
     let query = Query { group: Some(GROUP), max_response_time: Duration::from_millis(1500), source_query };
     assert_eq!(
-        summary(igmp::Message::Query(query), HOST),
+        summary(IgmpMessage::Query(query), HOST),
         "Ether / IP / IGMPv3 query 192.168.56.105: members of 234.3.2.1 from 10.0.0.7, answer within 1.5 s"
     );
 }
 
 #[test]
 fn frames_have_the_header_fields_that_the_rfcs_require() {
-    let frame = emit_frame(mld::Message::Report { group: GROUP_6 }, HOST_6);
+    let frame = emit_frame(MldMessage::Report { group: GROUP_6 }, HOST_6);
     let packet = Packet::ethernet(&frame);
     let ip = packet.ip_layer().unwrap();
     assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0));
@@ -266,7 +261,7 @@ fn frames_have_the_header_fields_that_the_rfcs_require() {
     assert_eq!(packet.ethernet.unwrap().destination, MacAddress([0x33, 0x33, 0, 0, 0, 1]));
     assert_eq!((packet.malformed, packet.padding), (None, &[][..]));
 
-    let frame = emit_frame(igmp::Message::Leave { group: GROUP }, HOST);
+    let frame = emit_frame(IgmpMessage::Leave { group: GROUP }, HOST);
     let packet = Packet::ethernet(&frame);
     let ip = packet.ip_layer().unwrap();
     assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0x30));
@@ -275,7 +270,7 @@ fn frames_have_the_header_fields_that_the_rfcs_require() {
 
 #[test]
 fn summary_of_a_damaged_message_contains_the_correct_checksum() {
-    let mut frame = emit_frame(igmp::Message::Report { group: GROUP }, HOST);
+    let mut frame = emit_frame(IgmpMessage::Report { group: GROUP }, HOST);
     *frame.last_mut().unwrap() ^= 3;
     let text = mcast_packet::summary(&frame).to_string();
     assert_eq!(
@@ -290,8 +285,8 @@ proptest! {
         let step = Duration::from_millis(100);
         message.with(step, |message| {
             let bytes = emit(message, HOST);
-            prop_assert_eq!(Message::parse(&bytes), Ok(message));
-            prop_assert_eq!(Message::checksum(&bytes, HOST, HOST), ChecksumStatus::Valid);
+            prop_assert_eq!(GmpMessage::parse(&bytes), Ok(message));
+            prop_assert_eq!(GmpMessage::checksum(&bytes, HOST, HOST), ChecksumStatus::Valid);
             Ok(())
         })?;
     }
@@ -300,13 +295,13 @@ proptest! {
     fn mld_messages_round_trip(message in crate::support::message(crate::support::v6())) {
         let step = Duration::from_millis(1);
         message.with(step, |message| {
-            if matches!(message, Message::V1Report { .. }) {
+            if matches!(message, GmpMessage::V1Report { .. }) {
                 return Ok(());
             }
             let bytes = emit(message, HOST_6);
-            prop_assert_eq!(Message::parse(&bytes), Ok(message));
+            prop_assert_eq!(GmpMessage::parse(&bytes), Ok(message));
             let destination = message.destination();
-            prop_assert_eq!(Message::checksum(&bytes, HOST_6, destination), ChecksumStatus::Valid);
+            prop_assert_eq!(GmpMessage::checksum(&bytes, HOST_6, destination), ChecksumStatus::Valid);
             Ok(())
         })?;
     }
@@ -314,13 +309,13 @@ proptest! {
     #[test]
     fn any_flipped_bit_invalidates_the_checksum(message in crate::support::message(crate::support::v6()), position: usize, bit in 0..8u8) {
         message.with(Duration::from_millis(1), |message| {
-            if matches!(message, Message::V1Report { .. }) {
+            if matches!(message, GmpMessage::V1Report { .. }) {
                 return Ok(());
             }
             let mut bytes = emit(message, HOST_6);
             let position = position % bytes.len();
             bytes[position] ^= 1 << bit;
-            prop_assert!(Message::checksum(&bytes, HOST_6, message.destination()).is_invalid());
+            prop_assert!(GmpMessage::checksum(&bytes, HOST_6, message.destination()).is_invalid());
             Ok(())
         })?;
     }
@@ -350,11 +345,11 @@ proptest! {
         if let Some(first) = bytes.first_mut() {
             *first = *kind.get(&[0x11, 0x12, 0x16, 0x17, 0x22, 130, 131, 132, 143, *first]);
         }
-        if let Ok(message) = igmp::Message::parse(&bytes) {
+        if let Ok(message) = IgmpMessage::parse(&bytes) {
             let _ = message.to_string();
             prop_assert!(message.length() <= bytes.len());
         }
-        if let Ok(message) = mld::Message::parse(&bytes) {
+        if let Ok(message) = MldMessage::parse(&bytes) {
             let _ = message.to_string();
             prop_assert!(message.length() <= bytes.len());
         }
@@ -367,12 +362,12 @@ fn message_refers_to_its_groups_or_to_all() {
         Packet::ethernet(frame).is_control_about(|group| group == IpAddr::V4(GROUP) || group == GROUP_6)
     };
     assert!(refers_to_group(&LINUX_IGMP), "in the second record");
-    assert!(refers_to_group(&emit_frame(igmp::Message::Leave { group: GROUP }, HOST)));
-    assert!(refers_to_group(&emit_frame(mld::Message::Report { group: GROUP_6 }, HOST_6)));
-    assert!(refers_to_group(&emit_frame(igmp::Message::Query(general_query(10)), HOST)));
+    assert!(refers_to_group(&emit_frame(IgmpMessage::Leave { group: GROUP }, HOST)));
+    assert!(refers_to_group(&emit_frame(MldMessage::Report { group: GROUP_6 }, HOST_6)));
+    assert!(refers_to_group(&emit_frame(IgmpMessage::Query(general_query(10)), HOST)));
     let other = Ipv4Addr::new(239, 9, 9, 9);
-    assert!(!refers_to_group(&emit_frame(igmp::Message::Report { group: other }, HOST)));
+    assert!(!refers_to_group(&emit_frame(IgmpMessage::Report { group: other }, HOST)));
     let query = Query { group: Some(other), ..general_query(1) };
-    assert!(!refers_to_group(&emit_frame(igmp::Message::Query(query), HOST)));
+    assert!(!refers_to_group(&emit_frame(IgmpMessage::Query(query), HOST)));
     assert!(!refers_to_group(&crate::frames::HELLO), "not a control message");
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mcast_packet::pim::{
     Assert, Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, EncodedSource, GroupMapping, GroupSet,
-    HelloOption, JoinPrune, List, Message, Metric, ParseError, Register, RendezvousPoint, all_routers,
+    HelloOption, JoinPrune, List, Metric, PimError, PimMessage, Register, RendezvousPoint, all_routers,
 };
 use mcast_packet::{ChecksumStatus, EmitError, MacAddress, Packet, PimFrame, Transport};
 use proptest::collection::vec;
@@ -18,7 +18,7 @@ const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(232, 1, 2, 3));
 const ROUTER_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 const GROUP_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff3e, 0, 0, 0, 0, 0, 0, 3));
 
-fn emit(message: Message<'_>, source: IpAddr) -> Vec<u8> {
+fn emit(message: PimMessage<'_>, source: IpAddr) -> Vec<u8> {
     let mut buffer = vec![0xaa; 4096];
     let length = message.emit(&mut buffer, source, all_routers(source)).unwrap();
     buffer.truncate(length);
@@ -26,10 +26,10 @@ fn emit(message: Message<'_>, source: IpAddr) -> Vec<u8> {
 }
 
 /// Builds a message, verifies its checksum, parses and compares it, and returns its summary in a frame.
-fn round_trip(message: Message<'_>, source: IpAddr) -> String {
+fn round_trip(message: PimMessage<'_>, source: IpAddr) -> String {
     let bytes = emit(message, source);
-    assert_eq!(Message::parse(&bytes), Ok(message));
-    assert_eq!(Message::checksum(&bytes, source, all_routers(source)), ChecksumStatus::Valid);
+    assert_eq!(PimMessage::parse(&bytes), Ok(message));
+    assert_eq!(PimMessage::checksum(&bytes, source, all_routers(source)), ChecksumStatus::Valid);
     let mut frame = vec![0; 4096];
     let length =
         PimFrame::to_neighbors(MacAddress([2, 0, 0, 0, 0, 1]), source, message).emit(&mut frame).unwrap();
@@ -42,7 +42,7 @@ fn round_trip(message: Message<'_>, source: IpAddr) -> String {
 
 #[test]
 fn message_refers_to_its_groups_or_to_all() {
-    let refers_to = |message: Message<'_>, group: IpAddr| {
+    let refers_to = |message: PimMessage<'_>, group: IpAddr| {
         let mut frame = vec![0; 4096];
         let mac = MacAddress([2, 0, 0, 0, 0, 1]);
         let length = PimFrame::to_neighbors(mac, ROUTER, message).emit(&mut frame).unwrap();
@@ -52,12 +52,15 @@ fn message_refers_to_its_groups_or_to_all() {
     let joined = [EncodedSource::of_source(SOURCE)];
     let sets =
         [GroupSet { group: EncodedGroup::single(GROUP), joined: (&joined).into(), pruned: List::none() }];
-    let join =
-        Message::JoinPrune(JoinPrune { upstream_neighbor: NEIGHBOR, hold_time: 210, groups: (&sets).into() });
+    let join = PimMessage::JoinPrune(JoinPrune {
+        upstream_neighbor: NEIGHBOR,
+        hold_time: 210,
+        groups: (&sets).into(),
+    });
     assert!(refers_to(join, GROUP) && !refers_to(join, other));
-    let stop = Message::RegisterStop { group: EncodedGroup::single(GROUP), source: SOURCE };
+    let stop = PimMessage::RegisterStop { group: EncodedGroup::single(GROUP), source: SOURCE };
     assert!(refers_to(stop, GROUP) && !refers_to(stop, other));
-    assert!(refers_to(Message::Hello(List::none()), other));
+    assert!(refers_to(PimMessage::Hello(List::none()), other));
 }
 
 #[test]
@@ -73,13 +76,13 @@ fn hello_options_round_trip() {
         HelloOption::Other { kind: 65_001, value: &[1, 2, 3] },
     ];
     assert_eq!(
-        round_trip(Message::Hello((&options).into()), ROUTER),
+        round_trip(PimMessage::Hello((&options).into()), ROUTER),
         "Ether / IP / PIMv2 hello 10.0.0.1: hold 105 s, prune delay 500 ms, override 2500 ms, \
          DR priority 1, generation 0x1234abcd, bidirectional, secondary addresses 10.0.0.2 and 10.9.9.9, option 65001"
     );
     let goodbye = [HelloOption::HoldTime(0)];
     assert_eq!(
-        round_trip(Message::Hello((&goodbye).into()), ROUTER_6),
+        round_trip(PimMessage::Hello((&goodbye).into()), ROUTER_6),
         "Ether / IPv6 / PIMv2 hello fe80::1: goodbye"
     );
 }
@@ -87,7 +90,7 @@ fn hello_options_round_trip() {
 #[test]
 fn hello_has_the_bytes_that_the_rfc_defines() {
     let options = [HelloOption::HoldTime(105), HelloOption::DrPriority(1)];
-    let bytes = emit(Message::Hello((&options).into()), ROUTER);
+    let bytes = emit(PimMessage::Hello((&options).into()), ROUTER);
     assert_eq!(bytes, [0x20, 0, 0xdf, 0x7b, 0, 1, 0, 2, 0, 105, 0, 19, 0, 4, 0, 0, 0, 1]);
 }
 
@@ -95,7 +98,7 @@ fn hello_has_the_bytes_that_the_rfc_defines() {
 fn option_of_unexpected_length_is_not_decoded() {
     let bytes = [0x20, 0, 0, 0, 0, 1, 0, 1, 9];
     let options = [HelloOption::Other { kind: 1, value: &[9] }];
-    assert_eq!(Message::parse(&bytes), Ok(Message::Hello((&options).into())));
+    assert_eq!(PimMessage::parse(&bytes), Ok(PimMessage::Hello((&options).into())));
 }
 
 #[test]
@@ -113,12 +116,12 @@ fn joins_and_prunes_of_sources_and_shared_trees_round_trip() {
     ];
     let join_prune = JoinPrune { upstream_neighbor: NEIGHBOR, hold_time: 210, groups: (&groups).into() };
     assert_eq!(
-        round_trip(Message::JoinPrune(join_prune), ROUTER),
+        round_trip(PimMessage::JoinPrune(join_prune), ROUTER),
         "Ether / IP / PIMv2 join/prune 10.0.0.1: join 10.0.1.7 and prune any source (through 10.9.9.9) to \
          232.1.2.3; join any source (through 10.9.9.9) and prune 10.0.1.7 on the shared tree to 239.1.1.1, \
          upstream 10.0.0.2, hold 210 s"
     );
-    for message in [Message::Graft(join_prune), Message::GraftAck(join_prune)] {
+    for message in [PimMessage::Graft(join_prune), PimMessage::GraftAck(join_prune)] {
         assert!(round_trip(message, ROUTER).contains("graft"));
     }
 }
@@ -127,9 +130,9 @@ fn joins_and_prunes_of_sources_and_shared_trees_round_trip() {
 fn checksum_of_a_register_covers_its_header_or_the_whole_message() {
     let mut packet = Packet::ethernet(&crate::frames::HELLO).ip_layer().unwrap().header.to_vec();
     packet.extend_from_slice(Packet::ethernet(&crate::frames::HELLO).ip_layer().unwrap().payload);
-    let message = Message::Register(Register { border: false, null: true, packet: &packet });
+    let message = PimMessage::Register(Register { border: false, null: true, packet: &packet });
     let mut bytes = emit(message, ROUTER);
-    let status = |bytes: &[u8]| Message::checksum(bytes, ROUTER, RP);
+    let status = |bytes: &[u8]| PimMessage::checksum(bytes, ROUTER, RP);
     *bytes.last_mut().unwrap() ^= 0xff;
     assert_eq!(status(&bytes), ChecksumStatus::Valid, "the encapsulated packet is not covered");
     bytes[4] ^= 0x80;
@@ -165,18 +168,18 @@ fn all_other_messages_round_trip() {
     let groups = [range];
     let candidate = CandidateRp { priority: 192, hold_time: 150, address: RP, groups: (&groups).into() };
     let assert = Assert { group, source: SOURCE, rendezvous_tree: true, metric };
-    let election = |step| Message::DfElection(DfElection { rendezvous_point: RP, metric, step });
+    let election = |step| PimMessage::DfElection(DfElection { rendezvous_point: RP, metric, step });
     let expected = [
         (
-            Message::Bootstrap(bootstrap),
+            PimMessage::Bootstrap(bootstrap),
             "bootstrap 10.0.0.1: 10.0.0.1, priority 64; 232.1.2.3/8 through 10.9.9.9; 232.1.2.3 through none",
         ),
         (
-            Message::CandidateRp(candidate),
+            PimMessage::CandidateRp(candidate),
             "candidate-RP 10.0.0.1: 10.9.9.9, priority 192, hold 150 s, 232.1.2.3/8",
         ),
-        (Message::RegisterStop { group, source: SOURCE }, "register-stop 10.0.0.1: 10.0.1.7 to 232.1.2.3"),
-        (Message::Assert(assert), "assert 10.0.0.1: 10.0.1.7 to 232.1.2.3, metric 110/20"),
+        (PimMessage::RegisterStop { group, source: SOURCE }, "register-stop 10.0.0.1: 10.0.1.7 to 232.1.2.3"),
+        (PimMessage::Assert(assert), "assert 10.0.0.1: 10.0.1.7 to 232.1.2.3, metric 110/20"),
         (election(DfStep::Offer), "DF election 10.0.0.1: offer, towards 10.9.9.9, metric 110/20"),
         (election(DfStep::Winner), "DF election 10.0.0.1: winner, towards 10.9.9.9, metric 110/20"),
         (
@@ -187,7 +190,7 @@ fn all_other_messages_round_trip() {
             election(DfStep::Pass { new_winner: NEIGHBOR, metric }),
             "DF election 10.0.0.1: pass to 10.0.0.2, towards 10.9.9.9, metric 110/20",
         ),
-        (Message::Other { kind: 9, body: &[1, 2, 3] }, "PIMv2 10.0.0.1: type 9, 3 bytes"),
+        (PimMessage::Other { kind: 9, body: &[1, 2, 3] }, "PIMv2 10.0.0.1: type 9, 3 bytes"),
     ];
     for (message, text) in expected {
         let summary = round_trip(message, ROUTER);
@@ -197,26 +200,26 @@ fn all_other_messages_round_trip() {
 
 #[test]
 fn truncated_messages_and_other_versions_are_rejected() {
-    assert_eq!(Message::parse(&[]), Err(ParseError::TooShort(0)));
-    assert_eq!(Message::parse(&[0x20, 0, 0]), Err(ParseError::TooShort(3)));
-    assert_eq!(Message::parse(&[0x13, 0, 0, 0]), Err(ParseError::Version(1)));
-    assert_eq!(Message::parse(&[0x20, 0, 0, 0, 0, 1, 0, 2, 0]), Err(ParseError::Incomplete("hello")));
+    assert_eq!(PimMessage::parse(&[]), Err(PimError::TooShort(0)));
+    assert_eq!(PimMessage::parse(&[0x20, 0, 0]), Err(PimError::TooShort(3)));
+    assert_eq!(PimMessage::parse(&[0x13, 0, 0, 0]), Err(PimError::Version(1)));
+    assert_eq!(PimMessage::parse(&[0x20, 0, 0, 0, 0, 1, 0, 2, 0]), Err(PimError::Incomplete("hello")));
     let unknown_family = [0x23, 0, 0, 0, 9, 0, 10, 0, 0, 2, 0, 0, 0, 0];
-    assert_eq!(Message::parse(&unknown_family), Err(ParseError::Incomplete("join/prune")));
+    assert_eq!(PimMessage::parse(&unknown_family), Err(PimError::Incomplete("join/prune")));
 }
 
 #[test]
 fn unrepresentable_messages_are_errors() {
     let mut buffer = [0; 64];
-    let other = Message::Other { kind: 16, body: &[] };
+    let other = PimMessage::Other { kind: 16, body: &[] };
     assert_eq!(other.emit(&mut buffer, ROUTER, NEIGHBOR), Err(EmitError::NoSuchMessage));
-    let hello = Message::Hello(List::none());
+    let hello = PimMessage::Hello(List::none());
     assert_eq!(hello.emit(&mut buffer, ROUTER, ROUTER_6), Err(EmitError::MixedFamilies));
     assert_eq!(hello.emit(&mut buffer[..3], ROUTER, NEIGHBOR), Err(EmitError::BufferTooShort));
     let set = GroupSet { group: EncodedGroup::single(GROUP_6), joined: List::none(), pruned: List::none() };
     let many = vec![set; 256];
     let groups = many.as_slice().into();
-    let join_prune = Message::JoinPrune(JoinPrune { upstream_neighbor: NEIGHBOR, hold_time: 1, groups });
+    let join_prune = PimMessage::JoinPrune(JoinPrune { upstream_neighbor: NEIGHBOR, hold_time: 1, groups });
     assert_eq!(join_prune.emit(&mut vec![0; 9000], ROUTER, NEIGHBOR), Err(EmitError::TooMany));
 }
 
@@ -229,12 +232,12 @@ proptest! {
     ) {
         let mut bytes = vec![0x20 | kind, subtype << 4, 0, 0];
         bytes.extend(body);
-        if let Ok(message) = Message::parse(&bytes) {
+        if let Ok(message) = PimMessage::parse(&bytes) {
             let _ = message.to_string();
             let written = emit(message, ROUTER);
-            prop_assert_eq!(Message::parse(&written), Ok(message));
+            prop_assert_eq!(PimMessage::parse(&written), Ok(message));
         }
-        let _ = Message::checksum(&bytes, ROUTER, ROUTER_6);
+        let _ = PimMessage::checksum(&bytes, ROUTER, ROUTER_6);
     }
 
     #[test]
@@ -267,6 +270,6 @@ proptest! {
             })
             .collect();
         let groups = groups.as_slice().into();
-        round_trip(Message::JoinPrune(JoinPrune { upstream_neighbor: upstream, hold_time, groups }), ROUTER_6);
+        round_trip(PimMessage::JoinPrune(JoinPrune { upstream_neighbor: upstream, hold_time, groups }), ROUTER_6);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mcast_packet::gmp::querier::{Change, OutgoingQuery, Querier, Role, Settings};
-use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind, SourceQuery, Sources};
+use mcast_packet::gmp::querier::{OutgoingQuery, Querier, QuerierSettings, Role, RoleChange};
+use mcast_packet::gmp::{Address, GmpMessage, Query, Record, RecordKind, SourceQuery, Sources};
 use proptest::prelude::*;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
@@ -19,10 +19,10 @@ fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-fn general<A: Address>(robustness: u8, interval: u64) -> Message<'static, A> {
+fn general<A: Address>(robustness: u8, interval: u64) -> GmpMessage<'static, A> {
     let source_query =
         SourceQuery { suppress: false, robustness, interval: seconds(interval), sources: Sources::none() };
-    Message::Query(Query { group: None, max_response_time: seconds(10), source_query: Some(source_query) })
+    GmpMessage::Query(Query { group: None, max_response_time: seconds(10), source_query: Some(source_query) })
 }
 
 /// Returns all queries until a time, with the times at which they are sent.
@@ -49,46 +49,46 @@ fn times<A>(queries: &[(Duration, OutgoingQuery<A>)]) -> Vec<u128> {
 }
 
 fn started() -> Querier<Ipv4Addr> {
-    let mut querier = Querier::new(Settings::default(), OWN, Duration::ZERO);
+    let mut querier = Querier::new(QuerierSettings::default(), OWN, Duration::ZERO);
     queries_until(&mut querier, Duration::ZERO, seconds(40));
     querier
 }
 
 #[test]
 fn general_queries_are_frequent_at_startup_and_then_sent_every_query_interval() {
-    let mut querier: Querier<Ipv4Addr> = Querier::new(Settings::default(), OWN, seconds(1));
+    let mut querier: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default(), OWN, seconds(1));
     let queries = queries_until(&mut querier, seconds(1), seconds(410));
     assert_eq!(times(&queries), [1_000, 32_250, 157_250, 282_250, 407_250]);
     let messages: Vec<_> = queries.iter().map(|(_, query)| query.message().to_string()).collect();
     assert!(
         messages.iter().all(|text| text == "IGMPv3 general query: members of any group, answer within 10 s")
     );
-    let Message::Query(query) = queries[0].1.message() else { panic!() };
+    let GmpMessage::Query(query) = queries[0].1.message() else { panic!() };
     let extension = query.source_query.unwrap();
     assert_eq!((extension.robustness, extension.interval), (2, seconds(125)));
 }
 
 #[test]
 fn queries_use_the_older_version_if_configured() {
-    let mut igmp: Querier<Ipv4Addr> = Querier::new(Settings::default().older(), OWN, Duration::ZERO);
+    let mut igmp: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default().older(), OWN, Duration::ZERO);
     assert_eq!(igmp.poll(Duration::ZERO).unwrap().message().version(), 2);
     let own = "fe80::5".parse().unwrap();
-    let mut mld: Querier<Ipv6Addr> = Querier::new(Settings::default().older(), own, Duration::ZERO);
+    let mut mld: Querier<Ipv6Addr> = Querier::new(QuerierSettings::default().older(), own, Duration::ZERO);
     assert_eq!(mld.poll(Duration::ZERO).unwrap().message().version(), 1);
-    let mut newer: Querier<Ipv6Addr> = Querier::new(Settings::default(), own, Duration::ZERO);
+    let mut newer: Querier<Ipv6Addr> = Querier::new(QuerierSettings::default(), own, Duration::ZERO);
     assert_eq!(newer.poll(Duration::ZERO).unwrap().message().version(), 2);
 }
 
 #[test]
 fn querier_yields_to_a_lower_address_until_it_is_silent() {
     let mut querier = started();
-    assert_eq!(querier.handle(seconds(50), LOWER, &general(2, 125)), Some(Change::YieldedTo(LOWER)));
+    assert_eq!(querier.handle(seconds(50), LOWER, &general(2, 125)), Some(RoleChange::YieldedTo(LOWER)));
     assert_eq!(querier.role(), Role::Listener { querier: LOWER });
     // Robustness times query interval, and half of the response interval: 255 s (RFC 3376 section 8.5).
     assert_eq!(querier.deadline(), seconds(50 + 255));
     assert_eq!(querier.handle(seconds(170), LOWER, &general(2, 125)), None);
     assert_eq!((querier.check(seconds(424)), querier.poll(seconds(424))), (None, None));
-    assert_eq!(querier.check(seconds(425)), Some(Change::TookOverFrom(LOWER)));
+    assert_eq!(querier.check(seconds(425)), Some(RoleChange::TookOverFrom(LOWER)));
     assert!(querier.poll(seconds(425)).is_some());
     assert_eq!(querier.deadline(), seconds(425 + 125));
 }
@@ -102,7 +102,7 @@ fn timers_of_the_elected_querier_apply() {
     querier.handle(seconds(50), LOWER, &general(0, 0));
     assert_eq!(querier.deadline(), seconds(50 + 255));
     let older = Query { group: None, max_response_time: seconds(10), source_query: None };
-    querier.handle(seconds(51), LOWER, &Message::Query(older));
+    querier.handle(seconds(51), LOWER, &GmpMessage::Query(older));
     assert_eq!(querier.deadline(), seconds(51 + 255));
 }
 
@@ -116,24 +116,24 @@ fn queries_from_addresses_that_are_not_lower_are_ignored() {
     assert_eq!((querier.role(), querier.deadline()), (Role::Querier, before));
     // In IPv6 only link-local addresses count.
     let mut mld: Querier<Ipv6Addr> =
-        Querier::new(Settings::default(), "fe80::5".parse().unwrap(), Duration::ZERO);
+        Querier::new(QuerierSettings::default(), "fe80::5".parse().unwrap(), Duration::ZERO);
     assert_eq!(mld.handle(seconds(1), "fd00::1".parse().unwrap(), &general(2, 125)), None);
     let lower = "fe80::4".parse().unwrap();
-    assert_eq!(mld.handle(seconds(1), lower, &general(2, 125)), Some(Change::YieldedTo(lower)));
+    assert_eq!(mld.handle(seconds(1), lower, &general(2, 125)), Some(RoleChange::YieldedTo(lower)));
 }
 
 #[test]
 fn left_group_is_queried_as_often_as_robustness_defines() {
     let mut querier = started();
-    querier.handle(seconds(60), HOST, &Message::Leave { group: GROUP });
-    querier.handle(seconds(60), HOST, &Message::Leave { group: GROUP });
+    querier.handle(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
+    querier.handle(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
     assert_eq!(querier.deadline(), seconds(60));
     let queries = queries_until(&mut querier, seconds(60), seconds(70));
     assert_eq!(times(&queries), [60_000, 61_000]);
     assert_eq!(queries[0].1.message().destination(), GROUP);
     assert_eq!(queries[0].1.message().to_string(), "IGMPv3 query: members of 239.1.2.3, answer within 1 s");
     // The group is queried again after a later leave.
-    querier.handle(seconds(80), HOST, &Message::Leave { group: GROUP });
+    querier.handle(seconds(80), HOST, &GmpMessage::Leave { group: GROUP });
     assert_eq!(queries_until(&mut querier, seconds(80), seconds(90)).len(), 2);
 }
 
@@ -143,7 +143,7 @@ fn records_that_leave_sources_are_followed_by_a_query() {
     let query_after = |kind, sources: &[Ipv4Addr]| {
         let mut querier = started();
         let records = [Record { kind, group: GROUP, sources: sources.into() }];
-        querier.handle(seconds(60), HOST, &Message::V3Report((&records).into()));
+        querier.handle(seconds(60), HOST, &GmpMessage::V3Report((&records).into()));
         let queries = queries_until(&mut querier, seconds(60), seconds(70));
         queries.first().map(|(_, query)| query.message().content().to_string())
     };
@@ -171,7 +171,7 @@ fn records_that_leave_sources_are_followed_by_a_query() {
 fn flooded_groups_are_not_queried() {
     let mut querier = started();
     for group in [Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::UNSPECIFIED] {
-        querier.handle(seconds(60), HOST, &Message::Leave { group });
+        querier.handle(seconds(60), HOST, &GmpMessage::Leave { group });
     }
     assert_eq!(querier.deadline(), Duration::from_millis(156_250));
 }
@@ -179,24 +179,24 @@ fn flooded_groups_are_not_queried() {
 #[test]
 fn listener_does_not_query_groups() {
     let mut querier = started();
-    querier.handle(seconds(60), HOST, &Message::Leave { group: GROUP });
+    querier.handle(seconds(60), HOST, &GmpMessage::Leave { group: GROUP });
     querier.handle(seconds(60), LOWER, &general(2, 125));
-    querier.handle(seconds(61), HOST, &Message::Leave { group: GROUP });
+    querier.handle(seconds(61), HOST, &GmpMessage::Leave { group: GROUP });
     assert_eq!((querier.poll(seconds(61)), querier.deadline()), (None, seconds(315)));
 }
 
 #[test]
 fn groups_beyond_the_memory_limit_are_counted() {
-    let mut querier: Querier<Ipv4Addr, 4> = Querier::new(Settings::default(), OWN, Duration::ZERO);
+    let mut querier: Querier<Ipv4Addr, 4> = Querier::new(QuerierSettings::default(), OWN, Duration::ZERO);
     for last in 0..6 {
-        querier.handle(seconds(1), HOST, &Message::Leave { group: Ipv4Addr::new(239, 1, 2, last) });
+        querier.handle(seconds(1), HOST, &GmpMessage::Leave { group: Ipv4Addr::new(239, 1, 2, last) });
     }
     assert_eq!(querier.unqueried_groups(), 2);
 }
 
 #[test]
 fn invalid_settings_are_rejected() {
-    let settings = Settings::default();
+    let settings = QuerierSettings::default();
     assert_eq!(settings.group_membership_interval(), seconds(260));
     settings.with_robustness(0).unwrap_err();
     settings.with_robustness(8).unwrap_err();
@@ -255,7 +255,7 @@ impl Simulation {
 
     fn start(&mut self, number: usize) {
         let (own, querier) = &mut self.queriers[number];
-        *querier = Some(Querier::new(Settings::default(), *own, self.now));
+        *querier = Some(Querier::new(QuerierSettings::default(), *own, self.now));
     }
 
     fn stop(&mut self, number: usize) {
@@ -337,7 +337,10 @@ fn elects_exactly_one(seed: u64) {
     simulation.run_until(stopped + seconds(600));
     assert_eq!(simulation.elected(), [next], "seed {seed}");
     // Switches keep a membership for 260 s.
-    assert!(simulation.longest_silence < Settings::default().group_membership_interval(), "seed {seed}");
+    assert!(
+        simulation.longest_silence < QuerierSettings::default().group_membership_interval(),
+        "seed {seed}"
+    );
 }
 
 #[test]
@@ -350,11 +353,11 @@ proptest! {
     fn any_messages_at_any_time_are_handled(
         events in proptest::collection::vec((0_u64..10_000, any::<[u8; 4]>(), proptest::collection::vec(any::<u8>(), 0..80)), 0..60)
     ) {
-        let mut querier: Querier<Ipv4Addr> = Querier::new(Settings::default(), OWN, Duration::ZERO);
+        let mut querier: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default(), OWN, Duration::ZERO);
         let mut now = Duration::ZERO;
         for (later, source, bytes) in events {
             now += Duration::from_millis(later);
-            if let Ok(message) = Message::parse(&bytes) {
+            if let Ok(message) = GmpMessage::parse(&bytes) {
                 querier.handle(now, source.into(), &message);
             }
             querier.check(now);
@@ -363,7 +366,7 @@ proptest! {
                 count += 1;
                 let mut buffer = [0; 128];
                 let length = query.message().emit(&mut buffer, OWN, query.message().destination()).unwrap();
-                prop_assert_eq!(Message::parse(&buffer[..length]).unwrap(), query.message());
+                prop_assert_eq!(GmpMessage::parse(&buffer[..length]).unwrap(), query.message());
                 prop_assert!(count <= 257, "endless queries");
             }
             prop_assert!(querier.deadline() > now);
@@ -375,13 +378,13 @@ proptest! {
         kinds in proptest::collection::vec((1_u8..8, any::<u8>(), 0_usize..12), 1..40)
     ) {
         let own = "fe80::5".parse().unwrap();
-        let mut querier: Querier<Ipv6Addr> = Querier::new(Settings::default(), own, Duration::ZERO);
+        let mut querier: Querier<Ipv6Addr> = Querier::new(QuerierSettings::default(), own, Duration::ZERO);
         queries_until(&mut querier, Duration::ZERO, seconds(40));
         let sources = [own; 12];
         for (kind, last, count) in &kinds {
             let group = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, u16::from(*last));
             let record = Record { kind: RecordKind::from(*kind), group, sources: (&sources[..*count]).into() };
-            querier.handle(seconds(41), own, &Message::V3Report((&[record]).into()));
+            querier.handle(seconds(41), own, &GmpMessage::V3Report((&[record]).into()));
         }
         let queries = queries_until(&mut querier, seconds(41), seconds(60));
         let is_leave = |kind: u8| [3, 6].contains(&kind);

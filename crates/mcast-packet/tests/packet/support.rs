@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind, SourceQuery};
+use mcast_packet::gmp::{Address, GmpMessage, Query, Record, RecordKind, SourceQuery};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -34,7 +34,7 @@ pub(crate) struct OwnedRecord<A> {
 
 impl<A: Address> OwnedMessage<A> {
     /// Passes the message to `use_message`. `step` is the resolution of the response time.
-    pub(crate) fn with<R>(&self, step: Duration, use_message: impl FnOnce(Message<'_, A>) -> R) -> R {
+    pub(crate) fn with<R>(&self, step: Duration, use_message: impl FnOnce(GmpMessage<'_, A>) -> R) -> R {
         match self {
             Self::Query { group, time, extension } => {
                 let source_query = extension.as_ref().map(|extension| SourceQuery {
@@ -44,11 +44,11 @@ impl<A: Address> OwnedMessage<A> {
                     sources: extension.sources.as_slice().into(),
                 });
                 let max_response_time = step * u32::try_from(*time).unwrap();
-                use_message(Message::Query(Query { group: *group, max_response_time, source_query }))
+                use_message(GmpMessage::Query(Query { group: *group, max_response_time, source_query }))
             }
-            Self::V1Report(group) => use_message(Message::V1Report { group: *group }),
-            Self::Report(group) => use_message(Message::Report { group: *group }),
-            Self::Leave(group) => use_message(Message::Leave { group: *group }),
+            Self::V1Report(group) => use_message(GmpMessage::V1Report { group: *group }),
+            Self::Report(group) => use_message(GmpMessage::Report { group: *group }),
+            Self::Leave(group) => use_message(GmpMessage::Leave { group: *group }),
             Self::V3Report(records) => {
                 let records: Vec<_> = records
                     .iter()
@@ -58,7 +58,7 @@ impl<A: Address> OwnedMessage<A> {
                         sources: record.sources.as_slice().into(),
                     })
                     .collect();
-                use_message(Message::V3Report(records.as_slice().into()))
+                use_message(GmpMessage::V3Report(records.as_slice().into()))
             }
         }
     }

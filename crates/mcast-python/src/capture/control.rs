@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind};
+use mcast_packet::gmp::{Address, GmpMessage, Query, Record, RecordKind};
 use pyo3::prelude::*;
 
 /// An IGMP or MLD message; str() describes it.
@@ -52,7 +52,7 @@ pub(crate) struct ControlRecord {
 }
 
 impl ControlMessage {
-    pub(super) fn of<A: Address>(protocol: &'static str, message: &Message<'_, A>) -> Self {
+    pub(super) fn of<A: Address>(protocol: &'static str, message: &GmpMessage<'_, A>) -> Self {
         let empty = Self {
             protocol,
             version: message.version(),
@@ -64,21 +64,21 @@ impl ControlMessage {
             text: message.to_string(),
         };
         match message {
-            Message::Query(query) => Self {
+            GmpMessage::Query(query) => Self {
                 kind: "query",
                 group: query.group.map(Into::into),
                 sources: sources_of(query),
                 max_response_time: Some(query.max_response_time.as_secs_f64()),
                 ..empty
             },
-            Message::V1Report { group } | Message::Report { group } => {
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } => {
                 Self { group: Some((*group).into()), ..empty }
             }
-            Message::Leave { group } => Self { kind: "leave", group: Some((*group).into()), ..empty },
-            Message::V3Report(records) => {
+            GmpMessage::Leave { group } => Self { kind: "leave", group: Some((*group).into()), ..empty },
+            GmpMessage::V3Report(records) => {
                 Self { records: records.iter().map(|record| ControlRecord::of(&record)).collect(), ..empty }
             }
-            Message::RouterDiscovery(_) => Self { kind: "router-discovery", ..empty },
+            GmpMessage::RouterDiscovery(_) => Self { kind: "router-discovery", ..empty },
         }
     }
 }

@@ -246,8 +246,8 @@ impl CaptureStatistics {
     }
 }
 
-impl From<mcast_capture::Statistics> for CaptureStatistics {
-    fn from(counted: mcast_capture::Statistics) -> Self {
+impl From<mcast_capture::CaptureStatistics> for CaptureStatistics {
+    fn from(counted: mcast_capture::CaptureStatistics) -> Self {
         Self { packets: counted.frames, dropped: counted.dropped, unreadable: counted.unreadable }
     }
 }

@@ -16,8 +16,6 @@ const HIGH: u32 = 200_000;
 const LOW: u32 = 100_000;
 /// Loss below which the link carries more than this rate, in parts per million.
 const NEGLIGIBLE: u32 = 20_000;
-/// Loss at which hardly anything arrives, in parts per million.
-pub(crate) const HOPELESS: u32 = 900_000;
 /// Time without trials after the first one that showed another cause; it doubles with each further one.
 const FIRST_IMMUNITY: u64 = 5 * SECOND;
 const LONGEST_IMMUNITY: u64 = 60 * SECOND;
@@ -52,13 +50,13 @@ impl Sample {
 
     /// Returns the rate that arrived.
     fn arrived_rate(&self) -> u64 {
-        self.per_second(self.arrived_bytes)
+        per_second(self.arrived_bytes, self.elapsed)
     }
+}
 
-    fn per_second(&self, bytes: u64) -> u64 {
-        let rate = u128::from(bytes) * u128::from(SECOND) / u128::from(self.elapsed.max(1));
-        u64::try_from(rate).unwrap_or(u64::MAX)
-    }
+fn per_second(bytes: u64, elapsed: u64) -> u64 {
+    let rate = u128::from(bytes) * u128::from(SECOND) / u128::from(elapsed.max(1));
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 /// Returns whether this loss is significantly below `loss`: by 3.5 standard deviations, so that random loss at twenty
@@ -66,7 +64,10 @@ impl Sample {
 fn is_below(loss: u32, sent: u64, lost: u64) -> bool {
     let expected = sent * u64::from(loss) / 1_000_000;
     let fewer = expected.saturating_sub(lost);
-    fewer * fewer > 12 * expected
+    // Where hardly anything arrives, the variance is that of the few that do: behind a link that is a hundred times too
+    // slow, an eighth of the rate loses 92 instead of 99 %.
+    let variance = expected.min(4 * sent.saturating_sub(expected)).max(1);
+    fewer * fewer > 12 * variance
 }
 
 /// The effect of a sample.
@@ -77,26 +78,30 @@ pub(crate) enum RateChange {
     /// The limit is removed.
     Recovered,
     /// The rate is not the cause of this loss. No other trial begins before `until`; the next one that fails is
-    /// followed by `immunity`.
-    Cleared { loss: u32, until: u64, immunity: u64 },
+    /// followed by `immunity`. Of the loss, `certain` does certainly not depend on the rate.
+    Cleared { loss: u32, until: u64, immunity: u64, certain: u32 },
 }
 
 /// The publisher has slowed down to see whether loss falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Trial {
-    /// The loss before the trial, and the rate in it.
+    /// The loss before the trial, and the rate that was sent.
     loss: u32,
+    before: u64,
+    /// The rate in the trial.
     rate: u64,
     /// The trial fails after this many more samples without less loss.
     samples: u64,
-    /// The datagrams of its samples.
+    /// The datagrams of its samples, their bytes, and the time that they took.
     sent: u64,
     lost: u64,
+    sent_bytes: u64,
+    elapsed: u64,
 }
 
 impl Trial {
-    const fn new(loss: u32, rate: u64) -> Self {
-        Self { loss, rate, samples: TRIAL_SAMPLES, sent: 0, lost: 0 }
+    const fn new(loss: u32, before: u64, rate: u64) -> Self {
+        Self { loss, before, rate, samples: TRIAL_SAMPLES, sent: 0, lost: 0, sent_bytes: 0, elapsed: 0 }
     }
 
     fn with(self, sample: &Sample) -> Self {
@@ -104,12 +109,25 @@ impl Trial {
             samples: self.samples.saturating_sub(1 + sample.elapsed / TRIAL_TIME),
             sent: self.sent + sample.sent,
             lost: self.lost + sample.lost.min(sample.sent),
+            sent_bytes: self.sent_bytes + sample.sent_bytes,
+            elapsed: self.elapsed + sample.elapsed,
             ..self
         }
     }
 
+    /// Returns whether less was in fact sent than before: other subscribers may have caused as much.
+    fn is_conclusive(&self) -> bool {
+        per_second(self.sent_bytes, self.elapsed) <= self.before / 4 * 3
+    }
+
     fn has_less_loss(&self) -> bool {
         is_below(self.loss, self.sent, self.lost)
+    }
+
+    /// Returns the loss that certainly does not depend on the rate: less was sent, and not less of it was lost.
+    fn certain_loss(&self) -> u32 {
+        let loss = self.loss_so_far();
+        if self.is_conclusive() && loss >= self.loss / 10 * 9 { loss.min(self.loss) } else { 0 }
     }
 
     fn loss_so_far(&self) -> u32 {
@@ -120,12 +138,18 @@ impl Trial {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There is no limit. No trial begins before this time.
-    Free { immune_until: u64 },
+    ///
+    /// The last trial found that this loss, in parts per million, does not depend on the rate.
+    Free { immune_until: u64, cleared: u32 },
     /// The publisher has slowed down to see whether this loss falls. The trial fails after `samples` more without less
     /// loss.
     Trial(Trial),
     /// The link carries no more than about this rate.
     Limited { rate: u64 },
+}
+
+impl State {
+    const FREE: Self = Self::Free { immune_until: 0, cleared: 0 };
 }
 
 /// What the link carries, in bytes per second.
@@ -170,7 +194,7 @@ pub(crate) struct RateControl {
 impl RateControl {
     pub(crate) const fn new(slowest: u64) -> Self {
         Self {
-            state: State::Free { immune_until: 0 },
+            state: State::FREE,
             immunity: FIRST_IMMUNITY,
             slowest,
             fastest: u64::MAX,
@@ -184,6 +208,15 @@ impl RateControl {
         match self.state {
             State::Free { .. } => None,
             State::Trial(Trial { rate, .. }) | State::Limited { rate } => Some(rate),
+        }
+    }
+
+    /// Returns the loss that the last trial found not to depend on the rate, in parts per million, for as long as that
+    /// holds.
+    pub(crate) const fn cleared_loss(&self) -> u32 {
+        match self.state {
+            State::Free { cleared, .. } => cleared,
+            State::Trial(_) | State::Limited { .. } => 0,
         }
     }
 
@@ -204,7 +237,7 @@ impl RateControl {
         let loss = sample.loss();
         self.loss = loss;
         match self.state {
-            State::Free { immune_until } => {
+            State::Free { immune_until, .. } => {
                 if loss >= HIGH && now >= immune_until && !other_on_trial {
                     self.begin_trial(&sample);
                 }
@@ -224,11 +257,11 @@ impl RateControl {
 
     /// Judges a trial by all its samples, because one alone may be too small.
     fn judge_trial(&mut self, now: u64, trial: Trial, sample: &Sample) -> Option<RateChange> {
-        let Trial { loss: before, rate, .. } = trial;
+        let Trial { loss: before, before: offered, rate, .. } = trial;
         let has_fallen = trial.has_less_loss() || is_below(before, sample.sent, sample.lost);
         if !has_fallen {
             self.state = State::Trial(trial);
-            return (trial.samples == 0).then(|| self.end_trial(now));
+            return if trial.samples == 0 { self.end_trial(now, &trial) } else { None };
         }
         if trial.loss_so_far().min(sample.loss()) < before / 2 {
             (self.state, self.immunity) = (State::Limited { rate }, FIRST_IMMUNITY);
@@ -236,23 +269,19 @@ impl RateControl {
         }
         // Loss has fallen, but the rate is still too high: a queue inflated the first estimate.
         let rate = rate.min(self.below(sample.arrived_rate()));
-        self.state = State::Trial(Trial::new(before, rate));
+        self.state = State::Trial(Trial::new(before, offered, rate));
         None
     }
 
     /// Takes over the result of another subscriber's trial: the rate is not the cause of this loss.
-    pub(crate) fn learn(&mut self, loss: u32, until: u64, immunity: u64) {
-        if let State::Free { immune_until } = &mut self.state
+    pub(crate) fn learn(&mut self, loss: u32, until: u64, immunity: u64, certain: u32) {
+        if let State::Free { immune_until, cleared } = &mut self.state
             && self.loss <= loss.saturating_add(loss / 2)
         {
             *immune_until = until.max(*immune_until);
+            *cleared = certain.max(*cleared);
             self.immunity = self.immunity.max(immunity);
         }
-    }
-
-    /// Limits the rate to the lowest until something arrives.
-    pub(crate) const fn stay_slow(&mut self) {
-        self.state = State::Limited { rate: self.slowest };
     }
 
     /// Doubles a limited rate for each [`LONGEST_SILENCE`] without a sample, so that the estimate does not stay too
@@ -266,8 +295,8 @@ impl RateControl {
     fn relax(&mut self) {
         self.state = match self.state {
             State::Limited { rate } if 2 * rate < self.fastest => State::Limited { rate: 2 * rate },
-            State::Free { immune_until } => State::Free { immune_until },
-            State::Trial(_) | State::Limited { .. } => State::Free { immune_until: 0 },
+            State::Free { immune_until, cleared } => State::Free { immune_until, cleared },
+            State::Trial(_) | State::Limited { .. } => State::FREE,
         };
     }
 
@@ -278,12 +307,12 @@ impl RateControl {
             State::Free { .. } => Capacity::Guessed(arrived),
             State::Trial(_) | State::Limited { .. } => Capacity::Measured(arrived),
         };
-        let offered = sample.per_second(sample.sent_bytes);
+        let offered = per_second(sample.sent_bytes, sample.elapsed);
         if let State::Free { .. } = self.state {
             self.fastest = offered;
         }
         let rate = self.below(arrived).max(offered / LARGEST_CUT);
-        self.state = State::Trial(Trial::new(loss, rate));
+        self.state = State::Trial(Trial::new(loss, offered, rate));
     }
 
     /// Returns a little less than the rate that arrives, so that a queue on the way drains.
@@ -292,11 +321,13 @@ impl RateControl {
     }
 
     /// Ends a trial that showed another cause than the rate.
-    fn end_trial(&mut self, now: u64) -> RateChange {
+    fn end_trial(&mut self, now: u64, trial: &Trial) -> Option<RateChange> {
         let until = now + self.immunity;
-        self.state = State::Free { immune_until: until };
+        let certain = trial.certain_loss();
+        self.state = State::Free { immune_until: until, cleared: certain };
         self.immunity = (2 * self.immunity).min(LONGEST_IMMUNITY);
-        RateChange::Cleared { loss: self.loss, until, immunity: self.immunity }
+        let (loss, immunity) = (self.loss, self.immunity);
+        trial.is_conclusive().then_some(RateChange::Cleared { loss, until, immunity, certain })
     }
 
     fn adjust(&mut self, rate: u64, loss: u32, is_full: bool) -> Option<RateChange> {
@@ -312,7 +343,7 @@ impl RateControl {
         if next < self.fastest {
             return None;
         }
-        self.state = State::Free { immune_until: 0 };
+        self.state = State::FREE;
         Some(RateChange::Recovered)
     }
 }
@@ -371,7 +402,7 @@ mod tests {
             let sample = transmit(1_000_000, u64::MAX, random);
             control.observe(SECOND, sample, false, true);
             assert!(!control.is_on_trial(), "a second trial began");
-            control.learn(300_000, until, FIRST_IMMUNITY);
+            control.learn(300_000, until, FIRST_IMMUNITY, 0);
             control.observe(now, sample, false, false);
             control.is_on_trial()
         };

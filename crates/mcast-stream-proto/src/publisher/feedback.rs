@@ -8,8 +8,8 @@ use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Packet, Probe, Reset, ResetReason, Status,
-    SubscriberId, TAG_LENGTH,
+    DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Probe, Reset, ResetReason,
+    Status, SubscriberId, TAG_LENGTH,
 };
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
@@ -26,13 +26,13 @@ impl PublisherMachine {
     /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
     /// address. No state is kept for a subscriber before that.
     pub fn handle(&mut self, now: u64, from: SocketAddr, datagram: &[u8]) {
-        let Ok(packet) = Packet::parse(datagram) else {
+        let Ok(view) = DatagramView::parse(datagram) else {
             self.statistics.foreign += 1;
             return;
         };
-        let header = packet.header;
+        let header = view.header;
         let is_mine = header.stream == self.config.stream && header.incarnation == self.config.incarnation;
-        let Some(id) = packet.subscriber().filter(|_| is_mine && header.kind.is_from_subscribers()) else {
+        let Some(id) = view.subscriber().filter(|_| is_mine && header.kind.is_from_subscribers()) else {
             self.statistics.foreign += 1;
             return;
         };
@@ -46,7 +46,7 @@ impl PublisherMachine {
         let member = self.members.get_mut(id);
         match self.sealer.open(&self.config.keys, id, member, &header, &mut scratch) {
             Some(end) => {
-                if let Some(body) = scratch.get(packet.head.len()..end) {
+                if let Some(body) = scratch.get(view.head.len()..end) {
                     self.take_from(now, id, from, &header, body);
                 }
             }
@@ -112,7 +112,12 @@ impl PublisherMachine {
                 self.events.push(PublisherEvent::SubscriberRefused(id));
                 return false;
             }
-            let repairs = RepairFlow::new(self.config.repair_floor, self.config.datagram, now);
+            let repairs = RepairFlow::new(
+                self.config.repair_floor,
+                self.config.datagram,
+                self.repairs.group_repairs(),
+                now,
+            );
             self.members.join(id, from, now, repairs, sent);
         }
         let Some(member) = self.members.get_mut(id) else { return false };
@@ -159,20 +164,19 @@ impl PublisherMachine {
         }
         let progress = member.progress;
         self.members.changed();
+        let reception = match status.flags & Status::CATCHING_UP {
+            _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => Reception::Interrupted,
+            0 => Reception::Steady,
+            _ => Reception::CatchingUp,
+        };
         if role == Role::Awaited {
             if before == Role::Unknown && self.adapts_rate() && self.has_flow_control() {
                 self.flow.begin_flights(now, &self.ring, &self.members);
             }
             self.flow.extend_flight(now, &self.ring, &mut self.members);
-            let reception = match status.flags & Status::CATCHING_UP {
-                _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => {
-                    Reception::Interrupted
-                }
-                0 => Reception::Steady,
-                _ => Reception::CatchingUp,
-            };
             self.observe_loss(now, id, reception);
         }
+        self.observe_repairs(now, id, status, reception);
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }

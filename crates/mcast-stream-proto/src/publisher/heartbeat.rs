@@ -59,6 +59,14 @@ impl HeartbeatSchedule {
         self.interval = BUSY_INTERVAL;
     }
 
+    /// Notes that a repair was sent: a status in answer to the next heartbeat reports whether it arrived.
+    #[inline]
+    pub(super) fn note_repair(&mut self, now: u64) {
+        self.has_sent_data = true;
+        self.at = self.at.min(now + BUSY_INTERVAL);
+        self.interval = BUSY_INTERVAL;
+    }
+
     /// Schedules a heartbeat soon, because the publisher waits for the statuses that answer it.
     pub(super) fn hasten(&mut self, round_trip: u64, spacing: u64) {
         self.interval = waiting_interval(round_trip).max(spacing);

@@ -265,6 +265,9 @@ struct Limits {
     /// The capacity of the slowest link, and that of the fastest if all are limited. Bytes per second.
     rate: Option<u64>,
     rate_of_all: Option<u64>,
+    /// The same for repairs.
+    repair_rate: Option<u64>,
+    repair_rate_of_all: Option<u64>,
 }
 
 impl Members {
@@ -279,6 +282,8 @@ impl Members {
                 least_known: u64::MAX,
                 rate: None,
                 rate_of_all: None,
+                repair_rate: None,
+                repair_rate_of_all: None,
             },
             stale: false,
         }
@@ -377,6 +382,16 @@ impl Members {
         self.refresh().rate_of_all
     }
 
+    /// Returns the same as [`rate`](Self::rate), for repairs.
+    pub(crate) fn repair_rate(&mut self) -> Option<u64> {
+        self.refresh().repair_rate
+    }
+
+    /// Returns the same as [`rate_of_all`](Self::rate_of_all), for repairs.
+    pub(crate) fn repair_rate_of_all(&mut self) -> Option<u64> {
+        self.refresh().repair_rate_of_all
+    }
+
     /// Returns the first datagram that an awaited subscriber has no room for.
     pub(crate) fn limit(&mut self) -> u64 {
         self.narrowest().map_or(u64::MAX, |(_, end)| end)
@@ -391,13 +406,30 @@ impl Members {
             let narrowest =
                 awaited().map(|(id, member)| (*id, member.room_end())).min_by_key(|(_, end)| *end);
             let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(u64::MAX);
-            let rates = || awaited().map(|(_, member)| member.control.rate());
-            let rate = rates().flatten().min();
-            let rate_of_all = rates().flatten().max().filter(|_| rates().all(|rate| rate.is_some()));
-            self.limits = Limits { slowest, narrowest, least_known, rate, rate_of_all };
+            let (rate, rate_of_all) = limits(awaited().map(|(_, member)| member.control.rate()));
+            let (repair_rate, repair_rate_of_all) =
+                limits(awaited().map(|(_, member)| member.repairs.rate()));
+            self.limits = Limits {
+                slowest,
+                narrowest,
+                least_known,
+                rate,
+                rate_of_all,
+                repair_rate,
+                repair_rate_of_all,
+            };
         }
         self.limits
     }
+}
+
+/// Returns the least of the rates, and the greatest if all of them are limited.
+fn limits(rates: impl Iterator<Item = Option<u64>>) -> (Option<u64>, Option<u64>) {
+    let all = rates.map(|rate| rate.unwrap_or(u64::MAX));
+    let (least, greatest) =
+        all.fold((u64::MAX, 0), |(least, greatest), rate| (least.min(rate), greatest.max(rate)));
+    let known = |rate| Some(rate).filter(|rate| (1..u64::MAX).contains(rate));
+    (known(least), known(greatest))
 }
 
 #[cfg(test)]
@@ -407,8 +439,8 @@ mod tests {
     const HOME: SocketAddr =
         SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 2)), 7000);
 
-    const fn repairs() -> RepairFlow {
-        RepairFlow::new(1_000, 1_000, 1)
+    fn repairs() -> RepairFlow {
+        RepairFlow::new(1_000, 1_000, 0, 1)
     }
 
     /// With all its room, an application that has stopped reading may wait forever for a datagram that cannot be repaired.

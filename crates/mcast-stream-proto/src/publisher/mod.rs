@@ -19,6 +19,7 @@ mod repair_flow;
 mod repair_scheduler;
 mod ring;
 mod sealer;
+mod sent_log;
 mod state;
 mod transmit;
 

@@ -2,9 +2,10 @@
 
 use super::congestion::{LONGEST_SILENCE, RateChange, Sample};
 use super::members::{Member, Role};
+use super::repair_flow::RepairReport;
 use super::{Congestion, PublisherEvent, PublisherMachine};
 use crate::SECOND;
-use crate::wire::SubscriberId;
+use crate::wire::{Status, SubscriberId};
 
 /// The least number of datagrams in a loss sample, and its least duration.
 const SAMPLE_DATAGRAMS: u64 = 128;
@@ -63,7 +64,7 @@ impl PublisherMachine {
         if !self.adapts_rate() {
             return;
         }
-        let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
+        let average = self.average_length();
         let (single_bytes, held_back, sent) =
             (self.repairs.single_bytes(), self.pacer.held_back(), self.ring.sent);
         let is_starting = self.flow.is_starting();
@@ -90,13 +91,55 @@ impl PublisherMachine {
         self.members.changed();
         self.keep_pace(now);
         match change {
-            Some(RateChange::Cleared { loss, until, immunity }) => {
+            Some(RateChange::Cleared { loss, until, immunity, certain }) => {
                 let others = self.members.iter_mut();
-                others.for_each(|(_, member)| member.control.learn(loss, until, immunity));
+                others.for_each(|(_, member)| member.control.learn(loss, until, immunity, certain));
             }
             Some(change) => self.report_pace(change),
             None => {}
         }
+    }
+
+    /// Notes which repairs arrived, and adapts their rate.
+    pub(super) fn observe_repairs(
+        &mut self,
+        now: u64,
+        id: SubscriberId,
+        status: &Status,
+        reception: Reception,
+    ) {
+        let average = self.average_length();
+        let other_on_trial =
+            self.members.iter().any(|(other, member)| other != id && member.repairs.is_on_trial());
+        let Some(member) = self.members.get_mut(id) else { return };
+        let until = match status.clock {
+            0 => now.saturating_sub(member.answer_time()),
+            // As long after that heartbeat was sent as this status after it arrived.
+            clock => clock.saturating_add(u64::from(status.held) * 1_000).min(now),
+        };
+        let is_steady = reception != Reception::Interrupted;
+        let report = RepairReport { arrived: status.repairs, until, is_steady };
+        let change = self.repairs.note_report(now, member, report, average, other_on_trial);
+        if let Some(RateChange::Cleared { loss, until, immunity, certain }) = change {
+            let others = self.members.iter_mut();
+            others.for_each(|(_, member)| member.repairs.learn(loss, until, immunity, certain));
+        }
+        self.members.changed();
+        self.pace_group_repairs();
+    }
+
+    /// Limits the repairs to the group to what the links of those carry whom the publisher waits for.
+    fn pace_group_repairs(&mut self) {
+        let rate = match self.has_flow_control() {
+            true => self.members.repair_rate(),
+            false => self.members.repair_rate_of_all(),
+        };
+        self.repairs.limit_group(rate);
+    }
+
+    /// Returns the average length of a datagram of data.
+    fn average_length(&self) -> u64 {
+        self.statistics.datagram_bytes / self.statistics.datagrams.max(1)
     }
 
     fn other_on_trial(&self, id: SubscriberId) -> bool {
@@ -124,7 +167,7 @@ impl PublisherMachine {
     /// Raises limited rates without recent samples: repairs and pauses yield none. A low rate must not persist when the
     /// data arrives, or when nothing is sent.
     pub(super) fn relax(&mut self, now: u64) {
-        let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
+        let average = self.average_length();
         let mut has_changed = false;
         for (_, member) in self.members.iter_mut() {
             let Some(rate) = member.control.rate() else { continue };
@@ -150,6 +193,7 @@ impl PublisherMachine {
     pub(super) fn keep_pace(&mut self, now: u64) {
         let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
         self.pacer.limit(now, found);
+        self.pace_group_repairs();
     }
 
     pub(super) fn adapts_rate(&self) -> bool {
@@ -160,7 +204,7 @@ impl PublisherMachine {
 impl Member {
     /// Returns a loss sample of what was sent since the last one, if that is enough.
     fn sample(&mut self, now: u64, average: u64, single_bytes: u64, is_starting: bool) -> Option<Sample> {
-        let other_repairs = single_bytes - self.repairs.total();
+        let other_repairs = single_bytes - self.repairs.single_bytes();
         let mark = self.mark;
         if mark.since == 0 || mark.highest < mark.from {
             let begins = mark.since == 0 || self.highest >= mark.from;

@@ -2,7 +2,7 @@
 
 use super::{PublisherMachine, Refusal};
 use crate::wire::{
-    ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, PacketWriter, TAG_LENGTH, batch_overhead,
+    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, TAG_LENGTH, batch_overhead,
 };
 
 /// Bytes of the key in front of a message.
@@ -287,7 +287,7 @@ impl PublisherMachine {
     fn open_datagram(&mut self, now: u64, header: Header, keyed: bool, total: Option<u32>) -> bool {
         self.ring.make_room();
         let salt = self.sealer.salt(&header);
-        let written = PacketWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
+        let written = DatagramWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
             salt.map_or(Ok(()), |salt| salt.write(&mut writer))?;
             if let Some(total) = total {
                 writer.extension(ExtensionKind::TOTAL_LENGTH, 0, &total.to_be_bytes())?;

@@ -1,13 +1,18 @@
 //! Repairs: to one subscriber if only it requests a datagram, to the group if several do, within an allowance.
 
-use super::repair_scheduler::{GroupTurn, Repair};
+use super::repair_scheduler::Repair;
+use super::ring::RepairTarget;
 use super::{PublisherEvent, PublisherMachine, Transmit};
 use crate::SECOND;
 use crate::outbox::Target;
 use crate::wire::{Flags, Kind, NakWriter, Ranges, SubscriberId};
 
-/// The longest time between two confirmations.
+/// The shortest time between two confirmations is a round trip, but at most this.
 const CONFIRM_INTERVAL: u64 = SECOND / 100;
+/// While repairs wait, confirmations use at most one part in this many of the bytes of repairs, except for one in
+/// `MAX_CONFIRM_INTERVAL`: a slow link must not be filled with them.
+const CONFIRM_SHARE: u64 = 16;
+const MAX_CONFIRM_INTERVAL: u64 = SECOND / 2;
 
 /// When to confirm to the group which repairs are coming and what is retained.
 #[derive(Clone, Copy, Debug)]
@@ -16,16 +21,34 @@ pub(super) struct ConfirmationSchedule {
     is_wanted: bool,
     /// The earliest time of the next confirmation.
     at: u64,
+    /// When the next one is due while repairs wait, unless this many bytes of repairs were sent before.
+    late_at: u64,
+    repair_bytes: u64,
 }
 
 impl ConfirmationSchedule {
     pub(super) const fn new(now: u64) -> Self {
-        Self { is_wanted: false, at: now }
+        Self { is_wanted: false, at: now, late_at: now, repair_bytes: 0 }
     }
 
     /// Returns when a confirmation that is wanted is due; [`u64::MAX`] if none is wanted.
     pub(super) const fn deadline(&self) -> u64 {
         if self.is_wanted { self.at } else { u64::MAX }
+    }
+
+    /// Returns whether one is due while repairs wait, after this many bytes of repairs.
+    const fn is_due_while_waiting(&self, now: u64, repair_bytes: u64) -> bool {
+        now >= self.at && (now >= self.late_at || repair_bytes >= self.repair_bytes)
+    }
+
+    /// Notes that one of this length was sent.
+    const fn note_sent(&mut self, now: u64, interval: u64, length: u64, repair_bytes: u64) {
+        *self = Self {
+            is_wanted: false,
+            at: now + interval,
+            late_at: now + MAX_CONFIRM_INTERVAL,
+            repair_bytes: repair_bytes + CONFIRM_SHARE * length,
+        };
     }
 }
 
@@ -55,7 +78,6 @@ impl PublisherMachine {
                 self.repairs.request(now, sequence, id, &mut self.members, &mut self.ring);
             }
         }
-        self.repairs.adapt(now, id, &mut self.members, self.round_trip);
         if let Some((first, end)) = unrecoverable {
             self.statistics.unrecoverable += end - first;
             self.confirmations.is_wanted = true;
@@ -68,43 +90,43 @@ impl PublisherMachine {
         if now >= self.confirmations.deadline() {
             return self.confirm(now);
         }
-        match self.repairs.next_for_group(now, &self.ring, &mut self.pacer) {
-            GroupTurn::Sends(repair) => {
-                self.statistics.group_repairs += 1;
-                return Some(self.repair(now, repair, Target::Group));
-            }
-            // Others must not request meanwhile what is queued for the group.
-            GroupTurn::Waits if now >= self.confirmations.at && self.members.len() > 1 => {
-                if let Some(confirmation) = self.confirm(now) {
-                    return Some(confirmation);
-                }
-            }
-            GroupTurn::Waits | GroupTurn::Over => {}
-        }
         let Self { members, ring, pacer, .. } = self;
-        let (id, repair) = self.repairs.next_for_subscriber(now, members, ring, pacer)?;
-        let address = self.members.get(id)?.address;
-        self.statistics.single_repairs += 1;
-        Some(self.repair(now, repair, Target::Address(address)))
+        if let Some(repair) = self.repairs.next(now, members, ring, pacer) {
+            return self.repair(now, repair);
+        }
+        // Others must not request meanwhile what is queued for the group.
+        let waits = self.repairs.next_time() != u64::MAX && self.members.len() > 1;
+        let is_due = self.confirmations.is_due_while_waiting(now, self.statistics.repair_bytes);
+        if waits && is_due { self.confirm(now) } else { None }
     }
 
-    fn repair(&mut self, now: u64, Repair { sequence, length }: Repair, to: Target) -> Transmit {
+    fn repair(&mut self, now: u64, Repair { sequence, length, target }: Repair) -> Option<Transmit> {
+        let to = match target {
+            RepairTarget::Group => {
+                self.statistics.group_repairs += 1;
+                Target::Group
+            }
+            RepairTarget::Subscriber(id) => {
+                self.statistics.single_repairs += 1;
+                Target::Address(self.members.get(id)?.address)
+            }
+        };
         self.ring.mark(sequence, 0, true);
         self.statistics.repair_bytes += length;
+        self.heartbeats.note_repair(now);
         if let Some(state) = self.ring.repair_mut(sequence) {
             state.repaired = state.pending.take().map(|target| (now, target));
         }
-        Transmit::Repair { sequence, to }
+        Some(Transmit::Repair { sequence, to })
     }
 
     /// Confirms to the group which repairs are coming, so that subscribers do not request them meanwhile, and what is
     /// retained.
     fn confirm(&mut self, now: u64) -> Option<Transmit> {
-        self.confirmations.is_wanted = false;
         let oldest = self.ring.oldest_retained;
         let oldest_message = self.message_at(oldest);
         let mut list = NakWriter::new();
-        for sequence in self.repairs.coming(&self.ring) {
+        for sequence in self.repairs.coming(&self.members, &self.ring) {
             if !list.add(sequence, 1) {
                 break;
             }
@@ -112,7 +134,8 @@ impl PublisherMachine {
         let length = self.push_control(Target::Group, Kind::Ncf, Flags(0), |writer| {
             list.write_ncf(oldest, oldest_message, writer)
         });
-        self.confirmations.at = now + self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length));
+        let interval = self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length));
+        self.confirmations.note_sent(now, interval, length, self.statistics.repair_bytes);
         self.outbox.pop().map(Transmit::Control)
     }
 }

@@ -1,132 +1,311 @@
-//! The repairs to one subscriber, or to the group: their queue and their rate.
+//! The repairs that one subscriber requests: their queue, their rate, and how many may be on their way.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 
 use mcast_measure::TokenBucket;
 
-use super::congestion::{HOPELESS, LONGEST_SILENCE, RateChange, RateControl, Sample};
+use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample};
+use super::sent_log::SentLog;
 use crate::SECOND;
 
-/// The burst of repairs to one subscriber, in bytes.
+/// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
+/// Bytes of repairs for a subscriber before it reports that some arrived, and the most that it saves up without
+/// reporting more at once.
+const CREDIT: u64 = 131_072;
+const MAX_CREDIT: u64 = 4 * CREDIT;
+/// Bytes of repairs for each byte that arrived, in percent, unless a trial showed that loss does not depend on the
+/// rate. Behind a bottleneck, at most this much is sent per byte delivered.
+const GAIN: u64 = 150;
+/// The greatest loss that the gain makes up for, in parts per million.
+const MAX_LOSS: u32 = 750_000;
 /// The least number of repairs in a sample, and its least duration.
 const SAMPLE_REPAIRS: u64 = 64;
 const SAMPLE_TIME: u64 = SECOND / 50;
 
-/// The repairs to one subscriber, or to the group: their queue and their rate. Repairs that are requested again show
-/// that the rate exceeds the capacity of the link.
+/// A rate of repairs, to which new data adds as long as no link was found to be too slow.
 #[derive(Debug)]
-pub(crate) struct RepairFlow {
-    pub(super) waiting: VecDeque<u64>,
+pub(super) struct RepairPace {
     /// The rate without a limit, in bytes per second.
     floor: u64,
-    pace: TokenBucket,
-    control: RateControl,
-    /// The present sample: its beginning, the repairs sent, their bytes, and how many were requested again.
-    since: u64,
-    sent: u64,
-    bytes: u64,
-    lost: u64,
-    has_waited: bool,
-    /// When the last repair was to be sent.
-    active_at: u64,
-    /// Bytes sent in all.
-    total: u64,
-    /// Bytes that new data had added to the repair allowance at the last call.
+    bucket: TokenBucket,
+    is_limited: bool,
+    /// Bytes that new data had added at the last call.
     share: u64,
+    /// How often a repair had to wait.
+    denied: u64,
+}
+
+impl RepairPace {
+    pub(super) const fn new(floor: u64, now: u64) -> Self {
+        Self { floor, bucket: TokenBucket::new(floor, BURST, now), is_limited: false, share: 0, denied: 0 }
+    }
+
+    /// Limits the rate to what the links carry, or no longer.
+    pub(super) fn limit(&mut self, rate: Option<u64>) {
+        self.is_limited = rate.is_some();
+        self.bucket.set_rate(rate.map_or(self.floor, |rate| rate.min(self.floor)));
+    }
+
+    /// Returns whether this many bytes are admitted; new data has added `share` bytes in all.
+    fn admits(&mut self, bytes: u64, share: u64, now: u64) -> bool {
+        self.bucket.refill(now);
+        let added = share - core::mem::replace(&mut self.share, share);
+        if !self.is_limited {
+            self.bucket.add(added);
+        }
+        let is_admitted = self.bucket.has(bytes);
+        self.denied += u64::from(!is_admitted);
+        is_admitted
+    }
+}
+
+/// The repairs to the group: their rate, and when they were sent.
+#[derive(Debug)]
+pub(super) struct GroupRepairs {
+    pub(super) pace: RepairPace,
+    pub(super) log: SentLog,
+}
+
+/// What a status says about repairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RepairReport {
+    /// The lower half of the number of repairs that arrived.
+    pub(super) arrived: u32,
+    /// The subscriber has counted, or lost, what was sent until this time.
+    pub(super) until: u64,
+    /// Whether the subscriber has received continuously since its last status.
+    pub(super) is_steady: bool,
+}
+
+/// The counts at the last status.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reported {
+    at: u64,
+    /// What was sent until this time had arrived or was lost.
+    until: u64,
+    /// Repairs that passed the subscriber's link, and those of them that it requested, until that time.
+    sent: u64,
+    paid: u64,
+    /// The last count that it reported, and how many of those were sent to it.
+    count: u32,
+    arrived: u64,
+}
+
+/// The repairs since the present rate was set, or since the last sample.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pending {
+    /// Repairs that were sent before this time are no part of it.
+    from: u64,
+    /// The time in which repairs were sent or arrived.
+    elapsed: u64,
+    sent: u64,
+    arrived: u64,
+    /// How often repairs had had to wait before.
+    denied: u64,
+}
+
+/// The repairs that one subscriber requests. Those that do not arrive show that the rate exceeds the capacity of its
+/// link: it reports how many repairs arrived, and gets credit for more.
+#[derive(Debug)]
+pub(crate) struct RepairFlow {
+    /// The datagrams to repair. Those that were repaired meanwhile for others are still in it.
+    pub(super) waiting: VecDeque<u64>,
+    pace: RepairPace,
+    /// Bytes that may be sent before more repairs are known to have arrived. It bounds what is sent in vain, however
+    /// late the losses are reported.
+    credit: TokenBucket,
+    control: RateControl,
+    /// The repairs sent to this subscriber alone, and those that it requested, for it or for the group.
+    singles: SentLog,
+    paid: SentLog,
+    /// Repairs sent to the group before it joined.
+    group_before: u64,
+    /// Bytes sent to this subscriber alone.
+    single_bytes: u64,
+    reported: Reported,
+    pending: Pending,
+    /// Recent repairs that it requested, and those that passed its link.
+    recent: (u64, u64),
+    /// When a repair was last on its way to it.
+    active_at: u64,
 }
 
 impl RepairFlow {
-    pub(crate) const fn new(floor: u64, datagram: usize, now: u64) -> Self {
+    pub(crate) fn new(floor: u64, datagram: usize, group_before: u64, now: u64) -> Self {
+        let slowest = 64 * datagram as u64;
         Self {
             waiting: VecDeque::new(),
-            floor,
-            pace: TokenBucket::new(floor, BURST, now),
-            control: RateControl::new(64 * datagram as u64),
-            since: now,
-            sent: 0,
-            bytes: 0,
-            lost: 0,
-            has_waited: false,
+            pace: RepairPace::new(floor, now),
+            credit: TokenBucket::new(8 * datagram as u64, CREDIT, now),
+            control: RateControl::new(slowest),
+            singles: SentLog::of_subscriber(),
+            paid: SentLog::of_subscriber(),
+            group_before,
+            single_bytes: 0,
+            reported: Reported { at: now, ..Reported::default() },
+            pending: Pending::default(),
+            recent: (0, 0),
             active_at: now,
-            share: 0,
-            total: 0,
         }
     }
 
-    /// Returns how many bytes were sent in all.
-    pub(super) const fn total(&self) -> u64 {
-        self.total
+    /// Queues a repair of one of at most `retained` datagrams.
+    pub(super) fn push(&mut self, sequence: u64, retained: u64) {
+        if self.waiting.len() as u64 >= 2 * retained {
+            // A datagram that was repaired for others and requested again is in it several times.
+            self.waiting = self.waiting.drain(..).collect::<BTreeSet<u64>>().into_iter().collect();
+        }
+        self.waiting.push_back(sequence);
     }
 
-    /// Notes that a repair was requested again, so that it did not arrive.
-    pub(super) const fn note_lost(&mut self) {
-        self.lost += 1;
+    /// Returns how many bytes of repairs were sent to this subscriber alone.
+    pub(super) const fn single_bytes(&self) -> u64 {
+        self.single_bytes
     }
 
-    /// Returns when a repair of this many bytes is admitted.
-    pub(super) fn when(&self, bytes: u64) -> u64 {
-        self.pace.available_at(bytes)
+    /// Returns the rate in bytes per second that its link carries, if that was found out.
+    pub(super) const fn rate(&self) -> Option<u64> {
+        self.control.rate()
     }
 
-    /// Takes this many bytes from the allowance, to which new data has added `share` in all.
-    pub(super) fn take(&mut self, bytes: u64, share: u64, now: u64) -> bool {
+    /// Returns whether its repairs have been slowed down to see whether less is lost.
+    pub(super) const fn is_on_trial(&self) -> bool {
+        self.control.is_on_trial()
+    }
+
+    /// Takes over the result of another subscriber's trial.
+    pub(super) fn learn(&mut self, loss: u32, until: u64, immunity: u64, certain: u32) {
+        self.control.learn(loss, until, immunity, certain);
+    }
+
+    /// Takes a repair of this many bytes to this subscriber, or to the group, from its allowances, to which new data
+    /// has added `share` in all.
+    ///
+    /// # Errors
+    /// The time at which it will be admitted, if it is not.
+    pub(super) fn take(
+        &mut self,
+        bytes: u64,
+        group: Option<&mut GroupRepairs>,
+        share: u64,
+        now: u64,
+    ) -> Result<(), u64> {
         self.end_pause(now);
-        self.pace.refill(now);
-        let added = share - core::mem::replace(&mut self.share, share);
-        if self.control.rate().is_none() {
-            self.pace.add(added);
+        self.credit.refill(now);
+        if !self.credit.has(bytes) {
+            return Err(self.credit.available_at(bytes));
         }
-        let is_admitted = self.pace.take(bytes);
-        self.has_waited |= !is_admitted;
-        if is_admitted {
-            (self.sent, self.bytes, self.total) = (self.sent + 1, self.bytes + bytes, self.total + bytes);
+        let is_single = group.is_none();
+        let (pace, log) = match group {
+            Some(group) => (&mut group.pace, &mut group.log),
+            None => (&mut self.pace, &mut self.singles),
+        };
+        if !pace.admits(bytes, share, now) {
+            return Err(pace.bucket.available_at(bytes));
         }
-        is_admitted
+        pace.bucket.take(bytes);
+        log.note(now);
+        self.paid.note(now);
+        self.credit.take(bytes);
+        if is_single {
+            self.single_bytes += bytes;
+        }
+        Ok(())
     }
 
-    /// After a pause without repairs, drops the sample, and the limit as far as it is out of date.
+    /// After a pause without repairs, drops the sample and the debt, and the limit as far as it is out of date.
     fn end_pause(&mut self, now: u64) {
         let pause = now.saturating_sub(core::mem::replace(&mut self.active_at, now));
         if pause >= LONGEST_SILENCE {
-            (self.sent, self.bytes, self.lost, self.has_waited) = (0, 0, 0, false);
+            self.pending = Pending { from: now, ..Pending::default() };
+            self.credit.add(CREDIT.saturating_sub(self.credit.level()));
             self.control.relax_after(pause);
-            self.keep_pace();
-        }
-        if self.sent == 0 {
-            self.since = now;
+            self.pace.limit(self.control.rate());
         }
     }
 
-    fn keep_pace(&mut self) {
-        self.pace.set_rate(self.control.rate().map_or(self.floor, |rate| rate.min(self.floor)));
-    }
-
-    /// Adapts the rate to the share of repairs that were requested again, once a sample is complete.
-    pub(super) fn adapt(&mut self, now: u64, round_trip: u64, is_single: bool) {
-        let elapsed = now.saturating_sub(self.since);
-        if self.sent < SAMPLE_REPAIRS || elapsed < SAMPLE_TIME.max(4 * round_trip) {
-            return;
+    /// Handles the count in a status: gives credit for what arrived, and adapts the rate to the share that did not,
+    /// once a sample is complete. `average` is the length of a datagram.
+    pub(super) fn note_report(
+        &mut self,
+        now: u64,
+        report: RepairReport,
+        group: &GroupRepairs,
+        average: u64,
+        round_trip: u64,
+        other_on_trial: bool,
+    ) -> Option<RateChange> {
+        let before = self.reported;
+        let arrived = u64::from(report.arrived.wrapping_sub(before.count));
+        if arrived > u64::from(u32::MAX / 2) {
+            // It was overtaken on the way.
+            return None;
         }
-        let arrived = self.bytes - self.bytes * self.lost.min(self.sent) / self.sent;
-        let sample = Sample {
-            sent: self.sent,
-            lost: self.lost,
-            sent_bytes: self.bytes,
-            arrived_bytes: arrived,
-            elapsed,
+        // Not more than were sent, whatever the status says.
+        let all_sent = self.singles.total() + group.log.total() - self.group_before;
+        let arrived = arrived.min(all_sent.saturating_sub(before.arrived));
+        let until = report.until.max(before.until);
+        let sent_until = self.singles.until(until) + group.log.until(until);
+        self.reported = Reported {
+            at: now,
+            until,
+            sent: sent_until.saturating_sub(self.group_before).max(before.sent),
+            paid: self.paid.until(until).max(before.paid),
+            count: report.arrived,
+            arrived: before.arrived + arrived,
         };
-        // More losses than repairs: most were sent before the trial, and say nothing about its rate.
-        let is_stale = self.lost > self.sent && self.control.is_on_trial();
-        let change = if is_stale { None } else { self.control.observe(now, sample, self.has_waited, false) };
-        // If nothing arrives, every byte is wasted at every rate. Repairs to the group always miss some subscriber.
-        if let Some(RateChange::Cleared { loss: HOPELESS.., .. }) = change
-            && is_single
-        {
-            self.control.stay_slow();
+        self.singles.forget(until);
+        self.paid.forget(until);
+        let (sent, paid) = (self.reported.sent - before.sent, self.reported.paid - before.paid);
+        if sent > 0 {
+            self.end_pause(now);
         }
-        self.keep_pace();
-        (self.since, self.sent, self.bytes, self.lost, self.has_waited) = (now, 0, 0, 0, false);
+        self.give_credit(arrived, paid, sent, average);
+        let denied = self.pace.denied + group.pace.denied;
+        if !report.is_steady {
+            self.pending = Pending { from: now, denied, ..Pending::default() };
+            return None;
+        }
+        if before.until < self.pending.from {
+            self.pending.denied = denied;
+            return None;
+        }
+        if sent > 0 || arrived > 0 {
+            self.pending.elapsed += now.saturating_sub(before.at);
+        }
+        self.pending.sent += sent;
+        self.pending.arrived += arrived;
+        let Pending { sent, arrived, elapsed, denied: denied_before, .. } = self.pending;
+        if sent < SAMPLE_REPAIRS || elapsed < SAMPLE_TIME.max(4 * round_trip) {
+            return None;
+        }
+        let lost = sent.saturating_sub(arrived);
+        let (sent_bytes, arrived_bytes) = (sent * average, arrived.min(sent) * average);
+        let sample = Sample { sent, lost, sent_bytes, arrived_bytes, elapsed };
+        let rate = self.control.rate();
+        let change = self.control.observe(now, sample, denied > denied_before, other_on_trial);
+        // What was sent at another rate says nothing about the new one.
+        let from = if self.control.rate() == rate { self.pending.from } else { now };
+        self.pending = Pending { from, denied, ..Pending::default() };
+        self.pace.limit(self.control.rate());
+        change
+    }
+
+    /// Gives credit for repairs that arrived. For those that others requested for the group, others get it.
+    fn give_credit(&mut self, arrived: u64, paid: u64, sent: u64, average: u64) {
+        let (recent_paid, recent_sent) = self.recent;
+        self.recent = (recent_paid + paid, recent_sent + sent);
+        if self.recent.1 > 8 * SAMPLE_REPAIRS {
+            self.recent = (self.recent.0 / 2, self.recent.1 / 2);
+        }
+        let (paid, sent) = self.recent;
+        let bytes = arrived * average;
+        let own = (bytes * paid.min(sent)).checked_div(sent).unwrap_or(bytes);
+        let arriving = u64::from(1_000_000 - self.control.cleared_loss().min(MAX_LOSS));
+        let credit = own * GAIN * 10_000 / arriving;
+        self.credit.set_capacity(MAX_CREDIT.max(2 * credit));
+        self.credit.add(credit);
     }
 }
 
@@ -138,27 +317,53 @@ mod tests {
     const DATAGRAM: u64 = 1_000;
     const MILLISECOND: u64 = SECOND / 1_000;
 
-    /// Sends repairs for a second, of which this share arrives, in percent.
-    fn repair_for_a_second(flow: &mut RepairFlow, start: u64, arriving: u64) {
+    fn flow() -> (RepairFlow, GroupRepairs) {
+        let group = GroupRepairs { pace: RepairPace::new(FLOOR, 0), log: SentLog::of_group() };
+        (RepairFlow::new(FLOOR, DATAGRAM as usize, 0, 0), group)
+    }
+
+    /// Sends repairs for a second, of which this share arrives, in percent; returns how many were sent.
+    fn repair_for_a_second(
+        flow: &mut RepairFlow,
+        group: &GroupRepairs,
+        start: u64,
+        arriving: u64,
+        counts: &mut (u64, u64),
+    ) {
         for now in (start..start + SECOND).step_by(MILLISECOND as usize) {
-            for number in 0..100 {
-                if flow.take(DATAGRAM, 0, now) && number >= arriving {
-                    flow.note_lost();
+            for _ in 0..100 {
+                if flow.take(DATAGRAM, None, 0, now).is_ok() {
+                    counts.0 += 1;
                 }
             }
-            flow.adapt(now, MILLISECOND, true);
+            counts.1 = counts.0 * arriving / 100;
+            let report = RepairReport { arrived: counts.1 as u32, until: now, is_steady: true };
+            flow.note_report(now, report, group, DATAGRAM, MILLISECOND, false);
         }
+    }
+
+    #[test]
+    fn repairs_that_do_not_arrive_use_up_the_credit() {
+        let (mut flow, group) = flow();
+        let mut counts = (0, 0);
+        repair_for_a_second(&mut flow, &group, 0, 0, &mut counts);
+        assert!(counts.0 * DATAGRAM <= CREDIT + 64 * DATAGRAM, "{} repairs", counts.0);
+        let mut counts = (0, 0);
+        let (mut flow, group) = self::flow();
+        repair_for_a_second(&mut flow, &group, 0, 100, &mut counts);
+        assert!(counts.0 * DATAGRAM > FLOOR * 9 / 10, "{} repairs", counts.0);
     }
 
     /// What a link carried a minute ago says nothing about it now.
     #[test]
     fn a_limit_does_not_outlast_a_pause() {
-        let mut flow = RepairFlow::new(FLOOR, DATAGRAM as usize, 0);
-        repair_for_a_second(&mut flow, 0, 0);
-        assert!(flow.control.rate().is_some(), "losing everything does not limit repairs");
-        assert!(flow.take(DATAGRAM, 0, 61 * SECOND));
-        assert_eq!(flow.control.rate(), None);
-        let sent = (0..1_000).filter(|_| flow.take(DATAGRAM, 0, 61 * SECOND)).count() as u64;
+        let (mut flow, group) = flow();
+        let mut counts = (0, 0);
+        repair_for_a_second(&mut flow, &group, 0, 50, &mut counts);
+        assert!(flow.rate().is_some(), "losing half does not limit repairs");
+        assert!(flow.take(DATAGRAM, None, 0, 61 * SECOND).is_ok());
+        assert_eq!(flow.rate(), None);
+        let sent = (0..1_000).filter(|_| flow.take(DATAGRAM, None, 0, 61 * SECOND).is_ok()).count() as u64;
         assert_eq!(sent + 1, BURST / DATAGRAM, "the bucket does not fill at the full rate");
     }
 }

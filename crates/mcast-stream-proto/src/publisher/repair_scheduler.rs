@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use mcast_measure::TokenBucket;
 
 use super::PublisherConfig;
-use super::members::Members;
+use super::congestion::RateChange;
+use super::members::{Member, Members};
 use super::pacer::Pacer;
-use super::repair_flow::RepairFlow;
+use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{RepairTarget, Ring};
-use crate::SECOND;
+use super::sent_log::SentLog;
 use crate::wire::SubscriberId;
 
 /// A request sooner than this after a repair was sent before the repair arrived.
@@ -20,21 +21,18 @@ const MIN_HOLDOFF: u64 = 200_000;
 const HALF: u32 = 500;
 /// Repairs to one subscriber before the next subscriber is served: enough for segmentation offload.
 const TURN: usize = 32;
-/// A sample of repairs to the group takes at most four times this, whatever the longest round-trip time is.
-const LONGEST_GROUP_SAMPLE: u64 = SECOND / 20;
 
-/// The queues of repairs: one for the group, one for each subscriber, which are served in turn. All of them share an
-/// allowance, to which new data adds.
+/// The queues of repairs, one for each subscriber that requests some, which are served in turn. A repair to the group
+/// waits in the queues of those who requested it. All of them share an allowance, to which new data adds.
 #[derive(Debug)]
 pub(super) struct RepairScheduler {
-    group: VecDeque<u64>,
-    group_flow: RepairFlow,
-    /// The subscribers with repairs of their own, in the order in which they are served.
+    group: GroupRepairs,
+    /// The subscribers with repairs waiting, in the order in which they are served.
     turns: VecDeque<SubscriberId>,
     /// Repairs sent in the current turn.
     turn_taken: usize,
-    /// The earliest time of the next repair to a single subscriber.
-    single_at: u64,
+    /// The earliest time of the next repair.
+    next_at: u64,
     /// Bytes of repairs sent to single subscribers.
     single_bytes: u64,
     allowance: TokenBucket,
@@ -50,15 +48,7 @@ pub(super) struct RepairScheduler {
 pub(super) struct Repair {
     pub(super) sequence: u64,
     pub(super) length: u64,
-}
-
-/// The state of the queue of repairs to the group.
-pub(super) enum GroupTurn {
-    Sends(Repair),
-    /// The allowances admit none now.
-    Waits,
-    /// Nothing is queued.
-    Over,
+    pub(super) target: RepairTarget,
 }
 
 /// The result of a subscriber's turn.
@@ -66,7 +56,7 @@ enum Turn {
     Sends(Repair),
     /// Nothing is queued for it.
     Over,
-    /// Its own allowance admits nothing before this time.
+    /// Its own allowance, or that of the group, admits nothing before this time.
     Waits(u64),
     /// The allowance of all repairs admits nothing before this time.
     PublisherWaits(u64),
@@ -75,11 +65,10 @@ enum Turn {
 impl RepairScheduler {
     pub(super) fn new(config: &PublisherConfig, now: u64) -> Self {
         Self {
-            group: VecDeque::new(),
-            group_flow: RepairFlow::new(config.repair_floor, config.datagram, now),
+            group: GroupRepairs { pace: RepairPace::new(config.repair_floor, now), log: SentLog::of_group() },
             turns: VecDeque::new(),
             turn_taken: 0,
-            single_at: 0,
+            next_at: 0,
             single_bytes: 0,
             allowance: TokenBucket::new(config.repair_floor, (config.history / 4) as u64, now),
             share: 0,
@@ -99,13 +88,23 @@ impl RepairScheduler {
         self.allowance.add(share);
         self.share += share;
         if !self.turns.is_empty() {
-            self.single_at = 0;
+            self.next_at = 0;
         }
     }
 
     /// Returns the bytes of repairs sent to single subscribers.
     pub(super) const fn single_bytes(&self) -> u64 {
         self.single_bytes
+    }
+
+    /// Returns the number of repairs that were sent to the group.
+    pub(super) const fn group_repairs(&self) -> u64 {
+        self.group.log.total()
+    }
+
+    /// Limits the rate of repairs to the group.
+    pub(super) fn limit_group(&mut self, rate: Option<u64>) {
+        self.group.pace.limit(rate);
     }
 
     /// Queues a repair for a subscriber, unless the datagram was repaired for it just now.
@@ -117,7 +116,7 @@ impl RepairScheduler {
         members: &mut Members,
         ring: &mut Ring,
     ) {
-        let has_others = members.len() > 1;
+        let (has_others, retained) = (members.len() > 1, ring.len());
         let Some(member) = members.get_mut(id) else { return };
         // The holdoff is per subscriber: a repair takes longer to reach a distant one.
         let holdoff = member.answer_time().max(MIN_HOLDOFF);
@@ -128,56 +127,47 @@ impl RepairScheduler {
         } else if state.requested_by.is_none() {
             self.shared_loss -= self.shared_loss / 16;
         }
-        state.requested_by = Some(id);
+        let last_requester = state.requested_by.replace(id);
         let is_recent = |at: u64| now.saturating_sub(at) < holdoff;
         let target = match (state.repaired, state.pending) {
-            (_, Some(RepairTarget::Group)) => return,
+            (_, Some(RepairTarget::Group)) if last_requester == Some(id) => return,
+            // It also waits for this subscriber: the other one's link may be slow.
+            (_, Some(RepairTarget::Group)) => RepairTarget::Group,
             (_, Some(RepairTarget::Subscriber(other))) if other == id => return,
             (_, Some(RepairTarget::Subscriber(_))) => RepairTarget::Group,
             (Some((at, RepairTarget::Group)), _) if is_recent(at) => return,
             (Some((at, RepairTarget::Subscriber(other))), _) if is_recent(at) && other == id => return,
-            (Some((at, RepairTarget::Subscriber(other))), _) if is_recent(at) && other != id => {
-                RepairTarget::Group
-            }
-            (Some((_, RepairTarget::Group)), _) => {
-                self.group_flow.note_lost();
-                RepairTarget::Subscriber(id)
-            }
-            (Some((_, RepairTarget::Subscriber(other))), _) if other == id => {
-                member.repairs.note_lost();
-                RepairTarget::Subscriber(id)
-            }
+            (Some((at, RepairTarget::Subscriber(_))), _) if is_recent(at) => RepairTarget::Group,
             _ => RepairTarget::Subscriber(id),
         };
         let is_common = has_others && self.shared_loss > HALF;
-        let target = if is_common { RepairTarget::Group } else { target };
-        state.pending = Some(target);
-        match target {
-            RepairTarget::Group => self.group.push_back(sequence),
-            RepairTarget::Subscriber(_) => {
-                if member.repairs.waiting.is_empty() {
-                    self.turns.push_back(id);
-                    self.single_at = 0;
-                }
-                member.repairs.waiting.push_back(sequence);
-            }
+        state.pending = Some(if is_common { RepairTarget::Group } else { target });
+        if member.repairs.waiting.is_empty() {
+            self.turns.push_back(id);
+            self.next_at = 0;
         }
+        member.repairs.push(sequence, retained);
     }
 
-    /// Adapts the rates of repairs to how many of them this subscriber and the group requested again.
-    pub(super) fn adapt(&mut self, now: u64, id: SubscriberId, members: &mut Members, group_round_trip: u64) {
-        if let Some(member) = members.get_mut(id) {
-            let round_trip = member.answer_time();
-            member.repairs.adapt(now, round_trip, true);
-        }
-        self.group_flow.adapt(now, group_round_trip.min(LONGEST_GROUP_SAMPLE), false);
+    /// Handles what a subscriber reports of repairs.
+    pub(super) fn note_report(
+        &mut self,
+        now: u64,
+        member: &mut Member,
+        report: RepairReport,
+        average: u64,
+        other_on_trial: bool,
+    ) -> Option<RateChange> {
+        self.next_at = 0;
+        let round_trip = member.round_trip;
+        member.repairs.note_report(now, report, &self.group, average, round_trip, other_on_trial)
     }
 
     /// Cancels the pending repairs of a subscriber that departs.
     pub(super) fn cancel(&mut self, id: SubscriberId, members: &mut Members, ring: &mut Ring) {
         let Some(member) = members.get_mut(id) else { return };
         for sequence in core::mem::take(&mut member.repairs.waiting) {
-            if is_pending(ring, sequence, RepairTarget::Subscriber(id))
+            if pending_target(ring, sequence, id) == Some(RepairTarget::Subscriber(id))
                 && let Some(state) = ring.repair_mut(sequence)
             {
                 state.pending = None;
@@ -186,39 +176,22 @@ impl RepairScheduler {
         self.turns.retain(|turn| *turn != id);
     }
 
-    /// Returns the next repair to the group.
-    pub(super) fn next_for_group(&mut self, now: u64, ring: &Ring, pacer: &mut Pacer) -> GroupTurn {
-        while let Some(sequence) = self.group.front().copied() {
-            if is_pending(ring, sequence, RepairTarget::Group) {
-                let length = ring.get(sequence).len() as u64;
-                if !self.is_admitted(length, pacer) || !self.group_flow.take(length, self.share, now) {
-                    return GroupTurn::Waits;
-                }
-                self.spend(length, pacer);
-                self.group.pop_front();
-                return GroupTurn::Sends(Repair { sequence, length });
-            }
-            self.group.pop_front();
-        }
-        GroupTurn::Over
-    }
-
     /// Serves the subscribers in turn. One that has used up its own allowance does not delay the others.
-    pub(super) fn next_for_subscriber(
+    pub(super) fn next(
         &mut self,
         now: u64,
         members: &mut Members,
         ring: &Ring,
         pacer: &mut Pacer,
-    ) -> Option<(SubscriberId, Repair)> {
-        if now < self.single_at {
+    ) -> Option<Repair> {
+        if now < self.next_at {
             return None;
         }
         let mut earliest = u64::MAX;
         for _ in 0..self.turns.len() {
             let id = *self.turns.front()?;
             match self.take_turn(now, id, members, ring, pacer) {
-                Turn::Sends(repair) => return Some((id, repair)),
+                Turn::Sends(repair) => return Some(repair),
                 Turn::Over => {
                     self.turns.pop_front();
                 }
@@ -227,12 +200,12 @@ impl RepairScheduler {
                     self.turns.rotate_left(1);
                 }
                 Turn::PublisherWaits(until) => {
-                    self.single_at = until;
+                    self.next_at = until;
                     return None;
                 }
             }
         }
-        self.single_at = if earliest == u64::MAX { 0 } else { earliest };
+        self.next_at = if earliest == u64::MAX { 0 } else { earliest };
         None
     }
 
@@ -246,16 +219,18 @@ impl RepairScheduler {
     ) -> Turn {
         let Some(member) = members.get_mut(id) else { return Turn::Over };
         while let Some(sequence) = member.repairs.waiting.front().copied() {
-            if !is_pending(ring, sequence, RepairTarget::Subscriber(id)) {
+            let Some(target) = pending_target(ring, sequence, id) else {
                 member.repairs.waiting.pop_front();
                 continue;
-            }
+            };
             let length = ring.get(sequence).len() as u64;
             if !self.is_admitted(length, pacer) {
                 return Turn::PublisherWaits(self.when(length, pacer));
             }
-            if !member.repairs.take(length, self.share, now) {
-                return Turn::Waits(member.repairs.when(length));
+            let group = (target == RepairTarget::Group).then_some(&mut self.group);
+            let is_single = group.is_none();
+            if let Err(until) = member.repairs.take(length, group, self.share, now) {
+                return Turn::Waits(until);
             }
             member.repairs.waiting.pop_front();
             self.turn_taken += 1;
@@ -263,9 +238,11 @@ impl RepairScheduler {
                 self.turn_taken = 0;
                 self.turns.rotate_left(1);
             }
-            self.single_bytes += length;
+            if is_single {
+                self.single_bytes += length;
+            }
             self.spend(length, pacer);
-            return Turn::Sends(Repair { sequence, length });
+            return Turn::Sends(Repair { sequence, length, target });
         }
         Turn::Over
     }
@@ -287,27 +264,26 @@ impl RepairScheduler {
     }
 
     /// Returns when the next repair is admitted; [`u64::MAX`] if none is queued.
-    pub(super) fn next_time(&self, ring: &Ring, pacer: &Pacer) -> u64 {
-        let group_time = |sequence: &u64| {
-            let length = ring.get(*sequence).len() as u64;
-            self.when(length, pacer).max(self.group_flow.when(length))
-        };
-        let group = self.group.front().map_or(u64::MAX, group_time);
-        let single = if self.turns.is_empty() { u64::MAX } else { self.single_at };
-        group.min(single)
+    pub(super) fn next_time(&self) -> u64 {
+        if self.turns.is_empty() { u64::MAX } else { self.next_at }
     }
 
     /// Returns the datagrams that are going to be repaired to the group, in order.
-    pub(super) fn coming(&self, ring: &Ring) -> Vec<u64> {
-        let queued = self.group.iter().copied();
-        let mut coming: Vec<u64> =
-            queued.filter(|sequence| is_pending(ring, *sequence, RepairTarget::Group)).collect();
+    pub(super) fn coming(&self, members: &Members, ring: &Ring) -> Vec<u64> {
+        let queues = self.turns.iter().filter_map(|id| members.get(*id));
+        let queued = queues.flat_map(|member| member.repairs.waiting.iter().copied());
+        let is_for_group = |sequence: &u64| {
+            ring.repair(*sequence).is_some_and(|state| state.pending == Some(RepairTarget::Group))
+        };
+        let mut coming: Vec<u64> = queued.filter(is_for_group).collect();
         coming.sort_unstable();
         coming.dedup();
         coming
     }
 }
 
-fn is_pending(ring: &Ring, sequence: u64, target: RepairTarget) -> bool {
-    ring.repair(sequence).is_some_and(|state| state.pending == Some(target))
+/// Returns where a repair that a subscriber requested will be sent, if it still waits.
+fn pending_target(ring: &Ring, sequence: u64, id: SubscriberId) -> Option<RepairTarget> {
+    let pending = ring.repair(sequence)?.pending?;
+    (pending == RepairTarget::Group || pending == RepairTarget::Subscriber(id)).then_some(pending)
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::members::Member;
 use crate::random;
 use crate::seal::{self, Cipher, Ciphers, Keys, Purpose, Sealed};
-use crate::wire::{ExtensionKind, Header, KeyEpoch, PacketWriter, SubscriberId, TAG_LENGTH, WriteError};
+use crate::wire::{DatagramWriter, ExtensionKind, Header, KeyEpoch, SubscriberId, TAG_LENGTH, WriteError};
 
 /// The ciphers in use, and what makes each nonce unique.
 pub(super) struct Sealer {
@@ -23,7 +23,7 @@ pub(super) struct Sealer {
 pub(super) struct Salt(u64);
 
 impl Salt {
-    pub(super) fn write(self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub(super) fn write(self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         writer.extension(ExtensionKind::SALT, 0, &self.0.to_be_bytes())
     }
 }

@@ -6,7 +6,7 @@ use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Announce, Flags, Heartbeat, Kind, MINOR, PacketWriter, ResetReason, SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, ResetReason, SubscriberId, WriteError,
 };
 
 /// The time between checks of the subscribers and the rate.
@@ -86,12 +86,12 @@ impl PublisherMachine {
         to: Target,
         kind: Kind,
         flags: Flags,
-        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) -> u64 {
         let count = self.sealer.next_control();
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
         let salt = self.sealer.salt(&header);
-        let whole = |writer: &mut PacketWriter<'_>| {
+        let whole = |writer: &mut DatagramWriter<'_>| {
             salt.map_or(Ok(()), |salt| salt.write(writer))?;
             write(writer)
         };

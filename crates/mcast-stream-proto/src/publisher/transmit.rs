@@ -79,7 +79,7 @@ impl PublisherMachine {
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
             deadline = deadline.min(open.since().saturating_add(self.config.linger));
         }
-        deadline = deadline.min(self.repairs.next_time(&self.ring, &self.pacer));
+        deadline = deadline.min(self.repairs.next_time());
         if self.ring.sent < self.ring.next && self.may_send_more() {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));

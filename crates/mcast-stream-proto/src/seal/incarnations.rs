@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::{Algorithm, GroupSecret, Keys};
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::subscriber::{Item, SubscriberConfig, SubscriberMachine};
-use crate::wire::{Incarnation, KeyEpoch, Packet, StreamId, TAG_LENGTH};
+use crate::wire::{DatagramView, Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
 use crate::{PublisherMachine, SECOND, Target};
 
 fn keys() -> Keys {
@@ -54,10 +54,10 @@ fn receive(subscriber: &mut SubscriberMachine, datagram: &[u8]) -> Vec<Vec<u8>> 
 fn two_incarnations_with_the_same_number_share_no_key() {
     let (one, other) = (incarnation(1, b"the same"), incarnation(2, b"the same"));
     for (one, other) in one.iter().zip(&other) {
-        let (one, other) = (Packet::parse(one).unwrap(), Packet::parse(other).unwrap());
+        let (one, other) = (DatagramView::parse(one).unwrap(), DatagramView::parse(other).unwrap());
         assert_eq!(one.header, other.header);
         assert_ne!(one.salt(), other.salt());
-        let encrypted = |packet: &Packet<'_>| packet.body[..packet.body.len() - TAG_LENGTH].to_vec();
+        let encrypted = |view: &DatagramView<'_>| view.body[..view.body.len() - TAG_LENGTH].to_vec();
         assert_ne!(encrypted(&one), encrypted(&other));
     }
     assert_eq!(incarnation(1, b"the same"), one, "the same seed gives the same datagrams");

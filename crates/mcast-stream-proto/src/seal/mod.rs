@@ -20,7 +20,9 @@ pub use aead::{Algorithm, GroupSecret};
 #[cfg(feature = "seal")]
 pub use file::KeyFileError;
 
-use crate::wire::{Flags, Header, Incarnation, KeyEpoch, Kind, Packet, StreamId, SubscriberId, TAG_LENGTH};
+use crate::wire::{
+    DatagramView, Flags, Header, Incarnation, KeyEpoch, Kind, StreamId, SubscriberId, TAG_LENGTH,
+};
 
 /// Seals and opens with one key. The nonce is derived from the count, which is never used twice.
 pub trait Cipher: Send + Sync {
@@ -168,12 +170,12 @@ impl Keys {
     /// observers: replays are not detected.
     #[must_use]
     pub fn open(&self, bytes: &mut [u8]) -> Option<usize> {
-        let packet = Packet::parse(bytes).ok()?;
-        let header = packet.header;
+        let view = DatagramView::parse(bytes).ok()?;
+        let header = view.header;
         let sealed = match header.kind {
-            Kind::Data => Sealed::Data(packet.salt()),
-            kind if kind.is_from_subscribers() => Sealed::Subscriber(packet.subscriber()?),
-            _ => Sealed::Control(packet.salt()),
+            Kind::Data => Sealed::Data(view.salt()),
+            kind if kind.is_from_subscribers() => Sealed::Subscriber(view.subscriber()?),
+            _ => Sealed::Control(view.salt()),
         };
         open(&*self.cipher(&Purpose::of(&header, sealed))?, &header, bytes)
     }

@@ -9,7 +9,7 @@ use super::item::BodyLocation;
 use super::window::Meta;
 use super::{Policy, SubscriberMachine};
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{KeyEpoch, Kind, Packet, WireError};
+use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, WireError};
 
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
@@ -20,8 +20,8 @@ impl SubscriberMachine {
     /// Cheap checks come first, then the seal. Nothing of a datagram is stored before it has passed both.
     pub fn handle(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8]) {
         self.discard_unfetched(now);
-        let packet = match Packet::parse(datagram) {
-            Ok(packet) if packet.header.stream == self.config.stream => packet,
+        let view = match DatagramView::parse(datagram) {
+            Ok(view) if view.header.stream == self.config.stream => view,
             Ok(_) | Err(WireError::Foreign) => {
                 self.statistics.foreign += 1;
                 return;
@@ -33,23 +33,23 @@ impl SubscriberMachine {
                 return;
             }
         };
-        if packet.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty() {
+        if view.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty() {
             self.statistics.refused += 1;
             return;
         }
-        match packet.header.kind {
-            Kind::Data => self.on_data(now, path, from, datagram, &packet),
+        match view.header.kind {
+            Kind::Data => self.on_data(now, path, from, datagram, &view),
             kind if kind.is_from_subscribers() => self.statistics.foreign += 1,
-            _ => self.on_control(now, path, from, datagram, &packet),
+            _ => self.on_control(now, path, from, datagram, &view),
         }
     }
 
-    fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], packet: &Packet<'_>) {
-        if !self.incarnations.is_current(packet.header.incarnation) {
+    fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], view: &DatagramView<'_>) {
+        if !self.incarnations.is_current(view.header.incarnation) {
             self.statistics.other += 1;
             // A datagram that the group did not seal gets no reply.
-            if self.may_ask_to_join(now, packet.header.incarnation) && self.open(packet, datagram).is_some() {
-                self.ask_to_join(now, from, packet.header.incarnation);
+            if self.may_ask_to_join(now, view.header.incarnation) && self.open(view, datagram).is_some() {
+                self.ask_to_join(now, from, view.header.incarnation);
             }
             return;
         }
@@ -58,7 +58,10 @@ impl SubscriberMachine {
             self.statistics.malformed += 1;
             return;
         }
-        let sequence = packet.header.sequence;
+        let (sequence, is_repair) = (view.header.sequence, view.header.flags.has(Flags::REPAIR));
+        if is_repair {
+            self.paths.note_repair(path);
+        }
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
         let is_new = match sequence.checked_sub(self.base) {
             None => false,
@@ -77,10 +80,10 @@ impl SubscriberMachine {
             self.statistics.beyond += 1;
             return;
         }
-        let Some((location, range)) = self.open(packet, datagram) else { return };
+        let Some((location, range)) = self.open(view, datagram) else { return };
         self.note_path(now, path, true);
-        self.note_arrival(now, sequence, packet.header.flags.has(crate::wire::Flags::REPAIR));
-        let meta = Meta::of(packet);
+        self.note_arrival(now, sequence, is_repair);
+        let meta = Meta::of(view);
         let is_delivered_now = sequence == self.base && self.current.is_none() && self.delivery.is_active()
             || self.config.policy == Policy::Latest
                 && meta.is_whole()
@@ -104,14 +107,14 @@ impl SubscriberMachine {
     /// Returns where the body is, decrypted if it was sealed; `None` if the seal does not fit.
     pub(super) fn open(
         &mut self,
-        packet: &Packet<'_>,
+        view: &DatagramView<'_>,
         datagram: &[u8],
     ) -> Option<(BodyLocation, Range<usize>)> {
-        let (header, head) = (&packet.header, packet.head.len());
+        let (header, head) = (&view.header, view.head.len());
         if header.epoch == KeyEpoch::CLEAR {
             return Some((BodyLocation::Datagram, head..datagram.len()));
         }
-        let salt = packet.salt();
+        let salt = view.salt();
         if self.incarnations.is_namesake(header.incarnation, salt) {
             // Sealed by the group, but by another incarnation with the same number.
             self.statistics.refused += 1;
@@ -161,7 +164,7 @@ impl SubscriberMachine {
         self.highest = end;
         self.statistics.missed += end - first;
         let due = now + self.naks.reorder_guard(self.round_trip()) + self.backoff();
-        self.naks.open_gap(first, end, now, due);
+        self.naks.open_gap(first..end, now, due);
     }
 
     pub(super) fn note_path(&mut self, now: u64, path: u8, first: bool) {

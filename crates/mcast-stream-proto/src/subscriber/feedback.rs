@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Range;
 
 use super::SubscriberMachine;
 use super::config::Policy;
@@ -9,7 +10,9 @@ use super::event::{Cause, SubscriberEvent};
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Probe, Status, WriteError};
+use crate::wire::{
+    DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Status, WriteError,
+};
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
 const MIN_BACKOFF_UNIT: u64 = 500_000;
@@ -191,12 +194,8 @@ impl SubscriberMachine {
             if naks > allowed {
                 break;
             }
-            self.add_missing(
-                gap.first.max(self.base).max(self.oldest_retained),
-                gap.end,
-                &mut list,
-                &mut naks,
-            );
+            let first = gap.first.max(self.base).max(self.oldest_retained);
+            self.add_missing(first..gap.end, &mut list, &mut naks);
             gap.due = now + (patience << gap.tries.min(MAX_DOUBLINGS)).min(longest) + spread;
             gap.asked = now;
             gap.tries += 1;
@@ -208,8 +207,8 @@ impl SubscriberMachine {
     }
 
     /// Adds the datagrams of a gap that did not arrive; sends the list whenever it is full.
-    fn add_missing(&mut self, first: u64, end: u64, list: &mut NakWriter, naks: &mut u64) {
-        let mut start = first;
+    fn add_missing(&mut self, gap: Range<u64>, list: &mut NakWriter, naks: &mut u64) {
+        let Range { mut start, end } = gap;
         while start < end {
             let missing = (start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
             if missing == 0 {
@@ -255,6 +254,7 @@ impl SubscriberMachine {
             token: self.publisher.token(),
             received: self.statistics.received,
             tag: 0,
+            repairs: self.paths.repairs() as u32,
             given_up: self.losses.given_up(),
             lost_messages: self.losses.lost_messages(&self.statistics),
         };
@@ -278,6 +278,7 @@ impl SubscriberMachine {
         let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
             || self.room_end() != self.statuses.reported_room()
+            || self.paths.repairs() as u32 != reported.repairs
             || self.flags() & !reported.flags & (Status::ENDED | Status::DELIVERED) != 0;
         let is_latest = has_news || now >= self.statuses.last() + IDLE_STATUS / 2;
         let is_late = self.end.is_some() && self.base < self.heartbeat.next;
@@ -378,7 +379,7 @@ impl SubscriberMachine {
         to: SocketAddr,
         incarnation: Incarnation,
         kind: Kind,
-        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) {
         self.control_count += 1;
         let header = Header::new(kind, self.config.stream, incarnation, self.control_count);
@@ -391,7 +392,7 @@ impl SubscriberMachine {
                 .find(&config.keys, purpose)
                 .is_some_and(|cipher| seal::seal_vector(cipher, header.sequence, bytes)),
         };
-        let whole = |writer: &mut PacketWriter<'_>| {
+        let whole = |writer: &mut DatagramWriter<'_>| {
             writer.subscriber(id)?;
             write(writer)
         };

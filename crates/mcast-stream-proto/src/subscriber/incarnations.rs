@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
 use crate::replay::Counts;
-use crate::wire::{Header, Heartbeat, Incarnation, KeyEpoch, Packet};
+use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, KeyEpoch};
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
 const RIVAL_TIME: u64 = 1_000_000_000;
@@ -20,9 +20,9 @@ pub(super) struct IncarnationIdentity {
 }
 
 impl IncarnationIdentity {
-    pub(super) fn of(packet: &Packet<'_>) -> Self {
-        let Header { incarnation, epoch, sequence: count, .. } = packet.header;
-        Self { incarnation, salt: packet.salt(), epoch, count }
+    pub(super) fn of(view: &DatagramView<'_>) -> Self {
+        let Header { incarnation, epoch, sequence: count, .. } = view.header;
+        Self { incarnation, salt: view.salt(), epoch, count }
     }
 }
 

@@ -27,6 +27,7 @@ mod window;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 
 pub use config::{OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
@@ -236,6 +237,12 @@ impl SubscriberMachine {
     #[must_use]
     pub const fn incarnation(&self) -> Option<Incarnation> {
         self.incarnations.current()
+    }
+
+    /// Returns the address from which the heartbeats of that publisher arrive.
+    #[must_use]
+    pub const fn publisher(&self) -> Option<SocketAddr> {
+        self.publisher.get()
     }
 
     /// Returns the number of the message to be delivered next.

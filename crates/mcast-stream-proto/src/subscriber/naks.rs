@@ -1,5 +1,7 @@
 //! Which datagrams are missing, and when to request them.
 
+use core::ops::Range;
+
 use mcast_measure::TokenBucket;
 
 use crate::gaps::{Gap, Gaps};
@@ -90,8 +92,8 @@ impl NakScheduler {
     }
 
     /// Adds a gap after all others, to be requested at `due`.
-    pub(super) fn open_gap(&mut self, first: u64, end: u64, now: u64, due: u64) {
-        self.gaps.open(first, end, now, due);
+    pub(super) fn open_gap(&mut self, missing: Range<u64>, now: u64, due: u64) {
+        self.gaps.open(missing, now, due);
         self.at = self.at.min(due);
     }
 
@@ -139,8 +141,8 @@ impl NakScheduler {
     }
 
     /// Postpones the requests for a range until this time.
-    pub(super) fn postpone(&mut self, first: u64, end: u64, until: u64) {
-        self.gaps.postpone(first, end, until);
+    pub(super) fn postpone(&mut self, range: Range<u64>, until: u64) {
+        self.gaps.postpone(range, until);
     }
 
     /// Postpones all requests until this time.

@@ -8,12 +8,15 @@ const MAX_PATHS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Paths {
     all: [PathStatistics; MAX_PATHS],
+    /// Repairs that arrived on each path, including copies.
+    repairs: [u64; MAX_PATHS],
     used: usize,
 }
 
 impl Paths {
     pub(super) fn new(paths: u8) -> Self {
-        Self { all: [PathStatistics::default(); MAX_PATHS], used: usize::from(paths).clamp(1, MAX_PATHS) }
+        let all = [PathStatistics::default(); MAX_PATHS];
+        Self { all, repairs: [0; MAX_PATHS], used: usize::from(paths).clamp(1, MAX_PATHS) }
     }
 
     pub(super) fn statistics(&self) -> &[PathStatistics] {
@@ -39,6 +42,18 @@ impl Paths {
         let path = usize::from(path).min(self.used - 1);
         self.all[path].received += 1;
         self.all[path].first += u64::from(first);
+    }
+
+    /// Notes a repair, whether it is a copy or not.
+    #[inline]
+    pub(super) fn note_repair(&mut self, path: u8) {
+        let path = usize::from(path).min(self.used - 1);
+        self.repairs[path] += 1;
+    }
+
+    /// Returns the number of repairs on the path on which most arrived.
+    pub(super) fn repairs(&self) -> u64 {
+        self.repairs.iter().copied().max().unwrap_or(0)
     }
 
     /// When a path next becomes silent; [`u64::MAX`] unless something arrives before.

@@ -11,7 +11,8 @@ use super::transit::Transit;
 use super::{MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
 use crate::wire::{
-    Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Packet, Probe, Reset, ResetReason, Status,
+    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Probe, Reset, ResetReason,
+    Status,
 };
 
 /// A sealed publisher whose clock is off by more than this may be a replayed recording.
@@ -26,9 +27,9 @@ impl SubscriberMachine {
         path: u8,
         from: SocketAddr,
         datagram: &[u8],
-        packet: &Packet<'_>,
+        view: &DatagramView<'_>,
     ) {
-        let header = packet.header;
+        let header = view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
         if is_current && !self.incarnations.is_new(header.sequence) {
             // A duplicate from another path, or an old one.
@@ -41,13 +42,13 @@ impl SubscriberMachine {
             self.statistics.other += 1;
             return;
         }
-        let Some((location, range)) = self.open(packet, datagram) else { return };
+        let Some((location, range)) = self.open(view, datagram) else { return };
         let decrypted = core::mem::take(&mut self.decrypted);
         let body = match location {
             super::item::BodyLocation::Decrypted => decrypted.get(range),
             _ => datagram.get(range),
         };
-        let is_good = self.take_control(now, from, packet, body.unwrap_or_default());
+        let is_good = self.take_control(now, from, view, body.unwrap_or_default());
         self.decrypted = decrypted;
         match is_good {
             true => self.note_path_activity(now, path),
@@ -56,11 +57,11 @@ impl SubscriberMachine {
     }
 
     /// Handles a decrypted body; returns `false` if it is malformed.
-    fn take_control(&mut self, now: u64, from: SocketAddr, packet: &Packet<'_>, body: &[u8]) -> bool {
-        let header = &packet.header;
+    fn take_control(&mut self, now: u64, from: SocketAddr, view: &DatagramView<'_>, body: &[u8]) -> bool {
+        let header = &view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
         if is_current {
-            self.incarnations.note_control(header.sequence, packet.salt());
+            self.incarnations.note_control(header.sequence, view.salt());
         }
         match header.kind {
             Kind::Heartbeat => {
@@ -71,9 +72,9 @@ impl SubscriberMachine {
                         self.statistics.other += 1;
                     }
                     false if self.incarnations.current() > Some(header.incarnation) => {
-                        self.on_older_incarnation(now, from, IncarnationIdentity::of(packet), heartbeat);
+                        self.on_older_incarnation(now, from, IncarnationIdentity::of(view), heartbeat);
                     }
-                    false => self.on_new_incarnation(now, from, IncarnationIdentity::of(packet), heartbeat),
+                    false => self.on_new_incarnation(now, from, IncarnationIdentity::of(view), heartbeat),
                 }
             }
             Kind::Ncf => {
@@ -163,7 +164,7 @@ impl SubscriberMachine {
             self.oldest_retained.max(confirmation.oldest_retained.min(self.heartbeat.next.max(self.highest)));
         let until = now + 2 * self.round_trip();
         for (first, count) in confirmation.coming {
-            self.naks.postpone(first, first + u64::from(count), until);
+            self.naks.postpone(first..first + u64::from(count), until);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::{ExtensionKind, Flags, Packet};
+use crate::wire::{DatagramView, ExtensionKind, Flags};
 
 /// The fields of a data header that delivery needs.
 #[derive(Clone, Copy, Debug)]
@@ -15,15 +15,15 @@ pub(super) struct Meta {
 
 impl Meta {
     #[inline]
-    pub(super) fn of(packet: &Packet<'_>) -> Self {
-        let extensions = packet.extensions;
+    pub(super) fn of(view: &DatagramView<'_>) -> Self {
+        let extensions = view.extensions;
         let (keyed, total) = match extensions.is_empty() {
             true => (false, None),
             false => {
                 (extensions.find(ExtensionKind::KEYED).is_some(), extensions.u32(ExtensionKind::TOTAL_LENGTH))
             }
         };
-        Self { flags: packet.header.flags, message: packet.header.message, keyed, total }
+        Self { flags: view.header.flags, message: view.header.message, keyed, total }
     }
 
     /// Whether it contains only whole messages.

@@ -5,8 +5,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::bytes::{array, u16_at, u64_at};
-use super::packet::WireError;
-use super::writer::{PacketWriter, WriteError};
+use super::view::WireError;
+use super::writer::{DatagramWriter, WriteError};
 
 const NAME: u8 = 1;
 const PATH: u8 = 2;
@@ -84,7 +84,7 @@ impl<'a> Announce<'a> {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         let name = truncate(self.name, 255);
         writer.put(&[NAME, name.len() as u8])?;
         writer.put(name.as_bytes())?;
@@ -118,7 +118,7 @@ const fn address_length(address: IpAddr) -> usize {
     if address.is_ipv4() { 4 } else { 16 }
 }
 
-fn put_address(writer: &mut PacketWriter<'_>, address: IpAddr) -> Result<(), WriteError> {
+fn put_address(writer: &mut DatagramWriter<'_>, address: IpAddr) -> Result<(), WriteError> {
     match address {
         IpAddr::V4(address) => writer.put(&address.octets()),
         IpAddr::V6(address) => writer.put(&address.octets()),
@@ -126,7 +126,7 @@ fn put_address(writer: &mut PacketWriter<'_>, address: IpAddr) -> Result<(), Wri
 }
 
 /// The family's number (4 or 6), the port, the address.
-fn put_socket(writer: &mut PacketWriter<'_>, address: SocketAddr) -> Result<(), WriteError> {
+fn put_socket(writer: &mut DatagramWriter<'_>, address: SocketAddr) -> Result<(), WriteError> {
     writer.put(&[if address.is_ipv4() { 4 } else { 6 }])?;
     writer.put(&address.port().to_be_bytes())?;
     put_address(writer, address.ip())

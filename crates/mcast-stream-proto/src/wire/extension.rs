@@ -5,7 +5,7 @@
 //! the datagram is dropped.
 
 use super::bytes::{u16_at, u32_at, u64_at};
-use super::packet::WireError;
+use super::view::WireError;
 
 /// The kind of an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,9 +9,9 @@ use super::*;
 const STREAM: StreamId = StreamId(0x0102_0304_0506_0708);
 const INCARNATION: Incarnation = Incarnation(0x1122_3344);
 
-fn written(header: &Header, write: impl FnOnce(&mut PacketWriter<'_>)) -> Vec<u8> {
+fn written(header: &Header, write: impl FnOnce(&mut DatagramWriter<'_>)) -> Vec<u8> {
     let mut buffer = [0; 1400];
-    let mut writer = PacketWriter::new(&mut buffer, header).unwrap();
+    let mut writer = DatagramWriter::new(&mut buffer, header).unwrap();
     write(&mut writer);
     let length = writer.finish();
     buffer[..length].to_vec()
@@ -26,7 +26,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn agree(written: &[u8], hex: &str) {
     let hexed: Vec<String> = written.iter().map(|byte| std::format!("{byte:02x}")).collect();
     assert_eq!(written, bytes(hex), "{}", hexed.join(" "));
-    assert!(Packet::parse(written).is_ok());
+    assert!(DatagramView::parse(written).is_ok());
     let page = include_str!("../../../../docs/protocol.md").split_whitespace().collect::<String>();
     assert!(page.contains(&hexed.concat()), "docs/protocol.md doesn't show {}", hexed.join(" "));
 }
@@ -133,6 +133,7 @@ fn status() {
         token: 5,
         received: 59,
         tag: 0,
+        repairs: 11,
         given_up: 3,
         lost_messages: 7,
     };
@@ -145,7 +146,7 @@ fn status() {
         "4d43 10 05 0b 00 0000 0102030405060708 11223344 00000000 0000000000000002
          8903 0000 000000000000aabb 000000000000003c 0000000000000064 00001000 00002710
          0000000000000001 00000096 00000001 0000000000000005 000000000000003b 00000000
-         00000000 0000000000000003 0000000000000007",
+         0000000b 0000000000000003 0000000000000007",
     );
 }
 

@@ -2,7 +2,7 @@
 
 use super::bytes::array;
 use super::identity::{Incarnation, KeyEpoch, StreamId};
-use super::packet::WireError;
+use super::view::WireError;
 
 /// The first two bytes of every datagram.
 pub const MAGIC: [u8; 2] = *b"MC";

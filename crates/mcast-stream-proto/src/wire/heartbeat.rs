@@ -1,8 +1,8 @@
 //! Heartbeats: the publisher's state, sent at intervals and after every burst.
 
 use super::bytes::{u32_at, u64_at};
-use super::packet::WireError;
-use super::writer::{PacketWriter, WriteError};
+use super::view::WireError;
+use super::writer::{DatagramWriter, WriteError};
 
 /// Flow control: whether the publisher waits for subscribers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Heartbeat {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         let numbers = [
             self.next,
             self.next_message,

@@ -1,7 +1,7 @@
 //! Batches: whole messages in one datagram, each prefixed with its length.
 
 use super::bytes::u16_at;
-use super::packet::WireError;
+use super::view::WireError;
 
 /// Returns the length of the prefix of each message in bytes.
 #[must_use]

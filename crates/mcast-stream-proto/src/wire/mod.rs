@@ -26,10 +26,10 @@ mod heartbeat;
 mod identity;
 mod messages;
 mod nak;
-mod packet;
 mod probe;
 mod reset;
 mod status;
+mod view;
 mod writer;
 
 pub use announce::{Announce, AnnouncedPath};
@@ -40,11 +40,11 @@ pub use identity::{Incarnation, KeyEpoch, StreamId, SubscriberId, key_of};
 pub use messages::{Messages, batch_overhead, push_message};
 pub(crate) use nak::NAK_INTERVAL;
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
-pub use packet::{Packet, WireError};
 pub use probe::Probe;
 pub use reset::{Reset, ResetReason};
 pub use status::Status;
-pub use writer::{PacketWriter, WriteError};
+pub use view::{DatagramView, WireError};
+pub use writer::{DatagramWriter, WriteError};
 
 /// The length of the tag that sealing adds to a datagram, in bytes.
 pub const TAG_LENGTH: usize = 16;

@@ -5,8 +5,8 @@
 //! spots, which cover up to 33 datagrams each, long losses use ranges.
 
 use super::bytes::{u16_at, u32_at, u64_at};
-use super::packet::WireError;
-use super::writer::{PacketWriter, WriteError};
+use super::view::WireError;
+use super::writer::{DatagramWriter, WriteError};
 
 const LIST_HEADER: usize = 12;
 const ENTRY: usize = 8;
@@ -206,7 +206,7 @@ impl NakWriter {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write_nak(&self, token: u64, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub fn write_nak(&self, token: u64, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         writer.put(&token.to_be_bytes())?;
         self.write(writer)
     }
@@ -219,14 +219,14 @@ impl NakWriter {
         &self,
         oldest_retained: u64,
         oldest_message: u64,
-        writer: &mut PacketWriter<'_>,
+        writer: &mut DatagramWriter<'_>,
     ) -> Result<(), WriteError> {
         writer.put(&oldest_retained.to_be_bytes())?;
         writer.put(&oldest_message.to_be_bytes())?;
         self.write(writer)
     }
 
-    fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         writer.put(&self.base.to_be_bytes())?;
         writer.put(&(self.spot_count as u16).to_be_bytes())?;
         writer.put(&(self.range_count as u16).to_be_bytes())?;

@@ -1,8 +1,8 @@
 //! Probes and echoes: a subscriber proves its address, and measures the round-trip time.
 
 use super::bytes::u64_at;
-use super::packet::WireError;
-use super::writer::{PacketWriter, WriteError};
+use super::view::WireError;
+use super::writer::{DatagramWriter, WriteError};
 
 /// The body of a probe and of an echo: 24 bytes each, so that an echo is no longer than its probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Probe {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         writer.put(&self.clock.to_be_bytes())?;
         writer.put(&self.token.to_be_bytes())?;
         writer.put(&self.subscriber.to_be_bytes())

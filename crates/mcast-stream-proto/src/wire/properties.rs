@@ -24,7 +24,7 @@ proptest! {
             message,
             sequence,
         };
-        prop_assert_eq!(Packet::parse(&header.bytes()).unwrap().header, header);
+        prop_assert_eq!(DatagramView::parse(&header.bytes()).unwrap().header, header);
     }
 
     #[test]
@@ -36,27 +36,27 @@ proptest! {
             flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, capacity: b[1],
         };
         let mut buffer = [0; 200];
-        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Heartbeat, StreamId(9), Incarnation(8), 7)).unwrap();
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Heartbeat, StreamId(9), Incarnation(8), 7)).unwrap();
         heartbeat.write(&mut writer).unwrap();
         let length = writer.finish();
         prop_assert_eq!(length, HEADER_LENGTH + Heartbeat::LENGTH);
-        prop_assert_eq!(Heartbeat::read(Packet::parse(&buffer[..length]).unwrap().body), Ok(heartbeat));
+        prop_assert_eq!(Heartbeat::read(DatagramView::parse(&buffer[..length]).unwrap().body), Ok(heartbeat));
     }
 
     #[test]
-    fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 5]>()) {
+    fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 6]>()) {
         let status = Status {
             next: a[0].min(a[1]), highest: a[0].max(a[1]), window: b[0], missed: b[1], clock: a[2], held: b[2],
-            flags: b[3], token: a[3], received: a[4], tag: b[4], given_up: a[0], lost_messages: a[1],
+            flags: b[3], token: a[3], received: a[4], tag: b[4], repairs: b[5], given_up: a[0], lost_messages: a[1],
         };
         let mut buffer = [0; 200];
-        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();
         writer.subscriber(SubscriberId(a[4])).unwrap();
         status.write(&mut writer).unwrap();
         let length = writer.finish();
         prop_assert_eq!(length, HEADER_LENGTH + 12 + Status::LENGTH);
-        let packet = Packet::parse(&buffer[..length]).unwrap();
-        prop_assert_eq!((packet.subscriber(), Status::read(packet.body)), (Some(SubscriberId(a[4])), Ok(status)));
+        let view = DatagramView::parse(&buffer[..length]).unwrap();
+        prop_assert_eq!((view.subscriber(), Status::read(view.body)), (Some(SubscriberId(a[4])), Ok(status)));
     }
 
     #[test]
@@ -69,11 +69,11 @@ proptest! {
             at += u64::from(count) + skip;
         }
         let mut buffer = [0; 1400];
-        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Nak, StreamId(9), Incarnation(8), 7)).unwrap();
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Nak, StreamId(9), Incarnation(8), 7)).unwrap();
         list.write_nak(77, &mut writer).unwrap();
         let length = writer.finish();
-        let packet = Packet::parse(&buffer[..length]).unwrap();
-        let nak = Nak::read(packet.body).unwrap();
+        let view = DatagramView::parse(&buffer[..length]).unwrap();
+        let nak = Nak::read(view.body).unwrap();
         prop_assert_eq!(nak.token, 77);
         let mut listed: Vec<u64> = nak.missing.flat_map(|(first, count)| first..first + u64::from(count)).collect();
         listed.sort_unstable();
@@ -88,10 +88,10 @@ proptest! {
         announce.snapshot = Some(([10, 0, 0, 1], port).into());
         (announce.rate, announce.key, announce.minors) = (rate, key, (0, 2));
         let mut buffer = [0; 600];
-        let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Announce, StreamId(9), Incarnation(8), 7)).unwrap();
+        let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Announce, StreamId(9), Incarnation(8), 7)).unwrap();
         announce.write(&mut writer).unwrap();
         let length = writer.finish();
-        prop_assert_eq!(Announce::read(Packet::parse(&buffer[..length]).unwrap().body), Ok(announce));
+        prop_assert_eq!(Announce::read(DatagramView::parse(&buffer[..length]).unwrap().body), Ok(announce));
     }
 
     #[test]
@@ -111,12 +111,12 @@ proptest! {
         (bytes[3], bytes[4], bytes[5]) = (kind, words, flags);
         bytes.extend(body);
         bytes.truncate(cut);
-        if let Ok(packet) = Packet::parse(&bytes) {
-            let _ = packet.extensions.count();
-            let _ = (Heartbeat::read(packet.body), Status::read(packet.body), Probe::read(packet.body));
-            let _ = (Reset::read(packet.body), Announce::read(packet.body), Messages::read(packet.body));
-            let _ = Nak::read(packet.body).map(|nak| nak.missing.take(10_000).count());
-            let _ = Ncf::read(packet.body).map(|ncf| ncf.coming.take(10_000).count());
+        if let Ok(view) = DatagramView::parse(&bytes) {
+            let _ = view.extensions.count();
+            let _ = (Heartbeat::read(view.body), Status::read(view.body), Probe::read(view.body));
+            let _ = (Reset::read(view.body), Announce::read(view.body), Messages::read(view.body));
+            let _ = Nak::read(view.body).map(|nak| nak.missing.take(10_000).count());
+            let _ = Ncf::read(view.body).map(|ncf| ncf.coming.take(10_000).count());
         }
     }
 }
@@ -127,7 +127,7 @@ fn malformed_headers_are_rejected_with_the_reason() {
     let with = |at: usize, value: u8| {
         let mut bytes = good;
         bytes[at] = value;
-        Packet::parse(&bytes).map(|_| ())
+        DatagramView::parse(&bytes).map(|_| ())
     };
     assert_eq!(with(0, b'X'), Err(WireError::Foreign));
     assert_eq!(with(2, 0x20), Err(WireError::Version(0x20)));
@@ -138,19 +138,19 @@ fn malformed_headers_are_rejected_with_the_reason() {
     assert_eq!(with(5, 0x04), Err(WireError::ReservedFlag));
     assert_eq!(with(7, 1), Err(WireError::Short), "sealed, but without a tag");
     assert_eq!(with(31, 0), Err(WireError::Body), "numbers begin at 1");
-    assert_eq!(Packet::parse(&good[..31]), Err(WireError::Short));
-    assert_eq!(Packet::parse(b"M"), Err(WireError::Foreign));
+    assert_eq!(DatagramView::parse(&good[..31]), Err(WireError::Short));
+    assert_eq!(DatagramView::parse(b"M"), Err(WireError::Foreign));
 }
 
 #[test]
 fn an_unknown_extension_is_passed_over_unless_it_is_critical() {
     let with = |kind| {
         let mut buffer = [0; 64];
-        let mut writer = PacketWriter::new(&mut buffer, &data_header()).unwrap();
+        let mut writer = DatagramWriter::new(&mut buffer, &data_header()).unwrap();
         writer.extension(ExtensionKind(kind), 5, &[1, 2, 3]).unwrap();
         writer.put(b"body").unwrap();
         let length = writer.finish();
-        Packet::parse(&buffer[..length]).map(|packet| packet.body.to_vec())
+        DatagramView::parse(&buffer[..length]).map(|view| view.body.to_vec())
     };
     assert_eq!(with(0x42), Ok(b"body".to_vec()));
     assert_eq!(with(0xc2), Err(WireError::CriticalExtension(0xc2)));

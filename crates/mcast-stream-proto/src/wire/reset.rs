@@ -1,8 +1,8 @@
 //! Resets: the publisher evicts, refuses or releases a subscriber.
 
 use super::bytes::u64_at;
-use super::packet::WireError;
-use super::writer::{PacketWriter, WriteError};
+use super::view::WireError;
+use super::writer::{DatagramWriter, WriteError};
 
 /// The reason of a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Reset {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         let reason = match self.reason {
             ResetReason::Evicted => 1,
             ResetReason::Full => 2,

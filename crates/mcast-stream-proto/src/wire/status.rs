@@ -1,8 +1,8 @@
 //! Statuses: the progress of a subscriber.
 
 use super::bytes::{u32_at, u64_at};
-use super::packet::WireError;
-use super::writer::{PacketWriter, WriteError};
+use super::view::WireError;
+use super::writer::{DatagramWriter, WriteError};
 
 /// The body of a status: 80 bytes, so that with its headers it is at least as long as the heartbeat that it may
 /// request. A longer body comes from a later version.
@@ -29,6 +29,9 @@ pub struct Status {
     pub received: u64,
     /// The part of the group to which the subscriber belongs; 0 if none.
     pub tag: u32,
+    /// Repairs that have arrived, including copies: the lower half of the count. With redundant paths, the count of the
+    /// path on which most have arrived.
+    pub repairs: u32,
     /// Datagrams of this incarnation that the subscriber has given up: they will not be delivered.
     pub given_up: u64,
     /// Messages of this incarnation that the subscriber has reported as lost to its application.
@@ -72,6 +75,7 @@ impl Status {
             token: number(40)?,
             received: number(48)?,
             tag: small(56)?,
+            repairs: small(60)?,
             given_up: number(64)?,
             lost_messages: number(72)?,
         };
@@ -82,7 +86,7 @@ impl Status {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write(&self, writer: &mut PacketWriter<'_>) -> Result<(), WriteError> {
+    pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         writer.put(&self.next.to_be_bytes())?;
         writer.put(&self.highest.to_be_bytes())?;
         writer.put(&self.window.to_be_bytes())?;
@@ -93,7 +97,7 @@ impl Status {
         writer.put(&self.token.to_be_bytes())?;
         writer.put(&self.received.to_be_bytes())?;
         writer.put(&self.tag.to_be_bytes())?;
-        writer.put(&[0; 4])?;
+        writer.put(&self.repairs.to_be_bytes())?;
         writer.put(&self.given_up.to_be_bytes())?;
         writer.put(&self.lost_messages.to_be_bytes())
     }

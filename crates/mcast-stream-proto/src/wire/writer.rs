@@ -14,12 +14,12 @@ pub struct WriteError {
 
 /// Writes a datagram into a buffer: header, extensions, body, in this order.
 #[derive(Debug)]
-pub struct PacketWriter<'a> {
+pub struct DatagramWriter<'a> {
     buffer: &'a mut [u8],
     position: usize,
 }
 
-impl<'a> PacketWriter<'a> {
+impl<'a> DatagramWriter<'a> {
     /// Creates a writer, and writes the header.
     ///
     /// # Errors

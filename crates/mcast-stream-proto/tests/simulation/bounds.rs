@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{HEADER_LENGTH, Incarnation, Kind, Packet, StreamId};
+use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -61,7 +61,7 @@ impl Two {
         loop {
             if let Some(Transmit::Control(control)) = self.publisher.poll(self.now)
                 && let mut forged = control.bytes().to_vec()
-                && Packet::parse(&forged).is_ok_and(|packet| packet.header.kind == Kind::Heartbeat)
+                && DatagramView::parse(&forged).is_ok_and(|view| view.header.kind == Kind::Heartbeat)
             {
                 forged[24..32].copy_from_slice(&u64::MAX.to_be_bytes());
                 forged[NEXT..][..8].copy_from_slice(&next.to_be_bytes());
@@ -232,9 +232,9 @@ fn repairs_keep_to_their_allowance() {
         two.step(Arrivals::ControlAlone);
     }
     let repaired = two.publisher.statistics().repair_bytes - before;
-    // No repair arrives, so repairs slow down.
-    assert!(repaired > 200_000, "{repaired} bytes: too few NAKs for this test");
-    assert!(repaired < 3_000_000, "{repaired} bytes");
+    // No repair arrives, so that the credit is soon used up.
+    assert!(repaired > 100_000, "{repaired} bytes: too few NAKs for this test");
+    assert!(repaired < 200_000, "{repaired} bytes");
     while two.publisher.subscribers().1 == 0 || two.messages == 0 {
         two.step(Arrivals::Everything);
         assert!(two.now < began + 60 * SECOND, "the rest is not repaired: {:?}", two.publisher.statistics());

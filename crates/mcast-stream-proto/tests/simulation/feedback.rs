@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::wire::{
-    Header, Incarnation, Kind, NakWriter, Packet, PacketWriter, Probe, StreamId, SubscriberId, WriteError,
+    DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, StreamId, SubscriberId,
+    WriteError,
 };
 use mcast_stream_proto::{PublisherMachine, Target};
 
@@ -25,11 +26,11 @@ fn settings() -> PublisherConfig {
 fn subscriber_datagram(
     kind: Kind,
     count: u64,
-    write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+    write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
 ) -> Vec<u8> {
     let mut bytes = vec![0; 1_500];
     let mut writer =
-        PacketWriter::new(&mut bytes, &Header::new(kind, STREAM, Incarnation(1), count)).unwrap();
+        DatagramWriter::new(&mut bytes, &Header::new(kind, STREAM, Incarnation(1), count)).unwrap();
     writer.subscriber(SUBSCRIBER).unwrap();
     write(&mut writer).unwrap();
     let length = writer.finish();
@@ -80,7 +81,7 @@ fn repairs_are_sent_only_to_proven_addresses() {
     let Some(Transmit::Control(echo)) = publisher.poll(now) else { panic!("no echo") };
     assert_eq!(echo.to, Target::Address(own));
     assert!(echo.bytes().len() <= probe.len(), "an echo is longer than its probe");
-    let head = Packet::parse(echo.bytes()).unwrap().head.len();
+    let head = DatagramView::parse(echo.bytes()).unwrap().head.len();
     let token = Probe::read(&echo.bytes()[head..]).unwrap().token;
 
     assert_eq!(repaired_to(&mut publisher, now, another, &nak(4, token, 5)), None);

@@ -79,8 +79,8 @@ fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered(
         let (sent, delivered) = (outcome.meter.sent_bytes(), plan.messages * 1_400);
         assert!(
             sent * 2 <= delivered * 3,
-            "{rate} Mbit/s, {queue} KiB: {sent} bytes were sent for {delivered}, {} repairs",
-            outcome.meter.repair_bytes
+            "{rate} Mbit/s, {queue} KiB: {sent} bytes were sent for {delivered}: {:?}",
+            outcome.meter
         );
         // Congestion control must use at least half of what the link carries.
         let most = 2 * delivered * SECOND / (rate * MEGABIT) + 2 * SECOND;
@@ -105,18 +105,37 @@ fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_t
     assert!(repairs * 2 <= repaired * 3, "{repairs} repairs of {repaired} datagrams");
 }
 
-/// A burst of 6 MB meets a link that takes 25 s for it, and whose queue holds 110 KiB.
-#[test]
-#[ignore = "a known defect: repairs take six times the bytes of the data, see docs/design/013-congestion.md"]
-fn repairs_do_not_flood_a_slow_link() {
-    let down =
-        Quality { rate: Some(2 * MEGABIT), queue: 110 * KIBIBYTE, delay: 2 * MILLISECOND, ..Quality::GOOD };
+/// A burst of 6 MB meets links of this rate in Mbit/s, whose queues hold 110 KiB. All of it must be there in `seconds`.
+fn burst_into_slow_links(subscribers: usize, rate: u64, waits: bool, seconds: u64) {
+    let down = Quality {
+        rate: Some(rate * MEGABIT),
+        queue: 110 * KIBIBYTE,
+        delay: 2 * MILLISECOND,
+        ..Quality::GOOD
+    };
     let subscriber = SubscriberPlan { down, ..SubscriberPlan::simple() };
-    let plan = Plan { good_from: 600 * SECOND, ..feed(6_000, 1_000, 12_000, vec![subscriber]) };
-    let outcome = World::run(&plan).unwrap();
-    delivers_all(&outcome, plan.messages);
+    let plan = feed(6_000, 1_000, 12_000, vec![subscriber; subscribers]);
+    let outcome = World::run(&Plan { good_from: 600 * SECOND, waits, slots: 8_192, ..plan }).unwrap();
+    delivers_all(&outcome, 6_000);
     let (data, repairs) = (outcome.meter.data_bytes, outcome.meter.repair_bytes);
-    assert!(repairs * 2 <= data * 3, "{repairs} bytes of repairs for {data} bytes of data");
+    let name = format!("{subscribers} subscribers, {rate} Mbit/s, waits: {waits}");
+    // Without flow control, no subscriber's link limits the repairs to the group.
+    let most = if waits { data / 2 * 3 } else { 2 * data };
+    assert!(repairs <= most, "{name}: {repairs} bytes of repairs for {data} bytes of data");
+    assert!(outcome.slowest <= seconds * SECOND, "{name}: it took {} ns", outcome.slowest);
+}
+
+#[test]
+fn repairs_do_not_flood_a_slow_link() {
+    burst_into_slow_links(1, 2, true, 35);
+    burst_into_slow_links(1, 8, true, 10);
+}
+
+#[test]
+fn repairs_do_not_flood_several_slow_links() {
+    burst_into_slow_links(3, 2, true, 35);
+    burst_into_slow_links(3, 8, true, 12);
+    burst_into_slow_links(3, 2, false, 35);
 }
 
 /// Offers 1.6 Mbit/s to subscribers whose links carry far more and lose 30 % in both directions. No message may take

@@ -102,7 +102,7 @@ impl Object {
     fn new(datagram: &StreamDatagram<'_>) -> Self {
         match datagram {
             StreamDatagram::Whole(whole) => Self {
-                receiver: whole.receiver.map(|receiver| receiver.to_string()),
+                receiver: whole.subscriber.map(|subscriber| subscriber.to_string()),
                 cut_off: whole.body == Body::CutOff,
                 body: BodyFields::new(whole),
                 ..Self::of_header(&whole.header)

@@ -24,8 +24,8 @@ mod text;
 
 use crate::seal::Keys;
 use crate::wire::{
-    Announce, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, MAGIC, MAJOR, Messages,
-    Nak, Ncf, Packet, Probe, Reset, Status, SubscriberId, TAG_LENGTH, WireError,
+    Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, MAGIC,
+    MAJOR, Messages, Nak, Ncf, Probe, Reset, Status, SubscriberId, TAG_LENGTH, WireError,
 };
 
 /// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it
@@ -50,7 +50,7 @@ pub struct ParsedDatagram<'a> {
     /// Its header, which is never sealed.
     pub header: Header,
     /// The subscriber that sent it; `None` if its publisher did.
-    pub receiver: Option<SubscriberId>,
+    pub subscriber: Option<SubscriberId>,
     /// What the datagram says.
     pub body: Body<'a>,
     /// The length of the body on the wire, without the authentication tag of a sealed datagram.
@@ -100,10 +100,10 @@ impl<'a> StreamDatagram<'a> {
     /// `opened` is the result of [`opened`] for a sealed datagram.
     #[must_use]
     pub fn recognize(payload: &'a [u8], opened: Option<&'a [u8]>) -> Option<Self> {
-        Self::read(payload, |packet| match packet.header.epoch {
-            KeyEpoch::CLEAR => Body::read(packet, packet.body),
-            _ => match opened.and_then(|bytes| bytes.get(packet.head.len()..)) {
-                Some(body) => Body::read(packet, body),
+        Self::read(payload, |view| match view.header.epoch {
+            KeyEpoch::CLEAR => Body::read(view, view.body),
+            _ => match opened.and_then(|bytes| bytes.get(view.head.len()..)) {
+                Some(body) => Body::read(view, body),
                 None => Ok(Body::Hidden),
             },
         })
@@ -117,16 +117,16 @@ impl<'a> StreamDatagram<'a> {
 
     fn read(
         payload: &'a [u8],
-        body: impl FnOnce(&Packet<'a>) -> Result<Body<'a>, WireError>,
+        body: impl FnOnce(&DatagramView<'a>) -> Result<Body<'a>, WireError>,
     ) -> Option<Self> {
         if !has_valid_start(payload) {
             return None;
         }
-        let whole = Packet::parse(payload).and_then(|packet| {
-            let receiver = packet.subscriber();
-            let tag = if packet.header.epoch == KeyEpoch::CLEAR { 0 } else { TAG_LENGTH };
-            let length = packet.body.len().saturating_sub(tag);
-            Ok(Box::new(ParsedDatagram { header: packet.header, receiver, body: body(&packet)?, length }))
+        let whole = DatagramView::parse(payload).and_then(|view| {
+            let subscriber = view.subscriber();
+            let tag = if view.header.epoch == KeyEpoch::CLEAR { 0 } else { TAG_LENGTH };
+            let length = view.body.len().saturating_sub(tag);
+            Ok(Box::new(ParsedDatagram { header: view.header, subscriber, body: body(&view)?, length }))
         });
         Some(match whole {
             Ok(whole) => Self::Whole(whole),
@@ -152,8 +152,8 @@ impl<'a> StreamDatagram<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn read(packet: &Packet<'a>, bytes: &'a [u8]) -> Result<Self, WireError> {
-        let Packet { header, extensions, .. } = *packet;
+    fn read(view: &DatagramView<'a>, bytes: &'a [u8]) -> Result<Self, WireError> {
+        let DatagramView { header, extensions, .. } = *view;
         Ok(match header.kind {
             Kind::Data if header.flags.has(Flags::BATCH) => Self::Messages(Messages::read(bytes)?.1),
             Kind::Data => Self::Piece { total: extensions.u32(ExtensionKind::TOTAL_LENGTH) },

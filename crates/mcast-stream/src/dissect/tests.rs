@@ -1,5 +1,5 @@
 use crate::wire::{
-    Announce, AnnouncedPath, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, StreamId,
+    Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, StreamId,
     SubscriberId,
 };
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ fn golden_vectors_as_text() {
     assert_eq!(
         text(&bytes(NAK)).unwrap(),
         format!(
-            "mcast stream nak, {of}, receiver 000000000000aabb, missing 50, 52-53, 200-299 (103 datagrams)"
+            "mcast stream nak, {of}, subscriber 000000000000aabb, missing 50, 52-53, 200-299 (103 datagrams)"
         )
     );
 }
@@ -84,7 +84,7 @@ fn a_long_list_is_shortened() {
     }
     let mut buffer = [0; 1_400];
     let header = Header::new(Kind::Nak, StreamId(1), Incarnation(2), 3);
-    let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+    let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
     writer.subscriber(SubscriberId(7)).unwrap();
     list.write_nak(0, &mut writer).unwrap();
     let length = writer.finish();
@@ -103,7 +103,7 @@ fn the_name_in_an_announcement_is_escaped() {
     announce.snapshot = Some(([10, 0, 0, 1], 4000).into());
     let mut buffer = [0; 400];
     let header = Header::new(Kind::Announce, StreamId(1), Incarnation(2), 3);
-    let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+    let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
     announce.write(&mut writer).unwrap();
     let length = writer.finish();
     let shown = text(&buffer[..length]).unwrap();

@@ -32,8 +32,8 @@ impl Display for ParsedDatagram<'_> {
         if header.kind == Kind::Data {
             write!(f, ", number {}", header.sequence)?;
         }
-        if let Some(receiver) = self.receiver {
-            write!(f, ", receiver {receiver}")?;
+        if let Some(subscriber) = self.subscriber {
+            write!(f, ", subscriber {subscriber}")?;
         }
         match header.flags.has(Flags::REPAIR) {
             true if header.kind == Kind::Data => f.write_str(", sent again")?,
@@ -70,7 +70,7 @@ impl ParsedDatagram<'_> {
             Body::Status(status) => fmt_status(f, status),
             Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
             Body::Probe(_) => f.write_str(", proves its address"),
-            Body::Echo(echo) => write!(f, ", to receiver {:016x}", echo.subscriber),
+            Body::Echo(echo) => write!(f, ", to subscriber {:016x}", echo.subscriber),
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
             Body::Reset(reset) => fmt_reset(f, reset),
             Body::Reserved => f.write_str(", of a newer version"),
@@ -161,7 +161,7 @@ fn fmt_heartbeat(f: &mut Formatter<'_>, heartbeat: &Heartbeat, flags: Flags) -> 
     if oldest_retained < next {
         write!(f, ", repairable from {oldest_retained}")?;
     }
-    write!(f, ", receivers {group_size}, round trip {round_trip} µs")?;
+    write!(f, ", subscribers {group_size}, round trip {round_trip} µs")?;
     if flags.has(Flags::END_OF_STREAM) { f.write_str(", the stream ends") } else { Ok(()) }
 }
 
@@ -212,5 +212,5 @@ fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::
 }
 
 fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
-    write!(f, ", refuses receiver {:016x}: {}", reset.subscriber, reason_name(reset.reason))
+    write!(f, ", refuses subscriber {:016x}: {}", reset.subscriber, reason_name(reset.reason))
 }

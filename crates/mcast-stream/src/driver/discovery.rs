@@ -7,7 +7,7 @@ use mcast::{Destination, Family, Group, GroupAddr, InterfaceSelector, Membership
 
 use super::error::StreamError;
 use crate::seal::Keys;
-use crate::wire::{Announce, AnnouncedPath, Incarnation, KeyEpoch, Kind, MINOR, Packet, StreamId};
+use crate::wire::{Announce, AnnouncedPath, DatagramView, Incarnation, KeyEpoch, Kind, MINOR, StreamId};
 
 /// The IPv4 group and port of announcements. It is administratively scoped, so that it stays in the site, and above the
 /// part of that scope that other protocols use by convention (Streaming ACN up to 239.255.249.255).
@@ -188,8 +188,8 @@ fn read(
     interface: &InterfaceSelector,
     source: SocketAddr,
 ) -> Option<AnnouncedStream> {
-    let packet = Packet::parse(bytes).ok()?;
-    let (header, head) = (packet.header, packet.head.len());
+    let view = DatagramView::parse(bytes).ok()?;
+    let (header, head) = (view.header, view.head.len());
     let sealed = header.epoch != KeyEpoch::CLEAR;
     if header.kind != Kind::Announce || sealed == keys.is_empty() {
         return None;
@@ -245,12 +245,12 @@ impl Announcement {
     }
 
     /// Announces the stream if an announcement is due; returns when the next one is.
-    pub(super) fn announce_if_due(&mut self, sender: &mut crate::PublisherMachine, now: u64) -> u64 {
+    pub(super) fn announce_if_due(&mut self, machine: &mut crate::PublisherMachine, now: u64) -> u64 {
         if now >= self.next {
             self.next = now + INTERVAL;
-            let rate = sender.config().rate.unwrap_or(0);
+            let rate = machine.config().rate.unwrap_or(0);
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
-            sender.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
+            machine.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
         }
         self.next
     }

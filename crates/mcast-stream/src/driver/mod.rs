@@ -24,7 +24,7 @@ pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
-pub use subscriber::{Subscriber, SubscriberBuilder};
+pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use worker::{JobContext, Worker};
 
 /// Joins several values into one metric label.

@@ -43,7 +43,7 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
     pub async fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
-        self.publish_by(|sender, now| sender.publish(now, message)).await
+        self.publish_by(|machine, now| machine.publish(now, message)).await
     }
 
     /// Publishes a message with a key like [`publish`](Self::publish). Subscribers with
@@ -52,7 +52,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub async fn publish_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
-        self.publish_by(|sender, now| sender.publish_keyed(now, key, message)).await
+        self.publish_by(|machine, now| machine.publish_keyed(now, key, message)).await
     }
 
     async fn publish_by(
@@ -72,18 +72,18 @@ impl Publisher {
         }
     }
 
-    /// Waits until this number of receivers have joined; returns `false` when the time is over.
-    pub async fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
-        self.until(timeout, |sender| sender.subscribers().0 >= receivers).await
+    /// Waits until this number of subscribers have joined; returns `false` when the time is over.
+    pub async fn wait_for(&self, subscribers: usize, timeout: Duration) -> bool {
+        self.until(timeout, |machine| machine.subscribers().0 >= subscribers).await
     }
 
-    /// Waits until all receivers have everything that was published; returns `false` when the time is over.
+    /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
         self.until(timeout, is_complete).await
     }
 
-    /// Ends the stream, waits up to `timeout` until all receivers have everything, and reports where each stands, like
-    /// the blocking [`close`](crate::Publisher::close).
+    /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
+    /// like the blocking [`close`](crate::Publisher::close).
     pub async fn close(&self, timeout: Duration) -> Closing {
         self.run(crate::PublisherMachine::close).await;
         let deadline = Instant::now().checked_add(timeout);
@@ -97,12 +97,12 @@ impl Publisher {
             self.run(crate::PublisherMachine::close).await;
         }
         self.0.settle();
-        self.run(|sender, _| Closing::of(sender)).await
+        self.run(|machine, _| Closing::of(machine)).await
     }
 
     async fn until(&self, timeout: Duration, holds: impl Fn(&crate::PublisherMachine) -> bool) -> bool {
         let waiting = async {
-            while !self.run(|sender, _| holds(sender)).await {
+            while !self.run(|machine, _| holds(machine)).await {
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
         };

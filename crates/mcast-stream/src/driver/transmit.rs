@@ -16,7 +16,7 @@ pub(super) struct PublisherSockets {
     pub(super) family: Family,
     /// For the announcements of the stream's name, if it has one.
     pub(super) discovery: Option<mcast::Sender>,
-    /// For single receivers.
+    /// For single subscribers.
     pub(super) unicast: UnicastSocket,
 }
 
@@ -24,36 +24,36 @@ impl PublisherSockets {
     /// Sends new data. Datagrams that a socket refuses count as lost on the network, and are repaired.
     pub(super) fn send_data(
         &self,
-        core: &mut crate::PublisherMachine,
+        machine: &mut crate::PublisherMachine,
         first: u64,
         count: u64,
         health: &mut PathHealth,
     ) {
         for (path, sender) in self.usable(health) {
             if self.paths.len() > 1 {
-                core.mark_path(first, count, path as u8, false);
+                machine.mark_path(first, count, path as u8, false);
             }
-            health.note(path, send_datagrams(sender, core, first..first + count));
+            health.note(path, send_datagrams(sender, machine, first..first + count));
         }
     }
 
     /// Sends all waiting repairs.
     pub(super) fn send_repairs(
         &self,
-        core: &mut crate::PublisherMachine,
+        machine: &mut crate::PublisherMachine,
         repairs: &mut Repairs,
         health: &mut PathHealth,
     ) {
         while let Some((to, batch)) = repairs.take_batch() {
             if let Target::Address(address) = to {
-                self.unicast.send_all(address, batch.iter().map(|sequence| core.datagram(*sequence)));
+                self.unicast.send_all(address, batch.iter().map(|sequence| machine.datagram(*sequence)));
                 continue;
             }
             for (path, sender) in self.usable(health) {
                 batch
                     .iter()
-                    .for_each(|sequence| core.mark_path(*sequence, 1, path as u8 & Flags::PATH.0, true));
-                health.note(path, send_datagrams(sender, core, batch.iter().copied()));
+                    .for_each(|sequence| machine.mark_path(*sequence, 1, path as u8 & Flags::PATH.0, true));
+                health.note(path, send_datagrams(sender, machine, batch.iter().copied()));
             }
         }
     }
@@ -83,7 +83,7 @@ const MAX_BATCH: usize = 256;
 
 fn send_datagrams(
     sender: &mcast::Sender,
-    core: &crate::PublisherMachine,
+    machine: &crate::PublisherMachine,
     mut sequences: impl Iterator<Item = u64>,
 ) -> mcast::Result<()> {
     let mut first_error = Ok(());
@@ -91,7 +91,7 @@ fn send_datagrams(
     loop {
         let mut count = 0;
         for (slot, sequence) in outgoing.iter_mut().zip(&mut sequences) {
-            *slot = Outgoing::new(core.datagram(sequence));
+            *slot = Outgoing::new(machine.datagram(sequence));
             count += 1;
         }
         if count == 0 {

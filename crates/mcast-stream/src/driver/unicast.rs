@@ -1,4 +1,4 @@
-//! Datagrams to single receivers, with segmentation offload (GSO) where there are several.
+//! Datagrams to single subscribers, with segmentation offload (GSO) where there are several.
 
 use std::io::IoSlice;
 use std::net::{SocketAddr, UdpSocket};
@@ -9,8 +9,8 @@ use mcast_sys::unicast::{MAX_SEGMENTS, is_refusal, send_segments};
 /// The most bytes in one call: the kernel limits it to the payload of an IPv4 packet.
 const MAX_BYTES: usize = 65_507;
 
-/// The socket for single receivers. A datagram that it cannot send counts as lost on the network, and receivers request
-/// it again.
+/// The socket for single subscribers. A datagram that it cannot send counts as lost on the network, and subscribers
+/// request it again.
 #[derive(Debug)]
 pub(super) struct UnicastSocket {
     socket: UdpSocket,

@@ -35,7 +35,7 @@ class Receiver:
         self.next = self.highest = 0
         self.token = self.clock = self.since = 0
         self.window, self.requests = {}, {}
-        self.received = self.repaired = self.naks = 0
+        self.received = self.repaired = self.repairs = self.naks = 0
         self.fragments, self.total = [], 0
         self.messages, self.content = 0, []
         self.last, self.status_sent, self.probed = None, 0.0, 0.0
@@ -49,7 +49,7 @@ class Receiver:
         held = int((time.monotonic() - self.since) * 1e6) if self.since else 0
         self.status_sent = time.monotonic()
         self.send(STATUS, STATUS_BODY.pack(self.next, self.highest, WINDOW, 0, self.clock, held, flags, self.token,
-                                          self.received, 0, 0, 0), identity, to)
+                                          self.received, 0, self.repairs, 0, 0), identity, to)
 
     def take(self, bytes_, source):
         try:
@@ -98,6 +98,7 @@ class Receiver:
 
     def take_data(self, datagram):
         number = datagram.sequence
+        self.repairs += bool(datagram.flags & REPAIR)
         if number < self.next or number in self.window or number >= self.next + WINDOW:
             return
         self.received += 1

@@ -3,15 +3,16 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mcast_packet::gmp::{Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources};
-use mcast_packet::pim::{self, HelloOption};
-use mcast_packet::{igmp, mld};
+use mcast_packet::gmp::{
+    IgmpMessage, MldMessage, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources,
+};
+use mcast_packet::pim::{HelloOption, PimMessage};
 use mcast_watch::Protocol;
 
 use crate::support::Table;
 
-fn query(interval: u64) -> igmp::Message<'static> {
-    igmp::Message::Query(Query {
+fn query(interval: u64) -> IgmpMessage<'static> {
+    IgmpMessage::Query(Query {
         group: None,
         max_response_time: Duration::from_secs(10),
         source_query: Some(SourceQuery {
@@ -55,12 +56,12 @@ fn lowest_nonzero_querier_address_is_elected() {
 #[test]
 fn interval_of_an_igmpv2_querier_is_measured() {
     let mut table = Table::new();
-    let general = igmp::Message::Query(Query {
+    let general = IgmpMessage::Query(Query {
         group: None,
         max_response_time: Duration::from_secs(10),
         source_query: None,
     });
-    let about_one = igmp::Message::Query(Query {
+    let about_one = IgmpMessage::Query(Query {
         group: Some(Ipv4Addr::new(239, 1, 2, 3)),
         max_response_time: Duration::from_secs(1),
         source_query: None,
@@ -78,7 +79,7 @@ fn interval_of_an_igmpv2_querier_is_measured() {
 #[test]
 fn group_specific_query_delays_expiry() {
     let mut table = Table::new();
-    let specific = igmp::Message::Query(Query {
+    let specific = IgmpMessage::Query(Query {
         group: Some(Ipv4Addr::new(239, 1, 2, 3)),
         max_response_time: Duration::from_secs(1),
         source_query: None,
@@ -95,8 +96,8 @@ fn members_are_sorted_by_group_and_host() {
     let group: Ipv6Addr = "ff35::1".parse().unwrap();
     let sources: [Ipv6Addr; 1] = ["fd00::9".parse().unwrap()];
     let records = [Record { kind: RecordKind::AllowNewSources, group, sources: (&sources).into() }];
-    table.observe_mld(1_000, "fe80::5", mld::Message::V3Report((&records).into()));
-    table.observe_igmp(1_000, "10.0.0.5", igmp::Message::Report { group: Ipv4Addr::new(239, 1, 2, 3) });
+    table.observe_mld(1_000, "fe80::5", MldMessage::V3Report((&records).into()));
+    table.observe_igmp(1_000, "10.0.0.5", IgmpMessage::Report { group: Ipv4Addr::new(239, 1, 2, 3) });
     let report = table.report(3_000);
     let summaries: Vec<_> = report
         .members
@@ -116,16 +117,16 @@ fn members_are_sorted_by_group_and_host() {
 fn pim_neighbor_expires_after_its_hold_time() {
     let mut table = Table::new();
     let options = [HelloOption::HoldTime(30), HelloOption::DrPriority(5), HelloOption::GenerationId(77)];
-    table.observe_pim(0, "10.0.0.254", pim::Message::Hello((&options).into()));
+    table.observe_pim(0, "10.0.0.254", PimMessage::Hello((&options).into()));
     let report = table.report(29_000);
     let neighbor = &report.pim_neighbors[0];
     assert_eq!((neighbor.dr_priority, neighbor.generation_id), (Some(5), Some(77)));
     assert_eq!(neighbor.hold_time, Some(Duration::from_secs(30)));
     assert!(table.report(30_000).pim_neighbors.is_empty());
 
-    table.observe_pim(31_000, "10.0.0.254", pim::Message::Hello((&options).into()));
+    table.observe_pim(31_000, "10.0.0.254", PimMessage::Hello((&options).into()));
     let goodbye = [HelloOption::HoldTime(0)];
-    table.observe_pim(32_000, "10.0.0.254", pim::Message::Hello((&goodbye).into()));
+    table.observe_pim(32_000, "10.0.0.254", PimMessage::Hello((&goodbye).into()));
     assert!(table.report(32_000).pim_neighbors.is_empty());
 }
 
@@ -137,10 +138,10 @@ fn advertised_router_expires_or_terminates() {
         query_interval: Duration::from_secs(125),
         robustness: 2,
     };
-    table.observe_igmp(0, "10.0.0.254", igmp::Message::RouterDiscovery(advertisement));
+    table.observe_igmp(0, "10.0.0.254", IgmpMessage::RouterDiscovery(advertisement));
     assert_eq!(table.report(59_000).routers[0].interval, Duration::from_secs(20));
     assert!(table.report(60_000).routers.is_empty());
-    table.observe_igmp(61_000, "10.0.0.254", igmp::Message::RouterDiscovery(advertisement));
-    table.observe_igmp(62_000, "10.0.0.254", igmp::Message::RouterDiscovery(RouterDiscovery::Termination));
+    table.observe_igmp(61_000, "10.0.0.254", IgmpMessage::RouterDiscovery(advertisement));
+    table.observe_igmp(62_000, "10.0.0.254", IgmpMessage::RouterDiscovery(RouterDiscovery::Termination));
     assert!(table.report(62_000).routers.is_empty());
 }

@@ -1,6 +1,6 @@
 //! Loss as shown by the streams' own sequence numbers.
 
-use mcast_measure::wire::{Header, Kind, SessionId, UnixNanos};
+use mcast_measure::wire::{MessageType, SessionHeader, SessionId, UnixNanos};
 use mcast_packet::payload::{MoldUdp64, Rtp, TsPacket};
 use mcast_watch::{Format, JitterBasis, SequenceStatistics, Unit, WatchOptions};
 use proptest::prelude::*;
@@ -157,7 +157,9 @@ fn mold_udp64_loss_is_counted_in_messages() {
 
 fn perf(sequence: u64, sent: u64) -> Vec<u8> {
     let time = UnixNanos(sent);
-    Header { kind: Kind::Data, stream: 0, session: SessionId(99), sequence, time }.encode().to_vec()
+    SessionHeader { kind: MessageType::Data, stream: 0, session: SessionId(99), sequence, time }
+        .encode()
+        .to_vec()
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::{ControlFrame, MacAddress, Packet, PimFrame, UdpFrame, gmp, igmp, mld, pim};
+use mcast_packet::gmp::{GmpMessage, IgmpMessage, MldMessage};
+use mcast_packet::pim::PimMessage;
+use mcast_packet::{ControlFrame, MacAddress, Packet, PimFrame, UdpFrame, gmp};
 use mcast_watch::{ObservedPacket, Row, StreamKey, Time, Watch, WatchOptions, WatchReport};
 
 pub(crate) const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
@@ -92,27 +94,22 @@ impl Table {
         })
     }
 
-    pub(crate) fn observe_igmp(&mut self, milliseconds: u64, source: &str, message: igmp::Message<'_>) {
+    pub(crate) fn observe_igmp(&mut self, milliseconds: u64, source: &str, message: IgmpMessage<'_>) {
         self.observe_control(milliseconds, source.parse::<std::net::Ipv4Addr>().unwrap(), message);
     }
 
-    pub(crate) fn observe_mld(&mut self, milliseconds: u64, source: &str, message: mld::Message<'_>) {
+    pub(crate) fn observe_mld(&mut self, milliseconds: u64, source: &str, message: MldMessage<'_>) {
         self.observe_control(milliseconds, source.parse::<std::net::Ipv6Addr>().unwrap(), message);
     }
 
-    pub(crate) fn observe_pim(&mut self, milliseconds: u64, source: &str, message: pim::Message<'_>) {
+    pub(crate) fn observe_pim(&mut self, milliseconds: u64, source: &str, message: PimMessage<'_>) {
         let mut buffer = [0; 1500];
         let frame = PimFrame::to_neighbors(MAC, source.parse().unwrap(), message);
         let length = frame.emit(&mut buffer).unwrap();
         self.observe_frame(at(milliseconds), 2, &buffer[..length]);
     }
 
-    fn observe_control<A: gmp::Address>(
-        &mut self,
-        milliseconds: u64,
-        source: A,
-        message: gmp::Message<'_, A>,
-    ) {
+    fn observe_control<A: gmp::Address>(&mut self, milliseconds: u64, source: A, message: GmpMessage<'_, A>) {
         let mut buffer = [0; 1500];
         let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
         self.observe_frame(at(milliseconds), 2, &buffer[..length]);

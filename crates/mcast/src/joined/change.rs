@@ -1,4 +1,4 @@
-//! Computes the changes between two snapshots.
+//! Computes the changes between two readings.
 
 use mcast_group::{Group, InterfaceIndex};
 
@@ -7,7 +7,7 @@ use super::{Holder, Holding};
 /// A change of the memberships of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Change {
+pub enum MembershipChange {
     /// A group was joined on an interface.
     Joined(Holding),
     /// A group was left, or its holder or interface is gone.
@@ -22,7 +22,7 @@ pub enum Change {
 }
 
 /// Returns the changes since `before`, in the order of listings, groups that were left first.
-pub(super) fn changes(before: &[Holding], now: &[Holding]) -> Vec<Change> {
+pub(super) fn changes(before: &[Holding], now: &[Holding]) -> Vec<MembershipChange> {
     let find = |among: &[Holding], wanted: &Holding| {
         let start =
             among.partition_point(|each| (each.group, each.interface) < (wanted.group, wanted.interface));
@@ -32,11 +32,12 @@ pub(super) fn changes(before: &[Holding], now: &[Holding]) -> Vec<Change> {
             .find(|each| is_same(each, wanted))
             .cloned()
     };
-    let left = before.iter().filter(|holding| find(now, holding).is_none()).cloned().map(Change::Left);
+    let left =
+        before.iter().filter(|holding| find(now, holding).is_none()).cloned().map(MembershipChange::Left);
     let rest = now.iter().filter_map(|holding| match find(before, holding) {
-        None => Some(Change::Joined(holding.clone())),
+        None => Some(MembershipChange::Joined(holding.clone())),
         Some(old) if old == *holding => None,
-        Some(old) => Some(Change::Changed { before: old, now: holding.clone() }),
+        Some(old) => Some(MembershipChange::Changed { before: old, now: holding.clone() }),
     });
     left.chain(rest).collect()
 }
@@ -98,9 +99,9 @@ mod tests {
         assert_eq!(
             actual,
             [
-                Change::Left(before[0].clone()),
-                Change::Changed { before: before[1].clone(), now: now[0].clone() },
-                Change::Joined(now[1].clone()),
+                MembershipChange::Left(before[0].clone()),
+                MembershipChange::Changed { before: before[1].clone(), now: now[0].clone() },
+                MembershipChange::Joined(now[1].clone()),
             ]
         );
     }

@@ -23,7 +23,7 @@
 //!
 //! Inspecting a process requires permission to trace it: a process may inspect those of its own
 //! user (unless `kernel.yama.ptrace_scope` forbids that), or all with `CAP_SYS_PTRACE`.
-//! [`Snapshot::visibility`] lists the processes that could not be inspected.
+//! [`Memberships::visibility`] lists the processes that could not be inspected.
 //!
 //! # Platforms
 //! | | memberships | number of holders | processes, sockets, sources | version |
@@ -38,7 +38,7 @@ mod watch;
 
 use crate::error::{Error, Operation, Result};
 
-pub use change::Change;
+pub use change::MembershipChange;
 use change::sort_key;
 #[doc(inline)]
 pub use mcast_sys::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Version, Visibility};
@@ -47,7 +47,7 @@ pub use watch::Watcher;
 /// All memberships of this machine at about one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct Memberships {
     /// The memberships, ordered by group, interface and holder.
     pub holdings: Vec<Holding>,
     /// Which processes could be inspected.
@@ -61,14 +61,14 @@ pub struct Snapshot {
 /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) on systems that this library does not
 /// support, [`ErrorKind::Permission`](crate::ErrorKind::Permission) where the tables are not
 /// readable (Android), or the system's error. A process that cannot be inspected is not an error.
-pub fn memberships() -> Result<Snapshot> {
+pub fn memberships() -> Result<Memberships> {
     let (mut holdings, visibility) =
         mcast_sys::joined::survey().map_err(|error| Error::os(Operation::Inspect, error))?;
     holdings.sort_by_key(sort_key);
-    Ok(Snapshot { holdings, visibility })
+    Ok(Memberships { holdings, visibility })
 }
 
-impl Snapshot {
+impl Memberships {
     /// Returns how many memberships are held by sockets that could not be inspected; `None` where
     /// the system does not count holders.
     #[must_use]

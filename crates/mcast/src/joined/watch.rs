@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::change::changes;
-use super::{Change, Snapshot, memberships};
+use super::{MembershipChange, Memberships, memberships};
 use crate::error::{Error, Operation, Result};
 use mcast_sys::joined::Notices;
 
@@ -40,7 +40,7 @@ const REST: u32 = 10;
 #[derive(Debug)]
 pub struct Watcher {
     notices: Notices,
-    known: Snapshot,
+    known: Memberships,
     /// How long the last reading of all memberships took.
     scan_time: Duration,
     /// Makes the type neither `Send` nor `Sync`.
@@ -61,7 +61,7 @@ impl Watcher {
 
     /// Returns the memberships as last read.
     #[must_use]
-    pub fn known(&self) -> &Snapshot {
+    pub fn known(&self) -> &Memberships {
         &self.known
     }
 
@@ -70,7 +70,7 @@ impl Watcher {
     ///
     /// # Errors
     /// As for [`memberships`].
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Vec<Change>>> {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Vec<MembershipChange>>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -98,10 +98,10 @@ impl Watcher {
 }
 
 /// Returns the memberships and how long reading them took.
-fn timed_memberships() -> Result<(Snapshot, Duration)> {
+fn timed_memberships() -> Result<(Memberships, Duration)> {
     let started = Instant::now();
-    let snapshot = memberships()?;
-    Ok((snapshot, started.elapsed()))
+    let memberships = memberships()?;
+    Ok((memberships, started.elapsed()))
 }
 
 fn failed(error: std::io::Error) -> Error {

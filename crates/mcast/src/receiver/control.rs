@@ -1,7 +1,6 @@
 //! A receiver's memberships over time: joining, leaving, and following interfaces that change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use mcast_group::{Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
@@ -29,7 +28,7 @@ pub(crate) struct Control {
 }
 
 /// The result for each key: `None` on success.
-type Outcome = BTreeMap<Key, Option<Arc<Error>>>;
+type Outcome = BTreeMap<Key, Option<Error>>;
 
 /// The sockets of a receiver, while its control changes them.
 pub(crate) struct SocketsContext<'a> {
@@ -99,7 +98,7 @@ impl Control {
     pub(crate) fn leave(&mut self, context: &mut SocketsContext<'_>, membership: &Membership) -> Result<()> {
         let keys = self.remove(self.find(membership)?);
         match self.apply(context, keys).into_values().flatten().next() {
-            Some(error) => Err(owned(error)),
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }
@@ -124,7 +123,7 @@ impl Control {
         let outcome = self.apply(context, keys);
         self.record(&outcome);
         match outcome.into_values().flatten().next() {
-            Some(error) => Err(owned(error)),
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }
@@ -189,7 +188,7 @@ impl Control {
         match self.entries.get(&id).and_then(|status| status.waiting.as_ref()) {
             // With followed interfaces, the membership waits for its interface; otherwise this is
             // an error.
-            Some(why) if self.watch.is_none() => Err(why.again()),
+            Some(why) if self.watch.is_none() => Err(why.clone()),
             _ => Ok(keys),
         }
     }
@@ -226,9 +225,7 @@ impl Control {
         };
         let (found, waiting) = match select(selector, membership.address.group, interfaces, route) {
             Ok(found) => (found, None),
-            Err(error) => {
-                (Vec::new(), Some(Arc::new(error.during(Operation::Join).on_group(membership.address))))
-            }
+            Err(error) => (Vec::new(), Some(error.during(Operation::Join).on_group(membership.address))),
         };
         let family = membership.address.group.family();
         let before: BTreeSet<Key> =
@@ -243,7 +240,7 @@ impl Control {
         for key in selected.keys() {
             self.requested.insert(*key, id, membership.sources.clone());
         }
-        let failures: BTreeMap<InterfaceIndex, Arc<Error>> =
+        let failures: BTreeMap<InterfaceIndex, Error> =
             status.interfaces.drain(..).filter_map(|each| Some((each.index, each.failure?))).collect();
         status.waiting = waiting;
         status.interfaces = selected
@@ -274,7 +271,7 @@ impl Control {
         let mut apply = |key| {
             let filter = self.requested.effective(key);
             let failure = context.sockets.set(context.poller, key, filter.as_ref()).err();
-            (key, failure.map(Arc::new))
+            (key, failure)
         };
         keys.into_iter().map(&mut apply).collect()
     }
@@ -303,7 +300,7 @@ impl Control {
             let failed =
                 status.interfaces.iter_mut().find_map(|each| Some((each.failure.take()?, each.name.clone())));
             if let Some((error, name)) = failed {
-                return Err(owned(error).on_interface(name));
+                return Err(error.on_interface(name));
             }
         }
         Ok(())
@@ -363,11 +360,6 @@ impl std::fmt::Debug for Control {
             .field("follows", &self.watch.is_some())
             .finish()
     }
-}
-
-/// Returns the error itself if nothing else holds it, otherwise a copy.
-fn owned(error: Arc<Error>) -> Error {
-    Arc::try_unwrap(error).unwrap_or_else(|shared| shared.again())
 }
 
 /// Returns whether the group may only be joined with sources: 232.0.0.0/8 and ff3x::/32 (RFC 4607

@@ -1,7 +1,6 @@
 //! The state of each membership.
 
 use std::fmt;
-use std::sync::Arc;
 
 use mcast_group::{InterfaceIndex, Membership};
 
@@ -20,7 +19,7 @@ pub struct MembershipStatus {
     pub interfaces: Vec<InterfaceStatus>,
     /// Why it currently resolves to no interface, if so. A receiver that follows interfaces waits
     /// for one.
-    pub waiting: Option<Arc<Error>>,
+    pub waiting: Option<Error>,
 }
 
 /// The state of a membership on one interface.
@@ -32,7 +31,7 @@ pub struct InterfaceStatus {
     /// Its name at the time of the lookup.
     pub name: String,
     /// Why it is not joined there; `None` if it is.
-    pub failure: Option<Arc<Error>>,
+    pub failure: Option<Error>,
 }
 
 impl MembershipStatus {
@@ -52,7 +51,7 @@ impl MembershipStatus {
                     .on_group(self.membership.address)
                     .on_interface(&interface.name)
                     .detail("the interface was deleted");
-                interface.failure = Some(Arc::new(deleted));
+                interface.failure = Some(deleted);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A host with two interfaces, programs that join groups on it, and helpers for snapshots.
+//! A host with two interfaces, programs that join groups on it, and helpers for their memberships.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mcast::joined::{self, Holder, Holding, Snapshot, SocketHolder};
+use mcast::joined::{self, Holder, Holding, Memberships, SocketHolder};
 use mcast::{InterfaceIndex, Membership, Receiver, SourceFilter};
 use mcast_lab::{Child, Host, Lab};
 
@@ -33,7 +33,7 @@ pub(crate) fn index(host: &Host, interface: &str) -> InterfaceIndex {
     InterfaceIndex::new(host.interface_index(interface).unwrap()).unwrap()
 }
 
-pub(crate) fn survey(host: &Host) -> Snapshot {
+pub(crate) fn survey(host: &Host) -> Memberships {
     host.run(joined::memberships).unwrap().unwrap()
 }
 
@@ -43,14 +43,14 @@ pub(crate) fn join<const N: usize>(host: &Host, memberships: [&str; N]) -> Recei
     host.run(|| Receiver::builder().join_all(memberships).build()).unwrap().unwrap()
 }
 
-pub(crate) fn holdings_of<'a>(snapshot: &'a Snapshot, group: &str) -> Vec<&'a Holding> {
+pub(crate) fn holdings_of<'a>(memberships: &'a Memberships, group: &str) -> Vec<&'a Holding> {
     let group = group.parse().unwrap();
-    snapshot.holdings.iter().filter(|holding| holding.group == group).collect()
+    memberships.holdings.iter().filter(|holding| holding.group == group).collect()
 }
 
 /// Returns the sockets that hold this group.
-pub(crate) fn sockets_of<'a>(snapshot: &'a Snapshot, group: &str) -> Vec<&'a SocketHolder> {
-    holdings_of(snapshot, group).into_iter().filter_map(|holding| socket(&holding.holder)).collect()
+pub(crate) fn sockets_of<'a>(memberships: &'a Memberships, group: &str) -> Vec<&'a SocketHolder> {
+    holdings_of(memberships, group).into_iter().filter_map(|holding| socket(&holding.holder)).collect()
 }
 
 pub(crate) fn socket(holder: &Holder) -> Option<&SocketHolder> {
@@ -61,8 +61,9 @@ pub(crate) fn socket(holder: &Holder) -> Option<&SocketHolder> {
 }
 
 /// Returns the memberships of all sockets in text form, sorted.
-pub(crate) fn joined_by_sockets(snapshot: &Snapshot) -> BTreeSet<String> {
-    let of_sockets = snapshot.holdings.iter().filter_map(|holding| Some((holding, socket(&holding.holder)?)));
+pub(crate) fn joined_by_sockets(memberships: &Memberships) -> BTreeSet<String> {
+    let of_sockets =
+        memberships.holdings.iter().filter_map(|holding| Some((holding, socket(&holding.holder)?)));
     of_sockets
         .map(|(holding, holder)| {
             let sources: Vec<String> = holder.filter.sources().map(|source| source.to_string()).collect();
@@ -145,14 +146,14 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 ";
 
 /// Surveys until a condition holds.
-pub(crate) fn eventually(host: &Host, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+pub(crate) fn eventually(host: &Host, what: &str, holds: impl Fn(&Memberships) -> bool) -> Memberships {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let snapshot = survey(host);
-        if holds(&snapshot) {
-            return snapshot;
+        let memberships = survey(host);
+        if holds(&memberships) {
+            return memberships;
         }
-        assert!(Instant::now() < deadline, "not before the deadline: {what}; but {snapshot:#?}");
+        assert!(Instant::now() < deadline, "not before the deadline: {what}; but {memberships:#?}");
         std::thread::yield_now();
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mcast::Family;
-use mcast::joined::{self, Holder, Snapshot, SocketKind, Visibility};
+use mcast::joined::{self, Holder, Memberships, SocketKind, Visibility};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::host::{
@@ -29,7 +29,7 @@ join(b, 'eth0', '239.9.9.9')",
         return;
     };
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
     let expected = [
         "239.1.2.3 eth0 7001 all but []",
@@ -39,15 +39,15 @@ join(b, 'eth0', '239.9.9.9')",
         // An IPv6 socket that has joined an IPv4 group.
         "239.9.9.9 eth0 7002 all but []",
     ];
-    assert_eq!(joined_by_sockets(&snapshot), expected.map(String::from).into());
-    assert_eq!(snapshot.unseen(), Some(0));
+    assert_eq!(joined_by_sockets(&memberships), expected.map(String::from).into());
+    assert_eq!(memberships.unseen(), Some(0));
 
-    let held = sockets_of(&snapshot, "232.1.2.3")[0];
+    let held = sockets_of(&memberships, "232.1.2.3")[0];
     let process = &held.socket.processes[0];
     assert_eq!((process.pid, process.name.as_str()), (program.id(), "python3"));
     // Defaults, except for the loopback switched off above.
     assert_eq!((held.multicast_all, held.loopback), (Some(true), Some(false)));
-    let mapped = sockets_of(&snapshot, "239.9.9.9")[0];
+    let mapped = sockets_of(&memberships, "239.9.9.9")[0];
     assert_eq!((mapped.socket.family, mapped.loopback), (Family::V6, Some(true)));
 }
 
@@ -62,9 +62,9 @@ fn more_sources_than_the_first_buffer_holds_are_all_reported() {
     );
     let Some(_program) = Program::start(&host, &script) else { return };
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
-    let held = sockets_of(&snapshot, "232.1.2.3")[0];
+    let held = sockets_of(&memberships, "232.1.2.3")[0];
     let addresses: BTreeSet<String> = held.filter.sources().map(|source| source.to_string()).collect();
     assert_eq!(addresses, (0..SOURCES).map(|number| format!("10.0.1.{number}")).collect());
 }
@@ -88,9 +88,9 @@ join(holder, 'eth0', '239.0.0.4')",
         return;
     };
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
-    let socket_of = |group| sockets_of(&snapshot, group)[0].socket.clone();
+    let socket_of = |group| sockets_of(&memberships, group)[0].socket.clone();
     let raw = socket_of("239.0.0.1");
     assert_eq!((raw.kind, raw.local, raw.port()), (SocketKind::Raw { protocol: 2 }, None, None));
     assert_eq!(socket_of("239.0.0.2").peer, Some("10.0.0.77:9".parse().unwrap()));
@@ -117,17 +117,17 @@ if child == 0:
         return;
     };
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
-    let [held] = sockets_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
+    let [held] = sockets_of(&memberships, "239.1.2.3")[..] else { panic!("{memberships:#?}") };
     let pids: Vec<u32> = held.socket.processes.iter().map(|process| process.pid).collect();
     assert_eq!(pids.len(), 2);
     assert!(pids.contains(&program.id()));
-    assert_eq!(snapshot.unseen(), Some(0));
+    assert_eq!(memberships.unseen(), Some(0));
 
     program.run("os.close(hold); os.waitpid(child, 0)");
-    eventually(&host, "one process is left", |snapshot| {
-        sockets_of(snapshot, "239.1.2.3")[0].socket.processes.len() == 1
+    eventually(&host, "one process is left", |memberships| {
+        sockets_of(memberships, "239.1.2.3")[0].socket.processes.len() == 1
     });
 }
 
@@ -148,8 +148,8 @@ for number in range(3, 100):
         program.id()
     );
     let Some(mut surveyor) = Program::start(&host, &borrow) else { return };
-    let holders = |snapshot: &Snapshot| -> Vec<u32> {
-        let [held] = sockets_of(snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
+    let holders = |memberships: &Memberships| -> Vec<u32> {
+        let [held] = sockets_of(memberships, "239.1.2.3")[..] else { panic!("{memberships:#?}") };
         held.socket.processes.iter().map(|process| process.pid).collect()
     };
 
@@ -157,7 +157,7 @@ for number in range(3, 100):
 
     // A process that has it without surveying is a holder.
     surveyor.run("os.close(mark)");
-    eventually(&host, "both hold it", |snapshot| holders(snapshot).len() == 2);
+    eventually(&host, "both hold it", |memberships| holders(memberships).len() == 2);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_group_that_was_left_is_not_reported() {
 
     program.run("leave(a, 'eth0', '239.1.2.3')");
 
-    eventually(&host, "the group is gone", |snapshot| holdings_of(snapshot, "239.1.2.3").is_empty());
+    eventually(&host, "the group is gone", |memberships| holdings_of(memberships, "239.1.2.3").is_empty());
 }
 
 #[test]
@@ -189,7 +189,7 @@ join(c, 'eth1', 'ff15::1')",
     };
     let _own = crate::host::join(&host, ["239.1.2.3%eth0:7001"]);
 
-    let snapshot = host
+    let memberships = host
         .run(|| {
             // Without capabilities, it may no longer inspect processes that have some.
             let none = CapabilitySet::empty();
@@ -200,16 +200,18 @@ join(c, 'eth1', 'ff15::1')",
         .unwrap()
         .unwrap();
 
-    let Visibility::Partial { closed } = &snapshot.visibility else { panic!("{:?}", snapshot.visibility) };
+    let Visibility::Partial { closed } = &memberships.visibility else {
+        panic!("{:?}", memberships.visibility)
+    };
     assert!(closed.contains(&program.id()), "{closed:?}");
     // A process can inspect itself, whatever privileges it has.
-    assert_eq!(joined_by_sockets(&snapshot), ["239.1.2.3 eth0 7001 all but []".into()].into());
+    assert_eq!(joined_by_sockets(&memberships), ["239.1.2.3 eth0 7001 all but []".into()].into());
     let unseen = |group| -> Vec<Holder> {
-        let holders = holdings_of(&snapshot, group).into_iter().map(|holding| holding.holder.clone());
+        let holders = holdings_of(&memberships, group).into_iter().map(|holding| holding.holder.clone());
         holders.filter(|holder| !matches!(holder, Holder::Socket(_))).collect()
     };
     assert_eq!(unseen("239.1.2.3"), [Holder::Unseen { sockets: Some(2) }]);
     assert_eq!(unseen("ff15::1"), [Holder::Unseen { sockets: Some(1) }]);
     assert!(unseen("224.0.0.1").contains(&Holder::Unseen { sockets: Some(1) }));
-    assert_eq!(snapshot.unseen(), Some(4));
+    assert_eq!(memberships.unseen(), Some(4));
 }

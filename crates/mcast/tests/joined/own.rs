@@ -26,7 +26,7 @@ fn every_kind_of_membership_is_reported_with_its_sources() {
         ],
     );
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
     let expected = [
         "239.1.2.3 eth0 7001 all but []",
@@ -36,8 +36,8 @@ fn every_kind_of_membership_is_reported_with_its_sources() {
         "ff3e::8000:1 eth0 7005 only [fd00::7]",
         "ff15::2 eth0 7006 all but [fd00::8 fd00::9]",
     ];
-    assert_eq!(joined_by_sockets(&snapshot), expected.map(String::from).into());
-    assert_eq!(snapshot.unseen(), Some(0));
+    assert_eq!(joined_by_sockets(&memberships), expected.map(String::from).into());
+    assert_eq!(memberships.unseen(), Some(0));
 }
 
 #[test]
@@ -50,11 +50,11 @@ fn a_socket_is_described_with_its_process() {
         })
         .unwrap();
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
-    let [holding] = holdings_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
+    let [holding] = holdings_of(&memberships, "239.1.2.3")[..] else { panic!("{memberships:#?}") };
     assert_eq!((holding.interface, holding.interface_name.as_str()), (index(&host, "eth0"), "eth0"));
-    let [held] = sockets_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
+    let [held] = sockets_of(&memberships, "239.1.2.3")[..] else { panic!("{memberships:#?}") };
     // The receiver receives only its own memberships.
     assert_eq!((held.multicast_all, held.loopback), (Some(false), Some(true)));
     let socket = &held.socket;
@@ -89,9 +89,9 @@ fn drops_of_the_kernel_are_counted() {
         assert!(Instant::now() < deadline, "{received} of {SENT}, {:?}", receiver.statistics());
     }
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
-    let [held] = sockets_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
+    let [held] = sockets_of(&memberships, "239.1.2.3")[..] else { panic!("{memberships:#?}") };
     assert!(received < SENT);
     assert_eq!(held.socket.drops.map(u64::from), Some(SENT - received));
 }
@@ -105,13 +105,16 @@ fn many_groups_are_each_found_once() {
         .map(|number| format!("239.2.{}.{}%eth0:7000", number / 256, number % 256).parse().unwrap());
     let _receiver = host.run(|| Receiver::builder().join_all(memberships).build()).unwrap().unwrap();
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
-    let found: Vec<_> =
-        snapshot.holdings.iter().filter(|holding| holding.group.to_string().starts_with("239.2.")).collect();
+    let found: Vec<_> = memberships
+        .holdings
+        .iter()
+        .filter(|holding| holding.group.to_string().starts_with("239.2."))
+        .collect();
     let groups: BTreeSet<_> = found.iter().map(|holding| holding.group).collect();
     assert_eq!((found.len(), groups.len()), (GROUPS.into(), GROUPS.into()));
-    assert_eq!(snapshot.unseen(), Some(0));
+    assert_eq!(memberships.unseen(), Some(0));
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn a_survey_leaves_sockets_unchanged() {
     let before = host.run(open).unwrap();
     let snapshots = [survey(&host), survey(&host)];
 
-    let [first, second] = snapshots.each_ref().map(|snapshot| sockets_of(snapshot, "239.1.2.3"));
+    let [first, second] = snapshots.each_ref().map(|memberships| sockets_of(memberships, "239.1.2.3"));
     assert_eq!((first.len(), first), (1, second));
     let mut buffer = [0; 100];
     let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use mcast::joined::{Snapshot, Version};
+use mcast::joined::{Memberships, Version};
 use mcast_lab::{Lab, SwitchOptions};
 
 use crate::host::{eventually, host_on_two_lans, survey};
 
-fn version(snapshot: &Snapshot, group: &str, interface: &str) -> Option<Version> {
+fn version(memberships: &Memberships, group: &str, interface: &str) -> Option<Version> {
     let group = group.parse().unwrap();
-    let mut holdings = snapshot.holdings.iter();
+    let mut holdings = memberships.holdings.iter();
     let found = holdings.find(|each| each.group == group && each.interface_name == interface);
     found.unwrap_or_else(|| panic!("{group} is not joined on {interface}")).version
 }
@@ -17,9 +17,9 @@ fn version(snapshot: &Snapshot, group: &str, interface: &str) -> Option<Version>
 #[test]
 fn without_a_querier_the_version_is_the_latest() {
     let (_lab, host) = host_on_two_lans();
-    let snapshot = survey(&host);
-    assert_eq!(version(&snapshot, "224.0.0.1", "eth0"), Some(Version::Igmp3));
-    assert_eq!(version(&snapshot, "ff02::1", "eth0"), Some(Version::Mld2));
+    let memberships = survey(&host);
+    assert_eq!(version(&memberships, "224.0.0.1", "eth0"), Some(Version::Igmp3));
+    assert_eq!(version(&memberships, "ff02::1", "eth0"), Some(Version::Mld2));
 }
 
 #[test]
@@ -28,12 +28,12 @@ fn a_forced_version_is_reported_for_its_interface() {
     host.sysctl("net/ipv4/conf/eth0/force_igmp_version", "2").unwrap();
     host.sysctl("net/ipv6/conf/eth0/force_mld_version", "1").unwrap();
 
-    let snapshot = survey(&host);
+    let memberships = survey(&host);
 
-    assert_eq!(version(&snapshot, "224.0.0.1", "eth0"), Some(Version::Igmp2));
-    assert_eq!(version(&snapshot, "ff02::1", "eth0"), Some(Version::Mld1));
-    assert_eq!(version(&snapshot, "224.0.0.1", "eth1"), Some(Version::Igmp3));
-    assert_eq!(version(&snapshot, "ff02::1", "eth1"), Some(Version::Mld2));
+    assert_eq!(version(&memberships, "224.0.0.1", "eth0"), Some(Version::Igmp2));
+    assert_eq!(version(&memberships, "ff02::1", "eth0"), Some(Version::Mld1));
+    assert_eq!(version(&memberships, "224.0.0.1", "eth1"), Some(Version::Igmp3));
+    assert_eq!(version(&memberships, "ff02::1", "eth1"), Some(Version::Mld2));
 
     host.sysctl("net/ipv4/conf/all/force_igmp_version", "1").unwrap();
     assert_eq!(version(&survey(&host), "224.0.0.1", "eth1"), Some(Version::Igmp1));
@@ -51,6 +51,8 @@ fn an_old_querier_shows_in_igmp_and_makes_mld_unknown() {
     let host = lab.host("host").unwrap();
     host.connect("eth0", &lan, &["10.0.0.1/24", "fd00::1/64"]).unwrap();
 
-    eventually(&host, "IGMPv2", |snapshot| version(snapshot, "224.0.0.1", "eth0") == Some(Version::Igmp2));
-    eventually(&host, "MLD unknown", |snapshot| version(snapshot, "ff02::1", "eth0").is_none());
+    eventually(&host, "IGMPv2", |memberships| {
+        version(memberships, "224.0.0.1", "eth0") == Some(Version::Igmp2)
+    });
+    eventually(&host, "MLD unknown", |memberships| version(memberships, "ff02::1", "eth0").is_none());
 }

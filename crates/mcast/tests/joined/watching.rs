@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcast::joined::{Change, Watcher};
+use mcast::joined::{MembershipChange, Watcher};
 use mcast::{Membership, Sender, SourceFilter};
 use mcast_lab::Host;
 
@@ -10,7 +10,11 @@ use crate::host::{PATIENCE, host_on_two_lans, join, socket, sources};
 
 /// Watches on the host, calls `happens` once watching has started, and waits for a change that is
 /// `wanted`.
-fn watch_for(host: &Host, happens: impl FnOnce() + Send, wanted: impl Fn(&Change) -> bool + Sync) -> Change {
+fn watch_for(
+    host: &Host,
+    happens: impl FnOnce() + Send,
+    wanted: impl Fn(&MembershipChange) -> bool + Sync,
+) -> MembershipChange {
     let watch = || {
         let mut watcher = Watcher::new().unwrap();
         happens();
@@ -29,11 +33,11 @@ fn watch_for(host: &Host, happens: impl FnOnce() + Send, wanted: impl Fn(&Change
     host.run(watch).unwrap()
 }
 
-fn group_of(change: &Change) -> String {
+fn group_of(change: &MembershipChange) -> String {
     match change {
-        Change::Joined(holding) | Change::Left(holding) | Change::Changed { now: holding, .. } => {
-            holding.group.to_string()
-        }
+        MembershipChange::Joined(holding)
+        | MembershipChange::Left(holding)
+        | MembershipChange::Changed { now: holding, .. } => holding.group.to_string(),
         _ => String::new(),
     }
 }
@@ -44,16 +48,16 @@ fn joins_and_leaves_are_reported() {
     let receiver = join(&host, ["239.0.0.1%eth0:7000"]);
     for group in ["239.1.2.3%eth0:7000", "[ff15::1%eth0]:7000"] {
         let membership: Membership = group.parse().unwrap();
-        let is_group = |change: &Change| group_of(change) == membership.address.group.to_string();
+        let is_group = |change: &MembershipChange| group_of(change) == membership.address.group.to_string();
 
         let change = watch_for(&host, || receiver.join(membership.clone()).unwrap(), is_group);
         assert!(
-            matches!(&change, Change::Joined(holding) if socket(&holding.holder).is_some()),
+            matches!(&change, MembershipChange::Joined(holding) if socket(&holding.holder).is_some()),
             "{change:?}"
         );
 
         let change = watch_for(&host, || receiver.leave(&membership).unwrap(), is_group);
-        assert!(matches!(change, Change::Left(_)), "{change:?}");
+        assert!(matches!(change, MembershipChange::Left(_)), "{change:?}");
     }
 }
 
@@ -68,7 +72,7 @@ fn a_second_socket_for_the_same_group_is_reported() {
         || second = Some(join(&host, ["239.1.2.3%eth0:7001"])),
         |change| group_of(change) == "239.1.2.3",
     );
-    let Change::Joined(holding) = change else { panic!("{change:?}") };
+    let MembershipChange::Joined(holding) = change else { panic!("{change:?}") };
     assert_eq!(socket(&holding.holder).unwrap().socket.port(), Some(7001));
 }
 
@@ -85,7 +89,7 @@ fn changed_sources_are_reported_before_and_after() {
         |change| group_of(change) == "232.1.2.3",
     );
 
-    let Change::Changed { before, now } = change else { panic!("{change:?}") };
+    let MembershipChange::Changed { before, now } = change else { panic!("{change:?}") };
     let filter = |holder| socket(holder).unwrap().filter.clone();
     assert_eq!(filter(&before.holder), SourceFilter::Include(sources(["10.0.0.7"])));
     assert_eq!(filter(&now.holder), more);
@@ -104,7 +108,7 @@ fn growing_drops_are_reported() {
     let change = watch_for(
         &host,
         || (0..200).for_each(|_| sender.send(&[0; 1000]).unwrap()),
-        |change| matches!(change, Change::Changed { now, .. } if socket(&now.holder).is_some_and(|holder| holder.socket.drops > Some(0))),
+        |change| matches!(change, MembershipChange::Changed { now, .. } if socket(&now.holder).is_some_and(|holder| holder.socket.drops > Some(0))),
     );
     assert_eq!(group_of(&change), "239.1.2.3");
     drop(receiver);

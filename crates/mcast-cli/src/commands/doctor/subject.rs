@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use mcast::group::WellKnown;
 use mcast::{Family, InterfaceSelector, Membership};
-use mcast_doctor::{Options, Report, StartedProgram, Target, examine_machine, examine_membership};
+use mcast_doctor::{Options, ProgramSelector, Report, StartedProgram, examine_machine, examine_membership};
 use mcast_doctor::{examine_program, explain_capture};
 
 use super::progress::Progress;
@@ -21,7 +21,7 @@ use crate::exit::Failure;
 pub(super) enum Subject {
     Machine,
     Memberships(Vec<Membership>),
-    Program(Target),
+    Program(ProgramSelector),
     /// A program that this command has started, and ends.
     Started(RefCell<StartedProgram>),
     Capture(PathBuf),
@@ -31,10 +31,10 @@ impl Subject {
     pub(super) fn of(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
         let Arguments { memberships, interfaces, admission, command, other, .. } = arguments;
         if let Some(id) = other.pid {
-            return Ok(Self::Program(Target::Process(id)));
+            return Ok(Self::Program(ProgramSelector::Process(id)));
         }
         if let Some(port) = other.port {
-            return Ok(Self::Program(Target::Port(port)));
+            return Ok(Self::Program(ProgramSelector::Port(port)));
         }
         if let Some(file) = &other.read {
             return Ok(Self::Capture(file.clone()));
@@ -80,7 +80,7 @@ impl Subject {
 
     /// Returns whether the subject can come back after it is gone. A process cannot.
     pub(super) const fn may_come_back(&self) -> bool {
-        !matches!(self, Self::Program(Target::Process(_)))
+        !matches!(self, Self::Program(ProgramSelector::Process(_)))
     }
 
     pub(super) fn examine(&self, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
@@ -145,7 +145,11 @@ fn examine_each(
     Ok(reports.into_iter().reduce(Report::and).unwrap_or_default())
 }
 
-fn examine(target: Target, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
+fn examine(
+    target: ProgramSelector,
+    options: &Options,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<Report> {
     progress.begin(target, options);
     Ok(examine_program(target, options, &mut |step| progress.show(step))?)
 }

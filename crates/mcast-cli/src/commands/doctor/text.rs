@@ -100,7 +100,7 @@ fn kind_of(remedy: &Remedy) -> &'static str {
     match (&remedy.instructions, remedy.persistence) {
         (Instructions::Advice(_), _) => "advice",
         (_, Persistence::Now) => "now",
-        (_, Persistence::ForGood) => "for good",
+        (_, Persistence::ForGood) => "permanent",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
-use mcast::group::{Advice, Assignment, Explanation, Reference, Severity, WellKnown};
+use mcast::group::{Advice, AdviceSeverity, Assignment, Explanation, Reference, WellKnown};
 use mcast_doctor::Id;
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
@@ -103,8 +103,8 @@ impl GroupWriter<'_> {
 
     fn advice(&mut self, advice: &Advice) -> io::Result<()> {
         let style = match advice.severity {
-            Severity::Avoid => self.palette.bad,
-            Severity::Caution => self.palette.warning,
+            AdviceSeverity::Avoid => self.palette.bad,
+            AdviceSeverity::Caution => self.palette.warning,
             _ => self.palette.heading,
         };
         let Advice { severity, statement, reference } = advice;
@@ -263,7 +263,7 @@ fn spelled(word: &str) -> Option<&str> {
         "networkmanager" => "NetworkManager",
         "docker" => "Docker",
         "kubernetes" => "Kubernetes",
-        "for-good" => "for good",
+        "for-good" => "permanent",
         "mcast" => return None,
         word => word,
     })

@@ -7,7 +7,7 @@ mod watch;
 use std::io::Write;
 
 use mcast::InterfaceSelector;
-use mcast::joined::{self, Holder, Holding, Snapshot, Visibility};
+use mcast::joined::{self, Holder, Holding, Memberships, Visibility};
 
 use crate::arguments::Pattern;
 use crate::console::Console;
@@ -59,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.watch {
         return watch::run(arguments.json, selection, console);
     }
-    let snapshot = joined::memberships()?;
-    let holdings: Vec<_> = selection.of(&snapshot).collect();
+    let memberships = joined::memberships()?;
+    let holdings: Vec<_> = selection.of(&memberships).collect();
     let mut out = console.output();
     if arguments.json {
         holdings
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         text::table(&holdings, console).write(&mut out)?;
     }
     out.flush()?;
-    print_notes(&snapshot, &selection, console);
+    print_notes(&memberships, &selection, console);
     Ok(Outcome::of(selection.all_are_joined(&holdings)))
 }
 
@@ -89,8 +89,8 @@ impl Selection {
         Ok(Self { groups: arguments.groups.clone(), interfaces, all: arguments.all })
     }
 
-    fn of<'a>(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Holding> {
-        snapshot.holdings.iter().filter(|holding| self.admits(holding))
+    fn of<'a>(&self, memberships: &'a Memberships) -> impl Iterator<Item = &'a Holding> {
+        memberships.holdings.iter().filter(|holding| self.admits(holding))
     }
 
     fn admits(&self, holding: &Holding) -> bool {
@@ -116,8 +116,8 @@ impl Selection {
 }
 
 /// Notes which memberships are hidden, and which could not be examined.
-fn print_notes(snapshot: &Snapshot, selection: &Selection, console: &Console) {
-    let shown: Vec<_> = selection.of(snapshot).collect();
+fn print_notes(memberships: &Memberships, selection: &Selection, console: &Console) {
+    let shown: Vec<_> = selection.of(memberships).collect();
     for pattern in &selection.groups {
         if !shown.iter().any(|holding| pattern.contains(holding.group)) {
             console.note(format_args!("{pattern} is not joined"));
@@ -126,13 +126,13 @@ fn print_notes(snapshot: &Snapshot, selection: &Selection, console: &Console) {
     if shown.is_empty() && selection.groups.is_empty() {
         console.note("no process has joined a group");
     }
-    let selected = snapshot.holdings.iter().filter(|holding| selection.matches(holding));
+    let selected = memberships.holdings.iter().filter(|holding| selection.matches(holding));
     let hidden = selected.count() - shown.len();
     if hidden > 0 {
         let memberships = count_of(hidden as u64, "membership");
         console.note(format_args!("{memberships} of the kernel itself not shown (`-a` shows them)"));
     }
-    note_unseen(&shown, &snapshot.visibility, console);
+    note_unseen(&shown, &memberships.visibility, console);
 }
 
 fn note_unseen(shown: &[&Holding], visibility: &Visibility, console: &Console) {

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use mcast::joined::{Change, Holder, Holding, Snapshot, Watcher};
+use mcast::joined::{Holder, Holding, MembershipChange, Memberships, Watcher};
 
 use super::json::MembershipEventRecord;
 use super::text::{other_holder, processes, remarks, sources, table};
@@ -17,8 +17,8 @@ use crate::output::{Palette, clock_time, write_json};
 
 /// An event that ends a wait.
 enum Event {
-    Begun(Snapshot),
-    Changes(Vec<Change>),
+    Begun(Memberships),
+    Changes(Vec<MembershipChange>),
     Failed(mcast::Error),
     Interrupted,
 }
@@ -37,7 +37,7 @@ pub(super) fn run(json: bool, selection: Selection, console: &Console) -> anyhow
     let mut show = ChangePrinter { json, selection, console, out: console.output() };
     loop {
         match events.recv() {
-            Ok(Event::Begun(snapshot)) => show.snapshot(&snapshot)?,
+            Ok(Event::Begun(memberships)) => show.memberships(&memberships)?,
             Ok(Event::Changes(changes)) => show.changes(&changes)?,
             Ok(Event::Failed(error)) => return Err(error.into()),
             Ok(Event::Interrupted) | Err(mpsc::RecvError) => {
@@ -68,8 +68,8 @@ struct ChangePrinter<'a> {
 }
 
 impl ChangePrinter<'_> {
-    fn snapshot(&mut self, snapshot: &Snapshot) -> io::Result<()> {
-        let holdings: Vec<_> = self.selection.of(snapshot).collect();
+    fn memberships(&mut self, memberships: &Memberships) -> io::Result<()> {
+        let holdings: Vec<_> = self.selection.of(memberships).collect();
         if self.json {
             let now = SystemTime::now();
             for holding in &holdings {
@@ -80,17 +80,17 @@ impl ChangePrinter<'_> {
             writeln!(self.out)?;
         }
         self.out.flush()?;
-        print_notes(snapshot, &self.selection, self.console);
+        print_notes(memberships, &self.selection, self.console);
         Ok(())
     }
 
-    fn changes(&mut self, changes: &[Change]) -> io::Result<()> {
+    fn changes(&mut self, changes: &[MembershipChange]) -> io::Result<()> {
         let now = SystemTime::now();
         for change in changes {
             let (event, holding) = match change {
-                Change::Joined(holding) => ("joined", holding),
-                Change::Left(holding) => ("left", holding),
-                Change::Changed { now, .. } => ("changed", now),
+                MembershipChange::Joined(holding) => ("joined", holding),
+                MembershipChange::Left(holding) => ("left", holding),
+                MembershipChange::Changed { now, .. } => ("changed", now),
                 _ => continue,
             };
             if !self.selection.admits(holding) {
@@ -105,10 +105,16 @@ impl ChangePrinter<'_> {
         Ok(())
     }
 
-    fn line(&mut self, time: SystemTime, event: &str, holding: &Holding, change: &Change) -> io::Result<()> {
+    fn line(
+        &mut self,
+        time: SystemTime,
+        event: &str,
+        holding: &Holding,
+        change: &MembershipChange,
+    ) -> io::Result<()> {
         let Palette { dim, group, interface, .. } = self.console.palette();
         let details = match change {
-            Change::Changed { before, now } => differences(before, now).join(", "),
+            MembershipChange::Changed { before, now } => differences(before, now).join(", "),
             _ => details(holding).join(", "),
         };
         writeln!(

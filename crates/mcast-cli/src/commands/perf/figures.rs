@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_measure::wire::{ReceiverReport, Settings};
+use mcast_measure::wire::{ReceiverReport, SessionSettings};
 use mcast_measure::{ClockRelation, Histogram, HistogramBar, Percentiles};
 use serde::{Serialize, Serializer};
 
@@ -49,7 +49,7 @@ struct DropFigure {
 
 impl Figures {
     /// Creates the figures of a report and the settings that the sender announced.
-    pub(super) fn new(report: &ReceiverReport, settings: Option<&Settings>) -> Self {
+    pub(super) fn new(report: &ReceiverReport, settings: Option<&SessionSettings>) -> Self {
         let drops =
             report.drops.nonzero().map(|(place, count)| DropFigure { counter: place.counter(), count });
         Self {
@@ -135,7 +135,11 @@ pub(super) fn short_time(time: Duration) -> String {
 }
 
 /// Returns the figures as lines of text.
-pub(super) fn lines(report: &ReceiverReport, settings: Option<&Settings>, palette: &Palette) -> Vec<String> {
+pub(super) fn lines(
+    report: &ReceiverReport,
+    settings: Option<&SessionSettings>,
+    palette: &Palette,
+) -> Vec<String> {
     let Palette { good, bad, dim, .. } = *palette;
     let style = if report.lost == 0 { good } else { bad };
     let mut lines = vec![
@@ -201,7 +205,7 @@ pub(super) fn percentiles(times: Percentiles) -> String {
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 
-fn offload_and_calls(report: &ReceiverReport, settings: Option<&Settings>) -> String {
+fn offload_and_calls(report: &ReceiverReport, settings: Option<&SessionSettings>) -> String {
     let per_call = per_call(report.received + report.duplicated, report.receive_calls);
     let calls = per_call.map(|number| format!("{number:.1} datagrams per call, "));
     let gso = match settings.map(|settings| settings.gso) {
@@ -273,7 +277,8 @@ mod tests {
 
     #[test]
     fn json_has_the_numbers_of_the_report() {
-        let figures = Figures::new(&report(), Some(&Settings { gso: true, ..Settings::default() }));
+        let figures =
+            Figures::new(&report(), Some(&SessionSettings { gso: true, ..SessionSettings::default() }));
         let json = serde_json::to_value(figures).unwrap();
         assert_eq!(json["lost"], 10);
         assert_eq!(json["datagrams_per_second"], 495.0);

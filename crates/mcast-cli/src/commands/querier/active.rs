@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Family, Interface};
 use mcast_capture::{Capture, ErrorKind, InterfaceQuerier, QuerierEvent};
-use mcast_packet::gmp::querier::{Role, Settings};
+use mcast_packet::gmp::querier::{QuerierSettings, Role};
 use mcast_watch::ObservedQuery;
 
 use super::Arguments;
@@ -37,7 +37,7 @@ struct QuerierLoop<'a> {
 /// A querier on one interface, for one family. It runs while the interface has an address for queries.
 struct TargetQuerier {
     target: QuerierInterface,
-    settings: Settings,
+    settings: QuerierSettings,
     running: Option<InterfaceQuerier>,
     queries: u64,
     /// The last warning, so that it is printed once.
@@ -46,7 +46,7 @@ struct TargetQuerier {
 
 pub(super) fn run(
     arguments: &Arguments,
-    settings: Settings,
+    settings: QuerierSettings,
     mut targets: Vec<QuerierInterface>,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
@@ -161,7 +161,7 @@ impl QuerierLoop<'_> {
 }
 
 impl TargetQuerier {
-    const fn new(target: QuerierInterface, settings: Settings) -> Self {
+    const fn new(target: QuerierInterface, settings: QuerierSettings) -> Self {
         Self { target, settings, running: None, queries: 0, warned: None }
     }
 

@@ -9,7 +9,7 @@ mod table;
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
-use mcast_packet::gmp::querier::Settings;
+use mcast_packet::gmp::querier::QuerierSettings;
 
 use crate::arguments::{Families, parse_duration};
 use crate::console::Console;
@@ -101,8 +101,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl QuerierOptions {
-    fn settings(&self) -> anyhow::Result<Settings> {
-        let settings = Settings::default()
+    fn settings(&self) -> anyhow::Result<QuerierSettings> {
+        let settings = QuerierSettings::default()
             .with_robustness(self.robustness)
             .and_then(|settings| settings.with_intervals(self.query_interval, self.response_interval))
             .map_err(|error| Failure::usage(error.to_string()))?;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use mcast::InterfaceIndex;
 use mcast_capture::{Direction, Frame};
-use mcast_packet::gmp::{self, Address, RecordKind};
+use mcast_packet::gmp::{self, Address, GmpMessage, RecordKind};
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 use mcast_stream::dissect::StreamDatagram;
 use mcast_watch::PacketTally;
@@ -177,27 +177,25 @@ impl Control {
         }
     }
 
-    fn of_message<A: Address>(message: &gmp::Message<'_, A>) -> Self {
-        use gmp::Message;
-
+    fn of_message<A: Address>(message: &GmpMessage<'_, A>) -> Self {
         let version = Some(message.version()).filter(|version| *version > 0);
         let plain =
             Self { version, ..Self::named(message.title().to_string(), message.content().to_string()) };
         match message {
-            Message::Query(query) => Self {
+            GmpMessage::Query(query) => Self {
                 group: query.group.map(Into::into),
                 max_response_seconds: Some(query.max_response_time.as_secs_f64()),
                 interval_seconds: query.source_query.map(|extension| extension.interval.as_secs_f64()),
                 robustness: query.source_query.map(|extension| extension.robustness),
                 ..plain
             },
-            Message::V1Report { group } | Message::Report { group } | Message::Leave { group } => {
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } | GmpMessage::Leave { group } => {
                 Self { group: Some((*group).into()), ..plain }
             }
-            Message::V3Report(records) => {
+            GmpMessage::V3Report(records) => {
                 Self { records: records.iter().map(GroupRecord::new).collect(), ..plain }
             }
-            Message::RouterDiscovery(_) => plain,
+            GmpMessage::RouterDiscovery(_) => plain,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mcast_measure::wire::{Header, Kind};
+use mcast_measure::wire::{MessageType, SessionHeader};
 use mcast_packet::payload::Dns;
 use mcast_packet::{Packet, Payload, payload};
 use mcast_stream::dissect::StreamDatagram;
@@ -12,7 +12,7 @@ use mcast_stream::dissect::StreamDatagram;
 pub(super) enum Carried<'a> {
     Known(Payload<'a>),
     /// A message of `mcast perf` or `mcast ping`.
-    Probe(Header),
+    Probe(SessionHeader),
     /// A datagram of `mcast publish` or `mcast subscribe`.
     Stream(StreamDatagram<'a>),
 }
@@ -25,7 +25,7 @@ impl<'a> Carried<'a> {
         if ip.fragment.is_some() || ip.truncated {
             return StreamDatagram::recognize_cut_off(udp.payload).map(Self::Stream);
         }
-        if let Some(header) = Header::decode(udp.payload) {
+        if let Some(header) = SessionHeader::decode(udp.payload) {
             return Some(Self::Probe(header));
         }
         if let Some(datagram) = StreamDatagram::recognize(udp.payload, opened) {
@@ -82,7 +82,7 @@ impl fmt::Display for Carried<'_> {
             Self::Stream(datagram) => return datagram.fmt(f),
             Self::Probe(header) => header,
         };
-        let (kind, Header { session, sequence, .. }) = (kind_name(header.kind), header);
+        let (kind, SessionHeader { session, sequence, .. }) = (kind_name(header.kind), header);
         write!(f, "{} {kind}, session {:016x}", self.name(), session.0)?;
         if !is_ping(header) {
             write!(f, ", stream {}", header.stream)?;
@@ -91,26 +91,26 @@ impl fmt::Display for Carried<'_> {
     }
 }
 
-fn is_probe(header: &Header) -> bool {
-    matches!(header.kind, Kind::Probe | Kind::Reply)
+fn is_probe(header: &SessionHeader) -> bool {
+    matches!(header.kind, MessageType::Probe | MessageType::Reply)
 }
 
 /// A path test numbers its cases from stream 1 on.
-fn is_ping(header: &Header) -> bool {
+fn is_ping(header: &SessionHeader) -> bool {
     is_probe(header) && header.stream == 0
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+fn kind_name(kind: MessageType) -> &'static str {
     match kind {
-        Kind::Data => "data",
-        Kind::Opening => "opening",
-        Kind::Closing => "closing",
-        Kind::Report => "report",
-        Kind::Call => "call",
-        Kind::Token => "token",
-        Kind::Ping => "ping",
-        Kind::Pong => "pong",
-        Kind::Probe => "probe",
-        Kind::Reply => "answer",
+        MessageType::Data => "data",
+        MessageType::Opening => "opening",
+        MessageType::Closing => "closing",
+        MessageType::Report => "report",
+        MessageType::Call => "call",
+        MessageType::Token => "token",
+        MessageType::Ping => "ping",
+        MessageType::Pong => "pong",
+        MessageType::Probe => "probe",
+        MessageType::Reply => "answer",
     }
 }

@@ -1,11 +1,10 @@
 //! The main loop: delivers messages, whole buffers at once and the rest before it blocks.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast::{Drops, InterfaceSelector};
+use mcast::Drops;
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
@@ -63,7 +62,6 @@ struct Tally {
     unknown_losses: u64,
     failed: u64,
     incarnation: Option<u32>,
-    sender: Option<SocketAddr>,
     is_stall_explained: bool,
     /// Whether a publisher was ignored because of its clock.
     stale: bool,
@@ -335,38 +333,14 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
-    /// Reports once why repairs do not arrive, where the cause is known.
+    /// Reports once why missing datagrams do not arrive, where the cause is known.
     fn explain_stall(&mut self) {
-        let Some(sender) = self.sink.tally.sender.filter(|_| !self.sink.tally.is_stall_explained) else {
-            return;
-        };
-        let why = match self.subscriber.is_answered() {
-            false => Some(format!(
-                "{} does not answer this subscriber, so nothing can be repaired: a firewall on either \
-                 machine or between them may drop their unicast UDP datagrams",
-                sender.ip()
-            )),
-            true => self.narrow_interface(sender),
-        };
-        if let Some(why) = why {
+        if !self.sink.tally.is_stall_explained
+            && let Some(cause) = self.subscriber.stall_cause()
+        {
             self.sink.tally.is_stall_explained = true;
-            self.console.warn(why);
+            self.console.warn(cause);
         }
-    }
-
-    /// Returns the local interface whose MTU is too small for the publisher's longest datagrams.
-    fn narrow_interface(&self, sender: SocketAddr) -> Option<String> {
-        let longest = u32::from(self.subscriber.longest_datagram()?);
-        let packet = longest + if sender.is_ipv4() { 28 } else { 48 };
-        let memberships = self.subscriber.receiver().memberships();
-        let indexes = memberships.iter().flat_map(|membership| &membership.interfaces).map(|on| on.index);
-        let interfaces = indexes.filter_map(|index| mcast::find(&InterfaceSelector::Index(index)).ok());
-        let narrow = interfaces.into_iter().find(|interface| interface.mtu < packet)?;
-        Some(format!(
-            "the publisher sends packets of up to {packet} bytes, but {} accepts at most {}: longer ones \
-             cannot arrive; set the same MTU at both ends and between",
-            narrow.name, narrow.mtu
-        ))
     }
 
     /// Reports which stream is followed if none was selected.
@@ -473,9 +447,7 @@ impl Sink<'_> {
 impl Tally {
     fn note(&mut self, event: &SubscriberEvent) {
         match *event {
-            SubscriberEvent::Joined { incarnation, publisher, .. } => {
-                (self.incarnation, self.sender) = (Some(incarnation.0), Some(publisher));
-            }
+            SubscriberEvent::Joined { incarnation, .. } => self.incarnation = Some(incarnation.0),
             SubscriberEvent::Stale => self.stale = true,
             SubscriberEvent::LostUnknown { .. } => self.unknown_losses += 1,
             SubscriberEvent::Lost { first, end, .. } => self.lost += end.saturating_sub(first),

@@ -37,7 +37,7 @@ pub(super) struct Feed {
 /// A datagram of the message layer. Its header is clear even if its body is sealed.
 struct StreamPacket<'a> {
     payload: &'a [u8],
-    packet: wire::Packet<'a>,
+    view: wire::DatagramView<'a>,
 }
 
 impl Feed {
@@ -106,19 +106,19 @@ impl Feed {
 
 impl<'a> StreamPacket<'a> {
     fn read(payload: &'a [u8]) -> Option<Self> {
-        Some(Self { payload, packet: wire::Packet::parse(payload).ok()? })
+        Some(Self { payload, view: wire::DatagramView::parse(payload).ok()? })
     }
 
     fn is(&self, kind: Kind) -> bool {
-        self.packet.header.kind == kind
+        self.view.header.kind == kind
     }
 
     fn is_sealed(&self) -> bool {
-        self.packet.header.epoch != KeyEpoch::CLEAR
+        self.view.header.epoch != KeyEpoch::CLEAR
     }
 
     fn identity(&self) -> StreamIdentity {
-        let header = &self.packet.header;
+        let header = &self.view.header;
         StreamIdentity {
             stream: header.stream.0,
             incarnation: header.incarnation.0,
@@ -129,10 +129,10 @@ impl<'a> StreamPacket<'a> {
     /// Returns the body; `None` if it is sealed and none of the keys opens it.
     fn body(&self, keys: &Keys) -> Option<Cow<'a, [u8]>> {
         if !self.is_sealed() {
-            return Some(Cow::Borrowed(self.packet.body));
+            return Some(Cow::Borrowed(self.view.body));
         }
         let mut bytes = opened(self.payload, keys)?;
-        Some(Cow::Owned(bytes.split_off(self.packet.head.len().min(bytes.len()))))
+        Some(Cow::Owned(bytes.split_off(self.view.head.len().min(bytes.len()))))
     }
 
     /// Returns the content of an announcement; `None` if it cannot be opened.
@@ -150,7 +150,7 @@ impl<'a> StreamPacket<'a> {
     /// Returns the sequence information; `None` for an invalid datagram. A key is only needed for the current end of
     /// the stream, which is in the body.
     fn sequence_info(&self, keys: &Keys) -> Option<SequenceInfo> {
-        let (header, is_data) = (&self.packet.header, self.is(Kind::Data));
+        let (header, is_data) = (&self.view.header, self.is(Kind::Data));
         let body = if self.is(Kind::Heartbeat) { self.body(keys) } else { None };
         let end = match body {
             Some(body) => Some(Heartbeat::read(&body).ok()?.next),
@@ -167,7 +167,7 @@ impl<'a> StreamPacket<'a> {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{AnnouncedPath, Header, Incarnation, PacketWriter, StreamId};
+    use mcast_stream::wire::{AnnouncedPath, DatagramWriter, Header, Incarnation, StreamId};
 
     use super::*;
 
@@ -178,7 +178,7 @@ mod tests {
         announce.paths[0] = Some(AnnouncedPath { group, source: None });
         let header = Header::new(Kind::Announce, StreamId(1), Incarnation(5), 1);
         let mut buffer = vec![0; 400];
-        let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+        let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
         announce.write(&mut writer).unwrap();
         let length = writer.finish();
         buffer.truncate(length);

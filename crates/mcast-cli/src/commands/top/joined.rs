@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use mcast::joined::{Holder, Snapshot, Watcher};
+use mcast::joined::{Holder, Memberships, Watcher};
 use mcast::{Group, InterfaceIndex, SourceFilter};
 
 use crate::output::SafeText;
@@ -40,9 +40,9 @@ impl Joined {
         self.0.get(&(group, interface)).map_or(&[], Vec::as_slice)
     }
 
-    fn new(snapshot: &Snapshot) -> Self {
+    fn new(memberships: &Memberships) -> Self {
         let mut joined: HashMap<_, Vec<LocalMember>> = HashMap::new();
-        for holding in &snapshot.holdings {
+        for holding in &memberships.holdings {
             joined.entry((holding.group, holding.interface)).or_default().extend(locals(&holding.holder));
         }
         Self(joined)
@@ -53,14 +53,14 @@ fn locals(holder: &Holder) -> Vec<LocalMember> {
     let without_process =
         |name: &str| vec![LocalMember { process: None, name: name.into(), filter: None, port: None }];
     match holder {
-        Holder::Socket(memberships) => {
-            let processes = memberships.socket.processes.iter().map(|process| {
+        Holder::Socket(holder) => {
+            let processes = holder.socket.processes.iter().map(|process| {
                 let name = SafeText::new(process.name.as_bytes()).to_string();
                 LocalMember {
                     name: format!("{name} ({})", process.pid),
                     process: Some((process.pid, name)),
-                    filter: Some(memberships.filter.clone()),
-                    port: memberships.socket.port(),
+                    filter: Some(holder.filter.clone()),
+                    port: holder.socket.port(),
                 }
             });
             processes.collect()

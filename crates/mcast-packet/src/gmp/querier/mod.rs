@@ -8,11 +8,11 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use mcast_packet::gmp::querier::{Querier, Settings};
+//! use mcast_packet::gmp::querier::{Querier, QuerierSettings};
 //! use core::net::Ipv4Addr;
 //!
 //! let own = Ipv4Addr::new(10, 0, 0, 7);
-//! let mut querier: Querier<Ipv4Addr> = Querier::new(Settings::default(), own, Duration::ZERO);
+//! let mut querier: Querier<Ipv4Addr> = Querier::new(QuerierSettings::default(), own, Duration::ZERO);
 //! let query = querier.poll(Duration::ZERO).expect("a general query is due at once");
 //! assert_eq!(query.message().to_string(), "IGMPv3 general query: members of any group, answer within 10 s");
 //! assert_eq!(querier.deadline(), Duration::from_millis(31_250)); // the startup query interval
@@ -25,16 +25,16 @@ mod specific_queries;
 use core::time::Duration;
 
 pub use outgoing_query::OutgoingQuery;
-pub use settings::{Settings, SettingsError};
+pub use settings::{QuerierSettings, SettingsError};
 
-use super::{Address, Message, Query, RecordKind, Sources};
+use super::{Address, GmpMessage, Query, RecordKind, Sources};
 use specific_queries::SpecificQueries;
 
 /// The state machine of a querier. After leaves, it can query `PENDING` groups at a time. Further groups are
 /// counted and covered by the next general query.
 #[derive(Clone, Debug)]
 pub struct Querier<A: Address, const PENDING: usize = 256> {
-    settings: Settings,
+    settings: QuerierSettings,
     own: A,
     role: Role<A>,
     /// For the querier, when the next general query is due; for a listener, when the other querier counts as
@@ -59,7 +59,7 @@ pub enum Role<A> {
 
 /// A change of role in the querier election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Change<A> {
+pub enum RoleChange<A> {
     /// Another one with a lower address is now the querier.
     YieldedTo(A),
     /// The other querier has been silent for too long, so this one is the querier again.
@@ -70,7 +70,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     /// Creates a querier with this address. It starts as the querier (RFC 3376 section 8.6), and the first
     /// general query is due at once.
     #[must_use]
-    pub fn new(settings: Settings, own: A, now: Duration) -> Self {
+    pub fn new(settings: QuerierSettings, own: A, now: Duration) -> Self {
         Self {
             settings,
             own,
@@ -83,12 +83,12 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
 
     /// Handles a received message. Its own messages have no effect. The caller has verified the message: a
     /// valid checksum, hop limit 1, and router alert where the RFCs require it.
-    pub fn handle(&mut self, now: Duration, source: A, message: &Message<'_, A>) -> Option<Change<A>> {
+    pub fn handle(&mut self, now: Duration, source: A, message: &GmpMessage<'_, A>) -> Option<RoleChange<A>> {
         match message {
-            Message::Query(query) => return self.handle_query(now, source, query),
+            GmpMessage::Query(query) => return self.handle_query(now, source, query),
             _ if self.role != Role::Querier => {}
-            Message::Leave { group } => self.query_group(now, *group, Sources::none()),
-            Message::V3Report(records) => {
+            GmpMessage::Leave { group } => self.query_group(now, *group, Sources::none()),
+            GmpMessage::V3Report(records) => {
                 for record in *records {
                     match record.kind {
                         RecordKind::ChangeToInclude => self.query_group(now, record.group, Sources::none()),
@@ -123,13 +123,13 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     }
 
     /// Checks whether the other querier has been silent for too long. Call before [`Self::poll`].
-    pub fn check(&mut self, now: Duration) -> Option<Change<A>> {
+    pub fn check(&mut self, now: Duration) -> Option<RoleChange<A>> {
         match self.role {
             Role::Listener { querier } if now >= self.due => {
                 self.role = Role::Querier;
                 self.due = now;
                 self.startup_remaining = 0;
-                Some(Change::TookOverFrom(querier))
+                Some(RoleChange::TookOverFrom(querier))
             }
             _ => None,
         }
@@ -152,7 +152,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
 
     /// Returns the settings.
     #[must_use]
-    pub const fn settings(&self) -> &Settings {
+    pub const fn settings(&self) -> &QuerierSettings {
         &self.settings
     }
 
@@ -163,7 +163,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
     }
 
     /// Yields to a querier with a lower address (RFC 3376 section 6.6.2).
-    fn handle_query(&mut self, now: Duration, source: A, query: &Query<'_, A>) -> Option<Change<A>> {
+    fn handle_query(&mut self, now: Duration, source: A, query: &Query<'_, A>) -> Option<RoleChange<A>> {
         // A switch that sends queries from the unspecified address does not take part (RFC 4541 section
         // 2.1.1).
         if !source.can_be_querier() || source >= self.own {
@@ -176,7 +176,7 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
             self.settings.other_querier_present_interval(query.robustness(), query.interval(), None);
         self.due = now.saturating_add(present);
         self.specific.clear();
-        changed.then_some(Change::YieldedTo(source))
+        changed.then_some(RoleChange::YieldedTo(source))
     }
 
     fn query_group(&mut self, now: Duration, group: A, sources: Sources<'_, A>) {

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use super::Settings;
-use crate::gmp::{Address, Message, Query, SourceQuery, Sources};
+use super::QuerierSettings;
+use crate::gmp::{Address, GmpMessage, Query, SourceQuery, Sources};
 
 /// A query to send. It owns its source list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +28,16 @@ impl<A: Address> OutgoingQuery<A> {
     /// The maximum number of sources in a query. If a record blocks more, the whole group is queried.
     pub const MAX_SOURCES: usize = MAX_SOURCES;
 
-    pub(super) fn general(settings: &Settings) -> Self {
+    pub(super) fn general(settings: &QuerierSettings) -> Self {
         Self::new(settings, None, settings.query_response_interval(), SourceList::none())
     }
 
-    pub(super) fn specific(settings: &Settings, group: A, sources: SourceList<A>) -> Self {
+    pub(super) fn specific(settings: &QuerierSettings, group: A, sources: SourceList<A>) -> Self {
         Self::new(settings, Some(group), settings.last_member_query_interval(), sources)
     }
 
     fn new(
-        settings: &Settings,
+        settings: &QuerierSettings,
         group: Option<A>,
         max_response_time: Duration,
         sources: SourceList<A>,
@@ -54,8 +54,8 @@ impl<A: Address> OutgoingQuery<A> {
 
     /// Returns the query as a message.
     #[must_use]
-    pub fn message(&self) -> Message<'_, A> {
-        Message::Query(Query {
+    pub fn message(&self) -> GmpMessage<'_, A> {
+        GmpMessage::Query(Query {
             group: self.group,
             max_response_time: self.max_response_time,
             source_query: self.timers.map(|(robustness, interval)| SourceQuery {

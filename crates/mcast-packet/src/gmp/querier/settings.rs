@@ -7,7 +7,7 @@ use crate::gmp::Address;
 /// The settings of a querier. The defaults are those of the RFCs: the latest version, query interval 125 s,
 /// robustness 2, query response interval 10 s, last member query interval 1 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct QuerierSettings {
     older_version: bool,
     robustness: u8,
     query_interval: Duration,
@@ -36,7 +36,7 @@ pub enum SettingsError {
     LastMember,
 }
 
-impl Default for Settings {
+impl Default for QuerierSettings {
     fn default() -> Self {
         Self {
             older_version: false,
@@ -48,7 +48,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl QuerierSettings {
     /// Uses the older version, IGMPv2 or MLDv1. This is required where a router or a switch supports no newer
     /// version (RFC 3376 section 7.3.1). Queries then contain no source lists.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Settings;
+use super::QuerierSettings;
 use super::outgoing_query::SourceList;
 use crate::gmp::{Address, Sources};
 
@@ -30,7 +30,13 @@ impl<A: Address, const PENDING: usize> SpecificQueries<A, PENDING> {
 
     /// Starts to query a group. A group that is already being queried is not queried more often (RFC 2236
     /// section 3), but as a whole if the sources differ.
-    pub(super) fn add(&mut self, now: Duration, group: A, sources: Sources<'_, A>, settings: &Settings) {
+    pub(super) fn add(
+        &mut self,
+        now: Duration,
+        group: A,
+        sources: Sources<'_, A>,
+        settings: &QuerierSettings,
+    ) {
         let sources = SourceList::new(sources);
         let existing = self.pending.iter_mut().flatten().find(|pending| pending.group == group);
         if let Some(existing) = existing {
@@ -48,7 +54,11 @@ impl<A: Address, const PENDING: usize> SpecificQueries<A, PENDING> {
     }
 
     /// Returns the group and sources of the next query that is due.
-    pub(super) fn take_due(&mut self, now: Duration, settings: &Settings) -> Option<(A, SourceList<A>)> {
+    pub(super) fn take_due(
+        &mut self,
+        now: Duration,
+        settings: &QuerierSettings,
+    ) -> Option<(A, SourceList<A>)> {
         let slot = self.pending.iter_mut().find(|slot| slot.is_some_and(|pending| now >= pending.next))?;
         let mut pending = (*slot)?;
         let query = (pending.group, pending.sources);

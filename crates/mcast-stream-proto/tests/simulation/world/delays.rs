@@ -1,6 +1,6 @@
 //! Limits of delays and of traffic, and their causes.
 
-use mcast_stream_proto::wire::{Kind, Packet, Status, SubscriberId};
+use mcast_stream_proto::wire::{DatagramView, Kind, Status, SubscriberId};
 
 use super::subscribers::address;
 use super::{Delivery, World};
@@ -18,11 +18,11 @@ const LATE_REPAIRS: u64 = 524_288;
 impl World<'_> {
     /// Notes a subscriber's status, if it is not sealed.
     pub(super) fn note_status(&mut self, bytes: &[u8]) {
-        let Ok(packet) = Packet::parse(bytes) else { return };
-        if self.plan.sealed || packet.header.kind != Kind::Status {
+        let Ok(view) = DatagramView::parse(bytes) else { return };
+        if self.plan.sealed || view.header.kind != Kind::Status {
             return;
         }
-        if let (Some(id), Ok(status)) = (packet.subscriber(), Status::read(packet.body)) {
+        if let (Some(id), Ok(status)) = (view.subscriber(), Status::read(view.body)) {
             self.statuses.insert(id, status);
         }
     }

@@ -1,6 +1,6 @@
 //! Hostile datagrams to all parties.
 
-use mcast_stream_proto::wire::{Header, Heartbeat, Incarnation, Kind, PacketWriter};
+use mcast_stream_proto::wire::{DatagramWriter, Header, Heartbeat, Incarnation, Kind};
 
 use super::{Happening, STREAM, World};
 
@@ -44,7 +44,7 @@ impl World<'_> {
             ..Heartbeat::default()
         };
         let mut bytes = vec![0; 200];
-        let mut writer = PacketWriter::new(&mut bytes, &header).unwrap();
+        let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
         heartbeat.write(&mut writer).unwrap();
         let length = writer.finish();
         bytes.truncate(length);

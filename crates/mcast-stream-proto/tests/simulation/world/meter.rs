@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcast_stream_proto::wire::{Kind, Packet};
+use mcast_stream_proto::wire::{DatagramView, Kind};
 
 use crate::plan::SECOND;
 
@@ -60,9 +60,9 @@ impl Meter {
     pub(super) fn control(&mut self, now: u64, bytes: &[u8]) {
         self.control_bytes += bytes.len() as u64;
         self.heartbeats +=
-            u64::from(Packet::parse(bytes).is_ok_and(|packet| packet.header.kind == Kind::Heartbeat));
+            u64::from(DatagramView::parse(bytes).is_ok_and(|view| view.header.kind == Kind::Heartbeat));
         // Echoes and resets reply to as many bytes, and do not count against the rate.
-        let kind = Packet::parse(bytes).map(|packet| packet.header.kind);
+        let kind = DatagramView::parse(bytes).map(|view| view.header.kind);
         if !matches!(kind, Ok(Kind::Echo | Kind::Reset)) {
             self.pass(now, bytes.len());
         }

@@ -1,6 +1,6 @@
 //! The network between the publisher and the subscribers.
 
-use mcast_stream_proto::wire::{Flags, Kind, Packet};
+use mcast_stream_proto::wire::{DatagramView, Flags, Kind};
 
 use super::{Happening, World};
 use crate::link::Quality;
@@ -27,8 +27,8 @@ impl World<'_> {
         let (now, Some(link)) = (self.now, &mut self.bottleneck) else { return Some(self.now) };
         let out = link.send(now, bytes.len()).first().map(|(at, _)| *at);
         let is_new =
-            |packet: Packet<'_>| packet.header.kind == Kind::Data && !packet.header.flags.has(Flags::REPAIR);
-        if out.is_none() && Packet::parse(bytes).is_ok_and(is_new) {
+            |view: DatagramView<'_>| view.header.kind == Kind::Data && !view.header.flags.has(Flags::REPAIR);
+        if out.is_none() && DatagramView::parse(bytes).is_ok_and(is_new) {
             self.dropped += bytes.len() as u64;
         }
         out
@@ -39,8 +39,8 @@ impl World<'_> {
     }
 
     pub(super) fn record(&mut self, bytes: &[u8]) {
-        if let Ok(packet) = Packet::parse(bytes) {
-            self.traffic.push((self.now, packet.header.kind));
+        if let Ok(view) = DatagramView::parse(bytes) {
+            self.traffic.push((self.now, view.header.kind));
         }
     }
 
@@ -77,5 +77,5 @@ impl World<'_> {
 }
 
 fn is_data(bytes: &[u8]) -> bool {
-    Packet::parse(bytes).is_ok_and(|packet| packet.header.kind == Kind::Data)
+    DatagramView::parse(bytes).is_ok_and(|view| view.header.kind == Kind::Data)
 }

@@ -2,7 +2,7 @@
 //! It has its own address and never replies.
 
 use mcast_stream_proto::wire::{
-    Header, Incarnation, Kind, NakWriter, PacketWriter, Status, SubscriberId, WriteError,
+    DatagramWriter, Header, Incarnation, Kind, NakWriter, Status, SubscriberId, WriteError,
 };
 
 use super::{Happening, STREAM, World};
@@ -66,11 +66,11 @@ impl World<'_> {
         kind: Kind,
         subscriber: u64,
         count: u64,
-        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+        write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) -> Vec<u8> {
         let mut bytes = vec![0; 1_500];
         let header = Header::new(kind, STREAM, Incarnation(self.incarnation), count);
-        let mut writer = PacketWriter::new(&mut bytes, &header).unwrap();
+        let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
         writer.subscriber(SubscriberId(subscriber)).unwrap();
         write(&mut writer).unwrap();
         let length = writer.finish();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Cause, Item, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{Kind, Packet, SubscriberId};
+use mcast_stream_proto::wire::{DatagramView, Kind, SubscriberId};
 
 use super::{BUFFER, Happening, STREAM, World};
 use crate::audit::Audit;
@@ -202,7 +202,7 @@ impl World<'_> {
             }
         }
         for bytes in sent {
-            let kind = Packet::parse(&bytes).map(|packet| packet.header.kind);
+            let kind = DatagramView::parse(&bytes).map(|view| view.header.kind);
             self.naks += u64::from(kind == Ok(Kind::Nak));
             self.traffic.extend(kind.ok().map(|kind| (now, kind)));
             self.meter.feedback(now, kind.ok());

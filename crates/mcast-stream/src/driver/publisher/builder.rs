@@ -134,7 +134,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the flow control: which receivers it waits for. Default: the slowest, as long as that one makes progress.
+    /// Sets the flow control: which subscribers it waits for. Default: the slowest, as long as that one makes progress.
     pub const fn flow(mut self, flow: FlowControl) -> Self {
         self.config.flow = flow;
         self
@@ -146,7 +146,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the time after which a receiver that makes no progress, and delays the others, is evicted. Default: 2 s.
+    /// Sets the time after which a subscriber that makes no progress, and delays the others, is evicted. Default: 2 s.
     pub fn eviction(mut self, time: Duration) -> Self {
         self.config.eviction = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self
@@ -177,7 +177,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets whether receivers on this host get the stream. Default: yes.
+    /// Sets whether subscribers on this host get the stream. Default: yes.
     pub const fn loopback(mut self, on: bool) -> Self {
         self.loopback = on;
         self
@@ -192,7 +192,7 @@ impl PublisherBuilder {
 
     /// Sets how long dropping the publisher waits. Default: 2 s.
     ///
-    /// A publisher that is dropped sends everything that it has accepted, and repairs it until all receivers that it
+    /// A publisher that is dropped sends everything that it has accepted, and repairs it until all subscribers that it
     /// waits for have it. That takes at most this time, and in addition the time that the configured rate takes for
     /// what was not sent yet. What has not arrived by then is lost without a report: [`close`](Publisher::close)
     /// reports it, and a publisher that was closed is dropped without waiting. With zero, dropping waits for

@@ -1,10 +1,11 @@
 //! Publishing a stream. The caller's thread sends; the publisher's own threads receive feedback and run timers.
 
 mod builder;
+mod closing;
 mod shared;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +14,10 @@ use mcast::{Destination, Family};
 
 pub use builder::PublisherBuilder;
 pub(super) use builder::any_address;
+pub use closing::Closing;
+pub(super) use closing::OnDrop;
+#[cfg(feature = "tokio")]
+pub(super) use closing::{END_INTERVAL, END_REPEATS, READ_TIMEOUT, is_complete, is_read};
 
 use super::clock::{self, Clock};
 use super::discovery::{self, Announcement};
@@ -25,13 +30,6 @@ use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStati
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId, SubscriberId};
 use shared::{Core, Shared};
-
-/// How long a publisher that closes waits for applications that have not read everything that they received.
-pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the end of the stream is repeated, and at which interval. At 20 % loss, 1 of 390,625 subscribers misses
-/// all repetitions.
-pub(crate) const END_REPEATS: u32 = 8;
-pub(crate) const END_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Queued datagrams are sent once there are this many.
 const SEND_THRESHOLD: u64 = 256;
@@ -66,56 +64,6 @@ pub struct Publisher {
     on_drop: OnDrop,
     /// How far the clock is behind the last start that the state file recorded.
     clock_behind: Option<Duration>,
-}
-
-/// What dropping a publisher does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnDrop {
-    /// Sends everything accepted and waits for receivers on the thread that drops it.
-    Drain,
-    /// Does the same on a blocking thread of the runtime, so that no executor is blocked.
-    #[cfg(feature = "tokio")]
-    DrainInBackground,
-}
-
-/// How a publisher ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Closing {
-    /// Receivers that have everything.
-    pub complete: usize,
-    /// Present receivers that have not confirmed everything, with the number of datagrams that they miss.
-    pub behind: Vec<(SubscriberId, u64)>,
-    /// The numbers of receivers by standing, of all that ever joined. Delivery to all is certain only if
-    /// [`Audience::complete`] counts all of them.
-    pub audience: Audience,
-    /// The standing of each receiver. Of receivers that have left, only the last few thousand are listed.
-    pub standings: Vec<(SubscriberId, SocketAddr, Standing)>,
-    /// Datagrams that were accepted and never sent, because the rate, flow control or the system did not allow it in
-    /// time.
-    pub unsent: u64,
-    /// The publisher's final counters.
-    pub statistics: PublisherStatistics,
-}
-
-impl Closing {
-    /// Returns whether everything was sent, and read by every subscriber that did not leave on its own.
-    #[must_use]
-    pub const fn is_complete(&self) -> bool {
-        let Audience { unread, behind, short, unknown, .. } = self.audience;
-        self.unsent == 0 && unread == 0 && behind == 0 && short == 0 && unknown == 0
-    }
-
-    pub(crate) fn of(sender: &crate::PublisherMachine) -> Self {
-        Self {
-            complete: sender.subscribers().1,
-            behind: sender.behind().collect(),
-            audience: sender.audience(),
-            standings: sender.standings().collect(),
-            unsent: sender.unsent(),
-            statistics: sender.statistics(),
-        }
-    }
 }
 
 impl Publisher {
@@ -166,12 +114,12 @@ impl Publisher {
         let copies = u8::try_from(paths.len()).unwrap_or(u8::MAX);
         let config = PublisherConfig { datagram, paths: copies, unix_offset, seed, ..builder.config };
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
-        let sender = crate::PublisherMachine::new(config, clock.now())?;
+        let machine = crate::PublisherMachine::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
             sockets: PublisherSockets { paths, family, discovery, unicast: UnicastSocket::new(control) },
             announcement: Mutex::new(announcement),
-            core: Mutex::new(Core::new(sender, builder.destinations.len())),
+            core: Mutex::new(Core::new(machine, builder.destinations.len())),
             progress: Condvar::new(),
             timer: Condvar::new(),
             drop_timeout: builder.drop_timeout,
@@ -217,11 +165,11 @@ impl Publisher {
     /// is not published.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the receiver that the publisher
-    /// waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
+    /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the subscriber that the
+    /// publisher waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
     pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<u64, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
-        let number = self.queue_until(deadline, |sender, now| sender.publish(now, message))?;
+        let number = self.queue_until(deadline, |machine, now| machine.publish(now, message))?;
         self.flush();
         Ok(number)
     }
@@ -232,7 +180,7 @@ impl Publisher {
     /// [`StreamError::Refused`], with the reason, when there is no room.
     pub fn try_publish(&self, message: &[u8]) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
-        let number = core.sender.publish(self.shared.clock.now(), message)?;
+        let number = core.machine.publish(self.shared.clock.now(), message)?;
         self.flush_now(&mut core);
         Ok(number)
     }
@@ -243,8 +191,8 @@ impl Publisher {
     pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::PublisherMachine, u64) -> T) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let now = self.shared.clock.now();
-        let done = work(&mut core.sender, now);
-        core.sender.flush(now);
+        let done = work(&mut core.machine, now);
+        core.machine.flush(now);
         self.shared.wake_timer(&core);
         Some(done)
     }
@@ -255,7 +203,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn queue(&self, message: &[u8]) -> Result<u64, StreamError> {
-        self.queue_by(|sender, now| sender.publish(now, message))
+        self.queue_by(|machine, now| machine.publish(now, message))
     }
 
     /// [`queue`](Self::queue) without waiting.
@@ -263,7 +211,7 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
     pub fn try_queue(&self, message: &[u8]) -> Result<u64, StreamError> {
-        self.try_queue_by(|sender, now| sender.publish(now, message))
+        self.try_queue_by(|machine, now| machine.publish(now, message))
     }
 
     /// [`queue_keyed`](Self::queue_keyed) without waiting.
@@ -271,7 +219,7 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
     pub fn try_queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
-        self.try_queue_by(|sender, now| sender.publish_keyed(now, key, message))
+        self.try_queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
     fn try_queue_by(
@@ -281,7 +229,7 @@ impl Publisher {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
-            match publish(&mut core.sender, now) {
+            match publish(&mut core.machine, now) {
                 Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
                     return Err(refusal.into());
                 }
@@ -294,7 +242,7 @@ impl Publisher {
         }
     }
 
-    /// Waits for feedback of a receiver, which may have made room, for at most `timeout`.
+    /// Waits for feedback of a subscriber, which may have made room, for at most `timeout`.
     pub fn wait_for_room(&self, timeout: Duration) {
         drop(self.shared.progress.wait_timeout(self.shared.core(), timeout));
     }
@@ -305,7 +253,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
-        self.queue_by(|sender, now| sender.publish_keyed(now, key, message))
+        self.queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
     /// Publishes and sends many messages with one lock; returns the number of the last.
@@ -321,7 +269,7 @@ impl Publisher {
         let mut last = None;
         for message in messages {
             last = Some(loop {
-                match core.sender.publish(now, message) {
+                match core.machine.publish(now, message) {
                     Ok(number) => break number,
                     Err(refusal) => {
                         core = self.make_room(core, refusal)?;
@@ -329,7 +277,7 @@ impl Publisher {
                     }
                 }
             });
-            if core.sender.unsent() >= SEND_THRESHOLD {
+            if core.machine.unsent() >= SEND_THRESHOLD {
                 self.shared.send(&mut core);
                 now = self.shared.clock.now();
             }
@@ -345,7 +293,7 @@ impl Publisher {
 
     /// Returns the next event, the oldest first.
     pub fn event(&self) -> Option<PublisherEvent> {
-        self.shared.core().sender.poll_event()
+        self.shared.core().machine.poll_event()
     }
 
     /// Returns why a path went down or its queue was full, the oldest failure first, each once. Datagrams that were not
@@ -371,44 +319,44 @@ impl Publisher {
         self.shared.core().health.is_any_up()
     }
 
-    /// Returns the numbers of receivers by standing, of all that ever joined.
+    /// Returns the numbers of subscribers by standing, of all that ever joined.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        self.shared.core().sender.audience()
+        self.shared.core().machine.audience()
     }
 
-    /// Returns the standing and the address of each receiver. Of receivers that have left, only the last few thousand
-    /// are listed.
+    /// Returns the standing and the address of each subscriber. Of subscribers that have left, only the last few
+    /// thousand are listed.
     #[must_use]
     pub fn standings(&self) -> Vec<(SubscriberId, SocketAddr, Standing)> {
-        self.shared.core().sender.standings().collect()
+        self.shared.core().machine.standings().collect()
     }
 
     /// Returns the address of a subscriber that is present or, like [`standings`](Self::standings), has left recently.
     #[must_use]
     pub fn address_of(&self, subscriber: SubscriberId) -> Option<SocketAddr> {
         let core = self.shared.core();
-        let present = core.sender.known().map(|(id, address, ..)| (id, address));
-        let mut all = present.chain(core.sender.standings().map(|(id, address, _)| (id, address)));
+        let present = core.machine.known().map(|(id, address, ..)| (id, address));
+        let mut all = present.chain(core.machine.standings().map(|(id, address, _)| (id, address)));
         all.find_map(|(id, address)| (id == subscriber).then_some(address))
     }
 
     /// Returns the publisher's counters.
     #[must_use]
     pub fn statistics(&self) -> PublisherStatistics {
-        self.shared.core().sender.statistics()
+        self.shared.core().machine.statistics()
     }
 
     /// Returns the stream's identity.
     #[must_use]
     pub fn stream(&self) -> StreamId {
-        self.shared.core().sender.config().stream
+        self.shared.core().machine.config().stream
     }
 
     /// Returns its incarnation, which distinguishes it from earlier publishers of the stream.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
-        self.shared.core().sender.config().incarnation
+        self.shared.core().machine.config().incarnation
     }
 
     /// Returns how far this machine's clock is behind the last start of the stream in the
@@ -421,7 +369,7 @@ impl Publisher {
     /// Returns the number of the next message. A snapshot of all messages so far has this number.
     #[must_use]
     pub fn next_message(&self) -> u64 {
-        self.shared.core().sender.next_message()
+        self.shared.core().machine.next_message()
     }
 
     /// Returns an address of the interface on which the stream is sent, of the first path if there are several.
@@ -457,10 +405,10 @@ impl Publisher {
     ) -> Result<SnapshotServer, StreamError> {
         let (stream, incarnation) = {
             let core = self.shared.core();
-            (core.sender.config().stream, core.sender.config().incarnation)
+            (core.machine.config().stream, core.machine.config().incarnation)
         };
         let shared = Arc::clone(&self.shared);
-        let keys = Box::new(move || shared.core().sender.config().keys.clone());
+        let keys = Box::new(move || shared.core().machine.config().keys.clone());
         let server = SnapshotServer::start(at, stream, incarnation, keys, move || capture().into())?;
         let mut announcement = self.shared.announcement.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(announcement) = &mut *announcement {
@@ -475,74 +423,10 @@ impl Publisher {
         self.labels.clone()
     }
 
-    /// Waits until this number of receivers have joined; returns `false` when the time is over.
-    #[must_use]
-    pub fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |sender| sender.subscribers().0 >= receivers)
-    }
-
-    /// Waits until all receivers have everything that was published; returns `false` when the time is over.
-    #[must_use]
-    pub fn wait_complete(&self, timeout: Duration) -> bool {
-        self.flush();
-        self.shared.wait_until(timeout, is_complete)
-    }
-
-    /// Waits until the applications of all subscribers have read everything. Of a stream that has not
-    /// [ended](Self::end) that is not known, and everything having been received counts. `false` when the time is over.
-    #[must_use]
-    pub fn wait_read(&self, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, |sender| is_complete(sender) && is_read(sender))
-    }
-
     /// Seals with the greatest epoch of these from now on.
     pub fn set_keys(&self, keys: Keys) {
         let now = self.shared.clock.now();
-        self.shared.core().sender.set_keys(now, keys);
-    }
-
-    /// Ends the stream, without waiting for anybody: nothing more can be published. What was is still repaired until
-    /// the publisher is dropped; [`wait_complete`](Self::wait_complete) and [`close`](Self::close) wait for that.
-    pub fn end(&self) {
-        let mut core = self.shared.core();
-        core.sender.close(self.shared.clock.now());
-        self.shared.send(&mut core);
-    }
-
-    /// Ends the stream, waits up to `timeout` until all receivers have received everything, and reports where each
-    /// stands. Then it waits for applications that have not read everything, for at most one second and within
-    /// `timeout`: receivers whose application is still reading afterwards are reported as [`Standing::Unread`]. Other
-    /// owners of a shared publisher can publish nothing more.
-    #[must_use]
-    pub fn close(&self, timeout: Duration) -> Closing {
-        let deadline = Instant::now().checked_add(timeout);
-        self.end();
-        if self.shared.wait_until(timeout, is_complete) {
-            let left =
-                deadline.map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-            self.shared.wait_until(left.min(READ_TIMEOUT), is_read);
-        }
-        self.repeat_the_end();
-        self.settle();
-        Closing::of(&self.shared.core().sender)
-    }
-
-    /// Notes that the caller knows how the stream ended, so that dropping the publisher does not wait.
-    pub(crate) fn settle(&self) {
-        self.shared.is_settled.store(true, Ordering::Release);
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) const fn set_on_drop(&mut self, on_drop: OnDrop) {
-        self.on_drop = on_drop;
-    }
-
-    /// Repeats the end of the stream: best-effort receivers, which request no repairs, learn of it only by this.
-    fn repeat_the_end(&self) {
-        for _ in 0..END_REPEATS {
-            std::thread::sleep(END_INTERVAL);
-            self.end();
-        }
+        self.shared.core().machine.set_keys(now, keys);
     }
 
     fn queue_by(
@@ -560,7 +444,7 @@ impl Publisher {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
-            match publish(&mut core.sender, now) {
+            match publish(&mut core.machine, now) {
                 Ok(number) => {
                     self.send_soon(&mut core, now);
                     return Ok(number);
@@ -576,9 +460,9 @@ impl Publisher {
     /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in
     /// time.
     fn send_soon(&self, core: &mut Core, now: u64) {
-        if core.sender.unsent() >= SEND_THRESHOLD {
+        if core.machine.unsent() >= SEND_THRESHOLD {
             self.shared.send(core);
-        } else if core.sleeps_until > now.saturating_add(core.sender.config().linger) {
+        } else if core.sleeps_until > now.saturating_add(core.machine.config().linger) {
             self.shared.timer.notify_one();
         }
     }
@@ -604,40 +488,8 @@ impl Publisher {
     }
 
     fn flush_now(&self, core: &mut Core) {
-        core.sender.flush(self.shared.clock.now());
+        core.machine.flush(self.shared.clock.now());
         self.shared.send(core);
-    }
-}
-
-/// Whether all receivers have everything that was published and, after the end of the stream, know that it has ended.
-pub(crate) fn is_complete(sender: &crate::PublisherMachine) -> bool {
-    sender.is_sent() && sender.behind().next().is_none()
-}
-
-/// Whether the applications of all receivers have read everything.
-pub(crate) fn is_read(sender: &crate::PublisherMachine) -> bool {
-    sender.audience().unread == 0
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let (shared, threads) = (Arc::clone(&self.shared), std::mem::take(&mut self.threads));
-        let end = move || {
-            shared.drain();
-            shared.end_threads();
-            for thread in threads {
-                let _ = thread.join();
-            }
-        };
-        match self.on_drop {
-            OnDrop::Drain => end(),
-            #[cfg(feature = "tokio")]
-            OnDrop::DrainInBackground => match tokio::runtime::Handle::try_current() {
-                // A runtime that shuts down waits for it.
-                Ok(runtime) => drop(runtime.spawn_blocking(end)),
-                Err(_) => end(),
-            },
-        }
     }
 }
 

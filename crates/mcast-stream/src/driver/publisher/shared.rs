@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::is_complete;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
@@ -42,7 +41,7 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) sender: crate::PublisherMachine,
+    pub(super) machine: crate::PublisherMachine,
     /// Until when the timer thread sleeps.
     pub(super) sleeps_until: u64,
     pub(super) health: PathHealth,
@@ -53,11 +52,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(sender: crate::PublisherMachine, paths: usize) -> Self {
+    pub(super) fn new(machine: crate::PublisherMachine, paths: usize) -> Self {
         let buffer = vec![0; MAX_FEEDBACK].into_boxed_slice();
         let repairs = Repairs::default();
         let health = PathHealth::new(paths);
-        Self { sender, sleeps_until: 0, health, feedback_due: FEEDBACK_EVERY, repairs, buffer }
+        Self { machine, sleeps_until: 0, health, feedback_due: FEEDBACK_EVERY, repairs, buffer }
     }
 }
 
@@ -78,7 +77,7 @@ impl Shared {
 
     /// Wakes the timer thread if something is due before it would wake.
     pub(super) fn wake_timer(&self, core: &Core) {
-        if core.sender.next_deadline() < core.sleeps_until {
+        if core.machine.next_deadline() < core.sleeps_until {
             self.timer.notify_one();
         }
     }
@@ -88,10 +87,10 @@ impl Shared {
     /// A thread that sends much holds the lock for long. It therefore handles feedback itself meanwhile; otherwise
     /// repairs would wait until everything is sent.
     pub(super) fn send(&self, core: &mut Core) -> u64 {
-        let before = core.sender.statistics().datagrams;
-        while let Some(transmit) = core.sender.poll(self.clock.now()) {
+        let before = core.machine.statistics().datagrams;
+        while let Some(transmit) = core.machine.poll(self.clock.now()) {
             self.send_one(core, transmit);
-            let sent = core.sender.statistics().datagrams;
+            let sent = core.machine.statistics().datagrams;
             if sent >= core.feedback_due {
                 core.feedback_due = sent + FEEDBACK_EVERY;
                 self.receive_feedback(core);
@@ -99,7 +98,7 @@ impl Shared {
         }
         self.send_repairs(core);
         self.wake_timer(core);
-        core.sender.statistics().datagrams - before
+        core.machine.statistics().datagrams - before
     }
 
     /// Sends one item; repairs are collected and sent together.
@@ -112,18 +111,18 @@ impl Shared {
             }
             Transmit::Data { first, count } => {
                 self.send_repairs(core);
-                self.sockets.send_data(&mut core.sender, first, count, &mut core.health);
+                self.sockets.send_data(&mut core.machine, first, count, &mut core.health);
             }
             Transmit::Control(control) => {
                 self.send_repairs(core);
                 self.sockets.send_control(&control, &mut core.health);
-                core.sender.reuse(control);
+                core.machine.reuse(control);
             }
         }
     }
 
     fn send_repairs(&self, core: &mut Core) {
-        self.sockets.send_repairs(&mut core.sender, &mut core.repairs, &mut core.health);
+        self.sockets.send_repairs(&mut core.machine, &mut core.repairs, &mut core.health);
     }
 
     /// Handles the feedback that has arrived; returns whether there was any.
@@ -133,7 +132,7 @@ impl Shared {
             while received < FEEDBACK_BATCH {
                 let answer = socket.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
                 let Ok(Some(answer)) = answer else { break };
-                core.sender.handle(self.clock.now(), answer.source, answer.payload);
+                core.machine.handle(self.clock.now(), answer.source, answer.payload);
                 received += 1;
             }
         }
@@ -165,9 +164,9 @@ impl Shared {
     /// Announces the stream if an announcement is due; returns when the next one is.
     fn announce(&self, core: &mut Core) -> u64 {
         let mut announcement = self.announcement.lock().unwrap_or_else(PoisonError::into_inner);
-        announcement
-            .as_mut()
-            .map_or(u64::MAX, |announcement| announcement.announce_if_due(&mut core.sender, self.clock.now()))
+        announcement.as_mut().map_or(u64::MAX, |announcement| {
+            announcement.announce_if_due(&mut core.machine, self.clock.now())
+        })
     }
 
     /// Does what is due while no other thread does.
@@ -176,9 +175,9 @@ impl Shared {
         while !self.is_ending.load(Ordering::Acquire) {
             let announce_at = self.announce(&mut core);
             // The system's clock may have been stepped.
-            core.sender.set_unix_offset(self.clock.unix_offset());
+            core.machine.set_unix_offset(self.clock.unix_offset());
             self.send(&mut core);
-            let deadline = core.sender.next_deadline().min(announce_at);
+            let deadline = core.machine.next_deadline().min(announce_at);
             // Waking every few microseconds would take the processor from other threads.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
             core.sleeps_until = self.clock.now() + sleep.as_nanos() as u64;
@@ -197,7 +196,7 @@ impl Shared {
         let deadline = Instant::now().checked_add(timeout);
         let mut core = self.core();
         loop {
-            if done(&core.sender) {
+            if done(&core.machine) {
                 return true;
             }
             let left = deadline
@@ -209,34 +208,4 @@ impl Shared {
             core = waited.map_or_else(|error| error.into_inner().0, |(core, _)| core);
         }
     }
-
-    /// Sends everything accepted and waits until all receivers have it: for the time that the rate takes to send it,
-    /// and in addition for at most the drop timeout.
-    pub(super) fn drain(&self) {
-        if self.is_settled.load(Ordering::Acquire) || self.drop_timeout.is_zero() {
-            return;
-        }
-        let timeout = {
-            let mut core = self.core();
-            core.sender.flush(self.clock.now());
-            self.send(&mut core);
-            self.drop_timeout.saturating_add(time_to_send(&core.sender))
-        };
-        self.wait_until(timeout, is_complete);
-    }
-
-    /// Ends the threads.
-    pub(super) fn end_threads(&self) {
-        self.is_ending.store(true, Ordering::Release);
-        drop(self.core());
-        self.timer.notify_all();
-    }
-}
-
-/// Returns how long the configured rate takes for everything that is not sent yet.
-fn time_to_send(sender: &crate::PublisherMachine) -> Duration {
-    let config = sender.config();
-    let bytes = sender.unsent().saturating_mul(config.datagram as u64);
-    let rate = config.rate.unwrap_or(u64::MAX).max(1);
-    Duration::from_secs_f64(bytes as f64 / rate as f64)
 }

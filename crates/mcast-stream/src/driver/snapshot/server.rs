@@ -175,7 +175,7 @@ impl<F: Fn() -> Option<Snapshot>> Service<F> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "seal"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::panic::resume_unwind;

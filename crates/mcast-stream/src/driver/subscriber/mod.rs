@@ -4,6 +4,7 @@ mod builder;
 mod others;
 mod path;
 mod select;
+mod stall;
 #[cfg(all(test, target_os = "linux"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
@@ -27,6 +28,7 @@ pub use builder::SubscriberBuilder;
 use others::OtherStreams;
 use path::Paths;
 use select::StreamSelector;
+pub use stall::StallCause;
 
 /// The number of buffers in a batch, and the size of each, which holds any coalesced buffer (GRO).
 const BUFFERS: usize = 32;

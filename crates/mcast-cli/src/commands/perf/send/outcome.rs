@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mcast_measure::wire::Settings;
+use mcast_measure::wire::SessionSettings;
 use mcast_measure::{ClockRelation, ReceiverReports};
 use serde::Serialize;
 
@@ -238,7 +238,7 @@ fn write_json(result: &SessionResult, console: &Console) -> io::Result<()> {
     out.flush()
 }
 
-fn receivers(reports: &ReceiverReports, settings: &Settings) -> Vec<ReceiverFigures> {
+fn receivers(reports: &ReceiverReports, settings: &SessionSettings) -> Vec<ReceiverFigures> {
     let figures = |receiver: &&mcast_measure::ReportingReceiver| ReceiverFigures {
         address: receiver.address,
         receiver: format!("{:016x}", receiver.report.receiver),

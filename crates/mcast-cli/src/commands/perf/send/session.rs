@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::{Family, Rate, Sender};
-use mcast_measure::wire::{Header, Kind, SessionId, Settings};
+use mcast_measure::wire::{MessageType, SessionHeader, SessionId, SessionSettings};
 use mcast_measure::{DropCounts, DropPoint, ReceiverReports};
 
 use super::outcome::Meter;
@@ -35,7 +35,7 @@ pub(super) struct Plan {
 /// The results of a session.
 #[derive(Debug)]
 pub(super) struct SessionResult {
-    pub(super) settings: Settings,
+    pub(super) settings: SessionSettings,
     pub(super) sent: u64,
     pub(super) refused: u64,
     pub(super) elapsed: Duration,
@@ -71,7 +71,7 @@ pub(super) struct SendSession {
     control: Sender,
     workers: Vec<Worker>,
     families: Vec<Family>,
-    settings: Settings,
+    settings: SessionSettings,
     session: SessionId,
 }
 
@@ -93,11 +93,11 @@ impl SendSession {
             let numbers = (first..first + targets.len()).map(number);
             workers.push(Worker::new(open()?, targets.clone(), numbers, size));
         }
-        let settings = Settings {
+        let settings = SessionSettings {
             size: u32::try_from(size).unwrap_or(u32::MAX),
             clock: machine_clock(),
             streams: number(targets.len() * usize::from(streams)),
-            ..Settings::default()
+            ..SessionSettings::default()
         };
         Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
     }
@@ -115,7 +115,7 @@ impl SendSession {
         console: &Console,
     ) -> anyhow::Result<SessionResult> {
         self.session = SessionId(random_number());
-        self.settings = Settings {
+        self.settings = SessionSettings {
             rate: plan.rate.map(|rate| rate.datagrams_per_second(self.settings.size as usize)),
             gso: self.uses_gso()?,
             more_follows,
@@ -168,10 +168,10 @@ impl SendSession {
     }
 
     /// Sends a message of each stream to its group.
-    fn announce(&self, message: impl Fn(Header) -> Vec<u8>) -> anyhow::Result<()> {
+    fn announce(&self, message: impl Fn(SessionHeader) -> Vec<u8>) -> anyhow::Result<()> {
         for (target, (stream, sequence)) in self.workers.iter().flat_map(Worker::streams) {
-            let (kind, session, time) = (Kind::Opening, self.session, unix_now());
-            let header = Header { kind, stream, session, sequence, time };
+            let (kind, session, time) = (MessageType::Opening, self.session, unix_now());
+            let header = SessionHeader { kind, stream, session, sequence, time };
             self.control.send_one(&target.outgoing(&message(header)))?;
         }
         Ok(())

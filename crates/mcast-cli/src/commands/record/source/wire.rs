@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mcast::{Drops, InterfaceIndex, Membership, MembershipStatus, Receiver};
-use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Recorder, Statistics};
+use mcast_capture::{Capture, CaptureOptions, CaptureStatistics, ErrorKind, Filter, Recorder};
 
 use super::super::Reception;
 use super::memberships::MembershipIndex;
@@ -26,9 +26,9 @@ pub(super) struct Wire {
     /// Loopback interfaces. Captures see their frames twice, as sent and as received.
     loopback: HashSet<InterfaceIndex>,
     /// The statistics of earlier captures.
-    earlier: Statistics,
+    earlier: CaptureStatistics,
     /// The statistics that are counted already.
-    reported: BTreeMap<InterfaceIndex, Statistics>,
+    reported: BTreeMap<InterfaceIndex, CaptureStatistics>,
 }
 
 impl Wire {
@@ -47,7 +47,7 @@ impl Wire {
             index: MembershipIndex::default(),
             capture: None,
             loopback: HashSet::new(),
-            earlier: Statistics::default(),
+            earlier: CaptureStatistics::default(),
             reported: BTreeMap::new(),
         };
         wire.tap()?;
@@ -84,7 +84,7 @@ impl Wire {
         joined.map(|interface| (interface.index, interface.name)).collect()
     }
 
-    fn statistics(&mut self) -> anyhow::Result<Statistics> {
+    fn statistics(&mut self) -> anyhow::Result<CaptureStatistics> {
         let mut sum = self.earlier;
         if let Some(capture) = &mut self.capture {
             sum += capture.statistics()?;
@@ -134,7 +134,7 @@ impl Source for Wire {
     }
 
     fn losses(&mut self) -> anyhow::Result<Losses> {
-        let Statistics { dropped, unreadable, .. } = self.statistics()?;
+        let CaptureStatistics { dropped, unreadable, .. } = self.statistics()?;
         Ok(Losses { dropped: Drops::AtLeast(dropped), unreadable })
     }
 

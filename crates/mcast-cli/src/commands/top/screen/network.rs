@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast::group::Kind;
+use mcast::group::GroupKind;
 use mcast_stream::wire::StreamId;
 use mcast_watch::{
     GroupMember, LogEntry, ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement, StreamAnnouncement,
@@ -50,7 +50,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
 /// Returns the members. Solicited-node groups, of which every IPv6 host joins one or two per address (RFC 4291 section
 /// 2.7.1), are only counted.
 fn members(picture: &Picture, theme: Theme) -> Vec<Line<'static>> {
-    let is_solicited_node = |member: &&GroupMember| matches!(member.group.kind(), Kind::SolicitedNode { .. });
+    let is_solicited_node =
+        |member: &&GroupMember| matches!(member.group.kind(), GroupKind::SolicitedNode { .. });
     let (counted, shown): (Vec<_>, Vec<_>) = picture.report.members.iter().partition(is_solicited_node);
     let mut lines: Vec<_> = shown.into_iter().map(|each| member(each, picture, theme)).collect();
     if !counted.is_empty() {

@@ -39,7 +39,7 @@ pub enum WireError {
 
 /// The parts of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet<'a> {
+pub struct DatagramView<'a> {
     /// The fixed header.
     pub header: Header,
     /// The extensions after it.
@@ -50,7 +50,7 @@ pub struct Packet<'a> {
     pub body: &'a [u8],
 }
 
-impl<'a> Packet<'a> {
+impl<'a> DatagramView<'a> {
     /// Splits a datagram into its parts. A sealed body stays encrypted.
     ///
     /// # Errors
