@@ -1,6 +1,6 @@
 //! Key files on disk.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -118,8 +118,8 @@ impl KeyFile {
     #[must_use]
     pub fn is_readable_by_others(&self) -> bool {
         #[cfg(unix)]
-        let mode =
-            fs::metadata(&self.path).map_or(0, |metadata| std::os::unix::fs::MetadataExt::mode(&metadata));
+        let mode = std::fs::metadata(&self.path)
+            .map_or(0, |metadata| std::os::unix::fs::MetadataExt::mode(&metadata));
         #[cfg(not(unix))]
         let mode = 0;
         mode & 0o044 != 0
@@ -244,7 +244,7 @@ mod tests {
         assert!(error.remedy().unwrap().contains("oldest"));
         file.read().unwrap();
 
-        fs::write(file.path(), "65535 aes-128-gcm ".to_owned() + &"0".repeat(64)).unwrap();
+        std::fs::write(file.path(), "65535 aes-128-gcm ".to_owned() + &"0".repeat(64)).unwrap();
         assert!(matches!(file.add_next(), Err(KeyFileAccessError::NoNextEpoch(_))));
     }
 }
