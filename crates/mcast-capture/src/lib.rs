@@ -59,6 +59,7 @@ mod error;
 mod file;
 mod filter;
 mod frame;
+mod interface_querier;
 #[cfg_attr(not(target_os = "linux"), path = "without_kernel_filter.rs")]
 mod kernel_filter;
 mod options;
@@ -77,6 +78,7 @@ pub use file::{
 };
 pub use filter::Filter;
 pub use frame::Frame;
+pub use interface_querier::{InterfaceQuerier, QuerierEvent, QuerierState};
 #[doc(inline)]
 pub use mcast_sys::Direction;
 pub use options::CaptureOptions;

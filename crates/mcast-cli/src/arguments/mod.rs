@@ -18,7 +18,7 @@ pub(crate) use description::read_description;
 pub(crate) use dscp::{parse_dscp, with_dscp};
 pub(crate) use duration::parse_duration;
 pub(crate) use join_option::JoinOption;
-pub(crate) use keys::{KeyFile, add_next_key, read_keys, write_new_key};
+pub(crate) use keys::{KeyFile, key_file, read_keys};
 pub(crate) use limits::{Goal, Limits};
 pub(crate) use memberships::MembershipArguments;
 pub(crate) use packet_filter::{FilterOptions, Target, read_targets};

@@ -7,13 +7,13 @@ use mcast::InterfaceIndex;
 use mcast_capture::{Direction, Frame};
 use mcast_packet::gmp::{self, Address, GmpMessage, RecordKind};
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
+use mcast_stream::dissect::StreamDatagram;
 use mcast_watch::PacketTally;
 use mcast_watch::live::RecognizedPayload;
 use serde::Serialize;
 
 use super::dns::DnsObject;
 use super::text::Ending;
-use crate::message_layer::Object as StreamObject;
 use crate::output::{Payload, protocol_name, rfc3339};
 
 #[derive(Debug, Serialize)]
@@ -43,7 +43,7 @@ pub(super) struct Record<'a> {
     control: Option<Control>,
     carries: Option<&'static str>,
     sequence: Option<u64>,
-    stream: Option<StreamObject>,
+    stream: Option<&'a StreamDatagram<'a>>,
     dns: Option<DnsObject>,
     #[serde(flatten)]
     payload: Option<Payload<'a>>,
@@ -79,7 +79,7 @@ impl<'a> Record<'a> {
     pub(super) fn new(
         frame: &Frame<'_>,
         packet: &Packet<'a>,
-        carried: Option<&RecognizedPayload<'_>>,
+        carried: Option<&'a RecognizedPayload<'a>>,
         interface: &'a str,
     ) -> Self {
         let (ip, udp) = (packet.ip_layer(), packet.udp());
@@ -112,7 +112,7 @@ impl<'a> Record<'a> {
             control: Control::of(packet),
             carries: carried.map(RecognizedPayload::name),
             sequence: carried.and_then(RecognizedPayload::sequence),
-            stream: carried.and_then(RecognizedPayload::stream).map(StreamObject::new),
+            stream: carried.and_then(RecognizedPayload::stream),
             dns: carried.and_then(RecognizedPayload::dns).map(DnsObject::new),
             payload: udp.map(|udp| Payload::new(udp.payload)),
         }

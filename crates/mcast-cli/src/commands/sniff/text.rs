@@ -8,6 +8,7 @@ use mcast::InterfaceIndex;
 use mcast_capture::Frame;
 use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump, protocol};
+use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
 use mcast_watch::live::RecognizedPayload;
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
@@ -15,7 +16,6 @@ use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 use super::json::{Record, direction_name};
 use super::{OutputFormat, Plan};
 use crate::console::{self, Console};
-use crate::message_layer::opened;
 use crate::output::{Palette, SafeText, clock_time, count, fit_line, traffic_in, write_record};
 use crate::receiving::flow_table;
 

@@ -3,45 +3,56 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use mcast::InterfaceIndex;
 use mcast_capture::{Capture, CaptureOptions, Filter, Frame};
 use mcast_lab::{Host, HostInterface};
 use mcast_packet::gmp::{IgmpMessage, Record, RecordKind};
 use mcast_packet::{Gmp, Packet, Transport};
 
-use super::super::event::Event;
-use super::super::receiving::left;
-use crate::exit::Failure;
+use crate::listener::left;
+use crate::{DemoError, Event};
 
 /// A capture on an interface of a host.
 #[derive(Debug)]
 pub(super) struct Wire {
     capture: Capture,
-    interface: String,
+    pub(super) interface: String,
 }
 
 impl Wire {
-    pub(super) fn tap(host: &Host, port: &HostInterface, filter: Filter) -> anyhow::Result<Self> {
-        let index = InterfaceIndex::new(port.index)
-            .ok_or_else(|| Failure::environment(format!("{} has no index", port.name)))?;
-        let capture = host.run(|| Capture::open(CaptureOptions::on(index).filter(filter)))??;
+    pub(super) fn tap(host: &Host, port: &HostInterface, filter: Filter) -> Result<Self, DemoError> {
+        let options = CaptureOptions::on_name(&port.name).filter(filter);
+        let capture = host.run(|| Capture::open(options))??;
         Ok(Self { capture, interface: port.name.clone() })
     }
 
     /// The next frame with all of its bytes.
-    pub(super) fn frame(&mut self, timeout: Duration) -> anyhow::Result<Event> {
+    pub(super) fn frame(&mut self, timeout: Duration) -> Result<Event, DemoError> {
         self.find(DATAGRAM, timeout, |frame| Some((frame.packet().to_string(), frame.bytes.to_vec())))
     }
 
     /// The next datagram as a summary.
-    pub(super) fn datagram(&mut self, timeout: Duration) -> anyhow::Result<Event> {
+    pub(super) fn datagram(&mut self, timeout: Duration) -> Result<Event, DemoError> {
         self.find(DATAGRAM, timeout, |frame| Some((datagram(&frame.packet())?, Vec::new())))
     }
 
     /// The next IGMP report that joins this group.
-    pub(super) fn join_report(&mut self, group: Ipv4Addr, timeout: Duration) -> anyhow::Result<Event> {
+    pub(super) fn join_report(&mut self, group: Ipv4Addr, timeout: Duration) -> Result<Event, DemoError> {
         let what = report_for(group);
         self.find(&what, timeout, |frame| Some((join_report(&frame.packet(), group)?, Vec::new())))
+    }
+
+    /// The absence of a datagram.
+    pub(super) fn no_datagram(&self) -> Event {
+        self.nothing(DATAGRAM)
+    }
+
+    /// The absence of a report that joins this group.
+    pub(super) fn no_report(&self, group: Ipv4Addr) -> Event {
+        self.nothing(&report_for(group))
+    }
+
+    fn nothing(&self, what: &str) -> Event {
+        Event::CapturedNothing { interface: self.interface.clone(), what: what.to_owned() }
     }
 
     /// The next frame for which `describe` returns a summary and the bytes to show. `what` names it in the event of its
@@ -51,15 +62,13 @@ impl Wire {
         what: &str,
         timeout: Duration,
         describe: impl Fn(&Frame<'_>) -> Option<(String, Vec<u8>)>,
-    ) -> anyhow::Result<Event> {
-        let (until, interface) = (Instant::now() + timeout, self.interface.clone());
+    ) -> Result<Event, DemoError> {
+        let until = Instant::now() + timeout;
         loop {
             let left = left(until);
             match self.capture.next(Some(left))?.map(|frame| describe(&frame)) {
-                Some(Some((summary, bytes))) => return Ok(Event::Captured { interface, summary, bytes }),
-                None if left.is_zero() => {
-                    return Ok(Event::CapturedNothing { interface, what: what.to_owned() });
-                }
+                Some(Some((summary, bytes))) => return Ok(Event::captured(&self.interface, summary, bytes)),
+                None if left.is_zero() => return Ok(self.nothing(what)),
                 _ => {}
             }
         }
@@ -67,10 +76,10 @@ impl Wire {
 }
 
 /// The name of a datagram in the event of its absence.
-pub(super) const DATAGRAM: &str = "datagram";
+const DATAGRAM: &str = "datagram";
 
 /// Returns the name of a report in the event of its absence.
-pub(super) fn report_for(group: Ipv4Addr) -> String {
+fn report_for(group: Ipv4Addr) -> String {
     format!("report for {group}")
 }
 

@@ -8,6 +8,8 @@ use mcast::{GroupAddr, ParseError};
 pub(super) const PORT: u16 = 50001;
 /// What midwood sends.
 pub(super) const TEXT: &str = "Hello, World!";
+/// What midwood sends to the second group.
+pub(super) const SECOND_TEXT: &str = "Hello, bushwick!";
 
 /// The frame that the tutorial's bushwick captured, with padding to Ethernet's minimum of 60 bytes.
 const FRAME: &[u8] = &[

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use mcast::{Arrival, GroupAddr};
+use mcast::GroupAddr;
 use serde::{Serialize, Serializer};
 
-/// Something that happened at a host.
+/// Something that happened at a host. Its `Display` is the rest of a sentence after the host and the [verb](Self::verb).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the loopback interface shows less"))]
-pub(super) enum Event {
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields of all variants have the same few names")]
+pub enum Event {
     /// A receiver joined on these interfaces.
     Joined {
         #[serde(flatten)]
@@ -60,19 +61,14 @@ pub(super) enum Event {
 }
 
 impl Event {
-    /// Returns the event of a received datagram.
-    pub(super) fn received(arrival: &Arrival, payload: &[u8], interface: String) -> Self {
-        Self::Received {
-            group: arrival.group.into(),
-            interface,
-            source: arrival.source.ip(),
-            ttl: arrival.hop_limit,
-            text: String::from_utf8_lossy(payload).into_owned(),
-        }
+    #[cfg(target_os = "linux")]
+    pub(crate) fn captured(interface: &str, summary: String, bytes: Vec<u8>) -> Self {
+        Self::Captured { interface: interface.to_owned(), summary, bytes }
     }
 
     /// Returns the verb of the sentence whose subject is the host.
-    pub(super) fn verb(&self) -> &'static str {
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
         match self {
             Self::Joined { .. } | Self::JoinedAnywhere { .. } => "joined",
             Self::Sent { .. } => "sent",
@@ -84,7 +80,8 @@ impl Event {
     }
 
     /// Returns the frame to show below the sentence; empty if there is none.
-    pub(super) fn bytes(&self) -> &[u8] {
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Captured { bytes, .. } => bytes,
             _ => &[],
@@ -121,11 +118,13 @@ impl fmt::Display for Event {
     }
 }
 
-/// A group and a port in JSON.
+/// A group and a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Endpoint {
-    group: IpAddr,
-    port: u16,
+pub struct Endpoint {
+    /// The group.
+    pub group: IpAddr,
+    /// The UDP port.
+    pub port: u16,
 }
 
 impl From<GroupAddr> for Endpoint {
