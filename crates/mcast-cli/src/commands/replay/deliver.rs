@@ -1,5 +1,6 @@
 //! The main loop: sends each datagram when it is due, and counts the results.
 
+use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,13 @@ use mcast_capture::{
 };
 use mcast_measure::Histogram;
 
+use super::json::Summary;
 use super::timing::wait_until;
-use super::{Hops, Plan, Timing, json, text};
+use super::{Hops, Plan, Timing, text};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::output::write_record;
 use crate::sending::{Count, Dispatch, Pace, Target, targets};
 
 /// The maximum number of datagrams sent in one call.
@@ -115,7 +118,9 @@ impl<'a> Delivery<'a> {
             });
         }
         if self.plan.json {
-            json::write_summary(&self.report, &mut self.console.output())?;
+            let mut out = self.console.output();
+            write_record(&mut out, "summary", &Summary::new(&self.report))?;
+            out.flush()?;
         }
         text::print(&self.report, self.console);
         let has_failed = self.report.refused > 0 || self.report.sent == 0 || self.report.is_damaged;

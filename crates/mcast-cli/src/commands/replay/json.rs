@@ -1,6 +1,5 @@
 //! The summary as JSON.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use mcast_capture::SkippedFrames;
@@ -8,17 +7,10 @@ use mcast_measure::Histogram;
 use serde::Serialize;
 
 use super::deliver::Report;
-use crate::output::write_record;
-
-/// Writes the summary.
-pub(super) fn write_summary(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    write_record(out, "summary", &Summary::new(report))?;
-    out.flush()
-}
 
 /// The summary: `schemas/replay-summary.json`.
 #[derive(Debug, Serialize)]
-struct Summary {
+pub(super) struct Summary {
     sent: u64,
     bytes: u64,
     seconds: f64,
@@ -37,7 +29,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn new(report: &Report) -> Self {
+    pub(super) fn new(report: &Report) -> Self {
         let late = report.late.percentiles();
         let exact = report.transmit_errors.as_ref().and_then(Histogram::percentiles);
         Self {
