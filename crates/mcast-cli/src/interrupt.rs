@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use mcast::Waker;
 
 use crate::exit::Outcome;
 use crate::sys;
@@ -38,6 +39,11 @@ impl Interrupt {
         })
         .context("cannot catch Ctrl-C")?;
         Ok(interrupt)
+    }
+
+    /// Handles Ctrl-C as [`Self::catch`], and wakes a receiver. If the waker fails, the wait ends with the next datagram.
+    pub(crate) fn waking(waker: Waker) -> anyhow::Result<Self> {
+        Self::catch(move || drop(waker.wake()))
     }
 
     /// Returns the outcome of a command that an interrupt ended; `None` if none has arrived.

@@ -1,4 +1,4 @@
-//! The errors of an examination.
+//! The errors of an examination or a measurement.
 
 use std::error;
 use std::io;
@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
-/// The reason why an examination failed. What could not be observed is not an error: it is listed in
+/// The reason why an examination or a measurement failed. What could not be observed is not an error: it is listed in
 /// [`Report::unknown`](crate::Report::unknown).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,10 +29,18 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// A program could not be started: the one to examine, or that of a remedy.
+    /// A socket of a measurement could not be opened.
+    #[error("cannot open {what}: {source}")]
+    Open {
+        /// The socket.
+        what: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A program could not be started: the one to examine, or that of a remedy; or a thread.
     #[error("cannot start {program}: {source}")]
     Start {
-        /// The program.
+        /// The program or thread.
         program: String,
         /// The system's error.
         source: io::Error,
@@ -109,6 +117,7 @@ impl Error {
             }
             Self::File(_)
             | Self::System { .. }
+            | Self::Open { .. }
             | Self::Start { .. }
             | Self::Write { .. }
             | Self::Unsupported(_) => None,
@@ -119,7 +128,7 @@ impl Error {
 impl ClassifiedError for Error {
     fn class(&self) -> Option<FailureClass> {
         match self {
-            Self::System { .. } | Self::Start { .. } | Self::Write { .. } => None,
+            Self::System { .. } | Self::Open { .. } | Self::Start { .. } | Self::Write { .. } => None,
             Self::Hidden(_) => Some(FailureClass::Permission),
             _ => Some(FailureClass::Environment),
         }

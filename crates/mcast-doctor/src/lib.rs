@@ -19,6 +19,9 @@
 //! Each cause is a pure function from observations to findings (`src/causes`). Input and output are separate
 //! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
 //! because a false alarm does more harm than a missed cause. Open questions are in [`Report::unknown`].
+//!
+//! Two machines measure the path between them: a [`Pinger`] or a [`PathTest`] and a [`ProbeListener`], or a
+//! [`PerfSender`] or [`PingPongPlayer`] and a [`PerfListener`]. These are the sessions of `mcast-measure` on sockets.
 #![forbid(unsafe_code)]
 
 mod applying;
@@ -27,6 +30,7 @@ mod error;
 mod examine;
 mod finding;
 mod gather;
+mod measure;
 mod observation;
 mod options;
 mod path;
@@ -42,6 +46,10 @@ pub use causes::{Id, UnknownId};
 pub use error::Error;
 pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
+pub use measure::{
+    PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
+    Pinger, ProbeListener, ProbeListenerCounts, clock_id,
+};
 pub use options::{Options, Progress, ProgressCallback};
 pub use path::PathTest;
 #[doc(hidden)]

@@ -1,8 +1,9 @@
 //! Tests of the path between two machines: which probes to send, and what the replies mean.
 
 use std::iter;
+use std::time::{Duration, Instant};
 
-use mcast::{ErrorKind, Family, GroupAddr, Interface};
+use mcast::{ErrorKind, Family, GroupAddr, Interface, Outgoing, Sender};
 use mcast_measure::wire::SessionId;
 use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, Responder, SizeLimit};
 
@@ -17,9 +18,16 @@ const LARGE: [usize; 2] = [4_000, 16_000];
 /// Used if the MTU is unknown.
 const DEFAULT_MTU: u32 = 1_500;
 
+/// The time between two probes. Listeners reply at twice this rate.
+const PACE: Duration = Duration::from_millis(10);
+/// How long to wait for the last replies.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// More than the longest reply.
+const BUFFER: usize = 65_536;
+
 /// A test of the path to the listeners of a group: which sizes and hop limits arrive, and how often.
 ///
-/// Its [`session`](Self::session) creates the probes and records the replies.
+/// Its [`session`](Self::session) creates the probes and records the replies; [`run`](Self::run) sends and receives them.
 ///
 /// ```
 /// use mcast_doctor::{Id, PathTest};
@@ -59,6 +67,81 @@ impl PathTest {
         let session = ProbeSession::path_test(id, cases(frame, highest));
         let interface = interface.map(|interface| interface.name.clone());
         Self { address, interface, session, frame, highest }
+    }
+
+    /// Sends `count` probes of each case to every target, whose payload is ignored, and records the replies. Ends early if
+    /// `goes_on`, which is called at least every 20 ms, returns `false`.
+    ///
+    /// # Errors
+    /// If the system cannot send to a target, or cannot receive. A probe that is too large for the system counts as not
+    /// sent.
+    pub fn run(
+        &mut self,
+        sender: &Sender,
+        targets: &[Outgoing<'static>],
+        count: u16,
+        goes_on: impl Fn() -> bool,
+    ) -> mcast::Result<()> {
+        let start = Instant::now();
+        for _ in 0..count {
+            for case in 0..self.session.cases().len() {
+                if !goes_on() {
+                    return Ok(());
+                }
+                self.send(sender, targets, case, start.elapsed())?;
+                self.listen(sender, start, PACE, &goes_on, |_| false)?;
+            }
+        }
+        // Once everything is answered, there is nothing to wait for.
+        self.listen(sender, start, PATIENCE, &goes_on, ProbeSession::all_answered)
+    }
+
+    /// Sends a probe of this case to each target.
+    fn send(
+        &mut self,
+        sender: &Sender,
+        targets: &[Outgoing<'static>],
+        case: usize,
+        now: Duration,
+    ) -> mcast::Result<()> {
+        let (Some(tried), Some(message)) =
+            (self.session.cases().get(case).copied(), self.session.probe(case, now))
+        else {
+            return Ok(());
+        };
+        let mut is_sent = false;
+        for target in targets {
+            match sender.send_one(&target.with_payload(&message).hop_limit(tried.hop_limit)) {
+                Ok(()) => is_sent = true,
+                // As if the probe were dropped on the way, which is what this tests.
+                Err(error) if error.kind() == ErrorKind::QueueFull => is_sent = true,
+                Err(error) if error.kind() == ErrorKind::TooLarge => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if is_sent {
+            self.session.record_probe(case, now);
+        }
+        Ok(())
+    }
+
+    /// Receives replies for `time`, or until the session `is_complete`.
+    fn listen(
+        &mut self,
+        sender: &Sender,
+        start: Instant,
+        time: Duration,
+        goes_on: &impl Fn() -> bool,
+        is_complete: fn(&ProbeSession) -> bool,
+    ) -> mcast::Result<()> {
+        let (end, family) = (start.elapsed() + time, self.address.group.family());
+        let mut buffer = vec![0; BUFFER];
+        while goes_on() && !is_complete(&self.session) {
+            let left = end.saturating_sub(start.elapsed());
+            let Some(reply) = sender.recv_answer_while(family, &mut buffer, left, goes_on)? else { break };
+            self.session.record(reply.payload, reply.source.ip(), false, start.elapsed());
+        }
+        Ok(())
     }
 
     /// Returns the finding of a missing route, if that is why probes could not be sent to a group.
@@ -228,8 +311,6 @@ fn cases(frame: usize, highest: u8) -> Vec<ProbeCase> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use mcast_measure::wire::{ProbeReply, SessionMessage};
 
     use super::*;

@@ -17,9 +17,9 @@ mod sys;
 pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, JobContext, MAX_SNAPSHOT,
-    PathChange, Publisher, PublisherBuilder, Snapshot, SnapshotFetcher, SnapshotServer, StallCause,
-    StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot, fetch_snapshot_while,
-    find_stream,
+    PathChange, Publisher, PublisherBuilder, ReadAhead, ReadOutcome, Snapshot, SnapshotFetcher,
+    SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot,
+    fetch_snapshot_while, find_stream,
 };
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast_stream_proto::{

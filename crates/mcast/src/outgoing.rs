@@ -68,6 +68,18 @@ impl<'a> Outgoing<'a> {
         self
     }
 
+    /// Returns a datagram with this payload and the same settings.
+    #[must_use]
+    pub const fn with_payload(self, payload: &[u8]) -> Outgoing<'_> {
+        Outgoing { payload, ..self }
+    }
+
+    /// Returns the group, if it is not the sender's.
+    #[must_use]
+    pub const fn group(&self) -> Option<GroupAddr> {
+        self.to
+    }
+
     /// Returns the payload.
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {

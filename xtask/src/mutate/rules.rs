@@ -198,10 +198,34 @@ pub(super) const RULES: &[Rule] = &[
         "self.below(arrived)",
     ),
     rule(
-        "losses of repairs from before a trial are not judged",
+        "repairs for a subscriber need its credit",
         "publisher/repair_flow.rs",
-        "let is_stale = self.lost > self.sent && self.control.is_on_trial();",
-        "let is_stale = false;",
+        "if !self.credit.has(bytes) {",
+        "if !self.credit.has(bytes) && now == u64::MAX {",
+    ),
+    rule(
+        "repairs that arrive pay for more",
+        "publisher/repair_flow.rs",
+        "self.credit.add(credit);",
+        "self.credit.add(credit / 16);",
+    ),
+    rule(
+        "repairs that others requested give no credit",
+        "publisher/repair_flow.rs",
+        "(bytes * paid.min(sent)).checked_div(sent).unwrap_or(bytes)",
+        "(bytes * sent).checked_div(sent).unwrap_or(paid)",
+    ),
+    rule(
+        "repairs that cannot have arrived yet do not count as lost",
+        "publisher/repair_flow.rs",
+        "self.singles.until(until) + group.log.until(until)",
+        "self.singles.total() + group.log.total()",
+    ),
+    rule(
+        "a trial shows nothing if others send as much as before",
+        "publisher/congestion.rs",
+        "per_second(self.sent_bytes, self.elapsed) <= self.before / 4 * 3",
+        "per_second(self.sent_bytes, self.elapsed) > self.before / 1_000_000",
     ),
     rule(
         "what one subscriber's trial shows holds for the others",

@@ -1,5 +1,7 @@
 //! Differentiated services code points: `46`, `EF`, `AF41`, `CS5`.
 
+use mcast::SenderBuilder;
+
 /// Parses a number from 0 to 63, or a name of RFC 2474 (`CS0` to `CS7`), RFC 2597 (`AF11` to `AF43`),
 /// RFC 3246 (`EF`), RFC 5865 (`VA`) or RFC 8622 (`LE`).
 pub(crate) fn parse_dscp(text: &str) -> Result<u8, String> {
@@ -13,6 +15,14 @@ pub(crate) fn parse_dscp(text: &str) -> Result<u8, String> {
         (Some("CS"), [class @ 0..=7]) => Ok(class << 3),
         (Some("AF"), [class @ 1..=4, drop @ 1..=3]) => Ok(class << 3 | drop << 1),
         _ => text.parse().ok().filter(|number| *number < 64).ok_or_else(error),
+    }
+}
+
+/// Returns a builder whose datagrams have this code point, if one is given.
+pub(crate) fn with_dscp(builder: SenderBuilder, dscp: Option<u8>) -> SenderBuilder {
+    match dscp {
+        Some(dscp) => builder.traffic_class(dscp << 2),
+        None => builder,
     }
 }
 

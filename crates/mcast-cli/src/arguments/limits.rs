@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use mcast::Drops;
+use mcast_measure::lost_percent;
 
 use super::{parse_duration, parse_percent};
-use crate::output::{count, too_few};
+use crate::output::{count, excess_loss, too_few};
 
 /// Limits on time and count, and the conditions of success.
 #[derive(Debug, clap::Args)]
@@ -89,12 +90,10 @@ impl<'a> Goal<'a> {
         if datagrams < required {
             misses.push(too_few(&count(datagrams), required));
         }
-        if let Some(most) = self.limits.max_loss {
-            let share = share(dropped.count().unwrap_or(0), datagrams);
-            if share > most {
-                misses.push(format!("lost {share:.3}%, more than the allowed {most}%"));
-            }
-        }
+        // The share of all datagrams that reached the sockets of this command.
+        let dropped = dropped.count().unwrap_or(0);
+        let lost = lost_percent(dropped, dropped.saturating_add(datagrams));
+        misses.extend(excess_loss(lost, self.limits.max_loss));
         misses
     }
 
@@ -102,14 +101,6 @@ impl<'a> Goal<'a> {
     fn required(&self) -> u64 {
         let has_end = self.limits.timeout.is_some() || self.limits.idle.is_some();
         self.limits.expect.or(self.limits.count).unwrap_or_else(|| u64::from(has_end))
-    }
-}
-
-/// Returns the percentage of dropped datagrams among all that reached the sockets of this command.
-fn share(dropped: u64, received: u64) -> f64 {
-    match dropped.saturating_add(received) {
-        0 => 0.0,
-        all => dropped as f64 * 100.0 / all as f64,
     }
 }
 

@@ -51,8 +51,8 @@ pub(crate) struct Egress {
 
 impl Egress {
     /// Returns the hop limit: the one given, the one that the selected groups imply, or 1.
-    pub(crate) fn hop_limit(&self, selected: &Selected<Destination>) -> u8 {
-        self.ttl.or(selected.hop_limit).unwrap_or(1)
+    pub(crate) fn hop_limit(&self, implied: Option<u8>) -> u8 {
+        self.ttl.or(implied).unwrap_or(1)
     }
 }
 
@@ -153,6 +153,23 @@ pub(crate) fn select_destinations(
         }
     }
     Ok(selected)
+}
+
+/// Returns the only destination that this text names, and the hop limit that it implies. `remedy` says what to do if
+/// there are several.
+pub(crate) fn select_destination(
+    text: &String,
+    families: Families,
+    remedy: &str,
+    console: &Console,
+) -> anyhow::Result<(Destination, Option<u8>)> {
+    let selected = select_destinations(std::slice::from_ref(text), families, console)?;
+    match <[Destination; 1]>::try_from(selected.items) {
+        Ok([destination]) => Ok((destination, selected.hop_limit)),
+        Err(_) => {
+            Err(Failure::usage(format!("\"{text}\" is more than one group and port")).remedy(remedy).into())
+        }
+    }
 }
 
 impl<T> Default for Selected<T> {

@@ -16,6 +16,14 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).ok_or_else(error)
 }
 
+/// Parses a number of bytes that is not 0.
+pub(crate) fn parse_positive_size(text: &str) -> Result<usize, String> {
+    match parse_size(text)? {
+        0 => Err("must be at least 1".into()),
+        size => Ok(size),
+    }
+}
+
 /// Parses a percentage from 0 to 100: `0.5%` or `0.5`.
 pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.strip_suffix('%').unwrap_or(text).parse().ok();

@@ -2,18 +2,15 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{Family, InterfaceIndex, Reply, Sender};
+use mcast::{Reply, Sender, SenderBuilder};
 use serde::Serialize;
 
-use crate::arguments::{Egress, parse_duration, select_destinations};
+use crate::arguments::{Egress, parse_duration, select_destination};
 use crate::console::{Console, Output};
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
     InterfaceNames, Palette, Payload, SafeText, count_of, rfc3339, seconds, too_few, write_record,
@@ -69,105 +66,58 @@ Examples:
 const BUFFER: usize = 65_536;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let chosen =
-        select_destinations(std::slice::from_ref(&arguments.group), arguments.egress.families, console)?;
-    let [destination] = chosen.items.as_slice() else {
-        return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
-            .remedy("ask one at a time")
-            .into());
-    };
-    let hop_limit = arguments.egress.hop_limit(&chosen);
-    let mut builder =
+    let Arguments { egress, timeout, .. } = arguments;
+    let (destination, implied) =
+        select_destination(&arguments.group, egress.families, "ask one at a time", console)?;
+    let hop_limit = egress.hop_limit(implied);
+    let builder =
         Sender::builder().to(destination.clone()).hop_limit(hop_limit).source_port(arguments.source_port);
-    for interface in &arguments.egress.interfaces {
-        builder = builder.interface(interface.clone());
-    }
-    let sender = Arc::new(builder.build()?);
-    let (event_sender, events) = mpsc::channel();
-    let interrupted = event_sender.clone();
-    let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
+    let sender = egress.interfaces.iter().cloned().fold(builder, SenderBuilder::interface).build()?;
+    let interrupt = Interrupt::catch(|| {})?;
     let start = Start { instant: Instant::now(), time: SystemTime::now() };
     sender.send(arguments.message.as_encoded_bytes())?;
     console.note(format_args!(
         "asked {destination}, hop limit {hop_limit}; waiting {} for answers",
-        seconds(arguments.timeout)
+        seconds(*timeout)
     ));
     let family = destination.address.group.family();
-    let timeout = arguments.timeout;
-    thread::Builder::new()
-        .name("answers".into())
-        .spawn(move || listen(&sender, family, start, timeout, |event| event_sender.send(event).is_ok()))?;
-    let answers = Collector::new(arguments, console).collect(&events)?;
-    console.note(format_args!("{} in {}", count_of(answers, "answer"), seconds(start.instant.elapsed())));
-    let wanted = arguments.expect.unwrap_or(1);
-    if answers < wanted && interrupt.outcome().is_none() {
-        console.note(too_few(&count_of(answers, "answer"), wanted));
+    let mut printer = Printer::new(arguments.json, console);
+    let mut buffer = vec![0; BUFFER];
+    let mut answers = 0;
+    while arguments.count.is_none_or(|count| answers < count) && !interrupt.has_arrived() {
+        let left = timeout.saturating_sub(start.instant.elapsed());
+        let goes_on = || !interrupt.has_arrived();
+        let Some(answer) = sender.recv_answer_while(family, &mut buffer, left, goes_on)? else { break };
+        answers += 1;
+        printer.print(&answer, start.time_of(&answer))?;
     }
-    let outcome = Outcome::of(answers >= wanted);
-    Ok(interrupt.outcome().unwrap_or(outcome))
+    console.note(format_args!("{} in {}", count_of(answers, "answer"), seconds(start.instant.elapsed())));
+    let required = arguments.expect.unwrap_or(1);
+    if answers < required && !interrupt.has_arrived() {
+        console.note(too_few(&count_of(answers, "answer"), required));
+    }
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(answers >= required)))
 }
 
 /// When the datagram was sent.
-#[derive(Clone, Copy)]
 struct Start {
     instant: Instant,
     time: SystemTime,
 }
 
-/// An event that ends a wait.
-enum Event {
-    Answer(ReceivedAnswer),
-    Failed(mcast::Error),
-    TimeOver,
-    Interrupted,
-}
-
-/// An answer, and how long it took.
-struct ReceivedAnswer {
-    payload: Vec<u8>,
-    source: SocketAddr,
-    interface: Option<InterfaceIndex>,
-    time: SystemTime,
-    after: Duration,
-    truncated: bool,
-}
-
-impl ReceivedAnswer {
-    fn new(answer: &Reply<'_>, start: Start) -> Self {
-        // The kernel's timestamp is more precise, unless the clock was set meanwhile.
-        let by_kernel = answer.time.and_then(|time| time.duration_since(start.time).ok());
-        let by_us = start.instant.elapsed();
-        Self {
-            payload: answer.payload.to_vec(),
-            source: answer.source,
-            interface: answer.interface,
-            time: answer.time.unwrap_or_else(SystemTime::now),
-            after: by_kernel.filter(|after| *after <= by_us).unwrap_or(by_us),
-            truncated: answer.truncated,
-        }
+impl Start {
+    /// Returns how long an answer that has just been received took. The kernel's timestamp is more precise, unless the
+    /// clock was set meanwhile.
+    fn time_of(&self, answer: &Reply<'_>) -> Duration {
+        let by_kernel = answer.time.and_then(|time| time.duration_since(self.time).ok());
+        let by_us = self.instant.elapsed();
+        by_kernel.filter(|after| *after <= by_us).unwrap_or(by_us)
     }
 }
 
-/// Reports every answer until the timeout, or until `report` returns `false`.
-fn listen(sender: &Sender, family: Family, start: Start, timeout: Duration, report: impl Fn(Event) -> bool) {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let left = timeout.saturating_sub(start.instant.elapsed());
-        let event = match sender.recv_answer(family, &mut buffer, left) {
-            Ok(Some(answer)) => Event::Answer(ReceivedAnswer::new(&answer, start)),
-            Ok(None) => Event::TimeOver,
-            Err(error) => Event::Failed(error),
-        };
-        let is_last = !matches!(event, Event::Answer(_));
-        if !report(event) || is_last {
-            return;
-        }
-    }
-}
-
-/// Prints the answers.
-struct Collector<'a> {
-    arguments: &'a Arguments,
+/// Prints each answer when it arrives.
+struct Printer {
+    json: bool,
     palette: Palette,
     names: InterfaceNames,
     out: Output,
@@ -175,39 +125,17 @@ struct Collector<'a> {
     interface_width: usize,
 }
 
-impl<'a> Collector<'a> {
-    fn new(arguments: &'a Arguments, console: &Console) -> Self {
-        Self {
-            arguments,
-            palette: *console.palette(),
-            names: InterfaceNames::new(),
-            out: console.output(),
-            source_width: 0,
-            interface_width: 0,
-        }
+impl Printer {
+    fn new(json: bool, console: &Console) -> Self {
+        let (palette, out) = (*console.palette(), console.output());
+        Self { json, palette, names: InterfaceNames::new(), out, source_width: 0, interface_width: 0 }
     }
 
-    /// Prints each answer when it arrives, and returns the number of answers.
-    fn collect(&mut self, events: &Receiver<Event>) -> anyhow::Result<u64> {
-        let mut answers = 0;
-        while self.arguments.count.is_none_or(|count| answers < count) {
-            match events.recv() {
-                Ok(Event::Answer(answer)) => {
-                    answers += 1;
-                    self.print(&answer)?;
-                    self.out.flush()?;
-                }
-                Ok(Event::Failed(error)) => return Err(error.into()),
-                Ok(Event::TimeOver | Event::Interrupted) | Err(mpsc::RecvError) => break,
-            }
-        }
-        Ok(answers)
-    }
-
-    fn print(&mut self, answer: &ReceivedAnswer) -> io::Result<()> {
+    fn print(&mut self, answer: &Reply<'_>, after: Duration) -> io::Result<()> {
         let interface = answer.interface.map(|index| self.names.of(index));
-        if self.arguments.json {
-            return write_record(&mut self.out, "answer", &Record::new(answer, interface.as_deref()));
+        if self.json {
+            write_record(&mut self.out, "answer", &Record::new(answer, after, interface.as_deref()))?;
+            return self.out.flush();
         }
         let Palette { address, interface: by, dim, warning, .. } = self.palette;
         let source = answer.source.to_string();
@@ -219,9 +147,10 @@ impl<'a> Collector<'a> {
         writeln!(
             self.out,
             "{address}{source:source_width$}{address:#}  {by}{interface:interface_width$}{by:#}  {dim}{:>9}{dim:#}{cut}  {}",
-            seconds(answer.after),
+            seconds(after),
             SafeText::new(answer.payload.trim_ascii_end())
-        )
+        )?;
+        self.out.flush()
     }
 }
 
@@ -240,16 +169,16 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn new(answer: &'a ReceivedAnswer, interface: Option<&'a str>) -> Self {
+    fn new(answer: &Reply<'a>, after: Duration, interface: Option<&'a str>) -> Self {
         Self {
-            time: rfc3339(answer.time),
+            time: rfc3339(answer.time.unwrap_or_else(SystemTime::now)),
             source: answer.source.ip(),
             source_port: answer.source.port(),
             interface,
-            seconds: answer.after.as_secs_f64(),
+            seconds: after.as_secs_f64(),
             length: answer.payload.len(),
             truncated: answer.truncated,
-            payload: Payload::new(&answer.payload),
+            payload: Payload::new(answer.payload),
         }
     }
 }

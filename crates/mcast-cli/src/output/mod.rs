@@ -13,7 +13,7 @@ pub(crate) use mcast::group::SafeText;
 pub(crate) use json::{Payload, as_text, protocol_name, write_json, write_record};
 pub(crate) use names::InterfaceNames;
 pub(crate) use number::{
-    bits_per_second, bytes, count, count_of, datagrams_per_second, excess_loss, seconds, too_few,
+    bits_per_second, bytes, count, count_of, datagrams_in, excess_loss, per_second, rates, seconds, too_few,
 };
 pub(crate) use palette::Palette;
 pub(crate) use table::{Cell, Table};

@@ -71,7 +71,20 @@ pub(crate) fn bits_per_second(bytes: u64, time: Duration) -> Option<String> {
     })
 }
 
-fn per_second(number: f64, time: Duration) -> Option<f64> {
+/// `1,999 datagrams/s, 12.3 Mbit/s`; empty if `time` is zero.
+pub(crate) fn rates(datagrams: u64, bytes: u64, time: Duration) -> String {
+    let rates = [datagrams_per_second(datagrams, time), bits_per_second(bytes, time)];
+    rates.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// `12 datagrams, 340 bytes in 1.2 s (10.0 datagrams/s, 2.3 kbit/s)`; without the rates for fewer than `rated` datagrams.
+pub(crate) fn datagrams_in(datagrams: u64, volume: u64, time: Duration, rated: u64) -> String {
+    let text = format!("{}, {} in {}", count_of(datagrams, "datagram"), bytes(volume), seconds(time));
+    if datagrams < rated { text } else { format!("{text} ({})", rates(datagrams, volume, time)) }
+}
+
+/// Returns a rate; `None` if `time` is zero.
+pub(crate) fn per_second(number: f64, time: Duration) -> Option<f64> {
     (!time.is_zero()).then(|| number / time.as_secs_f64())
 }
 

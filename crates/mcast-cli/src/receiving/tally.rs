@@ -9,9 +9,7 @@ use serde::Serialize;
 
 use super::flows::flow_table;
 use crate::console::Console;
-use crate::output::{
-    InterfaceNames, as_text, bits_per_second, bytes, count, count_of, datagrams_per_second, seconds,
-};
+use crate::output::{InterfaceNames, as_text, count, datagrams_in};
 
 /// The group, interface and source of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,18 +59,8 @@ impl Tally {
             return;
         }
         let TrafficVolume { count: datagrams, bytes: volume } = self.flows.total();
-        let rates = [datagrams_per_second(datagrams, time), bits_per_second(volume, time)];
-        let rates = match datagrams {
-            0 => String::new(),
-            _ => format!(" ({})", rates.into_iter().flatten().collect::<Vec<_>>().join(", ")),
-        };
-        console.note(format_args!(
-            "received {}, {} in {}{rates}; {}",
-            count_of(datagrams, "datagram"),
-            bytes(volume),
-            seconds(time),
-            self.losses(statistics)
-        ));
+        let received = datagrams_in(datagrams, volume, time, 1);
+        console.note(format_args!("received {received}; {}", self.losses(statistics)));
         if !self.flows.is_empty() {
             console.note(self.table(names, console));
         }

@@ -2,10 +2,8 @@
 
 mod dispatch;
 mod pace;
-mod read_ahead;
 pub(crate) mod targets;
 
 pub(crate) use dispatch::{Count, Dispatch};
 pub(crate) use pace::{MessagePacer, Pace, pause};
-pub(crate) use read_ahead::{Next, ReadAhead};
 pub(crate) use targets::Target;

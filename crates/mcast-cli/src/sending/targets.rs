@@ -38,6 +38,11 @@ impl Target {
         self.by.as_ref().map(|(_, name)| name.as_str())
     }
 
+    /// Returns a datagram to this target without payload.
+    pub(crate) fn template(&self) -> Outgoing<'static> {
+        self.outgoing(&[])
+    }
+
     pub(crate) fn outgoing<'a>(&self, payload: &'a [u8]) -> Outgoing<'a> {
         let outgoing = Outgoing::new(payload).to(self.address);
         match self.by {

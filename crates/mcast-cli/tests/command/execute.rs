@@ -122,8 +122,10 @@ fn a_lack_of_threads_is_reported_without_waiting() {
     for most in 2..20 {
         let arguments = ["recv", GROUP, "-c", "1", "--exec", "cat", "--exec-reply"];
         let (_folder, mut runs) = start_with_processes(&lan.b, most, &arguments);
+        // Longer than what a pipe buffers, so that a thread writes it.
+        let payload = "x".repeat(5_000);
         eventually("it ends", || {
-            send(&lan.a, &[GROUP, "x"]);
+            send(&lan.a, &[GROUP, &payload]);
             runs.child.try_wait().unwrap().is_some()
         });
         let ended = runs.end();

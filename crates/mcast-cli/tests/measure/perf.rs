@@ -239,7 +239,7 @@ fn a_lack_of_threads_is_an_error() {
     let (_folder, sends) = start_with_processes(&lan.a, 4, &arguments);
     let ended = sends.end();
     assert_eq!(ended.status, Some(4), "{ended:?}");
-    assert!(ended.stderr.contains("cannot start a thread for each of the --streams: "), "{ended:?}");
+    assert!(ended.stderr.contains("cannot start a thread for each stream: "), "{ended:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod files;
 mod firewall;
 mod healthy;
 mod ipv6;
+mod measure;
 
 mod net;
 mod path;

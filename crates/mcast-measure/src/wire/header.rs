@@ -25,6 +25,35 @@ impl UnixNanos {
     }
 }
 
+#[cfg(feature = "std")]
+impl UnixNanos {
+    /// Returns the time of this machine's clock.
+    #[must_use]
+    pub fn now() -> Self {
+        std::time::SystemTime::now().into()
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::time::SystemTime> for UnixNanos {
+    /// Converts a time of this machine's clock. Times before 1970 become 1970.
+    fn from(time: std::time::SystemTime) -> Self {
+        let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(feature = "std")]
+impl SessionId {
+    /// Returns a random id, which is unique in practice.
+    #[must_use]
+    pub fn random() -> Self {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+
+        Self(RandomState::new().build_hasher().finish())
+    }
+}
+
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -181,6 +210,16 @@ mod tests {
         SessionHeader::new(MessageType::Data, SessionId(0)).write(&mut short);
         SessionHeader::renumber(&mut short, 1, UnixNanos(1));
         assert_eq!(short, [1; LENGTH - 1]);
+    }
+
+    #[test]
+    #[cfg(feature = "std")]
+    fn random_sessions_differ_and_times_count_from_1970() {
+        use std::time::{Duration, UNIX_EPOCH};
+
+        assert_ne!(SessionId::random(), SessionId::random());
+        assert_eq!(UnixNanos::from(UNIX_EPOCH + Duration::from_micros(3)), UnixNanos(3_000));
+        assert_eq!(UnixNanos::from(UNIX_EPOCH - Duration::from_secs(1)), UnixNanos(0));
     }
 
     #[test]

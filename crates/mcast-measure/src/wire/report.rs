@@ -44,6 +44,14 @@ pub struct Percentiles {
     pub max: Duration,
 }
 
+impl Percentiles {
+    /// Returns the times, from the median to the maximum.
+    #[must_use]
+    pub const fn values(self) -> [Duration; 5] {
+        [self.p50, self.p90, self.p99, self.p999, self.max]
+    }
+}
+
 /// A receiver's statistics of a session.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReceiverReport {

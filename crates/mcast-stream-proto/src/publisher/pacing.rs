@@ -110,7 +110,7 @@ impl PublisherMachine {
     ) {
         let average = self.average_length();
         let other_on_trial =
-            self.members.iter().any(|(other, member)| other != id && member.repairs.is_on_trial());
+            self.members.iter().any(|(other, member)| other != id && member.repairs.is_on_trial(now));
         let Some(member) = self.members.get_mut(id) else { return };
         let until = match status.clock {
             0 => now.saturating_sub(member.answer_time()),

@@ -169,9 +169,9 @@ impl RepairFlow {
         self.control.rate()
     }
 
-    /// Returns whether its repairs have been slowed down to see whether less is lost.
-    pub(super) const fn is_on_trial(&self) -> bool {
-        self.control.is_on_trial()
+    /// Returns whether its repairs have been slowed down to see whether less is lost, and still flow.
+    pub(super) const fn is_on_trial(&self, now: u64) -> bool {
+        self.control.is_on_trial() && now.saturating_sub(self.active_at) < LONGEST_SILENCE
     }
 
     /// Takes over the result of another subscriber's trial.
@@ -237,14 +237,11 @@ impl RepairFlow {
         other_on_trial: bool,
     ) -> Option<RateChange> {
         let before = self.reported;
-        let arrived = u64::from(report.arrived.wrapping_sub(before.count));
-        if arrived > u64::from(u32::MAX / 2) {
-            // It was overtaken on the way.
-            return None;
-        }
+        // A lower count was overtaken on the way, or has wrapped.
+        let arrived = report.arrived.saturating_sub(before.count);
         // Not more than were sent, whatever the status says.
         let all_sent = self.singles.total() + group.log.total() - self.group_before;
-        let arrived = arrived.min(all_sent.saturating_sub(before.arrived));
+        let arrived = u64::from(arrived).min(all_sent.saturating_sub(before.arrived));
         let until = report.until.max(before.until);
         let sent_until = self.singles.until(until) + group.log.until(until);
         self.reported = Reported {
@@ -303,7 +300,7 @@ impl RepairFlow {
         let bytes = arrived * average;
         let own = (bytes * paid.min(sent)).checked_div(sent).unwrap_or(bytes);
         let arriving = u64::from(1_000_000 - self.control.cleared_loss().min(MAX_LOSS));
-        let credit = own * GAIN * 10_000 / arriving;
+        let credit = own.saturating_mul(GAIN * 10_000) / arriving;
         self.credit.set_capacity(MAX_CREDIT.max(2 * credit));
         self.credit.add(credit);
     }
@@ -352,6 +349,21 @@ mod tests {
         let (mut flow, group) = self::flow();
         repair_for_a_second(&mut flow, &group, 0, 100, &mut counts);
         assert!(counts.0 * DATAGRAM > FLOOR * 9 / 10, "{} repairs", counts.0);
+    }
+
+    /// Whatever a status claims, no more arrived than was sent.
+    #[test]
+    fn a_wrong_count_gives_credit_for_what_was_sent_at_most() {
+        let (mut flow, group) = flow();
+        let mut sent = 0;
+        for (now, arrived) in [(1, u32::MAX), (2, 0), (3, u32::MAX), (4, 7), (5, u32::MAX)] {
+            let now = now * MILLISECOND;
+            sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now).is_ok()).count() as u64;
+            let report = RepairReport { arrived, until: now, is_steady: true };
+            flow.note_report(now, report, &group, DATAGRAM, MILLISECOND, false);
+            assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
+        }
+        flow.take(DATAGRAM, None, u64::MAX, 6 * MILLISECOND).unwrap();
     }
 
     /// What a link carried a minute ago says nothing about it now.

@@ -7,6 +7,7 @@ mod health;
 mod interface;
 mod named;
 mod publisher;
+mod read_ahead;
 mod repairs;
 mod snapshot;
 mod state_file;
@@ -21,6 +22,7 @@ pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, 
 pub use error::StreamError;
 pub use health::PathChange;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
+pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };

@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use mcast_group::{Destination, Family, InterfaceSelector};
 
 use super::Sender;
-use super::egress::Addressed;
+
 use super::pace::Rate;
 use crate::error::{Error, Operation, Result};
 use crate::timing::LaunchClock;
 use mcast_sys::socket::Socket;
 
 /// Settings for a [`Sender`], created by [`Sender::builder`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct SenderBuilder {
     destinations: Vec<Destination>,
@@ -20,12 +20,11 @@ pub struct SenderBuilder {
 }
 
 /// The settings that apply to everything a sender sends.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) interfaces: Vec<InterfaceSelector>,
     pub(crate) follow: bool,
     pub(crate) source_address: Option<IpAddr>,
-    pub(crate) addressed: Addressed,
     hop_limit: u8,
     traffic_class: Option<u8>,
     loopback: bool,
@@ -46,7 +45,6 @@ impl SenderBuilder {
                 interfaces: Vec::new(),
                 follow: false,
                 source_address: None,
-                addressed: Addressed::default(),
                 hop_limit: 1,
                 traffic_class: None,
                 loopback: true,

@@ -173,7 +173,7 @@ impl Sender {
     pub(super) fn source(&self, to: GroupAddr, interface: Option<InterfaceIndex>) -> Result<Option<IpAddr>> {
         match (self.known_source(to.group.family(), interface), interface) {
             (Some(source), _) => Ok(source),
-            (None, Some(index)) => self.settings.addressed.look_up(to, index),
+            (None, Some(index)) => self.addressed.look_up(to, index),
             (None, None) => Ok(None),
         }
     }
@@ -187,7 +187,7 @@ impl Sender {
     ) -> Option<Option<IpAddr>> {
         let given = self.settings.source_address.filter(|source| Family::of(*source) == family);
         match interface {
-            Some(index) if given.is_none() => self.settings.addressed.find(family, index),
+            Some(index) if given.is_none() => self.addressed.find(family, index),
             _ => Some(given),
         }
     }

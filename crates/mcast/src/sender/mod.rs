@@ -28,7 +28,7 @@ pub use statistics::SendStatistics;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;
 use builder::Settings;
-use egress::Egress;
+use egress::{Addressed, Egress};
 use mcast_sys::Sent;
 use mcast_sys::socket::Socket;
 use statistics::Counters;
@@ -53,6 +53,7 @@ pub struct Sender {
     destinations: Vec<(GroupAddr, Egress)>,
     /// The outgoing interfaces for destinations that name none.
     egress: Egress,
+    addressed: Addressed,
     v4: OnceLock<Socket>,
     v6: OnceLock<Socket>,
     counters: Counters,
@@ -89,6 +90,7 @@ impl Sender {
             settings,
             destinations,
             egress,
+            addressed: Addressed::default(),
             v4: OnceLock::new(),
             v6: OnceLock::new(),
             counters: Counters::default(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast_group::{Family, InterfaceIndex};
 
 use super::Sender;
+use super::pace::SLICE;
 use crate::error::{Error, Operation, Result};
 use mcast_sys::Received;
 use mcast_sys::poller::wait_readable;
@@ -41,6 +42,33 @@ impl Sender {
         buffer: &'b mut [u8],
         timeout: Duration,
     ) -> Result<Option<Reply<'b>>> {
+        self.recv_answer_in_slices(family, buffer, timeout, None, || true)
+    }
+
+    /// Like [`recv_answer`](Self::recv_answer), but can be cancelled: while the sender waits, `goes_on` is called
+    /// every 20 ms, and `false` cancels.
+    ///
+    /// # Errors
+    /// If the system cannot receive.
+    pub fn recv_answer_while<'b>(
+        &self,
+        family: Family,
+        buffer: &'b mut [u8],
+        timeout: Duration,
+        goes_on: impl FnMut() -> bool,
+    ) -> Result<Option<Reply<'b>>> {
+        self.recv_answer_in_slices(family, buffer, timeout, Some(SLICE), goes_on)
+    }
+
+    /// Waits for a reply, and calls `goes_on` before each slice of the wait.
+    fn recv_answer_in_slices<'b>(
+        &self,
+        family: Family,
+        buffer: &'b mut [u8],
+        timeout: Duration,
+        slice: Option<Duration>,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Result<Option<Reply<'b>>> {
         // A zero timeout is used for polling in a loop, where reading the clock would cost time.
         let deadline = if timeout.is_zero() { None } else { Instant::now().checked_add(timeout) };
         loop {
@@ -51,10 +79,10 @@ impl Sender {
                 return Ok(None);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
+            if left.is_some_and(|left| left.is_zero()) || !goes_on() {
                 return Ok(None);
             }
-            self.wait_answer(family, left)?;
+            self.wait_answer(family, [left, slice].into_iter().flatten().min())?;
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mcast_doctor::{Finding, Report, Severity};
+use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
 
-use crate::metrics::{Bound, Exporter, Exposition, Kind};
+use crate::metrics;
 
 /// The examinations so far, shared with the metrics server.
 #[derive(Clone, Debug, Default)]
@@ -46,21 +47,19 @@ impl Examinations {
     }
 
     /// Starts to serve metrics.
-    pub(super) fn serve(&self, bound: Bound) -> anyhow::Result<Exporter> {
+    pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
         let examinations = self.clone();
-        Exporter::start(bound, move || {
-            figures(&examinations.0.lock().unwrap_or_else(PoisonError::into_inner))
-        })
+        metrics::start(bound, move || figures(&examinations.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
 fn figures(state: &State) -> Exposition {
     let mut out = Exposition::default();
-    out.family("mcast_doctor_looks_total", Kind::Counter, "Completed examinations.")
+    out.family("mcast_doctor_looks_total", MetricKind::Counter, "Completed examinations.")
         .sample(&[], state.number);
     out.family(
         "mcast_doctor_look_failures_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Failed examinations, for example because the interface is gone.",
     )
     .sample(&[], state.failed);
@@ -75,7 +74,7 @@ fn of_findings(out: &mut Exposition, report: &Report) {
     let findings = &report.findings;
     let mut family = out.family(
         "mcast_doctor_finding",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Always 1; the labels name a finding of the latest \
             examination and its subject.",
     );
@@ -85,7 +84,8 @@ fn of_findings(out: &mut Exposition, report: &Report) {
             with_labels(finding, |labels| family.sample(labels, 1));
         }
     }
-    let mut family = out.family("mcast_doctor_findings", Kind::Gauge, "Number of findings by severity.");
+    let mut family =
+        out.family("mcast_doctor_findings", MetricKind::Gauge, "Number of findings by severity.");
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
         family.sample(&[("severity", &severity)], report.count(severity));
     }
@@ -110,15 +110,15 @@ fn of_examination(out: &mut Exposition, examination: &Examination) {
     let end = examination.end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     out.family(
         "mcast_doctor_unknown",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Questions that the latest examination could not answer.",
     )
     .sample(&[], examination.report.unknown.len());
-    out.family("mcast_doctor_look_seconds", Kind::Gauge, "Duration of the latest examination.")
+    out.family("mcast_doctor_look_seconds", MetricKind::Gauge, "Duration of the latest examination.")
         .sample(&[], examination.took.as_secs_f64());
     out.family(
         "mcast_doctor_look_end_seconds",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "When the latest examination ended, in seconds \
         since 1970.",
     )

@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use mcast::InterfaceSelector;
 use mcast_doctor::{Effect, Id, Options, Report, Severity, Verdict};
+use mcast_metrics::ExporterAddress;
 
 use crate::arguments::{Admission, parse_duration};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::metrics::Listen;
+use crate::metrics;
 use crate::rights::{self, Capability};
 use crate::service::Service;
 use progress::Progress;
@@ -122,7 +123,7 @@ struct TimingOptions {
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics, with --watch
     #[arg(long, value_name = "ADDRESS", requires = "watch")]
-    metrics: Option<Listen>,
+    metrics: Option<ExporterAddress>,
 }
 
 /// What to do with the findings.
@@ -177,7 +178,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return path::run(end, arguments, console);
     }
     let subject = Subject::of(arguments, console)?;
-    let bound = arguments.timing.metrics.as_ref().map(Listen::bind).transpose()?;
+    let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
     if arguments.results.apply.is_none() {
         rights::keep(&RIGHTS)?;
     }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast_doctor::{Finding, Report, Severity, Verdict};
+use mcast_metrics::BoundExporter;
 
 use super::export::Examinations;
 use super::json::{self, Change};
@@ -11,7 +12,6 @@ use super::{Doctor, text};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Hangup;
-use crate::metrics::Bound;
 use crate::output::{clock_time, write_json};
 
 /// The interval of keep-alives and of checks for hang-ups during a wait.
@@ -20,7 +20,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) fn run(
     doctor: &Doctor<'_>,
     every: Duration,
-    bound: Option<Bound>,
+    bound: Option<BoundExporter>,
     is_json: bool,
 ) -> anyhow::Result<Outcome> {
     let (console, service) = (doctor.console, &doctor.service);

@@ -6,7 +6,7 @@ use mcast_measure::wire::{ReceiverReport, SessionSettings};
 use mcast_measure::{ClockRelation, Histogram, HistogramBar, Percentiles};
 use serde::{Serialize, Serializer};
 
-use crate::output::{Palette, bits_per_second, count, datagrams_per_second, seconds};
+use crate::output::{Palette, count, per_second, rates, seconds};
 
 /// A receiver's numbers as JSON: part of `schemas/perf-recv.json` and `schemas/perf-send.json`.
 #[derive(Debug, Serialize)]
@@ -59,8 +59,8 @@ impl Figures {
             duplicated: report.duplicated,
             reordered: report.reordered,
             seconds: report.elapsed.as_secs_f64(),
-            datagrams_per_second: per_second(report.received, report.elapsed),
-            bits_per_second: per_second(report.bytes.saturating_mul(8), report.elapsed),
+            datagrams_per_second: per_second(report.received as f64, report.elapsed),
+            bits_per_second: per_second(report.bytes as f64 * 8.0, report.elapsed),
             latency_us: report.delays.map(Micros::from),
             gso: settings.map(|settings| settings.gso),
             gro: report.gro,
@@ -77,8 +77,7 @@ impl Figures {
 
 impl From<Percentiles> for Micros {
     fn from(times: Percentiles) -> Self {
-        let Percentiles { p50, p90, p99, p999, max } = times;
-        let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(micros);
+        let [p50, p90, p99, p999, max] = times.values().map(micros);
         Self { p50, p90, p99, p999, max }
     }
 }
@@ -90,11 +89,6 @@ pub(super) fn micros(time: Duration) -> f64 {
 /// Serializes a time in seconds.
 pub(super) fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
-}
-
-/// Returns a rate; `None` if `time` is zero.
-pub(super) fn per_second(number: u64, time: Duration) -> Option<f64> {
-    (!time.is_zero()).then(|| number as f64 / time.as_secs_f64())
 }
 
 /// Returns the datagrams per system call; `None` without calls.
@@ -116,12 +110,6 @@ pub(super) fn share(part: u64, whole: u64) -> String {
         return count(part);
     }
     format!("{} ({:.3}%)", count(part), part as f64 * 100.0 / whole as f64)
-}
-
-/// `199,900 datagrams/s, 2.24 Gbit/s`; empty if `time` is zero.
-pub(super) fn rates(datagrams: u64, bytes: u64, time: Duration) -> String {
-    let rates = [datagrams_per_second(datagrams, time), bits_per_second(bytes, time)];
-    rates.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `199,900 messages/s, 2.24 Gbit/s`; empty if `time` is zero.
@@ -200,8 +188,7 @@ fn delays(report: &ReceiverReport) -> String {
 
 /// `p50 3.1 µs, p90 …, max …`.
 pub(super) fn percentiles(times: Percentiles) -> String {
-    let Percentiles { p50, p90, p99, p999, max } = times;
-    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(short_time);
+    let [p50, p90, p99, p999, max] = times.values().map(short_time);
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 

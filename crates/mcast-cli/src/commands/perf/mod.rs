@@ -1,14 +1,11 @@
 //! `mcast perf`: measures rate, loss and delay, and shows where loss happened.
 
-mod clock;
 mod figures;
 mod recv;
 mod send;
 
 use crate::console::Console;
 use crate::exit::Outcome;
-
-use clock::unix_now;
 
 /// Measure rates, loss, reordering, jitter and delays
 #[derive(Debug, clap::Args)]

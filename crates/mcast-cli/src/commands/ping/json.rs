@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcast_measure::{ProbeResults, ProbeSession, Responder};
 use serde::Serialize;
 
-use super::session::lost;
+use super::lost;
 use crate::console::Console;
 use crate::output::write_record;
 use crate::probe::millis;

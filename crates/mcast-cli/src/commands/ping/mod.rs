@@ -1,20 +1,23 @@
 //! `mcast ping`: shows which hosts answer, their distance and delay, and whether multicast or unicast fails.
 
 mod json;
-mod session;
 mod text;
 
 use std::time::Duration;
 
-use mcast::{Destination, InterfaceSelector};
-use mcast_measure::ProbeCase;
+use mcast::{Family, InterfaceSelector, Sender, SenderBuilder};
+use mcast_doctor::{PingSchedule, Pinger};
 use mcast_measure::wire::PROBE_LENGTH;
+use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, lost_percent};
 
 use crate::arguments::{
-    Families, parse_dscp, parse_duration, parse_percent, parse_size, select_destinations, select_memberships,
+    Families, parse_dscp, parse_duration, parse_percent, parse_size, select_destination, select_memberships,
+    with_dscp,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::excess_loss;
 use crate::probe;
 use crate::sending::{Target, targets};
 
@@ -120,30 +123,23 @@ const MAX_LENGTH: usize = 65_527;
 /// What to ping and how: the arguments, resolved.
 #[derive(Debug)]
 struct Plan {
-    destination: Destination,
+    family: Family,
     targets: Vec<Target>,
+    sender: SenderBuilder,
     case: ProbeCase,
-    traffic_class: Option<u8>,
     /// Whether the hop limit is the default, which is then pointed out.
     is_default_reach: bool,
-    every: Duration,
-    wait: Duration,
-    count: Option<u64>,
-    timeout: Option<Duration>,
+    schedule: PingSchedule,
     criteria: SuccessCriteria,
     json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    if arguments.reply {
-        reply(arguments, console)
-    } else {
-        session::run(&plan(arguments, console)?, console)
-    }
+    if arguments.reply { reply(arguments, console) } else { ping(plan(arguments, console)?, console) }
 }
 
 fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
-    let Arguments { timing, size, .. } = arguments;
+    let Arguments { timing, size, criteria, .. } = arguments;
     if !(PROBE_LENGTH..=MAX_LENGTH).contains(size) {
         let remedy = format!("use a size from {PROBE_LENGTH} to {MAX_LENGTH}: an answer must fit in");
         return Err(Failure::usage(format!("a probe of {size} bytes cannot be sent")).remedy(remedy).into());
@@ -153,26 +149,67 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
             .remedy("use at least 10ms; `mcast perf send` sends faster")
             .into());
     }
-    let chosen = select_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
-    let [destination] = chosen.items.as_slice() else {
-        return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
-            .remedy("ping one at a time")
-            .into());
-    };
-    let hop_limit = arguments.ttl.or(chosen.hop_limit);
+    let (destination, implied) =
+        select_destination(&arguments.group, arguments.families, "ping one at a time", console)?;
+    let reach = arguments.ttl.or(implied);
+    let hop_limit = reach.unwrap_or(1);
+    let TimingOptions { every, wait, count, timeout } = *timing;
     Ok(Plan {
-        destination: destination.clone(),
-        targets: targets::resolve(&chosen.items, &arguments.interfaces)?,
-        case: ProbeCase { size: *size, hop_limit: hop_limit.unwrap_or(1) },
-        traffic_class: arguments.dscp.map(|dscp| dscp << 2),
-        is_default_reach: hop_limit.is_none(),
-        every: timing.every,
-        wait: timing.wait,
-        count: timing.count,
-        timeout: timing.timeout,
-        criteria: arguments.criteria,
+        family: destination.address.group.family(),
+        targets: targets::resolve(&[destination], &arguments.interfaces)?,
+        sender: with_dscp(Sender::builder().hop_limit(hop_limit), arguments.dscp),
+        case: ProbeCase { size: *size, hop_limit },
+        is_default_reach: reach.is_none(),
+        schedule: PingSchedule { every, wait, count, timeout, expected: criteria.expect },
+        criteria: *criteria,
         json: arguments.json,
     })
+}
+
+/// Pings the group and each host that answers.
+fn ping(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
+    let sender = plan.sender.build()?;
+    let interrupt = Interrupt::catch(|| {})?;
+    targets::print(&plan.targets, plan.case.hop_limit, plan.is_default_reach, console);
+    let targets = plan.targets.iter().map(Target::template).collect();
+    let pinger = Pinger::new(sender, targets, plan.family, plan.case, plan.schedule)?;
+    let live = !plan.json && !console.is_quiet();
+    let palette = console.palette_for_notes();
+    pinger.run(
+        || !interrupt.has_arrived(),
+        |responder, reply| {
+            if live {
+                text::print_reply(responder, reply, palette);
+            }
+        },
+    )?;
+    let (session, now) = (pinger.session(), pinger.now());
+    match plan.json {
+        true => json::write(&session, now, console)?,
+        false => text::write(&session, now, console)?,
+    }
+    text::note_totals(&session, console);
+    let outcome = judge(&plan.criteria, &session, now, console);
+    Ok(interrupt.outcome().unwrap_or(outcome))
+}
+
+fn judge(criteria: &SuccessCriteria, session: &ProbeSession, now: Duration, console: &Console) -> Outcome {
+    let (answering, required) = (session.responders().len(), criteria.expect.unwrap_or(1));
+    let losses = session
+        .responders()
+        .iter()
+        .map(|responder| lost(responder.multicast(0), session.sent_to_group(responder, now)));
+    let miss = match answering < required {
+        true => Some(format!("{answering} answered, expected at least {required}")),
+        false => excess_loss(losses.fold(0.0, f64::max), criteria.max_loss),
+    };
+    miss.iter().for_each(|miss| console.note(miss));
+    Outcome::of(miss.is_none())
+}
+
+/// Returns the probes without an answer, in percent.
+fn lost(results: &ProbeResults, sent: u64) -> f64 {
+    lost_percent(sent.saturating_sub(results.received()), sent)
 }
 
 fn reply(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {

@@ -5,36 +5,25 @@ use std::time::Duration;
 
 use mcast_measure::{AcceptedReply, ProbeResults, ProbeSession, Responder};
 
-use super::session::lost;
+use super::lost;
 use crate::console::Console;
 use crate::output::{Cell, Palette, Table, count, count_of, seconds};
 use crate::probe::{distance, round_trip};
 
-/// Shows answers on standard error when they arrive.
-#[derive(Debug)]
-pub(super) struct AnswerPrinter {
-    palette: Palette,
-}
-
-impl AnswerPrinter {
-    pub(super) fn new(console: &Console) -> Self {
-        Self { palette: *console.palette_for_notes() }
-    }
-
-    pub(super) fn show(&self, responder: &Responder, accepted: &AcceptedReply) {
-        let AcceptedReply { is_new, number, reply, .. } = *accepted;
-        let Palette { address, good, dim, .. } = self.palette;
-        let results = if reply.by_unicast { "unicast  " } else { "multicast" };
-        let hops = reply.hops().map(|hops| format!("  {}", distance(Some((hops, hops))))).unwrap_or_default();
-        let new = if is_new { format!("  {good}new{good:#}") } else { String::new() };
-        // If standard error is closed, answers cannot be shown.
-        let _ = writeln!(
-            anstream::stderr(),
-            "{address}{}{address:#}  {dim}{results} {number}{dim:#}  {}{hops}{new}",
-            responder.address,
-            round_trip(Some(accepted.round_trip)),
-        );
-    }
+/// Prints an answer on standard error when it arrives.
+pub(super) fn print_reply(responder: &Responder, accepted: &AcceptedReply, palette: &Palette) {
+    let AcceptedReply { is_new, number, reply, .. } = *accepted;
+    let Palette { address, good, dim, .. } = *palette;
+    let results = if reply.by_unicast { "unicast  " } else { "multicast" };
+    let hops = reply.hops().map(|hops| format!("  {}", distance(Some((hops, hops))))).unwrap_or_default();
+    let new = if is_new { format!("  {good}new{good:#}") } else { String::new() };
+    // If standard error is closed, answers cannot be shown.
+    let _ = writeln!(
+        anstream::stderr(),
+        "{address}{}{address:#}  {dim}{results} {number}{dim:#}  {}{hops}{new}",
+        responder.address,
+        round_trip(Some(accepted.round_trip)),
+    );
 }
 
 /// Writes a row per responder.

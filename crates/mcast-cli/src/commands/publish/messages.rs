@@ -5,31 +5,30 @@ use std::fs::File;
 use std::io::{self, BufReader};
 
 use anyhow::Context;
-use mcast_stream::{framing, wire};
+use mcast_stream::{ReadAhead, framing, wire};
 
 use super::Content;
 use crate::exit::Failure;
-use crate::sending::ReadAhead;
 
 /// The maximum length of a message: the default limit of a stream.
 const MAX_LENGTH: u32 = 16 << 20;
 
 /// Starts to read the messages that the arguments select: the words, the contents of files, or standard input.
-pub(super) fn read(words: Vec<OsString>, content: &Content) -> anyhow::Result<ReadAhead> {
+pub(super) fn read(words: Vec<OsString>, content: &Content) -> anyhow::Result<ReadAhead<anyhow::Error>> {
     let mut words = words.into_iter();
     match (words.len() == 0, content.files) {
         (true, true) => Err(Failure::usage("--files needs at least one file").into()),
-        (false, true) => ReadAhead::start(move || {
+        (false, true) => Ok(ReadAhead::start(move || {
             let file =
                 |name: OsString| read_file(&name).with_context(|| format!("cannot read {}", name.display()));
             words.next().map(file).transpose()
-        }),
+        })?),
         (false, false) if content.lines || content.records => {
             Err(Failure::usage("both messages and standard input are given")
                 .remedy("pass either messages or --lines/--records, not both")
                 .into())
         }
-        (false, false) => ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes))),
+        (false, false) => Ok(ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes)))?),
         (true, false) => read_input(content.records),
     }
 }
@@ -39,12 +38,12 @@ fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
 }
 
 /// Reads lines or records from standard input.
-fn read_input(records: bool) -> anyhow::Result<ReadAhead> {
+fn read_input(records: bool) -> anyhow::Result<ReadAhead<anyhow::Error>> {
     let mut input = BufReader::with_capacity(1 << 16, io::stdin());
-    ReadAhead::start(move || {
+    Ok(ReadAhead::start(move || {
         let read = if records { framing::read_record } else { framing::read_line };
         read(&mut input, MAX_LENGTH).context("cannot read standard input")
-    })
+    })?)
 }
 
 /// Returns the key of a message for `--keyed`, which its first word determines.

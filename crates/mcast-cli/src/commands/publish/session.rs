@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast_stream::{Publisher, StreamError};
+use mcast_stream::{Publisher, ReadAhead, ReadOutcome, StreamError};
 
 use super::messages::key_of;
 use super::report::{self, Report};
@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, seconds};
-use crate::sending::{MessagePacer, Next, ReadAhead};
+use crate::sending::MessagePacer;
 
 /// The longest wait before checking for events.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
         Ok(Self { arguments, console, publisher, snapshots, interrupt, key_file })
     }
 
-    pub(super) fn run(mut self, messages: &ReadAhead) -> anyhow::Result<Outcome> {
+    pub(super) fn run(mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<Outcome> {
         self.wait_for_receivers();
         let begun = Instant::now();
         let failed = self.publish(messages).err();
@@ -93,7 +93,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn publish(&mut self, messages: &ReadAhead) -> anyhow::Result<()> {
+    fn publish(&mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<()> {
         let mut waiting = Vec::new();
         let interrupt = self.interrupt.clone();
         let mut due = MessagePacer::new(self.arguments.stream.rate);
@@ -103,9 +103,9 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             match messages.take(POLL_INTERVAL, AT_ONCE, &mut waiting)? {
-                Next::Some => {}
-                Next::NoneYet => continue,
-                Next::End => return Ok(()),
+                ReadOutcome::Some => {}
+                ReadOutcome::NoneYet => continue,
+                ReadOutcome::End => return Ok(()),
             }
             for message in waiting.drain(..) {
                 let meanwhile = || {

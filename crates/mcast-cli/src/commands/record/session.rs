@@ -7,12 +7,11 @@ use mcast_capture::Recorder;
 use super::Plan;
 use super::recording::Recording;
 use super::source::{Next, Source};
-use super::text;
 use crate::arguments::Goal;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
-use crate::receiving::UnreachableInterfaces;
+use crate::receiving::{UnreachableInterfaces, print_buffer, print_memberships};
 use crate::service::Service;
 
 /// The silence after which buffered frames are written.
@@ -169,8 +168,8 @@ impl<'a> Session<'a> {
 
     /// Prints once what was joined where, into which file it goes, and what was not granted.
     fn print_start(&self) -> anyhow::Result<()> {
-        text::print_memberships(&self.source.memberships(), self.console);
-        text::print_buffer(self.source.buffer()?, self.buffer, self.console);
+        print_memberships(&self.source.memberships(), self.console);
+        print_buffer(self.source.buffer()?, self.buffer, "", self.console);
         self.console.note(format_args!("recording {}", self.description()));
         Ok(())
     }

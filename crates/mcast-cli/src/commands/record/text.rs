@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use mcast::MembershipStatus;
 use mcast_capture::{FileErrorKind, RecordedFile};
 
 use super::recording::Totals;
@@ -10,32 +9,6 @@ use super::source::Losses;
 use crate::console::Console;
 use crate::output::{InterfaceNames, bytes, count, count_of, seconds};
 use crate::receiving::{Tally, drops_text};
-
-/// Prints what was joined where: all of a few memberships, and of many those that were not joined.
-pub(super) fn print_memberships(statuses: &[MembershipStatus], console: &Console) {
-    const MAX_LISTED: usize = 8;
-    let is_few = statuses.len() <= MAX_LISTED || console.is_verbose();
-    for status in statuses.iter().filter(|status| is_few || !status.is_joined()) {
-        console.note(status);
-    }
-    if !is_few {
-        let joined = statuses.iter().filter(|status| status.is_joined()).count();
-        let all = count_of(statuses.len() as u64, "membership");
-        console.note(format_args!("joined {} of {all} (-v names them)", count(joined as u64)));
-    }
-}
-
-/// Prints the size of the receive buffer, as a warning if it is smaller than requested.
-pub(super) fn print_buffer(granted: usize, requested: Option<usize>, console: &Console) {
-    match requested {
-        Some(requested) if granted < requested => console.warn(format_args!(
-            "the system granted {} of the {} bytes of receive buffer (Linux: raise net.core.rmem_max)",
-            count(granted as u64),
-            count(requested as u64)
-        )),
-        _ => console.detail(format_args!("receive buffer: {} bytes", count(granted as u64))),
-    }
-}
 
 /// Prints a complete file.
 pub(super) fn print_file(file: &RecordedFile, console: &Console) {

@@ -1,18 +1,18 @@
 //! `--exec`: one process per datagram.
 
-use std::io::{self, Read, Write};
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{Arrival, Datagram, OwnedDatagram, Receiver};
+use mcast::{Arrival, Datagram, Receiver};
 
 use super::format::time_of;
 use crate::console::Console;
+use crate::execute::Call;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, rfc3339};
-use crate::sys;
 
 /// One byte more than the longest answer that fits in a datagram, to detect answers that are too long.
 const ANSWER_LIMIT: u64 = 65_528;
@@ -22,7 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Runs a shell command for each datagram, with a limit on concurrent commands.
 #[derive(Debug)]
 pub(super) struct Executor {
-    command: String,
+    command: Arc<str>,
     limit: usize,
     answers: Option<Arc<Receiver>>,
     state: Arc<State>,
@@ -61,12 +61,10 @@ impl Executor {
         interrupt: &Interrupt,
     ) -> bool {
         let Some(slot) = self.take_slot(deadline, interrupt) else { return false };
-        let job = Job {
-            command: self.command.clone(),
-            datagram: datagram.keep(),
-            interface: interface.to_owned(),
-            answers: self.answers.clone(),
-        };
+        let (arrival, answers) = (*datagram.arrival(), self.answers.clone());
+        let (command, input) = (Arc::clone(&self.command), datagram.payload().to_vec());
+        let call = Call { command, input, variables: facts(&arrival, interface) };
+        let job = Job { call, arrival, answers };
         // The thread owns the slot, so that it is freed however the thread ends, or if none can be started.
         let run = move || job.run(&slot.0);
         if let Err(error) = thread::Builder::new().name("exec".into()).spawn(run) {
@@ -139,15 +137,6 @@ impl Drop for Slot {
 }
 
 impl Counts {
-    fn add(&mut self, outcome: CommandResult) {
-        self.run += 1;
-        self.failed += u64::from(!outcome.success);
-        self.answered += u64::from(outcome.answered);
-        if let Some(trouble) = outcome.trouble {
-            self.note(trouble);
-        }
-    }
-
     fn not_run(&mut self, trouble: String) {
         self.not_run += 1;
         self.note(trouble);
@@ -158,90 +147,57 @@ impl Counts {
     }
 }
 
-/// A command and its datagram.
+/// A command and the datagram that it answers.
 #[derive(Debug)]
 struct Job {
-    command: String,
-    datagram: OwnedDatagram,
-    interface: String,
+    call: Call,
+    arrival: Arrival,
     answers: Option<Arc<Receiver>>,
 }
 
-/// The result of a command.
-#[derive(Debug, Default)]
-struct CommandResult {
-    success: bool,
-    answered: bool,
-    trouble: Option<String>,
-}
-
 impl Job {
-    /// Runs the command to its end, and counts the result.
-    fn run(&self, state: &State) {
-        match self.start() {
-            Ok(child) => {
-                let outcome = self.complete(child);
-                state.counts().add(outcome);
+    /// Runs the command to its end, sends its answer, and counts the result.
+    fn run(mut self, state: &State) {
+        let set_up = |command: &mut Command| {
+            if self.answers.is_some() {
+                command.stdout(Stdio::piped());
             }
-            Err(error) => state.counts().not_run(format!("cannot start the command: {error}")),
-        }
-    }
-
-    fn start(&self) -> io::Result<Child> {
-        let mut command = sys::shell(&self.command);
-        command.stdin(Stdio::piped()).envs(facts(self.datagram.arrival(), &self.interface));
-        if self.answers.is_some() {
-            command.stdout(Stdio::piped());
-        }
-        command.spawn()
-    }
-
-    /// Writes the input of the command, waits for its end and sends its answer.
-    fn complete(&self, mut child: Child) -> CommandResult {
-        let mut result = CommandResult::default();
-        let answer = self.exchange(&mut child);
-        match child.wait() {
-            Ok(status) => result.success = status.success() && answer.is_ok(),
-            Err(error) => result.trouble = Some(format!("cannot wait for the command: {error}")),
-        }
-        match (answer, &self.answers) {
-            (Err(error), _) => result.trouble = Some(format!("cannot write to the command: {error}")),
-            (Ok(answer), Some(receiver)) if !answer.is_empty() => {
-                match receiver.reply(self.datagram.arrival(), &answer) {
-                    Ok(()) => result.answered = true,
-                    Err(error) => result.trouble = Some(format!("cannot send an answer: {error}")),
-                }
-            }
-            _ => {}
-        }
-        result
-    }
-
-    /// Writes the input of the command, and returns its output if that is the answer.
-    fn exchange(&self, child: &mut Child) -> io::Result<Vec<u8>> {
-        let stdin = child.stdin.take();
-        // A command need not read its input.
-        let write = move || stdin.map(|mut stdin| stdin.write_all(self.datagram.payload()));
-        let Some(stdout) = child.stdout.take() else {
-            write();
-            return Ok(Vec::new());
         };
-        // Written on another thread: a command that reads late or never must not block reading its output.
-        thread::scope(|scope| {
-            let writer = thread::Builder::new().name("exec input".into()).spawn_scoped(scope, write);
-            // The command is killed, because a partial input could have unwanted effects.
-            if let Err(error) = writer {
-                child.kill()?;
-                return Err(error);
-            }
-            read_answer(stdout)
-        })
+        let mut child = match self.call.start(set_up) {
+            Ok(child) => child,
+            Err(error) => return state.counts().not_run(format!("cannot start the command: {error}")),
+        };
+        let output = exchange(self.call, &mut child);
+        let status = child.wait();
+        let answered = match (&output, &self.answers) {
+            (Ok(answer), Some(receiver)) if !answer.is_empty() => Some(receiver.reply(&self.arrival, answer)),
+            _ => None,
+        };
+        let mut counts = state.counts();
+        counts.run += 1;
+        counts.answered += u64::from(matches!(answered, Some(Ok(()))));
+        let is_success = output.is_ok() && status.as_ref().is_ok_and(ExitStatus::success);
+        counts.failed += u64::from(!is_success);
+        if let Err(error) = output {
+            counts.note(format!("cannot write to the command: {error}"));
+        }
+        if let Err(error) = status {
+            counts.note(format!("cannot wait for the command: {error}"));
+        }
+        if let Some(Err(error)) = answered {
+            counts.note(format!("cannot send an answer: {error}"));
+        }
     }
 }
 
-fn read_answer(stdout: ChildStdout) -> io::Result<Vec<u8>> {
+/// Writes the input of a command, and returns its output if that is the answer.
+fn exchange(call: Call, child: &mut Child) -> io::Result<Vec<u8>> {
+    // The command is killed, because a partial input could have unwanted effects.
+    call.feed(child).inspect_err(|_| drop(child.kill()))?;
     let mut answer = Vec::new();
-    stdout.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
+    }
     Ok(answer)
 }
 

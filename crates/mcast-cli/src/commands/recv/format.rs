@@ -1,7 +1,7 @@
 //! Formats of printed datagrams.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use mcast::{Arrival, Datagram, Group};
@@ -225,14 +225,14 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     fn new(datagram: &Datagram<'a>, interface: &'a str) -> Self {
         let arrival = datagram.arrival();
-        let (source, source_port) = without_scope(arrival.source);
         Self {
             time: rfc3339(time_of(arrival)),
             group: arrival.group.group,
             port: arrival.group.port,
             interface,
-            source,
-            source_port,
+            // Without its scope, because the interface is a separate field.
+            source: arrival.source.ip(),
+            source_port: arrival.source.port(),
             ttl: arrival.hop_limit,
             dscp: arrival.dscp(),
             length: arrival.length,
@@ -241,9 +241,4 @@ impl<'a> Record<'a> {
             payload: Payload::new(datagram.payload()),
         }
     }
-}
-
-/// Returns the address without its scope, because the interface is a separate field.
-fn without_scope(address: SocketAddr) -> (IpAddr, u16) {
-    (address.ip(), address.port())
 }

@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 
 use mcast::{Batch, Datagram, Drops, ErrorKind, Receiver};
 
-use super::Arguments;
+use super::OutputOptions;
 use super::execute::Executor;
 use super::format::Printer;
-use crate::arguments::Goal;
+use crate::arguments::{Goal, Limits};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, write_record};
-use crate::receiving::Tally;
-use crate::receiving::UnreachableInterfaces;
+use crate::receiving::{Tally, UnreachableInterfaces};
 
 /// Buffers of a batch, each for the largest datagram.
 const BUFFERS: usize = 32;
@@ -23,7 +22,8 @@ const BUFFER: usize = 65_536;
 
 /// The state of `mcast recv`.
 pub(super) struct Listener<'a> {
-    arguments: &'a Arguments,
+    limits: &'a Limits,
+    show: &'a OutputOptions,
     console: &'a Console,
     receiver: Arc<Receiver>,
     interrupt: Interrupt,
@@ -46,24 +46,25 @@ enum End {
 
 impl<'a> Listener<'a> {
     pub(super) fn new(
-        arguments: &'a Arguments,
+        limits: &'a Limits,
+        show: &'a OutputOptions,
         receiver: Receiver,
         interrupt: Interrupt,
         console: &'a Console,
     ) -> Self {
         let receiver = Arc::new(receiver);
         let start = Instant::now();
-        let show = &arguments.show;
         let executor = show.exec.as_ref().map(|command| {
             Executor::new(command, show.exec_limit, show.exec_reply.then(|| Arc::clone(&receiver)))
         });
         Self {
-            goal: Goal::new(&arguments.limits, start),
+            goal: Goal::new(limits, start),
             printer: Printer::new(show, console),
             out: console.output(),
             names: InterfaceNames::new(),
             tally: Tally::default(),
-            arguments,
+            limits,
+            show,
             console,
             receiver,
             interrupt,
@@ -156,7 +157,7 @@ impl<'a> Listener<'a> {
 
     fn summarize(&mut self, time: Duration) -> anyhow::Result<()> {
         let statistics = self.receiver.statistics();
-        if self.arguments.show.discard && self.arguments.show.json {
+        if self.show.discard && self.show.json {
             write_record(&mut self.out, "summary", &self.tally.summary(&statistics, time, &mut self.names))?;
             self.out.flush()?;
         }
@@ -164,7 +165,7 @@ impl<'a> Listener<'a> {
         if let Some(executor) = &self.executor {
             executor.print_summary(self.console);
         }
-        if self.arguments.limits.max_loss.is_some() && statistics.dropped == Drops::Unknown {
+        if self.limits.max_loss.is_some() && statistics.dropped == Drops::Unknown {
             self.console.warn("this system does not count dropped datagrams: cannot check --max-loss");
         }
         Ok(())

@@ -4,13 +4,13 @@ mod execute;
 mod format;
 mod listen;
 
-use mcast::Receiver;
+use mcast::{Receiver, ReceiverBuilder};
 
-use crate::arguments::{Limits, MembershipArguments, parse_size};
+use crate::arguments::{Limits, MembershipArguments, build_receiver, parse_positive_size, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{bytes, count, count_of};
+use crate::receiving::{print_buffer, print_memberships};
 use format::Format;
 use listen::Listener;
 
@@ -49,7 +49,7 @@ struct OutputOptions {
     json: bool,
 
     /// Print an asterisk per SIZE bytes of payload
-    #[arg(long, value_name = "SIZE", value_parser = parse_meter, conflicts_with = "discard")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_positive_size, conflicts_with = "discard")]
     meter: Option<usize>,
 
     /// Print nothing, only count
@@ -90,68 +90,38 @@ Examples:
   mcast recv 239.255.1.2:5000 --json                 for programs
   mcast recv 239.255.1.2:5000 --exec hostname --exec-reply    answer `mcast ask`";
 
+/// What to receive, and what to do with it: the arguments, resolved.
+struct Plan<'a> {
+    builder: ReceiverBuilder,
+    /// The requested receive buffer.
+    buffer: Option<usize>,
+    limits: &'a Limits,
+    show: &'a OutputOptions,
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let receiver = open(arguments, console)?;
-    let waker = receiver.waker();
-    let interrupt = Interrupt::catch(move || {
-        // If the waker fails, the wait ends with the next datagram.
-        let _ = waker.wake();
-    })?;
-    print_start(arguments, &receiver, console);
-    Listener::new(arguments, receiver, interrupt, console).run()
+    let Plan { builder, buffer, limits, show } = arguments.plan(console)?;
+    let receiver = build_receiver(builder)?;
+    let interrupt = Interrupt::waking(receiver.waker())?;
+    print_memberships(&receiver.memberships(), console);
+    print_buffer(receiver.receive_buffer(), buffer, " per socket", console);
+    Listener::new(limits, show, receiver, interrupt, console).run()
 }
 
 impl Arguments {
-    /// Returns whether speed matters more than an exact count of drops, which coalesced buffers prevent.
-    fn prefers_speed(&self) -> bool {
-        self.show.discard && self.limits.max_loss.is_none()
-    }
-}
-
-fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
-    let chosen = arguments.joining.selected(console)?;
-    let builder = Receiver::builder()
-        .join_all(chosen.items)
-        .follow(arguments.follow)
-        .gro(arguments.prefers_speed())
-        .allow_any_source(arguments.joining.any_source);
-    let builder = match arguments.buffer {
-        Some(bytes) => builder.receive_buffer(bytes),
-        None => builder,
-    };
-    Ok(crate::arguments::build_receiver(builder)?)
-}
-
-/// Prints the memberships, and whether the requested buffer was granted.
-fn print_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
-    const MAX_LISTED: usize = 8;
-
-    let statuses = receiver.memberships();
-    if statuses.len() <= MAX_LISTED || console.is_verbose() {
-        statuses.iter().for_each(|status| console.note(status));
-    } else {
-        let joined = statuses.iter().filter(|status| status.is_joined()).count();
-        console.note(format_args!(
-            "joined {} of {} (-v names them)",
-            count(joined as u64),
-            count_of(statuses.len() as u64, "membership")
-        ));
-        statuses.iter().filter(|status| !status.is_joined()).for_each(|status| console.warn(status));
-    }
-    let granted = receiver.receive_buffer();
-    match arguments.buffer {
-        Some(asked) if granted < asked => console.warn(format_args!(
-            "the system granted {} of the {} of receive buffer (Linux: raise net.core.rmem_max)",
-            count(granted as u64),
-            bytes(asked as u64)
-        )),
-        _ => console.detail(format_args!("receive buffer: {} per socket", bytes(granted as u64))),
-    }
-}
-
-fn parse_meter(text: &str) -> Result<usize, String> {
-    match parse_size(text)? {
-        0 => Err("must be at least 1".into()),
-        size => Ok(size),
+    fn plan(&self, console: &Console) -> anyhow::Result<Plan<'_>> {
+        let Self { joining, buffer, limits, show, .. } = self;
+        // Coalesced buffers are faster, but prevent an exact count of drops.
+        let prefers_speed = show.discard && limits.max_loss.is_none();
+        let builder = Receiver::builder()
+            .join_all(joining.selected(console)?.items)
+            .follow(self.follow)
+            .gro(prefers_speed)
+            .allow_any_source(joining.any_source);
+        let builder = match *buffer {
+            Some(bytes) => builder.receive_buffer(bytes),
+            None => builder,
+        };
+        Ok(Plan { builder, buffer: *buffer, limits, show })
     }
 }

@@ -5,24 +5,11 @@ use mcast_capture::SkippedFrames;
 use super::deliver::Report;
 use super::measure::TimingAccuracy;
 use crate::console::Console;
-use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds};
+use crate::output::{count, count_of, datagrams_in, seconds};
 
 pub(super) fn print(report: &Report, console: &Console) {
-    let rates = match report.sent {
-        0 | 1 => String::new(),
-        _ => {
-            let rates =
-                [datagrams_per_second(report.sent, report.time), bits_per_second(report.bytes, report.time)];
-            format!(" ({})", rates.into_iter().flatten().collect::<Vec<_>>().join(", "))
-        }
-    };
-    console.note(format_args!(
-        "sent {}, {} in {}{rates}; refused by the kernel: {}",
-        count_of(report.sent, "datagram"),
-        bytes(report.bytes),
-        seconds(report.time),
-        count(report.refused)
-    ));
+    let sent = datagrams_in(report.sent, report.bytes, report.time, 2);
+    console.note(format_args!("sent {sent}; refused by the kernel: {}", count(report.refused)));
     print_timing(report, console);
     if let Some(words) = skipped_text(&report.skipped) {
         console.note(format_args!("not sent: {words}"));

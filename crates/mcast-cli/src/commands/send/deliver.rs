@@ -3,58 +3,55 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use mcast::{Outgoing, Sender};
+use mcast::Outgoing;
+use mcast_stream::ReadAhead;
 use serde::Serialize;
 
 use super::payloads::Payloads;
-use super::{Arguments, TimingOptions};
+use super::{Plan, TimingOptions};
 use crate::arguments::one_every;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_record};
-use crate::sending::{Count, Dispatch, Pace, ReadAhead, Target};
+use crate::output::{count, datagrams_in, write_record};
+use crate::sending::{Count, Dispatch, Pace, Target, targets};
 
 /// The approximate number of datagrams per round.
 const BATCH: usize = 64;
 
 /// The state of `mcast send`.
-pub(super) struct Delivery<'a> {
-    arguments: &'a Arguments,
+struct Delivery<'a> {
     dispatch: Dispatch<'a>,
     targets: &'a [Target],
-    console: &'a Console,
+    timing: &'a TimingOptions,
+    start: Instant,
 }
 
-impl<'a> Delivery<'a> {
-    pub(super) fn new(
-        arguments: &'a Arguments,
-        sender: &'a Sender,
-        targets: &'a [Target],
-        console: &'a Console,
-    ) -> Self {
-        Self { arguments, dispatch: Dispatch::new(sender, console), targets, console }
+pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
+    let Plan { targets, payloads, timing, json, .. } = plan;
+    let sender = plan.builder.build()?;
+    targets::print(&targets, plan.hop_limit, plan.is_default_reach, console);
+    if payloads.is_typed() {
+        console.note("each line that you type is sent as a datagram; Ctrl-D ends the input");
     }
+    let dispatch = Dispatch::new(&sender, console);
+    let mut delivery = Delivery { dispatch, targets: &targets, timing, start: Instant::now() };
+    let interrupt = match payloads.may_wait() {
+        true => delivery.send_stream(payloads)?,
+        false => delivery.send_available(payloads)?,
+    };
+    let count = delivery.dispatch.count();
+    print_summary(count, delivery.start.elapsed(), json, console)?;
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(count.refused == 0)))
+}
 
-    pub(super) fn run(mut self, payloads: Payloads) -> anyhow::Result<Outcome> {
-        if payloads.is_typed() {
-            self.console.note("each line that you type is sent as a datagram; Ctrl-D ends the input");
-        }
-        let start = Instant::now();
-        let interrupt = match payloads.may_wait() {
-            true => self.send_stream(payloads, start)?,
-            false => self.send_available(payloads, start)?,
-        };
-        self.print_summary(start.elapsed())?;
-        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(self.dispatch.count().refused == 0)))
-    }
-
+impl Delivery<'_> {
     /// Sends payloads that are available without waiting.
-    fn send_available(&mut self, mut payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
+    fn send_available(&mut self, mut payloads: Payloads) -> anyhow::Result<Interrupt> {
         let interrupt = Interrupt::catch(|| {})?;
-        let mut pace = self.pace(start, &interrupt);
+        let mut pace = self.pace(&interrupt);
         let mut round: Vec<Vec<u8>> = vec![Vec::new(); BATCH];
-        let mut left = self.arguments.timing.count.unwrap_or(u64::MAX);
+        let mut left = self.timing.count.unwrap_or(u64::MAX);
         while left > 0 {
             let mut filled = 0;
             while filled < self.at_once(left) && payloads.next(&mut round[filled])? {
@@ -69,18 +66,18 @@ impl<'a> Delivery<'a> {
     }
 
     /// Sends payloads as they are read. A separate thread reads, because reading cannot be interrupted.
-    fn send_stream(&mut self, mut payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
-        let input = ReadAhead::start(move || {
+    fn send_stream(&mut self, mut payloads: Payloads) -> anyhow::Result<Interrupt> {
+        let input = ReadAhead::<anyhow::Error>::start(move || {
             let mut payload = Vec::new();
             Ok(payloads.next(&mut payload)?.then_some(payload))
         })?;
         let interrupt = Interrupt::catch(input.waker())?;
-        let mut pace = self.pace(start, &interrupt);
+        let mut pace = self.pace(&interrupt);
         let mut round = Vec::new();
-        let mut left = self.arguments.timing.count.unwrap_or(u64::MAX);
+        let mut left = self.timing.count.unwrap_or(u64::MAX);
         while left > 0 {
             let time_left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-            let wait = self.deadline(start).map_or(Duration::MAX, time_left);
+            let wait = self.deadline().map_or(Duration::MAX, time_left);
             round.clear();
             input.take(wait, self.at_once(left), &mut round)?;
             // It is empty at the end of the input, at the deadline and after an interrupt.
@@ -94,13 +91,13 @@ impl<'a> Delivery<'a> {
 
     /// Returns the pace. `--rate` counts the datagrams to all groups; with `--every`, one is sent to each group at a
     /// time.
-    fn pace(&self, start: Instant, interrupt: &Interrupt) -> Pace {
-        let TimingOptions { rate, every, .. } = self.arguments.timing;
+    fn pace(&self, interrupt: &Interrupt) -> Pace {
+        let TimingOptions { rate, every, .. } = *self.timing;
         let (rate, together) = match (rate, every) {
             (Some(rate), _) => (Some(rate), 1),
             (None, every) => (every.map(one_every), self.targets.len()),
         };
-        Pace::new(rate, together, self.deadline(start), interrupt.clone())
+        Pace::new(rate, together, self.deadline(), interrupt.clone())
     }
 
     /// Returns the number of payloads of a round, if this many are left.
@@ -109,8 +106,8 @@ impl<'a> Delivery<'a> {
         usize::try_from(left).map_or(most, |left| left.min(most))
     }
 
-    fn deadline(&self, start: Instant) -> Option<Instant> {
-        self.arguments.timing.timeout.and_then(|timeout| start.checked_add(timeout))
+    fn deadline(&self) -> Option<Instant> {
+        self.timing.timeout.and_then(|timeout| self.start.checked_add(timeout))
     }
 
     /// Sends payloads to every target when they are due. Returns `false` after the deadline or an interrupt.
@@ -126,35 +123,23 @@ impl<'a> Delivery<'a> {
         }
         Ok(true)
     }
+}
 
-    fn print_summary(&self, time: Duration) -> anyhow::Result<()> {
-        let Count { sent, bytes: volume, refused } = self.dispatch.count();
-        if self.arguments.json {
-            let mut out = self.console.output();
-            write_record(
-                &mut out,
-                "summary",
-                &Summary { sent, bytes: volume, seconds: time.as_secs_f64(), refused },
-            )?;
-            out.flush()?;
-        }
-        // A rate of one datagram is meaningless.
-        let rates = match sent {
-            0 | 1 => String::new(),
-            _ => {
-                let rates = [datagrams_per_second(sent, time), bits_per_second(volume, time)];
-                format!(" ({})", rates.into_iter().flatten().collect::<Vec<_>>().join(", "))
-            }
-        };
-        self.console.note(format_args!(
-            "sent {}, {} in {}{rates}; refused by the kernel: {}",
-            count_of(sent, "datagram"),
-            bytes(volume),
-            seconds(time),
-            count(refused)
-        ));
-        Ok(())
+fn print_summary(
+    Count { sent, bytes, refused }: Count,
+    time: Duration,
+    json: bool,
+    console: &Console,
+) -> anyhow::Result<()> {
+    if json {
+        let mut out = console.output();
+        write_record(&mut out, "summary", &Summary { sent, bytes, seconds: time.as_secs_f64(), refused })?;
+        out.flush()?;
     }
+    // A rate of one datagram is meaningless.
+    let text = datagrams_in(sent, bytes, time, 2);
+    console.note(format_args!("sent {text}; refused by the kernel: {}", count(refused)));
+    Ok(())
 }
 
 /// A summary as JSON: `schemas/send-summary.json`.

@@ -8,13 +8,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcast::{Rate, Sender};
+use mcast::{Rate, Sender, SenderBuilder};
 
-use crate::arguments::{Egress, parse_dscp, parse_duration, parse_rate, parse_size, select_destinations};
+use crate::arguments::{
+    Egress, parse_dscp, parse_duration, parse_positive_size, parse_rate, parse_size, select_destinations,
+    with_dscp,
+};
 use crate::console::Console;
 use crate::exit::Outcome;
-use crate::sending::targets;
-use deliver::Delivery;
+use crate::sending::{Target, targets};
 use payloads::Payloads;
 
 /// Send datagrams to groups
@@ -89,7 +91,7 @@ struct Division {
     whole: bool,
 
     /// One datagram per SIZE bytes
-    #[arg(long, value_name = "SIZE", value_parser = parse_chunk)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
     chunk: Option<usize>,
 }
 
@@ -129,32 +131,38 @@ Examples:
   mcast send 239.255.1.2:5000 --random 1316 --rate 10Mbit -W 5 -i lo
   mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal";
 
-pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let split = split::split(&arguments.words, &arguments.messages, arguments.egress.families.only())?;
-    let chosen = select_destinations(&split.groups, arguments.egress.families, console)?;
-    let hop_limit = arguments.egress.hop_limit(&chosen);
-    let targets = targets::resolve(&chosen.items, &arguments.egress.interfaces)?;
-    let payloads = Payloads::choose(&split.messages, &arguments.content, &arguments.timing)?;
-    let sender = open(arguments, hop_limit)?;
-    targets::print(&targets, hop_limit, arguments.egress.ttl.is_none(), console);
-    Delivery::new(arguments, &sender, &targets, console).run(payloads)
+/// What to send, and where: the arguments, resolved.
+struct Plan<'a> {
+    targets: Vec<Target>,
+    hop_limit: u8,
+    /// Whether no `--ttl` is given, so that the hop limit is pointed out.
+    is_default_reach: bool,
+    builder: SenderBuilder,
+    payloads: Payloads,
+    timing: &'a TimingOptions,
+    json: bool,
 }
 
-fn open(arguments: &Arguments, hop_limit: u8) -> mcast::Result<Sender> {
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    deliver::run(plan(arguments, console)?, console)
+}
+
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
+    let Arguments { egress, content, timing, .. } = arguments;
+    let split = split::split(&arguments.words, &arguments.messages, egress.families.only())?;
+    let chosen = select_destinations(&split.groups, egress.families, console)?;
+    let hop_limit = egress.hop_limit(chosen.hop_limit);
     let builder = Sender::builder()
         .hop_limit(hop_limit)
         .loopback(!arguments.no_loopback)
         .source_port(arguments.source_port);
-    match arguments.dscp {
-        Some(dscp) => builder.traffic_class(dscp << 2),
-        None => builder,
-    }
-    .build()
-}
-
-fn parse_chunk(text: &str) -> Result<usize, String> {
-    match parse_size(text)? {
-        0 => Err("must be at least 1".into()),
-        size => Ok(size),
-    }
+    Ok(Plan {
+        targets: targets::resolve(&chosen.items, &egress.interfaces)?,
+        hop_limit,
+        is_default_reach: egress.ttl.is_none(),
+        builder: with_dscp(builder, arguments.dscp),
+        payloads: Payloads::choose(&split.messages, content, timing)?,
+        timing,
+        json: arguments.json,
+    })
 }

@@ -15,17 +15,23 @@ use crate::exit::Failure;
 const MAX_PAYLOAD: usize = 65_527;
 
 /// A source of payloads.
-pub(super) enum Payloads {
-    /// Messages, sent this many times; `None` means forever.
-    Messages { messages: Vec<Vec<u8>>, next: usize, rounds: Option<usize> },
-    /// This many payloads of random bytes.
-    Random { size: usize, generator: Generator, left: Option<u64> },
-    /// A file or standard input, until its end.
+pub(super) struct Payloads {
+    source: Source,
+    /// The number of payloads that are left; `None` means until the end of the input, or forever.
+    left: Option<u64>,
+}
+
+enum Source {
+    /// Messages, one after the other.
+    Messages { messages: Vec<Vec<u8>>, next: usize },
+    /// Random bytes.
+    Random { size: usize, generator: Generator },
+    /// A file or standard input.
     Stream(Stream),
 }
 
 /// An input, and how it is divided.
-pub(super) struct Stream {
+struct Stream {
     input: Box<dyn BufRead + Send>,
     name: String,
     division: Division,
@@ -47,7 +53,7 @@ impl Payloads {
         content: &Content,
         timing: &TimingOptions,
     ) -> anyhow::Result<Self> {
-        let is_divided = content.division.lines || content.division.chunk.is_some() || content.division.whole;
+        let is_divided = content.division.chosen().is_some();
         if !messages.is_empty() {
             if is_divided || content.file.is_some() || content.random.is_some() {
                 return Err(Failure::usage("both messages and another thing to send are given")
@@ -61,10 +67,11 @@ impl Payloads {
                 Err(Failure::usage("--lines, --whole and --chunk apply to a file or standard input").into())
             }
             (_, Some(size)) => {
-                Ok(Self::Random { size, generator: Generator::new(), left: (!timing.repeats()).then_some(1) })
+                let source = Source::Random { size, generator: Generator::new() };
+                Ok(Self { source, left: (!timing.repeats()).then_some(1) })
             }
             (Some(path), _) => Self::of_file(path, content, timing),
-            (None, None) => Ok(Self::Stream(Stream::standard_input(content))),
+            (None, None) => Ok(Self::of_stream(Stream::standard_input(content))),
         }
     }
 
@@ -81,7 +88,7 @@ impl Payloads {
     /// sending.
     fn of_file(path: &Path, content: &Content, timing: &TimingOptions) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let division = content.division.chosen(Division::Whole);
+        let division = content.division.chosen().unwrap_or(Division::Whole);
         let name = path.display().to_string();
         let input = Box::new(BufReader::new(file));
         let mut stream = Stream { input, name, division, hex: content.hex, is_at_end: false };
@@ -91,45 +98,45 @@ impl Payloads {
                 stream.next(&mut bytes)?;
                 Ok(Self::repeated(vec![bytes], timing))
             }
-            _ => Ok(Self::Stream(stream)),
+            _ => Ok(Self::of_stream(stream)),
         }
     }
 
     fn repeated(messages: Vec<Vec<u8>>, timing: &TimingOptions) -> Self {
-        Self::Messages { messages, next: 0, rounds: (!timing.repeats()).then_some(1) }
+        let left = (!timing.repeats()).then_some(messages.len() as u64);
+        Self { source: Source::Messages { messages, next: 0 }, left }
+    }
+
+    fn of_stream(stream: Stream) -> Self {
+        Self { source: Source::Stream(stream), left: None }
     }
 
     /// Writes the next payload to the buffer; returns `false` at the end.
     pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> anyhow::Result<bool> {
-        match self {
-            Self::Messages { messages, next, rounds } => {
-                if rounds.is_some_and(|rounds| *next >= rounds * messages.len()) {
-                    return Ok(false);
-                }
-                payload.clone_from(&messages[*next % messages.len()]);
-                *next += 1;
-                Ok(true)
-            }
-            Self::Random { size, generator, left } => {
-                if *left == Some(0) {
-                    return Ok(false);
-                }
-                *left = left.map(|left| left - 1);
-                generator.fill(payload, *size);
-                Ok(true)
-            }
-            Self::Stream(stream) => stream.next(payload),
+        if self.left == Some(0) {
+            return Ok(false);
         }
+        self.left = self.left.map(|left| left - 1);
+        match &mut self.source {
+            Source::Messages { messages, next } => {
+                payload.clone_from(&messages[*next]);
+                *next = (*next + 1) % messages.len();
+            }
+            Source::Random { size, generator } => generator.fill(payload, *size),
+            Source::Stream(stream) => return stream.next(payload),
+        }
+        Ok(true)
     }
 
     /// Returns whether reading the next payload may block.
     pub(super) fn may_wait(&self) -> bool {
-        matches!(self, Self::Stream(_))
+        matches!(self.source, Source::Stream(_))
     }
 
     /// Returns whether payloads are typed at a terminal.
     pub(super) fn is_typed(&self) -> bool {
-        matches!(self, Self::Stream(stream) if stream.name == STANDARD_INPUT) && io::stdin().is_terminal()
+        matches!(&self.source, Source::Stream(stream) if stream.name == STANDARD_INPUT)
+            && io::stdin().is_terminal()
     }
 }
 
@@ -141,12 +148,11 @@ impl TimingOptions {
 }
 
 impl super::Division {
-    fn chosen(&self, default: Division) -> Division {
+    fn chosen(&self) -> Option<Division> {
         match (self.lines, self.whole, self.chunk) {
-            (true, ..) => Division::Lines,
-            (_, true, _) => Division::Whole,
-            (.., Some(size)) => Division::Chunks(size),
-            _ => default,
+            (true, ..) => Some(Division::Lines),
+            (_, true, _) => Some(Division::Whole),
+            (.., chunk) => chunk.map(Division::Chunks),
         }
     }
 }
@@ -158,7 +164,7 @@ impl Stream {
         Self {
             input: Box::new(BufReader::new(io::stdin())),
             name: STANDARD_INPUT.into(),
-            division: content.division.chosen(Division::Lines),
+            division: content.division.chosen().unwrap_or(Division::Lines),
             hex: content.hex,
             is_at_end: false,
         }
@@ -233,7 +239,7 @@ fn parse_hex(text: &[u8]) -> Result<Vec<u8>, Failure> {
 
 /// A generator of random bytes that are not for cryptography: SplitMix64.
 #[derive(Debug)]
-pub(super) struct Generator(u64);
+struct Generator(u64);
 
 impl Generator {
     /// Creates a generator with a random seed.

@@ -11,11 +11,11 @@ use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 
 use super::Plan;
 use super::event::{Importance, describe};
-use super::execute::Call;
 use super::format::Printer;
 use super::outlet::{JobQueue, Outlet, Unfinished};
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::console::Console;
+use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
@@ -88,11 +88,7 @@ impl<'a> Listener<'a> {
         let Plan { builder, snapshots, limits, show, stays, is_unnamed } = plan;
         let subscriber = builder.build()?;
         subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
-        let waker = subscriber.waker();
-        let interrupt = Interrupt::catch(move || {
-            // If the waker fails, the wait ends with the next datagram.
-            let _ = waker.wake();
-        })?;
+        let interrupt = Interrupt::waking(subscriber.waker())?;
         let sink = Sink {
             console,
             printer: Printer::new(show),
@@ -231,7 +227,10 @@ impl<'a> Listener<'a> {
         self.subscriber.resume(snapshot.message);
         if let Some(command) = &self.sink.command {
             let stream = self.subscriber.stream().unwrap_or(StreamId(0));
-            self.sink.outlet.call(Call::with_snapshot(command, stream, snapshot.message, snapshot.bytes));
+            let mut call = call_with(command, stream, snapshot.message, snapshot.bytes);
+            // It includes all messages before its number.
+            call.variables.push(("MCAST_SNAPSHOT", "1".into()));
+            self.sink.outlet.call(call);
         }
         Ok(())
     }
@@ -426,7 +425,7 @@ impl Sink<'_> {
         self.tally.messages += 1;
         self.tally.bytes += message.bytes.len() as u64;
         if let Some(command) = &self.command {
-            self.outlet.call(Call::with_message(command, stream, message));
+            self.outlet.call(call_with(command, stream, message.number, message.bytes.to_vec()));
         }
         Ok(())
     }
@@ -442,6 +441,16 @@ impl Sink<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns a call of the command with these bytes as its input.
+fn call_with(command: &Arc<str>, stream: StreamId, number: u64, input: Vec<u8>) -> Call {
+    let variables = vec![
+        ("MCAST_STREAM", stream.to_string()),
+        ("MCAST_SEQUENCE", number.to_string()),
+        ("MCAST_LENGTH", input.len().to_string()),
+    ];
+    Call { command: Arc::clone(command), input, variables }
 }
 
 impl Tally {

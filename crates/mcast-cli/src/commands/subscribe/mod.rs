@@ -1,7 +1,6 @@
 //! `mcast subscribe`: receives all messages of a stream in order, and reports losses.
 
 mod event;
-mod execute;
 mod format;
 mod listen;
 mod named;

@@ -10,8 +10,8 @@ use anyhow::Context;
 use mcast::Waker;
 use mcast_stream::{JobContext, Worker};
 
-use super::execute::Call;
 use crate::console::Output;
+use crate::execute::Call;
 
 /// The number of bytes written at once while more messages arrive.
 const AT_ONCE: usize = 64 << 10;
@@ -134,7 +134,7 @@ impl Counts {
             Job::Call(call) => {
                 // The command may print as well.
                 out.flush()?;
-                let succeeded = call.run(context).context("cannot run the command")?;
+                let succeeded = call.run(|| context.is_cancelled()).context("cannot run the command")?;
                 self.failed.fetch_add(usize::from(!succeeded), Ordering::Relaxed);
                 self.commands.fetch_sub(1, Ordering::Relaxed);
             }

@@ -3,17 +3,18 @@
 use std::fmt::Display;
 use std::time::SystemTime;
 
+use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
 use mcast_stream::wire::StreamId;
 use mcast_watch::{Row, WatchReport};
 
 use super::monitor::Monitor;
 use super::picture::Picture;
-use crate::metrics::{Bound, Exporter, Exposition, Kind};
+use crate::metrics;
 
 /// Starts to serve metrics of the monitor.
-pub(super) fn start(bound: Bound, monitor: &Monitor) -> anyhow::Result<Exporter> {
+pub(super) fn start(bound: BoundExporter, monitor: &Monitor) -> anyhow::Result<Exporter> {
     let monitor = monitor.clone();
-    Exporter::start(bound, move || figures(&monitor.picture(SystemTime::now())))
+    metrics::start(bound, move || figures(&monitor.picture(SystemTime::now())))
 }
 
 fn figures(picture: &Picture) -> Exposition {
@@ -26,18 +27,18 @@ fn figures(picture: &Picture) -> Exposition {
 }
 
 /// A metric of streams; the function returns `None` for streams without it.
-type StreamMetric = (&'static str, Kind, &'static str, fn(&Row) -> Option<f64>);
+type StreamMetric = (&'static str, MetricKind, &'static str, fn(&Row) -> Option<f64>);
 
 const STREAM_METRICS: [StreamMetric; 11] = [
-    ("mcast_stream_datagrams_total", Kind::Counter, "Datagrams of the stream.", |row| {
+    ("mcast_stream_datagrams_total", MetricKind::Counter, "Datagrams of the stream.", |row| {
         Some(row.datagrams as f64)
     }),
-    ("mcast_stream_bytes_total", Kind::Counter, "Bytes of payload of the stream.", |row| {
+    ("mcast_stream_bytes_total", MetricKind::Counter, "Bytes of payload of the stream.", |row| {
         Some(row.bytes as f64)
     }),
     (
         "mcast_stream_missing",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Missing by the stream's sequence numbers, in the unit in mcast_stream_info; decreases when \
          something arrives late. Repairs of an mcast stream for a single receiver are not seen, and stay \
          missing.",
@@ -45,43 +46,43 @@ const STREAM_METRICS: [StreamMetric; 11] = [
     ),
     (
         "mcast_stream_received_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Received by the stream's sequence numbers, in the same unit.",
         |row| row.numbers.map(|numbers| numbers.received as f64),
     ),
     (
         "mcast_stream_duplicates_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Received more than once by the stream's sequence numbers.",
         |row| row.numbers.map(|numbers| numbers.duplicates as f64),
     ),
     (
         "mcast_stream_repairs_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Datagrams marked as repairs, of streams of mcast publish.",
         |row| row.numbers.and_then(|numbers| numbers.repairs).map(|repairs| repairs as f64),
     ),
     (
         "mcast_stream_continuity_errors_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Continuity errors of a transport stream.",
         |row| row.continuity_errors.map(|errors| errors as f64),
     ),
     (
         "mcast_stream_jitter_seconds",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Interarrival jitter (RFC 3550), or that of the gaps between datagrams without a timestamp.",
         |row| row.jitter.map(|jitter| jitter.jitter.as_secs_f64()),
     ),
-    ("mcast_stream_hop_limit", Kind::Gauge, "TTL or hop limit of the latest datagram.", |row| {
+    ("mcast_stream_hop_limit", MetricKind::Gauge, "TTL or hop limit of the latest datagram.", |row| {
         Some(row.hop_limit.into())
     }),
-    ("mcast_stream_quiet_seconds", Kind::Gauge, "Time since the latest datagram.", |row| {
+    ("mcast_stream_quiet_seconds", MetricKind::Gauge, "Time since the latest datagram.", |row| {
         Some(row.quiet.as_secs_f64())
     }),
     (
         "mcast_stream_bad_checksums_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Datagrams with a wrong checksum, which are not delivered to programs.",
         |row| Some(row.bad_checksums as f64),
     ),
@@ -98,20 +99,20 @@ fn streams(out: &mut Exposition, picture: &Picture) {
         }
     }
     let mut family =
-        out.family("mcast_stream_members", Kind::Gauge, "Hosts that have reported a membership.");
+        out.family("mcast_stream_members", MetricKind::Gauge, "Hosts that have reported a membership.");
     for row in rows {
         with_labels(row, picture, |labels| {
             family.sample(labels, picture.report.members_of(&row.key).count());
         });
     }
     let mut family =
-        out.family("mcast_stream_joined_here", Kind::Gauge, "Holders of a membership on this machine.");
+        out.family("mcast_stream_joined_here", MetricKind::Gauge, "Holders of a membership on this machine.");
     for row in rows {
         with_labels(row, picture, |labels| family.sample(labels, picture.locals(row).len()));
     }
     let mut family = out.family(
         "mcast_stream_info",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Always 1; the labels have the name of the group and \
             the payload of the stream.",
     );
@@ -130,7 +131,7 @@ fn streams(out: &mut Exposition, picture: &Picture) {
 fn announced(out: &mut Exposition, picture: &Picture) {
     let mut family = out.family(
         "mcast_stream_publisher_info",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Always 1; the labels identify the stream of mcast publish and its announced name.",
     );
     for row in &picture.report.streams {
@@ -146,8 +147,11 @@ fn announced(out: &mut Exposition, picture: &Picture) {
             family.sample(&[labels, &more].concat(), 1);
         });
     }
-    let mut family =
-        out.family("mcast_announced_quiet_seconds", Kind::Gauge, "Time since a stream was last announced.");
+    let mut family = out.family(
+        "mcast_announced_quiet_seconds",
+        MetricKind::Gauge,
+        "Time since a stream was last announced.",
+    );
     for announced in &picture.report.announced {
         let content = announced.content.as_ref();
         let interface = picture.interface(announced.interface);
@@ -186,7 +190,7 @@ fn routers(out: &mut Exposition, picture: &Picture) {
     let WatchReport { queriers, pim_neighbors, routers, .. } = &picture.report;
     let mut family = out.family(
         "mcast_querier_expires_seconds",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Time until the querier is considered gone, if it stays silent.",
     );
     for querier in queriers {
@@ -201,7 +205,7 @@ fn routers(out: &mut Exposition, picture: &Picture) {
         ];
         family.sample(&labels, querier.expires.as_secs_f64());
     }
-    let mut family = out.family("mcast_routers", Kind::Gauge, "Active routers, by protocol.");
+    let mut family = out.family("mcast_routers", MetricKind::Gauge, "Active routers, by protocol.");
     family.sample(&[("protocol", &"PIM")], pim_neighbors.len());
     family.sample(&[("protocol", &"MRD")], routers.len());
 }
@@ -209,22 +213,27 @@ fn routers(out: &mut Exposition, picture: &Picture) {
 fn totals(out: &mut Exposition, picture: &Picture) {
     let WatchReport { streams, members, totals, .. } = &picture.report;
     let mut one = |name, kind, help, number: u64| out.family(name, kind, help).sample(&[], number);
-    one("mcast_streams", Kind::Gauge, "Streams in the table.", streams.len() as u64);
+    one("mcast_streams", MetricKind::Gauge, "Streams in the table.", streams.len() as u64);
     one(
         "mcast_streams_left_out_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Streams evicted because the table was full.",
         totals.streams_evicted,
     );
-    one("mcast_members", Kind::Gauge, "Members known from reports.", members.len() as u64);
-    one("mcast_datagrams_total", Kind::Counter, "Datagrams to groups.", totals.datagrams);
-    one("mcast_bytes_total", Kind::Counter, "Bytes of their payload.", totals.bytes);
-    one("mcast_control_messages_total", Kind::Counter, "Messages of IGMP, MLD and PIM.", totals.control);
-    one("mcast_malformed_packets_total", Kind::Counter, "Malformed packets.", totals.malformed);
+    one("mcast_members", MetricKind::Gauge, "Members known from reports.", members.len() as u64);
+    one("mcast_datagrams_total", MetricKind::Counter, "Datagrams to groups.", totals.datagrams);
+    one("mcast_bytes_total", MetricKind::Counter, "Bytes of their payload.", totals.bytes);
+    one(
+        "mcast_control_messages_total",
+        MetricKind::Counter,
+        "Messages of IGMP, MLD and PIM.",
+        totals.control,
+    );
+    one("mcast_malformed_packets_total", MetricKind::Counter, "Malformed packets.", totals.malformed);
     if let Some(lost) = picture.lost {
         one(
             "mcast_capture_dropped_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Packets that arrived faster than they could be captured.",
             lost,
         );

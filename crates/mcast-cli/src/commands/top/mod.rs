@@ -18,6 +18,7 @@ mod text;
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
+use mcast_metrics::{Exporter, ExporterAddress};
 use mcast_packet::sequence::SequenceField;
 use mcast_watch::WatchOptions;
 
@@ -25,7 +26,7 @@ use crate::arguments::{PacketInput, parse_duration, read_keys};
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::metrics::{Exporter, Listen};
+use crate::metrics;
 use crate::rights::{self, Capability};
 use crate::service::Service;
 use feed::Feed;
@@ -94,7 +95,7 @@ struct OutputOptions {
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics; without a terminal nothing else
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["once", "read"])]
-    metrics: Option<Listen>,
+    metrics: Option<ExporterAddress>,
 
     /// Sort by this column
     #[arg(long, value_name = "COLUMN", default_value = "bits")]
@@ -156,7 +157,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let mut source = source::open(arguments)?;
     let is_headless = plan.display == Display::Headless;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
-    let bound = arguments.show.metrics.as_ref().map(Listen::bind).transpose()?;
+    let bound = arguments.show.metrics.as_ref().map(metrics::bind).transpose()?;
     let key = arguments.input.key.as_deref();
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
     let memberships = HeldMemberships::join(arguments, console)?;

@@ -1,12 +1,9 @@
 //! `mcast doctor --probe`: sends probes, and evaluates the replies.
 
-use std::cell::RefCell;
 use std::io::Write;
-use std::time::{Duration, Instant};
 
-use mcast::{Destination, ErrorKind, Family, Group, Interface, Sender};
+use mcast::{Destination, Group, Interface, Sender};
 use mcast_doctor::{PathTest, Report};
-use mcast_measure::ProbeSession;
 use mcast_measure::wire::SessionId;
 
 use super::super::{Arguments, json, text as findings};
@@ -15,14 +12,8 @@ use crate::arguments::select_destinations;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::random::random_number;
+use crate::rights;
 use crate::sending::{Target, targets};
-use crate::{probe, rights};
-
-/// The time between two probes. Listeners reply at twice this rate.
-const PACE: Duration = Duration::from_millis(10);
-/// How long to wait for the last replies.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let chosen = select_destinations(&super::groups(arguments)?, arguments.admission.families, console)?;
@@ -30,7 +21,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let sender = Sender::builder().build()?;
     rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
-    let prober = Prober { arguments, highest, sender, start: Instant::now(), interrupt, console };
+    let prober = Prober { arguments, highest, sender, interrupt, console };
     let is_default = arguments.memberships.is_empty();
     let mut probed = Vec::new();
     let mut report = Report::default();
@@ -77,7 +68,6 @@ struct Prober<'a> {
     arguments: &'a Arguments,
     highest: u8,
     sender: Sender,
-    start: Instant,
     interrupt: Interrupt,
     console: &'a Console,
 }
@@ -86,64 +76,12 @@ impl Prober<'_> {
     fn probe(&self, destination: &Destination) -> anyhow::Result<PathTest> {
         let targets = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
         let interface = interface_of(&targets, destination.address.group)?;
-        let id = SessionId(random_number());
+        let id = SessionId::random();
         let mut test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
-        let (family, path) = (destination.address.group.family(), &mut test.session);
         targets::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
-        for _ in 0..self.arguments.path.count {
-            for case in 0..path.cases().len() {
-                if self.interrupt.has_arrived() {
-                    return Ok(test);
-                }
-                self.send(path, case, &targets)?;
-                self.listen(path, family, PACE, false)?;
-            }
-        }
-        self.listen(path, family, PATIENCE, true)?;
+        let targets: Vec<_> = targets.iter().map(Target::template).collect();
+        test.run(&self.sender, &targets, self.arguments.path.count, || !self.interrupt.has_arrived())?;
         Ok(test)
-    }
-
-    /// Sends a probe of this case on each interface. A probe that is too large for the system counts as not sent.
-    fn send(&self, path: &mut ProbeSession, case: usize, targets: &[Target]) -> anyhow::Result<()> {
-        let now = self.start.elapsed();
-        let (Some(tried), Some(message)) = (path.cases().get(case).copied(), path.probe(case, now)) else {
-            return Ok(());
-        };
-        let mut is_sent = false;
-        for target in targets {
-            match self.sender.send_one(&target.outgoing(&message).hop_limit(tried.hop_limit)) {
-                Ok(()) => is_sent = true,
-                // As if the probe were dropped on the way, which is what this command tests.
-                Err(error) if error.kind() == ErrorKind::QueueFull => is_sent = true,
-                Err(error) if error.kind() == ErrorKind::TooLarge => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if is_sent {
-            path.record_probe(case, now);
-        }
-        Ok(())
-    }
-
-    /// Receives replies for `time`. After the last probe it returns early once everything is answered.
-    fn listen(
-        &self,
-        path: &mut ProbeSession,
-        family: Family,
-        time: Duration,
-        is_end: bool,
-    ) -> anyhow::Result<()> {
-        let path = RefCell::new(path);
-        probe::receive_replies(
-            &self.sender,
-            family,
-            Some(Instant::now() + time),
-            &self.interrupt,
-            || is_end && path.borrow().all_answered(),
-            |message, source| {
-                path.borrow_mut().record(message, source.ip(), false, self.start.elapsed());
-            },
-        )
     }
 }
 

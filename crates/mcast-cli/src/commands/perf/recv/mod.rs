@@ -1,19 +1,19 @@
 //! `mcast perf recv`: counts the datagrams of `mcast perf send`, and reports the counts.
 
-mod listen;
 mod printer;
 mod stream;
 
 use std::time::Duration;
 
-use mcast::Receiver;
+use mcast::{Receiver, ReceiverBuilder};
+use mcast_doctor::PerfListener;
 
 use crate::arguments::{MembershipArguments, parse_duration, parse_percent, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::bytes;
-use listen::Listener;
+use crate::output::{bytes, count, excess_loss, too_few};
+use printer::RunPrinter;
 
 /// Receive what `mcast perf send` sends, and report rates and loss
 #[derive(Debug, clap::Args)]
@@ -92,44 +92,116 @@ Examples:
   mcast perf recv 239.255.1.2:5000 --reply --spin     answer a latency measurement
   mcast perf recv 239.255.1.2:5000 --stream           messages of `mcast perf send --stream`";
 
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What to receive, and how: the arguments, resolved.
+struct Plan<'a> {
+    builder: ReceiverBuilder,
+    /// The memberships as typed.
+    memberships: String,
+    answers_pings: bool,
+    json: bool,
+    limits: &'a Limits,
+}
+
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.messages.stream {
         return stream::run(arguments, console);
     }
-    let receiver = open(arguments, console)?;
-    let waker = receiver.waker();
-    let interrupt = Interrupt::catch(move || {
-        // If the waker fails, the wait ends with the next check.
-        let _ = waker.wake();
-    })?;
-    receiver.memberships().iter().for_each(|status| console.detail(status));
-    // Created before the note that invites senders, because it reads the system's counters.
-    let listener = Listener::new(arguments, &receiver, interrupt, console);
-    console.note(format_args!(
-        "waiting for mcast perf send on {} (receive buffer: {})",
-        arguments.joining.memberships.join(", "),
-        bytes(receiver.receive_buffer() as u64)
-    ));
-    listener.run()
+    measure(plan(arguments, console)?, console)
 }
 
-fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
     /// Longer than any wait between two checks.
     const AWAKE: Duration = Duration::from_secs(1);
 
-    let selected = arguments.joining.selected(console)?;
+    let Arguments { joining, reply, limits, json, .. } = arguments;
     let mut builder = Receiver::builder()
-        .join_all(selected.items)
-        .allow_any_source(arguments.joining.any_source)
+        .join_all(joining.selected(console)?.items)
+        .allow_any_source(joining.any_source)
         // Pings arrive one at a time, so there is nothing to coalesce.
-        .gro(!arguments.no_gro && !arguments.reply)
+        .gro(!arguments.no_gro && !reply)
         // Metadata from the kernel would lengthen the measured round trips.
-        .details(!arguments.reply);
+        .details(!reply);
     if let Some(bytes) = arguments.buffer {
         builder = builder.receive_buffer(bytes);
     }
     if arguments.spin {
         builder = builder.spin(AWAKE);
     }
-    Ok(builder.build()?)
+    let memberships = joining.memberships.join(", ");
+    Ok(Plan { builder, memberships, answers_pings: *reply, json: *json, limits })
+}
+
+fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
+    let receiver = plan.builder.build()?;
+    let interrupt = Interrupt::waking(receiver.waker())?;
+    receiver.memberships().iter().for_each(|status| console.detail(status));
+    // Created before the note that invites senders, because it reads the system's counters.
+    let mut listener = PerfListener::new(&receiver, plan.limits.idle, plan.answers_pings);
+    console.note(format_args!(
+        "waiting for mcast perf send on {} (receive buffer: {})",
+        plan.memberships,
+        bytes(receiver.receive_buffer() as u64)
+    ));
+    let mut printer = RunPrinter::new(console, plan.json);
+    listen(&mut listener, &mut printer, plan.limits, &interrupt)?;
+    printer.summaries(&listener.take_all())?;
+    note_strays(&listener, console);
+    Ok(interrupt.outcome().unwrap_or_else(|| judge(&listener, plan.limits, console)))
+}
+
+/// Receives until enough runs have ended, the time is over, or an interrupt arrives.
+fn listen(
+    listener: &mut PerfListener<'_>,
+    printer: &mut RunPrinter<'_>,
+    limits: &Limits,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    let mut next_line = SECOND;
+    loop {
+        let now = listener.receive()?;
+        if interrupt.has_arrived() {
+            return Ok(());
+        }
+        if now >= next_line {
+            next_line += SECOND * (1 + (now - next_line).as_secs() as u32);
+            printer.lines(now, listener.progress())?;
+        }
+        printer.summaries(&listener.take_ended(now))?;
+        let account = listener.account();
+        let is_enough = !limits.keep && account.tally().runs >= limits.count && account.is_idle();
+        if is_enough || limits.timeout.is_some_and(|timeout| now >= timeout) {
+            return Ok(());
+        }
+    }
+}
+
+/// Notes counts of datagrams that belong to no run, and of answers that were not sent.
+fn note_strays(listener: &PerfListener<'_>, console: &Console) {
+    let account = listener.account();
+    for (number, what) in [
+        (account.foreign(), "ignored: not from mcast perf send"),
+        (account.rejected(), "ignored: too many sessions or streams at once"),
+        (account.refused(), "requests not answered (rate limit)"),
+        (listener.unsent(), "answers could not be sent"),
+    ] {
+        if number > 0 {
+            console.note(format_args!("{} {what}", count(number)));
+        }
+    }
+}
+
+fn judge(listener: &PerfListener<'_>, limits: &Limits, console: &Console) -> Outcome {
+    let tally = listener.account().tally();
+    let mut misses = Vec::new();
+    if let Some(required) = limits.expect.filter(|required| tally.datagrams < *required) {
+        misses.push(too_few(&count(tally.datagrams), required));
+    }
+    misses.extend(excess_loss(tally.worst_loss, limits.max_loss));
+    if tally.runs == 0 {
+        misses.push("no run has ended".into());
+    }
+    misses.iter().for_each(|miss| console.note(miss));
+    Outcome::of(misses.is_empty())
 }

@@ -8,9 +8,9 @@ use mcast::InterfaceIndex;
 use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
 use serde::Serialize;
 
-use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};
+use crate::commands::perf::figures::{Figures, lines, share, short_time};
 use crate::console::{Console, Output};
-use crate::output::{InterfaceNames, bytes, count, count_of, write_record};
+use crate::output::{InterfaceNames, bytes, count, count_of, rates, write_record};
 
 /// Prints runs on standard output.
 pub(super) struct RunPrinter<'a> {
@@ -38,8 +38,17 @@ impl<'a> RunPrinter<'a> {
         Self { console, out: console.output(), names: InterfaceNames::new(), json }
     }
 
-    /// Prints the datagrams received since the last line.
-    pub(super) fn line(&mut self, now: Duration, progress: &SessionProgress<'_>) -> io::Result<()> {
+    /// Prints what each session has received since the last lines.
+    pub(super) fn lines<'s>(
+        &mut self,
+        now: Duration,
+        mut sessions: impl Iterator<Item = SessionProgress<'s>>,
+    ) -> io::Result<()> {
+        sessions.try_for_each(|session| self.line(now, &session))?;
+        self.out.flush()
+    }
+
+    fn line(&mut self, now: Duration, progress: &SessionProgress<'_>) -> io::Result<()> {
         /// The shortest time for which a rate is meaningful.
         const SHORTEST: Duration = Duration::from_millis(50);
 
@@ -67,8 +76,13 @@ impl<'a> RunPrinter<'a> {
         )
     }
 
-    /// Prints the summary of a run that has ended.
-    pub(super) fn summary(&mut self, ended: &EndedSession) -> io::Result<()> {
+    /// Prints the summaries of runs that have ended.
+    pub(super) fn summaries(&mut self, ended: &[EndedSession]) -> io::Result<()> {
+        ended.iter().try_for_each(|ended| self.summary(ended))?;
+        self.out.flush()
+    }
+
+    fn summary(&mut self, ended: &EndedSession) -> io::Result<()> {
         let EndedSession { key, session, report } = ended;
         let interface = InterfaceIndex::new(key.interface).map(|index| self.names.of(index).to_string());
         let interface = interface.unwrap_or_default();
@@ -97,10 +111,6 @@ impl<'a> RunPrinter<'a> {
             writeln!(self.out, "  {line}")?;
         }
         Ok(())
-    }
-
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }
 

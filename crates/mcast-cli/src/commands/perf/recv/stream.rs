@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mcast_doctor::clock_id;
+use mcast_measure::wire::UnixNanos;
 use mcast_measure::{Histogram, MessageCounts, MessageMeter, lost_percent};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Message, SubscriberEvent, SubscriberStatistics};
@@ -13,14 +15,11 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::read_keys;
-use crate::commands::perf::clock::{machine_clock, unix_now};
-use crate::commands::perf::figures::{
-    Micros, message_rates, micros, per_second, percentiles, share, short_time,
-};
+use crate::commands::perf::figures::{Micros, message_rates, micros, percentiles, share, short_time};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, count_of, excess_loss, seconds, too_few, write_record};
+use crate::output::{count, count_of, excess_loss, per_second, seconds, too_few, write_record};
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]
@@ -57,11 +56,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         builder.keys(keys.clone()).build()
     };
     let mut subscriber = open()?;
-    let waker = subscriber.waker();
-    let interrupt = Interrupt::catch(move || {
-        // If the waker fails, the wait ends with the next check.
-        let _ = waker.wake();
-    })?;
+    let interrupt = Interrupt::waking(subscriber.waker())?;
     console.note(format_args!(
         "waiting for mcast perf send --stream on {}",
         arguments.joining.memberships.join(", ")
@@ -118,7 +113,7 @@ impl StreamRun {
     fn new(keys: &Keys) -> Self {
         Self {
             is_sealed: !keys.is_empty(),
-            meter: MessageMeter::new(machine_clock()),
+            meter: MessageMeter::new(clock_id()),
             start: Instant::now(),
             joined: None,
             stream: String::new(),
@@ -154,7 +149,7 @@ impl StreamRun {
             }
             let has_arrived = match subscriber.next_timeout(left.min(POLL_INTERVAL))? {
                 Some(Item::Message(Message { number, bytes, .. })) => {
-                    self.meter.record(number, bytes, self.start.elapsed(), unix_now());
+                    self.meter.record(number, bytes, self.start.elapsed(), UnixNanos::now());
                     true
                 }
                 Some(Item::Event(event)) => {
@@ -337,8 +332,8 @@ impl Summary {
             wrong,
             bytes,
             seconds: time.as_secs_f64(),
-            messages_per_second: per_second(messages, time),
-            bits_per_second: per_second(bytes.saturating_mul(8), time),
+            messages_per_second: per_second(messages as f64, time),
+            bits_per_second: per_second(bytes as f64 * 8.0, time),
             jitter_us: micros(meter.jitter()),
             latency_us: meter.delays().and_then(Histogram::percentiles).map(Micros::from),
             clocks: if meter.delays().is_some() { "same" } else { "unknown" },

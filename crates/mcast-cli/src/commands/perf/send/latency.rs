@@ -2,130 +2,52 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mcast::Sender;
-use mcast_measure::wire::{SessionId, UnixNanos};
-use mcast_measure::{Percentiles, PingPong, PingPongLimit, PingPongStep, lost_percent};
+use mcast_doctor::{PingPongPlayer, clock_id};
+use mcast_measure::wire::SessionId;
+use mcast_measure::{Percentiles, PingPong, PingPongLimit, lost_percent};
 use serde::Serialize;
 
-use super::Arguments;
-use crate::commands::perf::clock::{machine_clock, unix_now};
+use super::Plan;
 use crate::commands::perf::figures::{BarFigure, Micros, bar_figures, bars, percentiles, share, short_time};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count_of, seconds, write_record};
-use crate::random::random_number;
-use crate::sending::Target;
 
-/// Receive attempts between two checks of the clock.
-const ATTEMPTS: u32 = 16;
-/// The longest wait before checking for an interrupt.
-const MAX_WAIT: Duration = Duration::from_millis(50);
-/// The number of opening and closing messages.
-const REPEATS: u32 = 5;
-const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
 const DURATION: Duration = Duration::from_secs(10);
 
-pub(super) fn run(
-    arguments: &Arguments,
-    targets: &[Target],
-    size: usize,
-    sender: &Sender,
-    interrupt: &Interrupt,
-    console: &Console,
-) -> anyhow::Result<Outcome> {
-    let [target] = targets else {
+pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
+    let [target] = &plan.targets[..] else {
         return Err(Failure::usage("--latency needs one group and one interface")
             .remedy("name one group, and at most one --interface")
             .into());
     };
-    let limit = match arguments.count {
+    let limit = match plan.count {
         Some(count) => PingPongLimit::Count(count),
-        None => PingPongLimit::Duration(arguments.duration.unwrap_or(DURATION)),
+        None => PingPongLimit::Duration(plan.duration.unwrap_or(DURATION)),
     };
-    let session = SessionId(random_number());
-    let mut player = Player {
-        game: PingPong::new(session, size, machine_clock(), limit, arguments.rate),
-        target,
-        sender,
-        interrupt,
-        is_spinning: arguments.measure.spin,
-        start: Instant::now(),
-        buffer: vec![0; 65_536],
-    };
-    player.announce(PingPong::opening)?;
-    player.play_until(|game| game.partner().is_some())?;
-    let Some(partner) = player.game.partner() else {
+    let sender = plan.builder.clone().build()?;
+    let game = PingPong::new(SessionId::random(), plan.size, clock_id(), limit, plan.rate);
+    let family = target.address().group.family();
+    let mut player = PingPongPlayer::new(game, &sender, target.template(), family, plan.spin);
+    let goes_on = || !interrupt.has_arrived();
+    let Some(partner) = player.call(goes_on)? else {
         if !interrupt.has_arrived() {
             console.error("nobody answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
-    console.note(format_args!("ping-pong with {partner}, {} a datagram", bytes(size as u64)));
-    player.play_until(|_| false)?;
-    player.game.give_up();
-    let elapsed = player.game.elapsed(player.start.elapsed());
-    player.announce(PingPong::closing)?;
-    let game = &player.game;
-    match arguments.json {
-        true => write_json(arguments, partner, size, elapsed, game, console)?,
-        false => write_text(partner, elapsed, game, console)?,
+    console.note(format_args!("ping-pong with {partner}, {} a datagram", bytes(plan.size as u64)));
+    let (game, elapsed) = player.play(goes_on)?;
+    match plan.json {
+        true => write_json(plan, partner, elapsed, &game, console)?,
+        false => write_text(partner, elapsed, &game, console)?,
     }
     let lost = lost_percent(game.lost(), game.sent());
-    let is_loss_allowed = arguments.criteria.max_loss.is_none_or(|most| lost <= most);
+    let is_loss_allowed = plan.criteria.max_loss.is_none_or(|most| lost <= most);
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(game.times().count() > 0 && is_loss_allowed)))
-}
-
-/// A running ping-pong.
-struct Player<'a> {
-    game: PingPong,
-    target: &'a Target,
-    sender: &'a Sender,
-    interrupt: &'a Interrupt,
-    is_spinning: bool,
-    start: Instant,
-    buffer: Vec<u8>,
-}
-
-impl Player<'_> {
-    fn announce(&self, message: fn(&PingPong, UnixNanos) -> Vec<u8>) -> anyhow::Result<()> {
-        let message = message(&self.game, unix_now());
-        for _ in 0..REPEATS {
-            self.sender.send_one(&self.target.outgoing(&message))?;
-            thread::sleep(BETWEEN_REPEATS);
-        }
-        Ok(())
-    }
-
-    /// Plays until its end, an interrupt, or `is_enough`.
-    fn play_until(&mut self, is_enough: fn(&PingPong) -> bool) -> anyhow::Result<()> {
-        while !self.interrupt.has_arrived() && !is_enough(&self.game) {
-            match self.game.step(self.start.elapsed(), unix_now()) {
-                PingPongStep::Send(message) => self.sender.send_one(&self.target.outgoing(message))?,
-                PingPongStep::Receive(time) => self.receive(time)?,
-                PingPongStep::End => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for an answer, at most for this time.
-    fn receive(&mut self, time: Duration) -> anyhow::Result<()> {
-        let family = self.target.address().group.family();
-        // With `--spin`, receive repeatedly without a wait, and check the clock only now and then.
-        let (attempts, wait) =
-            if self.is_spinning { (ATTEMPTS, Duration::ZERO) } else { (1, time.min(MAX_WAIT)) };
-        for _ in 0..attempts {
-            if let Some(answer) = self.sender.recv_answer(family, &mut self.buffer, wait)? {
-                self.game.record(answer.payload, answer.source, self.start.elapsed());
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
 }
 
 fn write_text(partner: IpAddr, elapsed: Duration, trips: &PingPong, console: &Console) -> io::Result<()> {
@@ -155,8 +77,7 @@ fn write_text(partner: IpAddr, elapsed: Duration, trips: &PingPong, console: &Co
 
 /// Returns half the round trips: the one-way delays if both directions are equal.
 fn half(times: Percentiles) -> Percentiles {
-    let Percentiles { p50, p90, p99, p999, max } = times;
-    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(|time| time / 2);
+    let [p50, p90, p99, p999, max] = times.values().map(|time| time / 2);
     Percentiles { p50, p90, p99, p999, max }
 }
 
@@ -180,9 +101,8 @@ struct Summary {
 }
 
 fn write_json(
-    arguments: &Arguments,
+    plan: &Plan<'_>,
     partner: IpAddr,
-    size: usize,
     elapsed: Duration,
     trips: &PingPong,
     console: &Console,
@@ -197,8 +117,8 @@ fn write_json(
         duplicated: trips.duplicated(),
         late: trips.late(),
         seconds: elapsed.as_secs_f64(),
-        size,
-        spin: arguments.measure.spin,
+        size: plan.size,
+        spin: plan.spin,
         latency_us: times.percentiles().map(half).map(Micros::from),
         round_trip_us: times.percentiles().map(Micros::from),
         round_trip_min_us: micros(times.min()),

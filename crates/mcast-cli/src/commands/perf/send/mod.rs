@@ -2,24 +2,22 @@
 
 mod latency;
 mod outcome;
-mod session;
 mod stream;
 mod sweep;
-mod worker;
 
 use std::time::Duration;
 
-use mcast::{InterfaceSelector, Rate, Sender, SenderBuilder};
+use mcast::{Rate, Sender, SenderBuilder};
+use mcast_doctor::PerfSender;
+use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
 
 use crate::arguments::{
-    Families, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size, select_destinations,
+    Egress, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size, select_destinations, with_dscp,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::sending::{Target, targets};
-use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
-use session::{Plan, SendSession};
 
 /// Send numbered datagrams, and print what receivers report
 #[derive(Debug, clap::Args)]
@@ -29,13 +27,8 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "GROUP:PORT")]
     groups: Vec<String>,
 
-    /// Send on this interface: a name, index or address, or `all`; repeatable [default: the route to the group]
-    #[arg(short, long = "interface", value_name = "INTERFACE")]
-    interfaces: Vec<InterfaceSelector>,
-
-    /// How many networks to cross [default: 1, this network; 0 is this host]
-    #[arg(short, long, value_name = "HOPS")]
-    ttl: Option<u8>,
+    #[command(flatten)]
+    egress: Egress,
 
     /// Do not deliver to receivers on this host
     #[arg(long)]
@@ -44,9 +37,6 @@ pub(super) struct Arguments {
     /// Set the DSCP: 0 to 63, or a name such as EF, AF41, CS5
     #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
     dscp: Option<u8>,
-
-    #[command(flatten)]
-    families: Families,
 
     /// Payload bytes per datagram, at least 32 [default: 1400; with --latency 64]; with --stream
     /// per message, at least 40 [default: 1344]
@@ -131,44 +121,71 @@ Examples:
   mcast perf send 239.255.1.2:5000 --latency --spin               what is the delay?
   mcast perf send 239.255.1.2:5000 --stream --rate 20kpps         messages as of `mcast publish`";
 
+/// What to send, and where: the arguments, resolved.
+#[derive(Debug)]
+struct Plan<'a> {
+    targets: Vec<Target>,
+    hop_limit: u8,
+    /// Whether the hop limit is the default, which is then pointed out.
+    is_default_reach: bool,
+    builder: SenderBuilder,
+    size: usize,
+    streams: u16,
+    rate: Option<Rate>,
+    duration: Option<Duration>,
+    count: Option<u64>,
+    spin: bool,
+    criteria: &'a SuccessCriteria,
+    json: bool,
+}
+
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.messages.stream {
         return stream::run(arguments, &Interrupt::catch(|| {})?, console);
     }
-    let size = checked_size(arguments)?;
-    let chosen = select_destinations(&arguments.groups, arguments.families, console)?;
-    let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;
-    let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
-    check_streams(&targets, arguments.streams)?;
+    let plan = plan(arguments, console)?;
     let interrupt = Interrupt::catch(|| {})?;
-    targets::print(&targets, hop_limit, arguments.ttl.is_none() && chosen.hop_limit.is_none(), console);
-    let open = || sender(arguments, hop_limit).build();
-    if arguments.measure.latency {
-        return latency::run(arguments, &targets, size, &open()?, &interrupt, console);
+    targets::print(&plan.targets, plan.hop_limit, plan.is_default_reach, console);
+    match &arguments.measure {
+        Measure { latency: true, .. } => latency::run(&plan, &interrupt, console),
+        Measure { sweep: true, .. } => sweep::run(&plan, &interrupt, console),
+        _ => outcome::run(&plan, &interrupt, console),
     }
-    let session = SendSession::new(targets, arguments.streams, size, open)?;
-    if arguments.measure.sweep {
-        return sweep::run(arguments, session, size, &interrupt, console);
-    }
-    let plan = Plan {
-        rate: arguments.rate,
-        duration: arguments.count.is_none().then(|| arguments.duration.unwrap_or(Duration::from_secs(10))),
-        count: arguments.count,
-        progress: !arguments.json,
-    };
-    outcome::run(arguments, session, &plan, &interrupt, console)
 }
 
-fn sender(arguments: &Arguments, hop_limit: u8) -> SenderBuilder {
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
+    let Arguments { egress, streams, rate, duration, count, criteria, json, .. } = arguments;
+    let size = checked_size(arguments)?;
+    let chosen = select_destinations(&arguments.groups, egress.families, console)?;
+    let targets = targets::resolve(&chosen.items, &egress.interfaces)?;
+    check_streams(&targets, *streams)?;
+    let hop_limit = egress.hop_limit(chosen.hop_limit);
     let builder = Sender::builder()
         .hop_limit(hop_limit)
         .loopback(!arguments.no_loopback)
         .segmentation(!arguments.no_gso)
         // Only the payload of answers is read, and metadata would slow down a ping-pong.
         .details(false);
-    match arguments.dscp {
-        Some(dscp) => builder.traffic_class(dscp << 2),
-        None => builder,
+    Ok(Plan {
+        targets,
+        hop_limit,
+        is_default_reach: egress.ttl.or(chosen.hop_limit).is_none(),
+        builder: with_dscp(builder, arguments.dscp),
+        size,
+        streams: *streams,
+        rate: *rate,
+        duration: *duration,
+        count: *count,
+        spin: arguments.measure.spin,
+        criteria,
+        json: *json,
+    })
+}
+
+impl Plan<'_> {
+    fn sender(&self) -> anyhow::Result<PerfSender> {
+        let targets: Vec<_> = self.targets.iter().map(Target::template).collect();
+        Ok(PerfSender::new(&targets, self.streams, self.size, || self.builder.clone().build())?)
     }
 }
 

@@ -2,46 +2,63 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mcast_doctor::{PerfSendPlan, PerfSendProgress, PerfSendResult};
 use mcast_measure::wire::SessionSettings;
 use mcast_measure::{ClockRelation, ReceiverReports};
 use serde::Serialize;
 
-use super::session::{Plan, SendSession, SessionResult};
-use super::worker::Progress;
-use super::{Arguments, SuccessCriteria};
-use crate::commands::perf::figures::{Figures, per_call, per_second, rates, share, short_time};
+use super::{Plan, SuccessCriteria};
+use crate::commands::perf::figures::{Figures, per_call, share, short_time};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
-    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, seconds, write_record,
+    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, per_second, rates, seconds,
+    write_record,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(super) fn run(
-    arguments: &Arguments,
-    mut session: SendSession,
-    plan: &Plan,
-    interrupt: &Interrupt,
-    console: &Console,
-) -> anyhow::Result<Outcome> {
-    let result = session.run(plan, false, interrupt, console)?;
-    if arguments.json {
-        write_json(&result, console)?;
-    } else {
-        write_text(&result, console)?;
+pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
+    let duration = || plan.duration.unwrap_or(Duration::from_secs(10));
+    let session = PerfSendPlan {
+        rate: plan.rate,
+        duration: plan.count.is_none().then(duration),
+        count: plan.count,
+        more_follows: false,
+    };
+    let mut last_sent = 0;
+    let each_second = |progress: &PerfSendProgress| {
+        if !plan.json {
+            let new = progress.sent - std::mem::replace(&mut last_sent, progress.sent);
+            print_progress(progress, &rates(new, new * plan.size as u64, SECOND), console)?;
+        }
+        anyhow::Ok(())
+    };
+    let result = plan.sender()?.run(&session, &|| !interrupt.has_arrived(), each_second)?;
+    match plan.json {
+        true => write_json(&result, console)?,
+        false => write_text(&result, console)?,
     }
     let foreign = result.reports.foreign();
     if foreign > 0 {
         let foreign = count_of(foreign, "datagram");
         console.note(format_args!("ignored {foreign} to the sender's port that were not reports"));
     }
-    let outcome = judge(&arguments.criteria, &result.reports, console);
+    let outcome = judge(plan.criteria, &result.reports, console);
     Ok(interrupt.outcome().unwrap_or(outcome))
+}
+
+fn print_progress(progress: &PerfSendProgress, rates: &str, console: &Console) -> io::Result<()> {
+    let refused = match progress.refused {
+        0 => String::new(),
+        refused => format!("  refused {}", count(refused)),
+    };
+    let mut out = console.output();
+    writeln!(out, "{:>6.1} s  {rates}{refused}", progress.elapsed.as_secs_f64())?;
+    out.flush()
 }
 
 fn judge(criteria: &SuccessCriteria, reports: &ReceiverReports, console: &Console) -> Outcome {
@@ -55,48 +72,8 @@ fn judge(criteria: &SuccessCriteria, reports: &ReceiverReports, console: &Consol
     Outcome::of(miss.is_none())
 }
 
-/// Prints one line per second while sending.
-pub(super) struct Meter<'a> {
-    console: &'a Console,
-    start: Instant,
-    size: u64,
-    next: Duration,
-    /// The count at the last line.
-    last_sent: u64,
-}
-
-impl<'a> Meter<'a> {
-    pub(super) fn new(start: Instant, size: u64, console: &'a Console) -> Self {
-        Self { console, start, size, next: SECOND, last_sent: 0 }
-    }
-
-    pub(super) fn until_next_line(&mut self) -> Duration {
-        let now = self.start.elapsed();
-        while self.next <= now {
-            self.next += SECOND;
-        }
-        self.next - now
-    }
-
-    /// Prints a line if one is due.
-    pub(super) fn print_if_due(&mut self, progress: &Progress) -> io::Result<()> {
-        let now = self.start.elapsed();
-        if now < self.next {
-            return Ok(());
-        }
-        let sent = progress.sent.load(Ordering::Relaxed);
-        let new = sent - self.last_sent;
-        self.last_sent = sent;
-        let refused = progress.refused.load(Ordering::Relaxed);
-        let refused = if refused > 0 { format!("  refused {}", count(refused)) } else { String::new() };
-        let mut out = self.console.output();
-        writeln!(out, "{:>6.1} s  {}{refused}", now.as_secs_f64(), rates(new, new * self.size, SECOND))?;
-        out.flush()
-    }
-}
-
-fn write_text(result: &SessionResult, console: &Console) -> io::Result<()> {
-    let SessionResult { settings, sent, refused, elapsed, calls, reports, drops, .. } = result;
+fn write_text(result: &PerfSendResult, console: &Console) -> io::Result<()> {
+    let PerfSendResult { settings, sent, refused, elapsed, calls, reports, drops, .. } = result;
     let mut out = console.output();
     let per_call =
         per_call(*sent, *calls).map(|number| format!(", {number:.1} per call")).unwrap_or_default();
@@ -212,8 +189,8 @@ struct ReceiverFigures {
     figures: Figures,
 }
 
-fn write_json(result: &SessionResult, console: &Console) -> io::Result<()> {
-    let SessionResult { settings, sent, elapsed, reports, .. } = result;
+fn write_json(result: &PerfSendResult, console: &Console) -> io::Result<()> {
+    let PerfSendResult { settings, sent, elapsed, reports, .. } = result;
     let worst = reports.worst().map(|receiver| &receiver.report);
     let summary = Summary {
         sent: *sent,
@@ -222,8 +199,8 @@ fn write_json(result: &SessionResult, console: &Console) -> io::Result<()> {
         duplicated: worst.map(|report| report.duplicated),
         reordered: worst.map(|report| report.reordered),
         seconds: elapsed.as_secs_f64(),
-        datagrams_per_second: per_second(*sent, *elapsed),
-        bits_per_second: per_second(sent * u64::from(settings.size) * 8, *elapsed),
+        datagrams_per_second: per_second(*sent as f64, *elapsed),
+        bits_per_second: per_second((sent * u64::from(settings.size) * 8) as f64, *elapsed),
         latency_us: worst.and_then(|report| report.delays).map(Into::into),
         gso: settings.gso,
         gro: worst.map(|report| report.gro),

@@ -4,21 +4,20 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, Rate};
-use mcast_measure::wire::{STREAM_MESSAGE_LENGTH, SessionId, StreamMessage};
+use mcast_doctor::clock_id;
+use mcast_measure::wire::{STREAM_MESSAGE_LENGTH, SessionId, StreamMessage, UnixNanos};
 use mcast_stream::publisher::{PublisherEvent, PublisherStatistics, Refusal};
 use mcast_stream::{Closing, Publisher, StreamError};
 use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
-use crate::commands::perf::clock::{machine_clock, unix_now};
-use crate::commands::perf::figures::{as_seconds, message_rates, per_second, share};
+use crate::commands::perf::figures::{as_seconds, message_rates, share};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
-use crate::output::{count, count_of, seconds, write_record};
-use crate::random::random_number;
+use crate::output::{count, count_of, per_second, seconds, write_record};
 use crate::sending::MessagePacer;
 
 /// Options for the message layer.
@@ -60,8 +59,7 @@ pub(super) fn run(
             return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
         }
     }
-    let metadata =
-        StreamMessage { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
+    let metadata = StreamMessage { session: SessionId::random(), time: UnixNanos::now(), clock: clock_id() };
     let publish_loop = PublishLoop {
         arguments,
         console,
@@ -89,8 +87,8 @@ pub(super) fn run(
         messages: statistics.messages,
         bytes: statistics.message_bytes,
         time,
-        messages_per_second: per_second(statistics.messages, time),
-        bits_per_second: per_second(statistics.message_bytes.saturating_mul(8), time),
+        messages_per_second: per_second(statistics.messages as f64, time),
+        bits_per_second: per_second(statistics.message_bytes as f64 * 8.0, time),
         datagrams: statistics.datagrams,
         repairs: Repairs::of(&statistics),
         back_pressure,
@@ -114,17 +112,17 @@ fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
-    let chosen = select_destinations(&arguments.groups, arguments.families, console)?;
+    let chosen = select_destinations(&arguments.groups, arguments.egress.families, console)?;
     let [destination] = &chosen.items[..] else {
         return Err(Failure::usage("--stream sends to one group").remedy("name one, without a range").into());
     };
-    let interface = match &arguments.interfaces[..] {
+    let interface = match &arguments.egress.interfaces[..] {
         [] => destination.interface.clone(),
         [interface] => Some(interface.clone()),
         _ => return Err(Failure::usage("--stream sends on one interface").into()),
     };
     let destination = Destination { interface, ..destination.clone() };
-    let hops = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let hops = arguments.egress.hop_limit(chosen.hop_limit);
     let mut builder = Publisher::builder().to(destination).hop_limit(hops).loopback(!arguments.no_loopback);
     if let Some(path) = &arguments.messages.key {
         builder = builder.keys(read_keys(path, console)?);
@@ -181,7 +179,7 @@ impl PublishLoop<'_> {
         loop {
             // The timestamp is that of the first attempt, so that a wait for room is part of the delay.
             if waiting.is_none() {
-                self.metadata.time = unix_now();
+                self.metadata.time = UnixNanos::now();
                 self.metadata.write(self.published, &mut self.buffer);
             }
             match self.publisher.try_queue(&self.buffer) {

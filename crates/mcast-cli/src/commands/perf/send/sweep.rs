@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Rate;
+use mcast_doctor::{PerfSendPlan, PerfSendResult};
 use mcast_measure::{DropCounts, DropPoint, Knee, Sweep, SweepStep};
 use serde::Serialize;
 
-use super::Arguments;
-use super::session::{Plan, SendSession, SessionResult};
-use crate::commands::perf::figures::{per_second, rates, share};
+use super::Plan;
+use crate::commands::perf::figures::share;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Palette, bits_per_second, count, write_record};
+use crate::output::{Palette, bits_per_second, count, per_second, rates, write_record};
 
 /// The default first rate.
 const START: f64 = 1_000.0;
@@ -22,57 +22,53 @@ const START: f64 = 1_000.0;
 const MAX_RATE: f64 = 1e8;
 const EACH: Duration = Duration::from_secs(1);
 
-pub(super) fn run(
-    arguments: &Arguments,
-    mut session: SendSession,
-    size: usize,
-    interrupt: &Interrupt,
-    console: &Console,
-) -> anyhow::Result<Outcome> {
-    let start = arguments.rate.map_or(START, |rate| rate.datagrams_per_second(size));
-    let allowed = arguments.criteria.max_loss.unwrap_or(0.0);
+pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
+    let Plan { size, criteria, .. } = plan;
+    let start = plan.rate.map_or(START, |rate| rate.datagrams_per_second(*size));
+    let allowed = criteria.max_loss.unwrap_or(0.0);
+    let mut sender = plan.sender()?;
     let mut sweep = Sweep::new(start, MAX_RATE, allowed);
     let mut counters = LossCounters::default();
     let mut receivers = 0;
     while let (Some(rate), false) = (sweep.next_rate(), interrupt.has_arrived()) {
-        let plan = Plan {
+        let step = PerfSendPlan {
             rate: Some(Rate::Datagrams(rate)),
-            duration: Some(arguments.duration.unwrap_or(EACH)),
+            duration: Some(plan.duration.unwrap_or(EACH)),
             count: None,
-            progress: false,
+            more_follows: true,
         };
-        let result = session.run(&plan, true, interrupt, console)?;
+        let result = sender.run(&step, &|| !interrupt.has_arrived(), |_| anyhow::Ok(()))?;
         if interrupt.has_arrived() {
             break;
         }
         receivers = result.reports.len();
-        let Some(step) = step(rate, &result) else {
+        let Some(step) = evaluate(rate, &result) else {
             console.error("no receiver reports: a sweep needs one (`mcast perf recv` on another host)");
-            session.finish()?;
+            sender.finish()?;
             return Ok(Outcome::No);
         };
         if step.lost_percent > allowed {
             counters = LossCounters::of(&result);
         }
         sweep.record(step);
-        if !arguments.json {
+        if !plan.json {
             print_step(&result, &step, console)?;
         }
     }
-    session.finish()?;
-    match arguments.json {
-        true => write_json(&sweep, &counters, size, receivers, console)?,
-        false => write_text(&sweep, &counters, size, console)?,
+    sender.finish()?;
+    match plan.json {
+        true => write_json(&sweep, &counters, *size, receivers, console)?,
+        false => write_text(&sweep, &counters, *size, console)?,
     }
-    let required = arguments.criteria.expect.unwrap_or(0);
+    let required = criteria.expect.unwrap_or(0);
     let outcome = Outcome::of(sweep.knee() != Knee::Unknown && receivers as u64 >= required);
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 
 /// Evaluates a rate by the loss of the worst receiver and by datagrams that were not sent.
-fn step(requested: f64, result: &SessionResult) -> Option<SweepStep> {
+fn evaluate(requested: f64, result: &PerfSendResult) -> Option<SweepStep> {
     let lost_percent = result.reports.worst_loss()?;
-    let achieved = per_second(result.sent + result.refused, result.elapsed).unwrap_or(0.0);
+    let achieved = per_second((result.sent + result.refused) as f64, result.elapsed).unwrap_or(0.0);
     Some(SweepStep { requested, achieved, lost_percent })
 }
 
@@ -95,7 +91,7 @@ struct LossCounter {
 }
 
 impl LossCounters {
-    fn of(result: &SessionResult) -> Self {
+    fn of(result: &PerfSendResult) -> Self {
         let lossy = || result.reports.sorted().into_iter().filter(|receiver| receiver.report.lost > 0);
         let explain_loss = result.refused > 0
             || result.drops.explain_loss()
@@ -121,7 +117,7 @@ impl LossCounters {
     }
 }
 
-fn print_step(result: &SessionResult, step: &SweepStep, console: &Console) -> io::Result<()> {
+fn print_step(result: &PerfSendResult, step: &SweepStep, console: &Console) -> io::Result<()> {
     let Palette { good, bad, dim, .. } = *console.palette();
     let worst = result.reports.worst().map(|receiver| &receiver.report);
     let (lost, sent) = worst.map_or((0, 0), |report| (report.lost, report.sent));

@@ -12,6 +12,7 @@ mod theme;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use mcast_metrics::Exporter;
 use ratatui::Frame;
 use ratatui::crossterm::event;
 use ratatui::layout::{Constraint, Layout};
@@ -21,7 +22,6 @@ use super::monitor::Monitor;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::metrics::Exporter;
 use keys::KeyAction;
 use state::{State, View};
 use terminal::Screen;

@@ -1,33 +1,47 @@
-//! Reads payloads ahead of sending them, on a separate thread, so that Ctrl-C does not wait for input. The queue is
-//! bounded in bytes.
+//! Input read on a separate thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
+use super::error::StreamError;
 
 /// The maximum number of bytes in the queue, not counting one payload.
 const MAX_BYTES: usize = 8 << 20;
 /// The memory of an empty payload.
 const OVERHEAD: usize = 64;
 
-/// The payloads that the thread reads.
-pub(crate) struct ReadAhead(Arc<Queue>);
+/// Reads payloads ahead of sending them, on a thread of its own, so that a program that waits for input can do something
+/// else, or end. The queue is bounded in bytes.
+///
+/// ```
+/// use std::io::BufRead;
+/// use std::time::Duration;
+///
+/// use mcast_stream::{ReadAhead, ReadOutcome};
+///
+/// let mut lines = std::io::Cursor::new("one\ntwo\n").lines();
+/// let input = ReadAhead::<std::io::Error>::start(move || Ok(lines.next().transpose()?.map(String::into_bytes)))?;
+/// let mut payloads = Vec::new();
+/// while input.take(Duration::from_secs(1), 10, &mut payloads)? != ReadOutcome::End {
+///     // Queue the payloads at a publisher here.
+///     payloads.clear();
+/// }
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct ReadAhead<E>(Arc<Queue<E>>);
 
 /// The end of the thread that reads.
-struct Writer(Arc<Queue>);
+struct Writer<E>(Arc<Queue<E>>);
 
-#[derive(Default)]
-struct Queue {
-    state: Mutex<State>,
+struct Queue<E> {
+    state: Mutex<State<E>>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<anyhow::Result<Vec<u8>>>,
+struct State<E> {
+    waiting: VecDeque<Result<Vec<u8>, E>>,
     bytes: usize,
     /// The writer was dropped.
     ended: bool,
@@ -39,18 +53,26 @@ struct State {
 
 /// The result of a request for payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum ReadOutcome {
+    /// There are payloads.
     Some,
+    /// None has been read yet.
     NoneYet,
+    /// The input has ended.
     End,
 }
 
-impl ReadAhead {
+impl<E: Send + 'static> ReadAhead<E> {
     /// Starts a thread that calls `read` until it returns `None` or an error.
-    pub(crate) fn start(
-        mut read: impl FnMut() -> anyhow::Result<Option<Vec<u8>>> + Send + 'static,
-    ) -> anyhow::Result<Self> {
-        let queue = Arc::new(Queue::default());
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(
+        mut read: impl FnMut() -> Result<Option<Vec<u8>>, E> + Send + 'static,
+    ) -> Result<Self, StreamError> {
+        let state =
+            State { waiting: VecDeque::new(), bytes: 0, ended: false, abandoned: false, woken: false };
+        let queue = Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() });
         let writer = Writer(Arc::clone(&queue));
         let work = move || {
             while let Some(read) = read().transpose() {
@@ -60,14 +82,16 @@ impl ReadAhead {
                 }
             }
         };
-        thread::Builder::new().name("input".into()).spawn(work).context("cannot start a thread")?;
+        thread::Builder::new().name("input".into()).spawn(work).map_err(StreamError::Thread)?;
         Ok(Self(queue))
     }
 
-    /// Appends payloads to `into` until it holds `most`, waiting up to `wait` for the first one. An error is returned
-    /// after the payloads before it.
-    pub(crate) fn take(&self, wait: Duration, most: usize, into: &mut Vec<Vec<u8>>) -> anyhow::Result<Next> {
-        let empty = |state: &mut State| state.waiting.is_empty() && !state.ended && !state.woken;
+    /// Appends payloads to `into` until it holds `most`, waiting up to `wait` for the first one.
+    ///
+    /// # Errors
+    /// The error of `read`, after the payloads before it.
+    pub fn take(&self, wait: Duration, most: usize, into: &mut Vec<Vec<u8>>) -> Result<ReadOutcome, E> {
+        let empty = |state: &mut State<E>| state.waiting.is_empty() && !state.ended && !state.woken;
         let waited = self.0.changed.wait_timeout_while(self.0.lock(), wait, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         while into.len() < most
@@ -87,14 +111,14 @@ impl ReadAhead {
         }
         self.0.changed.notify_all();
         Ok(match (into.is_empty(), state.ended) {
-            (false, _) => Next::Some,
-            (true, true) => Next::End,
-            (true, false) => Next::NoneYet,
+            (false, _) => ReadOutcome::Some,
+            (true, true) => ReadOutcome::End,
+            (true, false) => ReadOutcome::NoneYet,
         })
     }
 
     /// Returns a function that ends the current wait for payloads, and all later ones.
-    pub(crate) fn waker(&self) -> impl Fn() + Send + Sync + use<> {
+    pub fn waker(&self) -> impl Fn() + Send + Sync + use<E> {
         let queue = Arc::clone(&self.0);
         move || {
             queue.lock().woken = true;
@@ -103,10 +127,10 @@ impl ReadAhead {
     }
 }
 
-impl Writer {
+impl<E> Writer<E> {
     /// Waits for room, and queues a payload; returns `false` if the reader was dropped.
-    fn put(&self, read: anyhow::Result<Vec<u8>>) -> bool {
-        let full = |state: &mut State| !state.abandoned && state.bytes >= MAX_BYTES;
+    fn put(&self, read: Result<Vec<u8>, E>) -> bool {
+        let full = |state: &mut State<E>| !state.abandoned && state.bytes >= MAX_BYTES;
         let waited = self.0.changed.wait_while(self.0.lock(), full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.abandoned {
@@ -119,27 +143,34 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl<E> Drop for Writer<E> {
     fn drop(&mut self) {
         self.0.lock().ended = true;
         self.0.changed.notify_all();
     }
 }
 
-impl Drop for ReadAhead {
+impl<E> Drop for ReadAhead<E> {
     fn drop(&mut self) {
         self.0.lock().abandoned = true;
         self.0.changed.notify_all();
     }
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<E> Queue<E> {
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl<E> std::fmt::Debug for ReadAhead<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadAhead").finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
@@ -149,7 +180,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     /// Reads this number of payloads of a length, and waits until the queue is full.
-    fn full_queue(payloads: usize, length: usize) -> (ReadAhead, Arc<AtomicUsize>) {
+    fn full_queue(payloads: usize, length: usize) -> (ReadAhead<&'static str>, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let reads = Arc::clone(&count);
         let read = move || Ok((reads.fetch_add(1, Ordering::Relaxed) < payloads).then(|| vec![0; length]));
@@ -170,11 +201,11 @@ mod tests {
         for _ in 0..100 {
             most = most.max(reader.0.lock().bytes);
             let mut payloads = Vec::new();
-            assert_eq!(reader.take(SOON, 1, &mut payloads).unwrap(), Next::Some);
+            assert_eq!(reader.take(SOON, 1, &mut payloads).unwrap(), ReadOutcome::Some);
             assert_eq!(payloads[0].len(), LENGTH);
         }
         assert!(most < MAX_BYTES + LENGTH + OVERHEAD, "{most}");
-        assert_eq!(reader.take(SOON, 1, &mut Vec::new()).unwrap(), Next::End);
+        assert_eq!(reader.take(SOON, 1, &mut Vec::new()).unwrap(), ReadOutcome::End);
     }
 
     #[test]
@@ -188,10 +219,10 @@ mod tests {
     #[test]
     fn a_wait_for_a_payload_has_a_limit() {
         let (sender, input) = std::sync::mpsc::channel();
-        let reader = ReadAhead::start(move || Ok(input.recv().ok())).unwrap();
-        assert_eq!(reader.take(Duration::ZERO, 1, &mut Vec::new()).unwrap(), Next::NoneYet);
+        let reader = ReadAhead::<()>::start(move || Ok(input.recv().ok())).unwrap();
+        assert_eq!(reader.take(Duration::ZERO, 1, &mut Vec::new()).unwrap(), ReadOutcome::NoneYet);
         reader.waker()();
-        assert_eq!(reader.take(Duration::MAX, 1, &mut Vec::new()).unwrap(), Next::NoneYet);
+        assert_eq!(reader.take(Duration::MAX, 1, &mut Vec::new()).unwrap(), ReadOutcome::NoneYet);
         drop(sender);
     }
 
@@ -200,7 +231,7 @@ mod tests {
         let mut left = 2_i8;
         let read = move || {
             left -= 1;
-            if left >= 0 { Ok(Some(vec![left as u8])) } else { anyhow::bail!("unreadable") }
+            if left >= 0 { Ok(Some(vec![left as u8])) } else { Err("unreadable") }
         };
         let reader = ReadAhead::start(read).unwrap();
         let deadline = Instant::now() + SOON;
@@ -209,9 +240,9 @@ mod tests {
             thread::yield_now();
         }
         let mut payloads = Vec::new();
-        assert_eq!(reader.take(SOON, 9, &mut payloads).unwrap(), Next::Some);
+        assert_eq!(reader.take(SOON, 9, &mut payloads).unwrap(), ReadOutcome::Some);
         assert_eq!(payloads, [[1], [0]]);
-        assert!(reader.take(SOON, 9, &mut Vec::new()).is_err());
-        assert_eq!(reader.take(SOON, 9, &mut Vec::new()).unwrap(), Next::End);
+        assert_eq!(reader.take(SOON, 9, &mut Vec::new()), Err("unreadable"));
+        assert_eq!(reader.take(SOON, 9, &mut Vec::new()).unwrap(), ReadOutcome::End);
     }
 }

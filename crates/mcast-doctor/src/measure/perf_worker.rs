@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, Outgoing, PaceDecision, Pacer, Rate, Sender};
 use mcast_measure::NumberedDatagrams;
-use mcast_measure::wire::SessionId;
-
-use crate::commands::perf::unix_now;
-use crate::interrupt::Interrupt;
-use crate::sending::Target;
+use mcast_measure::wire::{SessionId, UnixNanos};
 
 /// Segmented buffers per call.
 const BUFFERS_PER_CALL: usize = 8;
@@ -17,48 +13,57 @@ const BUFFERS_PER_CALL: usize = 8;
 const DATAGRAMS_PER_CALL: usize = 64;
 /// The maximum number of bytes in a segmented buffer.
 const BUFFER_BYTES: usize = 65_000;
-/// The longest sleep before checking for an interrupt.
+/// The longest sleep before checking whether to continue.
 const MAX_SLEEP: Duration = Duration::from_millis(20);
 
 /// The counts of all workers so far.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct SharedCounts {
     pub(super) sent: AtomicU64,
     pub(super) refused: AtomicU64,
-    stopped: AtomicBool,
+    is_stopped: AtomicBool,
 }
 
-impl Progress {
+impl SharedCounts {
     /// Ends all workers after a failure.
     pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.is_stopped.store(true, Ordering::Relaxed);
     }
 }
 
-/// The task of a worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Task {
+/// The task of all workers.
+pub(super) struct WorkerTask<'a> {
     pub(super) session: SessionId,
     pub(super) rate: Option<Rate>,
     pub(super) deadline: Option<Instant>,
     /// Datagrams of each stream.
     pub(super) count: Option<u64>,
+    pub(super) counts: &'a SharedCounts,
+    pub(super) goes_on: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl WorkerTask<'_> {
+    fn is_over(&self) -> bool {
+        !(self.goes_on)()
+            || self.counts.is_stopped.load(Ordering::Relaxed)
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
 }
 
 /// A thread's socket and streams, one per target.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct PerfWorker {
     sender: Sender,
-    targets: Vec<Target>,
+    targets: Vec<Outgoing<'static>>,
     datagrams: NumberedDatagrams,
     size: usize,
 }
 
-impl Worker {
+impl PerfWorker {
     /// Creates a worker whose streams have these numbers.
     pub(super) fn new(
         sender: Sender,
-        targets: Vec<Target>,
+        targets: Vec<Outgoing<'static>>,
         numbers: impl Iterator<Item = u16>,
         size: usize,
     ) -> Self {
@@ -66,27 +71,22 @@ impl Worker {
     }
 
     /// Returns the target of each stream, its number, and how many datagrams it has sent.
-    pub(super) fn streams(&self) -> impl Iterator<Item = (&Target, (u16, u64))> {
+    pub(super) fn streams(&self) -> impl Iterator<Item = (&Outgoing<'static>, (u16, u64))> {
         self.targets.iter().zip(self.datagrams.streams())
     }
 
-    pub(super) fn sender(&self) -> &Sender {
+    pub(super) const fn sender(&self) -> &Sender {
         &self.sender
     }
 
-    /// Sends until the task is done or an interrupt arrives.
-    pub(super) fn run(
-        &mut self,
-        task: &Task,
-        progress: &Progress,
-        interrupt: &Interrupt,
-    ) -> mcast::Result<()> {
+    /// Sends until the task is done or over.
+    pub(super) fn run(&mut self, task: &WorkerTask<'_>) -> mcast::Result<()> {
         let (at_once, segments) = self.portions()?;
         let Self { sender, targets, datagrams, size } = self;
         datagrams.begin(task.session, task.count);
         let mut pacer = task.rate.map(Pacer::new);
         let mut list = Vec::with_capacity(at_once);
-        while datagrams.left() > 0 && !is_over(task, progress, interrupt) {
+        while datagrams.left() > 0 && !task.is_over() {
             let most = usize::try_from(datagrams.left()).map_or(at_once, |left| left.min(at_once));
             let due = due(pacer.as_mut(), most, *size, task.deadline);
             if due == 0 {
@@ -95,12 +95,12 @@ impl Worker {
             // With a rate, streams take turns as often as possible.
             let at_a_time = if pacer.is_some() { segments.min(due / targets.len()) } else { segments };
             let mut round = emptied(list);
-            datagrams.take_next(due, at_a_time, unix_now(), |stream, datagram| {
-                round.push(targets[stream].outgoing(datagram));
+            datagrams.take_next(due, at_a_time, UnixNanos::now(), |stream, datagram| {
+                round.push(targets[stream].with_payload(datagram));
             });
             let refused = send(sender, &round)?;
-            progress.sent.fetch_add(due as u64 - refused, Ordering::Relaxed);
-            progress.refused.fetch_add(refused, Ordering::Relaxed);
+            task.counts.sent.fetch_add(due as u64 - refused, Ordering::Relaxed);
+            task.counts.refused.fetch_add(refused, Ordering::Relaxed);
             list = emptied(round);
         }
         Ok(())
@@ -110,9 +110,8 @@ impl Worker {
     /// the system supports segmentation offload.
     fn portions(&self) -> mcast::Result<(usize, usize)> {
         let mut segments = usize::MAX;
-        for target in &self.targets {
-            let family = target.address().group.family();
-            segments = segments.min(self.sender.segments_at_once(family)?);
+        for group in self.targets.iter().filter_map(Outgoing::group) {
+            segments = segments.min(self.sender.segments_at_once(group.group.family())?);
         }
         let segments = segments.min(BUFFER_BYTES / self.size).max(1);
         let at_once = if segments > 1 { segments * BUFFERS_PER_CALL } else { DATAGRAMS_PER_CALL };
@@ -142,12 +141,6 @@ fn send(sender: &Sender, round: &[Outgoing<'_>]) -> mcast::Result<u64> {
     Ok(refused)
 }
 
-fn is_over(task: &Task, progress: &Progress, interrupt: &Interrupt) -> bool {
-    interrupt.has_arrived()
-        || progress.stopped.load(Ordering::Relaxed)
-        || task.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-}
-
 /// Returns how many datagrams may be sent now; if none, waits first.
 fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Instant>) -> usize {
     let Some(pacer) = pacer else { return most };
@@ -167,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_keeps_its_memory() {
+    fn list_keeps_its_memory() {
         let list: Vec<Outgoing<'_>> = Vec::with_capacity(500);
         assert!(emptied(list).capacity() >= 500);
     }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum MetricKind {
     /// Only increases.
     Counter,
     /// Increases and decreases.
@@ -13,35 +13,37 @@ pub(crate) enum Kind {
 
 /// Numbers with their names and labels, as text.
 #[derive(Debug, Default)]
-pub(crate) struct Exposition {
+pub struct Exposition {
     text: String,
 }
 
 /// The samples of one name.
 #[derive(Debug)]
-pub(crate) struct Family<'a> {
+pub struct MetricFamily<'a> {
     exposition: &'a mut Exposition,
     name: &'static str,
 }
 
 impl Exposition {
     /// The content type of the text.
-    pub(super) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+    pub(crate) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
     /// Starts a metric family. Each name is used once.
-    pub(crate) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
+    pub fn family(&mut self, name: &'static str, kind: MetricKind, help: &str) -> MetricFamily<'_> {
         let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
         };
         self.put(format_args!(
             "# HELP {name} {}\n# TYPE {name} {kind}\n",
             Escaped { text: help, quotes: false }
         ));
-        Family { exposition: self, name }
+        MetricFamily { exposition: self, name }
     }
 
-    pub(crate) fn into_text(self) -> String {
+    /// Returns the text.
+    #[must_use]
+    pub fn into_text(self) -> String {
         self.text
     }
 
@@ -51,9 +53,9 @@ impl Exposition {
     }
 }
 
-impl Family<'_> {
+impl MetricFamily<'_> {
     /// Adds a sample with these labels.
-    pub(crate) fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Display) {
+    pub fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Display) {
         self.exposition.put(self.name);
         let mut before = '{';
         for (label, text) in labels {
@@ -91,10 +93,10 @@ mod tests {
     #[test]
     fn samples_have_names_labels_and_values() {
         let mut exposition = Exposition::default();
-        let mut family = exposition.family("a_total", Kind::Counter, "How many.");
+        let mut family = exposition.family("a_total", MetricKind::Counter, "How many.");
         family.sample(&[("group", &"239.1.2.3"), ("name", &"say \"hi\" \\ \n")], 7);
         family.sample(&[], 0.5);
-        exposition.family("b", Kind::Gauge, "Two\nlines.").sample(&[("x", &1)], 2);
+        exposition.family("b", MetricKind::Gauge, "Two\nlines.").sample(&[("x", &1)], 2);
         let expected = "\
 # HELP a_total How many.
 # TYPE a_total counter

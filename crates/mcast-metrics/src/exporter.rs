@@ -1,7 +1,6 @@
 //! A minimal HTTP server that answers `GET /metrics` and nothing else.
-//!
-//! Concurrent connections, the time for each, and the bytes of a request are bounded.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
@@ -10,16 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Exposition;
-use super::request::Request;
-use crate::exit::Failure;
+use crate::Exposition;
+use crate::request::Request;
 
-/// The listen address of the metrics server: `ADDRESS:PORT`, or `:PORT` for every address of this machine.
+/// The address of a server of metrics: `ADDRESS:PORT`, or `:PORT` for every address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
+pub struct ExporterAddress {
     text: String,
     addresses: Addresses,
 }
@@ -33,17 +30,17 @@ enum Addresses {
     FirstOf(Vec<SocketAddr>),
 }
 
-/// A bound listener whose server has not started; clients that connect before are queued. It is bound before
-/// capabilities are dropped, because ports below 1024 may require them.
+/// A server that is bound and has not started; clients that connect before are queued. A program binds it before it
+/// drops capabilities, because ports below 1024 may require them.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub struct BoundExporter {
     listener: TcpListener,
     address: SocketAddr,
 }
 
 /// Serves metrics until the process ends.
 #[derive(Debug)]
-pub(crate) struct Exporter {
+pub struct Exporter {
     address: SocketAddr,
 }
 
@@ -59,21 +56,22 @@ const RECOVERY: Duration = Duration::from_millis(100);
 
 impl Exporter {
     /// Starts a thread that calls `figures` for each request.
-    pub(crate) fn start(
-        bound: Bound,
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start(
+        bound: BoundExporter,
         figures: impl Fn() -> Exposition + Send + Sync + 'static,
-    ) -> anyhow::Result<Self> {
-        let Bound { listener, address } = bound;
+    ) -> io::Result<Self> {
+        let BoundExporter { listener, address } = bound;
         let figures: Figures = Arc::new(figures);
-        thread::Builder::new()
-            .name("metrics".into())
-            .spawn(move || serve(&listener, &figures))
-            .context("cannot start the thread that serves metrics")?;
+        thread::Builder::new().name("metrics".into()).spawn(move || serve(&listener, &figures))?;
         Ok(Self { address })
     }
 
     /// Returns the address of the server, with the port that the system chose for port 0.
-    pub(crate) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -174,39 +172,47 @@ impl Write for TimedConnection {
     }
 }
 
-impl Listen {
+impl ExporterAddress {
     /// Starts to listen.
-    pub(crate) fn bind(&self) -> anyhow::Result<Bound> {
+    ///
+    /// # Errors
+    /// The system's error, if no address can be bound.
+    pub fn bind(&self) -> io::Result<BoundExporter> {
         let listener = match &self.addresses {
             Addresses::Every(port) => bind_everywhere(*port),
             Addresses::FirstOf(addresses) => TcpListener::bind(&addresses[..]),
-        };
-        let bound = listener.and_then(|listener| Ok(Bound { address: listener.local_addr()?, listener }));
-        Ok(bound.map_err(|error| {
-            Failure::environment(format!("cannot serve metrics at {}: {error}", self.text))
-                .remedy("name a free port and an address of this machine, such as 127.0.0.1:9477")
-        })?)
+        }?;
+        Ok(BoundExporter { address: listener.local_addr()?, listener })
     }
 }
 
-impl FromStr for Listen {
-    type Err = String;
+/// A text that is not an address with a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write ADDRESS:PORT such as 127.0.0.1:9477, or :PORT for every address")]
+#[non_exhaustive]
+pub struct InvalidAddress;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for ExporterAddress {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let everywhere = text.strip_prefix(':').and_then(|port| port.parse().ok());
         let addresses = match everywhere {
             Some(port) => Addresses::Every(port),
-            None => Addresses::FirstOf(
-                text.to_socket_addrs()
-                    .map_err(|_| "write ADDRESS:PORT such as 127.0.0.1:9477, or :PORT for every address")?
-                    .collect(),
-            ),
+            None => Addresses::FirstOf(text.to_socket_addrs().map_err(|_| InvalidAddress)?.collect()),
         };
         Ok(Self { text: text.into(), addresses })
     }
 }
 
-/// Listens on every address of both families, or of IPv4 alone where there is no IPv6.
+impl fmt::Display for ExporterAddress {
+    /// Writes the address as it was given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// ExporterAddresss on every address of both families, or of IPv4 alone where there is no IPv6.
 fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
     let taken = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
     match bind_both_families(port) {
@@ -234,15 +240,15 @@ fn bind_both_families(port: u16) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Kind;
+    use crate::MetricKind;
 
     fn exporter() -> SocketAddr {
         let figures = || {
             let mut exposition = Exposition::default();
-            exposition.family("answer", Kind::Gauge, "Of everything.").sample(&[], 42);
+            exposition.family("answer", MetricKind::Gauge, "Of everything.").sample(&[], 42);
             exposition
         };
-        let listen: Listen = "127.0.0.1:0".parse().unwrap();
+        let listen: ExporterAddress = "127.0.0.1:0".parse().unwrap();
         Exporter::start(listen.bind().unwrap(), figures).unwrap().address()
     }
 
@@ -293,18 +299,17 @@ mod tests {
     #[test]
     fn an_address_needs_its_port() {
         for text in ["127.0.0.1", "9477", "", ":x", "127.0.0.1:99999"] {
-            text.parse::<Listen>().unwrap_err();
+            text.parse::<ExporterAddress>().unwrap_err();
         }
-        let addresses = |text: &str| text.parse::<Listen>().unwrap().addresses;
+        let addresses = |text: &str| text.parse::<ExporterAddress>().unwrap().addresses;
         assert_eq!(addresses(":9477"), Addresses::Every(9477));
         assert_eq!(addresses("[::1]:9477"), Addresses::FirstOf(vec!["[::1]:9477".parse().unwrap()]));
     }
 
     #[test]
-    fn the_error_for_a_port_in_use_has_a_remedy() {
+    fn port_in_use_is_refused() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen: Listen = taken.local_addr().unwrap().to_string().parse().unwrap();
-        let refused = listen.bind().unwrap_err();
-        assert!(refused.to_string().starts_with("cannot serve metrics at 127.0.0.1:"), "{refused}");
+        let listen: ExporterAddress = taken.local_addr().unwrap().to_string().parse().unwrap();
+        assert_eq!(listen.bind().unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -1,0 +1,304 @@
+//! The sending end of a measurement: opening, data, closing, reports.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use mcast::{Family, Outgoing, Rate, Sender};
+use mcast_measure::wire::{HEADER_LENGTH, MessageType, SessionHeader, SessionId, SessionSettings, UnixNanos};
+use mcast_measure::{DropCounts, DropPoint, ReceiverReports};
+
+use super::clock_id;
+use super::perf_worker::{PerfWorker, SharedCounts, WorkerTask};
+use crate::{Error, Result, host_drops};
+
+/// The number of opening messages, so that hardly any receiver misses all of them.
+const OPENINGS: u32 = 5;
+const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How much a session sends, and how fast.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PerfSendPlan {
+    /// The rate of all streams together; without it, as fast as possible.
+    pub rate: Option<Rate>,
+    /// For how long to send; without it, until the count is reached.
+    pub duration: Option<Duration>,
+    /// The number of datagrams of each stream; without it there is no limit.
+    pub count: Option<u64>,
+    /// Whether another session follows soon, such as the next step of a sweep.
+    pub more_follows: bool,
+}
+
+/// What a session has sent so far.
+#[derive(Clone, Copy, Debug)]
+pub struct PerfSendProgress {
+    /// The time since its start.
+    pub elapsed: Duration,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Datagrams that the interface's own queue refused.
+    pub refused: u64,
+}
+
+/// The results of a session.
+#[derive(Debug)]
+pub struct PerfSendResult {
+    /// What was announced to the receivers, and whether segmentation offload was used.
+    pub settings: SessionSettings,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Datagrams that the interface's own queue refused.
+    pub refused: u64,
+    /// How long sending took.
+    pub elapsed: Duration,
+    /// The system calls that it took.
+    pub calls: u64,
+    /// The reports of the receivers.
+    pub reports: ReceiverReports,
+    /// What this host dropped meanwhile.
+    pub drops: DropCounts,
+}
+
+/// The calls to the system, and the segmented buffers among them.
+#[derive(Clone, Copy, Debug)]
+struct SystemWork {
+    calls: u64,
+    segmented: u64,
+}
+
+/// Reports the end of a worker when dropped, even if the worker panicked.
+#[derive(Debug)]
+struct WorkerEnd<'a> {
+    running: &'a AtomicUsize,
+    watcher: &'a Thread,
+}
+
+impl Drop for WorkerEnd<'_> {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Release);
+        self.watcher.unpark();
+    }
+}
+
+/// Sends numbered datagrams as fast as possible or at a rate, and collects the reports of each
+/// [`PerfListener`](crate::PerfListener). Its sessions run one after another.
+///
+/// ```no_run
+/// use mcast::{Outgoing, Sender};
+/// use mcast_doctor::{PerfSendPlan, PerfSender};
+///
+/// let targets = [Outgoing::new(&[]).to("239.1.2.3:5000".parse()?)];
+/// let mut sender = PerfSender::new(&targets, 1, 1_400, || Sender::builder().details(false).build())?;
+/// let plan = PerfSendPlan { count: Some(1_000), ..PerfSendPlan::default() };
+/// let result = sender.run(&plan, &|| true, |_| Ok::<_, mcast_doctor::Error>(()))?;
+/// println!("{} sent, worst loss {:?} %", result.sent, result.reports.worst_loss());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct PerfSender {
+    control: Sender,
+    workers: Vec<PerfWorker>,
+    families: Vec<Family>,
+    settings: SessionSettings,
+    session: SessionId,
+}
+
+impl PerfSender {
+    /// Creates a sender of `streams` streams to each target, whose payload is ignored; each has a socket, which `open`
+    /// opens, and a thread. `size` is that of each datagram, at least [`HEADER_LENGTH`].
+    ///
+    /// # Errors
+    /// If a socket cannot be opened.
+    pub fn new(
+        targets: &[Outgoing<'static>],
+        streams: u16,
+        size: usize,
+        open: impl Fn() -> mcast::Result<Sender>,
+    ) -> Result<Self> {
+        let size = size.max(HEADER_LENGTH);
+        let groups = targets.iter().filter_map(Outgoing::group);
+        let mut families: Vec<Family> = groups.map(|address| address.group.family()).collect();
+        families.sort();
+        families.dedup();
+        let mut workers = Vec::new();
+        let number = |stream: usize| u16::try_from(stream).unwrap_or(u16::MAX);
+        for first in (0..usize::from(streams)).map(|worker| worker * targets.len()) {
+            let numbers = (first..first + targets.len()).map(number);
+            workers.push(PerfWorker::new(open()?, targets.to_vec(), numbers, size));
+        }
+        let settings = SessionSettings {
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            clock: clock_id(),
+            streams: number(targets.len() * usize::from(streams)),
+            ..SessionSettings::default()
+        };
+        Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
+    }
+
+    /// Runs a session until it is complete or `goes_on` returns `false`. `each_second` is called while sending; its
+    /// first error ends the session. Without receivers there are no reports.
+    ///
+    /// # Errors
+    /// Those of `each_second`; if the system cannot send, or cannot start a thread.
+    pub fn run<E: From<Error>>(
+        &mut self,
+        plan: &PerfSendPlan,
+        goes_on: &(dyn Fn() -> bool + Sync),
+        each_second: impl FnMut(&PerfSendProgress) -> std::result::Result<(), E>,
+    ) -> std::result::Result<PerfSendResult, E> {
+        self.session = SessionId::random();
+        self.settings = SessionSettings {
+            rate: plan.rate.map(|rate| rate.datagrams_per_second(self.settings.size as usize)),
+            gso: self.uses_gso()?,
+            more_follows: plan.more_follows,
+            ..self.settings
+        };
+        let (drops, before) = (drops_in_sending(), self.system_work());
+        for round in 0..OPENINGS {
+            if round > 0 {
+                thread::sleep(BETWEEN_OPENINGS);
+            }
+            self.announce(|header| self.settings.opening(header))?;
+        }
+        let counts = SharedCounts::default();
+        let start = Instant::now();
+        let task = WorkerTask {
+            session: self.session,
+            rate: plan.rate.map(|rate| rate.divided_by(self.workers.len())),
+            deadline: plan.duration.and_then(|duration| start.checked_add(duration)),
+            count: plan.count,
+            counts: &counts,
+            goes_on,
+        };
+        send(&mut self.workers, &task, start, each_second)?;
+        let elapsed = start.elapsed();
+        let after = self.system_work();
+        self.settings.gso = after.segmented > before.segmented;
+        let reports = self.close_streams()?;
+        Ok(PerfSendResult {
+            settings: self.settings,
+            sent: counts.sent.load(Ordering::Relaxed),
+            refused: counts.refused.load(Ordering::Relaxed),
+            elapsed,
+            calls: after.calls - before.calls,
+            reports,
+            drops: drops_in_sending().since(&drops),
+        })
+    }
+
+    fn uses_gso(&self) -> Result<bool> {
+        let mut takes = true;
+        for (family, worker) in self.families.iter().zip(self.workers.iter().cycle()) {
+            takes &= worker.sender().segments_at_once(*family)? > 1;
+        }
+        Ok(takes)
+    }
+
+    fn system_work(&self) -> SystemWork {
+        let each = || self.workers.iter().map(|worker| worker.sender().statistics());
+        SystemWork {
+            calls: each().map(|statistics| statistics.calls).sum(),
+            segmented: each().map(|statistics| statistics.trains).sum(),
+        }
+    }
+
+    /// Sends a message of each stream to its group.
+    fn announce(&self, message: impl Fn(SessionHeader) -> Vec<u8>) -> Result<()> {
+        for (target, (stream, sequence)) in self.workers.iter().flat_map(PerfWorker::streams) {
+            let (kind, session, time) = (MessageType::Opening, self.session, UnixNanos::now());
+            let header = SessionHeader { kind, stream, session, sequence, time };
+            self.control.send_one(&target.with_payload(&message(header)))?;
+        }
+        Ok(())
+    }
+
+    /// Repeats the closing message until the receivers have reported.
+    fn close_streams(&self) -> Result<ReceiverReports> {
+        let mut reports = ReceiverReports::new(self.session);
+        while let Some(pause) = reports.next_pause() {
+            self.announce(|header| self.settings.closing(header))?;
+            self.collect(&mut reports, pause)?;
+        }
+        Ok(reports)
+    }
+
+    /// Announces that no further session follows: a sweep has ended.
+    ///
+    /// # Errors
+    /// If the system cannot send.
+    pub fn finish(&mut self) -> Result<()> {
+        self.settings.more_follows = false;
+        for _ in 0..OPENINGS {
+            self.announce(|header| self.settings.closing(header))?;
+            thread::sleep(BETWEEN_OPENINGS);
+        }
+        Ok(())
+    }
+
+    /// Collects reports for this time.
+    fn collect(&self, reports: &mut ReceiverReports, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        let mut buffer = [0; 2_048];
+        let share = time / u32::try_from(self.families.len()).unwrap_or(1).max(1);
+        for family in &self.families {
+            let end = end.min(Instant::now() + share);
+            loop {
+                let left = end.saturating_duration_since(Instant::now());
+                let Some(answer) = self.control.recv_answer(*family, &mut buffer, left)? else { break };
+                reports.record(answer.source.ip(), answer.payload);
+                // A flood of datagrams to the port must not prolong this loop.
+                if left.is_zero() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets each worker send on its own thread, and calls `each_second` meanwhile.
+fn send<E: From<Error>>(
+    workers: &mut [PerfWorker],
+    task: &WorkerTask<'_>,
+    start: Instant,
+    mut each_second: impl FnMut(&PerfSendProgress) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let (watcher, running) = (&thread::current(), &AtomicUsize::new(workers.len()));
+    thread::scope(|scope| {
+        let run = |worker: &'_ mut PerfWorker| {
+            let _end = WorkerEnd { running, watcher };
+            worker.run(task).inspect_err(|_| task.counts.stop())
+        };
+        let spawn =
+            |worker| thread::Builder::new().name("perf send".into()).spawn_scoped(scope, move || run(worker));
+        let threads: io::Result<Vec<_>> = workers.iter_mut().map(spawn).collect();
+        let threads = threads.map_err(|source| {
+            task.counts.stop();
+            Error::Start { program: "a thread for each stream".into(), source }
+        })?;
+        let mut next = SECOND;
+        while running.load(Ordering::Acquire) > 0 {
+            thread::park_timeout(next.saturating_sub(start.elapsed()));
+            let elapsed = start.elapsed();
+            if elapsed >= next {
+                next += SECOND * (1 + (elapsed - next).as_secs() as u32);
+                let (sent, refused) = (&task.counts.sent, &task.counts.refused);
+                let (sent, refused) = (sent.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
+                each_second(&PerfSendProgress { elapsed, sent, refused })
+                    .inspect_err(|_| task.counts.stop())?;
+            }
+        }
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(result) => result.map_err(|error| Error::from(error).into()),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
+}
+
+/// Returns what this host has dropped so far while sending.
+fn drops_in_sending() -> DropCounts {
+    let drops = host_drops().at(DropPoint::InterfaceOut);
+    DropCounts::default().with(DropPoint::InterfaceOut, drops)
+}

@@ -1,0 +1,105 @@
+//! Ping-pong with one receiver.
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{Family, Outgoing, Sender};
+use mcast_measure::wire::UnixNanos;
+use mcast_measure::{PingPong, PingPongStep};
+
+use super::BUFFER;
+use crate::Result;
+
+/// Receive attempts between two checks of the clock.
+const ATTEMPTS: u32 = 16;
+/// The longest wait before checking whether to continue.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+/// The number of opening and closing messages.
+const REPEATS: u32 = 5;
+const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
+
+/// Plays a [`PingPong`] with the first receiver that answers (a [`PerfListener`](crate::PerfListener) that replies).
+#[derive(Debug)]
+pub struct PingPongPlayer<'a> {
+    game: PingPong,
+    sender: &'a Sender,
+    target: Outgoing<'static>,
+    family: Family,
+    is_spinning: bool,
+    start: Instant,
+    buffer: Vec<u8>,
+}
+
+impl<'a> PingPongPlayer<'a> {
+    /// Creates a player. Pings are sent to the target, whose payload is ignored and whose group is of this family. With
+    /// `is_spinning`, the player polls for each pong instead of waiting: shorter delays, but a whole processor.
+    #[must_use]
+    pub fn new(
+        game: PingPong,
+        sender: &'a Sender,
+        target: Outgoing<'static>,
+        family: Family,
+        is_spinning: bool,
+    ) -> Self {
+        let (start, buffer) = (Instant::now(), vec![0; BUFFER]);
+        Self { game, sender, target, family, is_spinning, start, buffer }
+    }
+
+    /// Opens the session, and calls until a partner answers, there is none, or `goes_on` returns `false`. Returns the
+    /// partner.
+    ///
+    /// # Errors
+    /// If the system cannot send or receive.
+    pub fn call(&mut self, goes_on: impl Fn() -> bool) -> Result<Option<IpAddr>> {
+        self.announce(PingPong::opening)?;
+        self.play_while(|game| goes_on() && game.partner().is_none())?;
+        Ok(self.game.partner())
+    }
+
+    /// Plays to the end, or until `goes_on` returns `false`, and closes the session.
+    ///
+    /// # Errors
+    /// If the system cannot send or receive.
+    pub fn play(mut self, goes_on: impl Fn() -> bool) -> Result<(PingPong, Duration)> {
+        self.play_while(|_| goes_on())?;
+        self.game.give_up();
+        let elapsed = self.game.elapsed(self.start.elapsed());
+        self.announce(PingPong::closing)?;
+        Ok((self.game, elapsed))
+    }
+
+    fn announce(&self, message: fn(&PingPong, UnixNanos) -> Vec<u8>) -> Result<()> {
+        let message = message(&self.game, UnixNanos::now());
+        for _ in 0..REPEATS {
+            self.sender.send_one(&self.target.with_payload(&message))?;
+            thread::sleep(BETWEEN_REPEATS);
+        }
+        Ok(())
+    }
+
+    fn play_while(&mut self, goes_on: impl Fn(&PingPong) -> bool) -> Result<()> {
+        while goes_on(&self.game) {
+            match self.game.step(self.start.elapsed(), UnixNanos::now()) {
+                PingPongStep::Send(message) => self.sender.send_one(&self.target.with_payload(message))?,
+                PingPongStep::Receive(time) => self.receive(time)?,
+                PingPongStep::End => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for an answer, at most for this time.
+    fn receive(&mut self, time: Duration) -> Result<()> {
+        // A spinning player checks the clock only now and then.
+        let (attempts, wait) =
+            if self.is_spinning { (ATTEMPTS, Duration::ZERO) } else { (1, time.min(MAX_WAIT)) };
+        for _ in 0..attempts {
+            if let Some(answer) = self.sender.recv_answer(self.family, &mut self.buffer, wait)? {
+                self.game.record(answer.payload, answer.source, self.start.elapsed());
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

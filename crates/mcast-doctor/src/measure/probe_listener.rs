@@ -1,0 +1,194 @@
+//! Answering probes, which arrive by multicast and by unicast.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{Datagram, ErrorKind, Family, Membership, Receiver};
+use mcast_measure::wire::SessionId;
+use mcast_measure::{ProbeArrival, ProbeResponder};
+
+use super::{BUFFER, serve_unicast, unicast_socket};
+use crate::{Error, Result};
+
+/// The longest wait without a deadline.
+const LONG: Duration = Duration::from_secs(3_600);
+/// The maximum number of probers that are reported.
+const MAX_PROBERS: usize = 64;
+
+/// Answers the probes of a [`Pinger`](crate::Pinger) or a [`PathTest`](crate::PathTest).
+///
+/// ```no_run
+/// use mcast_doctor::ProbeListener;
+///
+/// let listener = ProbeListener::join(vec!["239.1.2.3%eth0:5000".parse()?], None)?;
+/// listener.run(None, || true, |prober| println!("probes from {prober}"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ProbeListener {
+    receiver: Receiver,
+    unicast: Option<UdpSocket>,
+    unicast_port: u16,
+    joined: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    responder: ProbeResponder,
+    probers: BTreeSet<IpAddr>,
+    answered: u64,
+    failed: u64,
+}
+
+/// What a listener has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeListenerCounts {
+    /// Probes that were answered.
+    pub answered: u64,
+    /// Probes that were not answered, to limit the rate.
+    pub refused: u64,
+    /// Datagrams that are not probes.
+    pub foreign: u64,
+    /// Answers that the system refused to send.
+    pub failed: u64,
+}
+
+impl ProbeListener {
+    /// Joins groups, and opens a socket for unicast probes if their family is given.
+    ///
+    /// # Errors
+    /// If a group cannot be joined or the socket cannot be opened.
+    pub fn join(memberships: Vec<Membership>, unicast: Option<Family>) -> Result<Self> {
+        let unicast = unicast.map(unicast_socket).transpose()?;
+        let address = unicast.as_ref().map(UdpSocket::local_addr).transpose();
+        let address =
+            address.map_err(|source| Error::Open { what: "a socket for unicast probes", source })?;
+        let unicast_port = address.map_or(0, |address| address.port());
+        let receiver = Receiver::builder().join_all(memberships).gro(false).build()?;
+        let responder = ProbeResponder::new(SessionId::random().0, unicast_port);
+        let state = State { responder, probers: BTreeSet::new(), answered: 0, failed: 0 };
+        Ok(Self { receiver, unicast, unicast_port, joined: Instant::now(), state: Mutex::new(state) })
+    }
+
+    /// Returns the receiver, whose [waker](Receiver::waker) lets [`Self::run`] check whether to continue.
+    #[must_use]
+    pub const fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// Returns the port of unicast probes; `None` if there is none.
+    #[must_use]
+    pub fn unicast_port(&self) -> Option<u16> {
+        self.unicast.as_ref().map(|_| self.unicast_port)
+    }
+
+    /// Answers probes for `timeout`, or until `goes_on` returns `false` when the receiver is woken. `on_prober` is
+    /// called with each new address that sends probes to a group, for the first 64.
+    ///
+    /// # Errors
+    /// If the system cannot receive, or cannot start a thread.
+    pub fn run(
+        &self,
+        timeout: Option<Duration>,
+        goes_on: impl Fn() -> bool,
+        on_prober: impl FnMut(IpAddr),
+    ) -> Result<()> {
+        let end = timeout.and_then(|timeout| self.joined.checked_add(timeout));
+        let is_stopped = &AtomicBool::new(false);
+        thread::scope(|scope| {
+            if let Some(socket) = &self.unicast {
+                let answer = |message: &[u8], source| self.answer_unicast(socket, message, source);
+                let serve = move || serve_unicast(socket, is_stopped, answer);
+                let started = thread::Builder::new().name("unicast".into()).spawn_scoped(scope, serve);
+                started.map_err(|source| Error::Start {
+                    program: "a thread for unicast probes".into(),
+                    source,
+                })?;
+            }
+            let result = self.answer_groups(end, goes_on, on_prober);
+            is_stopped.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
+    fn answer_groups(
+        &self,
+        end: Option<Instant>,
+        goes_on: impl Fn() -> bool,
+        mut on_prober: impl FnMut(IpAddr),
+    ) -> Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        while goes_on() {
+            let left = end.map_or(LONG, |end| end.saturating_duration_since(Instant::now()));
+            match self.receiver.recv_timeout(&mut buffer, left) {
+                Ok(Some(datagram)) => {
+                    if let Some(prober) = self.answer(&datagram) {
+                        on_prober(prober);
+                    }
+                }
+                Ok(None) if end.is_some_and(|end| Instant::now() >= end) => return Ok(()),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Woken => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a datagram if it is a probe, and returns its source if that is new.
+    fn answer(&self, datagram: &Datagram<'_>) -> Option<IpAddr> {
+        let arrival = datagram.arrival();
+        let probe = ProbeArrival {
+            source: arrival.source.ip(),
+            interface: arrival.interface.number(),
+            hop_limit: arrival.hop_limit,
+            by_unicast: false,
+        };
+        let reply = self.reply_to(datagram.payload(), &probe)?;
+        let is_sent = self.receiver.reply(arrival, &reply).is_ok();
+        let mut state = self.state();
+        state.count(is_sent);
+        let is_new = state.probers.len() < MAX_PROBERS && state.probers.insert(probe.source);
+        is_new.then_some(probe.source)
+    }
+
+    fn answer_unicast(&self, socket: &UdpSocket, message: &[u8], source: SocketAddr) {
+        let probe = ProbeArrival { source: source.ip(), interface: 0, hop_limit: None, by_unicast: true };
+        if let Some(reply) = self.reply_to(message, &probe) {
+            let is_sent = socket.send_to(&reply, source).is_ok();
+            self.state().count(is_sent);
+        }
+    }
+
+    fn reply_to(&self, message: &[u8], probe: &ProbeArrival) -> Option<Vec<u8>> {
+        self.state().responder.reply_to(message, probe, self.joined.elapsed())
+    }
+
+    /// Returns what was done so far.
+    #[must_use]
+    pub fn counts(&self) -> ProbeListenerCounts {
+        let state = self.state();
+        ProbeListenerCounts {
+            answered: state.answered,
+            refused: state.responder.refused(),
+            foreign: state.responder.foreign(),
+            failed: state.failed,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn count(&mut self, is_sent: bool) {
+        self.answered += u64::from(is_sent);
+        self.failed += u64::from(!is_sent);
+    }
+}

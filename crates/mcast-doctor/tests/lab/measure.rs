@@ -1,0 +1,156 @@
+//! Both ends of a measurement on one network.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{Family, Outgoing, Receiver, Sender};
+use mcast_doctor::{
+    Error, PathTest, PerfListener, PerfSendPlan, PerfSender, PingPongPlayer, PingSchedule, Pinger,
+    ProbeListener, clock_id,
+};
+use mcast_measure::wire::SessionId;
+use mcast_measure::{EndedSession, PingPong, PingPongLimit, ProbeCase};
+
+use crate::net::Net;
+
+const LISTEN: &str = "239.1.2.3%eth0:5000";
+const IDLE: Duration = Duration::from_secs(3);
+/// Much longer than any of these measurements.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn targets() -> Vec<Outgoing<'static>> {
+    vec![Outgoing::new(&[]).to("239.1.2.3:5000".parse().unwrap())]
+}
+
+/// Listens while `act` runs on the sending host, and returns the sessions that have ended.
+fn with_listener(net: &Net, answers_pings: bool, act: impl FnOnce() + Send) -> Vec<EndedSession> {
+    let receiver = net.receiver.run(|| Receiver::join_one(LISTEN.parse().unwrap()).unwrap()).unwrap();
+    let is_done = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let listening = scope.spawn(|| {
+            net.receiver
+                .run(|| {
+                    let mut listener = PerfListener::new(&receiver, IDLE, answers_pings);
+                    let mut ended = Vec::new();
+                    while !is_done.load(Ordering::Relaxed) {
+                        let now = listener.receive().unwrap();
+                        ended.extend(listener.take_ended(now));
+                    }
+                    ended.extend(listener.take_all());
+                    ended
+                })
+                .unwrap()
+        });
+        net.sender.run(act).unwrap();
+        is_done.store(true, Ordering::Relaxed);
+        listening.join().unwrap()
+    })
+}
+
+#[test]
+fn receiver_reports_what_a_session_sent() {
+    let net = Net::new();
+    let ended = with_listener(&net, false, || {
+        let open = || Sender::builder().details(false).build();
+        let mut sender = PerfSender::new(&targets(), 2, 100, open).unwrap();
+        let plan = PerfSendPlan { count: Some(500), ..PerfSendPlan::default() };
+        let result = sender.run(&plan, &|| true, |_| Ok::<_, Error>(())).unwrap();
+        assert_eq!((result.sent, result.settings.streams), (1_000, 2));
+        let report = result.reports.worst().unwrap().report.clone();
+        assert_eq!(report.received + report.lost, 1_000);
+    });
+    assert_eq!(ended.iter().map(|ended| ended.report.sent).collect::<Vec<_>>(), [1_000]);
+}
+
+#[test]
+fn failure_of_the_caller_ends_a_session() {
+    let net = Net::new();
+    let begun = Instant::now();
+    let failed = net.sender.run(|| {
+        let mut sender = PerfSender::new(&targets(), 1, 100, || Sender::builder().build()).unwrap();
+        let plan = PerfSendPlan { duration: Some(PATIENCE), ..PerfSendPlan::default() };
+        sender.run(&plan, &|| true, |_| Err(Error::NoProgram("enough".into()))).unwrap_err()
+    });
+    assert_eq!(failed.unwrap().to_string(), "enough");
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn ping_pong_measures_round_trips() {
+    let net = Net::new();
+    let ended = with_listener(&net, true, || {
+        let sender = Sender::builder().details(false).build().unwrap();
+        let game = PingPong::new(SessionId::random(), 64, clock_id(), PingPongLimit::Count(20), None);
+        let mut player = PingPongPlayer::new(game, &sender, targets()[0], Family::V4, false);
+        assert_eq!(player.call(|| true).unwrap().unwrap().to_string(), "10.9.0.2");
+        let (game, elapsed) = player.play(|| true).unwrap();
+        assert_eq!(game.times().count() + game.lost(), 20);
+        assert!(game.times().min().unwrap() <= elapsed);
+    });
+    assert_eq!(ended.len(), 1);
+}
+
+#[test]
+fn pings_are_answered_by_multicast_and_by_unicast() {
+    let net = Net::new();
+    let listener =
+        net.receiver.run(|| ProbeListener::join(vec![LISTEN.parse().unwrap()], Some(Family::V4)).unwrap());
+    let listener = listener.unwrap();
+    let (is_done, probers) = (&AtomicBool::new(false), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let goes_on = || !is_done.load(Ordering::Relaxed);
+            net.receiver
+                .run(|| listener.run(Some(PATIENCE), goes_on, |prober| probers.lock().unwrap().push(prober)))
+        });
+        net.sender.run(ping).unwrap();
+        is_done.store(true, Ordering::Relaxed);
+        listener.receiver().waker().wake().unwrap();
+    });
+    assert_eq!(probers.into_inner().unwrap(), ["10.9.0.1".parse::<std::net::IpAddr>().unwrap()]);
+    // The first probe to the group has no unicast probe beside it.
+    assert_eq!(listener.counts().answered, 3 + 2);
+}
+
+#[test]
+fn good_path_has_no_findings() {
+    let net = Net::new();
+    let listener = net.receiver.run(|| ProbeListener::join(vec![LISTEN.parse().unwrap()], None).unwrap());
+    let listener = listener.unwrap();
+    let is_done = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let goes_on = || !is_done.load(Ordering::Relaxed);
+            net.receiver.run(|| listener.run(Some(PATIENCE), goes_on, |_| ()))
+        });
+        let test = net.sender.run(|| {
+            let mut test = PathTest::new("239.1.2.3:5000".parse().unwrap(), None, 1, SessionId::random());
+            test.run(&Sender::builder().build().unwrap(), &targets(), 2, || true).unwrap();
+            test
+        });
+        is_done.store(true, Ordering::Relaxed);
+        listener.receiver().waker().wake().unwrap();
+        let test = test.unwrap();
+        assert_eq!(test.findings(false), []);
+        let arrived = &test.session.responders()[0];
+        assert!((0..test.session.cases().len()).all(|case| arrived.multicast(case).received() == 2));
+    });
+}
+
+fn ping() {
+    let every = Duration::from_millis(50);
+    let schedule =
+        PingSchedule { every, wait: PATIENCE, count: Some(3), timeout: Some(PATIENCE), expected: Some(1) };
+    let case = ProbeCase { size: 64, hop_limit: 1 };
+    let sender = Sender::builder().build().unwrap();
+    let pinger = Pinger::new(sender, targets(), Family::V4, case, schedule).unwrap();
+    let replies = Mutex::new(Vec::new());
+    pinger.run(|| true, |_, accepted| replies.lock().unwrap().push(accepted.reply.by_unicast)).unwrap();
+    let by_unicast = replies.into_inner().unwrap();
+    assert_eq!((by_unicast.len(), by_unicast.iter().filter(|is| **is).count()), (5, 2));
+    let session = pinger.session();
+    let responder = &session.responders()[0];
+    assert_eq!((responder.multicast(0).received(), responder.unicast().received()), (3, 2));
+}
