@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream_proto::wire::{Announce, Heartbeat, Messages, Nak, Ncf, DatagramView, Probe, Reset, Status};
+use mcast_stream_proto::wire::{Announce, DatagramView, Heartbeat, Messages, Nak, Ncf, Probe, Reset, Status};
 
 fuzz_target!(|bytes: &[u8]| {
     read_body(bytes);

@@ -95,7 +95,7 @@ struct Reported {
 /// The repairs since the present rate was set, or since the last sample.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pending {
-    /// Repairs that were sent before this time are no part of it.
+    /// Repairs that were sent before this time are not counted.
     from: u64,
     /// The time in which repairs were sent or arrived.
     elapsed: u64,
