@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 
 use anyhow::Context;
-use mcast_stream::{ReadAhead, StreamError, framing, wire};
+use mcast_stream::{ReadAhead, framing, wire};
 
 use super::Content;
 use crate::exit::Failure;
@@ -16,22 +16,21 @@ const MAX_LENGTH: u32 = 16 << 20;
 /// Starts to read the messages that the arguments select: the words, the contents of files, or standard input.
 pub(super) fn read(words: Vec<OsString>, content: &Content) -> anyhow::Result<ReadAhead<anyhow::Error>> {
     let mut words = words.into_iter();
-    let started = match (words.len() == 0, content.files) {
-        (true, true) => return Err(Failure::usage("--files needs at least one file").into()),
-        (false, true) => ReadAhead::start(move || {
+    match (words.len() == 0, content.files) {
+        (true, true) => Err(Failure::usage("--files needs at least one file").into()),
+        (false, true) => Ok(ReadAhead::start(move || {
             let file =
                 |name: OsString| read_file(&name).with_context(|| format!("cannot read {}", name.display()));
             words.next().map(file).transpose()
-        }),
+        })?),
         (false, false) if content.lines || content.records => {
-            return Err(Failure::usage("both messages and standard input are given")
+            Err(Failure::usage("both messages and standard input are given")
                 .remedy("pass either messages or --lines/--records, not both")
-                .into());
+                .into())
         }
-        (false, false) => ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes))),
+        (false, false) => Ok(ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes)))?),
         (true, false) => read_input(content.records),
-    };
-    Ok(started?)
+    }
 }
 
 fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
@@ -39,12 +38,12 @@ fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
 }
 
 /// Reads lines or records from standard input.
-fn read_input(records: bool) -> Result<ReadAhead<anyhow::Error>, StreamError> {
+fn read_input(records: bool) -> anyhow::Result<ReadAhead<anyhow::Error>> {
     let mut input = BufReader::with_capacity(1 << 16, io::stdin());
-    ReadAhead::start(move || {
+    Ok(ReadAhead::start(move || {
         let read = if records { framing::read_record } else { framing::read_line };
         read(&mut input, MAX_LENGTH).context("cannot read standard input")
-    })
+    })?)
 }
 
 /// Returns the key of a message for `--keyed`, which its first word determines.
