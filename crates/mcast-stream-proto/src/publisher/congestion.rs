@@ -414,6 +414,24 @@ mod tests {
         );
     }
 
+    /// Other subscribers may cause as much traffic as before: then the trial shows nothing about the loss.
+    #[test]
+    fn a_trial_without_less_traffic_shows_nothing() {
+        let end_of_trial = |rate| {
+            let mut control = RateControl::new(10_000);
+            control.observe(SECOND, transmit(1_000_000, u64::MAX, 0.3), false, false);
+            assert!(control.is_on_trial());
+            let samples = (1..=TRIAL_SAMPLES).map(|sample| SECOND + sample * INTERVAL);
+            let change = samples
+                .filter_map(|now| control.observe(now, transmit(rate, u64::MAX, 0.3), true, false))
+                .next();
+            assert!(!control.is_on_trial());
+            (matches!(change, Some(RateChange::Cleared { .. })), control.cleared_loss())
+        };
+        assert_eq!(end_of_trial(500_000), (true, 300_000));
+        assert_eq!(end_of_trial(1_000_000), (false, 0));
+    }
+
     #[test]
     fn the_limit_is_removed_when_the_link_recovers() {
         let mut control = RateControl::new(10_000);
