@@ -73,7 +73,8 @@ impl Capture {
     /// [`ErrorKind::LinkType`] when an interface carries neither Ethernet nor IP, [`ErrorKind::Unsupported`]
     /// on systems for which capturing is not implemented.
     pub fn open(options: CaptureOptions) -> Result<Self> {
-        let opened = options.interfaces.iter().map(|name| Tap::open(name, &options));
+        let loopbacks = if options.loopback_once { loopbacks()? } else { Vec::new() };
+        let opened = options.interfaces.iter().map(|name| Tap::open(name, &options, &loopbacks));
         let taps = opened.collect::<Result<Vec<_>>>()?;
         let poller = open_poller(&taps)?;
         Ok(Self { taps, poller, earlier: CaptureStatistics::default() })
@@ -156,13 +157,12 @@ impl Capture {
         Ok(sum)
     }
 
-    /// Returns the counts of one interface; `None` if the capture does not include it.
+    /// Returns the counts of each interface that the capture includes.
     ///
     /// # Errors
     /// [`ErrorKind::System`] when the system does not report them.
-    pub fn interface_statistics(&mut self, interface: InterfaceIndex) -> Result<Option<CaptureStatistics>> {
-        let tap = self.taps.iter_mut().find(|tap| tap.interface == interface);
-        tap.map(Tap::statistics).transpose()
+    pub fn interface_statistics(&mut self) -> Result<Vec<(InterfaceIndex, CaptureStatistics)>> {
+        self.taps.iter_mut().map(|tap| Ok((tap.interface, tap.statistics()?))).collect()
     }
 
     /// Returns the interfaces of the capture.
@@ -234,6 +234,15 @@ impl Capture {
             }),
         }
     }
+}
+
+/// Returns the loopback interfaces whose frames the system shows twice, as sent and as received.
+fn loopbacks() -> Result<Vec<InterfaceIndex>> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(Vec::new());
+    }
+    let interfaces = mcast_sys::interface::list().map_err(|os| Error::from_os("list", "interfaces", os))?;
+    Ok(interfaces.iter().filter(|interface| interface.loopback).map(|interface| interface.index).collect())
 }
 
 /// Creates a poller of the taps.

@@ -17,6 +17,8 @@ pub struct Frame<'a> {
     pub link_type: LinkType,
     /// The interface: in a live capture its index, in a file its number within the file, from 1.
     pub interface: InterfaceIndex,
+    /// The name of the interface, if it is known. A name in a file may contain any characters.
+    pub interface_name: Option<&'a str>,
     /// Whether it was received or sent.
     pub direction: Direction,
     /// When the kernel saw it. Linux: in nanoseconds, by `SO_TIMESTAMPNS`. In a file: as recorded.

@@ -59,6 +59,7 @@ mod error;
 mod file;
 mod filter;
 mod frame;
+mod interface_querier;
 #[cfg_attr(not(target_os = "linux"), path = "without_kernel_filter.rs")]
 mod kernel_filter;
 mod options;
@@ -66,6 +67,7 @@ mod packet_filter;
 mod replay;
 mod source;
 mod tap;
+mod transmit_times;
 
 pub use capture::{Capture, CaptureStatistics, CapturedInterface};
 pub use control::ControlSender;
@@ -76,6 +78,7 @@ pub use file::{
 };
 pub use filter::Filter;
 pub use frame::Frame;
+pub use interface_querier::{InterfaceQuerier, QuerierEvent, QuerierState};
 #[doc(inline)]
 pub use mcast_sys::Direction;
 pub use options::CaptureOptions;
@@ -85,6 +88,7 @@ pub use replay::{
     ReplaySchedule, SkippedFrames,
 };
 pub use source::{FrameSource, SourceError};
+pub use transmit_times::TransmitTimes;
 
 /// The result of a capture operation.
 pub type Result<T> = std::result::Result<T, Error>;

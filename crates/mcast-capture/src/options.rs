@@ -13,6 +13,7 @@ pub struct CaptureOptions {
     pub(crate) interfaces: Vec<InterfaceName>,
     pub(crate) filter: Filter,
     pub(crate) outgoing: bool,
+    pub(crate) loopback_once: bool,
     pub(crate) promiscuous: bool,
     pub(crate) all_multicast: bool,
     pub(crate) groups: Vec<Group>,
@@ -38,13 +39,19 @@ impl CaptureOptions {
     /// Creates options for the interface with this index.
     #[must_use]
     pub fn on(interface: InterfaceIndex) -> Self {
-        Self::on_interface(InterfaceName::Index(interface))
+        Self::on_interfaces(vec![InterfaceName::Index(interface)])
     }
 
     /// Creates options for the interface with this name.
     #[must_use]
     pub fn on_name(interface: impl Into<String>) -> Self {
-        Self::on_interface(InterfaceName::Name(interface.into()))
+        Self::on_names([interface])
+    }
+
+    /// Creates options for the interfaces with these names. A capture on no interface returns no frames.
+    #[must_use]
+    pub fn on_names(interfaces: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::on_interfaces(interfaces.into_iter().map(|name| InterfaceName::Name(name.into())).collect())
     }
 
     /// Adds the interface with this index.
@@ -61,11 +68,12 @@ impl CaptureOptions {
         self
     }
 
-    fn on_interface(interface: InterfaceName) -> Self {
+    fn on_interfaces(interfaces: Vec<InterfaceName>) -> Self {
         Self {
-            interfaces: vec![interface],
+            interfaces,
             filter: Filter::All,
             outgoing: true,
+            loopback_once: false,
             promiscuous: false,
             all_multicast: false,
             groups: Vec::new(),
@@ -85,6 +93,13 @@ impl CaptureOptions {
     #[must_use]
     pub fn outgoing(self, outgoing: bool) -> Self {
         Self { outgoing, ..self }
+    }
+
+    /// Sets whether a frame on a loopback interface is captured once, as received. By default it is also
+    /// captured as sent, where the system distinguishes the two (Linux).
+    #[must_use]
+    pub fn loopback_once(self, loopback_once: bool) -> Self {
+        Self { loopback_once, ..self }
     }
 
     /// Sets whether the interface receives frames addressed to other machines. Default: no.

@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use mcast_group::{Family, Group, GroupRange, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 use mcast_packet::{Packet, Transport};
 
+use crate::Frame;
+
 /// Selects packets to groups. A new filter selects all of them; each call restricts it.
 ///
 /// Unlike [`Filter`](crate::Filter), which the kernel applies before a packet costs anything, it selects by
@@ -32,6 +34,7 @@ pub struct PacketFilter {
     ports: Vec<RangeInclusive<u16>>,
     protocols: Vec<PacketProtocol>,
     family: Option<Family>,
+    interfaces: Vec<InterfaceSelector>,
 }
 
 /// A protocol that IP carries.
@@ -73,6 +76,7 @@ impl Default for PacketFilter {
             ports: Vec::new(),
             protocols: Vec::new(),
             family: None,
+            interfaces: Vec::new(),
         }
     }
 }
@@ -121,13 +125,41 @@ impl PacketFilter {
         Self { family: family.into(), ..self }
     }
 
+    /// Selects only packets on these interfaces, which are names and indexes. None, the default, selects all.
+    #[must_use]
+    pub fn interfaces(self, interfaces: Vec<InterfaceSelector>) -> Self {
+        Self { interfaces, ..self }
+    }
+
+    /// Returns whether the filter selects the interface of a packet.
+    #[must_use]
+    pub fn watches(&self, context: &PacketContext<'_>) -> bool {
+        context.is_on(&self.interfaces)
+    }
+
     /// Returns whether the filter selects a packet. Unicast packets are never selected.
     #[must_use]
     pub fn admits(&self, packet: &Packet<'_>, context: &PacketContext<'_>) -> bool {
         packet.ip_layer().is_some_and(|ip| {
             ip.destination.is_multicast()
+                && self.watches(context)
                 && self.matches_options(packet, context.port)
-                && self.matches_group(ip.destination, Some(ip.source), context)
+                && self.matches_group(ip.destination, Some(ip.source), context, |port| {
+                    context.port == Some(port)
+                })
+        })
+    }
+
+    /// Returns whether the filter selects a later fragment of a datagram to any port, because a fragment does
+    /// not contain the port. The first fragment is selected by [`Self::admits`].
+    #[must_use]
+    pub fn admits_fragment(&self, packet: &Packet<'_>, context: &PacketContext<'_>) -> bool {
+        packet.ip_layer().is_some_and(|ip| {
+            ip.fragment.is_some_and(|fragment| fragment.offset > 0)
+                && self.watches(context)
+                && self.family.is_none_or(|family| family == Family::of(ip.destination))
+                && self.sources.admits(ip.source)
+                && self.matches_group(ip.destination, Some(ip.source), context, |_| true)
         })
     }
 
@@ -138,12 +170,12 @@ impl PacketFilter {
         let has_message =
             matches!(packet.transport, Some(Transport::Igmp(_) | Transport::Mld(_) | Transport::Pim(_)));
         // A malformed message may be about any group.
-        let is_about =
-            !has_message || packet.is_control_about(|group| self.matches_group(group, None, context));
-        is_about && self.matches_options(packet, None)
+        let is_about = !has_message
+            || packet.is_control_about(|group| self.matches_group(group, None, context, |_| true));
+        is_about && self.watches(context) && self.matches_options(packet, None)
     }
 
-    /// Returns whether the filter selects all packets to groups.
+    /// Returns whether the filter selects all packets to groups, on the interfaces that it selects.
     #[must_use]
     pub fn is_unrestricted(&self) -> bool {
         !self.names_groups()
@@ -169,18 +201,34 @@ impl PacketFilter {
     }
 
     /// Returns whether a group is selected. Messages about a group have neither a source nor a port.
-    fn matches_group(&self, group: IpAddr, source: Option<IpAddr>, context: &PacketContext<'_>) -> bool {
+    fn matches_group(
+        &self,
+        group: IpAddr,
+        source: Option<IpAddr>,
+        context: &PacketContext<'_>,
+        matches_port: impl Fn(u16) -> bool,
+    ) -> bool {
         if !self.names_groups() {
             return true;
         }
         let Ok(group) = Group::new(group) else { return false };
         let admits = |filter: &MembershipFilter| {
             context.is_on(&filter.interfaces)
-                && source
-                    .is_none_or(|source| filter.sources.admits(source) && context.port == Some(filter.port))
+                && source.is_none_or(|source| filter.sources.admits(source))
+                && matches_port(filter.port)
         };
         self.exact.get(&group).is_some_and(|filters| filters.iter().any(admits))
             || self.ranges.iter().any(|range| range.contains(group))
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Returns the context of the frame's packet. `port` is its destination UDP port, also of a fragment that
+    /// does not contain it.
+    #[must_use]
+    pub fn context(&self, port: Option<u16>) -> PacketContext<'a> {
+        let interface_name = self.interface_name.unwrap_or_default();
+        PacketContext { interface: self.interface, interface_name, port }
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use mcast_group::InterfaceIndex;
-
 use crate::{Capture, CaptureFile, Error, FileError, Frame};
 
 /// A source of frames.
@@ -24,9 +22,6 @@ pub trait FrameSource {
     fn is_at_end(&self) -> bool {
         false
     }
-
-    /// Returns the name of a frame's interface, if it is known.
-    fn interface_name(&self, interface: InterfaceIndex) -> Option<&str>;
 
     /// Returns the number of packets lost before they reached this source; `None` if it was not counted. A
     /// packet may be several coalesced datagrams, so at least this many were lost.
@@ -64,10 +59,6 @@ impl FrameSource for Capture {
         Ok(self.next(timeout)?)
     }
 
-    fn interface_name(&self, interface: InterfaceIndex) -> Option<&str> {
-        self.interfaces().find(|captured| captured.index == interface).map(|captured| captured.name)
-    }
-
     fn lost(&mut self) -> Result<Option<u64>, SourceError> {
         let statistics = self.statistics()?;
         Ok(Some(statistics.dropped + statistics.unreadable))
@@ -81,10 +72,6 @@ impl FrameSource for CaptureFile {
 
     fn is_at_end(&self) -> bool {
         self.is_at_end()
-    }
-
-    fn interface_name(&self, interface: InterfaceIndex) -> Option<&str> {
-        self.interface(interface)?.name.as_deref()
     }
 
     /// Returns the count stated in the file; in pcapng it may follow the frames.

@@ -58,7 +58,12 @@ enum FrameLocation {
 }
 
 impl Tap {
-    pub(crate) fn open(requested: &InterfaceName, options: &CaptureOptions) -> Result<Self> {
+    /// Opens the interface. On those of `ignore_outgoing`, frames that are sent are not captured.
+    pub(crate) fn open(
+        requested: &InterfaceName,
+        options: &CaptureOptions,
+        ignore_outgoing: &[InterfaceIndex],
+    ) -> Result<Self> {
         let failed = |os| Error::from_os("capture", requested, os);
         let interface = match requested {
             InterfaceName::Index(index) => *index,
@@ -68,7 +73,7 @@ impl Tap {
             InterfaceName::Index(index) => interface::name_of(*index).map_err(failed)?,
             InterfaceName::Name(name) => name.clone(),
         };
-        let mut socket = open_socket(interface, options).map_err(failed)?;
+        let mut socket = open_socket(interface, options, ignore_outgoing).map_err(failed)?;
         let link_type = match socket.link_layer().map_err(failed)? {
             Ok(LinkLayer::Ethernet) => LinkType::Ethernet,
             Ok(LinkLayer::Ip) => LinkType::Ip,
@@ -115,6 +120,7 @@ impl Tap {
             original_length: if resegmented { bytes.len() } else { packet.original_length },
             link_type: self.link_type,
             interface: self.interface,
+            interface_name: Some(&self.name),
             direction: packet.direction,
             time: packet.time,
             checksums: if resegmented { Checksums::LeftToDevice } else { checksums_of(&packet) },
@@ -191,11 +197,15 @@ impl Tap {
 }
 
 /// Opens a socket that captures as the options request.
-fn open_socket(interface: InterfaceIndex, options: &CaptureOptions) -> io::Result<CaptureSocket> {
+fn open_socket(
+    interface: InterfaceIndex,
+    options: &CaptureOptions,
+    ignore_outgoing: &[InterfaceIndex],
+) -> io::Result<CaptureSocket> {
     let groups: Vec<_> =
         options.groups.iter().map(|group| HardwareAddress(MacAddress::of_group(*group).0)).collect();
     let settings = CaptureSettings {
-        outgoing: options.outgoing,
+        outgoing: options.outgoing && !ignore_outgoing.contains(&interface),
         promiscuous: options.promiscuous,
         all_multicast: options.all_multicast,
         hardware_groups: &groups,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast_capture::{Capture, CaptureOptions, Direction, ErrorKind, Filter, Frame};
+use mcast_capture::{Capture, CaptureOptions, Direction, ErrorKind, Filter, Frame, TransmitTimes};
 use mcast_group::InterfaceIndex;
 use mcast_lab::{Host, HostInterface, Lab, Offload};
 use mcast_packet::gmp::{MldMessage, RouterDiscovery};
@@ -545,6 +545,38 @@ fn loopback_frames_are_captured_in_both_directions() {
     sender.send_to(b"x", ("127.0.0.1", 5000)).unwrap();
     assert_eq!(next(&mut capture).direction, Direction::Outgoing);
     assert_eq!(next(&mut capture).direction, Direction::ToUs);
+}
+
+#[test]
+fn loopback_frames_are_captured_once_on_request() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    let options = CaptureOptions::on_names(["lo"]).filter(Filter::UdpPort(5000)).in_blocks(in_blocks());
+    let mut capture = open_with(&host, options.loopback_once(true));
+    let sender = host.run(|| UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    for _ in 0..2 {
+        sender.send_to(b"x", ("127.0.0.1", 5000)).unwrap();
+    }
+    assert_eq!([next(&mut capture).direction, next(&mut capture).direction], [Direction::ToUs; 2]);
+}
+
+#[test]
+fn transmit_times_are_compared_with_due_times() {
+    let cable = Cable::new();
+    let socket = cable.a.run(|| UdpSocket::bind("10.0.0.1:0").unwrap()).unwrap();
+    let interface = InterfaceIndex::new(cable.a0.index).unwrap();
+    for (sent, due) in [(2, 2), (1, 2)] {
+        let capture = open_with(&cable.a, options(&cable.a0));
+        let mut times = TransmitTimes::record(capture).unwrap();
+        times.add_port(socket.local_addr().unwrap().port());
+        (0..due).for_each(|_| times.add_due(interface, Instant::now()));
+        for _ in 0..sent {
+            socket.send_to(b"x", (GROUP, 5000)).unwrap();
+        }
+        let errors = times.errors().unwrap();
+        assert_eq!(errors.as_ref().map(Vec::len), (sent == due).then_some(due));
+        assert!(errors.into_iter().flatten().all(|error| error < TIMEOUT));
+    }
 }
 
 #[test]

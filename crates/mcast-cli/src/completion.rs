@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 
-use clap::{Arg, Command, ValueHint};
+use clap::{Arg, Command, ValueEnum, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use mcast::group::WellKnown;
@@ -27,30 +27,21 @@ pub(crate) enum Shell {
 }
 
 impl Shell {
-    const ALL: [Self; 5] = [Self::Bash, Self::Zsh, Self::Fish, Self::Power, Self::Elvish];
-
-    /// Returns the file name under which the shell finds its script.
-    fn file_name(self) -> &'static str {
+    /// Returns the file name under which the shell finds its script, and what writes the script.
+    fn completer(self) -> (&'static str, &'static dyn EnvCompleter) {
         match self {
-            Self::Bash => "mcast.bash",
-            Self::Zsh => "_mcast",
-            Self::Fish => "mcast.fish",
-            Self::Power => "_mcast.ps1",
-            Self::Elvish => "mcast.elv",
+            Self::Bash => ("mcast.bash", &Bash),
+            Self::Zsh => ("_mcast", &Zsh),
+            Self::Fish => ("mcast.fish", &Fish),
+            Self::Power => ("_mcast.ps1", &Powershell),
+            Self::Elvish => ("mcast.elv", &Elvish),
         }
     }
 
     /// Returns the script that makes the shell request candidates from the command.
     pub(crate) fn script(self) -> io::Result<Vec<u8>> {
-        let completer: &dyn EnvCompleter = match self {
-            Self::Bash => &Bash,
-            Self::Zsh => &Zsh,
-            Self::Fish => &Fish,
-            Self::Power => &Powershell,
-            Self::Elvish => &Elvish,
-        };
         let mut script = Vec::new();
-        completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
+        self.completer().1.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
         Ok([script.trim_ascii(), b"\n"].concat())
     }
 }
@@ -60,7 +51,7 @@ impl Shell {
 /// # Errors
 /// If a script cannot be written to memory, which does not happen.
 pub fn scripts() -> io::Result<Vec<(&'static str, Vec<u8>)>> {
-    Shell::ALL.into_iter().map(|shell| Ok((shell.file_name(), shell.script()?))).collect()
+    Shell::value_variants().iter().map(|shell| Ok((shell.completer().0, shell.script()?))).collect()
 }
 
 /// Prints the candidates if a shell requests them; returns `false` if none does.

@@ -4,9 +4,10 @@ use std::io;
 
 use mcast::ErrorKind;
 use mcast::group::WellKnown;
-use mcast_stream::StreamError;
 use mcast_stream::publisher::{ConfigError, Refusal};
+use mcast_stream::{KeyFileAccessError, StreamError};
 use mcast_sys::{ClassifiedError, FailureClass};
+use mcast_watch::live::LiveError;
 
 use crate::suggestion::closest;
 
@@ -158,7 +159,10 @@ fn classified(cause: Cause<'_>) -> Option<Classified<'_>> {
         of::<mcast_capture::Error>,
         of::<mcast_capture::FileError>,
         of::<mcast_doctor::Error>,
+        of::<mcast_demo::DemoError>,
         of::<StreamError>,
+        of::<LiveError>,
+        of::<KeyFileAccessError>,
         of::<io::Error>,
     ];
     let found = TYPES.iter().find_map(|of| of(cause))?;
@@ -180,6 +184,9 @@ fn option_for(error: Classified<'_>) -> Option<String> {
             "name the source: SOURCE@GROUP:PORT (or `-s SOURCE`); --any-source joins without one, which RFC 4607 does not intend".into(),
         );
     }
+    if let Some(error) = error.downcast_ref::<KeyFileAccessError>() {
+        return option_for_keys(error).map(Into::into);
+    }
     let remedy = match error.downcast_ref::<StreamError>()? {
         StreamError::Refused(Refusal::TooLong { .. }) => {
             "the retransmission buffer must hold all of it: with --history 32M a message may have 16 MiB"
@@ -189,6 +196,25 @@ fn option_for(error: Classified<'_>) -> Option<String> {
         _ => return None,
     };
     Some(remedy.into())
+}
+
+/// Returns the remedy for a key file that names the option which creates one.
+fn option_for_keys(error: &KeyFileAccessError) -> Option<&'static str> {
+    Some(match error {
+        KeyFileAccessError::Read { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => {
+                "name the key file that all members of the group share; `mcast publish --new-key FILE` creates one"
+            }
+            io::ErrorKind::PermissionDenied => return None,
+            _ => "--key needs a file that `mcast publish --new-key FILE` created",
+        },
+        #[cfg(feature = "seal")]
+        KeyFileAccessError::Content { .. } => {
+            "`mcast publish --new-key FILE` creates a file with a new secret"
+        }
+        KeyFileAccessError::Exists(_) => "name another file, or use this one with --key",
+        _ => return None,
+    })
 }
 
 /// Names this program in a remedy that grants it a capability.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod capturing;
 mod cli;
 mod commands;
 mod completion;

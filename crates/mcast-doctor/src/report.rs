@@ -129,9 +129,42 @@ impl Report {
         }
     }
 
+    /// Returns the verdict in words: the number of findings of each severity, or `nothing wrong found`, with the number of
+    /// open questions; for [`Verdict::Unknown`] the first question that leaves it undecided.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let counts: Vec<String> = [Severity::Fault, Severity::Warning, Severity::Note]
+            .into_iter()
+            .filter_map(|severity| count_of(self.count(severity), &severity.to_string()))
+            .collect();
+        let counts = counts.join(", ");
+        if let (Verdict::Unknown, Some(open)) = (self.verdict(), self.undecided().next()) {
+            let separator = if counts.is_empty() { "" } else { "; " };
+            let hint = match open.effect {
+                Effect::NeedsRights => " (run as root, or with CAP_NET_RAW)",
+                _ => "",
+            };
+            return format!("{counts}{separator}unknown: {}: {}{hint}", open.what, open.why);
+        }
+        let found = if counts.is_empty() { "nothing wrong found" } else { &counts };
+        match count_of(self.unknown.len(), "question") {
+            Some(open) => format!("{found}, {open} unanswered"),
+            None => found.to_owned(),
+        }
+    }
+
     /// Returns the open questions that leave the examination undecided.
     pub fn undecided(&self) -> impl Iterator<Item = &OpenQuestion> {
         self.unknown.iter().filter(|unknown| unknown.effect != Effect::Minor)
+    }
+}
+
+/// Returns `1 fault` or `2 faults`; `None` for zero.
+fn count_of(number: usize, what: &str) -> Option<String> {
+    match number {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        more => Some(format!("{more} {what}s")),
     }
 }
 
@@ -214,5 +247,28 @@ mod tests {
         assert_eq!(verdict(Some(Severity::Warning), Effect::NoAnswer), Verdict::Unknown);
         assert_eq!(verdict(Some(Severity::Warning), Effect::Minor), Verdict::Warnings);
         assert_eq!(verdict(Some(Severity::Fault), Effect::NoAnswer), Verdict::Faults);
+    }
+
+    #[test]
+    fn summary_counts_findings_by_severity_and_open_questions() {
+        let mut report = Report::default();
+        assert_eq!(report.summary(), "nothing wrong found");
+        report.unknown.push(OpenQuestion::new("the wire", "it needs root"));
+        assert_eq!(report.summary(), "nothing wrong found, 1 question unanswered");
+        for severity in [Severity::Note, Severity::Fault, Severity::Note] {
+            report.findings.push(Finding::new(Id::NoRoute, severity, "x"));
+        }
+        assert_eq!(report.summary(), "1 fault, 2 notes, 1 question unanswered");
+    }
+
+    #[test]
+    fn an_unknown_answer_is_the_end_of_the_summary() {
+        let mut report = Report::default();
+        let question = OpenQuestion::new("whether it arrives", "no right").with_effect(Effect::NeedsRights);
+        report.unknown.push(question);
+        let unknown = "unknown: whether it arrives: no right (run as root, or with CAP_NET_RAW)";
+        assert_eq!(report.summary(), unknown);
+        report.findings.push(Finding::new(Id::NoRoute, Severity::Warning, "x"));
+        assert_eq!(report.summary(), format!("1 warning; {unknown}"));
     }
 }

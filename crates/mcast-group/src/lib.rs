@@ -11,7 +11,7 @@
 //! | decide whether to use it | [`Group::advice`], or [`Group::explain`] for all of the above |
 //! | choose an unused group | [`pick`] |
 //! | describe what to join and where to send | [`Membership`], [`Destination`] |
-//! | parse what a user typed: ranges, names and URLs | [`Expand`] |
+//! | parse what a user typed: ranges, names and URLs | [`Expand`], [`GroupPattern`] for groups without ports |
 //! | parse a session description (SDP) | [`SessionDescription`] |
 //! | check a list of planned memberships | [`AddressPlan`] |
 //! | print text from the network | [`SafeText`] |
@@ -46,6 +46,7 @@ mod interface;
 mod kind;
 mod membership;
 mod parse_error;
+mod pattern;
 mod pick;
 mod plan;
 mod reference;
@@ -67,6 +68,7 @@ pub use interface::{InterfaceIndex, InterfaceSelector};
 pub use kind::{AdHocBlock, AdministrativeRange, GroupKind, Malformation, Prefix, SourceSpecificRange};
 pub use membership::Membership;
 pub use parse_error::ParseError;
+pub use pattern::{GroupPattern, GroupPatternError};
 pub use pick::{PickError, PickOptions, pick};
 pub use plan::{AddressPlan, PlanCheck, PlanEntry, PlanFinding, PlanLine, PlanSeverity};
 pub use reference::{Reference, WithReference};

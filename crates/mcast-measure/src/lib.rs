@@ -10,7 +10,7 @@
 //! forged requests cannot cause a flood, are of use to others too.
 //!
 //! The crate is `no_std` with `alloc`. The feature `std`, which is on by default, adds what counts delays
-//! ([`Histogram`]) or searches a rate.
+//! ([`Histogram`]), searches a rate, or needs the system: times of its clock and random ids of sessions.
 //!
 //! All state is bounded in memory, and no input from the network causes a panic.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]

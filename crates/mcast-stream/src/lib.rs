@@ -7,6 +7,8 @@
 
 pub mod dissect;
 mod driver;
+pub mod framing;
+mod key_file;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod sys;
@@ -19,6 +21,7 @@ pub use driver::{
     SnapshotServer, StallCause, StreamError, Subscriber, SubscriberBuilder, Worker, discover, fetch_snapshot,
     fetch_snapshot_while, find_stream,
 };
+pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast_stream_proto::{
     Control, PublisherMachine, SubscriberMachine, Target, publisher, seal, subscriber, wire,
 };

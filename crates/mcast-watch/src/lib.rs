@@ -1,5 +1,6 @@
-//! Observes multicast traffic and reports streams and their loss, group members, and routers. The crate uses
-//! neither sockets nor clocks: packets and times go in, rows come out.
+//! Observes multicast traffic and reports streams and their loss, group members, and routers. The tables use
+//! neither sockets nor clocks: packets and times go in, rows come out. The module `live` (feature `live`) fills
+//! them with captured frames.
 //!
 //! A [`Watch`] is the table behind `mcast top`. Its memory is bounded: during a flood of forged groups and
 //! sources, established streams stay, and evictions are counted. A [`PacketTally`] is the summary of `mcast
@@ -47,6 +48,8 @@ mod fragments;
 mod history;
 mod jitter;
 mod ledger;
+#[cfg(feature = "live")]
+pub mod live;
 mod log;
 mod lru;
 mod members;

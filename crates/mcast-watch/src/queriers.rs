@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
+use mcast_packet::gmp::querier::QuerierSettings;
 use mcast_packet::gmp::{Address, GmpMessage, Query};
 use mcast_packet::{Packet, Transport};
 
@@ -11,12 +12,6 @@ use crate::lru::Lru;
 use crate::members::PacketOrigin;
 use crate::routers::{RouterKey, key, sorted};
 use crate::time::Time;
-
-/// The defaults of RFC 3376 section 8. The response time is also the fixed one of IGMPv1 (RFC 1112), whose queries do
-/// not state one.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(125);
-const DEFAULT_ROBUSTNESS: u8 = 2;
-const DEFAULT_RESPONSE_TIME: Duration = Duration::from_secs(10);
 
 /// The group management protocol of a querier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,28 +143,31 @@ impl ObservedQuery {
     }
 
     pub(crate) fn new<A: Address>(source: IpAddr, query: &Query<'_, A>) -> Self {
-        let announced = query.source_query.as_ref();
         Self {
             source,
             version: query.version(),
             group: query.group.map(Into::into),
             max_response_time: query.max_response_time,
-            interval: announced.map(|query| query.interval).filter(|interval| !interval.is_zero()),
-            robustness: announced.map(|query| query.robustness).filter(|robustness| *robustness > 0),
+            interval: query.interval(),
+            robustness: query.robustness(),
         }
     }
 
     /// Returns the time that a general query gives hosts to respond. That of a group-specific query does not apply to
-    /// general queries.
+    /// general queries. The default is also the fixed time of IGMPv1 (RFC 1112), whose queries do not state one.
     fn general_response_time(&self) -> Duration {
         let stated = Some(self.max_response_time).filter(|time| self.group.is_none() && !time.is_zero());
-        stated.unwrap_or(DEFAULT_RESPONSE_TIME)
+        stated.unwrap_or_else(|| QuerierSettings::default().query_response_interval())
     }
 
     /// Returns the other querier present interval (RFC 3376 section 8.5).
     fn lifetime(&self) -> Duration {
-        let robustness = u32::from(self.robustness.unwrap_or(DEFAULT_ROBUSTNESS));
-        self.interval.unwrap_or(DEFAULT_INTERVAL) * robustness + self.general_response_time() / 2
+        let response_time = Some(self.general_response_time());
+        QuerierSettings::default().other_querier_present_interval(
+            self.robustness,
+            self.interval,
+            response_time,
+        )
     }
 }
 

@@ -138,13 +138,15 @@ impl CaptureFile {
             .ok_or_else(|| self.malformed("has a time out of range"))?;
         let range = self.input.consume(record.length);
         let data = range.start + record.data.start..range.start + record.data.end;
-        let bytes = self.input.consumed(data);
         self.statistics.frames += 1;
+        let bytes = self.input.consumed(data);
+        let interface = interface_index(record.interface);
         Ok(Some(Frame {
             bytes,
             original_length: record.original_length.max(bytes.len()),
             link_type,
-            interface: interface_index(record.interface),
+            interface,
+            interface_name: self.interface(interface).and_then(|interface| interface.name.as_deref()),
             direction: match record.direction {
                 Direction::Unknown => direction(bytes, link_type),
                 recorded => recorded,

@@ -32,7 +32,7 @@ use crate::{CaptureStatistics, CapturedInterface, Frame};
 /// recorder.describe(capture.interfaces());
 /// loop {
 ///     match capture.next(Some(Duration::from_secs(1)))? {
-///         Some(frame) => drop(recorder.write(&frame, || frame.interface.to_string())),
+///         Some(frame) => drop(recorder.write(&frame)),
 ///         None => recorder.flush(),
 ///     }
 ///     recorder.rotate_if_due();
@@ -241,13 +241,13 @@ impl Recorder {
     }
 
     /// Records a frame, and returns whether it was accepted: written, or kept in memory until there is
-    /// room. `name` returns the name of an interface that the file does not describe yet.
-    pub fn write(&mut self, frame: &Frame<'_>, name: impl FnOnce() -> String) -> bool {
+    /// room.
+    pub fn write(&mut self, frame: &Frame<'_>) -> bool {
         if self.is_due(frame.bytes.len()) {
             self.rotate();
         }
         let before = self.current.writer.frames();
-        let result = self.current.writer.write_named(frame, name);
+        let result = self.current.writer.write(frame);
         self.note(result);
         self.current.writer.frames() > before
     }

@@ -23,7 +23,7 @@ use super::interface::LinkNumber;
 use super::packet_block::PacketBlock;
 use super::pcapng::flags;
 use super::spool::Spool;
-use crate::{CaptureStatistics, Frame};
+use crate::{CaptureStatistics, CapturedInterface, Frame};
 
 /// A capture file opened for writing: pcapng, or pcap for programs that need it.
 ///
@@ -87,6 +87,16 @@ impl CaptureWriter {
         Self::from_file(file, path, format)
     }
 
+    /// Creates a file that must not exist, and writes its header.
+    ///
+    /// # Errors
+    /// [`FileErrorKind::AlreadyExists`], [`FileErrorKind::System`].
+    pub fn create_new(path: impl AsRef<Path>, format: WriteFormat) -> Result<Self, FileError> {
+        let path = path.as_ref();
+        let file = File::create_new(path).map_err(|os| FileError::from_os("create", path, os))?;
+        Self::from_file(file, path, format)
+    }
+
     /// Writes to an open file or pipe; errors refer to it as `name`.
     ///
     /// # Errors
@@ -130,8 +140,7 @@ impl CaptureWriter {
         Ok(writer)
     }
 
-    /// Describes an interface, before its first frame. An interface without description is named by its
-    /// number.
+    /// Describes an interface, before its first frame. [`Self::write`] describes other interfaces.
     ///
     /// # Errors
     /// [`FileErrorKind::LinkTypeMismatch`], [`FileErrorKind::System`].
@@ -144,24 +153,30 @@ impl CaptureWriter {
         self.interface_id(interface, link_type, || name.to_owned()).map(drop)
     }
 
-    /// Adds a frame to the file.
+    /// Describes the interfaces of a capture. Does nothing in a pcap file, which cannot name them.
+    ///
+    /// # Errors
+    /// [`FileErrorKind::System`].
+    pub fn describe_all<'a>(
+        &mut self,
+        interfaces: impl IntoIterator<Item = CapturedInterface<'a>>,
+    ) -> Result<(), FileError> {
+        let is_named = self.format == WriteFormat::PcapNg;
+        let mut interfaces = interfaces.into_iter().filter(|_| is_named);
+        interfaces.try_for_each(|each| self.describe(each.index, each.name, each.link_type))
+    }
+
+    /// Adds a frame to the file, which describes its interface by [`Frame::interface_name`], or by its index.
     ///
     /// # Errors
     /// [`FileErrorKind::LinkTypeMismatch`]: the frame is rejected. [`FileErrorKind::System`]: the frame is
     /// accepted, and stays in memory until there is room, unless 64 MiB are pending already.
     pub fn write(&mut self, frame: &Frame<'_>) -> Result<(), FileError> {
-        self.write_named(frame, || format!("interface {}", frame.interface))
-    }
-
-    /// Like [`Self::write`]; `name` returns the name of an interface that the file does not describe yet.
-    pub(super) fn write_named(
-        &mut self,
-        frame: &Frame<'_>,
-        name: impl FnOnce() -> String,
-    ) -> Result<(), FileError> {
         if self.spool.is_full() {
             self.flush()?;
         }
+        let name =
+            || frame.interface_name.map_or_else(|| format!("interface {}", frame.interface), Into::into);
         let id = self.interface_id(frame.interface, frame.link_type, name)?;
         let mut scratch = std::mem::take(&mut self.scratch);
         let bytes = as_on_the_wire(frame, &mut scratch);

@@ -19,7 +19,7 @@ fn record(options: RecorderOptions, count: u32) -> Vec<RecordedFile> {
     let mut files = Vec::new();
     for number in 0..count {
         let frame = OwnedFrame::new(datagram(&[7; 958]), number);
-        assert!(recorder.write(&frame.frame(), || "eth0".into()));
+        assert!(recorder.write(&frame.frame()));
         while let Some(event) = recorder.next_event() {
             let RecorderEvent::Completed(file) = event else { panic!("{event:?}") };
             files.push(file);
@@ -73,7 +73,7 @@ fn a_file_ends_at_its_age_unless_it_has_no_frames() {
     let mut recorder = Recorder::create(options).unwrap();
     recorder.rotate_if_due();
     assert!(recorder.next_event().is_none());
-    recorder.write(&OwnedFrame::new(datagram(b"x"), 1).frame(), || "eth0".into());
+    recorder.write(&OwnedFrame::new(datagram(b"x"), 1).frame());
     recorder.rotate_if_due();
     assert!(matches!(recorder.next_event(), Some(RecorderEvent::Completed(file)) if file.frames == 1));
     assert_eq!(recorder.finish().frames, 0);
@@ -129,6 +129,6 @@ fn a_series_that_cannot_continue_stays_in_its_file() {
     let events: Vec<_> = std::iter::from_fn(|| recorder.next_event()).collect();
     let [RecorderEvent::NotRotated(error)] = &events[..] else { panic!("{events:?}") };
     assert!(error.to_string().starts_with("cannot begin "), "{error}");
-    assert!(recorder.write(&OwnedFrame::new(datagram(b"x"), 1).frame(), || "eth0".into()));
+    assert!(recorder.write(&OwnedFrame::new(datagram(b"x"), 1).frame()));
     assert_eq!(recorder.finish().frames, 1);
 }

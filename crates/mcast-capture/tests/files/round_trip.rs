@@ -96,6 +96,18 @@ fn undescribed_interface_is_named_by_its_number() {
 }
 
 #[test]
+fn copied_frame_keeps_the_name_of_its_interface() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("copy.pcapng");
+    let frame = OwnedFrame::new(datagram(b"x"), 0);
+    let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
+    writer.write(&Frame { interface_name: Some("eth7"), ..frame.frame() }).unwrap();
+    drop(writer);
+    let mut file = CaptureFile::open(&path).unwrap();
+    assert_eq!(file.next().unwrap().unwrap().interface_name, Some("eth7"));
+}
+
+#[test]
 fn checksum_left_to_the_device_is_filled_in() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("one.pcapng");

@@ -14,8 +14,7 @@ fn payloads(source: &mut dyn FrameSource) -> Result<Vec<(String, String)>, Sourc
     while !source.is_at_end() {
         let Some(frame) = source.next_frame(Some(Duration::ZERO))? else { continue };
         let payload = String::from_utf8_lossy(frame.packet().udp().unwrap().payload).into_owned();
-        let interface = frame.interface;
-        payloads.push((payload, source.interface_name(interface).unwrap_or_default().to_owned()));
+        payloads.push((payload, frame.interface_name.unwrap_or_default().to_owned()));
     }
     Ok(payloads)
 }

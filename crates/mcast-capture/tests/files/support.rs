@@ -36,6 +36,7 @@ impl OwnedFrame {
             original_length: self.original_length,
             link_type: self.link_type,
             interface: index(self.interface),
+            interface_name: None,
             direction: self.direction,
             time: self.time,
             checksums: Checksums::Computed,

@@ -34,9 +34,7 @@ fn frames_of_several_interfaces_are_in_time_order() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("both.pcapng");
     let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
-    for interface in capture.interfaces() {
-        writer.describe(interface.index, interface.name, interface.link_type).unwrap();
-    }
+    writer.describe_all(capture.interfaces()).unwrap();
     let deadline = Instant::now() + TIMEOUT;
     let mut seen = Vec::new();
     while seen.len() < 2 * EACH {
@@ -49,12 +47,12 @@ fn frames_of_several_interfaces_are_in_time_order() {
     assert!(seen.is_sorted_by_key(|(time, _)| *time));
     for port in [&b0, &b1] {
         assert_eq!(seen.iter().filter(|(_, interface)| *interface == port.index).count(), EACH);
-        let statistics = capture.interface_statistics(index(port.index)).unwrap().unwrap();
+        let all = capture.interface_statistics().unwrap();
+        let (_, statistics) = all.iter().find(|(interface, _)| interface.number() == port.index).unwrap();
         assert_eq!((statistics.frames, statistics.dropped), (EACH as u64, 0));
-        writer.write_statistics(index(port.index), &statistics).unwrap();
+        writer.write_statistics(index(port.index), statistics).unwrap();
     }
     assert_eq!(capture.statistics().unwrap().frames, 2 * EACH as u64);
-    assert_eq!(capture.interface_statistics(index(4711)).unwrap(), None);
     drop(writer);
 
     let frames = read(&path);

@@ -1,9 +1,6 @@
 //! The memberships of subcommands that receive.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-
-use anyhow::Context;
-use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver, ReceiverBuilder};
+use mcast::{InterfaceSelector, Membership};
 
 use super::selected::{Admission, Selected, select_memberships};
 use crate::console::Console;
@@ -40,22 +37,4 @@ impl MembershipArguments {
             console,
         )
     }
-}
-
-/// Builds a receiver. If a limit is reached, raises the soft limit of file descriptors and tries again. That is
-/// safe because the command does not use `select(2)`.
-pub(crate) fn build_receiver(builder: ReceiverBuilder) -> mcast::Result<Receiver> {
-    match builder.clone().build() {
-        Err(error) if error.kind() == ErrorKind::LimitReached && mcast::raise_descriptor_limit() => {
-            builder.build()
-        }
-        result => result,
-    }
-}
-
-/// Returns a port that is currently unused.
-pub(crate) fn unused_port() -> anyhow::Result<u16> {
-    let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
-    let socket = UdpSocket::bind(&any[..]).context("cannot find an unused port")?;
-    Ok(socket.local_addr()?.port())
 }

@@ -7,7 +7,6 @@ use mcast::{Group, InterfaceSelector, Membership};
 use mcast_capture::{PacketFilter, PacketProtocol};
 use mcast_packet::protocol;
 
-use super::memberships::unused_port;
 use super::selected::{Families, PacketInput, Selected, filter_of_sources};
 use super::{Pattern, read_description};
 use crate::console::Console;
@@ -112,8 +111,7 @@ pub(crate) fn read_targets(
 }
 
 impl Target {
-    /// Returns the memberships to join. Groups without a port are joined on an arbitrary one, because only the
-    /// membership matters.
+    /// Returns the memberships to hold. Groups without a port get an arbitrary one, because it does not matter.
     pub(crate) fn memberships(&self) -> anyhow::Result<Vec<Membership>> {
         /// More groups than switches keep.
         const MAX: usize = 4_096;
@@ -127,9 +125,9 @@ impl Target {
             let failure = Failure::usage(format!("{text} has too many groups to join all of them"));
             return Err(failure.remedy(format!("name at most {MAX}")).into());
         }
-        // A program that binds the port later can share it.
-        let port = unused_port()?;
-        let membership = |group| Membership::new(mcast::GroupAddr::new(group, port));
+        /// The port of the discard protocol.
+        const ANY_PORT: u16 = 9;
+        let membership = |group| Membership::new(mcast::GroupAddr::new(group, ANY_PORT));
         Ok(groups.into_iter().map(membership).collect())
     }
 }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use mcast::group::{Expand, Expansion, Hints};
 use mcast::{Destination, Family, InterfaceSelector, Membership, SourceFilter};
+use mcast_stream::seal::Keys;
 
-use super::{JoinOption, read_description};
+use super::{JoinOption, read_description, read_keys};
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -76,6 +77,24 @@ pub(crate) struct PacketInput {
     /// Read packets from this file, pcap or pcapng; `-` for standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) read: Option<PathBuf>,
+}
+
+impl PacketInput {
+    /// Returns the memberships of `--join`; `shown` are the groups that the command shows.
+    pub(crate) fn memberships(
+        &self,
+        shown: &[String],
+        interfaces: &[InterfaceSelector],
+        console: &Console,
+    ) -> anyhow::Result<Vec<Membership>> {
+        let memberships = self.join.memberships(shown, self.families, console)?.into_iter();
+        Ok(memberships.flat_map(|membership| on_each(membership, interfaces)).collect())
+    }
+
+    pub(crate) fn keys(&self, console: &Console) -> anyhow::Result<Keys> {
+        let keys = self.key.as_deref().map(|path| read_keys(path, console)).transpose()?;
+        Ok(keys.unwrap_or_default())
+    }
 }
 
 impl Families {

@@ -1,10 +1,8 @@
 //! `mcast interfaces`: lists interfaces, and whether multicast works on them.
 
 use std::io::Write;
-use std::sync::mpsc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use mcast::interface::{AddressState, Warning};
 use mcast::{ErrorKind, Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher};
 use serde::Serialize;
@@ -47,37 +45,24 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::Yes)
 }
 
-/// An event that ends a wait for changes.
-enum Event {
-    Changes(mcast::Result<Vec<InterfaceChange>>),
-    Interrupted,
-}
-
 fn watch(arguments: &Arguments, console: &Console, out: &mut Output) -> anyhow::Result<Outcome> {
-    let (event_sender, events) = mpsc::channel();
-    let interrupted = event_sender.clone();
+    /// The longest wait before checking for Ctrl-C.
+    const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
     let watcher = InterfaceWatcher::new()?;
-    let known = watcher.known();
-    let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
-    let watch = move || {
-        while let Some(changes) = watcher.wait(None).transpose() {
-            if event_sender.send(Event::Changes(changes)).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("watch".into()).spawn(watch).context("cannot start a thread")?;
-    show_all(arguments, console, out, &known, Some(SystemTime::now()))?;
+    let interrupt = Interrupt::catch(|| {})?;
+    show_all(arguments, console, out, &watcher.known(), Some(SystemTime::now()))?;
     if !arguments.json {
         writeln!(out)?;
     }
+    out.flush()?;
     loop {
-        out.flush()?;
-        match events.recv() {
-            Ok(Event::Changes(changes)) => show_changes(arguments, console, out, &changes?)?,
-            Ok(Event::Interrupted) | Err(mpsc::RecvError) => {
-                return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
-            }
+        if let Some(outcome) = interrupt.outcome() {
+            return Ok(outcome);
+        }
+        if let Some(changes) = watcher.wait(Some(POLL_INTERVAL))? {
+            show_changes(arguments, console, out, &changes)?;
+            out.flush()?;
         }
     }
 }

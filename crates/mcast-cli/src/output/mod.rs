@@ -11,9 +11,9 @@ mod wrap;
 pub(crate) use mcast::group::SafeText;
 
 pub(crate) use json::{Payload, as_text, protocol_name, write_json, write_record};
-pub(crate) use names::InterfaceNames;
+pub(crate) use names::{InterfaceNames, name_of_group};
 pub(crate) use number::{
-    bits_per_second, bytes, count, count_of, datagrams_in, excess_loss, per_second, rates, seconds, too_few,
+    bits_per_second, bytes, count, count_of, excess_loss, per_second, rates, seconds, too_few, traffic_in,
 };
 pub(crate) use palette::Palette;
 pub(crate) use table::{Cell, Table};

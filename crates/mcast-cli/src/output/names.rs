@@ -1,10 +1,15 @@
-//! The names of interfaces by their indexes.
+//! The names of groups, and of interfaces by their indexes.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mcast::{Family, InterfaceIndex};
+use mcast::{Family, Group, InterfaceIndex};
+
+/// Returns the name of a group for any port: the short name if it has one, otherwise the name in the registry.
+pub(crate) fn name_of_group(group: Group) -> Option<&'static str> {
+    group.well_known().map(|known| known.name).next().or_else(|| group.name())
+}
 
 /// How long a known name is used before it is looked up again. A name, and the interface that an index belongs to,
 /// may change.

@@ -50,16 +50,6 @@ pub(crate) fn seconds(time: Duration) -> String {
     }
 }
 
-/// `1,999 datagrams/s`; `None` if `time` is zero.
-pub(crate) fn datagrams_per_second(number: u64, time: Duration) -> Option<String> {
-    let rate = per_second(number as f64, time)?;
-    Some(if rate < 100.0 {
-        format!("{rate:.1} datagrams/s")
-    } else {
-        format!("{} datagrams/s", count(rate as u64))
-    })
-}
-
 /// `12.3 Mbit/s`; `None` if `time` is zero.
 pub(crate) fn bits_per_second(bytes: u64, time: Duration) -> Option<String> {
     let rate = per_second(bytes as f64 * 8.0, time)?;
@@ -72,15 +62,24 @@ pub(crate) fn bits_per_second(bytes: u64, time: Duration) -> Option<String> {
 }
 
 /// `1,999 datagrams/s, 12.3 Mbit/s`; empty if `time` is zero.
-pub(crate) fn rates(datagrams: u64, bytes: u64, time: Duration) -> String {
-    let rates = [datagrams_per_second(datagrams, time), bits_per_second(bytes, time)];
-    rates.into_iter().flatten().collect::<Vec<_>>().join(", ")
+pub(crate) fn rates(number: u64, thing: &str, bytes: u64, time: Duration) -> String {
+    let Some((rate, bits)) = per_second(number as f64, time).zip(bits_per_second(bytes, time)) else {
+        return String::new();
+    };
+    match rate {
+        _ if rate < 100.0 => format!("{rate:.1} {thing}s/s, {bits}"),
+        _ => format!("{} {thing}s/s, {bits}", count(rate as u64)),
+    }
 }
 
-/// `12 datagrams, 340 bytes in 1.2 s (10.0 datagrams/s, 2.3 kbit/s)`; without the rates for fewer than `rated` datagrams.
-pub(crate) fn datagrams_in(datagrams: u64, volume: u64, time: Duration, rated: u64) -> String {
-    let text = format!("{}, {} in {}", count_of(datagrams, "datagram"), bytes(volume), seconds(time));
-    if datagrams < rated { text } else { format!("{text} ({})", rates(datagrams, volume, time)) }
+/// `12 datagrams, 340 bytes in 1.2 s (10.0 datagrams/s, 2.3 kbit/s)`; without the rates for fewer than `rated`
+/// datagrams, and if `time` is zero.
+pub(crate) fn traffic_in(number: u64, thing: &str, volume: u64, time: Duration, rated: u64) -> String {
+    let text = format!("{}, {} in {}", count_of(number, thing), bytes(volume), seconds(time));
+    match rates(number, thing, volume, time) {
+        rates if number < rated || rates.is_empty() => text,
+        rates => format!("{text} ({rates})"),
+    }
 }
 
 /// Returns a rate; `None` if `time` is zero.
@@ -116,8 +115,14 @@ mod tests {
         assert_eq!(seconds(Duration::from_millis(532)), "0.532 s");
         assert_eq!(seconds(Duration::from_millis(12_432)), "12.4 s");
         let second = Duration::from_secs(1);
-        assert_eq!(datagrams_per_second(1_999, second).unwrap(), "1,999 datagrams/s");
         assert_eq!(bits_per_second(1_250_000, second).unwrap(), "10.0 Mbit/s");
         assert_eq!(bits_per_second(5, Duration::ZERO), None);
+        assert_eq!(rates(1_999, "datagram", 1_250_000, second), "1,999 datagrams/s, 10.0 Mbit/s");
+        assert_eq!(
+            traffic_in(7, "packet", 1_000, second, 1),
+            "7 packets, 1,000 bytes in 1.000 s (7.0 packets/s, 8.0 kbit/s)"
+        );
+        assert_eq!(traffic_in(1, "packet", 10, second, 2), "1 packet, 10 bytes in 1.000 s");
+        assert_eq!(traffic_in(1, "packet", 10, Duration::ZERO, 1), "1 packet, 10 bytes in 0 µs");
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::flows::flow_table;
 use crate::console::Console;
-use crate::output::{InterfaceNames, as_text, count, datagrams_in};
+use crate::output::{InterfaceNames, as_text, count, traffic_in};
 
 /// The group, interface and source of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,7 +59,7 @@ impl Tally {
             return;
         }
         let TrafficVolume { count: datagrams, bytes: volume } = self.flows.total();
-        let received = datagrams_in(datagrams, volume, time, 1);
+        let received = traffic_in(datagrams, "datagram", volume, time, 1);
         console.note(format_args!("received {received}; {}", self.losses(statistics)));
         if !self.flows.is_empty() {
             console.note(self.table(names, console));

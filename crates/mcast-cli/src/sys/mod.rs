@@ -9,8 +9,6 @@
 //! - `keep_capabilities(kept)`: drops all capabilities except these for the calling thread and the threads that it
 //!   starts later, on systems with capabilities.
 //! - `shell(text)`: a process that runs the text in the system's shell.
-//! - `create_private(path)`: a new file that only its owner may read, on systems with file modes.
-//! - `others_may_read(path)`: whether other users may read the file, as far as the system shows.
 //!
 //! Process groups are those of `mcast-sys`.
 
@@ -24,9 +22,6 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
-#[cfg(not(unix))]
-mod portable;
-
 #[cfg(target_os = "linux")]
 #[path = "capabilities.rs"]
 mod capabilities;
@@ -34,14 +29,7 @@ mod capabilities;
 #[cfg(target_os = "linux")]
 pub(crate) use capabilities::keep_capabilities;
 pub(crate) use mcast_sys::process::{end_group, lead_group};
-#[cfg(unix)]
-use platform as processes;
-pub(crate) use platform::{catch_interrupts, shell, standard_output};
-#[cfg(not(unix))]
-use portable as processes;
-pub(crate) use processes::catch_hangups;
-#[cfg(feature = "seal")]
-pub(crate) use processes::{create_private, others_may_read};
+pub(crate) use platform::{catch_hangups, catch_interrupts, shell, standard_output};
 
 /// A capability that may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,17 +44,3 @@ pub(crate) fn shell(text: &str) -> Command {
     command.args(["-c", text]);
     command
 }
-
-#[cfg(feature = "seal")]
-pub(crate) fn create_private(path: &std::path::Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    File::options().write(true).create_new(true).mode(0o600).open(path)
-}
-
-#[cfg(feature = "seal")]
-pub(crate) fn others_may_read(path: &std::path::Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0)
-}

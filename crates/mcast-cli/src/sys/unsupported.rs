@@ -3,8 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub(crate) fn catch_interrupts(_action: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn catch_hangups(_arrived: Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 

@@ -78,6 +78,7 @@ pub(crate) fn write(path: &Path, format: WriteFormat, frames: &[Made]) {
                 original_length: made.original_length,
                 link_type: made.link_type,
                 interface: InterfaceIndex::new(1).unwrap(),
+                interface_name: None,
                 direction: Direction::Unknown,
                 time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + made.after,
                 checksums: Checksums::Computed,

@@ -39,6 +39,7 @@ fn write(path: &Path) {
             original_length: length,
             link_type: LinkType::Ethernet,
             interface: InterfaceIndex::new(interface).unwrap(),
+            interface_name: None,
             direction: Direction::Unknown,
             time: start + Duration::from_millis(milliseconds),
             checksums: Checksums::Computed,

@@ -50,7 +50,7 @@ fn a_stream_is_shown_with_its_loss_and_members() {
 #[test]
 fn the_table_has_a_row_per_stream() {
     let lan = Lan::new();
-    let watching = top(&lan.b, &["--once", "-W", "4"]);
+    let watching = top(&lan.b, &["--once", "-W", "4", "-i", "all"]);
     let sender = socket(&lan.a);
     for number in 0..20 {
         sender.send_to(&rtp(number), GROUP).unwrap();

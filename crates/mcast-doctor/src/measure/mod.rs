@@ -23,11 +23,13 @@ use crate::{Error, Result};
 
 /// More than the longest datagram.
 const BUFFER: usize = 65_536;
-/// The longest wait of a thread before it checks for its end.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The longest wait of a thread before it checks for its end. A listener may run for days, so that it should not wake
+/// too often.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Returns an id of this machine's clock (see [`SessionSettings::clock`](mcast_measure::wire::SessionSettings::clock)). Programs with
-/// the same id share a clock, even in different containers. 0 means that the id is unknown.
+/// Returns an id of this machine's clock (see
+/// [`SessionSettings::clock`](mcast_measure::wire::SessionSettings::clock)). Programs with the same id share a clock,
+/// even in different containers. 0 means that the id is unknown.
 #[must_use]
 pub fn clock_id() -> u64 {
     // The FNV-1a hash, which is the same in every build.

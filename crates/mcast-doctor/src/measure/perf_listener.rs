@@ -84,7 +84,8 @@ impl<'a> PerfListener<'a> {
         }
     }
 
-    /// Receives and answers for 100 ms, or until the receiver is woken. Returns the time since the listener was created.
+    /// Receives and answers for 100 ms, or until the receiver is woken. Returns the time since the listener was
+    /// created.
     ///
     /// # Errors
     /// If the system cannot receive.
@@ -163,7 +164,8 @@ impl<'a> PerfListener<'a> {
     }
 }
 
-/// Records a datagram; returns `false` if its report could not be sent. A sender that a report does not reach asks again.
+/// Records a datagram; returns `false` if its report could not be sent. A sender that a report does not reach asks
+/// again.
 fn record(
     perf: &mut PerfReceiver,
     receiver: &Receiver,

@@ -1,13 +1,13 @@
 //! Bad links impair datagrams as their seed decides.
 
-use std::{
-    net::UdpSocket,
-    time::{Duration, Instant},
-};
+use std::io::IoSlice;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
 use mcast_lab::{
     BadLink, Host, HostInterface, Impairment, ImpairmentScope, Lab, LinkDirection, LinkStatistics,
 };
+use mcast_sys::unicast;
 
 use super::sockets::{GROUP, Sender, TIMEOUT, receive, receiver, sender};
 
@@ -125,27 +125,15 @@ fn each_gso_segment_is_a_frame_of_its_own() {
 /// Sends datagrams of 100 bytes in one call with GSO. Some kernels (6.1) refuse GSO on interfaces without checksum
 /// offload, such as those of bad links. There the datagrams are sent one by one.
 fn send_segments(socket: &UdpSocket, datagrams: usize) {
-    set_segment_size(socket, 100);
-    match socket.send_to(&vec![0; 100 * datagrams], "10.0.0.2:5000") {
-        Err(error) if error.raw_os_error() == Some(libc::EIO) => {
-            set_segment_size(socket, 0);
-            for _ in 0..datagrams {
-                socket.send_to(&[0; 100], "10.0.0.2:5000").unwrap();
-            }
+    let payload = [0; 100];
+    let segments = vec![IoSlice::new(&payload); datagrams];
+    let to = "10.0.0.2:5000".parse().unwrap();
+    match unicast::send_segments(socket, to, &segments) {
+        Err(error) if unicast::is_refusal(&error) => {
+            (0..datagrams).for_each(|_| assert_eq!(socket.send_to(&payload, to).unwrap(), payload.len()));
         }
-        sent => assert_eq!(sent.unwrap(), 100 * datagrams),
+        sent => sent.unwrap(),
     }
-}
-
-#[allow(unsafe_code)]
-fn set_segment_size(socket: &UdpSocket, size: i32) {
-    use std::os::fd::AsRawFd;
-    let name = libc::UDP_SEGMENT;
-    // SAFETY: the value is an integer, given with its size.
-    let result = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, name, std::ptr::from_ref(&size).cast(), 4)
-    };
-    assert_eq!(result, 0);
 }
 
 #[test]

@@ -80,6 +80,18 @@ impl<A: Address> Query<'_, A> {
             None => older,
         }
     }
+
+    /// Returns the robustness of the querier, if the query states it.
+    #[must_use]
+    pub fn robustness(&self) -> Option<u8> {
+        self.source_query.map(|query| query.robustness).filter(|robustness| *robustness > 0)
+    }
+
+    /// Returns the query interval of the querier, if the query states it.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        self.source_query.map(|query| query.interval).filter(|interval| !interval.is_zero())
+    }
 }
 
 /// The fields of a query that IGMPv3 and MLDv2 add.

@@ -1,7 +1,7 @@
 //! Reading capture files.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mcast_capture::{FileFormat, FileStatistics, FrameSource};
 use pyo3::prelude::*;
@@ -69,10 +69,7 @@ impl CaptureFile {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Packet>> {
         let frame = py.detach(|| {
             let mut file = self.lock();
-            let Some(frame) = file.next()? else { return Ok(None) };
-            let (owned, index) = (OwnedFrame::new(&frame, None), frame.interface);
-            let name = file.interface(index).and_then(|interface| interface.name.as_deref()).map(Arc::from);
-            Ok(Some(owned.with_interface(name)))
+            Ok(file.next()?.map(|frame| OwnedFrame::new(&frame)))
         });
         let frame = frame.map_err(|error| raise_file(py, &error))?;
         Ok(frame.map(|frame| frame.into_packet(py)))

@@ -1,9 +1,9 @@
 //! Live capture.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast::{InterfaceIndex, InterfaceSelector};
+use mcast::InterfaceSelector;
 use mcast_capture::{CaptureOptions, Filter};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -41,7 +41,7 @@ const SLICE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Capture {
     open: Mutex<Option<mcast_capture::Capture>>,
-    names: Vec<(InterfaceIndex, Arc<str>)>,
+    names: Vec<String>,
 }
 
 #[pymethods]
@@ -79,7 +79,7 @@ impl Capture {
         }
         let opened = py.detach(|| mcast_capture::Capture::open(options));
         let opened = opened.map_err(|error| raise(py, &error))?;
-        let names = opened.interfaces().map(|each| (each.index, each.name.into())).collect();
+        let names = opened.interfaces().map(|each| each.name.to_owned()).collect();
         Ok(Self { open: Mutex::new(Some(opened)), names })
     }
 
@@ -111,7 +111,7 @@ impl Capture {
     /// The names of its interfaces.
     #[getter]
     fn interfaces(&self) -> Vec<String> {
-        self.names.iter().map(|(_, name)| name.to_string()).collect()
+        self.names.clone()
     }
 
     /// For pymcast.aio: the descriptor that becomes readable when there is a packet.
@@ -171,11 +171,10 @@ impl Capture {
     }
 
     fn next_frame(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<OwnedFrame>> {
-        let name = |index| self.names.iter().find(|(each, _)| *each == index).map(|(_, name)| name.clone());
         let frame = py.detach(|| {
             let mut open = self.lock();
             let next = open.as_mut()?.next(Some(timeout));
-            Some(next.map(|frame| frame.map(|frame| OwnedFrame::new(&frame, name(frame.interface)))))
+            Some(next.map(|frame| frame.map(|frame| OwnedFrame::new(&frame))))
         });
         let frame = frame.ok_or_else(|| closed_error(py, "capture"))?;
         frame.map_err(|error| raise(py, &error))

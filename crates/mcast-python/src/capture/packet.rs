@@ -49,23 +49,18 @@ pub(super) struct OwnedFrame {
 }
 
 impl OwnedFrame {
-    pub(super) fn new(frame: &Frame<'_>, interface: Option<Arc<str>>) -> Self {
+    pub(super) fn new(frame: &Frame<'_>) -> Self {
         let metadata = FrameMetadata {
             original_length: frame.original_length,
             link_type: frame.link_type,
             index: frame.interface,
-            interface,
+            interface: frame.interface_name.map(Arc::from),
             direction: frame.direction,
             time: frame.time,
             checksums: frame.checksums,
             cut: frame.resegmented,
         };
         Self { bytes: frame.bytes.to_vec(), metadata }
-    }
-
-    /// Replaces the interface name.
-    pub(super) fn with_interface(self, interface: Option<Arc<str>>) -> Self {
-        Self { metadata: FrameMetadata { interface, ..self.metadata }, ..self }
     }
 
     pub(super) fn into_packet(self, py: Python<'_>) -> Packet {
@@ -83,6 +78,7 @@ impl Packet {
             original_length,
             link_type,
             interface: index,
+            interface_name: self.interface_name(),
             direction,
             time,
             checksums,

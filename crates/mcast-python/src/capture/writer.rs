@@ -44,13 +44,8 @@ impl CaptureWriter {
 
     /// Writes a packet. If the disk is full, packets are kept in memory, and a later call tries again.
     fn write(&self, py: Python<'_>, packet: &Packet) -> PyResult<()> {
-        let (frame, name) = (packet.frame(py), packet.interface_name());
-        self.with(py, |writer| {
-            if let Some(name) = name {
-                writer.describe(frame.interface, name, frame.link_type)?;
-            }
-            writer.write(&frame)
-        })
+        let frame = packet.frame(py);
+        self.with(py, |writer| writer.write(&frame))
     }
 
     /// Passes buffered packets to the system.

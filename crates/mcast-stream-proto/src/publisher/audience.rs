@@ -36,6 +36,7 @@ pub enum Standing {
 
 /// The number of subscribers in each state, including departed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Audience {
     /// [`Standing::Complete`].

@@ -28,14 +28,21 @@ impl StreamId {
     /// the 64-bit FNV-1a hash of the name, which is not a proof of identity.
     #[must_use]
     pub const fn named(name: &str) -> Self {
-        const PRIME: u64 = 0x0000_0100_0000_01b3;
-        let (bytes, mut hash, mut at) = (name.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
-        while at < bytes.len() {
-            hash = (hash ^ bytes[at] as u64).wrapping_mul(PRIME);
-            at += 1;
-        }
-        Self(hash)
+        Self(key_of(name.as_bytes()))
     }
+}
+
+/// Returns the 64-bit FNV-1a hash of these bytes: the id of a stream from its name, or the key of a message from what
+/// identifies it.
+#[must_use]
+pub const fn key_of(bytes: &[u8]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(PRIME);
+        at += 1;
+    }
+    hash
 }
 
 impl fmt::Display for StreamId {

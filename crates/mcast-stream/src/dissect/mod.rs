@@ -15,6 +15,8 @@
 //! assert_eq!(describe(b"another protocol", &Keys::none()), None);
 //! ```
 
+#[cfg(feature = "serde")]
+mod json;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
@@ -25,9 +27,9 @@ use crate::wire::{
     Announce, DatagramView, ExtensionKind, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, MAGIC,
     MAJOR, Messages, Nak, Ncf, Probe, Reset, Status, SubscriberId, TAG_LENGTH, WireError,
 };
-pub use text::{flow_name, kind_name, reason_name, status_names};
 
-/// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal.
+/// A datagram of the stream protocol. Its `Display` is a line of text, safe for a terminal. With the feature `serde` it
+/// is an object in JSON: `schemas/packet.json` of the command describes it as the field `stream`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StreamDatagram<'a> {
     /// It could be parsed, except for sealed parts.

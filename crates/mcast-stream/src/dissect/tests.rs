@@ -40,6 +40,42 @@ fn golden_vectors_as_text() {
     );
 }
 
+#[cfg(feature = "serde")]
+fn json(hexadecimal: &str) -> serde_json::Value {
+    let datagram = bytes(hexadecimal);
+    serde_json::to_value(StreamDatagram::recognize(&datagram, None).unwrap()).unwrap()
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn golden_vectors_as_json() {
+    let data = json(DATA);
+    assert_eq!((&data["kind"], &data["number"]), (&"data".into(), &5.into()));
+    assert_eq!((&data["message"], &data["messages"]), (&7.into(), &2.into()));
+    assert_eq!((&data["sealed"], &data["broken"]), (&false.into(), &serde_json::Value::Null));
+    let part = serde_json::json!({"first": true, "last": false, "length": 3, "total": 3000});
+    assert_eq!(json(PIECE)["piece"], part);
+    let nak = json(NAK);
+    let missing = serde_json::json!([
+        {"first": 50, "last": 50}, {"first": 52, "last": 53}, {"first": 200, "last": 299}
+    ]);
+    assert_eq!(nak["missing"], missing);
+    assert_eq!(nak["receiver"], "000000000000aabb");
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn sealed_broken_and_cut_off_datagrams_are_marked_in_json() {
+    let sealed = json("4d43 10 01 08 10 0003 0000000000000001 00000002 00000000 0000000000000009 aaaaaaaa");
+    assert_eq!((&sealed["sealed"], &sealed["epoch"]), (&true.into(), &3.into()));
+    assert!(sealed.get("messages").is_none(), "{sealed}");
+    let broken = json("4d43 10 01 08 0c 0000 0102030405060708 11223344 00000007 0000000000000005 0002 6869");
+    assert_eq!(broken["broken"], "the reserved flag is set");
+    let start = &bytes(DATA)[..33];
+    let cut_off = serde_json::to_value(StreamDatagram::recognize_cut_off(start).unwrap()).unwrap();
+    assert_eq!(cut_off["cut_off"], true);
+}
+
 #[test]
 fn a_long_list_is_shortened() {
     let mut list = NakWriter::new();

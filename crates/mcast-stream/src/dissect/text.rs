@@ -6,8 +6,8 @@ use mcast::group::SafeText;
 
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Announce, AnnouncedPath, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges, Reset,
-    ResetReason, Status,
+    Announce, AnnouncedPath, Flags, Header, Heartbeat, KeyEpoch, Kind, Nak, Ncf, Ranges, Reset, ResetReason,
+    Status,
 };
 
 /// The maximum number of ranges in text; further ones are only counted.
@@ -82,8 +82,7 @@ impl ParsedDatagram<'_> {
 }
 
 /// Returns the name of a kind in the protocol specification.
-#[must_use]
-pub const fn kind_name(kind: Kind) -> &'static str {
+pub(super) const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Data => "data",
         Kind::Parity => "parity",
@@ -110,19 +109,8 @@ const fn piece_name(flags: Flags) -> &'static str {
     }
 }
 
-/// Returns the name of a flow control.
-#[must_use]
-pub const fn flow_name(flow: FlowControl) -> &'static str {
-    match flow {
-        FlowControl::None => "none",
-        FlowControl::Slowest => "slowest",
-        _ => "other",
-    }
-}
-
 /// Returns the name of the reason of a reset.
-#[must_use]
-pub const fn reason_name(reason: ResetReason) -> &'static str {
+pub(super) const fn reason_name(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::Evicted => "evicted",
         ResetReason::Full => "no room",
@@ -188,7 +176,7 @@ fn fmt_status(f: &mut Formatter<'_>, status: &Status) -> fmt::Result {
 }
 
 /// Returns the names of the flags of a status.
-pub fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
+pub(super) fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
     let names = [
         (Status::JOINING, "joining"),
         (Status::LEAVING, "leaving"),

@@ -8,7 +8,8 @@ use super::Receiver;
 use super::control::Control;
 use super::data_socket::SocketOptions;
 use super::sockets::Sockets;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::raise_descriptor_limit;
 use mcast_sys::socket::Socket;
 
 /// The default size of the receive buffer to request.
@@ -168,5 +169,17 @@ impl ReceiverBuilder {
         };
         let gro = options.gro;
         Receiver::new(self.memberships, control, Sockets::new(options), gro, self.spin)
+    }
+
+    /// Like [`Self::build`]. If a limit of this process is reached, raises its soft limit of descriptors and tries
+    /// again, which is safe in programs that do not use `select(2)`.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_raising_limit(self) -> Result<Receiver> {
+        match self.clone().build() {
+            Err(error) if error.kind() == ErrorKind::LimitReached && raise_descriptor_limit() => self.build(),
+            result => result,
+        }
     }
 }

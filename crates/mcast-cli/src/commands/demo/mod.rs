@@ -1,11 +1,8 @@
 //! `mcast demo`: shows how multicast works on real packets, and checks every step.
 
-mod event;
-mod loopback;
 mod narrator;
-mod receiving;
-#[cfg(target_os = "linux")]
-mod stage;
+
+use mcast_demo::{DemoError, LOOPBACK_HOSTS, VIRTUAL_HOSTS, on_loopback, on_virtual_hosts};
 
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -40,26 +37,27 @@ const EXAMPLES: &str = "Examples:
   mcast demo --plain | less
   mcast demo --json";
 
-/// Why no lab can be created here, and the remedy.
-#[derive(Debug)]
-struct Refusal {
-    why: String,
-    remedy: String,
-}
+/// What to do after each demonstration.
+const ON_VIRTUAL_HOSTS: &str = "Try it yourself: mcast lab shell four-hosts eastny";
+const ON_LOOPBACK: &str = "The rest of the demonstration needs Linux namespaces.";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let form = arguments.form();
     if !arguments.loopback {
-        match stage::play(form, console)? {
-            Ok(outcome) => return Ok(outcome),
-            Err(Refusal { why, remedy }) => {
+        let mut narrator = Narrator::new(console, form, VIRTUAL_HOSTS);
+        match on_virtual_hosts(&mut |scene| narrator.show(scene)) {
+            Ok(()) => return Ok(Outcome::of(narrator.end("lab", ON_VIRTUAL_HOSTS)?)),
+            Err(DemoError::NoVirtualHosts { why, remedy }) => {
                 console.warn(format_args!("cannot create virtual hosts here: {why}"));
                 console.help(remedy);
                 console.note("Showing only the demonstration on the loopback interface.");
             }
+            Err(error) => return Err(error.into()),
         }
     }
-    loopback::play(Narrator::new(console, form, loopback::CAST), console)
+    let mut narrator = Narrator::new(console, form, LOOPBACK_HOSTS);
+    on_loopback(&mut |scene| narrator.show(scene))?;
+    Ok(Outcome::of(narrator.end("loopback", ON_LOOPBACK)?))
 }
 
 impl Arguments {
@@ -69,18 +67,5 @@ impl Arguments {
             (_, true) => Form::Ascii,
             _ => Form::Text,
         }
-    }
-}
-
-/// Systems without network namespaces show only the demonstration on the loopback interface.
-#[cfg(not(target_os = "linux"))]
-mod stage {
-    use super::{Console, Form, Outcome, Refusal};
-
-    pub(super) fn play(_form: Form, _console: &Console) -> anyhow::Result<Result<Outcome, Refusal>> {
-        Ok(Err(Refusal {
-            why: "they need Linux network namespaces".to_owned(),
-            remedy: "run it on Linux, in a virtual machine or in a privileged container".to_owned(),
-        }))
     }
 }

@@ -1,13 +1,13 @@
 //! Prints events, and counts failed checks.
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anstyle::Style;
+use mcast_demo::{Event, Scene};
 use mcast_packet::hexdump;
 use serde::Serialize;
 
-use super::event::Event;
 use crate::console::{Console, Output};
 use crate::output::{Palette, text_width, wrap, write_json};
 
@@ -33,7 +33,8 @@ fn width() -> usize {
 }
 
 /// Prints the demonstration line by line.
-pub(super) struct Narrator {
+pub(super) struct Narrator<'a> {
+    console: &'a Console,
     form: Form,
     output: Output,
     palette: Palette,
@@ -67,10 +68,11 @@ struct Verdict {
     wrong: usize,
 }
 
-impl Narrator {
+impl<'a> Narrator<'a> {
     /// Creates a narrator. Each host of `cast` has its own colour.
-    pub(super) fn new(console: &Console, form: Form, cast: &'static [&'static str]) -> Self {
+    pub(super) fn new(console: &'a Console, form: Form, cast: &'static [&'static str]) -> Self {
         Self {
+            console,
             form,
             output: console.output(),
             palette: if form == Form::Text { *console.palette() } else { Palette::new(false) },
@@ -83,58 +85,51 @@ impl Narrator {
         }
     }
 
-    /// Prints the title of the demonstration.
-    pub(super) fn title(&mut self, title: &str, about: &str) -> io::Result<()> {
+    /// Prints a scene.
+    pub(super) fn show(&mut self, scene: Scene<'_>) -> io::Result<()> {
         let heading = self.palette.heading;
-        self.line(&format!("{heading}{title}{heading:#}  {about}"))
-    }
-
-    /// Begins an act. `name` identifies it in JSON.
-    pub(super) fn act(&mut self, name: &'static str, title: &str) -> io::Result<()> {
-        self.act = name;
-        let heading = self.palette.heading;
-        self.paragraph(&format!("{heading}{title}{heading:#}"))
-    }
-
-    /// Draws a network.
-    pub(super) fn draw(&mut self, picture: &str) -> io::Result<()> {
-        let picture = self.paint(picture.trim_matches('\n'));
-        self.paragraph(&picture)
-    }
-
-    /// Prints an explanation, in text output only.
-    pub(super) fn explain(&mut self, text: &str) -> io::Result<()> {
-        let text: Vec<String> = wrap(text, width() - 2).iter().map(|line| format!("  {line}")).collect();
-        let text = self.paint(&text.join("\n"));
-        self.paragraph(&text)
-    }
-
-    /// Prints an action at a host. A failed action ends the demonstration, so there is nothing to check.
-    pub(super) fn report(&mut self, host: &str, event: &Event) -> io::Result<()> {
-        match self.form {
-            Form::Json => self.object(host, event, None),
-            _ => self.sentence(" ", Style::new(), host, event),
+        match scene {
+            Scene::Title(about) => self.line(&format!("{heading}mcast demo{heading:#}  {about}")),
+            Scene::Act { name, title } => {
+                self.act = name;
+                self.paragraph(&format!("{heading}{title}{heading:#}"))
+            }
+            Scene::Picture(picture) => self.paragraph(&self.paint(picture.trim_matches('\n'))),
+            Scene::Explanation(text) => {
+                let lines = wrap(text, width() - 2);
+                let text: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
+                self.paragraph(&self.paint(&text.join("\n")))
+            }
+            Scene::Step { host, event, expected } => self.step(host, event, expected),
+            _ => Ok(()),
         }
     }
 
-    /// Compares an event at a host with the expected one, and prints the result.
-    pub(super) fn check(&mut self, host: &str, event: &Event, expected: &Event) -> io::Result<()> {
-        let right = event == expected;
-        self.facts += 1;
-        self.wrong += usize::from(!right);
+    /// Prints an event at a host, compared with the expected one. An action has none: a failed one ends the
+    /// demonstration.
+    fn step(&mut self, host: &str, event: &Event, expected: Option<&Event>) -> io::Result<()> {
+        let wrong = expected.filter(|expected| *expected != event);
+        self.facts += usize::from(expected.is_some());
+        self.wrong += usize::from(wrong.is_some());
         if self.form == Form::Json {
-            return self.object(host, event, (!right).then_some(expected));
-        }
-        if right {
-            return self.sentence(self.form.right(), self.palette.good, host, event);
+            let as_expected = wrong.is_none();
+            let line = Line { act: self.act, host, event, as_expected, expected: wrong };
+            write_json(&mut self.output, &line)?;
+            return self.output.flush();
         }
         let bad = self.palette.bad;
-        self.sentence(self.form.wrong(), bad, host, event)?;
-        self.line(&format!("    {bad}should have {}{bad:#} {expected}", expected.verb()))
+        match (expected, wrong) {
+            (None, _) => self.sentence(" ", Style::new(), host, event),
+            (_, None) => self.sentence(self.form.right(), self.palette.good, host, event),
+            (_, Some(expected)) => {
+                self.sentence(self.form.wrong(), bad, host, event)?;
+                self.line(&format!("    {bad}should have {}{bad:#} {expected}", expected.verb()))
+            }
+        }
     }
 
     /// Prints the result, and returns whether all checks passed.
-    pub(super) fn end(mut self, place: &'static str, advice: &str, console: &Console) -> io::Result<bool> {
+    pub(super) fn end(mut self, place: &'static str, advice: &str) -> io::Result<bool> {
         let (facts, wrong) = (self.facts, self.wrong);
         self.apart = true;
         if self.form == Form::Json {
@@ -147,14 +142,8 @@ impl Narrator {
             self.line(&format!("{bad}{wrong} of {facts} checks failed.{bad:#}"))?;
         }
         self.output.flush()?;
-        console.detail(format_args!("it took {}", seconds(self.begun.elapsed())));
+        self.console.detail(format_args!("it took {:.1} s", self.begun.elapsed().as_secs_f64()));
         Ok(wrong == 0)
-    }
-
-    fn object(&mut self, host: &str, event: &Event, expected: Option<&Event>) -> io::Result<()> {
-        let line = Line { act: self.act, host, event, as_expected: expected.is_none(), expected };
-        write_json(&mut self.output, &line)?;
-        self.output.flush()
     }
 
     fn sentence(&mut self, mark: &str, style: Style, host: &str, event: &Event) -> io::Result<()> {
@@ -224,10 +213,6 @@ fn ascii(text: &str) -> String {
         other => other,
     };
     text.chars().map(plain).collect()
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
 }
 
 #[cfg(test)]

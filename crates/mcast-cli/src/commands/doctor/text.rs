@@ -1,13 +1,12 @@
 //! A report as text.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use anstyle::Style;
-use mcast_doctor::{Effect, Finding, Instructions, Persistence, Remedy, Report, Severity, Verdict};
+use mcast_doctor::{Finding, Instructions, Persistence, Remedy, Report, Severity};
 
 use crate::console::{Console, Output};
-use crate::output::{Palette, SafeText, count_of, text_width, wrap};
+use crate::output::{Palette, SafeText, text_width, wrap};
 
 /// The width of the labels at the left of a finding.
 const LABEL: usize = 10;
@@ -34,7 +33,7 @@ pub(super) fn write(
         labelled("open", palette.warning, &unknown.to_string(), 0, out)?;
     }
     out.flush()?;
-    console.note(verdict(report));
+    console.note(report.summary());
     Ok(())
 }
 
@@ -123,71 +122,11 @@ pub(super) fn style_of(severity: Severity, palette: &Palette) -> Style {
     }
 }
 
-/// Returns the verdict: `1 fault, 2 warnings`; `unknown: …` if the question has no answer; or `nothing wrong found`,
-/// perhaps with open questions.
-pub(super) fn verdict(report: &Report) -> String {
-    let mut text = String::new();
-    for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
-        let number = report.count(severity) as u64;
-        if number > 0 {
-            let separator = if text.is_empty() { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{separator}{}", count_of(number, &severity.to_string()));
-        }
-    }
-    if let (Verdict::Unknown, Some(open)) = (report.verdict(), report.undecided().next()) {
-        let separator = if text.is_empty() { "" } else { "; " };
-        let hint = match open.effect {
-            Effect::NeedsRights => " (run as root, or with CAP_NET_RAW)",
-            _ => "",
-        };
-        return format!("{text}{separator}unknown: {}: {}{hint}", open.what, open.why);
-    }
-    let open = match report.unknown.len() as u64 {
-        0 => String::new(),
-        open => format!(", {} unanswered", count_of(open, "question")),
-    };
-    if text.is_empty() { format!("nothing wrong found{open}") } else { text + &open }
-}
-
 #[cfg(test)]
 mod tests {
-    use mcast_doctor::{Id, OpenQuestion};
+    use mcast_doctor::Id;
 
     use super::*;
-
-    #[test]
-    fn the_verdict_counts_by_severity() {
-        let mut report = Report::default();
-        assert_eq!(verdict(&report), "nothing wrong found");
-        for severity in [Severity::Note, Severity::Fault, Severity::Note] {
-            report.findings.push(Finding::new(Id::NoRoute, severity, "x"));
-        }
-        assert_eq!(verdict(&report), "1 fault, 2 notes");
-    }
-
-    #[test]
-    fn the_verdict_mentions_open_questions() {
-        let unknown = |what: &str| OpenQuestion::new(what, "it needs root");
-        let mut report = Report::default();
-        report.unknown.push(unknown("the wire"));
-        assert_eq!(verdict(&report), "nothing wrong found, 1 question unanswered");
-        report.unknown.push(unknown("the firewall"));
-        report.findings.push(Finding::new(Id::NoRoute, Severity::Fault, "x"));
-        assert_eq!(verdict(&report), "1 fault, 2 questions unanswered");
-    }
-
-    #[test]
-    fn an_unknown_answer_is_the_end_of_the_verdict() {
-        let mut report = Report::default();
-        report
-            .unknown
-            .push(OpenQuestion::new("whether it arrives", "no right").with_effect(Effect::NeedsRights));
-        let unknown = "unknown: whether it arrives: no right (run as root, or with CAP_NET_RAW)";
-        assert_eq!(verdict(&report), unknown);
-        report.findings.push(Finding::new(Id::NoRoute, Severity::Warning, "x"));
-        assert_eq!(verdict(&report), format!("1 warning; {unknown}"));
-    }
 
     #[test]
     fn the_subject_of_a_finding_follows_its_name() {

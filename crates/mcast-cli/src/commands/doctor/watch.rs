@@ -115,7 +115,7 @@ impl Reporter<'_> {
             "{}{dim}{}{dim:#} verdict {}",
             self.doctor.console.mark(level),
             clock_time(SystemTime::now()),
-            text::safe(&text::verdict(report)),
+            text::safe(&report.summary()),
         )
     }
 

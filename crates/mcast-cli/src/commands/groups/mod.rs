@@ -54,15 +54,15 @@ Examples:
   mcast groups --watch                report who joins and leaves, until Ctrl-C";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let selection = Selection::new(arguments)?;
+    let plan = Plan::new(arguments)?;
     rights::keep(&rights::INSPECT_PROCESSES)?;
     if arguments.watch {
-        return watch::run(arguments.json, selection, console);
+        return watch::run(plan, console);
     }
     let memberships = joined::memberships()?;
-    let holdings: Vec<_> = selection.of(&memberships).collect();
+    let holdings: Vec<_> = plan.select(&memberships).collect();
     let mut out = console.output();
-    if arguments.json {
+    if plan.json {
         holdings
             .iter()
             .try_for_each(|holding| write_record(&mut out, "present", &MembershipRecord::new(holding)))?;
@@ -70,26 +70,28 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         text::table(&holdings, console).write(&mut out)?;
     }
     out.flush()?;
-    print_notes(&memberships, &selection, console);
-    Ok(Outcome::of(selection.all_are_joined(&holdings)))
+    print_notes(&memberships, &plan, console);
+    Ok(Outcome::of(plan.all_are_joined(&holdings)))
 }
 
-/// The memberships to show.
-struct Selection {
+/// Which memberships to show, and how.
+struct Plan {
     groups: Vec<Pattern>,
     /// The names of the interfaces; empty means all.
     interfaces: Vec<String>,
     all: bool,
+    json: bool,
 }
 
-impl Selection {
+impl Plan {
     fn new(arguments: &Arguments) -> mcast::Result<Self> {
         let name = |selector| mcast::find(selector).map(|interface| interface.name);
         let interfaces = arguments.interfaces.iter().map(name).collect::<mcast::Result<_>>()?;
-        Ok(Self { groups: arguments.groups.clone(), interfaces, all: arguments.all })
+        let Arguments { all, json, .. } = *arguments;
+        Ok(Self { groups: arguments.groups.clone(), interfaces, all, json })
     }
 
-    fn of<'a>(&self, memberships: &'a Memberships) -> impl Iterator<Item = &'a Holding> {
+    fn select<'a>(&self, memberships: &'a Memberships) -> impl Iterator<Item = &'a Holding> {
         memberships.holdings.iter().filter(|holding| self.admits(holding))
     }
 
@@ -116,17 +118,17 @@ impl Selection {
 }
 
 /// Notes which memberships are hidden, and which could not be examined.
-fn print_notes(memberships: &Memberships, selection: &Selection, console: &Console) {
-    let shown: Vec<_> = selection.of(memberships).collect();
-    for pattern in &selection.groups {
+fn print_notes(memberships: &Memberships, plan: &Plan, console: &Console) {
+    let shown: Vec<_> = plan.select(memberships).collect();
+    for pattern in &plan.groups {
         if !shown.iter().any(|holding| pattern.contains(holding.group)) {
             console.note(format_args!("{pattern} is not joined"));
         }
     }
-    if shown.is_empty() && selection.groups.is_empty() {
+    if shown.is_empty() && plan.groups.is_empty() {
         console.note("no process has joined a group");
     }
-    let selected = memberships.holdings.iter().filter(|holding| selection.matches(holding));
+    let selected = memberships.holdings.iter().filter(|holding| plan.matches(holding));
     let hidden = selected.count() - shown.len();
     if hidden > 0 {
         let memberships = count_of(hidden as u64, "membership");

@@ -9,7 +9,7 @@ use mcast::joined::{Holder, Holding, MembershipChange, Memberships, Watcher};
 
 use super::json::MembershipEventRecord;
 use super::text::{other_holder, processes, remarks, sources, table};
-use super::{Selection, print_notes};
+use super::{Plan, print_notes};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -23,7 +23,7 @@ enum Event {
     Interrupted,
 }
 
-pub(super) fn run(json: bool, selection: Selection, console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn run(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
     let (event_sender, events) = mpsc::channel();
     let interrupted = event_sender.clone();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
@@ -34,7 +34,7 @@ pub(super) fn run(json: bool, selection: Selection, console: &Console) -> anyhow
         }
     };
     std::thread::Builder::new().name("watch".into()).spawn(follow).context("cannot start a thread")?;
-    let mut show = ChangePrinter { json, selection, console, out: console.output() };
+    let mut show = ChangePrinter { plan, console, out: console.output() };
     loop {
         match events.recv() {
             Ok(Event::Begun(memberships)) => show.memberships(&memberships)?,
@@ -61,16 +61,15 @@ fn watch(event_sender: &mpsc::Sender<Event>) -> mcast::Result<()> {
 
 /// Prints the changes.
 struct ChangePrinter<'a> {
-    json: bool,
-    selection: Selection,
+    plan: Plan,
     console: &'a Console,
     out: Output,
 }
 
 impl ChangePrinter<'_> {
     fn memberships(&mut self, memberships: &Memberships) -> io::Result<()> {
-        let holdings: Vec<_> = self.selection.of(memberships).collect();
-        if self.json {
+        let holdings: Vec<_> = self.plan.select(memberships).collect();
+        if self.plan.json {
             let now = SystemTime::now();
             for holding in &holdings {
                 write_json(&mut self.out, &MembershipEventRecord::new(now, "present", holding))?;
@@ -80,7 +79,7 @@ impl ChangePrinter<'_> {
             writeln!(self.out)?;
         }
         self.out.flush()?;
-        print_notes(memberships, &self.selection, self.console);
+        print_notes(memberships, &self.plan, self.console);
         Ok(())
     }
 
@@ -93,10 +92,10 @@ impl ChangePrinter<'_> {
                 MembershipChange::Changed { now, .. } => ("changed", now),
                 _ => continue,
             };
-            if !self.selection.admits(holding) {
+            if !self.plan.admits(holding) {
                 continue;
             }
-            if self.json {
+            if self.plan.json {
                 write_json(&mut self.out, &MembershipEventRecord::new(now, event, holding))?;
             } else {
                 self.line(now, event, holding, change)?;

@@ -112,11 +112,6 @@ pub(super) fn share(part: u64, whole: u64) -> String {
     format!("{} ({:.3}%)", count(part), part as f64 * 100.0 / whole as f64)
 }
 
-/// `199,900 messages/s, 2.24 Gbit/s`; empty if `time` is zero.
-pub(super) fn message_rates(messages: u64, bytes: u64, time: Duration) -> String {
-    rates(messages, bytes, time).replacen("datagrams/s", "messages/s", 1)
-}
-
 /// `3.2 µs`, `45 µs`, `1.23 ms`: more precise than [`seconds`] for short times.
 pub(super) fn short_time(time: Duration) -> String {
     if time < Duration::from_micros(100) { format!("{:.1} µs", micros(time)) } else { seconds(time) }
@@ -168,7 +163,7 @@ pub(super) fn lines(
 
 fn received(report: &ReceiverReport) -> String {
     let text = format!("{} of {}", count(report.received), count(report.sent));
-    match rates(report.received, report.bytes, report.elapsed) {
+    match rates(report.received, "datagram", report.bytes, report.elapsed) {
         rates if rates.is_empty() => text,
         rates => format!("{text} in {} ({rates})", seconds(report.elapsed)),
     }

@@ -15,12 +15,11 @@ use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 
 use crate::arguments::{
-    Families, KeyFile, add_next_key, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
-    select_destinations, write_new_key,
+    Families, KeyFile, key_file, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
+    select_destinations,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
-use messages::Messages;
 use session::Session;
 use snapshot::StateSource;
 
@@ -199,51 +198,39 @@ Examples:
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
   mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)";
 
-/// What to publish, where and how.
+/// Where and how to publish.
 #[derive(Debug)]
-struct Plan {
+struct Plan<'a> {
+    arguments: &'a Arguments,
     builder: PublisherBuilder,
     /// The groups, as they were named.
     destinations: String,
     hop_limit: u8,
     /// The source of snapshots, and the port to serve them on.
     snapshot: Option<(StateSource, u16)>,
-    options: SessionOptions,
-}
-
-/// How to publish the messages, and how to end.
-#[derive(Clone, Copy, Debug)]
-struct SessionOptions {
-    /// Whether the stream has a name, so that a restarted publisher continues it.
-    is_named: bool,
-    is_keyed: bool,
-    rate: Option<Rate>,
-    wait_for: Option<u32>,
-    linger: Duration,
-    json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if let Some(path) = &arguments.stream.new_key {
-        write_new_key(path)?;
+        mcast_stream::KeyFile::new(path).create()?;
         console
             .note(format_args!("created {} with a new secret; copy it to all subscribers", path.display()));
     }
     if let Some(path) = &arguments.stream.next_key {
-        let epoch = add_next_key(path, console)?;
+        let epoch = key_file(path, console).add_next()?;
         console
             .note(format_args!("{}: added epoch {epoch}; give it to all subscribers first", path.display()));
     }
     let Some(destination) = &arguments.destination else { return Ok(Outcome::Yes) };
-    let messages = Messages::choose(&arguments.messages, &arguments.content)?;
+    let messages = messages::read(arguments.messages.clone(), &arguments.content)?;
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let plan = arguments.plan(destination, console)?;
-    Session::open(plan, key_file, console)?.run(messages)
+    Session::open(plan, key_file, console)?.run(&messages)
 }
 
 impl Arguments {
-    fn plan(&self, destination: &str, console: &Console) -> anyhow::Result<Plan> {
+    fn plan(&self, destination: &str, console: &Console) -> anyhow::Result<Plan<'_>> {
         let texts: Vec<String> = std::iter::once(destination)
             .chain(self.paths.iter().map(String::as_str))
             .map(Into::into)
@@ -262,24 +249,17 @@ impl Arguments {
         }
         let stream = &self.stream;
         Ok(Plan {
+            arguments: self,
             builder: stream.apply_to(builder, console)?,
             destinations: texts.join(" and "),
             hop_limit,
             snapshot: stream.snapshot.clone().map(|source| (source, stream.snapshot_port.unwrap_or(0))),
-            options: SessionOptions {
-                is_named: stream.own_name().is_some(),
-                is_keyed: self.keyed,
-                rate: stream.rate,
-                wait_for: stream.wait_for,
-                linger: stream.linger,
-                json: self.json,
-            },
         })
     }
 }
 
 impl StreamOptions {
-    /// Returns the name from which the stream id is derived.
+    /// Returns the name from which the stream id is derived. A restarted publisher continues a stream with a name.
     fn own_name(&self) -> Option<&str> {
         self.name.as_deref().or(self.announce.as_deref())
     }

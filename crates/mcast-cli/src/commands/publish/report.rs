@@ -90,21 +90,10 @@ pub(super) struct Report {
     datagrams: u64,
     unsent_datagrams: u64,
     repairs: Repairs,
-    subscribers: Subscribers,
+    subscribers: Audience,
     receivers: Vec<Member>,
     #[serde(skip)]
     time: Duration,
-}
-
-/// The number of subscribers in each state, including former ones.
-#[derive(Debug, Serialize)]
-struct Subscribers {
-    complete: u64,
-    unread: u64,
-    behind: u64,
-    short: u64,
-    left: u64,
-    unknown: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,7 +143,6 @@ impl Member {
 impl Report {
     pub(super) fn new(stream: StreamId, closing: &Closing, time: Duration) -> Self {
         let statistics = &closing.statistics;
-        let Audience { complete, unread, behind, short, left, unknown, .. } = closing.audience;
         Self {
             stream: stream.to_string(),
             messages: statistics.messages,
@@ -163,16 +151,10 @@ impl Report {
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
             repairs: Repairs::of(statistics),
-            subscribers: Subscribers { complete, unread, behind, short, left, unknown },
+            subscribers: closing.audience,
             receivers: closing.standings.iter().map(Member::new).collect(),
             time,
         }
-    }
-
-    /// Returns whether everything was sent, and read by every subscriber that did not leave on its own.
-    pub(super) fn is_complete(&self) -> bool {
-        let Subscribers { unread, behind, short, unknown, .. } = self.subscribers;
-        self.unsent_datagrams == 0 && unread == 0 && behind == 0 && short == 0 && unknown == 0
     }
 
     pub(super) fn print(&self, json: bool, console: &Console) -> anyhow::Result<()> {
@@ -198,8 +180,8 @@ impl Report {
                 count_of(self.unsent_datagrams, "datagram")
             ));
         }
-        let Subscribers { complete, unread, behind, short, left, unknown } = self.subscribers;
-        match complete + unread + behind + short + left + unknown {
+        let complete = self.subscribers.complete;
+        match self.subscribers.total() {
             0 => console.note(NO_FEEDBACK),
             1 => console.note(format_args!("{complete} of 1 subscriber has everything")),
             all => console.note(format_args!(

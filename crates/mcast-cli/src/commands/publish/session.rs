@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast_stream::{Publisher, ReadOutcome, StreamError};
+use mcast_stream::{Publisher, ReadAhead, ReadOutcome, StreamError};
 
-use super::messages::{Messages, key_of};
+use super::messages::key_of;
 use super::report::{self, Report};
 use super::snapshot::Snapshots;
-use super::{Plan, SessionOptions};
+use super::{Arguments, Plan};
 use crate::arguments::KeyFile;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 256;
 
 /// The state of `mcast publish`.
 pub(super) struct Session<'a> {
-    options: SessionOptions,
+    arguments: &'a Arguments,
     console: &'a Console,
     publisher: Arc<Publisher>,
     snapshots: Option<Snapshots>,
@@ -34,11 +34,11 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Opens the publisher, and starts to serve snapshots.
     pub(super) fn open(
-        plan: Plan,
+        plan: Plan<'a>,
         key_file: Option<KeyFile<'a>>,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let Plan { builder, destinations, hop_limit, snapshot, options } = plan;
+        let Plan { arguments, builder, destinations, hop_limit, snapshot } = plan;
         let publisher = builder.build()?;
         // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
         if !publisher.is_any_path_up()
@@ -57,16 +57,16 @@ impl<'a> Session<'a> {
         console.note(format_args!(
             "stream {}{}, to {destinations}, hop limit {hop_limit}",
             publisher.stream(),
-            if options.is_named { "" } else { ", new" },
+            if arguments.stream.own_name().is_some() { "" } else { ", new" },
         ));
         let publisher = Arc::new(publisher);
         let serve = |(source, port)| Snapshots::serve(source, &publisher, port, console);
         let snapshots = snapshot.map(serve).transpose()?;
         let interrupt = Interrupt::catch(|| {})?;
-        Ok(Self { options, console, publisher, snapshots, interrupt, key_file })
+        Ok(Self { arguments, console, publisher, snapshots, interrupt, key_file })
     }
 
-    pub(super) fn run(mut self, messages: Messages) -> anyhow::Result<Outcome> {
+    pub(super) fn run(mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<Outcome> {
         self.wait_for_receivers();
         let begun = Instant::now();
         let failed = self.publish(messages).err();
@@ -78,31 +78,31 @@ impl<'a> Session<'a> {
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = self.publisher.close(rest);
         let report = Report::new(self.publisher.stream(), &closing, statistics_time);
-        report.print(self.options.json, self.console)?;
+        report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(report.is_complete())))
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(closing.is_complete())))
     }
 
     fn wait_for_receivers(&mut self) {
-        let Some(wanted) = self.options.wait_for else { return };
+        let Some(wanted) = self.arguments.stream.wait_for else { return };
         self.console.note(format_args!("waiting for {} to join", count_of(u64::from(wanted), "subscriber")));
         while !self.interrupt.has_arrived() && !self.publisher.wait_for(wanted as usize, POLL_INTERVAL) {
             self.handle_events();
         }
     }
 
-    fn publish(&mut self, mut messages: Messages) -> anyhow::Result<()> {
+    fn publish(&mut self, messages: &ReadAhead<anyhow::Error>) -> anyhow::Result<()> {
         let mut waiting = Vec::new();
         let interrupt = self.interrupt.clone();
-        let mut due = MessagePacer::new(self.options.rate);
+        let mut due = MessagePacer::new(self.arguments.stream.rate);
         loop {
             self.handle_events();
             if self.interrupt.has_arrived() {
                 return Ok(());
             }
-            match messages.next(POLL_INTERVAL, AT_ONCE, &mut waiting)? {
+            match messages.take(POLL_INTERVAL, AT_ONCE, &mut waiting)? {
                 ReadOutcome::Some => {}
                 ReadOutcome::NoneYet => continue,
                 ReadOutcome::End => return Ok(()),
@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
     /// Queues a message. An interrupt ends a wait for subscribers.
     fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
         loop {
-            let queued = match self.options.is_keyed {
+            let queued = match self.arguments.keyed {
                 true => self.publisher.try_queue_keyed(key_of(message), message),
                 false => self.publisher.try_queue(message),
             };
@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
     /// Waits until the next incarnation has another number: incarnations are numbered by the quarter of a second in
     /// which they start.
     fn outlast_incarnation_number(&self, begun: Instant) {
-        if self.options.is_named {
+        if self.arguments.stream.own_name().is_some() {
             self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
         }
     }
@@ -161,7 +161,7 @@ impl<'a> Session<'a> {
             let datagrams = session.publisher.statistics().datagrams;
             if deadline.is_none() || datagrams != sent {
                 sent = datagrams;
-                deadline = Some(Instant::now().checked_add(session.options.linger));
+                deadline = Some(Instant::now().checked_add(session.arguments.stream.linger));
             }
             (deadline.flatten(), session.publisher.wait_complete(POLL_INTERVAL))
         });

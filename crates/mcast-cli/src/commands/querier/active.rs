@@ -1,18 +1,15 @@
 //! `--become`: sends queries unless a querier with a lower address does.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use mcast::Family;
-use mcast_capture::{Capture, ErrorKind, Frame};
-use mcast_packet::Transport;
-use mcast_packet::gmp::querier::QuerierSettings;
+use mcast::{Family, Interface};
+use mcast_capture::{Capture, ErrorKind, InterfaceQuerier, QuerierEvent};
+use mcast_packet::gmp::querier::{QuerierSettings, Role};
 use mcast_watch::ObservedQuery;
 
 use super::Arguments;
-use super::event::EventPrinter;
-use super::interface_querier::InterfaceQuerier;
-use super::interfaces::{QuerierInterface, own_v4, own_v6};
+use super::event::{Event, EventPrinter};
+use super::interfaces::{QuerierInterface, own_address};
 use super::listen;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -30,30 +27,36 @@ const STATUS: &str = "Sends queries unless a querier with a lower address does";
 
 /// The state of `mcast querier --become`.
 struct QuerierLoop<'a> {
-    targets: Vec<QuerierInterface>,
-    v4: Vec<InterfaceQuerier<Ipv4Addr>>,
-    v6: Vec<InterfaceQuerier<Ipv6Addr>>,
+    queriers: Vec<TargetQuerier>,
     capture: Capture,
     printer: EventPrinter<'a>,
     start: Instant,
     service: Service,
 }
 
+/// A querier on one interface, for one family. It runs while the interface has an address for queries.
+struct TargetQuerier {
+    target: QuerierInterface,
+    settings: QuerierSettings,
+    running: Option<InterfaceQuerier>,
+    queries: u64,
+    /// The last warning, so that it is printed once.
+    warned: Option<String>,
+}
+
 pub(super) fn run(
     arguments: &Arguments,
     settings: QuerierSettings,
-    targets: Vec<QuerierInterface>,
+    mut targets: Vec<QuerierInterface>,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let of = |family: Family| targets.iter().filter(move |target| target.family == family).cloned();
+    targets.sort_by_key(|target| target.family);
     let mut querier_loop = QuerierLoop {
-        v4: of(Family::V4).map(|target| InterfaceQuerier::new(target, settings, own_v4)).collect(),
-        v6: of(Family::V6).map(|target| InterfaceQuerier::new(target, settings, own_v6)).collect(),
         capture: listen::open(&targets)?,
+        queriers: targets.into_iter().map(|target| TargetQuerier::new(target, settings)).collect(),
         printer: EventPrinter::new(arguments.json, console),
         start: Instant::now(),
         service: Service::begin(),
-        targets,
     };
     // Keeps only the capability to open sockets for interfaces that appear later.
     rights::keep(&[Capability::NetRaw])?;
@@ -66,8 +69,7 @@ pub(super) fn run(
     ));
     let ended = querier_loop.run(arguments.timeout, interrupt);
     querier_loop.service.stopping();
-    querier_loop.v4.iter().for_each(|querier| console.note(querier.summary()));
-    querier_loop.v6.iter().for_each(|querier| console.note(querier.summary()));
+    querier_loop.queriers.iter().for_each(|querier| console.note(querier.summary()));
     ended?;
     Ok(interrupt.outcome().unwrap_or(Outcome::Yes))
 }
@@ -84,7 +86,7 @@ impl QuerierLoop<'_> {
                 last_check = Some(Instant::now());
                 self.follow()?;
             }
-            self.send_due_queries()?;
+            self.print_events()?;
             self.receive(end)?;
             self.service.alive();
             if hangup.as_ref().is_some_and(Hangup::has_arrived) {
@@ -97,8 +99,7 @@ impl QuerierLoop<'_> {
     /// Restarts the queriers, which then send startup queries.
     fn restart(&mut self) -> anyhow::Result<()> {
         self.service.reloading();
-        self.v4.iter_mut().for_each(InterfaceQuerier::stop);
-        self.v6.iter_mut().for_each(InterfaceQuerier::stop);
+        self.queriers.iter_mut().for_each(|querier| querier.running = None);
         self.follow()?;
         self.service.ready(STATUS);
         Ok(())
@@ -107,38 +108,38 @@ impl QuerierLoop<'_> {
     /// Adapts to the current interfaces.
     fn follow(&mut self) -> anyhow::Result<()> {
         let interfaces = mcast::interfaces()?;
-        let now = self.start.elapsed();
-        let is_other = |target: &QuerierInterface| {
-            let found = interfaces.iter().find(|interface| interface.name == target.name);
-            found.is_some_and(|found| found.index != target.interface)
-        };
-        if self.targets.iter().any(is_other) {
-            for target in &mut self.targets {
-                if let Some(found) = interfaces.iter().find(|interface| interface.name == target.name) {
-                    target.interface = found.index;
-                }
-            }
-            self.capture = listen::open(&self.targets)?;
+        let mut is_stale = false;
+        for QuerierInterface { interface, name, .. } in
+            self.queriers.iter_mut().map(|querier| &mut querier.target)
+        {
+            let Some(found) = interfaces.iter().find(|other| other.name == *name) else { continue };
+            is_stale |= found.index != std::mem::replace(interface, found.index);
         }
-        self.v4.iter_mut().try_for_each(|querier| querier.follow(&interfaces, now, &mut self.printer))?;
-        self.v6.iter_mut().try_for_each(|querier| querier.follow(&interfaces, now, &mut self.printer))
+        if is_stale {
+            self.capture = listen::open(self.targets())?;
+        }
+        let now = self.start.elapsed();
+        self.queriers.iter_mut().try_for_each(|querier| querier.follow(&interfaces, now, &mut self.printer))
     }
 
-    fn send_due_queries(&mut self) -> anyhow::Result<()> {
+    fn targets(&self) -> impl Iterator<Item = &QuerierInterface> {
+        self.queriers.iter().map(|querier| &querier.target)
+    }
+
+    /// Sends the queries that are due, and prints what happened.
+    fn print_events(&mut self) -> anyhow::Result<()> {
         let now = self.start.elapsed();
-        self.v4.iter_mut().try_for_each(|querier| querier.send_due_queries(now, &mut self.printer))?;
-        self.v6.iter_mut().try_for_each(|querier| querier.send_due_queries(now, &mut self.printer))
+        self.queriers.iter_mut().try_for_each(|querier| querier.print_events(now, &mut self.printer))
     }
 
     /// Receives until a query is due.
     fn receive(&mut self, end: Option<Instant>) -> anyhow::Result<()> {
-        let v4 = self.v4.iter().filter_map(InterfaceQuerier::deadline);
-        let due = v4.chain(self.v6.iter().filter_map(InterfaceQuerier::deadline)).min();
+        let running = || self.queriers.iter().filter_map(|querier| querier.running.as_ref());
+        let due = running().map(|querier| querier.state().deadline).min();
         let wait =
             due.map_or(POLL_INTERVAL, |due| due.saturating_sub(self.start.elapsed()).min(POLL_INTERVAL));
         let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
-        let Self { capture, v4, v6, printer, targets, start, .. } = self;
-        let frame = match capture.next(Some(wait.min(left))) {
+        let frame = match self.capture.next(Some(wait.min(left))) {
             Ok(Some(frame)) if !frame.direction.is_outgoing() => frame,
             Ok(_) => return Ok(()),
             // The interfaces are checked soon.
@@ -146,47 +147,124 @@ impl QuerierLoop<'_> {
             Err(error) => return Err(error.into()),
         };
         let packet = frame.packet();
-        if let Some(query) = ObservedQuery::in_packet(&packet) {
-            let is_own = targets.iter().any(|target| target.interface == frame.interface)
-                && own_queries(v4, v6, query.source);
-            if !is_own {
-                listen::print_query(targets, frame.interface, &query, &packet, frame.time, printer)?;
-            }
+        if let Some(query) = ObservedQuery::in_packet(&packet)
+            && !running().any(|querier| querier.state().address == query.source)
+        {
+            let targets = self.queriers.iter().map(|querier| &querier.target);
+            listen::print_query(targets, &frame, &query, &mut self.printer)?;
         }
-        handle_frame(&frame, v4, v6, start.elapsed(), printer)
+        let now = self.start.elapsed();
+        let running = self.queriers.iter_mut().filter_map(|querier| querier.running.as_mut());
+        running.for_each(|querier| querier.handle(&frame, now));
+        self.print_events()
     }
 }
 
-/// Returns whether one of these queriers sent a query.
-fn own_queries(v4: &[InterfaceQuerier<Ipv4Addr>], v6: &[InterfaceQuerier<Ipv6Addr>], source: IpAddr) -> bool {
-    v4.iter().filter_map(InterfaceQuerier::source).any(|own| IpAddr::V4(own) == source)
-        || v6.iter().filter_map(InterfaceQuerier::source).any(|own| IpAddr::V6(own) == source)
-}
+impl TargetQuerier {
+    const fn new(target: QuerierInterface, settings: QuerierSettings) -> Self {
+        Self { target, settings, running: None, queries: 0, warned: None }
+    }
 
-/// Passes a message to the queriers of its interface. Ignores messages that a router would not accept: those with a
-/// wrong checksum, and MLD messages without hop limit 1 or a link-local source (RFC 3810 section 5).
-fn handle_frame(
-    frame: &Frame<'_>,
-    v4: &mut [InterfaceQuerier<Ipv4Addr>],
-    v6: &mut [InterfaceQuerier<Ipv6Addr>],
-    now: Duration,
-    printer: &mut EventPrinter<'_>,
-) -> anyhow::Result<()> {
-    let packet = frame.packet();
-    let Some(ip) = packet.ip_layer() else { return Ok(()) };
-    match (packet.transport, ip.source) {
-        (Some(Transport::Igmp(control)), IpAddr::V4(source)) if !control.checksum.is_invalid() => v4
-            .iter_mut()
-            .try_for_each(|querier| querier.handle(frame.interface, source, &control.message, now, printer)),
-        (Some(Transport::Mld(control)), IpAddr::V6(source))
-            if !control.checksum.is_invalid()
-                && ip.hop_limit == 1
-                && (source.is_unicast_link_local() || source.is_unspecified()) =>
-        {
-            v6.iter_mut().try_for_each(|querier| {
-                querier.handle(frame.interface, source, &control.message, now, printer)
-            })
+    /// Adapts to the current state of the interface: starts, restarts or stops the querier.
+    fn follow(
+        &mut self,
+        interfaces: &[Interface],
+        now: Duration,
+        printer: &mut EventPrinter<'_>,
+    ) -> anyhow::Result<()> {
+        let found = interfaces.iter().find(|interface| interface.name == self.target.name && interface.up);
+        let own = found.and_then(|found| Some((found.index, own_address(found, self.target.family)?)));
+        let Some((interface, own)) = own else {
+            self.running = None;
+            self.warn(self.why_not(found), printer);
+            return Ok(());
+        };
+        let running = self.running.as_ref().map(|querier| (querier.interface(), querier.state().address));
+        if running == Some((interface, own)) {
+            return Ok(());
         }
-        _ => Ok(()),
+        self.running = Some(InterfaceQuerier::open(interface, own, self.settings, now)?);
+        self.warned = None;
+        let event = Event { address: Some(own), ..Event::new("begins", &self.target) };
+        let version = match self.target.family {
+            Family::V4 => self.settings.version::<std::net::Ipv4Addr>(),
+            Family::V6 => self.settings.version::<std::net::Ipv6Addr>(),
+        };
+        let words = format!("sends queries from {own} ({}v{version})", self.target.protocol());
+        printer.print(&event, SystemTime::now(), &words)
+    }
+
+    fn print_events(&mut self, now: Duration, printer: &mut EventPrinter<'_>) -> anyhow::Result<()> {
+        while let Some(event) = self.running.as_mut().and_then(|querier| querier.next_event(now)) {
+            match event {
+                Ok(event) => self.print(event, printer)?,
+                // The interface is checked soon; until then the next query is sent when it is due.
+                Err(error) => self.warn(error.to_string(), printer),
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, event: QuerierEvent, printer: &mut EventPrinter<'_>) -> anyhow::Result<()> {
+        let protocol = self.target.protocol();
+        let (event, words) = match event {
+            QuerierEvent::Sent { version, group, text } => {
+                self.queries += 1;
+                let address = self.running.as_ref().map(|querier| querier.state().address);
+                let asked = Event::new("asked", &self.target);
+                (Event { address, version: Some(version), group, ..asked }, format!("sent {text}"))
+            }
+            QuerierEvent::YieldedTo(other) => {
+                let words = format!("{protocol} stops sending queries: {other} has a lower address");
+                (Event { address: Some(other), ..Event::new("yielded", &self.target) }, words)
+            }
+            QuerierEvent::TookOverFrom(other) => {
+                let words = format!("{protocol} sends queries again: {other} has gone silent");
+                (Event { address: Some(other), ..Event::new("took-over", &self.target) }, words)
+            }
+            QuerierEvent::OlderVersion { querier, version } => {
+                let why = format!(
+                    "{querier} queries with {protocol}v{version}; all queriers of a network should use the same \
+                     version (--older)"
+                );
+                self.warn(why, printer);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        printer.print(&event, SystemTime::now(), &words)
+    }
+
+    /// Returns a summary as text.
+    fn summary(&self) -> String {
+        let Self { target, queries, .. } = self;
+        let state = self.running.as_ref().map(InterfaceQuerier::state);
+        let role = match state.map(|state| state.role) {
+            Some(Role::Querier) => "was the querier".to_owned(),
+            Some(Role::Listener { querier }) => format!("{querier} was the querier"),
+            None => "could not send queries".to_owned(),
+        };
+        let unqueried = match state.map_or(0, |state| state.unqueried_groups) {
+            0 => String::new(),
+            many => format!("; {many} groups were left faster than queries could be sent"),
+        };
+        format!("{} {}: {role}, sent {queries} queries{unqueried}", target.name, target.protocol())
+    }
+
+    /// Warns, unless the last warning was the same.
+    fn warn(&mut self, why: String, printer: &EventPrinter<'_>) {
+        if self.warned.as_ref() != Some(&why) {
+            printer.console.warn(format_args!("{}: {why}", self.target.name));
+            self.warned = Some(why);
+        }
+    }
+
+    fn why_not(&self, found: Option<&Interface>) -> String {
+        let lacks = match found {
+            None => "it is down or gone",
+            Some(_) if self.target.family == Family::V4 => "it has no IPv4 address",
+            Some(_) => "it has no usable link-local address yet",
+        };
+        format!("{lacks}: no {} queries until that has changed", self.target.protocol())
     }
 }

@@ -12,7 +12,7 @@ use crate::console::{Console, Output};
 use crate::output::{clock_time, rfc3339, write_json};
 
 /// An event as JSON: `schemas/querier-event.json`. Fields that do not apply to an event are null.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Event {
     pub(super) event: &'static str,
     pub(super) time: String,
@@ -36,15 +36,7 @@ impl Event {
             time: rfc3339(SystemTime::now()),
             interface: target.name.clone(),
             protocol: target.protocol().to_ascii_lowercase(),
-            address: None,
-            version: None,
-            group: None,
-            queries: None,
-            interval_seconds: None,
-            observed_interval_seconds: None,
-            robustness: None,
-            max_response_seconds: None,
-            expires_seconds: None,
+            ..Self::default()
         }
     }
 

@@ -1,6 +1,6 @@
 //! The interfaces and families on which to look for a querier.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use mcast::{Bridge, BridgeQuerier, ErrorKind, Family, Interface, InterfaceIndex, InterfaceSelector};
 use mcast_watch::ObservedQuerier;
@@ -92,25 +92,15 @@ fn target(interface: &Interface, family: Family) -> QuerierInterface {
         name: interface.name.clone(),
         family,
         port_of: interface.port_of,
-        is_used: match family {
-            Family::V4 => own_v4(interface).is_some(),
-            Family::V6 => own_v6(interface).is_some(),
-        },
+        is_used: own_address(interface, family).is_some(),
     }
 }
 
-/// Returns the source address of IGMP queries.
-pub(super) fn own_v4(interface: &Interface) -> Option<Ipv4Addr> {
-    interface.usable_addresses().find_map(|entry| match entry.address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    })
-}
-
-/// Returns the source address of MLD queries, which must be link-local (RFC 3810 section 5.1.14).
-pub(super) fn own_v6(interface: &Interface) -> Option<Ipv6Addr> {
-    interface.usable_addresses().find_map(|entry| match entry.address {
-        IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
-        _ => None,
+/// Returns the source address of queries; for MLD it must be link-local (RFC 3810 section 5.1.14).
+pub(super) fn own_address(interface: &Interface, family: Family) -> Option<IpAddr> {
+    let mut addresses = interface.usable_addresses().map(|entry| entry.address);
+    addresses.find(|address| match address {
+        IpAddr::V4(_) => family == Family::V4,
+        IpAddr::V6(address) => family == Family::V6 && address.is_unicast_link_local(),
     })
 }

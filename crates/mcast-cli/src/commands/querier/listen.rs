@@ -1,16 +1,15 @@
 //! Listens for queries.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use mcast::{Bridge, InterfaceIndex};
-use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
-use mcast_packet::{Packet, Transport};
+use mcast::{Bridge, Family, GroupAddr, InterfaceSelector, Membership, Receiver};
+use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Frame};
+use mcast_packet::Transport;
 use mcast_watch::{ObservedQuerier, ObservedQuery, QuerierTable, Time};
 
 use super::Arguments;
 use super::event::{Event, EventPrinter};
 use super::interfaces::{QuerierInterface, bridges};
-use super::provoke::Provocation;
 use super::table;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -43,7 +42,8 @@ pub(super) fn run(
     rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
     let start = Instant::now();
-    let mut provocation = arguments.provoke.then(|| Provocation::begin(targets)).transpose()?;
+    let mut provocation = arguments.provoke.then(|| provoke(targets)).transpose()?;
+    let provoked = Instant::now();
     let end = match (arguments.watch, arguments.timeout) {
         (true, _) => None,
         (_, timeout) => start.checked_add(timeout.unwrap_or(DEFAULT_TIMEOUT)),
@@ -63,9 +63,7 @@ pub(super) fn run(
         {
             break;
         }
-        if provocation.as_ref().is_some_and(|provocation| provocation.is_over(now)) {
-            provocation = None;
-        }
+        provocation = provocation.filter(|_| now.saturating_duration_since(provoked) < HOLD_TIME);
         let wait = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(now).min(POLL_INTERVAL));
         let frame = match capture.next(Some(wait)) {
             Ok(Some(frame)) if !frame.direction.is_outgoing() => frame,
@@ -76,11 +74,9 @@ pub(super) fn run(
             }
             Err(error) => return Err(error.into()),
         };
-        let (interface, time) = (frame.interface, frame.time);
-        let packet = frame.packet();
-        let Some(query) = ObservedQuery::in_packet(&packet) else { continue };
-        print_query(targets, interface, &query, &packet, time, &mut printer)?;
-        queriers.add(interface, query, Time::default().after(now - start));
+        let Some(query) = ObservedQuery::in_packet(&frame.packet()) else { continue };
+        print_query(targets.iter(), &frame, &query, &mut printer)?;
+        queriers.add(frame.interface, query, Time::default().after(now - start));
     }
     // Bridges may have learned of queriers meanwhile.
     let (bridges, listened) = (bridges(console), start.elapsed());
@@ -90,14 +86,17 @@ pub(super) fn run(
 }
 
 /// Captures control traffic on these interfaces.
-pub(super) fn open(targets: &[QuerierInterface]) -> mcast_capture::Result<Capture> {
-    let mut names = targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>();
-    names.dedup();
-    let mut names = names.into_iter();
-    let first = names.next().unwrap_or_default();
-    let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
+pub(super) fn open<'a>(
+    targets: impl IntoIterator<Item = &'a QuerierInterface>,
+) -> mcast_capture::Result<Capture> {
+    let mut names: Vec<&str> = Vec::new();
+    for target in targets {
+        if !names.contains(&target.name.as_str()) {
+            names.push(&target.name);
+        }
+    }
     // Reports are sent to groups of routers, which this host need not have joined.
-    Capture::open(options.filter(Filter::Control).all_multicast(true))
+    Capture::open(CaptureOptions::on_names(names).filter(Filter::Control).all_multicast(true))
 }
 
 /// Returns whether a querier is known wherever one is needed.
@@ -109,21 +108,39 @@ fn is_known(targets: &[QuerierInterface], observed: &[ObservedQuerier], bridges:
 }
 
 /// Prints a query, if its interface and family are selected.
-pub(super) fn print_query(
-    targets: &[QuerierInterface],
-    interface: InterfaceIndex,
+pub(super) fn print_query<'a>(
+    mut targets: impl Iterator<Item = &'a QuerierInterface>,
+    frame: &Frame<'_>,
     query: &ObservedQuery,
-    packet: &Packet<'_>,
-    time: SystemTime,
     printer: &mut EventPrinter<'_>,
 ) -> anyhow::Result<()> {
-    let family = mcast::Family::of(query.source);
-    let target = targets.iter().find(|target| target.interface == interface && target.family == family);
+    let family = Family::of(query.source);
+    let target = targets.find(|target| target.interface == frame.interface && target.family == family);
     let Some(target) = target else { return Ok(()) };
-    let text = match packet.transport {
+    let text = match frame.packet().transport {
         Some(Transport::Igmp(control)) => control.message.to_string(),
         Some(Transport::Mld(control)) => control.message.to_string(),
         _ => String::new(),
     };
-    printer.print(&Event::query(target, query, time), time, &format!("{} {text}", query.source))
+    let words = format!("{} {text}", query.source);
+    printer.print(&Event::query(target, query, frame.time), frame.time, &words)
+}
+
+/// Groups that nobody uses: for documentation (RFC 6676).
+const UNUSED_GROUPS: [&str; 2] = ["233.252.0.251", "ff05::db8:0:fb"];
+/// A port to which nothing is sent.
+const UNUSED_PORT: u16 = 9_009;
+/// How long the memberships are held, so that all routers and switches learn of them.
+const HOLD_TIME: Duration = Duration::from_millis(300);
+
+/// Provokes a query: joins groups, and leaves them when the returned receiver is dropped. A querier sends a
+/// group-specific query when a host leaves a group.
+fn provoke(targets: &[QuerierInterface]) -> anyhow::Result<Receiver> {
+    let mut builder = Receiver::builder();
+    for target in targets.iter().filter(|target| target.is_used) {
+        let group = UNUSED_GROUPS[usize::from(target.family == Family::V6)];
+        let membership = Membership::new(GroupAddr::new(group.parse()?, UNUSED_PORT));
+        builder = builder.join(membership.on(InterfaceSelector::Index(target.interface)));
+    }
+    Ok(builder.build()?)
 }

@@ -2,10 +2,8 @@
 
 mod active;
 mod event;
-mod interface_querier;
 mod interfaces;
 mod listen;
-mod provoke;
 mod table;
 
 use std::time::Duration;

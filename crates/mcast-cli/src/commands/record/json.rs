@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use mcast_capture::RecordedFile;
+use mcast_watch::live::FrameLosses;
 use serde::Serialize;
 
 use super::recording::Totals;
-use super::source::Losses;
 use crate::output::{InterfaceNames, rfc3339};
 use crate::receiving::{FlowSummary, Tally, certainty};
 
 /// A complete file: `schemas/record-file.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct FileRecord {
-    event: &'static str,
     path: String,
     begin: String,
     frames: u64,
@@ -25,7 +24,6 @@ pub(super) struct FileRecord {
 impl FileRecord {
     pub(super) fn new(file: &RecordedFile) -> Self {
         Self {
-            event: "file",
             path: file.path.display().to_string(),
             begin: rfc3339(file.begin),
             frames: file.frames,
@@ -39,7 +37,6 @@ impl FileRecord {
 /// The summary: `schemas/record-summary.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct SummaryRecord {
-    event: &'static str,
     via: &'static str,
     datagrams: u64,
     bytes: u64,
@@ -58,13 +55,12 @@ impl SummaryRecord {
     pub(super) fn new(
         tally: &Tally,
         totals: Totals,
-        losses: Losses,
+        losses: FrameLosses,
         time: Duration,
         via: &'static str,
         names: &mut InterfaceNames,
     ) -> Self {
         Self {
-            event: "summary",
             via,
             datagrams: tally.datagrams(),
             bytes: tally.bytes(),

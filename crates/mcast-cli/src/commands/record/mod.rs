@@ -10,8 +10,8 @@ mod text;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use mcast::Membership;
 use mcast_capture::{FileError, FileErrorKind, Recorder, RecorderOptions};
+use mcast_watch::live::GroupFramesOptions;
 
 use crate::arguments::{Limits, MembershipArguments, parse_size};
 use crate::console::Console;
@@ -106,7 +106,8 @@ Examples:
 
 /// What to record, from where, and into which files.
 struct Plan<'a> {
-    reception: Reception,
+    reception: GroupFramesOptions,
+    via: Via,
     files: RecorderOptions,
     to_standard_output: bool,
     is_series: bool,
@@ -114,22 +115,13 @@ struct Plan<'a> {
     json: bool,
 }
 
-/// What to join, and how to receive it.
-struct Reception {
-    memberships: Vec<Membership>,
-    any_source: bool,
-    follow: bool,
-    buffer: Option<usize>,
-    via: Via,
-}
-
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let plan = Plan::new(arguments, console)?;
-    let source = source::open(&plan.reception, console)?;
-    let recorder = plan.open(source.kind().comment())?;
+    let (kind, source) = source::open(&plan.reception, plan.via, console)?;
+    let recorder = plan.open(kind.comment)?;
     plan.drop_capabilities()?;
     let interrupt = Interrupt::catch(|| {})?;
-    Session::new(&plan, source, recorder, interrupt, console)?.run()
+    Session::new(&plan, kind, source, recorder, interrupt, console)?.run()
 }
 
 impl<'a> Plan<'a> {
@@ -149,15 +141,15 @@ impl<'a> Plan<'a> {
         }
         let path = if to_standard_output { "standard output".into() } else { output.write.clone() };
         let (max_bytes, max_age) = rotation::smallest(&output.rotate);
-        let reception = Reception {
+        let reception = GroupFramesOptions {
             memberships: joining.selected(console)?.items,
             any_source: joining.any_source,
             follow: *follow,
-            buffer: *buffer,
-            via: *via,
+            buffer_size: *buffer,
         };
         Ok(Self {
             reception,
+            via: *via,
             files: RecorderOptions::new(path)
                 .overwrite(output.force)
                 .max_bytes(max_bytes)

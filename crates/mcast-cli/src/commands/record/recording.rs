@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::time::Duration;
 
-use mcast_capture::{FileErrorKind, RecordedFile, Recorder, RecorderEvent};
+use mcast_capture::{FileErrorKind, Frame, RecordedFile, Recorder, RecorderEvent};
+use mcast_watch::live::{FrameLosses, GroupFrameKind};
 use serde::Serialize;
 
 use super::json::{FileRecord, SummaryRecord};
-use super::source::{FrameKind, Losses, RecordedFrame};
 use super::text;
 use crate::console::{Console, Output};
-use crate::output::{InterfaceNames, write_json};
+use crate::output::{InterfaceNames, write_record};
 use crate::receiving::Tally;
 
 /// A recorder, and what it has recorded.
@@ -57,9 +57,8 @@ impl<'a> Recording<'a> {
         Self { recorder, counts, is_reader_gone: false }
     }
 
-    pub(super) fn take(&mut self, recorded: &RecordedFrame<'_>) {
-        let RecordedFrame { frame, kind } = recorded;
-        let is_taken = self.recorder.write(frame, || self.counts.names.of(frame.interface).to_string());
+    pub(super) fn take(&mut self, frame: &Frame<'_>, kind: GroupFrameKind) {
+        let is_taken = self.recorder.write(frame);
         self.report();
         if !is_taken {
             self.counts.totals.unwritten += 1;
@@ -67,8 +66,8 @@ impl<'a> Recording<'a> {
         }
         self.counts.totals.frames += 1;
         match kind {
-            FrameKind::Datagram(arrival) => self.counts.tally.add(arrival),
-            FrameKind::Fragment => self.counts.totals.fragments += 1,
+            GroupFrameKind::Datagram(arrival) => self.counts.tally.add(&arrival),
+            GroupFrameKind::Fragment => self.counts.totals.fragments += 1,
         }
     }
 
@@ -111,10 +110,15 @@ impl<'a> Recording<'a> {
 }
 
 impl Counts<'_> {
-    pub(super) fn print(&mut self, losses: Losses, time: Duration, via: &'static str) -> anyhow::Result<()> {
+    pub(super) fn print(
+        &mut self,
+        losses: FrameLosses,
+        time: Duration,
+        via: &'static str,
+    ) -> anyhow::Result<()> {
         let Self { tally, totals, json, console, out, names } = self;
         if *json {
-            write_json(out, &SummaryRecord::new(tally, *totals, losses, time, via, names))?;
+            write_record(out, "summary", &SummaryRecord::new(tally, *totals, losses, time, via, names))?;
             out.flush()?;
         }
         text::print_summary(tally, totals, losses, time, names, console);
@@ -132,7 +136,7 @@ impl Counts<'_> {
         }
         text::print_file(file, self.console);
         if self.json {
-            write_json(&mut self.out, &FileRecord::new(file))?;
+            write_record(&mut self.out, "file", &FileRecord::new(file))?;
             self.out.flush()?;
         }
         Ok(())

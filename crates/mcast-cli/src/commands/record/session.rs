@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use mcast_capture::Recorder;
+use mcast_watch::live::{GroupFrames, NextGroupFrame};
 
 use super::Plan;
 use super::recording::Recording;
-use super::source::{Next, Source};
+use super::source::SourceKind;
 use crate::arguments::Goal;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -24,7 +26,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The state of `mcast record`.
 pub(super) struct Session<'a> {
     console: &'a Console,
-    source: Box<dyn Source>,
+    kind: &'static SourceKind,
+    source: Box<dyn GroupFrames>,
     recording: Recording<'a>,
     buffer: Option<usize>,
     interrupt: Interrupt,
@@ -48,7 +51,8 @@ enum End {
 impl<'a> Session<'a> {
     pub(super) fn new(
         plan: &Plan<'a>,
-        source: Box<dyn Source>,
+        kind: &'static SourceKind,
+        source: Box<dyn GroupFrames>,
         recorder: Recorder,
         interrupt: Interrupt,
         console: &'a Console,
@@ -57,8 +61,9 @@ impl<'a> Session<'a> {
         Ok(Self {
             goal: Goal::new(plan.limits, start),
             recording: Recording::new(recorder, plan.json, console),
-            buffer: plan.reception.buffer,
+            buffer: plan.reception.buffer_size,
             console,
+            kind,
             source,
             interrupt,
             hangup: Hangup::catch()?,
@@ -77,7 +82,7 @@ impl<'a> Session<'a> {
         let end = self.record();
         self.service.stopping();
         // Even after a failure, so that earlier frames are written.
-        let _ = self.source.count(&mut self.recording.recorder);
+        let _ = self.source.add_statistics(&mut self.recording.recorder);
         let time = self.start.elapsed();
         let counts = self.recording.end();
         let end = end?;
@@ -85,7 +90,7 @@ impl<'a> Session<'a> {
         let losses = self.source.losses()?;
         let misses = self.goal.misses(counts.tally.datagrams(), losses.dropped);
         let is_complete = counts.totals.unwritten == 0 && losses.unreadable == 0;
-        counts.print(losses, time, self.source.kind().name())?;
+        counts.print(losses, time, self.kind.name)?;
         unreachable_interfaces.warn(&self.source.memberships(), self.console);
         match end {
             End::Interrupted => Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes)),
@@ -111,8 +116,8 @@ impl<'a> Session<'a> {
             }
             let left = self.goal.time_left();
             match self.source.next(left.map_or(max_wait, |left| left.min(max_wait)))? {
-                Next::Frame(found) => {
-                    self.recording.take(&found);
+                NextGroupFrame::Frame(frame, kind) => {
+                    self.recording.take(&frame, kind);
                     self.goal.record_arrival();
                     max_wait = FLUSH_AFTER;
                     if self.goal.is_reached(self.recording.counts.tally.datagrams()) {
@@ -120,10 +125,10 @@ impl<'a> Session<'a> {
                     }
                 }
                 // Frames that are not recorded must not prevent `--idle` from ending the recording.
-                Next::Passed if self.goal.is_overdue(CHECK_INTERVAL) => return Ok(End::TimeOver),
-                Next::Passed => max_wait = FLUSH_AFTER,
-                Next::Nothing if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
-                Next::Nothing => {
+                NextGroupFrame::Other if self.goal.is_overdue(CHECK_INTERVAL) => return Ok(End::TimeOver),
+                NextGroupFrame::Other => max_wait = FLUSH_AFTER,
+                NextGroupFrame::Nothing if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
+                NextGroupFrame::Nothing => {
                     self.recording.recorder.flush();
                     self.recording.report();
                     max_wait = POLL_INTERVAL;
@@ -146,8 +151,8 @@ impl<'a> Session<'a> {
         }
         self.last_check = Instant::now();
         let recorder = &mut self.recording.recorder;
-        self.source.count(recorder)?;
-        if self.source.refresh()? {
+        self.source.add_statistics(recorder)?;
+        if self.source.refresh().context("cannot continue after interfaces have changed")? {
             self.source.memberships().iter().for_each(|status| self.console.note(status));
             self.source.describe(recorder);
         }
@@ -163,13 +168,13 @@ impl<'a> Session<'a> {
 
     /// Returns from where the frames come, and into which file they go.
     fn description(&self) -> String {
-        format!("from {} into {}", self.source.kind().description(), self.recording.recorder.path().display())
+        format!("from {} into {}", self.kind.description, self.recording.recorder.path().display())
     }
 
     /// Prints once what was joined where, into which file it goes, and what was not granted.
     fn print_start(&self) -> anyhow::Result<()> {
         print_memberships(&self.source.memberships(), self.console);
-        print_buffer(self.source.buffer()?, self.buffer, "", self.console);
+        print_buffer(self.source.buffer_size()?, self.buffer, "", self.console);
         self.console.note(format_args!("recording {}", self.description()));
         Ok(())
     }

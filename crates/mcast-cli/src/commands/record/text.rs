@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use mcast_capture::{FileErrorKind, RecordedFile};
+use mcast_watch::live::FrameLosses;
 
 use super::recording::Totals;
-use super::source::Losses;
 use crate::console::Console;
 use crate::output::{InterfaceNames, bytes, count, count_of, seconds};
 use crate::receiving::{Tally, drops_text};
@@ -26,7 +26,7 @@ pub(super) fn print_file(file: &RecordedFile, console: &Console) {
 pub(super) fn print_summary(
     tally: &Tally,
     totals: &Totals,
-    losses: Losses,
+    losses: FrameLosses,
     time: Duration,
     names: &mut InterfaceNames,
     console: &Console,

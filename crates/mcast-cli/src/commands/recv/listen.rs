@@ -36,14 +36,6 @@ pub(super) struct Listener<'a> {
     out: Output,
 }
 
-/// Why the loop ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Enough,
-    TimeOver,
-    Interrupted,
-}
-
 impl<'a> Listener<'a> {
     pub(super) fn new(
         limits: &'a Limits,
@@ -83,26 +75,27 @@ impl<'a> Listener<'a> {
         if let Some(executor) = &self.executor {
             executor.finish();
         }
-        let end = end?;
+        let is_interrupted = end?;
         printed?;
         self.summarize(time)?;
         unreachable_interfaces.warn(&self.receiver.memberships(), self.console);
-        if end == End::Interrupted {
+        if is_interrupted {
             return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
         }
         Ok(self.judge())
     }
 
-    fn listen(&mut self) -> anyhow::Result<End> {
+    /// Receives until the goal is reached, the time is over, or an interrupt arrives; returns whether it was that.
+    fn listen(&mut self) -> anyhow::Result<bool> {
         let mut batch = Batch::new(BUFFERS, BUFFER);
         loop {
             if self.interrupt.has_arrived() {
-                return Ok(End::Interrupted);
+                return Ok(true);
             }
             match self.fill(&mut batch) {
                 Err(error) if is_woken(&error) => continue,
                 Err(error) => return Err(error),
-                Ok(0) => return Ok(End::TimeOver),
+                Ok(0) => return Ok(false),
                 Ok(_) => self.goal.record_arrival(),
             }
             let mut datagrams = batch.iter();
@@ -113,7 +106,7 @@ impl<'a> Listener<'a> {
                     break;
                 }
                 if self.goal.is_reached(self.tally.datagrams()) {
-                    return Ok(End::Enough);
+                    return Ok(false);
                 }
             }
         }

@@ -6,7 +6,7 @@ mod listen;
 
 use mcast::{Receiver, ReceiverBuilder};
 
-use crate::arguments::{Limits, MembershipArguments, build_receiver, parse_positive_size, parse_size};
+use crate::arguments::{Limits, MembershipArguments, parse_positive_size, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -101,7 +101,7 @@ struct Plan<'a> {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Plan { builder, buffer, limits, show } = arguments.plan(console)?;
-    let receiver = build_receiver(builder)?;
+    let receiver = builder.build_raising_limit()?;
     let interrupt = Interrupt::waking(receiver.waker())?;
     print_memberships(&receiver.memberships(), console);
     print_buffer(receiver.receive_buffer(), buffer, " per socket", console);

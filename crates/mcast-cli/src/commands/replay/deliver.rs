@@ -1,5 +1,6 @@
 //! The main loop: sends each datagram when it is due, and counts the results.
 
+use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -7,15 +8,17 @@ use anyhow::Context;
 use mcast::{Family, LaunchClock, Outgoing, Sender};
 use mcast_capture::{
     DatagramBatch, RecordedDatagram, Replay, ReplayEvent, ReplayRound, ReplaySchedule, SkippedFrames,
+    TransmitTimes,
 };
 use mcast_measure::Histogram;
 
-use super::measure::{Measure, TimingAccuracy};
+use super::json::Summary;
 use super::timing::wait_until;
-use super::{Hops, Plan, Timing, json, text};
+use super::{Hops, Plan, Timing, text};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::output::write_record;
 use crate::sending::{Count, Dispatch, Pace, Target, targets};
 
 /// The maximum number of datagrams sent in one call.
@@ -32,7 +35,7 @@ pub(super) struct Delivery<'a> {
     dispatch: Dispatch<'a>,
     interrupt: Interrupt,
     console: &'a Console,
-    measure: Option<Measure>,
+    transmit_times: Option<TransmitTimes>,
     /// The targets of each destination in the file.
     targets: Vec<Vec<Target>>,
     report: Report,
@@ -56,7 +59,8 @@ pub(super) struct Report {
     pub(super) late: Histogram,
     /// Whether `--measure` was given.
     pub(super) measured: bool,
-    pub(super) accuracy: Option<TimingAccuracy>,
+    /// How far the kernel's transmit times are from the scheduled ones, in nanoseconds; `None` if it is unknown.
+    pub(super) transmit_errors: Option<Histogram>,
     pub(super) time: Duration,
 }
 
@@ -77,7 +81,7 @@ impl<'a> Delivery<'a> {
     pub(super) fn new(
         plan: &'a Plan<'a>,
         sender: &'a Sender,
-        measure: Option<Measure>,
+        transmit_times: Option<TransmitTimes>,
         interrupt: Interrupt,
         console: &'a Console,
     ) -> Self {
@@ -87,7 +91,7 @@ impl<'a> Delivery<'a> {
             dispatch: Dispatch::new(sender, console),
             interrupt,
             console,
-            measure,
+            transmit_times,
             targets: Vec::new(),
             report: Report::default(),
         }
@@ -105,12 +109,18 @@ impl<'a> Delivery<'a> {
             self.report.clock_jumps = schedule.clock_jumps();
         }
         sent?;
-        if let Some(measure) = self.measure.take() {
+        if let Some(times) = self.transmit_times.take() {
             self.report.measured = true;
-            self.report.accuracy = measure.end()?;
+            self.report.transmit_errors = times.errors()?.map(|errors| {
+                let mut histogram = Histogram::new();
+                errors.iter().for_each(|error| histogram.record(nanoseconds(*error)));
+                histogram
+            });
         }
         if self.plan.json {
-            json::write_summary(&self.report, &mut self.console.output())?;
+            let mut out = self.console.output();
+            write_record(&mut out, "summary", &Summary::new(&self.report))?;
+            out.flush()?;
         }
         text::print(&self.report, self.console);
         let has_failed = self.report.refused > 0 || self.report.sent == 0 || self.report.is_damaged;
@@ -175,9 +185,9 @@ impl<'a> Delivery<'a> {
                     self.console.note(format_args!("to {destination}, hop limits as recorded"));
                 }
             }
-            if let Some(measure) = &self.measure {
+            if let Some(times) = &self.transmit_times {
                 let family = destination.address.group.family();
-                measure.add_port(self.port(family)?);
+                times.add_port(self.port(family)?);
             }
             self.targets.push(found);
         }
@@ -286,15 +296,21 @@ impl<'a> Delivery<'a> {
                     None => one,
                 };
                 outgoing.push(one);
-                if let (Some(measure), Some(due), Some(by)) = (&mut self.measure, due, target.interface()) {
-                    measure.add_due(by, due);
+                if let (Some(times), Some(due), Some(by)) =
+                    (&mut self.transmit_times, due, target.interface())
+                {
+                    times.add_due(by, due);
                 }
             }
             if let Some(due) = due.filter(|_| clock.is_none()) {
                 let late = now.saturating_duration_since(due);
-                self.report.late.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+                self.report.late.record(nanoseconds(late));
             }
         }
         self.dispatch.send(&outgoing, self.targets.iter().flatten())
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,23 +1,16 @@
 //! The summary as JSON.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use mcast_capture::SkippedFrames;
+use mcast_measure::Histogram;
 use serde::Serialize;
 
 use super::deliver::Report;
-use crate::output::write_record;
-
-/// Writes the summary.
-pub(super) fn write_summary(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    write_record(out, "summary", &Summary::new(report))?;
-    out.flush()
-}
 
 /// The summary: `schemas/replay-summary.json`.
 #[derive(Debug, Serialize)]
-struct Summary {
+pub(super) struct Summary {
     sent: u64,
     bytes: u64,
     seconds: f64,
@@ -36,9 +29,9 @@ struct Summary {
 }
 
 impl Summary {
-    fn new(report: &Report) -> Self {
+    pub(super) fn new(report: &Report) -> Self {
         let late = report.late.percentiles();
-        let exact = report.accuracy;
+        let exact = report.transmit_errors.as_ref().and_then(Histogram::percentiles);
         Self {
             sent: report.sent,
             bytes: report.bytes,

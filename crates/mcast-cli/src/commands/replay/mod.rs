@@ -2,24 +2,23 @@
 
 mod deliver;
 mod json;
-mod measure;
 mod text;
 mod timing;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock, Rate, Sender};
-use mcast_capture::{AddressMapping, Capture, CaptureFile, FileError, Replay};
+use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, TransmitTimes};
 
 use crate::arguments::{Families, parse_duration, parse_rate, select_memberships};
+use crate::capturing::open_file;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights::{self, Capability};
 use deliver::Delivery;
-use measure::Measure;
 
 /// Send the datagrams of a capture file again, with their timing
 #[derive(Debug, clap::Args)]
@@ -150,22 +149,22 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let Arguments { file, only, map, interfaces, timing, .. } = arguments;
     let only = select_memberships(only, &[], &[], Families::default(), console)?.items;
     let is_read_again = timing.r#loop != 1;
-    if is_read_again && is_standard_input(file) {
+    if is_read_again && file.as_os_str() == "-" {
         return Err(Failure::usage("standard input can be read only once")
             .remedy("replay a file, or remove --loop")
             .into());
     }
     let plan = Plan::new(arguments)?;
     let sender = plan.sender(!arguments.no_loopback)?;
-    let capture: Option<Capture> = timing.measure.then(|| Measure::open(interfaces)).transpose()?;
+    let capture: Option<Capture> = timing.measure.then(|| open_capture(interfaces)).transpose()?;
     // Files may be hostile, so they are read without the capabilities that opening the capture required.
     let rounds = if timing.r#loop == 0 { u64::MAX } else { timing.r#loop };
-    let replay = Replay::of(open(file)?).only(only).map(map.clone()).rounds(rounds);
+    let replay = Replay::of(open_file(file)?).only(only).map(map.clone()).rounds(rounds);
     let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
-    let measure = capture.map(Measure::begin).transpose()?;
-    Delivery::new(&plan, &sender, measure, interrupt, console).run(replay)
+    let times = capture.map(TransmitTimes::record).transpose().context("cannot start a thread")?;
+    Delivery::new(&plan, &sender, times, interrupt, console).run(replay)
 }
 
 impl<'a> Plan<'a> {
@@ -200,15 +199,11 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn is_standard_input(file: &Path) -> bool {
-    file.as_os_str() == "-"
-}
-
-fn open(file: &Path) -> Result<CaptureFile, FileError> {
-    match is_standard_input(file) {
-        true => CaptureFile::from_reader(io::stdin(), "standard input"),
-        false => CaptureFile::open(file),
-    }
+/// Opens a capture of what is sent on these interfaces.
+fn open_capture(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
+    let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
+    let options = CaptureOptions::on_names(names.collect::<mcast::Result<Vec<_>>>()?);
+    Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
 }
 
 fn parse_hops(text: &str) -> Result<Hops, String> {

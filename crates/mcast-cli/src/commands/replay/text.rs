@@ -3,12 +3,11 @@
 use mcast_capture::SkippedFrames;
 
 use super::deliver::Report;
-use super::measure::TimingAccuracy;
 use crate::console::Console;
-use crate::output::{count, count_of, datagrams_in, seconds};
+use crate::output::{count, count_of, seconds, traffic_in};
 
 pub(super) fn print(report: &Report, console: &Console) {
-    let sent = datagrams_in(report.sent, report.bytes, report.time, 2);
+    let sent = traffic_in(report.sent, "datagram", report.bytes, report.time, 2);
     console.note(format_args!("sent {sent}; refused by the kernel: {}", count(report.refused)));
     print_timing(report, console);
     if let Some(words) = skipped_text(&report.skipped) {
@@ -38,13 +37,14 @@ fn print_timing(report: &Report, console: &Console) {
             seconds(late.max)
         ));
     }
-    match report.accuracy {
-        Some(TimingAccuracy { datagrams, p50, p99, max }) => console.note(format_args!(
+    let errors = report.transmit_errors.as_ref();
+    match errors.and_then(|errors| Some((errors.count(), errors.percentiles()?))) {
+        Some((datagrams, errors)) => console.note(format_args!(
             "kernel transmit times of {} are off by {} (half), {} (99%), {} (all)",
             count_of(datagrams, "datagram"),
-            seconds(p50),
-            seconds(p99),
-            seconds(max)
+            seconds(errors.p50),
+            seconds(errors.p99),
+            seconds(errors.max)
         )),
         None if report.measured => {
             console.warn("not every datagram was captured when it was sent: the accuracy is unknown");

@@ -13,7 +13,7 @@ use crate::arguments::one_every;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{count, datagrams_in, write_record};
+use crate::output::{count, traffic_in, write_record};
 use crate::sending::{Count, Dispatch, Pace, Target, targets};
 
 /// The approximate number of datagrams per round.
@@ -137,7 +137,7 @@ fn print_summary(
         out.flush()?;
     }
     // A rate of one datagram is meaningless.
-    let text = datagrams_in(sent, bytes, time, 2);
+    let text = traffic_in(sent, "datagram", bytes, time, 2);
     console.note(format_args!("sent {text}; refused by the kernel: {}", count(refused)));
     Ok(())
 }

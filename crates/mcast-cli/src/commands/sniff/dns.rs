@@ -47,58 +47,44 @@ enum Value {
 
 impl DnsObject {
     pub(super) fn new(dns: &Dns<'_>) -> Self {
-        let mut object = Self {
-            response: dns.is_response,
-            questions: dns.questions().map(|question| Question::new(&question)).collect(),
-            answers: Vec::new(),
-            authorities: Vec::new(),
-            additional: Vec::new(),
+        let of = |wanted| {
+            let records = dns.records().filter(move |(section, _)| *section == wanted);
+            records.map(|(_, record)| Record::from(record)).collect()
         };
-        for (section, record) in dns.records() {
-            let list = match section {
-                DnsSection::Answer => &mut object.answers,
-                DnsSection::Authority => &mut object.authorities,
-                DnsSection::Additional => &mut object.additional,
-            };
-            list.push(Record::new(&record));
-        }
-        object
-    }
-}
-
-impl Question {
-    fn new(question: &DnsQuestion<'_>) -> Self {
         Self {
-            name: question.name.to_string(),
-            r#type: DnsKind(question.kind).to_string(),
-            unicast_response: question.unicast_response,
+            response: dns.is_response,
+            questions: dns.questions().map(Question::from).collect(),
+            answers: of(DnsSection::Answer),
+            authorities: of(DnsSection::Authority),
+            additional: of(DnsSection::Additional),
         }
     }
 }
 
-impl Record {
-    fn new(record: &DnsRecord<'_>) -> Self {
+impl From<DnsQuestion<'_>> for Question {
+    fn from(question: DnsQuestion<'_>) -> Self {
+        let DnsQuestion { name, kind, unicast_response, .. } = question;
+        Self { name: name.to_string(), r#type: DnsKind(kind).to_string(), unicast_response }
+    }
+}
+
+impl From<DnsRecord<'_>> for Record {
+    fn from(record: DnsRecord<'_>) -> Self {
         Self {
             name: record.name.to_string(),
             r#type: DnsKind(record.kind).to_string(),
             ttl_seconds: record.time_to_live,
             cache_flush: record.cache_flush,
-            value: Value::new(record.value()),
-        }
-    }
-}
-
-impl Value {
-    fn new(value: DnsValue<'_>) -> Self {
-        match value {
-            DnsValue::Address(address) => Self::Address { address },
-            DnsValue::Name(name) => Self::Name { target: name.to_string() },
-            DnsValue::Service { target, port } => Self::Service { target: target.to_string(), port },
-            DnsValue::Texts(texts) => {
-                Self::Texts { texts: texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect() }
-            }
-            DnsValue::Other(bytes) => Self::Other { base64: STANDARD.encode(bytes) },
-            _ => Self::Other { base64: String::new() },
+            value: match record.value() {
+                DnsValue::Address(address) => Value::Address { address },
+                DnsValue::Name(name) => Value::Name { target: name.to_string() },
+                DnsValue::Service { target, port } => Value::Service { target: target.to_string(), port },
+                DnsValue::Texts(texts) => Value::Texts {
+                    texts: texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect(),
+                },
+                DnsValue::Other(bytes) => Value::Other { base64: STANDARD.encode(bytes) },
+                _ => Value::Other { base64: String::new() },
+            },
         }
     }
 }

@@ -1,15 +1,10 @@
-//! `--join`: holds memberships during the capture, and checks whether their traffic arrives.
+//! `--join`: holds memberships during the capture, and warns if their traffic does not arrive.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use mcast::{InterfaceIndex, InterfaceStatus, MembershipStatus, Receiver};
-use mcast_capture::Frame;
-use mcast_packet::Packet;
+use mcast::{InterfaceStatus, Membership, MembershipStatus};
+use mcast_watch::live::{HeldMemberships, LiveError, TrafficMonitor};
 
-use super::Arguments;
-use crate::arguments::{build_receiver, on_each};
 use crate::console::Console;
 use crate::output::seconds;
 
@@ -22,86 +17,39 @@ const MAX_LISTED: usize = 8;
 /// Memberships, and whether their traffic has arrived.
 #[derive(Debug)]
 pub(super) struct JoinMonitor {
-    /// Only holds the memberships; its datagrams are not read.
-    _receiver: Receiver,
+    _held: HeldMemberships,
     since: Instant,
-    /// By group and interface.
-    joined: HashMap<(IpAddr, InterfaceIndex), JoinedGroup>,
-    missing: usize,
+    pub(super) traffic: TrafficMonitor,
     has_warned: bool,
 }
 
-#[derive(Debug)]
-struct JoinedGroup {
-    membership: String,
-    interface: String,
-    has_traffic: bool,
-}
-
 impl JoinMonitor {
-    pub(super) fn join(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
-        /// Datagrams are not read, so a small buffer saves memory.
-        const SMALL: usize = 4_096;
-
-        let memberships = arguments
-            .input
-            .join
-            .memberships(&arguments.targets, arguments.input.families, console)?
-            .into_iter();
-        let memberships = memberships.flat_map(|membership| on_each(membership, &arguments.interfaces));
-        let builder = Receiver::builder()
-            .join_all(memberships)
-            .receive_buffer(SMALL)
-            // Routers may ignore such a report, but a switch in between does not.
-            .allow_any_source(true);
-        let receiver = build_receiver(builder)?;
-        let statuses = receiver.memberships();
+    pub(super) fn join(memberships: &[Membership], console: &Console) -> Result<Self, LiveError> {
+        // Routers may ignore the report of a source-specific group without a source, but a switch in between does not.
+        let held = HeldMemberships::join(memberships, true, false)?;
+        let statuses = held.statuses();
         statuses.iter().take(MAX_LISTED).for_each(|status| console.note(describe(status)));
-        let mut joined = HashMap::new();
-        for status in &statuses {
-            let group = status.membership.address.group;
-            for interface in status.interfaces.iter().filter(|each| each.failure.is_none()) {
-                let (membership, interface_name) = (group.to_string(), interface.name.clone());
-                let joined_group = JoinedGroup { membership, interface: interface_name, has_traffic: false };
-                joined.insert((group.addr(), interface.index), joined_group);
-            }
-        }
-        let missing = joined.len();
-        Ok(Self { _receiver: receiver, since: Instant::now(), joined, missing, has_warned: false })
-    }
-
-    /// Records a data packet. Packets sent by this machine are ignored, because they prove nothing.
-    pub(super) fn observe(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
-        if self.missing == 0 || frame.direction.is_outgoing() {
-            return;
-        }
-        let Some(ip) = packet.ip_layer() else { return };
-        if let Some(joined_group) = self.joined.get_mut(&(ip.destination, frame.interface))
-            && !joined_group.has_traffic
-        {
-            joined_group.has_traffic = true;
-            self.missing -= 1;
-        }
+        let traffic = TrafficMonitor::new(&statuses);
+        Ok(Self { _held: held, since: Instant::now(), traffic, has_warned: false })
     }
 
     /// Returns the time until the warning is due; `None` if none is due.
     pub(super) fn time_to_warning(&self) -> Option<Duration> {
-        (!self.has_warned && self.missing > 0).then(|| WARN_AFTER.saturating_sub(self.since.elapsed()))
+        let is_due = !self.has_warned && !self.traffic.is_complete();
+        is_due.then(|| WARN_AFTER.saturating_sub(self.since.elapsed()))
     }
 
     /// Warns about joined groups without traffic: once when the warning is due, and at the end.
     pub(super) fn warn(&mut self, is_end: bool, console: &Console) {
-        if self.missing == 0 || (self.has_warned && !is_end) {
+        if self.traffic.is_complete() || (self.has_warned && !is_end) {
             return;
         }
         self.has_warned = true;
         let time = seconds(self.since.elapsed());
-        let mut missing: Vec<&JoinedGroup> =
-            self.joined.values().filter(|joined_group| !joined_group.has_traffic).collect();
-        missing.sort_by_key(|joined_group| (&joined_group.membership, &joined_group.interface));
-        for JoinedGroup { membership, interface, .. } in missing.iter().take(MAX_LISTED) {
+        let missing = self.traffic.missing();
+        for (group, interface) in missing.iter().take(MAX_LISTED) {
             console.warn(format_args!(
-                "{membership} is joined on {interface}, but nothing has arrived for it in {time}"
+                "{group} is joined on {interface}, but nothing has arrived for it in {time}"
             ));
         }
         if missing.len() > MAX_LISTED {

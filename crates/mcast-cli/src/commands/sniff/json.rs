@@ -7,13 +7,13 @@ use mcast::InterfaceIndex;
 use mcast_capture::{Direction, Frame};
 use mcast_packet::gmp::{self, Address, GmpMessage, RecordKind};
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
+use mcast_stream::dissect::StreamDatagram;
 use mcast_watch::PacketTally;
+use mcast_watch::live::RecognizedPayload;
 use serde::Serialize;
 
 use super::dns::DnsObject;
-use super::payload::Carried;
 use super::text::Ending;
-use crate::message_layer::Object as StreamObject;
 use crate::output::{Payload, protocol_name, rfc3339};
 
 #[derive(Debug, Serialize)]
@@ -43,7 +43,7 @@ pub(super) struct Record<'a> {
     control: Option<Control>,
     carries: Option<&'static str>,
     sequence: Option<u64>,
-    stream: Option<StreamObject>,
+    stream: Option<&'a StreamDatagram<'a>>,
     dns: Option<DnsObject>,
     #[serde(flatten)]
     payload: Option<Payload<'a>>,
@@ -56,7 +56,7 @@ struct Fragment {
     more: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Control {
     message: String,
     version: Option<u8>,
@@ -79,7 +79,7 @@ impl<'a> Record<'a> {
     pub(super) fn new(
         frame: &Frame<'_>,
         packet: &Packet<'a>,
-        carried: Option<&Carried<'_>>,
+        carried: Option<&'a RecognizedPayload<'a>>,
         interface: &'a str,
     ) -> Self {
         let (ip, udp) = (packet.ip_layer(), packet.udp());
@@ -87,7 +87,7 @@ impl<'a> Record<'a> {
         Self {
             time: rfc3339(frame.time),
             interface,
-            direction: direction(frame.direction),
+            direction: direction_name(frame.direction),
             summary: match carried {
                 Some(carried) => packet.summary_with(carried).to_string(),
                 None => packet.to_string(),
@@ -110,16 +110,17 @@ impl<'a> Record<'a> {
             fragment: ip.and_then(|ip| ip.fragment).map(Fragment::from),
             malformed: packet.malformed.as_ref().map(ToString::to_string),
             control: Control::of(packet),
-            carries: carried.map(Carried::name),
-            sequence: carried.and_then(Carried::sequence),
-            stream: carried.and_then(Carried::stream),
-            dns: carried.and_then(Carried::dns).map(DnsObject::new),
+            carries: carried.map(RecognizedPayload::name),
+            sequence: carried.and_then(RecognizedPayload::sequence),
+            stream: carried.and_then(RecognizedPayload::stream),
+            dns: carried.and_then(RecognizedPayload::dns).map(DnsObject::new),
             payload: udp.map(|udp| Payload::new(udp.payload)),
         }
     }
 }
 
-const fn direction(direction: Direction) -> Option<&'static str> {
+/// Returns `out` for packets that this machine sent, otherwise `in`; `None` if it is unknown.
+pub(super) const fn direction_name(direction: Direction) -> Option<&'static str> {
     match direction {
         Direction::Unknown => None,
         Direction::Outgoing => Some("out"),
@@ -157,30 +158,22 @@ impl Control {
             Some(Transport::Igmp(control)) => Self::of_message(&control.message),
             Some(Transport::Mld(control)) => Self::of_message(&control.message),
             Some(Transport::Pim(pim)) => Self {
+                message: pim.message.title().to_owned(),
                 version: Some(2),
-                ..Self::named(pim.message.title().to_owned(), pim.message.content().to_string())
+                text: pim.message.content().to_string(),
+                ..Self::default()
             },
             _ => return None,
         })
     }
 
-    fn named(message: String, text: String) -> Self {
-        Self {
-            message,
-            version: None,
-            text,
-            group: None,
-            max_response_seconds: None,
-            interval_seconds: None,
-            robustness: None,
-            records: Vec::new(),
-        }
-    }
-
     fn of_message<A: Address>(message: &GmpMessage<'_, A>) -> Self {
-        let version = Some(message.version()).filter(|version| *version > 0);
-        let plain =
-            Self { version, ..Self::named(message.title().to_string(), message.content().to_string()) };
+        let plain = Self {
+            message: message.title().to_string(),
+            version: Some(message.version()).filter(|version| *version > 0),
+            text: message.content().to_string(),
+            ..Self::default()
+        };
         match message {
             GmpMessage::Query(query) => Self {
                 group: query.group.map(Into::into),

@@ -6,23 +6,22 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Drops, InterfaceIndex};
-use mcast_capture::{
-    CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketContext, PacketFilter, SourceError, WriteFormat,
-};
+use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketFilter, SourceError, WriteFormat};
 use mcast_packet::{Packet, Transport, protocol};
+use mcast_watch::live::StreamFilter;
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
-use super::Arguments;
 use super::join_monitor::JoinMonitor;
 use super::json::Summary;
-use super::source::{Source, is_among};
-use super::streams::Streams;
+use super::source::Source;
 use super::text::{Ending, Printer, print_summary};
-use crate::arguments::{Goal, read_keys};
+use super::{Content, Plan};
+use crate::arguments::Goal;
+use crate::capturing::interface_name;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::write_record;
+use crate::output::{count_of, write_record};
 use crate::sys::standard_output;
 
 /// The number of packets handled between two checks of the clock.
@@ -45,24 +44,16 @@ pub(super) struct Sniffer<'a> {
 
 /// Filters, counts, prints and writes packets.
 struct PacketHandler<'a> {
-    arguments: &'a Arguments,
+    plan: &'a Plan<'a>,
     filter: PacketFilter,
-    seen_interfaces: HashMap<InterfaceIndex, SeenInterface>,
+    /// The names of the interfaces on which packets were seen.
+    names: HashMap<InterfaceIndex, String>,
     fragments: FragmentPorts,
-    streams: Streams,
+    streams: StreamFilter,
     tally: PacketTally,
     printer: Printer,
     writer: Option<CaptureWriter>,
     out: Output,
-}
-
-/// An interface on which a frame was seen.
-#[derive(Debug)]
-struct SeenInterface {
-    name: String,
-    /// Whether `-i` selects it. Always true for a live capture, which is opened on the selected interfaces.
-    is_selected: bool,
-    is_loopback: bool,
 }
 
 /// Why the loop ended.
@@ -74,39 +65,41 @@ enum End {
     NoMore,
 }
 
-/// The result of one turn of the loop.
+/// The result of a request for a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// The maximum number of packets was handled.
-    Busy,
-    /// No more packets are available.
+enum Step {
+    Handled,
+    /// No packet is available.
     Idle,
     Over(End),
 }
 
 impl<'a> Sniffer<'a> {
     pub(super) fn new(
-        arguments: &'a Arguments,
-        source: Source,
+        plan: &'a Plan<'a>,
         filter: PacketFilter,
+        source: Source,
         join_monitor: Option<JoinMonitor>,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
         let start = Instant::now();
-        let key = arguments.input.key.as_deref();
-        let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
+        let mut writer = plan.write.map(create).transpose()?;
+        if let (Some(writer), Source::Live(capture)) = (&mut writer, &source) {
+            // Also of interfaces without selected packets, so that the file contains their losses.
+            writer.describe_all(capture.interfaces())?;
+        }
         let handler = PacketHandler {
-            arguments,
+            plan,
             filter,
-            seen_interfaces: HashMap::new(),
+            names: HashMap::new(),
             fragments: FragmentPorts::new(),
-            streams: Streams::default(),
+            streams: StreamFilter::default(),
             tally: PacketTally::default(),
-            printer: Printer::new(&arguments.show, keys, console),
-            writer: arguments.show.write.as_deref().map(create).transpose()?,
+            printer: Printer::new(plan, console),
+            writer,
             out: console.output(),
         };
-        let goal = Goal::new(&arguments.limits, start);
+        let goal = Goal::new(plan.limits, start);
         Ok(Self { source, join_monitor, console, start, until: None, goal, handler })
     }
 
@@ -123,13 +116,10 @@ impl<'a> Sniffer<'a> {
             }
             Ok(end)
         });
-        let time = match self.handler.arguments.input.read {
-            Some(_) => self.handler.tally.span(),
-            None => elapsed,
-        };
+        let time = if self.handler.plan.is_file { self.handler.tally.span() } else { elapsed };
         // Even after a failure, so that earlier packets are printed and written.
         let flushed = self.handler.flush();
-        let lost = self.source.lost()?;
+        let lost = self.source.frames().lost()?;
         let counted = self.handler.write_statistics(&mut self.source);
         self.summarize(time, lost)?;
         let end = end?;
@@ -150,16 +140,23 @@ impl<'a> Sniffer<'a> {
                 return Ok(End::TimeOver);
             }
             let left = self.goal.time_left();
-            match self.handle_available()? {
-                Turn::Over(end) => return Ok(end),
-                Turn::Busy => {}
-                Turn::Idle if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
-                Turn::Idle => {
-                    self.handler.flush()?;
-                    if let Some(end) = self.wait()? {
-                        return Ok(end);
-                    }
+            let mut step = Step::Handled;
+            for _ in 0..AT_ONCE {
+                step = self.step(Duration::ZERO)?;
+                if step != Step::Handled {
+                    break;
                 }
+            }
+            if step == Step::Idle {
+                if left == Some(Duration::ZERO) {
+                    return Ok(End::TimeOver);
+                }
+                self.handler.flush()?;
+                let wait = self.time_to_wait();
+                step = self.step(wait)?;
+            }
+            if let Step::Over(end) = step {
+                return Ok(end);
             }
         }
     }
@@ -173,84 +170,63 @@ impl<'a> Sniffer<'a> {
             // A process that was not scheduled for that long checks again.
             let left = longest.saturating_sub(start.elapsed());
             match self.step(left)? {
-                Some(Turn::Over(_)) => return Ok(()),
-                Some(_) if left.is_zero() => return Ok(()),
+                Step::Over(_) => return Ok(()),
+                Step::Idle if left.is_zero() => return Ok(()),
                 _ => {}
             }
         }
     }
 
-    /// Handles available packets without waiting.
-    fn handle_available(&mut self) -> anyhow::Result<Turn> {
-        for _ in 0..AT_ONCE {
-            if let Some(turn) = self.step(Duration::ZERO)? {
-                return Ok(turn);
-            }
+    /// Returns how long to wait for the next packet. Warns first if the traffic of a membership is overdue.
+    fn time_to_wait(&mut self) -> Duration {
+        let mut time_to_warning = self.join_monitor.as_ref().and_then(JoinMonitor::time_to_warning);
+        if let Some(join_monitor) = &mut self.join_monitor
+            && time_to_warning.take_if(|time| time.is_zero()).is_some()
+        {
+            join_monitor.warn(false, self.console);
         }
-        self.goal.record_arrival();
-        Ok(Turn::Busy)
+        [self.goal.time_left(), time_to_warning].into_iter().flatten().fold(MAX_WAIT, Duration::min)
     }
 
-    /// Waits for the next packet, and handles it.
-    fn wait(&mut self) -> anyhow::Result<Option<End>> {
-        let time_to_warning = self.join_monitor.as_ref().and_then(JoinMonitor::time_to_warning);
-        if time_to_warning == Some(Duration::ZERO) {
-            self.join_monitor.iter_mut().for_each(|join_monitor| join_monitor.warn(false, self.console));
-        }
-        let limits =
-            [self.goal.time_left(), time_to_warning.filter(|time_to_warning| !time_to_warning.is_zero())];
-        let time = limits.into_iter().flatten().fold(MAX_WAIT, Duration::min);
-        match self.step(time)? {
-            Some(Turn::Over(end)) => return Ok(Some(end)),
-            Some(_) => {}
-            None => self.goal.record_arrival(),
-        }
-        Ok(None)
-    }
-
-    /// Handles the next packet; returns `None` if there was one and the loop continues.
-    fn step(&mut self, timeout: Duration) -> anyhow::Result<Option<Turn>> {
-        let frame = match self.source.next(Some(timeout)) {
+    /// Handles the next packet.
+    fn step(&mut self, timeout: Duration) -> anyhow::Result<Step> {
+        let Self { source, handler, join_monitor, .. } = self;
+        let frames = source.frames();
+        let frame = match frames.next_frame(Some(timeout)) {
             Ok(Some(frame)) => frame,
             Ok(None) => {
-                let is_over = self.source.is_at_end();
-                return Ok(Some(if is_over { Turn::Over(End::NoMore) } else { Turn::Idle }));
+                let is_over = source.frames().is_at_end();
+                return Ok(if is_over { Step::Over(End::NoMore) } else { Step::Idle });
             }
-            Err(error) => return report_recoverable(error, self.console).map(|()| None),
+            Err(error) => return report_recoverable(error, self.console).map(|()| Step::Handled),
         };
         if self.until.is_some_and(|until| frame.time > until) {
-            return Ok(Some(Turn::Over(End::TimeOver)));
+            return Ok(Step::Over(End::TimeOver));
         }
-        if self.handler.knows(&frame) {
-            self.handler.handle(&frame, self.join_monitor.as_mut())?;
-        } else {
-            // Copied once per interface: the source can return the name only after the frame is released.
-            let bytes = frame.bytes.to_vec();
-            let frame = Frame { bytes: &bytes, ..frame };
-            self.handler.learn(&frame, &self.source)?;
-            self.handler.handle(&frame, self.join_monitor.as_mut())?;
-        }
-        Ok(self.goal.is_reached(self.handler.packets()).then_some(Turn::Over(End::Enough)))
+        handler.handle(&frame, join_monitor.as_mut())?;
+        self.goal.record_arrival();
+        let is_enough = self.goal.is_reached(self.handler.packets());
+        Ok(if is_enough { Step::Over(End::Enough) } else { Step::Handled })
     }
 
     fn summarize(&mut self, time: Duration, lost: Option<u64>) -> anyhow::Result<()> {
         let Self { source, handler, console, .. } = self;
-        let name = |interface| source.name(interface);
+        let PacketHandler { plan, names, tally, out, writer, .. } = handler;
+        let name = |interface| names.get(&interface).cloned().unwrap_or_default();
         let ending = Ending { time, lost };
-        let show = &handler.arguments.show;
-        if show.discard && show.json {
-            write_record(&mut handler.out, "summary", &Summary::new(&handler.tally, ending, name))?;
-            handler.out.flush()?;
+        if plan.has_json_summary {
+            write_record(out, "summary", &Summary::new(tally, ending, name))?;
+            out.flush()?;
         }
-        print_summary(&handler.tally, ending, name, console);
+        print_summary(tally, ending, name, console);
         source.print_note(console);
-        if let Some(writer) = &handler.writer {
-            let frames = crate::output::count_of(writer.frames(), "packet");
+        if let Some(writer) = writer {
+            let frames = count_of(writer.frames(), "packet");
             console.note(format_args!("{frames} written to {}", writer.path().display()));
         }
         match &mut self.join_monitor {
             Some(join_monitor) => join_monitor.warn(true, console),
-            None if handler.packets() == 0 && handler.arguments.input.read.is_none() => console.note(
+            None if handler.packets() == 0 && !handler.plan.is_file => console.note(
                 "nothing was joined: a snooping switch holds back groups that nobody here has joined; --join \
                  joins them",
             ),
@@ -273,57 +249,28 @@ impl PacketHandler<'_> {
         self.tally.flows().total().count
     }
 
-    fn knows(&self, frame: &Frame<'_>) -> bool {
-        self.seen_interfaces.contains_key(&frame.interface)
-    }
-
-    fn learn(&mut self, frame: &Frame<'_>, source: &Source) -> anyhow::Result<()> {
-        let name = source.name(frame.interface);
-        if let Some(writer) = &mut self.writer {
-            writer.describe(frame.interface, &name, frame.link_type)?;
-        }
-        let is_selected = match &self.arguments.input.read {
-            Some(_) => {
-                let interface = frame.interface;
-                let context = PacketContext { interface, interface_name: &name, port: None };
-                is_among(&self.arguments.interfaces, &context)
-            }
-            None => true,
-        };
-        let is_loopback = source.is_loopback(frame.interface);
-        self.seen_interfaces.insert(frame.interface, SeenInterface { name, is_selected, is_loopback });
-        Ok(())
-    }
-
     fn handle(&mut self, frame: &Frame<'_>, join_monitor: Option<&mut JoinMonitor>) -> anyhow::Result<()> {
-        let Some(SeenInterface { name, is_selected: true, is_loopback }) =
-            self.seen_interfaces.get(&frame.interface)
-        else {
-            return Ok(());
-        };
-        // A loopback interface shows each packet going out and coming in.
-        if *is_loopback && frame.direction.is_outgoing() {
+        if !self.filter.watches(&frame.context(None)) {
             return Ok(());
         }
         let packet = frame.packet();
         if let Some(join_monitor) = join_monitor.filter(|_| !is_control(&packet)) {
-            join_monitor.observe(frame, &packet);
+            join_monitor.traffic.observe(frame, &packet);
         }
         let port = self.fragments.port_of(frame.interface, &packet);
-        let context = PacketContext { interface: frame.interface, interface_name: name, port };
-        let is_wanted = if self.arguments.control {
-            is_control(&packet) && self.filter.admits_control(&packet, &context)
-        } else if self.arguments.messages {
-            self.streams.admit(&packet, &self.filter, &context)
-        } else {
-            self.filter.admits(&packet, &context)
+        let context = frame.context(port);
+        let is_selected = match self.plan.content {
+            Content::All => self.filter.admits(&packet, &context),
+            Content::Control => is_control(&packet) && self.filter.admits_control(&packet, &context),
+            Content::Messages => self.streams.admit(&packet, &self.filter, &context),
         };
-        if !is_wanted {
+        if !is_selected {
             self.tally.add_other(&packet);
             return Ok(());
         }
         let (time, length) = (Time::from(frame.time), frame.original_length);
         self.tally.add(time, frame.interface, length, &packet, port);
+        let name = self.names.entry(frame.interface).or_insert_with(|| interface_name(frame));
         self.printer.print(&mut self.out, frame, &packet, name)?;
         match &mut self.writer {
             Some(writer) => Ok(writer.write(frame)?),
@@ -341,11 +288,9 @@ impl PacketHandler<'_> {
 
     /// Writes the losses of each interface to the file.
     fn write_statistics(&mut self, source: &mut Source) -> anyhow::Result<()> {
-        let (Some(writer), Some(capture)) = (&mut self.writer, source.capture()) else { return Ok(()) };
-        for interface in self.seen_interfaces.keys() {
-            if let Some(statistics) = capture.interface_statistics(*interface)? {
-                writer.write_statistics(*interface, &statistics)?;
-            }
+        let (Some(writer), Source::Live(capture)) = (&mut self.writer, source) else { return Ok(()) };
+        for (interface, statistics) in capture.interface_statistics()? {
+            writer.write_statistics(interface, &statistics)?;
         }
         Ok(writer.flush()?)
     }

@@ -4,14 +4,13 @@ mod dns;
 mod join_monitor;
 mod json;
 mod listen;
-mod payload;
 mod source;
-mod streams;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mcast::InterfaceSelector;
+use mcast_stream::seal::Keys;
 
 use crate::arguments::{FilterOptions, Limits, PacketInput, parse_size, read_targets};
 use crate::console::Console;
@@ -106,15 +105,47 @@ Examples:
   mcast sniff -w all.pcapng                       for Wireshark; prints nothing
   mcast sniff -r all.pcapng mdns --json           from a file, for programs";
 
+/// What to show, and how, resolved from the arguments.
+struct Plan<'a> {
+    content: Content,
+    is_file: bool,
+    keys: Keys,
+    limits: &'a Limits,
+    write: Option<&'a Path>,
+    format: Option<OutputFormat>,
+    has_json_summary: bool,
+}
+
+/// Which packets to show.
+#[derive(Clone, Copy)]
+enum Content {
+    All,
+    /// `--control`.
+    Control,
+    /// `--messages`.
+    Messages,
+}
+
+/// How to print each packet.
+#[derive(Clone, Copy, Debug)]
+enum OutputFormat {
+    Line,
+    Hex,
+    Json,
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    check(arguments)?;
+    arguments.show.check()?;
     let targets = read_targets(&arguments.targets, arguments.input.families, console)?;
     let source = Source::open(arguments, &targets, console)?;
     let resolve = |selector: &InterfaceSelector, group| source.resolve(selector, group);
     let filter = arguments.narrowing.filter(&targets, &arguments.input, resolve)?;
-    let join_monitor =
-        if arguments.input.join.is_given() { Some(JoinMonitor::join(arguments, console)?) } else { None };
-    let sniffer = Sniffer::new(arguments, source, filter, join_monitor, console)?;
+    let filter = filter.interfaces(arguments.file_interfaces());
+    let memberships = arguments.input.memberships(&arguments.targets, &arguments.interfaces, console)?;
+    let is_joining = arguments.input.join.is_given();
+    let join_monitor = is_joining.then(|| JoinMonitor::join(&memberships, console)).transpose()?;
+    let plan = Plan::new(arguments, console)?;
+    let sniffer = Sniffer::new(&plan, filter, source, join_monitor, console)?;
     // Packets may be hostile, so they are parsed without the capabilities that the capture required.
     rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
@@ -123,16 +154,60 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     sniffer.run(&interrupt)
 }
 
-/// Checks combinations of options that clap cannot check.
-fn check(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.show.writes_to_output() && arguments.show.prints() {
-        let failure = Failure::usage("the file and the lines cannot both go to standard output");
-        return Err(failure.remedy("write to a file, or print nothing"));
+impl<'a> Plan<'a> {
+    fn new(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Self> {
+        let Arguments { input, limits, show, .. } = arguments;
+        Ok(Self {
+            content: match arguments {
+                Arguments { control: true, .. } => Content::Control,
+                Arguments { messages: true, .. } => Content::Messages,
+                _ => Content::All,
+            },
+            is_file: input.read.is_some(),
+            keys: input.keys(console)?,
+            limits,
+            write: show.write.as_deref(),
+            format: show.format(),
+            has_json_summary: show.discard && show.json,
+        })
     }
-    Ok(())
+}
+
+impl Arguments {
+    /// Returns the selected interfaces of a file; an empty list means all. A live capture is opened on the selected
+    /// interfaces.
+    fn file_interfaces(&self) -> Vec<InterfaceSelector> {
+        let is_one = |selector: &InterfaceSelector| {
+            matches!(selector, InterfaceSelector::Name(_) | InterfaceSelector::Index(_))
+        };
+        match self.input.read.is_some() && self.interfaces.iter().all(is_one) {
+            true => self.interfaces.clone(),
+            false => Vec::new(),
+        }
+    }
 }
 
 impl OutputOptions {
+    /// Checks combinations of options that clap cannot check.
+    fn check(&self) -> Result<(), Failure> {
+        let writes_to_output = self.write.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        if writes_to_output && self.prints() {
+            let failure = Failure::usage("the file and the lines cannot both go to standard output");
+            return Err(failure.remedy("write to a file, or print nothing"));
+        }
+        Ok(())
+    }
+
+    /// Returns how to print each packet; `None` if they are not printed.
+    fn format(&self) -> Option<OutputFormat> {
+        match self {
+            _ if !self.prints() => None,
+            Self { json: true, .. } => Some(OutputFormat::Json),
+            Self { hexdump: true, .. } => Some(OutputFormat::Hex),
+            _ => Some(OutputFormat::Line),
+        }
+    }
+
     /// Returns whether a line or an object is printed for each packet.
     fn prints(&self) -> bool {
         !self.discard && (self.print || self.hexdump || self.json || self.write.is_none())
@@ -141,9 +216,5 @@ impl OutputOptions {
     /// Returns whether packets are only written to a file, on a system that has a cheaper way to capture them then.
     fn only_writes(&self) -> bool {
         cfg!(target_os = "linux") && self.write.is_some() && !self.prints()
-    }
-
-    fn writes_to_output(&self) -> bool {
-        self.write.as_ref().is_some_and(|path| path.as_os_str() == "-")
     }
 }

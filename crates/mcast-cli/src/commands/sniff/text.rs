@@ -8,17 +8,15 @@ use mcast::InterfaceIndex;
 use mcast_capture::Frame;
 use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump, protocol};
+use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
+use mcast_watch::live::RecognizedPayload;
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 
-use super::OutputOptions;
-use super::json::Record;
-use super::payload::Carried;
+use super::json::{Record, direction_name};
+use super::{OutputFormat, Plan};
 use crate::console::{self, Console};
-use crate::message_layer::opened;
-use crate::output::{
-    Palette, SafeText, bits_per_second, bytes, clock_time, count, count_of, fit_line, seconds, write_record,
-};
+use crate::output::{Palette, SafeText, clock_time, count, fit_line, traffic_in, write_record};
 use crate::receiving::flow_table;
 
 /// The maximum number of bytes of text in a line.
@@ -38,26 +36,13 @@ pub(super) struct Printer {
     width: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum OutputFormat {
-    Line,
-    Hex,
-    Json,
-}
-
 impl Printer {
-    pub(super) fn new(show: &OutputOptions, keys: Keys, console: &Console) -> Self {
-        let format = match show {
-            _ if !show.prints() => None,
-            OutputOptions { json: true, .. } => Some(OutputFormat::Json),
-            OutputOptions { hexdump: true, .. } => Some(OutputFormat::Hex),
-            _ => Some(OutputFormat::Line),
-        };
+    pub(super) fn new(plan: &Plan<'_>, console: &Console) -> Self {
         Self {
-            format,
+            format: plan.format,
             palette: *console.palette(),
             is_verbose: console.is_verbose(),
-            keys,
+            keys: plan.keys.clone(),
             columns: console::width(),
             width: 0,
         }
@@ -72,7 +57,7 @@ impl Printer {
     ) -> io::Result<()> {
         let Some(format) = self.format else { return Ok(()) };
         let opened = packet.udp().and_then(|udp| opened(udp.payload, &self.keys));
-        let carried = Carried::by(packet, opened.as_deref());
+        let carried = RecognizedPayload::of(packet, opened.as_deref());
         match format {
             OutputFormat::Json => {
                 write_record(out, "packet", &Record::new(frame, packet, carried.as_ref(), interface))
@@ -90,7 +75,7 @@ impl Printer {
         out: &mut impl Write,
         frame: &Frame<'_>,
         packet: &Packet<'_>,
-        carried: Option<&Carried<'_>>,
+        carried: Option<&RecognizedPayload<'_>>,
         interface: &str,
     ) -> io::Result<()> {
         let Palette { dim, interface: by, warning, .. } = self.palette;
@@ -99,8 +84,8 @@ impl Printer {
         let mut line = Vec::new();
         let buffer = &mut line;
         write!(buffer, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
-        write!(buffer, "{dim}{}{dim:#} ", direction(frame))?;
-        let is_broken = packet.malformed.is_some() || carried.is_some_and(Carried::is_broken);
+        write!(buffer, "{dim}{:3}{dim:#} ", direction_name(frame.direction).unwrap_or("-"))?;
+        let is_broken = packet.malformed.is_some() || carried.is_some_and(RecognizedPayload::is_broken);
         let style = if is_broken { warning } else { anstyle::Style::new() };
         match carried {
             Some(carried) => write!(buffer, "{style}{}{style:#}", packet.summary_with(carried))?,
@@ -114,7 +99,7 @@ impl Printer {
             self.details(buffer, packet, carried.is_none())?;
         }
         writeln!(out, "{}", fit_line(&String::from_utf8_lossy(&line), self.columns))?;
-        match carried.and_then(Carried::dns) {
+        match carried.and_then(RecognizedPayload::dns) {
             Some(dns) if self.is_verbose => self.records(out, dns),
             _ => Ok(()),
         }
@@ -155,15 +140,6 @@ impl Printer {
     }
 }
 
-/// Returns `out` for packets that this machine sent, otherwise `in`.
-pub(super) fn direction(frame: &Frame<'_>) -> &'static str {
-    match frame.direction {
-        mcast_capture::Direction::Outgoing => "out",
-        mcast_capture::Direction::Unknown => "-  ",
-        _ => "in ",
-    }
-}
-
 /// What the summary contains besides the counts.
 #[derive(Clone, Copy)]
 pub(super) struct Ending {
@@ -184,15 +160,9 @@ pub(super) fn print_summary(
     }
     let flows = tally.flows();
     let TrafficVolume { count: packets, bytes: volume } = flows.total();
-    let rates = match packets {
-        0 => String::new(),
-        _ => rates(packets, volume, ending.time).map(|rates| format!(" ({rates})")).unwrap_or_default(),
-    };
     console.note(format_args!(
-        "saw {}, {} in {}{rates}; dropped by this machine: {}{}",
-        count_of(packets, "packet"),
-        bytes(volume),
-        seconds(ending.time),
+        "saw {}; dropped by this machine: {}{}",
+        traffic_in(packets, "packet", volume, ending.time, 1),
         ending.lost.map_or_else(|| "unknown".to_owned(), count),
         remarks(tally.counts())
     ));
@@ -217,15 +187,6 @@ fn remarks(counts: PacketCounts) -> String {
         (!others.is_empty()).then(|| format!("also {}", others.join(", "))),
     ];
     parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
-}
-
-fn rates(packets: u64, volume: u64, time: Duration) -> Option<String> {
-    let bits = bits_per_second(volume, time)?;
-    let rate = packets as f64 / time.as_secs_f64();
-    Some(match rate {
-        _ if rate < 100.0 => format!("{rate:.1} packets/s, {bits}"),
-        _ => format!("{} packets/s, {bits}", count(rate as u64)),
-    })
 }
 
 /// Returns `239.1.2.3:5000`, or without a port the protocol in its place.

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use mcast_stream::Snapshot;
 use mcast_stream::subscriber::{Message, SubscriberEvent};
 use mcast_stream::wire::StreamId;
+use mcast_stream::{Snapshot, framing};
 use serde::Serialize;
 
 use super::OutputOptions;
@@ -78,13 +78,7 @@ impl Printer {
     ) -> io::Result<()> {
         let bytes = message.bytes;
         match self.format {
-            OutputFormat::Nothing => Ok(()),
-            OutputFormat::Raw => out.write_all(bytes),
-            OutputFormat::Records => {
-                // Messages are shorter than 4 GiB.
-                out.write_all(&(bytes.len() as u32).to_be_bytes())?;
-                out.write_all(bytes)
-            }
+            OutputFormat::Nothing | OutputFormat::Raw | OutputFormat::Records => self.bytes(out, bytes),
             OutputFormat::Lines if self.is_terminal => writeln!(out, "{}", SafeText::new(bytes)),
             OutputFormat::Lines => {
                 out.write_all(bytes)?;
@@ -110,12 +104,7 @@ impl Printer {
     pub(super) fn snapshot(&self, out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
         let bytes = &snapshot.bytes[..];
         match self.format {
-            OutputFormat::Nothing => Ok(()),
-            OutputFormat::Raw => out.write_all(bytes),
-            OutputFormat::Records => {
-                out.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_be_bytes())?;
-                out.write_all(bytes)
-            }
+            OutputFormat::Nothing | OutputFormat::Raw | OutputFormat::Records => self.bytes(out, bytes),
             OutputFormat::Lines if bytes.is_empty() => Ok(()),
             OutputFormat::Lines if self.is_terminal => {
                 let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
@@ -137,6 +126,15 @@ impl Printer {
                     payload: Payload::new(bytes),
                 },
             ),
+        }
+    }
+
+    /// Prints the bytes of a message or a snapshot, as a record with their length if that is the format.
+    fn bytes(&self, out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+        match self.format {
+            OutputFormat::Nothing => Ok(()),
+            OutputFormat::Records => framing::write_record(out, bytes),
+            _ => out.write_all(bytes),
         }
     }
 

@@ -5,19 +5,18 @@ use std::time::SystemTime;
 
 use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
 use mcast_stream::wire::StreamId;
+use mcast_watch::live::{Monitor, MonitorReport};
 use mcast_watch::{Row, WatchReport};
 
-use super::monitor::Monitor;
-use super::picture::Picture;
 use crate::metrics;
 
 /// Starts to serve metrics of the monitor.
 pub(super) fn start(bound: BoundExporter, monitor: &Monitor) -> anyhow::Result<Exporter> {
     let monitor = monitor.clone();
-    metrics::start(bound, move || figures(&monitor.picture(SystemTime::now())))
+    metrics::start(bound, move || figures(&monitor.report(SystemTime::now())))
 }
 
-fn figures(picture: &Picture) -> Exposition {
+fn figures(picture: &MonitorReport) -> Exposition {
     let mut out = Exposition::default();
     streams(&mut out, picture);
     announced(&mut out, picture);
@@ -27,13 +26,13 @@ fn figures(picture: &Picture) -> Exposition {
 }
 
 /// A metric of streams; the function returns `None` for streams without it.
-type StreamMetric = (&'static str, MetricKind, &'static str, fn(&Row) -> Option<f64>);
+type StreamMetric = (&'static str, MetricKind, &'static str, fn(&Row, &MonitorReport) -> Option<f64>);
 
-const STREAM_METRICS: [StreamMetric; 11] = [
-    ("mcast_stream_datagrams_total", MetricKind::Counter, "Datagrams of the stream.", |row| {
+const STREAM_METRICS: [StreamMetric; 13] = [
+    ("mcast_stream_datagrams_total", MetricKind::Counter, "Datagrams of the stream.", |row, _| {
         Some(row.datagrams as f64)
     }),
-    ("mcast_stream_bytes_total", MetricKind::Counter, "Bytes of payload of the stream.", |row| {
+    ("mcast_stream_bytes_total", MetricKind::Counter, "Bytes of payload of the stream.", |row, _| {
         Some(row.bytes as f64)
     }),
     (
@@ -42,73 +41,70 @@ const STREAM_METRICS: [StreamMetric; 11] = [
         "Missing by the stream's sequence numbers, in the unit in mcast_stream_info; decreases when \
          something arrives late. Repairs of an mcast stream for a single receiver are not seen, and stay \
          missing.",
-        |row| row.numbers.map(|numbers| numbers.missing as f64),
+        |row, _| row.numbers.map(|numbers| numbers.missing as f64),
     ),
     (
         "mcast_stream_received_total",
         MetricKind::Counter,
         "Received by the stream's sequence numbers, in the same unit.",
-        |row| row.numbers.map(|numbers| numbers.received as f64),
+        |row, _| row.numbers.map(|numbers| numbers.received as f64),
     ),
     (
         "mcast_stream_duplicates_total",
         MetricKind::Counter,
         "Received more than once by the stream's sequence numbers.",
-        |row| row.numbers.map(|numbers| numbers.duplicates as f64),
+        |row, _| row.numbers.map(|numbers| numbers.duplicates as f64),
     ),
     (
         "mcast_stream_repairs_total",
         MetricKind::Counter,
         "Datagrams marked as repairs, of streams of mcast publish.",
-        |row| row.numbers.and_then(|numbers| numbers.repairs).map(|repairs| repairs as f64),
+        |row, _| row.numbers.and_then(|numbers| numbers.repairs).map(|repairs| repairs as f64),
     ),
     (
         "mcast_stream_continuity_errors_total",
         MetricKind::Counter,
         "Continuity errors of a transport stream.",
-        |row| row.continuity_errors.map(|errors| errors as f64),
+        |row, _| row.continuity_errors.map(|errors| errors as f64),
     ),
     (
         "mcast_stream_jitter_seconds",
         MetricKind::Gauge,
         "Interarrival jitter (RFC 3550), or that of the gaps between datagrams without a timestamp.",
-        |row| row.jitter.map(|jitter| jitter.jitter.as_secs_f64()),
+        |row, _| row.jitter.map(|jitter| jitter.jitter.as_secs_f64()),
     ),
-    ("mcast_stream_hop_limit", MetricKind::Gauge, "TTL or hop limit of the latest datagram.", |row| {
+    ("mcast_stream_hop_limit", MetricKind::Gauge, "TTL or hop limit of the latest datagram.", |row, _| {
         Some(row.hop_limit.into())
     }),
-    ("mcast_stream_quiet_seconds", MetricKind::Gauge, "Time since the latest datagram.", |row| {
+    ("mcast_stream_quiet_seconds", MetricKind::Gauge, "Time since the latest datagram.", |row, _| {
         Some(row.quiet.as_secs_f64())
     }),
     (
         "mcast_stream_bad_checksums_total",
         MetricKind::Counter,
         "Datagrams with a wrong checksum, which are not delivered to programs.",
-        |row| Some(row.bad_checksums as f64),
+        |row, _| Some(row.bad_checksums as f64),
+    ),
+    ("mcast_stream_members", MetricKind::Gauge, "Hosts that have reported a membership.", |row, picture| {
+        Some(picture.watch.members_of(&row.key).count() as f64)
+    }),
+    (
+        "mcast_stream_joined_here",
+        MetricKind::Gauge,
+        "Holders of a membership on this machine.",
+        |row, picture| Some(picture.local_members(row).len() as f64),
     ),
 ];
 
-fn streams(out: &mut Exposition, picture: &Picture) {
-    let rows = &picture.report.streams;
+fn streams(out: &mut Exposition, picture: &MonitorReport) {
+    let rows = &picture.watch.streams;
     for (name, kind, help, number) in STREAM_METRICS {
         let mut family = out.family(name, kind, help);
         for row in rows {
-            if let Some(number) = number(row) {
+            if let Some(number) = number(row, picture) {
                 with_labels(row, picture, |labels| family.sample(labels, number));
             }
         }
-    }
-    let mut family =
-        out.family("mcast_stream_members", MetricKind::Gauge, "Hosts that have reported a membership.");
-    for row in rows {
-        with_labels(row, picture, |labels| {
-            family.sample(labels, picture.report.members_of(&row.key).count());
-        });
-    }
-    let mut family =
-        out.family("mcast_stream_joined_here", MetricKind::Gauge, "Holders of a membership on this machine.");
-    for row in rows {
-        with_labels(row, picture, |labels| family.sample(labels, picture.locals(row).len()));
     }
     let mut family = out.family(
         "mcast_stream_info",
@@ -128,15 +124,15 @@ fn streams(out: &mut Exposition, picture: &Picture) {
 }
 
 /// Writes metrics of message-layer streams.
-fn announced(out: &mut Exposition, picture: &Picture) {
+fn announced(out: &mut Exposition, picture: &MonitorReport) {
     let mut family = out.family(
         "mcast_stream_publisher_info",
         MetricKind::Gauge,
         "Always 1; the labels identify the stream of mcast publish and its announced name.",
     );
-    for row in &picture.report.streams {
+    for row in &picture.watch.streams {
         let Some(identity) = row.identity else { continue };
-        let name = picture.report.announced_name(row).unwrap_or_default();
+        let name = picture.watch.announced_name(row).unwrap_or_default();
         with_labels(row, picture, |labels| {
             let more: [(&str, &dyn Display); 4] = [
                 ("stream", &StreamId(identity.stream)),
@@ -152,7 +148,7 @@ fn announced(out: &mut Exposition, picture: &Picture) {
         MetricKind::Gauge,
         "Time since a stream was last announced.",
     );
-    for announced in &picture.report.announced {
+    for announced in &picture.watch.announced {
         let content = announced.content.as_ref();
         let interface = picture.interface(announced.interface);
         let paths = content.map(|content| content.memberships().join(" ")).unwrap_or_default();
@@ -167,12 +163,12 @@ fn announced(out: &mut Exposition, picture: &Picture) {
             ("sealed", &announced.identity.sealed),
             ("snapshot", &snapshot),
         ];
-        family.sample(&labels, picture.report.time.since(announced.time).as_secs_f64());
+        family.sample(&labels, picture.watch.time.since(announced.time).as_secs_f64());
     }
 }
 
 /// Calls `then` with the labels that identify a stream.
-fn with_labels(row: &Row, picture: &Picture, then: impl FnOnce(&[(&str, &dyn Display)])) {
+fn with_labels(row: &Row, picture: &MonitorReport, then: impl FnOnce(&[(&str, &dyn Display)])) {
     let key = &row.key;
     let interface = picture.interface(key.interface);
     let vlan = key.vlan.map(|vlan| vlan.to_string()).unwrap_or_default();
@@ -186,8 +182,8 @@ fn with_labels(row: &Row, picture: &Picture, then: impl FnOnce(&[(&str, &dyn Dis
     ]);
 }
 
-fn routers(out: &mut Exposition, picture: &Picture) {
-    let WatchReport { queriers, pim_neighbors, routers, .. } = &picture.report;
+fn routers(out: &mut Exposition, picture: &MonitorReport) {
+    let WatchReport { queriers, pim_neighbors, routers, .. } = &picture.watch;
     let mut family = out.family(
         "mcast_querier_expires_seconds",
         MetricKind::Gauge,
@@ -210,8 +206,8 @@ fn routers(out: &mut Exposition, picture: &Picture) {
     family.sample(&[("protocol", &"MRD")], routers.len());
 }
 
-fn totals(out: &mut Exposition, picture: &Picture) {
-    let WatchReport { streams, members, totals, .. } = &picture.report;
+fn totals(out: &mut Exposition, picture: &MonitorReport) {
+    let WatchReport { streams, members, totals, .. } = &picture.watch;
     let mut one = |name, kind, help, number: u64| out.family(name, kind, help).sample(&[], number);
     one("mcast_streams", MetricKind::Gauge, "Streams in the table.", streams.len() as u64);
     one(

@@ -11,55 +11,50 @@ use mcast_watch::{
 };
 use serde::Serialize;
 
-use super::joined::LocalMember;
-use super::picture::Picture;
-use super::text::name_of_group;
-use crate::output::{rfc3339, write_record};
+use crate::output::{name_of_group, rfc3339, write_record};
+use mcast_watch::live::LocalMember;
+use mcast_watch::live::MonitorReport;
 
 /// Writes an object for each stream, querier, router, member and announced stream, then a summary.
 pub(super) fn write(
     out: &mut impl Write,
-    picture: &Picture,
+    picture: &MonitorReport,
     rows: &[&Row],
     now: SystemTime,
 ) -> io::Result<()> {
-    let report = &picture.report;
+    let report = &picture.watch;
     let time = if picture.is_file { time_of(report.time) } else { now };
-    let mut records = Records { out, time: &rfc3339(time) };
-    rows.iter().try_for_each(|row| records.write("stream", StreamRecord::new(row, picture)))?;
-    let mut queriers = report.queriers.iter().map(|each| QuerierRecord::new(each, picture));
-    queriers.try_for_each(|record| records.write("querier", record))?;
+    let time = &rfc3339(time);
+    for row in rows {
+        write_record(out, "stream", &Timed { time, fields: StreamRecord::new(row, picture) })?;
+    }
+    for querier in &report.queriers {
+        write_record(out, "querier", &Timed { time, fields: QuerierRecord::new(querier, picture) })?;
+    }
     let neighbors = report.pim_neighbors.iter().map(|each| RouterRecord::pim(each, picture));
     let routers = report.routers.iter().map(|each| RouterRecord::advertised(each, picture));
-    neighbors.chain(routers).try_for_each(|record| records.write("router", record))?;
-    let mut members = report.members.iter().map(|each| MemberRecord::new(each, picture));
-    members.try_for_each(|record| records.write("member", record))?;
-    let mut announced = report.announced.iter().map(|each| AnnouncementRecord::new(each, picture));
-    announced.try_for_each(|record| records.write("announced", record))?;
-    records.write("summary", SummaryRecord::new(picture))
+    for fields in neighbors.chain(routers) {
+        write_record(out, "router", &Timed { time, fields })?;
+    }
+    for member in &report.members {
+        write_record(out, "member", &Timed { time, fields: MemberRecord::new(member, picture) })?;
+    }
+    for announced in &report.announced {
+        write_record(out, "announced", &Timed { time, fields: AnnouncementRecord::new(announced, picture) })?;
+    }
+    write_record(out, "summary", &Timed { time, fields: SummaryRecord::new(picture) })
 }
 
 fn time_of(time: mcast_watch::Time) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_nanos(time.as_nanos())
 }
 
-/// Writes records that have the same time.
-struct Records<'a, W> {
-    out: &'a mut W,
+/// A record with its time.
+#[derive(Serialize)]
+struct Timed<'a, T> {
     time: &'a str,
-}
-
-impl<W: Write> Records<'_, W> {
-    fn write(&mut self, event: &'static str, fields: impl Serialize) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Timed<'a, T> {
-            time: &'a str,
-            #[serde(flatten)]
-            fields: T,
-        }
-
-        write_record(self.out, event, &Timed { time: self.time, fields })
-    }
+    #[serde(flatten)]
+    fields: T,
 }
 
 #[derive(Serialize)]
@@ -113,7 +108,7 @@ struct ProcessRecord<'a> {
 }
 
 impl<'a> StreamRecord<'a> {
-    fn new(row: &'a Row, picture: &'a Picture) -> Self {
+    fn new(row: &'a Row, picture: &'a MonitorReport) -> Self {
         let (key, rate, numbers) = (&row.key, picture.rate(row), row.numbers.as_ref());
         Self {
             group: key.group.addr(),
@@ -142,7 +137,7 @@ impl<'a> StreamRecord<'a> {
             stream: row.identity.map(|identity| StreamId(identity.stream).to_string()),
             incarnation: row.identity.map(|identity| identity.incarnation),
             sealed: row.identity.map(|identity| identity.sealed),
-            announced: picture.report.announced_name(row),
+            announced: picture.watch.announced_name(row),
             continuity_errors: row.continuity_errors,
             jitter_us: row.jitter.map(|jitter| jitter.jitter.as_secs_f64() * 1e6),
             jitter_of: row.jitter.map(|jitter| match jitter.basis {
@@ -154,8 +149,8 @@ impl<'a> StreamRecord<'a> {
             sent_here: row.outgoing,
             seconds: row.age.as_secs_f64(),
             quiet_seconds: row.quiet.as_secs_f64(),
-            processes: picture.locals(row).iter().map(ProcessRecord::new).collect(),
-            members: picture.report.members_of(&row.key).map(|member| member.host).collect(),
+            processes: picture.local_members(row).iter().map(ProcessRecord::new).collect(),
+            members: picture.watch.members_of(&row.key).map(|member| member.host).collect(),
         }
     }
 }
@@ -186,7 +181,7 @@ struct QuerierRecord {
 }
 
 impl QuerierRecord {
-    fn new(querier: &ObservedQuerier, picture: &Picture) -> Self {
+    fn new(querier: &ObservedQuerier, picture: &MonitorReport) -> Self {
         Self {
             protocol: match querier.protocol {
                 Protocol::Igmp => "igmp",
@@ -222,7 +217,7 @@ struct RouterRecord {
 }
 
 impl RouterRecord {
-    fn pim(neighbor: &PimNeighbor, picture: &Picture) -> Self {
+    fn pim(neighbor: &PimNeighbor, picture: &MonitorReport) -> Self {
         Self {
             protocol: "pim",
             address: neighbor.address,
@@ -237,7 +232,7 @@ impl RouterRecord {
         }
     }
 
-    fn advertised(router: &RouterAdvertisement, picture: &Picture) -> Self {
+    fn advertised(router: &RouterAdvertisement, picture: &MonitorReport) -> Self {
         Self {
             protocol: "mrd",
             address: router.address,
@@ -269,7 +264,7 @@ struct MemberRecord {
 }
 
 impl MemberRecord {
-    fn new(member: &GroupMember, picture: &Picture) -> Self {
+    fn new(member: &GroupMember, picture: &MonitorReport) -> Self {
         Self {
             group: member.group.addr(),
             name: name_of_group(member.group),
@@ -306,7 +301,7 @@ struct AnnouncementRecord<'a> {
 }
 
 impl<'a> AnnouncementRecord<'a> {
-    fn new(announced: &'a StreamAnnouncement, picture: &Picture) -> Self {
+    fn new(announced: &'a StreamAnnouncement, picture: &MonitorReport) -> Self {
         let content = announced.content.as_ref();
         Self {
             name: announced.name(),
@@ -319,7 +314,7 @@ impl<'a> AnnouncementRecord<'a> {
             sealed: announced.identity.sealed,
             snapshot: content.and_then(|content| content.snapshot),
             bytes_per_second: content.and_then(|content| content.rate),
-            quiet_seconds: picture.report.time.since(announced.time).as_secs_f64(),
+            quiet_seconds: picture.watch.time.since(announced.time).as_secs_f64(),
         }
     }
 }
@@ -339,11 +334,11 @@ struct SummaryRecord {
 }
 
 impl SummaryRecord {
-    fn new(picture: &Picture) -> Self {
-        let totals = picture.report.totals;
+    fn new(picture: &MonitorReport) -> Self {
+        let totals = picture.watch.totals;
         Self {
-            seconds: picture.report.watched.as_secs_f64(),
-            streams: picture.report.streams.len(),
+            seconds: picture.watch.watched.as_secs_f64(),
+            streams: picture.watch.streams.len(),
             datagrams: totals.datagrams,
             bytes: totals.bytes,
             control: totals.control,

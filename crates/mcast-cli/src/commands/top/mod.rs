@@ -1,39 +1,37 @@
 //! `mcast top`: shows live streams, their members, and routers.
 
 mod export;
-mod feed;
-mod joined;
 mod json;
-mod memberships;
-mod monitor;
-mod picture;
-mod recording;
 mod report;
 mod screen;
-mod selection;
-mod source;
 mod table;
 mod text;
 
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use mcast::InterfaceSelector;
+use anyhow::Context;
+use mcast::{Group, GroupAddr, InterfaceSelector, Membership};
+use mcast_capture::{ErrorKind, PacketFilter};
 use mcast_metrics::{Exporter, ExporterAddress};
 use mcast_packet::sequence::SequenceField;
+use mcast_stream::{DISCOVERY_V4, DISCOVERY_V6};
 use mcast_watch::WatchOptions;
+use mcast_watch::live::{
+    HeldMemberships, InterfaceFollower, LiveError, LiveFrames, LocalMembersWatcher, Monitor, MonitorOptions,
+};
 
-use crate::arguments::{PacketInput, parse_duration, read_keys};
+use crate::arguments::{
+    PacketInput, Pattern, filter_of_sources, on_each, parse_duration, select_memberships,
+};
+use crate::capturing::open_file;
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics;
 use crate::rights::{self, Capability};
 use crate::service::Service;
-use feed::Feed;
-use joined::JoinedWatcher;
-use memberships::HeldMemberships;
-use monitor::Monitor;
-use selection::Selection;
 use table::Column;
 
 /// Watch live streams: rates, loss, jitter, who joined
@@ -45,8 +43,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "MEMBERSHIP")]
     memberships: Vec<String>,
 
-    /// Watch this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not
-    /// loopback]
+    /// Watch this interface: a name, index or address, `default` or `all`; repeatable
+    /// [default: all that are up and can multicast, but not loopback]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
@@ -151,31 +149,34 @@ enum Display {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let plan = Plan::new(arguments);
-    let selection = Selection::new(arguments, console)?;
-    let names_streams = selection.filter.names_groups();
-    let mut source = source::open(arguments)?;
+    let plan = Plan::new(arguments)?;
+    let filter = arguments.filter(console)?;
+    let names_streams = filter.names_groups();
+    let mut frames = match &arguments.input.read {
+        Some(path) => open_file(path)?.into(),
+        None => LiveFrames::capture(&arguments.interfaces).map_err(refused)?,
+    };
     let is_headless = plan.display == Display::Headless;
-    let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
+    let named = if arguments.interfaces.is_empty() { Vec::new() } else { frames.interfaces().to_vec() };
     let bound = arguments.show.metrics.as_ref().map(metrics::bind).transpose()?;
-    let key = arguments.input.key.as_deref();
-    let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
-    let memberships = HeldMemberships::join(arguments, console)?;
+    let keys = arguments.input.keys(console)?;
+    let memberships = arguments.join(console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.
     let follows = !plan.is_file && (!is_headless || named.is_empty());
-    if follows && let Err(error) = source.frames.follow(arguments.interfaces.clone(), memberships.clone()) {
+    let follower = follows.then(|| frames.follower(arguments.interfaces.clone())).transpose();
+    if let Err(error) = follower.map_err(Into::into).and_then(|follower| follow(follower, &memberships)) {
         console.warn(format_args!("interfaces that appear later will not be watched: {error}"));
     }
     // Frames may be hostile, so they are parsed without the capabilities that the capture required, and on another
     // thread than the one that inspects processes.
     let kept: &[Capability] = if plan.display == Display::Screen { &RIGHTS_TO_RECORD } else { &[] };
     rights::keep(&[&rights::INSPECT_PROCESSES, kept].concat())?;
-    let joined_watcher = (!plan.is_file).then(JoinedWatcher::start);
+    let local_members = (!plan.is_file).then(LocalMembersWatcher::start);
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
-    let feed = Feed::new(plan.watch, selection, keys);
-    let monitor = Monitor::start(feed, source, plan.is_file, joined_watcher)?;
+    let options = MonitorOptions { watch: plan.watch, filter, keys, local_members };
+    let monitor = Monitor::start(frames, options).context("cannot start the thread that captures")?;
     let exporter = bound.map(|bound| export::start(bound, &monitor)).transpose()?;
     if plan.display != Display::Screen {
         print_start(&monitor, exporter.as_ref(), console);
@@ -196,8 +197,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Plan {
-    fn new(arguments: &Arguments) -> Self {
+    fn new(arguments: &Arguments) -> Result<Self, Failure> {
         let Arguments { timeout, ref show, .. } = *arguments;
+        if arguments.interval < Duration::from_millis(10) {
+            return Err(Failure::usage("--interval must be at least 10ms"));
+        }
         let is_file = arguments.input.read.is_some();
         let watch = WatchOptions {
             interval: match timeout {
@@ -220,7 +224,7 @@ impl Plan {
             OutputOptions { metrics: Some(_), .. } => Display::Headless,
             _ => Display::Table,
         };
-        Self { watch, display, once: show.once, timeout, sort: show.sort, is_file }
+        Ok(Self { watch, display, once: show.once, timeout, sort: show.sort, is_file })
     }
 }
 
@@ -250,11 +254,96 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Arguments {
-    /// Checks combinations of options that clap cannot check.
-    fn check(&self) -> Result<(), Failure> {
-        if self.interval < Duration::from_millis(10) {
-            return Err(Failure::usage("--interval must be at least 10ms"));
+    /// Joins the groups of `--join` and `--announced`.
+    fn join(&self, console: &Console) -> anyhow::Result<Option<Arc<HeldMemberships>>> {
+        let Self { input, interfaces, .. } = self;
+        let mut memberships = input.memberships(&self.memberships, interfaces, console)?;
+        if self.announced {
+            let groups = [DISCOVERY_V4, DISCOVERY_V6].into_iter();
+            let groups = groups.filter_map(|at| Some(GroupAddr::new(Group::new(at.ip()).ok()?, at.port())));
+            let only = input.families.only();
+            let groups = groups.filter(|at| only.is_none_or(|family| family == at.group.family()));
+            memberships.extend(groups.flat_map(|at| on_each(Membership::new(at), interfaces)));
         }
-        Ok(())
+        if memberships.is_empty() {
+            return Ok(None);
+        }
+        let held = HeldMemberships::join(&memberships, true, true)?;
+        held.statuses().iter().for_each(|status| console.detail(status));
+        Ok(Some(Arc::new(held)))
+    }
+
+    /// Returns the filter of the selected streams.
+    fn filter(&self, console: &Console) -> anyhow::Result<PacketFilter> {
+        let Self { memberships, interfaces, input, .. } = self;
+        let is_file = input.read.is_some();
+        let resolve = if is_file { in_file } else { by_name };
+        let mut filter =
+            PacketFilter::default().sources(filter_of_sources(&input.sources)?).family(input.families.only());
+        if is_file {
+            // A live capture is opened on the selected interfaces.
+            filter = filter.interfaces(interfaces.iter().map(resolve).collect::<Result<_, _>>()?);
+        }
+        for text in memberships {
+            if let Ok(pattern) = text.parse::<Pattern>() {
+                filter = filter.groups(pattern.ranges());
+                continue;
+            }
+            let selected = select_memberships(std::slice::from_ref(text), &[], &[], input.families, console)?;
+            for membership in selected.items {
+                let interface = membership.interface.as_ref().map(resolve).transpose()?;
+                filter = filter.membership(&membership, interface.as_slice());
+            }
+        }
+        Ok(filter)
+    }
+}
+
+/// Returns the name of an interface of this machine: one that is created again has another index.
+fn by_name(selector: &InterfaceSelector) -> anyhow::Result<InterfaceSelector> {
+    Ok(InterfaceSelector::Name(mcast::find(selector)?.name))
+}
+
+/// Returns a selector of an interface in a file.
+fn in_file(selector: &InterfaceSelector) -> anyhow::Result<InterfaceSelector> {
+    match selector {
+        InterfaceSelector::Name(_) | InterfaceSelector::Index(_) => Ok(selector.clone()),
+        _ => Err(Failure::usage(format!("\"{selector}\" is not an interface of the capture file"))
+            .remedy("name it as the file does, or by its number there, from 1")
+            .into()),
+    }
+}
+
+/// Follows interfaces that appear and vanish, with the memberships, on a thread in the network namespace of this one. It
+/// keeps the capability to capture.
+fn follow(
+    follower: Option<InterfaceFollower>,
+    memberships: &Option<Arc<HeldMemberships>>,
+) -> anyhow::Result<()> {
+    let (Some(follower), memberships) = (follower, memberships.clone()) else { return Ok(()) };
+    // A join that fails now may succeed after the next change.
+    let refresh = move || drop(memberships.as_ref().map(|memberships| memberships.refresh()));
+    let work = move || {
+        if rights::keep(&[Capability::NetRaw]).is_ok() {
+            follower.run(refresh);
+        }
+    };
+    thread::Builder::new().name("interfaces".into()).spawn(work).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Adds a remedy for users who may not capture.
+fn refused(error: LiveError) -> anyhow::Error {
+    match error {
+        LiveError::Capture(denied) if denied.kind() == ErrorKind::Permission => {
+            Failure::permission(denied.to_string())
+                .remedy(format!(
+                    "{}\nWithout it, `mcast recv --discard GROUP:PORT` counts the datagrams of a group, `mcast \
+                     groups` shows which processes have joined groups, and `mcast top -r FILE` reads a capture",
+                    denied.remedy().unwrap_or_default()
+                ))
+                .into()
+        }
+        error => error.into(),
     }
 }

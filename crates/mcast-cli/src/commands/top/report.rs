@@ -8,8 +8,6 @@ use mcast_stream::wire::StreamId;
 use mcast_watch::Row;
 
 use super::json;
-use super::monitor::Monitor;
-use super::picture::Picture;
 use super::table::{self, Column};
 use super::text;
 use super::{Display, Plan};
@@ -18,6 +16,8 @@ use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
 use crate::service::Service;
+use mcast_watch::live::Monitor;
+use mcast_watch::live::MonitorReport;
 
 /// The interval of checks for the end of a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -128,8 +128,8 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, now: SystemTime) -> io::Result<()> {
-        let picture = self.monitor.picture(now);
-        let mut rows: Vec<&Row> = picture.report.streams.iter().collect();
+        let picture = self.monitor.report(now);
+        let mut rows: Vec<&Row> = picture.watch.streams.iter().collect();
         table::sort(&mut rows, |row| row, self.plan.sort, false, &picture);
         if self.plan.display == Display::Json {
             json::write(&mut self.out, &picture, &rows, now)?;
@@ -142,7 +142,7 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn table(&mut self, picture: &Picture, rows: &[&Row], now: SystemTime) -> io::Result<()> {
+    fn table(&mut self, picture: &MonitorReport, rows: &[&Row], now: SystemTime) -> io::Result<()> {
         let palette = self.console.palette();
         if !self.plan.once && !picture.is_file {
             if self.printed > 0 {
@@ -165,14 +165,14 @@ impl Printer<'_> {
         self.announced(picture)
     }
 
-    fn announced(&mut self, picture: &Picture) -> io::Result<()> {
-        if picture.report.announced.is_empty() {
+    fn announced(&mut self, picture: &MonitorReport) -> io::Result<()> {
+        if picture.watch.announced.is_empty() {
             return Ok(());
         }
         let palette = self.console.palette();
         let titles = ["announced", "group", "source", "interface", "stream", "sealed", "snapshots", "rate"];
         let mut table = Table::new(&titles, palette.heading);
-        for announced in &picture.report.announced {
+        for announced in &picture.watch.announced {
             let content = announced.content.as_ref();
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
             let memberships = content.map(|content| content.memberships().join(" "));
@@ -196,7 +196,7 @@ impl Printer<'_> {
         table.write(&mut self.out)
     }
 
-    fn cell(&self, column: Column, row: &Row, picture: &Picture) -> Cell {
+    fn cell(&self, column: Column, row: &Row, picture: &MonitorReport) -> Cell {
         let palette = self.console.palette();
         let cell = Cell::new(column.text(row, picture));
         let cell = if column.is_right() { cell.right() } else { cell };
@@ -210,8 +210,8 @@ impl Printer<'_> {
     }
 
     /// Prints notes after the table: sums, and what could not be observed.
-    fn print_notes(&mut self, picture: &Picture) {
-        let report = &picture.report;
+    fn print_notes(&mut self, picture: &MonitorReport) {
+        let report = &picture.watch;
         let rate = picture.total_rate();
         let second = Duration::from_secs(1);
         let bits = bits_per_second((rate.bits_per_second / 8.0) as u64, second).unwrap_or_default();
@@ -242,7 +242,7 @@ impl Printer<'_> {
             self.console
                 .warn(format_args!("{} not captured: they arrived too fast", count_of(lost, "packet")));
         }
-        if let Some(failure) = self.monitor.joiners_failure() {
+        if let Some(failure) = self.monitor.local_members_failure() {
             self.console.detail(format_args!("cannot determine which processes have joined: {failure}"));
         }
     }

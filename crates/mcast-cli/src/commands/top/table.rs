@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast_watch::Row;
 
-use super::picture::Picture;
 use super::text::{self, short};
+use mcast_watch::live::MonitorReport;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -93,7 +93,7 @@ impl Column {
     }
 
     /// Returns the content of a cell.
-    pub(super) fn text(self, row: &Row, picture: &Picture) -> String {
+    pub(super) fn text(self, row: &Row, picture: &MonitorReport) -> String {
         let rate = picture.rate(row);
         match self {
             Self::Group => SocketAddr::new(row.key.group.addr(), row.key.port).to_string(),
@@ -118,7 +118,7 @@ impl Column {
     pub(super) const TREND_WIDTH: usize = 8;
 
     /// Returns the sort key of a row: the highest number or the first name comes first.
-    fn rank(self, row: &Row, picture: &Picture) -> Rank {
+    fn rank(self, row: &Row, picture: &MonitorReport) -> Rank {
         let text = || self.text(row, picture);
         match self {
             Self::Group => Rank::Same,
@@ -158,7 +158,7 @@ pub(super) fn sort<T>(
     row: impl Fn(&T) -> &Row,
     column: Column,
     reversed: bool,
-    picture: &Picture,
+    picture: &MonitorReport,
 ) {
     items.sort_by_cached_key(|item| (column.rank(row(item), picture), row(item).key));
     if reversed {

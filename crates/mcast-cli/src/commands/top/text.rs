@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use mcast::{Group, SourceFilter};
+use mcast::SourceFilter;
 use mcast_watch::{AnnouncementContent, Format, JitterBasis, JitterValue, Row, SequenceStatistics};
 
-use super::picture::Picture;
 use crate::output::{bits_per_second, seconds};
-
-/// Returns the name of a group for any port: the short name if it has one, otherwise the name in the registry.
-pub(super) fn name_of_group(group: Group) -> Option<&'static str> {
-    group.well_known().map(|known| known.name).next().or_else(|| group.name())
-}
+use mcast_watch::live::MonitorReport;
 
 /// `0`, `3.2`, `999`, `1.2k`, `98.1M`: at most five characters.
 pub(super) fn short(number: f64) -> String {
@@ -93,10 +88,10 @@ pub(super) fn sources(filter: &SourceFilter, more: bool) -> String {
 }
 
 /// Returns the members: local processes by name, then other hosts by address.
-pub(super) fn members(picture: &Picture, row: &Row) -> Vec<String> {
+pub(super) fn members(picture: &MonitorReport, row: &Row) -> Vec<String> {
     let mut members: Vec<String> = Vec::new();
-    let locals = picture.locals(row).iter().map(|local| local.name.clone());
-    for name in locals.chain(picture.report.members_of(&row.key).map(|member| member.host.to_string())) {
+    let locals = picture.local_members(row).iter().map(|local| local.name.clone());
+    for name in locals.chain(picture.watch.members_of(&row.key).map(|member| member.host.to_string())) {
         if !members.contains(&name) {
             members.push(name);
         }

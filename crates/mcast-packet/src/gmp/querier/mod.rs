@@ -171,7 +171,10 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
         }
         let changed = self.role == Role::Querier;
         self.role = Role::Listener { querier: source };
-        self.due = now.saturating_add(self.settings.other_querier_present(query));
+        // Group-specific queries state another response time, so this querier's own is used for all queries.
+        let present =
+            self.settings.other_querier_present_interval(query.robustness(), query.interval(), None);
+        self.due = now.saturating_add(present);
         self.specific.clear();
         changed.then_some(RoleChange::YieldedTo(source))
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::gmp::{Address, Query};
+use crate::gmp::Address;
 
 /// The settings of a querier. The defaults are those of the RFCs: the latest version, query interval 125 s,
 /// robustness 2, query response interval 10 s, last member query interval 1 s.
@@ -142,14 +142,16 @@ impl QuerierSettings {
         self.version::<A>() == A::SOURCE_VERSION
     }
 
-    /// Returns how long another querier may be silent before it counts as gone, from the timers in its query
-    /// if it states them (RFC 3376 sections 4.1.6, 4.1.7 and 8.5).
-    pub(super) fn other_querier_present<A: Address>(&self, query: &Query<'_, A>) -> Duration {
-        let stated = query.source_query.as_ref();
-        let robustness = stated.map(|stated| stated.robustness).filter(|robustness| *robustness > 0);
-        let interval = stated.map(|stated| stated.interval).filter(|interval| !interval.is_zero());
-        let robustness = u32::from(robustness.unwrap_or(self.robustness));
-        // Group-specific queries state another response time, so this querier's own is used for all queries.
-        interval.unwrap_or(self.query_interval) * robustness + self.query_response_interval / 2
+    /// Returns how long another querier may be silent before it counts as gone (RFC 3376 section 8.5), from the timers in
+    /// its queries. These settings stand in for those that it does not state.
+    #[must_use]
+    pub fn other_querier_present_interval(
+        &self,
+        robustness: Option<u8>,
+        interval: Option<Duration>,
+        response_interval: Option<Duration>,
+    ) -> Duration {
+        interval.unwrap_or(self.query_interval) * u32::from(robustness.unwrap_or(self.robustness))
+            + response_interval.unwrap_or(self.query_response_interval) / 2
     }
 }

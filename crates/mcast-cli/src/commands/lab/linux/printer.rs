@@ -115,6 +115,10 @@ impl<'a> Printer<'a> {
         self.stopping = true;
     }
 
+    pub(super) const fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Prints an event.
     pub(super) fn print(&mut self, event: &ProgramEvent) -> io::Result<()> {
         self.remember(event);

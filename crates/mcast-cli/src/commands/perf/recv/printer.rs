@@ -57,7 +57,7 @@ impl<'a> RunPrinter<'a> {
         if self.json || (received == 0 && session.is_closed()) {
             return Ok(());
         }
-        let arrivals = match rates(received, bytes, *active) {
+        let arrivals = match rates(received, "datagram", bytes, *active) {
             rates if *active >= SHORTEST => rates,
             _ => count_of(received, "datagram"),
         };

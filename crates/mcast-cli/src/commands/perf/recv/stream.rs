@@ -15,11 +15,11 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::read_keys;
-use crate::commands::perf::figures::{Micros, message_rates, micros, percentiles, share, short_time};
+use crate::commands::perf::figures::{Micros, micros, percentiles, share, short_time};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, count_of, excess_loss, per_second, seconds, too_few, write_record};
+use crate::output::{count, count_of, excess_loss, per_second, rates, seconds, too_few, write_record};
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]
@@ -201,7 +201,7 @@ impl StreamRun {
             return;
         }
         if counts.messages > shown.messages && !arguments.json {
-            let rates = message_rates(counts.messages - shown.messages, counts.bytes - shown.bytes, since);
+            let rates = rates(counts.messages - shown.messages, "message", counts.bytes - shown.bytes, since);
             let jitter = short_time(self.meter.jitter());
             console.note(format_args!("{rates}  lost {}  jitter {jitter}", count(self.lost)));
         }
@@ -262,7 +262,7 @@ impl StreamRun {
             "  received    {} of {of} in {}: {}",
             count_of(counts.messages, "message"),
             seconds(time),
-            message_rates(counts.messages, counts.bytes, time)
+            rates(counts.messages, "message", counts.bytes, time)
         )?;
         writeln!(
             out,

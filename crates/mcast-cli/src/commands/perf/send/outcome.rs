@@ -33,7 +33,7 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     let each_second = |progress: &PerfSendProgress| {
         if !plan.json {
             let new = progress.sent - std::mem::replace(&mut last_sent, progress.sent);
-            print_progress(progress, &rates(new, new * plan.size as u64, SECOND), console)?;
+            print_progress(progress, &rates(new, "datagram", new * plan.size as u64, SECOND), console)?;
         }
         anyhow::Ok(())
     };
@@ -84,7 +84,7 @@ fn write_text(result: &PerfSendResult, console: &Console) -> io::Result<()> {
         count_of(*sent, "datagram"),
         bytes(settings.size.into()),
         seconds(*elapsed),
-        rates(*sent, sent * u64::from(settings.size), *elapsed),
+        rates(*sent, "datagram", sent * u64::from(settings.size), *elapsed),
     )?;
     if *refused > 0 {
         writeln!(out, "{} refused by the interface's own queue", count(*refused))?;

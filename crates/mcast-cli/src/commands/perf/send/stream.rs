@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
-use crate::commands::perf::figures::{as_seconds, message_rates, share};
+use crate::commands::perf::figures::{as_seconds, share};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
-use crate::output::{count, count_of, per_second, seconds, write_record};
+use crate::output::{count, count_of, per_second, rates, seconds, write_record};
 use crate::sending::MessagePacer;
 
 /// Options for the message layer.
@@ -223,13 +223,14 @@ impl PublishLoop<'_> {
             return;
         }
         let (statistics, before) = (self.publisher.statistics(), last_line.1);
-        let message_rates = message_rates(
+        let rates = rates(
             statistics.messages - before.messages,
+            "message",
             statistics.message_bytes - before.message_bytes,
             now - last_line.0,
         );
         self.console.note(format_args!(
-            "{:>6.1} s  {message_rates}  repaired {}",
+            "{:>6.1} s  {rates}  repaired {}",
             (now - begun).as_secs_f64(),
             count(repairs(&statistics) - repairs(&before)),
         ));
@@ -289,7 +290,7 @@ impl Report {
             count_of(self.messages, "message"),
             count(self.size as u64),
             seconds(self.time),
-            message_rates(self.messages, self.bytes, self.time)
+            rates(self.messages, "message", self.bytes, self.time)
         )?;
         writeln!(
             out,

@@ -127,7 +127,7 @@ fn print_step(result: &PerfSendResult, step: &SweepStep, console: &Console) -> i
     writeln!(
         out,
         "  {}  {style}lost {}{style:#}  {dim}(target {} per second){dim:#}",
-        rates(result.sent, result.sent * size, result.elapsed),
+        rates(result.sent, "datagram", result.sent * size, result.elapsed),
         share(lost, sent),
         count(step.requested as u64),
     )?;

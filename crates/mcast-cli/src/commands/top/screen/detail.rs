@@ -8,13 +8,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::super::picture::Picture;
 use super::super::table::trend;
 use super::super::text::{self, short, sources, span};
 use super::network::scrolled;
 use super::state::State;
 use super::theme::Theme;
 use crate::output::{SafeText, count, count_of};
+use mcast_watch::live::MonitorReport;
 
 /// The width of labels.
 const LABEL: usize = 12;
@@ -27,7 +27,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     scrolled(frame, area, state, lines);
 }
 
-fn describe(row: &Row, picture: &Picture, theme: Theme, width: usize) -> Vec<Line<'static>> {
+fn describe(row: &Row, picture: &MonitorReport, theme: Theme, width: usize) -> Vec<Line<'static>> {
     let mut lines = Lines { lines: Vec::new(), theme };
     identity(&mut lines, row, picture);
     traffic(&mut lines, row, picture);
@@ -38,7 +38,7 @@ fn describe(row: &Row, picture: &Picture, theme: Theme, width: usize) -> Vec<Lin
     lines.lines
 }
 
-fn identity(lines: &mut Lines, row: &Row, picture: &Picture) {
+fn identity(lines: &mut Lines, row: &Row, picture: &MonitorReport) {
     let (key, theme) = (&row.key, lines.theme);
     let name = key.group.name_at(key.port).map_or_else(String::new, |name| format!("  {name}"));
     lines.add("group", format!("{}{name}", SocketAddr::new(key.group.addr(), key.port)), theme.group);
@@ -53,7 +53,7 @@ fn identity(lines: &mut Lines, row: &Row, picture: &Picture) {
     lines.add("interface", format!("{}{vlan}", picture.interface(key.interface)), theme.interface);
 }
 
-fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
+fn traffic(lines: &mut Lines, row: &Row, picture: &MonitorReport) {
     let (now, mean) = (picture.rate(row), row.mean);
     lines.plain(
         "rate",
@@ -79,10 +79,8 @@ fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
     let payload = row.format.map_or_else(|| "unknown".into(), |format| format.to_string());
     lines.plain("payload", payload);
     if let Some(identity) = row.identity {
-        let name = picture
-            .report
-            .announced_name(row)
-            .map(|name| format!("\"{}\"  ", SafeText::new(name.as_bytes())));
+        let name =
+            picture.watch.announced_name(row).map(|name| format!("\"{}\"  ", SafeText::new(name.as_bytes())));
         let sealed = if identity.sealed { ", sealed" } else { "" };
         let described = format!("{:016x}, incarnation {}{sealed}", identity.stream, identity.incarnation);
         lines.plain("stream", format!("{}{described}", name.unwrap_or_default()));
@@ -142,8 +140,8 @@ fn describe_numbers(numbers: &SequenceStatistics) -> String {
     described
 }
 
-fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
-    let locals = picture.locals(row);
+fn joined(lines: &mut Lines, row: &Row, picture: &MonitorReport) {
+    let locals = picture.local_members(row);
     for local in locals {
         let port = local.port.map_or_else(String::new, |port| format!(", port {port}"));
         let from = local
@@ -153,7 +151,7 @@ fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
         lines.plain("joined here", format!("{}{port}{from}", local.name));
     }
     let mut members = 0;
-    for member in picture.report.members_of(&row.key) {
+    for member in picture.watch.members_of(&row.key) {
         members += 1;
         let filter = sources(&member.filter, member.more_sources);
         lines.plain("member", format!("{}, sources {filter}, {} ago", member.host, span(member.quiet)));

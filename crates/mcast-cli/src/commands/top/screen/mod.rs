@@ -18,11 +18,11 @@ use ratatui::crossterm::event;
 use ratatui::layout::{Constraint, Layout};
 
 use super::Plan;
-use super::monitor::Monitor;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use keys::KeyAction;
+use mcast_watch::live::Monitor;
 use state::{State, View};
 use terminal::Screen;
 

@@ -13,18 +13,18 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::picture::Picture;
-use super::super::text::{self, name_of_group, sources, span};
+use super::super::text::{self, sources, span};
 use super::state::State;
 use super::theme::Theme;
-use crate::output::{SafeText, clock_time, count_of};
+use crate::output::{SafeText, clock_time, count_of, name_of_group};
+use mcast_watch::live::MonitorReport;
 
 /// The maximum number of messages below the members.
 const MESSAGES: usize = 100;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     let (theme, picture) = (state.theme, &state.picture);
-    let report = &picture.report;
+    let report = &picture.watch;
     let mut lines = Vec::new();
     let mut section = |title: &str, none: &str, content: Vec<Line<'static>>| {
         lines.push(Line::styled(title.to_owned(), theme.heading));
@@ -49,10 +49,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
 
 /// Returns the members. Solicited-node groups, of which every IPv6 host joins one or two per address (RFC 4291 section
 /// 2.7.1), are only counted.
-fn members(picture: &Picture, theme: Theme) -> Vec<Line<'static>> {
+fn members(picture: &MonitorReport, theme: Theme) -> Vec<Line<'static>> {
     let is_solicited_node =
         |member: &&GroupMember| matches!(member.group.kind(), GroupKind::SolicitedNode { .. });
-    let (counted, shown): (Vec<_>, Vec<_>) = picture.report.members.iter().partition(is_solicited_node);
+    let (counted, shown): (Vec<_>, Vec<_>) = picture.watch.members.iter().partition(is_solicited_node);
     let mut lines: Vec<_> = shown.into_iter().map(|each| member(each, picture, theme)).collect();
     if !counted.is_empty() {
         let text = format!("  and {} of solicited-node groups", count_of(counted.len() as u64, "member"));
@@ -74,9 +74,9 @@ pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>,
 }
 
 /// Returns the text for no querier. Before the query interval has passed, silence is not a fault.
-fn no_querier(picture: &Picture) -> String {
+fn no_querier(picture: &MonitorReport) -> String {
     const INTERVAL: Duration = Duration::from_secs(125);
-    match picture.report.watched {
+    match picture.watch.watched {
         watched if watched < INTERVAL => {
             format!("no query yet in {}; queries are normally 125 s apart", span(watched))
         }
@@ -84,7 +84,7 @@ fn no_querier(picture: &Picture) -> String {
     }
 }
 
-fn querier(querier: &ObservedQuerier, picture: &Picture, theme: Theme) -> Line<'static> {
+fn querier(querier: &ObservedQuerier, picture: &MonitorReport, theme: Theme) -> Line<'static> {
     let protocol = match querier.protocol {
         Protocol::Igmp => "IGMP",
         Protocol::Mld => "MLD",
@@ -102,7 +102,7 @@ fn querier(querier: &ObservedQuerier, picture: &Picture, theme: Theme) -> Line<'
     line(querier.address.to_string(), on(picture.interface(querier.interface), querier.vlan), text, theme)
 }
 
-fn neighbor(neighbor: &PimNeighbor, picture: &Picture, theme: Theme) -> Line<'static> {
+fn neighbor(neighbor: &PimNeighbor, picture: &MonitorReport, theme: Theme) -> Line<'static> {
     let priority =
         neighbor.dr_priority.map_or_else(String::new, |priority| format!(", DR priority {priority}"));
     let holds = neighbor.hold_time.map_or_else(|| "infinite".to_owned(), span);
@@ -114,7 +114,7 @@ fn neighbor(neighbor: &PimNeighbor, picture: &Picture, theme: Theme) -> Line<'st
     line(neighbor.address.to_string(), on(picture.interface(neighbor.interface), neighbor.vlan), text, theme)
 }
 
-fn advertisement(router: &RouterAdvertisement, picture: &Picture, theme: Theme) -> Line<'static> {
+fn advertisement(router: &RouterAdvertisement, picture: &MonitorReport, theme: Theme) -> Line<'static> {
     let text = format!(
         "  router discovery, every {}, {} ago{}",
         span(router.interval),
@@ -124,7 +124,7 @@ fn advertisement(router: &RouterAdvertisement, picture: &Picture, theme: Theme) 
     line(router.address.to_string(), on(picture.interface(router.interface), router.vlan), text, theme)
 }
 
-fn member(member: &GroupMember, picture: &Picture, theme: Theme) -> Line<'static> {
+fn member(member: &GroupMember, picture: &MonitorReport, theme: Theme) -> Line<'static> {
     let protocol = if member.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
     let name = name_of_group(member.group).map_or_else(String::new, |name| format!(" ({name})"));
     let text = format!(
@@ -145,7 +145,7 @@ fn member(member: &GroupMember, picture: &Picture, theme: Theme) -> Line<'static
     ])
 }
 
-fn announcement(announced: &StreamAnnouncement, picture: &Picture, theme: Theme) -> Line<'static> {
+fn announcement(announced: &StreamAnnouncement, picture: &MonitorReport, theme: Theme) -> Line<'static> {
     let sealed = if announced.identity.sealed { ", sealed" } else { "" };
     let (name, text) = match &announced.content {
         Some(content) => (SafeText::new(content.name.as_bytes()).to_string(), text::announced(content)),
@@ -164,7 +164,7 @@ fn announcement(announced: &StreamAnnouncement, picture: &Picture, theme: Theme)
     ])
 }
 
-fn message(entry: &LogEntry, picture: &Picture, theme: Theme) -> Line<'static> {
+fn message(entry: &LogEntry, picture: &MonitorReport, theme: Theme) -> Line<'static> {
     let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(entry.time.as_nanos());
     Line::from(vec![
         Span::styled(format!("  {} ", clock_time(time).split('.').next().unwrap_or_default()), theme.dim),

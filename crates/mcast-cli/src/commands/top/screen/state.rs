@@ -1,16 +1,16 @@
 //! The state of the screen.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast_watch::{Row, StreamKey};
 
-use super::super::monitor::Monitor;
-use super::super::picture::{Picture, RecordingState};
-use super::super::recording;
 use super::super::table::{self, Column};
 use super::theme::Theme;
 use crate::console::Console;
-use crate::output::count_of;
+use crate::output::{count_of, rfc3339};
+use mcast_watch::live::Monitor;
+use mcast_watch::live::{MonitorReport, RecordingStatus};
 
 /// The view in the middle of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum View {
 pub(super) struct State<'a> {
     pub(super) monitor: &'a Monitor,
     pub(super) theme: Theme,
-    pub(super) picture: Picture,
+    pub(super) picture: MonitorReport,
     pub(super) view: View,
     pub(super) sort: Column,
     pub(super) reversed: bool,
@@ -59,7 +59,7 @@ impl<'a> State<'a> {
         let mut state = Self {
             monitor,
             theme: Theme::new(console.palette().is_coloured()),
-            picture: monitor.picture(SystemTime::now()),
+            picture: monitor.report(SystemTime::now()),
             view: View::Streams,
             sort,
             reversed: false,
@@ -82,7 +82,7 @@ impl<'a> State<'a> {
     /// Updates the picture, unless the screen is paused.
     pub(super) fn refresh(&mut self, now: SystemTime) {
         if !self.is_paused {
-            self.picture = self.monitor.picture(now);
+            self.picture = self.monitor.report(now);
             self.arrange();
         }
     }
@@ -103,7 +103,7 @@ impl<'a> State<'a> {
 
     /// Returns the streams shown, in order.
     pub(super) fn rows(&self) -> Vec<&Row> {
-        self.order.iter().filter_map(|place| self.picture.report.streams.get(*place)).collect()
+        self.order.iter().filter_map(|place| self.picture.watch.streams.get(*place)).collect()
     }
 
     /// Returns the selected stream, or the one now at its position.
@@ -154,10 +154,10 @@ impl<'a> State<'a> {
                 "this is already a file: `mcast sniff -r FILE -w FILE` extracts a stream".into(),
             );
         } else if let Some(key) = self.selected_row().map(|row| row.key) {
-            let path = recording::file_name(&key, SystemTime::now());
+            let path = file_name(&key, SystemTime::now());
             let message = match self.monitor.record(key, path.clone()) {
                 Ok(()) => format!("recording into {}; w ends it", path.display()),
-                Err(error) => format!("{error:#}"),
+                Err(error) => error.to_string(),
             };
             self.show_message(message);
         }
@@ -173,7 +173,7 @@ impl<'a> State<'a> {
 
     /// Filters and sorts the streams.
     fn arrange(&mut self) {
-        let streams = self.picture.report.streams.iter().enumerate();
+        let streams = self.picture.watch.streams.iter().enumerate();
         let mut rows: Vec<_> = streams.filter(|(_, row)| self.admits(row)).collect();
         table::sort(&mut rows, |(_, row)| row, self.sort, self.reversed, &self.picture);
         self.order = rows.into_iter().map(|(place, _)| place).collect();
@@ -188,11 +188,20 @@ impl<'a> State<'a> {
 }
 
 /// Describes a recording: its file, the number of frames, and a failure.
-pub(super) fn describe_recording(recording: &RecordingState) -> String {
-    let RecordingState { path, frames, failure, .. } = recording;
+pub(super) fn describe_recording(recording: &RecordingStatus) -> String {
+    let RecordingStatus { path, frames, failure, .. } = recording;
     let text = format!("{}: {}", path.display(), count_of(*frames, "frame"));
     match failure {
         Some(failure) => format!("{text}, then: {failure}"),
         None => text,
     }
+}
+
+/// Returns a name such as `mcast-239.1.2.3-5000-20240501T123456Z.pcapng`, without colons, which not every file system
+/// supports.
+fn file_name(key: &StreamKey, now: SystemTime) -> PathBuf {
+    let group = key.group.to_string().replace(':', "_");
+    let seconds = rfc3339(now);
+    let time = seconds.split('.').next().unwrap_or_default().replace(['-', ':'], "");
+    format!("mcast-{group}-{}-{time}Z.pcapng", key.port).into()
 }

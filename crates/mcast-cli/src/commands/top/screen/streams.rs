@@ -20,7 +20,7 @@ pub(super) fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
 /// Returns the title: the interfaces and the sums.
 fn title(state: &State<'_>) -> Line<'static> {
     let (theme, picture) = (state.theme, &state.picture);
-    let report = &picture.report;
+    let report = &picture.watch;
     let rate = picture.total_rate();
     let seconds = report.watched.as_secs();
     let time = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -46,7 +46,7 @@ fn title(state: &State<'_>) -> Line<'static> {
 
 /// Returns the most important status.
 fn status(state: &State<'_>) -> Line<'static> {
-    let (theme, report) = (state.theme, &state.picture.report);
+    let (theme, report) = (state.theme, &state.picture.watch);
     if state.is_typing {
         return Line::styled(format!("only with: {}▏", state.filter), theme.key);
     }
@@ -64,7 +64,7 @@ fn status(state: &State<'_>) -> Line<'static> {
     if report.totals.streams_evicted > 0 {
         parts.push(format!("{} streams omitted: the table is full", count(report.totals.streams_evicted)));
     }
-    if let Some(failure) = state.monitor.joiners_failure() {
+    if let Some(failure) = state.monitor.local_members_failure() {
         parts.push(format!("cannot determine which processes have joined: {failure}"));
     }
     if !parts.is_empty() {

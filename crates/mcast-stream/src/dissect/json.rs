@@ -1,0 +1,220 @@
+//! A datagram as an object, for JSON.
+
+use std::net::SocketAddr;
+
+use serde::{Serialize, Serializer};
+
+use super::text::{kind_name, reason_name, status_names};
+use super::{Body, ParsedDatagram, StreamDatagram};
+use crate::wire::{Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Ncf, Ranges, Reset, Status};
+
+impl Serialize for StreamDatagram<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Object::new(self).serialize(serializer)
+    }
+}
+
+#[derive(Default, Serialize)]
+struct Object {
+    kind: Option<&'static str>,
+    stream: Option<String>,
+    incarnation: Option<u32>,
+    number: Option<u64>,
+    sealed: bool,
+    epoch: u16,
+    path: u8,
+    repair: bool,
+    end_of_stream: bool,
+    broken: Option<String>,
+    cut_off: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<String>,
+    #[serde(flatten)]
+    body: Option<BodyFields>,
+}
+
+/// The fields of a body.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BodyFields {
+    Messages { message: u32, messages: u32 },
+    Piece { message: u32, piece: MessagePart },
+    Nak { missing: Vec<Range> },
+    Confirmation { coming: Vec<Range>, trail: u64 },
+    Heartbeat { heartbeat: Beat },
+    Status { status: State },
+    Announcement { announcement: Announcement },
+    Reset { reset: &'static str, to_receiver: String },
+    Echo { to_receiver: String },
+}
+
+/// A part of a message.
+#[derive(Serialize)]
+struct MessagePart {
+    first: bool,
+    last: bool,
+    length: usize,
+    total: Option<u32>,
+}
+
+/// Datagrams in a row.
+#[derive(Serialize)]
+struct Range {
+    first: u64,
+    last: u64,
+}
+
+#[derive(Serialize)]
+struct Beat {
+    next: u64,
+    next_message: u64,
+    trail: u64,
+    trail_message: u64,
+    rate: u64,
+    round_trip_seconds: f64,
+    receivers: u32,
+    flow: &'static str,
+    datagram: u16,
+}
+
+#[derive(Serialize)]
+struct State {
+    next: u64,
+    highest: u64,
+    window: u32,
+    missed: u32,
+    given_up: u64,
+    lost_messages: u64,
+    received: u64,
+    says: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Announcement {
+    name: String,
+    paths: Vec<String>,
+    snapshot: Option<SocketAddr>,
+    rate: u64,
+    key: Option<String>,
+}
+
+impl Object {
+    fn new(datagram: &StreamDatagram<'_>) -> Self {
+        match datagram {
+            StreamDatagram::Whole(whole) => Self {
+                receiver: whole.subscriber.map(|subscriber| subscriber.to_string()),
+                cut_off: whole.body == Body::CutOff,
+                body: BodyFields::new(whole),
+                ..Self::of_header(&whole.header)
+            },
+            StreamDatagram::Broken { header, why } => {
+                let plain = header.as_ref().map(Self::of_header).unwrap_or_default();
+                Self { broken: Some(why.to_string()), ..plain }
+            }
+        }
+    }
+
+    fn of_header(header: &Header) -> Self {
+        Self {
+            kind: Some(kind_name(header.kind)),
+            stream: Some(header.stream.to_string()),
+            incarnation: Some(header.incarnation.0),
+            number: Some(header.sequence),
+            sealed: header.epoch != KeyEpoch::CLEAR,
+            epoch: header.epoch.0,
+            path: header.flags.path(),
+            repair: header.flags.has(Flags::REPAIR),
+            end_of_stream: header.flags.has(Flags::END_OF_STREAM),
+            ..Self::default()
+        }
+    }
+}
+
+impl BodyFields {
+    fn new(datagram: &ParsedDatagram<'_>) -> Option<Self> {
+        let header = &datagram.header;
+        Some(match &datagram.body {
+            Body::Messages(count) => Self::Messages { message: header.message, messages: *count },
+            Body::Piece { total } => {
+                let (first, last) = (header.flags.has(Flags::BEGIN), header.flags.has(Flags::END));
+                let piece = MessagePart { first, last, length: datagram.length, total: *total };
+                Self::Piece { message: header.message, piece }
+            }
+            Body::Heartbeat(heartbeat) => Self::Heartbeat { heartbeat: Beat::new(heartbeat) },
+            Body::Nak(nak) => Self::Nak { missing: all_ranges(nak.missing) },
+            Body::Status(status) => Self::Status { status: State::new(status) },
+            Body::Confirmation(Ncf { oldest_retained, coming, .. }) => {
+                Self::Confirmation { coming: all_ranges(*coming), trail: *oldest_retained }
+            }
+            Body::Announcement(announce) => Self::Announcement { announcement: Announcement::new(announce) },
+            Body::Reset(Reset { subscriber, reason }) => {
+                Self::Reset { reset: reason_name(*reason), to_receiver: format!("{subscriber:016x}") }
+            }
+            Body::Echo(echo) => Self::Echo { to_receiver: format!("{:016x}", echo.subscriber) },
+            _ => return None,
+        })
+    }
+}
+
+/// Returns all ranges of a NAK: its list holds at most 140 entries of at most 17 ranges each.
+fn all_ranges(ranges: Ranges<'_>) -> Vec<Range> {
+    ranges.map(|(first, count)| Range { first, last: first + u64::from(count) - 1 }).collect()
+}
+
+impl Beat {
+    fn new(heartbeat: &Heartbeat) -> Self {
+        let Heartbeat { next, next_message, oldest_retained, oldest_message, rate, flow, datagram, .. } =
+            *heartbeat;
+        Self {
+            next,
+            next_message,
+            trail: oldest_retained,
+            trail_message: oldest_message,
+            rate,
+            round_trip_seconds: f64::from(heartbeat.round_trip) / 1e6,
+            receivers: heartbeat.group_size,
+            flow: flow_name(flow),
+            datagram,
+        }
+    }
+}
+
+impl State {
+    fn new(status: &Status) -> Self {
+        Self {
+            next: status.next,
+            highest: status.highest,
+            window: status.window,
+            missed: status.missed,
+            given_up: status.given_up,
+            lost_messages: status.lost_messages,
+            received: status.received,
+            says: status_names(status.flags).collect(),
+        }
+    }
+}
+
+impl Announcement {
+    fn new(announcement: &Announce<'_>) -> Self {
+        let paths = announcement.paths.iter().flatten().map(|place| match place.source {
+            Some(source) => format!("{source}@{}", place.group),
+            None => place.group.to_string(),
+        });
+        Self {
+            name: announcement.name.to_owned(),
+            paths: paths.collect(),
+            snapshot: announcement.snapshot,
+            rate: announcement.rate,
+            key: (announcement.key > 0).then(|| format!("{:016x}", announcement.key)),
+        }
+    }
+}
+
+/// Returns the name of a flow control.
+const fn flow_name(flow: FlowControl) -> &'static str {
+    match flow {
+        FlowControl::None => "none",
+        FlowControl::Slowest => "slowest",
+        _ => "other",
+    }
+}

@@ -1,0 +1,198 @@
+//! The frames of interfaces that appear and vanish, or of a file.
+
+use std::collections::HashSet;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
+use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
+
+use super::{LiveError, selected_interfaces};
+
+/// The frames of interfaces, or of a file.
+#[derive(Debug)]
+pub struct LiveFrames(Origin);
+
+#[derive(Debug)]
+enum Origin {
+    File(Box<CaptureFile>),
+    Live(Box<LiveCapture>),
+}
+
+/// A capture that follows interfaces that appear and vanish.
+#[derive(Debug)]
+struct LiveCapture {
+    capture: Capture,
+    interfaces: Vec<Interface>,
+    /// From the follower.
+    changes: Option<mpsc::Receiver<InterfaceChange>>,
+    /// The interfaces after a change, until the caller has taken all frames that were buffered before it.
+    changed: Option<Vec<Interface>>,
+}
+
+/// Interfaces have appeared.
+#[derive(Debug)]
+struct InterfaceChange {
+    /// A capture on them.
+    added: Capture,
+    /// All interfaces to capture on.
+    interfaces: Vec<Interface>,
+}
+
+/// Captures on interfaces that appear. [`Self::run`] it on a thread that has the right to capture; it parses no frames.
+#[derive(Debug)]
+pub struct InterfaceFollower {
+    watcher: InterfaceWatcher,
+    selectors: Vec<InterfaceSelector>,
+    captured: HashSet<InterfaceIndex>,
+    changes: mpsc::Sender<InterfaceChange>,
+}
+
+impl LiveFrames {
+    /// Captures multicast on these interfaces; none means all on which groups are joined by default.
+    ///
+    /// # Errors
+    /// [`LiveError`].
+    pub fn capture(selectors: &[InterfaceSelector]) -> Result<Self, LiveError> {
+        let interfaces = interfaces(selectors)?;
+        let capture = capture_on(&interfaces)?;
+        Ok(Self(Origin::Live(Box::new(LiveCapture { capture, interfaces, changes: None, changed: None }))))
+    }
+
+    /// Follows interfaces that appear and vanish, once the follower runs. `selectors` are those of [`Self::capture`].
+    ///
+    /// # Errors
+    /// If the system cannot watch interfaces.
+    pub fn follower(&mut self, selectors: Vec<InterfaceSelector>) -> mcast::Result<InterfaceFollower> {
+        let watcher = InterfaceWatcher::new()?;
+        let (sender, receiver) = mpsc::channel();
+        let captured = self.interfaces().iter().map(|interface| interface.index).collect();
+        if let Origin::Live(live) = &mut self.0 {
+            live.changes = Some(receiver);
+        }
+        Ok(InterfaceFollower { watcher, selectors, captured, changes: sender })
+    }
+
+    /// Returns whether the frames are those of a file.
+    #[must_use]
+    pub const fn is_file(&self) -> bool {
+        matches!(self.0, Origin::File(_))
+    }
+
+    /// Returns the captured interfaces; none for a file.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        match &self.0 {
+            Origin::File(_) => &[],
+            Origin::Live(live) => &live.interfaces,
+        }
+    }
+
+    /// Returns the next frame, if one arrives within the timeout.
+    pub(super) fn next(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, SourceError> {
+        if let Origin::Live(live) = &mut self.0 {
+            live.add_new_interfaces()?;
+        }
+        self.source().next_frame(Some(timeout))
+    }
+
+    /// Adapts to interfaces that have changed since the last call, and returns whether any have. The caller must have
+    /// taken all available frames: those of vanished interfaces are discarded.
+    pub(super) fn discard_vanished(&mut self) -> bool {
+        let Origin::Live(live) = &mut self.0 else { return false };
+        let Some(interfaces) = live.changed.take() else { return false };
+        // If the counts of a vanished interface cannot be read, it stays in the capture, where it is silent.
+        let _ = live.capture.retain(|index| interfaces.iter().any(|interface| interface.index == index));
+        live.interfaces = interfaces;
+        true
+    }
+
+    pub(super) fn are_over(&mut self) -> bool {
+        self.source().is_at_end()
+    }
+
+    /// Returns the number of lost packets; `None` if it is unknown.
+    pub(super) fn lost(&mut self) -> Option<u64> {
+        self.source().lost().ok().flatten()
+    }
+
+    fn source(&mut self) -> &mut dyn FrameSource {
+        match &mut self.0 {
+            Origin::File(file) => &mut **file,
+            Origin::Live(live) => &mut live.capture,
+        }
+    }
+}
+
+impl From<CaptureFile> for LiveFrames {
+    fn from(file: CaptureFile) -> Self {
+        Self(Origin::File(Box::new(file)))
+    }
+}
+
+impl LiveCapture {
+    /// Adds interfaces that have appeared, one change after the other: an interface that went down and came back
+    /// must have left the capture before it is added again.
+    fn add_new_interfaces(&mut self) -> mcast_capture::Result<()> {
+        if self.changed.is_none()
+            && let Some(Ok(InterfaceChange { added, interfaces })) =
+                self.changes.as_ref().map(mpsc::Receiver::try_recv)
+        {
+            self.capture.append(added)?;
+            self.changed = Some(interfaces);
+        }
+        Ok(())
+    }
+}
+
+impl InterfaceFollower {
+    /// Captures on further interfaces whenever some appear, until the [`LiveFrames`] are dropped. An interface that
+    /// vanishes is only silent. Calls `changed` after each change of interfaces, before it captures.
+    pub fn run(mut self, mut changed: impl FnMut()) {
+        while let Ok(Some(_)) = self.watcher.wait(None) {
+            changed();
+            let interfaces = present(&self.selectors);
+            let is_new = |interface: &&Interface| !self.captured.contains(&interface.index);
+            let new: Vec<_> = interfaces.iter().filter(is_new).cloned().collect();
+            if new.is_empty() {
+                continue;
+            }
+            // If an interface has vanished again, another change follows.
+            let Ok(added) = capture_on(&new) else { continue };
+            self.captured = interfaces.iter().map(|interface| interface.index).collect();
+            if self.changes.send(InterfaceChange { added, interfaces }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Starts to capture on these interfaces.
+fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
+    let options = CaptureOptions::on_names(interfaces.iter().map(|interface| &interface.name));
+    Capture::open(options.filter(Filter::Multicast).all_multicast(true).loopback_once(true))
+}
+
+/// Returns the selected interfaces without duplicates, in the order in which they were selected.
+fn interfaces(selectors: &[InterfaceSelector]) -> Result<Vec<Interface>, LiveError> {
+    let selectors = if selectors.is_empty() { &[InterfaceSelector::All] } else { selectors };
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for selector in selectors {
+        for found in selected_interfaces(selector, None)? {
+            if interfaces.iter().all(|known| known.index != found.index) {
+                interfaces.push(found);
+            }
+        }
+    }
+    Ok(interfaces)
+}
+
+/// Returns the selected interfaces that exist and are up, without duplicates.
+fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
+    let selectors = if selectors.is_empty() { &[InterfaceSelector::All] } else { selectors };
+    let found = selectors.iter().filter_map(|selector| selected_interfaces(selector, None).ok()).flatten();
+    let mut all: Vec<Interface> = found.filter(|interface| interface.up).collect();
+    all.sort_by_key(|interface| interface.index);
+    all.dedup_by_key(|interface| interface.index);
+    all
+}

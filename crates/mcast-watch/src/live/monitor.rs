@@ -1,0 +1,286 @@
+//! The thread that captures, and access to its state.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use mcast_capture::{ErrorKind, FileError, PacketFilter, SourceError};
+use mcast_stream::seal::Keys;
+
+use super::feed::Feed;
+use super::frames::LiveFrames;
+use super::local_members::LocalMembersWatcher;
+use super::report::{MonitorReport, RecordingStatus};
+use crate::{StreamKey, Time, WatchOptions};
+
+/// The number of frames handled before other threads get access to the state.
+const FRAMES_PER_TURN: usize = 512;
+/// The longest wait for a frame before checking for the end.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// A table that a thread fills with live traffic, or with that of a file. Its clones share the table.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    shared: Arc<Shared>,
+    local_members: Option<LocalMembersWatcher>,
+    begun: SystemTime,
+}
+
+/// What a [`Monitor`] watches.
+#[derive(Clone, Debug, Default)]
+pub struct MonitorOptions {
+    /// The configuration of the table.
+    pub watch: WatchOptions,
+    /// The streams to watch. Control messages and announcements are selected only by interface.
+    pub filter: PacketFilter,
+    /// The keys of sealed streams.
+    pub keys: Keys,
+    /// The members on this machine; `None` if reports need not contain them.
+    pub local_members: Option<LocalMembersWatcher>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// The number of threads waiting for the state, for which the capturing thread makes way.
+    waiting: AtomicUsize,
+    stop: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    feed: Feed,
+    is_file: bool,
+    /// The names of the captured interfaces; `None` for a file.
+    interfaces: Option<String>,
+    /// All frames up to this time are in the table.
+    caught_up: Time,
+    /// The number of lost packets, if it is known.
+    lost: Option<u64>,
+    end: End,
+}
+
+/// Whether the source has ended.
+#[derive(Debug)]
+enum End {
+    NotYet,
+    /// The end of the file was reached.
+    Reached,
+    /// The source failed. The error is there until it is reported.
+    Failed(Option<SourceError>),
+}
+
+impl Monitor {
+    /// Starts to fill the table, on a thread in the network namespace of this one.
+    ///
+    /// # Errors
+    /// If the system cannot start a thread.
+    pub fn start(frames: LiveFrames, options: MonitorOptions) -> io::Result<Self> {
+        let begun = SystemTime::now();
+        let local_members = options.local_members.clone();
+        let is_file = frames.is_file();
+        let mut state = State {
+            feed: Feed::new(options),
+            is_file,
+            interfaces: names(&frames),
+            caught_up: Time::default(),
+            lost: None,
+            end: End::NotYet,
+        };
+        if !is_file {
+            state.feed.watch.begin(begun.into());
+        }
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let capturing = Arc::clone(&shared);
+        thread::Builder::new().name("capture".into()).spawn(move || capturing.capture(frames))?;
+        Ok(Self { shared, local_members, begun })
+    }
+
+    /// Returns the names of the captured interfaces; `None` for a file.
+    #[must_use]
+    pub fn interfaces(&self) -> Option<String> {
+        self.shared.lock_first().interfaces.clone()
+    }
+
+    /// Returns when the first interval began.
+    #[must_use]
+    pub const fn begun(&self) -> SystemTime {
+        self.begun
+    }
+
+    /// Returns the state at this time of the system's clock; for a file, after the frames read so far.
+    #[must_use]
+    pub fn report(&self, now: SystemTime) -> MonitorReport {
+        let mut state = self.shared.lock_first();
+        let at = if state.is_file { state.feed.watch.latest() } else { now.into() };
+        MonitorReport {
+            watch: state.feed.watch.report(at),
+            names: state.feed.names.clone(),
+            local_members: self.local_members.as_ref().map(LocalMembersWatcher::known).unwrap_or_default(),
+            lost: state.lost,
+            recording: state.feed.recording.as_ref().map(RecordingStatus::of),
+            is_file: state.is_file,
+            is_over: !matches!(state.end, End::NotYet),
+        }
+    }
+
+    /// Waits until all frames before `moment` are in the table or the source has ended, but not much beyond `moment`.
+    pub fn wait_until_seen(&self, moment: SystemTime) {
+        const AT_MOST: Duration = Duration::from_millis(500);
+        let state = self.shared.lock_first();
+        let is_behind =
+            |state: &mut State| matches!(state.end, End::NotYet) && state.caught_up < Time::from(moment);
+        drop(self.shared.changed.wait_timeout_while(state, AT_MOST, is_behind));
+    }
+
+    /// Waits at most `at_most` for the end of the file; returns whether it was reached.
+    #[must_use]
+    pub fn wait_for_end(&self, at_most: Duration) -> bool {
+        let state = self.shared.lock_first();
+        let is_running = |state: &mut State| matches!(state.end, End::NotYet);
+        let waited = self.shared.changed.wait_timeout_while(state, at_most, is_running);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !matches!(state.end, End::NotYet)
+    }
+
+    /// Returns, once, why the capture failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<SourceError> {
+        match &mut self.shared.lock_first().end {
+            End::Failed(error) => error.take(),
+            End::NotYet | End::Reached => None,
+        }
+    }
+
+    /// Returns why the members on this machine are no longer updated, if they are not.
+    #[must_use]
+    pub fn local_members_failure(&self) -> Option<String> {
+        self.local_members.as_ref().and_then(LocalMembersWatcher::failure)
+    }
+
+    /// Returns whether any selected datagram has arrived.
+    #[must_use]
+    pub fn has_seen_streams(&self) -> bool {
+        self.shared.lock_first().feed.watch.has_seen_datagrams()
+    }
+
+    /// Starts to record a stream to a new file. Another recording ends.
+    ///
+    /// # Errors
+    /// If the file exists or cannot be created.
+    pub fn record(&self, key: StreamKey, path: PathBuf) -> Result<(), FileError> {
+        self.shared.lock_first().feed.record(key, path)
+    }
+
+    /// Ends the recording, and returns its state.
+    #[must_use = "a recording may have failed"]
+    pub fn end_recording(&self) -> Option<RecordingStatus> {
+        let mut recording = self.shared.lock_first().feed.recording.take()?;
+        recording.flush();
+        Some(RecordingStatus::of(&recording))
+    }
+
+    /// Resets all counters.
+    pub fn clear(&self) {
+        self.shared.lock_first().feed.watch.clear(SystemTime::now().into());
+    }
+
+    /// Ends the capture and the recording.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        drop(self.end_recording());
+    }
+}
+
+impl Shared {
+    /// Locks the state with priority over the capturing thread.
+    fn lock_first(&self) -> MutexGuard<'_, State> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let state = self.lock();
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn capture(&self, mut frames: LiveFrames) {
+        let end = loop {
+            match self.take_in(&mut frames) {
+                Ok(true) if self.stop.load(Ordering::Acquire) => break End::Reached,
+                Ok(true) => {}
+                Ok(false) => break End::Reached,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => break End::Failed(Some(error)),
+            }
+        };
+        let mut state = self.lock();
+        state.lost = frames.lost();
+        state.end = end;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Handles available frames, or waits for some; returns `false` when the source has ended.
+    ///
+    /// The state is not locked while waiting for a frame, because reading a pipe may block for long.
+    fn take_in(&self, frames: &mut LiveFrames) -> Result<bool, SourceError> {
+        while self.waiting.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+        let before = Time::from(SystemTime::now());
+        for _ in 0..FRAMES_PER_TURN {
+            if let Some(frame) = frames.next(Duration::ZERO)? {
+                self.lock().feed.take(&frame);
+                continue;
+            }
+            if frames.discard_vanished() {
+                self.lock().interfaces = names(frames);
+            }
+            let lost = frames.lost();
+            self.lock().has_taken_all(before, lost);
+            self.changed.notify_all();
+            if frames.are_over() {
+                return Ok(false);
+            }
+            if let Some(frame) = frames.next(WAIT)? {
+                self.lock().feed.take(&frame);
+            }
+            break;
+        }
+        Ok(true)
+    }
+}
+
+impl State {
+    /// Records that all frames before `moment` are in the table.
+    fn has_taken_all(&mut self, moment: Time, lost: Option<u64>) {
+        self.caught_up = moment;
+        self.lost = lost;
+        if let Some(recording) = &mut self.feed.recording {
+            recording.flush();
+        }
+    }
+}
+
+/// Returns the names of the captured interfaces; `None` for a file.
+fn names(frames: &LiveFrames) -> Option<String> {
+    let names = frames.interfaces().iter().map(|interface| interface.name.as_str());
+    (!frames.is_file()).then(|| names.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns whether a capture continues after an error: an interface that is down may come back, and the others still
+/// work.
+fn is_transient(error: &SourceError) -> bool {
+    matches!(error, SourceError::Capture(error) if error.kind() == ErrorKind::InterfaceDown)
+}
