@@ -17,9 +17,11 @@ impl World<'_> {
             for balance in node.audit.balances() {
                 let Balance { incarnation, accounted, is_unknown } = balance;
                 let published = self.accepted.get(&incarnation).copied().unwrap_or(0);
-                // An incarnation in which it left need not be complete.
-                let may_lack_some =
-                    is_unknown || node.has_left && node.audit.incarnation == Some(incarnation);
+                // An incarnation in which it left need not be complete, nor one that is over and of which it only
+                // heard a replay: it knows that it has not seen the end.
+                let is_present = node.audit.incarnation == Some(incarnation);
+                let has_strayed = incarnation > self.incarnation && !node.audit.ended;
+                let may_lack_some = is_unknown || is_present && (node.has_left || has_strayed);
                 if accounted > published || accounted < published && !may_lack_some {
                     return Err(format!(
                         "subscriber {index} accounts for {accounted} messages of incarnation {incarnation} (published {published}) and reports nothing as unknown"
