@@ -34,9 +34,12 @@ impl<'t> Trial<'t> {
 
     /// Returns whether a test fails or exceeds the time limit. A compile error is returned as an error.
     pub(super) fn run(&self) -> Result<Verdict> {
-        let (simulation, model) = (self.build("simulation")?, self.build("model")?);
+        let unit = self.build(&["--lib"], "mcast_stream_proto")?;
+        let simulation = self.build(&["--test", "simulation"], "simulation")?;
+        let model = self.build(&["--test", "model"], "model")?;
         let started = Instant::now();
         let rounds = [
+            (&unit, 0, 0),
             (&simulation, 0, FIRST_SEEDS.min(self.seeds)),
             (&model, 0, 0),
             (&simulation, FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)),
@@ -60,24 +63,24 @@ impl<'t> Trial<'t> {
     }
 
     /// Builds a test of the copy; returns the path of its executable.
-    fn build(&self, test: &str) -> Result<PathBuf> {
+    fn build(&self, selection: &[&str], name: &str) -> Result<PathBuf> {
         let head =
             ["test", "--quiet", "--no-run", "--message-format=json", "--package", "mcast-stream-proto"];
-        let mut command = cargo(head.iter().chain(&["--test", test]));
+        let mut command = cargo(head.iter().chain(selection));
         command.current_dir(self.tree).env("CARGO_TARGET_DIR", crate::root().join("target/mutants/build"));
         command.env("RUSTFLAGS", "--cap-lints=allow");
         let built = finish(command, false)?;
         ensure!(built.success, "it does not compile:\n{}", built.output);
         let executable = |message| match message {
             Ok(Message::CompilerArtifact(artifact)) => {
-                artifact.executable.filter(|_| artifact.target.name == test)
+                artifact.executable.filter(|_| artifact.target.name == name)
             }
             _ => None,
         };
         let found = Message::parse_stream(built.output.as_bytes()).find_map(executable);
         found
             .map(PathBuf::from)
-            .with_context(|| format!("cargo did not report the executable of the test {test}"))
+            .with_context(|| format!("cargo did not report the executable of the test {name}"))
     }
 }
 

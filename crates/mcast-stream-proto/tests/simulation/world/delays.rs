@@ -114,7 +114,10 @@ impl World<'_> {
         let publishers = 1 + u64::from(self.plan.overlap.is_some());
         let most = 220 * seconds * publishers + few * 11 / 10;
         if feedback > most {
-            return Err(format!("{feedback} statuses and NAKs (limit {most}) in {seconds} s"));
+            return Err(format!(
+                "{feedback} statuses and NAKs, {} of them NAKs (limit {most}) in {seconds} s",
+                self.naks
+            ));
         }
         match heartbeats > most * 5 / 4 {
             true => Err(format!("{heartbeats} heartbeats (limit {most}) in {seconds} s")),
