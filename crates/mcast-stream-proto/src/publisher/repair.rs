@@ -97,7 +97,14 @@ impl PublisherMachine {
         // Others must not request meanwhile what is queued for the group.
         let waits = self.repairs.next_time() != u64::MAX && self.members.len() > 1;
         let is_due = self.confirmations.is_due_while_waiting(now, self.statistics.repair_bytes);
-        if waits && is_due { self.confirm(now) } else { None }
+        if !waits || !is_due {
+            return None;
+        }
+        if self.repairs.coming(&self.members, &self.ring).is_empty() {
+            self.confirmations.at = now + CONFIRM_INTERVAL;
+            return None;
+        }
+        self.confirm(now)
     }
 
     fn repair(&mut self, now: u64, Repair { sequence, length, target }: Repair) -> Option<Transmit> {

@@ -12,16 +12,17 @@ use crate::SECOND;
 const BURST: u64 = 131_072;
 /// Bytes of repairs for a subscriber before it reports that some arrived, and the most that it saves up without
 /// reporting more at once.
-const CREDIT: u64 = 131_072;
-const MAX_CREDIT: u64 = 4 * CREDIT;
+const CREDIT: u64 = 524_288;
+const MAX_CREDIT: u64 = 2 * CREDIT;
 /// Bytes of repairs for each byte that arrived, in percent, unless a trial showed that loss does not depend on the
 /// rate. Behind a bottleneck, at most this much is sent per byte delivered.
 const GAIN: u64 = 150;
 /// The greatest loss that the gain makes up for, in parts per million.
 const MAX_LOSS: u32 = 750_000;
-/// The least number of repairs in a sample, and its least duration.
+/// The least number of repairs in a sample, and its least duration: a busy subscriber reads a heartbeat up to some tens
+/// of milliseconds before repairs that were sent earlier, because they wait in different sockets.
 const SAMPLE_REPAIRS: u64 = 64;
-const SAMPLE_TIME: u64 = SECOND / 50;
+const SAMPLE_TIME: u64 = SECOND / 10;
 
 /// A rate of repairs, to which new data adds as long as no link was found to be too slow.
 #[derive(Debug)]

@@ -60,7 +60,7 @@ impl SubscriberMachine {
         }
         let (sequence, is_repair) = (view.header.sequence, view.header.flags.has(Flags::REPAIR));
         if is_repair {
-            self.paths.note_repair(path);
+            self.note_repair(path);
         }
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
         let is_new = match sequence.checked_sub(self.base) {

@@ -31,6 +31,9 @@ const MAX_DOUBLINGS: u32 = 2;
 const MAX_RETRY_DELAY: u64 = 500_000_000;
 /// The publisher is always allowed this many datagrams beyond what has arrived.
 const MIN_SOCKET_ROOM: u64 = 16;
+/// The subscribers of a group together send about one status for this many repairs that arrive: their number is the
+/// credit for more.
+const REPAIRS_PER_STATUS: u32 = 32;
 /// NAKs that one call may send.
 const MAX_NAKS: u64 = 4;
 
@@ -309,6 +312,15 @@ impl SubscriberMachine {
         };
         let is_end = self.end.is_some_and(|(end, _)| next >= end);
         if next >= confirmed + enough || self.room_end() >= reported_room + enough || is_end {
+            self.statuses.schedule(self.statuses.last() + self.urgent_interval());
+        }
+    }
+
+    /// Counts a repair, and schedules a status after some of them.
+    pub(super) fn note_repair(&mut self, path: u8) {
+        self.paths.note_repair(path);
+        let unreported = (self.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
+        if unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1)) {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }
