@@ -70,7 +70,7 @@ impl PathTest {
     }
 
     /// Sends `count` probes of each case to every target, whose payload is ignored, and records the replies. Ends early if
-    /// `goes_on`, which is called at least every 20 ms, returns `false`.
+    /// `keep_going`, which is called at least every 20 ms, returns `false`.
     ///
     /// # Errors
     /// If the system cannot send to a target, or cannot receive. A probe that is too large for the system counts as not
@@ -80,20 +80,20 @@ impl PathTest {
         sender: &Sender,
         targets: &[Outgoing<'static>],
         count: u16,
-        goes_on: impl Fn() -> bool,
+        keep_going: impl Fn() -> bool,
     ) -> mcast::Result<()> {
         let start = Instant::now();
         for _ in 0..count {
             for case in 0..self.session.cases().len() {
-                if !goes_on() {
+                if !keep_going() {
                     return Ok(());
                 }
                 self.send(sender, targets, case, start.elapsed())?;
-                self.listen(sender, start, PACE, &goes_on, |_| false)?;
+                self.listen(sender, start, PACE, &keep_going, |_| false)?;
             }
         }
         // Once everything is answered, there is nothing to wait for.
-        self.listen(sender, start, PATIENCE, &goes_on, ProbeSession::all_answered)
+        self.listen(sender, start, PATIENCE, &keep_going, ProbeSession::all_answered)
     }
 
     /// Sends a probe of this case to each target.
@@ -131,14 +131,14 @@ impl PathTest {
         sender: &Sender,
         start: Instant,
         time: Duration,
-        goes_on: &impl Fn() -> bool,
+        keep_going: &impl Fn() -> bool,
         is_complete: fn(&ProbeSession) -> bool,
     ) -> mcast::Result<()> {
         let (end, family) = (start.elapsed() + time, self.address.group.family());
         let mut buffer = vec![0; BUFFER];
-        while goes_on() && !is_complete(&self.session) {
+        while keep_going() && !is_complete(&self.session) {
             let left = end.saturating_sub(start.elapsed());
-            let Some(reply) = sender.recv_answer_while(family, &mut buffer, left, goes_on)? else { break };
+            let Some(reply) = sender.recv_answer_while(family, &mut buffer, left, keep_going)? else { break };
             self.session.record(reply.payload, reply.source.ip(), false, start.elapsed());
         }
         Ok(())

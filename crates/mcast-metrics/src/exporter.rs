@@ -212,7 +212,7 @@ impl fmt::Display for ExporterAddress {
     }
 }
 
-/// ExporterAddresss on every address of both families, or of IPv4 alone where there is no IPv6.
+/// Listens on every address of both families, or of IPv4 alone where there is no IPv6.
 fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
     let taken = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
     match bind_both_families(port) {

@@ -86,8 +86,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let mut answers = 0;
     while arguments.count.is_none_or(|count| answers < count) && !interrupt.has_arrived() {
         let left = timeout.saturating_sub(start.instant.elapsed());
-        let goes_on = || !interrupt.has_arrived();
-        let Some(answer) = sender.recv_answer_while(family, &mut buffer, left, goes_on)? else { break };
+        let keep_going = || !interrupt.has_arrived();
+        let Some(answer) = sender.recv_answer_while(family, &mut buffer, left, keep_going)? else { break };
         answers += 1;
         printer.print(&answer, start.time_of(&answer))?;
     }

@@ -137,7 +137,7 @@ impl PerfSender {
         Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
     }
 
-    /// Runs a session until it is complete or `goes_on` returns `false`. `each_second` is called while sending; its
+    /// Runs a session until it is complete or `keep_going` returns `false`. `each_second` is called while sending; its
     /// first error ends the session. Without receivers there are no reports.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl PerfSender {
     pub fn run<E: From<Error>>(
         &mut self,
         plan: &PerfSendPlan,
-        goes_on: &(dyn Fn() -> bool + Sync),
+        keep_going: &(dyn Fn() -> bool + Sync),
         each_second: impl FnMut(&PerfSendProgress) -> std::result::Result<(), E>,
     ) -> std::result::Result<PerfSendResult, E> {
         self.session = SessionId::random();
@@ -170,7 +170,7 @@ impl PerfSender {
             deadline: plan.duration.and_then(|duration| start.checked_add(duration)),
             count: plan.count,
             counts: &counts,
-            goes_on,
+            keep_going,
         };
         send(&mut self.workers, &task, start, each_second)?;
         let elapsed = start.elapsed();

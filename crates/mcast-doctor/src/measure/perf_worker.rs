@@ -39,12 +39,12 @@ pub(super) struct WorkerTask<'a> {
     /// Datagrams of each stream.
     pub(super) count: Option<u64>,
     pub(super) counts: &'a SharedCounts,
-    pub(super) goes_on: &'a (dyn Fn() -> bool + Sync),
+    pub(super) keep_going: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl WorkerTask<'_> {
     fn is_over(&self) -> bool {
-        !(self.goes_on)()
+        !(self.keep_going)()
             || self.counts.is_stopped.load(Ordering::Relaxed)
             || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }

@@ -46,23 +46,23 @@ impl<'a> PingPongPlayer<'a> {
         Self { game, sender, target, family, is_spinning, start, buffer }
     }
 
-    /// Opens the session, and calls until a partner answers, there is none, or `goes_on` returns `false`. Returns the
+    /// Opens the session, and calls until a partner answers, there is none, or `keep_going` returns `false`. Returns the
     /// partner.
     ///
     /// # Errors
     /// If the system cannot send or receive.
-    pub fn call(&mut self, goes_on: impl Fn() -> bool) -> Result<Option<IpAddr>> {
+    pub fn call(&mut self, keep_going: impl Fn() -> bool) -> Result<Option<IpAddr>> {
         self.announce(PingPong::opening)?;
-        self.play_while(|game| goes_on() && game.partner().is_none())?;
+        self.play_while(|game| keep_going() && game.partner().is_none())?;
         Ok(self.game.partner())
     }
 
-    /// Plays to the end, or until `goes_on` returns `false`, and closes the session.
+    /// Plays to the end, or until `keep_going` returns `false`, and closes the session.
     ///
     /// # Errors
     /// If the system cannot send or receive.
-    pub fn play(mut self, goes_on: impl Fn() -> bool) -> Result<(PingPong, Duration)> {
-        self.play_while(|_| goes_on())?;
+    pub fn play(mut self, keep_going: impl Fn() -> bool) -> Result<(PingPong, Duration)> {
+        self.play_while(|_| keep_going())?;
         self.game.give_up();
         let elapsed = self.game.elapsed(self.start.elapsed());
         self.announce(PingPong::closing)?;
@@ -78,8 +78,8 @@ impl<'a> PingPongPlayer<'a> {
         Ok(())
     }
 
-    fn play_while(&mut self, goes_on: impl Fn(&PingPong) -> bool) -> Result<()> {
-        while goes_on(&self.game) {
+    fn play_while(&mut self, keep_going: impl Fn(&PingPong) -> bool) -> Result<()> {
+        while keep_going(&self.game) {
             match self.game.step(self.start.elapsed(), UnixNanos::now()) {
                 PingPongStep::Send(message) => self.sender.send_one(&self.target.with_payload(message))?,
                 PingPongStep::Receive(time) => self.receive(time)?,

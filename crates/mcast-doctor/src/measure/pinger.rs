@@ -85,14 +85,14 @@ impl Pinger {
         Ok(Self { sender, targets, family, unicast, schedule, start: Instant::now(), state })
     }
 
-    /// Sends probes and receives answers until the schedule ends, or `goes_on`, which is called at least every 20 ms,
+    /// Sends probes and receives answers until the schedule ends, or `keep_going`, which is called at least every 20 ms,
     /// returns `false`. `on_reply` is called with each answer and its responder, also from another thread.
     ///
     /// # Errors
     /// If the system cannot send to a target or cannot receive, or cannot start a thread.
     pub fn run(
         &self,
-        goes_on: impl Fn() -> bool,
+        keep_going: impl Fn() -> bool,
         on_reply: impl Fn(&Responder, &AcceptedReply) + Sync,
     ) -> Result<()> {
         let (is_stopped, on_reply) = (&AtomicBool::new(false), &on_reply);
@@ -102,7 +102,7 @@ impl Pinger {
             let started = thread::Builder::new().name("unicast".into()).spawn_scoped(scope, serve);
             started
                 .map_err(|source| Error::Start { program: "a thread for unicast probes".into(), source })?;
-            let result = self.probe(goes_on, on_reply);
+            let result = self.probe(keep_going, on_reply);
             is_stopped.store(true, Ordering::Relaxed);
             result
         })
@@ -110,7 +110,7 @@ impl Pinger {
 
     fn probe(
         &self,
-        goes_on: impl Fn() -> bool,
+        keep_going: impl Fn() -> bool,
         on_reply: &impl Fn(&Responder, &AcceptedReply),
     ) -> Result<()> {
         let PingSchedule { every, wait, count, timeout, .. } = self.schedule;
@@ -118,8 +118,8 @@ impl Pinger {
         let mut next = Duration::ZERO;
         let mut sent = 0;
         while count.is_none_or(|count| sent < count) {
-            self.listen_until(next.min(end), &goes_on, on_reply)?;
-            if !goes_on() || self.now() >= end {
+            self.listen_until(next.min(end), &keep_going, on_reply)?;
+            if !keep_going() || self.now() >= end {
                 return Ok(());
             }
             self.send_probes()?;
@@ -128,7 +128,7 @@ impl Pinger {
             next = (next + every).max(self.now());
         }
         let last = self.now().saturating_add(wait);
-        self.listen_until(last.min(end), || goes_on() && !self.is_complete(), on_reply)
+        self.listen_until(last.min(end), || keep_going() && !self.is_complete(), on_reply)
     }
 
     /// Sends a probe to each target, and one to each responder by unicast.
@@ -170,17 +170,17 @@ impl Pinger {
             .collect()
     }
 
-    /// Receives answers until `until`, counted from the start, or while `goes_on` returns `true`.
+    /// Receives answers until `until`, counted from the start, or while `keep_going` returns `true`.
     fn listen_until(
         &self,
         until: Duration,
-        goes_on: impl Fn() -> bool,
+        keep_going: impl Fn() -> bool,
         on_reply: &impl Fn(&Responder, &AcceptedReply),
     ) -> Result<()> {
         let mut buffer = vec![0; BUFFER];
-        while goes_on() && self.now() < until {
+        while keep_going() && self.now() < until {
             let left = until.saturating_sub(self.now());
-            if let Some(reply) = self.sender.recv_answer_while(self.family, &mut buffer, left, &goes_on)? {
+            if let Some(reply) = self.sender.recv_answer_while(self.family, &mut buffer, left, &keep_going)? {
                 self.record(reply.payload, reply.source, false, on_reply);
             }
         }

@@ -87,7 +87,7 @@ impl ProbeListener {
         self.unicast.as_ref().map(|_| self.unicast_port)
     }
 
-    /// Answers probes for `timeout`, or until `goes_on` returns `false` when the receiver is woken. `on_prober` is
+    /// Answers probes for `timeout`, or until `keep_going` returns `false` when the receiver is woken. `on_prober` is
     /// called with each new address that sends probes to a group, for the first 64.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl ProbeListener {
     pub fn run(
         &self,
         timeout: Option<Duration>,
-        goes_on: impl Fn() -> bool,
+        keep_going: impl Fn() -> bool,
         on_prober: impl FnMut(IpAddr),
     ) -> Result<()> {
         let end = timeout.and_then(|timeout| self.joined.checked_add(timeout));
@@ -110,7 +110,7 @@ impl ProbeListener {
                     source,
                 })?;
             }
-            let result = self.answer_groups(end, goes_on, on_prober);
+            let result = self.answer_groups(end, keep_going, on_prober);
             is_stopped.store(true, Ordering::Relaxed);
             result
         })
@@ -119,11 +119,11 @@ impl ProbeListener {
     fn answer_groups(
         &self,
         end: Option<Instant>,
-        goes_on: impl Fn() -> bool,
+        keep_going: impl Fn() -> bool,
         mut on_prober: impl FnMut(IpAddr),
     ) -> Result<()> {
         let mut buffer = vec![0; BUFFER];
-        while goes_on() {
+        while keep_going() {
             let left = end.map_or(LONG, |end| end.saturating_duration_since(Instant::now()));
             match self.receiver.recv_timeout(&mut buffer, left) {
                 Ok(Some(datagram)) => {

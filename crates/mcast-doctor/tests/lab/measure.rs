@@ -101,9 +101,10 @@ fn pings_are_answered_by_multicast_and_by_unicast() {
     let (is_done, probers) = (&AtomicBool::new(false), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let goes_on = || !is_done.load(Ordering::Relaxed);
-            net.receiver
-                .run(|| listener.run(Some(PATIENCE), goes_on, |prober| probers.lock().unwrap().push(prober)))
+            let keep_going = || !is_done.load(Ordering::Relaxed);
+            net.receiver.run(|| {
+                listener.run(Some(PATIENCE), keep_going, |prober| probers.lock().unwrap().push(prober))
+            })
         });
         net.sender.run(ping).unwrap();
         is_done.store(true, Ordering::Relaxed);
@@ -122,8 +123,8 @@ fn good_path_has_no_findings() {
     let is_done = &AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let goes_on = || !is_done.load(Ordering::Relaxed);
-            net.receiver.run(|| listener.run(Some(PATIENCE), goes_on, |_| ()))
+            let keep_going = || !is_done.load(Ordering::Relaxed);
+            net.receiver.run(|| listener.run(Some(PATIENCE), keep_going, |_| ()))
         });
         let test = net.sender.run(|| {
             let mut test = PathTest::new("239.1.2.3:5000".parse().unwrap(), None, 1, SessionId::random());

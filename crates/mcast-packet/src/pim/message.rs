@@ -35,7 +35,7 @@ pub enum PimMessage<'a> {
     DfElection(DfElection),
     /// Another message.
     Other {
-        /// The message type, 0 to 15 (IANA, PIM PimMessage Types).
+        /// The message type, 0 to 15 (IANA, PIM Message Types).
         kind: u8,
         /// The bytes after the header.
         body: &'a [u8],
@@ -60,7 +60,7 @@ impl PimMessage<'_> {
     }
 }
 
-/// The types of messages (IANA, PIM PimMessage Types).
+/// The types of messages (IANA, PIM Message Types).
 pub(super) mod kind {
     pub(in crate::pim) const HELLO: u8 = 0;
     pub(in crate::pim) const REGISTER: u8 = 1;

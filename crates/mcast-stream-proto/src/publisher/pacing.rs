@@ -128,7 +128,7 @@ impl PublisherMachine {
         self.pace_group_repairs();
     }
 
-    /// Limits the repairs to the group to what the links of the subscribers carry that the publisher waits for.
+    /// Limits repairs to the group to the rate that the links of awaited subscribers carry.
     fn pace_group_repairs(&mut self) {
         let rate = match self.has_flow_control() {
             true => self.members.repair_rate(),

@@ -10,13 +10,13 @@ use crate::SECOND;
 
 /// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
-/// Bytes of repairs for a subscriber before it reports that some arrived, and the most that it saves up without
-/// reporting more at once.
+/// The credit in bytes of a subscriber that has not reported any repairs yet, and the most that it can accumulate,
+/// unless it reports more at once.
 const CREDIT: u64 = 524_288;
 const MAX_CREDIT: u64 = 2 * CREDIT;
-/// Bytes of repairs for each byte that arrived, in percent, unless a trial showed that loss does not depend on the
-/// rate. Behind a bottleneck, at most this much is sent per byte delivered.
-const GAIN: u64 = 150;
+/// Credit for each byte of repairs that arrived, in millionths, unless a trial showed that loss does not depend on the
+/// rate. Behind a bottleneck, at most this many bytes are sent per byte that arrives.
+const GAIN: u64 = 1_500_000;
 /// The greatest loss that the gain makes up for, in parts per million.
 const MAX_LOSS: u32 = 750_000;
 /// The least number of repairs in a sample, and its least duration: a busy subscriber reads a heartbeat up to some tens
@@ -165,12 +165,12 @@ impl RepairFlow {
         self.single_bytes
     }
 
-    /// Returns the rate in bytes per second that its link carries, if that was found out.
+    /// Returns the limit of its rate in bytes per second, if there is one.
     pub(super) const fn rate(&self) -> Option<u64> {
         self.control.rate()
     }
 
-    /// Returns whether its repairs have been slowed down to see whether less is lost, and still flow.
+    /// Returns whether a trial of its rate is running; a trial without recent repairs is not.
     pub(super) const fn is_on_trial(&self, now: u64) -> bool {
         self.control.is_on_trial() && now.saturating_sub(self.active_at) < LONGEST_SILENCE
     }
@@ -290,7 +290,7 @@ impl RepairFlow {
         change
     }
 
-    /// Gives credit for repairs that arrived. For those that others requested for the group, others get it.
+    /// Gives credit for repairs that arrived. For repairs to the group, the subscriber that requested them gets it.
     fn give_credit(&mut self, arrived: u64, paid: u64, sent: u64, average: u64) {
         let (recent_paid, recent_sent) = self.recent;
         self.recent = (recent_paid + paid, recent_sent + sent);
@@ -301,7 +301,7 @@ impl RepairFlow {
         let bytes = arrived * average;
         let own = (bytes * paid.min(sent)).checked_div(sent).unwrap_or(bytes);
         let arriving = u64::from(1_000_000 - self.control.cleared_loss().min(MAX_LOSS));
-        let credit = own.saturating_mul(GAIN * 10_000) / arriving;
+        let credit = own.saturating_mul(GAIN) / arriving;
         self.credit.set_capacity(MAX_CREDIT.max(2 * credit));
         self.credit.add(credit);
     }

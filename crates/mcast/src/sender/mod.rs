@@ -132,13 +132,13 @@ impl Sender {
     }
 
     /// Like [`send_one`](Self::send_one), but can be cancelled: while the sender waits to keep its
-    /// pace, `goes_on` is called every 20 ms, and `false` cancels. Returns whether the datagram was
+    /// pace, `keep_going` is called every 20 ms, and `false` cancels. Returns whether the datagram was
     /// sent.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn send_one_while(&self, outgoing: &Outgoing<'_>, goes_on: impl FnMut() -> bool) -> Result<bool> {
-        match self.keep_pace(std::slice::from_ref(outgoing), goes_on) {
+    pub fn send_one_while(&self, outgoing: &Outgoing<'_>, keep_going: impl FnMut() -> bool) -> Result<bool> {
+        match self.keep_pace(std::slice::from_ref(outgoing), keep_going) {
             None => Ok(false),
             Some(_) => self.send_everywhere(outgoing).map(|()| true),
         }
@@ -157,7 +157,7 @@ impl Sender {
     }
 
     /// Like [`send_batch`](Self::send_batch), but can be cancelled: while the sender waits to keep
-    /// its pace, `goes_on` is called every 20 ms, and `false` cancels. Returns the number of
+    /// its pace, `keep_going` is called every 20 ms, and `false` cancels. Returns the number of
     /// datagrams sent.
     ///
     /// # Errors
@@ -165,12 +165,12 @@ impl Sender {
     pub fn send_batch_while(
         &self,
         outgoing: &[Outgoing<'_>],
-        mut goes_on: impl FnMut() -> bool,
+        mut keep_going: impl FnMut() -> bool,
     ) -> Result<usize> {
         let mut sent = 0;
         while sent < outgoing.len() {
             let rest = &outgoing[sent..];
-            let Some(count) = self.keep_pace(rest, &mut goes_on) else { break };
+            let Some(count) = self.keep_pace(rest, &mut keep_going) else { break };
             match self.send_all(&rest[..count]) {
                 (some, None) => sent += some,
                 (0, Some(error)) if sent == 0 => return Err(error),
@@ -193,15 +193,15 @@ impl Sender {
     }
 
     /// Waits until the first of these datagrams is due, if there is a pace. Returns the number that
-    /// is due, or `None` if `goes_on` returned `false`.
-    fn keep_pace(&self, outgoing: &[Outgoing<'_>], mut goes_on: impl FnMut() -> bool) -> Option<usize> {
+    /// is due, or `None` if `keep_going` returned `false`.
+    fn keep_pace(&self, outgoing: &[Outgoing<'_>], mut keep_going: impl FnMut() -> bool) -> Option<usize> {
         loop {
             match self.allowance(outgoing) {
                 PaceDecision::Now(count) => return Some(count),
                 PaceDecision::After(wait) => {
                     // Waits in slices, after each of which the pacer computes the rest.
                     pace::sleep_until(Instant::now() + wait.min(pace::SLICE));
-                    if !goes_on() {
+                    if !keep_going() {
                         return None;
                     }
                 }

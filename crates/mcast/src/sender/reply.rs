@@ -45,7 +45,7 @@ impl Sender {
         self.recv_answer_in_slices(family, buffer, timeout, None, || true)
     }
 
-    /// Like [`recv_answer`](Self::recv_answer), but can be cancelled: while the sender waits, `goes_on` is called
+    /// Like [`recv_answer`](Self::recv_answer), but can be cancelled: while the sender waits, `keep_going` is called
     /// every 20 ms, and `false` cancels.
     ///
     /// # Errors
@@ -55,19 +55,19 @@ impl Sender {
         family: Family,
         buffer: &'b mut [u8],
         timeout: Duration,
-        goes_on: impl FnMut() -> bool,
+        keep_going: impl FnMut() -> bool,
     ) -> Result<Option<Reply<'b>>> {
-        self.recv_answer_in_slices(family, buffer, timeout, Some(SLICE), goes_on)
+        self.recv_answer_in_slices(family, buffer, timeout, Some(SLICE), keep_going)
     }
 
-    /// Waits for a reply, and calls `goes_on` before each slice of the wait.
+    /// Waits for a reply, and calls `keep_going` before each slice of the wait.
     fn recv_answer_in_slices<'b>(
         &self,
         family: Family,
         buffer: &'b mut [u8],
         timeout: Duration,
         slice: Option<Duration>,
-        mut goes_on: impl FnMut() -> bool,
+        mut keep_going: impl FnMut() -> bool,
     ) -> Result<Option<Reply<'b>>> {
         // A zero timeout is used for polling in a loop, where reading the clock would cost time.
         let deadline = if timeout.is_zero() { None } else { Instant::now().checked_add(timeout) };
@@ -79,7 +79,7 @@ impl Sender {
                 return Ok(None);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) || !goes_on() {
+            if left.is_some_and(|left| left.is_zero()) || !keep_going() {
                 return Ok(None);
             }
             self.wait_answer(family, [left, slice].into_iter().flatten().min())?;

@@ -75,12 +75,12 @@ fn a_wait_for_a_reply_can_be_cancelled() {
         |builder| builder,
         |sender| {
             let mut calls = 0;
-            let goes_on = || {
+            let keep_going = || {
                 calls += 1;
                 calls < 3
             };
             let mut buffer = [0; 64];
-            let reply = sender.recv_answer_while(net.family, &mut buffer, Duration::MAX, goes_on).unwrap();
+            let reply = sender.recv_answer_while(net.family, &mut buffer, Duration::MAX, keep_going).unwrap();
             assert_eq!((reply.is_none(), calls), (true, 3));
         },
     );

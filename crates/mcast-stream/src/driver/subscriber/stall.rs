@@ -46,8 +46,9 @@ impl fmt::Display for StallCause {
 }
 
 impl Subscriber {
-    /// Returns why missing datagrams do not arrive, as far as this machine can tell; `None` if no cause is known, or no
-    /// publisher has been found. Call it after [`SubscriberEvent::Stalled`](crate::subscriber::SubscriberEvent::Stalled).
+    /// Returns why repairs of missing datagrams do not arrive, if this machine can determine the cause. Returns `None`
+    /// if it cannot, or if no publisher has been found. Call it after
+    /// [`SubscriberEvent::Stalled`](crate::subscriber::SubscriberEvent::Stalled).
     #[must_use]
     pub fn stall_cause(&self) -> Option<StallCause> {
         let publisher = self.core.as_ref()?.publisher()?.ip();

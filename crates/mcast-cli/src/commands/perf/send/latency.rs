@@ -32,15 +32,15 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     let game = PingPong::new(SessionId::random(), plan.size, clock_id(), limit, plan.rate);
     let family = target.address().group.family();
     let mut player = PingPongPlayer::new(game, &sender, target.template(), family, plan.spin);
-    let goes_on = || !interrupt.has_arrived();
-    let Some(partner) = player.call(goes_on)? else {
+    let keep_going = || !interrupt.has_arrived();
+    let Some(partner) = player.call(keep_going)? else {
         if !interrupt.has_arrived() {
             console.error("nobody answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
     console.note(format_args!("ping-pong with {partner}, {} a datagram", bytes(plan.size as u64)));
-    let (game, elapsed) = player.play(goes_on)?;
+    let (game, elapsed) = player.play(keep_going)?;
     match plan.json {
         true => write_json(plan, partner, elapsed, &game, console)?,
         false => write_text(partner, elapsed, &game, console)?,
