@@ -28,6 +28,7 @@
 //! the processes that have each socket open.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits
 //! for descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers (GSO) by sockets of the standard library.
+//! `bpf` (Linux) loads BPF programs and reads the kernel's type information.
 //! [`process`] ends processes and groups of them, [`service`] reports to the service manager. `console` (Windows) catches
 //! Ctrl-C.
 //!
