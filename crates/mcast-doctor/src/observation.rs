@@ -8,6 +8,7 @@ use mcast::{
     ErrorKind, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter,
 };
 
+use crate::kernel_drops::KernelDrops;
 use crate::snapshot::{Counter, DroppingRule, Link, Snapshot};
 use crate::wire::{Flow, Wire};
 use crate::{Evidence, EvidenceKind, Options};
@@ -20,6 +21,7 @@ pub(crate) struct Observation {
     pub(crate) wire: Wire,
     pub(crate) target: ExaminationTarget,
     pub(crate) options: Options,
+    pub(crate) kernel_drops: KernelDrops,
 }
 
 /// What was examined.

@@ -17,14 +17,17 @@ mod firewall_drops_igmp;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
+mod frames_to_another_host;
 mod igmp_version_forced;
 mod interface_down;
 mod interface_recreated;
+mod invalid_source;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
 mod loopback_off;
 mod mac_alias;
+mod malformed_packets;
 mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
@@ -41,12 +44,14 @@ mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
+mod tc_drops;
 mod ttl_threshold;
 mod ttl_too_small;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
+mod xdp_drops;
 
 #[cfg(test)]
 mod fixtures;
@@ -184,6 +189,11 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    tc_drops: TcDrops = "tc-drops";
+    xdp_drops: XdpDrops = "xdp-drops";
+    frames_to_another_host: FramesToAnotherHost = "frames-to-another-host";
+    invalid_source: InvalidSource = "invalid-source";
+    malformed_packets: MalformedPackets = "malformed-packets";
 }
 
 impl Id {

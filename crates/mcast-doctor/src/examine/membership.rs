@@ -6,7 +6,7 @@ use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
 
 use super::ProgramSelector;
 use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::{program, snapshot};
+use crate::gather::{DropCounter, program, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
@@ -31,9 +31,11 @@ pub fn examine_membership(
         .map(|program| program.sockets)
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
+    let mut drop_counter = DropCounter::prepare();
     let built = Receiver::builder().join(membership.clone()).build();
     // Switches forward the group only after the report.
     taps.recorder.count_data_from(SystemTime::now());
+    drop_counter.start();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
     let receiver = match built {
         Ok(receiver) => Some(receiver),
@@ -58,6 +60,7 @@ pub fn examine_membership(
     // If another program has joined as well, rejoining sends no report.
     let rejoinable = receiver.as_ref().filter(|_| trial.already_joined.is_empty()).map(|_| membership);
     let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, report_progress)?;
+    let kernel_drops = drop_counter.finish();
     trial.rejoin = probe.rejoin;
     trial.received = probe.counts();
     trial.dropped =
@@ -66,8 +69,14 @@ pub fn examine_membership(
     if trial.failed_with(ErrorKind::AddressInUse).is_some() {
         program::add_socket_owners(&mut before);
     }
-    let observation =
-        Observation { before, after, wire, target: ExaminationTarget::Membership(trial), options };
+    let observation = Observation {
+        before,
+        after,
+        wire,
+        target: ExaminationTarget::Membership(trial),
+        options,
+        kernel_drops,
+    };
     Ok(super::report(&observation))
 }
 

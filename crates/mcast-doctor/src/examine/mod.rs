@@ -1,5 +1,6 @@
 //! The four kinds of examination.
 
+mod drops;
 mod file;
 mod membership;
 mod program;
@@ -40,5 +41,6 @@ fn report(observation: &Observation) -> Report {
     };
     let mut report = Report { findings: causes::judge(observation), arrival, ..Report::default() };
     summary::add_to(&mut report, observation);
+    drops::add_to(&mut report, observation);
     report
 }

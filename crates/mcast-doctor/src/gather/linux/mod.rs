@@ -3,12 +3,14 @@
 mod config_services;
 mod counters;
 mod firewall;
+mod kernel_drops;
 mod links;
 mod multicast_routes;
 pub(crate) mod processes;
 mod sockets;
 
 pub(crate) use counters::host_drops;
+pub(crate) use kernel_drops::DropCounter;
 
 use std::collections::BTreeMap;
 use std::fs;

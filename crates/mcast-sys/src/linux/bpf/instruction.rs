@@ -20,7 +20,7 @@ const _: () = assert!(size_of::<Instruction>() == 8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the name says it all")]
-pub enum Register {
+pub enum BpfRegister {
     R0,
     R1,
     R2,
@@ -45,12 +45,15 @@ pub enum Size {
     U64,
 }
 
-/// When to jump, comparing a register with an immediate value. Only the low 32 bits are compared.
+/// When to jump, comparing a register with a value, which is sign-extended to 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the name says it all")]
 pub enum Condition {
+    /// They are equal.
     Equal,
+    /// They are not equal.
     NotEqual,
+    /// Their low 32 bits are not equal.
+    NotEqual32,
     /// Some bit is set in both.
     AnyBit,
 }
@@ -83,9 +86,10 @@ const MOVE: u8 = 0xbf;
 const JUMP: u8 = 0x05;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
-const JUMP_EQUAL: u8 = 0x16;
-const JUMP_NOT_EQUAL: u8 = 0x56;
-const JUMP_ANY_BIT: u8 = 0x46;
+const JUMP_EQUAL: u8 = 0x15;
+const JUMP_NOT_EQUAL: u8 = 0x55;
+const JUMP_NOT_EQUAL_32: u8 = 0x56;
+const JUMP_ANY_BIT: u8 = 0x45;
 /// In the source register of [`LOAD_IMMEDIATE_64`]: the value is the descriptor of a map.
 const MAP_DESCRIPTOR: u8 = 1;
 
@@ -123,57 +127,57 @@ impl Assembler {
     }
 
     /// `to = value`.
-    pub fn set(&mut self, to: Register, value: i32) {
+    pub fn set(&mut self, to: BpfRegister, value: i32) {
         self.push(MOVE_IMMEDIATE, to as u8, 0, value);
     }
 
     /// `to = from`.
-    pub fn copy(&mut self, to: Register, from: Register) {
+    pub fn copy(&mut self, to: BpfRegister, from: BpfRegister) {
         self.push(MOVE, registers(to, from), 0, 0);
     }
 
     /// `to += value`.
-    pub fn add(&mut self, to: Register, value: i32) {
+    pub fn add(&mut self, to: BpfRegister, value: i32) {
         self.push(ADD_IMMEDIATE, to as u8, 0, value);
     }
 
     /// `to += from`.
-    pub fn add_register(&mut self, to: Register, from: Register) {
+    pub fn add_register(&mut self, to: BpfRegister, from: BpfRegister) {
         self.push(ADD, registers(to, from), 0, 0);
     }
 
     /// `to &= value`.
-    pub fn and(&mut self, to: Register, value: i32) {
+    pub fn and(&mut self, to: BpfRegister, value: i32) {
         self.push(AND_IMMEDIATE, to as u8, 0, value);
     }
 
     /// `to <<= bits`.
-    pub fn shift_left(&mut self, to: Register, bits: i32) {
+    pub fn shift_left(&mut self, to: BpfRegister, bits: i32) {
         self.push(SHIFT_LEFT, to as u8, 0, bits);
     }
 
     /// `to = *(address + offset)`.
-    pub fn load(&mut self, size: Size, to: Register, address: Register, offset: i16) {
+    pub fn load(&mut self, size: Size, to: BpfRegister, address: BpfRegister, offset: i16) {
         self.push(LOAD | size.bits(), registers(to, address), offset, 0);
     }
 
     /// `*(address + offset) = from`.
-    pub fn store(&mut self, size: Size, address: Register, offset: i16, from: Register) {
+    pub fn store(&mut self, size: Size, address: BpfRegister, offset: i16, from: BpfRegister) {
         self.push(STORE | size.bits(), registers(address, from), offset, 0);
     }
 
     /// Stores a 64-bit value: `*(address + offset) = value`.
-    pub fn store_value(&mut self, address: Register, offset: i16, value: i32) {
+    pub fn store_value(&mut self, address: BpfRegister, offset: i16, value: i32) {
         self.push(STORE_IMMEDIATE_64, address as u8, offset, value);
     }
 
     /// Adds to a 64-bit number in memory, atomically: `*(address + offset) += from`.
-    pub fn add_atomically(&mut self, address: Register, offset: i16, from: Register) {
+    pub fn add_atomically(&mut self, address: BpfRegister, offset: i16, from: BpfRegister) {
         self.push(ATOMIC_ADD_64, registers(address, from), offset, 0);
     }
 
     /// `to = map`. The descriptor must be open when the program is loaded.
-    pub fn set_map(&mut self, to: Register, map: BorrowedFd<'_>) {
+    pub fn set_map(&mut self, to: BpfRegister, map: BorrowedFd<'_>) {
         self.push(LOAD_IMMEDIATE_64, to as u8 | MAP_DESCRIPTOR << 4, 0, map.as_raw_fd());
         // The second half, for the high bits.
         self.push(0, 0, 0, 0);
@@ -186,10 +190,11 @@ impl Assembler {
     }
 
     /// Jumps to a label if a register compares to a value.
-    pub fn jump_if(&mut self, register: Register, condition: Condition, value: i32, label: Label) {
+    pub fn jump_if(&mut self, register: BpfRegister, condition: Condition, value: i32, label: Label) {
         let operation = match condition {
             Condition::Equal => JUMP_EQUAL,
             Condition::NotEqual => JUMP_NOT_EQUAL,
+            Condition::NotEqual32 => JUMP_NOT_EQUAL_32,
             Condition::AnyBit => JUMP_ANY_BIT,
         };
         self.jumps.push((self.code.len(), label));
@@ -227,7 +232,7 @@ impl Assembler {
     }
 }
 
-const fn registers(destination: Register, source: Register) -> u8 {
+const fn registers(destination: BpfRegister, source: BpfRegister) -> u8 {
     destination as u8 | (source as u8) << 4
 }
 
@@ -240,8 +245,8 @@ mod tests {
         let mut program = Assembler::new();
         let (end, start) = (program.label(), program.label());
         program.place(start);
-        program.jump_if(Register::R1, Condition::NotEqual, 4, end);
-        program.set(Register::R0, 1);
+        program.jump_if(BpfRegister::R1, Condition::NotEqual, 4, end);
+        program.set(BpfRegister::R0, 1);
         program.jump(start);
         program.place(end);
         program.exit();
@@ -252,9 +257,9 @@ mod tests {
     #[test]
     fn operations_have_the_numbers_of_the_specification() {
         let mut program = Assembler::new();
-        program.load(Size::U8, Register::R1, Register::R2, 3);
-        program.load(Size::U64, Register::R1, Register::R2, 3);
-        program.store(Size::U16, Register::Stack, -8, Register::R7);
+        program.load(Size::U8, BpfRegister::R1, BpfRegister::R2, 3);
+        program.load(Size::U64, BpfRegister::R1, BpfRegister::R2, 3);
+        program.store(Size::U16, BpfRegister::Stack, -8, BpfRegister::R7);
         let code = program.finish();
         assert_eq!(code.iter().map(|code| code.operation).collect::<Vec<_>>(), [0x71, 0x79, 0x6b]);
         assert_eq!(code[0].registers, if cfg!(target_endian = "big") { 0x12 } else { 0x21 });

@@ -12,7 +12,9 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-pub use instruction::{Assembler, Condition, Instruction, Label, Register, Size};
+use mcast_group::InterfaceIndex;
+
+pub use instruction::{Assembler, BpfRegister, Condition, Instruction, Label, Size};
 
 /// Commands, types and flags from `linux/bpf.h`.
 const MAP_CREATE: libc::c_int = 0;
@@ -21,6 +23,7 @@ const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const LINK_CREATE: libc::c_int = 28;
 const MAP_TYPE_HASH: u32 = 1;
 
 /// The kernel offers its helpers that read kernel memory only to programs with a license compatible with the GPL; this
@@ -32,10 +35,24 @@ const LICENSE: &CStr = c"Dual MIT/GPL";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ProgramKind {
+    /// Runs for each packet that traffic control handles.
+    Classifier = 3,
     /// Runs for each frame that an interface receives.
     Xdp = 6,
     /// Runs at a tracepoint, with the tracepoint's arguments as they are.
     RawTracepoint = 17,
+}
+
+/// Where on an interface a program is attached: `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum InterfaceHook {
+    /// Before anything else sees an arriving frame.
+    Xdp = 37,
+    /// Before the IP layer gets an arriving packet (Linux 6.6 and later).
+    TrafficControlIngress = 46,
+    /// Before a packet leaves (Linux 6.6 and later).
+    TrafficControlEgress = 47,
 }
 
 /// The start of `union bpf_attr` for `BPF_MAP_CREATE`.
@@ -79,6 +96,15 @@ struct RawTracepointOpen {
     padding: u32,
 }
 
+/// The start of `union bpf_attr` for `BPF_LINK_CREATE`.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    interface: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
 /// A hash map that programs and this process share.
 #[derive(Debug)]
 pub struct Map {
@@ -89,13 +115,13 @@ pub struct Map {
 
 /// A program that the kernel has verified.
 #[derive(Debug)]
-pub struct Program {
+pub struct BpfProgram {
     descriptor: OwnedFd,
 }
 
-/// A program attached to a tracepoint, until it is dropped.
+/// A program attached to a tracepoint or an interface, until it is dropped.
 #[derive(Debug)]
-pub struct RawTracepoint {
+pub struct Attachment {
     _descriptor: OwnedFd,
 }
 
@@ -164,7 +190,7 @@ impl AsFd for Map {
     }
 }
 
-impl Program {
+impl BpfProgram {
     /// Loads a program.
     pub fn load(kind: ProgramKind, instructions: &[Instruction]) -> io::Result<Self> {
         let attributes = ProgramLoad {
@@ -182,16 +208,33 @@ impl Program {
     }
 
     /// Runs the program at a tracepoint from now on.
-    pub fn attach(&self, tracepoint: &CStr) -> io::Result<RawTracepoint> {
+    pub fn attach(&self, tracepoint: &CStr) -> io::Result<Attachment> {
         let program = number(self.descriptor.as_fd());
         let attributes = RawTracepointOpen { name: tracepoint.as_ptr() as u64, program, padding: 0 };
         // SAFETY: the command reads a text that ends with zero.
         let descriptor = unsafe { new_descriptor(RAW_TRACEPOINT_OPEN, &attributes) }?;
-        Ok(RawTracepoint { _descriptor: descriptor })
+        Ok(Attachment { _descriptor: descriptor })
+    }
+
+    /// Runs the program for the packets of an interface of the calling thread's network namespace from now on.
+    pub fn attach_to_interface(
+        &self,
+        interface: InterfaceIndex,
+        hook: InterfaceHook,
+    ) -> io::Result<Attachment> {
+        let attributes = LinkCreate {
+            program: number(self.descriptor.as_fd()),
+            interface: interface.number(),
+            attach_type: hook as u32,
+            flags: 0,
+        };
+        // SAFETY: the command reads the attributes only.
+        let descriptor = unsafe { new_descriptor(LINK_CREATE, &attributes) }?;
+        Ok(Attachment { _descriptor: descriptor })
     }
 }
 
-impl AsFd for Program {
+impl AsFd for BpfProgram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
@@ -277,7 +320,7 @@ mod tests {
         let Some(_) = map() else { return };
         let mut program = Assembler::new();
         program.exit();
-        let refused = Program::load(ProgramKind::RawTracepoint, &program.finish()).unwrap_err();
+        let refused = BpfProgram::load(ProgramKind::RawTracepoint, &program.finish()).unwrap_err();
         assert!(matches!(refused.raw_os_error(), Some(libc::EACCES | libc::EINVAL)), "{refused}");
     }
 
@@ -285,8 +328,8 @@ mod tests {
     fn program_that_returns_a_number_is_loaded() {
         let Some(_) = map() else { return };
         let mut program = Assembler::new();
-        program.set(Register::R0, 1);
+        program.set(BpfRegister::R0, 1);
         program.exit();
-        Program::load(ProgramKind::Xdp, &program.finish()).unwrap();
+        BpfProgram::load(ProgramKind::Xdp, &program.finish()).unwrap();
     }
 }
