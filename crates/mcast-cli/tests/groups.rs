@@ -254,7 +254,7 @@ fn an_ordinary_user_sees_a_note_about_hidden_processes() {
 
     let objects = objects(stdout(&nobody(&["--json"])));
     assert_eq!(objects.len(), 1);
-    assert_eq!((&objects[0]["holder"], &objects[0]["sockets"]), (&"unseen".into(), &1.into()));
+    assert_eq!((&objects[0]["holder"], &objects[0]["sockets"]), (&"unknown".into(), &1.into()));
     assert_eq!((&objects[0]["pid"], &objects[0]["mode"]), (&Value::Null, &Value::Null));
     assert_eq!(objects[0]["version"], "IGMPv3");
 }

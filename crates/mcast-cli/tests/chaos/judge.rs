@@ -130,7 +130,7 @@ fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
             address.split(':').next() == Some(&format!("10.0.0.{}", host + 10))
         };
         let receivers: Vec<&Value> =
-            report["receivers"].as_array().into_iter().flatten().filter(of_host).collect();
+            report["subscribers"].as_array().into_iter().flatten().filter(of_host).collect();
         let complete = receivers.iter().filter(|receiver| receiver["state"] == "complete").count();
         let heard = |each: &&Finished| {
             each.host == host && each.ledger.accounts.iter().any(|account| account.life == Some(number))

@@ -49,7 +49,8 @@ pub(crate) fn select<'a>(
 }
 
 fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Result<&'a Interface> {
-    let refused = |kind, detail: String| Error::new(Operation::Find, kind).on_interface(selector).detail(detail);
+    let refused =
+        |kind, detail: String| Error::new(Operation::Find, kind).on_interface(selector).detail(detail);
     let found: Vec<_> = match selector {
         InterfaceSelector::Default | InterfaceSelector::All => {
             let detail = format!("\"{selector}\" does not name a single interface");

@@ -84,7 +84,7 @@ fn half(times: Percentiles) -> Percentiles {
 /// A ping-pong as JSON: `schemas/perf-latency.json`.
 #[derive(Serialize)]
 struct Summary {
-    partner: IpAddr,
+    address: IpAddr,
     sent: u64,
     received: u64,
     lost: u64,
@@ -110,7 +110,7 @@ fn write_json(
     let times = trips.times();
     let micros = |time: Option<Duration>| time.map(crate::commands::perf::figures::micros);
     let summary = Summary {
-        partner,
+        address: partner,
         sent: trips.sent(),
         received: times.count(),
         lost: trips.lost(),

@@ -187,7 +187,7 @@ impl PublishLoop<'_> {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     match (waiting, refusal) {
                         (Some(_), _) => {}
-                        (None, Refusal::WaitingFor { .. }) => self.back_pressure.for_receivers += 1,
+                        (None, Refusal::WaitingFor { .. }) => self.back_pressure.for_subscribers += 1,
                         (None, _) => self.back_pressure.for_sending += 1,
                     }
                     waiting.get_or_insert_with(Instant::now);
@@ -267,7 +267,7 @@ struct Report {
 /// How often messages had to wait for room, for how long in total, and why.
 #[derive(Debug, Default, Serialize)]
 struct BackPressure {
-    for_receivers: u64,
+    for_subscribers: u64,
     for_sending: u64,
     #[serde(rename = "seconds", serialize_with = "as_seconds")]
     time: Duration,
@@ -282,7 +282,7 @@ impl Report {
             write_record(&mut out, "result", self)?;
             return Ok(out.flush()?);
         }
-        let Repairs { to_the_group, to_one, asked, gone, .. } = self.repairs;
+        let Repairs { multicast, unicast, naks, unavailable, .. } = self.repairs;
         let pressure = &self.back_pressure;
         writeln!(
             out,
@@ -303,16 +303,16 @@ impl Report {
             "repaired    {} of {}; {} to all, {} to one; requested {}, no longer available {}",
             share(self.repairs.count(), self.datagrams),
             count_of(self.datagrams, "datagram"),
-            count(to_the_group),
-            count(to_one),
-            count_of(asked, "time"),
-            count(gone)
+            count(multicast),
+            count(unicast),
+            count_of(naks, "time"),
+            count(unavailable)
         )?;
         writeln!(
             out,
             "delayed     {}: {} by receivers, {} by the network",
             seconds(pressure.time),
-            count_of(pressure.for_receivers, "time"),
+            count_of(pressure.for_subscribers, "time"),
             count_of(pressure.for_sending, "time")
         )?;
         if self.behind > 0 {
