@@ -75,7 +75,9 @@ pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
     Waker,
 };
-pub use sender::{PaceDecision, Pacer, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause};
+pub use sender::{
+    PaceDecision, Pacer, ParseRateError, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause,
+};
 pub use timing::{LaunchClock, pin_to_processor};
 
 /// The README's example, compiled as a doctest.

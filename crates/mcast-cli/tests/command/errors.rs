@@ -104,7 +104,7 @@ For more information, try '--help'.
     alone.fails(
         &["send", "239.1.2.3:5000", "x", "--rate", "fast"],
         str![[r#"
-error: invalid value 'fast' for '--rate <RATE>': write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit
+error: invalid value 'fast' for '--rate <RATE>': must begin with a positive number; write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit
 
 For more information, try '--help'.
 

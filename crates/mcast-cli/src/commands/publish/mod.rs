@@ -15,7 +15,7 @@ use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 
 use crate::arguments::{
-    Families, KeyFile, key_file, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
+    Families, KeyFile, key_file, parse_duration, parse_size, parse_stream_name, read_keys,
     select_destinations,
 };
 use crate::console::Console;
@@ -115,7 +115,7 @@ struct StreamOptions {
     snapshot_port: Option<u16>,
 
     /// Pace evenly: messages per second (`1000pps`), or bits per second on the wire (`10Mbit`)
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
 
     /// Size of the retransmission buffer, also for late joiners [default: 8M]
