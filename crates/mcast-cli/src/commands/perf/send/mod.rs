@@ -141,7 +141,7 @@ struct Plan<'a> {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.messages.stream {
-        return stream::run(arguments, &Interrupt::catch(|| {})?, console);
+        return stream::run(arguments, console);
     }
     let plan = plan(arguments, console)?;
     let interrupt = Interrupt::catch(|| {})?;
