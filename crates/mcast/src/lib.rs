@@ -93,5 +93,5 @@ struct Readme;
 /// can fail with [`ErrorKind::LimitReached`]; raise the limit before joining, or after that error. Windows has no such
 /// limit, and nothing changes there.
 pub fn raise_descriptor_limit() -> bool {
-    mcast_sys::raise_descriptor_limit()
+    mcast_sys::process::raise_descriptor_limit()
 }
