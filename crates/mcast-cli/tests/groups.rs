@@ -33,7 +33,7 @@ fn groups(host: &Host, arguments: &[&str]) -> Output {
     host.command(MCAST).unwrap().arg("groups").args(arguments).output().unwrap()
 }
 
-/// A copy of the command under another name, where everybody may run it.
+/// A copy of the command under another name, where every user may run it.
 fn copy_as(name: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -266,7 +266,7 @@ impl StreamOptions {
 
     fn apply_to(&self, builder: PublisherBuilder, console: &Console) -> anyhow::Result<PublisherBuilder> {
         if self.flow == Flow::None && self.evict_after.is_some() {
-            return Err(Failure::usage("--flow none evicts nobody, so --evict-after has no effect")
+            return Err(Failure::usage("--flow none evicts no subscriber, so --evict-after has no effect")
                 .remedy("remove one of the two options")
                 .into());
         }

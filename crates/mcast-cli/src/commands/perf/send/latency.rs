@@ -35,7 +35,7 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     let keep_going = || !interrupt.has_arrived();
     let Some(partner) = player.call(keep_going)? else {
         if !interrupt.has_arrived() {
-            console.error("nobody answers: --latency needs `mcast perf recv --reply` on another host");
+            console.error("no host answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
