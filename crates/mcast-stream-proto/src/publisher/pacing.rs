@@ -193,7 +193,10 @@ impl PublisherMachine {
     /// Applies the rate that follows from the configured one and from the subscribers' links.
     pub(super) fn keep_pace(&mut self, now: u64) {
         let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
-        self.pacer.limit(now, found);
+        if self.pacer.limit(now, found) && self.has_flow_control() {
+            // More than the limit was never tried: what the links carry is unknown again.
+            self.flow.begin_flight(now, &self.ring);
+        }
         self.pace_group_repairs();
     }
 
