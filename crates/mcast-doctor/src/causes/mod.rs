@@ -5,12 +5,15 @@
 mod address_in_use;
 mod backlog_drops;
 mod bad_checksum;
+mod bound_to_other_group;
+mod bound_to_other_interface;
 mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
 mod duplicate_interfaces;
 mod duplicate_path;
+mod family_mismatch;
 mod fast_leave;
 mod firewall_drops_data;
 mod firewall_drops_igmp;
@@ -23,6 +26,7 @@ mod interface_recreated;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
+mod left_group;
 mod loopback_off;
 mod mac_alias;
 mod membership_limit;
@@ -30,13 +34,17 @@ mod mtu_too_small;
 mod no_querier;
 mod no_route;
 mod not_joined;
+mod not_read;
 mod nothing_arrives;
+mod own_groups_only;
+mod program_stopped;
 mod receive_buffer_overflow;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
 mod snooping_table_full;
+mod socket_filter;
 mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
@@ -49,7 +57,7 @@ mod wireless;
 mod wrong_port;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use std::fmt;
 use std::str::FromStr;
@@ -184,6 +192,14 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
+    bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
+    family_mismatch: FamilyMismatch = "family-mismatch";
+    own_groups_only: OwnGroupsOnly = "own-groups-only";
+    program_stopped: ProgramStopped = "program-stopped";
+    not_read: NotRead = "not-read";
+    socket_filter: SocketFilter = "socket-filter";
+    left_group: LeftGroup = "left-group";
 }
 
 impl Id {

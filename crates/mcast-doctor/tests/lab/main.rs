@@ -10,6 +10,7 @@ mod measure;
 
 mod net;
 mod path;
+mod programs;
 mod routers;
 mod sockets;
 mod switches;
