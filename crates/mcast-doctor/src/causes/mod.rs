@@ -18,12 +18,14 @@ mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
 mod igmp_version_forced;
+mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
 mod loopback_off;
+mod lost_before_this_machine;
 mod mac_alias;
 mod membership_limit;
 mod mtu_too_small;
@@ -31,6 +33,7 @@ mod no_querier;
 mod no_route;
 mod not_joined;
 mod nothing_arrives;
+mod querier_misconfigured;
 mod receive_buffer_overflow;
 mod reverse_path_filter;
 mod router_wrong_interface;
@@ -43,6 +46,7 @@ mod source_zero;
 mod ssm_without_source;
 mod ttl_threshold;
 mod ttl_too_small;
+mod two_queriers;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
@@ -184,6 +188,9 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
+    two_queriers: TwoQueriers = "two-queriers";
+    querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
 }
 
 impl Id {

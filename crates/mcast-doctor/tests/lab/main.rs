@@ -14,3 +14,4 @@ mod routers;
 mod sockets;
 mod switches;
 mod table;
+mod wire;
