@@ -21,6 +21,7 @@ mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
 mod igmp_version_forced;
+mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod ipv6_loopback_route;
@@ -28,6 +29,7 @@ mod ipv6_not_ready;
 mod joined_other_interface;
 mod left_group;
 mod loopback_off;
+mod lost_before_this_machine;
 mod mac_alias;
 mod membership_limit;
 mod mtu_too_small;
@@ -38,6 +40,7 @@ mod not_read;
 mod nothing_arrives;
 mod own_groups_only;
 mod program_stopped;
+mod querier_misconfigured;
 mod receive_buffer_overflow;
 mod reverse_path_filter;
 mod router_wrong_interface;
@@ -51,6 +54,7 @@ mod source_zero;
 mod ssm_without_source;
 mod ttl_threshold;
 mod ttl_too_small;
+mod two_queriers;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
@@ -200,6 +204,9 @@ causes! {
     not_read: NotRead = "not-read";
     socket_filter: SocketFilter = "socket-filter";
     left_group: LeftGroup = "left-group";
+    lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
+    two_queriers: TwoQueriers = "two-queriers";
+    querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
 }
 
 impl Id {

@@ -15,3 +15,4 @@ mod routers;
 mod sockets;
 mod switches;
 mod table;
+mod wire;

@@ -4,6 +4,7 @@ use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
 use crate::{firewall, ipv6, path, programs, routers, sockets, switches};
+use crate::{firewall, ipv6, path, routers, sockets, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -109,6 +110,19 @@ cases! {
     socket_filter: SocketFilter, "a filter attached to the program's socket", programs::socket_filter;
     socket_filter_v6: SocketFilter, "the same, IPv6", programs::socket_filter_v6;
     left_group: LeftGroup, "a program that leaves the group while it is examined", programs::left_group;
+    loss_of_rtp: LostBeforeThisMachine, "5 % of RTP lost on the way", wire::random_loss;
+    loss_by_storm_control: LostBeforeThisMachine, "60 datagrams per second let through by the switch", wire::storm_control;
+    loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", wire::loss_of_numbered_datagrams;
+    loss_for_a_program: LostBeforeThisMachine, "5 % of RTP lost on the way, program examined", wire::random_loss_for_program;
+    loss_in_bursts: LostBeforeThisMachine, "the switch port goes down for a moment", wire::link_flap;
+    igmp_queries_blocked: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv2 querier", wire::igmp_queries_blocked;
+    igmpv3_queries_blocked: FirewallDropsIgmp, "`nft` prerouting rule for IGMP, an IGMPv3 querier", wire::igmpv3_queries_blocked;
+    mld_queries_blocked: FirewallDropsIgmp, "`nft` input rule for MLD queries, program examined", wire::mld_queries_blocked;
+    old_mld_querier: IgmpVersionForced, "an MLDv1 querier, a source-specific membership", wire::old_mld_querier;
+    two_queriers: TwoQueriers, "queries from two addresses", wire::two_queriers;
+    frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
+    long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
+    stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
