@@ -5,12 +5,15 @@
 mod address_in_use;
 mod backlog_drops;
 mod bad_checksum;
+mod bound_to_other_group;
+mod bound_to_other_interface;
 mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
 mod duplicate_interfaces;
 mod duplicate_path;
+mod family_mismatch;
 mod fast_leave;
 mod firewall_drops_data;
 mod firewall_drops_igmp;
@@ -19,13 +22,16 @@ mod foreign_groups_leak;
 mod fragments_lost;
 mod frames_to_another_host;
 mod igmp_version_forced;
+mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod invalid_source;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
+mod left_group;
 mod loopback_off;
+mod lost_before_this_machine;
 mod mac_alias;
 mod malformed_packets;
 mod membership_limit;
@@ -33,13 +39,18 @@ mod mtu_too_small;
 mod no_querier;
 mod no_route;
 mod not_joined;
+mod not_read;
 mod nothing_arrives;
+mod own_groups_only;
+mod program_stopped;
+mod querier_misconfigured;
 mod receive_buffer_overflow;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
 mod snooping_table_full;
+mod socket_filter;
 mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
@@ -47,6 +58,7 @@ mod ssm_without_source;
 mod tc_drops;
 mod ttl_threshold;
 mod ttl_too_small;
+mod two_queriers;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
@@ -54,7 +66,7 @@ mod wrong_port;
 mod xdp_drops;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use std::fmt;
 use std::str::FromStr;
@@ -194,6 +206,17 @@ causes! {
     frames_to_another_host: FramesToAnotherHost = "frames-to-another-host";
     invalid_source: InvalidSource = "invalid-source";
     malformed_packets: MalformedPackets = "malformed-packets";
+    bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
+    bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
+    family_mismatch: FamilyMismatch = "family-mismatch";
+    own_groups_only: OwnGroupsOnly = "own-groups-only";
+    program_stopped: ProgramStopped = "program-stopped";
+    not_read: NotRead = "not-read";
+    socket_filter: SocketFilter = "socket-filter";
+    left_group: LeftGroup = "left-group";
+    lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
+    two_queriers: TwoQueriers = "two-queriers";
+    querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
 }
 
 impl Id {

@@ -3,6 +3,7 @@
 mod config_services;
 mod counters;
 mod firewall;
+mod freezer;
 mod kernel_drops;
 mod links;
 mod multicast_routes;
@@ -11,6 +12,7 @@ mod sockets;
 
 pub(crate) use counters::host_drops;
 pub(crate) use kernel_drops::DropCounter;
+pub(crate) use sockets::queues;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,6 +54,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         dropping_rules: firewall::dropping_rules().unwrap_or_default(),
         firewall: None,
         machine: machine(),
+        socket_options: BTreeMap::new(),
         links,
     })
 }
