@@ -4,9 +4,9 @@
 //! that tests can construct drops. `gather` fills it in.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mcast::InterfaceIndex;
+use mcast::{Family, InterfaceIndex};
 use mcast_packet::MacAddress;
 
 use crate::observation::{Interest, Observation};
@@ -172,6 +172,25 @@ impl Observation {
         let is_sent =
             |drop: &&KernelDrop| drop.direction() == DropDirection::Outgoing && drop.is_to(destination);
         self.kernel_drops.drops.iter().filter(is_sent).filter(|drop| is_reason(drop)).collect()
+    }
+
+    /// Returns the IGMP or MLD reports on an interest's interface that the kernel dropped before they left.
+    pub(crate) fn dropped_reports<'a>(&'a self, interest: &Interest<'_>) -> Vec<&'a KernelDrop> {
+        const REPORTS_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 22));
+        const REPORTS_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16));
+        let (group, family) = (interest.group.addr(), interest.family());
+        // MLD begins with a header of options.
+        let (protocols, all): (&[u8], _) = match family {
+            Family::V4 => (&[2], REPORTS_V4),
+            Family::V6 => (&[0, 58], REPORTS_V6),
+        };
+        let is_report = |drop: &&KernelDrop| {
+            drop.direction() == DropDirection::Outgoing
+                && drop.interface == Some(interest.interface)
+                && protocols.contains(&drop.protocol)
+                && [all, group].contains(&drop.destination.ip())
+        };
+        self.kernel_drops.drops.iter().filter(is_report).collect()
     }
 
     /// Returns whether drops explain a loss: at least 5 % of what was on the wire, and what the doctor's own socket did

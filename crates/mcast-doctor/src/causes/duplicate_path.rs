@@ -70,6 +70,7 @@ mod tests {
             length: 100,
             bad_checksum: false,
             fragmented: false,
+            without_checksum: false,
         };
         let summaries: Vec<_> = (0..).zip(payloads).map(summary).collect();
         let mut repeating = Flow::new(first.key, &summaries[0]);

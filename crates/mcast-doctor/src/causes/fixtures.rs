@@ -51,6 +51,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         length: 100,
         bad_checksum: false,
         fragmented: false,
+        without_checksum: false,
     };
     let mut flow = Flow::new(key, &summary(0));
     (0..10).for_each(|number| flow.add(summary(number)));

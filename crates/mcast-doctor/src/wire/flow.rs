@@ -74,6 +74,8 @@ pub(crate) struct Flow {
     pub(crate) payloads: BTreeSet<u64>,
     /// The sequence numbers in the payloads.
     pub(crate) numbering: Numbering,
+    /// IPv6 datagrams without a UDP checksum, which only tunnels may send.
+    pub(crate) without_checksum: u64,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -90,6 +92,8 @@ pub(crate) struct DatagramSummary {
     pub(crate) length: usize,
     pub(crate) bad_checksum: bool,
     pub(crate) fragmented: bool,
+    /// Whether it is an IPv6 datagram without a UDP checksum.
+    pub(crate) without_checksum: bool,
 }
 
 impl Flow {
@@ -109,6 +113,7 @@ impl Flow {
             repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
             numbering: Numbering::default(),
+            without_checksum: 0,
             recent: VecDeque::new(),
         }
     }
@@ -120,6 +125,7 @@ impl Flow {
             (self.hop_limits.0.min(summary.hop_limit), self.hop_limits.1.max(summary.hop_limit));
         self.bad_checksums += u64::from(summary.bad_checksum);
         self.fragmented += u64::from(summary.fragmented);
+        self.without_checksum += u64::from(summary.without_checksum);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);

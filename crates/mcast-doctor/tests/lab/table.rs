@@ -93,6 +93,8 @@ cases! {
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
+    tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;
+    tc_drops_of_reports: TcDrops, "a `tc` filter at egress, MLD dropped", drops::tc_egress_of_reports;
     xdp_drops: XdpDrops, "an XDP program that drops everything", drops::xdp;
     frames_to_another_host: FramesToAnotherHost, "frames to another host's Ethernet address", drops::other_hosts_address;
     frames_to_another_host_of_ipv6: FramesToAnotherHost, "the same, IPv6", drops::other_hosts_address_v6;
@@ -103,6 +105,10 @@ cases! {
     malformed_packets_by_header_checksum: MalformedPackets, "a wrong checksum of the IP header", drops::header_checksum;
     malformed_packets_by_udp_length: MalformedPackets, "a UDP length beyond the packet", drops::udp_length;
     malformed_packets_of_ipv6: MalformedPackets, "an IPv6 payload length beyond the packet", drops::packet_length_v6;
+    malformed_packets_by_header_length: MalformedPackets, "a wrong length of the IP header", drops::header_length;
+    malformed_packets_by_version: MalformedPackets, "a wrong version in the IPv6 header", drops::version_v6;
+    bad_checksum_absent: BadChecksum, "IPv6 datagrams with the UDP checksum 0", drops::no_checksum_v6;
+    bad_checksum_absent_for_a_program: BadChecksum, "the same, program examined (checksum 0)", drops::no_checksum_v6_for_program;
     bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
     bound_to_other_interface_v6: BoundToOtherInterface, "the same, IPv6", programs::bound_to_other_interface_v6;
     bound_to_other_interface_beside: BoundToOtherInterface, "the same, group examined", programs::other_program_bound_to_other_interface;
