@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
+use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
 use crate::gather::listen::{GroupFilter, Taps, listen};
@@ -31,18 +31,16 @@ pub fn examine_membership(
         .map(|program| program.sockets)
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
-    let built = Receiver::builder().join(membership.clone()).build();
-    // Switches forward the group only after the report.
-    taps.recorder.count_data_from(SystemTime::now());
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
-    let receiver = match built {
-        Ok(receiver) => Some(receiver),
-        Err(error) if has_finding(error.kind()) => {
-            trial.failures.push(failure(&error));
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let mut receiver = join(&mut taps, &mut trial)?;
+    if trial.failed_with(ErrorKind::SourceNeeded).is_some()
+        && let Some(source) = taps.wait_for_source(group.addr(), port, options.listen.min(SHORT_LISTEN))
+    {
+        // The rest of the path is examined with the source that sends.
+        trial.membership = membership.clone().from_sources(SourceFilter::Include([source].into()));
+        receiver = join(&mut taps, &mut trial)?;
+    }
+    let membership = &trial.membership.clone();
     trial.joined =
         receiver.as_ref().map(|receiver| joined(receiver, &mut trial.failures)).unwrap_or_default();
     trial.already_joined =
@@ -66,9 +64,24 @@ pub fn examine_membership(
     if trial.failed_with(ErrorKind::AddressInUse).is_some() {
         program::add_socket_owners(&mut before);
     }
-    let observation =
-        Observation { before, after, wire, target: ExaminationTarget::Membership(trial), options };
-    Ok(super::report(&observation))
+    let target = ExaminationTarget::Membership(trial);
+    let observation = Observation { before, after, wire, target, options, ..Observation::default() };
+    Ok(super::report(observation))
+}
+
+/// Joins the membership of the trial, and counts datagrams from now on. A failure that can be fixed is recorded.
+fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
+    let built = Receiver::builder().join(trial.membership.clone()).build();
+    // Switches forward the group only after the report.
+    taps.recorder.count_data_from(SystemTime::now());
+    match built {
+        Ok(receiver) => Ok(Some(receiver)),
+        Err(error) if has_finding(error.kind()) => {
+            trial.failures.push(failure(&error));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 const SHORT_LISTEN: std::time::Duration = std::time::Duration::from_secs(2);

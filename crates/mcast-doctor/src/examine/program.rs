@@ -44,8 +44,9 @@ pub fn examine_program(
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
     let target = ExaminationTarget::Program(program::with_later_state(first, &last));
-    let observation = Observation { before, after, wire, target, options: options.clone() };
-    Ok(super::report(&observation))
+    let observation =
+        Observation { before, after, wire, target, options: options.clone(), ..Observation::default() };
+    Ok(super::report(observation))
 }
 
 /// Writes `process ID` or `port PORT`.

@@ -53,6 +53,8 @@ pub(crate) enum Counter {
     OutDiscards,
     /// Datagrams dropped because a queue or send buffer was full.
     SendBufferErrors,
+    /// Datagrams that programs have read.
+    DatagramsRead,
 }
 
 impl Counter {
@@ -70,6 +72,7 @@ impl Counter {
             Self::OutTransmits => ("IpOutTransmits", "Ip6OutTransmits"),
             Self::OutDiscards => ("IpOutDiscards", "Ip6OutDiscards"),
             Self::SendBufferErrors => ("UdpSndbufErrors", "Udp6SndbufErrors"),
+            Self::DatagramsRead => ("UdpInDatagrams", "Udp6InDatagrams"),
         };
         match family {
             Family::V4 => v4,

@@ -3,7 +3,7 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{firewall, ipv6, path, routers, sockets, switches};
+use crate::{depth, firewall, ipv6, path, routers, sockets, switches};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -90,6 +90,14 @@ cases! {
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
+    lost_in_prerouting: LostInThisMachine, "`nft` raw prerouting rule without a counter", depth::prerouting_drop;
+    lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
+    lost_at_tc: LostInThisMachine, "`tc` ingress filter", depth::tc_ingress_drop;
+    lost_at_tc_for_a_program: LostInThisMachine, "the same, program examined", depth::tc_ingress_drop_for_program;
+    lost_of_one_source: LostInThisMachine, "`tc` ingress filter for one of two sources", depth::one_source_dropped;
+    silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
+    silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
+    sent_by_another_interface: NothingArrives, "a sender on this machine uses another interface", depth::sent_by_another_interface;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
