@@ -17,6 +17,7 @@ mod firewall_drops_igmp;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
+mod host_unreachable;
 mod igmp_version_forced;
 mod interface_down;
 mod interface_recreated;
@@ -31,7 +32,9 @@ mod no_querier;
 mod no_route;
 mod not_joined;
 mod nothing_arrives;
+mod path_loss;
 mod receive_buffer_overflow;
+mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
@@ -43,6 +46,7 @@ mod source_zero;
 mod ssm_without_source;
 mod ttl_threshold;
 mod ttl_too_small;
+mod unicast_only;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
@@ -73,6 +77,8 @@ enum Check {
     Observation(fn(&Observation) -> Vec<Finding>),
     /// Called for each group that the doctor or the program has joined on an interface.
     Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+    /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
+    PathTest,
 }
 
 impl Cause {
@@ -87,6 +93,7 @@ impl Cause {
             Check::Interest(check) => {
                 observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
             }
+            Check::PathTest => Vec::new(),
         }
     }
 
@@ -184,6 +191,10 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    path_loss: PathLoss = "path-loss";
+    replies_lost: RepliesLost = "replies-lost";
+    unicast_only: UnicastOnly = "unicast-only";
+    host_unreachable: HostUnreachable = "host-unreachable";
 }
 
 impl Id {

@@ -260,6 +260,12 @@ impl ProbeSession {
         self.sent.get(case).map_or(0, SentProbes::count)
     }
 
+    /// Returns the number of probes of a case sent to the group since a responder joined.
+    #[must_use]
+    pub fn sent_since_join(&self, responder: &Responder, case: usize) -> u64 {
+        self.sent(case).saturating_sub(responder.multicast(case).first)
+    }
+
     /// Returns the responders, in the order of their first reply.
     #[must_use]
     pub fn responders(&self) -> &[Responder] {
