@@ -4,6 +4,7 @@
 
 mod files;
 mod firewall;
+mod fleet;
 mod healthy;
 mod ipv6;
 mod measure;
