@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use crate::depth::FlowStatus;
+use crate::depth::{Depth, FlowStatus};
 use crate::wire::Flow;
 use crate::{Id, Remedy};
 
@@ -136,13 +136,14 @@ impl Finding {
     }
 
     /// Returns whether it explains why the datagrams of a flow do not arrive. Only a fault does, and only if its cause
-    /// loses datagrams.
+    /// loses datagrams. A warning is enough for datagrams that wait at the socket, where the program may read them later.
     pub(crate) fn explains(&self, flow: &FlowStatus) -> bool {
         let covers = || match self.flows.as_slice() {
             [] => self.subject.covers(flow),
             flows => flows.iter().any(|explained| explained.covers(flow)),
         };
-        self.severity == Severity::Fault && self.id.loses_datagrams() && covers()
+        let enough = if flow.depth == Depth::AtSocket { Severity::Warning } else { Severity::Fault };
+        self.severity >= enough && self.id.loses_datagrams() && covers()
     }
 
     /// Sets the flows whose loss it explains.

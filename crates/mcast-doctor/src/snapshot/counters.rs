@@ -55,6 +55,10 @@ pub(crate) enum Counter {
     SendBufferErrors,
     /// Datagrams that programs have read.
     DatagramsRead,
+    /// Datagrams dropped because all sockets together used too much memory (`udp_mem`).
+    MemoryErrors,
+    /// Received datagrams dropped for any reason after they reached UDP.
+    InErrors,
 }
 
 impl Counter {
@@ -73,6 +77,8 @@ impl Counter {
             Self::OutDiscards => ("IpOutDiscards", "Ip6OutDiscards"),
             Self::SendBufferErrors => ("UdpSndbufErrors", "Udp6SndbufErrors"),
             Self::DatagramsRead => ("UdpInDatagrams", "Udp6InDatagrams"),
+            Self::MemoryErrors => ("UdpMemErrors", "Udp6MemErrors"),
+            Self::InErrors => ("UdpInErrors", "Udp6InErrors"),
         };
         match family {
             Family::V4 => v4,

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use mcast::InterfaceIndex;
 use mcast_packet::{MacAddress, Vlan};
 
+use super::numbering::Numbering;
+
 /// How many earlier datagrams are compared to detect a repetition.
 const REPEAT_WINDOW: usize = 64;
 /// The same for datagrams without an IPv4 identification, which cannot be told apart reliably.
@@ -72,6 +74,8 @@ pub(crate) struct Flow {
     pub(crate) payloads: BTreeSet<u64>,
     /// Datagrams that the kernel carried in coalesced packets, which its counters count once.
     pub(crate) resegmented: u64,
+    /// The sequence numbers in the payloads.
+    pub(crate) numbering: Numbering,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -108,6 +112,7 @@ impl Flow {
             repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
             resegmented: 0,
+            numbering: Numbering::default(),
             recent: VecDeque::new(),
         }
     }
