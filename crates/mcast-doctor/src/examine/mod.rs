@@ -1,5 +1,6 @@
 //! The four kinds of examination.
 
+mod drops;
 mod file;
 mod membership;
 mod program;
@@ -51,5 +52,6 @@ fn report(mut observation: Observation) -> Report {
     };
     let mut report = Report { findings: causes::judge(observation), flows, arrival, ..Report::default() };
     summary::add_to(&mut report, observation);
+    drops::add_to(&mut report, observation);
     report
 }
