@@ -27,6 +27,7 @@
 mod acceptance;
 mod applying;
 mod causes;
+mod depth;
 mod error;
 mod examine;
 mod finding;
@@ -46,15 +47,16 @@ mod wire;
 
 pub use applying::RemedyEffect;
 pub use causes::{Id, UnknownId};
+pub use depth::{Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
-pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
+pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
-    Pinger, ProbeListener, ProbeListenerCounts, clock_id,
+    Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
 };
 pub use options::{Options, Progress, ProgressCallback};
-pub use path::PathTest;
+pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};

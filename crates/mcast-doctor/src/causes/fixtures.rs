@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
-use crate::Options;
 use crate::kernel_drops::KernelDrop;
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
@@ -51,6 +50,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         length: 100,
         bad_checksum: false,
         fragmented: false,
+        resegmented: false,
         without_checksum: false,
     };
     let mut flow = Flow::new(key, &summary(0));
@@ -89,7 +89,6 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
         after,
         wire: wire(flows),
         target: ExaminationTarget::Membership(trial),
-        options: Options::default(),
         ..Observation::default()
     }
 }
@@ -102,7 +101,6 @@ pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observat
         after: machine(),
         wire: wire(flows),
         target: ExaminationTarget::Program(program),
-        options: Options::default(),
         ..Observation::default()
     }
 }

@@ -18,8 +18,10 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
             format!("{} further packets to groups dropped, of too many kinds to tell apart", drops.uncounted);
         report.observations.push(LayerObservation::new("kernel", what));
     }
-    // Without a loss, nobody asks.
-    let has_loss = |interest: &Interest<'_>| observation.loss(interest).is_some_and(|loss| loss.count() > 0);
+    // The question matters only after a loss.
+    let has_loss = |interest: &Interest<'_>| {
+        observation.lost_flows(interest).iter().any(|lost| lost.status.depth.is_lost_here())
+    };
     if let Some(refused) = drops.refused.as_ref().filter(|_| interests.iter().any(has_loss)) {
         report.unknown.push(OpenQuestion::new("why the kernel drops datagrams", &refused.why));
     }

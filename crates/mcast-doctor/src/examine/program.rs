@@ -62,7 +62,7 @@ pub fn examine_program(
         kernel_drops,
         ..Observation::default()
     };
-    Ok(super::report(&observation))
+    Ok(super::report(observation))
 }
 
 /// Writes `process ID` or `port PORT`.

@@ -72,6 +72,8 @@ pub(crate) struct Flow {
     pub(crate) repeats_by_other_path: u64,
     /// Hashes of the payloads, at most [`MAX_PAYLOADS`].
     pub(crate) payloads: BTreeSet<u64>,
+    /// Datagrams that the kernel carried in coalesced packets, which its counters count once.
+    pub(crate) resegmented: u64,
     /// The sequence numbers in the payloads.
     pub(crate) numbering: Numbering,
     /// IPv6 datagrams without a UDP checksum, which only tunnels may send.
@@ -92,6 +94,7 @@ pub(crate) struct DatagramSummary {
     pub(crate) length: usize,
     pub(crate) bad_checksum: bool,
     pub(crate) fragmented: bool,
+    pub(crate) resegmented: bool,
     /// Whether it is an IPv6 datagram without a UDP checksum.
     pub(crate) without_checksum: bool,
 }
@@ -112,6 +115,7 @@ impl Flow {
             repeats: 0,
             repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
+            resegmented: 0,
             numbering: Numbering::default(),
             without_checksum: 0,
             recent: VecDeque::new(),
@@ -125,6 +129,7 @@ impl Flow {
             (self.hop_limits.0.min(summary.hop_limit), self.hop_limits.1.max(summary.hop_limit));
         self.bad_checksums += u64::from(summary.bad_checksum);
         self.fragmented += u64::from(summary.fragmented);
+        self.resegmented += u64::from(summary.resegmented);
         self.without_checksum += u64::from(summary.without_checksum);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());

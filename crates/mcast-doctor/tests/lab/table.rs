@@ -3,7 +3,7 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{drops, firewall, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -91,6 +91,14 @@ cases! {
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
+    lost_in_prerouting: LostInThisMachine, "`nft` raw prerouting rule without a counter", depth::prerouting_drop;
+    lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
+    lost_at_tc: LostInThisMachine, "a `tc` filter that takes frames away", depth::tc_ingress_drop;
+    lost_at_tc_for_a_program: LostInThisMachine, "the same, program examined", depth::tc_ingress_drop_for_program;
+    lost_of_one_source: LostInThisMachine, "a `tc` filter that takes the frames of one of two sources", depth::one_source_dropped;
+    silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
+    silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
+    sent_by_another_interface: NothingArrives, "a sender on this machine uses another interface", depth::sent_by_another_interface;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
     tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;
@@ -141,6 +149,15 @@ cases! {
     frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
     long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
     stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
+    path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
+    path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
+    replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", fleet::replies_dropped_here;
+    replies_lost_on_the_way: RepliesLost, "`--probe`, and the listener's firewall drops its answers", fleet::replies_dropped_there;
+    unicast_only: UnicastOnly, "`--probe --peer`, and a switch that drops the group", fleet::multicast_blocked;
+    unicast_only_in_ipv6: UnicastOnly, "the same in IPv6", fleet::multicast_blocked_v6;
+    host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
+    host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
+    firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
