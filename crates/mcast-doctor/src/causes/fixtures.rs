@@ -127,7 +127,7 @@ fn counters_increase_by_the_given_values() {
 }
 
 /// Returns datagrams that arrived on `eth0` and that the kernel dropped.
-pub(super) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
+pub(crate) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
     KernelDrop {
         reason: reason.to_owned(),
         function: None,
