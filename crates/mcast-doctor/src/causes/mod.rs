@@ -20,7 +20,9 @@ mod firewall_drops_igmp;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
+mod host_unreachable;
 mod igmp_version_forced;
+mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod ipv6_loopback_route;
@@ -28,6 +30,7 @@ mod ipv6_not_ready;
 mod joined_other_interface;
 mod left_group;
 mod loopback_off;
+mod lost_before_this_machine;
 mod mac_alias;
 mod membership_limit;
 mod mtu_too_small;
@@ -37,8 +40,11 @@ mod not_joined;
 mod not_read;
 mod nothing_arrives;
 mod own_groups_only;
+mod path_loss;
 mod program_stopped;
+mod querier_misconfigured;
 mod receive_buffer_overflow;
+mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
@@ -52,6 +58,8 @@ mod source_zero;
 mod ssm_without_source;
 mod ttl_threshold;
 mod ttl_too_small;
+mod two_queriers;
+mod unicast_only;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
@@ -82,6 +90,8 @@ enum Check {
     Observation(fn(&Observation) -> Vec<Finding>),
     /// Called for each group that the doctor or the program has joined on an interface.
     Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+    /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
+    PathTest,
 }
 
 impl Cause {
@@ -96,6 +106,7 @@ impl Cause {
             Check::Interest(check) => {
                 observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
             }
+            Check::PathTest => Vec::new(),
         }
     }
 
@@ -202,6 +213,13 @@ causes! {
     socket_filter: SocketFilter = "socket-filter";
     left_group: LeftGroup = "left-group";
     sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
+    lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
+    two_queriers: TwoQueriers = "two-queriers";
+    querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
+    path_loss: PathLoss = "path-loss";
+    replies_lost: RepliesLost = "replies-lost";
+    unicast_only: UnicastOnly = "unicast-only";
+    host_unreachable: HostUnreachable = "host-unreachable";
 }
 
 impl Id {

@@ -4,6 +4,7 @@
 
 mod files;
 mod firewall;
+mod fleet;
 mod healthy;
 mod ipv6;
 mod measure;
@@ -15,3 +16,4 @@ mod routers;
 mod sockets;
 mod switches;
 mod table;
+mod wire;

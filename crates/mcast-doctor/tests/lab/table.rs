@@ -3,7 +3,7 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{firewall, ipv6, path, programs, routers, sockets, switches};
+use crate::{firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -118,6 +118,28 @@ cases! {
     sent_with_the_address_of_another_interface: SentByOtherInterface, "a program sends by `eth1` with the address of `eth0`", programs::sent_with_the_address_of_another_interface;
     loopback_off_for_a_program: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0, program examined", programs::loopback_off_for_program;
     no_route_of_a_sender: NoRoute, "no route for groups, sending program examined", programs::no_route_of_sender;
+    loss_of_rtp: LostBeforeThisMachine, "5 % of RTP lost on the way", wire::random_loss;
+    loss_by_storm_control: LostBeforeThisMachine, "60 datagrams per second let through by the switch", wire::storm_control;
+    loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", wire::loss_of_numbered_datagrams;
+    loss_for_a_program: LostBeforeThisMachine, "5 % of RTP lost on the way, program examined", wire::random_loss_for_program;
+    loss_in_bursts: LostBeforeThisMachine, "the switch port goes down for a moment", wire::link_flap;
+    igmp_queries_blocked: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv2 querier", wire::igmp_queries_blocked;
+    igmpv3_queries_blocked: FirewallDropsIgmp, "`nft` prerouting rule for IGMP, an IGMPv3 querier", wire::igmpv3_queries_blocked;
+    mld_queries_blocked: FirewallDropsIgmp, "`nft` input rule for MLD queries, program examined", wire::mld_queries_blocked;
+    old_mld_querier: IgmpVersionForced, "an MLDv1 querier, a source-specific membership", wire::old_mld_querier;
+    two_queriers: TwoQueriers, "queries from two addresses", wire::two_queriers;
+    frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
+    long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
+    stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
+    path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
+    path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
+    replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", fleet::replies_dropped_here;
+    replies_lost_on_the_way: RepliesLost, "`--probe`, and the listener's firewall drops its answers", fleet::replies_dropped_there;
+    unicast_only: UnicastOnly, "`--probe --peer`, and a switch that drops the group", fleet::multicast_blocked;
+    unicast_only_in_ipv6: UnicastOnly, "the same in IPv6", fleet::multicast_blocked_v6;
+    host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
+    host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
+    firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
