@@ -53,6 +53,7 @@ mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
+mod sent_by_other_interface;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -234,6 +235,7 @@ causes! {
     not_read: NotRead = "not-read";
     socket_filter: SocketFilter = "socket-filter";
     left_group: LeftGroup = "left-group";
+    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
