@@ -18,6 +18,8 @@ pub const STATUSES: &[(&str, &str)] = &[
     ("2", "wrong usage"),
     ("3", "missing permission"),
     ("4", "environment (no such interface, no route, no such file)"),
+    ("5", "only warnings (doctor --fleet)"),
+    ("6", "undecided (doctor --fleet)"),
     ("130", "Ctrl-C"),
 ];
 
@@ -38,6 +40,10 @@ pub(crate) const USAGE: u8 = 2;
 const PERMISSION: u8 = 3;
 /// Something in the environment is missing: an interface, a kernel feature, a file.
 const ENVIRONMENT: u8 = 4;
+/// There are warnings, and nothing worse.
+const WARNINGS: u8 = 5;
+/// The answer could not be found out.
+const UNDECIDED: u8 = 6;
 
 /// The outcome of a subcommand that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,10 @@ pub(crate) enum Outcome {
     No,
     /// The command ran, and the answer is unknown because a permission is missing.
     NotPermitted,
+    /// The command ran, and there are warnings, but nothing worse.
+    Warnings,
+    /// The command ran, and the answer is unknown.
+    Undecided,
     /// A signal ended the command, with its exit status: 130 after Ctrl-C.
     Interrupted(u8),
     /// Another program ran instead, and ended with this exit status.
@@ -68,6 +78,8 @@ impl From<Outcome> for u8 {
             Outcome::Yes => SUCCESS,
             Outcome::No => NO,
             Outcome::NotPermitted => PERMISSION,
+            Outcome::Warnings => WARNINGS,
+            Outcome::Undecided => UNDECIDED,
             Outcome::Interrupted(status) | Outcome::Delegated(status) => status,
         }
     }
