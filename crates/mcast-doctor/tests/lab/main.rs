@@ -14,6 +14,7 @@ mod path;
 mod programs;
 mod routers;
 mod sockets;
+mod started;
 mod switches;
 mod table;
 mod wire;

@@ -3,7 +3,7 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{firewall, fleet, ipv6, path, programs, routers, sockets, started, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -140,6 +140,11 @@ cases! {
     host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
     host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
     firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
+    address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
+    no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
+    no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
+    no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
+    membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
