@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::{program, snapshot};
+use crate::gather::{DropCounter, program, snapshot};
 use crate::observation::{ExaminationTarget, Observation, Program, index_of};
 use crate::{Options, ProgressCallback, Report, Result};
 
@@ -46,8 +46,10 @@ pub(crate) fn examine_started(
     let mut found = program::find(target, &before)?;
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
+    let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
     taps.recorder.count_data_from(SystemTime::now());
+    drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
     let mut sampling = |progress| {
@@ -55,6 +57,7 @@ pub(crate) fn examine_started(
         report_progress(progress)
     };
     let (wire, _) = listen(taps, None, None, filter, options, &mut sampling)?;
+    let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
@@ -70,9 +73,10 @@ pub(crate) fn examine_started(
         wire,
         target: ExaminationTarget::Program(found),
         options: options.clone(),
+        kernel_drops,
         ..Observation::default()
     };
-    Ok(super::report(&observation))
+    Ok(super::report(observation))
 }
 
 /// Judges a program that has opened no socket, by what it has printed.
@@ -85,7 +89,7 @@ pub(crate) fn explain_failure(program: Program) -> Result<Report> {
         target: ExaminationTarget::Program(program),
         ..Observation::default()
     };
-    Ok(super::report(&observation))
+    Ok(super::report(observation))
 }
 
 /// Writes `process ID` or `port PORT`.
