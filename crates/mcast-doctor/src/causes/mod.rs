@@ -40,6 +40,7 @@ mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
 mod no_route;
+mod no_such_interface;
 mod not_joined;
 mod not_read;
 mod nothing_arrives;
@@ -243,6 +244,7 @@ causes! {
     replies_lost: RepliesLost = "replies-lost";
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
+    no_such_interface: NoSuchInterface = "no-such-interface";
 }
 
 impl Id {

@@ -3,7 +3,7 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -98,7 +98,7 @@ cases! {
     lost_of_one_source: LostInThisMachine, "a `tc` filter that takes the frames of one of two sources", depth::one_source_dropped;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
-    sent_by_another_interface: NothingArrives, "a sender on this machine uses another interface", depth::sent_by_another_interface;
+    sent_by_another_interface: SentByOtherInterface, "a sender on this machine uses another interface", depth::sent_by_another_interface;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
     tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;
@@ -167,6 +167,11 @@ cases! {
     host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
     host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
     firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
+    address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
+    no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
+    no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
+    no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
+    membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

@@ -193,12 +193,21 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
     if arguments.results.apply.is_none() {
-        rights::keep(&RIGHTS)?;
+        let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
+        rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
     let options = arguments.options();
-    let doctor = Doctor { subject, options, interrupt, service, console, is_repeating: Cell::new(false) };
+    let doctor = Doctor {
+        subject,
+        options,
+        interrupt,
+        service,
+        console,
+        is_repeating: Cell::new(false),
+        network_of: Cell::new(None),
+    };
     if arguments.timing.watch {
         return watch::run(&doctor, arguments.timing.every, bound, arguments.results.json);
     }
@@ -255,12 +264,32 @@ struct Doctor<'a> {
     console: &'a Console,
     /// Whether this is a repeated examination.
     is_repeating: Cell<bool>,
+    /// The process whose network namespace this thread has entered.
+    network_of: Cell<Option<u32>>,
 }
 
 impl Doctor<'_> {
+    /// Examines the subject. A program in another network namespace is followed there.
     fn examine(&self) -> anyhow::Result<Report> {
         let mut progress = Progress::new(self);
-        self.subject.examine(&self.options, &mut progress)
+        let examined = self.subject.examine(&self.options, &mut progress);
+        let elsewhere = examined.as_ref().err().and_then(|error| error.downcast_ref());
+        let examined = match elsewhere {
+            Some(mcast_doctor::Error::OtherNamespace { name, pid }) if self.network_of.get().is_none() => {
+                // Without the right to enter it, the error says how to do it.
+                if mcast_doctor::enter_network_of(*pid).is_err() {
+                    return examined;
+                }
+                self.console.note(format_args!("examining in the network namespace of {name}"));
+                self.network_of.set(Some(*pid));
+                self.subject.examine(&self.options, &mut progress)
+            }
+            _ => examined,
+        };
+        Ok(match self.network_of.get() {
+            Some(pid) => examined?.with_remedies_in_network_of(pid),
+            None => examined?,
+        })
     }
 
     fn print(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {
