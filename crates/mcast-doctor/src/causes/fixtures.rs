@@ -95,7 +95,8 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
 
 /// Returns an observation of a program with these sockets, with the flows on the wire.
 pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observation {
-    let program = Program { name: "listener (7)".into(), sockets, visible: true, is_one: true };
+    let program =
+        Program { name: "listener (7)".into(), sockets, visible: true, is_one: true, ..Program::default() };
     Observation {
         before: machine(),
         after: machine(),

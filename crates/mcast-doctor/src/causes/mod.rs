@@ -41,6 +41,7 @@ mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
 mod no_route;
+mod no_such_interface;
 mod not_joined;
 mod not_read;
 mod nothing_arrives;
@@ -54,6 +55,7 @@ mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
+mod sent_by_other_interface;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -236,6 +238,7 @@ causes! {
     not_read: NotRead = "not-read";
     socket_filter: SocketFilter = "socket-filter";
     left_group: LeftGroup = "left-group";
+    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
@@ -243,6 +246,7 @@ causes! {
     replies_lost: RepliesLost = "replies-lost";
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
+    no_such_interface: NoSuchInterface = "no-such-interface";
 }
 
 impl Id {

@@ -3,7 +3,7 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -98,7 +98,7 @@ cases! {
     lost_of_one_source: LostInThisMachine, "a `tc` filter that takes the frames of one of two sources", depth::one_source_dropped;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
-    sent_by_another_interface: NothingArrives, "a sender on this machine uses another interface", depth::sent_by_another_interface;
+    sent_by_another_interface: SentByOtherInterface, "a sender on this machine uses another interface", depth::sent_by_another_interface;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
     tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;
@@ -137,6 +137,15 @@ cases! {
     socket_filter: SocketFilter, "a filter attached to the program's socket", programs::socket_filter;
     socket_filter_v6: SocketFilter, "the same, IPv6", programs::socket_filter_v6;
     left_group: LeftGroup, "a program that leaves the group while it is examined", programs::left_group;
+    ttl_zero: TtlTooSmall, "a program that sends with hop limit 0, beside a member", programs::hop_limit_zero_of_program;
+    ttl_zero_v6: TtlTooSmall, "the same, IPv6", programs::hop_limit_zero_of_program_v6;
+    ttl_zero_of_a_membership: TtlTooSmall, "the same, group examined on the sender", programs::hop_limit_zero_of_membership;
+    sent_by_other_interface: SentByOtherInterface, "sent by `eth1`, examined on the sender's `eth0`", programs::sent_by_other_interface;
+    sent_by_other_interface_v6: SentByOtherInterface, "the same, IPv6", programs::sent_by_other_interface_v6;
+    sent_by_other_interface_than_a_member: SentByOtherInterface, "a program sends by `eth1`, a host joins behind `eth0`", programs::sent_by_other_interface_than_that_of_a_member;
+    sent_with_the_address_of_another_interface: SentByOtherInterface, "a program sends by `eth1` with the address of `eth0`", programs::sent_with_the_address_of_another_interface;
+    loopback_off_for_a_program: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0, program examined", programs::loopback_off_for_program;
+    no_route_of_a_sender: NoRoute, "no route for groups, sending program examined", programs::no_route_of_sender;
     loss_of_rtp: LostBeforeThisMachine, "5 % of RTP lost on the way", wire::random_loss;
     loss_by_storm_control: LostBeforeThisMachine, "60 datagrams per second let through by the switch", wire::storm_control;
     loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", wire::loss_of_numbered_datagrams;
@@ -159,6 +168,11 @@ cases! {
     host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
     host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
     firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
+    address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
+    no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
+    no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
+    no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
+    membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
