@@ -178,10 +178,16 @@ Examples:
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
-/// The capabilities for repeated examinations: to capture, to read firewall rules, and to find the processes of
-/// sockets.
-pub(super) const RIGHTS: [Capability; 4] =
-    [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
+/// The capabilities for repeated examinations: to capture, to read firewall rules, to find the processes of sockets,
+/// and to count what the kernel drops.
+pub(super) const RIGHTS: [Capability; 6] = [
+    Capability::NetRaw,
+    Capability::NetAdmin,
+    Capability::SysPtrace,
+    Capability::DacReadSearch,
+    Capability::Bpf,
+    Capability::PerfMon,
+];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.fleet.is_given() {
