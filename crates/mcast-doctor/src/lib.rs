@@ -31,6 +31,7 @@ mod depth;
 mod error;
 mod examine;
 mod finding;
+mod fleet;
 mod gather;
 mod kernel_drops;
 mod measure;
@@ -52,6 +53,11 @@ pub use depth::{Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
+pub use fleet::{
+    FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
+    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetVerdict, MemberTarget, PathOutcome,
+    SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
+};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,

@@ -405,7 +405,11 @@ impl Program {
 
     /// Returns whether one of its sockets is bound to the source port of the flow.
     pub(crate) fn sends(&self, flow: &Flow) -> bool {
-        let port = flow.key.source.port();
+        self.sends_from(flow.key.source.port())
+    }
+
+    /// Returns whether one of its sockets is bound to a port.
+    pub(crate) fn sends_from(&self, port: u16) -> bool {
         self.sockets.iter().any(|socket| socket.local.is_some_and(|local| local.port() == port))
     }
 }

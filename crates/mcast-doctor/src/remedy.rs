@@ -112,6 +112,11 @@ enum Shell {
     Windows,
 }
 
+/// Returns words as one line for a POSIX shell, such as that of a remote machine.
+pub(crate) fn posix_line(words: &[String]) -> String {
+    Shell::Posix.words(words)
+}
+
 impl Remedy {
     /// Returns a remedy that runs the tool's program and takes effect at once.
     #[must_use]

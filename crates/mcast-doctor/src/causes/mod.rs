@@ -11,6 +11,7 @@ mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
+mod dropped_when_sending;
 mod duplicate_interfaces;
 mod duplicate_path;
 mod family_mismatch;
@@ -228,6 +229,7 @@ causes! {
     frames_to_another_host: FramesToAnotherHost = "frames-to-another-host";
     invalid_source: InvalidSource = "invalid-source";
     malformed_packets: MalformedPackets = "malformed-packets";
+    dropped_when_sending: DroppedWhenSending = "dropped-when-sending";
     bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
     bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
     family_mismatch: FamilyMismatch = "family-mismatch";

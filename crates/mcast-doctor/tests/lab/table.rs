@@ -115,6 +115,7 @@ cases! {
     malformed_packets_of_ipv6: MalformedPackets, "an IPv6 payload length beyond the packet", drops::packet_length_v6;
     malformed_packets_by_header_length: MalformedPackets, "a wrong length of the IP header", drops::header_length;
     malformed_packets_by_version: MalformedPackets, "a wrong version in the IPv6 header", drops::version_v6;
+    dropped_when_sending: DroppedWhenSending, "a tunnel whose program does not read, sender examined", drops::full_tunnel;
     bad_checksum_absent: BadChecksum, "IPv6 datagrams with the UDP checksum 0", drops::no_checksum_v6;
     bad_checksum_absent_for_a_program: BadChecksum, "the same, program examined (checksum 0)", drops::no_checksum_v6_for_program;
     bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
@@ -178,7 +179,8 @@ cases! {
 const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
-const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::FramesToAnotherHost, Id::MalformedPackets];
+const NEEDS_TRACING: &[Id] =
+    &[Id::TcDrops, Id::XdpDrops, Id::FramesToAnotherHost, Id::MalformedPackets, Id::DroppedWhenSending];
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
 

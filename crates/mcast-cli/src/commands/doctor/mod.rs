@@ -2,6 +2,7 @@
 
 mod apply;
 mod export;
+mod fleet;
 mod json;
 mod path;
 mod progress;
@@ -58,6 +59,9 @@ pub(crate) struct Arguments {
     path: PathOptions,
 
     #[command(flatten)]
+    fleet: fleet::FleetOptions,
+
+    #[command(flatten)]
     timing: TimingOptions,
 
     #[command(flatten)]
@@ -91,7 +95,7 @@ struct PathOptions {
     listen: bool,
 
     /// Probe the path to all machines with --listen: which sizes, hop limits and families arrive
-    #[arg(long, conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
+    #[arg(long, group = "prober", conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
     probe: bool,
 
     /// Also probe this machine by unicast, even if it does not answer probes to the group; repeatable
@@ -99,11 +103,11 @@ struct PathOptions {
     peers: Vec<IpAddr>,
 
     /// How many networks to cross [default: 1, this network]
-    #[arg(short, long, value_name = "HOPS", requires = "probe", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(short, long, value_name = "HOPS", requires = "prober", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
 
     /// Stop after N probes of each size and hop limit
-    #[arg(short, long, value_name = "N", requires = "probe", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(short, long, value_name = "N", requires = "prober", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
 }
 
@@ -170,6 +174,7 @@ Examples:
   mcast doctor -r capture.pcapng              what a capture shows
   mcast doctor --listen                       test a path: here,
   mcast doctor --probe -t 8                   and on the other machine, across routers
+  mcast doctor --ssh a,b,c                    the paths between all of these, over ssh
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
@@ -180,6 +185,9 @@ pub(super) const RIGHTS: [Capability; 4] =
     [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if arguments.fleet.is_given() {
+        return fleet::run(arguments, console);
+    }
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
     }
