@@ -150,6 +150,10 @@ pub(crate) struct ProcessState {
 }
 
 /// Whether a process runs.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "other systems do not report the state of processes")
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RunState {
     /// It runs, or waits for something.

@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 
-    /// Run this program and examine its sockets; it is stopped afterwards. Its output goes to standard error
+    /// Run this program and examine its sockets, and those of the processes that it starts; all are stopped afterwards.
+    /// Its output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
@@ -71,7 +72,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Examine something else")]
 struct OtherSubject {
-    /// Examine the sockets of this process
+    /// Examine the sockets of this process and its children, in their network namespace
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
 
