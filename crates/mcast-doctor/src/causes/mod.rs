@@ -27,6 +27,7 @@ mod joined_other_interface;
 mod loopback_off;
 mod lost_before_this_machine;
 mod mac_alias;
+mod macvlan_isolation;
 mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
@@ -39,6 +40,8 @@ mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
+mod sent_by_other_interface;
+mod sent_to_another_group;
 mod snooping_table_full;
 mod source_is_local;
 mod source_not_admitted;
@@ -191,6 +194,9 @@ causes! {
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
+    sent_to_another_group: SentToAnotherGroup = "sent-to-another-group";
+    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
+    macvlan_isolation: MacvlanIsolation = "macvlan-isolation";
 }
 
 impl Id {

@@ -1,10 +1,12 @@
 //! The hop limit is too small to cross the next router. The default of senders is 1.
 
+use std::net::SocketAddr;
+
 use mcast::Group;
 use mcast::group::Scope;
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Observation, ReceivedCount};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
@@ -25,7 +27,39 @@ fn check(observation: &Observation) -> Vec<Finding> {
         };
         findings.push(finding);
     }
+    findings.extend(stays_here(observation));
     findings
+}
+
+/// Judges a sender on this machine whose datagrams have hop limit 0: as this machine is a member, they are delivered
+/// here and not sent.
+fn stays_here(observation: &Observation) -> Vec<Finding> {
+    let Some(trial) = observation.trial() else { return Vec::new() };
+    let is_sent = |source: SocketAddr| {
+        observation.wire.outgoing(trial.group().addr()).any(|flow| flow.key.source == source)
+    };
+    let stays = |count: &&ReceivedCount| {
+        trial.expired_sources.contains(&count.source)
+            && observation.before.is_own(count.source.ip())
+            && observation.wire.is_complete(count.interface)
+            && !is_sent(count.source)
+    };
+    let finding = |count: &ReceivedCount| {
+        let interface = observation.link_name(count.interface);
+        let (to, source) = (trial.destination(), count.source);
+        Finding::new(
+            Id::TtlTooSmall,
+            Severity::Fault,
+            format!("This machine sends {to} from {source} with hop limit 0: only programs on this machine receive it, nothing leaves by {interface}."),
+        )
+        .on_interface(&interface)
+        .for_group(to)
+        .from_source(source)
+        .with_evidence(Evidence::new(EvidenceKind::Socket, "the doctor's own", format!("{} datagrams from {source} with hop limit 0", count.datagrams)))
+        .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("no datagram to {to} was sent")))
+        .with_remedies(raise(to))
+    };
+    trial.received.iter().filter(stays).map(finding).collect()
 }
 
 /// Returns the interfaces to which this machine would forward the flow if its hop limit were larger.
@@ -65,17 +99,17 @@ fn finding(observation: &Observation, flow: &Flow, severity: Severity, cause: St
     Finding::new(Id::TtlTooSmall, severity, cause)
         .about_flow(&interface, flow)
         .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, packets))
-        .with_remedies(raise(flow))
+        .with_remedies(raise(flow.destination()))
 }
 
-fn raise(flow: &Flow) -> [Remedy; 2] {
-    let option = if flow.key.group.is_ipv4() { "IP_MULTICAST_TTL" } else { "IPV6_MULTICAST_HOPS" };
+fn raise(to: SocketAddr) -> [Remedy; 2] {
+    let option = if to.is_ipv4() { "IP_MULTICAST_TTL" } else { "IPV6_MULTICAST_HOPS" };
     [
         Remedy::advice(
             Tool::Program,
             format!("In the sender, set {option} to more than the number of routers on the path."),
         ),
-        remedies::mcast::send_far(flow.destination()),
+        remedies::mcast::send_far(to),
     ]
 }
 

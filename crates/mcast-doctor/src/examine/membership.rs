@@ -57,8 +57,9 @@ pub fn examine_membership(
     let filter = GroupFilter { group: Some(group.addr()), port: Some(port) };
     // If another program has joined as well, rejoining sends no report.
     let rejoinable = receiver.as_ref().filter(|_| trial.already_joined.is_empty()).map(|_| membership);
-    let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, report_progress)?;
+    let (wire, mut probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, report_progress)?;
     trial.rejoin = probe.rejoin;
+    trial.expired_sources = std::mem::take(&mut probe.expired_sources);
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();

@@ -103,6 +103,12 @@ cases! {
     frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
     long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
     stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
+    other_group: SentToAnotherGroup, "sent to 239.61.7.70, joined 239.61.7.7", wire::other_group;
+    other_group_of_a_program: SentToAnotherGroup, "sent to ff05::1234, a program joins ff15::1234", wire::other_group_for_program;
+    sent_by_other_interface: SentByOtherInterface, "a local sender that uses `eth1`, joined on `eth0`", wire::sent_by_other_interface;
+    hop_limit_zero: TtlTooSmall, "a local sender with hop limit 0", wire::hop_limit_zero;
+    jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", wire::jumbo_frames;
+    macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
