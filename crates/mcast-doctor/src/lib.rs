@@ -24,6 +24,7 @@
 //! [`PerfSender`] or [`PingPongPlayer`] and a [`PerfListener`]. These are the sessions of `mcast-measure` on sockets.
 #![forbid(unsafe_code)]
 
+mod acceptance;
 mod applying;
 mod causes;
 mod error;
@@ -38,6 +39,7 @@ mod remedies;
 mod remedy;
 mod report;
 mod snapshot;
+mod socket_losses;
 mod started_program;
 mod wire;
 
@@ -48,10 +50,10 @@ pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_
 pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
-    Pinger, ProbeListener, ProbeListenerCounts, clock_id,
+    Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
 };
 pub use options::{Options, Progress, ProgressCallback};
-pub use path::PathTest;
+pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};

@@ -5,18 +5,22 @@
 mod address_in_use;
 mod backlog_drops;
 mod bad_checksum;
+mod bound_to_other_group;
+mod bound_to_other_interface;
 mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
 mod duplicate_interfaces;
 mod duplicate_path;
+mod family_mismatch;
 mod fast_leave;
 mod firewall_drops_data;
 mod firewall_drops_igmp;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
+mod host_unreachable;
 mod igmp_version_forced;
 mod ignored_query;
 mod interface_down;
@@ -24,6 +28,7 @@ mod interface_recreated;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
+mod left_group;
 mod loopback_off;
 mod lost_before_this_machine;
 mod mac_alias;
@@ -33,9 +38,14 @@ mod mtu_too_small;
 mod no_querier;
 mod no_route;
 mod not_joined;
+mod not_read;
 mod nothing_arrives;
+mod own_groups_only;
+mod path_loss;
+mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
+mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
@@ -43,6 +53,7 @@ mod sender_queue_drops;
 mod sent_by_other_interface;
 mod sent_to_another_group;
 mod snooping_table_full;
+mod socket_filter;
 mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
@@ -50,13 +61,14 @@ mod ssm_without_source;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
+mod unicast_only;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use std::fmt;
 use std::str::FromStr;
@@ -80,6 +92,8 @@ enum Check {
     Observation(fn(&Observation) -> Vec<Finding>),
     /// Called for each group that the doctor or the program has joined on an interface.
     Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+    /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
+    PathTest,
 }
 
 impl Cause {
@@ -94,6 +108,7 @@ impl Cause {
             Check::Interest(check) => {
                 observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
             }
+            Check::PathTest => Vec::new(),
         }
     }
 
@@ -191,12 +206,24 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
+    bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
+    family_mismatch: FamilyMismatch = "family-mismatch";
+    own_groups_only: OwnGroupsOnly = "own-groups-only";
+    program_stopped: ProgramStopped = "program-stopped";
+    not_read: NotRead = "not-read";
+    socket_filter: SocketFilter = "socket-filter";
+    left_group: LeftGroup = "left-group";
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
     sent_to_another_group: SentToAnotherGroup = "sent-to-another-group";
     sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
     macvlan_isolation: MacvlanIsolation = "macvlan-isolation";
+    path_loss: PathLoss = "path-loss";
+    replies_lost: RepliesLost = "replies-lost";
+    unicast_only: UnicastOnly = "unicast-only";
+    host_unreachable: HostUnreachable = "host-unreachable";
 }
 
 impl Id {

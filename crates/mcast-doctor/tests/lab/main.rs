@@ -4,12 +4,14 @@
 
 mod files;
 mod firewall;
+mod fleet;
 mod healthy;
 mod ipv6;
 mod measure;
 
 mod net;
 mod path;
+mod programs;
 mod routers;
 mod sockets;
 mod switches;

@@ -3,12 +3,14 @@
 mod config_services;
 mod counters;
 mod firewall;
+mod freezer;
 mod links;
 mod multicast_routes;
 pub(crate) mod processes;
 mod sockets;
 
 pub(crate) use counters::host_drops;
+pub(crate) use sockets::queues;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,6 +52,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         dropping_rules: firewall::dropping_rules().unwrap_or_default(),
         firewall: None,
         machine: machine(),
+        socket_options: BTreeMap::new(),
         links,
     })
 }
