@@ -25,6 +25,8 @@ pub(crate) struct Observation {
     pub(crate) options: Options,
     /// The programs that have joined groups, if the machine is examined.
     pub(crate) programs: Vec<Program>,
+    /// The membership of the examined program that the doctor reported again, and the result.
+    pub(crate) program_rejoin: Option<(GroupAddr, RejoinOutcome)>,
 }
 
 /// What was examined.
@@ -256,6 +258,12 @@ impl Observation {
             }
             ExaminationTarget::Machine | ExaminationTarget::File => Vec::new(),
         }
+    }
+
+    /// Returns the result of reporting a membership again, if that was done.
+    pub(crate) fn rejoin(&self, interest: &Interest<'_>) -> Option<RejoinOutcome> {
+        let of_program = self.program_rejoin.filter(|(address, _)| *address == interest.address());
+        self.trial().and_then(|trial| trial.rejoin).or(of_program.map(|(_, outcome)| outcome))
     }
 
     /// Returns the flows that arrived for the interests, or all that arrived if a file is examined.

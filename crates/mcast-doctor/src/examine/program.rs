@@ -3,9 +3,13 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use mcast::Membership;
+
 use crate::gather::listen::{GroupFilter, Taps, listen};
+use crate::gather::rejoin::{Rejoin, RejoinMethod};
 use crate::gather::{program, snapshot};
 use crate::observation::{ExaminationTarget, Observation, index_of};
+use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
 
 /// How to select the program to examine.
@@ -17,8 +21,8 @@ pub enum ProgramSelector {
     Port(u16),
 }
 
-/// Examines the sockets of another program, and the traffic on the wire for them. Joins nothing, so that the
-/// examination changes nothing.
+/// Examines the sockets of another program, and the traffic on the wire for them. Joins nothing. If nothing for its
+/// first membership arrives, sends another report for it, which shows whether a switch has forgotten it.
 ///
 /// On Linux, the owners of sockets are visible only to the same user and to root.
 ///
@@ -40,11 +44,14 @@ pub fn examine_program(
     taps.recorder.count_data_from(SystemTime::now());
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
+    let joined: Vec<_> = memberships().cloned().collect();
+    let rejoin = joined.iter().find_map(|membership| rejoin(membership, &before));
     let mut sampling = |progress| {
         program::sample_queues(&mut found.sockets);
         report_progress(progress)
     };
-    let (wire, _) = listen(taps, None, None, filter, options, &mut sampling)?;
+    let (wire, probe) = listen(taps, None, rejoin.as_ref(), filter, options, &mut sampling)?;
+    let program_rejoin = rejoin.map(|rejoin| rejoin.address).zip(probe.rejoin);
     program::sample_queues(&mut found.sockets);
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
@@ -56,9 +63,19 @@ pub fn examine_program(
         wire,
         target: ExaminationTarget::Program(found),
         options: options.clone(),
+        program_rejoin,
         ..Observation::default()
     };
     Ok(super::report(&observation))
+}
+
+/// Returns how to report a membership of the program again.
+fn rejoin<'a>(membership: &'a Membership, machine: &'a Snapshot) -> Option<Rejoin<'a>> {
+    let link = machine.link(index_of(membership)?).filter(|link| !link.interface.loopback)?;
+    let is_snooped = !membership.address.group.scope().stays_on_link() && membership.address.port != 0;
+    let version = machine.igmp_versions.get(link.name()).copied();
+    let method = RejoinMethod::Report(vec![(link, version)], &membership.sources);
+    is_snooped.then_some(Rejoin { address: membership.address, method })
 }
 
 /// Writes `process ID` or `port PORT`.

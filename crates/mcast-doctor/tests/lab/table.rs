@@ -128,6 +128,8 @@ cases! {
     hop_limit_zero: TtlTooSmall, "a local sender with hop limit 0", wire::hop_limit_zero;
     jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", wire::jumbo_frames;
     macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
+    forgotten_membership: NoQuerier, "a snooping switch that has forgotten another program", wire::forgotten_membership;
+    forgotten_membership_of_a_program: NoQuerier, "the same, program examined", wire::forgotten_membership_of_program;
     path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
     path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
     replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", fleet::replies_dropped_here;

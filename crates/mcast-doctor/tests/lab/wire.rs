@@ -115,7 +115,7 @@ pub(crate) fn igmp_queries_blocked() -> Report {
     let net = queried_net(SwitchOptions::managed().igmp_version(2));
     nft(&net.receiver, "inet", "hook input", "meta l4proto igmp drop");
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
-    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(3)))
+    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(4)))
 }
 
 /// The same with IGMPv3, in which the system does not show what it has processed.
@@ -187,6 +187,42 @@ pub(crate) fn stopped_querier() -> Report {
         });
         examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
     })
+}
+
+/// A program that joined a while ago, and a switch that has forgotten it.
+fn forgotten<T>(examine: impl FnOnce(&Net) -> T) -> T {
+    let group: std::net::IpAddr = [239, 1, 2, 3].into();
+    let interval = Duration::from_secs(2);
+    let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(interval));
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    drop(inject(
+        &net.sender,
+        "eth0",
+        &[query(&net, [10, 9, 0, 1], QUERY_INTERVAL, Duration::from_millis(100))],
+    ));
+    let at_most = Duration::from_secs(10);
+    net.lan.wait_for_member(&net.receiver, "eth0", group, at_most).unwrap();
+    net.lan.wait_for_leave(&net.receiver, "eth0", group, at_most).unwrap();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine(&net)
+}
+
+/// The doctor beside that program.
+pub(crate) fn forgotten_membership() -> Report {
+    forgotten(|net| examine(&net.receiver, "239.1.2.3%eth0:5000"))
+}
+
+/// That program examined.
+pub(crate) fn forgotten_membership_of_program() -> Report {
+    forgotten(|net| examine_port(&net.receiver, 5000))
+}
+
+#[test]
+fn querier_keeps_the_membership() {
+    let net = queried_net(SwitchOptions::managed());
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let report = examine(&net.receiver, "239.1.2.3%eth0:5000");
+    assert!(report.findings.iter().all(|finding| finding.id != mcast_doctor::Id::NoQuerier), "{report:#?}");
 }
 
 #[test]
