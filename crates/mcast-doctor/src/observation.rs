@@ -263,7 +263,7 @@ impl Observation {
     /// Returns the result of reporting a membership again, if that was done.
     pub(crate) fn rejoin(&self, interest: &Interest<'_>) -> Option<RejoinOutcome> {
         let of_program = self.program_rejoin.filter(|(address, _)| *address == interest.address());
-        self.trial().and_then(|trial| trial.rejoin).or(of_program.map(|(_, outcome)| outcome))
+        self.trial().and_then(|trial| trial.rejoin).or_else(|| of_program.map(|(_, outcome)| outcome))
     }
 
     /// Returns the flows that arrived for the interests, or all that arrived if a file is examined.
