@@ -7,7 +7,7 @@ use mcast::Membership;
 
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::rejoin::{Rejoin, RejoinMethod};
-use crate::gather::{program, snapshot};
+use crate::gather::{DropCounter, program, snapshot};
 use crate::observation::{ExaminationTarget, Observation, index_of};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
@@ -40,8 +40,10 @@ pub fn examine_program(
     let mut found = program::find(target, &before)?;
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
+    let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
     taps.recorder.count_data_from(SystemTime::now());
+    drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
     let joined: Vec<_> = memberships().cloned().collect();
@@ -52,6 +54,7 @@ pub fn examine_program(
     };
     let (wire, probe) = listen(taps, None, rejoin.as_ref(), filter, options, &mut sampling)?;
     let program_rejoin = rejoin.map(|rejoin| rejoin.address).zip(probe.rejoin);
+    let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
@@ -64,9 +67,10 @@ pub fn examine_program(
         target: ExaminationTarget::Program(found),
         options: options.clone(),
         program_rejoin,
+        kernel_drops,
         ..Observation::default()
     };
-    Ok(super::report(&observation))
+    Ok(super::report(observation))
 }
 
 /// Returns how to report a membership of the program again.

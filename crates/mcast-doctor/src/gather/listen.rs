@@ -96,6 +96,21 @@ impl Taps {
         any
     }
 
+    /// Waits until a datagram to this address arrives, and returns its source.
+    pub(crate) fn wait_for_source(&mut self, group: IpAddr, port: u16, timeout: Duration) -> Option<IpAddr> {
+        let begin = Instant::now();
+        loop {
+            let any = self.drain();
+            let source = self.recorder.source_of(group, port);
+            if source.is_some() || begin.elapsed() >= timeout {
+                return source;
+            }
+            if !any {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+        }
+    }
+
     fn finish(self, until: SystemTime) -> Wire {
         let open = self.open.into_iter().map(|(mut tap, mut capture)| {
             tap.dropped = capture.statistics().map_or(0, |statistics| statistics.dropped);
