@@ -37,6 +37,7 @@ mod lost_in_this_machine;
 mod mac_alias;
 mod macvlan_isolation;
 mod malformed_packets;
+mod members_get_nothing;
 mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
@@ -247,6 +248,7 @@ causes! {
     replies_lost: RepliesLost = "replies-lost";
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
+    members_get_nothing: MembersGetNothing = "members-get-nothing";
 }
 
 impl Id {

@@ -80,7 +80,7 @@ fn remedies(actual: SocketAddr, to: SocketAddr) -> [Remedy; 2] {
 
 /// Returns whether a typing mistake turns one group into the other: one digit changed, missing, added or swapped with
 /// the next one; numbers swapped; or one bit.
-fn is_similar(one: IpAddr, other: IpAddr) -> bool {
+pub(super) fn is_similar(one: IpAddr, other: IpAddr) -> bool {
     let (bits, same_numbers) = match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => {
             let sorted = |octets: [u8; 4]| {
