@@ -66,8 +66,6 @@ pub(crate) struct TrialMembership {
     pub(crate) rejoin: Option<RejoinOutcome>,
     /// Sockets of other programs on this machine that have the port open.
     pub(crate) other_sockets: Vec<ProgramSocket>,
-    /// The sources from which datagrams arrived with hop limit 0.
-    pub(crate) expired_sources: BTreeSet<SocketAddr>,
 }
 
 /// The result of leaving and rejoining after a stream stopped.
@@ -363,7 +361,6 @@ impl TrialMembership {
             dropped: 0,
             rejoin: None,
             other_sockets: Vec::new(),
-            expired_sources: BTreeSet::new(),
         }
     }
 

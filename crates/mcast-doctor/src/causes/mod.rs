@@ -238,11 +238,11 @@ causes! {
     not_read: NotRead = "not-read";
     socket_filter: SocketFilter = "socket-filter";
     left_group: LeftGroup = "left-group";
+    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
     sent_to_another_group: SentToAnotherGroup = "sent-to-another-group";
-    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
     macvlan_isolation: MacvlanIsolation = "macvlan-isolation";
     path_loss: PathLoss = "path-loss";
     replies_lost: RepliesLost = "replies-lost";

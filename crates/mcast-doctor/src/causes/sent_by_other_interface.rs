@@ -1,94 +1,124 @@
-//! A program on this machine sends the group, but by another interface than the one on which it is joined.
+//! This machine sends the group itself, by another interface than the one on which it is expected.
+
+use std::net::IpAddr;
+
+use mcast::{Family, InterfaceIndex};
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation};
-use crate::wire::Flow;
+use crate::observation::Observation;
+use crate::snapshot::Link;
+use crate::wire::{ControlMessage, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    if observation.received_anything() {
-        return Vec::new();
+    if observation.trial().is_some() {
+        return of_membership(observation).into_iter().collect();
     }
-    let interests = observation.interests();
-    let mut findings: Vec<Finding> = Vec::new();
-    for interest in &interests {
-        let same = || interests.iter().filter(|other| other.address() == interest.address());
-        // Where it is joined or arrives, nothing is wrong with the interface.
-        let is_here = |flow: &Flow| same().any(|other| other.interface == flow.key.interface);
-        let has_another_source = same().any(|other| !observation.arrivals(other).is_empty());
-        if let Some(flow) = sent_here(observation, interest).find(|flow| !is_here(flow))
-            && sent_here(observation, interest).all(|flow| !is_here(flow))
-            && !has_another_source
-        {
-            findings.push(finding(observation, interest, flow));
-        }
-    }
-    findings.dedup_by(|one, other| one.subject.group == other.subject.group);
-    findings
+    let Some(program) = observation.program() else { return Vec::new() };
+    let sent = observation.wire.flows.iter().filter(|flow| flow.key.outgoing && program.sends(flow));
+    sent.filter_map(|flow| of_program(observation, flow, &program.name)).collect()
 }
 
-/// Returns the flows to the group that this machine itself sends, and does not forward.
-fn sent_here<'a>(observation: &'a Observation, interest: &Interest<'_>) -> impl Iterator<Item = &'a Flow> {
-    let port = interest.port;
-    observation.wire.outgoing(interest.group.addr()).filter(move |flow| {
-        let is_loopback = observation.link(flow.key.interface).is_some_and(|link| link.interface.loopback);
-        flow.key.port == port && !is_loopback && observation.before.is_own(flow.key.source.ip())
-    })
+/// Judges the examined membership: nothing arrives, and this machine sends the group by an interface that is not joined.
+fn of_membership(observation: &Observation) -> Option<Finding> {
+    let trial = observation.trial().filter(|_| !observation.received_anything())?;
+    let expected = observation.link(*trial.joined.first()?)?;
+    let mut sent = observation.wire.outgoing(trial.group().addr());
+    if sent.any(|flow| trial.joined.contains(&flow.key.interface)) {
+        return None;
+    }
+    let elsewhere =
+        |flow: &&Flow| flow.key.port == trial.port() && trial.membership.sources.admits(flow.key.source.ip());
+    let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere)?;
+    let leaves = observation.link_name(flow.key.interface);
+    let cause = format!(
+        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} gets it.",
+        flow.destination(),
+        expected.name(),
+        expected.name()
+    );
+    Some(finding(observation, flow, expected, Severity::Fault, cause))
 }
 
-fn finding(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Finding {
-    let (to, source) = (interest.destination(), flow.key.source);
-    let (wanted, actual) =
-        (observation.link_name(interest.interface), observation.link_name(flow.key.interface));
+/// Judges what the examined program sends: a member reported the group on another interface, or its source address belongs to one.
+fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<Finding> {
+    let leaves = observation.link_name(flow.key.interface);
+    let to = flow.destination();
+    if let Some((member, expected)) = member_elsewhere(observation, flow) {
+        let cause = format!(
+            "{program} sends {to} by {leaves}, but {member} has joined it on the network of {}.",
+            expected.name()
+        );
+        let finding = finding(observation, flow, expected, Severity::Fault, cause);
+        let location = observation.link_name(expected.index());
+        let report = Evidence::new(EvidenceKind::Packet, location, format!("{member} reports {}", to.ip()));
+        return Some(finding.in_program(program).with_evidence(report));
+    }
+    let expected = owner_of(observation, flow.key.source.ip(), flow.key.interface)?;
+    let cause = format!(
+        "{program} sends {to} by {leaves} with the source address {} of {}: receivers that check the reverse path drop it.",
+        flow.key.source.ip(),
+        expected.name()
+    );
+    Some(finding(observation, flow, expected, Severity::Warning, cause).in_program(program))
+}
+
+/// Returns another host that reported the group on another interface, if none reported it where it is sent.
+fn member_elsewhere<'a>(observation: &'a Observation, flow: &Flow) -> Option<(IpAddr, &'a Link)> {
+    let group = flow.key.group;
+    let reports = observation.wire.control.iter().filter(|packet| {
+        let joins =
+            matches!(&packet.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
+        joins && !packet.outgoing
+    });
+    if reports.clone().any(|packet| packet.interface == flow.key.interface) {
+        return None;
+    }
+    let is_sent_there = |interface: InterfaceIndex| {
+        let mut sent = observation.wire.outgoing(group);
+        sent.any(|other| other.key.interface == interface && other.key.port == flow.key.port)
+    };
+    let report = reports.clone().find(|packet| !is_sent_there(packet.interface))?;
+    Some((report.source, observation.link(report.interface)?))
+}
+
+/// Returns the interface that has an address, unless the sending one has it, too.
+fn owner_of(observation: &Observation, address: IpAddr, sends: InterfaceIndex) -> Option<&Link> {
+    let has = |link: &&Link| link.interface.addresses.iter().any(|own| own.address == address);
+    let mut owners = observation.after.links.iter().filter(has);
+    if owners.clone().any(|link| link.index() == sends) {
+        return None;
+    }
+    // Routers and anycast services have addresses on the loopback interface that all interfaces use.
+    owners.find(|link| link.is_of_the_host())
+}
+
+fn finding(
+    observation: &Observation,
+    flow: &Flow,
+    expected: &Link,
+    severity: Severity,
+    cause: String,
+) -> Finding {
+    let (to, leaves) = (flow.destination(), observation.link_name(flow.key.interface));
     let option = if to.is_ipv4() { "IP_MULTICAST_IF" } else { "IPV6_MULTICAST_IF" };
-    let by_route = observation.after.group_routes.iter().find(|route| route.family == interest.family());
-    let is_by_route = by_route.is_some_and(|route| route.interface == Some(flow.key.interface));
-    let route = observation.link(interest.interface).filter(|_| is_by_route);
-    Finding::new(
-        Id::SentByOtherInterface,
-        Severity::Fault,
-        format!("This machine itself sends {to} from {source}, but by {actual}: nothing of it reaches the network of {wanted}, nor a program that joined on {wanted}."),
-    )
-    .on_interface(&wanted)
-    .for_group(to)
-    .from_source(source)
-    .with_evidence(observation.packets_of(flow))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &wanted, format!("no datagram to {to}")))
-    .with_remedies([
-        Remedy::advice(
+    let family = Family::of(to.ip());
+    let mut routes = observation.after.group_routes.iter().filter(|route| route.family == family);
+    let by_route = routes.any(|route| route.interface == Some(flow.key.interface));
+    // A route decides only if the program leaves the choice to it.
+    let route = remedies::route_group(to.ip(), expected).filter(|_| by_route);
+    let sent = format!("{} datagrams out from {} to {to}", flow.datagrams, flow.key.source);
+    Finding::new(Id::SentByOtherInterface, severity, cause)
+        .on_interface(&leaves)
+        .for_group(to)
+        .from_source(flow.key.source)
+        .with_evidence(Evidence::new(EvidenceKind::Packet, &leaves, sent))
+        .with_remedies([Remedy::advice(
             Tool::Program,
-            format!("In the sender, select {wanted} ({option} with its index {}, or bind to an address of {wanted}), then restart it. If {actual} is right, receivers join on {actual}.", interest.interface),
-        ),
-        remedies::mcast::send_on(to, &wanted),
-    ])
-    .with_remedies(route.and_then(|link| remedies::route_group(to.ip(), link)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fixtures::{ETH0, ETH1, flow, membership};
-    use super::*;
-
-    const TO: &str = "239.1.2.3:5000";
-
-    /// Returns a flow that leaves this machine.
-    fn sent(interface: mcast::InterfaceIndex, source: &str) -> Flow {
-        let mut flow = flow(interface, source, TO);
-        flow.key.outgoing = true;
-        flow
-    }
-
-    #[test]
-    fn own_stream_that_leaves_by_another_interface_is_a_fault() {
-        let found = |flows| check(&membership(TO, flows, 0)).len();
-        assert_eq!(found(vec![sent(ETH1, "10.8.0.2:6000")]), 1);
-        assert_eq!(found(vec![sent(ETH0, "10.9.0.2:6000")]), 0, "the joined interface");
-        assert_eq!(found(vec![sent(ETH0, "10.9.0.2:6000"), sent(ETH1, "10.8.0.2:6000")]), 0, "both");
-        assert_eq!(found(vec![sent(ETH1, "10.9.0.1:6000")]), 0, "forwarded for another host");
-        let arriving = vec![flow(ETH0, "10.9.0.1:6000", TO), sent(ETH1, "10.8.0.2:6000")];
-        assert_eq!(found(arriving), 0, "another sender arrives");
-    }
+            format!("In the sender, choose the interface: {option} with the index of {}, which is {}. Many programs have an option for it.", expected.name(), expected.index()),
+        )])
+        .with_remedies(route)
 }

@@ -62,12 +62,10 @@ pub fn examine_membership(
         program::sample_queues(&mut trial.other_sockets);
         report_progress(progress)
     };
-    let (wire, mut probe) =
-        listen(taps, receiver.as_ref(), rejoin.as_ref(), filter, &options, &mut sampling)?;
+    let (wire, probe) = listen(taps, receiver.as_ref(), rejoin.as_ref(), filter, &options, &mut sampling)?;
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut trial.other_sockets);
     trial.rejoin = probe.rejoin;
-    trial.expired_sources = std::mem::take(&mut probe.expired_sources);
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();

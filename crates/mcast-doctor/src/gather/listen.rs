@@ -1,6 +1,6 @@
 //! Listens on the wire and at the socket at the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,8 +41,6 @@ pub(crate) struct GroupFilter {
 pub(crate) struct SocketProbe {
     received: BTreeMap<(InterfaceIndex, SocketAddr), u64>,
     buffer: Vec<u8>,
-    /// The sources from which datagrams arrived with hop limit 0.
-    pub(crate) expired_sources: BTreeSet<SocketAddr>,
     /// The result of rejoining after the stream stopped; `None` if the doctor did not rejoin.
     pub(crate) rejoin: Option<RejoinOutcome>,
 }
@@ -134,11 +132,8 @@ impl SocketProbe {
             let arrival = datagram.arrival();
             any = true;
             if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
-                let source = as_on_wire(arrival.source);
-                *self.received.entry((arrival.interface, source)).or_default() += 1;
-                if arrival.hop_limit == Some(0) {
-                    self.expired_sources.insert(source);
-                }
+                let key = (arrival.interface, as_on_wire(arrival.source));
+                *self.received.entry(key).or_default() += 1;
             }
         }
         Ok(any)

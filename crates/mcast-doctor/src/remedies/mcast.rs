@@ -25,11 +25,6 @@ pub(crate) fn send_far(to: SocketAddr) -> Remedy {
     Remedy::now(Tool::Mcast, ["send", "--ttl", "16", &to.to_string()])
 }
 
-/// Sends by one interface.
-pub(crate) fn send_on(to: SocketAddr, interface: &str) -> Remedy {
-    Remedy::now(Tool::Mcast, ["send", &to.to_string(), "-i", interface])
-}
-
 /// Listens for the probes that the sending machine runs with [`probe`].
 pub(crate) fn listen(to: SocketAddr) -> Remedy {
     Remedy::now(Tool::Mcast, ["doctor", "--listen", &to.to_string()])
@@ -64,7 +59,6 @@ pub fn suggestions(to: SocketAddr, sources: &[IpAddr], interface: &str) -> Vec<V
         recv_on(to, interface),
         recv_from(sources, to),
         send_far(to),
-        send_on(to, interface),
         listen(to),
         examine_port(to.port()),
         pick(),

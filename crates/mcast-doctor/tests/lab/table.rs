@@ -129,6 +129,15 @@ cases! {
     socket_filter: SocketFilter, "a filter attached to the program's socket", programs::socket_filter;
     socket_filter_v6: SocketFilter, "the same, IPv6", programs::socket_filter_v6;
     left_group: LeftGroup, "a program that leaves the group while it is examined", programs::left_group;
+    ttl_zero: TtlTooSmall, "a program that sends with hop limit 0, beside a member", programs::hop_limit_zero_of_program;
+    ttl_zero_v6: TtlTooSmall, "the same, IPv6", programs::hop_limit_zero_of_program_v6;
+    ttl_zero_of_a_membership: TtlTooSmall, "the same, group examined on the sender", programs::hop_limit_zero_of_membership;
+    sent_by_other_interface: SentByOtherInterface, "sent by `eth1`, examined on the sender's `eth0`", programs::sent_by_other_interface;
+    sent_by_other_interface_v6: SentByOtherInterface, "the same, IPv6", programs::sent_by_other_interface_v6;
+    sent_by_other_interface_than_a_member: SentByOtherInterface, "a program sends by `eth1`, a host joins behind `eth0`", programs::sent_by_other_interface_than_that_of_a_member;
+    sent_with_the_address_of_another_interface: SentByOtherInterface, "a program sends by `eth1` with the address of `eth0`", programs::sent_with_the_address_of_another_interface;
+    loopback_off_for_a_program: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0, program examined", programs::loopback_off_for_program;
+    no_route_of_a_sender: NoRoute, "no route for groups, sending program examined", programs::no_route_of_sender;
     loss_of_rtp: LostBeforeThisMachine, "5 % of RTP lost on the way", wire::random_loss;
     loss_by_storm_control: LostBeforeThisMachine, "60 datagrams per second let through by the switch", wire::storm_control;
     loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", wire::loss_of_numbered_datagrams;
@@ -144,8 +153,6 @@ cases! {
     stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
     other_group: SentToAnotherGroup, "sent to 239.61.7.70, joined 239.61.7.7", wire::other_group;
     other_group_of_a_program: SentToAnotherGroup, "sent to ff05::1234, a program joins ff15::1234", wire::other_group_for_program;
-    sent_by_other_interface: SentByOtherInterface, "a local sender that uses `eth1`, joined on `eth0`", wire::sent_by_other_interface;
-    hop_limit_zero: TtlTooSmall, "a local sender with hop limit 0", wire::hop_limit_zero;
     jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", wire::jumbo_frames;
     macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
     forgotten_membership: NoQuerier, "a snooping switch that has forgotten another program", wire::forgotten_membership;

@@ -250,23 +250,6 @@ pub(crate) fn other_group_for_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// A program on the same host sends by the other interface.
-pub(crate) fn sent_by_other_interface() -> Report {
-    let net = Net::new();
-    net.second_lan();
-    let sender = socket(&net.receiver, [239, 1, 2, 3].into(), "eth1");
-    let _stream = Stream::by(sender.into(), "239.1.2.3:5000".parse().unwrap(), 64);
-    examine(&net.receiver, "239.1.2.3%eth0:5000")
-}
-
-/// A host that sends with hop limit 0 and is a member itself.
-pub(crate) fn hop_limit_zero() -> Report {
-    let net = Net::new();
-    let no_hops = |socket: &socket2::Socket| socket.set_multicast_ttl_v4(0).unwrap();
-    let _stream = Stream::with(&net.receiver, "239.1.2.3:5000", no_hops);
-    examine(&net.receiver, "239.1.2.3%eth0:5000")
-}
-
 /// Packets of 4000 bytes for an interface with an MTU of 1500.
 pub(crate) fn jumbo_frames() -> Report {
     let net = jumbo_net();
