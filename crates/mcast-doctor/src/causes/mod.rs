@@ -42,6 +42,7 @@ mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
 mod no_route;
+mod no_such_interface;
 mod not_joined;
 mod not_read;
 mod nothing_arrives;
@@ -249,6 +250,7 @@ causes! {
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
     members_get_nothing: MembersGetNothing = "members-get-nothing";
+    no_such_interface: NoSuchInterface = "no-such-interface";
 }
 
 impl Id {

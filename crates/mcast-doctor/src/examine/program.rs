@@ -8,7 +8,7 @@ use mcast::Membership;
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::rejoin::{Rejoin, RejoinMethod};
 use crate::gather::{DropCounter, program, snapshot};
-use crate::observation::{ExaminationTarget, Observation, index_of};
+use crate::observation::{ExaminationTarget, Observation, Program, index_of};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
 
@@ -35,6 +35,16 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
+    examine_started(target, options, report_progress, |_| {})
+}
+
+/// Like [`examine_program`]; after listening, `complete` adds what else is known about the program.
+pub(crate) fn examine_started(
+    target: ProgramSelector,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+    complete: impl FnOnce(&mut Program),
+) -> Result<Report> {
     let mut before = snapshot()?;
     program::add_socket_options(&mut before);
     let mut found = program::find(target, &before)?;
@@ -60,6 +70,10 @@ pub fn examine_program(
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
     program::add_later_state(&mut found.sockets, &last.sockets);
+    complete(&mut found);
+    if !found.printed.is_empty() {
+        program::add_socket_owners(&mut before);
+    }
     let observation = Observation {
         before,
         after,
@@ -68,6 +82,19 @@ pub fn examine_program(
         options: options.clone(),
         program_rejoin,
         kernel_drops,
+        ..Observation::default()
+    };
+    Ok(super::report(observation))
+}
+
+/// Judges a program that has opened no socket, by what it has printed.
+pub(crate) fn explain_failure(program: Program) -> Result<Report> {
+    let mut now = snapshot()?;
+    program::add_socket_owners(&mut now);
+    let observation = Observation {
+        before: now.clone(),
+        after: now,
+        target: ExaminationTarget::Program(program),
         ..Observation::default()
     };
     Ok(super::report(observation))

@@ -1,9 +1,11 @@
 //! Where datagrams stop, if no other cause explains it, and several faults at once.
 
+use std::net::UdpSocket;
+
 use mcast_doctor::{ArrivalStatus, Depth, Id, Report, Severity, Verdict};
 
 use crate::net::{
-    Net, Stream, examine, examine_port, examine_process, has_programs, inject, listener, nft, run,
+    Net, Stream, examine, examine_port, examine_process, has_programs, inject, listener, nft, run, socket,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -14,10 +16,11 @@ fn raw(net: &Net, rule: &str) {
     nft(&net.receiver, "inet", "hook prerouting", rule);
 }
 
-/// Drops IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares it.
+/// Takes away IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares
+/// it. Its verdict says that it has passed the frame on elsewhere, so the kernel gives no reason for a drop.
 fn tc(net: &Net, load: &str, value: u32) {
-    // Shot (2) if it is equal, otherwise unspecified (-1): continue.
-    let program = format!("4,{load},21 0 1 {value},6 0 0 2,6 0 0 4294967295,");
+    // Stolen (4) if it is equal, otherwise unspecified (-1): continue.
+    let program = format!("4,{load},21 0 1 {value},6 0 0 4,6 0 0 4294967295,");
     run(
         &net.receiver,
         &format!(
@@ -81,6 +84,15 @@ pub(crate) fn silent_process() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
     examine_process(&net.receiver, std::process::id())
+}
+
+/// A sender on the machine of the receiver that uses another interface.
+pub(crate) fn sent_by_another_interface() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    let sender = UdpSocket::from(socket(&net.receiver, [239, 1, 2, 3].into(), "eth1"));
+    let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+    examine(&net.receiver, MEMBERSHIP)
 }
 
 fn ids(report: &Report) -> Vec<Id> {

@@ -3,7 +3,9 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{
+    depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches, wire,
+};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -93,13 +95,16 @@ cases! {
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
     lost_in_prerouting: LostInThisMachine, "`nft` raw prerouting rule without a counter", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
-    lost_at_tc: LostInThisMachine, "`tc` ingress filter", depth::tc_ingress_drop;
+    lost_at_tc: LostInThisMachine, "a `tc` filter that takes frames away", depth::tc_ingress_drop;
     lost_at_tc_for_a_program: LostInThisMachine, "the same, program examined", depth::tc_ingress_drop_for_program;
-    lost_of_one_source: LostInThisMachine, "`tc` ingress filter for one of two sources", depth::one_source_dropped;
+    lost_of_one_source: LostInThisMachine, "a `tc` filter that takes the frames of one of two sources", depth::one_source_dropped;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
+    sent_by_another_interface: SentByOtherInterface, "a sender on this machine uses another interface", depth::sent_by_another_interface;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
+    tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;
+    tc_drops_of_reports: TcDrops, "a `tc` filter at egress, MLD dropped", drops::tc_egress_of_reports;
     xdp_drops: XdpDrops, "an XDP program that drops everything", drops::xdp;
     frames_to_another_host: FramesToAnotherHost, "frames to another host's Ethernet address", drops::other_hosts_address;
     frames_to_another_host_of_ipv6: FramesToAnotherHost, "the same, IPv6", drops::other_hosts_address_v6;
@@ -110,6 +115,10 @@ cases! {
     malformed_packets_by_header_checksum: MalformedPackets, "a wrong checksum of the IP header", drops::header_checksum;
     malformed_packets_by_udp_length: MalformedPackets, "a UDP length beyond the packet", drops::udp_length;
     malformed_packets_of_ipv6: MalformedPackets, "an IPv6 payload length beyond the packet", drops::packet_length_v6;
+    malformed_packets_by_header_length: MalformedPackets, "a wrong length of the IP header", drops::header_length;
+    malformed_packets_by_version: MalformedPackets, "a wrong version in the IPv6 header", drops::version_v6;
+    bad_checksum_absent: BadChecksum, "IPv6 datagrams with the UDP checksum 0", drops::no_checksum_v6;
+    bad_checksum_absent_for_a_program: BadChecksum, "the same, program examined (checksum 0)", drops::no_checksum_v6_for_program;
     bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
     bound_to_other_interface_v6: BoundToOtherInterface, "the same, IPv6", programs::bound_to_other_interface_v6;
     bound_to_other_interface_beside: BoundToOtherInterface, "the same, group examined", programs::other_program_bound_to_other_interface;
@@ -167,6 +176,11 @@ cases! {
     host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
     host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
     firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
+    address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
+    no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
+    no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
+    no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
+    membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
