@@ -188,9 +188,7 @@ cases! {
 const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
-const NEEDS_TRACING: &[Id] =
-    &[Id::TcDrops, Id::XdpDrops, Id::FramesToAnotherHost, Id::MalformedPackets, Id::DroppedWhenSending];
-const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets];
+const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
 
