@@ -31,6 +31,8 @@ pub(crate) struct Observation {
     /// The programs that have joined groups, if the machine is examined.
     pub(crate) programs: Vec<Program>,
     pub(crate) kernel_drops: KernelDrops,
+    /// The membership of the examined program that the doctor reported again, and the result.
+    pub(crate) program_rejoin: Option<(GroupAddr, RejoinOutcome)>,
 }
 
 /// What was examined.
@@ -150,6 +152,10 @@ pub(crate) struct ProcessState {
 }
 
 /// Whether a process runs.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "other systems do not report the state of processes")
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RunState {
     /// It runs, or waits for something.
@@ -264,6 +270,12 @@ impl Observation {
             }
             ExaminationTarget::Machine | ExaminationTarget::File => Vec::new(),
         }
+    }
+
+    /// Returns the result of reporting a membership again, if that was done.
+    pub(crate) fn rejoin(&self, interest: &Interest<'_>) -> Option<RejoinOutcome> {
+        let of_program = self.program_rejoin.filter(|(address, _)| *address == interest.address());
+        self.trial().and_then(|trial| trial.rejoin).or_else(|| of_program.map(|(_, outcome)| outcome))
     }
 
     /// Returns the flows that arrived for the interests, or all that arrived if a file is examined.

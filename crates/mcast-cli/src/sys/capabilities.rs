@@ -15,6 +15,8 @@ impl Capability {
             Self::DacReadSearch => CapabilitySet::DAC_READ_SEARCH,
             Self::SysPtrace => CapabilitySet::SYS_PTRACE,
             Self::SysAdmin => CapabilitySet::SYS_ADMIN,
+            Self::Bpf => CapabilitySet::BPF,
+            Self::PerfMon => CapabilitySet::PERFMON,
         }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
     let summary = |number: u64| DatagramSummary {
         time: begin() + Duration::from_millis(number * 100),
         mac: None,
+        ethernet_destination: None,
         hop_limit: 4,
         identification: 0,
         hash: number,

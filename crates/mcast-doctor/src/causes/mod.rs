@@ -36,7 +36,9 @@ mod loopback_off;
 mod lost_before_this_machine;
 mod lost_in_this_machine;
 mod mac_alias;
+mod macvlan_isolation;
 mod malformed_packets;
+mod members_get_nothing;
 mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
@@ -56,6 +58,7 @@ mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
 mod sent_by_other_interface;
+mod sent_to_another_group;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -242,10 +245,13 @@ causes! {
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
+    sent_to_another_group: SentToAnotherGroup = "sent-to-another-group";
+    macvlan_isolation: MacvlanIsolation = "macvlan-isolation";
     path_loss: PathLoss = "path-loss";
     replies_lost: RepliesLost = "replies-lost";
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
+    members_get_nothing: MembersGetNothing = "members-get-nothing";
     no_such_interface: NoSuchInterface = "no-such-interface";
 }
 

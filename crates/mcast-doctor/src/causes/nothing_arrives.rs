@@ -28,7 +28,7 @@ fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Fin
     // One group of several may be silent in a sound network.
     let others_arrive = observation.expected_flows().iter().any(|flow| flow.status.depth == Depth::Arrives);
     let severity = if others_arrive { Severity::Warning } else { Severity::Fault };
-    let hints: String = silent.iter().take(MAX_NAMED).flat_map(|flow| hints(observation, flow)).collect();
+    let hints: String = silent.iter().take(MAX_NAMED).filter_map(|flow| hint(observation, flow)).collect();
     let finding = Finding::new(
         Id::NothingArrives,
         severity,
@@ -50,18 +50,12 @@ fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Fin
     }]
 }
 
-/// Returns sentences on what was seen instead.
-fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
-    let interest = &silent.interest;
-    let mut hints = Vec::new();
-    let link = observation.link(interest.interface);
-    if let Some(link) = link.filter(|link| link.kind.as_deref() == Some("macvlan")) {
-        hints.push(format!(
-            " {} is a macvlan: it exchanges nothing with the host whose interface it is on.",
-            link.name()
-        ));
-    }
-    hints
+/// Returns a sentence on what may explain the silence.
+fn hint(observation: &Observation, silent: &ExpectedFlow<'_>) -> Option<String> {
+    let link = observation.link(silent.interest.interface)?;
+    (link.kind.as_deref() == Some("macvlan")).then(|| {
+        format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
+    })
 }
 
 /// Returns what arrives on the same interface for the same group on another port.

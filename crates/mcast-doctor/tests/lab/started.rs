@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::ops::ControlFlow;
 
-use mcast_doctor::{Options, Report, StartedProgram};
+use mcast_doctor::{Id, Options, Report, StartedProgram};
 use mcast_lab::Host;
 
 use crate::net::{LISTEN, Net, Stream, assert_healthy, has_programs, run};
@@ -107,4 +107,35 @@ fn program_with_a_route_joins_after_the_remedy() {
     let remedy = report.findings[0].applicable_remedy().unwrap();
     run(&net.receiver, &remedy.command().unwrap());
     assert_healthy(&examine_command(&net.receiver, &command));
+}
+
+/// Returns whether socat is installed; prints a note if not.
+fn has_socat() -> bool {
+    let is_installed = std::process::Command::new("socat").arg("-V").output().is_ok();
+    if !is_installed {
+        eprintln!("SKIPPED: this test needs socat");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    is_installed
+}
+
+#[test]
+fn socat_is_examined_like_any_program() {
+    if !has_socat() {
+        return;
+    }
+    let net = Net::new();
+    net.second_lan();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let ids = |address: &str| {
+        let report = examine_command(&net.receiver, &["socat", "-u", address, "OPEN:/dev/null"]);
+        report.findings.into_iter().map(|finding| finding.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("UDP4-RECV:5000,ip-add-membership=239.1.2.3:eth0,reuseaddr"), []);
+    let bound = "UDP4-RECV:5000,bind=10.9.0.2,ip-add-membership=239.1.2.3:eth0,reuseaddr";
+    assert_eq!(ids(bound), [Id::BoundToUnicast]);
+    let device = "UDP4-RECV:5000,ip-add-membership=239.1.2.3:eth0,so-bindtodevice=eth1,reuseaddr";
+    assert_eq!(ids(device), [Id::BoundToOtherInterface]);
+    let foreign = "UDP4-RECV:5000,ip-add-membership=239.1.2.3:10.9.0.99,reuseaddr";
+    assert_eq!(ids(foreign), [Id::NoSuchInterface]);
 }

@@ -3,7 +3,9 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches, wire};
+use crate::{
+    depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches, wire,
+};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -159,6 +161,13 @@ cases! {
     frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
     long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
     stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
+    other_group: SentToAnotherGroup, "sent to 239.61.7.70, joined 239.61.7.7", wire::other_group;
+    other_group_of_a_program: SentToAnotherGroup, "sent to ff05::1234, a program joins ff15::1234", wire::other_group_for_program;
+    jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", wire::jumbo_frames;
+    macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
+    forgotten_membership: NoQuerier, "a snooping switch that has forgotten another program", wire::forgotten_membership;
+    forgotten_membership_of_a_program: NoQuerier, "the same, program examined", wire::forgotten_membership_of_program;
+    member_without_datagrams: MembersGetNothing, "a capture of a member and of another group", files::member_without_datagrams;
     path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
     path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
     replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", fleet::replies_dropped_here;
@@ -179,8 +188,7 @@ cases! {
 const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
-const NEEDS_TRACING: &[Id] =
-    &[Id::TcDrops, Id::XdpDrops, Id::FramesToAnotherHost, Id::MalformedPackets, Id::DroppedWhenSending];
+const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
 

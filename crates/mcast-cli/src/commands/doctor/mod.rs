@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 
-    /// Run this program and examine its sockets; it is stopped afterwards. Its output goes to standard error
+    /// Run this program and examine its sockets, and those of the processes that it starts; all are stopped afterwards.
+    /// Its output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
@@ -71,7 +72,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Examine something else")]
 struct OtherSubject {
-    /// Examine the sockets of this process
+    /// Examine the sockets of this process and its children, in their network namespace
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
 
@@ -178,10 +179,16 @@ Examples:
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
-/// The capabilities for repeated examinations: to capture, to read firewall rules, and to find the processes of
-/// sockets.
-pub(super) const RIGHTS: [Capability; 4] =
-    [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
+/// The capabilities for repeated examinations: to capture, to read firewall rules, to find the processes of sockets,
+/// and to count what the kernel drops.
+pub(super) const RIGHTS: [Capability; 6] = [
+    Capability::NetRaw,
+    Capability::NetAdmin,
+    Capability::SysPtrace,
+    Capability::DacReadSearch,
+    Capability::Bpf,
+    Capability::PerfMon,
+];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.fleet.is_given() {
