@@ -31,6 +31,7 @@ mod examine;
 mod finding;
 mod gather;
 mod measure;
+mod netfilter;
 mod observation;
 mod options;
 mod path;

@@ -1,13 +1,16 @@
 //! Joining must send an IGMP or MLD report, but none left the machine: netfilter dropped it. Snooping switches
 //! then do not learn the membership. The same applies to the response to a query.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Family;
 
+use super::filter_rules::{INCOMING, OUTGOING, Suspects, met_by, responsible};
 use super::{Cause, Check};
+use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation};
-use crate::snapshot::{Counter, DroppingRule};
+use crate::snapshot::Counter;
 use crate::wire::{ControlMessage, ControlPacket};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
@@ -20,6 +23,72 @@ const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(11);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    dropped_reports(observation, interest)
+        .or_else(|| dropped_queries(observation, interest))
+        .or_else(|| missing_reports(observation, interest))
+}
+
+/// Returns a finding about reports of this machine that temporary rules counted before a hook and not behind it.
+fn dropped_reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let (interface, family, protocol) = (interest.interface, interest.family(), interest.protocol());
+    let is_own = |source: IpAddr| source.is_unspecified() || observation.after.is_own(source);
+    let count = |place: &(Layer, Hook)| observation.hooks.of_control(*place, family, interface, is_own);
+    let place = OUTGOING.into_iter().find(|place| matches!(count(place), (1.., 0)))?;
+    let (sent, _) = count(&place);
+    let name = observation.link_name(interface);
+    let packet = KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, &name);
+    let dropped = format!(
+        "This machine's firewall drops the {protocol} reports of this machine: {sent} sent by {name} since {} was joined, none passed the {} hook",
+        interest.group,
+        place.1.name()
+    );
+    Some(finding(observation, interest, place, &packet, dropped, sent))
+}
+
+/// Returns a finding about queries that temporary rules counted before a hook and not behind it.
+fn dropped_queries(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let (interface, family, protocol) = (interest.interface, interest.family(), interest.protocol());
+    let is_v4 = family == Family::V4;
+    let queries = observation.wire.queries(interface, is_v4).filter(|query| !query.outgoing);
+    let name = observation.link_name(interface);
+    let dropped = queries.filter_map(|query| {
+        let count = |place: &(Layer, Hook)| {
+            observation.hooks.of_control(*place, family, interface, |source| source == query.source)
+        };
+        let place = INCOMING.into_iter().find(|place| matches!(count(place), (1.., 0)))?;
+        Some((query.source, place, count(&place).0))
+    });
+    let (source, place, arrived) = dropped.into_iter().next()?;
+    let packet = KnownPacket::control(ControlKind::Query, Some(source), family).arriving_on(interface, &name);
+    let text = format!(
+        "This machine's firewall drops the {protocol} queries from {source}: {arrived} that arrived on {name} did not pass the {} hook, so this machine does not answer them",
+        place.1.name()
+    );
+    Some(finding(observation, interest, place, &packet, text, arrived))
+}
+
+/// Returns the finding about messages that did not pass a hook.
+fn finding(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    place: (Layer, Hook),
+    packet: &KnownPacket,
+    dropped: String,
+    lost: u64,
+) -> Finding {
+    let name = observation.link_name(interest.interface);
+    let outcomes = met_by(observation, packet, place, &name, &[RuleEffect::Drop]);
+    let suspects = responsible(observation, outcomes, lost);
+    let text = format!("{lost} {} messages reached it, none passed it", interest.protocol());
+    Finding::new(Id::FirewallDropsIgmp, Severity::Fault, format!("{dropped}, and {}.", suspects.clause()))
+        .on_interface(&name)
+        .for_group(interest.group)
+        .with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {}", place.1.name()), text))
+        .with_all_evidence(suspects.evidence(observation))
+        .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, suspects.rule()))
+}
+
+fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let link = observation.link(interest.interface)?;
     // MLD needs an IPv6 source address.
     let can_send = interest.group.addr().is_ipv4() || link.has_address(Family::V6);
@@ -38,18 +107,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let reason =
         unreported_join(observation, interest).or_else(|| unanswered_query(observation, interest))?;
     let (protocol, group, family) = (interest.protocol(), interest.group, interest.family());
-    let counted: Vec<_> = observation
-        .rule_counts()
-        .filter(|(rule, before, after)| !is_for_forwarding(rule) && after > before)
-        .collect();
-    let evidence: Vec<_> = counted
-        .iter()
-        .map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after))
-        .collect();
-    let rules = match &counted[..] {
-        [] => uncounted_outgoing_rules(observation),
-        counted => counted.iter().map(|(rule, ..)| *rule).collect(),
-    };
+    let suspects = suspects(observation, interest);
     let counters = [Counter::OutRequests, Counter::OutTransmits];
     let finding = Finding::new(
         Id::FirewallDropsIgmp,
@@ -60,23 +118,24 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .for_group(group)
     .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), reason))
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, family)))
-    .with_all_evidence(evidence)
-    .with_remedies(remedies::admit_membership_protocol(family, link.name(), &rules));
+    .with_all_evidence(suspects.evidence(observation))
+    .with_remedies(remedies::admit_membership_protocol(family, link.name(), suspects.rule()));
     Some(finding)
 }
 
-/// Returns the outgoing rules without a counter, one of which may be responsible.
-fn uncounted_outgoing_rules(observation: &Observation) -> Vec<&DroppingRule> {
-    let is_outgoing = |rule: &&DroppingRule| {
-        matches!(rule.hook.as_deref(), Some("output" | "postrouting" | "egress") | None)
+/// Returns the rules that drop reports of this machine; otherwise those that drop queries.
+fn suspects(observation: &Observation, interest: &Interest<'_>) -> Suspects {
+    let (interface, family) = (interest.interface, interest.family());
+    let name = observation.link_name(interface);
+    let report = KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, &name);
+    let query = KnownPacket::control(ControlKind::Query, None, family).arriving_on(interface, &name);
+    let met = |packet: &KnownPacket, path: [(Layer, Hook); 3]| {
+        let outcomes =
+            path.into_iter().flat_map(|place| met_by(observation, packet, place, &name, &[RuleEffect::Drop]));
+        responsible(observation, outcomes.collect(), 1)
     };
-    let rules = observation.after.dropping_rules.iter();
-    rules.filter(is_outgoing).filter(|rule| rule.packets.is_none()).collect()
-}
-
-/// Returns whether a rule applies to forwarded traffic, and not to traffic of this machine itself.
-fn is_for_forwarding(rule: &DroppingRule) -> bool {
-    rule.hook.as_deref() == Some("forward")
+    let outgoing = met(&report, OUTGOING);
+    if outgoing.is_empty() { met(&query, INCOMING) } else { outgoing }
 }
 
 /// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,

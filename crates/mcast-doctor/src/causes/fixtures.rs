@@ -88,6 +88,7 @@ pub(super) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
         wire: wire(flows),
         target: ExaminationTarget::Membership(trial),
         options: Options::default(),
+        ..Observation::default()
     }
 }
 
@@ -100,6 +101,7 @@ pub(super) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observat
         wire: wire(flows),
         target: ExaminationTarget::Program(program),
         options: Options::default(),
+        ..Observation::default()
     }
 }
 

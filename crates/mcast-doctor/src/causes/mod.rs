@@ -12,8 +12,10 @@ mod container_bridge;
 mod duplicate_interfaces;
 mod duplicate_path;
 mod fast_leave;
+mod filter_rules;
 mod firewall_drops_data;
 mod firewall_drops_igmp;
+mod firewall_drops_output;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
@@ -184,6 +186,7 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    firewall_drops_output: FirewallDropsOutput = "firewall-drops-output";
 }
 
 impl Id {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
 
 use super::ProgramSelector;
+use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::{program, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
@@ -31,6 +32,7 @@ pub fn examine_membership(
         .map(|program| program.sockets)
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
+    let experiment = HookExperiment::begin(&ExaminedTraffic::of_membership(membership), &before, options);
     let built = Receiver::builder().join(membership.clone()).build();
     // Switches forward the group only after the report.
     taps.recorder.count_data_from(SystemTime::now());
@@ -62,12 +64,13 @@ pub fn examine_membership(
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
+    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     if trial.failed_with(ErrorKind::AddressInUse).is_some() {
         program::add_socket_owners(&mut before);
     }
-    let observation =
-        Observation { before, after, wire, target: ExaminationTarget::Membership(trial), options };
+    let target = ExaminationTarget::Membership(trial);
+    let observation = Observation { before, after, wire, target, options, hooks, experiments };
     Ok(super::report(&observation))
 }
 

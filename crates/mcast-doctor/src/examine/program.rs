@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::{program, snapshot};
 use crate::observation::{ExaminationTarget, Observation, index_of};
@@ -35,16 +36,19 @@ pub fn examine_program(
     let first = program::find(target, &before)?;
     let memberships = || first.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
+    let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&first), &before, options);
     // The observation starts now, whether or not anything arrives.
     taps.recorder.count_data_from(SystemTime::now());
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
     let (wire, _) = listen(taps, None, None, filter, options, report_progress)?;
+    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
     let target = ExaminationTarget::Program(program::with_later_state(first, &last));
-    let observation = Observation { before, after, wire, target, options: options.clone() };
+    let options = options.clone();
+    let observation = Observation { before, after, wire, target, options, hooks, experiments };
     Ok(super::report(&observation))
 }
 

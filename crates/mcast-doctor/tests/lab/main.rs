@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod files;
+mod filters;
 mod firewall;
 mod healthy;
 mod ipv6;

@@ -3,7 +3,7 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{firewall, ipv6, path, routers, sockets, switches};
+use crate::{filters, firewall, ipv6, path, routers, sockets, switches};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -90,6 +90,23 @@ cases! {
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
+    firewall_drops_data_before_routing: FirewallDropsData, "`nft` rule in `raw` without a counter", filters::raw_prerouting;
+    firewall_drops_data_before_routing_of_ipv6: FirewallDropsData, "the same, IPv6", filters::raw_prerouting_v6;
+    firewall_drops_data_of_a_program_before_routing: FirewallDropsData, "the same, program examined", filters::raw_prerouting_of_a_program;
+    firewall_drops_data_of_a_set: FirewallDropsData, "`nft` rule for a set of source networks", filters::set_of_sources;
+    firewall_drops_data_without_a_route_back: FirewallDropsData, "firewalld's reverse path test, IPv6", filters::reverse_path_by_firewalld;
+    firewall_drops_data_of_a_zone: FirewallDropsData, "`nft` map of interfaces to a chain that rejects", filters::rejected_by_a_zone;
+    firewall_drops_data_at_a_device: FirewallDropsData, "`nft` ingress rule without a counter", filters::device_ingress;
+    firewall_drops_data_of_one_source: FirewallDropsData, "`nft` rule for one of two sources", filters::one_of_two_sources;
+    firewall_drops_data_without_experiments: FirewallDropsData, "`nft` input rule, experiments off", filters::input_rule_without_experiments;
+    firewall_drops_output: FirewallDropsOutput, "`nft` output rule, the group examined on the sender", filters::output_rule;
+    firewall_drops_output_of_ipv6: FirewallDropsOutput, "`nft` rule after routing, IPv6, the same", filters::output_rule_v6;
+    firewall_drops_output_at_a_device: FirewallDropsOutput, "`nft` egress rule, the same", filters::egress_rule;
+    firewall_drops_output_of_a_program: FirewallDropsOutput, "`nft` output rule, the sending program examined", filters::output_rule_of_a_program;
+    firewall_drops_igmp_queries: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv3 querier", filters::igmp_queries;
+    firewall_drops_igmp_queries_of_version_2: FirewallDropsIgmp, "`nft` rule in `raw` for IGMP, an IGMPv2 querier", filters::igmp_queries_of_version_2;
+    firewall_drops_mld_queries: FirewallDropsIgmp, "`nft` input rule for MLD queries", filters::mld_queries;
+    firewall_drops_igmp_after_routing: FirewallDropsIgmp, "`nft` rule after routing for IGMP", filters::igmp_reports_after_routing;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

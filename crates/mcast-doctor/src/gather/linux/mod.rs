@@ -2,9 +2,11 @@
 
 mod config_services;
 mod counters;
-mod firewall;
+pub(crate) mod counting_rules;
 mod links;
 mod multicast_routes;
+mod nft_expressions;
+mod nftables;
 pub(crate) mod processes;
 mod sockets;
 
@@ -47,7 +49,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         multicast_routes: routes,
         backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
         // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
-        dropping_rules: firewall::dropping_rules().unwrap_or_default(),
+        ruleset: nftables::ruleset().unwrap_or_default(),
         firewall: None,
         machine: machine(),
         links,
