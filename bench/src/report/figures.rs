@@ -29,9 +29,9 @@ pub struct Figures {
     pub unsteady: bool,
     /// Who takes part.
     pub rows: Vec<Row>,
-    /// Who doesn't, and why.
+    /// Contestants that did not run, and why.
     pub absent: BTreeMap<String, String>,
-    /// Whose runs failed at times, and why each; after two, somebody is not asked again.
+    /// Contestants with failed runs, and the reasons. After two failures, a contestant is not run again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub faults: BTreeMap<String, Vec<String>>,
     /// Where and when.

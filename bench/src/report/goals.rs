@@ -30,7 +30,7 @@ pub enum Verdict {
     Close,
     /// No.
     Missed,
-    /// Nobody looked yet, or somebody needed was missing.
+    /// Not measured yet, or a contestant that it needs was missing.
     NotMeasured,
 }
 

@@ -80,13 +80,13 @@ fn run_once(network: &Network, bench: &Bench, first: &'static str, case: Case) -
         let program = sender.sender(&bench.tools, &task(case.sent_to));
         start(&network.sender, Cpu::Sender, &program)?.result(time_limit)
     };
-    let nobody = send()?;
+    let without_members = send()?;
     let mut listening =
         start(&network.receiver, Cpu::Receiver, &receiver.receiver(&bench.tools, &task(case.joined)))?;
     listening.wait_ready()?;
     let sent = send()?;
     let received: Counted = listening.result(time_limit)?;
-    let (alone, joined) = (nanoseconds(&nobody), nanoseconds(&sent));
+    let (alone, joined) = (nanoseconds(&without_members), nanoseconds(&sent));
     let program = received.cpu_seconds * 1e9 / received.datagrams.max(1) as f64;
     Ok(vec![
         ("program_ns", program),

@@ -53,7 +53,7 @@ pub(crate) fn all() -> Vec<Plan> {
     ));
     plans.push(plan(
         "loss-defaults",
-        &format!("{loss}, everybody's default buffers"),
+        &format!("{loss}, default buffers"),
         Kind::Loss { equal_buffers: false },
     ));
     plans.push(plan("groups-v4", "Cost of a datagram by IPv4 groups joined", Kind::Groups { v6: false }));

@@ -96,7 +96,7 @@ pub(super) fn measure(
 ) -> Result<Figures> {
     let network = &Network::new(link)?;
     let reference = named(REFERENCE).context("the reference is on the list")?;
-    let first = roster.contestants().first().context("somebody is on the list")?.name;
+    let first = roster.contestants().first().context("there is no contestant")?.name;
     let mut figures = bench.figures(plan, direction.about().to_owned(), "rate", first);
     let selected = roster.contestants().iter().filter(|each| direction.includes(each));
     let selected = selected.filter(|each| each.name == first || bench.options.wants(each.name));

@@ -171,7 +171,7 @@ impl Tools {
     }
 }
 
-/// A copy of this program: what is measured stays the same when somebody builds meanwhile.
+/// A copy of this program, so that a build meanwhile does not change what is measured.
 fn keep_this(made: &Path) -> Result<PathBuf> {
     let (this, kept) = (std::env::current_exe().context("finding this program")?, made.join("contestants"));
     let fresh = made.join(format!("contestants.{}", std::process::id()));

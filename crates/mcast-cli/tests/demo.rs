@@ -45,13 +45,13 @@ fn all_checks_pass() {
     assert_plays(&output);
     let facts = facts(&output);
     let (verdict, facts) = facts.split_last().unwrap();
-    assert_eq!((&verdict["event"], &verdict["place"]), (&"verdict".into(), &"lab".into()));
-    assert_eq!(verdict["wrong"], 0);
+    assert_eq!((&verdict["event"], &verdict["environment"]), (&"verdict".into(), &"lab".into()));
+    assert_eq!(verdict["failed"], 0);
     for fact in facts {
         assert_eq!(fact["as_expected"], true, "{fact}");
     }
     let received = |act: &str, host: &str| -> Vec<String> {
-        let by = |fact: &&Value| fact["act"] == act && fact["host"] == host && fact["event"] == "received";
+        let by = |fact: &&Value| fact["part"] == act && fact["host"] == host && fact["event"] == "received";
         facts.iter().filter(by).map(|fact| format!("{} {}", fact["group"], fact["text"])).collect()
     };
     for act in ["flooding", "snooping"] {
@@ -152,7 +152,7 @@ fn without_namespaces_it_runs_on_the_loopback_interface() {
     assert_plays(&output);
     let facts = facts(&output);
     let verdict = facts.last().unwrap();
-    assert_eq!((&verdict["place"], &verdict["wrong"]), (&"loopback".into(), &0.into()));
+    assert_eq!((&verdict["environment"], &verdict["failed"]), (&"loopback".into(), &0.into()));
     let notes = text(&output.stderr);
     assert!(notes.contains("cannot create virtual hosts here"), "{notes}");
     assert!(notes.contains("remedy: ") && notes.contains("namespaces"), "{notes}");

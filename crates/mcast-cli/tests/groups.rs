@@ -33,7 +33,7 @@ fn groups(host: &Host, arguments: &[&str]) -> Output {
     host.command(MCAST).unwrap().arg("groups").args(arguments).output().unwrap()
 }
 
-/// A copy of the command under another name, where everybody may run it.
+/// A copy of the command under another name, where every user may run it.
 fn copy_as(name: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -254,7 +254,7 @@ fn an_ordinary_user_sees_a_note_about_hidden_processes() {
 
     let objects = objects(stdout(&nobody(&["--json"])));
     assert_eq!(objects.len(), 1);
-    assert_eq!((&objects[0]["holder"], &objects[0]["sockets"]), (&"unseen".into(), &1.into()));
+    assert_eq!((&objects[0]["holder"], &objects[0]["sockets"]), (&"unknown".into(), &1.into()));
     assert_eq!((&objects[0]["pid"], &objects[0]["mode"]), (&Value::Null, &Value::Null));
     assert_eq!(objects[0]["version"], "IGMPv3");
 }

@@ -297,6 +297,28 @@ fn a_time_limit_stops_all_programs() {
     );
 }
 
+#[test]
+fn a_time_limit_means_status_1_even_if_the_programs_then_end_as_expected() {
+    let command = "run = [\"trap 'exit 0' INT; sleep 1000\"]";
+    let without = File::new(&format!("[hosts.a]\n{command}"));
+    let with = File::new(&format!("time_limit = \"100ms\"\n[hosts.a]\n{command}"));
+    let by_option = lab(&["run", without.path(), "--timeout", "100ms"]);
+    let by_file = lab(&["run", with.path()]);
+    for output in [by_option, by_file] {
+        assert_status(&output, 1);
+        let report = text(&output.stderr);
+        assert_eq!(report.matches("the time limit has passed").count(), 1, "{report}");
+        assert!(report.contains("a | ✓ exit 0"), "{report}");
+    }
+}
+
+#[test]
+fn the_timeout_option_replaces_the_time_limit_of_the_file() {
+    let file = File::new("time_limit = \"100ms\"\n[hosts.a]\nrun = [\"sleep 0.5\"]");
+    assert_status(&lab(&["run", file.path()]), 1);
+    assert_status(&lab(&["run", file.path(), "--timeout", "60s"]), 0);
+}
+
 /// A network whose programs never end, and say how they can be found among all processes.
 struct Endless {
     mcast: Child,

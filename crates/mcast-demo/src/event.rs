@@ -53,7 +53,7 @@ pub enum Event {
         bytes: Vec<u8>,
     },
     /// A capture saw no such frame.
-    CapturedNothing { interface: String, what: String },
+    CapturedNothing { interface: String, packet: String },
     /// A captured frame was compared with the tutorial's; these fields differ.
     Compared { differences: Vec<&'static str> },
     /// A switch has learned which hosts are members of a group.
@@ -105,7 +105,7 @@ impl fmt::Display for Event {
                 write!(f, "on {interface} {summary}")
             }
             Self::Captured { summary, .. } => f.write_str(summary),
-            Self::CapturedNothing { interface, what } => write!(f, "on {interface} no {what}"),
+            Self::CapturedNothing { interface, packet } => write!(f, "on {interface} no {packet}"),
             Self::Compared { differences } if differences.is_empty() => {
                 f.write_str("with the expected frame: identical to the last byte")
             }

@@ -24,6 +24,7 @@
 //! [`PerfSender`] or [`PingPongPlayer`] and a [`PerfListener`]. These are the sessions of `mcast-measure` on sockets.
 #![forbid(unsafe_code)]
 
+mod acceptance;
 mod applying;
 mod causes;
 mod error;
@@ -39,6 +40,7 @@ mod remedies;
 mod remedy;
 mod report;
 mod snapshot;
+mod socket_losses;
 mod started_program;
 mod wire;
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::{
     ErrorKind, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter,
 };
+
+use mcast_sys::SocketOptions;
 
 use crate::netfilter::{HookCounts, Outcome};
 use crate::snapshot::{Counter, Link, Snapshot};
@@ -21,6 +24,8 @@ pub(crate) struct Observation {
     pub(crate) wire: Wire,
     pub(crate) target: ExaminationTarget,
     pub(crate) options: Options,
+    /// The programs that have joined groups, if the machine is examined.
+    pub(crate) programs: Vec<Program>,
     /// How many packets passed each hook of the packet filter.
     pub(crate) hooks: HookCounts,
     /// The experiments made, for the report.
@@ -94,6 +99,9 @@ pub(crate) struct Program {
     pub(crate) sockets: Vec<ProgramSocket>,
     /// Whether the owners of all its sockets could be determined.
     pub(crate) visible: bool,
+    /// Whether the sockets belong together, as those of one process and its children do. The sockets on a port may belong
+    /// to several programs.
+    pub(crate) is_one: bool,
 }
 
 /// A UDP socket of another program.
@@ -117,6 +125,42 @@ pub(crate) struct ProgramSocket {
     /// The families whose groups the socket receives only if it has joined them itself (`IP_MULTICAST_ALL`,
     /// `IPV6_MULTICAST_ALL` off).
     pub(crate) own_groups_only: BTreeSet<Family>,
+    /// Its options, if the program may be inspected.
+    pub(crate) options: Option<SocketOptions>,
+    /// The processes that have it open.
+    pub(crate) processes: Vec<ProcessState>,
+    /// How many bytes waited in its receive queue, several times while listening.
+    pub(crate) queued: Vec<u64>,
+    /// Whether it was closed while listening.
+    pub(crate) closed: bool,
+}
+
+/// A process, and whether it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessState {
+    pub(crate) pid: u32,
+    pub(crate) run_state: RunState,
+    /// Its path in the unified hierarchy of cgroups.
+    pub(crate) cgroup: Option<String>,
+}
+
+/// Whether a process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RunState {
+    /// It runs, or waits for something.
+    #[default]
+    Running,
+    /// A signal has stopped it.
+    Stopped,
+    /// A debugger has stopped it.
+    Traced,
+    /// A cgroup is frozen.
+    Frozen {
+        /// The file that thaws it.
+        file: PathBuf,
+        /// What to write there.
+        thaw: &'static str,
+    },
 }
 
 /// A membership in effect on one interface, of the doctor or of the examined program.
@@ -367,6 +411,10 @@ impl ProgramSocket {
             memberships: Vec::new(),
             memberships_after: Vec::new(),
             own_groups_only: BTreeSet::new(),
+            options: None,
+            processes: Vec::new(),
+            queued: Vec::new(),
+            closed: false,
         }
     }
 

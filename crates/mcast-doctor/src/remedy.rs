@@ -99,6 +99,8 @@ pub enum Tool {
     Network,
     /// The container runtime.
     Container,
+    /// `kill`, which sends signals to processes.
+    Kill,
 }
 
 /// A shell that users paste commands into.
@@ -218,6 +220,7 @@ impl Tool {
             Self::Program => ("in the program", None),
             Self::Network => ("in the network", None),
             Self::Container => ("container", None),
+            Self::Kill => ("kill", Some("kill")),
         }
     }
 }

@@ -36,6 +36,7 @@ mod perf_responder;
 mod ping_pong;
 #[cfg(feature = "std")]
 mod probes;
+mod rate;
 mod reports;
 mod responder;
 #[cfg(feature = "std")]
@@ -56,7 +57,7 @@ pub use loss::{LossCounter, LossCounts, SequenceOrder, lost_percent};
 #[cfg(feature = "std")]
 pub use message_meter::{MessageCounts, MessageMeter};
 pub use numbered::NumberedDatagrams;
-pub use pace::{PaceDecision, PaceSchedule, Rate};
+pub use pace::{PaceDecision, PaceSchedule};
 #[cfg(feature = "std")]
 pub use perf_receiver::{EndedSession, PerfArrival, PerfReceiver, RunTally, SessionProgress};
 #[cfg(feature = "std")]
@@ -65,6 +66,7 @@ pub use perf_responder::PerfResponder;
 pub use ping_pong::{PingPong, PingPongLimit, PingPongStep};
 #[cfg(feature = "std")]
 pub use probes::{AcceptedReply, ProbeCase, ProbeResults, ProbeSession, Responder, SizeLimit};
+pub use rate::{ParseRateError, Rate};
 pub use reports::{ReceiverReports, ReportingReceiver};
 pub use responder::{ProbeArrival, ProbeResponder};
 #[cfg(feature = "std")]

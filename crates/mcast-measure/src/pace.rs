@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::Rate;
+
 /// Datagrams that are due within this time are sent together. It is short, so that one segmented
 /// buffer or one call is not a burst to the network.
 const GRAIN: Duration = Duration::from_micros(200);
@@ -10,49 +12,6 @@ const MOST_LATE: Duration = Duration::from_millis(10);
 /// At least this many datagrams are caught up with: at a low rate, 10 ms may be less than the
 /// interval.
 const MOST_MISSED: u32 = 4;
-
-/// The rate of sending.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rate {
-    /// Datagrams per second.
-    Datagrams(f64),
-    /// Bits of payload per second.
-    Bits(f64),
-}
-
-impl Rate {
-    /// Returns the time that a datagram of this size takes at this rate. A rate that is not
-    /// positive takes forever.
-    #[must_use]
-    pub fn time_for(self, bytes: usize) -> Duration {
-        let seconds = match self {
-            Self::Datagrams(rate) => 1.0 / rate,
-            Self::Bits(rate) => bytes as f64 * 8.0 / rate,
-        };
-        if seconds.is_nan() || seconds < 0.0 {
-            return Duration::MAX;
-        }
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-    }
-
-    /// Returns the rate in datagrams of this size per second.
-    #[must_use]
-    pub const fn datagrams_per_second(self, bytes: usize) -> f64 {
-        match self {
-            Self::Datagrams(rate) => rate,
-            Self::Bits(rate) => rate / (bytes as f64 * 8.0),
-        }
-    }
-
-    /// Returns the share of each of `number` senders that send at this rate together.
-    #[must_use]
-    pub const fn divided_by(self, number: usize) -> Self {
-        match self {
-            Self::Datagrams(rate) => Self::Datagrams(rate / number as f64),
-            Self::Bits(rate) => Self::Bits(rate / number as f64),
-        }
-    }
-}
 
 /// The decision of a [`PaceSchedule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub enum PingPongStep<'a> {
     Send(&'a [u8]),
     /// Wait at most this long for a message, and record it.
     Receive(Duration),
-    /// The ping-pong has ended. Without a [partner](PingPong::partner), nobody answered.
+    /// The ping-pong has ended. Without a [partner](PingPong::partner), no receiver answered.
     End,
 }
 

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_closing_message_is_repeated_until_reports_no_longer_change() {
         let mut reports = ReceiverReports::new(ID);
-        assert_eq!(std::iter::from_fn(|| reports.next_pause()).count(), PAUSES.len(), "nobody reports");
+        assert_eq!(std::iter::from_fn(|| reports.next_pause()).count(), PAUSES.len(), "no receiver reports");
         let mut reports = ReceiverReports::new(ID);
         let mut pauses = 0;
         while reports.next_pause().is_some() {

@@ -283,7 +283,7 @@ mod tests {
         drop(silent);
         let deadline = Instant::now() + Duration::from_secs(30);
         while !try_fetch(address).starts_with("HTTP/1.1 200") {
-            assert!(Instant::now() < deadline, "nobody is answered any more");
+            assert!(Instant::now() < deadline, "no client is answered any more");
         }
     }
 

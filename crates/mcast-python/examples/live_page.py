@@ -58,7 +58,7 @@ async def distribute(app: web.Application) -> None:
     async for datagram in app[RECEIVER]:
         shown = row(datagram)
         for viewer in app[VIEWERS]:
-            # Who reads too slowly misses something; nobody waits for him.
+            # A viewer that reads too slowly misses rows, and delays no other.
             if not viewer.full():
                 viewer.put_nowait(shown)
 

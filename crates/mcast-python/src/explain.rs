@@ -244,8 +244,8 @@ pub(crate) fn explain(group: Group) -> Explanation {
     Explanation::of(group.0)
 }
 
-/// Picks a group for a name. The same name gives the same group on every machine. The group is not registered to
-/// anybody and does not share an Ethernet address with a control group.
+/// Picks a group for a name. The same name gives the same group on every machine. The group is not registered,
+/// and does not share an Ethernet address with a control group.
 ///
 /// `scope` is "local", "organization", "site", "global" and so on; the default is the narrowest scope wider than
 /// one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups to pick from, or all of

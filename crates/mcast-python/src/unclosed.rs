@@ -11,7 +11,7 @@ pub(crate) fn warn(what: &str) {
     warn_unraisable(|py| issue::<PyResourceWarning>(py, &format!("unclosed {what}")));
 }
 
-/// Warns that accepted messages did not reach everybody. Unlike a warning about an unclosed object, Python shows it
+/// Warns that accepted messages did not reach all subscribers. Unlike a warning about an unclosed object, Python shows it
 /// by default.
 pub(crate) fn warn_of_loss(py: Python<'_>, text: &str) -> PyResult<()> {
     issue::<PyRuntimeWarning>(py, text)
@@ -19,7 +19,7 @@ pub(crate) fn warn_of_loss(py: Python<'_>, text: &str) -> PyResult<()> {
 
 /// Issues a warning where no exception can be raised.
 pub(crate) fn warn_unraisable(issue: impl FnOnce(Python<'_>) -> PyResult<()>) {
-    // During interpreter shutdown there is nobody to warn.
+    // During interpreter shutdown no warning can be shown.
     let _ = Python::try_attach(|py| {
         // The object may have been dropped because an exception is propagating.
         let pending = PyErr::take(py);

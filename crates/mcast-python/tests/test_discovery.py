@@ -101,7 +101,7 @@ def test_on_loss_stop_ends_the_stream(other: lab.Host, port: int) -> None:
     with pymcast.Subscriber(place, on_loss="stop", receive_buffer=8_192) as subscriber:
         publisher = other.run(lambda: pymcast.Publisher(place, history=32_768, flow="none"))
         assert isinstance(subscriber.next(timeout=20), pymcast.StreamEvent)
-        # It does not call while far more goes by than anybody keeps.
+        # It does not call while far more is sent than any buffer keeps.
         for number in range(5_000):
             publisher.publish(b"%d" % number + bytes(1_000))
         items: list[pymcast.Message | pymcast.StreamEvent] = []

@@ -97,7 +97,7 @@ def test_interfaces_are_listed_and_found(other: lab.Host) -> None:
     assert loopback.warnings
     with pytest.raises(pymcast.NoSuchInterfaceError) as caught:
         pymcast.find_interface("nowhere")
-    assert "available: lo (1), one (2)" in str(caught.value)
+    assert ": this machine has lo (1), one (2)" in str(caught.value)
 
 
 def test_the_default_interface_comes_from_the_routing_table(other: lab.Host) -> None:

@@ -13,7 +13,6 @@
 //! | `poller::Poller` | waits for many sockets or a wake-up, through one descriptor where there is one; with `WAITS_BESIDE` also for one unregistered socket |
 //! | `layout` | the distribution of groups over sockets (see `receiver::sockets`), and the kernel's filtering |
 //! | `error_kind`, `is_gone` | the meaning of the system's error numbers |
-//! | `raise_descriptor_limit` | raises the process's limit on descriptors, where there is one |
 //! | `remedies`, `why_no_ipv6` | suggestions to users of this system |
 //! | `interface::list` | all interfaces of the calling thread's network namespace |
 //! | `route::interface_towards` | the interface that the routing table selects for an address |
@@ -25,11 +24,11 @@
 //!
 //! # Beside the sockets
 //! `joined::table` (Linux) lists the memberships without their holders, which is cheap, and `joined::socket_owners`
-//! the processes that have each socket open.
-//! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits
-//! for descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers (GSO) by sockets of the standard library.
-//! [`process`] ends processes and groups of them, [`service`] reports to the service manager. `console` (Windows) catches
-//! Ctrl-C.
+//! the processes that have each socket open, and `joined::socket_options` the options of their UDP sockets.
+//! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
+//! descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
+//! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
+//! descriptors. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C.
 //!
 //! An operation that a system does not support returns an error of kind
 //! `io::ErrorKind::Unsupported`; it is never silently ignored.
@@ -65,8 +64,6 @@ mod platform;
 pub mod capture;
 #[cfg(unix)]
 mod cmsg;
-#[cfg(unix)]
-mod descriptors;
 #[cfg(unix)]
 mod errno;
 

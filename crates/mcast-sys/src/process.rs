@@ -1,9 +1,25 @@
-//! Other processes: their ids, process groups, and ending them.
+//! The limit on descriptors of this process; ids and groups of other processes, and ending them.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
+
+use crate::platform::layout::most_descriptors;
+
+/// Raises the soft limit on open file descriptors to the hard limit; returns whether it grew.
+pub fn raise_descriptor_limit() -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live for the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    let most = most_descriptors(limit.rlim_max);
+    if !known || limit.rlim_cur >= most {
+        return false;
+    }
+    limit.rlim_cur = most;
+    // SAFETY: `limit` is live for the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
+}
 
 /// Returns the ids of all processes that `/proc` shows.
 #[cfg(any(target_os = "linux", target_os = "android"))]

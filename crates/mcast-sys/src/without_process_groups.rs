@@ -1,7 +1,12 @@
-//! Other processes, on systems where the standard library is the only way to end one.
+//! Processes on systems that have no limit on descriptors to raise, and where the standard library is the only way to end one.
 
 use std::io;
 use std::process::{Child, Command};
+
+/// Returns `false`: there is no limit that a process could raise.
+pub fn raise_descriptor_limit() -> bool {
+    false
+}
 
 /// Does nothing: there are no process groups.
 pub fn lead_group(_command: &mut Command) {}

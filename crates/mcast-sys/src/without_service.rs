@@ -24,7 +24,7 @@ impl ManagerConnection {
     }
 }
 
-/// Returns `None`: nobody waits for a keep-alive.
+/// Returns `None`: no service manager waits for a keep-alive.
 #[must_use]
 pub const fn watchdog_interval() -> Option<Duration> {
     None

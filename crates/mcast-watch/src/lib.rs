@@ -73,7 +73,7 @@ pub use members::GroupMember;
 pub use queriers::{ObservedQuerier, ObservedQuery, Protocol, QuerierTable};
 pub use report::{Row, StreamRate, WatchReport, WatchTotals};
 pub use routers::{PimNeighbor, RouterAdvertisement};
-pub use sequence_meter::{Format, SequenceStatistics, Unit};
+pub use sequence_meter::{Format, SequenceMeter, SequenceStatistics, SequenceUpdate, Unit};
 pub use stream::StreamKey;
 pub use tally::{PacketCounts, PacketFlow, PacketTally};
 pub use time::Time;

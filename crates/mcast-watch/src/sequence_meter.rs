@@ -72,8 +72,20 @@ pub struct SequenceStatistics {
 }
 
 /// Tracks the format and the sequence numbers of a stream.
-#[derive(Debug, Default)]
-pub(crate) struct SequenceMeter {
+///
+/// ```
+/// use mcast_watch::SequenceMeter;
+///
+/// let mut meter = SequenceMeter::default();
+/// for number in [1_u16, 2, 3, 7] {
+///     let field = "0:2".parse()?;
+///     meter.observe("239.1.2.3".parse()?, 5000, &number.to_be_bytes(), Some(field), None);
+/// }
+/// assert_eq!(meter.numbers().map(|numbers| numbers.missing), Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SequenceMeter {
     format: Option<Format>,
     sequence: Option<Box<Sequence>>,
     /// Accounting for a stream whose [`SequenceInfo`] the caller supplies.
@@ -85,7 +97,7 @@ pub(crate) struct SequenceMeter {
 }
 
 /// The sequence numbers of consecutive sessions of one sender.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Sequence {
     counter: LossCounter,
     unit: Unit,
@@ -126,19 +138,22 @@ struct PayloadInfo<'a> {
 
 /// What observing a datagram changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SequenceUpdate {
+#[non_exhaustive]
+pub struct SequenceUpdate {
     /// Change in the number of missing sequence numbers; negative if late ones arrived.
-    pub(crate) lost: i64,
-    pub(crate) sent: Option<SendTime>,
+    pub lost: i64,
     /// Whether the datagram belongs to a different session than the one before.
-    pub(crate) is_new_session: bool,
+    pub is_new_session: bool,
+    pub(crate) sent: Option<SendTime>,
 }
 
 impl SequenceMeter {
     /// RTP is recognized only after this many datagrams: its header is too generic for one to be conclusive.
     const CERTAIN_AFTER: u32 = 3;
 
-    pub(crate) fn observe(
+    /// Records a datagram. Its number is read from `field` if one is given, is the one in `sequence_info` if the
+    /// caller knows the protocol, and is otherwise that of the format which the payload is recognized as.
+    pub fn observe(
         &mut self,
         group: Group,
         port: u16,
@@ -205,13 +220,15 @@ impl SequenceMeter {
     }
 
     /// Returns the format, once it is certain.
-    pub(crate) fn format(&self) -> Option<Format> {
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
         self.format.filter(|_| self.is_certain())
     }
 
     /// Returns the sequence statistics; `None` if the stream has no sequence numbers or its format is not
     /// certain yet.
-    pub(crate) fn numbers(&self) -> Option<SequenceStatistics> {
+    #[must_use]
+    pub fn numbers(&self) -> Option<SequenceStatistics> {
         if !self.is_certain() {
             return None;
         }

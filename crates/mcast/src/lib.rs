@@ -75,7 +75,9 @@ pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
     Waker,
 };
-pub use sender::{PaceDecision, Pacer, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause};
+pub use sender::{
+    PaceDecision, Pacer, ParseRateError, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause,
+};
 pub use timing::{LaunchClock, pin_to_processor};
 
 /// The README's example, compiled as a doctest.
@@ -91,5 +93,5 @@ struct Readme;
 /// can fail with [`ErrorKind::LimitReached`]; raise the limit before joining, or after that error. Windows has no such
 /// limit, and nothing changes there.
 pub fn raise_descriptor_limit() -> bool {
-    mcast_sys::raise_descriptor_limit()
+    mcast_sys::process::raise_descriptor_limit()
 }

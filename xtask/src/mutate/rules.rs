@@ -204,6 +204,24 @@ pub(super) const RULES: &[Rule] = &[
         "if !self.credit.has(bytes) && now == u64::MAX {",
     ),
     rule(
+        "subscribers share the first credit",
+        "publisher/repair_flow.rs",
+        "(CREDIT / subscribers.max(1)).max(LEAST_CREDIT)",
+        "CREDIT.max(subscribers)",
+    ),
+    rule(
+        "a subscriber reports repairs without waiting for a heartbeat",
+        "subscriber/feedback.rs",
+        "if is_news && self.config.repairs() {",
+        "if is_news && unreported == u32::MAX {",
+    ),
+    rule(
+        "links are unknown again when a limit ends",
+        "publisher/pacing.rs",
+        "if self.pacer.limit(now, found) && self.has_flow_control() {",
+        "if self.pacer.limit(now, found) && now == u64::MAX {",
+    ),
+    rule(
         "repairs that arrive pay for more",
         "publisher/repair_flow.rs",
         "self.credit.add(credit);",

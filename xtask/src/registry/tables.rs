@@ -31,7 +31,7 @@ pub(super) fn ipv6(registry: &Registry) -> Result<String> {
 }
 
 pub(super) fn de_facto(all: &[DeFacto]) -> String {
-    let mut text = begin("Names in use that nobody registered.", "DeFactoRow, v4, v6");
+    let mut text = begin("Names in use without registration.", "DeFactoRow, v4, v6");
     text.push_str("use crate::{Group, Reference};\n");
     let (any_scope, fixed): (Vec<&DeFacto>, Vec<&DeFacto>) =
         all.iter().partition(|entry| entry.row.any_scope);

@@ -190,7 +190,7 @@ impl Replay {
                 send(events, ReplayEvent::Batch(std::mem::take(&mut batch)))?;
             }
         }
-        round.skipped.unknown_link = file.statistics().skipped;
+        round.skipped.unsupported_link_type = file.statistics().skipped;
         send(events, ReplayEvent::Batch(batch))?;
         Ok(round)
     }

@@ -19,7 +19,7 @@ pub struct SkippedFrames {
     /// Malformed frames.
     pub malformed: u64,
     /// Frames with an unsupported link type.
-    pub unknown_link: u64,
+    pub unsupported_link_type: u64,
     /// Datagrams of groups or sources that are not selected.
     pub not_selected: u64,
 }
@@ -56,7 +56,7 @@ impl AddAssign for SkippedFrames {
         self.fragments += other.fragments;
         self.truncated += other.truncated;
         self.malformed += other.malformed;
-        self.unknown_link += other.unknown_link;
+        self.unsupported_link_type += other.unsupported_link_type;
         self.not_selected += other.not_selected;
     }
 }

@@ -9,7 +9,6 @@ mod limits;
 mod memberships;
 mod packet_filter;
 mod pattern;
-mod rate;
 mod selected;
 mod size;
 mod stream_name;
@@ -23,7 +22,6 @@ pub(crate) use limits::{Goal, Limits};
 pub(crate) use memberships::MembershipArguments;
 pub(crate) use packet_filter::{FilterOptions, Target, read_targets};
 pub(crate) use pattern::Pattern;
-pub(crate) use rate::{one_every, parse_rate};
 pub(crate) use selected::{
     Admission, Egress, Families, PacketInput, filter_of_sources, on_each, select_destination,
     select_destinations, select_memberships,

@@ -53,8 +53,8 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Prints one line per answer: the sender, the interface, the time it took, and the payload. Exit status 1 if nobody
-answers.
+Prints one line per answer: the sender, the interface, the time it took, and the payload. Exit
+status 1 if no host answers.
 
 Examples:
   mcast ask 239.255.1.2:5000 'who is there?'           all answers within one second

@@ -95,7 +95,7 @@ fn life_of(account: &Account, finished: &[Finished]) -> Option<usize> {
     all.filter(|other| other.incarnation == account.incarnation).find_map(|other| other.life)
 }
 
-/// A subscriber's exit status says whether anything is missing.
+/// A subscriber's exit status shows whether anything is missing.
 fn status(subscriber: &Finished) -> Option<String> {
     if subscriber.is_late {
         return Some("did not end".to_owned());
@@ -111,7 +111,7 @@ fn status(subscriber: &Finished) -> Option<String> {
     }
 }
 
-/// What a publisher reports as complete was delivered; exit status 0 says that of everybody.
+/// What a publisher reports as complete was delivered; exit status 0 means that of every subscriber.
 fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
     let LifeEnd::Closed { status, report } = &life.end else { return Vec::new() };
     let Some(report) = report else { return vec!["printed no report".to_owned()] };
@@ -130,7 +130,7 @@ fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
             address.split(':').next() == Some(&format!("10.0.0.{}", host + 10))
         };
         let receivers: Vec<&Value> =
-            report["receivers"].as_array().into_iter().flatten().filter(of_host).collect();
+            report["subscribers"].as_array().into_iter().flatten().filter(of_host).collect();
         let complete = receivers.iter().filter(|receiver| receiver["state"] == "complete").count();
         let heard = |each: &&Finished| {
             each.host == host && each.ledger.accounts.iter().any(|account| account.life == Some(number))

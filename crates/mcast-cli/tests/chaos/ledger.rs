@@ -98,8 +98,8 @@ impl Ledger {
             }
             "lost-unknown" => account.lost_unknown = true,
             "ended" => account.ended = row["count"].as_u64(),
-            "sender-silent" => account.silent = true,
-            "sender-back" => account.silent = false,
+            "publisher-silent" => account.silent = true,
+            "publisher-back" => account.silent = false,
             _ => {}
         }
     }
@@ -107,7 +107,7 @@ impl Ledger {
     /// A subscriber that followed one incarnation must account for all of the next one.
     fn joined(&mut self, row: &Value) {
         let incarnation = row["incarnation"].as_u64().unwrap();
-        self.sender = row["sender"].as_str().map(str::to_owned);
+        self.sender = row["publisher"].as_str().map(str::to_owned);
         let first = if self.accounts.is_empty() { row["sequence"].as_u64().unwrap() } else { 0 };
         if self.accounts.iter().any(|account| account.incarnation >= incarnation) {
             self.faults.push(format!("joined incarnation {incarnation} again"));

@@ -45,9 +45,9 @@ fn json_answers_have_source_time_and_payload() {
 #[test]
 fn too_few_answers_are_status_1() {
     let lan = Lan::new();
-    let nobody = mcast(&lan.a, &["ask", GROUP, "hello", "-W", "100ms"]);
-    assert_eq!((nobody.status, nobody.text()), (Some(1), ""), "{nobody:?}");
-    assert!(nobody.stderr.contains("0 answers in"), "{nobody:?}");
+    let unanswered = mcast(&lan.a, &["ask", GROUP, "hello", "-W", "100ms"]);
+    assert_eq!((unanswered.status, unanswered.text()), (Some(1), ""), "{unanswered:?}");
+    assert!(unanswered.stderr.contains("0 answers in"), "{unanswered:?}");
 
     let _one = recv(&lan.b, &[GROUP, "--exec", "echo here", "--exec-reply"]);
     let too_few = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "1", "-W", "20", "--expect", "2"]);

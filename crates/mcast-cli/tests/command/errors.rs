@@ -104,7 +104,7 @@ For more information, try '--help'.
     alone.fails(
         &["send", "239.1.2.3:5000", "x", "--rate", "fast"],
         str![[r#"
-error: invalid value 'fast' for '--rate <RATE>': write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit
+error: invalid value 'fast' for '--rate <RATE>': must begin with a positive number; write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit
 
 For more information, try '--help'.
 
@@ -141,7 +141,7 @@ fn missing_resources_are_environment_errors() {
     assert_data_eq!(
         missing.stderr,
         str![[r#"
-error: cannot join 239.1.2.3:5000 on eth7: no such interface: available: lo (1), eth0 (2)
+error: cannot join 239.1.2.3:5000 on eth7: no such interface: this machine has lo (1), eth0 (2)
 remedy: `mcast interfaces` lists the interfaces of this machine
 
 "#]]
@@ -175,7 +175,7 @@ error: cannot read /does/not/exist: No such file or directory (os error 2)
     assert_data_eq!(
         no_address.stderr,
         str![[r#"
-error: cannot send to 239.1.2.3:5000 on eth0: the interface has no address of this family to send from: IPv4 cannot be sent from here
+error: cannot send to 239.1.2.3:5000 on eth0: the interface has no address of the group's family
 remedy: give the interface an address: `ip address add ADDRESS/PREFIX dev eth0`
 
 "#]]
@@ -200,7 +200,7 @@ fn every_command_names_a_missing_interface() {
         let ended = mcast(&lan.a, arguments);
         assert_eq!(ended.status, Some(4), "{ended:?}");
         assert!(ended.stderr.starts_with(expected), "{ended:?}");
-        assert!(ended.stderr.contains("available: lo (1), eth0 (2)"), "{ended:?}");
+        assert!(ended.stderr.contains(": this machine has lo (1), eth0 (2)"), "{ended:?}");
     }
 }
 

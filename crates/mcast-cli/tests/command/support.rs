@@ -140,7 +140,7 @@ pub(crate) fn start_with_processes(
 ) -> (tempfile::TempDir, Running) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    // Where everybody may run it.
+    // Where every user may run it.
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mcast = folder.path().join("mcast");
@@ -149,9 +149,9 @@ pub(crate) fn start_with_processes(
     // caller is neither.
     let user = format!("--reuid={}", 1_000_000 + std::process::id());
     let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-    let somebody = ["--no-new-privs", &user, "--regid=65534", "--clear-groups"];
+    let ordinary = ["--no-new-privs", &user, "--regid=65534", "--clear-groups"];
     let limit = format!("--nproc={most}");
-    let mut words = if is_root { somebody.to_vec() } else { somebody[..1].to_vec() };
+    let mut words = if is_root { ordinary.to_vec() } else { ordinary[..1].to_vec() };
     words.extend(["prlimit", &limit, mcast.to_str().unwrap()]);
     words.extend(arguments);
     let running = program(host, "setpriv", &words, false);

@@ -32,6 +32,8 @@ fn filled(text: &str, is_v6: bool) -> String {
         ("SOURCE", "10.0.0.7"),
         ("NAME", "weather"),
         ("FILE", "film.ts"),
+        // To continue a program that is not stopped has no effect.
+        ("PID", &std::process::id().to_string()),
     ];
     values.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
 }

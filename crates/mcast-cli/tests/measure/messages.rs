@@ -28,7 +28,7 @@ fn no_message_is_lost_on_a_lossy_link_and_both_ends_report_repairs() {
         assert_valid("perf-stream-recv", &received);
         let number = |name: &str| received[name].as_u64().unwrap();
         assert_eq!(
-            (number("sent"), number("received"), number("lost"), number("wrong")),
+            (number("sent"), number("received"), number("lost"), number("corrupted")),
             (3_000, 3_000, 0, 0)
         );
         assert_eq!(
@@ -37,7 +37,7 @@ fn no_message_is_lost_on_a_lossy_link_and_both_ends_report_repairs() {
         );
         assert!(number("repaired") > 20 && number("naks") > 0, "{received}");
         assert!(
-            sent["repairs"]["to_one"].as_u64().unwrap() + sent["repairs"]["to_the_group"].as_u64().unwrap()
+            sent["repairs"]["unicast"].as_u64().unwrap() + sent["repairs"]["multicast"].as_u64().unwrap()
                 > 20
         );
         // Both are on one machine, and so is their clock.
@@ -60,7 +60,7 @@ fn sealed_messages_longer_than_a_datagram_arrive_as_fast_as_they_go() {
     );
     let (sent, received) = (object(&sends.end().succeeded()), object(&receives.end().succeeded()));
     assert_eq!((&sent["sealed"], &received["sealed"]), (&true.into(), &true.into()));
-    assert_eq!((&received["received"], &received["wrong"]), (&sent["messages"], &0.into()));
+    assert_eq!((&received["received"], &received["corrupted"]), (&sent["messages"], &0.into()));
     assert!(sent["datagrams"].as_u64().unwrap() > 3 * sent["messages"].as_u64().unwrap(), "{sent}");
     assert!(sent["back_pressure"]["seconds"].is_f64());
 }

@@ -172,7 +172,7 @@ fn routers_on_the_way_are_counted() {
     assert_eq!(near_only.status, Some(1), "{near_only:?}");
     let across = ping(&near, &[&arguments[..], &["-t", "4", "--expect", "1"]].concat()).end().succeeded();
     let row = row(&across, "10.2.0.1");
-    assert_eq!((row["hops"].as_u64(), row["hops_most"].as_u64()), (Some(1), Some(1)), "{row}");
+    assert_eq!((row["hops"].as_u64(), row["hops_max"].as_u64()), (Some(1), Some(1)), "{row}");
     assert_eq!(numbers(&row["multicast"], ["received"]), [3]);
     running.signalled(libc::SIGINT);
 }

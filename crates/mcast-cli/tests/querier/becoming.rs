@@ -203,8 +203,8 @@ fn json_events_follow_the_schema() {
     for protocol in ["igmp", "mld"] {
         let kinds = events.iter().filter(|event| event["protocol"] == protocol).map(|event| &event["event"]);
         let kinds: Vec<_> = kinds.map(|kind| kind.as_str().unwrap()).collect();
-        assert_eq!(kinds[..2], ["begins", "asked"]);
-        assert!(kinds.iter().filter(|kind| **kind == "asked").count() >= 3, "{kinds:?}");
+        assert_eq!(kinds[..2], ["started", "query-sent"]);
+        assert!(kinds.iter().filter(|kind| **kind == "query-sent").count() >= 3, "{kinds:?}");
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn become_querier(host: &Host, arguments: &[&str]) -> Running {
     let intervals = if arguments.contains(&"--query-interval") { &[][..] } else { &quick[..] };
     let running = start(host, &[&["querier", "-i", "eth0", "--become"], intervals, arguments].concat());
     let (igmp, mld) = match arguments.contains(&"--json") {
-        true => (r#""asked""#, r#""protocol":"mld""#),
+        true => (r#""query-sent""#, r#""protocol":"mld""#),
         false => ("sent IGMP", "sent MLD"),
     };
     running.stdout.wait_for(igmp);

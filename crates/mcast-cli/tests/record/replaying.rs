@@ -151,7 +151,7 @@ fn groups_ports_and_hop_limits_are_rewritten() {
     );
     let one = replay(&lan, &file, &["239.1.2.3:5001", "--json"]).succeeded();
     let summary = summary(&one);
-    assert_eq!((&summary["sent"], &summary["skipped"]["not_asked_for"]), (&1.into(), &1.into()));
+    assert_eq!((&summary["sent"], &summary["skipped"]["not_selected"]), (&1.into(), &1.into()));
 }
 
 #[test]

@@ -9,15 +9,15 @@ use crate::support::{Ended, Lan, Running, mcast, program};
 
 const GROUP: &str = "239.1.2.3:5000";
 
-/// Somebody without any right but these, on host `b`.
-struct Somebody {
+/// A user on host `b` without any rights but these.
+struct OrdinaryUser {
     lan: Lan,
     folder: TempDir,
     command: String,
     capabilities: Vec<String>,
 }
 
-impl Somebody {
+impl OrdinaryUser {
     fn with(capabilities: &[&str]) -> Self {
         let folder = open_folder();
         allow(folder.path(), 0o777);
@@ -54,90 +54,90 @@ fn refused(ended: &Ended, right: &str) {
 
 #[test]
 fn without_rights_sockets_work_fully() {
-    let somebody = Somebody::with(&[]);
-    let receiving = somebody.start(&["recv", "-i", "eth0", "-c", "1", GROUP]);
+    let user = OrdinaryUser::with(&[]);
+    let receiving = user.start(&["recv", "-i", "eth0", "-c", "1", GROUP]);
     receiving.stderr.wait_for("joined");
-    somebody.start_on(&somebody.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
+    user.start_on(&user.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
     assert!(receiving.end().succeeded().text().contains("hello"));
 
-    let answering = somebody.start(&["ping", "--reply", "-i", "eth0", "239.1.2.3:5001"]);
+    let answering = user.start(&["ping", "--reply", "-i", "eth0", "239.1.2.3:5001"]);
     answering.stderr.wait_for("answering pings");
     let ping = ["ping", "-i", "eth0", "239.1.2.3:5001", "-c", "1", "--wait", "20s", "--expect", "1"];
-    somebody.start_on(&somebody.lan.a, &ping).end().succeeded();
+    user.start_on(&user.lan.a, &ping).end().succeeded();
     answering.signalled(libc::SIGINT);
 
-    let measuring = somebody.start(&["perf", "recv", "-i", "eth0", "239.1.2.3:5002"]);
+    let measuring = user.start(&["perf", "recv", "-i", "eth0", "239.1.2.3:5002"]);
     measuring.stderr.wait_for("waiting for mcast perf send");
     let perf = ["perf", "send", "-i", "eth0", "239.1.2.3:5002", "--duration", "100ms", "--rate", "1kpps"];
-    somebody.start_on(&somebody.lan.a, &perf).end().succeeded();
+    user.start_on(&user.lan.a, &perf).end().succeeded();
     measuring.end().succeeded();
 
     for arguments in [&["interfaces"][..], &["explain", "239.1.2.3"], &["pick", "x"]] {
-        somebody.mcast(arguments).succeeded();
+        user.mcast(arguments).succeeded();
     }
 }
 
 #[test]
 fn without_rights_messages_and_replays_work() {
-    let somebody = Somebody::with(&[]);
-    let subscribing = somebody.start(&["subscribe", "-i", "eth0", "-c", "1", GROUP]);
+    let user = OrdinaryUser::with(&[]);
+    let subscribing = user.start(&["subscribe", "-i", "eth0", "-c", "1", GROUP]);
     subscribing.stderr.wait_for("joined");
     let publish = ["publish", "-i", "eth0", GROUP, "hello"];
-    let publishing = somebody.start_on(&somebody.lan.a, &publish);
+    let publishing = user.start_on(&user.lan.a, &publish);
     assert!(subscribing.end().succeeded().text().contains("hello"));
     publishing.end().succeeded();
 
     // From sockets, as it says.
-    let file = somebody.file("x.pcapng");
-    let recording = somebody.start(&["record", "-i", "eth0", "-c", "1", "-w", &file, GROUP]);
+    let file = user.file("x.pcapng");
+    let recording = user.start(&["record", "-i", "eth0", "-c", "1", "-w", &file, GROUP]);
     recording.stderr.wait_for("recording from sockets");
-    somebody.start_on(&somebody.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
+    user.start_on(&user.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
     recording.end().succeeded();
-    somebody.mcast(&["replay", "-i", "eth0", &file]).succeeded();
-    let shown = somebody.mcast(&["sniff", "-r", &file]).succeeded();
+    user.mcast(&["replay", "-i", "eth0", &file]).succeeded();
+    let shown = user.mcast(&["sniff", "-r", &file]).succeeded();
     assert!(shown.text().contains("239.1.2.3"), "{shown:?}");
-    let shown = somebody.mcast(&["top", "-r", &file, "--once"]).succeeded();
+    let shown = user.mcast(&["top", "-r", &file, "--once"]).succeeded();
     assert!(shown.text().contains("239.1.2.3"), "{shown:?}");
-    somebody.mcast(&["doctor", "-r", &file]);
+    user.mcast(&["doctor", "-r", &file]);
 }
 
 #[test]
 fn without_rights_capturing_is_refused_with_a_remedy() {
-    let somebody = Somebody::with(&[]);
+    let user = OrdinaryUser::with(&[]);
     for arguments in [
         &["sniff", "-i", "eth0"][..],
         &["top", "-i", "eth0", "--once"],
         &["querier", "-i", "eth0"],
         &["querier", "-i", "eth0", "--become"],
-        &["record", "-i", "eth0", "--via", "wire", "-w", &somebody.file("wire.pcapng"), GROUP],
+        &["record", "-i", "eth0", "--via", "wire", "-w", &user.file("wire.pcapng"), GROUP],
     ] {
-        let ended = somebody.mcast(arguments);
+        let ended = user.mcast(arguments);
         refused(&ended, "cap_net_raw");
     }
 }
 
 #[test]
 fn with_the_right_to_capture_packets_are_seen() {
-    let somebody = Somebody::with(&["net_raw"]);
-    let sniffing = somebody.start(&["sniff", "-i", "eth0", "--join", GROUP]);
+    let user = OrdinaryUser::with(&["net_raw"]);
+    let sniffing = user.start(&["sniff", "-i", "eth0", "--join", GROUP]);
     sniffing.stderr.wait_for("joined");
-    let watching = somebody.start(&["top", "-i", "eth0", "--json", "--interval", "100ms", "239.1.2.3"]);
+    let watching = user.start(&["top", "-i", "eth0", "--json", "--interval", "100ms", "239.1.2.3"]);
     watching.stderr.wait_for("watching eth0");
-    somebody.start_on(&somebody.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
+    user.start_on(&user.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
     sniffing.stdout.wait_for("239.1.2.3");
     watching.stdout.wait_for("239.1.2.3");
     sniffing.signalled(libc::SIGINT);
     watching.signalled(libc::SIGINT);
-    let asking = somebody.start(&["querier", "-i", "eth0", "--become"]);
+    let asking = user.start(&["querier", "-i", "eth0", "--become"]);
     asking.stdout.wait_for("sent IGMP");
     asking.signalled(libc::SIGINT);
 }
 
 #[test]
 fn without_rights_the_doctor_reports_open_questions() {
-    let somebody = Somebody::with(&[]);
-    somebody.mcast(&["doctor", "--json"]);
-    let examined = somebody.mcast(&["doctor", "-i", "eth0", "-W", "300ms", "--json", GROUP]);
+    let user = OrdinaryUser::with(&[]);
+    user.mcast(&["doctor", "--json"]);
+    let examined = user.mcast(&["doctor", "-i", "eth0", "-W", "300ms", "--json", GROUP]);
     assert_eq!(examined.status, Some(3), "{examined:?}");
     let open: Vec<_> = examined.json().into_iter().filter(|row| row["event"] == "unknown").collect();
     assert!(open.iter().any(|row| row.to_string().contains("CAP_NET_RAW")), "{examined:?}");
@@ -146,11 +146,11 @@ fn without_rights_the_doctor_reports_open_questions() {
 #[test]
 fn finding_the_processes_of_sockets_needs_rights() {
     // A receiver of root's, or of another namespace's owner.
-    let nobody = Somebody::with(&[]);
-    let held = crate::support::recv(&nobody.lan.b, &["-i", "eth0", GROUP]);
-    let own = nobody.start(&["recv", "-i", "eth0", "239.1.2.4:5000"]);
+    let user = OrdinaryUser::with(&[]);
+    let held = crate::support::recv(&user.lan.b, &["-i", "eth0", GROUP]);
+    let own = user.start(&["recv", "-i", "eth0", "239.1.2.4:5000"]);
     own.stderr.wait_for("joined");
-    let shown = nobody.mcast(&["groups", "--json"]).succeeded();
+    let shown = user.mcast(&["groups", "--json"]).succeeded();
     let holder = |shown: &Ended, group: &str| {
         let rows = shown.json().into_iter().filter(|row| row["group"] == *group);
         rows.map(|row| row.to_string()).collect::<String>()
@@ -161,8 +161,8 @@ fn finding_the_processes_of_sockets_needs_rights() {
 
     let words = as_nobody(&["sys_ptrace".into(), "dac_read_search".into()]);
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-    words.extend([&*nobody.command, "groups", "--json"]);
-    let shown = program(&nobody.lan.b, words[0], &words[1..], false).end().succeeded();
+    words.extend([&*user.command, "groups", "--json"]);
+    let shown = program(&user.lan.b, words[0], &words[1..], false).end().succeeded();
     assert!(holder(&shown, "239.1.2.3").contains("\"mcast\""), "{shown:?}");
     held.child.kill().unwrap();
     own.child.kill().unwrap();

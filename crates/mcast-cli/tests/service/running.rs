@@ -59,8 +59,8 @@ impl Served {
     }
 }
 
-/// As systemd would start it: as somebody else where root may become that, with no rights but those of the unit,
-/// and no way to more.
+/// Starts a unit as systemd would: as another user where the test runs as root, with the rights of the unit only, and no
+/// way to get more.
 fn serve(host: &Host, unit: &Unit, manager: &ServiceManager) -> Running {
     let folder = manager.folder.path();
     let state = folder.join("state");
@@ -81,7 +81,7 @@ fn serve(host: &Host, unit: &Unit, manager: &ServiceManager) -> Running {
 pub(crate) fn as_nobody(capabilities: &[String]) -> Vec<String> {
     let kept: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
     let mut words: Vec<String> = ["setpriv", "--no-new-privs"].map(str::to_owned).into();
-    // In a user namespace there is nobody else to become.
+    // A user namespace has no other user to change to.
     if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
         words.extend(["--reuid=65534", "--regid=65534", "--clear-groups"].map(str::to_owned));
     }
@@ -91,7 +91,7 @@ pub(crate) fn as_nobody(capabilities: &[String]) -> Vec<String> {
     words
 }
 
-/// The command where anybody may run it.
+/// The command, at a path where every user may run it.
 pub(crate) fn copied(folder: &Path) -> String {
     let path = folder.join("mcast");
     std::fs::hard_link(MCAST, &path).or_else(|_| std::fs::copy(MCAST, &path).map(drop)).unwrap();
@@ -184,7 +184,7 @@ fn a_vanished_interface_ends_the_metrics_service() {
 #[test]
 fn a_reload_makes_the_doctor_report_all_findings_again() {
     let served = Served::start("doctor");
-    // Nobody sends.
+    // No host sends to the group.
     eventually("a look", || !served.metrics().contains("mcast_doctor_looks_total 0\n"));
     let figures = served.metrics();
     assert!(figures.contains("mcast_doctor_findings{severity=\"fault\"} "), "{figures}");

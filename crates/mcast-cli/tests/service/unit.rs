@@ -68,7 +68,7 @@ impl Unit {
         let of = |line: &String| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
         let own = self.values("Environment");
         let found = self.settings.iter().find_map(of).or_else(|| own.iter().find_map(of));
-        found.unwrap_or_else(|| panic!("nobody says what ${name} is"))
+        found.unwrap_or_else(|| panic!("neither the settings nor the unit set ${name}"))
     }
 
     /// The capabilities that it is given: `net_raw`.

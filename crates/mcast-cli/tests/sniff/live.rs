@@ -107,7 +107,7 @@ fn payloads_of_perf_and_ping_are_recognized() {
     start(&lan.a, &["perf", "send", GROUP, "-i", "eth0", "-c", "30", "--rate", "1kpps"]).end();
     let objects = sees.end().succeeded().json();
     let data = objects.iter().find(|object| object["summary"].as_str().unwrap().contains("data")).unwrap();
-    assert_eq!(data["carries"], "mcast perf");
+    assert_eq!(data["payload_format"], "mcast perf");
     assert!(data["summary"].as_str().unwrap().contains("/ mcast perf data, session "), "{data}");
     assert!(data["sequence"].is_u64());
 }

@@ -43,7 +43,10 @@ fn stream_datagrams_show_kind_number_and_range() {
     let objects = ended.json();
     objects.iter().for_each(|object| {
         assert_valid("packet", object);
-        assert_eq!((&object["carries"], &object["stream"]["broken"]), (&"mcast stream".into(), &Value::Null));
+        assert_eq!(
+            (&object["payload_format"], &object["stream"]["malformed"]),
+            (&"mcast stream".into(), &Value::Null)
+        );
     });
     let data = kinds(&objects, "data");
     let numbers: Vec<u64> = data
@@ -55,7 +58,8 @@ fn stream_datagrams_show_kind_number_and_range() {
     assert!(data.iter().any(|each| each["repair"] == true), "a fifth was lost, and none was sent again");
     let naks = kinds(&objects, "nak");
     assert!(
-        naks.iter().all(|nak| nak["receiver"].is_string() && !nak["missing"].as_array().unwrap().is_empty())
+        naks.iter()
+            .all(|nak| nak["subscriber"].is_string() && !nak["missing"].as_array().unwrap().is_empty())
     );
     assert!(!naks.is_empty());
     let beats = kinds(&objects, "heartbeat");
@@ -121,8 +125,8 @@ fn broken_datagrams_are_marked_and_others_ignored() {
     send(&[GROUP, "--hex", broken]);
     send(&[GROUP, "--hex", &broken[..40]]);
     let objects = sees.end().succeeded().json();
-    assert_eq!((&objects[0]["stream"], &objects[0]["carries"]), (&Value::Null, &Value::Null));
-    assert_eq!(objects[1]["stream"]["broken"], "the reserved flag is set");
-    assert_eq!(objects[2]["stream"]["broken"], "the datagram is truncated");
+    assert_eq!((&objects[0]["stream"], &objects[0]["payload_format"]), (&Value::Null, &Value::Null));
+    assert_eq!(objects[1]["stream"]["malformed"], "the reserved flag is set");
+    assert_eq!(objects[2]["stream"]["malformed"], "the datagram is truncated");
     objects.iter().for_each(|object| assert_valid("packet", object));
 }

@@ -155,10 +155,13 @@ fn a_subscriber_that_gives_up_late_messages_is_short_in_the_publishers_report() 
     let ended = publisher(&a, &arguments).end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let report = &ended.json()[0];
-    assert_eq!((&report["subscribers"]["short"], &report["subscribers"]["complete"]), (&1.into(), &0.into()));
+    assert_eq!(
+        (&report["subscriber_counts"]["short"], &report["subscriber_counts"]["complete"]),
+        (&1.into(), &0.into())
+    );
     let rows = running.end().json();
     let lost = rows.iter().filter(|row| row["event"] == "lost").map(|row| row["count"].as_u64().unwrap());
-    assert_eq!(report["receivers"][0]["lost_messages"], lost.sum::<u64>(), "{report} {rows:?}");
+    assert_eq!(report["subscribers"][0]["lost_messages"], lost.sum::<u64>(), "{report} {rows:?}");
 }
 
 #[test]

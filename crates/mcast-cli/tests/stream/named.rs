@@ -38,7 +38,7 @@ fn a_name_that_is_not_announced_fails_with_a_remedy() {
     let others = publisher(&lan.a, &[GROUP, "--announce", "news", "--wait-for", "1", "x"]);
     let ended = mcast(&lan.b, &["subscribe", "-i", "eth0", "prices", "-W", "1500ms"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("nobody announced a stream \"prices\" within 1.5 s"), "{ended:?}");
+    assert!(ended.stderr.contains("no publisher announced a stream \"prices\" within 1.5 s"), "{ended:?}");
     assert!(ended.stderr.contains("--announce"), "{ended:?}");
     let listens = subscriber(&lan.b, &["news"]);
     others.end().succeeded();
@@ -108,7 +108,7 @@ fn a_state_file_that_cannot_be_used_is_refused_before_anything_is_sent() {
     assert!(ended.stderr.contains("add --name NAME"), "{ended:?}");
 }
 
-/// The first publisher is killed, so that nobody knows how much of its stream was missed.
+/// The first publisher is killed, so how much of its stream was missed is unknown.
 #[test]
 fn a_takeover_reports_possible_losses_only_to_earlier_subscribers() {
     let lan = Lan::new();

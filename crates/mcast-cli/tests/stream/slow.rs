@@ -144,7 +144,7 @@ fn one_interrupt_ends_a_subscriber_with_a_running_command_or_unread_output() {
     let path = folder.path().join("content");
     fs::write(&path, vec![b'x'; 3_000_000]).unwrap();
     let name = path.display().to_string();
-    // Its output is a pipe that nobody reads.
+    // Its output is a pipe without a reader.
     let fifo = folder.path().join("fifo").display().to_string();
     let script = format!("mkfifo {fifo}; exec 3<>{fifo}; exec {MCAST} subscribe -i eth0 {GROUP} --raw >&3");
     let unread = program(&lan.b, "sh", &["-c", &script], false);

@@ -27,7 +27,7 @@ fn the_snapshot_is_delivered_before_the_messages_after_it() {
         let mut publishing = with_snapshot(&lan, &snapshot);
         assert!(publishing.stderr.text().contains(words), "{}", publishing.stderr.text());
         let mut input = publishing.child.stdin.take().unwrap();
-        // Somebody hears that it was published before another one begins.
+        // An early subscriber receives the messages before another one starts.
         let early = start(&lan.c, &["subscribe", "-i", "eth0", GROUP]);
         publishing.stderr.wait_for("subscriber 10.0.0.3 joined");
         input.write_all(b"a\nb\n").unwrap();

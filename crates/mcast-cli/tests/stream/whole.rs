@@ -37,7 +37,7 @@ fn json_has_sequences_and_events() {
     let report = &published.json()[0];
     assert_valid("publish-report", report);
     assert_eq!((report["messages"].as_u64(), report["bytes"].as_u64()), (Some(2), Some(7)), "{report}");
-    assert_eq!(report["receivers"][0]["state"], "complete", "{report}");
+    assert_eq!(report["subscribers"][0]["state"], "complete", "{report}");
     let messages: Vec<&Value> = rows.iter().filter(|row| row["event"] == "message").collect();
     for (number, (message, text)) in messages.iter().zip(["grüß", "b"]).enumerate() {
         assert_valid("message", message);

@@ -28,22 +28,22 @@ fn a_stream_is_shown_with_its_loss_and_members() {
     assert_eq!((&stream["datagrams"], &stream["bytes"]), (&90.into(), &(90 * 212).into()));
     assert_eq!(stream["datagrams_per_second"], 15.0);
     assert_eq!(stream["bits_per_second"], 15.0 * 212.0 * 8.0);
-    assert_eq!((&stream["payload"], &stream["unit"]), (&"RTP".into(), &"datagrams".into()));
+    assert_eq!((&stream["payload_format"], &stream["unit"]), (&"RTP".into(), &"datagrams".into()));
     assert_eq!(
-        (&stream["received"], &stream["lost"], &stream["lost_now"]),
+        (&stream["received"], &stream["lost"], &stream["lost_in_interval"]),
         (&90.into(), &10.into(), &10.into())
     );
     assert_eq!(stream["processes"][0]["pid"], here.child.id());
     assert_eq!(stream["processes"][0]["port"], 5000);
     assert_eq!(stream["members"], serde_json::json!(["10.0.0.3"]));
-    assert_eq!(stream["sent_here"], false);
+    assert_eq!(stream["this_machine"], false);
     let members = objects(&ended, "member");
     assert!(
         members.iter().any(|member| member["host"] == "10.0.0.3" && member["version"] == 3),
         "{members:?}"
     );
     let summary = &objects(&ended, "summary")[0];
-    assert_eq!((&summary["not_seen"], &summary["streams_left_out"]), (&0.into(), &0.into()));
+    assert_eq!((&summary["not_captured"], &summary["streams_evicted"]), (&0.into(), &0.into()));
     drop((here, there));
 }
 
@@ -87,7 +87,7 @@ fn segmented_buffers_count_as_their_datagrams() {
 
     assert_eq!((&streams[0]["datagrams"], &streams[0]["bytes"]), (&200.into(), &200_000.into()));
     assert_eq!((&streams[0]["received"], &streams[0]["lost"]), (&200.into(), &0.into()));
-    assert_eq!(streams[0]["payload"], "numbered");
+    assert_eq!(streams[0]["payload_format"], "numbered");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn streams_of_this_machine_are_marked() {
     let watching = top(&lan.a, &["--once", "--json", "-W", "4", "239.1.2.3"]);
     socket(&lan.a).send_to(b"x", GROUP).unwrap();
     let streams = objects(&watching.end().succeeded(), "stream");
-    assert_eq!((&streams[0]["sent_here"], &streams[0]["datagrams"]), (&true.into(), &1.into()));
+    assert_eq!((&streams[0]["this_machine"], &streams[0]["datagrams"]), (&true.into(), &1.into()));
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn header_numbers_show_loss_duplicates_repairs_reordering_and_the_end() {
 
     let stream = stream(&watching.end().succeeded());
 
-    assert_eq!((&stream["payload"], &stream["unit"]), (&"mcast stream".into(), &"datagrams".into()));
+    assert_eq!((&stream["payload_format"], &stream["unit"]), (&"mcast stream".into(), &"datagrams".into()));
     // 1, 2, 5 twice, 4, 3 as a repair (and once in vain), 7, 10; 6, 8, 9 and 11 are missing.
     assert_eq!((&stream["received"], &stream["lost"]), (&8.into(), &4.into()));
     assert_eq!((&stream["duplicated"], &stream["reordered"]), (&1.into(), &2.into()));

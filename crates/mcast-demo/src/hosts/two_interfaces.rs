@@ -27,7 +27,7 @@ const QUESTION: &str = "flatbush joins on INADDR_ANY, to receive on any interfac
 
 const ANSWER: &str = "Why: INADDR_ANY does not mean any interface. It leaves the choice to the routing \
     table, whose default route uses eth0: the report was sent there. The datagram arrived on eth1, where \
-    nobody had joined. With that interface named:";
+    no program had joined. With that interface named:";
 
 const REMEDY: &str = "To receive on every interface, join on each of them, which is what mcast does by \
     default:";

@@ -52,7 +52,7 @@ impl Wire {
     }
 
     fn nothing(&self, what: &str) -> Event {
-        Event::CapturedNothing { interface: self.interface.clone(), what: what.to_owned() }
+        Event::CapturedNothing { interface: self.interface.clone(), packet: what.to_owned() }
     }
 
     /// The next frame for which `describe` returns a summary and the bytes to show. `what` names it in the event of its

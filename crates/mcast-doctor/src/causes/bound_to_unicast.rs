@@ -2,54 +2,40 @@
 //! address. (On Windows it would receive the group as well.)
 
 use super::{Cause, Check};
-use crate::observation::{Observation, ProgramSocket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::acceptance::{Blocked, Refusal};
+use crate::observation::Observation;
+use crate::{Finding, Id, Remedy, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let Some(program) = observation.program() else { return Vec::new() };
-    // The program may receive with another socket, and use this one only to join.
-    let another_socket_receives = |joined: &ProgramSocket| {
-        program.sockets.iter().any(|other| {
-            other.inode != joined.inode
-                && other.local.is_some_and(|local| {
-                    (local.ip().is_unspecified() || local.ip().is_multicast())
-                        && Some(local.port()) == joined.local.map(|local| local.port())
-                })
-        })
-    };
-    let bound_to_unicast = program.sockets.iter().filter(|socket| {
-        let unicast =
-            socket.local.is_some_and(|local| !local.ip().is_unspecified() && !local.ip().is_multicast());
-        // `connect` sets the local address; binding differently would not help.
-        unicast && socket.peer.is_none() && !socket.memberships.is_empty() && !another_socket_receives(socket)
-    });
-    bound_to_unicast.filter_map(|socket| {
-        let local = socket.local?;
-        let group = socket.memberships.first()?.address.group;
-        let to = std::net::SocketAddr::new(group.addr(), local.port());
-        let finding = Finding::new(
-            Id::BoundToUnicast,
-            Severity::Fault,
-            format!("The socket has joined {group} but is bound to {local}, so it receives only datagrams sent to that address."),
-        )
-        .for_group(to)
-        .in_program(&program.name)
-        .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {} of {}", socket.inode, program.name), format!("bound to {local}")))
-        .with_remedies([Remedy::advice(
-            Tool::Program,
-            format!("Bind to the group ({to}), or bind to the wildcard address and check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO)."),
-        )]);
-        Some(finding)
-    })
-    .collect()
+    let blocked = observation.blocked();
+    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
+}
+
+fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+    // `connect` sets the local address; binding differently would not help.
+    let Refusal::Address(local) = blocked.refusal else { return None };
+    if local.ip().is_multicast() || blocked.socket.peer.is_some() {
+        return None;
+    }
+    let cause = format!(
+        "The socket has joined {} but is bound to {local}, so it receives only datagrams sent to that address.",
+        blocked.to.ip()
+    );
+    let advice = format!(
+        "Bind to the group ({}), or bind to the wildcard address and check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).",
+        blocked.to
+    );
+    let finding = blocked.finding(observation, Id::BoundToUnicast, cause, format!("bound to {local}"));
+    Some(finding.with_remedies([Remedy::advice(Tool::Program, advice)]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{ETH0, joined_socket, program};
     use super::*;
+    use crate::observation::ProgramSocket;
     use mcast::SourceFilter;
 
     fn socket(inode: u64, local: &str, is_joined: bool) -> ProgramSocket {

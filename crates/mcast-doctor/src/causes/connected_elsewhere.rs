@@ -1,27 +1,46 @@
-//! The socket is connected, so it receives only from its peer, and the group's sender is another.
+//! The socket is connected, so it receives only from its peer, and only at the address that `connect` chose.
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::acceptance::{Blocked, Refusal};
+use crate::observation::Observation;
+use crate::{Finding, Id, Remedy, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["udp(7)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["udp(7)"]);
 
-fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let socket = interest.socket?;
-    let peer = socket.peer?;
-    let flows = observation.expected(interest);
-    let other = flows.first().filter(|_| flows.iter().all(|flow| flow.key.source != peer))?;
-    let source = other.key.source;
-    let finding = Finding::new(
-        Id::ConnectedElsewhere,
-        Severity::Fault,
-        format!("The socket is connected to {peer}, so it does not receive from {source}, which sends to {}.", interest.destination()),
-    )
-    .for_group(interest.destination())
-    .from_source(source)
-    .in_program(observation.program().map_or("", |program| &program.name))
-    .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("connected to {peer}")))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, observation.link_name(interest.interface), format!("{} datagrams from {source}", other.datagrams)))
-    .with_remedies([Remedy::advice(Tool::Program, "Do not connect the receiving socket. To admit a single source, join with that source (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP).")]);
-    Some(finding)
+fn check(observation: &Observation) -> Vec<Finding> {
+    let blocked = observation.blocked();
+    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
+}
+
+fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+    let peer = blocked.socket.peer?;
+    let cause = match blocked.refusal {
+        Refusal::Peer(_) if peers_arrive(observation, blocked) => return None,
+        Refusal::Peer(_) => {
+            let source = blocked.flows.first()?.key.source;
+            format!(
+                "The socket is connected to {peer}, so it does not receive from {source}, which sends to {}.",
+                blocked.to
+            )
+        }
+        Refusal::Address(local) if !local.ip().is_multicast() => {
+            format!(
+                "The socket is connected to {peer}, which also bound it to {local}: it receives only datagrams sent to that address, and none sent to {}.",
+                blocked.to
+            )
+        }
+        _ => return None,
+    };
+    let finding = blocked.finding(observation, Id::ConnectedElsewhere, cause, format!("connected to {peer}"));
+    Some(finding.with_remedies([Remedy::advice(
+        Tool::Program,
+        "Do not connect the receiving socket. To admit a single source, join with that source (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP).",
+    )]))
+}
+
+/// Returns whether the peer sends to the group as well: then the socket is connected to it on purpose.
+fn peers_arrive(observation: &Observation, blocked: &Blocked<'_>) -> bool {
+    let to = |port| port == blocked.to.port();
+    let mut flows = observation.wire.incoming(blocked.to.ip());
+    flows.any(|flow| to(flow.key.port) && Some(flow.key.source) == blocked.socket.peer)
 }

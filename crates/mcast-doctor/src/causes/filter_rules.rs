@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::netfilter::{Hook, KnownPacket, Layer, Outcome, RuleEffect};
+use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::DroppingRule;
 use crate::wire::Flow;
@@ -100,6 +100,23 @@ pub(super) fn met_by(
     let mut outcomes = observation.after.ruleset.trace(packet, layer, hook, device);
     outcomes.retain(|outcome| effects.contains(&outcome.effect));
     outcomes
+}
+
+/// Returns the rules that drop queries that arrive, or reports of this machine.
+pub(super) fn dropping_control(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    kind: ControlKind,
+) -> Suspects {
+    let name = observation.link_name(interest.interface);
+    let packet = KnownPacket::control(kind, None, interest.family());
+    let (packet, path) = match kind {
+        ControlKind::Query => (packet.arriving_on(interest.interface, &name), INCOMING),
+        ControlKind::Report => (packet.leaving_by(interest.interface, &name), OUTGOING),
+    };
+    let outcomes =
+        path.into_iter().flat_map(|place| met_by(observation, &packet, place, &name, &[RuleEffect::Drop]));
+    responsible(observation, outcomes.collect(), 1)
 }
 
 /// Selects the rules that explain `lost` packets: those whose counter rose by as much; otherwise those without a

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mcast::Family;
 
-use super::filter_rules::{INCOMING, OUTGOING, Suspects, met_by, responsible};
-use super::{Cause, Check};
+use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
+use super::{Cause, Check, ignored_query};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::Counter;
@@ -19,8 +19,8 @@ pub(super) const CAUSE: Cause =
 
 /// The first report is sent at once; after this time it is considered lost.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
-/// Hosts delay responses to queries by up to 10 s.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(11);
+/// The time that a response may take beyond the response time in the query.
+const RESPONSE_GRACE: Duration = Duration::from_secs(1);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     dropped_reports(observation, interest)
@@ -104,10 +104,16 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
     {
         return None;
     }
+    if let Some(finding) = ignored_query::finding(observation, interest) {
+        return Some(finding);
+    }
     let reason =
         unreported_join(observation, interest).or_else(|| unanswered_query(observation, interest))?;
     let (protocol, group, family) = (interest.protocol(), interest.group, interest.family());
-    let suspects = suspects(observation, interest);
+    let mut suspects = dropping_control(observation, interest, ControlKind::Report);
+    if suspects.is_empty() {
+        suspects = dropping_control(observation, interest, ControlKind::Query);
+    }
     let counters = [Counter::OutRequests, Counter::OutTransmits];
     let finding = Finding::new(
         Id::FirewallDropsIgmp,
@@ -121,21 +127,6 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
     .with_all_evidence(suspects.evidence(observation))
     .with_remedies(remedies::admit_membership_protocol(family, link.name(), suspects.rule()));
     Some(finding)
-}
-
-/// Returns the rules that drop reports of this machine; otherwise those that drop queries.
-fn suspects(observation: &Observation, interest: &Interest<'_>) -> Suspects {
-    let (interface, family) = (interest.interface, interest.family());
-    let name = observation.link_name(interface);
-    let report = KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, &name);
-    let query = KnownPacket::control(ControlKind::Query, None, family).arriving_on(interface, &name);
-    let met = |packet: &KnownPacket, path: [(Layer, Hook); 3]| {
-        let outcomes =
-            path.into_iter().flat_map(|place| met_by(observation, packet, place, &name, &[RuleEffect::Drop]));
-        responsible(observation, outcomes.collect(), 1)
-    };
-    let outgoing = met(&report, OUTGOING);
-    if outgoing.is_empty() { met(&query, INCOMING) } else { outgoing }
 }
 
 /// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,
@@ -174,20 +165,27 @@ fn sent_nothing(observation: &Observation, interest: &Interest<'_>) -> bool {
     sent.is_some_and(|(before, after)| before == after)
 }
 
-/// Returns the evidence of a query without a response. Only the newest version counts, because in older ones
-/// hosts suppress their report if another host sends one.
+/// Returns the evidence of a query without a response. In versions that suppress reports, a report by any host is a
+/// response.
 fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Option<String> {
     let (_, until) = observation.wire.span?;
-    let v4 = interest.group.addr().is_ipv4();
+    let (group, v4) = (interest.group.addr(), interest.group.addr().is_ipv4());
     let newest = if v4 { 3 } else { 2 };
-    let query = observation.wire.queries(interest.interface, v4).find(|query| {
-        let general =
-            matches!(query.message, ControlMessage::Query { version, group: None, .. } if version == newest);
-        general
-            && !query.outgoing
-            && until.duration_since(query.time).is_ok_and(|ago| ago >= RESPONSE_TIMEOUT)
+    let (query, suppresses) = observation.wire.queries(interest.interface, v4).find_map(|query| {
+        let ControlMessage::Query { version, group: None, response_time, .. } = query.message else {
+            return None;
+        };
+        let is_due = until
+            .duration_since(query.time)
+            .is_ok_and(|ago| ago >= response_time.saturating_add(RESPONSE_GRACE));
+        (!query.outgoing && is_due).then_some((query, version < newest))
     })?;
-    let answered = reports(observation, interest).any(|report| report.time >= query.time);
+    let answered = observation.wire.control.iter().any(|control| {
+        let reports =
+            matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
+        let counts = control.outgoing || suppresses;
+        reports && counts && control.interface == interest.interface && control.time >= query.time
+    });
     (!answered).then(|| format!("no response to the query from {}", query.source))
 }
 
@@ -230,6 +228,7 @@ mod tests {
             outgoing: true,
             source,
             message,
+            vlan: None,
         });
         observation
     }
@@ -260,7 +259,8 @@ mod tests {
         assert_eq!(CAUSE.judge(&observation).len(), 1);
 
         let (time, _) = observation.wire.span.unwrap();
-        let message = ControlMessage::Query { version: 2, group: None, interval: None };
+        let response_time = Duration::from_secs(10);
+        let message = ControlMessage::Query { version: 2, group: None, interval: None, response_time };
         let source = "10.9.0.254".parse().unwrap();
         observation.wire.control.push(ControlPacket {
             time,
@@ -268,6 +268,7 @@ mod tests {
             outgoing: false,
             source,
             message,
+            vlan: None,
         });
         assert_eq!(
             CAUSE.judge(&observation),

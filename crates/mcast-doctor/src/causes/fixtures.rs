@@ -13,12 +13,12 @@ use crate::observation::{
 use crate::snapshot::{Counters, JoinedGroup, Link, Snapshot};
 use crate::wire::{DatagramSummary, Flow, FlowKey, Tap, Wire};
 
-pub(super) const LO: InterfaceIndex = InterfaceIndex::new(1).unwrap();
-pub(super) const ETH0: InterfaceIndex = InterfaceIndex::new(2).unwrap();
-pub(super) const ETH1: InterfaceIndex = InterfaceIndex::new(3).unwrap();
+pub(crate) const LO: InterfaceIndex = InterfaceIndex::new(1).unwrap();
+pub(crate) const ETH0: InterfaceIndex = InterfaceIndex::new(2).unwrap();
+pub(crate) const ETH1: InterfaceIndex = InterfaceIndex::new(3).unwrap();
 
 /// Returns a machine with `lo`, `eth0` (10.9.0.2) and `eth1` (10.8.0.2).
-pub(super) fn machine() -> Snapshot {
+pub(crate) fn machine() -> Snapshot {
     let link = |index, name: &str, address: &str| {
         let mut interface = Interface::new(index, name.into());
         (interface.up, interface.running) = (true, true);
@@ -38,7 +38,7 @@ pub(super) fn machine() -> Snapshot {
 }
 
 /// Returns a flow of 10 datagrams per second for one second, each with a distinct payload.
-pub(super) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
+pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
     let (source, to): (SocketAddr, SocketAddr) = (source.parse().unwrap(), to.parse().unwrap());
     let key = FlowKey { interface, outgoing: false, source, group: to.ip(), port: to.port(), vlan: None };
     let summary = |number: u64| DatagramSummary {
@@ -62,7 +62,7 @@ fn begin() -> SystemTime {
 
 /// Returns an observation of a membership that the doctor joined on `eth0`, with the flows on the wire (10
 /// datagrams each), of which `received` each reached the socket.
-pub(super) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observation {
+pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observation {
     let to: SocketAddr = to.parse().unwrap();
     let received = flows
         .iter()
@@ -93,8 +93,8 @@ pub(super) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
 }
 
 /// Returns an observation of a program with these sockets, with the flows on the wire.
-pub(super) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observation {
-    let program = Program { name: "listener (7)".into(), sockets, visible: true };
+pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observation {
+    let program = Program { name: "listener (7)".into(), sockets, visible: true, is_one: true };
     Observation {
         before: machine(),
         after: machine(),
@@ -111,7 +111,7 @@ fn wire(flows: Vec<Flow>) -> Wire {
 }
 
 /// Adds counters that increased from zero by these values.
-pub(super) fn with_counters(mut observation: Observation, rises: &[(&str, u64)]) -> Observation {
+pub(crate) fn with_counters(mut observation: Observation, rises: &[(&str, u64)]) -> Observation {
     for (name, rise) in rises {
         observation.before.counters = std::mem::take(&mut observation.before.counters).with(name, 0);
         observation.after.counters = std::mem::take(&mut observation.after.counters).with(name, *rise);
@@ -127,7 +127,7 @@ fn counters_increase_by_the_given_values() {
 }
 
 /// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.
-pub(super) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) -> ProgramSocket {
+pub(crate) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) -> ProgramSocket {
     let address = GroupAddr::new("239.1.2.3".parse().unwrap(), 5000);
     let membership = Membership::new(address).on(InterfaceSelector::Index(interface)).from_sources(sources);
     ProgramSocket {

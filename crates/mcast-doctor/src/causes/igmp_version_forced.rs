@@ -1,7 +1,8 @@
 //! An old version of IGMP or MLD is in use, which cannot report sources.
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Interest, Observation};
+use crate::wire::ControlMessage;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 use mcast::SourceFilter;
 
@@ -77,22 +78,44 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
 /// Judges a querier of an older version, if a membership names sources.
 fn by_querier(observation: &Observation) -> Option<Finding> {
     observation.interests().into_iter().find_map(|interest| {
-        let names_sources = matches!(interest.sources, SourceFilter::Include(_));
+        if !matches!(interest.sources, SourceFilter::Include(_)) {
+            return None;
+        }
+        let (protocol, newest) = if interest.group.addr().is_ipv4() { ("IGMP", 3) } else { ("MLD", 2) };
         let interface = observation.link_name(interest.interface);
-        let v4 = interest.group.addr().is_ipv4();
-        let version = *observation.after.igmp_versions.get(&interface).filter(|version| v4 && **version < 3)?;
-        (names_sources).then(|| {
-            Finding::new(
-                Id::IgmpVersionForced,
-                Severity::Warning,
-                format!("The querier on {interface} uses IGMPv{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
-            )
-            .on_interface(&interface)
-            .for_group(interest.group)
-            .with_evidence(Evidence::new(EvidenceKind::Table, "/proc/net/igmp Querier", format!("V{version}")))
-            .with_remedies([Remedy::advice(Tool::Network, "Set the querier (a switch or router) to IGMPv3.")])
-        })
+        let (version, evidence) = old_query(observation, &interest, newest)
+            .or_else(|| old_version_in_use(observation, &interest))?;
+        let finding = Finding::new(
+            Id::IgmpVersionForced,
+            Severity::Warning,
+            format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
+        )
+        .on_interface(&interface)
+        .for_group(interest.group)
+        .with_evidence(evidence)
+        .with_remedies([Remedy::advice(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."))]);
+        Some(finding)
     })
+}
+
+/// Returns the version of a query that is older than the newest version, with the query as evidence.
+fn old_query(observation: &Observation, interest: &Interest<'_>, newest: u8) -> Option<(u8, Evidence)> {
+    let mut queries = observation.wire.queries(interest.interface, newest == 3);
+    queries.find_map(|query| match query.message {
+        ControlMessage::Query { version, .. } if version < newest => {
+            let text = format!("{}v{version} query from {}", interest.protocol(), query.source);
+            Some((version, Evidence::new(EvidenceKind::Packet, observation.link_name(query.interface), text)))
+        }
+        _ => None,
+    })
+}
+
+/// Returns the IGMP version that the system has adopted from a querier.
+fn old_version_in_use(observation: &Observation, interest: &Interest<'_>) -> Option<(u8, Evidence)> {
+    let versions = &observation.after.igmp_versions;
+    let version = *versions.get(&observation.link_name(interest.interface))?;
+    let evidence = Evidence::new(EvidenceKind::Table, "/proc/net/igmp Querier", format!("V{version}"));
+    (version < 3 && interest.group.addr().is_ipv4()).then_some((version, evidence))
 }
 
 #[cfg(test)]

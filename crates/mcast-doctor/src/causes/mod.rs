@@ -5,12 +5,15 @@
 mod address_in_use;
 mod backlog_drops;
 mod bad_checksum;
+mod bound_to_other_group;
+mod bound_to_other_interface;
 mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
 mod duplicate_interfaces;
 mod duplicate_path;
+mod family_mismatch;
 mod fast_leave;
 mod filter_rules;
 mod firewall_drops_data;
@@ -20,38 +23,47 @@ mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
 mod igmp_version_forced;
+mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
+mod left_group;
 mod loopback_off;
+mod lost_before_this_machine;
 mod mac_alias;
 mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
 mod no_route;
 mod not_joined;
+mod not_read;
 mod nothing_arrives;
+mod own_groups_only;
+mod program_stopped;
+mod querier_misconfigured;
 mod receive_buffer_overflow;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
 mod snooping_table_full;
+mod socket_filter;
 mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
 mod ttl_threshold;
 mod ttl_too_small;
+mod two_queriers;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use std::fmt;
 use std::str::FromStr;
@@ -187,6 +199,17 @@ causes! {
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
     firewall_drops_output: FirewallDropsOutput = "firewall-drops-output";
+    bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
+    bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
+    family_mismatch: FamilyMismatch = "family-mismatch";
+    own_groups_only: OwnGroupsOnly = "own-groups-only";
+    program_stopped: ProgramStopped = "program-stopped";
+    not_read: NotRead = "not-read";
+    socket_filter: SocketFilter = "socket-filter";
+    left_group: LeftGroup = "left-group";
+    lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
+    two_queriers: TwoQueriers = "two-queriers";
+    querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
 }
 
 impl Id {

@@ -1,9 +1,12 @@
 //! The network has no querier. Snooping switches forget a member that has not reported for the membership
 //! interval, and hosts report again only in response to a query.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation, RejoinOutcome};
-use crate::wire::{ControlMessage, Flow};
+use crate::wire::{ControlMessage, ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
@@ -12,12 +15,9 @@ pub(super) const CAUSE: Cause =
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let link = observation.link(interest.interface)?;
     let listened = observation.listened();
-    let has_querier =
-        observation.wire.queries(interest.interface, interest.group.addr().is_ipv4()).next().is_some();
-    let timeout = observation.options.querier_timeout();
+    let silence = Silence::of(observation, interest)?;
     if link.interface.loopback
-        || has_querier
-        || listened < timeout
+        || !silence.is_conclusive
         || !observation.wire.is_complete(interest.interface)
         || !is_snooped(interest)
     {
@@ -36,24 +36,70 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             Id::NoQuerier,
             Severity::Warning,
             format!(
-                "No querier on {} sent a query in {} s: a snooping switch would have forgotten this membership.",
-                link.name(),
-                listened.as_secs()
+                "{} A snooping switch would have forgotten this membership.",
+                silence.sentence(link.name())
             ),
         ),
     };
     let protocol = interest.protocol();
+    let since = silence.last.map_or(listened, |(_, ago)| ago);
     Some(
         finding
             .on_interface(link.name())
             .for_group(interest.destination())
-            .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), format!("no {protocol} query in {} s", listened.as_secs())))
+            .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), format!("no {protocol} query in {} s", since.as_secs())))
             .with_remedies([
                 Remedy::advice(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."),
                 Remedy::advice(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`."),
                 remedies::mcast::become_querier(link.name()),
             ]),
     )
+}
+
+/// How long no query has arrived.
+struct Silence {
+    /// The latest querier, and how long ago it asked.
+    last: Option<(IpAddr, Duration)>,
+    /// Whether a querier would have asked meanwhile.
+    is_conclusive: bool,
+}
+
+impl Silence {
+    fn of(observation: &Observation, interest: &Interest<'_>) -> Option<Self> {
+        let (_, until) = observation.wire.span?;
+        let v4 = interest.group.addr().is_ipv4();
+        let queries: Vec<_> = observation.wire.queries(interest.interface, v4).collect();
+        let Some(last) = queries.iter().max_by_key(|query| query.time) else {
+            let is_conclusive = observation.listened() >= observation.options.querier_timeout();
+            return Some(Self { last: None, is_conclusive });
+        };
+        let ago = until.duration_since(last.time).unwrap_or_default();
+        let present = other_querier_present(&queries).unwrap_or(observation.options.membership_interval);
+        Some(Self { last: Some((last.source, ago)), is_conclusive: ago >= present })
+    }
+
+    fn sentence(&self, interface: &str) -> String {
+        match self.last {
+            Some((querier, ago)) => format!(
+                "The querier {querier} on {interface} has stopped: its last query came {} s ago.",
+                ago.as_secs()
+            ),
+            None => format!("No querier on {interface} sent a query."),
+        }
+    }
+}
+
+/// Returns how long a querier may be silent before others take it for gone: twice its interval and the response time
+/// (RFC 9776 section 8.5, rounded up). The interval is what the queries state, or what five of them show.
+fn other_querier_present(queries: &[&ControlPacket]) -> Option<Duration> {
+    const ENOUGH: usize = 5;
+    let last = queries.iter().max_by_key(|query| query.time)?;
+    let ControlMessage::Query { interval, response_time, .. } = last.message else { return None };
+    let stated = interval.filter(|interval| !interval.is_zero());
+    let between = |pair: &[&ControlPacket]| pair.last()?.time.duration_since(pair.first()?.time).ok();
+    let longest = || queries.windows(2).filter_map(between).max();
+    let interval = stated.or_else(|| (queries.len() >= ENOUGH).then(longest)?)?;
+    interval.checked_mul(2)?.checked_add(response_time)
 }
 
 fn stopped_stream(
@@ -104,8 +150,6 @@ fn is_snooped(interest: &Interest<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::fixtures::{ETH0, flow, membership};
     use super::*;
 
@@ -123,5 +167,31 @@ mod tests {
         assert_eq!(outcome(Some(RejoinOutcome::CameBack)), [Severity::Fault]);
         assert_eq!(outcome(Some(RejoinOutcome::StayedSilent)), []);
         assert_eq!(outcome(None), [Severity::Warning]);
+    }
+
+    #[test]
+    fn querier_that_has_stopped_is_reported_after_its_own_interval() {
+        let outcome = |interval, silence| {
+            let mut observation = membership(TO, Vec::new(), 0);
+            let (start, _) = observation.wire.span.unwrap();
+            observation.wire.control.push(ControlPacket {
+                time: start,
+                interface: ETH0,
+                outgoing: false,
+                source: "10.9.0.254".parse().unwrap(),
+                message: ControlMessage::Query {
+                    version: 3,
+                    group: None,
+                    interval: Some(Duration::from_secs(interval)),
+                    response_time: Duration::from_secs(10),
+                },
+                vlan: None,
+            });
+            observation.wire.span = Some((start, start + Duration::from_secs(silence)));
+            CAUSE.judge(&observation).iter().map(|finding| finding.cause.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(outcome(125, 200), Vec::<String>::new());
+        assert_eq!(outcome(5, 19), Vec::<String>::new());
+        assert!(outcome(5, 20)[0].contains("10.9.0.254 on eth0 has stopped: its last query came 20 s ago"));
     }
 }

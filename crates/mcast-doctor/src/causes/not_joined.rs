@@ -9,7 +9,9 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 111
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
     // Another socket of the program may hold the membership for the one that receives.
-    if program.sockets.iter().any(|socket| !socket.memberships.is_empty()) || !program.visible {
+    let is_member =
+        |socket: &ProgramSocket| !socket.memberships.is_empty() || !socket.memberships_after.is_empty();
+    if program.sockets.iter().any(is_member) || !program.visible {
         return Vec::new();
     }
     program.sockets.iter().filter_map(|socket| judge(observation, program, socket)).collect()

@@ -1,7 +1,8 @@
 //! A socket's receive buffer is full, so arriving datagrams are dropped.
 
 use super::{Cause, Check};
-use crate::observation::{Observation, Program, ProgramSocket};
+use crate::acceptance::ExaminedSocket;
+use crate::observation::Observation;
 use crate::snapshot::{Counter, UdpSocket};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
@@ -11,13 +12,6 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(
 const LARGE_BUFFER: i64 = 4 << 20;
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    if let Some(program) = observation.program() {
-        return program
-            .sockets
-            .iter()
-            .filter_map(|socket| of_program(observation, program, socket))
-            .collect();
-    }
     if observation.is_about_machine() {
         return observation
             .after
@@ -26,24 +20,33 @@ fn check(observation: &Observation) -> Vec<Finding> {
             .filter_map(|socket| of_machine(observation, socket))
             .collect();
     }
-    of_doctor(observation).or_else(|| of_any_program(observation)).into_iter().collect()
+    let examined = observation.examined_sockets();
+    let mut findings: Vec<_> =
+        examined.iter().filter_map(|examined| of_program(observation, examined)).collect();
+    if observation.program().is_none() {
+        findings.extend(of_doctor(observation).or_else(|| of_any_program(observation)));
+    }
+    findings
 }
 
-fn of_program(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
-    let (before, after) = socket.drops;
-    if after <= before {
+/// Judges a socket that a program reads too slowly. One that is not read at all has causes of its own.
+fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
+    let (program, socket) = (examined.program, examined.socket);
+    let full = observation.losses_of(socket).full;
+    if full == 0 || socket.stopped().is_some() || observation.is_unread(socket) {
         return None;
     }
+    let (before, after) = socket.drops;
     let local = socket.local?;
     let size = socket
         .receive_buffer
         .map(|size| Evidence::new(EvidenceKind::Socket, "SO_RCVBUF", format!("{size} bytes")));
     let finding = Finding::new(
         Id::ReceiveBufferOverflow,
-        Severity::Fault,
-        format!("{} does not read fast enough from its socket on {local}: {} datagrams were dropped because the buffer was full.", program.name, after - before),
+        examined.severity,
+        format!("{program} does not read fast enough from its socket on {local}: {full} datagrams were dropped because the buffer was full."),
     )
-    .in_program(&program.name)
+    .in_program(program)
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {} in /proc/net/udp", socket.inode), before, after))
     .with_all_evidence(size)
     .with_remedies(buffer_remedies(observation));

@@ -26,6 +26,7 @@ pub fn examine_membership(
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
     let mut before = snapshot()?;
+    program::add_socket_options(&mut before);
     let (group, port) = (membership.address.group, membership.address.port);
     // Taken before the doctor opens its own socket. That no other program has the port open is not an error.
     let other_sockets = program::find(ProgramSelector::Port(port), &before)
@@ -59,18 +60,25 @@ pub fn examine_membership(
     let filter = GroupFilter { group: Some(group.addr()), port: Some(port) };
     // If another program has joined as well, rejoining sends no report.
     let rejoinable = receiver.as_ref().filter(|_| trial.already_joined.is_empty()).map(|_| membership);
-    let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, report_progress)?;
+    let mut sampling = |progress| {
+        program::sample_queues(&mut trial.other_sockets);
+        report_progress(progress)
+    };
+    let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, &mut sampling)?;
+    program::sample_queues(&mut trial.other_sockets);
     trial.rejoin = probe.rejoin;
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
     let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
+    let last = program::find(ProgramSelector::Port(port), &after).unwrap_or_default();
+    program::add_later_state(&mut trial.other_sockets, &last.sockets);
     if trial.failed_with(ErrorKind::AddressInUse).is_some() {
         program::add_socket_owners(&mut before);
     }
     let target = ExaminationTarget::Membership(trial);
-    let observation = Observation { before, after, wire, target, options, hooks, experiments };
+    let observation = Observation { before, after, wire, target, options, hooks, experiments, ..Observation::default() };
     Ok(super::report(&observation))
 }
 

@@ -9,7 +9,7 @@ pub use file::explain_capture;
 pub use membership::examine_membership;
 pub use program::{ProgramSelector, examine_program};
 
-use crate::gather::program::add_socket_owners;
+use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::snapshot;
 use crate::observation::{ExaminationTarget, Observation};
 use crate::{ArrivalStatus, Report, Result, causes};
@@ -22,7 +22,11 @@ use crate::{ArrivalStatus, Report, Result, causes};
 pub fn examine_machine() -> Result<Report> {
     let mut now = snapshot()?;
     add_socket_owners(&mut now);
+    add_socket_options(&mut now);
+    // Without the right to inspect programs, their sockets stay unknown.
+    let programs = all_joined(&now).unwrap_or_default();
     let observation = Observation {
+        programs,
         before: now.clone(),
         after: now,
         target: ExaminationTarget::Machine,

@@ -32,23 +32,37 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
-    let before = snapshot()?;
-    let first = program::find(target, &before)?;
-    let memberships = || first.sockets.iter().flat_map(|socket| &socket.memberships);
+    let mut before = snapshot()?;
+    program::add_socket_options(&mut before);
+    let mut found = program::find(target, &before)?;
+    let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
-    let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&first), &before, options);
+    let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
     // The observation starts now, whether or not anything arrives.
     taps.recorder.count_data_from(SystemTime::now());
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
-    let (wire, _) = listen(taps, None, None, filter, options, report_progress)?;
+    let mut sampling = |progress| {
+        program::sample_queues(&mut found.sockets);
+        report_progress(progress)
+    };
+    let (wire, _) = listen(taps, None, None, filter, options, &mut sampling)?;
+    program::sample_queues(&mut found.sockets);
     let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
-    let target = ExaminationTarget::Program(program::with_later_state(first, &last));
-    let options = options.clone();
-    let observation = Observation { before, after, wire, target, options, hooks, experiments };
+    program::add_later_state(&mut found.sockets, &last.sockets);
+    let observation = Observation {
+        before,
+        after,
+        wire,
+        target: ExaminationTarget::Program(found),
+        options: options.clone(),
+        hooks,
+        experiments,
+        ..Observation::default()
+    };
     Ok(super::report(&observation))
 }
 

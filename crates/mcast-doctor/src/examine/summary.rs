@@ -21,6 +21,7 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     note_refused_taps(observation, report);
     note_unexplained_loss(observation, report);
     note_unseen_silence(observation, report);
+    note_unnumbered_stream(observation, report);
 }
 
 fn report_wire(observation: &Observation, report: &mut Report) {
@@ -237,4 +238,23 @@ fn note_unseen_silence(observation: &Observation, report: &mut Report) {
     };
     let unknown = OpenQuestion::new(format!("whether anything for {to} reaches this machine"), why);
     report.unknown.push(unknown.with_effect(effect));
+}
+
+/// Adds an open question if a stream arrives whose payloads have no sequence numbers.
+fn note_unnumbered_stream(observation: &Observation, report: &mut Report) {
+    /// A shorter stream is not judged.
+    const ESTABLISHED: u64 = 32;
+    let flows = observation.all_arrivals();
+    let unnumbered =
+        flows.iter().find(|flow| flow.datagrams >= ESTABLISHED && flow.numbering.statistics().is_none());
+    report.unknown.extend(unnumbered.map(|flow| {
+        OpenQuestion::new(
+            format!(
+                "whether datagrams from {} to {} are lost before this machine",
+                flow.key.source,
+                flow.destination()
+            ),
+            "their payloads have no sequence numbers that mcast recognizes",
+        )
+    }));
 }

@@ -19,9 +19,9 @@ use mcast::Group;
 
 use crate::snapshot::Route;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{host_drops, processes, snapshot};
+pub(crate) use linux::{host_drops, processes, queues, snapshot};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) use other::{host_drops, processes, snapshot};
+pub(crate) use other::{host_drops, processes, queues, snapshot};
 
 /// Looks up the route of an ordinary group of each family.
 fn group_routes() -> Vec<Route> {

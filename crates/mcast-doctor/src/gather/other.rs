@@ -1,6 +1,7 @@
 //! Systems other than Linux: interfaces with their addresses, the routes of groups, and what the system's own
 //! tools report.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
@@ -35,6 +36,11 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
 /// Returns no counts, because no tool reports them cheaply.
 pub(crate) fn host_drops() -> mcast_measure::DropCounts {
     mcast_measure::DropCounts::default()
+}
+
+/// Returns an empty map: these systems do not report the queues of sockets.
+pub(crate) fn queues() -> BTreeMap<u64, u64> {
+    BTreeMap::new()
 }
 
 /// Returns the standard output of a program; empty if the program does not exist.
@@ -82,8 +88,23 @@ pub(crate) mod counting_rules {
 
 /// The owners of sockets, which these systems do not report without extra tools.
 pub(crate) mod processes {
+    use std::collections::BTreeMap;
+
+    use mcast_sys::SocketOptions;
+
     use crate::Error;
+    use crate::observation::ProcessState;
     use crate::snapshot::SocketOwners;
+
+    /// Returns an empty map: the options of other programs' sockets are unknown.
+    pub(crate) fn socket_options() -> BTreeMap<u64, SocketOptions> {
+        BTreeMap::new()
+    }
+
+    /// Returns `None`: the state of a process is unknown.
+    pub(crate) fn state(_pid: u32) -> Option<ProcessState> {
+        None
+    }
 
     /// Returns an empty map: the owners are unknown.
     pub(crate) fn owners() -> SocketOwners {

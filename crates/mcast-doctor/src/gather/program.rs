@@ -1,5 +1,7 @@
 //! The sockets of another program.
 
+use std::collections::BTreeMap;
+
 use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
 use mcast::{GroupAddr, InterfaceSelector, Membership};
 
@@ -13,40 +15,52 @@ const UNKNOWN_OWNER: &str = "an unidentified program";
 
 /// Returns the UDP sockets of a program as they are now.
 pub(crate) fn find(target: ProgramSelector, machine: &Snapshot) -> Result<Program> {
-    let survey = joined::memberships()?;
-    let owners = processes::owners();
+    let survey = Survey::of(machine)?;
     // The target may be a wrapper whose child processes own the sockets.
     let family = match target {
         ProgramSelector::Process(pid) => processes::family(pid),
-        ProgramSelector::Port(_) => Vec::new(),
+        ProgramSelector::Port(port) => survey.owners_of_port(port),
     };
-    let own = |inode: u64, port: Option<u16>| match target {
-        ProgramSelector::Process(_) => is_owned_by(inode, &family, &owners),
+    let mut sockets = survey.sockets(|inode, port| match target {
+        ProgramSelector::Process(_) => is_owned_by(inode, &family, &survey.owners),
         ProgramSelector::Port(target_port) => port == Some(target_port),
-    };
-    let mut sockets: Vec<ProgramSocket> = Vec::new();
-    for entry in machine.udp_sockets.iter().filter(|entry| own(entry.inode, Some(entry.local.port()))) {
-        sockets.push(bound(entry, &owners));
-    }
-    for holding in &survey.holdings {
-        let Holder::Socket(held) = &holding.holder else { continue };
-        if held.socket.kind == SocketKind::Udp && own(held.socket.inode, held.socket.port()) {
-            add_membership(&mut sockets, holding, held, &owners);
-        }
-    }
+    });
     if sockets.is_empty() {
         return Err(not_found(target));
     }
+    if let ProgramSelector::Port(_) = target {
+        // Sockets that only hold memberships for the ones on the port.
+        sockets.extend(
+            survey.sockets(|inode, port| port.is_none() && is_owned_by(inode, &family, &survey.owners)),
+        );
+    }
     let name = match target {
         ProgramSelector::Process(pid)
-            if sockets.iter().any(|socket| is_owned_by(socket.inode, &[pid], &owners)) =>
+            if sockets.iter().any(|socket| is_owned_by(socket.inode, &[pid], &survey.owners)) =>
         {
             processes::name(pid)
         }
         _ => first_owner(&sockets),
     };
-    let visible = sockets.iter().all(|socket| owners.contains_key(&socket.inode));
-    Ok(Program { name, sockets, visible })
+    let visible = sockets.iter().all(|socket| survey.owners.contains_key(&socket.inode));
+    Ok(Program { name, sockets, visible, is_one: matches!(target, ProgramSelector::Process(_)) })
+}
+
+/// Returns the programs of this machine that have joined groups.
+pub(crate) fn all_joined(machine: &Snapshot) -> Result<Vec<Program>> {
+    let survey = Survey::of(machine)?;
+    let mut programs: BTreeMap<String, Vec<ProgramSocket>> = BTreeMap::new();
+    for socket in survey.sockets(|inode, _| survey.owners.contains_key(&inode)) {
+        programs.entry(socket.owner.clone()).or_default().push(socket);
+    }
+    let joined = |sockets: &Vec<ProgramSocket>| sockets.iter().any(|socket| !socket.memberships.is_empty());
+    let program = |(name, sockets)| Program { name, sockets, visible: true, is_one: true };
+    Ok(programs.into_iter().filter(|(_, sockets)| joined(sockets)).map(program).collect())
+}
+
+/// Adds the options of the UDP sockets of this machine.
+pub(crate) fn add_socket_options(machine: &mut Snapshot) {
+    machine.socket_options = processes::socket_options();
 }
 
 /// Sets the programs of each UDP socket of this machine.
@@ -58,16 +72,77 @@ pub(crate) fn add_socket_owners(machine: &mut Snapshot) {
 }
 
 /// Adds the later state of the sockets to `before`.
-pub(crate) fn with_later_state(mut before: Program, after: &Program) -> Program {
-    for socket in &mut before.sockets {
-        let now = after.sockets.iter().find(|now| now.inode == socket.inode);
-        socket.memberships_after = now.map(|now| now.memberships.clone()).unwrap_or_default();
-        socket.drops.1 = now.map_or(socket.drops.0, |now| now.drops.0);
+pub(crate) fn add_later_state(before: &mut [ProgramSocket], after: &[ProgramSocket]) {
+    for socket in before {
+        let Some(now) = after.iter().find(|now| now.inode == socket.inode) else {
+            socket.memberships_after = Vec::new();
+            socket.closed = true;
+            continue;
+        };
+        socket.memberships_after = now.memberships.clone();
+        socket.drops.1 = now.drops.0;
+        socket.processes = now.processes.clone();
     }
-    before
 }
 
-fn bound(entry: &UdpSocket, owners: &SocketOwners) -> ProgramSocket {
+/// Samples the receive queues of sockets.
+pub(crate) fn sample_queues(sockets: &mut [ProgramSocket]) {
+    let queues = super::queues();
+    for socket in sockets {
+        socket.queued.extend(queues.get(&socket.inode));
+    }
+}
+
+/// The sockets of this machine, with their memberships and owners.
+struct Survey<'a> {
+    machine: &'a Snapshot,
+    holdings: Vec<Holding>,
+    owners: SocketOwners,
+}
+
+impl<'a> Survey<'a> {
+    fn of(machine: &'a Snapshot) -> Result<Self> {
+        Ok(Self { machine, holdings: joined::memberships()?.holdings, owners: processes::owners() })
+    }
+
+    /// Returns the sockets whose inode and port match.
+    fn sockets(&self, is_chosen: impl Fn(u64, Option<u16>) -> bool) -> Vec<ProgramSocket> {
+        let bound = self.machine.udp_sockets.iter();
+        let bound = bound.filter(|entry| is_chosen(entry.inode, Some(entry.local.port())));
+        let mut sockets: Vec<_> = bound.map(|entry| bound_socket(entry, &self.owners)).collect();
+        for holding in &self.holdings {
+            let Holder::Socket(held) = &holding.holder else { continue };
+            if held.socket.kind == SocketKind::Udp && is_chosen(held.socket.inode, held.socket.port()) {
+                add_membership(&mut sockets, holding, held, &self.owners);
+            }
+        }
+        for socket in &mut sockets {
+            self.describe(socket);
+        }
+        sockets
+    }
+
+    /// Adds the options of a socket, and the state of its processes.
+    fn describe(&self, socket: &mut ProgramSocket) {
+        let owners = self.owners.get(&socket.inode).into_iter().flatten();
+        socket.processes = owners.filter_map(|owner| processes::state(owner.pid)).collect();
+        let Some(options) = self.machine.socket_options.get(&socket.inode) else { return };
+        socket.bound_interface = options.bound_interface;
+        socket.receive_buffer = Some(options.receive_buffer);
+        let closed = options.groups.iter().filter(|(_, groups)| !groups.all).map(|(family, _)| *family);
+        socket.own_groups_only.extend(closed);
+        socket.options = Some(options.clone());
+    }
+
+    /// Returns the processes that have the port open.
+    fn owners_of_port(&self, port: u16) -> Vec<u32> {
+        let sockets = self.machine.udp_sockets.iter().filter(|entry| entry.local.port() == port);
+        let owners = sockets.filter_map(|entry| self.owners.get(&entry.inode)).flatten();
+        owners.map(|owner| owner.pid).collect()
+    }
+}
+
+fn bound_socket(entry: &UdpSocket, owners: &SocketOwners) -> ProgramSocket {
     ProgramSocket {
         local: Some(entry.local),
         peer: entry.peer,

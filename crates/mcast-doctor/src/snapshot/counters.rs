@@ -53,6 +53,10 @@ pub(crate) enum Counter {
     OutDiscards,
     /// Datagrams dropped because a queue or send buffer was full.
     SendBufferErrors,
+    /// Datagrams dropped because all sockets together used too much memory (`udp_mem`).
+    MemoryErrors,
+    /// Received datagrams dropped for any reason after they reached UDP.
+    InErrors,
 }
 
 impl Counter {
@@ -70,6 +74,8 @@ impl Counter {
             Self::OutTransmits => ("IpOutTransmits", "Ip6OutTransmits"),
             Self::OutDiscards => ("IpOutDiscards", "Ip6OutDiscards"),
             Self::SendBufferErrors => ("UdpSndbufErrors", "Udp6SndbufErrors"),
+            Self::MemoryErrors => ("UdpMemErrors", "Udp6MemErrors"),
+            Self::InErrors => ("UdpInErrors", "Udp6InErrors"),
         };
         match family {
             Family::V4 => v4,

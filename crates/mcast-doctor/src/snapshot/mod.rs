@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use mcast::{Family, InterfaceIndex};
+use mcast_sys::SocketOptions;
 
 use crate::netfilter::Ruleset;
 
@@ -47,6 +48,8 @@ pub(crate) struct Snapshot {
     /// The state of a firewall that blocks incoming traffic by default, on systems whose rules cannot be read.
     pub(crate) firewall: Option<String>,
     pub(crate) machine: Machine,
+    /// The options of UDP sockets, by the inode of the socket, as far as programs may be inspected.
+    pub(crate) socket_options: BTreeMap<u64, SocketOptions>,
 }
 
 /// The kind of machine.

@@ -6,6 +6,11 @@ use std::time::{Duration, SystemTime};
 use mcast::InterfaceIndex;
 use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 
+use super::Tagging;
+
+/// The response time of IGMPv1, whose queries do not contain it (RFC 2236 section 4).
+const V1_RESPONSE_TIME: Duration = Duration::from_secs(10);
+
 /// A captured IGMP, MLD or PIM message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ControlPacket {
@@ -15,13 +20,15 @@ pub(crate) struct ControlPacket {
     pub(crate) outgoing: bool,
     pub(crate) source: IpAddr,
     pub(crate) message: ControlMessage,
+    /// The VLAN tags of the frame.
+    pub(crate) vlan: Option<Tagging>,
 }
 
 /// The part of a control message that the causes need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ControlMessage {
-    /// A general query, or a query for one group.
-    Query { version: u8, group: Option<IpAddr>, interval: Option<Duration> },
+    /// A general query, or a query for one group. Hosts may delay their response by up to `response_time`.
+    Query { version: u8, group: Option<IpAddr>, interval: Option<Duration>, response_time: Duration },
     /// A report or leave: the groups that are joined, and those that are left.
     Report { version: u8, joined: Vec<IpAddr>, left: Vec<IpAddr> },
     /// PIM.
@@ -37,6 +44,10 @@ impl ControlMessage {
                 version,
                 group: query.group.map(Into::into),
                 interval: query.source_query.map(|source| source.interval),
+                response_time: match version {
+                    1 if query.max_response_time.is_zero() => V1_RESPONSE_TIME,
+                    _ => query.max_response_time,
+                },
             }),
             GmpMessage::V1Report { group } | GmpMessage::Report { group } => {
                 report(vec![(*group).into()], Vec::new())

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use mcast::InterfaceIndex;
 use mcast_packet::{MacAddress, Vlan};
 
+use super::numbering::Numbering;
+
 /// How many earlier datagrams are compared to detect a repetition.
 const REPEAT_WINDOW: usize = 64;
 /// The same for datagrams without an IPv4 identification, which cannot be told apart reliably.
@@ -70,6 +72,8 @@ pub(crate) struct Flow {
     pub(crate) repeats_by_other_path: u64,
     /// Hashes of the payloads, at most [`MAX_PAYLOADS`].
     pub(crate) payloads: BTreeSet<u64>,
+    /// The sequence numbers in the payloads.
+    pub(crate) numbering: Numbering,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -104,6 +108,7 @@ impl Flow {
             repeats: 0,
             repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
+            numbering: Numbering::default(),
             recent: VecDeque::new(),
         }
     }

@@ -3,6 +3,8 @@
 mod control;
 mod flow;
 mod fragments;
+mod loss_pattern;
+mod numbering;
 mod recorder;
 
 use std::net::IpAddr;
@@ -16,6 +18,8 @@ pub(crate) use control::{ControlMessage, ControlPacket};
 pub(crate) use flow::DatagramSummary;
 pub(crate) use flow::{Flow, FlowKey, Tagging};
 pub(crate) use fragments::FragmentedDatagram;
+pub(crate) use loss_pattern::LossPattern;
+pub(crate) use numbering::Gap;
 pub(crate) use recorder::Recorder;
 
 /// What was captured on the wire.

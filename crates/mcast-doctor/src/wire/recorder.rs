@@ -54,12 +54,12 @@ impl Recorder {
         let Some(ip) = packet.ip_layer() else { return };
         match &packet.transport {
             Some(Transport::Igmp(control)) => {
-                self.record_control(context, ip, ControlMessage::of(&control.message));
+                self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
             }
             Some(Transport::Mld(control)) => {
-                self.record_control(context, ip, ControlMessage::of(&control.message));
+                self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
             }
-            Some(Transport::Pim(_)) => self.record_control(context, ip, Some(ControlMessage::Pim)),
+            Some(Transport::Pim(_)) => self.record_control(context, &packet, ip, Some(ControlMessage::Pim)),
             _ if !ip.destination.is_multicast() => {}
             _ if self.data_from.is_some_and(|from| context.time < from) => {}
             Some(Transport::Udp(udp)) => self.record_datagram(context, &packet, ip, udp),
@@ -93,10 +93,17 @@ impl Recorder {
         flows.any(|flow| flow.key.group == group && flow.key.port == port && flow.has_stopped(until))
     }
 
-    fn record_control(&mut self, context: FrameContext, ip: &Ip<'_>, message: Option<ControlMessage>) {
+    fn record_control(
+        &mut self,
+        context: FrameContext,
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+        message: Option<ControlMessage>,
+    ) {
         let FrameContext { interface, outgoing, time } = context;
         if let Some(message) = message.filter(|_| self.control.len() < MAX_CONTROL_PACKETS) {
-            self.control.push(ControlPacket { time, interface, outgoing, source: ip.source, message });
+            let (source, vlan) = (ip.source, Tagging::of(packet.vlans()));
+            self.control.push(ControlPacket { time, interface, outgoing, source, message, vlan });
         }
     }
 
@@ -123,7 +130,9 @@ impl Recorder {
             fragmented: ip.fragment.is_some(),
         };
         if self.flows.len() < MAX_FLOWS || self.flows.contains_key(&key) {
-            self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary)).add(summary);
+            let flow = self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary));
+            flow.add(summary);
+            flow.numbering.observe(&key, udp.payload, context.time);
         }
     }
 

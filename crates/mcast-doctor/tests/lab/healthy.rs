@@ -156,8 +156,12 @@ fn a_network_that_delays_and_reorders() {
     let lan = lab.switch("lan").unwrap();
     let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
     sender.connect("eth0", &lan, &["10.9.0.1/24"]).unwrap();
-    let slow =
-        Impairment { delay: Duration::from_millis(20), reorder: 0.2, loss: 0.05, ..Impairment::default() };
+    let slow = Impairment {
+        delay: Duration::from_millis(20),
+        reorder: 0.2,
+        duplicate: 0.01,
+        ..Impairment::default()
+    };
     lab.connect_badly(&receiver, "eth0", &lan, &["10.9.0.2/24"], slow).unwrap();
     let _stream = Stream::to(&sender, "239.1.2.3:5000");
     assert_received(&examine(&receiver, "239.1.2.3%eth0:5000"));

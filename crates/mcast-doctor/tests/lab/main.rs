@@ -11,7 +11,9 @@ mod measure;
 
 mod net;
 mod path;
+mod programs;
 mod routers;
 mod sockets;
 mod switches;
 mod table;
+mod wire;

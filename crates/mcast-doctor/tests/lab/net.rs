@@ -138,17 +138,34 @@ impl Stream {
     }
 
     pub(crate) fn by(socket: UdpSocket, to: SocketAddr, size: usize) -> Self {
+        let mut payload = vec![0; size.max(8)];
+        Self::of(socket, to, move |number| {
+            payload[..8].copy_from_slice(&number.to_be_bytes());
+            payload.clone()
+        })
+    }
+
+    /// Streams RTP from `eth0` of a host.
+    pub(crate) fn rtp(host: &Host, to: &str) -> Self {
+        let to: SocketAddr = to.parse().unwrap();
+        Self::of(socket(host, to.ip(), "eth0").into(), to, |number| rtp(number as u16, 7))
+    }
+
+    /// Streams these payloads.
+    pub(crate) fn of(
+        socket: UdpSocket,
+        to: SocketAddr,
+        mut payload: impl FnMut(u64) -> Vec<u8> + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let mut payload = vec![0; size.max(8)];
             for number in 0_u64.. {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                payload[..8].copy_from_slice(&number.to_be_bytes());
                 // In some cases sending is expected to fail.
-                let _ = socket.send_to(&payload, to);
+                let _ = socket.send_to(&payload(number), to);
                 std::thread::sleep(INTERVAL);
             }
         });
@@ -163,6 +180,23 @@ impl Drop for Stream {
             thread.join().unwrap();
         }
     }
+}
+
+/// Returns an RTP packet with this sequence number and source.
+pub(crate) fn rtp(number: u16, ssrc: u32) -> Vec<u8> {
+    let mut payload = [0; 64];
+    let packet = mcast_packet::payload::Rtp {
+        marker: false,
+        payload_type: 96,
+        sequence: number,
+        timestamp: u32::from(number) * 900,
+        ssrc,
+        csrc_count: 0,
+        extension: None,
+        payload: b"picture",
+    };
+    let length = packet.emit(&mut payload).unwrap();
+    payload[..length].to_vec()
 }
 
 /// Opens a socket on a host that sends to groups on an interface.

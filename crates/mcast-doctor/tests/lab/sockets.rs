@@ -48,16 +48,7 @@ pub(crate) fn bound_to_unicast() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// A program with a small buffer that does not read.
-pub(crate) fn receive_buffer() -> Report {
-    let net = Net::new();
-    let listener = idle_listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
-    options(&listener).set_recv_buffer_size(2048).unwrap();
-    let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 1000, |_| {});
-    examine_port(&net.receiver, 5000)
-}
-
-/// The same, found later by examining the machine.
+/// A program with a small buffer that does not read, found later by examining the machine.
 pub(crate) fn receive_buffer_of_machine() -> Report {
     let net = Net::new();
     let listener = idle_listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);

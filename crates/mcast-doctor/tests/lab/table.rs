@@ -3,7 +3,8 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{filters, firewall, ipv6, path, routers, sockets, switches};
+use crate::filters;
+use crate::{firewall, ipv6, path, programs, routers, sockets, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -43,8 +44,8 @@ cases! {
     reverse_path_filter: ReversePathFilter, "`rp_filter` 1 and a source on another network", firewall::strict_reverse_path;
     reverse_path_filter_of_a_program: ReversePathFilter, "the same for all interfaces, program examined", firewall::strict_reverse_path_for_program;
     ttl_too_small: TtlTooSmall, "hop limit 1 at a router", routers::ttl_too_small;
-    receive_buffer_overflow: ReceiveBufferOverflow, "a program that does not read", sockets::receive_buffer;
-    receive_buffer_overflow_earlier: ReceiveBufferOverflow, "the same, machine examined later", sockets::receive_buffer_of_machine;
+    receive_buffer_overflow: ReceiveBufferOverflow, "a program that reads slowly", programs::slow_reader;
+    receive_buffer_overflow_earlier: ReceiveBufferOverflow, "a program that does not read, machine examined later", sockets::receive_buffer_of_machine;
     sender_queue_drops: SenderQueueDrops, "`tc` token bucket that is too small", sockets::sender_queue;
     wrong_port: WrongPort, "sent to port 5001, received on port 5000", sockets::wrong_port;
     wrong_port_of_a_program: WrongPort, "a program, the same", sockets::wrong_port_of_program;
@@ -107,6 +108,38 @@ cases! {
     firewall_drops_igmp_queries_of_version_2: FirewallDropsIgmp, "`nft` rule in `raw` for IGMP, an IGMPv2 querier", filters::igmp_queries_of_version_2;
     firewall_drops_mld_queries: FirewallDropsIgmp, "`nft` input rule for MLD queries", filters::mld_queries;
     firewall_drops_igmp_after_routing: FirewallDropsIgmp, "`nft` rule after routing for IGMP", filters::igmp_reports_after_routing;
+    bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
+    bound_to_other_interface_v6: BoundToOtherInterface, "the same, IPv6", programs::bound_to_other_interface_v6;
+    bound_to_other_interface_beside: BoundToOtherInterface, "the same, group examined", programs::other_program_bound_to_other_interface;
+    bound_to_other_interface_of_machine: BoundToOtherInterface, "the same, machine examined", programs::bound_to_other_interface_of_machine;
+    bound_to_other_group: BoundToOtherGroup, "a program joined 239.1.2.3 and bound to 239.1.2.4", programs::bound_to_other_group;
+    bound_to_other_group_v6: BoundToOtherGroup, "the same, IPv6", programs::bound_to_other_group_v6;
+    ipv6_only_socket: FamilyMismatch, "an IPv4 membership of a socket with `IPV6_V6ONLY`", programs::ipv6_only_socket;
+    ipv6_address_of_ipv4_group: FamilyMismatch, "an IPv4 membership of a socket bound to an IPv6 address", programs::ipv6_address_of_ipv4_group;
+    own_groups_only: OwnGroupsOnly, "`IP_MULTICAST_ALL` 0 on the socket that reads, another has joined", programs::own_groups_only;
+    own_groups_only_of_ipv6: OwnGroupsOnly, "an IPv6 socket reads, an IPv4 socket has joined", programs::ipv6_reader_of_ipv4_member;
+    connected_to_the_sender: ConnectedElsewhere, "a socket connected to the sender", programs::connected_to_the_sender;
+    program_stopped: ProgramStopped, "a program stopped by SIGSTOP", programs::stopped;
+    program_stopped_v6: ProgramStopped, "the same, IPv6", programs::stopped_v6;
+    program_stopped_beside: ProgramStopped, "the same, group examined", programs::stopped_beside;
+    not_read: NotRead, "a program that never reads, its buffer full", programs::not_read;
+    not_read_yet: NotRead, "a program that never reads, room in its buffer, IPv6", programs::not_read_yet;
+    socket_filter: SocketFilter, "a filter attached to the program's socket", programs::socket_filter;
+    socket_filter_v6: SocketFilter, "the same, IPv6", programs::socket_filter_v6;
+    left_group: LeftGroup, "a program that leaves the group while it is examined", programs::left_group;
+    loss_of_rtp: LostBeforeThisMachine, "5 % of RTP lost on the way", wire::random_loss;
+    loss_by_storm_control: LostBeforeThisMachine, "60 datagrams per second let through by the switch", wire::storm_control;
+    loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", wire::loss_of_numbered_datagrams;
+    loss_for_a_program: LostBeforeThisMachine, "5 % of RTP lost on the way, program examined", wire::random_loss_for_program;
+    loss_in_bursts: LostBeforeThisMachine, "the switch port goes down for a moment", wire::link_flap;
+    igmp_queries_blocked: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv2 querier", wire::igmp_queries_blocked;
+    igmpv3_queries_blocked: FirewallDropsIgmp, "`nft` prerouting rule for IGMP, an IGMPv3 querier", wire::igmpv3_queries_blocked;
+    mld_queries_blocked: FirewallDropsIgmp, "`nft` input rule for MLD queries, program examined", wire::mld_queries_blocked;
+    old_mld_querier: IgmpVersionForced, "an MLDv1 querier, a source-specific membership", wire::old_mld_querier;
+    two_queriers: TwoQueriers, "queries from two addresses", wire::two_queriers;
+    frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
+    long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
+    stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

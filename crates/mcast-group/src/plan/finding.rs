@@ -76,7 +76,7 @@ pub enum PlanCheck {
     Registered,
     /// A protocol uses the group without registration.
     InUse,
-    /// The block of the group belongs to someone.
+    /// The block of the group is assigned to another organization.
     NotYours,
     /// The group has the Ethernet address of another line's group.
     MacAlias,

@@ -1,6 +1,6 @@
 // Made by `cargo xtask registry`; do not edit.
 
-//! Names in use that nobody registered.
+//! Names in use without registration.
 
 use super::{DeFactoRow, v4, v6};
 use crate::{Group, Reference};

@@ -128,10 +128,17 @@ impl<'a> ProgramRun<'a> {
             events: VecDeque::new(),
             sender,
             receiver,
-            deadline: time_limit.map(|limit| Instant::now() + limit),
+            deadline: time_limit.and_then(deadline_after),
             kill_at: None,
             stopped: false,
         }
+    }
+
+    /// Replaces the time limit of the topology. It starts now.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.deadline = deadline_after(limit);
+        self
     }
 
     /// Returns the next event, or `None` if there is none within `timeout` or the run is over.
@@ -365,6 +372,11 @@ impl fmt::Debug for ProgramRun<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProgramRun").field("is_over", &self.is_over()).finish_non_exhaustive()
     }
+}
+
+/// Returns the end of a time limit, or `None` if the clock cannot represent it.
+fn deadline_after(limit: Duration) -> Option<Instant> {
+    Instant::now().checked_add(limit)
 }
 
 fn lines(pipe: impl Read) -> impl Iterator<Item = Vec<u8>> {

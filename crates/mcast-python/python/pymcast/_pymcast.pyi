@@ -1090,7 +1090,7 @@ class StreamEvent:
         lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
         needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
         `incarnation`, and numbers messages from 0 again), "ended" (after `message` messages), "stalled" (delivery waits
-        for a gap), "path-silent", "path-back", "sender-silent", "sender-back", "evicted" (this subscriber was too slow
+        for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
         for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
         the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
         `epoch` but were not sealed with it), or "stale" (ignoring a publisher whose clock is off by minutes).
@@ -1104,7 +1104,7 @@ class StreamEvent:
     @property
     def cause(self) -> str | None:
         """Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned" or
-        "sender-gone".
+        "publisher-gone".
         """
     @property
     def incarnation(self) -> int | None:
@@ -1455,7 +1455,7 @@ class Subscriber:
         messages before the one named by the event "snapshot-wanted". Call resume afterwards. A subscriber made from
         the result of find_stream may omit the address: it uses the announced one, and tries again with each
         announcement for `timeout` seconds. Meanwhile it keeps receiving the stream. Raises pymcast.Error if it cannot
-        be fetched or is larger than `max_size` bytes (anybody can announce snapshots of an unsealed stream),
+        be fetched or is larger than `max_size` bytes (any host can announce snapshots of an unsealed stream),
         pymcast.ClosedError if the subscriber is closed meanwhile, and ValueError if none is wanted.
         """
     def _fetch_snapshot(
@@ -1509,8 +1509,8 @@ def pick(
     source_specific: bool = False,
     in_use: Sequence[GroupLike] = (),
 ) -> Group:
-    """Picks a group for a name. The same name gives the same group on every machine. The group is not registered to
-    anybody and does not share an Ethernet address with a control group.
+    """Picks a group for a name. The same name gives the same group on every machine. The group is not registered,
+    and does not share an Ethernet address with a control group.
 
     `scope` is "local", "organization", "site", "global" and so on; the default is the narrowest scope wider than
     one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups to pick from, or all of

@@ -61,7 +61,7 @@ class Readiness:
         if loop is self._loop:
             return False
         if self._loop.is_closed():
-            # Nobody will wake what waited there, or stop it from watching.
+            # A closed loop wakes none of the coroutines that waited there.
             self._waiters.clear()
             self._watched.clear()
         elif self._waiters:

@@ -33,7 +33,7 @@ pub(crate) struct StreamEvent {
     /// lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
     /// needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
     /// `incarnation`, and numbers messages from 0 again), "ended" (after `message` messages), "stalled" (delivery waits
-    /// for a gap), "path-silent", "path-back", "sender-silent", "sender-back", "evicted" (this subscriber was too slow
+    /// for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "evicted" (this subscriber was too slow
     /// for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
     /// the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
     /// `epoch` but were not sealed with it), or "stale" (ignoring a publisher whose clock is off by minutes).
@@ -43,7 +43,7 @@ pub(crate) struct StreamEvent {
     /// Of "lost": the number after the last lost message.
     end: Option<u64>,
     /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned" or
-    /// "sender-gone".
+    /// "publisher-gone".
     cause: Option<&'static str>,
     /// The incarnation of the publisher.
     incarnation: Option<u32>,

@@ -179,7 +179,7 @@ impl Subscriber {
     /// messages before the one named by the event "snapshot-wanted". Call resume afterwards. A subscriber made from
     /// the result of find_stream may omit the address: it uses the announced one, and tries again with each
     /// announcement for `timeout` seconds. Meanwhile it keeps receiving the stream. Raises pymcast.Error if it cannot
-    /// be fetched or is larger than `max_size` bytes (anybody can announce snapshots of an unsealed stream),
+    /// be fetched or is larger than `max_size` bytes (any host can announce snapshots of an unsealed stream),
     /// pymcast.ClosedError if the subscriber is closed meanwhile, and ValueError if none is wanted.
     #[pyo3(signature = (address=None, timeout=10.0, max_size=67_108_864))]
     fn fetch_snapshot(

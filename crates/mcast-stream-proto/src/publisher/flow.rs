@@ -47,8 +47,13 @@ impl FlowState {
     pub(super) fn begin_flights(&mut self, now: u64, ring: &Ring, members: &Members) {
         let awaited = members.iter().filter(|(_, member)| member.role == Role::Awaited);
         if awaited.count() == 1 {
-            self.flight = Some(Flight { size: FIRST_FLIGHT, end: ring.sent + FIRST_FLIGHT, since: now });
+            self.begin_flight(now, ring);
         }
+    }
+
+    /// Limits the data in flight, because what the links carry is unknown.
+    pub(super) fn begin_flight(&mut self, now: u64, ring: &Ring) {
+        self.flight = Some(Flight { size: FIRST_FLIGHT, end: ring.sent + FIRST_FLIGHT, since: now });
     }
 
     /// Begins the next flight when all subscribers know of this one, twice as large if it was used up.

@@ -48,11 +48,12 @@ impl Pacer {
         }
     }
 
-    /// Limits the rate to what the links of the subscribers were found to carry, or no longer.
-    pub(super) fn limit(&mut self, now: u64, found: Option<u64>) {
+    /// Limits the rate to what the links of the subscribers were found to carry, or no longer. Returns whether it was
+    /// limited before and is not now.
+    pub(super) fn limit(&mut self, now: u64, found: Option<u64>) -> bool {
         let rate = [found, self.configured].into_iter().flatten().min();
         if rate == self.rate {
-            return;
+            return false;
         }
         self.rate = rate;
         let burst = match rate {
@@ -71,6 +72,7 @@ impl Pacer {
             (None, Some(rate)) => Some(TokenBucket::new(rate, burst, now)),
             (_, None) => None,
         };
+        rate == self.configured
     }
 
     /// Takes the bytes of a datagram of data, if the rate admits them.

@@ -111,6 +111,7 @@ impl PublisherMachine {
         let average = self.average_length();
         let other_on_trial =
             self.members.iter().any(|(other, member)| other != id && member.repairs.is_on_trial(now));
+        let subscribers = self.members.len() as u64;
         let Some(member) = self.members.get_mut(id) else { return };
         let until = match status.clock {
             0 => now.saturating_sub(member.answer_time()),
@@ -118,7 +119,7 @@ impl PublisherMachine {
             clock => clock.saturating_add(u64::from(status.held) * 1_000).min(now),
         };
         let is_steady = reception != Reception::Interrupted;
-        let report = RepairReport { arrived: status.repairs, until, is_steady };
+        let report = RepairReport { arrived: status.repairs, until, is_steady, subscribers };
         let change = self.repairs.note_report(now, member, report, average, other_on_trial);
         if let Some(RateChange::Cleared { loss, until, immunity, certain }) = change {
             let others = self.members.iter_mut();
@@ -192,7 +193,10 @@ impl PublisherMachine {
     /// Applies the rate that follows from the configured one and from the subscribers' links.
     pub(super) fn keep_pace(&mut self, now: u64) {
         let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
-        self.pacer.limit(now, found);
+        if self.pacer.limit(now, found) && self.has_flow_control() {
+            // More than the limit was never tried: what the links carry is unknown again.
+            self.flow.begin_flight(now, &self.ring);
+        }
         self.pace_group_repairs();
     }
 

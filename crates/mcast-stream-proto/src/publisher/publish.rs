@@ -249,6 +249,10 @@ impl PublisherMachine {
             }
             return Ok(());
         }
+        if !is_full && sent < self.ring.next {
+            // What waits for the rate is sent meanwhile, so that nobody waits for a subscriber yet.
+            return Err(Refusal::Unsent);
+        }
         let narrowest = self.members.narrowest().filter(|_| is_full);
         match narrowest.or_else(|| slowest.filter(|(_, next)| *next < sent)) {
             Some((subscriber, _)) => {

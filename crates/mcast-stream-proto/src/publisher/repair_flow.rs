@@ -10,9 +10,11 @@ use crate::SECOND;
 
 /// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
-/// The credit in bytes of a subscriber that has not reported any repairs yet, and the most that it can accumulate,
-/// unless it reports more at once.
+/// The credit in bytes with which subscribers begin. They share it, because they may all be behind the same link, but
+/// each has at least `LEAST_CREDIT`.
 const CREDIT: u64 = 524_288;
+const LEAST_CREDIT: u64 = CREDIT / 4;
+/// The most credit that a subscriber can accumulate, unless it reports more repairs at once.
 const MAX_CREDIT: u64 = 2 * CREDIT;
 /// Credit for each byte of repairs that arrived, in millionths, unless a trial showed that loss does not depend on the
 /// rate. Behind a bottleneck, at most this many bytes are sent per byte that arrives.
@@ -77,6 +79,8 @@ pub(super) struct RepairReport {
     pub(super) until: u64,
     /// Whether the subscriber has received continuously since its last status.
     pub(super) is_steady: bool,
+    /// The number of subscribers.
+    pub(super) subscribers: u64,
 }
 
 /// The counts at the last status.
@@ -128,8 +132,8 @@ pub(crate) struct RepairFlow {
     pending: Pending,
     /// Recent repairs that it requested, and those that passed its link.
     recent: (u64, u64),
-    /// When a repair was last on its way to it.
-    active_at: u64,
+    /// When a repair was last on its way to it, if one ever was.
+    active_at: Option<u64>,
 }
 
 impl RepairFlow {
@@ -138,7 +142,7 @@ impl RepairFlow {
         Self {
             waiting: VecDeque::new(),
             pace: RepairPace::new(floor, now),
-            credit: TokenBucket::new(8 * datagram as u64, CREDIT, now),
+            credit: TokenBucket::new(8 * datagram as u64, 0, now),
             control: RateControl::new(slowest),
             singles: SentLog::of_subscriber(),
             paid: SentLog::of_subscriber(),
@@ -147,7 +151,7 @@ impl RepairFlow {
             reported: Reported { at: now, ..Reported::default() },
             pending: Pending::default(),
             recent: (0, 0),
-            active_at: now,
+            active_at: None,
         }
     }
 
@@ -171,8 +175,9 @@ impl RepairFlow {
     }
 
     /// Returns whether a trial of its rate is running; a trial without recent repairs is not.
-    pub(super) const fn is_on_trial(&self, now: u64) -> bool {
-        self.control.is_on_trial() && now.saturating_sub(self.active_at) < LONGEST_SILENCE
+    pub(super) fn is_on_trial(&self, now: u64) -> bool {
+        let is_active = |at| now.saturating_sub(at) < LONGEST_SILENCE;
+        self.control.is_on_trial() && self.active_at.is_some_and(is_active)
     }
 
     /// Takes over the result of another subscriber's trial.
@@ -181,7 +186,7 @@ impl RepairFlow {
     }
 
     /// Takes a repair of this many bytes to this subscriber, or to the group, from its allowances, to which new data
-    /// has added `share` in all.
+    /// has added `share` in all. `subscribers` is the number of subscribers.
     ///
     /// # Errors
     /// The time at which it will be admitted, if it is not.
@@ -191,8 +196,9 @@ impl RepairFlow {
         group: Option<&mut GroupRepairs>,
         share: u64,
         now: u64,
+        subscribers: u64,
     ) -> Result<(), u64> {
-        self.end_pause(now);
+        self.end_pause(now, subscribers);
         self.credit.refill(now);
         if !self.credit.has(bytes) {
             return Err(self.credit.available_at(bytes));
@@ -215,12 +221,19 @@ impl RepairFlow {
         Ok(())
     }
 
-    /// After a pause without repairs, drops the sample and the debt, and the limit as far as it is out of date.
-    fn end_pause(&mut self, now: u64) {
-        let pause = now.saturating_sub(core::mem::replace(&mut self.active_at, now));
-        if pause >= LONGEST_SILENCE {
+    /// Gives the first credit, also after a pause without repairs, which ends the sample, and the limit as far as it is
+    /// out of date.
+    fn end_pause(&mut self, now: u64, subscribers: u64) {
+        let before = self.active_at.replace(now);
+        let pause = before.map_or(u64::MAX, |at| now.saturating_sub(at));
+        if pause < LONGEST_SILENCE {
+            return;
+        }
+        let first = (CREDIT / subscribers.max(1)).max(LEAST_CREDIT);
+        self.credit.set_capacity(MAX_CREDIT);
+        self.credit.add(first.saturating_sub(self.credit.level()));
+        if before.is_some() {
             self.pending = Pending { from: now, ..Pending::default() };
-            self.credit.add(CREDIT.saturating_sub(self.credit.level()));
             self.control.relax_after(pause);
             self.pace.limit(self.control.rate());
         }
@@ -257,7 +270,7 @@ impl RepairFlow {
         self.paid.forget(until);
         let (sent, paid) = (self.reported.sent - before.sent, self.reported.paid - before.paid);
         if sent > 0 {
-            self.end_pause(now);
+            self.end_pause(now, report.subscribers);
         }
         self.give_credit(arrived, paid, sent, average);
         let denied = self.pace.denied + group.pace.denied;
@@ -330,12 +343,13 @@ mod tests {
     ) {
         for now in (start..start + SECOND).step_by(MILLISECOND as usize) {
             for _ in 0..100 {
-                if flow.take(DATAGRAM, None, 0, now).is_ok() {
+                if flow.take(DATAGRAM, None, 0, now, 1).is_ok() {
                     counts.0 += 1;
                 }
             }
             counts.1 = counts.0 * arriving / 100;
-            let report = RepairReport { arrived: counts.1 as u32, until: now, is_steady: true };
+            let report =
+                RepairReport { arrived: counts.1 as u32, until: now, is_steady: true, subscribers: 1 };
             flow.note_report(now, report, group, DATAGRAM, MILLISECOND, false);
         }
     }
@@ -352,6 +366,22 @@ mod tests {
         assert!(counts.0 * DATAGRAM > FLOOR * 9 / 10, "{} repairs", counts.0);
     }
 
+    /// Of subscribers behind one link that is too slow, none knows what the repairs of the others take there.
+    #[test]
+    fn subscribers_share_the_first_credit() {
+        for (subscribers, part) in [(1, CREDIT), (2, CREDIT / 2), (4, CREDIT / 4), (40, LEAST_CREDIT)] {
+            let (mut flow, _) = flow();
+            for start in [0, 60 * SECOND] {
+                let times = (start..start + SECOND).step_by(MILLISECOND as usize);
+                let is_sent = |now: &u64| flow.take(DATAGRAM, None, u64::MAX, *now, subscribers).is_ok();
+                let bytes = times.filter(is_sent).count() as u64 * DATAGRAM;
+                // Up to two seconds add eight datagrams each.
+                let most = part + 2 * 8 * DATAGRAM;
+                assert!((part - DATAGRAM..=most).contains(&bytes), "{subscribers}: {bytes} bytes");
+            }
+        }
+    }
+
     /// Whatever a status claims, no more arrived than was sent.
     #[test]
     fn a_wrong_count_gives_credit_for_what_was_sent_at_most() {
@@ -359,12 +389,12 @@ mod tests {
         let mut sent = 0;
         for (now, arrived) in [(1, u32::MAX), (2, 0), (3, u32::MAX), (4, 7), (5, u32::MAX)] {
             let now = now * MILLISECOND;
-            sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now).is_ok()).count() as u64;
-            let report = RepairReport { arrived, until: now, is_steady: true };
+            sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now, 1).is_ok()).count() as u64;
+            let report = RepairReport { arrived, until: now, is_steady: true, subscribers: 1 };
             flow.note_report(now, report, &group, DATAGRAM, MILLISECOND, false);
             assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
         }
-        flow.take(DATAGRAM, None, u64::MAX, 6 * MILLISECOND).unwrap();
+        flow.take(DATAGRAM, None, u64::MAX, 6 * MILLISECOND, 1).unwrap();
     }
 
     /// What a link carried a minute ago says nothing about it now.
@@ -374,9 +404,9 @@ mod tests {
         let mut counts = (0, 0);
         repair_for_a_second(&mut flow, &group, 0, 50, &mut counts);
         assert!(flow.rate().is_some(), "losing half does not limit repairs");
-        assert!(flow.take(DATAGRAM, None, 0, 61 * SECOND).is_ok());
+        assert!(flow.take(DATAGRAM, None, 0, 61 * SECOND, 1).is_ok());
         assert_eq!(flow.rate(), None);
-        let sent = (0..1_000).filter(|_| flow.take(DATAGRAM, None, 0, 61 * SECOND).is_ok()).count() as u64;
+        let sent = (0..1_000).filter(|_| flow.take(DATAGRAM, None, 0, 61 * SECOND, 1).is_ok()).count() as u64;
         assert_eq!(sent + 1, BURST / DATAGRAM, "the bucket does not fill at the full rate");
     }
 }

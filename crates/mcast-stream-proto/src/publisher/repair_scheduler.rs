@@ -217,6 +217,7 @@ impl RepairScheduler {
         ring: &Ring,
         pacer: &mut Pacer,
     ) -> Turn {
+        let subscribers = members.len() as u64;
         let Some(member) = members.get_mut(id) else { return Turn::Over };
         while let Some(sequence) = member.repairs.waiting.front().copied() {
             let Some(target) = pending_target(ring, sequence, id) else {
@@ -229,7 +230,7 @@ impl RepairScheduler {
             }
             let group = (target == RepairTarget::Group).then_some(&mut self.group);
             let is_single = group.is_none();
-            if let Err(until) = member.repairs.take(length, group, self.share, now) {
+            if let Err(until) = member.repairs.take(length, group, self.share, now, subscribers) {
                 return Turn::Waits(until);
             }
             member.repairs.waiting.pop_front();

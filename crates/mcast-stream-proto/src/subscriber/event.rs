@@ -34,7 +34,7 @@ impl Cause {
             Self::Restart => "restart",
             Self::Unreadable => "unreadable",
             Self::Abandoned => "abandoned",
-            Self::PublisherGone => "sender-gone",
+            Self::PublisherGone => "publisher-gone",
         }
     }
 }
@@ -150,8 +150,8 @@ impl SubscriberEvent {
             Self::Stalled { .. } => "stalled",
             Self::PathSilent(_) => "path-silent",
             Self::PathBack(_) => "path-back",
-            Self::PublisherSilent => "sender-silent",
-            Self::PublisherBack => "sender-back",
+            Self::PublisherSilent => "publisher-silent",
+            Self::PublisherBack => "publisher-back",
             Self::Evicted => "evicted",
             Self::LostUnknown { .. } => "lost-unknown",
             Self::Full => "full",

@@ -278,6 +278,7 @@ impl SubscriberMachine {
 
     /// Schedules a status after a heartbeat, if the publisher does not know this subscriber's state yet.
     pub(super) fn schedule_status_after_heartbeat(&mut self, now: u64, is_urgent: bool) {
+        let is_urgent = is_urgent && self.config.repairs();
         let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
             || self.room_end() != self.statuses.reported_room()
@@ -311,7 +312,9 @@ impl SubscriberMachine {
             self.credit / 4
         };
         let is_end = self.end.is_some_and(|(end, _)| next >= end);
-        if next >= confirmed + enough || self.room_end() >= reported_room + enough || is_end {
+        let has_progress = next >= confirmed + enough || self.room_end() >= reported_room + enough;
+        // The publisher does not wait for a subscriber that requests no repairs.
+        if has_progress && self.config.repairs() || is_end {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }
@@ -320,7 +323,8 @@ impl SubscriberMachine {
     pub(super) fn note_repair(&mut self, path: u8) {
         self.paths.note_repair(path);
         let unreported = (self.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
-        if unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1)) {
+        let is_news = unreported >= REPAIRS_PER_STATUS.saturating_mul(self.heartbeat.group_size.max(1));
+        if is_news && self.config.repairs() {
             self.statuses.schedule(self.statuses.last() + self.urgent_interval());
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, StreamId};
+use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Status, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -297,4 +297,35 @@ fn a_forged_end_of_a_former_incarnation_does_not_block_the_subscriber() {
         restarted |= matches!(item, Item::Event(SubscriberEvent::Restarted { .. }));
     }
     assert!(restarted);
+}
+
+/// Repairs that arrived are the credit for more, so their number is reported without waiting for a heartbeat.
+#[test]
+fn a_subscriber_reports_each_32_repairs() {
+    let mut two = Two::joined();
+    for _ in 0..200 {
+        two.publisher.publish(two.now, &[7; 1_000]).unwrap();
+        two.publisher.flush(two.now);
+    }
+    let from = SocketAddr::from(([10, 0, 0, 1], 7000));
+    while let Some(transmit) = two.publisher.poll(two.now) {
+        let Transmit::Data { first, count } = transmit else { continue };
+        for number in (first..first + count).filter(|number| number % 3 != 0) {
+            two.subscriber.handle(two.now, 0, from, two.publisher.datagram(number));
+        }
+    }
+    let mut reported = Vec::new();
+    // The first one stays missing, so that there is nothing else to report.
+    for missing in (6..=198).step_by(3) {
+        two.publisher.mark_path(missing, 1, 0, true);
+        two.subscriber.handle(two.now, 0, from, two.publisher.datagram(missing));
+        while let Some(control) = two.subscriber.poll(two.now) {
+            let view = DatagramView::parse(control.bytes()).unwrap();
+            if view.header.kind == Kind::Status {
+                reported.push(Status::read(view.body).unwrap().repairs);
+            }
+        }
+        two.now += MILLISECOND / 10;
+    }
+    assert_eq!(reported, [32, 64]);
 }

@@ -85,6 +85,9 @@ fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered(
         // Congestion control must use at least half of what the link carries.
         let most = 2 * delivered * SECOND / (rate * MEGABIT) + 2 * SECOND;
         assert!(outcome.published <= most, "{rate} Mbit/s, {queue} KiB: it took {} ns", outcome.published);
+        // Without a burst of losses when a limit ends, no message takes longer than the link needs for all of them.
+        let longest = delivered * SECOND / (rate * MEGABIT) * 5 / 4;
+        assert!(outcome.slowest <= longest, "{rate} Mbit/s, {queue} KiB: {} ns", outcome.slowest);
     }
 }
 

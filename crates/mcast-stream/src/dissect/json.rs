@@ -25,10 +25,10 @@ struct Object {
     path: u8,
     repair: bool,
     end_of_stream: bool,
-    broken: Option<String>,
-    cut_off: bool,
+    malformed: Option<String>,
+    truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receiver: Option<String>,
+    subscriber: Option<String>,
     #[serde(flatten)]
     body: Option<BodyFields>,
 }
@@ -38,14 +38,14 @@ struct Object {
 #[serde(untagged)]
 enum BodyFields {
     Messages { message: u32, messages: u32 },
-    Piece { message: u32, piece: MessagePart },
+    Fragment { message: u32, fragment: MessagePart },
     Nak { missing: Vec<Range> },
-    Confirmation { coming: Vec<Range>, trail: u64 },
+    Confirmation { pending_repairs: Vec<Range>, oldest_retained: u64 },
     Heartbeat { heartbeat: Beat },
     Status { status: State },
     Announcement { announcement: Announcement },
-    Reset { reset: &'static str, to_receiver: String },
-    Echo { to_receiver: String },
+    Reset { reset: &'static str, to_subscriber: String },
+    Echo { to_subscriber: String },
 }
 
 /// A part of a message.
@@ -68,13 +68,13 @@ struct Range {
 struct Beat {
     next: u64,
     next_message: u64,
-    trail: u64,
-    trail_message: u64,
-    rate: u64,
+    oldest_retained: u64,
+    oldest_retained_message: u64,
+    bytes_per_second: u64,
     round_trip_seconds: f64,
-    receivers: u32,
+    subscribers: u32,
     flow: &'static str,
-    datagram: u16,
+    max_datagram_length: u16,
 }
 
 #[derive(Serialize)]
@@ -86,7 +86,7 @@ struct State {
     given_up: u64,
     lost_messages: u64,
     received: u64,
-    says: Vec<&'static str>,
+    flags: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -94,7 +94,7 @@ struct Announcement {
     name: String,
     paths: Vec<String>,
     snapshot: Option<SocketAddr>,
-    rate: u64,
+    bytes_per_second: u64,
     key: Option<String>,
 }
 
@@ -102,14 +102,14 @@ impl Object {
     fn new(datagram: &StreamDatagram<'_>) -> Self {
         match datagram {
             StreamDatagram::Whole(whole) => Self {
-                receiver: whole.subscriber.map(|subscriber| subscriber.to_string()),
-                cut_off: whole.body == Body::CutOff,
+                subscriber: whole.subscriber.map(|subscriber| subscriber.to_string()),
+                truncated: whole.body == Body::CutOff,
                 body: BodyFields::new(whole),
                 ..Self::of_header(&whole.header)
             },
             StreamDatagram::Broken { header, why } => {
                 let plain = header.as_ref().map(Self::of_header).unwrap_or_default();
-                Self { broken: Some(why.to_string()), ..plain }
+                Self { malformed: Some(why.to_string()), ..plain }
             }
         }
     }
@@ -137,20 +137,20 @@ impl BodyFields {
             Body::Messages(count) => Self::Messages { message: header.message, messages: *count },
             Body::Piece { total } => {
                 let (first, last) = (header.flags.has(Flags::BEGIN), header.flags.has(Flags::END));
-                let piece = MessagePart { first, last, length: datagram.length, total: *total };
-                Self::Piece { message: header.message, piece }
+                let fragment = MessagePart { first, last, length: datagram.length, total: *total };
+                Self::Fragment { message: header.message, fragment }
             }
             Body::Heartbeat(heartbeat) => Self::Heartbeat { heartbeat: Beat::new(heartbeat) },
             Body::Nak(nak) => Self::Nak { missing: all_ranges(nak.missing) },
             Body::Status(status) => Self::Status { status: State::new(status) },
             Body::Confirmation(Ncf { oldest_retained, coming, .. }) => {
-                Self::Confirmation { coming: all_ranges(*coming), trail: *oldest_retained }
+                Self::Confirmation { pending_repairs: all_ranges(*coming), oldest_retained: *oldest_retained }
             }
             Body::Announcement(announce) => Self::Announcement { announcement: Announcement::new(announce) },
             Body::Reset(Reset { subscriber, reason }) => {
-                Self::Reset { reset: reason_name(*reason), to_receiver: format!("{subscriber:016x}") }
+                Self::Reset { reset: reason_name(*reason), to_subscriber: format!("{subscriber:016x}") }
             }
-            Body::Echo(echo) => Self::Echo { to_receiver: format!("{:016x}", echo.subscriber) },
+            Body::Echo(echo) => Self::Echo { to_subscriber: format!("{:016x}", echo.subscriber) },
             _ => return None,
         })
     }
@@ -168,13 +168,13 @@ impl Beat {
         Self {
             next,
             next_message,
-            trail: oldest_retained,
-            trail_message: oldest_message,
-            rate,
+            oldest_retained,
+            oldest_retained_message: oldest_message,
+            bytes_per_second: rate,
             round_trip_seconds: f64::from(heartbeat.round_trip) / 1e6,
-            receivers: heartbeat.group_size,
+            subscribers: heartbeat.group_size,
             flow: flow_name(flow),
-            datagram,
+            max_datagram_length: datagram,
         }
     }
 }
@@ -189,7 +189,7 @@ impl State {
             given_up: status.given_up,
             lost_messages: status.lost_messages,
             received: status.received,
-            says: status_names(status.flags).collect(),
+            flags: status_names(status.flags).collect(),
         }
     }
 }
@@ -204,7 +204,7 @@ impl Announcement {
             name: announcement.name.to_owned(),
             paths: paths.collect(),
             snapshot: announcement.snapshot,
-            rate: announcement.rate,
+            bytes_per_second: announcement.rate,
             key: (announcement.key > 0).then(|| format!("{:016x}", announcement.key)),
         }
     }

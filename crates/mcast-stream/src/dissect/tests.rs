@@ -30,7 +30,7 @@ fn golden_vectors_as_text() {
     assert_eq!(text(&bytes(DATA)).unwrap(), format!("mcast stream data, {of}, number 5, messages 7 to 8"));
     assert_eq!(
         text(&bytes(PIECE)).unwrap(),
-        format!("mcast stream data, {of}, number 6, first piece of message 8, 3 of 3000 bytes")
+        format!("mcast stream data, {of}, number 6, first fragment of message 8, 3 of 3000 bytes")
     );
     assert_eq!(
         text(&bytes(NAK)).unwrap(),
@@ -52,15 +52,15 @@ fn golden_vectors_as_json() {
     let data = json(DATA);
     assert_eq!((&data["kind"], &data["number"]), (&"data".into(), &5.into()));
     assert_eq!((&data["message"], &data["messages"]), (&7.into(), &2.into()));
-    assert_eq!((&data["sealed"], &data["broken"]), (&false.into(), &serde_json::Value::Null));
+    assert_eq!((&data["sealed"], &data["malformed"]), (&false.into(), &serde_json::Value::Null));
     let part = serde_json::json!({"first": true, "last": false, "length": 3, "total": 3000});
-    assert_eq!(json(PIECE)["piece"], part);
+    assert_eq!(json(PIECE)["fragment"], part);
     let nak = json(NAK);
     let missing = serde_json::json!([
         {"first": 50, "last": 50}, {"first": 52, "last": 53}, {"first": 200, "last": 299}
     ]);
     assert_eq!(nak["missing"], missing);
-    assert_eq!(nak["receiver"], "000000000000aabb");
+    assert_eq!(nak["subscriber"], "000000000000aabb");
 }
 
 #[cfg(feature = "serde")]
@@ -70,10 +70,10 @@ fn sealed_broken_and_cut_off_datagrams_are_marked_in_json() {
     assert_eq!((&sealed["sealed"], &sealed["epoch"]), (&true.into(), &3.into()));
     assert!(sealed.get("messages").is_none(), "{sealed}");
     let broken = json("4d43 10 01 08 0c 0000 0102030405060708 11223344 00000007 0000000000000005 0002 6869");
-    assert_eq!(broken["broken"], "the reserved flag is set");
+    assert_eq!(broken["malformed"], "the reserved flag is set");
     let start = &bytes(DATA)[..33];
     let cut_off = serde_json::to_value(StreamDatagram::recognize_cut_off(start).unwrap()).unwrap();
-    assert_eq!(cut_off["cut_off"], true);
+    assert_eq!(cut_off["truncated"], true);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn damaged_datagrams_are_reported_as_broken() {
 fn the_start_of_a_datagram_is_reported_as_cut_off() {
     let whole = bytes(PIECE);
     let datagram = StreamDatagram::recognize_cut_off(&whole[..whole.len() - 2]).unwrap();
-    assert!(datagram.to_string().ends_with("number 6, cut off"), "{datagram}");
+    assert!(datagram.to_string().ends_with("number 6, truncated"), "{datagram}");
 }
 
 #[cfg(feature = "seal")]

@@ -59,7 +59,7 @@ impl ParsedDatagram<'_> {
                 write!(f, ", messages {} to {last}", header.message)
             }
             Body::Piece { total } => {
-                write!(f, ", {} message {}", piece_name(header.flags), header.message)?;
+                write!(f, ", {} message {}", fragment_name(header.flags), header.message)?;
                 match total {
                     Some(total) => write!(f, ", {} of {total} bytes", self.length),
                     None => write!(f, ", {} bytes", self.length),
@@ -76,7 +76,7 @@ impl ParsedDatagram<'_> {
             Body::Reserved => f.write_str(", of a newer version"),
             Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
             Body::Hidden => write!(f, ", {} bytes", self.length),
-            Body::CutOff => f.write_str(", cut off"),
+            Body::CutOff => f.write_str(", truncated"),
         }
     }
 }
@@ -99,13 +99,13 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns which part of a message a piece is.
-const fn piece_name(flags: Flags) -> &'static str {
+/// Returns which part of a message a fragment is.
+const fn fragment_name(flags: Flags) -> &'static str {
     match (flags.has(Flags::BEGIN), flags.has(Flags::END)) {
         (true, true) => "whole",
-        (true, false) => "first piece of",
-        (false, true) => "last piece of",
-        (false, false) => "piece of",
+        (true, false) => "first fragment of",
+        (false, true) => "last fragment of",
+        (false, false) => "fragment of",
     }
 }
 

@@ -49,7 +49,7 @@ pub struct AnnouncedStream {
 /// Returns the streams that are announced within this time, sorted by name and then by identity; with `None` for the
 /// family, those of both. Sealed streams are listed if `keys` open their announcements.
 ///
-/// Anybody can announce a stream in clear. A stream that two addresses announce is therefore listed twice, so that a
+/// Any host can announce a stream in clear. A stream that two addresses announce is therefore listed twice, so that a
 /// forged announcement cannot hide the real one, and an address is listed with at most 128 streams.
 ///
 /// # Errors

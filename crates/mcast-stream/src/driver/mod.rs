@@ -4,7 +4,6 @@ mod clock;
 mod discovery;
 mod error;
 mod health;
-mod interface;
 mod named;
 mod publisher;
 mod read_ahead;
@@ -18,6 +17,8 @@ mod transmit;
 mod unicast;
 mod worker;
 
+use mcast::{InterfaceIndex, InterfaceSelector};
+
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
 pub use error::StreamError;
 pub use health::PathChange;
@@ -28,6 +29,15 @@ pub use snapshot::{
 };
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use worker::{JobContext, Worker};
+
+/// Returns the index of the selected interface, which must exist at the start; `None` if the selector does not name a
+/// single interface. Sockets follow the name, because an interface that is created again has another index.
+fn present_index(selector: Option<&InterfaceSelector>) -> mcast::Result<Option<InterfaceIndex>> {
+    match selector {
+        None | Some(InterfaceSelector::Default | InterfaceSelector::All) => Ok(None),
+        Some(selector) => Ok(Some(mcast::find(selector)?.index)),
+    }
+}
 
 /// Joins several values into one metric label.
 #[cfg(feature = "metrics")]

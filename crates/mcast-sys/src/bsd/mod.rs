@@ -21,7 +21,6 @@ mod send;
 pub mod socket;
 pub mod watch;
 
-pub use super::descriptors::raise_descriptor_limit;
 pub use super::errno::{error_kind, is_gone};
 
 /// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from

@@ -23,7 +23,6 @@ pub mod watch;
 #[cfg_attr(target_os = "android", path = "without_netlink_android.rs")]
 mod without_netlink;
 
-pub use super::descriptors::raise_descriptor_limit;
 pub use super::errno::{error_kind, is_gone};
 #[cfg(target_os = "android")]
 pub use without_netlink::sockaddr_length;

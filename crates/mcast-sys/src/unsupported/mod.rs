@@ -29,11 +29,6 @@ pub fn is_gone(_error: &io::Error) -> bool {
     false
 }
 
-/// Returns `false`: there is no known limit.
-pub fn raise_descriptor_limit() -> bool {
-    false
-}
-
 /// Returns the error of every operation.
 fn unsupported<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this library does not support this operating system yet"))

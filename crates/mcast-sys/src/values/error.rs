@@ -93,7 +93,7 @@ impl fmt::Display for ErrorKind {
             Self::NoUsableInterface => "no interface is up and can multicast",
             Self::InterfaceDown => "the interface is down",
             Self::NoRoute => "no route to the group, and no interface was given",
-            Self::NoAddress => "the interface has no address of this family to send from",
+            Self::NoAddress => "the interface has no address of the group's family",
             Self::FamilyUnavailable => "this address family cannot be used here",
             Self::SourceNeeded => "the group is source-specific and no source was given",
             Self::NotJoined => "not joined",

@@ -7,6 +7,7 @@ mod error;
 mod holding;
 mod interface;
 mod receive_buffer;
+mod socket_options;
 mod warning;
 
 pub use bridge::{Bridge, BridgeQuerier};
@@ -16,4 +17,5 @@ pub use error::{ErrorKind, Operation};
 pub use holding::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Version, Visibility};
 pub use interface::{AddressState, HardwareAddress, Interface, InterfaceAddress, Notice};
 pub use receive_buffer::ReceiveBuffer;
+pub use socket_options::{GroupOptions, SocketFilter, SocketOptions};
 pub use warning::Warning;

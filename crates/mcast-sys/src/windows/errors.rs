@@ -54,11 +54,6 @@ pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEADDRNOTAVAIL | WSAEINVAL))
 }
 
-/// Returns `false`: Windows has no limit that a process could raise.
-pub fn raise_descriptor_limit() -> bool {
-    false
-}
-
 /// Returns the error of the calling thread's last socket call.
 pub(super) fn last_socket_error() -> io::Error {
     // SAFETY: the call only reads this thread's last error.

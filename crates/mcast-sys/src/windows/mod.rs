@@ -19,7 +19,7 @@ mod signal;
 pub mod socket;
 pub mod watch;
 
-pub use errors::{error_kind, is_gone, raise_descriptor_limit};
+pub use errors::{error_kind, is_gone};
 
 /// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from
 /// that of the error kind.

@@ -98,6 +98,13 @@ impl Feed {
     }
 }
 
+/// Returns the sequence information of a payload of the message layer, as far as it is readable without a key; `None`
+/// for other payloads.
+#[must_use]
+pub fn sequence_info(payload: &[u8]) -> Option<SequenceInfo> {
+    StreamPacket::read(payload)?.sequence_info(&Keys::none())
+}
+
 /// Returns the name of the frame's interface to show, or its number if it has none. A name in a file is untrusted.
 fn name_of(frame: &Frame<'_>) -> Arc<str> {
     match frame.interface_name {

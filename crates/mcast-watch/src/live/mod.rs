@@ -33,6 +33,7 @@ mod stream_filter;
 mod traffic_monitor;
 
 pub use error::LiveError;
+pub use feed::sequence_info;
 pub use frames::{InterfaceFollower, LiveFrames};
 pub use group_frames::{
     FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,

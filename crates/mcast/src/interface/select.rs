@@ -50,10 +50,11 @@ pub(crate) fn select<'a>(
 
 fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Result<&'a Interface> {
     let refused =
-        |kind, detail: String| Err(Error::new(Operation::Find, kind).on_interface(selector).detail(detail));
+        |kind, detail: String| Error::new(Operation::Find, kind).on_interface(selector).detail(detail);
     let found: Vec<_> = match selector {
         InterfaceSelector::Default | InterfaceSelector::All => {
-            return refused(ErrorKind::Mismatch, format!("\"{selector}\" does not name a single interface"));
+            let detail = format!("\"{selector}\" does not name a single interface");
+            return Err(refused(ErrorKind::Mismatch, detail));
         }
         InterfaceSelector::Name(name) => interfaces.iter().filter(|each| each.name == *name).collect(),
         InterfaceSelector::Index(index) => interfaces.iter().filter(|each| has_index(each, *index)).collect(),
@@ -65,14 +66,12 @@ fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Res
         [interface] => Ok(interface),
         [] => {
             let hint = hint(selector).map(|hint| format!("{hint}; ")).unwrap_or_default();
-            refused(ErrorKind::NoSuchInterface, hint + &existing(interfaces))
+            Err(refused(ErrorKind::NoSuchInterface, hint + &existing(interfaces)))
         }
         several => {
             let names: Vec<_> = several.iter().map(|interface| interface.name.as_str()).collect();
-            refused(
-                ErrorKind::NoSuchInterface,
-                format!("several interfaces have this address; name one of them: {}", names.join(", ")),
-            )
+            let detail = format!("several interfaces have this address ({})", names.join(", "));
+            Err(refused(ErrorKind::NoSuchInterface, detail).remedied("use the name of the interface"))
         }
     }
 }
@@ -112,7 +111,7 @@ fn existing(interfaces: &[Interface]) -> String {
     if interfaces.len() > SHOWN {
         names.push(format!("and {} more", interfaces.len() - SHOWN));
     }
-    format!("available: {}", names.join(", "))
+    format!("this machine has {}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -155,13 +154,22 @@ mod tests {
     fn an_unknown_interface_is_refused_with_a_list_of_the_existing_ones() {
         let error = names("eth7", None).unwrap_err();
         assert_eq!((error.kind(), error.interface()), (ErrorKind::NoSuchInterface, Some("eth7")));
-        assert!(error.to_string().contains("eth1 (3), eth2 (4, down)"), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "cannot find the interface eth7: no such interface: this machine has lo (1), eth0 (2), eth1 (3), \
+             eth2 (4, down), port (5), br0 (6)"
+        );
     }
 
     #[test]
     fn an_address_of_several_interfaces_is_refused_with_their_names() {
         let error = names("fe80::1", None).unwrap_err();
-        assert!(error.to_string().contains("eth0, eth1"), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "cannot find the interface fe80::1: no such interface: several interfaces have this address \
+             (eth0, eth1)"
+        );
+        assert_eq!(error.remedy().as_deref(), Some("use the name of the interface"));
     }
 
     #[test]

@@ -142,9 +142,9 @@ impl Addressed {
                 .on_interface(index));
         };
         let Some(first) = interface.addresses_of(family).next() else {
-            let error =
-                Error::new(Operation::Send, ErrorKind::NoAddress).on_group(to).on_interface(&interface.name);
-            return Err(error.detail(format!("{family} cannot be sent from here")));
+            return Err(Error::new(Operation::Send, ErrorKind::NoAddress)
+                .on_group(to)
+                .on_interface(&interface.name));
         };
         // Linux does not choose a loopback address, whose scope is this host, and would send from
         // 0.0.0.0.

@@ -18,7 +18,7 @@ use mcast_group::{Destination, Family, GroupAddr};
 pub use builder::SenderBuilder;
 #[cfg(feature = "tokio")]
 pub(crate) use expand::is_stale;
-pub use pace::{PaceDecision, Pacer, Rate, pause};
+pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
 pub(crate) use patience::send_patiently;
 pub use reply::Reply;
 #[cfg(feature = "tokio")]

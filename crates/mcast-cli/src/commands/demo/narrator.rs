@@ -40,8 +40,8 @@ pub(super) struct Narrator<'a> {
     palette: Palette,
     cast: &'static [&'static str],
     act: &'static str,
-    facts: usize,
-    wrong: usize,
+    checks: usize,
+    failed: usize,
     /// Whether an empty line precedes the next one.
     apart: bool,
     begun: Instant,
@@ -50,7 +50,7 @@ pub(super) struct Narrator<'a> {
 /// A check as JSON.
 #[derive(Serialize)]
 struct Line<'a> {
-    act: &'a str,
+    part: &'a str,
     host: &'a str,
     #[serde(flatten)]
     event: &'a Event,
@@ -63,9 +63,9 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct Verdict {
     event: &'static str,
-    place: &'static str,
-    facts: usize,
-    wrong: usize,
+    environment: &'static str,
+    checks: usize,
+    failed: usize,
 }
 
 impl<'a> Narrator<'a> {
@@ -78,8 +78,8 @@ impl<'a> Narrator<'a> {
             palette: if form == Form::Text { *console.palette() } else { Palette::new(false) },
             cast,
             act: "",
-            facts: 0,
-            wrong: 0,
+            checks: 0,
+            failed: 0,
             apart: false,
             begun: Instant::now(),
         }
@@ -109,11 +109,11 @@ impl<'a> Narrator<'a> {
     /// demonstration.
     fn step(&mut self, host: &str, event: &Event, expected: Option<&Event>) -> io::Result<()> {
         let wrong = expected.filter(|expected| *expected != event);
-        self.facts += usize::from(expected.is_some());
-        self.wrong += usize::from(wrong.is_some());
+        self.checks += usize::from(expected.is_some());
+        self.failed += usize::from(wrong.is_some());
         if self.form == Form::Json {
             let as_expected = wrong.is_none();
-            let line = Line { act: self.act, host, event, as_expected, expected: wrong };
+            let line = Line { part: self.act, host, event, as_expected, expected: wrong };
             write_json(&mut self.output, &line)?;
             return self.output.flush();
         }
@@ -129,21 +129,21 @@ impl<'a> Narrator<'a> {
     }
 
     /// Prints the result, and returns whether all checks passed.
-    pub(super) fn end(mut self, place: &'static str, advice: &str) -> io::Result<bool> {
-        let (facts, wrong) = (self.facts, self.wrong);
+    pub(super) fn end(mut self, environment: &'static str, advice: &str) -> io::Result<bool> {
+        let (checks, failed) = (self.checks, self.failed);
         self.apart = true;
         if self.form == Form::Json {
-            write_json(&mut self.output, &Verdict { event: "verdict", place, facts, wrong })?;
-        } else if wrong == 0 {
+            write_json(&mut self.output, &Verdict { event: "verdict", environment, checks, failed })?;
+        } else if failed == 0 {
             let good = self.palette.good;
-            self.line(&format!("{good}All {facts} checks passed.{good:#} {advice}"))?;
+            self.line(&format!("{good}All {checks} checks passed.{good:#} {advice}"))?;
         } else {
             let bad = self.palette.bad;
-            self.line(&format!("{bad}{wrong} of {facts} checks failed.{bad:#}"))?;
+            self.line(&format!("{bad}{failed} of {checks} checks failed.{bad:#}"))?;
         }
         self.output.flush()?;
         self.console.detail(format_args!("it took {:.1} s", self.begun.elapsed().as_secs_f64()));
-        Ok(wrong == 0)
+        Ok(failed == 0)
     }
 
     fn sentence(&mut self, mark: &str, style: Style, host: &str, event: &Event) -> io::Result<()> {

@@ -61,8 +61,8 @@ impl<'a> MembershipRecord<'a> {
         let (holder, sockets, holder_record) = match &holding.holder {
             Holder::Socket(holder_record) => ("socket", Some(1), SocketRecord::new(holder_record)),
             Holder::Kernel => ("kernel", Some(0), SocketRecord::default()),
-            Holder::Unseen { sockets } => ("unseen", *sockets, SocketRecord::default()),
-            _ => ("unseen", None, SocketRecord::default()),
+            Holder::Unseen { sockets } => ("unknown", *sockets, SocketRecord::default()),
+            _ => ("unknown", None, SocketRecord::default()),
         };
         Self {
             group: holding.group.addr(),

@@ -51,7 +51,8 @@ enum Action {
 /// Start a network and run the programs that its file lists for each host
 ///
 /// Each line of their output is printed with the name of the host in front. The exit status is 0 if
-/// all of them ended as the file expects (with status 0, unless it says otherwise), and 1 otherwise.
+/// all of them ended in time and as the file expects (with status 0, unless it says otherwise), and 1
+/// otherwise.
 /// `mcast` in a command is this program. Ctrl-C stops all of them and removes the network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, after_long_help = [RUN_EXAMPLES, FILE].concat())]
@@ -60,7 +61,7 @@ pub(crate) struct RunArguments {
     #[arg(value_name = "FILE|NAME")]
     topology: String,
 
-    /// Stop everything after TIME (`time_limit` in the file): 500ms, 10s, 2m
+    /// Stop everything after TIME, with exit status 1 [default: `time_limit` in the file]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 

@@ -15,7 +15,7 @@ use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 
 use crate::arguments::{
-    Families, KeyFile, key_file, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
+    Families, KeyFile, key_file, parse_duration, parse_size, parse_stream_name, read_keys,
     select_destinations,
 };
 use crate::console::Console;
@@ -115,7 +115,7 @@ struct StreamOptions {
     snapshot_port: Option<u16>,
 
     /// Pace evenly: messages per second (`1000pps`), or bits per second on the wire (`10Mbit`)
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
 
     /// Size of the retransmission buffer, also for late joiners [default: 8M]
@@ -266,7 +266,7 @@ impl StreamOptions {
 
     fn apply_to(&self, builder: PublisherBuilder, console: &Console) -> anyhow::Result<PublisherBuilder> {
         if self.flow == Flow::None && self.evict_after.is_some() {
-            return Err(Failure::usage("--flow none evicts nobody, so --evict-after has no effect")
+            return Err(Failure::usage("--flow none evicts no subscriber, so --evict-after has no effect")
                 .remedy("remove one of the two options")
                 .into());
         }

@@ -90,15 +90,15 @@ pub(super) struct Report {
     datagrams: u64,
     unsent_datagrams: u64,
     repairs: Repairs,
-    subscribers: Audience,
-    receivers: Vec<Member>,
+    subscriber_counts: Audience,
+    subscribers: Vec<Member>,
     #[serde(skip)]
     time: Duration,
 }
 
 #[derive(Debug, Serialize)]
 struct Member {
-    receiver: String,
+    subscriber: String,
     address: String,
     state: &'static str,
     missing: u64,
@@ -106,7 +106,7 @@ struct Member {
 }
 
 impl Member {
-    fn new((receiver, address, standing): &(SubscriberId, SocketAddr, Standing)) -> Self {
+    fn new((subscriber, address, standing): &(SubscriberId, SocketAddr, Standing)) -> Self {
         let (state, missing, lost_messages) = match *standing {
             Standing::Complete => ("complete", 0, 0),
             Standing::Unread => ("unread", 0, 0),
@@ -115,7 +115,13 @@ impl Member {
             Standing::Left => ("left", 0, 0),
             _ => ("unknown", 0, 0),
         };
-        Self { receiver: receiver.to_string(), address: address.to_string(), state, missing, lost_messages }
+        Self {
+            subscriber: subscriber.to_string(),
+            address: address.to_string(),
+            state,
+            missing,
+            lost_messages,
+        }
     }
 
     /// Returns a description; `None` for a subscriber that has everything.
@@ -151,8 +157,8 @@ impl Report {
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
             repairs: Repairs::of(statistics),
-            subscribers: closing.audience,
-            receivers: closing.standings.iter().map(Member::new).collect(),
+            subscriber_counts: closing.audience,
+            subscribers: closing.standings.iter().map(Member::new).collect(),
             time,
         }
     }
@@ -180,8 +186,8 @@ impl Report {
                 count_of(self.unsent_datagrams, "datagram")
             ));
         }
-        let complete = self.subscribers.complete;
-        match self.subscribers.total() {
+        let complete = self.subscriber_counts.complete;
+        match self.subscriber_counts.total() {
             0 => console.note(NO_FEEDBACK),
             1 => console.note(format_args!("{complete} of 1 subscriber has everything")),
             all => console.note(format_args!(
@@ -190,7 +196,7 @@ impl Report {
                 count(all)
             )),
         }
-        for member in &self.receivers {
+        for member in &self.subscribers {
             if let Some(description) = member.description() {
                 console.note(format_args!("  {}  {description}", member.address));
             }

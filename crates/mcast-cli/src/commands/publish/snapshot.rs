@@ -99,7 +99,7 @@ fn output_of(command: &str) -> io::Result<Vec<u8>> {
     let (output_sender, result) = channel();
     let read = move || {
         let mut bytes = Vec::new();
-        // After the timeout nobody receives the output.
+        // After the timeout, the receiver of the output no longer exists.
         let _ = output_sender.send(output.read_to_end(&mut bytes).map(|_| bytes));
     };
     std::thread::Builder::new().name("snapshot".into()).spawn(read)?;

@@ -185,7 +185,7 @@ impl TargetQuerier {
         }
         self.running = Some(InterfaceQuerier::open(interface, own, self.settings, now)?);
         self.warned = None;
-        let event = Event { address: Some(own), ..Event::new("begins", &self.target) };
+        let event = Event { address: Some(own), ..Event::new("started", &self.target) };
         let version = match self.target.family {
             Family::V4 => self.settings.version::<std::net::Ipv4Addr>(),
             Family::V6 => self.settings.version::<std::net::Ipv6Addr>(),
@@ -211,8 +211,8 @@ impl TargetQuerier {
             QuerierEvent::Sent { version, group, text } => {
                 self.queries += 1;
                 let address = self.running.as_ref().map(|querier| querier.state().address);
-                let asked = Event::new("asked", &self.target);
-                (Event { address, version: Some(version), group, ..asked }, format!("sent {text}"))
+                let sent = Event::new("query-sent", &self.target);
+                (Event { address, version: Some(version), group, ..sent }, format!("sent {text}"))
             }
             QuerierEvent::YieldedTo(other) => {
                 let words = format!("{protocol} stops sending queries: {other} has a lower address");

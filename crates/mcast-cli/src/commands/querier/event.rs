@@ -42,7 +42,7 @@ impl Event {
 
     /// Creates the event of a received query.
     pub(super) fn query(target: &QuerierInterface, query: &ObservedQuery, time: SystemTime) -> Self {
-        Self { time: rfc3339(time), ..Self::new("heard", target).with_query(query) }
+        Self { time: rfc3339(time), ..Self::new("query-received", target).with_query(query) }
     }
 
     /// Creates the event of a known querier.

@@ -126,7 +126,7 @@ pub(super) fn print_query<'a>(
     printer.print(&Event::query(target, query, frame.time), frame.time, &words)
 }
 
-/// Groups that nobody uses: for documentation (RFC 6676).
+/// Unused groups: they are reserved for documentation (RFC 6676).
 const UNUSED_GROUPS: [&str; 2] = ["233.252.0.251", "ff05::db8:0:fb"];
 /// A port to which nothing is sent.
 const UNUSED_PORT: u16 = 9_009;

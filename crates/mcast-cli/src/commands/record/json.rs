@@ -14,7 +14,7 @@ use crate::receiving::{FlowSummary, Tally, certainty};
 #[derive(Debug, Serialize)]
 pub(super) struct FileRecord {
     path: String,
-    begin: String,
+    started: String,
     frames: u64,
     bytes: u64,
     unwritten: u64,
@@ -25,7 +25,7 @@ impl FileRecord {
     pub(super) fn new(file: &RecordedFile) -> Self {
         Self {
             path: file.path.display().to_string(),
-            begin: rfc3339(file.begin),
+            started: rfc3339(file.begin),
             frames: file.frames,
             bytes: file.bytes,
             unwritten: file.unwritten,

@@ -64,7 +64,6 @@ struct SkippedRecord {
     fragments: u64,
     truncated: u64,
     malformed: u64,
-    unknown_link: u64,
-    #[serde(rename = "not_asked_for")]
+    unsupported_link_type: u64,
     not_selected: u64,
 }

@@ -12,7 +12,7 @@ use anyhow::Context;
 use mcast::{InterfaceSelector, LaunchClock, Rate, Sender};
 use mcast_capture::{AddressMapping, Capture, CaptureOptions, Filter, Replay, TransmitTimes};
 
-use crate::arguments::{Families, parse_duration, parse_rate, select_memberships};
+use crate::arguments::{Families, parse_duration, select_memberships};
 use crate::capturing::open_file;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -75,7 +75,7 @@ struct TimingOptions {
     speed: Option<f64>,
 
     /// Pace evenly, ignoring recorded times: 200kpps, or 10Mbit of payload
-    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "flat_out")]
+    #[arg(long, value_name = "RATE", conflicts_with = "flat_out")]
     rate: Option<Rate>,
 
     /// Send as fast as possible

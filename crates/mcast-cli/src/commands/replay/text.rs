@@ -61,7 +61,7 @@ fn skipped_text(skipped: &SkippedFrames) -> Option<String> {
         (skipped.fragments, "fragments"),
         (skipped.truncated, "truncated by the capture"),
         (skipped.malformed, "malformed"),
-        (skipped.unknown_link, "of an unknown link type"),
+        (skipped.unsupported_link_type, "of an unsupported link type"),
         (skipped.not_selected, "not selected"),
     ];
     let parts: Vec<_> = reasons

@@ -3,13 +3,12 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use mcast::Outgoing;
+use mcast::{Outgoing, Rate};
 use mcast_stream::ReadAhead;
 use serde::Serialize;
 
 use super::payloads::Payloads;
 use super::{Plan, TimingOptions};
-use crate::arguments::one_every;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -95,7 +94,7 @@ impl Delivery<'_> {
         let TimingOptions { rate, every, .. } = *self.timing;
         let (rate, together) = match (rate, every) {
             (Some(rate), _) => (Some(rate), 1),
-            (None, every) => (every.map(one_every), self.targets.len()),
+            (None, every) => (every.map(Rate::one_per), self.targets.len()),
         };
         Pace::new(rate, together, self.deadline(), interrupt.clone())
     }

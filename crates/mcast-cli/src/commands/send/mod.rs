@@ -11,8 +11,7 @@ use std::time::Duration;
 use mcast::{Rate, Sender, SenderBuilder};
 
 use crate::arguments::{
-    Egress, parse_dscp, parse_duration, parse_positive_size, parse_rate, parse_size, select_destinations,
-    with_dscp,
+    Egress, parse_dscp, parse_duration, parse_positive_size, parse_size, select_destinations, with_dscp,
 };
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -112,7 +111,7 @@ struct TimingOptions {
     every: Option<Duration>,
 
     /// Pace evenly: 200kpps, or 10Mbit of payload; without --count until Ctrl-C
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
 }
 

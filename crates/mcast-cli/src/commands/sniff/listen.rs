@@ -227,7 +227,7 @@ impl<'a> Sniffer<'a> {
         match &mut self.join_monitor {
             Some(join_monitor) => join_monitor.warn(true, console),
             None if handler.packets() == 0 && !handler.plan.is_file => console.note(
-                "nothing was joined: a snooping switch holds back groups that nobody here has joined; --join \
+                "nothing was joined: a snooping switch holds back groups that no program here has joined; --join \
                  joins them",
             ),
             None => {}

@@ -91,10 +91,10 @@ struct OutputOptions {
 
 const EXAMPLES: &str = "\
 Capturing needs root or CAP_NET_RAW. sniff joins nothing on its own: a snooping switch may hold back
-groups that nobody here has joined; --join joins them, and reports when nothing arrives. A line has the time (UTC), the interface, the
-direction, the layers, TTL and length. Common payloads (RTP, MPEG-TS, MoldUDP64, PTP, mDNS, SSDP,
-mcast publish, perf and ping) are decoded. -v adds Ethernet addresses and text. Broadcasts are counted
-separately.
+groups that no program here has joined; --join joins them, and reports when nothing arrives. A line
+has the time (UTC), the interface, the direction, the layers, TTL and length. Common payloads (RTP,
+MPEG-TS, MoldUDP64, PTP, mDNS, SSDP, mcast publish, perf and ping) are decoded. -v adds Ethernet
+addresses and text. Broadcasts are counted separately.
 
 Examples:
   mcast sniff                                     all multicast, until Ctrl-C

@@ -18,14 +18,14 @@ pub(super) struct EventRecord {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum EventFields {
-    Joined { incarnation: u32, sender: String, sequence: u64 },
+    Joined { incarnation: u32, publisher: String, sequence: u64 },
     Lost { sequence: u64, count: u64, cause: &'static str },
     Message { sequence: u64 },
     Incarnation { incarnation: u32 },
     Count { count: u64 },
     Path { path: u8 },
     Key { epoch: u16 },
-    OtherStream { sender: String, stream: String },
+    OtherStream { publisher: String, stream: String },
     Stream { stream: String },
 }
 
@@ -38,9 +38,11 @@ impl EventRecord {
 impl EventFields {
     fn new(event: &SubscriberEvent) -> Option<Self> {
         Some(match *event {
-            SubscriberEvent::Joined { incarnation, publisher, message } => {
-                Self::Joined { incarnation: incarnation.0, sender: publisher.to_string(), sequence: message }
-            }
+            SubscriberEvent::Joined { incarnation, publisher, message } => Self::Joined {
+                incarnation: incarnation.0,
+                publisher: publisher.to_string(),
+                sequence: message,
+            },
             SubscriberEvent::Lost { first, end, cause } => {
                 Self::Lost { sequence: first, count: end.saturating_sub(first), cause: cause.name() }
             }
@@ -58,7 +60,7 @@ impl EventFields {
                 Self::Key { epoch: epoch.0 }
             }
             SubscriberEvent::OtherStream { stream, publisher } => {
-                Self::OtherStream { sender: publisher.to_string(), stream: stream.to_string() }
+                Self::OtherStream { publisher: publisher.to_string(), stream: stream.to_string() }
             }
             SubscriberEvent::StreamChanged { to, .. } => Self::Stream { stream: to.to_string() },
             _ => return None,

@@ -74,7 +74,7 @@ struct StreamOptions {
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     on_loss: Option<AfterLoss>,
 
-    /// Largest snapshot to accept, with --from snapshot; anybody can announce a snapshot of an unsealed stream
+    /// Largest snapshot to accept, with --from snapshot; any host can announce a snapshot of an unsealed stream
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64M")]
     max_snapshot: usize,
 

@@ -57,5 +57,5 @@ fn not_announced(name: &str, keys: &Keys, timeout: Duration) -> Failure {
         false => "check that `mcast publish --announce` runs with the same --key; -i selects the interface",
     };
     let seconds = timeout.as_secs_f64();
-    Failure::no(format!("nobody announced a stream \"{name}\" within {seconds} s")).remedy(remedy)
+    Failure::no(format!("no publisher announced a stream \"{name}\" within {seconds} s")).remedy(remedy)
 }

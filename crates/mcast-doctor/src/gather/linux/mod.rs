@@ -3,6 +3,7 @@
 mod config_services;
 mod counters;
 pub(crate) mod counting_rules;
+mod freezer;
 mod links;
 mod multicast_routes;
 mod nft_expressions;
@@ -11,6 +12,7 @@ pub(crate) mod processes;
 mod sockets;
 
 pub(crate) use counters::host_drops;
+pub(crate) use sockets::queues;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,6 +54,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         ruleset: nftables::ruleset().unwrap_or_default(),
         firewall: None,
         machine: machine(),
+        socket_options: BTreeMap::new(),
         links,
     })
 }

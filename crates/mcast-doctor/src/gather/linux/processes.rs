@@ -1,13 +1,34 @@
 //! The processes that have sockets open.
 
+use std::collections::BTreeMap;
 use std::fs;
 
+use mcast_sys::SocketOptions;
+
+use super::freezer;
 use crate::Error;
+use crate::observation::{ProcessState, RunState};
 use crate::snapshot::SocketOwners;
 
 /// Returns the processes that have each socket open, by the inode of the socket.
 pub(crate) fn owners() -> SocketOwners {
     mcast_sys::joined::socket_owners().unwrap_or_default()
+}
+
+/// Returns the options of the UDP sockets of all processes that may be inspected, by the inode of the socket.
+pub(crate) fn socket_options() -> BTreeMap<u64, SocketOptions> {
+    mcast_sys::joined::socket_options().unwrap_or_default()
+}
+
+/// Returns whether a process runs, and its cgroup; `None` if it has ended.
+pub(crate) fn state(pid: u32) -> Option<ProcessState> {
+    let run_state = match Process::read(pid)?.state {
+        'Z' | 'X' => return None,
+        'T' => RunState::Stopped,
+        't' => RunState::Traced,
+        _ => freezer::state(pid).unwrap_or_default(),
+    };
+    Some(ProcessState { pid, run_state, cgroup: freezer::unified_path(pid) })
 }
 
 /// Returns the running processes among `pid`, its descendants, and the members of the process group that it
@@ -26,7 +47,7 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
         }
         family.extend(new);
     }
-    family.retain(|pid| all.iter().any(|process| process.pid == *pid && process.is_alive));
+    family.retain(|pid| all.iter().any(|process| process.pid == *pid && process.is_alive()));
     family
 }
 
@@ -35,7 +56,8 @@ struct Process {
     pid: u32,
     parent: u32,
     group: u32,
-    is_alive: bool,
+    /// The state as `ps` shows it: `R`, `S`, `T`…
+    state: char,
 }
 
 impl Process {
@@ -47,9 +69,13 @@ impl Process {
     fn parse(pid: u32, stat: &str) -> Option<Self> {
         let (_, rest) = stat.rsplit_once(')')?;
         let mut words = rest.split_ascii_whitespace();
-        let state = words.next()?;
+        let state = words.next()?.chars().next()?;
         let (parent, group) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Self { pid, parent, group, is_alive: !matches!(state, "Z" | "X") })
+        Some(Self { pid, parent, group, state })
+    }
+
+    const fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
     }
 }
 
@@ -84,8 +110,8 @@ mod tests {
     #[test]
     fn process_is_parsed_with_any_name() {
         let process = Process::parse(7, "7 (a) S 1 (b) S 3 5 0\n").unwrap();
-        assert_eq!((process.parent, process.group, process.is_alive), (3, 5, true));
-        assert!(!Process::parse(7, "7 (x) Z 3 5").unwrap().is_alive);
+        assert_eq!((process.parent, process.group, process.is_alive()), (3, 5, true));
+        assert!(!Process::parse(7, "7 (x) Z 3 5").unwrap().is_alive());
         assert!(Process::parse(7, "7 (x) S").is_none());
     }
 

@@ -29,7 +29,7 @@ from pymcast.multicast_expert.utils import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Windows' WSAENETUNREACH: nobody listens on the loopback interface.
+# Windows' WSAENETUNREACH: no socket has joined on the loopback interface.
 _WSAENETUNREACH = 10051
 
 

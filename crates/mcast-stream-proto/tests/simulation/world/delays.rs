@@ -4,7 +4,7 @@ use mcast_stream_proto::wire::{DatagramView, Kind, Status, SubscriberId};
 
 use super::subscribers::address;
 use super::{Delivery, World};
-use crate::plan::{MILLISECOND, SECOND, Stuck};
+use crate::plan::{MILLISECOND, SECOND, Stuck, SubscriberPlan};
 
 /// The default eviction time, and half a second until a publisher notices.
 pub(crate) const EVICTION: u64 = 2_500 * MILLISECOND;
@@ -12,8 +12,8 @@ pub(crate) const EVICTION: u64 = 2_500 * MILLISECOND;
 const SILENCE: u64 = 5_500 * MILLISECOND;
 /// Tolerance for timers.
 const SLACK: u64 = 100 * MILLISECOND;
-/// Bytes of superfluous repairs to allow, for requests that cross a repair.
-const LATE_REPAIRS: u64 = 524_288;
+/// The credit with which subscribers begin, before any of them has reported what arrives of the repairs.
+const FIRST_CREDIT: u64 = 524_288;
 
 impl World<'_> {
     /// Notes a subscriber's status, if it is not sealed.
@@ -83,10 +83,7 @@ impl World<'_> {
         if self.slowed > 3 && self.plan.is_uncongested() {
             return Err("the publisher slowed down although no link was too narrow".into());
         }
-        let repairs = self.meter.repair_bytes;
-        let late = self.plan.subscribers.iter().filter(|subscriber| subscriber.joins > 0).count() as u64;
-        // Without flow control, the publisher continues when a small window is full.
-        let most = 2 * self.dropped + self.without_room + late * self.meter.data_bytes * 3 / 2 + LATE_REPAIRS;
+        let (repairs, most) = (self.meter.repair_bytes, self.most_repairs());
         if self.bottleneck.is_some() && repairs > most {
             return Err(format!(
                 "{repairs} bytes of repairs behind a bottleneck (limit {most}) that dropped {}: {:?} at {}",
@@ -100,6 +97,20 @@ impl World<'_> {
             self.meter.judge()?;
         }
         self.judge_feedback()
+    }
+
+    /// Returns the limit for bytes of repairs behind a bottleneck. A repair to the group serves all that lack a datagram
+    /// at the same time; those who lack it at another time need their own.
+    fn most_repairs(&self) -> u64 {
+        let count = |filter: &dyn Fn(&&SubscriberPlan) -> bool| {
+            self.plan.subscribers.iter().filter(filter).count() as u64
+        };
+        let late = count(&|subscriber| subscriber.joins > 0);
+        // Without flow control, the publisher continues when a small window is full: that subscriber requests what was
+        // dropped, and what it had no room for, when the others have long got it.
+        let narrow = count(&|subscriber| !self.plan.waits && subscriber.window < self.plan.slots);
+        let dropped = 2 * self.dropped * (1 + narrow);
+        dropped + self.without_room + late * self.meter.data_bytes * 3 / 2 + FIRST_CREDIT
     }
 
     /// Checks for at most about 200 statuses and NAKs per second of all subscribers, plus a few of each subscriber per

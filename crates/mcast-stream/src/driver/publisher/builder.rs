@@ -8,7 +8,7 @@ use mcast::{Destination, Family};
 
 use super::Publisher;
 use crate::StreamError;
-use crate::driver::{clock, interface, state_file};
+use crate::driver::{clock, present_index, state_file};
 use crate::publisher::{Congestion, PublisherConfig};
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Incarnation, StreamId};
@@ -53,15 +53,14 @@ impl PublisherBuilder {
     /// Checks that one of the interfaces exists. Those of other paths may appear later.
     pub(super) fn check_interfaces(&self) -> mcast::Result<()> {
         let mut checks =
-            self.destinations.iter().map(|each| interface::present_index(each.interface.as_ref()).map(drop));
+            self.destinations.iter().map(|each| present_index(each.interface.as_ref()).map(drop));
         let first = checks.next().unwrap_or(Ok(()));
         first.or_else(|error| if checks.any(|check| check.is_ok()) { Ok(()) } else { Err(error) })
     }
 
     /// Opens a socket to one of the destinations. It follows the interface if one is named.
     pub(super) fn open(&self, destination: &Destination) -> mcast::Result<mcast::Sender> {
-        let follow =
-            interface::present_index(destination.interface.as_ref()).map_or(true, |there| there.is_some());
+        let follow = present_index(destination.interface.as_ref()).map_or(true, |there| there.is_some());
         let builder = mcast::Sender::builder().hop_limit(self.hop_limit).loopback(self.loopback);
         builder.follow(follow).send_buffer(4 << 20).to(destination.clone()).build()
     }

@@ -14,7 +14,7 @@ use crate::driver::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId};
 
-/// The default limit of a snapshot's size, in bytes: 64 MiB. For a stream in clear, anybody can announce snapshots of
+/// The default limit of a snapshot's size, in bytes: 64 MiB. For a stream in clear, any host can announce snapshots of
 /// any size.
 pub const MAX_SNAPSHOT: u64 = 64 << 20;
 
@@ -121,7 +121,7 @@ impl AnnouncedStream {
     }
 }
 
-/// Waits for another announcement. Anybody can announce a stream in clear. An announcement from the host that serves
+/// Waits for another announcement. Any host can announce a stream in clear. An announcement from the host that serves
 /// its snapshots is therefore preferred, with an address that has not failed.
 ///
 /// Announcements are sent once per second, so servers are not asked more often.

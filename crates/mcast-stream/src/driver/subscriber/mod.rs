@@ -17,7 +17,7 @@ use mcast::{Batch, Cursor, ErrorKind, Family, Membership, Waker};
 
 use super::clock::Clock;
 use super::error::StreamError;
-use super::interface;
+use super::present_index;
 use super::publisher::any_address;
 use crate::Target;
 use crate::seal::Keys;
@@ -148,9 +148,8 @@ impl Subscriber {
         if memberships.iter().any(|other| other.address.group.family() != family) {
             return Err(StreamError::MixedFamilies);
         }
-        let with_interface = |membership: &Membership| {
-            Ok((membership.clone(), interface::present_index(membership.interface.as_ref())?))
-        };
+        let with_interface =
+            |membership: &Membership| Ok((membership.clone(), present_index(membership.interface.as_ref())?));
         let paths: Vec<_> = memberships.iter().map(with_interface).collect::<mcast::Result<_>>()?;
         let paths = Paths::new(paths);
         config.paths = paths.count();

@@ -19,7 +19,7 @@ pub(super) struct StreamSelector {
 impl StreamSelector {
     /// Returns a state machine for the stream of a datagram, if that stream is to be followed.
     ///
-    /// With keys, datagrams that they do not open have no effect, because anybody can forge a header.
+    /// With keys, datagrams that they do not open have no effect, because any host can forge a header.
     pub(super) fn select(
         &mut self,
         chosen: Option<StreamId>,

@@ -6,6 +6,7 @@ mod filter;
 mod mld;
 mod namespace;
 mod notices;
+mod options;
 mod processes;
 mod socket;
 mod tables;
@@ -20,6 +21,7 @@ use crate::{Holder, Holding, JoinedSocket, Process, SocketHolder, Visibility};
 use accounts::Accounts;
 use borrow::{Lender, Mark};
 pub use notices::Notices;
+pub use options::socket_options;
 use socket::BorrowedSocket;
 pub use tables::{TableEntry, table};
 

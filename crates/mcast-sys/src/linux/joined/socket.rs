@@ -14,7 +14,7 @@ use super::filter;
 use crate::{JoinedSocket, Process, SocketHolder, SocketKind};
 
 /// `asm-generic/socket.h`, since Linux 5.0.
-const SO_BINDTOIFINDEX: libc::c_int = 62;
+pub(super) const SO_BINDTOIFINDEX: libc::c_int = 62;
 
 /// `asm-generic/socket.h`, since Linux 4.12; `libc` lacks it for Android.
 const SO_MEMINFO: libc::c_int = 55;
@@ -22,8 +22,8 @@ const SO_MEMINFO: libc::c_int = 55;
 /// A socket of another process, borrowed until this is dropped.
 pub(super) struct BorrowedSocket {
     pub(super) descriptor: Loan,
-    domain: Domain,
-    kind: Type,
+    pub(super) domain: Domain,
+    pub(super) kind: Type,
 }
 
 /// A membership that a socket holds.

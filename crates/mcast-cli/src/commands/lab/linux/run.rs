@@ -1,6 +1,6 @@
 //! Runs the programs of a network, and prints their output and exit statuses.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast_lab::topology::ProgramEvent;
 use mcast_lab::{Command, LabNetwork, Program};
@@ -35,18 +35,16 @@ fn run_to_end(
     printer: &mut Printer<'_>,
 ) -> anyhow::Result<bool> {
     let path = path()?;
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut run = network.run(move |_: &Program, command: &mut Command| {
         command.env("PATH", &path);
     });
+    if let Some(timeout) = timeout {
+        run = run.time_limit(timeout);
+    }
     let mut as_expected = true;
     while !run.is_over() {
-        let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
-        if !printer.is_stopping() && (is_late || interrupt.has_arrived()) {
+        if !printer.is_stopping() && interrupt.has_arrived() {
             printer.stopping();
-            if is_late {
-                printer.print(&ProgramEvent::TimeLimit)?;
-            }
             run.stop(signal_hook::consts::SIGINT).map_err(failed)?;
         }
         let Some(event) = run.next(POLL_INTERVAL).map_err(failed)? else { continue };

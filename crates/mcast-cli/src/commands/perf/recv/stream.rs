@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mcast::Membership;
 use mcast_doctor::clock_id;
 use mcast_measure::wire::UnixNanos;
 use mcast_measure::{Histogram, MessageCounts, MessageMeter, lost_percent};
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Message, SubscriberEvent, SubscriberStatistics};
-use mcast_stream::{Subscriber, SubscriberBuilder};
+use mcast_stream::{StreamError, Subscriber, SubscriberBuilder};
 use serde::Serialize;
 
-use super::Arguments;
+use super::{Arguments, Limits};
 use crate::arguments::read_keys;
 use crate::commands::perf::figures::{Micros, micros, percentiles, share, short_time};
 use crate::console::Console;
@@ -37,50 +38,77 @@ pub(super) struct StreamOptions {
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// What to subscribe to, and how: the arguments, resolved.
+struct Plan<'a> {
+    paths: Vec<Membership>,
+    /// The memberships as typed.
+    memberships: String,
+    receive_buffer: Option<usize>,
+    keys: Keys,
+    json: bool,
+    limits: &'a Limits,
+}
+
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    measure(&plan(arguments, console)?, console)
+}
+
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
     let key = arguments.messages.key.as_deref();
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
-    let selected = arguments.joining.selected(console)?;
-    if selected.items.len() > 4 {
+    let paths = arguments.joining.selected(console)?.items;
+    if paths.len() > 4 {
         return Err(Failure::usage("a stream has at most four paths")
             .remedy("name single groups, each on one interface")
             .into());
     }
-    let open = || {
+    Ok(Plan {
+        paths,
+        memberships: arguments.joining.memberships.join(", "),
+        receive_buffer: arguments.buffer,
+        keys,
+        json: arguments.json,
+        limits: &arguments.limits,
+    })
+}
+
+impl Plan<'_> {
+    fn subscriber(&self) -> Result<Subscriber, StreamError> {
         let builder: SubscriberBuilder = Subscriber::builder();
-        let builder = selected.items.iter().cloned().fold(builder, SubscriberBuilder::path);
-        let builder = match arguments.buffer {
+        let builder = self.paths.iter().cloned().fold(builder, SubscriberBuilder::path);
+        let builder = match self.receive_buffer {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,
         };
-        builder.keys(keys.clone()).build()
-    };
-    let mut subscriber = open()?;
+        builder.keys(self.keys.clone()).build()
+    }
+}
+
+fn measure(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
+    let mut subscriber = plan.subscriber()?;
     let interrupt = Interrupt::waking(subscriber.waker())?;
-    console.note(format_args!(
-        "waiting for mcast perf send --stream on {}",
-        arguments.joining.memberships.join(", ")
-    ));
-    let deadline = arguments.limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    console.note(format_args!("waiting for mcast perf send --stream on {}", plan.memberships));
+    let Limits { count, keep, timeout, .. } = *plan.limits;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let (mut runs, mut is_good) = (0, true);
     loop {
-        let mut run = StreamRun::new(&keys);
-        let ended = run.listen(&mut subscriber, arguments, deadline, &interrupt, console)?;
+        let mut run = StreamRun::new(&plan.keys);
+        let ended = run.listen(&mut subscriber, plan, deadline, &interrupt, console)?;
         if run.joined.is_some() {
-            run.print(&subscriber.statistics(), arguments, console)?;
-            let misses = run.misses(&arguments.limits);
+            run.print(&subscriber.statistics(), plan.json, console)?;
+            let misses = run.misses(plan.limits);
             misses.iter().for_each(|miss| console.note(miss));
             is_good &= misses.is_empty();
             runs += 1;
         }
-        if !ended || (!arguments.limits.keep && runs >= arguments.limits.count) {
-            let required = if arguments.limits.keep { 1 } else { arguments.limits.count };
+        if !ended || (!keep && runs >= count) {
+            let required = if keep { 1 } else { count };
             if runs < required && !interrupt.has_arrived() {
                 console.note(too_few_runs(runs, required));
             }
             return Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_good && runs >= required)));
         }
-        subscriber = open()?;
+        subscriber = plan.subscriber()?;
     }
 }
 
@@ -129,7 +157,7 @@ impl StreamRun {
     fn listen(
         &mut self,
         subscriber: &mut Subscriber,
-        arguments: &Arguments,
+        plan: &Plan<'_>,
         deadline: Option<Instant>,
         interrupt: &Interrupt,
         console: &Console,
@@ -160,12 +188,10 @@ impl StreamRun {
             };
             if has_arrived {
                 quiet_since = now;
-            } else if subscriber.has_ended()
-                || (self.is_silent && quiet_since.elapsed() > arguments.limits.idle)
-            {
+            } else if subscriber.has_ended() || (self.is_silent && quiet_since.elapsed() > plan.limits.idle) {
                 return Ok(true);
             }
-            self.line(arguments, console);
+            self.line(plan.json, console);
         }
     }
 
@@ -191,7 +217,7 @@ impl StreamRun {
     }
 
     /// Prints an interim line every second.
-    fn line(&mut self, arguments: &Arguments, console: &Console) {
+    fn line(&mut self, json: bool, console: &Console) {
         const EACH: Duration = Duration::from_secs(1);
 
         let (before, shown) = self.last_line;
@@ -200,7 +226,7 @@ impl StreamRun {
         if since < EACH {
             return;
         }
-        if counts.messages > shown.messages && !arguments.json {
+        if counts.messages > shown.messages && !json {
             let rates = rates(counts.messages - shown.messages, "message", counts.bytes - shown.bytes, since);
             let jitter = short_time(self.meter.jitter());
             console.note(format_args!("{rates}  lost {}  jitter {jitter}", count(self.lost)));
@@ -215,7 +241,7 @@ impl StreamRun {
     }
 
     /// Returns the unmet conditions of success; empty if all messages, or as many as required, arrived as published.
-    fn misses(&self, limits: &super::Limits) -> Vec<String> {
+    fn misses(&self, limits: &Limits) -> Vec<String> {
         let MessageCounts { messages, wrong, .. } = self.meter.counts();
         let mut misses = Vec::new();
         if self.ended.is_none() {
@@ -235,15 +261,10 @@ impl StreamRun {
         misses
     }
 
-    fn print(
-        &self,
-        statistics: &SubscriberStatistics,
-        arguments: &Arguments,
-        console: &Console,
-    ) -> anyhow::Result<()> {
+    fn print(&self, statistics: &SubscriberStatistics, json: bool, console: &Console) -> anyhow::Result<()> {
         let mut out = console.output();
         let summary = Summary::new(self, statistics);
-        if arguments.json {
+        if json {
             write_record(&mut out, "result", &summary)?;
         } else {
             self.write(&mut out, &summary)?;
@@ -276,7 +297,7 @@ impl StreamRun {
             share(summary.repaired, summary.datagrams),
             count_of(summary.naks, "time"),
             count(summary.unrecoverable),
-            count(summary.copies),
+            count(summary.duplicated),
             count_of(self.stalls, "time")
         )?;
         let delays = match self.meter.delays().and_then(Histogram::percentiles) {
@@ -298,7 +319,7 @@ struct Summary {
     sent: Option<u64>,
     received: u64,
     lost: u64,
-    wrong: u64,
+    corrupted: u64,
     bytes: u64,
     seconds: f64,
     messages_per_second: Option<f64>,
@@ -309,7 +330,7 @@ struct Summary {
     datagrams: u64,
     repaired: u64,
     unrecoverable: u64,
-    copies: u64,
+    duplicated: u64,
     naks: u64,
     stalls: u64,
     round_trip_us: f64,
@@ -329,7 +350,7 @@ impl Summary {
             sent: run.sent(),
             received: messages,
             lost: run.lost,
-            wrong,
+            corrupted: wrong,
             bytes,
             seconds: time.as_secs_f64(),
             messages_per_second: per_second(messages as f64, time),
@@ -340,7 +361,7 @@ impl Summary {
             datagrams: statistics.received,
             repaired: statistics.repaired,
             unrecoverable: statistics.given_up,
-            copies: statistics.copies,
+            duplicated: statistics.copies,
             naks: statistics.naks,
             stalls: run.stalls,
             round_trip_us: micros(Duration::from_nanos(statistics.round_trip)),

@@ -35,7 +35,7 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
     let keep_going = || !interrupt.has_arrived();
     let Some(partner) = player.call(keep_going)? else {
         if !interrupt.has_arrived() {
-            console.error("nobody answers: --latency needs `mcast perf recv --reply` on another host");
+            console.error("no host answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
@@ -84,7 +84,7 @@ fn half(times: Percentiles) -> Percentiles {
 /// A ping-pong as JSON: `schemas/perf-latency.json`.
 #[derive(Serialize)]
 struct Summary {
-    partner: IpAddr,
+    address: IpAddr,
     sent: u64,
     received: u64,
     lost: u64,
@@ -110,7 +110,7 @@ fn write_json(
     let times = trips.times();
     let micros = |time: Option<Duration>| time.map(crate::commands::perf::figures::micros);
     let summary = Summary {
-        partner,
+        address: partner,
         sent: trips.sent(),
         received: times.count(),
         lost: trips.lost(),

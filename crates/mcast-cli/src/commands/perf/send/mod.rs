@@ -12,7 +12,7 @@ use mcast_doctor::PerfSender;
 use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH};
 
 use crate::arguments::{
-    Egress, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size, select_destinations, with_dscp,
+    Egress, parse_dscp, parse_duration, parse_percent, parse_size, select_destinations, with_dscp,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 
     /// Total rate, evenly paced: 200kpps, or 10Mbit of payload; with --sweep the first rate
     /// [default: as fast as possible; with --sweep 1000pps]
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
 
     /// Number of streams to each group, with a socket and a thread each
@@ -141,7 +141,7 @@ struct Plan<'a> {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.messages.stream {
-        return stream::run(arguments, &Interrupt::catch(|| {})?, console);
+        return stream::run(arguments, console);
     }
     let plan = plan(arguments, console)?;
     let interrupt = Interrupt::catch(|| {})?;

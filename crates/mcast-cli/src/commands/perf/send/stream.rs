@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mcast::{Destination, Rate};
+use mcast::{Destination, InterfaceSelector, Rate};
 use mcast_doctor::clock_id;
 use mcast_measure::wire::{STREAM_MESSAGE_LENGTH, SessionId, StreamMessage, UnixNanos};
 use mcast_stream::publisher::{PublisherEvent, PublisherStatistics, Refusal};
-use mcast_stream::{Closing, Publisher, StreamError};
+use mcast_stream::{Closing, Publisher, PublisherBuilder, StreamError};
 use serde::Serialize;
 
 use super::Arguments;
@@ -44,14 +44,75 @@ const LINGER: Duration = Duration::from_secs(10);
 /// Messages between two checks of the clock.
 const AT_ONCE: u64 = 64;
 
-pub(super) fn run(
-    arguments: &Arguments,
-    interrupt: &Interrupt,
-    console: &Console,
-) -> anyhow::Result<Outcome> {
+/// What to publish, and where: the arguments, resolved.
+struct Plan {
+    builder: PublisherBuilder,
+    /// The group as typed.
+    group: String,
+    hop_limit: u8,
+    size: usize,
+    /// Messages per second.
+    rate: Option<f64>,
+    /// The number of messages; `None` to publish for `duration`.
+    count: Option<u64>,
+    duration: Duration,
+    /// The number of receivers to wait for.
+    required: u64,
+    sealed: bool,
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let plan = plan(arguments, console)?;
+    measure(plan, &Interrupt::catch(|| {})?, console)
+}
+
+fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
+    let Arguments { egress, messages, .. } = arguments;
     let size = checked_size(arguments)?;
-    let publisher = open(arguments, console)?;
-    let required = arguments.criteria.expect.unwrap_or(1);
+    let chosen = select_destinations(&arguments.groups, egress.families, console)?;
+    let destination = destination(&chosen.items, &egress.interfaces)?;
+    let hop_limit = egress.hop_limit(chosen.hop_limit);
+    let mut builder =
+        Publisher::builder().to(destination).hop_limit(hop_limit).loopback(!arguments.no_loopback);
+    if let Some(path) = &messages.key {
+        builder = builder.keys(read_keys(path, console)?);
+    }
+    if let Some(bytes) = messages.history {
+        builder = builder.history(bytes);
+    }
+    Ok(Plan {
+        builder,
+        group: arguments.groups.join(", "),
+        hop_limit,
+        size,
+        rate: arguments.rate.map(|rate| rate.datagrams_per_second(size)),
+        count: arguments.count,
+        duration: arguments.duration.unwrap_or(Duration::from_secs(10)),
+        required: arguments.criteria.expect.unwrap_or(1),
+        sealed: messages.key.is_some(),
+        json: arguments.json,
+    })
+}
+
+/// Returns the one group to send to, on the interface given for it.
+fn destination(groups: &[Destination], interfaces: &[InterfaceSelector]) -> Result<Destination, Failure> {
+    let [group] = groups else {
+        return Err(Failure::usage("--stream sends to one group").remedy("name one, without a range"));
+    };
+    let interface = match interfaces {
+        [] => group.interface.clone(),
+        [interface] => Some(interface.clone()),
+        _ => return Err(Failure::usage("--stream sends on one interface")),
+    };
+    Ok(Destination { interface, ..group.clone() })
+}
+
+fn measure(plan: Plan, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
+    let Plan { size, required, sealed, json, .. } = plan;
+    let publisher = plan.builder.build()?;
+    let stream = publisher.stream();
+    console.note(format_args!("stream {stream}, to {}, hop limit {}", plan.group, plan.hop_limit));
     console.note(format_args!("waiting for {} with --stream", count_of(required, "receiver")));
     let required = usize::try_from(required).unwrap_or(usize::MAX);
     while !publisher.wait_for(required, POLL_INTERVAL) {
@@ -61,7 +122,10 @@ pub(super) fn run(
     }
     let metadata = StreamMessage { session: SessionId::random(), time: UnixNanos::now(), clock: clock_id() };
     let publish_loop = PublishLoop {
-        arguments,
+        rate: plan.rate,
+        count: plan.count,
+        duration: plan.duration,
+        shows_progress: !json,
         console,
         interrupt,
         publisher: &publisher,
@@ -77,13 +141,12 @@ pub(super) fn run(
     {
     }
     let complete_time = begun.elapsed();
-    let stream = publisher.stream().to_string();
     let Closing { statistics, complete, behind, .. } = publisher.close(Duration::from_secs(2));
     let time = published - begun;
     let report = Report {
-        stream,
+        stream: stream.to_string(),
         size,
-        sealed: arguments.messages.key.is_some(),
+        sealed,
         messages: statistics.messages,
         bytes: statistics.message_bytes,
         time,
@@ -96,7 +159,7 @@ pub(super) fn run(
         behind: behind.len(),
         complete_time,
     };
-    report.print(arguments.json, console)?;
+    report.print(json, console)?;
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.behind == 0 && report.complete >= required)))
 }
 
@@ -111,32 +174,12 @@ fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
     }
 }
 
-fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
-    let chosen = select_destinations(&arguments.groups, arguments.egress.families, console)?;
-    let [destination] = &chosen.items[..] else {
-        return Err(Failure::usage("--stream sends to one group").remedy("name one, without a range").into());
-    };
-    let interface = match &arguments.egress.interfaces[..] {
-        [] => destination.interface.clone(),
-        [interface] => Some(interface.clone()),
-        _ => return Err(Failure::usage("--stream sends on one interface").into()),
-    };
-    let destination = Destination { interface, ..destination.clone() };
-    let hops = arguments.egress.hop_limit(chosen.hop_limit);
-    let mut builder = Publisher::builder().to(destination).hop_limit(hops).loopback(!arguments.no_loopback);
-    if let Some(path) = &arguments.messages.key {
-        builder = builder.keys(read_keys(path, console)?);
-    }
-    if let Some(bytes) = arguments.messages.history {
-        builder = builder.history(bytes);
-    }
-    let publisher = builder.build()?;
-    console.note(format_args!("stream {}, to {}, hop limit {hops}", publisher.stream(), arguments.groups[0]));
-    Ok(publisher)
-}
-
 struct PublishLoop<'a> {
-    arguments: &'a Arguments,
+    /// Messages per second.
+    rate: Option<f64>,
+    count: Option<u64>,
+    duration: Duration,
+    shows_progress: bool,
     console: &'a Console,
     interrupt: &'a Interrupt,
     publisher: &'a Publisher,
@@ -148,16 +191,15 @@ struct PublishLoop<'a> {
 
 impl PublishLoop<'_> {
     fn run(mut self, begun: Instant) -> anyhow::Result<BackPressure> {
-        let end = match self.arguments.count {
+        let end = match self.count {
             Some(_) => None,
-            None => begun.checked_add(self.arguments.duration.unwrap_or(Duration::from_secs(10))),
+            None => begun.checked_add(self.duration),
         };
-        let most = self.arguments.count.unwrap_or(u64::MAX);
-        let rate = self.arguments.rate.map(|rate| rate.datagrams_per_second(self.buffer.len()));
-        let mut due = MessagePacer::new(rate.map(Rate::Datagrams));
+        let most = self.count.unwrap_or(u64::MAX);
+        let mut due = MessagePacer::new(self.rate.map(Rate::Datagrams));
         let mut last_line = (begun, self.publisher.statistics());
         while self.published < most && !self.interrupt.has_arrived() {
-            if self.published.is_multiple_of(AT_ONCE) || rate.is_some() {
+            if self.published.is_multiple_of(AT_ONCE) || self.rate.is_some() {
                 let now = Instant::now();
                 if end.is_some_and(|end| now >= end) {
                     break;
@@ -187,7 +229,7 @@ impl PublishLoop<'_> {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     match (waiting, refusal) {
                         (Some(_), _) => {}
-                        (None, Refusal::WaitingFor { .. }) => self.back_pressure.for_receivers += 1,
+                        (None, Refusal::WaitingFor { .. }) => self.back_pressure.for_subscribers += 1,
                         (None, _) => self.back_pressure.for_sending += 1,
                     }
                     waiting.get_or_insert_with(Instant::now);
@@ -219,7 +261,7 @@ impl PublishLoop<'_> {
                 _ => {}
             }
         }
-        if now - last_line.0 < LINE || self.arguments.json {
+        if now - last_line.0 < LINE || !self.shows_progress {
             return;
         }
         let (statistics, before) = (self.publisher.statistics(), last_line.1);
@@ -267,7 +309,7 @@ struct Report {
 /// How often messages had to wait for room, for how long in total, and why.
 #[derive(Debug, Default, Serialize)]
 struct BackPressure {
-    for_receivers: u64,
+    for_subscribers: u64,
     for_sending: u64,
     #[serde(rename = "seconds", serialize_with = "as_seconds")]
     time: Duration,
@@ -282,7 +324,7 @@ impl Report {
             write_record(&mut out, "result", self)?;
             return Ok(out.flush()?);
         }
-        let Repairs { to_the_group, to_one, asked, gone, .. } = self.repairs;
+        let Repairs { multicast, unicast, naks, unavailable, .. } = self.repairs;
         let pressure = &self.back_pressure;
         writeln!(
             out,
@@ -303,16 +345,16 @@ impl Report {
             "repaired    {} of {}; {} to all, {} to one; requested {}, no longer available {}",
             share(self.repairs.count(), self.datagrams),
             count_of(self.datagrams, "datagram"),
-            count(to_the_group),
-            count(to_one),
-            count_of(asked, "time"),
-            count(gone)
+            count(multicast),
+            count(unicast),
+            count_of(naks, "time"),
+            count(unavailable)
         )?;
         writeln!(
             out,
             "delayed     {}: {} by receivers, {} by the network",
             seconds(pressure.time),
-            count_of(pressure.for_receivers, "time"),
+            count_of(pressure.for_subscribers, "time"),
             count_of(pressure.for_sending, "time")
         )?;
         if self.behind > 0 {

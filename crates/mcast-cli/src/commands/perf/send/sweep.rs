@@ -187,7 +187,7 @@ struct Summary<'a> {
 
 #[derive(Serialize)]
 struct StepFigures {
-    asked_datagrams_per_second: f64,
+    requested_datagrams_per_second: f64,
     datagrams_per_second: f64,
     lost_percent: f64,
 }
@@ -206,7 +206,7 @@ fn write_json(
     };
     let bits = |rate: Option<f64>| rate.map(|rate| rate * size as f64 * 8.0);
     let figures = |step: &SweepStep| StepFigures {
-        asked_datagrams_per_second: step.requested,
+        requested_datagrams_per_second: step.requested,
         datagrams_per_second: step.achieved,
         lost_percent: step.lost_percent,
     };

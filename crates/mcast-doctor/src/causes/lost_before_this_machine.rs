@@ -1,0 +1,254 @@
+//! Sequence numbers are missing when the datagrams reach this machine: they were lost on the way.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mcast_watch::{Format, SequenceStatistics, Unit};
+
+use super::{Cause, Check};
+use crate::observation::{ExaminationTarget, Observation};
+use crate::wire::{Flow, Gap, LossPattern};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 3550 section 5.1", "RFC 8085 section 3.1"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
+    let mut flows = observation.all_arrivals();
+    flows.sort_by_key(|flow| flow.key);
+    flows.dedup_by_key(|flow| flow.key);
+    flows.into_iter().filter_map(|flow| judge(observation, flow)).collect()
+}
+
+/// Losses of a flow before this machine.
+struct LostNumbers {
+    /// What is missing and what was received, in the unit of the numbers.
+    missing: u64,
+    numbers: SequenceStatistics,
+    gaps: Vec<Gap>,
+    pattern: LossPattern,
+}
+
+fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let is_file = matches!(observation.target, ExaminationTarget::File);
+    if !is_file && !observation.wire.is_complete(flow.key.interface) {
+        return None;
+    }
+    let losses = LostNumbers::of(observation, flow)?;
+    if losses.datagrams(flow) <= dropped_by_device(observation, flow).saturating_mul(2) {
+        return None;
+    }
+    let LostNumbers { missing, numbers, gaps, pattern } = &losses;
+    let (interface, source) = (observation.link_name(flow.key.interface), flow.key.source);
+    let sent = missing + numbers.received.saturating_sub(numbers.duplicates);
+    let percent = losses.share() * 100.0;
+    let place = if is_file {
+        "are not in the capture".to_owned()
+    } else {
+        format!("had been lost before they reached {interface}")
+    };
+    let finding = Finding::new(
+        Id::LostBeforeThisMachine,
+        losses.severity(flow),
+        format!(
+            "{missing} of {sent} {} ({}) from {source} to {} {place}.",
+            numbers.unit,
+            rounded(percent),
+            flow.destination()
+        ),
+    )
+    .about_flow(&interface, flow)
+    .with_evidence(Evidence::new(
+        EvidenceKind::Packet,
+        format!("{interface}: {source} > {}", flow.destination()),
+        format!("{}: {missing} missing in {} places, {pattern}", described_numbers(flow)?, gaps.len()),
+    ))
+    .with_remedies(next_steps(*pattern, flow, is_file));
+    Some(finding)
+}
+
+impl LostNumbers {
+    /// Returns the losses that the numbers of a flow show, if there are any.
+    fn of(observation: &Observation, flow: &Flow) -> Option<Self> {
+        let (_, until) = observation.wire.span?;
+        let numbers = flow.numbering.statistics()?;
+        let per_datagram = per_datagram(&numbers, flow);
+        let gaps: Vec<Gap> =
+            flow.numbering.gaps(until).filter(|gap| is_plausible(gap, per_datagram, flow)).copied().collect();
+        // The first gap adds up until the format is certain.
+        let is_numbered_in_steps = gaps.len() as u64 * 10 >= flow.datagrams.saturating_mul(9)
+            && gaps.iter().skip(1).map(|gap| gap.missing).collect::<BTreeSet<_>>().len() <= 1;
+        // At a cut or at the end of a loop, the counters of a transport stream jump once.
+        let is_cut = numbers.unit == Unit::Cells && gaps.len() < 2;
+        if gaps.is_empty() || is_numbered_in_steps || is_cut {
+            return None;
+        }
+        let missing = gaps.iter().map(|gap| gap.missing).sum();
+        let pattern = LossPattern::of(&flow.numbering, &gaps, per_datagram);
+        Some(Self { missing, numbers, gaps, pattern })
+    }
+
+    fn share(&self) -> f64 {
+        SequenceStatistics { missing: self.missing, ..self.numbers }.loss()
+    }
+
+    /// Returns about how many datagrams are missing.
+    fn datagrams(&self, flow: &Flow) -> u64 {
+        (self.missing as f64 / per_datagram(&self.numbers, flow)).ceil() as u64
+    }
+
+    /// Video and audio suffer visibly from a loss of 0.1 %. A counter that only looks like a sequence number, and a
+    /// stream that repairs losses, are judged more leniently.
+    fn severity(&self, flow: &Flow) -> Severity {
+        const SEVERAL: u64 = 3;
+        let limit = match flow.numbering.format() {
+            Some(Format::Field | Format::Stream) => 0.01,
+            _ => 0.001,
+        };
+        if self.share() >= limit && self.datagrams(flow) >= SEVERAL {
+            Severity::Fault
+        } else {
+            Severity::Warning
+        }
+    }
+}
+
+/// Returns how many numbers a datagram carries on average.
+fn per_datagram(numbers: &SequenceStatistics, flow: &Flow) -> f64 {
+    (numbers.received as f64 / flow.datagrams.max(1) as f64).max(1.0)
+}
+
+/// Returns whether the missing datagrams can have been sent in the pause. Otherwise the sender has started to
+/// number again.
+fn is_plausible(gap: &Gap, per_datagram: f64, flow: &Flow) -> bool {
+    /// Senders send as many at once.
+    const BURST: f64 = 500.0;
+    /// How much faster than on average they may have been sent.
+    const PEAK: f64 = 8.0;
+    let duration = flow.last.duration_since(flow.first).unwrap_or_default();
+    let interval = duration.as_secs_f64() / flow.datagrams.max(1) as f64;
+    let datagrams = gap.missing as f64 / per_datagram;
+    datagrams <= BURST || gap.pause.as_secs_f64() * PEAK >= interval * datagrams
+}
+
+/// Returns how many packets the device or the backlog dropped, which the tap does not see either.
+fn dropped_by_device(observation: &Observation, flow: &Flow) -> u64 {
+    let missed = |snapshot: &crate::snapshot::Snapshot| {
+        snapshot.link(flow.key.interface).map_or(0, |link| link.statistics.receive_missed)
+    };
+    let (before, after) = (&observation.before, &observation.after);
+    let missed = missed(after).saturating_sub(missed(before));
+    missed.saturating_add(after.backlog_dropped.saturating_sub(before.backlog_dropped))
+}
+
+/// Returns what is numbered: `RTP sequence numbers`.
+fn described_numbers(flow: &Flow) -> Option<String> {
+    Some(match (flow.numbering.format()?, flow.numbering.field()) {
+        (Format::Field, Some(field)) => format!("counter in the payload ({field})"),
+        (Format::MpegTs, _) => "MPEG-TS continuity counters".to_owned(),
+        (Format::RtpMpegTs, _) => "RTP sequence numbers".to_owned(),
+        (format, _) => format!("{format} sequence numbers"),
+    })
+}
+
+/// Returns a percentage with one or two significant digits.
+fn rounded(percent: f64) -> String {
+    match percent {
+        10.0.. => format!("{percent:.0} %"),
+        1.0.. => format!("{percent:.1} %"),
+        _ => format!("{percent:.2} %"),
+    }
+}
+
+fn next_steps(pattern: LossPattern, flow: &Flow, is_file: bool) -> Vec<Remedy> {
+    let source = flow.key.source.ip();
+    let by_pattern = match pattern {
+        LossPattern::AboveRate(rate) => format!(
+            "Losses set in above about {rate} datagrams per second: look for a rate limit on the path, such as multicast storm control on a switch port, a policer on a router or the multicast rate of an access point, and raise it. Or let the sender send at a steadier rate."
+        ),
+        LossPattern::Periodic(_) => "Regular losses come from a rate limit: look for multicast storm control on the switch ports, a policer on a router, or a link that is slower than the stream, and raise the limit.".to_owned(),
+        LossPattern::Bursts(longest) if longest >= Duration::from_millis(500) => format!(
+            "Nothing arrived for up to {:.1} s: look in the logs of the switches for link flaps, spanning tree changes and routing changes at that time.",
+            longest.as_secs_f64()
+        ),
+        LossPattern::Bursts(_) => "Bursts are lost where a queue is full: look for output drops on the switch ports on the path (a fast port that feeds a slow one), and for bursts of the sender.".to_owned(),
+        LossPattern::Random | LossPattern::Few => "Single random losses come from a bad cable, connector or transceiver, a duplex mismatch, or wireless: look at the error counters (CRC, FCS) of every port on the path.".to_owned(),
+    };
+    let bisect = format!(
+        "Find the place: run `mcast doctor` for this group on the sender ({source}) and on hosts between. Where the numbers are still complete, the loss is behind."
+    );
+    let recapture = is_file.then(|| {
+        Remedy::advice(Tool::Network, "Check first that the capture itself dropped no packets (tcpdump and dumpcap print their count at the end).")
+    });
+    let mut steps: Vec<_> = recapture.into_iter().collect();
+    steps.push(Remedy::advice(Tool::Network, by_pattern));
+    steps.push(Remedy::advice(Tool::Network, bisect));
+    steps.push(remedies::mcast::listen(flow.destination()));
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn rtp(number: u16, ssrc: u32) -> Vec<u8> {
+        [&[0x80, 96][..], &number.to_be_bytes(), &[0, 0, 0, 1], &ssrc.to_be_bytes(), &[1, 2, 3, 4]].concat()
+    }
+
+    /// Returns an observation of these payloads, one every 10 ms.
+    fn observed(payloads: impl Iterator<Item = Vec<u8>>) -> Observation {
+        let mut flow = flow(ETH0, "10.9.0.1:6000", TO);
+        let start = flow.first;
+        for (number, payload) in (0_u32..).zip(payloads) {
+            let time = start + Duration::from_millis(10) * number;
+            flow.numbering.observe(&flow.key, &payload, time);
+            (flow.datagrams, flow.last) = (u64::from(number) + 1, time);
+        }
+        let mut observation = membership(TO, vec![flow], 10);
+        observation.wire.span = Some((start, start + Duration::from_secs(1000)));
+        observation
+    }
+
+    fn severities(payloads: impl Iterator<Item = Vec<u8>>) -> Vec<Severity> {
+        check(&observed(payloads)).iter().map(|finding| finding.severity).collect()
+    }
+
+    #[test]
+    fn loss_is_a_fault_and_a_single_loss_a_warning() {
+        let with_loss = |lost: fn(u16) -> bool| {
+            severities((0..1000).filter(move |number| !lost(*number)).map(|number| rtp(number, 7)))
+        };
+        assert_eq!(with_loss(|number| number % 20 == 3), [Severity::Fault]);
+        assert_eq!(with_loss(|number| number == 500), [Severity::Warning]);
+        assert_eq!(with_loss(|_| false), []);
+    }
+
+    #[test]
+    fn restarted_sender_has_lost_nothing() {
+        let restart = |ssrc: u32| {
+            (0..300).map(|number| rtp(number, 7)).chain((20_000..20_300).map(move |number| rtp(number, ssrc)))
+        };
+        assert_eq!(severities(restart(8)), [], "another session");
+        assert_eq!(severities(restart(7)), [], "the same session with other numbers");
+    }
+
+    #[test]
+    fn sender_that_counts_in_steps_has_lost_nothing() {
+        assert_eq!(severities((0..300).map(|number| rtp(number * 2, 7))), []);
+    }
+
+    #[test]
+    fn losses_of_the_device_and_of_the_capture_are_not_on_the_way() {
+        let lossy = || observed((0..300).filter(|number| number % 20 != 3).map(|number| rtp(number, 7)));
+        assert_eq!(check(&lossy()).len(), 1);
+        let mut missed = lossy();
+        missed.after.links[1].statistics.receive_missed = 15;
+        assert_eq!(check(&missed), []);
+        let mut overrun = lossy();
+        overrun.wire.taps[0].dropped = 1;
+        assert_eq!(check(&overrun), []);
+    }
+}

@@ -1,0 +1,71 @@
+//! The program is stopped, so it reads nothing, and its receive buffer fills up.
+
+use super::{Cause, Check};
+use crate::acceptance::ExaminedSocket;
+use crate::observation::{Observation, RunState};
+use crate::{Action, Evidence, EvidenceKind, Finding, Id, Persistence, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["signal(7)", "cgroups(7)"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in observation.examined_sockets().iter().filter_map(judge) {
+        // One finding per program, however many sockets it has.
+        if findings.iter().all(|known| known.subject.program != finding.subject.program) {
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+fn judge(examined: &ExaminedSocket<'_>) -> Option<Finding> {
+    let (program, socket) = (examined.program, examined.socket);
+    let state = socket.stopped()?;
+    let process = socket.processes.first()?;
+    let (how, location, value) = match state {
+        RunState::Running => return None,
+        RunState::Stopped => ("by a signal (SIGSTOP, or Ctrl-Z)", format!("/proc/{}/stat", process.pid), "T"),
+        RunState::Traced => ("by a debugger", format!("/proc/{}/stat", process.pid), "t"),
+        RunState::Frozen { file, .. } => {
+            ("because its cgroup is frozen", file.display().to_string(), "frozen")
+        }
+    };
+    let (before, after) = socket.drops;
+    let waiting = socket.queued.last().copied().unwrap_or_default();
+    let is_idle = after == before && waiting == 0;
+    let lost = if is_idle {
+        "it reads nothing".to_owned()
+    } else {
+        format!(
+            "it reads nothing: {waiting} bytes wait in its receive buffer, and {} datagrams were dropped",
+            after.saturating_sub(before)
+        )
+    };
+    let severity = if is_idle { Severity::Warning } else { examined.severity };
+    let drops =
+        Evidence::change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), before, after);
+    let group = socket.interests().next().map(|interest| interest.destination());
+    let finding =
+        Finding::new(Id::ProgramStopped, severity, format!("{program} is stopped {how}, so {lost}."))
+            .in_program(program)
+            .with_evidence(Evidence::new(EvidenceKind::Socket, location, value))
+            .with_all_evidence((after > before).then_some(drops))
+            .with_remedies([resume(state, process.pid)]);
+    Some(match group {
+        Some(group) => finding.for_group(group),
+        None => finding,
+    })
+}
+
+fn resume(state: &RunState, pid: u32) -> Remedy {
+    match state {
+        RunState::Frozen { file, thaw } => {
+            let write = Action::Write { path: file.clone(), text: format!("{thaw}\n") };
+            Remedy::with_actions(Tool::Container, Persistence::Now, vec![write])
+        }
+        RunState::Traced => {
+            Remedy::advice(Tool::Program, "Continue it in the debugger, or detach the debugger.")
+        }
+        RunState::Stopped | RunState::Running => Remedy::now(Tool::Kill, ["-CONT", &pid.to_string()]),
+    }
+}

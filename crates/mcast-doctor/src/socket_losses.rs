@@ -1,0 +1,134 @@
+//! What became of the datagrams that a socket took: read, dropped for lack of room, or refused by a filter.
+
+use std::time::Duration;
+
+use mcast::Family;
+
+use crate::observation::{Observation, ProgramSocket, RunState};
+use crate::snapshot::Counter;
+
+/// The least memory that the kernel accounts for a queued datagram.
+const MIN_QUEUED: u64 = 512;
+/// The number of arrivals from which on it means something that none of them was read.
+const MIN_ARRIVALS: u64 = 3;
+/// How long the queue must have been watched at least.
+const MIN_WATCHED: Duration = Duration::from_millis(500);
+
+/// The datagrams that a socket has dropped while listening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SocketLosses {
+    /// Because its receive buffer was full.
+    pub(crate) full: u64,
+    /// By a filter of the socket or of its cgroup, as no other counter increased.
+    pub(crate) refused: u64,
+}
+
+impl Observation {
+    /// Attributes the drops of a socket. The kernel counts every reason in the same counter of the socket; those of UDP tell
+    /// how many can be due to each.
+    pub(crate) fn losses_of(&self, socket: &ProgramSocket) -> SocketLosses {
+        let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+        let rise = |counter| {
+            let rises = [Family::V4, Family::V6].map(|family| self.rise(counter, family));
+            rises.into_iter().flatten().reduce(u64::saturating_add)
+        };
+        let Some(full) = rise(Counter::ReceiveBufferErrors) else {
+            return SocketLosses { full: dropped, refused: 0 };
+        };
+        let others =
+            [Counter::ChecksumErrors, Counter::MemoryErrors].into_iter().filter_map(rise).sum::<u64>();
+        SocketLosses { full: dropped.min(full), refused: dropped.saturating_sub(full).saturating_sub(others) }
+    }
+
+    /// Returns how many datagrams arrived for a socket, if the wire was observed.
+    pub(crate) fn arrived_for(&self, socket: &ProgramSocket) -> Option<u64> {
+        let interfaces = socket.interests().map(|interest| interest.interface);
+        let is_observed = interfaces.into_iter().all(|interface| self.wire.is_complete(interface));
+        is_observed.then(|| self.taken_by(socket).iter().map(|flow| flow.sound()).sum())
+    }
+
+    /// Returns whether datagrams arrived for a socket, and none of them was read: its queue never became shorter, and what
+    /// is queued and what was dropped are all of them.
+    pub(crate) fn is_unread(&self, socket: &ProgramSocket) -> bool {
+        let (Some(first), Some(last)) = (socket.queued.first(), socket.queued.last()) else { return false };
+        let Some(arrived) = self.arrived_for(socket) else { return false };
+        let queued = last.saturating_sub(*first).div_ceil(MIN_QUEUED);
+        let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+        socket.queued.is_sorted()
+            && *last > 0
+            && self.listened() >= MIN_WATCHED
+            && arrived >= MIN_ARRIVALS
+            && arrived.saturating_sub(dropped).saturating_sub(queued) <= 1
+    }
+}
+
+impl ProgramSocket {
+    /// Returns why no process that has the socket open can read it; `None` if one runs.
+    pub(crate) fn stopped(&self) -> Option<&RunState> {
+        let is_stopped = self.processes.iter().all(|process| process.run_state != RunState::Running);
+        self.processes.first().filter(|_| is_stopped).map(|process| &process.run_state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast::SourceFilter;
+
+    use super::*;
+    use crate::causes::fixtures::{ETH0, flow, joined_socket, program, with_counters};
+    use crate::observation::ProcessState;
+    use crate::snapshot::JoinedGroup;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    /// Returns an observation of a socket for which 10 datagrams arrived, with its queue while listening.
+    fn observed(dropped: u64, queued: &[u64]) -> (Observation, ProgramSocket) {
+        let mut socket = joined_socket(ETH0, SourceFilter::ANY);
+        socket.drops = (5, 5 + dropped);
+        socket.queued = queued.to_vec();
+        let mut observation = program(vec![socket.clone()], vec![flow(ETH0, "10.9.0.1:6000", TO)]);
+        observation.before.joined = vec![JoinedGroup { group: [239, 1, 2, 3].into(), interface: ETH0 }];
+        (observation, socket)
+    }
+
+    #[test]
+    fn drops_are_due_to_a_filter_only_if_no_counter_explains_them() {
+        let losses = |rises: &[(&str, u64)]| {
+            let (observation, socket) = observed(10, &[]);
+            let losses = with_counters(observation, rises).losses_of(&socket);
+            (losses.full, losses.refused)
+        };
+        assert_eq!(losses(&[]), (10, 0), "without counters");
+        assert_eq!(losses(&[("UdpRcvbufErrors", 0)]), (0, 10));
+        assert_eq!(losses(&[("UdpRcvbufErrors", 10)]), (10, 0));
+        assert_eq!(losses(&[("UdpRcvbufErrors", 3)]), (3, 7));
+        assert_eq!(losses(&[("UdpRcvbufErrors", 0), ("UdpInCsumErrors", 10)]), (0, 0));
+        assert_eq!(losses(&[("UdpRcvbufErrors", 0), ("Udp6RcvbufErrors", 30)]), (10, 0));
+    }
+
+    #[test]
+    fn socket_is_unread_only_if_nothing_was_taken_from_its_queue() {
+        let is_unread = |dropped, queued: &[u64]| {
+            let (observation, socket) = observed(dropped, queued);
+            observation.is_unread(&socket)
+        };
+        assert!(is_unread(0, &[0, 768, 7680]));
+        assert!(is_unread(10, &[2304, 2304, 2304]));
+        assert!(!is_unread(10, &[2304, 768, 2304]), "something was read");
+        assert!(!is_unread(3, &[2304, 2304]), "seven datagrams are missing");
+        assert!(!is_unread(0, &[0, 0, 0]), "all were read, or none came");
+        assert!(!is_unread(0, &[]));
+    }
+
+    #[test]
+    fn socket_is_stopped_only_if_all_its_processes_are() {
+        let state = |run_state| ProcessState { pid: 7, run_state, cgroup: None };
+        let stopped = |states| {
+            let socket = ProgramSocket { processes: states, ..joined_socket(ETH0, SourceFilter::ANY) };
+            socket.stopped().cloned()
+        };
+        assert_eq!(stopped(vec![]), None);
+        assert_eq!(stopped(vec![state(RunState::Stopped), state(RunState::Running)]), None);
+        assert_eq!(stopped(vec![state(RunState::Stopped)]), Some(RunState::Stopped));
+    }
+}

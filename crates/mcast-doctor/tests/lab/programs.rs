@@ -1,0 +1,279 @@
+//! Faults of programs: sockets that do not take what they have joined, programs that do not read, and senders.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Stdio;
+use std::time::Duration;
+
+use mcast_doctor::Report;
+use mcast_lab::{Child, Host};
+use socket2::{Domain, SockFilter, Socket, Type};
+
+use crate::net::{
+    Net, Stream, examine_host, examine_port, examine_port_and_signal, idle_listener, listener, options,
+};
+
+const GROUP: &str = "239.1.2.3:5000";
+const GROUP_V6: &str = "[ff15::1234]:5000";
+
+/// Opens a socket on a host, prepared before it is bound.
+fn bound(host: &Host, bind: &str, prepare: impl FnOnce(&Socket) + Send) -> UdpSocket {
+    let bind: SocketAddr = bind.parse().unwrap();
+    host.run(|| {
+        let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        prepare(&socket);
+        socket.bind(&bind.into()).unwrap();
+        UdpSocket::from(socket)
+    })
+    .unwrap()
+}
+
+/// Joins 239.1.2.3 on the interface of the receiver with an address.
+fn join_v4(socket: &UdpSocket, interface: Ipv4Addr) {
+    options(socket).join_multicast_v4(&Ipv4Addr::new(239, 1, 2, 3), &interface).unwrap();
+}
+
+const ETH0: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// Joined on `eth0`, bound to `eth1`.
+fn bound_to_device(group: &str, bind: &str) -> Report {
+    let net = Net::new();
+    net.second_lan();
+    let to: SocketAddr = group.parse().unwrap();
+    let listener = listener(&net.receiver, bind, &[(&to.ip().to_string(), "eth0")]);
+    options(&listener).bind_device(Some(b"eth1")).unwrap();
+    let _stream = Stream::to(&net.sender, group);
+    examine_port(&net.receiver, 5000)
+}
+
+pub(crate) fn bound_to_other_interface() -> Report {
+    bound_to_device(GROUP, "0.0.0.0:5000")
+}
+
+pub(crate) fn bound_to_other_interface_v6() -> Report {
+    bound_to_device(GROUP_V6, "[::]:5000")
+}
+
+/// The same, found while the doctor's own socket receives.
+pub(crate) fn other_program_bound_to_other_interface() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    options(&listener).bind_device(Some(b"eth1")).unwrap();
+    net.examine(GROUP, "239.1.2.3%eth0:5000")
+}
+
+/// The same, found by examining the machine.
+pub(crate) fn bound_to_other_interface_of_machine() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    options(&listener).bind_device(Some(b"eth1")).unwrap();
+    examine_host(&net.receiver)
+}
+
+pub(crate) fn bound_to_other_group() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "239.1.2.4:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+pub(crate) fn bound_to_other_group_v6() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "[ff15::1235]:5000", &[("ff15::1234", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP_V6);
+    examine_port(&net.receiver, 5000)
+}
+
+/// An IPv6 socket that excludes IPv4, with an IPv4 membership.
+pub(crate) fn ipv6_only_socket() -> Report {
+    let net = Net::new();
+    let socket = bound(&net.receiver, "[::]:5000", |socket| socket.set_only_v6(true).unwrap());
+    join_v4(&socket, ETH0);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// An IPv6 socket bound to an IPv6 address, with an IPv4 membership.
+pub(crate) fn ipv6_address_of_ipv4_group() -> Report {
+    let net = Net::new();
+    let socket = bound(&net.receiver, "[fd09::2]:5000", |_| {});
+    join_v4(&socket, ETH0);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A socket that reads, and another that holds the membership.
+pub(crate) fn own_groups_only() -> Report {
+    let net = Net::new();
+    let reader = listener(&net.receiver, "0.0.0.0:5000", &[]);
+    own_groups_only_of(&reader);
+    let joiner = net.receiver.run(|| Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap()).unwrap().into();
+    join_v4(&joiner, ETH0);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// An IPv6 socket that reads, and an IPv4 socket that holds the membership.
+pub(crate) fn ipv6_reader_of_ipv4_member() -> Report {
+    let net = Net::new();
+    let _reader = listener(&net.receiver, "[::]:5000", &[]);
+    let joiner = net.receiver.run(|| Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap()).unwrap().into();
+    join_v4(&joiner, ETH0);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// Turns `IP_MULTICAST_ALL` off.
+fn own_groups_only_of(socket: &UdpSocket) {
+    options(socket).set_multicast_all_v4(false).unwrap();
+}
+
+/// Connected to the sender itself, which binds the socket to a unicast address.
+pub(crate) fn connected_to_the_sender() -> Report {
+    let net = Net::new();
+    let sender = UdpSocket::from(crate::net::socket(&net.sender, [239, 1, 2, 3].into(), "eth0"));
+    let port = sender.local_addr().unwrap().port();
+    let listener = idle_listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    listener.connect(("10.9.0.1", port)).unwrap();
+    let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A Python program that joins 239.1.2.3 (or ff15::1234) and reads, until it is dropped.
+struct Player(Child);
+
+impl Player {
+    /// Starts it. `script` runs after the join, with the socket `s`.
+    fn start(host: &Host, to: &str, script: &str) -> Self {
+        const PROGRAM: &str = "import socket, sys, time, os, signal
+host, port, script = sys.argv[1:]
+v6 = ':' in host
+s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((host, int(port)))
+group = socket.inet_pton(s.family, host)
+index = socket.if_nametoindex('eth0').to_bytes(4, sys.byteorder)
+if v6:
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + index)
+else:
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + bytes(4) + index)
+print('ready', flush=True)
+exec(script)
+while True:
+    s.recv(2000)";
+        let to: SocketAddr = to.parse().unwrap();
+        let mut python = host.command("python3").unwrap();
+        python.args(["-c", PROGRAM, &to.ip().to_string(), &to.port().to_string(), script]);
+        let mut child = python.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self(child)
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.0.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// A program that is stopped, in one family.
+fn stopped_player(group: &str) -> Report {
+    let net = Net::new();
+    let player = Player::start(&net.receiver, group, "");
+    player.signal("-STOP");
+    let _stream = Stream::to(&net.sender, group);
+    examine_port(&net.receiver, 5000)
+}
+
+pub(crate) fn stopped() -> Report {
+    stopped_player(GROUP)
+}
+
+pub(crate) fn stopped_v6() -> Report {
+    stopped_player(GROUP_V6)
+}
+
+/// A stopped program whose buffer is full, while the doctor's own socket receives.
+pub(crate) fn stopped_beside() -> Report {
+    let net = Net::new();
+    let player =
+        Player::start(&net.receiver, GROUP, "s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)");
+    player.signal("-STOP");
+    net.examine(GROUP, "239.1.2.3%eth0:5000")
+}
+
+/// A program that reads more slowly than datagrams arrive, with a small buffer.
+pub(crate) fn slow_reader() -> Report {
+    const SLOWLY: &str = "
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+while True:
+    s.recv(2000)
+    time.sleep(0.05)";
+    let net = Net::new();
+    let _player = Player::start(&net.receiver, GROUP, SLOWLY);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A program that never reads.
+pub(crate) fn not_read() -> Report {
+    let net = Net::new();
+    let listener = idle_listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    options(&listener).set_recv_buffer_size(2048).unwrap();
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A program that does not read, with room for everything.
+pub(crate) fn not_read_yet() -> Report {
+    let net = Net::new();
+    let _listener = idle_listener(&net.receiver, "[ff15::1234]:5000", &[("ff15::1234", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP_V6);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A filter that rejects everything, attached to the socket.
+fn filtered(group: &str) -> Report {
+    /// Classic BPF: return 0.
+    const REJECT: SockFilter = SockFilter::new(6, 0, 0, 0);
+    let net = Net::new();
+    let to: SocketAddr = group.parse().unwrap();
+    let listener = listener(&net.receiver, group, &[(&to.ip().to_string(), "eth0")]);
+    options(&listener).attach_filter(&[REJECT]).unwrap();
+    let _stream = Stream::to(&net.sender, group);
+    examine_port(&net.receiver, 5000)
+}
+
+pub(crate) fn socket_filter() -> Report {
+    filtered(GROUP)
+}
+
+pub(crate) fn socket_filter_v6() -> Report {
+    filtered(GROUP_V6)
+}
+
+/// A program that leaves the group while it is examined.
+pub(crate) fn left_group() -> Report {
+    let net = Net::new();
+    let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let (listens, listening) = std::sync::mpsc::channel();
+    let _stream = Stream::to(&net.sender, GROUP);
+    std::thread::scope(|scope| {
+        let examination = scope.spawn(|| examine_port_and_signal(&net.receiver, 5000, listens));
+        listening.recv_timeout(Duration::from_secs(10)).unwrap();
+        let eth0 = socket2::InterfaceIndexOrAddress::Address(ETH0);
+        options(&listener).leave_multicast_v4_n(&Ipv4Addr::new(239, 1, 2, 3), &eth0).unwrap();
+        examination.join().unwrap()
+    })
+}

@@ -1,0 +1,248 @@
+//! Loss before this machine, neighbours of what was asked for, queriers, and what a capture shows.
+
+use std::time::Duration;
+
+use mcast_doctor::{Options, Report};
+use mcast_lab::{Host, Impairment, Lab, Switch, SwitchOptions};
+use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
+use mcast_packet::{ControlFrame, MacAddress};
+
+use crate::net::{
+    Net, Stream, assert_received, examine, examine_for, examine_port, has_programs, inject, listener, nft,
+    rtp, run, socket,
+};
+
+/// A sender, and a receiver behind a bad link.
+struct BadNet {
+    _lab: Lab,
+    _lan: Switch,
+    sender: Host,
+    receiver: Host,
+}
+
+fn bad_net(impairment: Impairment) -> BadNet {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
+    sender.connect("eth0", &lan, &["10.9.0.1/24", "fd09::1/64"]).unwrap();
+    lab.connect_badly(&receiver, "eth0", &lan, &["10.9.0.2/24", "fd09::2/64"], impairment).unwrap();
+    BadNet { _lab: lab, _lan: lan, sender, receiver }
+}
+
+/// A link that loses 5 % of an RTP stream.
+pub(crate) fn random_loss() -> Report {
+    let net = bad_net(Impairment { loss: 0.05, ..Impairment::default() });
+    let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
+    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(2)))
+}
+
+/// The same for a program.
+pub(crate) fn random_loss_for_program() -> Report {
+    let net = bad_net(Impairment { loss: 0.05, ..Impairment::default() });
+    let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A link that loses 10 % of a stream of datagrams that begin with a number.
+pub(crate) fn loss_of_numbered_datagrams() -> Report {
+    let net = bad_net(Impairment { loss: 0.1, ..Impairment::default() });
+    let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
+    examine_for(
+        &net.receiver,
+        "[ff15::1234%eth0]:5000",
+        &Options::default().listening(Duration::from_secs(2)),
+    )
+}
+
+/// A switch that lets fewer datagrams through than are sent.
+pub(crate) fn storm_control() -> Report {
+    let net = Net::new();
+    nft(&net.lan.inside(), "bridge", "hook forward", "limit rate over 60/second drop");
+    let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
+    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(2)))
+}
+
+/// A switch that drops everything for a moment, twice.
+pub(crate) fn link_flap() -> Report {
+    let net = Net::new();
+    let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
+    let switch = net.lan.inside();
+    let rule = "nft add table bridge flap && nft 'add chain bridge flap c { type filter hook forward priority 0 ; }'";
+    run(&switch, rule);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let program = "for turn in 1 2; do sleep 0.6; nft add rule bridge flap c udp dport 5000 drop; sleep 0.3; nft flush chain bridge flap c; done";
+            run(&switch, program);
+        });
+        examine_for(
+            &net.receiver,
+            "239.1.2.3%eth0:5000",
+            &Options::default().listening(Duration::from_secs(3)),
+        )
+    })
+}
+
+/// Returns an IGMPv3 general query from an address.
+fn query(net: &Net, source: [u8; 4], interval: Duration, response: Duration) -> Vec<u8> {
+    let message = IgmpMessage::Query(Query {
+        group: None,
+        max_response_time: response,
+        source_query: Some(SourceQuery {
+            suppress: false,
+            robustness: 2,
+            interval,
+            sources: Sources::none(),
+        }),
+    });
+    let mut buffer = [0; 128];
+    let mac = MacAddress(net.ports[0].hardware_address);
+    let length = ControlFrame { mac, source: source.into(), message }.emit(&mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
+
+const QUERY_INTERVAL: Duration = Duration::from_secs(125);
+const RESPONSE_TIME: Duration = Duration::from_secs(10);
+
+/// Returns a network whose switch asks every second with these versions, and answers to which come at once.
+fn queried_net(options: SwitchOptions) -> Net {
+    let interval = Duration::from_secs(1);
+    Net::with(options.query_interval(interval).query_response_interval(Duration::from_millis(500)))
+}
+
+/// An IGMPv2 querier, and a firewall that drops incoming IGMP.
+pub(crate) fn igmp_queries_blocked() -> Report {
+    let net = queried_net(SwitchOptions::managed().igmp_version(2));
+    nft(&net.receiver, "inet", "hook input", "meta l4proto igmp drop");
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(3)))
+}
+
+/// The same with IGMPv3, in which the system does not show what it has processed.
+pub(crate) fn igmpv3_queries_blocked() -> Report {
+    let net = queried_net(SwitchOptions::managed().igmp_version(3));
+    nft(&net.receiver, "ip", "hook prerouting", "ip protocol igmp drop");
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(4)))
+}
+
+/// A program, and a firewall that drops incoming MLD queries.
+pub(crate) fn mld_queries_blocked() -> Report {
+    let net = queried_net(SwitchOptions::managed().mld_version(1));
+    nft(&net.receiver, "ip6", "hook input", "icmpv6 type mld-listener-query counter drop");
+    let _listener = listener(&net.receiver, "[ff15::1234]:5000", &[("ff15::1234", "eth0")]);
+    let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// An MLDv1 querier and a membership with a source.
+pub(crate) fn old_mld_querier() -> Report {
+    let net = queried_net(SwitchOptions::managed().mld_version(1));
+    let _stream = Stream::to(&net.sender, "[ff3e::4321:1234]:5000");
+    let options = Options::default().listening(Duration::from_secs(3));
+    examine_for(&net.receiver, "fd09::1@[ff3e::4321:1234%eth0]:5000", &options)
+}
+
+/// Examines a stream while these queries arrive again and again.
+fn examine_with_queries(queries: impl FnOnce(&Net) -> Vec<Vec<u8>>) -> Report {
+    let net = Net::new();
+    let _injection = inject(&net.sender, "eth0", &queries(&net));
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// Two queriers.
+pub(crate) fn two_queriers() -> Report {
+    examine_with_queries(|net| {
+        [1, 254].map(|host| query(net, [10, 9, 0, host], QUERY_INTERVAL, RESPONSE_TIME)).into()
+    })
+}
+
+/// A hundred queries per second.
+pub(crate) fn frequent_queries() -> Report {
+    examine_with_queries(|net| vec![query(net, [10, 9, 0, 1], QUERY_INTERVAL, RESPONSE_TIME)])
+}
+
+/// A querier that gives hosts more time than there is between two queries.
+pub(crate) fn long_response_time() -> Report {
+    let net = Net::new();
+    let queries = [query(&net, [10, 9, 0, 1], Duration::from_secs(5), RESPONSE_TIME)];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(inject(&net.sender, "eth0", &queries));
+        });
+        net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+    })
+}
+
+/// A querier that stops while the doctor listens.
+pub(crate) fn stopped_querier() -> Report {
+    let net = Net::new();
+    let queries = [query(&net, [10, 9, 0, 1], Duration::from_secs(1), Duration::from_millis(100))];
+    let options = Options::default().listening(Duration::from_secs(4));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(inject(&net.sender, "eth0", &queries));
+        });
+        examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
+    })
+}
+
+#[test]
+fn queriers_of_all_versions_are_healthy() {
+    let options = Options::default().listening(Duration::from_secs(3));
+    for version in [2, 3] {
+        let net = queried_net(SwitchOptions::managed().igmp_version(version).mld_version(version - 1));
+        let _streams =
+            [Stream::to(&net.sender, "239.1.2.3:5000"), Stream::to(&net.sender, "[ff15::1234]:5000")];
+        assert_received(&examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options));
+        assert_received(&examine_for(&net.receiver, "[ff15::1234%eth0]:5000", &options));
+    }
+}
+
+fn evidence(report: &Report) -> String {
+    format!("{:?}", report.findings.iter().map(|finding| &finding.evidence).collect::<Vec<_>>())
+}
+
+#[test]
+fn pattern_of_a_loss_is_reported() {
+    if !has_programs() {
+        return;
+    }
+    assert!(evidence(&random_loss()).contains("at random"), "{:#?}", random_loss());
+    let limited = storm_control();
+    let pattern = evidence(&limited);
+    assert!(pattern.contains("at regular intervals") || pattern.contains("only above about"), "{limited:#?}");
+    assert!(format!("{:?}", limited.findings).contains("storm control"), "{limited:#?}");
+    let flapping = link_flap();
+    assert!(evidence(&flapping).contains("in bursts"), "{flapping:#?}");
+}
+
+#[test]
+fn rtp_that_is_reordered_repeated_and_restarted_has_lost_nothing() {
+    let net = bad_net(Impairment {
+        delay: Duration::from_millis(5),
+        jitter: Duration::from_millis(20),
+        reorder: 0.2,
+        duplicate: 0.02,
+        ..Impairment::default()
+    });
+    let sender = socket(&net.sender, [239, 1, 2, 3].into(), "eth0");
+    let _stream = Stream::of(sender.into(), "239.1.2.3:5000".parse().unwrap(), |number| {
+        // Every 100 datagrams another stream, with numbers that are about to wrap.
+        rtp(((number % 100) as u16).wrapping_add(65_480), (number / 100) as u32 + 1)
+    });
+    assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
+}
+
+#[test]
+fn loss_of_payloads_without_numbers_is_an_open_question() {
+    let net = Net::new();
+    let sender = socket(&net.sender, [239, 1, 2, 3].into(), "eth0");
+    let _stream = Stream::of(sender.into(), "239.1.2.3:5000".parse().unwrap(), |_| b"hello".to_vec());
+    let report = examine(&net.receiver, "239.1.2.3%eth0:5000");
+    assert_received(&report);
+    let open = report.unknown.iter().find(|open| open.what.contains("lost before this machine")).unwrap();
+    assert!(open.why.contains("no sequence numbers"), "{open:?}");
+}
