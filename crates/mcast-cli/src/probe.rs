@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use mcast::{Family, Membership};
 use mcast_doctor::ProbeListener;
 
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
-use crate::rights;
 
 /// `same network`, `1 hop`, `2 to 3 hops`, or `?` if the distance is unknown.
 pub(crate) fn distance(hops: Option<(u8, u8)>) -> String {
@@ -30,19 +28,15 @@ pub(crate) fn millis(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1e6
 }
 
-/// Answers probes to these groups until Ctrl-C or for `timeout`; with `unicast`, also those that are sent to this
-/// host by unicast.
+/// Answers probes until Ctrl-C or for `timeout`.
 pub(crate) fn respond(
-    memberships: Vec<Membership>,
-    unicast: Option<Family>,
+    listener: &ProbeListener,
     timeout: Option<Duration>,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let listener = ProbeListener::join(memberships, unicast)?;
-    rights::keep(&[])?;
     let interrupt = Interrupt::waking(listener.receiver().waker())?;
     listener.receiver().memberships().iter().for_each(|status| console.note(status));
-    let at_port = listener.unicast_port().map(|port| format!(", unicast pings at port {port}"));
+    let at_port = listener.unicast_port().map(|port| format!(", unicast probes at port {port}"));
     console.note(format_args!(
         "answering pings and `mcast doctor --probe` until Ctrl-C{}",
         at_port.unwrap_or_default()
@@ -52,6 +46,10 @@ pub(crate) fn respond(
         || !interrupt.has_arrived(),
         |prober| console.note(format_args!("probes from {prober}")),
     )?;
+    if let Some(findings) = listener.own_findings() {
+        let found = if findings.is_empty() { "nothing wrong found" } else { &findings };
+        console.note(format_args!("examined this listener: {found}"));
+    }
     let counts = listener.counts();
     let others = [
         (counts.refused, "not answered (rate limit)"),

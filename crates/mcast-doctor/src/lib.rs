@@ -51,10 +51,10 @@ pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_
 pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
-    Pinger, ProbeListener, ProbeListenerCounts, clock_id,
+    Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
 };
 pub use options::{Options, Progress, ProgressCallback};
-pub use path::PathTest;
+pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};

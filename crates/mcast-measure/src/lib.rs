@@ -65,10 +65,10 @@ pub use perf_responder::PerfResponder;
 #[cfg(feature = "std")]
 pub use ping_pong::{PingPong, PingPongLimit, PingPongStep};
 #[cfg(feature = "std")]
-pub use probes::{AcceptedReply, ProbeCase, ProbeResults, ProbeSession, Responder, SizeLimit};
+pub use probes::{AcceptedReply, ProbeResults, ProbeSession, Responder, SizeLimit};
 pub use rate::{ParseRateError, Rate};
 pub use reports::{ReceiverReports, ReportingReceiver};
-pub use responder::{ProbeArrival, ProbeResponder};
+pub use responder::{ProbeArrival, ProbeResponder, SessionArrivals};
 #[cfg(feature = "std")]
 pub use session::{Session, SessionTotals, SystemCounters};
 #[cfg(feature = "std")]
@@ -76,4 +76,4 @@ pub use sessions::{SessionKey, Sessions};
 #[cfg(feature = "std")]
 pub use sweep::{Knee, Sweep, SweepStep};
 pub use token_bucket::TokenBucket;
-pub use wire::{ClockRelation, Percentiles};
+pub use wire::{ClockRelation, Percentiles, ProbeCase};

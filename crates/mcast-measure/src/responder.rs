@@ -1,15 +1,22 @@
 //! The other end of probes: replies how they arrived, at a limited rate.
 
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::wire::{ProbeReply, SessionMessage};
-use crate::{Limiter, Quota};
+use crate::wire::{Examination, ProbeReply, SessionHeader, SessionId, SessionMessage};
+use crate::{Limiter, ProbeCase, Quota};
 
 /// The maximum rate of one prober, by multicast and by unicast, with a margin.
 const EACH: Quota = Quota { per_second: 250, burst: 50 };
 const ALL: Quota = Quota { per_second: 2_000, burst: 400 };
+
+/// The maximum number of sessions whose arrivals are counted. The oldest is forgotten first.
+const MAX_SESSIONS: usize = 64;
+/// The maximum number of cases per session.
+const MAX_CASES: usize = 256;
 
 /// How a message arrived at a responder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +38,44 @@ pub struct ProbeResponder {
     unicast_port: u16,
     limiter: Limiter,
     foreign: u64,
+    arrivals: VecDeque<SessionArrivals>,
+}
+
+/// What has arrived of one session at a responder, including what the rate limit left unanswered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionArrivals {
+    /// The session.
+    pub session: SessionId,
+    /// The source address of its first message.
+    pub source: IpAddr,
+    by_group: BTreeMap<ProbeCase, u64>,
+    by_unicast: BTreeMap<ProbeCase, u64>,
+}
+
+impl SessionArrivals {
+    const fn new(session: SessionId, source: IpAddr) -> Self {
+        Self { session, source, by_group: BTreeMap::new(), by_unicast: BTreeMap::new() }
+    }
+
+    /// Returns the number of probes of a case that arrived, duplicates included.
+    #[must_use]
+    pub fn count(&self, case: ProbeCase, by_unicast: bool) -> u64 {
+        let counts = if by_unicast { &self.by_unicast } else { &self.by_group };
+        counts.get(&case).copied().unwrap_or_default()
+    }
+
+    /// Returns the number of probes to the group that arrived, duplicates included.
+    #[must_use]
+    pub fn to_group(&self) -> u64 {
+        self.by_group.values().sum()
+    }
+
+    fn record(&mut self, case: ProbeCase, by_unicast: bool) {
+        let counts = if by_unicast { &mut self.by_unicast } else { &mut self.by_group };
+        if counts.len() < MAX_CASES || counts.contains_key(&case) {
+            *counts.entry(case).or_default() += 1;
+        }
+    }
 }
 
 impl ProbeResponder {
@@ -38,7 +83,7 @@ impl ProbeResponder {
     /// receives none.
     #[must_use]
     pub fn new(id: u64, unicast_port: u16) -> Self {
-        Self { id, unicast_port, limiter: Limiter::new(EACH, ALL), foreign: 0 }
+        Self { id, unicast_port, limiter: Limiter::new(EACH, ALL), foreign: 0, arrivals: VecDeque::new() }
     }
 
     /// Returns the reply to a message that arrived `joined` after the responder joined, if the message is a
@@ -53,6 +98,8 @@ impl ProbeResponder {
                 return None;
             }
         };
+        let case = ProbeCase { size: message.len(), hop_limit: probe.hop_limit };
+        self.arrivals_of(header.session, arrival.source).record(case, arrival.by_unicast);
         let reply = ProbeReply {
             responder: self.id,
             interface: arrival.interface,
@@ -65,6 +112,48 @@ impl ProbeResponder {
         };
         let length = if probe.short_reply { 0 } else { message.len() };
         self.limiter.allows(arrival.source, joined).then(|| reply.encode(header, length))
+    }
+
+    /// Returns the reply to a message that arrived `joined` after the responder joined, if the message asks for what
+    /// the responder found out about itself, and the rate limit allows a reply. `examined` returns the number of
+    /// probes of a session on the wire, if that is known, and the findings.
+    pub fn reply_to_request(
+        &mut self,
+        message: &[u8],
+        arrival: &ProbeArrival,
+        joined: Duration,
+        examined: impl FnOnce(SessionId) -> (Option<u64>, String),
+    ) -> Option<Vec<u8>> {
+        let header = request(message)?;
+        let at_socket = self.arrivals_of(header.session, arrival.source).to_group();
+        if !self.limiter.allows(arrival.source, joined) {
+            return None;
+        }
+        let (on_wire, text) = examined(header.session);
+        Some(Examination { responder: self.id, on_wire, at_socket, text }.encode(header))
+    }
+
+    /// Returns what has arrived of each session, oldest first.
+    pub fn arrivals(&self) -> impl Iterator<Item = &SessionArrivals> {
+        self.arrivals.iter()
+    }
+
+    fn arrivals_of(&mut self, session: SessionId, source: IpAddr) -> &mut SessionArrivals {
+        let position = self.arrivals.iter().position(|arrivals| arrivals.session == session);
+        let index = position.unwrap_or_else(|| {
+            if self.arrivals.len() == MAX_SESSIONS {
+                self.arrivals.pop_front();
+            }
+            self.arrivals.push_back(SessionArrivals::new(session, source));
+            self.arrivals.len() - 1
+        });
+        &mut self.arrivals[index]
+    }
+
+    /// Returns the responder's id, which its replies carry.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
     }
 
     /// Returns the number of messages that are not probes.
@@ -80,10 +169,18 @@ impl ProbeResponder {
     }
 }
 
+/// Returns the header of a message that asks for a self-examination.
+fn request(message: &[u8]) -> Option<SessionHeader> {
+    match SessionMessage::decode(message) {
+        Some((header, SessionMessage::Examine)) => Some(header),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{MessageType, PROBE_LENGTH, ProbeRequest, SessionHeader, SessionId};
+    use crate::wire::{MessageType, PROBE_LENGTH, ProbeRequest, examination_request};
 
     const ARRIVAL: ProbeArrival = ProbeArrival {
         source: IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1)),
@@ -126,6 +223,45 @@ mod tests {
         assert_eq!(reply(&mut responder, &own), None);
         assert_eq!(reply(&mut responder, &probe(64, true, false)), None);
         assert_eq!(responder.foreign(), 4);
+    }
+
+    #[test]
+    fn arrivals_are_counted_by_session_and_case_in_bounded_memory() {
+        let mut responder = ProbeResponder::new(1, 9);
+        for length in [64, 64, 1_400] {
+            let _ = reply(&mut responder, &probe(length, false, true));
+        }
+        let arrivals = responder.arrivals().next().unwrap();
+        let count = |size| arrivals.count(ProbeCase { size, hop_limit: 4 }, false);
+        assert_eq!([64, 1_400, 99].map(count), [2, 1, 0]);
+        for number in 0..1_000 {
+            let header = SessionHeader::new(MessageType::Probe, SessionId(number));
+            let probe =
+                ProbeRequest { hop_limit: 4, by_unicast: false, short_reply: true }.encode(header, 64);
+            let _ = reply(&mut responder, &probe);
+        }
+        assert_eq!(responder.arrivals().count(), MAX_SESSIONS);
+        assert_eq!(responder.arrivals().last().unwrap().session, SessionId(999));
+    }
+
+    #[test]
+    fn a_request_is_answered_with_what_arrived_of_its_session() {
+        let mut responder = ProbeResponder::new(1, 9);
+        let _ = reply(&mut responder, &probe(64, false, true));
+        let message = examination_request(SessionHeader::new(MessageType::Examine, SessionId(1)));
+        let mut ask = |message: &[u8]| {
+            responder.reply_to_request(message, &ARRIVAL, Duration::from_secs(1), |session| {
+                assert_eq!(session, SessionId(1));
+                (Some(3), "fault".into())
+            })
+        };
+        assert_eq!(ask(&probe(64, false, true)), None);
+        let bytes = ask(&message).unwrap();
+        let Some((_, SessionMessage::Examination(reply))) = SessionMessage::decode(&bytes) else {
+            panic!("no examination")
+        };
+        let expected = Examination { responder: 1, on_wire: Some(3), at_socket: 1, text: "fault".into() };
+        assert_eq!(*reply, expected);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod firewall_drops_output;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
+mod host_unreachable;
 mod igmp_version_forced;
 mod ignored_query;
 mod interface_down;
@@ -41,9 +42,11 @@ mod not_joined;
 mod not_read;
 mod nothing_arrives;
 mod own_groups_only;
+mod path_loss;
 mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
+mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
@@ -57,6 +60,7 @@ mod ssm_without_source;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
+mod unicast_only;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
@@ -87,6 +91,8 @@ enum Check {
     Observation(fn(&Observation) -> Vec<Finding>),
     /// Called for each group that the doctor or the program has joined on an interface.
     Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+    /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
+    PathTest,
 }
 
 impl Cause {
@@ -101,6 +107,7 @@ impl Cause {
             Check::Interest(check) => {
                 observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
             }
+            Check::PathTest => Vec::new(),
         }
     }
 
@@ -210,6 +217,10 @@ causes! {
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
+    path_loss: PathLoss = "path-loss";
+    replies_lost: RepliesLost = "replies-lost";
+    unicast_only: UnicastOnly = "unicast-only";
+    host_unreachable: HostUnreachable = "host-unreachable";
 }
 
 impl Id {

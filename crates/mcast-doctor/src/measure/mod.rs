@@ -6,6 +6,7 @@ mod perf_worker;
 mod ping_pong;
 mod pinger;
 mod probe_listener;
+mod self_examination;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,8 @@ pub use perf_listener::PerfListener;
 pub use perf_sender::{PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender};
 pub use ping_pong::PingPongPlayer;
 pub use pinger::{PingSchedule, Pinger};
-pub use probe_listener::{ProbeListener, ProbeListenerCounts};
+pub use probe_listener::{ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT};
+pub(crate) use self_examination::{EXAMINED, UNDER_WAY};
 
 use crate::{Error, Result};
 
@@ -40,14 +42,14 @@ pub fn clock_id() -> u64 {
     }
 }
 
-/// Opens a socket for unicast probes or their replies.
-fn unicast_socket(family: Family) -> Result<UdpSocket> {
+/// Opens a socket for unicast probes or their replies, at any port if `port` is 0.
+fn unicast_socket(family: Family, port: u16) -> Result<UdpSocket> {
     let any: IpAddr = match family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     };
     let open = || {
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        let socket = UdpSocket::bind(SocketAddr::new(any, port))?;
         socket.set_read_timeout(Some(POLL_INTERVAL))?;
         Ok(socket)
     };

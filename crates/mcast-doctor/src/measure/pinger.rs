@@ -81,7 +81,7 @@ impl Pinger {
     ) -> Result<Self> {
         let session = ProbeSession::ping(SessionId::random(), case, schedule.wait);
         let state = Mutex::new(State { session, sources: Vec::new() });
-        let unicast = unicast_socket(family)?;
+        let unicast = unicast_socket(family, 0)?;
         Ok(Self { sender, targets, family, unicast, schedule, start: Instant::now(), state })
     }
 

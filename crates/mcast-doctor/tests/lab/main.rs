@@ -5,6 +5,7 @@
 mod files;
 mod filters;
 mod firewall;
+mod fleet;
 mod healthy;
 mod ipv6;
 mod measure;

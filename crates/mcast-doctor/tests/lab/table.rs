@@ -4,7 +4,7 @@ use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
 use crate::filters;
-use crate::{firewall, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -140,6 +140,15 @@ cases! {
     frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
     long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
     stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
+    path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
+    path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
+    replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", fleet::replies_dropped_here;
+    replies_lost_on_the_way: RepliesLost, "`--probe`, and the listener's firewall drops its answers", fleet::replies_dropped_there;
+    unicast_only: UnicastOnly, "`--probe --peer`, and a switch that drops the group", fleet::multicast_blocked;
+    unicast_only_in_ipv6: UnicastOnly, "the same in IPv6", fleet::multicast_blocked_v6;
+    host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
+    host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
+    firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

@@ -9,22 +9,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::wire::{
-    MessageType, ProbeReply, ProbeRequest, SessionHeader, SessionId, SessionMessage, UnixNanos, nanoseconds,
+    MessageType, ProbeCase, ProbeReply, ProbeRequest, SessionHeader, SessionId, SessionMessage, UnixNanos,
+    nanoseconds,
 };
 use responder::SentProbes;
 pub use responder::{ProbeResults, Responder};
 
 /// Maximum number of responders tracked.
 const MAX_RESPONDERS: usize = 256;
-
-/// A combination of payload size and hop limit to probe with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProbeCase {
-    /// Payload size in bytes.
-    pub size: usize,
-    /// The hop limit (IPv4: TTL).
-    pub hop_limit: u8,
-}
 
 /// What a session of probes is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +28,14 @@ enum Purpose {
     /// tested. A host is one responder, although it replies from the address of the interface on which a
     /// probe arrived.
     PathTest,
+    /// The same by unicast to one host, whose port for unicast probes is known.
+    UnicastPathTest,
+}
+
+impl Purpose {
+    const fn is_path_test(self) -> bool {
+        matches!(self, Self::PathTest | Self::UnicastPathTest)
+    }
 }
 
 /// Which datagram sizes arrived.
@@ -98,6 +98,19 @@ impl ProbeSession {
         Self::new(id, Purpose::PathTest, cases, Duration::ZERO)
     }
 
+    /// Like [`Self::path_test`], with probes by unicast to one host. Its results are those that
+    /// [`Responder::multicast`] returns otherwise.
+    #[must_use]
+    pub fn unicast_path_test(id: SessionId, cases: Vec<ProbeCase>) -> Self {
+        Self { purpose: Purpose::UnicastPathTest, ..Self::path_test(id, cases) }
+    }
+
+    /// Returns the id, which all messages carry.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
     fn new(id: SessionId, purpose: Purpose, cases: Vec<ProbeCase>, timeout: Duration) -> Self {
         let sent = vec![SentProbes::default(); cases.len()];
         Self { id, purpose, timeout, cases, sent, responders: Vec::new(), foreign: 0, refused: 0 }
@@ -113,8 +126,8 @@ impl ProbeSession {
     #[must_use]
     pub fn probe(&self, case: usize, now: Duration) -> Option<Vec<u8>> {
         let ProbeCase { size, hop_limit } = *self.cases.get(case)?;
-        let probe =
-            ProbeRequest { hop_limit, by_unicast: false, short_reply: self.purpose == Purpose::PathTest };
+        let by_unicast = self.purpose == Purpose::UnicastPathTest;
+        let probe = ProbeRequest { hop_limit, by_unicast, short_reply: self.purpose.is_path_test() };
         Some(probe.encode(self.header(self.stream_of(case)?, self.sent(case), now), size))
     }
 
@@ -141,11 +154,11 @@ impl ProbeSession {
 
     /// Returns the stream number of a case: 0 in a ping, from 1 on in a path test.
     fn stream_of(&self, case: usize) -> Option<u16> {
-        u16::try_from(case).ok()?.checked_add(u16::from(self.purpose == Purpose::PathTest))
+        u16::try_from(case).ok()?.checked_add(u16::from(self.purpose.is_path_test()))
     }
 
     fn case_of(&self, stream: u16) -> Option<usize> {
-        let case = stream.checked_sub(u16::from(self.purpose == Purpose::PathTest))?;
+        let case = stream.checked_sub(u16::from(self.purpose.is_path_test()))?;
         Some(usize::from(case)).filter(|case| *case < self.cases.len())
     }
 
@@ -190,18 +203,18 @@ impl ProbeSession {
             return None;
         }
         let known = self.responders.iter().position(|responder| {
-            responder.id == reply.responder
-                && (self.purpose == Purpose::PathTest || responder.address == source)
+            responder.id == reply.responder && (self.purpose.is_path_test() || responder.address == source)
         });
+        // Unicast pings are sent only to responders that have replied to the group before.
+        let is_unicast_ping = reply.by_unicast && self.purpose == Purpose::Ping;
         let index = match known {
             Some(index) => index,
-            // Unicast probes are sent only to responders that have replied to the group before.
-            None if reply.by_unicast || self.responders.len() == MAX_RESPONDERS => return None,
+            None if is_unicast_ping || self.responders.len() == MAX_RESPONDERS => return None,
             None => self.add_responder(source, case, number, &reply)?,
         };
         let sent_to_group = self.sent(case);
         let responder = self.responders.get_mut(index)?;
-        let (sent, results) = match reply.by_unicast {
+        let (sent, results) = match is_unicast_ping {
             true => (responder.unicast_sent.count(), &mut responder.unicast),
             false => (sent_to_group, responder.multicast.get_mut(case)?),
         };
@@ -209,7 +222,7 @@ impl ProbeSession {
             return None;
         }
         results.record(number, round_trip);
-        if !reply.by_unicast {
+        if !is_unicast_ping {
             responder.update(&reply);
         }
         Some(AcceptedReply { responder: index, is_new: known.is_none(), number, reply, round_trip })
@@ -245,6 +258,12 @@ impl ProbeSession {
     #[must_use]
     pub fn sent(&self, case: usize) -> u64 {
         self.sent.get(case).map_or(0, SentProbes::count)
+    }
+
+    /// Returns the number of probes of a case sent to the group since a responder joined.
+    #[must_use]
+    pub fn sent_since_join(&self, responder: &Responder, case: usize) -> u64 {
+        self.sent(case).saturating_sub(responder.multicast(case).first)
     }
 
     /// Returns the responders, in the order of their first reply.

@@ -269,3 +269,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_unicast_path_test_accepts_replies_by_unicast_only() {
+    let case = ProbeCase { size: 64, hop_limit: 0 };
+    let mut path = ProbeSession::unicast_path_test(ID, vec![case]);
+    let probe = path.probe(0, seconds(1.0)).unwrap();
+    path.record_probe(0, seconds(1.0));
+    let Some((header, SessionMessage::Probe(probe))) = SessionMessage::decode(&probe) else { panic!() };
+    assert!(probe.by_unicast && probe.short_reply);
+    let reply = |by_unicast| ProbeReply { by_unicast, hop_limit: 0, ..reply() }.encode(header, 0);
+    assert!(path.record(&reply(false), address(2), true, seconds(1.5)).is_none());
+    assert!(path.record(&reply(true), address(2), true, seconds(1.5)).is_some());
+    assert_eq!(path.responders()[0].multicast(0).received(), 1);
+    assert!(path.all_answered());
+}

@@ -78,10 +78,14 @@ pub enum MessageType {
     Probe = 9,
     /// The reply to a probe.
     Reply = 10,
+    /// Asks listeners to examine themselves.
+    Examine = 11,
+    /// What a listener found; the reply to `Examine`.
+    Examination = 12,
 }
 
 impl MessageType {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Data,
         Self::Opening,
         Self::Closing,
@@ -92,6 +96,8 @@ impl MessageType {
         Self::Pong,
         Self::Probe,
         Self::Reply,
+        Self::Examine,
+        Self::Examination,
     ];
 
     fn from_number(number: u8) -> Option<Self> {

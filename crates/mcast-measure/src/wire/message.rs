@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use super::bytes::Reader;
+use super::examination::{EXAMINATION_LENGTH, Examination};
 use super::header::{MessageType, SessionHeader};
 use super::probe::{ProbeReply, ProbeRequest};
 use super::report::ReceiverReport;
@@ -31,6 +32,10 @@ pub enum SessionMessage {
     Probe(ProbeRequest),
     /// The reply to a probe.
     Reply(ProbeReply),
+    /// Asks listeners to examine themselves.
+    Examine,
+    /// What a listener found.
+    Examination(Box<Examination>),
 }
 
 impl SessionMessage {
@@ -58,6 +63,10 @@ impl SessionMessage {
             MessageType::Pong => Self::Pong,
             MessageType::Probe => Self::Probe(ProbeRequest::decode(body)?),
             MessageType::Reply => Self::Reply(ProbeReply::decode(body)?),
+            // One that is shorter than the longest reply is ignored.
+            MessageType::Examine if body.len() < EXAMINATION_LENGTH - SessionHeader::LENGTH => return None,
+            MessageType::Examine => Self::Examine,
+            MessageType::Examination => Self::Examination(Box::new(Examination::decode(body)?)),
         })
     }
 }
@@ -69,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{CLOSING_LENGTH, PROBE_LENGTH, SessionId, UnixNanos};
+    use crate::wire::{CLOSING_LENGTH, PROBE_LENGTH, SessionId, UnixNanos, examination_request};
     use crate::{ClockRelation, DropCounts, Percentiles};
 
     prop_compose! {
@@ -165,8 +174,26 @@ mod tests {
         }
 
         #[test]
+        fn examinations_round_trip_and_are_no_longer_than_their_request(
+            header in headers(), responder: u64, on_wire: Option<u64>, at_socket: u64, text in ".{0,900}",
+        ) {
+            let request = examination_request(header);
+            let expected = (header.with_kind(MessageType::Examine), SessionMessage::Examine);
+            prop_assert_eq!(SessionMessage::decode(&request), Some(expected));
+            let examination = Examination { responder, on_wire, at_socket, text };
+            let bytes = examination.encode(header);
+            prop_assert!(bytes.len() <= request.len());
+            let Some((_, SessionMessage::Examination(decoded))) = SessionMessage::decode(&bytes) else {
+                panic!("not decoded")
+            };
+            prop_assert!(examination.text.starts_with(&decoded.text));
+            prop_assert!(decoded.text == examination.text || bytes.len() > EXAMINATION_LENGTH - 4);
+            prop_assert_eq!(Examination { text: examination.text.clone(), ..*decoded }, examination);
+        }
+
+        #[test]
         fn arbitrary_bytes_never_panic(
-            start in headers(), kind in 0_u8..14, body in proptest::collection::vec(any::<u8>(), 0..260),
+            start in headers(), kind in 0_u8..16, body in proptest::collection::vec(any::<u8>(), 0..260),
             cut in 0_usize..300,
         ) {
             let mut bytes = start.encode().to_vec();
@@ -189,7 +216,8 @@ mod tests {
         let probe = ProbeRequest { hop_limit: 9, by_unicast: false, short_reply: false }.encode(header, 0);
         let opening = SessionSettings::default().opening(header);
         let report = ReceiverReport::default().encode(header);
-        for bytes in [probe, opening, report] {
+        let examine = examination_request(header);
+        for bytes in [probe, opening, report, examine] {
             for end in 0..bytes.len() {
                 assert!(SessionMessage::decode(&bytes[..end]).is_none(), "{end} of {}", bytes.len());
             }

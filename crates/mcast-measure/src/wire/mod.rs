@@ -17,6 +17,7 @@
 //! which prevents amplification; the constants that ensure this are checked where the messages are defined.
 
 mod bytes;
+mod examination;
 mod header;
 mod message;
 mod probe;
@@ -24,9 +25,10 @@ mod report;
 mod settings;
 mod stream_message;
 
+pub use examination::{EXAMINATION_LENGTH, Examination, examination_request};
 pub use header::{MessageType, SessionHeader, SessionId, UnixNanos};
 pub use message::SessionMessage;
-pub use probe::{PROBE_LENGTH, ProbeReply, ProbeRequest};
+pub use probe::{PROBE_LENGTH, ProbeCase, ProbeReply, ProbeRequest};
 pub use report::{ClockRelation, Percentiles, ReceiverReport};
 pub(crate) use settings::nanoseconds;
 pub use settings::{CLOSING_LENGTH, SessionSettings};

@@ -14,6 +14,15 @@ const BY_UNICAST: u8 = 1;
 const HAS_HOP_LIMIT: u8 = 2;
 const SHORT_REPLY: u8 = 4;
 
+/// A combination of payload size and hop limit to probe with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeCase {
+    /// Payload size in bytes.
+    pub size: usize,
+    /// The hop limit (IPv4: TTL).
+    pub hop_limit: u8,
+}
+
 /// A probe that asks its receivers to reply how it arrived. The header's stream is 0 for `mcast ping`; a path
 /// test numbers its cases from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

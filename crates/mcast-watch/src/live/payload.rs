@@ -102,12 +102,16 @@ impl fmt::Display for RecognizedPayload<'_> {
 }
 
 fn is_probe(header: &SessionHeader) -> bool {
-    matches!(header.kind, MessageType::Probe | MessageType::Reply)
+    matches!(header.kind, MessageType::Probe | MessageType::Reply) || is_examination(header)
+}
+
+fn is_examination(header: &SessionHeader) -> bool {
+    matches!(header.kind, MessageType::Examine | MessageType::Examination)
 }
 
 /// A path test numbers its cases from stream 1 on.
 fn is_ping(header: &SessionHeader) -> bool {
-    is_probe(header) && header.stream == 0
+    is_probe(header) && !is_examination(header) && header.stream == 0
 }
 
 fn kind_name(kind: MessageType) -> &'static str {
@@ -122,5 +126,7 @@ fn kind_name(kind: MessageType) -> &'static str {
         MessageType::Pong => "pong",
         MessageType::Probe => "probe",
         MessageType::Reply => "answer",
+        MessageType::Examine => "request to examine",
+        MessageType::Examination => "examination",
     }
 }

@@ -12,6 +12,7 @@ mod watch;
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,6 +97,10 @@ struct PathOptions {
     #[arg(long, conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
     probe: bool,
 
+    /// Also probe this machine by unicast, even if it does not answer probes to the group; repeatable
+    #[arg(long = "peer", value_name = "ADDRESS", requires = "probe")]
+    peers: Vec<IpAddr>,
+
     /// How many networks to cross [default: 1, this network]
     #[arg(short, long, value_name = "HOPS", requires = "probe", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
@@ -174,7 +179,7 @@ Examples:
 
 /// The capabilities for repeated examinations: to capture, to read firewall rules, and to find the processes of
 /// sockets.
-const RIGHTS: [Capability; 4] =
+pub(super) const RIGHTS: [Capability; 4] =
     [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {

@@ -6,7 +6,7 @@ mod text;
 use std::time::Duration;
 
 use mcast::{Family, InterfaceSelector, Sender, SenderBuilder};
-use mcast_doctor::{PingSchedule, Pinger};
+use mcast_doctor::{PingSchedule, Pinger, ProbeListener};
 use mcast_measure::wire::PROBE_LENGTH;
 use mcast_measure::{ProbeCase, ProbeResults, ProbeSession, lost_percent};
 
@@ -19,6 +19,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::excess_loss;
 use crate::probe;
+use crate::rights;
 use crate::sending::{Target, targets};
 
 /// Ping a group, by multicast and by unicast
@@ -223,5 +224,7 @@ fn reply(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
             .remedy("choose with -4 or -6")
             .into());
     };
-    probe::respond(chosen.items, Some(family), arguments.timing.timeout, console)
+    let listener = ProbeListener::join(chosen.items, Some(family))?;
+    rights::keep(&[])?;
+    probe::respond(&listener, arguments.timing.timeout, console)
 }

@@ -6,11 +6,13 @@ mod report;
 
 use mcast::group::{PickOptions, pick};
 use mcast::{Family, Interface};
+use mcast_doctor::ProbeListener;
 
-use super::Arguments;
+use super::{Arguments, RIGHTS};
 use crate::arguments::select_memberships;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::rights;
 
 /// The name from which the default groups are picked.
 const NAME: &str = "mcast doctor";
@@ -36,7 +38,9 @@ fn listen(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { interfaces, admission, .. } = arguments;
     let (sources, families) = (&admission.sources, admission.families);
     let chosen = select_memberships(&groups(arguments)?, interfaces, sources, families, console)?;
-    crate::probe::respond(chosen.items, None, arguments.timing.timeout, console)
+    let listener = ProbeListener::for_path_tests(chosen.items)?;
+    rights::keep(&RIGHTS)?;
+    crate::probe::respond(&listener, arguments.timing.timeout, console)
 }
 
 /// Returns the groups in the arguments, or by default one per family, which are the same on every machine.

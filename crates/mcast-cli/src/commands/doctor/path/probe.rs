@@ -1,6 +1,7 @@
 //! `mcast doctor --probe`: sends probes, and evaluates the replies.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use mcast::{Destination, Group, Interface, Sender};
 use mcast_doctor::{PathTest, Report};
@@ -12,14 +13,15 @@ use crate::arguments::select_destinations;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::rights;
+use crate::rights::{self, Capability};
 use crate::sending::{Target, targets};
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let chosen = select_destinations(&super::groups(arguments)?, arguments.admission.families, console)?;
     let highest = arguments.path.ttl.or(chosen.hop_limit).unwrap_or(1);
     let sender = Sender::builder().build()?;
-    rights::keep(&[])?;
+    // To capture the replies, and to see whether this machine loses them.
+    rights::keep(&[Capability::NetRaw])?;
     let interrupt = Interrupt::catch(|| {})?;
     let prober = Prober { arguments, highest, sender, interrupt, console };
     let is_default = arguments.memberships.is_empty();
@@ -77,7 +79,9 @@ impl Prober<'_> {
         let targets = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
         let interface = interface_of(&targets, destination.address.group)?;
         let id = SessionId::random();
-        let mut test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
+        let peers = self.arguments.path.peers.iter().copied();
+        let test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
+        let mut test = test.with_peers(peers.map(|peer| SocketAddr::new(peer, 0)));
         targets::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
         let targets: Vec<_> = targets.iter().map(Target::template).collect();
         test.run(&self.sender, &targets, self.arguments.path.count, || !self.interrupt.has_arrived())?;

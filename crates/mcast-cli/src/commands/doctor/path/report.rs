@@ -14,7 +14,8 @@ use crate::probe::{distance, millis, round_trip};
 
 /// Writes a table of all groups, if there were replies.
 pub(super) fn table(probed: &[PathTest], palette: &Palette, out: &mut Output) -> io::Result<()> {
-    let titles = ["listener", "family", "distance", "size", "TTL", "arrived", "dup", "min", "mean"];
+    let titles =
+        ["listener", "family", "distance", "size", "TTL", "arrived", "unicast", "dup", "min", "mean"];
     let mut table = Table::new(&titles, palette.heading);
     let mut is_empty = true;
     for one in probed {
@@ -32,13 +33,6 @@ pub(super) fn table(probed: &[PathTest], palette: &Palette, out: &mut Output) ->
 
 fn row(one: &PathTest, listener: &Responder, case: usize, palette: &Palette) -> Vec<Cell> {
     let (received, sent) = (listener.multicast(case).received(), one.session.sent(case));
-    let arrived = match sent {
-        0 => Cell::new("not sent").style(palette.dim).right(),
-        _ => {
-            let style = if received < sent { palette.bad } else { palette.good };
-            Cell::new(format!("{}/{}", count(received), count(sent))).style(style).right()
-        }
-    };
     let [min, mean] = times(listener, case).map(|time| Cell::new(round_trip(time)).right());
     let Some(tried) = one.session.cases().get(case) else { return Vec::new() };
     vec![
@@ -47,11 +41,24 @@ fn row(one: &PathTest, listener: &Responder, case: usize, palette: &Palette) -> 
         Cell::new(distance(listener.hops)),
         Cell::new(count(tried.size as u64)).right(),
         Cell::new(tried.hop_limit.to_string()).right(),
-        arrived,
+        arrivals(Some((received, sent)), palette),
+        arrivals(one.unicast_results(listener, case), palette),
         Cell::new(count(listener.multicast(case).duplicated())).right(),
         min,
         mean,
     ]
+}
+
+/// Returns `5/5`; empty if nothing was probed.
+fn arrivals(counts: Option<(u64, u64)>, palette: &Palette) -> Cell {
+    match counts {
+        None => Cell::default(),
+        Some((_, 0)) => Cell::new("not sent").style(palette.dim).right(),
+        Some((received, sent)) => {
+            let style = if received < sent { palette.bad } else { palette.good };
+            Cell::new(format!("{}/{}", count(received), count(sent))).style(style).right()
+        }
+    }
 }
 
 /// Returns the shortest round trip and the mean.
@@ -74,6 +81,8 @@ struct Object {
     sent: u64,
     received: u64,
     duplicated: u64,
+    unicast_sent: Option<u64>,
+    unicast_received: Option<u64>,
     rtt_min_ms: Option<f64>,
     rtt_mean_ms: Option<f64>,
 }
@@ -82,6 +91,7 @@ pub(super) fn objects(one: &PathTest, out: &mut Output) -> io::Result<()> {
     for listener in one.session.responders() {
         for (case, tried) in one.session.cases().iter().enumerate() {
             let [rtt_min_ms, rtt_mean_ms] = times(listener, case).map(|time| time.map(millis));
+            let unicast = one.unicast_results(listener, case);
             let object = Object {
                 event: "path",
                 address: listener.address,
@@ -94,6 +104,8 @@ pub(super) fn objects(one: &PathTest, out: &mut Output) -> io::Result<()> {
                 sent: one.session.sent(case),
                 received: listener.multicast(case).received(),
                 duplicated: listener.multicast(case).duplicated(),
+                unicast_sent: unicast.map(|(_, sent)| sent),
+                unicast_received: unicast.map(|(received, _)| received),
                 rtt_min_ms,
                 rtt_mean_ms,
             };

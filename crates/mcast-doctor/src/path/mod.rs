@@ -1,0 +1,135 @@
+//! Tests of the path between two machines: which probes to send, and what the replies mean.
+
+mod cases;
+mod findings;
+mod loss;
+mod reply_tap;
+mod run;
+mod silence;
+#[cfg(test)]
+mod tests;
+mod unicast;
+
+use std::net::{IpAddr, SocketAddr};
+
+use mcast::{GroupAddr, Interface};
+use mcast_measure::wire::{Examination, SessionId};
+use mcast_measure::{ProbeSession, Responder};
+
+pub use unicast::{UnicastFailure, UnicastPath};
+
+/// A test of the path to the listeners of a group: which sizes and hop limits arrive, and how often, by multicast and
+/// beside it by unicast.
+///
+/// Its [`session`](Self::session) creates the probes and records the replies; [`run`](Self::run) sends and receives them.
+///
+/// ```
+/// use mcast_doctor::{Id, PathTest};
+/// use mcast_measure::wire::SessionId;
+/// use std::time::Duration;
+///
+/// let mut test = PathTest::new("239.1.2.3:5000".parse()?, None, 1, SessionId(7));
+/// for case in 0..test.session.cases().len() {
+///     let probe = test.session.probe(case, Duration::ZERO).unwrap();
+///     // Send the probe here.
+///     test.session.record_probe(case, Duration::ZERO);
+/// }
+/// // Nobody replied.
+/// assert_eq!(test.findings(false)[0].id, Id::NothingArrives);
+/// # Ok::<(), mcast::ParseError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PathTest {
+    /// The group.
+    pub address: GroupAddr,
+    /// The name of the interface on which probes are sent, if it is known.
+    pub interface: Option<String>,
+    /// The probes to the group and their replies.
+    pub session: ProbeSession,
+    /// The probes by unicast, by host.
+    pub unicast: Vec<UnicastPath>,
+    /// What listeners found out about themselves.
+    pub examinations: Vec<ListenerExamination>,
+    /// The replies on the wire of this machine, by listener; `None` if it could not be captured.
+    pub replies_on_wire: Option<Vec<(IpAddr, u64)>>,
+    /// The largest payload that fits in one frame of that interface.
+    frame: usize,
+    highest: u8,
+}
+
+/// What a listener found out about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerExamination {
+    /// The source of its reply.
+    pub address: IpAddr,
+    /// Its first reply, with the findings of its latest one.
+    pub result: Examination,
+}
+
+impl PathTest {
+    /// Creates a test with hop limits up to `highest`. Its sizes lie around the payload of one frame of the
+    /// interface.
+    #[must_use]
+    pub fn new(address: GroupAddr, interface: Option<&Interface>, highest: u8, id: SessionId) -> Self {
+        let frame = cases::payload_of_frame(interface, address.group.family());
+        let session = ProbeSession::path_test(id, cases::cases(frame, highest));
+        Self {
+            address,
+            interface: interface.map(|interface| interface.name.clone()),
+            session,
+            unicast: Vec::new(),
+            examinations: Vec::new(),
+            replies_on_wire: None,
+            frame,
+            highest,
+        }
+    }
+
+    /// Also probes these hosts by unicast, whether they answer probes to the group or not. An address without a port
+    /// has port 0: [`UNICAST_PROBE_PORT`](crate::UNICAST_PROBE_PORT) is used. Addresses of another family than the
+    /// group's are ignored.
+    #[must_use]
+    pub fn with_peers(mut self, peers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let is_v4 = self.address.group.addr().is_ipv4();
+        for peer in peers.into_iter().filter(|peer| peer.is_ipv4() == is_v4) {
+            self.add_peer(peer);
+        }
+        self
+    }
+
+    fn add_peer(&mut self, mut peer: SocketAddr) {
+        if self.unicast.iter().any(|path| path.address.ip() == peer.ip()) {
+            return;
+        }
+        if peer.port() == 0 {
+            peer.set_port(crate::UNICAST_PROBE_PORT);
+        }
+        let id = SessionId(self.session.id().0.wrapping_add(1 + self.unicast.len() as u64));
+        self.unicast.push(UnicastPath::new(peer, id, self.session.cases(), self.highest));
+    }
+
+    /// Returns the largest payload that fits in one frame of the interface.
+    #[must_use]
+    pub const fn frame(&self) -> usize {
+        self.frame
+    }
+
+    /// Returns the number of unicast probes of the size of a case that a listener answered, and the number sent; `None`
+    /// if it is not probed by unicast, or the case has a lower hop limit than the highest.
+    #[must_use]
+    pub fn unicast_results(&self, listener: &Responder, case: usize) -> Option<(u64, u64)> {
+        let case = self.session.cases().get(case).filter(|case| case.hop_limit == self.highest)?;
+        Some(self.unicast_of(listener)?.answered(|size| size == case.size))
+    }
+
+    /// Returns the unicast probes to a responder.
+    fn unicast_of(&self, responder: &Responder) -> Option<&UnicastPath> {
+        self.unicast.iter().find(|path| path.responder().is_some_and(|other| other.id == responder.id))
+    }
+
+    /// Returns what a responder found out about itself.
+    fn examination_of(&self, responder: u64) -> Option<&Examination> {
+        self.examinations.iter().map(|each| &each.result).find(|result| result.responder == responder)
+    }
+}
