@@ -34,6 +34,11 @@ impl Suspects {
         self.rules.is_empty()
     }
 
+    /// Returns what the rule to name does.
+    pub(super) fn effect(&self) -> Option<RuleEffect> {
+        self.rules.first().map(|outcome| outcome.effect)
+    }
+
     /// Returns a clause that names the rules, to put behind a sentence.
     pub(super) fn clause(&self) -> String {
         match &self.rules[..] {
@@ -126,8 +131,10 @@ pub(super) fn responsible(observation: &Observation, outcomes: Vec<Outcome>, los
         observation.rule_counts(outcome).map(|(before, after)| after.saturating_sub(before))
     };
     // Two rules may share the loss.
-    let (counted, uncounted): (Vec<_>, Vec<_>) =
-        outcomes.into_iter().partition(|outcome| outcome.rule.packets.is_some());
+    let (counted, uncounted): (Vec<_>, Vec<_>) = outcomes
+        .into_iter()
+        // Connection tracking applies what was decided for the first datagram of a flow to all that follow.
+        .partition(|outcome| outcome.rule.packets.is_some() && outcome.effect != RuleEffect::Redirect);
     let counted: Vec<_> = counted
         .into_iter()
         .filter(|outcome| rise(outcome).is_some_and(|rise| rise * 5 >= lost.max(1)))
@@ -160,7 +167,7 @@ impl HookLoss<'_> {
 
     /// Returns what the rule to name does; `None` if no rule is known.
     pub(super) fn effect(&self) -> Option<RuleEffect> {
-        self.suspects.rules.first().map(|outcome| outcome.effect)
+        self.suspects.effect()
     }
 
     /// Returns the sources, as in a sentence.

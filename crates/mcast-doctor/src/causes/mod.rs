@@ -46,6 +46,7 @@ mod path_loss;
 mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
+mod redirected;
 mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
@@ -221,6 +222,7 @@ causes! {
     replies_lost: RepliesLost = "replies-lost";
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
+    redirected: Redirected = "redirected";
 }
 
 impl Id {

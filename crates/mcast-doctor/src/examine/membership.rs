@@ -78,7 +78,8 @@ pub fn examine_membership(
         program::add_socket_owners(&mut before);
     }
     let target = ExaminationTarget::Membership(trial);
-    let observation = Observation { before, after, wire, target, options, hooks, experiments, ..Observation::default() };
+    let observation =
+        Observation { before, after, wire, target, options, hooks, experiments, ..Observation::default() };
     Ok(super::report(&observation))
 }
 

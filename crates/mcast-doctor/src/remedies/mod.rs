@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 
 use ::mcast::Family;
 
-use crate::netfilter::{Hook, Layer};
+use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
 use crate::{Action, Persistence, Remedy, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
@@ -106,6 +106,43 @@ pub(crate) fn admit_sent_datagrams(
     let mut remedies = admit_by_rule(interface, to, rule);
     remedies.push(ufw("out", interface, &to.ip().to_string(), to.port()));
     remedies
+}
+
+/// Keeps a rule from redirecting datagrams. Connection tracking remembers translated destinations, so that a rule in
+/// front of the one that translates would not help a stream that is running.
+pub(crate) fn keep_destination(
+    interface: &str,
+    to: SocketAddr,
+    effect: RuleEffect,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    if effect != RuleEffect::Redirect {
+        return admit_by_rule(interface, to, rule);
+    }
+    let (family, group) = (if to.is_ipv4() { "ip" } else { "ip6" }, to.ip().to_string());
+    let raw = ["{", "type", "filter", "hook", "prerouting", "priority", "-300", ";", "}"];
+    let chain = ["add", "chain", "inet", "mcast", "untracked"].into_iter().chain(raw);
+    let port = to.port().to_string();
+    vec![
+        Remedy::now(Tool::Nft, ["add", "table", "inet", "mcast"]).then(chain).then([
+            "add",
+            "rule",
+            "inet",
+            "mcast",
+            "untracked",
+            family,
+            "daddr",
+            &group,
+            "udp",
+            "dport",
+            &port,
+            "notrack",
+        ]),
+        Remedy::advice(
+            Tool::Nft,
+            "Permanently: restrict the rule to the unicast addresses that it is meant for.",
+        ),
+    ]
 }
 
 fn ufw(direction: &str, interface: &str, group: &str, port: u16) -> Remedy {

@@ -1,11 +1,13 @@
 //! Packet filters at every hook.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_doctor::{Id, Options, Report};
 use mcast_lab::{Host, SwitchOptions};
+use socket2::{Domain, Socket, Type};
 
 use crate::net::{
     Net, Stream, assert_received, examine, examine_for, examine_port, has_programs, inject, listener, run,
@@ -155,6 +157,60 @@ pub(crate) fn output_rule_of_a_program() -> Report {
     examine_port(&net.sender, port)
 }
 
+/// Returns a table that translates addresses.
+fn nat(family: &str, rule: &str) -> String {
+    format!("table {family} own {{\nchain c {{\ntype nat hook prerouting priority -100;\n{rule}\n}}\n}}\n")
+}
+
+/// A rule for a port that changes the destination.
+pub(crate) fn nat_redirect() -> Report {
+    filtered(&nat("ip", "udp dport 5000 redirect to :6000")).examine(GROUP, MEMBERSHIP)
+}
+
+/// The same for IPv6, with a counter.
+pub(crate) fn nat_dnat_v6() -> Report {
+    filtered(&nat("ip6", "udp dport 5000 counter dnat to fd09::9")).examine(GROUP_V6, MEMBERSHIP_V6)
+}
+
+const PROXY: (&str, &str) = ("prerouting priority mangle", "udp dport 5000 tproxy to :9000");
+
+/// A transparent proxy.
+pub(crate) fn transparent_proxy() -> Report {
+    let net = filtered(&chain("ip", PROXY.0, PROXY.1));
+    let _proxy = transparent_socket(&net.receiver, 9000);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// Opens the socket of a proxy, without which the rule does not match.
+fn transparent_socket(host: &Host, port: u16) -> Socket {
+    host.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        socket.set_ip_transparent_v4(true).unwrap();
+        let any: SocketAddr = ([0, 0, 0, 0], port).into();
+        socket.bind(&any.into()).unwrap();
+        socket
+    })
+    .unwrap()
+}
+
+#[test]
+fn remedy_cures_redirected_streams_that_are_running() {
+    if !has_programs() {
+        return;
+    }
+    assert_cured(
+        &filtered(&nat("ip", "udp dport 5000 redirect to :6000")),
+        GROUP,
+        MEMBERSHIP,
+        Id::Redirected,
+    );
+    let net = filtered(&nat("ip6", "udp dport 5000 counter dnat to fd09::9"));
+    assert_cured(&net, GROUP_V6, MEMBERSHIP_V6, Id::Redirected);
+    let net = filtered(&chain("ip", PROXY.0, PROXY.1));
+    let _proxy = transparent_socket(&net.receiver, 9000);
+    assert_cured(&net, GROUP, MEMBERSHIP, Id::Redirected);
+}
+
 /// Examines the group behind a switch with a querier, for long enough to see a query.
 fn with_querier(version: u8, rules: &str, membership: &str) -> Report {
     let options = SwitchOptions::managed()
@@ -235,8 +291,9 @@ fn experiments(report: &Report) -> Vec<&str> {
 
 /// Applies the first remedy, and asserts that the datagrams arrive then.
 fn assert_cured(net: &Net, group: &str, membership: &str, id: Id) {
-    apply(&net.receiver, &net.examine(group, membership), id);
-    assert_received(&net.examine(group, membership));
+    let _stream = Stream::to(&net.sender, group);
+    apply(&net.receiver, &examine(&net.receiver, membership), id);
+    assert_received(&examine(&net.receiver, membership));
 }
 
 #[test]

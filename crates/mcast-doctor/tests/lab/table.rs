@@ -2,8 +2,8 @@
 
 use mcast_doctor::{Id, Report, Severity};
 
-use crate::net::assert_only;
 use crate::filters;
+use crate::net::assert_only;
 use crate::{firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
 
 /// An injection and the cause that must be found.
@@ -108,6 +108,9 @@ cases! {
     firewall_drops_igmp_queries_of_version_2: FirewallDropsIgmp, "`nft` rule in `raw` for IGMP, an IGMPv2 querier", filters::igmp_queries_of_version_2;
     firewall_drops_mld_queries: FirewallDropsIgmp, "`nft` input rule for MLD queries", filters::mld_queries;
     firewall_drops_igmp_after_routing: FirewallDropsIgmp, "`nft` rule after routing for IGMP", filters::igmp_reports_after_routing;
+    redirected: Redirected, "`nft` rule with `redirect` for a port", filters::nat_redirect;
+    redirected_v6: Redirected, "`nft` rule with `dnat`, IPv6", filters::nat_dnat_v6;
+    redirected_to_a_proxy: Redirected, "`nft` rule with `tproxy`", filters::transparent_proxy;
     bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
     bound_to_other_interface_v6: BoundToOtherInterface, "the same, IPv6", programs::bound_to_other_interface_v6;
     bound_to_other_interface_beside: BoundToOtherInterface, "the same, group examined", programs::other_program_bound_to_other_interface;
