@@ -27,6 +27,7 @@
 mod acceptance;
 mod applying;
 mod causes;
+mod depth;
 mod error;
 mod examine;
 mod finding;
@@ -46,9 +47,10 @@ mod wire;
 
 pub use applying::RemedyEffect;
 pub use causes::{Id, UnknownId};
+pub use depth::{Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
-pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
+pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use crate::depth::LostFlow;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::DroppingRule;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind};
+use crate::{Evidence, EvidenceKind, ExplainedFlow};
 
 /// The hooks that a datagram passes from the wire to a socket of this machine.
 pub(super) const INCOMING: [(Layer, Hook); 3] =
@@ -179,10 +180,25 @@ impl HookLoss<'_> {
         }
     }
 
+    /// Returns the flows, for a finding that explains their loss.
+    pub(super) fn explained(&self, observation: &Observation) -> Vec<ExplainedFlow> {
+        let flows = self.flows.iter().map(|flow| explained(observation, flow));
+        flows.collect()
+    }
+
     /// Returns the counts of the temporary rules as evidence.
     pub(super) fn evidence(&self) -> Evidence {
         let text = format!("{} datagrams reached it, {} passed it", self.reached, self.passed);
         Evidence::new(EvidenceKind::Counter, format!("hook {}", self.hook.name()), text)
+    }
+}
+
+/// Returns a flow, for a finding that explains its loss.
+pub(super) fn explained(observation: &Observation, flow: &Flow) -> ExplainedFlow {
+    ExplainedFlow {
+        destination: flow.destination(),
+        source: Some(flow.key.source.ip()),
+        interface: observation.link_name(flow.key.interface),
     }
 }
 
@@ -191,24 +207,26 @@ pub(super) fn is_serious(reached: u64, passed: u64) -> bool {
     reached > passed && (passed == 0 || (reached - passed) * 20 >= reached)
 }
 
-/// Returns the losses at the hooks of the incoming path that the temporary rules counted, by hook and rules. `None` if
-/// nothing was counted.
+/// Returns the losses of flows at the hooks of the incoming path that the temporary rules counted, by hook and rules.
+/// `None` if nothing was counted.
 pub(super) fn hook_losses<'a>(
     observation: &'a Observation,
-    interest: &Interest<'_>,
+    lost: Vec<LostFlow<'a>>,
 ) -> Option<Vec<HookLoss<'a>>> {
-    let flows = observation.expected(interest);
-    let is_counted = |flow: &&Flow| observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key).is_some();
-    if !flows.iter().any(is_counted) {
+    let is_counted =
+        |lost: &LostFlow<'_>| observation.hooks.of_flow(Layer::Ip, Hook::Input, &lost.flow.key).is_some();
+    if !lost.iter().any(is_counted) {
         return None;
     }
     let mut losses: Vec<HookLoss<'a>> = Vec::new();
-    for flow in flows.into_iter().filter(|flow| is_missed(observation, interest, flow)) {
+    for flow in lost.into_iter().map(|lost| lost.flow) {
         for place in INCOMING {
             let Some(loss) = loss_at(observation, flow, place) else { continue };
-            let same =
-                losses.iter_mut().find(|each| (each.hook, &each.suspects) == (loss.hook, &loss.suspects));
-            match same {
+            let same = |each: &&mut HookLoss<'_>| {
+                (each.hook, &each.suspects) == (loss.hook, &loss.suspects)
+                    && each.flows.iter().all(|each| each.destination() == flow.destination())
+            };
+            match losses.iter_mut().find(same) {
                 Some(same) => {
                     same.flows.push(flow);
                     same.reached += loss.reached;
@@ -219,14 +237,6 @@ pub(super) fn hook_losses<'a>(
         }
     }
     Some(losses)
-}
-
-/// Returns whether the doctor's own socket did not receive the flow completely. What the sockets of other programs
-/// received is unknown.
-fn is_missed(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
-    let Some(trial) = observation.trial() else { return true };
-    let received = trial.received_from(interest.interface, flow.key.source);
-    is_serious(flow.sound(), received.min(flow.sound()))
 }
 
 /// Returns the loss of a flow at a hook, if it is serious.

@@ -10,16 +10,21 @@ use std::net::SocketAddr;
 use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, arriving_for, hook_losses, loss_at, met_by, responsible,
 };
-use super::{Cause, Check};
+use super::{Cause, Check, reverse_path_filter};
+use crate::depth::{Depth, LostFlow};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::{Interest, Observation, explains};
+use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 /// What rules do that keep datagrams from every socket.
 const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];
+
+/// The maximum number of flows that are listed as evidence.
+const MAX_SHOWN: usize = 3;
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -33,7 +38,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
     if !observation.wire.is_tapped(interest.interface) {
         return by_counters_alone(observation, interest).into_iter().collect();
     }
-    match hook_losses(observation, interest) {
+    match hook_losses(observation, unfiltered(observation, interest)) {
         Some(losses) => losses
             .iter()
             .filter(|loss| loss.effect().is_none_or(|effect| DROPS.contains(&effect)))
@@ -45,7 +50,8 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
 
 /// Returns the finding about datagrams that temporary rules counted before a hook and not behind it.
 fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &HookLoss<'_>) -> Finding {
-    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let interface = observation.link_name(interest.interface);
+    let to = loss.flows.first().map_or_else(|| interest.destination(), |flow| flow.destination());
     let (lost, reached, hook) = (loss.lost(), loss.reached, loss.hook.name());
     let finding = Finding::new(
         Id::FirewallDropsData,
@@ -59,6 +65,7 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
     finding
         .on_interface(&interface)
         .for_group(to)
+        .explaining(loss.explained(observation))
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
         .with_all_evidence(legacy_tables(observation, &loss.suspects))
@@ -67,22 +74,18 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
 
 /// Judges by the counters of the IP layer and of the rules.
 fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let expected: u64 = observation.expected(interest).iter().map(|flow| flow.sound()).sum();
-    let (missing, received) = match observation.loss(interest) {
-        Some(loss) if loss.is_serious() => (loss.count(), loss.received),
-        Some(_) => return None,
-        // What another program's socket received is unknown.
-        None => (expected, 0),
-    };
+    let lost = unfiltered(observation, interest);
+    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
+    // What another program's socket received is unknown.
+    let received = observation.trial().map_or(0, TrialMembership::received_count);
     if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
         return None;
     }
-    let is_at_input = is_dropped_at_input(observation, interest, missing, received);
-    let suspects = suspects_by_counters(observation, interest, missing, is_at_input);
-    if !is_at_input && !suspects.is_proven {
-        return None;
-    }
-    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let (lost, suspects) = explained(observation, interest, lost, received)?;
+    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
+    let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
+    let interface = observation.link_name(interest.interface);
+    let to = lost.first()?.status.destination;
     let finding = Finding::new(
         Id::FirewallDropsData,
         Severity::Fault,
@@ -90,7 +93,8 @@ fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     )
     .on_interface(&interface)
     .for_group(to)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{expected} datagrams to {to}")))
+    .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
+    .with_all_evidence(lost.iter().take(MAX_SHOWN).map(|lost| observation.packets_of(lost.flow)))
     .with_all_evidence(counters(observation, interest))
     .with_all_evidence(suspects.evidence(observation))
     .with_all_evidence(legacy_tables(observation, &suspects))
@@ -98,23 +102,59 @@ fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     Some(finding)
 }
 
+/// Returns the lost flows of an interest that the kernel does not drop before the firewall for another reason.
+fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<LostFlow<'a>> {
+    let reverse: Vec<_> = reverse_path_filter::dropped(observation, interest);
+    let is_dropped = |flow: &Flow| {
+        reverse.iter().any(|lost| lost.flow.key == flow.key)
+            || flow.key.source.ip().is_unspecified()
+            || flow.sound() == 0
+            || (!flow.key.outgoing && observation.before.is_own(flow.key.source.ip()))
+    };
+    let mut lost = observation.lost_flows(interest);
+    lost.extend(observation.stray_flows(interest));
+    lost.retain(|lost| !is_dropped(lost.flow));
+    lost
+}
+
+/// Returns those of the lost flows that the firewall explains, and the rules that may have dropped them. If it explains
+/// only a part, flows that the IP layer certainly accepted are the likely ones.
+fn explained<'a>(
+    observation: &'a Observation,
+    interest: &Interest<'_>,
+    mut lost: Vec<LostFlow<'a>>,
+    received: u64,
+) -> Option<(Vec<LostFlow<'a>>, Suspects)> {
+    lost.sort_by_key(|lost| lost.status.depth != Depth::AtIp);
+    while !lost.is_empty() {
+        let missing = lost.iter().map(|lost| lost.lost).sum();
+        let is_at_input = is_dropped_at_input(observation, interest, missing, received);
+        let suspects = suspects_by_counters(observation, &lost, missing, is_at_input);
+        if is_at_input || suspects.is_proven {
+            return Some((lost, suspects));
+        }
+        lost.pop();
+    }
+    None
+}
+
 /// Returns the rules on the incoming path that explain the loss: at the input hook if the counters show that the
 /// datagrams were lost there, otherwise before it.
 fn suspects_by_counters(
     observation: &Observation,
-    interest: &Interest<'_>,
+    lost: &[LostFlow<'_>],
     missing: u64,
     is_at_input: bool,
 ) -> Suspects {
-    let device = observation.link_name(interest.interface);
     let mut outcomes = Vec::new();
-    for flow in observation.expected(interest) {
-        let packet = arriving(observation, flow);
-        for place in INCOMING.into_iter().filter(|(_, hook)| !is_at_input || *hook == Hook::Input) {
+    for LostFlow { flow, .. } in lost {
+        let (packet, device) = (arriving(observation, flow), observation.link_name(flow.key.interface));
+        for place in INCOMING {
             for outcome in met_by(observation, &packet, place, &device, &DROPS) {
+                let is_likely = is_at_input && place.1 == Hook::Input;
                 // Before the input hook, only what is certain explains the loss: routing may drop as well.
                 if !outcomes.contains(&outcome)
-                    && (is_at_input || outcome.is_certain || outcome.rule.packets.is_some())
+                    && (is_likely || outcome.is_certain || outcome.rule.packets.is_some())
                 {
                     outcomes.push(outcome);
                 }
@@ -127,7 +167,7 @@ fn suspects_by_counters(
 /// Returns findings about flows that this machine forwards and whose datagrams its forward chain drops.
 fn dropped_when_forwarded(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
     let forwarded = [(Layer::Ip, Hook::Forward), (Layer::Bridge, Hook::Forward)];
-    let flows = observation.expected(interest);
+    let flows = observation.arrivals(interest);
     let losses = flows.into_iter().flat_map(|flow| forwarded.map(|place| loss_at(observation, flow, place)));
     let finding = |loss: HookLoss<'_>| {
         let (interface, to) = (observation.link_name(interest.interface), interest.destination());

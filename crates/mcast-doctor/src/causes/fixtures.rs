@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
-use crate::Options;
+use crate::netfilter::{
+    BaseChain, Chain, Expression, Hook, Layer, Rule, RuleEffect, RuleVerdict, Ruleset, TableFamily,
+};
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
@@ -50,6 +52,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         length: 100,
         bad_checksum: false,
         fragmented: false,
+        resegmented: false,
     };
     let mut flow = Flow::new(key, &summary(0));
     (0..10).for_each(|number| flow.add(summary(number)));
@@ -87,7 +90,6 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
         after,
         wire: wire(flows),
         target: ExaminationTarget::Membership(trial),
-        options: Options::default(),
         ..Observation::default()
     }
 }
@@ -100,7 +102,6 @@ pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observat
         after: machine(),
         wire: wire(flows),
         target: ExaminationTarget::Program(program),
-        options: Options::default(),
         ..Observation::default()
     }
 }
@@ -136,4 +137,19 @@ pub(crate) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) ->
         memberships_after: vec![membership],
         ..ProgramSocket::new(9, "player (7)".into())
     }
+}
+
+/// Returns rules that consist of one without a condition, at a hook of the IP layer, with the packets it has counted.
+pub(crate) fn ruleset(hook: Hook, effect: RuleEffect, packets: Option<u64>) -> Ruleset {
+    let base =
+        BaseChain { layer: Layer::Ip, hook, priority: 0, devices: Vec::new(), drops: false, packets: None };
+    let expressions = vec![Expression::Verdict(RuleVerdict::Effect(effect))];
+    let chain = Chain {
+        family: TableFamily::Ip,
+        table: "t".into(),
+        name: "c".into(),
+        base: Some(base),
+        rules: vec![Rule { handle: 4, expressions, packets }],
+    };
+    Ruleset { chains: vec![chain], ..Ruleset::default() }
 }

@@ -33,6 +33,7 @@ mod joined_other_interface;
 mod left_group;
 mod loopback_off;
 mod lost_before_this_machine;
+mod lost_in_this_machine;
 mod mac_alias;
 mod membership_limit;
 mod mtu_too_small;
@@ -75,15 +76,16 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::Finding;
+use crate::depth::ExpectedFlow;
 use crate::observation::{Interest, Observation};
-use crate::{Finding, Severity};
 
 /// What is known about a cause, declared in its module.
 struct Cause {
     check: Check,
     references: &'static [&'static str],
-    /// Whether it is judged only if no other cause was found.
-    is_last_resort: bool,
+    /// Whether datagrams that should arrive here are lost by it.
+    loses_datagrams: bool,
 }
 
 /// The function that judges a cause.
@@ -92,6 +94,8 @@ enum Check {
     Observation(fn(&Observation) -> Vec<Finding>),
     /// Called for each group that the doctor or the program has joined on an interface.
     Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+    /// Called last, with the flows that do not arrive and that no other finding explains.
+    Unexplained(fn(&Observation, &[ExpectedFlow<'_>]) -> Vec<Finding>),
     /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
     PathTest,
 }
@@ -99,7 +103,7 @@ enum Check {
 impl Cause {
     /// Declares a cause with its check, and the RFCs and kernel documentation that it is based on.
     const fn new(check: Check, references: &'static [&'static str]) -> Self {
-        Self { check, references, is_last_resort: false }
+        Self { check, references, loses_datagrams: true }
     }
 
     fn judge(&self, observation: &Observation) -> Vec<Finding> {
@@ -108,12 +112,20 @@ impl Cause {
             Check::Interest(check) => {
                 observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
             }
-            Check::PathTest => Vec::new(),
+            Check::Unexplained(_) | Check::PathTest => Vec::new(),
         }
     }
 
-    const fn last_resort(self) -> Self {
-        Self { is_last_resort: true, ..self }
+    fn judge_unexplained(&self, observation: &Observation, flows: &[ExpectedFlow<'_>]) -> Vec<Finding> {
+        match self.check {
+            Check::Unexplained(check) => check(observation, flows),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Marks a cause that does not keep datagrams from arriving: it duplicates them, say, or harms other machines.
+    const fn without_loss(self) -> Self {
+        Self { loses_datagrams: false, ..self }
     }
 }
 
@@ -207,6 +219,7 @@ causes! {
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
     firewall_drops_output: FirewallDropsOutput = "firewall-drops-output";
+    lost_in_this_machine: LostInThisMachine = "lost-in-this-machine";
     bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
     bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
     family_mismatch: FamilyMismatch = "family-mismatch";
@@ -232,6 +245,11 @@ impl Id {
         self.cause().references
     }
 
+    /// Returns whether datagrams that should arrive here are lost by the cause.
+    pub(crate) const fn loses_datagrams(self) -> bool {
+        self.cause().loses_datagrams
+    }
+
     /// Returns the summary, which is the first paragraph of the page.
     #[must_use]
     pub fn summary(self) -> String {
@@ -240,18 +258,16 @@ impl Id {
     }
 }
 
-/// Returns all findings of an observation, most severe first.
+/// Returns all findings of an observation, most severe first. Every flow that does not arrive is explained by one.
 pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
-    let check = |is_last_resort| {
-        let causes = Id::ALL.iter().map(|id| id.cause());
-        causes
-            .filter(move |cause| cause.is_last_resort == is_last_resort)
-            .flat_map(|cause| cause.judge(observation))
-    };
-    let mut findings: Vec<_> = check(false).collect();
-    if findings.iter().all(|finding| finding.severity == Severity::Note) {
-        findings.extend(check(true));
-    }
+    let causes = || Id::ALL.iter().map(|id| id.cause());
+    let mut findings: Vec<_> = causes().flat_map(|cause| cause.judge(observation)).collect();
+    let mut unexplained = observation.expected_flows();
+    unexplained.retain(|flow| {
+        let is_missing = flow.status.depth.is_lost_here() || flow.status.depth.is_silent();
+        is_missing && !findings.iter().any(|finding| finding.explains(&flow.status))
+    });
+    findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }

@@ -2,13 +2,13 @@
 //! or sends them out again (`fwd`), so that sockets that joined the group do not get them.
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, hook_losses, is_serious, met_by, responsible,
+    HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, met_by, responsible,
 };
 use super::{Cause, Check};
+use crate::depth::LostFlow;
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
-use crate::wire::Flow;
 use crate::{Finding, Id, Severity, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
@@ -21,9 +21,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
     interests
         .iter()
         .flat_map(|interest| {
-            let counted = hook_losses(observation, interest).unwrap_or_default();
-            let lost = counted.into_iter().filter_map(|loss| redirected(observation, interest, &loss));
-            lost.chain(by_rule_alone(observation, interest)).collect::<Vec<_>>()
+            let lost = observation.lost_flows(interest);
+            let alone = by_rule_alone(observation, interest, &lost);
+            let counted = hook_losses(observation, lost).unwrap_or_default();
+            let counted = counted.iter().filter_map(|loss| redirected(observation, interest, loss));
+            counted.chain(alone).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -34,41 +36,42 @@ fn redirected(observation: &Observation, interest: &Interest<'_>, loss: &HookLos
     let effect = loss.effect().filter(|effect| REDIRECTIONS.contains(effect))?;
     let finding =
         finding(observation, interest, &loss.sources(), effect, (loss.lost(), loss.reached), &loss.suspects);
+    let finding = finding.explaining(loss.explained(observation));
     Some(finding.with_evidence(loss.evidence()).with_all_evidence(loss.suspects.evidence(observation)))
 }
 
 /// Returns the finding about a flow that the doctor's own socket did not receive although it passed all hooks, or none of
 /// them was counted, and a rule that certainly matches redirects it.
-fn by_rule_alone(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let trial = observation.trial()?;
-    let is_missed = |flow: &&Flow| {
-        let received = trial.received_from(interest.interface, flow.key.source).min(flow.sound());
-        let passed = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key);
-        is_serious(flow.sound(), received)
-            && passed.is_none_or(|(_, passed)| !is_serious(flow.sound(), passed.min(flow.sound())))
+fn by_rule_alone(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    lost: &[LostFlow<'_>],
+) -> Option<Finding> {
+    observation.trial()?;
+    let has_passed = |lost: &&LostFlow<'_>| {
+        let passed = observation.hooks.of_flow(Layer::Ip, Hook::Input, &lost.flow.key);
+        passed.is_none_or(|(_, passed)| passed >= lost.lost)
     };
-    let missed = observation.expected(interest).into_iter().filter(is_missed);
     let device = observation.link_name(interest.interface);
-    missed
-        .filter_map(|flow| {
-            let packet = arriving(observation, flow);
-            let met = INCOMING
-                .into_iter()
-                .flat_map(|place| met_by(observation, &packet, place, &device, &REDIRECTIONS))
-                .filter(|outcome| outcome.is_certain);
-            let suspects = responsible(observation, met.collect(), flow.sound());
-            let effect = suspects.effect()?;
-            let received = trial.received_from(interest.interface, flow.key.source).min(flow.sound());
-            let counts = (flow.sound() - received, flow.sound());
-            let source = flow.key.source.to_string();
-            let finding = finding(observation, interest, &source, effect, counts, &suspects);
-            Some(
-                finding
-                    .with_evidence(observation.packets_of(flow))
-                    .with_all_evidence(suspects.evidence(observation)),
-            )
-        })
-        .next()
+    lost.iter().filter(has_passed).find_map(|lost| {
+        let flow = lost.flow;
+        let packet = arriving(observation, flow);
+        let met = INCOMING
+            .into_iter()
+            .flat_map(|place| met_by(observation, &packet, place, &device, &REDIRECTIONS))
+            .filter(|outcome| outcome.is_certain);
+        let suspects = responsible(observation, met.collect(), lost.lost);
+        let effect = suspects.effect()?;
+        let counts = (lost.lost, flow.datagrams);
+        let source = flow.key.source.to_string();
+        let finding = finding(observation, interest, &source, effect, counts, &suspects);
+        Some(
+            finding
+                .explaining([explained(observation, flow)])
+                .with_evidence(observation.packets_of(flow))
+                .with_all_evidence(suspects.evidence(observation)),
+        )
+    })
 }
 
 fn finding(
@@ -100,32 +103,15 @@ fn finding(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, flow, membership, ruleset};
     use super::*;
-    use crate::netfilter::{BaseChain, Chain, Expression, Rule, RuleVerdict, TableFamily};
 
     const TO: &str = "239.1.2.3:5000";
 
     /// Returns an observation of 10 datagrams, of which `received` reached the socket, and a rule of the raw table.
     fn with_rule(received: u64, effect: RuleEffect) -> Observation {
         let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
-        let base = BaseChain {
-            layer: Layer::Ip,
-            hook: Hook::Prerouting,
-            priority: -150,
-            devices: Vec::new(),
-            drops: false,
-            packets: None,
-        };
-        let expressions = vec![Expression::Verdict(RuleVerdict::Effect(effect))];
-        let rule = Rule { handle: 4, expressions, packets: None };
-        observation.after.ruleset.chains.push(Chain {
-            family: TableFamily::Ip,
-            table: "t".into(),
-            name: "c".into(),
-            base: Some(base),
-            rules: vec![rule],
-        });
+        observation.after.ruleset = ruleset(Hook::Prerouting, effect, None);
         observation
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
+use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
@@ -34,18 +34,16 @@ pub fn examine_membership(
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_membership(membership), &before, options);
-    let built = Receiver::builder().join(membership.clone()).build();
-    // Switches forward the group only after the report.
-    taps.recorder.count_data_from(SystemTime::now());
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
-    let receiver = match built {
-        Ok(receiver) => Some(receiver),
-        Err(error) if has_finding(error.kind()) => {
-            trial.failures.push(failure(&error));
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let mut receiver = join(&mut taps, &mut trial)?;
+    if trial.failed_with(ErrorKind::SourceNeeded).is_some()
+        && let Some(source) = taps.wait_for_source(group.addr(), port, options.listen.min(SHORT_LISTEN))
+    {
+        // The rest of the path is examined with the source that sends.
+        trial.membership = membership.clone().from_sources(SourceFilter::Include([source].into()));
+        receiver = join(&mut taps, &mut trial)?;
+    }
+    let membership = &trial.membership.clone();
     trial.joined =
         receiver.as_ref().map(|receiver| joined(receiver, &mut trial.failures)).unwrap_or_default();
     trial.already_joined =
@@ -80,7 +78,22 @@ pub fn examine_membership(
     let target = ExaminationTarget::Membership(trial);
     let observation =
         Observation { before, after, wire, target, options, hooks, experiments, ..Observation::default() };
-    Ok(super::report(&observation))
+    Ok(super::report(observation))
+}
+
+/// Joins the membership of the trial, and counts datagrams from now on. A failure that can be fixed is recorded.
+fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
+    let built = Receiver::builder().join(trial.membership.clone()).build();
+    // Switches forward the group only after the report.
+    taps.recorder.count_data_from(SystemTime::now());
+    match built {
+        Ok(receiver) => Ok(Some(receiver)),
+        Err(error) if has_finding(error.kind()) => {
+            trial.failures.push(failure(&error));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 const SHORT_LISTEN: std::time::Duration = std::time::Duration::from_secs(2);

@@ -63,7 +63,7 @@ pub fn examine_program(
         experiments,
         ..Observation::default()
     };
-    Ok(super::report(&observation))
+    Ok(super::report(observation))
 }
 
 /// Writes `process ID` or `port PORT`.

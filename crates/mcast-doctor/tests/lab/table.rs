@@ -4,7 +4,7 @@ use mcast_doctor::{Id, Report, Severity};
 
 use crate::filters;
 use crate::net::assert_only;
-use crate::{firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{depth, firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -111,6 +111,14 @@ cases! {
     redirected: Redirected, "`nft` rule with `redirect` for a port", filters::nat_redirect;
     redirected_v6: Redirected, "`nft` rule with `dnat`, IPv6", filters::nat_dnat_v6;
     redirected_to_a_proxy: Redirected, "`nft` rule with `tproxy`", filters::transparent_proxy;
+    lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
+    lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
+    lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;
+    lost_at_ingress_for_a_program: LostInThisMachine, "the same, program examined", depth::ingress_drop_for_program;
+    lost_of_one_source: LostInThisMachine, "such a rule at ingress for one of two sources", depth::one_source_dropped;
+    silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
+    silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
+    sent_by_another_interface: NothingArrives, "a sender on this machine uses another interface", depth::sent_by_another_interface;
     bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
     bound_to_other_interface_v6: BoundToOtherInterface, "the same, IPv6", programs::bound_to_other_interface_v6;
     bound_to_other_interface_beside: BoundToOtherInterface, "the same, group examined", programs::other_program_bound_to_other_interface;
