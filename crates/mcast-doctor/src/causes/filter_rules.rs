@@ -246,7 +246,9 @@ pub(super) fn loss_at<'a>(
     place: (Layer, Hook),
 ) -> Option<HookLoss<'a>> {
     let (layer, hook) = place;
-    let (reached, passed) = observation.hooks.of_flow(layer, hook, &flow.key)?;
+    // Fragments that are never complete are counted at some hooks only.
+    let (reached, passed) =
+        observation.hooks.of_flow(layer, hook, &flow.key).filter(|_| flow.fragmented == 0)?;
     is_serious(reached, passed).then_some(())?;
     let device = observation.link_name(flow.key.interface);
     let outcomes = observation.after.ruleset.trace(&arriving(observation, flow), layer, hook, &device);

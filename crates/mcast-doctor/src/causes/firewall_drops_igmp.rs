@@ -107,6 +107,12 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
     if let Some(finding) = ignored_query::finding(observation, interest) {
         return Some(finding);
     }
+    // What has passed all hooks was not dropped by the firewall.
+    let own = |source: IpAddr| source.is_unspecified() || observation.after.is_own(source);
+    let last = (Layer::Ip, Hook::Postrouting);
+    if observation.hooks.of_control(last, interest.family(), interest.interface, own).1 > 0 {
+        return None;
+    }
     let reason =
         unreported_join(observation, interest).or_else(|| unanswered_query(observation, interest))?;
     let (protocol, group, family) = (interest.protocol(), interest.group, interest.family());

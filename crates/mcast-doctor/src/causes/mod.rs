@@ -59,6 +59,7 @@ mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
+mod tc_drops;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
@@ -67,6 +68,7 @@ mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
+mod xdp_drops;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -236,6 +238,8 @@ causes! {
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
     redirected: Redirected = "redirected";
+    tc_drops: TcDrops = "tc-drops";
+    xdp_drops: XdpDrops = "xdp-drops";
 }
 
 impl Id {

@@ -118,7 +118,7 @@ impl HookExperiment {
 
 fn plan(traffic: &ExaminedTraffic, machine: &Snapshot) -> CountingPlan {
     let is_up = |link: &&Link| link.interface.up && !link.interface.loopback;
-    let devices = machine.links.iter().filter(is_up).map(|link| link.name().to_owned());
+    let devices = machine.links.iter().filter(is_up).map(|link| (link.index(), link.name().to_owned()));
     CountingPlan {
         traffic: traffic.counted(),
         devices: devices.take(MAX_DEVICES).collect(),

@@ -27,6 +27,8 @@ const MAX_DATAGRAM: usize = 65_535;
 pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
+    /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
+    unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
     pub(crate) recorder: Recorder,
 }
 
@@ -49,7 +51,12 @@ pub(crate) struct SocketProbe {
 impl Taps {
     /// Opens a tap on each of these interfaces, and records failures.
     pub(crate) fn open(links: &[&Link]) -> Self {
-        let mut taps = Self { open: Vec::new(), refused: Vec::new(), recorder: Recorder::default() };
+        let mut taps = Self {
+            open: Vec::new(),
+            refused: Vec::new(),
+            unfiltered: Vec::new(),
+            recorder: Recorder::default(),
+        };
         for link in links {
             taps.add(link);
         }
@@ -72,6 +79,11 @@ impl Taps {
                 self.refused.push(tap);
             }
         }
+        if link.xdp_program.is_some()
+            && let Ok(capture) = Capture::open(CaptureOptions::on(link.index()))
+        {
+            self.unfiltered.push((link.index(), capture, (0, 0)));
+        }
     }
 
     /// Records all pending frames; returns whether there were any.
@@ -90,6 +102,15 @@ impl Taps {
                     }
                 }
                 any = true;
+            }
+        }
+        for (_, capture, (frames, bytes)) in &mut self.unfiltered {
+            for _ in 0..4096 {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                if !frame.direction.is_outgoing() {
+                    *frames += 1;
+                    *bytes += frame.original_length as u64;
+                }
             }
         }
         any
@@ -144,7 +165,9 @@ impl Taps {
             tap
         });
         let taps = open.chain(self.refused).collect();
-        self.recorder.finish(taps, Some(until))
+        let unfiltered =
+            self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
+        Wire { unfiltered, ..self.recorder.finish(taps, Some(until)) }
     }
 }
 

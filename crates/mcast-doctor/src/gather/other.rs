@@ -60,7 +60,7 @@ pub(crate) mod counting_rules {
     #[expect(dead_code, reason = "there is nothing to add")]
     pub(crate) struct CountingPlan {
         pub(crate) traffic: Vec<CountedTraffic>,
-        pub(crate) devices: Vec<String>,
+        pub(crate) devices: Vec<(mcast::InterfaceIndex, String)>,
         pub(crate) bridges: bool,
         pub(crate) forwards: bool,
     }

@@ -40,13 +40,16 @@ pub(crate) struct HookCounts {
     /// The hooks with rules. On a hook that is not listed, nothing was counted.
     pub(crate) hooks: Vec<(Layer, Hook, CountedTraffic)>,
     pub(crate) counts: Vec<HookCount>,
+    /// The interfaces at whose ingress and egress hooks packets were counted.
+    pub(crate) devices: Vec<InterfaceIndex>,
 }
 
 impl HookCounts {
     /// Returns the packets of a flow that reached and passed a hook; `None` if they were not counted there.
     pub(crate) fn of_flow(&self, layer: Layer, hook: Hook, key: &FlowKey) -> Option<(u64, u64)> {
         let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
-        self.hooks.contains(&(layer, hook, traffic)).then_some(())?;
+        let is_counted = || layer != Layer::Device || self.devices.contains(&key.interface);
+        (self.hooks.contains(&(layer, hook, traffic)) && is_counted()).then_some(())?;
         let of_flow = |count: &&HookCount| {
             (count.layer, count.hook, count.traffic) == (layer, hook, traffic)
                 && (count.interface, count.peer) == (key.interface, key.source)

@@ -18,7 +18,7 @@ use crate::netfilter::Ruleset;
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::{Bridge, BridgePort, Statistics};
-pub(crate) use link::{ConfigService, Link, Queue};
+pub(crate) use link::{ConfigService, Link, Queue, TrafficFilter, XdpProgram};
 pub(crate) use tables::{DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket};
 
 /// This machine, or this thread's network namespace, at one moment.

@@ -7,6 +7,7 @@ mod loss_pattern;
 mod numbering;
 mod recorder;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +35,8 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
+    /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
+    pub(crate) unfiltered: BTreeMap<InterfaceIndex, (u64, u64)>,
 }
 
 /// A packet tap on an interface, or the failure to open one.

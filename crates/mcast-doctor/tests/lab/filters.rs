@@ -211,6 +211,91 @@ fn remedy_cures_redirected_streams_that_are_running() {
     assert_cured(&net, GROUP, MEMBERSHIP, Id::Redirected);
 }
 
+/// Adds a filter that drops all frames of a protocol: a program that returns 2 ("shot").
+fn tc_drop(host: &Host, side: &str, protocol: &str) {
+    let filter = format!("tc filter add dev eth0 {side} pref 7 protocol {protocol}");
+    run(host, &format!("tc qdisc add dev eth0 clsact && {filter} bpf bytecode '1,6 0 0 2,' direct-action"));
+}
+
+/// A filter before the IP layer.
+pub(crate) fn tc_ingress() -> Report {
+    let net = Net::new();
+    tc_drop(&net.receiver, "ingress", "ip");
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// The same for IPv6, examining a program.
+pub(crate) fn tc_ingress_v6() -> Report {
+    let net = Net::new();
+    tc_drop(&net.receiver, "ingress", "ipv6");
+    let _listener = listener(&net.receiver, GROUP_V6, &[("ff15::1234", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP_V6);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A filter that sends the group to another interface, attached to the older discipline.
+pub(crate) fn tc_diverts() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    run(
+        &net.receiver,
+        "tc qdisc add dev eth0 ingress && tc filter add dev eth0 parent ffff: pref 7 protocol ip u32 match ip dst 239.1.2.3/32 action mirred egress redirect dev eth1",
+    );
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// A filter of the sender, examined there.
+pub(crate) fn tc_egress() -> Report {
+    let net = Net::new();
+    tc_drop(&net.sender, "egress", "ip");
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine(&net.sender, MEMBERSHIP)
+}
+
+/// Attaches an XDP program of two instructions that drops everything, in generic mode.
+fn xdp_drop(host: &Host) {
+    const PROGRAM: &str = "import ctypes, platform, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+code = ctypes.create_string_buffer(struct.pack('=BBhiBBhi', 0xb7, 0, 0, 1, 0x95, 0, 0, 0))
+license = ctypes.create_string_buffer(b'GPL')
+load = struct.pack('=IIQQ', 6, 2, ctypes.addressof(code), ctypes.addressof(license)).ljust(120, bytes(1))
+program = libc.syscall(321 if platform.machine() == 'x86_64' else 280, 5, load, len(load))
+assert program >= 0, ctypes.get_errno()
+attach = struct.pack('=HHiHHI', 8, 1, program, 8, 3, 2)
+link = struct.pack('=BBHiIIHH', 0, 0, 0, socket.if_nametoindex('eth0'), 0, 0, 4 + len(attach), 43 | 0x8000) + attach
+route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+route.send(struct.pack('=IHHII', 16 + len(link), 19, 5, 1, 0) + link)
+error = struct.unpack_from('=i', route.recv(4096), 16)[0]
+assert error == 0, error";
+    let output = host.command("python3").unwrap().args(["-c", PROGRAM]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An XDP program that drops everything.
+pub(crate) fn xdp() -> Report {
+    let net = Net::new();
+    xdp_drop(&net.receiver);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+#[test]
+fn remedy_cures_filters_of_the_device() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    tc_drop(&net.receiver, "ingress", "ip");
+    assert_cured(&net, GROUP, MEMBERSHIP, Id::TcDrops);
+    let net = Net::new();
+    xdp_drop(&net.receiver);
+    assert_cured(&net, GROUP, MEMBERSHIP, Id::XdpDrops);
+    let net = Net::new();
+    tc_drop(&net.sender, "egress", "ip");
+    let _stream = Stream::to(&net.sender, GROUP);
+    apply(&net.sender, &examine(&net.sender, MEMBERSHIP), Id::TcDrops);
+    assert_received(&examine(&net.receiver, MEMBERSHIP));
+}
+
 /// Examines the group behind a switch with a querier, for long enough to see a query.
 fn with_querier(version: u8, rules: &str, membership: &str) -> Report {
     let options = SwitchOptions::managed()

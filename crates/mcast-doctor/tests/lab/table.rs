@@ -111,6 +111,11 @@ cases! {
     redirected: Redirected, "`nft` rule with `redirect` for a port", filters::nat_redirect;
     redirected_v6: Redirected, "`nft` rule with `dnat`, IPv6", filters::nat_dnat_v6;
     redirected_to_a_proxy: Redirected, "`nft` rule with `tproxy`", filters::transparent_proxy;
+    tc_drops: TcDrops, "`tc` ingress filter", filters::tc_ingress;
+    tc_drops_of_ipv6: TcDrops, "the same, IPv6, program examined", filters::tc_ingress_v6;
+    tc_diverts: TcDrops, "`tc` ingress filter that redirects to another interface", filters::tc_diverts;
+    tc_drops_of_the_sender: TcDrops, "`tc` egress filter, the group examined on the sender", filters::tc_egress;
+    xdp_drops: XdpDrops, "an XDP program that drops everything", filters::xdp;
     lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
     lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;

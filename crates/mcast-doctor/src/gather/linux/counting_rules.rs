@@ -31,8 +31,8 @@ const COMPARISON_REGISTER: u32 = 1;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CountingPlan {
     pub(crate) traffic: Vec<CountedTraffic>,
-    /// The devices at whose ingress and egress hooks datagrams are counted, by name.
-    pub(crate) devices: Vec<String>,
+    /// The devices at whose ingress and egress hooks datagrams are counted.
+    pub(crate) devices: Vec<(InterfaceIndex, String)>,
     /// Whether this machine is a bridge.
     pub(crate) bridges: bool,
     /// Whether this machine forwards.
@@ -45,6 +45,7 @@ pub(crate) struct CountingRules {
     netlink: Netlink,
     table: String,
     points: Vec<CountingPoint>,
+    devices: Vec<InterfaceIndex>,
     /// The number of rules.
     pub(crate) rules: usize,
 }
@@ -69,7 +70,8 @@ impl CountingRules {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let netlink = Netlink::open(NetlinkProtocol::Netfilter)?;
         let table = format!("mcast-doctor-{}-{number}", std::process::id());
-        let mut rules = Self { netlink, table, points: Vec::new(), rules: 0 };
+        let devices = plan.devices.iter().map(|(index, _)| *index).collect();
+        let mut rules = Self { netlink, table, points: Vec::new(), devices, rules: 0 };
         let mut places = vec![(Layer::Ip, Hook::Prerouting), (Layer::Ip, Hook::Input)];
         if plan.forwards {
             places.push((Layer::Ip, Hook::Forward));
@@ -99,7 +101,7 @@ impl CountingRules {
     /// Returns what was counted so far. The hooks are read in the order in which packets pass them, so that packets
     /// that arrive meanwhile do not appear to be lost.
     pub(crate) fn read(&mut self) -> io::Result<HookCounts> {
-        let mut counts = HookCounts::default();
+        let mut counts = HookCounts { devices: self.devices.clone(), ..HookCounts::default() };
         for point in self.points.clone() {
             let CountingPoint { layer, hook, traffic, sets: [first, last] } = point;
             counts.hooks.push((layer, hook, traffic));
@@ -140,7 +142,7 @@ impl CountingRules {
         let mut points = Vec::new();
         for (layer, hook) in places {
             let devices = match layer {
-                Layer::Device => plan.devices.iter().map(|device| Some(device.as_str())).collect(),
+                Layer::Device => plan.devices.iter().map(|(_, device)| Some(device.as_str())).collect(),
                 Layer::Bridge | Layer::Ip => vec![None],
             };
             for (number, traffic) in plan.traffic.iter().enumerate() {

@@ -10,6 +10,7 @@ mod nft_expressions;
 mod nftables;
 pub(crate) mod processes;
 mod sockets;
+mod traffic_filters;
 
 pub(crate) use counters::host_drops;
 pub(crate) use sockets::queues;
