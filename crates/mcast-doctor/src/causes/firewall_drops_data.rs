@@ -30,6 +30,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let mut findings: Vec<_> = interests.iter().flat_map(|interest| judge(observation, interest)).collect();
     findings.extend(interests.iter().flat_map(|interest| dropped_when_forwarded(observation, interest)));
+    findings.extend(interests.iter().flat_map(|interest| dropped_at_ports(observation, interest)));
     findings.extend(may_be_blocked(observation));
     findings
 }
@@ -162,6 +163,58 @@ fn suspects_by_counters(
         }
     }
     responsible(observation, outcomes, missing)
+}
+
+/// Returns findings about flows that arrive at ports of the joined bridge and are dropped before the bridge takes them,
+/// or before it forwards them.
+fn dropped_at_ports(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
+    const PLACES: [(Layer, Hook); 4] = [
+        (Layer::Device, Hook::Ingress),
+        (Layer::Bridge, Hook::Prerouting),
+        (Layer::Bridge, Hook::Input),
+        (Layer::Bridge, Hook::Forward),
+    ];
+    let is_below = |flow: &&Flow| {
+        let above = observation.link(flow.key.interface).and_then(|port| port.interface.port_of);
+        !flow.key.outgoing
+            && above == Some(interest.interface)
+            && flow.destination() == interest.destination()
+            && interest.sources.admits(flow.key.source.ip())
+    };
+    let flows = observation.wire.port_flows.iter().filter(is_below);
+    let losses = flows.flat_map(|flow| PLACES.map(|place| loss_at(observation, flow, place)));
+    losses.flatten().filter_map(|loss| dropped_at_port(observation, interest, &loss)).collect()
+}
+
+fn dropped_at_port(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    loss: &HookLoss<'_>,
+) -> Option<Finding> {
+    let port = observation.link_name(loss.flows.first()?.key.interface);
+    let (bridge, to) = (observation.link_name(interest.interface), interest.destination());
+    let (what, interface, severity) = match loss.hook {
+        Hook::Forward if loss.passed > 0 => ("forwarded by", &port, Severity::Warning),
+        Hook::Forward => ("forwarded by", &port, Severity::Fault),
+        _ => ("taken by", &bridge, Severity::Fault),
+    };
+    let cause = format!(
+        "This machine's firewall drops the datagrams from {} to {to} that arrive at {port}, a port of {bridge}: {} of {} did not pass the {} hook to be {what} {bridge}, and {}.",
+        loss.sources(),
+        loss.lost(),
+        loss.reached,
+        loss.hook.name(),
+        loss.suspects.clause()
+    );
+    let explained = ExplainedFlow { destination: to, source: None, interface: interface.clone() };
+    let finding = Finding::new(Id::FirewallDropsData, severity, cause)
+        .on_interface(interface)
+        .for_group(to)
+        .explaining([explained])
+        .with_evidence(loss.evidence())
+        .with_all_evidence(loss.suspects.evidence(observation))
+        .with_remedies(admit(observation, &port, to, loss.suspects.rule()));
+    Some(finding)
 }
 
 /// Returns findings about flows that this machine forwards and whose datagrams its forward chain drops.

@@ -1,6 +1,7 @@
 //! Joining must send an IGMP or MLD report, but none left the machine: netfilter dropped it. Snooping switches
 //! then do not learn the membership. The same applies to the response to a query.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,19 +11,91 @@ use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsi
 use super::{Cause, Check, ignored_query};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation};
-use crate::snapshot::Counter;
+use crate::snapshot::{Counter, Link};
 use crate::wire::{ControlMessage, ControlPacket};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
 
 /// The first report is sent at once; after this time it is considered lost.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
 /// The time that a response may take beyond the response time in the query.
 const RESPONSE_GRACE: Duration = Duration::from_secs(1);
 
-fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let observed = interests.iter().filter_map(|interest| judge(observation, interest));
+    observed.chain(dropped_at_ports(observation)).chain(reports_of_machine(observation)).collect()
+}
+
+/// Returns warnings about rules that certainly drop the reports that arrive at the ports of a snooping bridge.
+fn dropped_at_ports(observation: &Observation) -> Vec<Finding> {
+    let links = &observation.after.links;
+    let bridge_of = |port: &Link| {
+        let bridge = links.iter().find(|link| Some(link.index()) == port.interface.port_of)?;
+        bridge.bridge.is_some_and(|bridge| bridge.snooping).then(|| bridge.name().to_owned())
+    };
+    let ports = links.iter().filter_map(|port| Some((port, bridge_of(port)?)));
+    let places = [(Layer::Device, Hook::Ingress), (Layer::Bridge, Hook::Prerouting)];
+    let found = ports.flat_map(|(port, bridge)| {
+        [Family::V4, Family::V6].into_iter().filter_map(move |family| {
+            let packet = KnownPacket::control(ControlKind::Report, None, family).arriving_on(port.index(), port.name());
+            let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+            let text = format!("{protocol} reports that arrive at {}, so {bridge} does not learn which groups hosts behind it have joined", port.name());
+            static_finding(observation, &packet, &places, port.name(), (family, &text))
+        })
+    });
+    found.collect()
+}
+
+/// Returns warnings about rules that certainly drop the reports of this machine, if the machine is examined and has
+/// joined groups that must be reported.
+fn reports_of_machine(observation: &Observation) -> Vec<Finding> {
+    if !observation.is_about_machine() {
+        return Vec::new();
+    }
+    let joined = observation.after.joined.iter().filter(|joined| is_reported(joined.group));
+    let senders: BTreeSet<_> = joined.map(|joined| (joined.interface, Family::of(joined.group))).collect();
+    let finding = |(interface, family)| {
+        let link = observation.link(interface).filter(|link| link.is_of_the_host())?;
+        let packet =
+            KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, link.name());
+        let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+        let text = format!(
+            "{protocol} reports of this machine that leave by {}, on which it has joined groups",
+            link.name()
+        );
+        static_finding(observation, &packet, &OUTGOING, link.name(), (family, &text))
+    };
+    senders.into_iter().filter_map(finding).collect()
+}
+
+/// Returns a warning if a rule certainly drops a message.
+fn static_finding(
+    observation: &Observation,
+    packet: &KnownPacket,
+    places: &[(Layer, Hook)],
+    interface: &str,
+    (family, what): (Family, &str),
+) -> Option<Finding> {
+    let met =
+        places.iter().flat_map(|place| met_by(observation, packet, *place, interface, &[RuleEffect::Drop]));
+    let outcome = met.into_iter().find(|outcome| outcome.is_certain)?;
+    let location = outcome.rule.location();
+    let evidence = format!("at {}, matches", outcome.rule.hook.name());
+    let finding = Finding::new(
+        Id::FirewallDropsIgmp,
+        Severity::Warning,
+        format!("The rule `{location}` drops {what}."),
+    )
+    .on_interface(interface)
+    .with_evidence(Evidence::new(EvidenceKind::Rule, location, evidence))
+    .with_remedies(remedies::admit_membership_protocol(family, interface, Some(&outcome.rule)));
+    Some(finding)
+}
+
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     dropped_reports(observation, interest)
         .or_else(|| dropped_queries(observation, interest))
         .or_else(|| missing_reports(observation, interest))
@@ -99,7 +172,7 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
         && !link.interface.loopback;
     if !is_open
         || !can_send
-        || !must_be_reported(interest)
+        || !is_reported(interest.group.addr())
         || !observation.after.is_joined(interest.group.addr(), interest.interface)
     {
         return None;
@@ -137,10 +210,10 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
 
 /// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,
 /// and ff02::1 (RFC 9776 section 5).
-fn must_be_reported(interest: &Interest<'_>) -> bool {
-    match interest.group.addr() {
-        std::net::IpAddr::V4(group) => group.octets()[..3] != [224, 0, 0],
-        std::net::IpAddr::V6(group) => {
+fn is_reported(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(group) => group.octets()[..3] != [224, 0, 0],
+        IpAddr::V6(group) => {
             group.segments()[0] & 0xf > 1 && group.segments() != [0xff02, 0, 0, 0, 0, 0, 0, 1]
         }
     }

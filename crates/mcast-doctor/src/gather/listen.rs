@@ -20,6 +20,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(100);
 /// The time allowed for a stream to come back after rejoining.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The number of ports that are tapped.
+const MAX_PORTS: usize = 32;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -27,6 +29,9 @@ const MAX_DATAGRAM: usize = 65_535;
 pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
+    /// Taps on the ports of bridges and bonds that are tapped, and what they captured.
+    ports: Vec<Capture>,
+    port_recorder: Recorder,
     /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
     unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
     pub(crate) recorder: Recorder,
@@ -54,6 +59,8 @@ impl Taps {
         let mut taps = Self {
             open: Vec::new(),
             refused: Vec::new(),
+            ports: Vec::new(),
+            port_recorder: Recorder::default(),
             unfiltered: Vec::new(),
             recorder: Recorder::default(),
         };
@@ -66,13 +73,26 @@ impl Taps {
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
         let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
-        Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>())
+        let mut taps = Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>());
+        let is_port = |link: &&Link| {
+            let above = link.interface.port_of.and_then(|index| machine.link(index));
+            link.interface.up && !is_tapped(link) && above.is_some_and(|above| is_tapped(&above))
+        };
+        // What a port's tap would show is additional evidence only.
+        let ports = machine.links.iter().filter(is_port).take(MAX_PORTS);
+        taps.ports = ports.filter_map(|link| Capture::open(options(link)).ok()).collect();
+        taps
+    }
+
+    /// Ignores data captured before `time`.
+    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
+        self.recorder.count_data_from(time);
+        self.port_recorder.count_data_from(time);
     }
 
     fn add(&mut self, link: &Link) {
         let mut tap = Tap::on(link);
-        let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true);
-        match Capture::open(options) {
+        match Capture::open(options(link)) {
             Ok(capture) => self.open.push((tap, capture)),
             Err(error) => {
                 tap.refused = Some(Refusal::new(&error));
@@ -102,6 +122,12 @@ impl Taps {
                     }
                 }
                 any = true;
+            }
+        }
+        for capture in &mut self.ports {
+            for _ in 0..4096 {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                self.port_recorder.record(&frame);
             }
         }
         for (_, capture, (frames, bytes)) in &mut self.unfiltered {
@@ -167,8 +193,14 @@ impl Taps {
         let taps = open.chain(self.refused).collect();
         let unfiltered =
             self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
-        Wire { unfiltered, ..self.recorder.finish(taps, Some(until)) }
+        let port_flows = self.port_recorder.finish(Vec::new(), Some(until)).flows;
+        Wire { unfiltered, port_flows, ..self.recorder.finish(taps, Some(until)) }
     }
+}
+
+/// Returns the options of a tap for groups.
+fn options(link: &Link) -> CaptureOptions {
+    CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true)
 }
 
 impl SocketProbe {

@@ -35,6 +35,8 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
+    /// The flows on the ports of tapped bridges and bonds.
+    pub(crate) port_flows: Vec<Flow>,
     /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
     pub(crate) unfiltered: BTreeMap<InterfaceIndex, (u64, u64)>,
 }

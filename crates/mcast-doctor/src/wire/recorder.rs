@@ -82,6 +82,7 @@ impl Recorder {
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
+            port_flows: Vec::new(),
             unfiltered: BTreeMap::new(),
         }
     }

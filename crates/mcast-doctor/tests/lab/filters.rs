@@ -10,8 +10,8 @@ use mcast_lab::{Host, SwitchOptions};
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Net, Stream, assert_received, examine, examine_for, examine_port, has_programs, inject, listener, run,
-    socket,
+    Net, Stream, assert_received, examine, examine_for, examine_host, examine_port, has_programs, inject,
+    listener, run, socket,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -293,6 +293,78 @@ fn remedy_cures_filters_of_the_device() {
     tc_drop(&net.sender, "egress", "ip");
     let _stream = Stream::to(&net.sender, GROUP);
     apply(&net.sender, &examine(&net.sender, MEMBERSHIP), Id::TcDrops);
+    assert_received(&examine(&net.receiver, MEMBERSHIP));
+}
+
+/// Examines the group on the bridge of a switch.
+fn on_bridge(rules: impl Fn(&str) -> String, group: &str, membership: &str) -> Report {
+    let net = Net::new();
+    let bridge = net.lan.inside();
+    load(&bridge, &rules(&port_of(&bridge)));
+    let _stream = Stream::to(&net.sender, group);
+    examine(&bridge, membership)
+}
+
+/// Returns the name of the port to which the sender is connected, the first one.
+fn port_of(bridge: &Host) -> String {
+    let list = "ip -o link show master br0 | head -1 | cut -d: -f2 | cut -d@ -f1 | tr -d ' \n'";
+    let output = bridge.command("sh").unwrap().args(["-c", list]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A rule of the family `bridge` on a machine that has joined on the bridge.
+pub(crate) fn bridge_input() -> Report {
+    on_bridge(|_| chain("bridge", "input priority 0", "ip daddr 239.1.2.3 drop"), GROUP, "239.1.2.3%br0:5000")
+}
+
+/// The same before the bridge decides, for IPv6.
+pub(crate) fn bridge_prerouting_v6() -> Report {
+    let rules = |_: &str| chain("bridge", "prerouting priority 0", "udp dport 5000 counter drop");
+    on_bridge(rules, GROUP_V6, "[ff15::1234%br0]:5000")
+}
+
+/// A rule of the port.
+pub(crate) fn port_ingress() -> Report {
+    let rules =
+        |port: &str| chain("netdev", &format!("ingress device {port} priority 0"), "udp dport 5000 drop");
+    on_bridge(rules, GROUP, "239.1.2.3%br0:5000")
+}
+
+/// A rule that keeps the bridge from forwarding, examined there.
+pub(crate) fn bridge_forward() -> Report {
+    on_bridge(
+        |_| chain("bridge", "forward priority 0", "ip daddr 239.1.2.3 drop"),
+        GROUP,
+        "239.1.2.3%br0:5000",
+    )
+}
+
+/// A rule that drops the reports of hosts at a snooping bridge, which is examined.
+pub(crate) fn reports_at_a_bridge() -> Report {
+    let net = Net::with(SwitchOptions::managed());
+    let bridge = net.lan.inside();
+    load(&bridge, &chain("bridge", "prerouting priority 0", "ip protocol igmp drop"));
+    examine_host(&bridge)
+}
+
+/// A rule that drops the reports of a machine that is examined while a program has joined.
+pub(crate) fn reports_of_a_machine() -> Report {
+    let net = filtered(&chain("inet", "output priority 0", "meta l4proto igmp drop"));
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    examine_host(&net.receiver)
+}
+
+#[test]
+fn remedy_cures_bridges() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let bridge = net.lan.inside();
+    load(&bridge, &chain("bridge", "prerouting priority 0", "udp dport 5000 drop"));
+    let _stream = Stream::to(&net.sender, GROUP);
+    apply(&bridge, &examine(&bridge, "239.1.2.3%br0:5000"), Id::FirewallDropsData);
+    assert_received(&examine(&bridge, "239.1.2.3%br0:5000"));
     assert_received(&examine(&net.receiver, MEMBERSHIP));
 }
 

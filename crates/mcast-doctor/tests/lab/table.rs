@@ -116,6 +116,12 @@ cases! {
     tc_diverts: TcDrops, "`tc` ingress filter that redirects to another interface", filters::tc_diverts;
     tc_drops_of_the_sender: TcDrops, "`tc` egress filter, the group examined on the sender", filters::tc_egress;
     xdp_drops: XdpDrops, "an XDP program that drops everything", filters::xdp;
+    firewall_drops_data_at_a_bridge: FirewallDropsData, "`nft` bridge input rule, joined on the bridge", filters::bridge_input;
+    firewall_drops_data_before_a_bridge: FirewallDropsData, "`nft` bridge prerouting rule, IPv6, the same", filters::bridge_prerouting_v6;
+    firewall_drops_data_at_a_port: FirewallDropsData, "`nft` ingress rule of a port, the same", filters::port_ingress;
+    firewall_drops_data_when_forwarded: FirewallDropsData, "`nft` bridge forward rule, the switch examined", filters::bridge_forward;
+    firewall_drops_igmp_at_a_bridge: FirewallDropsIgmp, "`nft` bridge rule for IGMP, a snooping switch examined", filters::reports_at_a_bridge;
+    firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
     lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
     lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;
