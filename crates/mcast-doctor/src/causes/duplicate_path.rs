@@ -70,6 +70,7 @@ mod tests {
             hash,
             length: 100,
             bad_checksum: false,
+            defect: None,
             fragmented: false,
             resegmented: false,
         };

@@ -51,6 +51,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         hash: number,
         length: 100,
         bad_checksum: false,
+        defect: None,
         fragmented: false,
         resegmented: false,
     };

@@ -35,6 +35,7 @@ mod loopback_off;
 mod lost_before_this_machine;
 mod lost_in_this_machine;
 mod mac_alias;
+mod malformed_packets;
 mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
@@ -240,6 +241,7 @@ causes! {
     redirected: Redirected = "redirected";
     tc_drops: TcDrops = "tc-drops";
     xdp_drops: XdpDrops = "xdp-drops";
+    malformed_packets: MalformedPackets = "malformed-packets";
 }
 
 impl Id {

@@ -17,7 +17,7 @@ use crate::snapshot::Link;
 pub(crate) use control::{ControlMessage, ControlPacket};
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
-pub(crate) use flow::{Flow, FlowKey, Tagging};
+pub(crate) use flow::{Defect, Flow, FlowKey, Tagging};
 pub(crate) use fragments::FragmentedDatagram;
 pub(crate) use loss_pattern::LossPattern;
 pub(crate) use numbering::Gap;

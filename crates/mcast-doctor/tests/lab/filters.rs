@@ -368,6 +368,38 @@ fn remedy_cures_bridges() {
     assert_received(&examine(&net.receiver, MEMBERSHIP));
 }
 
+/// Examines a stream of frames modified by a function.
+fn modified(group: &str, membership: &str, source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
+    let net = Net::new();
+    // With this setting, the bridge of the lab drops malformed packets itself.
+    let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    run(&net.lan.inside(), &format!("[ ! -e {setting} ] || echo 0 > {setting}"));
+    let frames: Vec<_> = (0..20)
+        .map(|number| {
+            let mut frame = net.frame(source, group, number);
+            change(&mut frame);
+            frame
+        })
+        .collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine(&net.receiver, membership)
+}
+
+/// A wrong checksum in the IPv4 header.
+pub(crate) fn header_checksum() -> Report {
+    modified(GROUP, MEMBERSHIP, "10.9.0.1", |frame| frame[14 + 10] ^= 1)
+}
+
+/// A UDP length beyond the end of the packet.
+pub(crate) fn udp_length() -> Report {
+    modified(GROUP, MEMBERSHIP, "10.9.0.1", |frame| frame[14 + 20 + 4] = 1)
+}
+
+/// No UDP checksum in IPv6.
+pub(crate) fn no_checksum_v6() -> Report {
+    modified(GROUP_V6, MEMBERSHIP_V6, "fd09::1", |frame| frame[14 + 40 + 6..14 + 40 + 8].fill(0))
+}
+
 /// Examines the group behind a switch with a querier, for long enough to see a query.
 fn with_querier(version: u8, rules: &str, membership: &str) -> Report {
     let options = SwitchOptions::managed()

@@ -122,6 +122,9 @@ cases! {
     firewall_drops_data_when_forwarded: FirewallDropsData, "`nft` bridge forward rule, the switch examined", filters::bridge_forward;
     firewall_drops_igmp_at_a_bridge: FirewallDropsIgmp, "`nft` bridge rule for IGMP, a snooping switch examined", filters::reports_at_a_bridge;
     firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
+    malformed_header: MalformedPackets, "a wrong checksum in the IPv4 header", filters::header_checksum;
+    malformed_length: MalformedPackets, "a UDP length beyond the end of the packet", filters::udp_length;
+    malformed_without_checksum: MalformedPackets, "no UDP checksum in IPv6", filters::no_checksum_v6;
     lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
     lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;
