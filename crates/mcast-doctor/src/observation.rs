@@ -11,7 +11,9 @@ use mcast::{
 
 use mcast_sys::SocketOptions;
 
+use crate::kernel_drops::KernelDrops;
 use crate::netfilter::{HookCounts, Outcome};
+use crate::printed_error::{PrintedError, PrintedErrorKind};
 use crate::snapshot::{Counter, Link, Snapshot};
 use crate::wire::{Flow, Wire};
 use crate::{Evidence, EvidenceKind, Options};
@@ -29,6 +31,7 @@ pub(crate) struct Observation {
     pub(crate) source_routes: BTreeMap<IpAddr, Option<InterfaceIndex>>,
     /// The programs that have joined groups, if the machine is examined.
     pub(crate) programs: Vec<Program>,
+    pub(crate) kernel_drops: KernelDrops,
     /// How many packets passed each hook of the packet filter.
     pub(crate) hooks: HookCounts,
     /// The experiments made, for the report.
@@ -105,6 +108,10 @@ pub(crate) struct Program {
     /// Whether the sockets belong together, as those of one process and its children do. The sockets on a port may belong
     /// to several programs.
     pub(crate) is_one: bool,
+    /// The errors of sockets that it has printed, if the doctor has started it.
+    pub(crate) printed: Vec<PrintedError>,
+    /// Its arguments, if the doctor has started it.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// A UDP socket of another program.
@@ -387,6 +394,15 @@ impl TrialMembership {
 }
 
 impl Program {
+    /// Returns the errors of a kind that the program has printed, unless it has opened what it needs all the same: it has
+    /// joined a group, or sends to one.
+    pub(crate) fn failed_with(&self, kind: PrintedErrorKind, wire: &Wire) -> Vec<&PrintedError> {
+        let is_member = self.sockets.iter().any(|socket| !socket.memberships.is_empty());
+        let is_sender = wire.flows.iter().any(|flow| flow.key.outgoing && self.sends(flow));
+        let printed = self.printed.iter().filter(|_| !is_member && !is_sender);
+        printed.filter(|error| error.kind == kind).collect()
+    }
+
     /// Returns whether one of its sockets is bound to the source port of the flow.
     pub(crate) fn sends(&self, flow: &Flow) -> bool {
         let port = flow.key.source.port();

@@ -44,6 +44,8 @@ pub(crate) enum Capability {
     DacReadSearch,
     /// To inspect the sockets of other users' processes.
     SysPtrace,
+    /// To enter the network namespaces of processes.
+    SysAdmin,
 }
 
 /// Does nothing: this system has no capabilities to drop.

@@ -180,6 +180,10 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
     if let Some(finding) = ignored_query::finding(observation, interest) {
         return Some(finding);
     }
+    // The kernel knows better.
+    if observation.dropped_reports(interest).iter().any(|drop| drop.reason != "NETFILTER_DROP") {
+        return None;
+    }
     // What has passed all hooks was not dropped by the firewall.
     let own = |source: IpAddr| source.is_unspecified() || observation.after.is_own(source);
     let last = (Layer::Ip, Hook::Postrouting);

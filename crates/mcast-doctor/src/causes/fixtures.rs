@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
+use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{
     BaseChain, Chain, Expression, Hook, Layer, Rule, RuleEffect, RuleVerdict, Ruleset, TableFamily,
 };
@@ -54,6 +55,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         defect: None,
         fragmented: false,
         resegmented: false,
+        without_checksum: false,
     };
     let mut flow = Flow::new(key, &summary(0));
     (0..10).for_each(|number| flow.add(summary(number)));
@@ -97,7 +99,8 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
 
 /// Returns an observation of a program with these sockets, with the flows on the wire.
 pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observation {
-    let program = Program { name: "listener (7)".into(), sockets, visible: true, is_one: true };
+    let program =
+        Program { name: "listener (7)".into(), sockets, visible: true, is_one: true, ..Program::default() };
     Observation {
         before: machine(),
         after: machine(),
@@ -126,6 +129,21 @@ fn counters_increase_by_the_given_values() {
     let observation = with_counters(membership("239.1.2.3:5000", Vec::new(), 0), &[("IpInReceives", 7)]);
     assert_eq!(observation.rise_of("IpInReceives"), Some(7));
     assert_eq!(observation.before.counters, Counters::default().with("IpInReceives", 0));
+}
+
+/// Returns datagrams that arrived on `eth0` and that the kernel dropped.
+pub(crate) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
+    KernelDrop {
+        reason: reason.to_owned(),
+        function: None,
+        interface: Some(ETH0),
+        arrived_on: Some(ETH0),
+        source: source.parse().unwrap(),
+        destination: to.parse().unwrap(),
+        protocol: 17,
+        mac: None,
+        packets,
+    }
 }
 
 /// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.

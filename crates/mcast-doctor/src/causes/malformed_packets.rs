@@ -1,98 +1,104 @@
-//! Datagrams arrive malformed, so that every receiver drops them, and no checksum of UDP is wrong.
+//! Datagrams arrive with damaged headers: a wrong IP header checksum, or lengths that exceed the packet. The system drops
+//! them, and captures that parse them show nothing.
 
-use mcast::Family;
+use std::net::{IpAddr, SocketAddr};
 
-use super::filter_rules::explained;
-use super::{Cause, Check};
-use crate::observation::{ExaminationTarget, Observation};
-use crate::wire::{Defect, Flow};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use super::{Cause, Check, defective_flows};
+use crate::kernel_drops::{DroppedFlow, KernelDrop, evidence, meaning};
+use crate::observation::{Interest, Observation};
+use crate::{Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 791 section 3.1", "RFC 768", "RFC 8200 section 8.1"]);
+pub(super) const CAUSE: Cause = Cause::new(
+    Check::Observation(check),
+    &["RFC 1122 sections 3.2.1 and 4.1.3.4", "RFC 8200 sections 3 and 8.1"],
+);
+
+/// The kernel's reasons for dropping damaged packets.
+const REASONS: [&str; 5] = ["IP_INHDR", "IP_CSUM", "PKT_TOO_SMALL", "HDR_TRUNC", "IPV6_BAD_EXTHDR"];
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let arrivals = observation.all_arrivals();
-    arrivals.into_iter().filter_map(|flow| judge(observation, flow)).collect()
+    let interests = observation.interests();
+    let mut findings = defective_flows::check(observation);
+    let by_reason: Vec<_> =
+        interests.iter().flat_map(|interest| of_interest(observation, interest)).collect();
+    let is_known = |finding: &Finding| {
+        let source = finding.subject.source.as_deref();
+        let same = |known: &Finding| {
+            let known = known.subject.source.as_ref().and_then(|known| known.parse::<SocketAddr>().ok());
+            known.map(|known| known.ip().to_string()).as_deref() == source
+        };
+        findings.iter().any(same)
+    };
+    let new: Vec<_> = by_reason.into_iter().filter(|finding| !is_known(finding)).collect();
+    findings.extend(new);
+    findings
 }
 
-fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
-    let (defect, count) = flow.defects.iter().max_by_key(|(_, count)| **count)?;
-    // A few damaged packets are not why a stream does not arrive.
-    let severity =
-        if count.saturating_mul(20) >= flow.datagrams { Severity::Fault } else { Severity::Warning };
-    let source = flow.key.source;
-    let interface = observation.link_name(flow.key.interface);
-    let is_file = matches!(observation.target, ExaminationTarget::File);
-    let consequence = if is_file { "receivers drop them" } else { "the system drops them" };
-    let counters = counters(*defect, Family::of(flow.key.group)).iter().filter_map(|name| {
-        let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
-        Some(Evidence::change(EvidenceKind::Counter, *name, before, after))
-    });
-    let finding = Finding::new(
-        Id::MalformedPackets,
-        severity,
-        format!("{count} of {} datagrams from {source} to {} {}: {consequence}.", flow.datagrams, flow.destination(), defect.text()),
+fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
+    let dropped = observation.dropped_flows(interest, is_damaged);
+    dropped.iter().map(|flow| finding(observation, interest, flow)).collect()
+}
+
+/// Returns whether a packet was dropped because it is damaged. For IPv6, the kernel gives the same reason for sources
+/// that no host can have, and another one for a wrong version.
+fn is_damaged(drop: &KernelDrop) -> bool {
+    let source = drop.source.ip();
+    let is_valid = !source.is_multicast() && !source.is_loopback();
+    let is_wrong_version = source.is_ipv6() && drop.reason == "UNHANDLED_PROTO";
+    is_wrong_version || REASONS.contains(&drop.reason.as_str()) && (source.is_ipv4() || is_valid)
+}
+
+fn finding(observation: &Observation, interest: &Interest<'_>, flow: &DroppedFlow<'_>) -> Finding {
+    let interface = observation.link_name(interest.interface);
+    let (source, to) = (flow.source.ip(), interest.destination());
+    let what = flow.drops.first().and_then(|drop| meaning(&drop.reason)).unwrap_or("damaged");
+    let cause = format!(
+        "The datagrams from {source} to {to} arrive on {interface} damaged ({what}), so the system drops them: {} while listening.",
+        flow.packets
+    );
+    Finding::new(Id::MalformedPackets, Severity::Fault, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .from_source(source)
+        .with_all_evidence(evidence(flow.drops.iter().copied()))
+        .with_remedies([Remedy::advice(Tool::Network, advice(source))])
+}
+
+fn advice(source: IpAddr) -> String {
+    format!(
+        "Capture on the sender ({source}) and behind each device on the way: tcpdump -nvv shows where the header becomes wrong. Then correct the program that builds the packets, or update the driver or device that changes them; on the sender, ethtool -K INTERFACE tx off shows whether its network card computes checksums wrongly."
     )
-    .about_flow(&interface, flow)
-    .explaining([explained(observation, flow)])
-    .with_evidence(Evidence::new(EvidenceKind::Packet, interface, format!("{count} of {} {}", flow.datagrams, defect.text())))
-    .with_all_evidence(counters)
-    .with_remedies([Remedy::advice(Tool::Network, format!("The program, driver or device of the sender ({}), or of a tunnel or router on the path, builds these packets incorrectly. {}", source.ip(), defect.advice()))]);
-    Some(finding)
-}
-
-/// Returns the counters that increase when the system drops such a datagram.
-const fn counters(defect: Defect, family: Family) -> &'static [&'static str] {
-    match (defect, family) {
-        (Defect::HeaderChecksum, _) => &["IpExtInCsumErrors", "IpInHdrErrors"],
-        (_, Family::V4) => &["UdpInErrors"],
-        (_, Family::V6) => &["Udp6InErrors", "Udp6InCsumErrors"],
-    }
-}
-
-impl Defect {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::HeaderChecksum => "have a wrong checksum in the IPv4 header",
-            Self::Length => "state a UDP length beyond the end of the packet",
-            Self::NoChecksum => "have no UDP checksum, which IPv6 requires",
-        }
-    }
-
-    const fn advice(self) -> &'static str {
-        match self {
-            Self::HeaderChecksum => "Routers that change the hop limit must adjust the checksum.",
-            Self::Length => {
-                "The length must be that of the UDP header and the payload, which an IP packet must contain completely."
-            }
-            Self::NoChecksum => {
-                "It must compute the checksum, with the pseudo-header of IPv6; only tunnels may omit it (RFC 6935)."
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
     use super::*;
 
-    const TO: &str = "239.1.2.3:5000";
-
-    fn severities(defects: u64) -> Vec<Severity> {
-        let mut flow = flow(ETH0, "10.9.0.1:6000", TO);
-        flow.datagrams = 100;
-        if defects > 0 {
-            flow.defects.insert(Defect::Length, defects);
-        }
-        check(&membership(TO, vec![flow], 0)).iter().map(|finding| finding.severity).collect()
+    fn causes(reason: &str, source: &str, to: &str) -> Vec<String> {
+        let mut observation = membership(to, Vec::new(), 0);
+        observation.kernel_drops.drops = vec![kernel_drop(reason, source, to, 10)];
+        CAUSE.judge(&observation).into_iter().map(|finding| finding.cause).collect()
     }
 
     #[test]
-    fn few_malformed_datagrams_are_a_warning() {
-        assert_eq!(severities(100), [Severity::Fault]);
-        assert_eq!(severities(1), [Severity::Warning]);
-        assert_eq!(severities(0), []);
+    fn damage_is_reported_although_the_capture_shows_nothing() {
+        let causes = causes("IP_CSUM", "10.9.0.1:6000", "239.1.2.3:5000");
+        assert!(causes.len() == 1 && causes[0].contains("a wrong IP header checksum"), "{causes:?}");
+    }
+
+    #[test]
+    fn ipv6_source_that_no_host_can_have_is_not_damage() {
+        let none: [String; 0] = [];
+        assert_eq!(causes("IP_INHDR", "[ff15::9]:6000", "[ff15::1234]:5000"), none);
+        assert_eq!(causes("IP_INHDR", "[fd09::1]:6000", "[ff15::1234]:5000").len(), 1);
+    }
+
+    #[test]
+    fn single_damaged_packet_of_a_flow_is_not_reported() {
+        let to = "239.1.2.3:5000";
+        let mut observation = membership(to, vec![flow(ETH0, "10.9.0.1:6000", to)], 10);
+        observation.kernel_drops.drops = vec![kernel_drop("IP_CSUM", "10.9.0.1:6000", to, 1)];
+        assert_eq!(CAUSE.judge(&observation), []);
     }
 }

@@ -11,6 +11,7 @@ mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
+mod defective_flows;
 mod duplicate_interfaces;
 mod duplicate_path;
 mod family_mismatch;
@@ -22,11 +23,13 @@ mod firewall_drops_output;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
+mod frames_to_another_host;
 mod host_unreachable;
 mod igmp_version_forced;
 mod ignored_query;
 mod interface_down;
 mod interface_recreated;
+mod invalid_source;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
@@ -40,6 +43,7 @@ mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
 mod no_route;
+mod no_such_interface;
 mod not_joined;
 mod not_read;
 mod nothing_arrives;
@@ -54,6 +58,7 @@ mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
+mod sent_by_other_interface;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -61,6 +66,7 @@ mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
 mod tc_drops;
+mod tc_filters;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
@@ -70,6 +76,7 @@ mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
 mod xdp_drops;
+mod xdp_programs;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -223,6 +230,11 @@ causes! {
     ttl_threshold: TtlThreshold = "ttl-threshold";
     firewall_drops_output: FirewallDropsOutput = "firewall-drops-output";
     lost_in_this_machine: LostInThisMachine = "lost-in-this-machine";
+    tc_drops: TcDrops = "tc-drops";
+    xdp_drops: XdpDrops = "xdp-drops";
+    frames_to_another_host: FramesToAnotherHost = "frames-to-another-host";
+    invalid_source: InvalidSource = "invalid-source";
+    malformed_packets: MalformedPackets = "malformed-packets";
     bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
     bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
     family_mismatch: FamilyMismatch = "family-mismatch";
@@ -231,6 +243,7 @@ causes! {
     not_read: NotRead = "not-read";
     socket_filter: SocketFilter = "socket-filter";
     left_group: LeftGroup = "left-group";
+    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
@@ -239,9 +252,7 @@ causes! {
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
     redirected: Redirected = "redirected";
-    tc_drops: TcDrops = "tc-drops";
-    xdp_drops: XdpDrops = "xdp-drops";
-    malformed_packets: MalformedPackets = "malformed-packets";
+    no_such_interface: NoSuchInterface = "no-such-interface";
 }
 
 impl Id {

@@ -1,71 +1,58 @@
-//! An XDP program drops or diverts frames before packet taps see them: the device counts them, and no tap does.
+//! An XDP program drops the datagrams, before a capture or the IP layer sees them.
 
-use super::{Cause, Check};
+use super::{Cause, Check, xdp_programs};
+use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
-use crate::snapshot::XdpProgram;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): xdp"]);
 
-/// Fewer frames may have arrived before the tap was open.
-const MIN_FRAMES: u64 = 10;
-
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let link = observation.link(interest.interface)?;
-    let XdpProgram { id: program, mode } = link.xdp_program?;
-    let (before, after) = (observation.before.link(link.index())?.statistics, link.statistics);
-    let (seen, seen_bytes) = *observation.wire.unfiltered.get(&link.index())?;
-    let received = after.received.saturating_sub(before.received);
-    let bytes = after.received_bytes.saturating_sub(before.received_bytes);
-    // Coalesced packets are fewer frames than the device received, but not fewer bytes.
-    let missing = received.saturating_sub(seen);
-    let is_dropping = missing >= MIN_FRAMES
-        && bytes.saturating_sub(seen_bytes).saturating_mul(10) >= bytes.saturating_mul(3);
-    if !is_dropping || !observation.arrivals(interest).is_empty() {
+    let counted = xdp_programs::check(observation, interest);
+    if counted.as_ref().is_some_and(|finding| finding.severity == Severity::Fault) {
+        return counted;
+    }
+    by_reason(observation, interest).or(counted)
+}
+
+/// Judges by the packets whose drop the kernel reports.
+fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let dropped = observation.dropped_flows(interest, KernelDrop::is_by_xdp);
+    if dropped.is_empty() {
         return None;
     }
-    let (name, to) = (link.name(), interest.destination());
-    // Without any frame behind the program, nothing else can be what it lets through.
-    let severity = if seen.saturating_mul(10) < received { Severity::Fault } else { Severity::Warning };
-    let certainly = if severity == Severity::Fault { "drops or diverts" } else { "may drop or divert" };
-    let finding = Finding::new(
-        Id::XdpDrops,
-        severity,
-        format!("The XDP program {program} of {name} {certainly} the datagrams to {to}: {name} received {received} frames, and {missing} of them came no further than the program."),
-    )
-    .on_interface(name)
-    .for_group(to)
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{name} rx_packets"), before.received, after.received))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{seen} frames behind the program")))
-    .with_evidence(Evidence::new(EvidenceKind::Interface, format!("ip link show dev {name}"), format!("XDP program {program}")))
-    .with_remedies([
-        Remedy::now(Tool::Ip, ["link", "set", "dev", name, mode, "off"]),
-        Remedy::advice(Tool::Ip, format!("Detaching the program also ends what it does to other traffic. `bpftool prog show id {program}` names it: if it is needed, let it pass the group instead.")),
-    ]);
+    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let cause = format!(
+        "An XDP program of {interface} drops the datagrams to {to}, so that neither a capture nor the IP layer sees them."
+    );
+    let advice = format!(
+        "See which program it is: ip -details link show dev {interface}. Remove it with ip link set dev {interface} xdp off, or correct it. It may protect this machine from floods or balance load, and other traffic may depend on it."
+    );
+    let finding = Finding::new(Id::XdpDrops, Severity::Fault, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
+        .with_remedies([Remedy::advice(Tool::Ip, advice)]);
     Some(finding)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, membership};
+    use super::super::fixtures::{kernel_drop, membership};
     use super::*;
-    use crate::Severity::{Fault, Warning};
 
-    /// Returns the severities of the findings if the device received 100 frames and a tap saw `seen` of them.
-    fn severities(program: Option<u32>, seen: u64) -> Vec<Severity> {
-        let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
-        let link = &mut observation.after.links[1];
-        link.xdp_program = program.map(|id| XdpProgram { id, mode: "xdpdrv" });
-        (link.statistics.received, link.statistics.received_bytes) = (100, 10_000);
-        observation.wire.unfiltered.insert(ETH0, (seen, seen * 100));
-        CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect()
-    }
+    const TO: &str = "239.1.2.3:5000";
 
     #[test]
-    fn program_is_reported_if_frames_do_not_get_behind_it() {
-        assert_eq!(severities(Some(5), 0), [Fault]);
-        assert_eq!(severities(Some(5), 50), [Warning]);
-        assert_eq!(severities(Some(5), 95), []);
-        assert_eq!(severities(None, 0), []);
+    fn function_of_the_driver_tells_what_the_reason_does_not() {
+        let findings = |function: Option<&str>, reason| {
+            let mut observation = membership(TO, Vec::new(), 0);
+            let drop = kernel_drop(reason, "10.9.0.1:6000", TO, 10);
+            observation.kernel_drops.drops =
+                vec![KernelDrop { function: function.map(str::to_owned), ..drop }];
+            CAUSE.judge(&observation).len()
+        };
+        assert_eq!(findings(Some("veth_xdp_rcv_skb"), "NOT_SPECIFIED"), 1);
+        assert_eq!((findings(None, "XDP"), findings(Some("ip_rcv"), "NOT_SPECIFIED")), (1, 0));
     }
 }

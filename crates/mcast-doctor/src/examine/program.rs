@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::{program, snapshot};
-use crate::observation::{ExaminationTarget, Observation, index_of};
+use crate::gather::{DropCounter, program, snapshot};
+use crate::observation::{ExaminationTarget, Observation, Program, index_of};
 use crate::{Options, ProgressCallback, Report, Result};
 
 /// How to select the program to examine.
@@ -32,14 +32,26 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
+    examine_started(target, options, report_progress, |_| {})
+}
+
+/// Like [`examine_program`]; after listening, `complete` adds what else is known about the program.
+pub(crate) fn examine_started(
+    target: ProgramSelector,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+    complete: impl FnOnce(&mut Program),
+) -> Result<Report> {
     let mut before = snapshot()?;
     program::add_socket_options(&mut before);
     let mut found = program::find(target, &before)?;
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
+    let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
     taps.count_data_from(SystemTime::now());
+    drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
     let mut sampling = |progress| {
@@ -47,12 +59,17 @@ pub fn examine_program(
         report_progress(progress)
     };
     let (wire, _) = listen(taps, None, None, filter, options, &mut sampling)?;
+    let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
     let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
     program::add_later_state(&mut found.sockets, &last.sockets);
+    complete(&mut found);
+    if !found.printed.is_empty() {
+        program::add_socket_owners(&mut before);
+    }
     let observation = Observation {
         before,
         after,
@@ -61,6 +78,20 @@ pub fn examine_program(
         options: options.clone(),
         hooks,
         experiments,
+        kernel_drops,
+        ..Observation::default()
+    };
+    Ok(super::report(observation))
+}
+
+/// Judges a program that has opened no socket, by what it has printed.
+pub(crate) fn explain_failure(program: Program) -> Result<Report> {
+    let mut now = snapshot()?;
+    program::add_socket_owners(&mut now);
+    let observation = Observation {
+        before: now.clone(),
+        after: now,
+        target: ExaminationTarget::Program(program),
         ..Observation::default()
     };
     Ok(super::report(observation))

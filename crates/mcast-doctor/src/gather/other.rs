@@ -9,6 +9,7 @@ use super::bsd as tools;
 #[cfg(windows)]
 use super::windows as tools;
 use crate::Result;
+use crate::kernel_drops::KernelDrops;
 use crate::snapshot::{JoinedGroup, Link, Snapshot};
 
 /// Other systems, for which no suitable tools are known.
@@ -36,6 +37,21 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
 /// Returns no counts, because no tool reports them cheaply.
 pub(crate) fn host_drops() -> mcast_measure::DropCounts {
     mcast_measure::DropCounts::default()
+}
+
+/// Counts nothing: these systems report no reasons for drops.
+pub(crate) struct DropCounter;
+
+impl DropCounter {
+    pub(crate) fn prepare() -> Self {
+        Self
+    }
+
+    pub(crate) fn start(&mut self) {}
+
+    pub(crate) fn finish(self) -> KernelDrops {
+        KernelDrops::default()
+    }
 }
 
 /// Returns an empty map: these systems do not report the queues of sockets.
@@ -111,6 +127,14 @@ pub(crate) mod processes {
         SocketOwners::new()
     }
 
+    /// The variable that marks the environment of a program that the doctor has started.
+    pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
+
+    /// Returns an empty list: the environments of processes are unknown.
+    pub(crate) fn marked(_mark: &str) -> Vec<u32> {
+        Vec::new()
+    }
+
     /// Returns an empty list: descendants are unknown.
     pub(crate) fn family(_pid: u32) -> Vec<u32> {
         Vec::new()
@@ -121,8 +145,13 @@ pub(crate) mod processes {
         format!("process {pid}")
     }
 
+    /// Returns `None`: these systems have no network namespaces.
+    pub(crate) fn elsewhere(_port: u16) -> Option<Error> {
+        None
+    }
+
     /// Returns the error for a process whose UDP sockets were not found.
-    pub(crate) fn not_found_error(_pid: u32) -> Error {
+    pub(crate) fn not_found_error(_pid: u32, _family: &[u32]) -> Error {
         Error::Unsupported(
             "this system does not report the owners of sockets; examine the membership instead",
         )

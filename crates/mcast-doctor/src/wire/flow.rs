@@ -78,6 +78,8 @@ pub(crate) struct Flow {
     pub(crate) resegmented: u64,
     /// The sequence numbers in the payloads.
     pub(crate) numbering: Numbering,
+    /// IPv6 datagrams without a UDP checksum, which only tunnels may send.
+    pub(crate) without_checksum: u64,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -88,8 +90,6 @@ pub(crate) enum Defect {
     HeaderChecksum,
     /// The UDP header states more bytes than the packet has.
     Length,
-    /// A datagram of IPv6 has no UDP checksum.
-    NoChecksum,
 }
 
 /// The properties of a datagram that flows are compared by.
@@ -107,6 +107,8 @@ pub(crate) struct DatagramSummary {
     pub(crate) defect: Option<Defect>,
     pub(crate) fragmented: bool,
     pub(crate) resegmented: bool,
+    /// Whether it is an IPv6 datagram without a UDP checksum.
+    pub(crate) without_checksum: bool,
 }
 
 impl Flow {
@@ -128,6 +130,7 @@ impl Flow {
             payloads: BTreeSet::new(),
             resegmented: 0,
             numbering: Numbering::default(),
+            without_checksum: 0,
             recent: VecDeque::new(),
         }
     }
@@ -143,6 +146,7 @@ impl Flow {
         }
         self.fragmented += u64::from(summary.fragmented);
         self.resegmented += u64::from(summary.resegmented);
+        self.without_checksum += u64::from(summary.without_checksum);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);

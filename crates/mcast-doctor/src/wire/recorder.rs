@@ -143,6 +143,7 @@ impl Recorder {
             defect,
             fragmented: ip.fragment.is_some(),
             resegmented: context.resegmented,
+            without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
         };
         if self.flows.len() < MAX_FLOWS || self.flows.contains_key(&key) {
             let flow = self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary));
@@ -173,9 +174,6 @@ fn defect(ip: &Ip<'_>, udp: &Udp<'_>) -> Option<Defect> {
     match ip.header_checksum {
         ChecksumStatus::Invalid { found, .. } if found != 0 => Some(Defect::HeaderChecksum),
         _ if is_whole && usize::from(udp.length) > ip.payload.len() => Some(Defect::Length),
-        _ if ip.source.is_ipv6() && is_whole && udp.checksum == ChecksumStatus::Absent => {
-            Some(Defect::NoChecksum)
-        }
         _ => None,
     }
 }

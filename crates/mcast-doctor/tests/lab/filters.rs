@@ -217,22 +217,6 @@ fn tc_drop(host: &Host, side: &str, protocol: &str) {
     run(host, &format!("tc qdisc add dev eth0 clsact && {filter} bpf bytecode '1,6 0 0 2,' direct-action"));
 }
 
-/// A filter before the IP layer.
-pub(crate) fn tc_ingress() -> Report {
-    let net = Net::new();
-    tc_drop(&net.receiver, "ingress", "ip");
-    net.examine(GROUP, MEMBERSHIP)
-}
-
-/// The same for IPv6, examining a program.
-pub(crate) fn tc_ingress_v6() -> Report {
-    let net = Net::new();
-    tc_drop(&net.receiver, "ingress", "ipv6");
-    let _listener = listener(&net.receiver, GROUP_V6, &[("ff15::1234", "eth0")]);
-    let _stream = Stream::to(&net.sender, GROUP_V6);
-    examine_port(&net.receiver, 5000)
-}
-
 /// A filter that sends the group to another interface, attached to the older discipline.
 pub(crate) fn tc_diverts() -> Report {
     let net = Net::new();
@@ -242,14 +226,6 @@ pub(crate) fn tc_diverts() -> Report {
         "tc qdisc add dev eth0 ingress && tc filter add dev eth0 parent ffff: pref 7 protocol ip u32 match ip dst 239.1.2.3/32 action mirred egress redirect dev eth1",
     );
     net.examine(GROUP, MEMBERSHIP)
-}
-
-/// A filter of the sender, examined there.
-pub(crate) fn tc_egress() -> Report {
-    let net = Net::new();
-    tc_drop(&net.sender, "egress", "ip");
-    let _stream = Stream::to(&net.sender, GROUP);
-    examine(&net.sender, MEMBERSHIP)
 }
 
 /// Attaches an XDP program of two instructions that drops everything, in generic mode.
@@ -269,13 +245,6 @@ error = struct.unpack_from('=i', route.recv(4096), 16)[0]
 assert error == 0, error";
     let output = host.command("python3").unwrap().args(["-c", PROGRAM]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// An XDP program that drops everything.
-pub(crate) fn xdp() -> Report {
-    let net = Net::new();
-    xdp_drop(&net.receiver);
-    net.examine(GROUP, MEMBERSHIP)
 }
 
 #[test]
@@ -366,38 +335,6 @@ fn remedy_cures_bridges() {
     apply(&bridge, &examine(&bridge, "239.1.2.3%br0:5000"), Id::FirewallDropsData);
     assert_received(&examine(&bridge, "239.1.2.3%br0:5000"));
     assert_received(&examine(&net.receiver, MEMBERSHIP));
-}
-
-/// Examines a stream of frames modified by a function.
-fn modified(group: &str, membership: &str, source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
-    let net = Net::new();
-    // With this setting, the bridge of the lab drops malformed packets itself.
-    let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-    run(&net.lan.inside(), &format!("[ ! -e {setting} ] || echo 0 > {setting}"));
-    let frames: Vec<_> = (0..20)
-        .map(|number| {
-            let mut frame = net.frame(source, group, number);
-            change(&mut frame);
-            frame
-        })
-        .collect();
-    let _injection = inject(&net.sender, "eth0", &frames);
-    examine(&net.receiver, membership)
-}
-
-/// A wrong checksum in the IPv4 header.
-pub(crate) fn header_checksum() -> Report {
-    modified(GROUP, MEMBERSHIP, "10.9.0.1", |frame| frame[14 + 10] ^= 1)
-}
-
-/// A UDP length beyond the end of the packet.
-pub(crate) fn udp_length() -> Report {
-    modified(GROUP, MEMBERSHIP, "10.9.0.1", |frame| frame[14 + 20 + 4] = 1)
-}
-
-/// No UDP checksum in IPv6.
-pub(crate) fn no_checksum_v6() -> Report {
-    modified(GROUP_V6, MEMBERSHIP_V6, "fd09::1", |frame| frame[14 + 40 + 6..14 + 40 + 8].fill(0))
 }
 
 /// Examines the group behind a switch with a querier, for long enough to see a query.

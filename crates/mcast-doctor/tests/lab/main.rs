@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod depth;
+mod drops;
 mod files;
 mod filters;
 mod firewall;
@@ -16,6 +17,7 @@ mod path;
 mod programs;
 mod routers;
 mod sockets;
+mod started;
 mod switches;
 mod table;
 mod wire;

@@ -4,6 +4,7 @@ mod config_services;
 mod counters;
 pub(crate) mod counting_rules;
 mod freezer;
+mod kernel_drops;
 mod links;
 mod multicast_routes;
 mod nft_expressions;
@@ -13,6 +14,7 @@ mod sockets;
 mod traffic_filters;
 
 pub(crate) use counters::host_drops;
+pub(crate) use kernel_drops::DropCounter;
 pub(crate) use sockets::queues;
 
 use std::collections::BTreeMap;
@@ -24,8 +26,8 @@ use mcast::joined::Version;
 use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
-use crate::Result;
 use crate::snapshot::{JoinedGroup, Link, Machine, Snapshot, interface_setting, setting_path};
+use crate::{ExaminedPart, Result};
 
 /// Takes a snapshot of this machine.
 pub(crate) fn snapshot() -> Result<Snapshot> {
@@ -40,6 +42,9 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
+    let mut parts = vec![
+        ExaminedPart::new("iptables-legacy rules, tc filters and XDP programs").without("not read by mcast"),
+    ];
     Ok(Snapshot {
         counters: counters.into_iter().collect(),
         settings: settings(&links),
@@ -52,12 +57,28 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         multicast_routes: routes,
         backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
         // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
-        ruleset: nftables::ruleset().unwrap_or_default(),
+        ruleset: read("nftables rules", nftables::ruleset(), &mut parts),
         firewall: None,
         machine: machine(),
         socket_options: BTreeMap::new(),
         links,
+        parts,
     })
+}
+
+/// Records whether a part of this machine could be read, and returns its default if not.
+fn read<T: Default>(what: &str, result: io::Result<T>, parts: &mut Vec<ExaminedPart>) -> T {
+    let part = ExaminedPart::new(what);
+    match result {
+        Ok(value) => {
+            parts.push(part);
+            value
+        }
+        Err(error) => {
+            parts.push(part.without(error));
+            T::default()
+        }
+    }
 }
 
 /// Dumps a table of the kernel in the calling thread's network namespace.
