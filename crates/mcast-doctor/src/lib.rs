@@ -32,6 +32,7 @@ mod error;
 mod examine;
 mod finding;
 mod gather;
+mod kernel_drops;
 mod measure;
 mod observation;
 mod options;

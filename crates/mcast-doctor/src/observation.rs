@@ -11,6 +11,7 @@ use mcast::{
 
 use mcast_sys::SocketOptions;
 
+use crate::kernel_drops::KernelDrops;
 use crate::snapshot::{Counter, DroppingRule, Link, Snapshot};
 use crate::wire::{Flow, Wire};
 use crate::{Evidence, EvidenceKind, Options};
@@ -28,6 +29,7 @@ pub(crate) struct Observation {
     pub(crate) source_routes: BTreeMap<IpAddr, Option<InterfaceIndex>>,
     /// The programs that have joined groups, if the machine is examined.
     pub(crate) programs: Vec<Program>,
+    pub(crate) kernel_drops: KernelDrops,
 }
 
 /// What was examined.

@@ -5,7 +5,7 @@
 //! view of the bytes of one frame. [`Packet::malformed`] reports the layer that could not be decoded; the
 //! layers before it remain available. IGMP and MLD have the same messages with addresses of different widths,
 //! so one [`gmp::GmpMessage`] serves both, for parsing and building. [`pim::PimMessage`] does the same for
-//! PIM. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
+//! PIM. [`Lldp`] names the switch port at the other end of a link. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
 //! sequence number.
 //!
 //! ```
@@ -37,6 +37,7 @@ mod hexdump;
 mod ip;
 mod link;
 mod list;
+mod lldp;
 mod packet;
 pub mod payload;
 pub mod pim;
@@ -51,6 +52,7 @@ pub use cooked::{Cooked, CookedKind};
 pub use hexdump::{Hexdump, hexdump};
 pub use ip::{Fragment, Ip, protocol};
 pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
+pub use lldp::{Lldp, LldpId, LldpText};
 pub use packet::{Arp, DecodeError, DecodeErrorKind, Gmp, Layer, Network, Packet, Pim, Transport};
 pub use payload::Payload;
 pub use segment::Segments;

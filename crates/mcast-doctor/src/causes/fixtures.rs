@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
+use crate::kernel_drops::KernelDrop;
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
@@ -122,6 +123,21 @@ fn counters_increase_by_the_given_values() {
     let observation = with_counters(membership("239.1.2.3:5000", Vec::new(), 0), &[("IpInReceives", 7)]);
     assert_eq!(observation.rise_of("IpInReceives"), Some(7));
     assert_eq!(observation.before.counters, Counters::default().with("IpInReceives", 0));
+}
+
+/// Returns datagrams that arrived on `eth0` and that the kernel dropped.
+pub(super) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
+    KernelDrop {
+        reason: reason.to_owned(),
+        function: None,
+        interface: Some(ETH0),
+        arrived_on: Some(ETH0),
+        source: source.parse().unwrap(),
+        destination: to.parse().unwrap(),
+        protocol: 17,
+        mac: None,
+        packets,
+    }
 }
 
 /// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.

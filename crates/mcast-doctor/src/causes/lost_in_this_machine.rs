@@ -54,6 +54,11 @@ fn stretch(observation: &Observation, flow: &ExpectedFlow<'_>) -> Stretch {
     let is_counted = flow.flow.is_none_or(|flow| flow.resegmented == 0 && flow.fragmented == 0);
     match (flow.status.depth, rise(Counter::InReceives), rise(Counter::InMulticast)) {
         (Depth::AtSocket, ..) => Stretch::Socket,
+        (Depth::AtIp, ..)
+            if rise(Counter::IgnoredMulticast).is_some_and(|ignored| explains(ignored, lost)) =>
+        {
+            Stretch::Udp
+        }
         (Depth::AtIp, received, _) => {
             let delivered = rise(Counter::InDelivers);
             let undelivered = received.zip(delivered).map(|(all, delivered)| all.saturating_sub(delivered));

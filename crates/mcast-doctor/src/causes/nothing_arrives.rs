@@ -84,9 +84,10 @@ fn others<'a>(
 
 #[cfg(test)]
 mod tests {
+    use mcast::SourceFilter;
     use mcast::interface::InterfaceAddress;
 
-    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program};
     use crate::causes::judge;
     use crate::observation::Observation;
     use crate::{Finding, Id};
@@ -115,7 +116,7 @@ mod tests {
     fn group_that_this_machine_sends_by_another_interface_is_named() {
         let mut own = flow(ETH1, "10.8.0.2:6000", TO);
         own.key.outgoing = true;
-        let finding = silence(&membership(TO, vec![own], 0)).unwrap();
+        let finding = silence(&program(vec![joined_socket(ETH0, SourceFilter::ANY)], vec![own])).unwrap();
         assert!(finding.cause.contains("This machine itself sends it by eth1"), "{}", finding.cause);
     }
 

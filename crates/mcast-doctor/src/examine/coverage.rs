@@ -30,6 +30,13 @@ pub(super) fn parts(observation: &Observation) -> Vec<ExaminedPart> {
         let part = ExaminedPart::new("counters of IP and UDP");
         parts.push(if has_counters { part } else { part.without("the system has none") });
     }
+    if !observation.is_about_machine() && cfg!(any(target_os = "linux", target_os = "android")) {
+        let part = ExaminedPart::new("drops of the kernel");
+        parts.push(match &observation.kernel_drops.refused {
+            Some(refusal) => part.without(&refusal.why),
+            None => part,
+        });
+    }
     parts.extend(observation.after.parts.iter().cloned());
     parts
 }

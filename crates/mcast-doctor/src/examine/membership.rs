@@ -6,7 +6,7 @@ use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
 use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::{program, snapshot};
+use crate::gather::{DropCounter, program, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
@@ -32,6 +32,7 @@ pub fn examine_membership(
         .map(|program| program.sockets)
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
+    let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
     let mut receiver = join(&mut taps, &mut trial)?;
     if trial.failed_with(ErrorKind::SourceNeeded).is_some()
@@ -41,6 +42,7 @@ pub fn examine_membership(
         trial.membership = membership.clone().from_sources(SourceFilter::Include([source].into()));
         receiver = join(&mut taps, &mut trial)?;
     }
+    drop_counter.start();
     let membership = &trial.membership.clone();
     trial.joined =
         receiver.as_ref().map(|receiver| joined(receiver, &mut trial.failures)).unwrap_or_default();
@@ -61,6 +63,7 @@ pub fn examine_membership(
         report_progress(progress)
     };
     let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, &mut sampling)?;
+    let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut trial.other_sockets);
     trial.rejoin = probe.rejoin;
     trial.received = probe.counts();
@@ -73,7 +76,8 @@ pub fn examine_membership(
         program::add_socket_owners(&mut before);
     }
     let target = ExaminationTarget::Membership(trial);
-    let observation = Observation { before, after, wire, target, options, ..Observation::default() };
+    let observation =
+        Observation { before, after, wire, target, options, kernel_drops, ..Observation::default() };
     Ok(super::report(observation))
 }
 

@@ -1,6 +1,7 @@
 //! The four kinds of examination.
 
 mod coverage;
+mod drops;
 mod file;
 mod membership;
 mod program;
@@ -58,5 +59,6 @@ fn report(mut observation: Observation) -> Report {
         ..Report::default()
     };
     summary::add_to(&mut report, observation);
+    drops::add_to(&mut report, observation);
     report
 }

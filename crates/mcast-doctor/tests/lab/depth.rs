@@ -16,22 +16,6 @@ fn raw(net: &Net, rule: &str) {
     nft(&net.receiver, "inet", "hook prerouting", rule);
 }
 
-/// Drops IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares it.
-fn tc(net: &Net, load: &str, value: u32) {
-    // Shot (2) if it is equal, otherwise unspecified (-1): continue.
-    let program = format!("4,{load},21 0 1 {value},6 0 0 2,6 0 0 4294967295,");
-    run(
-        &net.receiver,
-        &format!(
-            "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip bpf bytecode '{program}' direct-action"
-        ),
-    );
-}
-
-/// Loads the destination port of a frame without IP options, and its source address.
-const PORT: &str = "40 0 0 36";
-const SOURCE: &str = "32 0 0 26";
-
 /// A rule without a counter before routing.
 pub(crate) fn prerouting_drop() -> Report {
     let net = Net::new();
@@ -46,26 +30,33 @@ pub(crate) fn prerouting_drop_v6() -> Report {
     net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
-/// A filter before the IP layer.
-pub(crate) fn tc_ingress_drop() -> Report {
+/// A rule that changes the port, so that UDP finds no socket.
+pub(crate) fn rewritten_port() -> Report {
     let net = Net::new();
-    tc(&net, PORT, 5000);
+    raw(&net, "udp dport 5000 udp dport set 5001");
     net.examine(GROUP, MEMBERSHIP)
 }
 
 /// The same with another program.
-pub(crate) fn tc_ingress_drop_for_program() -> Report {
+pub(crate) fn rewritten_port_for_program() -> Report {
     let net = Net::new();
-    tc(&net, PORT, 5000);
+    raw(&net, "udp dport 5000 udp dport set 5001");
     let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
     let _stream = Stream::to(&net.sender, GROUP);
     examine_port(&net.receiver, 5000)
 }
 
-/// A filter for one of two sources.
-pub(crate) fn one_source_dropped() -> Report {
+/// The same with an IPv6 group.
+pub(crate) fn rewritten_port_v6() -> Report {
     let net = Net::new();
-    tc(&net, SOURCE, u32::from_be_bytes([10, 9, 0, 7]));
+    raw(&net, "udp dport 5000 udp dport set 5001");
+    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+}
+
+/// A rule that changes the port of one of two sources.
+pub(crate) fn one_source_rewritten() -> Report {
+    let net = Net::new();
+    raw(&net, "ip saddr 10.9.0.7 udp dport set 5001");
     let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.7", GROUP, number)).collect();
     let _injection = inject(&net.sender, "eth0", &frames);
     net.examine(GROUP, MEMBERSHIP)
@@ -85,13 +76,14 @@ pub(crate) fn silent_process() -> Report {
     examine_process(&net.receiver, std::process::id())
 }
 
-/// A sender on the machine of the receiver that uses another interface.
+/// A program, and a sender on the same machine that uses another interface.
 pub(crate) fn sent_by_another_interface() -> Report {
     let net = Net::new();
     net.second_lan();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
     let sender = UdpSocket::from(socket(&net.receiver, [239, 1, 2, 3].into(), "eth1"));
     let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
-    examine(&net.receiver, MEMBERSHIP)
+    examine_port(&net.receiver, 5000)
 }
 
 fn ids(report: &Report) -> Vec<Id> {
@@ -133,12 +125,12 @@ fn one_lost_source_of_two_is_not_healthy() {
     if !has_programs() {
         return;
     }
-    let report = one_source_dropped();
+    let report = one_source_rewritten();
     assert_eq!(sources_of(&report, Id::LostInThisMachine), ["10.9.0.7"], "{report:#?}");
     assert_eq!(report.arrival, ArrivalStatus::Incomplete);
     let mut depths: Vec<_> = report.flows.iter().map(|flow| flow.depth).collect();
     depths.sort();
-    assert_eq!(depths, [Depth::OnWire, Depth::Arrives], "{report:#?}");
+    assert_eq!(depths, [Depth::AtIp, Depth::Arrives], "{report:#?}");
 }
 
 #[test]
@@ -152,8 +144,8 @@ fn place_of_the_loss_is_named() {
     };
     let prerouting = cause(prerouting_drop());
     assert!(prerouting.contains("in its IP layer, before that accepts them"), "{prerouting}");
-    let tc = cause(tc_ingress_drop());
-    assert!(tc.contains("before its IP layer counts them"), "{tc}");
+    let rewritten = cause(rewritten_port());
+    assert!(rewritten.contains("between UDP and the socket"), "{rewritten}");
 }
 
 /// The first remedy of the page: a rule that accepts the group in front of the one that drops it.

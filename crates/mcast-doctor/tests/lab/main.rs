@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod depth;
+mod drops;
 mod files;
 mod firewall;
 mod fleet;
