@@ -88,7 +88,9 @@ fn explained<'a>(
     while !lost.is_empty() {
         let missing = lost.iter().map(|lost| lost.lost).sum();
         let rules = rules_that_dropped(observation, missing);
-        if !rules.is_empty() || is_dropped_at_input(observation, interest, missing, received) {
+        // The counters of the IP layer count fragments.
+        let is_counted = lost.iter().all(|lost| lost.flow.fragmented == 0);
+        if !rules.is_empty() || is_counted && is_dropped_at_input(observation, interest, missing, received) {
             return Some((lost, rules));
         }
         lost.pop();

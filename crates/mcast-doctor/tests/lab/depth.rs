@@ -143,7 +143,7 @@ fn place_of_the_loss_is_named() {
         finding.unwrap().cause
     };
     let prerouting = cause(prerouting_drop());
-    assert!(prerouting.contains("in its IP layer, before that accepts them"), "{prerouting}");
+    assert!(prerouting.contains("in the IP layer, which does not accept them"), "{prerouting}");
     let rewritten = cause(rewritten_port());
     assert!(rewritten.contains("between UDP and the socket"), "{rewritten}");
 }
