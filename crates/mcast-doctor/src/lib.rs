@@ -31,12 +31,14 @@ mod depth;
 mod error;
 mod examine;
 mod finding;
+mod fleet;
 mod gather;
 mod kernel_drops;
 mod measure;
 mod observation;
 mod options;
 mod path;
+mod printed_error;
 mod remedies;
 mod remedy;
 mod report;
@@ -51,6 +53,11 @@ pub use depth::{Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
+pub use fleet::{
+    FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
+    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetVerdict, MemberTarget, PathOutcome,
+    SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
+};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
@@ -68,6 +75,16 @@ pub use started_program::StartedProgram;
 #[must_use]
 pub fn host_drops() -> mcast_measure::DropCounts {
     gather::host_drops()
+}
+
+/// Moves the calling thread, and the threads that it starts from now on, to the network namespace of a process. See
+/// [`Report::with_remedies_in_network_of`].
+///
+/// # Errors
+/// [`Error::System`] if the system refuses it: it needs `CAP_SYS_ADMIN`, and exists on Linux only.
+pub fn enter_network_of(pid: u32) -> Result<()> {
+    let what = || format!("the network namespace of process {pid}");
+    mcast_sys::process::enter_network_of(pid).map_err(|source| Error::System { what: what(), source })
 }
 
 /// The result of an operation of this crate.

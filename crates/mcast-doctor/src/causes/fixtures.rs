@@ -44,6 +44,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
     let summary = |number: u64| DatagramSummary {
         time: begin() + Duration::from_millis(number * 100),
         mac: None,
+        ethernet_destination: None,
         hop_limit: 4,
         identification: 0,
         hash: number,
@@ -51,6 +52,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         bad_checksum: false,
         fragmented: false,
         resegmented: false,
+        without_checksum: false,
     };
     let mut flow = Flow::new(key, &summary(0));
     (0..10).for_each(|number| flow.add(summary(number)));
@@ -94,7 +96,8 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
 
 /// Returns an observation of a program with these sockets, with the flows on the wire.
 pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observation {
-    let program = Program { name: "listener (7)".into(), sockets, visible: true, is_one: true };
+    let program =
+        Program { name: "listener (7)".into(), sockets, visible: true, is_one: true, ..Program::default() };
     Observation {
         before: machine(),
         after: machine(),
@@ -126,7 +129,7 @@ fn counters_increase_by_the_given_values() {
 }
 
 /// Returns datagrams that arrived on `eth0` and that the kernel dropped.
-pub(super) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
+pub(crate) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
     KernelDrop {
         reason: reason.to_owned(),
         function: None,

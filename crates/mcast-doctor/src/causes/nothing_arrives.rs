@@ -50,25 +50,22 @@ fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Fin
     }]
 }
 
-/// Returns sentences on what was seen instead.
+/// Returns sentences on what may explain the silence.
 fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     let interest = &silent.interest;
-    let mut hints = Vec::new();
-    let own = observation.wire.outgoing(interest.group.addr()).find(|flow| flow.key.port == interest.port);
-    if let Some(own) = own {
+    let mut sent = observation.wire.outgoing(interest.group.addr());
+    let own = sent.find(|flow| flow.key.port == interest.port);
+    let own = own.map(|own| {
         let by = observation.link_name(own.key.interface);
-        hints.push(format!(
+        format!(
             " This machine itself sends it by {by}: a program that should receive it here must join on {by}."
-        ));
-    }
+        )
+    });
     let link = observation.link(interest.interface);
-    if let Some(link) = link.filter(|link| link.kind.as_deref() == Some("macvlan")) {
-        hints.push(format!(
-            " {} is a macvlan: it exchanges nothing with the host whose interface it is on.",
-            link.name()
-        ));
-    }
-    hints
+    let macvlan = link.filter(|link| link.kind.as_deref() == Some("macvlan")).map(|link| {
+        format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
+    });
+    own.into_iter().chain(macvlan).collect()
 }
 
 /// Returns what arrives on the same interface for the same group on another port.

@@ -16,6 +16,23 @@ fn raw(net: &Net, rule: &str) {
     nft(&net.receiver, "inet", "hook prerouting", rule);
 }
 
+/// Takes away IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares
+/// it. Its verdict says that it has passed the frame on elsewhere, so the kernel gives no reason for a drop.
+fn tc(net: &Net, load: &str, value: u32) {
+    // Stolen (4) if it is equal, otherwise unspecified (-1): continue.
+    let program = format!("4,{load},21 0 1 {value},6 0 0 4,6 0 0 4294967295,");
+    run(
+        &net.receiver,
+        &format!(
+            "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip bpf bytecode '{program}' direct-action"
+        ),
+    );
+}
+
+/// Loads the destination port of a frame without IP options, and its source address.
+const PORT: &str = "40 0 0 36";
+const SOURCE: &str = "32 0 0 26";
+
 /// A rule without a counter before routing.
 pub(crate) fn prerouting_drop() -> Report {
     let net = Net::new();
@@ -57,6 +74,31 @@ pub(crate) fn rewritten_port_v6() -> Report {
 pub(crate) fn one_source_rewritten() -> Report {
     let net = Net::new();
     raw(&net, "ip saddr 10.9.0.7 udp dport set 5001");
+    let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.7", GROUP, number)).collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// A filter before the IP layer.
+pub(crate) fn tc_ingress_drop() -> Report {
+    let net = Net::new();
+    tc(&net, PORT, 5000);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// The same with another program.
+pub(crate) fn tc_ingress_drop_for_program() -> Report {
+    let net = Net::new();
+    tc(&net, PORT, 5000);
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A filter for one of two sources.
+pub(crate) fn one_source_dropped() -> Report {
+    let net = Net::new();
+    tc(&net, SOURCE, u32::from_be_bytes([10, 9, 0, 7]));
     let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.7", GROUP, number)).collect();
     let _injection = inject(&net.sender, "eth0", &frames);
     net.examine(GROUP, MEMBERSHIP)

@@ -71,7 +71,7 @@ fn write_examined(parts: &[ExaminedPart], palette: &Palette, out: &mut Output) -
     Ok(())
 }
 
-fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::Result<()> {
+pub(super) fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::Result<()> {
     let (style, group) = (style_of(finding.severity, palette), palette.group);
     write!(out, "{style}{:<LABEL$}{style:#}{group}{}{group:#}", finding.severity, finding.id)?;
     writeln!(out, "{}", about(finding))?;

@@ -89,7 +89,7 @@ impl Prober<'_> {
 }
 
 /// Returns the interface on which probes are sent; `None` if there are several.
-fn interface_of(targets: &[Target], group: Group) -> anyhow::Result<Option<Interface>> {
+pub(in super::super) fn interface_of(targets: &[Target], group: Group) -> anyhow::Result<Option<Interface>> {
     let [target] = targets else { return Ok(None) };
     match target.interface_name() {
         Some(name) => Ok(mcast::interfaces()?.into_iter().find(|interface| interface.name == name)),
