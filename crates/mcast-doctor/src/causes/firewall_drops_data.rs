@@ -131,7 +131,9 @@ fn explained<'a>(
     lost.sort_by_key(|lost| lost.status.depth != Depth::AtIp);
     while !lost.is_empty() {
         let missing = lost.iter().map(|lost| lost.lost).sum();
-        let is_at_input = is_dropped_at_input(observation, interest, missing, received);
+        // The counters of the IP layer count fragments.
+        let is_counted = lost.iter().all(|lost| lost.flow.fragmented == 0);
+        let is_at_input = is_counted && is_dropped_at_input(observation, interest, missing, received);
         let suspects = suspects_by_counters(observation, &lost, missing, is_at_input);
         if is_at_input || suspects.is_proven {
             return Some((lost, suspects));

@@ -57,6 +57,11 @@ fn stretch(observation: &Observation, flow: &ExpectedFlow<'_>) -> Stretch {
     let is_counted = flow.flow.is_none_or(|flow| flow.resegmented == 0 && flow.fragmented == 0);
     match (flow.status.depth, rise(Counter::InReceives), rise(Counter::InMulticast)) {
         (Depth::AtSocket, ..) => Stretch::Socket,
+        (Depth::AtIp, ..)
+            if rise(Counter::IgnoredMulticast).is_some_and(|ignored| explains(ignored, lost)) =>
+        {
+            Stretch::Udp
+        }
         (Depth::AtIp, received, _) => {
             let delivered = rise(Counter::InDelivers);
             let undelivered = received.zip(delivered).map(|(all, delivered)| all.saturating_sub(delivered));
@@ -91,7 +96,7 @@ fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'
     let sources = sources(flows);
     let (reason, drops) = reasons(observation, flows);
     let cause = format!(
-        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}, {}{reason}.",
+        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}. They stop {}{reason}.",
         stretch.location()
     );
     let packets = flows.iter().take(MAX_NAMED).filter_map(|flow| flow.flow);
@@ -172,12 +177,12 @@ fn uncounted_rules(
 impl Stretch {
     fn location(self) -> &'static str {
         match self {
-            Self::BeforeIp => "before its IP layer counts them",
-            Self::Routing => "in its IP layer, before that accepts them",
-            Self::Input => "between its IP layer and UDP",
+            Self::BeforeIp => "before the IP layer",
+            Self::Routing => "in the IP layer, which does not accept them",
+            Self::Input => "between the IP layer and UDP",
             Self::Udp => "between UDP and the socket",
-            Self::Socket => "at the socket, from which the program does not read them",
-            Self::Unknown => "between the wire and the socket",
+            Self::Socket => "at the socket: the program does not read them",
+            Self::Unknown => "somewhere between the wire and the socket",
         }
     }
 
@@ -194,7 +199,7 @@ impl Stretch {
                 "Look for rules at the hook input (nft list ruleset, iptables-legacy -S).".to_owned()
             }
             Self::Udp => {
-                "Look for a filter on the socket (ss --udp --bpf), a BPF program on its control group (bpftool cgroup tree), and another socket to which the port is redirected."
+                "Look for rules that change or redirect the port (nft list ruleset), a filter on the socket (ss --udp --bpf), and a BPF program on its control group (bpftool cgroup tree)."
                     .to_owned()
             }
             Self::Socket => {
@@ -245,11 +250,11 @@ mod tests {
         };
         lost(
             [0, 0, 0],
-            "10 of 10 datagrams from 10.9.0.1:6000 to 239.1.2.3:5000 that arrived on eth0, before",
+            "10 of 10 datagrams from 10.9.0.1:6000 to 239.1.2.3:5000 that arrived on eth0. They stop before",
         );
-        lost([12, 0, 2], "in its IP layer, before that accepts them");
+        lost([12, 0, 2], "in the IP layer, which does not accept them");
         lost([12, 10, 12], "between UDP and the socket");
-        lost([100, 1, 100], "in its IP layer");
+        lost([100, 1, 100], "in the IP layer");
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Fin
     // One group of several may be silent in a sound network.
     let others_arrive = observation.expected_flows().iter().any(|flow| flow.status.depth == Depth::Arrives);
     let severity = if others_arrive { Severity::Warning } else { Severity::Fault };
-    let hints: String = silent.iter().take(MAX_NAMED).filter_map(|flow| hint(observation, flow)).collect();
+    let hints: String = silent.iter().take(MAX_NAMED).flat_map(|flow| hints(observation, flow)).collect();
     let finding = Finding::new(
         Id::NothingArrives,
         severity,
@@ -50,12 +50,22 @@ fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Fin
     }]
 }
 
-/// Returns a sentence on what may explain the silence.
-fn hint(observation: &Observation, silent: &ExpectedFlow<'_>) -> Option<String> {
-    let link = observation.link(silent.interest.interface)?;
-    (link.kind.as_deref() == Some("macvlan")).then(|| {
+/// Returns sentences on what may explain the silence.
+fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
+    let interest = &silent.interest;
+    let mut sent = observation.wire.outgoing(interest.group.addr());
+    let own = sent.find(|flow| flow.key.port == interest.port);
+    let own = own.map(|own| {
+        let by = observation.link_name(own.key.interface);
+        format!(
+            " This machine itself sends it by {by}: a program that should receive it here must join on {by}."
+        )
+    });
+    let link = observation.link(interest.interface);
+    let macvlan = link.filter(|link| link.kind.as_deref() == Some("macvlan")).map(|link| {
         format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
-    })
+    });
+    own.into_iter().chain(macvlan).collect()
 }
 
 /// Returns what arrives on the same interface for the same group on another port.
@@ -71,9 +81,10 @@ fn others<'a>(
 
 #[cfg(test)]
 mod tests {
+    use mcast::SourceFilter;
     use mcast::interface::InterfaceAddress;
 
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program};
     use crate::causes::judge;
     use crate::observation::Observation;
     use crate::{Finding, Id};
@@ -96,6 +107,14 @@ mod tests {
         assert_eq!(finding.remedies[0].command().unwrap(), listen);
         let advice = format!("{:?}", finding.remedies[1].instructions);
         assert!(advice.contains("`mcast doctor --probe [ff15::1234]:5000` on the sender"), "{advice}");
+    }
+
+    #[test]
+    fn group_that_this_machine_sends_by_another_interface_is_named() {
+        let mut own = flow(ETH1, "10.8.0.2:6000", TO);
+        own.key.outgoing = true;
+        let finding = silence(&program(vec![joined_socket(ETH0, SourceFilter::ANY)], vec![own])).unwrap();
+        assert!(finding.cause.contains("This machine itself sends it by eth1"), "{}", finding.cause);
     }
 
     #[test]

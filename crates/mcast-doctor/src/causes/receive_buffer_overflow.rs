@@ -2,9 +2,10 @@
 
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
-use crate::observation::Observation;
+use crate::depth::Depth;
+use crate::observation::{Observation, ProgramSocket};
 use crate::snapshot::{Counter, UdpSocket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]);
 
@@ -47,10 +48,20 @@ fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Optio
         format!("{program} does not read fast enough from its socket on {local}: {full} datagrams were dropped because the buffer was full."),
     )
     .in_program(program)
+    .explaining(flows_at(observation, socket))
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {} in /proc/net/udp", socket.inode), before, after))
     .with_all_evidence(size)
     .with_remedies(buffer_remedies(observation));
     Some(finding)
+}
+
+/// Returns the flows that stop at a socket.
+fn flows_at(observation: &Observation, socket: &ProgramSocket) -> Vec<ExplainedFlow> {
+    let flows = observation.expected_flows().into_iter().filter(|flow| {
+        flow.status.depth == Depth::AtSocket
+            && flow.interest.socket.is_some_and(|other| other.inode == socket.inode)
+    });
+    flows.map(|flow| ExplainedFlow::from(&flow.status)).collect()
 }
 
 /// Judges the sockets bound to a group, which are certainly used for multicast. A warning, because the drops may

@@ -10,7 +10,8 @@ use crate::wire::Tap;
 /// Returns the parts of this machine and its network that an examination looked at, or could not look at.
 pub(super) fn parts(observation: &Observation) -> Vec<ExaminedPart> {
     if matches!(observation.target, ExaminationTarget::File) {
-        return vec![ExaminedPart::new("the frames in the file")];
+        let frames = ExaminedPart::new("the frames in the file");
+        return std::iter::once(frames).chain(unnumbered_stream(observation)).collect();
     }
     let mut parts: Vec<_> = observation.wire.taps.iter().map(tapped).collect();
     parts.extend(match &observation.target {
@@ -30,8 +31,28 @@ pub(super) fn parts(observation: &Observation) -> Vec<ExaminedPart> {
         let part = ExaminedPart::new("counters of IP and UDP");
         parts.push(if has_counters { part } else { part.without("the system has none") });
     }
+    if !observation.is_about_machine() && cfg!(any(target_os = "linux", target_os = "android")) {
+        let part = ExaminedPart::new("drops of the kernel");
+        parts.push(match &observation.kernel_drops.refused {
+            Some(refusal) => part.without(&refusal.why),
+            None => part,
+        });
+    }
     parts.extend(observation.after.parts.iter().cloned());
+    parts.extend(unnumbered_stream(observation));
     parts
+}
+
+/// Returns the gap that a stream leaves whose payloads have no sequence numbers.
+fn unnumbered_stream(observation: &Observation) -> Option<ExaminedPart> {
+    /// A shorter stream is not judged.
+    const ESTABLISHED: u64 = 32;
+    let flows = observation.all_arrivals();
+    let unnumbered =
+        flows.iter().find(|flow| flow.datagrams >= ESTABLISHED && flow.numbering.statistics().is_none())?;
+    let what =
+        format!("loss before this machine from {} to {}", unnumbered.key.source, unnumbered.destination());
+    Some(ExaminedPart::new(what).without("payloads without sequence numbers that mcast recognizes"))
 }
 
 fn tapped(tap: &Tap) -> ExaminedPart {

@@ -24,7 +24,6 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     note_refused_taps(observation, report);
     note_unknown_depths(observation, report);
     note_idle_program(observation, report);
-    note_unnumbered_stream(observation, report);
 }
 
 fn report_wire(observation: &Observation, report: &mut Report) {
@@ -248,23 +247,4 @@ fn note_idle_program(observation: &Observation, report: &mut Report) {
         let why = "its sockets have joined no group, and none of their datagrams to groups was seen";
         report.unknown.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
     }
-}
-
-/// Adds an open question if a stream arrives whose payloads have no sequence numbers.
-fn note_unnumbered_stream(observation: &Observation, report: &mut Report) {
-    /// A shorter stream is not judged.
-    const ESTABLISHED: u64 = 32;
-    let flows = observation.all_arrivals();
-    let unnumbered =
-        flows.iter().find(|flow| flow.datagrams >= ESTABLISHED && flow.numbering.statistics().is_none());
-    report.unknown.extend(unnumbered.map(|flow| {
-        OpenQuestion::new(
-            format!(
-                "whether datagrams from {} to {} are lost before this machine",
-                flow.key.source,
-                flow.destination()
-            ),
-            "their payloads have no sequence numbers that mcast recognizes",
-        )
-    }));
 }

@@ -49,6 +49,38 @@ pub(crate) fn prerouting_drop_v6() -> Report {
     examine_for(&net.receiver, "[ff15::1234%eth0]:5000", &without_experiments())
 }
 
+/// A rule that changes the port, so that UDP finds no socket.
+pub(crate) fn rewritten_port() -> Report {
+    let net = Net::new();
+    raw(&net, "udp dport 5000 udp dport set 5001");
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// The same with another program.
+pub(crate) fn rewritten_port_for_program() -> Report {
+    let net = Net::new();
+    raw(&net, "udp dport 5000 udp dport set 5001");
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// The same with an IPv6 group.
+pub(crate) fn rewritten_port_v6() -> Report {
+    let net = Net::new();
+    raw(&net, "udp dport 5000 udp dport set 5001");
+    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+}
+
+/// A rule that changes the port of one of two sources.
+pub(crate) fn one_source_rewritten() -> Report {
+    let net = Net::new();
+    raw(&net, "ip saddr 10.9.0.7 udp dport set 5001");
+    let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.7", GROUP, number)).collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
 /// A filter before the IP layer.
 pub(crate) fn ingress_drop() -> Report {
     let net = Net::new();
@@ -93,13 +125,14 @@ pub(crate) fn silent_process() -> Report {
     examine_process(&net.receiver, std::process::id())
 }
 
-/// A sender on the machine of the receiver that uses another interface.
+/// A program, and a sender on the same machine that uses another interface.
 pub(crate) fn sent_by_another_interface() -> Report {
     let net = Net::new();
     net.second_lan();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
     let sender = UdpSocket::from(socket(&net.receiver, [239, 1, 2, 3].into(), "eth1"));
     let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
-    examine(&net.receiver, MEMBERSHIP)
+    examine_port(&net.receiver, 5000)
 }
 
 fn ids(report: &Report) -> Vec<Id> {
@@ -159,9 +192,9 @@ fn place_of_the_loss_is_named() {
         finding.unwrap().cause
     };
     let prerouting = cause(prerouting_drop());
-    assert!(prerouting.contains("in its IP layer, before that accepts them"), "{prerouting}");
+    assert!(prerouting.contains("in the IP layer, which does not accept them"), "{prerouting}");
     let ingress = cause(ingress_drop());
-    assert!(ingress.contains("before its IP layer counts them"), "{ingress}");
+    assert!(ingress.contains("before the IP layer"), "{ingress}");
 }
 
 /// The first remedy of the page: a rule that accepts the group in front of the one that drops it.

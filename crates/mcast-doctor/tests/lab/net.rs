@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mcast_doctor::{
-    Finding, Id, Options, ProgramSelector, Report, Severity, examine_machine, examine_membership,
-    examine_program,
+    ArrivalStatus, Finding, Id, Options, ProgramSelector, Report, Severity, Verdict, examine_machine,
+    examine_membership, examine_program,
 };
 use mcast_lab::{Host, HostInterface, Lab, Switch, SwitchOptions};
 use mcast_packet::{MacAddress, UdpFrame};
@@ -401,7 +401,7 @@ pub(crate) fn assert_received(report: &Report) {
             .any(|observation| observation.depth == "socket" && observation.what.contains("datagrams from")),
         "{report:#?}"
     );
-    assert!(!report.unknown.iter().any(|unknown| unknown.what.contains("were lost")), "{report:#?}");
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
 }
 
 fn describe(finding: &Finding) -> String {

@@ -123,12 +123,16 @@ cases! {
     firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
     lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
+    firewall_rewrites_port: FirewallDropsData, "`nft` rule that changes the port", depth::rewritten_port;
+    firewall_rewrites_port_of_a_program: FirewallDropsData, "the same, program examined", depth::rewritten_port_for_program;
+    firewall_rewrites_port_of_ipv6: FirewallDropsData, "`nft` rule that changes the port, IPv6", depth::rewritten_port_v6;
+    firewall_rewrites_port_of_one_source: FirewallDropsData, "`nft` rule that changes the port of one of two sources", depth::one_source_rewritten;
     lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;
     lost_at_ingress_for_a_program: LostInThisMachine, "the same, program examined", depth::ingress_drop_for_program;
     lost_of_one_source: LostInThisMachine, "such a rule at ingress for one of two sources", depth::one_source_dropped;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
-    sent_by_another_interface: SentByOtherInterface, "a sender on this machine uses another interface", depth::sent_by_another_interface;
+    sent_by_another_interface_than_joined: NothingArrives, "a sender on the machine of a program uses another interface", depth::sent_by_another_interface;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
     tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;

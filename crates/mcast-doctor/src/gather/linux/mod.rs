@@ -42,9 +42,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
-    let mut parts = vec![
-        ExaminedPart::new("iptables-legacy rules, tc filters and XDP programs").without("not read by mcast"),
-    ];
+    let mut parts = legacy_rules();
     Ok(Snapshot {
         counters: counters.into_iter().collect(),
         settings: settings(&links),
@@ -64,6 +62,13 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         links,
         parts,
     })
+}
+
+/// Returns the gap that rules of the old iptables leave, if there may be any: they are not nftables rules.
+fn legacy_rules() -> Vec<ExaminedPart> {
+    let tables = format!("{}{}", net_table("ip_tables_names"), net_table("ip6_tables_names"));
+    let gap = || ExaminedPart::new("rules of iptables-legacy").without("mcast does not read them");
+    tables.lines().next().map(|_| gap()).into_iter().collect()
 }
 
 /// Records whether a part of this machine could be read, and returns its default if not.
