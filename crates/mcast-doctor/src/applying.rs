@@ -105,6 +105,8 @@ pub enum RemedyEffect {
     Arrives,
     /// The finding is gone, and still nothing arrives.
     StillSilent,
+    /// The finding is gone, and some flows arrive, but not all.
+    Incomplete,
     /// The finding is gone, and no datagrams were expected.
     SettingChanged,
     /// The finding is gone, and it is unknown what the program receives.
@@ -122,6 +124,7 @@ impl RemedyEffect {
         match (after.arrival, is_about_traffic) {
             (ArrivalStatus::Arrives, _) => Self::Arrives,
             (ArrivalStatus::Nothing, _) => Self::StillSilent,
+            (ArrivalStatus::Incomplete, _) => Self::Incomplete,
             (ArrivalStatus::NotObserved, false) => Self::SettingChanged,
             (ArrivalStatus::NotObserved, true) => Self::NotObserved,
         }
@@ -141,6 +144,7 @@ impl fmt::Display for RemedyEffect {
             Self::StillThere => "is still there",
             Self::Arrives => "is gone: datagrams arrive",
             Self::StillSilent => "is no longer found, but nothing arrives",
+            Self::Incomplete => "is no longer found, but not all datagrams arrive",
             Self::SettingChanged => {
                 "is no longer found; whether datagrams arrive is unknown: examine GROUP:PORT to see"
             }

@@ -1,9 +1,11 @@
 //! Findings: the cause, the evidence for it, and the remedies.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::depth::{Depth, FlowStatus};
 use crate::wire::Flow;
 use crate::{Id, Remedy};
 
@@ -22,6 +24,21 @@ pub struct Finding {
     pub remedies: Vec<Remedy>,
     /// The interface, group, source and program that the finding concerns.
     pub subject: Subject,
+    /// The flows whose loss it explains; empty if those are all flows of the subject.
+    pub flows: Vec<ExplainedFlow>,
+}
+
+/// A flow whose loss a finding explains.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct ExplainedFlow {
+    /// The group and port.
+    #[serde(rename = "group")]
+    pub destination: SocketAddr,
+    /// The source; `None` for every source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// The interface on which it arrives.
+    pub interface: String,
 }
 
 /// The severity of a finding.
@@ -107,6 +124,7 @@ impl Finding {
             evidence: Vec::new(),
             remedies: Vec::new(),
             subject: Subject::default(),
+            flows: Vec::new(),
         }
     }
 
@@ -115,6 +133,23 @@ impl Finding {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (self.id, self.severity, &self.subject) == (other.id, other.severity, &other.subject)
+    }
+
+    /// Returns whether it explains why the datagrams of a flow do not arrive. Only a fault does, and only if its cause
+    /// loses datagrams. A warning is enough for datagrams that wait at the socket, where the program may read them later.
+    pub(crate) fn explains(&self, flow: &FlowStatus) -> bool {
+        let covers = || match self.flows.as_slice() {
+            [] => self.subject.covers(flow),
+            flows => flows.iter().any(|explained| explained.covers(flow)),
+        };
+        let enough = if flow.depth == Depth::AtSocket { Severity::Warning } else { Severity::Fault };
+        self.severity >= enough && self.id.loses_datagrams() && covers()
+    }
+
+    /// Sets the flows whose loss it explains.
+    #[must_use]
+    pub fn explaining(self, flows: impl IntoIterator<Item = ExplainedFlow>) -> Self {
+        Self { flows: flows.into_iter().collect(), ..self }
     }
 
     /// Adds a piece of evidence.
@@ -173,6 +208,40 @@ impl Finding {
     }
 }
 
+impl Subject {
+    /// Returns whether it includes a flow. A silent flow has no source, and may be sent to another interface.
+    fn covers(&self, flow: &FlowStatus) -> bool {
+        let (to, group) = (flow.destination.to_string(), flow.destination.ip().to_string());
+        let is_one_of = |list: &str, texts: &[&str]| list.split(", ").any(|one| texts.contains(&one));
+        let has_group = self.group.as_ref().is_none_or(|own| is_one_of(own, &[&to, &group]));
+        let has_interface = self.interface.as_ref().is_none_or(|own| is_one_of(own, &[&flow.interface]));
+        let Some(source) = flow.source else {
+            return has_group && (self.group.is_some() || has_interface);
+        };
+        let texts = [source.to_string(), source.ip().to_string()];
+        let has_source = |own: &String| is_one_of(own, &[&texts[0], &texts[1]]);
+        has_group && has_interface && self.source.as_ref().is_none_or(has_source)
+    }
+}
+
+impl ExplainedFlow {
+    fn covers(&self, flow: &FlowStatus) -> bool {
+        let has_source =
+            || self.source.is_none_or(|own| flow.source.is_some_and(|source| source.ip() == own));
+        self.destination == flow.destination && self.interface == flow.interface && has_source()
+    }
+}
+
+impl From<&FlowStatus> for ExplainedFlow {
+    fn from(flow: &FlowStatus) -> Self {
+        Self {
+            destination: flow.destination,
+            source: flow.source.map(|source| source.ip()),
+            interface: flow.interface.clone(),
+        }
+    }
+}
+
 impl Evidence {
     /// Returns evidence of a current value.
     #[must_use]
@@ -194,7 +263,7 @@ impl Evidence {
 
 impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut finding = serializer.serialize_struct("Finding", 7)?;
+        let mut finding = serializer.serialize_struct("Finding", 8)?;
         finding.serialize_field("id", &self.id)?;
         finding.serialize_field("severity", &self.severity)?;
         finding.serialize_field("cause", &self.cause)?;
@@ -202,6 +271,11 @@ impl Serialize for Finding {
         finding.serialize_field("evidence", &self.evidence)?;
         finding.serialize_field("remedies", &self.remedies)?;
         finding.serialize_field("references", self.id.references())?;
+        if self.flows.is_empty() {
+            finding.skip_field("flows")?;
+        } else {
+            finding.serialize_field("flows", &self.flows)?;
+        }
         finding.end()
     }
 }

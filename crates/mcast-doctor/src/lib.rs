@@ -27,11 +27,13 @@
 mod acceptance;
 mod applying;
 mod causes;
+mod depth;
 mod error;
 mod examine;
 mod finding;
 mod fleet;
 mod gather;
+mod kernel_drops;
 mod measure;
 mod observation;
 mod options;
@@ -46,9 +48,10 @@ mod wire;
 
 pub use applying::RemedyEffect;
 pub use causes::{Id, UnknownId};
+pub use depth::{Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
-pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
+pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
     FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
     FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetVerdict, MemberTarget, PathOutcome,

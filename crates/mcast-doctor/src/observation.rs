@@ -1,6 +1,6 @@
 //! Everything that an examination observed: the input of the causes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use mcast::{
 
 use mcast_sys::SocketOptions;
 
+use crate::kernel_drops::KernelDrops;
 use crate::snapshot::{Counter, DroppingRule, Link, Snapshot};
 use crate::wire::{Flow, Wire};
 use crate::{Evidence, EvidenceKind, Options};
@@ -23,8 +24,12 @@ pub(crate) struct Observation {
     pub(crate) wire: Wire,
     pub(crate) target: ExaminationTarget,
     pub(crate) options: Options,
+    /// The interface that the routing table selects towards each source, if there is a route. Sources that were not
+    /// looked up are missing.
+    pub(crate) source_routes: BTreeMap<IpAddr, Option<InterfaceIndex>>,
     /// The programs that have joined groups, if the machine is examined.
     pub(crate) programs: Vec<Program>,
+    pub(crate) kernel_drops: KernelDrops,
 }
 
 /// What was examined.
@@ -287,17 +292,6 @@ impl Observation {
         self.arrivals(interest).into_iter().filter(good).collect()
     }
 
-    /// Returns how many of the expected datagrams the doctor's own socket did not receive.
-    pub(crate) fn loss(&self, interest: &Interest<'_>) -> Option<Loss> {
-        let trial = self.trial()?;
-        let mut loss = Loss { dropped: trial.dropped, ..Loss::default() };
-        for flow in self.expected(interest) {
-            loss.expected += flow.sound();
-            loss.received += trial.received_from(interest.interface, flow.key.source).min(flow.sound());
-        }
-        Some(loss)
-    }
-
     pub(crate) fn link(&self, index: InterfaceIndex) -> Option<&Link> {
         self.after.link(index).or_else(|| self.before.link(index))
     }
@@ -378,6 +372,11 @@ impl TrialMembership {
     pub(crate) fn received_from(&self, interface: InterfaceIndex, source: SocketAddr) -> u64 {
         let same = |count: &&ReceivedCount| count.interface == interface && count.source == source;
         self.received.iter().filter(same).map(|count| count.datagrams).sum()
+    }
+
+    /// Returns the number of datagrams received from all sources.
+    pub(crate) fn received_count(&self) -> u64 {
+        self.received.iter().map(|count| count.datagrams).sum()
     }
 
     pub(crate) fn failed_with(&self, kind: ErrorKind) -> Option<&Failure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{Finding, Severity};
+use crate::{Finding, FlowStatus, Severity};
 
 /// The result of an examination: findings, open questions and observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -20,17 +20,22 @@ pub struct Report {
     pub observations: Vec<LayerObservation>,
     /// Whether datagrams of the examined membership arrive.
     pub arrival: ArrivalStatus,
+    /// The flows that should arrive, or that an examined program sends, and how far they came.
+    pub flows: Vec<FlowStatus>,
 }
 
-/// Whether datagrams reach a socket that has joined the group.
+/// Whether datagrams are received by the socket that has joined the group. It follows from [`Report::flows`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ArrivalStatus {
-    /// Datagrams reached the doctor's own socket.
+    /// The datagrams of every expected flow arrive.
     Arrives,
-    /// No datagram reached the doctor's own socket.
+    /// Some flows arrive, and others do not.
+    Incomplete,
+    /// No flow arrives.
     Nothing,
-    /// Not observed, because a machine, another program or a file was examined.
+    /// Not observed: a machine or a file was examined, or the examination could not see it.
     #[default]
     NotObserved,
 }
@@ -111,10 +116,8 @@ impl Report {
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
         self.unknown.extend(new_in(&self.unknown, other.unknown));
         self.observations.extend(other.observations);
-        self.arrival = match (self.arrival, other.arrival) {
-            (ArrivalStatus::Arrives, ArrivalStatus::Arrives) => ArrivalStatus::Arrives,
-            _ => ArrivalStatus::Nothing,
-        };
+        self.flows.extend(other.flows);
+        self.arrival = self.arrival.and(other.arrival);
         self
     }
 
@@ -172,6 +175,20 @@ fn new_in<T: PartialEq>(known: &[T], items: Vec<T>) -> Vec<T> {
     items.into_iter().filter(|item| !known.contains(item)).collect()
 }
 
+impl ArrivalStatus {
+    /// Returns the status of two memberships together.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (one, other) if one == other => one,
+            (Self::Incomplete | Self::Arrives, Self::Incomplete | Self::Nothing)
+            | (Self::Incomplete | Self::Nothing, Self::Incomplete | Self::Arrives) => Self::Incomplete,
+            (Self::NotObserved, lost @ (Self::Incomplete | Self::Nothing))
+            | (lost @ (Self::Incomplete | Self::Nothing), Self::NotObserved) => lost,
+            _ => Self::NotObserved,
+        }
+    }
+}
+
 impl LayerObservation {
     /// Returns an observation at the layer `depth`.
     #[must_use]
@@ -227,7 +244,7 @@ mod tests {
         let one = report(ArrivalStatus::Arrives, vec![common.clone()]);
         let fault = finding(Id::InterfaceDown, Severity::Fault);
         let both = one.clone().and(report(ArrivalStatus::Nothing, vec![fault.clone(), common.clone()]));
-        assert_eq!((both.arrival, both.findings), (ArrivalStatus::Nothing, vec![fault, common]));
+        assert_eq!((both.arrival, both.findings), (ArrivalStatus::Incomplete, vec![fault, common]));
         assert_eq!(one.clone().and(one).arrival, ArrivalStatus::Arrives);
     }
 

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 /// Groups to join while capturing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JoinOption {
-    /// Also join the groups given, or with `=` this membership, so that switches forward them; repeatable
+    /// Also join the given groups, or with --join=MEMBERSHIP that one, so that switches forward them; repeatable
     #[arg(
         long,
         value_name = "MEMBERSHIP",

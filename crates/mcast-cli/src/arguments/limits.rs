@@ -16,7 +16,7 @@ pub(crate) struct Limits {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// Stop after TIME; exit status 1 if fewer datagrams arrived than --count or --expect require, or none
+    /// Stop after TIME; exit status 1 if nothing arrived, or less than --count or --expect require
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -24,11 +24,11 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) idle: Option<Duration>,
 
-    /// Exit status 1 if fewer than N datagrams arrived; 0 accepts none at all
+    /// Exit status 1 if fewer than N datagrams arrived; with 0, none need to arrive
     #[arg(long, value_name = "N")]
     pub(crate) expect: Option<u64>,
 
-    /// Exit status 1 if this host dropped more than PERCENT of them, such as 0.1%
+    /// Exit status 1 if this host dropped more than PERCENT of the datagrams, such as 0.1%
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub(crate) max_loss: Option<f64>,
 }

@@ -15,7 +15,7 @@ use crate::exit::Failure;
 /// `--port` and `--protocol`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FilterOptions {
-    /// Only to this UDP port, or to these (`5000-5003`); repeatable
+    /// Only datagrams to this UDP port or range of ports (`5000-5003`); repeatable
     #[arg(long = "port", value_name = "PORT", value_parser = parse_ports, value_delimiter = ',')]
     ports: Vec<RangeInclusive<u16>>,
 

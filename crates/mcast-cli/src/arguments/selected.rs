@@ -27,7 +27,7 @@ pub(crate) struct Families {
 /// `-s`, `-4` and `-6` of the subcommands that join.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Admission {
-    /// Accept only this source, or with a `!` in front all others; repeatable
+    /// Accept only this source; with a leading `!`, all sources except it; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
     pub(crate) sources: Vec<String>,
 
@@ -60,7 +60,7 @@ impl Egress {
 /// The packets that `sniff` and `top` show: from where, and which of them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PacketInput {
-    /// Only from this source, or with a `!` in front from all others; repeatable
+    /// Only from this source; with a leading `!`, from all sources except it; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
     pub(crate) sources: Vec<String>,
 
@@ -70,7 +70,7 @@ pub(crate) struct PacketInput {
     #[command(flatten)]
     pub(crate) join: JoinOption,
 
-    /// Decode what is sealed with the secrets in this file
+    /// Decode sealed datagrams with the secrets in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
 

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Exit status 1 if fewer than N answer [default: 1]
+    /// Exit status 1 if fewer than N answers arrive [default: 1]
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
 

@@ -42,7 +42,7 @@ impl Rights {
         Self { threads: threads.collect() }
     }
 
-    /// Whether each thread has just what is expected of its name, of what can be had here at all.
+    /// Returns whether each thread has exactly the capabilities that its name implies, as far as this environment has them.
     fn are(&self, expected: impl Fn(&str) -> u64) -> bool {
         !self.threads.is_empty()
             && self.threads.iter().all(|thread| {

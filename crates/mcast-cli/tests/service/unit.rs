@@ -74,7 +74,11 @@ impl Unit {
     /// The capabilities that it is given: `net_raw`.
     pub(crate) fn capabilities(&self) -> Vec<String> {
         let given = self.value("AmbientCapabilities");
-        assert_eq!(given, self.value("CapabilityBoundingSet"), "no more than it is given can be had");
+        assert_eq!(
+            given,
+            self.value("CapabilityBoundingSet"),
+            "the bounding set is larger than the ambient set"
+        );
         given.split_whitespace().map(|name| name.strip_prefix("CAP_").unwrap().to_lowercase()).collect()
     }
 }

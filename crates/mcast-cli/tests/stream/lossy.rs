@@ -182,6 +182,8 @@ fn behind_a_slow_link_a_publisher_slows_down_unless_congestion_is_off() {
         drop(input);
         let ended = publishing.end().succeeded();
         assert_eq!(ended.stderr.contains("slowed down to "), slows, "{congestion:?}: {ended:?}");
+        let culprit = ended.stderr.contains(" Mbit/s: subscriber 10.0.0.2 loses ");
+        assert_eq!(culprit, slows, "{congestion:?}: {ended:?}");
         assert!(running.end().succeeded().text() == expected, "{congestion:?}");
         assert!(link.statistics().queue_full > 0, "{congestion:?}: the link carried it all");
     }

@@ -16,12 +16,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let queue = observation.after.backlog_dropped.saturating_sub(observation.before.backlog_dropped);
     let mut findings = Vec::new();
     // The counter covers the whole machine, so it is evidence only together with a loss.
-    if queue > 0
-        && interests
-            .iter()
-            .filter_map(|interest| observation.loss(interest))
-            .any(crate::observation::Loss::is_serious)
-    {
+    if queue > 0 && observation.expected_flows().iter().any(|flow| flow.status.depth.is_lost_here()) {
         findings.push(
             Finding::new(
                 Id::BacklogDrops,

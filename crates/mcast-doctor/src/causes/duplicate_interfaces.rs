@@ -7,7 +7,7 @@ use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();

@@ -8,7 +8,8 @@ use crate::observation::Observation;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 7761 section 4.6"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 7761 section 4.6"]).without_loss();
 
 /// The number of distinct payloads above which a sender is unlikely to merely repeat itself.
 const MIN_PAYLOADS: usize = 5;
@@ -70,6 +71,7 @@ mod tests {
             length: 100,
             bad_checksum: false,
             fragmented: false,
+            resegmented: false,
         };
         let summaries: Vec<_> = (0..).zip(payloads).map(summary).collect();
         let mut repeating = Flow::new(first.key, &summaries[0]);

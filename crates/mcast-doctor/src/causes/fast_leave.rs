@@ -4,7 +4,8 @@ use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let risky = observation.after.links.iter().filter_map(|link| {

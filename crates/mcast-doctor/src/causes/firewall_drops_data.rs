@@ -4,12 +4,17 @@
 //! packets (`InDelivers`) after it. What was accepted and not delivered, without another counter that explains
 //! it, was dropped by the firewall. Packets dropped at an earlier hook show only in the counters of the rules.
 
-use super::{Cause, Check};
-use crate::observation::{Interest, Observation, explains};
+use super::{Cause, Check, reverse_path_filter};
+use crate::depth::{Depth, LostFlow};
+use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+
+/// The maximum number of flows that are listed as evidence.
+const MAX_SHOWN: usize = 3;
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> =
@@ -19,25 +24,21 @@ fn check(observation: &Observation) -> Vec<Finding> {
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let expected: u64 = observation.expected(interest).iter().map(|flow| flow.sound()).sum();
-    let (missing, received) = match observation.loss(interest) {
-        _ if !observation.wire.is_tapped(interest.interface) => {
-            return by_counters_alone(observation, interest);
-        }
-        Some(loss) if loss.is_serious() => (loss.count(), loss.received),
-        Some(_) => return None,
-        // What another program's socket received is unknown.
-        None => (expected, 0),
-    };
+    if !observation.wire.is_tapped(interest.interface) {
+        return by_counters_alone(observation, interest);
+    }
+    let lost = unfiltered(observation, interest);
+    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
+    // What another program's socket received is unknown.
+    let received = observation.trial().map_or(0, TrialMembership::received_count);
     if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
         return None;
     }
-    let rules = rules_that_dropped(observation, missing);
-    if rules.is_empty() && !is_dropped_at_input(observation, interest, missing, received) {
-        return None;
-    }
+    let (lost, rules) = explained(observation, interest, lost, received)?;
+    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
+    let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
-    let to = interest.destination();
+    let to = lost.first()?.status.destination;
     let rule = rules.first().map(|(rule, ..)| *rule).or_else(|| incoming_rules(observation).next());
     let rules = rules
         .iter()
@@ -49,11 +50,50 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(&interface)
     .for_group(to)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{expected} datagrams to {to}")))
+    .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
+    .with_all_evidence(lost.iter().take(MAX_SHOWN).map(|lost| observation.packets_of(lost.flow)))
     .with_all_evidence(counters(observation, interest))
     .with_all_evidence(rules)
     .with_remedies(remedies::admit_datagrams(&interface, to, rule));
     Some(finding)
+}
+
+/// Returns the lost flows of an interest that the kernel does not drop before the firewall for another reason.
+fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<LostFlow<'a>> {
+    let reverse: Vec<_> = reverse_path_filter::dropped(observation, interest);
+    let is_dropped = |flow: &Flow| {
+        reverse.iter().any(|lost| lost.flow.key == flow.key)
+            || flow.key.source.ip().is_unspecified()
+            || flow.sound() == 0
+            || (!flow.key.outgoing && observation.before.is_own(flow.key.source.ip()))
+    };
+    let mut lost = observation.lost_flows(interest);
+    lost.extend(observation.stray_flows(interest));
+    lost.retain(|lost| !is_dropped(lost.flow));
+    lost
+}
+
+/// A dropping rule with its counts before and after listening.
+type CountedRule<'a> = (&'a DroppingRule, u64, u64);
+
+/// Returns those of the lost flows that the firewall explains, and the rules that dropped them. If it explains only a
+/// part, flows that the IP layer certainly accepted are the likely ones.
+fn explained<'a>(
+    observation: &'a Observation,
+    interest: &Interest<'_>,
+    mut lost: Vec<LostFlow<'a>>,
+    received: u64,
+) -> Option<(Vec<LostFlow<'a>>, Vec<CountedRule<'a>>)> {
+    lost.sort_by_key(|lost| lost.status.depth != Depth::AtIp);
+    while !lost.is_empty() {
+        let missing = lost.iter().map(|lost| lost.lost).sum();
+        let rules = rules_that_dropped(observation, missing);
+        if !rules.is_empty() || is_dropped_at_input(observation, interest, missing, received) {
+            return Some((lost, rules));
+        }
+        lost.pop();
+    }
+    None
 }
 
 /// Judges by counters alone, without a capture: the IP layer accepted packets to groups but delivered none.
@@ -161,8 +201,8 @@ fn is_on_the_incoming_path(rule: &DroppingRule) -> bool {
 
 /// Returns the rules on the incoming path whose counters explain the `missing` datagrams, each with its counts
 /// before and after.
-fn rules_that_dropped(observation: &Observation, missing: u64) -> Vec<(&DroppingRule, u64, u64)> {
-    let is_responsible = |(rule, before, after): &(&DroppingRule, u64, u64)| {
+fn rules_that_dropped(observation: &Observation, missing: u64) -> Vec<CountedRule<'_>> {
+    let is_responsible = |(rule, before, after): &CountedRule<'_>| {
         is_on_the_incoming_path(rule) && explains(after.saturating_sub(*before), missing)
     };
     observation.rule_counts().filter(is_responsible).collect()

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
-use crate::Options;
+use crate::kernel_drops::KernelDrop;
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
@@ -50,6 +50,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         length: 100,
         bad_checksum: false,
         fragmented: false,
+        resegmented: false,
     };
     let mut flow = Flow::new(key, &summary(0));
     (0..10).for_each(|number| flow.add(summary(number)));
@@ -87,7 +88,6 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
         after,
         wire: wire(flows),
         target: ExaminationTarget::Membership(trial),
-        options: Options::default(),
         ..Observation::default()
     }
 }
@@ -100,7 +100,6 @@ pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observat
         after: machine(),
         wire: wire(flows),
         target: ExaminationTarget::Program(program),
-        options: Options::default(),
         ..Observation::default()
     }
 }
@@ -124,6 +123,21 @@ fn counters_increase_by_the_given_values() {
     let observation = with_counters(membership("239.1.2.3:5000", Vec::new(), 0), &[("IpInReceives", 7)]);
     assert_eq!(observation.rise_of("IpInReceives"), Some(7));
     assert_eq!(observation.before.counters, Counters::default().with("IpInReceives", 0));
+}
+
+/// Returns datagrams that arrived on `eth0` and that the kernel dropped.
+pub(super) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
+    KernelDrop {
+        reason: reason.to_owned(),
+        function: None,
+        interface: Some(ETH0),
+        arrived_on: Some(ETH0),
+        source: source.parse().unwrap(),
+        destination: to.parse().unwrap(),
+        protocol: 17,
+        mac: None,
+        packets,
+    }
 }
 
 /// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.

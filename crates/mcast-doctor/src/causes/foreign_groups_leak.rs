@@ -7,7 +7,8 @@ use crate::observation::{Observation, Program, ProgramSocket};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };

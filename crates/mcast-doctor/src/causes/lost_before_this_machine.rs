@@ -11,7 +11,7 @@ use crate::wire::{Flow, Gap, LossPattern};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 3550 section 5.1", "RFC 8085 section 3.1"]);
+    Cause::new(Check::Observation(check), &["RFC 3550 section 5.1", "RFC 8085 section 3.1"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut flows = observation.all_arrivals();

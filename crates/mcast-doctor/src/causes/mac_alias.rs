@@ -6,7 +6,8 @@ use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.4"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.4"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();

@@ -21,17 +21,21 @@ mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
 mod host_unreachable;
+mod frames_to_another_host;
 mod igmp_version_forced;
 mod ignored_query;
 mod interface_down;
 mod interface_recreated;
+mod invalid_source;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
 mod left_group;
 mod loopback_off;
 mod lost_before_this_machine;
+mod lost_in_this_machine;
 mod mac_alias;
+mod malformed_packets;
 mod membership_limit;
 mod mtu_too_small;
 mod no_querier;
@@ -49,12 +53,14 @@ mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
+mod sent_by_other_interface;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
+mod tc_drops;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
@@ -63,6 +69,7 @@ mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
+mod xdp_drops;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -72,15 +79,16 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::Finding;
+use crate::depth::ExpectedFlow;
 use crate::observation::{Interest, Observation};
-use crate::{Finding, Severity};
 
 /// What is known about a cause, declared in its module.
 struct Cause {
     check: Check,
     references: &'static [&'static str],
-    /// Whether it is judged only if no other cause was found.
-    is_last_resort: bool,
+    /// Whether datagrams that should arrive here are lost by it.
+    loses_datagrams: bool,
 }
 
 /// The function that judges a cause.
@@ -89,6 +97,8 @@ enum Check {
     Observation(fn(&Observation) -> Vec<Finding>),
     /// Called for each group that the doctor or the program has joined on an interface.
     Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+    /// Called last, with the flows that do not arrive and that no other finding explains.
+    Unexplained(fn(&Observation, &[ExpectedFlow<'_>]) -> Vec<Finding>),
     /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
     PathTest,
 }
@@ -96,7 +106,7 @@ enum Check {
 impl Cause {
     /// Declares a cause with its check, and the RFCs and kernel documentation that it is based on.
     const fn new(check: Check, references: &'static [&'static str]) -> Self {
-        Self { check, references, is_last_resort: false }
+        Self { check, references, loses_datagrams: true }
     }
 
     fn judge(&self, observation: &Observation) -> Vec<Finding> {
@@ -105,12 +115,20 @@ impl Cause {
             Check::Interest(check) => {
                 observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
             }
-            Check::PathTest => Vec::new(),
+            Check::Unexplained(_) | Check::PathTest => Vec::new(),
         }
     }
 
-    const fn last_resort(self) -> Self {
-        Self { is_last_resort: true, ..self }
+    fn judge_unexplained(&self, observation: &Observation, flows: &[ExpectedFlow<'_>]) -> Vec<Finding> {
+        match self.check {
+            Check::Unexplained(check) => check(observation, flows),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Marks a cause that does not keep datagrams from arriving: it duplicates them, say, or harms other machines.
+    const fn without_loss(self) -> Self {
+        Self { loses_datagrams: false, ..self }
     }
 }
 
@@ -203,6 +221,12 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    lost_in_this_machine: LostInThisMachine = "lost-in-this-machine";
+    tc_drops: TcDrops = "tc-drops";
+    xdp_drops: XdpDrops = "xdp-drops";
+    frames_to_another_host: FramesToAnotherHost = "frames-to-another-host";
+    invalid_source: InvalidSource = "invalid-source";
+    malformed_packets: MalformedPackets = "malformed-packets";
     bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
     bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
     family_mismatch: FamilyMismatch = "family-mismatch";
@@ -211,6 +235,7 @@ causes! {
     not_read: NotRead = "not-read";
     socket_filter: SocketFilter = "socket-filter";
     left_group: LeftGroup = "left-group";
+    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
@@ -227,6 +252,11 @@ impl Id {
         self.cause().references
     }
 
+    /// Returns whether datagrams that should arrive here are lost by the cause.
+    pub(crate) const fn loses_datagrams(self) -> bool {
+        self.cause().loses_datagrams
+    }
+
     /// Returns the summary, which is the first paragraph of the page.
     #[must_use]
     pub fn summary(self) -> String {
@@ -235,18 +265,16 @@ impl Id {
     }
 }
 
-/// Returns all findings of an observation, most severe first.
+/// Returns all findings of an observation, most severe first. Every flow that does not arrive is explained by one.
 pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
-    let check = |is_last_resort| {
-        let causes = Id::ALL.iter().map(|id| id.cause());
-        causes
-            .filter(move |cause| cause.is_last_resort == is_last_resort)
-            .flat_map(|cause| cause.judge(observation))
-    };
-    let mut findings: Vec<_> = check(false).collect();
-    if findings.iter().all(|finding| finding.severity == Severity::Note) {
-        findings.extend(check(true));
-    }
+    let causes = || Id::ALL.iter().map(|id| id.cause());
+    let mut findings: Vec<_> = causes().flat_map(|cause| cause.judge(observation)).collect();
+    let mut unexplained = observation.expected_flows();
+    unexplained.retain(|flow| {
+        let is_missing = flow.status.depth.is_lost_here() || flow.status.depth.is_silent();
+        is_missing && !findings.iter().any(|finding| finding.explains(&flow.status))
+    });
+    findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }

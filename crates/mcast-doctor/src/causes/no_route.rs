@@ -4,7 +4,7 @@
 use mcast::{ErrorKind, Family};
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Observation, Program, ProgramSocket};
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
@@ -22,15 +22,25 @@ fn check(observation: &Observation) -> Vec<Finding> {
         });
         return finding.into_iter().collect();
     }
-    if !observation.is_about_machine() {
-        return Vec::new();
-    }
-    let missing = observation
-        .after
-        .group_routes
-        .iter()
-        .filter(|route| route.interface.is_none() && usable(observation, route.family).is_some());
+    let is_concerned = |family| match observation.program() {
+        Some(program) => is_silent_sender(observation, program, family),
+        None => observation.is_about_machine(),
+    };
+    let missing = observation.after.group_routes.iter().filter(|route| {
+        route.interface.is_none() && is_concerned(route.family) && usable(observation, route.family).is_some()
+    });
     missing.map(|route| finding(observation, route.family, Severity::Warning)).collect()
+}
+
+/// Returns whether a program may be trying to send to groups of a family: it has joined none, has a socket for the family
+/// that is not bound to an interface, and sends to no group.
+fn is_silent_sender(observation: &Observation, program: &Program, family: Family) -> bool {
+    let is_open = |socket: &ProgramSocket| {
+        socket.bound_interface.is_none() && socket.local.is_some_and(|local| Family::of(local.ip()) == family)
+    };
+    program.sockets.iter().any(is_open)
+        && program.sockets.iter().all(|socket| socket.memberships.is_empty())
+        && !observation.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow))
 }
 
 /// Returns an interface that could carry the groups of a family.

@@ -1,58 +1,108 @@
-//! Nothing for the group reached this machine, and nothing on it blocks the group. Judged last.
+//! Nothing for a group reached this machine, and no other finding explains it.
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::depth::{Depth, ExpectedFlow};
+use crate::observation::Observation;
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).last_resort();
+pub(super) const CAUSE: Cause = Cause::new(Check::Unexplained(check), &[]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let interests = observation.interests();
-    let Some(one) = interests.first() else { return Vec::new() };
-    let arrived = |interest: &Interest<'_>| {
-        // Datagrams of this machine reach its own programs without the wire.
-        let own = observation.program().is_some()
-            && observation.wire.outgoing(interest.group.addr()).next().is_some();
-        own || !observation.arrivals(interest).is_empty()
+/// The maximum number of groups that a sentence names.
+const MAX_NAMED: usize = 3;
+
+fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
+    let silent: Vec<_> = unexplained.iter().filter(|flow| flow.status.depth.is_silent()).collect();
+    let Some(one) = silent.first() else { return Vec::new() };
+    let list = |mut texts: Vec<String>| {
+        texts.sort();
+        texts.dedup();
+        match texts.len().saturating_sub(MAX_NAMED) {
+            0 => texts.join(", "),
+            more => format!("{} and {more} others", texts[..MAX_NAMED].join(", ")),
+        }
     };
-    let is_silent =
-        |interest: &Interest<'_>| observation.wire.is_complete(interest.interface) && !arrived(interest);
-    if observation.received_anything() || !interests.iter().all(is_silent) {
-        return Vec::new();
-    }
-    let mut names: Vec<_> =
-        interests.iter().map(|interest| observation.link_name(interest.interface)).collect();
-    names.sort();
-    names.dedup();
-    let names = names.join(", ");
+    let groups = list(silent.iter().map(|flow| flow.status.destination.to_string()).collect());
+    let names = list(silent.iter().map(|flow| flow.status.interface.clone()).collect());
     let seconds = observation.listened().as_secs_f64();
-    let to = one.destination();
+    let to = one.status.destination;
+    // One group of several may be silent in a sound network.
+    let others_arrive = observation.expected_flows().iter().any(|flow| flow.status.depth == Depth::Arrives);
+    let severity = if others_arrive { Severity::Warning } else { Severity::Fault };
+    let hints: String = silent.iter().take(MAX_NAMED).flat_map(|flow| hints(observation, flow)).collect();
     let finding = Finding::new(
         Id::NothingArrives,
-        Severity::Warning,
-        format!("Nothing for {to} reached {names} in {seconds:.1} s, and nothing on this machine blocks it."),
+        severity,
+        format!("Nothing for {groups} reached {names} in {seconds:.1} s.{hints}"),
     )
     .on_interface(&names)
     .for_group(to)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &names, format!("no datagram to {to} in {seconds:.1} s")))
+    .explaining(silent.iter().map(|flow| ExplainedFlow::from(&flow.status)))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, &names, format!("no datagram to {groups} in {seconds:.1} s")))
+    .with_all_evidence(others(observation, one))
     .with_remedies([
         remedies::mcast::listen(to),
         Remedy::advice(Tool::Network, format!("Meanwhile, run `mcast {}` on the sender: the probes that arrive show where the path ends.", remedies::mcast::probe(to).join(" "))),
         Remedy::advice(Tool::Network, "Also run `mcast doctor` on the sender: the datagrams must leave on the right interface, with a hop limit above 1 if there is a router in between, and that router must route the group."),
     ]);
-    vec![finding]
+    vec![match observation.program() {
+        Some(program) => finding.in_program(&program.name),
+        None => finding,
+    }]
+}
+
+/// Returns sentences on what was seen instead.
+fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
+    let interest = &silent.interest;
+    let mut hints = Vec::new();
+    let own = observation.wire.outgoing(interest.group.addr()).find(|flow| flow.key.port == interest.port);
+    if let Some(own) = own {
+        let by = observation.link_name(own.key.interface);
+        hints.push(format!(
+            " This machine itself sends it by {by}: a program that should receive it here must join on {by}."
+        ));
+    }
+    let link = observation.link(interest.interface);
+    if let Some(link) = link.filter(|link| link.kind.as_deref() == Some("macvlan")) {
+        hints.push(format!(
+            " {} is a macvlan: it exchanges nothing with the host whose interface it is on.",
+            link.name()
+        ));
+    }
+    hints
+}
+
+/// Returns what arrives on the same interface for the same group on another port.
+fn others<'a>(
+    observation: &'a Observation,
+    silent: &ExpectedFlow<'a>,
+) -> impl Iterator<Item = Evidence> + use<'a> {
+    let interface = silent.interest.interface;
+    let group = silent.interest.group.addr();
+    let here = observation.wire.incoming(group).filter(move |flow| flow.key.interface == interface);
+    here.take(MAX_NAMED).map(|flow| observation.packets_of(flow))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
-    use super::*;
+    use mcast::interface::InterfaceAddress;
+
+    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use crate::causes::judge;
+    use crate::observation::Observation;
+    use crate::{Finding, Id};
 
     const TO: &str = "239.1.2.3:5000";
 
+    fn silence(observation: &Observation) -> Option<Finding> {
+        judge(observation).into_iter().find(|finding| finding.id == Id::NothingArrives)
+    }
+
     #[test]
     fn receiver_listens_and_sender_probes() {
-        let finding = &check(&membership("[ff15::1234]:5000", Vec::new(), 0))[0];
+        let mut observation = membership("[ff15::1234]:5000", Vec::new(), 0);
+        let address = "fe80::2".parse().unwrap();
+        observation.after.links[1].interface.addresses.push(InterfaceAddress::new(address, 64));
+        let finding = silence(&observation).unwrap();
         assert_eq!(finding.subject.group.as_deref(), Some("[ff15::1234]:5000"));
         let quote = if cfg!(windows) { '"' } else { '\'' };
         let listen = format!("mcast doctor --listen {quote}[ff15::1234]:5000{quote}");
@@ -62,11 +112,19 @@ mod tests {
     }
 
     #[test]
+    fn group_that_this_machine_sends_by_another_interface_is_named() {
+        let mut own = flow(ETH1, "10.8.0.2:6000", TO);
+        own.key.outgoing = true;
+        let finding = silence(&membership(TO, vec![own], 0)).unwrap();
+        assert!(finding.cause.contains("This machine itself sends it by eth1"), "{}", finding.cause);
+    }
+
+    #[test]
     fn silence_is_reported_only_with_a_complete_capture() {
-        assert_eq!(check(&membership(TO, Vec::new(), 0)).len(), 1);
+        assert!(silence(&membership(TO, Vec::new(), 0)).is_some());
         let mut uncaptured = membership(TO, Vec::new(), 0);
         uncaptured.wire.taps[0].refused = Some("no right".into());
-        assert_eq!(check(&uncaptured), []);
-        assert_eq!(check(&membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0)), []);
+        assert_eq!(silence(&uncaptured), None);
+        assert_eq!(silence(&membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0)), None);
     }
 }

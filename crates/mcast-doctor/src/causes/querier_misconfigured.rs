@@ -13,7 +13,7 @@ use crate::wire::ControlMessage;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 9776 section 8", "RFC 3810 section 5.1.14"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 8", "RFC 3810 section 5.1.14"]).without_loss();
 
 /// The general queries of one querier.
 #[derive(Default)]

@@ -1,13 +1,15 @@
 //! The route to the source does not use the interface on which its datagrams arrive, so the system drops them
 //! as forged.
 
+use std::net::IpAddr;
+
 use mcast::Family;
 
 use super::{Cause, Check};
+use crate::depth::LostFlow;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
-use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"]);
@@ -15,22 +17,20 @@ pub(super) const CAUSE: Cause =
 const COUNTER: &str = "TcpExtIPReversePathFilter";
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let rise = observation.rise_of(COUNTER).filter(|rise| *rise > 0 && interest.group.addr().is_ipv4())?;
-    let flows = observation.expected(interest);
-    let expected: u64 = flows.iter().map(|flow| flow.sound()).sum();
-    let explained = match observation.loss(interest) {
-        Some(loss) => loss.is_serious() && loss.is_explained_by(rise),
-        None => explains(rise, expected),
-    };
     if !observation.wire.is_tapped(interest.interface) && !observation.received_anything() {
-        return Some(by_counter_alone(observation, interest));
+        return by_counter_alone(observation, interest);
     }
-    let flow = dropped(observation, interest, &flows).filter(|_| explained)?;
+    let dropped = dropped(observation, interest);
+    if dropped.is_empty() {
+        return None;
+    }
     let interface = observation.link_name(interest.interface);
-    let source = flow.key.source.ip();
+    let mut sources: Vec<_> = dropped.iter().map(|lost| lost.flow.key.source.ip()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let sources = sources.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
     let settings = settings(&interface);
-    let strict = settings.iter().filter_map(|name| observation.after.number(name)).max() == Some(1);
-    let mode = if strict { "strict" } else { "loose" };
+    let mode = if is_strict(observation, &settings) { "strict" } else { "loose" };
     let (before, after) = observation.values(COUNTER)?;
     let evidence = settings.iter().filter_map(|name| {
         Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
@@ -38,35 +38,60 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let finding = Finding::new(
         Id::ReversePathFilter,
         Severity::Fault,
-        format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {source}, because the route to {source} does not use {interface}."),
+        format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."),
     )
     .on_interface(&interface)
     .for_group(interest.destination())
-    .from_source(source)
+    .from_source(&sources)
+    .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
     .with_all_evidence(evidence)
     .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0));
     Some(finding)
 }
 
-/// Returns the flow that the filter most likely dropped: for the doctor's own membership the one with the largest
-/// loss, for a program one from a source outside the interface's subnets, if there is one.
-fn dropped<'a>(observation: &Observation, interest: &Interest<'_>, flows: &[&'a Flow]) -> Option<&'a Flow> {
-    let likelihood = |flow: &Flow| match observation.trial() {
-        Some(trial) => flow.sound().saturating_sub(trial.received_from(interest.interface, flow.key.source)),
-        None => u64::from(
-            observation.link(flow.key.interface).is_some_and(|link| !link.is_next_to(flow.key.source.ip())),
-        ),
+/// Returns the flows of an interest that the filter drops: those that are lost and whose route does not use their
+/// interface. If the routing table explains none (policy routes), the counter decides.
+pub(super) fn dropped<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<LostFlow<'a>> {
+    let Some(rise) = observation.rise_of(COUNTER).filter(|rise| *rise > 0 && interest.family() == Family::V4)
+    else {
+        return Vec::new();
     };
-    flows.iter().copied().rev().max_by_key(|flow| likelihood(flow))
+    let lost = observation.lost_flows(interest);
+    let is_strict = is_strict(observation, &settings(&observation.link_name(interest.interface)));
+    let is_routed_elsewhere = |lost: &&LostFlow<'_>| {
+        let interface = lost.flow.key.interface;
+        let route = observation.source_routes.get(&lost.flow.key.source.ip());
+        route.is_some_and(|route| route.is_none() || (is_strict && *route != Some(interface)))
+    };
+    let is_explained = |lost: &&LostFlow<'_>| explains(rise, lost.lost);
+    let certain: Vec<_> = lost.iter().filter(is_explained).filter(is_routed_elsewhere).cloned().collect();
+    if !certain.is_empty() {
+        return certain;
+    }
+    let total: u64 = lost.iter().map(|lost| lost.lost).sum();
+    let is_outside = |lost: &&LostFlow<'_>| {
+        let link = observation.link(lost.flow.key.interface);
+        link.is_some_and(|link| !link.is_next_to(lost.flow.key.source.ip()))
+    };
+    match explains(rise, total) {
+        true => lost,
+        false => lost.iter().filter(is_explained).filter(is_outside).cloned().collect(),
+    }
+}
+
+fn is_strict(observation: &Observation, settings: &[String; 2]) -> bool {
+    settings.iter().filter_map(|name| observation.after.number(name)).max() == Some(1)
 }
 
 /// Judges by the counter alone, without a capture: packets were dropped, and nothing was received.
-fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Finding {
-    let (before, after) = observation.values(COUNTER).unwrap_or_default();
+fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let (before, after) = observation
+        .values(COUNTER)
+        .filter(|(before, after)| after > before && interest.family() == Family::V4)?;
     let interface = observation.link_name(interest.interface);
     let settings = settings(&interface);
-    Finding::new(
+    let finding = Finding::new(
         Id::ReversePathFilter,
         Severity::Warning,
         format!(
@@ -77,7 +102,8 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Findi
     )
     .for_group(interest.destination())
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
-    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0))
+    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0));
+    Some(finding)
 }
 
 /// Returns the two settings that apply. The larger value is in effect, so both must be changed.

@@ -6,7 +6,8 @@ use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 7761 section 4.2"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 7761 section 4.2"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut reported = BTreeSet::new();

@@ -64,7 +64,7 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
     let is_captured =
         link_local_interests.iter().all(|interest| observation.wire.is_complete(interest.interface));
     // Without a complete capture there may be other reasons.
-    let severity = if is_captured { Severity::Warning } else { Severity::Note };
+    let severity = if is_captured { Severity::Fault } else { Severity::Note };
     let names: Vec<_> =
         link_local_interests.iter().map(|interest| observation.link_name(interest.interface)).collect();
     let names = names.join(", ");
@@ -114,7 +114,7 @@ mod tests {
                 .push(InterfaceAddress::new("fe80::2".parse().unwrap(), 64));
             let findings = super::super::judge(&observation);
             let causes: Vec<_> = findings.iter().map(|finding| (finding.id, finding.severity)).collect();
-            assert_eq!(causes, [(Id::ScopeNeverLeaves, Severity::Warning)], "{to}");
+            assert_eq!(causes, [(Id::ScopeNeverLeaves, Severity::Fault)], "{to}");
             let text = format!("{findings:?}");
             assert!(text.contains("avahi reflector") && text.contains("mdns-repeater"), "{text}");
             assert!(!text.contains("hop limit") && !text.contains("must route"), "{text}");

@@ -9,7 +9,7 @@ use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]);
+    Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     observation.after.links.iter().filter_map(|link| judge(observation, link)).collect()

@@ -8,7 +8,7 @@ use mcast::Family;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]);
@@ -29,8 +29,10 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         trial.is_some_and(|trial| trial.received.iter().any(|count| count.source.ip() == source))
     };
     let is_own = |source: IpAddr| observation.before.is_own(source) && !is_received(source);
-    let flow = observation.arrivals(interest).into_iter().find(|flow| is_own(flow.key.source.ip()))?;
-    let (source, setting) = (flow.key.source.ip(), accept_local(&interface));
+    let mut flows = observation.arrivals(interest);
+    flows.retain(|flow| is_own(flow.key.source.ip()));
+    let (flow, setting) = (flows.first()?, accept_local(&interface));
+    let source = flow.key.source.ip();
     let finding = Finding::new(
         Id::SourceIsLocal,
         Severity::Fault,
@@ -39,7 +41,12 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(source)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams from {source}, sent by {}", flow.datagrams, flow.mac_list())))
+    .explaining(flows.iter().map(|flow| ExplainedFlow {
+        destination: flow.destination(),
+        source: Some(flow.key.source.ip()),
+        interface: interface.clone(),
+    }))
+    .with_all_evidence(flows.iter().map(|flow| Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {}", flow.datagrams, flow.key.source.ip(), flow.mac_list()))))
     .with_evidence(Evidence::new(EvidenceKind::Setting, &setting, 0))
     .with_remedies(address_remedies(source, &setting));
     Some(finding)

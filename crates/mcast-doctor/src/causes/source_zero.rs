@@ -3,6 +3,7 @@
 
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation};
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1122 section 3.2.1.3"]);
@@ -13,8 +14,14 @@ fn check(observation: &Observation) -> Vec<Finding> {
     if matches!(observation.target, ExaminationTarget::File) {
         flows.extend(&observation.wire.flows);
     }
+    // Linux accepts this source in IPv6, and in IPv4 for groups in 224.0.0.0/24.
+    let is_received = |flow: &Flow| match observation.trial() {
+        Some(trial) => trial.received_from(flow.key.interface, flow.key.source) > 0,
+        None => observation.program().is_some() && flow.key.source.is_ipv6(),
+    };
+    flows.retain(|flow| flow.key.source.ip().is_unspecified() && !is_received(flow));
     let mut findings = Vec::new();
-    for flow in flows.into_iter().filter(|flow| flow.key.source.ip().is_unspecified()) {
+    for flow in flows {
         let interface = observation.link_name(flow.key.interface);
         let macs = flow.mac_list();
         findings.push(
@@ -29,4 +36,19 @@ fn check(observation: &Observation) -> Vec<Finding> {
         );
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership};
+    use super::*;
+
+    #[test]
+    fn source_that_the_system_accepts_is_no_fault() {
+        let findings = |source, to: &str, received| {
+            CAUSE.judge(&membership(to, vec![flow(ETH0, source, to)], received)).len()
+        };
+        assert_eq!(findings("0.0.0.0:6000", "239.1.2.3:5000", 0), 1);
+        assert_eq!(findings("[::]:6000", "[ff15::1234]:5000", 10), 0);
+    }
 }

@@ -10,7 +10,7 @@ use crate::wire::ControlMessage;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 4607 section 4.3", "RFC 4604 section 2.2.1"]);
+    Cause::new(Check::Observation(check), &["RFC 4607 section 4.3", "RFC 4604 section 2.2.1"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {

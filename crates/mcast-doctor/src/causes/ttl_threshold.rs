@@ -4,7 +4,8 @@ use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();

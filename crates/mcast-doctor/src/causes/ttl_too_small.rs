@@ -1,24 +1,25 @@
 //! The hop limit is too small to cross the next router. The default of senders is 1.
 
-use mcast::Group;
 use mcast::group::Scope;
+use mcast::{Family, Group};
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Observation, ReceivedCount, TrialMembership};
+use crate::snapshot::UdpSocket;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]).without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = zero_hop_limits(observation);
     for flow in observation.wire.flows.iter().filter(|flow| flow.hop_limits.1 <= 1) {
+        let is_sent_by_program =
+            flow.key.outgoing && observation.program().is_some_and(|program| program.sends(flow));
         let finding = match blocked_outgoing_interfaces(observation, flow) {
             Some(to) => at_router(observation, flow, &to),
-            None if flow.key.outgoing
-                && observation.program().is_some_and(|program| program.sends(flow))
-                && may_cross_routers(flow) =>
-            {
+            None if is_sent_by_program && flow.hop_limits.1 == 1 && may_cross_routers(flow) => {
                 at_sender(observation, flow)
             }
             None => continue,
@@ -26,6 +27,70 @@ fn check(observation: &Observation) -> Vec<Finding> {
         findings.push(finding);
     }
     findings
+}
+
+/// Judges senders on this machine with a hop limit of 0: the sockets of the examined program, or those from which the
+/// doctor's own socket received what did not leave.
+fn zero_hop_limits(observation: &Observation) -> Vec<Finding> {
+    let sockets = observation.before.udp_sockets.iter().filter_map(|socket| {
+        let options = observation.before.socket_options.get(&socket.inode)?;
+        let is_zero = |family| options.groups.get(&family).is_some_and(|groups| groups.hop_limit == 0);
+        let family = [Family::V4, Family::V6].into_iter().find(|family| is_zero(*family))?;
+        match (observation.trial(), observation.program()) {
+            (Some(trial), _) => {
+                let is_family = trial.group().family() == family;
+                (is_family && is_kept_here(observation, trial, socket)).then_some((
+                    socket,
+                    family,
+                    Severity::Fault,
+                ))
+            }
+            (None, Some(program)) => {
+                let own = program.sockets.iter().find(|own| own.inode == socket.inode)?;
+                // A program that only receives may set it as well.
+                let is_sender = own.memberships.is_empty();
+                Some((socket, family, if is_sender { Severity::Fault } else { Severity::Warning }))
+            }
+            (None, None) => None,
+        }
+    });
+    sockets.map(|(socket, family, severity)| zero_hop_limit(observation, socket, family, severity)).collect()
+}
+
+fn zero_hop_limit(
+    observation: &Observation,
+    socket: &UdpSocket,
+    family: Family,
+    severity: Severity,
+) -> Finding {
+    let port = socket.local.port();
+    let sent =
+        || observation.wire.flows.iter().find(|flow| flow.key.outgoing && flow.key.source.port() == port);
+    let to = observation.trial().map(TrialMembership::destination).or_else(|| Some(sent()?.destination()));
+    let who = observation.program().map_or("A program on this machine", |program| &program.name);
+    let option = hop_limit_option(family);
+    let text = to.map_or_else(|| "groups".to_owned(), |to| to.to_string());
+    let finding = Finding::new(
+        Id::TtlTooSmall,
+        severity,
+        format!("{who} sends to {text} from port {port} with hop limit 0: while a program on this machine has joined the group, nothing leaves the machine."),
+    )
+    .in_program(who)
+    .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{option} 0")))
+    .with_remedies([raise(family)]);
+    match to {
+        Some(to) => finding.for_group(to).with_remedies([remedies::mcast::send_far(to)]),
+        None => finding,
+    }
+}
+
+/// Returns whether the doctor's own socket received from a socket of this machine, and nothing of it left.
+fn is_kept_here(observation: &Observation, trial: &TrialMembership, socket: &UdpSocket) -> bool {
+    let port = socket.local.port();
+    let is_sender =
+        |count: &ReceivedCount| count.source.port() == port && observation.before.is_own(count.source.ip());
+    let mut sent = observation.wire.outgoing(trial.group().addr());
+    trial.received.iter().any(is_sender) && !sent.any(|flow| flow.key.source.port() == port)
 }
 
 /// Returns the interfaces to which this machine would forward the flow if its hop limit were larger.
@@ -65,18 +130,22 @@ fn finding(observation: &Observation, flow: &Flow, severity: Severity, cause: St
     Finding::new(Id::TtlTooSmall, severity, cause)
         .about_flow(&interface, flow)
         .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, packets))
-        .with_remedies(raise(flow))
+        .with_remedies([raise(Family::of(flow.key.group)), remedies::mcast::send_far(flow.destination())])
 }
 
-fn raise(flow: &Flow) -> [Remedy; 2] {
-    let option = if flow.key.group.is_ipv4() { "IP_MULTICAST_TTL" } else { "IPV6_MULTICAST_HOPS" };
-    [
-        Remedy::advice(
-            Tool::Program,
-            format!("In the sender, set {option} to more than the number of routers on the path."),
-        ),
-        remedies::mcast::send_far(flow.destination()),
-    ]
+const fn hop_limit_option(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IP_MULTICAST_TTL",
+        Family::V6 => "IPV6_MULTICAST_HOPS",
+    }
+}
+
+fn raise(family: Family) -> Remedy {
+    let option = hop_limit_option(family);
+    Remedy::advice(
+        Tool::Program,
+        format!("In the sender, set {option} to more than the number of routers on the path."),
+    )
 }
 
 /// Returns whether the scope of the group allows it to cross routers.

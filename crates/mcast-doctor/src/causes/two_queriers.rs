@@ -12,7 +12,8 @@ use crate::wire::{ControlMessage, Tagging};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 9776 section 6.6.2", "RFC 4541 section 2.1.1"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 6.6.2", "RFC 4541 section 2.1.1"])
+        .without_loss();
 
 /// The general queries of one querier.
 #[derive(Default)]

@@ -35,7 +35,7 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
         target: ExaminationTarget::File,
         ..Observation::default()
     };
-    let mut report = super::report(&observation);
+    let mut report = super::report(observation);
     report.unknown.extend(
         damage.map(|error| OpenQuestion::new("what the rest of the file contains", error.to_string())),
     );

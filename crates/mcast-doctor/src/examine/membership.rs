@@ -2,11 +2,11 @@
 
 use std::time::SystemTime;
 
-use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver};
+use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
 use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::{program, snapshot};
+use crate::gather::{DropCounter, program, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
@@ -32,18 +32,18 @@ pub fn examine_membership(
         .map(|program| program.sockets)
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
-    let built = Receiver::builder().join(membership.clone()).build();
-    // Switches forward the group only after the report.
-    taps.recorder.count_data_from(SystemTime::now());
+    let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
-    let receiver = match built {
-        Ok(receiver) => Some(receiver),
-        Err(error) if has_finding(error.kind()) => {
-            trial.failures.push(failure(&error));
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let mut receiver = join(&mut taps, &mut trial)?;
+    if trial.failed_with(ErrorKind::SourceNeeded).is_some()
+        && let Some(source) = taps.wait_for_source(group.addr(), port, options.listen.min(SHORT_LISTEN))
+    {
+        // The rest of the path is examined with the source that sends.
+        trial.membership = membership.clone().from_sources(SourceFilter::Include([source].into()));
+        receiver = join(&mut taps, &mut trial)?;
+    }
+    drop_counter.start();
+    let membership = &trial.membership.clone();
     trial.joined =
         receiver.as_ref().map(|receiver| joined(receiver, &mut trial.failures)).unwrap_or_default();
     trial.already_joined =
@@ -63,6 +63,7 @@ pub fn examine_membership(
         report_progress(progress)
     };
     let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, &mut sampling)?;
+    let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut trial.other_sockets);
     trial.rejoin = probe.rejoin;
     trial.received = probe.counts();
@@ -75,8 +76,24 @@ pub fn examine_membership(
         program::add_socket_owners(&mut before);
     }
     let target = ExaminationTarget::Membership(trial);
-    let observation = Observation { before, after, wire, target, options, ..Observation::default() };
-    Ok(super::report(&observation))
+    let observation =
+        Observation { before, after, wire, target, options, kernel_drops, ..Observation::default() };
+    Ok(super::report(observation))
+}
+
+/// Joins the membership of the trial, and counts datagrams from now on. A failure that can be fixed is recorded.
+fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
+    let built = Receiver::builder().join(trial.membership.clone()).build();
+    // Switches forward the group only after the report.
+    taps.recorder.count_data_from(SystemTime::now());
+    match built {
+        Ok(receiver) => Ok(Some(receiver)),
+        Err(error) if has_finding(error.kind()) => {
+            trial.failures.push(failure(&error));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 const SHORT_LISTEN: std::time::Duration = std::time::Duration::from_secs(2);

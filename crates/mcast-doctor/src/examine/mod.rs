@@ -1,5 +1,6 @@
 //! The four kinds of examination.
 
+mod drops;
 mod file;
 mod membership;
 mod program;
@@ -10,9 +11,9 @@ pub use membership::examine_membership;
 pub use program::{ProgramSelector, examine_program};
 
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
-use crate::gather::snapshot;
+use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
-use crate::{ArrivalStatus, Report, Result, causes};
+use crate::{ArrivalStatus, Depth, Report, Result, causes, depth};
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.
@@ -32,17 +33,25 @@ pub fn examine_machine() -> Result<Report> {
         target: ExaminationTarget::Machine,
         ..Observation::default()
     };
-    Ok(report(&observation))
+    Ok(report(observation))
 }
 
 /// Returns the report on an observation.
-fn report(observation: &Observation) -> Report {
+fn report(mut observation: Observation) -> Report {
+    let missing = observation.expected_flows().into_iter().map(|flow| flow.status);
+    let missing = missing.filter(|flow| flow.depth != Depth::Arrives);
+    let sources: Vec<_> = missing.filter_map(|flow| Some(flow.source?.ip())).collect();
+    observation.source_routes = source_routes(sources);
+    let observation = &observation;
+    let expected = observation.expected_flows().into_iter().map(|flow| flow.status);
+    let flows: Vec<_> = expected.chain(observation.sent_flows()).collect();
     let arrival = match observation.trial() {
-        Some(_) if observation.received_anything() => ArrivalStatus::Arrives,
-        Some(_) => ArrivalStatus::Nothing,
-        None => ArrivalStatus::NotObserved,
+        // The join failed.
+        Some(trial) if trial.joined.is_empty() => ArrivalStatus::Nothing,
+        _ => depth::arrival(&flows),
     };
-    let mut report = Report { findings: causes::judge(observation), arrival, ..Report::default() };
+    let mut report = Report { findings: causes::judge(observation), flows, arrival, ..Report::default() };
     summary::add_to(&mut report, observation);
+    drops::add_to(&mut report, observation);
     report
 }

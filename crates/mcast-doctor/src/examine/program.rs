@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use crate::gather::listen::{GroupFilter, Taps, listen};
-use crate::gather::{program, snapshot};
+use crate::gather::{DropCounter, program, snapshot};
 use crate::observation::{ExaminationTarget, Observation, index_of};
 use crate::{Options, ProgressCallback, Report, Result};
 
@@ -36,8 +36,10 @@ pub fn examine_program(
     let mut found = program::find(target, &before)?;
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
+    let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
     taps.recorder.count_data_from(SystemTime::now());
+    drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
     let mut sampling = |progress| {
@@ -45,6 +47,7 @@ pub fn examine_program(
         report_progress(progress)
     };
     let (wire, _) = listen(taps, None, None, filter, options, &mut sampling)?;
+    let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
@@ -56,9 +59,10 @@ pub fn examine_program(
         wire,
         target: ExaminationTarget::Program(found),
         options: options.clone(),
+        kernel_drops,
         ..Observation::default()
     };
-    Ok(super::report(&observation))
+    Ok(super::report(observation))
 }
 
 /// Writes `process ID` or `port PORT`.

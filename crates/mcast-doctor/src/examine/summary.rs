@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use mcast::Family;
+
+use crate::depth::{Depth, FlowStatus};
 use crate::observation::{Interest, Observation, RejoinOutcome};
 use crate::snapshot::Counter;
 use crate::wire::{ControlMessage, Flow};
@@ -17,8 +20,8 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     report_counters(observation, report);
     report_socket(observation, report);
     note_refused_taps(observation, report);
-    note_unexplained_loss(observation, report);
-    note_unseen_silence(observation, report);
+    note_unknown_depths(observation, report);
+    note_idle_program(observation, report);
     note_unnumbered_stream(observation, report);
 }
 
@@ -173,48 +176,40 @@ fn note_refused_taps(observation: &Observation, report: &mut Report) {
     }
 }
 
-/// Adds open questions for losses that no finding explains.
-fn note_unexplained_loss(observation: &Observation, report: &mut Report) {
-    let explained = report.findings.iter().any(|finding| finding.severity > crate::Severity::Note);
-    if explained {
-        return;
-    }
-    for interest in observation.interests() {
-        if let Some(loss) = observation.loss(&interest).filter(|loss| loss.is_serious()) {
-            report.unknown.push(
-                OpenQuestion::new(
-                    format!(
-                        "where {} of {} datagrams to {} were lost",
-                        loss.count(),
-                        loss.expected,
-                        interest.destination()
-                    ),
-                    format!(
-                        "they arrived on {} but did not reach the socket, and no counter explains it",
-                        observation.link_name(interest.interface)
-                    ),
-                )
-                .with_effect(Effect::NoAnswer),
-            );
+/// Adds an open question for each group of which it is unknown whether it arrives: the examination is then undecided.
+fn note_unknown_depths(observation: &Observation, report: &mut Report) {
+    let mut known = Vec::new();
+    for flow in observation.expected_flows() {
+        let key = (flow.status.destination, flow.status.source);
+        if flow.status.depth != Depth::Unknown || known.contains(&key) {
+            continue;
         }
+        known.push(key);
+        report.unknown.push(match flow.flow {
+            Some(_) => unknown_reading(observation, &flow.status),
+            None => unseen_silence(observation, &flow.interest),
+        });
     }
 }
 
-/// Adds an open question if nothing was received and the wire was not observed: the examination is then
-/// undecided.
-fn note_unseen_silence(observation: &Observation, report: &mut Report) {
-    let interests = observation.interests();
-    if observation.received_anything()
-        || interests.iter().any(|interest| !observation.arrivals(interest).is_empty())
-    {
-        return;
-    }
-    let unseen = interests.iter().find(|interest| !observation.wire.is_complete(interest.interface));
-    let Some(unseen) =
-        unseen.filter(|interest| observation.wire.outgoing(interest.group.addr()).next().is_none())
-    else {
-        return;
+/// Returns the open question whether a program reads a flow that reaches this machine.
+fn unknown_reading(observation: &Observation, flow: &FlowStatus) -> OpenQuestion {
+    let source = flow.source.map(|source| source.to_string()).unwrap_or_default();
+    let program = flow.program.as_deref().unwrap_or("the program");
+    let what = format!("whether {program} reads {} from {source}", flow.destination);
+    let read = observation.rise(Counter::DatagramsRead, Family::of(flow.destination.ip()));
+    let why = match (flow.on_wire, read) {
+        (Some(seen), Some(read)) => format!(
+            "{seen} datagrams were on the wire of {}, and programs of this machine read {read} datagrams of any kind",
+            flow.interface
+        ),
+        _ => "the system does not count the datagrams that programs read".to_owned(),
     };
+    OpenQuestion::new(what, why).with_effect(Effect::NoAnswer)
+}
+
+/// Returns the open question whether anything reaches this machine, if the wire was not observed.
+fn unseen_silence(observation: &Observation, unseen: &Interest<'_>) -> OpenQuestion {
     let (to, interface) = (unseen.destination(), observation.link_name(unseen.interface));
     let refusal = observation.wire.refusal(unseen.interface);
     let effect = match refusal {
@@ -229,13 +224,24 @@ fn note_unseen_silence(observation: &Observation, report: &mut Report) {
     };
     let why = match refusal {
         Some(refusal) => format!("{nothing}traffic on {interface} could not be captured: {}", refusal.why),
+        None if observation.wire.is_complete(unseen.interface) => {
+            format!("{nothing}the group is also joined on an interface that was not captured")
+        }
         None if observation.wire.is_tapped(unseen.interface) => {
             format!("{nothing}the capture on {interface} dropped frames")
         }
         None => format!("{nothing}traffic on {interface} was not captured"),
     };
-    let unknown = OpenQuestion::new(format!("whether anything for {to} reaches this machine"), why);
-    report.unknown.push(unknown.with_effect(effect));
+    OpenQuestion::new(format!("whether anything for {to} reaches this machine"), why).with_effect(effect)
+}
+
+/// Adds an open question if an examined program has neither joined a group nor sent to one.
+fn note_idle_program(observation: &Observation, report: &mut Report) {
+    if let Some(program) = observation.program().filter(|_| report.flows.is_empty()) {
+        let what = format!("whether {} receives or sends multicast", program.name);
+        let why = "its sockets have joined no group, and none of their datagrams to groups was seen";
+        report.unknown.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
+    }
 }
 
 /// Adds an open question if a stream arrives whose payloads have no sequence numbers.

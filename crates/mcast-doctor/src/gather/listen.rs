@@ -95,6 +95,21 @@ impl Taps {
         any
     }
 
+    /// Waits until a datagram to this address arrives, and returns its source.
+    pub(crate) fn wait_for_source(&mut self, group: IpAddr, port: u16, timeout: Duration) -> Option<IpAddr> {
+        let begin = Instant::now();
+        loop {
+            let any = self.drain();
+            let source = self.recorder.source_of(group, port);
+            if source.is_some() || begin.elapsed() >= timeout {
+                return source;
+            }
+            if !any {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+        }
+    }
+
     /// Leaves and rejoins the group of a stream that has stopped, which sends a new report, and waits for the
     /// stream to come back. This is the only way to distinguish a network that has forgotten the membership
     /// from a sender that has stopped.

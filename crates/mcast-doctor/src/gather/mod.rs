@@ -12,15 +12,28 @@ pub(crate) mod program;
 #[cfg(any(test, windows))]
 mod windows;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mcast::Group;
+use mcast::{Group, InterfaceIndex};
 
 use crate::snapshot::Route;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{host_drops, processes, queues, snapshot};
+pub(crate) use linux::{DropCounter, host_drops, processes, queues, snapshot};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) use other::{host_drops, processes, queues, snapshot};
+pub(crate) use other::{DropCounter, host_drops, processes, queues, snapshot};
+
+/// The maximum number of sources that are looked up.
+const MAX_SOURCES: usize = 256;
+
+/// Looks up the interface towards each source.
+pub(crate) fn source_routes(
+    sources: impl IntoIterator<Item = IpAddr>,
+) -> BTreeMap<IpAddr, Option<InterfaceIndex>> {
+    let route = |source| Some((source, mcast_sys::route::interface_towards(source).ok()?));
+    let sources: BTreeSet<_> = sources.into_iter().take(MAX_SOURCES).collect();
+    sources.into_iter().filter_map(route).collect()
+}
 
 /// Looks up the route of an ordinary group of each family.
 fn group_routes() -> Vec<Route> {

@@ -9,6 +9,7 @@ use super::bsd as tools;
 #[cfg(windows)]
 use super::windows as tools;
 use crate::Result;
+use crate::kernel_drops::KernelDrops;
 use crate::snapshot::{JoinedGroup, Link, Snapshot};
 
 /// Other systems, for which no suitable tools are known.
@@ -36,6 +37,21 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
 /// Returns no counts, because no tool reports them cheaply.
 pub(crate) fn host_drops() -> mcast_measure::DropCounts {
     mcast_measure::DropCounts::default()
+}
+
+/// Counts nothing: these systems report no reasons for drops.
+pub(crate) struct DropCounter;
+
+impl DropCounter {
+    pub(crate) fn prepare() -> Self {
+        Self
+    }
+
+    pub(crate) fn start(&mut self) {}
+
+    pub(crate) fn finish(self) -> KernelDrops {
+        KernelDrops::default()
+    }
 }
 
 /// Returns an empty map: these systems do not report the queues of sockets.

@@ -53,6 +53,8 @@ pub(crate) enum Counter {
     OutDiscards,
     /// Datagrams dropped because a queue or send buffer was full.
     SendBufferErrors,
+    /// Datagrams that programs have read.
+    DatagramsRead,
     /// Datagrams dropped because all sockets together used too much memory (`udp_mem`).
     MemoryErrors,
     /// Received datagrams dropped for any reason after they reached UDP.
@@ -74,6 +76,7 @@ impl Counter {
             Self::OutTransmits => ("IpOutTransmits", "Ip6OutTransmits"),
             Self::OutDiscards => ("IpOutDiscards", "Ip6OutDiscards"),
             Self::SendBufferErrors => ("UdpSndbufErrors", "Udp6SndbufErrors"),
+            Self::DatagramsRead => ("UdpInDatagrams", "Udp6InDatagrams"),
             Self::MemoryErrors => ("UdpMemErrors", "Udp6MemErrors"),
             Self::InErrors => ("UdpInErrors", "Udp6InErrors"),
         };

@@ -72,6 +72,8 @@ pub(crate) struct Flow {
     pub(crate) repeats_by_other_path: u64,
     /// Hashes of the payloads, at most [`MAX_PAYLOADS`].
     pub(crate) payloads: BTreeSet<u64>,
+    /// Datagrams that the kernel carried in coalesced packets, which its counters count once.
+    pub(crate) resegmented: u64,
     /// The sequence numbers in the payloads.
     pub(crate) numbering: Numbering,
     recent: VecDeque<DatagramSummary>,
@@ -90,6 +92,7 @@ pub(crate) struct DatagramSummary {
     pub(crate) length: usize,
     pub(crate) bad_checksum: bool,
     pub(crate) fragmented: bool,
+    pub(crate) resegmented: bool,
 }
 
 impl Flow {
@@ -108,6 +111,7 @@ impl Flow {
             repeats: 0,
             repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
+            resegmented: 0,
             numbering: Numbering::default(),
             recent: VecDeque::new(),
         }
@@ -120,6 +124,7 @@ impl Flow {
             (self.hop_limits.0.min(summary.hop_limit), self.hop_limits.1.max(summary.hop_limit));
         self.bad_checksums += u64::from(summary.bad_checksum);
         self.fragmented += u64::from(summary.fragmented);
+        self.resegmented += u64::from(summary.resegmented);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);

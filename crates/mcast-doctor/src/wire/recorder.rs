@@ -34,11 +34,14 @@ struct FrameContext {
     interface: InterfaceIndex,
     outgoing: bool,
     time: SystemTime,
+    resegmented: bool,
 }
 
 impl Recorder {
-    /// Ignores data captured before `time`.
+    /// Ignores data captured before `time`, also what was recorded.
     pub(crate) fn count_data_from(&mut self, time: SystemTime) {
+        self.flows.clear();
+        self.fragmented.clear();
         self.data_from = Some(time);
     }
 
@@ -47,6 +50,7 @@ impl Recorder {
             interface: frame.interface,
             outgoing: frame.direction.is_outgoing(),
             time: frame.time,
+            resegmented: frame.resegmented,
         };
         let (from, until) = self.span.unwrap_or((context.time, context.time));
         self.span = Some((from.min(context.time), until.max(context.time)));
@@ -87,6 +91,12 @@ impl Recorder {
         self.flows.values().filter(|flow| matches(&flow.key)).map(|flow| flow.datagrams).sum()
     }
 
+    /// Returns the source of a flow to this address that arrived.
+    pub(crate) fn source_of(&self, group: IpAddr, port: u16) -> Option<IpAddr> {
+        let is_to = |key: &&FlowKey| !key.outgoing && key.group == group && key.port == port;
+        self.flows.keys().find(is_to).map(|key| key.source.ip())
+    }
+
     /// Returns whether a flow to this address arrived and has stopped.
     pub(crate) fn has_stopped(&self, group: IpAddr, port: u16, until: SystemTime) -> bool {
         let mut flows = self.flows.values().filter(|flow| !flow.key.outgoing);
@@ -100,7 +110,7 @@ impl Recorder {
         ip: &Ip<'_>,
         message: Option<ControlMessage>,
     ) {
-        let FrameContext { interface, outgoing, time } = context;
+        let FrameContext { interface, outgoing, time, .. } = context;
         if let Some(message) = message.filter(|_| self.control.len() < MAX_CONTROL_PACKETS) {
             let (source, vlan) = (ip.source, Tagging::of(packet.vlans()));
             self.control.push(ControlPacket { time, interface, outgoing, source, message, vlan });
@@ -128,6 +138,7 @@ impl Recorder {
             length: ip.length(),
             bad_checksum: udp.checksum.is_invalid() || ip.header_checksum.is_invalid(),
             fragmented: ip.fragment.is_some(),
+            resegmented: context.resegmented,
         };
         if self.flows.len() < MAX_FLOWS || self.flows.contains_key(&key) {
             let flow = self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary));
@@ -138,7 +149,7 @@ impl Recorder {
 
     fn record_fragment(&mut self, context: FrameContext, ip: &Ip<'_>, port: Option<u16>) {
         let Some(fragment) = ip.fragment else { return };
-        let FrameContext { interface, outgoing, time } = context;
+        let FrameContext { interface, outgoing, time, .. } = context;
         let key = (interface, outgoing, ip.source, ip.destination, fragment.identification);
         if self.fragmented.len() >= MAX_FRAGMENTED && !self.fragmented.contains_key(&key) {
             return;

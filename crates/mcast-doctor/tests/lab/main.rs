@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod depth;
+mod drops;
 mod files;
 mod firewall;
 mod fleet;

@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
-use mcast_doctor::Report;
+use mcast_doctor::{Id, Remedy, Report};
 use mcast_lab::{Child, Host};
-use socket2::{Domain, SockFilter, Socket, Type};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use crate::net::{
-    Net, Stream, examine_host, examine_port, examine_port_and_signal, idle_listener, listener, options,
+    Net, Stream, examine, examine_host, examine_port, examine_port_and_signal, has_programs, idle_listener,
+    listener, options, run,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -276,4 +277,175 @@ pub(crate) fn left_group() -> Report {
         options(&listener).leave_multicast_v4_n(&Ipv4Addr::new(239, 1, 2, 3), &eth0).unwrap();
         examination.join().unwrap()
     })
+}
+
+/// Streams to a group with hop limit 0, on a host with a member.
+fn hop_limit_zero(group: &str, examine: impl FnOnce(&Net, u16) -> Report) -> Report {
+    let net = Net::new();
+    let to: SocketAddr = group.parse().unwrap();
+    let sender = crate::net::socket(&net.sender, to.ip(), "eth0");
+    match to {
+        SocketAddr::V4(_) => sender.set_multicast_ttl_v4(0).unwrap(),
+        SocketAddr::V6(_) => sender.set_multicast_hops_v6(0).unwrap(),
+    }
+    let _member = listener(&net.sender, group, &[(&to.ip().to_string(), "eth0")]);
+    let sender = UdpSocket::from(sender);
+    let port = sender.local_addr().unwrap().port();
+    let _stream = Stream::by(sender, to, 64);
+    examine(&net, port)
+}
+
+pub(crate) fn hop_limit_zero_of_program() -> Report {
+    hop_limit_zero(GROUP, |net, port| examine_port(&net.sender, port))
+}
+
+pub(crate) fn hop_limit_zero_of_program_v6() -> Report {
+    hop_limit_zero(GROUP_V6, |net, port| examine_port(&net.sender, port))
+}
+
+pub(crate) fn hop_limit_zero_of_membership() -> Report {
+    hop_limit_zero(GROUP, |net, _| examine(&net.sender, "239.1.2.3%eth0:5000"))
+}
+
+/// Connects the sender to a second network with `eth1`.
+fn second_lan_of_sender(net: &Net) {
+    let (lan, _) = net.second_lan();
+    net.sender.connect("eth1", &lan, &["10.8.0.1/24", "fd08::1/64"]).unwrap();
+}
+
+/// A sender that uses `eth1`, looked at there, in one family.
+fn sent_by_eth1(group: &str, membership: &str) -> Report {
+    let net = Net::new();
+    second_lan_of_sender(&net);
+    let to: SocketAddr = group.parse().unwrap();
+    let _stream = Stream::by(crate::net::socket(&net.sender, to.ip(), "eth1").into(), to, 64);
+    examine(&net.sender, membership)
+}
+
+pub(crate) fn sent_by_other_interface() -> Report {
+    sent_by_eth1(GROUP, "239.1.2.3%eth0:5000")
+}
+
+pub(crate) fn sent_by_other_interface_v6() -> Report {
+    sent_by_eth1(GROUP_V6, "[ff15::1234%eth0]:5000")
+}
+
+/// A program that sends by `eth1`, while a host joins on the network of `eth0`.
+pub(crate) fn sent_by_other_interface_than_that_of_a_member() -> Report {
+    let net = Net::new();
+    second_lan_of_sender(&net);
+    let sender = UdpSocket::from(crate::net::socket(&net.sender, [239, 1, 2, 3].into(), "eth1"));
+    let port = sender.local_addr().unwrap().port();
+    let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+    let (listens, listening) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let examination = scope.spawn(|| examine_port_and_signal(&net.sender, port, listens));
+        listening.recv_timeout(Duration::from_secs(10)).unwrap();
+        let _member = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+        examination.join().unwrap()
+    })
+}
+
+/// A program that is bound to the address of `eth0` and sends by `eth1`.
+pub(crate) fn sent_with_the_address_of_another_interface() -> Report {
+    let net = Net::new();
+    second_lan_of_sender(&net);
+    let sender = bound(&net.sender, "10.9.0.1:0", |socket| {
+        socket.set_multicast_if_v4(&Ipv4Addr::new(10, 8, 0, 1)).unwrap();
+    });
+    let port = sender.local_addr().unwrap().port();
+    let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+    examine_port(&net.sender, port)
+}
+
+/// A program on the machine of its sender, which has `IP_MULTICAST_LOOP` off.
+pub(crate) fn loopback_off_for_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let prepare = |socket: &Socket| socket.set_multicast_loop_v4(false).unwrap();
+    let _stream = Stream::with(&net.receiver, GROUP, prepare);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A program that sends without choosing an interface, on a machine without a route for groups.
+pub(crate) fn no_route_of_sender() -> Report {
+    let net = Net::new();
+    net.sender.remove_route("224.0.0.0/4", "eth0").unwrap();
+    let sender = bound(&net.sender, "0.0.0.0:0", |_| {});
+    let port = sender.local_addr().unwrap().port();
+    let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+    examine_port(&net.sender, port)
+}
+
+/// Returns the commands of a finding.
+fn commands(report: &Report, id: Id) -> Vec<String> {
+    let findings = report.findings.iter().filter(|finding| finding.id == id);
+    findings.flat_map(|finding| finding.remedies.iter().filter_map(Remedy::command)).collect()
+}
+
+#[test]
+fn route_moves_a_stream_to_the_expected_interface() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    second_lan_of_sender(&net);
+    run(&net.sender, "ip route replace 224.0.0.0/4 dev eth1");
+    let sender = bound(&net.sender, "0.0.0.0:0", |_| {});
+    let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+    let report = examine(&net.sender, "239.1.2.3%eth0:5000");
+    let commands = commands(&report, Id::SentByOtherInterface);
+    assert_eq!(commands, ["ip route replace 239.1.2.3/32 dev eth0"]);
+    run(&net.sender, &commands[0]);
+    crate::net::assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
+}
+
+#[test]
+fn stopped_program_reads_again_after_the_remedy() {
+    let net = Net::new();
+    let player = Player::start(&net.receiver, GROUP, "");
+    player.signal("-STOP");
+    let _stream = Stream::to(&net.sender, GROUP);
+    let commands = commands(&examine_port(&net.receiver, 5000), Id::ProgramStopped);
+    assert_eq!(commands, [format!("kill -CONT {}", player.0.id())]);
+    run(&net.receiver, &commands[0]);
+    crate::net::assert_healthy(&examine_port(&net.receiver, 5000));
+}
+
+/// Asserts that a member of 239.1.2.3 receives nothing after `injure`, and receives again after `heal`.
+fn assert_healed(net: &Net, injure: impl Fn(SockRef<'_>), heal: impl Fn(SockRef<'_>)) {
+    let socket = idle_listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    injure(options(&socket));
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    // What was queued before.
+    while socket.recv(&mut [0; 100]).is_ok() {}
+    heal(options(&socket));
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.recv(&mut [0; 100]).unwrap();
+}
+
+#[test]
+fn sockets_receive_after_the_remedy() {
+    const JOINED: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+    let net = Net::new();
+    net.second_lan();
+    let _stream = Stream::to(&net.sender, GROUP);
+    assert_healed(
+        &net,
+        |socket| socket.bind_device(Some(b"eth1")).unwrap(),
+        |socket| socket.bind_device(None).unwrap(),
+    );
+    assert_healed(
+        &net,
+        |socket| socket.attach_filter(&[SockFilter::new(6, 0, 0, 0)]).unwrap(),
+        |socket| socket.detach_filter().unwrap(),
+    );
+    assert_healed(
+        &net,
+        |socket| {
+            socket.leave_multicast_v4(&JOINED, &ETH0).unwrap();
+            socket.set_multicast_all_v4(false).unwrap();
+        },
+        |socket| socket.join_multicast_v4(&JOINED, &ETH0).unwrap(),
+    );
 }

@@ -7,8 +7,8 @@ use mcast_doctor::Report;
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Net, Stream, examine, examine_host, examine_port, examine_port_and_signal, idle_listener, listener,
-    options, run, socket,
+    Listener, Net, Stream, examine, examine_host, examine_port, examine_port_and_signal, idle_listener,
+    listener, options, reading, run, socket,
 };
 
 /// A membership on the wrong one of two interfaces.
@@ -132,7 +132,7 @@ pub(crate) fn source_limit() -> Report {
 }
 
 /// Opens a listener for 239.1.2.3 and the sources 10.9.0.x.
-fn source_specific(net: &Net, sources: &[u8]) -> Socket {
+fn source_specific(net: &Net, sources: &[u8]) -> Listener {
     let open = || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         let bind: std::net::SocketAddr = "239.1.2.3:5000".parse().unwrap();
@@ -143,7 +143,7 @@ fn source_specific(net: &Net, sources: &[u8]) -> Socket {
         }
         socket
     };
-    net.receiver.run(open).unwrap()
+    reading(net.receiver.run(open).unwrap().into())
 }
 
 /// A source-specific group without a source.

@@ -1127,7 +1127,7 @@ class PublisherEvent:
     def kind(self) -> str:
         """"joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
         "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
-        left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because of loss),
+        left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because it lost datagrams),
         "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
         events were discarded because they were not fetched), or "other".
         """

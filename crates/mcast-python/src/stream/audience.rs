@@ -11,7 +11,7 @@ use super::statistics::PublisherStatistics;
 pub(crate) struct PublisherEvent {
     /// "joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
     /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
-    /// left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because of loss),
+    /// left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because it lost datagrams),
     /// "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
     /// events were discarded because they were not fetched), or "other".
     kind: &'static str,
@@ -31,7 +31,6 @@ impl From<Event> for PublisherEvent {
             address: None,
             count: None,
         };
-        let counted = |kind, count| Self { kind, receiver: None, address: None, count: Some(count) };
         match event {
             Event::SubscriberJoined(receiver, address) => {
                 Self { address: Some(address.to_string()), ..about("joined", receiver) }
@@ -49,9 +48,13 @@ impl From<Event> for PublisherEvent {
             Event::SubscriberShort(receiver, count) => {
                 Self { count: Some(count), ..about("short", receiver) }
             }
-            Event::Slowed { rate, .. } => counted("slowed", rate),
+            Event::Slowed { subscriber, rate, .. } => {
+                Self { count: Some(rate), ..about("slowed", subscriber) }
+            }
             Event::Recovered => Self { kind: "recovered", receiver: None, address: None, count: None },
-            Event::Missed(events) => counted("missed", events),
+            Event::Missed(events) => {
+                Self { kind: "missed", receiver: None, address: None, count: Some(events) }
+            }
             _ => Self { kind: "other", receiver: None, address: None, count: None },
         }
     }

@@ -48,8 +48,11 @@ pub enum PublisherEvent {
     SubscriberReturned(SubscriberId),
     /// A subscriber was refused because [`most_subscribers`](super::PublisherConfig::most_subscribers) are known.
     SubscriberRefused(SubscriberId),
-    /// Subscribers lost datagrams because the publisher was faster than their links: it slows down.
+    /// A subscriber lost datagrams because the publisher was faster than its link: it slows down. Other subscribers behind
+    /// the same link are not reported.
     Slowed {
+        /// The subscriber.
+        subscriber: SubscriberId,
         /// The loss in parts per million.
         loss: u32,
         /// The new rate in bytes per second.

@@ -103,6 +103,11 @@ impl FlowState {
         self.blocked = None;
     }
 
+    /// Notes that the publisher did not run for some time.
+    pub(super) fn excuse_pause(&mut self, now: u64, pause: u64) {
+        self.blocked = self.blocked.map(|since| (since + pause).min(now));
+    }
+
     /// Notes how many datagrams there must be room for.
     pub(super) const fn need_room(&mut self, count: u64) {
         self.room_needed = count;

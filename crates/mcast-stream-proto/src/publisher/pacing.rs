@@ -95,7 +95,8 @@ impl PublisherMachine {
                 let others = self.members.iter_mut();
                 others.for_each(|(_, member)| member.control.learn(loss, until, immunity, certain));
             }
-            Some(change) => self.report_pace(change),
+            Some(RateChange::Slowed { loss, rate }) => self.report_slowdown(id, loss, rate),
+            Some(RateChange::Recovered) => self.report_recovery(),
             None => {}
         }
     }
@@ -149,19 +150,18 @@ impl PublisherMachine {
         })
     }
 
-    /// Reports a slowdown, once for all subscribers behind the same link, and the recovery from it.
-    fn report_pace(&mut self, change: RateChange) {
-        match change {
-            RateChange::Slowed { loss, rate }
-                if self.slowed_to.is_none_or(|before| rate < before / 4 * 3) =>
-            {
-                self.slowed_to = Some(rate);
-                self.events.push(PublisherEvent::Slowed { loss, rate });
-            }
-            RateChange::Recovered if self.members.rate().is_none() && self.slowed_to.take().is_some() => {
-                self.events.push(PublisherEvent::Recovered);
-            }
-            RateChange::Slowed { .. } | RateChange::Recovered | RateChange::Cleared { .. } => {}
+    /// Reports a slowdown, once for all subscribers behind the same link.
+    fn report_slowdown(&mut self, subscriber: SubscriberId, loss: u32, rate: u64) {
+        if self.slowed_to.is_none_or(|before| rate < before / 4 * 3) {
+            self.slowed_to = Some(rate);
+            self.events.push(PublisherEvent::Slowed { subscriber, loss, rate });
+        }
+    }
+
+    /// Reports the recovery from a slowdown, when no link limits the rate any more.
+    fn report_recovery(&mut self) {
+        if self.members.rate().is_none() && self.slowed_to.take().is_some() {
+            self.events.push(PublisherEvent::Recovered);
         }
     }
 
@@ -186,7 +186,7 @@ impl PublisherMachine {
             member.mark.last_sample = (now, member.received);
         }
         if has_changed {
-            self.report_pace(RateChange::Recovered);
+            self.report_recovery();
         }
     }
 

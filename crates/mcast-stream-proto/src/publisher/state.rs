@@ -11,6 +11,8 @@ use crate::wire::{
 
 /// The time between checks of the subscribers and the rate.
 const CHECK_INTERVAL: u64 = 100_000_000;
+/// A check that is later than this was delayed because the process did not run.
+const MAX_CHECK_DELAY: u64 = 500_000_000;
 /// The average time between two statuses of all subscribers together.
 const STATUS_SPACING: u64 = 10_000_000;
 /// The number of eviction times for which a subscriber that returned from an eviction is on probation.
@@ -26,6 +28,7 @@ impl PublisherMachine {
             self.flush(now);
         }
         if now >= self.check_at {
+            self.excuse_pause(now);
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
             self.evict_stalled(now);
@@ -118,6 +121,19 @@ impl PublisherMachine {
         }
         let kept = self.round_trip - self.round_trip / 10 + longest / 10;
         self.round_trip = longest.max(kept.min(self.round_trip)).clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP);
+    }
+
+    /// Gives subscribers as much more time as this process did not run: what they sent meanwhile is not read yet.
+    fn excuse_pause(&mut self, now: u64) {
+        let pause = now - self.check_at;
+        if pause < MAX_CHECK_DELAY {
+            return;
+        }
+        for (_, member) in self.members.iter_mut() {
+            member.last_heard = (member.last_heard + pause).min(now);
+            member.advanced.1 = (member.advanced.1 + pause).min(now);
+        }
+        self.flow.excuse_pause(now, pause);
     }
 
     fn remove_silent_members(&mut self, now: u64) {

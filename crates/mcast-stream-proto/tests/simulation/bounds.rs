@@ -329,3 +329,25 @@ fn a_subscriber_reports_each_32_repairs() {
     }
     assert_eq!(reported, [32, 64]);
 }
+
+/// The time in which the publisher's process does not run is not the subscriber's: its statuses wait to be read.
+#[test]
+fn a_publisher_that_was_stopped_neither_forgets_nor_evicts_a_subscriber() {
+    for (window, messages, pause) in [(64, 4_000, 4 * SECOND), (4_096, 10, 12 * SECOND)] {
+        let mut two = Two::with(SubscriberConfig { window, ..SubscriberConfig::new(STREAM) });
+        two.publish_from(0, messages);
+        while two.publisher.poll(two.now).is_some() {}
+        two.now += pause;
+        while two.publisher.poll(two.now).is_some() {}
+        assert_eq!(two.publisher.audience().total(), 1);
+        while let Some(event) = two.publisher.poll_event() {
+            assert!(matches!(event, PublisherEvent::SubscriberJoined(..)), "{event:?}");
+        }
+        let began = two.now;
+        while two.publisher.audience().unknown == 0 {
+            two.now += 50 * MILLISECOND;
+            while two.publisher.poll(two.now).is_some() {}
+            assert!(two.now < began + 6 * SECOND, "a subscriber that is gone is not forgotten");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod abi;
 pub(super) mod address;
+pub mod bpf;
 pub mod bridge;
 mod control;
 pub mod interface;

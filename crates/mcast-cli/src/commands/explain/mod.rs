@@ -41,8 +41,8 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 About a group: scope, kind, Ethernet address and the groups that share it, names, ports, and advice,
-each with its reference. With -v all groups that share the Ethernet address.
-About a finding: symptoms, cause, evidence, remedies for each system, and how to check them.
+each with its reference. With -v, all groups that share the Ethernet address. About a finding:
+symptoms, cause, evidence, remedies for each system, and how to check them.
 
 Examples:
   mcast explain 239.255.255.250               a group

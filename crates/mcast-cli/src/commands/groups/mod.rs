@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Keep running and report who joins and leaves
+    /// Keep running and report joins and leaves
     #[arg(long)]
     watch: bool,
 }

@@ -162,7 +162,7 @@ Examples, in the shell that `mcast lab shell four-hosts eastny` opens:
   mcast lab on midwood mcast send 224.1.1.5:50001 hello
   mcast lab on flatbush mcast interfaces";
 
-/// Print the file of a network that comes with mcast, as a start for your own
+/// Print the file of a network that comes with mcast, as a template for your own
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArguments {
     /// The name of the network

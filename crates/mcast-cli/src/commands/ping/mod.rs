@@ -26,7 +26,7 @@ use crate::sending::{Target, targets};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// What to ping: `GROUP[%INTERFACE]:PORT`, or a name; with --reply what to join
+    /// What to ping: `GROUP[%INTERFACE]:PORT`, or a name; with --reply, what to join
     #[arg(value_name = "GROUP:PORT")]
     group: String,
 
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
     dscp: Option<u8>,
 
-    /// With --reply: accept only this source, or with a `!` in front all others; repeatable
+    /// With --reply: accept only this source; with a leading `!`, all sources except it; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',', requires = "reply")]
     sources: Vec<String>,
 
@@ -92,13 +92,13 @@ struct TimingOptions {
 
 /// The criteria of success.
 #[derive(Clone, Copy, Debug, clap::Args)]
-#[command(next_help_heading = "What is success")]
+#[command(next_help_heading = "Success criteria")]
 struct SuccessCriteria {
-    /// Exit status 1 if fewer than N answer [default: 1]
+    /// Exit status 1 if fewer than N hosts answer [default: 1]
     #[arg(long, value_name = "N")]
     expect: Option<usize>,
 
-    /// Exit status 1 if multicast to one of them loses more than PERCENT
+    /// Exit status 1 if a host missed more than PERCENT of the multicast probes
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     max_loss: Option<f64>,
 }

@@ -23,7 +23,7 @@ use crate::exit::{Failure, Outcome};
 use session::Session;
 use snapshot::StateSource;
 
-/// Publish messages that all must arrive
+/// Publish a stream of messages reliably
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -89,9 +89,9 @@ struct Content {
 
 /// Options of the stream.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How")]
+#[command(next_help_heading = "How to publish")]
 struct StreamOptions {
-    /// Name of the stream, which a restarted publisher continues [default: a new stream]
+    /// Name of the stream; a restarted publisher with the same name continues the stream [default: a new stream]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
@@ -105,8 +105,8 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME", value_parser = parse_stream_name)]
     announce: Option<String>,
 
-    /// Serve snapshots for `mcast subscribe --from snapshot`: the content of this file, or the output of
-    /// this shell command, at the time of the request; it must include all that was published until then
+    /// Serve snapshots for `mcast subscribe --from snapshot`: the content of this file, or the output of this shell
+    /// command, at the time of the request; it must cover all messages published before the request
     #[arg(long, value_name = "FILE|COMMAND", requires = "announce", value_parser = StateSource::parse)]
     snapshot: Option<StateSource>,
 
@@ -122,7 +122,7 @@ struct StreamOptions {
     #[arg(long, value_name = "SIZE", value_parser = parse_history)]
     history: Option<usize>,
 
-    /// When the network cannot carry what is sent: slow down (`on`), or keep the rate (`off`)
+    /// When the network cannot carry the stream: slow down (`on`), or keep the rate (`off`)
     #[arg(long, value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
     congestion: CongestionControl,
 
@@ -134,7 +134,7 @@ struct StreamOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     evict_after: Option<Duration>,
 
-    /// Seal with the secrets of this file; SIGHUP reads it again
+    /// Seal with the secrets in this file; SIGHUP rereads it
     #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
     key: Option<PathBuf>,
 
@@ -184,7 +184,8 @@ enum Flow {
 }
 
 const EXAMPLES: &str = "\
-It ends when all subscribers have everything, or reports which of them do not: exit status 1.
+The command ends when all subscribers have received everything. Otherwise it reports those that have
+not, with exit status 1.
 
 Examples:
   mcast publish 239.255.1.2:7000 hello world                two messages

@@ -47,9 +47,10 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
                 "subscriber {receiver} exceeds the limit: it is not waited for, and gets no repairs"
             ));
         }
-        PublisherEvent::Slowed { loss, rate } => console.warn(format_args!(
-            "slowed down to {:.1} Mbit/s: subscribers lose {:.1} % (--congestion off keeps the rate)",
+        PublisherEvent::Slowed { subscriber, loss, rate } => console.warn(format_args!(
+            "slowed down to {:.1} Mbit/s: subscriber {} loses {:.1} % (--congestion off keeps the rate)",
             rate as f64 * 8.0 / 1e6,
+            name(subscriber),
             f64::from(loss) / 1e4
         )),
         PublisherEvent::Recovered => console.note("as fast as before again"),

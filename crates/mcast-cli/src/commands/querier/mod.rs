@@ -15,7 +15,7 @@ use crate::arguments::{Families, parse_duration};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
-/// Show IGMP and MLD queriers, or be one
+/// Show IGMP and MLD queriers, or act as one
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
 
 /// Options for acting as the querier.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Be the querier")]
+#[command(next_help_heading = "Act as querier")]
 struct QuerierOptions {
     /// Send queries unless a querier with a lower address does; needs -i and CAP_NET_RAW
     #[arg(long = "become", requires = "interfaces")]
@@ -74,14 +74,16 @@ struct QuerierOptions {
 }
 
 const EXAMPLES: &str = "\
-A snooping switch forwards a group only to ports with members, and forgets members after 260 s unless
-a querier makes hosts report again. Without a querier, streams stop minutes after they started.
-Queries are normally 125 s apart, and a querier is considered gone after 255 s: after a shorter time it
-is unknown whether there is one. What the kernel's bridges know is shown immediately.
+A snooping switch forwards a group only to ports with members, and forgets members after 260 s
+unless a querier makes hosts report again. Without a querier, streams stop minutes after they
+started. Queries are normally 125 s apart, and a querier is considered gone after 255 s without one,
+so a shorter observation cannot show that there is no querier. What the kernel's bridges know is
+shown immediately.
 
-With --become it sends general queries, and group-specific queries when a host leaves a group. It
+With --become, it sends general queries, and group-specific queries when a host leaves a group. It
 stops while a querier with a lower address is active (RFC 3376, RFC 3810), and needs an IPv4 address
-for IGMP and a link-local address for MLD. When it ends, memberships expire as they would without it.
+for IGMP and a link-local address for MLD. When it ends, memberships expire as they would without
+it.
 
 Exit status 1 if no querier is known where one is needed.
 
@@ -89,7 +91,7 @@ Examples:
   mcast querier                                 queriers on all interfaces
   mcast querier -i eth0 --provoke -W 5s         provoke a query
   mcast querier -i eth0 --watch --json          every query, for programs
-  sudo mcast querier -i eth0 --become           be the querier of a network that has none";
+  sudo mcast querier -i eth0 --become           act as querier in a network without one";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let settings = arguments.be.settings()?;

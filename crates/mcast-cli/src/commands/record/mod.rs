@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     follow: bool,
 
-    /// Request SIZE of receive buffer per interface [default: 8M; with --via sockets 4M per socket]
+    /// Request a receive buffer of SIZE per interface [default: 8M; with --via sockets, 4M per socket]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
@@ -67,7 +67,7 @@ enum Via {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Files")]
 struct Output {
-    /// Write datagrams to this file, in pcapng; `-` for standard output. With --rotate NAME.pcapng becomes
+    /// Write datagrams to this file, in pcapng; `-` for standard output. With --rotate, NAME.pcapng becomes
     /// NAME_00001_20260131120000.pcapng and so on: a number and the start time (UTC)
     #[arg(short, long, value_name = "FILE")]
     write: PathBuf,
@@ -76,12 +76,12 @@ struct Output {
     #[arg(long)]
     force: bool,
 
-    /// Start another file before this one exceeds a size (100MB) or an age (60s, 1h), or either
-    /// (100MB,1h); so does SIGHUP
+    /// Start a new file before the current one exceeds a size (100MB), an age (60s, 1h), or either (100MB,1h); SIGHUP
+    /// also starts one
     #[arg(long, value_name = "LIMIT", value_parser = rotation::parse_limit, value_delimiter = ',')]
     rotate: Vec<Limit>,
 
-    /// Keep N files, including those of earlier runs, and delete the oldest
+    /// Keep the newest N files, counting those of earlier runs, and delete older ones
     #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
 }

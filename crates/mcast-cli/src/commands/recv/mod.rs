@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     follow: bool,
 
-    /// Request SIZE of receive buffer per socket [default: 4M]
+    /// Request a receive buffer of SIZE per socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 /// What to do with the datagrams.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What to do with them")]
+#[command(next_help_heading = "Output")]
 struct OutputOptions {
     /// How to print datagrams: line, text, hex, raw or json; see below
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, conflicts_with_all = ["json", "meter", "discard"])]
@@ -74,10 +74,10 @@ const EXAMPLES: &str = "\
 Formats:
   line   time (UTC), source, group, interface, TTL, length, and the payload as text (default)
   text   only the payload as text, one line per datagram
-  hex    a line, and the payload in hexadecimal
+  hex    the same line, then the payload in hexadecimal
   raw    only the bytes of the payload
   json   the same as --json: time, group, port, interface, source, source_port, ttl, dscp,
-         length, lost (since the line before), truncated, and text or base64
+         length, lost (since the previous line), truncated, and text or base64
 
 Environment of --exec: MCAST_GROUP, MCAST_PORT, MCAST_INTERFACE, MCAST_SOURCE,
 MCAST_SOURCE_PORT, MCAST_TTL, MCAST_DSCP, MCAST_TIME, MCAST_LENGTH, MCAST_LOST, MCAST_TRUNCATED.

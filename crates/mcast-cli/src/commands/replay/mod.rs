@@ -98,12 +98,12 @@ struct TimingOptions {
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Pass datagrams to the kernel early with their launch times, which the queue discipline of the
-    /// interface (fq or etf, required) keeps (Linux)
+    /// Pass datagrams to the kernel early, with launch times; needs the queue discipline fq or etf on the interface
+    /// (Linux)
     #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
     txtime: bool,
 
-    /// Capture what is sent, and report how far the kernel's times are from the recorded ones; needs
+    /// Capture the sent datagrams, and report how much the kernel's transmit times differ from the recorded ones; needs
     /// CAP_NET_RAW
     #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
     measure: bool,
@@ -111,9 +111,10 @@ struct TimingOptions {
 
 const EXAMPLES: &str = "\
 Complete UDP datagrams to groups are sent with their payload, DSCP and timing, from this machine's
-own address and a free port. Everything else in the file (other packets, truncated ones, fragments) is
-counted and reported. The TTL is 1 by default, as with every command, so that a recording does not
-leave this network by accident. Sends are timed to microseconds by busy-waiting shortly before each.
+own address and a free port. Everything else in the file (other packets, truncated ones, fragments)
+is counted and reported. The TTL is 1 by default, as with every command, so that a recording does
+not leave this network by accident. Sending times are accurate to microseconds, because replay
+busy-waits shortly before each datagram.
 
 Exit status 1 if the kernel refused some datagrams, or there was nothing to send.
 

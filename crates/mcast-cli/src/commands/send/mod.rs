@@ -85,7 +85,7 @@ struct Division {
     #[arg(long)]
     lines: bool,
 
-    /// One datagram with all of it [default for a file]
+    /// One datagram with the whole input [default for a file]
     #[arg(long)]
     whole: bool,
 
@@ -118,8 +118,9 @@ struct TimingOptions {
 const USAGE: &str = "mcast send [OPTIONS] GROUP:PORT... [MESSAGE...]\n       mcast send [OPTIONS] GROUP:PORT... -- MESSAGE...";
 
 const EXAMPLES: &str = "\
-Arguments are groups as long as they are addresses (a name such as mdns only as the first one); the rest
-are messages. After -- everything is a message. Exit status 1 if the kernel refused a datagram.
+The first arguments are groups, up to the first one that is not an address; a name such as mdns is a
+group only as the first argument. The rest are messages, as is everything after --. Exit status 1 if
+the kernel refused a datagram.
 
 Examples:
   mcast send 239.255.1.2:5000 hello                     one datagram

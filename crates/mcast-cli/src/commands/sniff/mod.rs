@@ -24,6 +24,9 @@ use source::Source;
 /// Show multicast packets as they cross the interfaces
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("count", |option| option.help("Stop after N packets")))]
+#[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N packets arrived; with 0, none need to arrive")))]
+#[command(mut_arg("max_loss", |option| option.help("Exit status 1 if this host dropped more than PERCENT of the packets, such as 0.1%")))]
 pub(crate) struct Arguments {
     /// Only these: a group, a range (`239.1.2.0/24`), a name (`mdns`), or a membership as in `mcast recv`,
     /// with port, interface and sources [default: all multicast]
@@ -53,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "read")]
     no_promiscuous: bool,
 
-    /// Request SIZE of buffer per interface [default: 32M]
+    /// Request a capture buffer of SIZE per interface [default: 32M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "read")]
     buffer: Option<usize>,
 
@@ -66,7 +69,7 @@ pub(crate) struct Arguments {
 
 /// What to do with the packets.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What to do with them")]
+#[command(next_help_heading = "Output")]
 struct OutputOptions {
     /// Write packets to this file: pcapng, or pcap if its name ends in .pcap; `-` for standard output
     #[arg(short, long, value_name = "FILE")]

@@ -25,6 +25,8 @@ use policy::{AfterLoss, PolicyArgument};
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("count", |option| option.help("Stop after N messages")))]
+#[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N messages arrived; with 0, none need to arrive")))]
 #[command(mut_arg("max_loss", |option| option.help(MAX_LOSS)))]
 pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
@@ -78,11 +80,11 @@ struct StreamOptions {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64M")]
     max_snapshot: usize,
 
-    /// Open sealed streams with the secrets in this file; SIGHUP reads it again
+    /// Open sealed streams with the secrets in this file; SIGHUP rereads it
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// Request SIZE of receive buffer [default: 4M]
+    /// Request a receive buffer of SIZE [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
@@ -104,7 +106,7 @@ enum From {
 
 /// What to do with the messages.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What to do with them")]
+#[command(next_help_heading = "Output")]
 struct OutputOptions {
     /// Print only the bytes of the messages, without line ends
     #[arg(long, conflicts_with_all = ["records", "json"])]
@@ -129,8 +131,9 @@ const MAX_LOSS: &str =
     "Exit status 1 if a larger share of the messages was lost, such as 0.1% [default: if any was]";
 
 const EXAMPLES: &str = "\
-Each message is printed as a line. The command ends when the publisher closes the stream. Lost messages
-are reported; exit status 1 if there are any. With --json an event has `event`, a message `sequence`.
+Each message is printed as a line. The command ends when the publisher closes the stream. Lost
+messages are reported; exit status 1 if there are any. With --json, the field `event` is `message`,
+or the name of an event.
 
 Policies:
   reliable        wait until every gap is repaired; report what cannot be repaired (default)

@@ -51,7 +51,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     input: PacketInput,
 
-    /// Count loss by the sequence number at this offset of each payload, in bytes: 0:4, or 12:2le
+    /// Count loss by the sequence number at this offset in each payload, with its size in bytes: 0:4, or 12:2le
+    /// (little-endian)
     #[arg(long, value_name = "OFFSET:SIZE")]
     seq: Option<SequenceField>,
 
@@ -81,7 +82,7 @@ pub(crate) struct Arguments {
 
 /// Options for output.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How to show it")]
+#[command(next_help_heading = "Output")]
 struct OutputOptions {
     /// Print one table after the time of --timeout or --interval, and stop
     #[arg(long)]
@@ -91,7 +92,7 @@ struct OutputOptions {
     #[arg(long)]
     json: bool,
 
-    /// Serve Prometheus metrics at http://ADDRESS/metrics; without a terminal nothing else
+    /// Serve Prometheus metrics at http://ADDRESS/metrics; without a terminal, print nothing
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["once", "read"])]
     metrics: Option<ExporterAddress>,
 
@@ -106,9 +107,10 @@ interval. top joins nothing on its own: behind a snooping switch only joined gro
 joins them. Interfaces that come and go are followed, unless -i is given.
 
 Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf` and
-`mcast publish` (with its repairs); for others --seq gives the position of the number. RTP with a dynamic
-payload type is recognized on even ports. Jitter is that of RFC 3550 where the payload has a timestamp,
-otherwise (marked ~) that of the gaps between datagrams. Bits are those of the payload.
+`mcast publish` (with its repairs); for others --seq gives the position of the number. RTP with a
+dynamic payload type is recognized on even ports. Jitter is that of RFC 3550 where the payload has a
+timestamp, otherwise (marked ~) it is the variation of the intervals between datagrams. Bit rates
+count the payload only.
 
 Capturing needs root or CAP_NET_RAW.
 

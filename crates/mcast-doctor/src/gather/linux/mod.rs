@@ -4,12 +4,14 @@ mod config_services;
 mod counters;
 mod firewall;
 mod freezer;
+mod kernel_drops;
 mod links;
 mod multicast_routes;
 pub(crate) mod processes;
 mod sockets;
 
 pub(crate) use counters::host_drops;
+pub(crate) use kernel_drops::DropCounter;
 pub(crate) use sockets::queues;
 
 use std::collections::BTreeMap;

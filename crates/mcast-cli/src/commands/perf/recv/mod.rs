@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     joining: MembershipArguments,
 
-    /// Request SIZE of receive buffer per socket [default: 4M]
+    /// Request a receive buffer of SIZE per socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     spin: bool,
 
-    /// Print one JSON object per run, and nothing every second
+    /// Print one JSON object per run, and no interim lines
     #[arg(long)]
     json: bool,
 
@@ -79,10 +79,10 @@ struct Limits {
 }
 
 const EXAMPLES: &str = "\
-Each run is reported when it ends: sent, received, lost, duplicated and reordered by the sender's
-numbering and closing message, rates of arrival, jitter (RFC 3550), delays where the clocks allow,
-datagrams per system call, and where this host dropped datagrams. The report is also sent to the
-sender, which prints it.
+At the end of a run, the report shows the datagrams sent, received, lost, duplicated and reordered,
+receive rates, jitter (RFC 3550), delays if the clocks allow it, datagrams per system call, and
+where this host dropped datagrams. The number sent comes from sequence numbers and the sender's
+closing message. The sender receives and prints the report, too.
 
 Examples:
   mcast perf recv 239.255.1.2:5000                    one run

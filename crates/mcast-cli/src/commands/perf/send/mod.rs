@@ -38,12 +38,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
     dscp: Option<u8>,
 
-    /// Payload bytes per datagram, at least 32 [default: 1400; with --latency 64]; with --stream
-    /// per message, at least 40 [default: 1344]
+    /// Payload bytes per datagram, at least 32 [default: 1400; with --latency, 64]; with --stream bytes per message, at
+    /// least 40 [default: 1344]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<usize>,
 
-    /// Send for TIME; with --sweep at each rate [default: 10s; with --sweep 1s]
+    /// Send for TIME; with --sweep, at each rate [default: 10s; with --sweep, 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "count")]
     duration: Option<Duration>,
 
@@ -51,8 +51,8 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "N", conflicts_with = "sweep", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Total rate, evenly paced: 200kpps, or 10Mbit of payload; with --sweep the first rate
-    /// [default: as fast as possible; with --sweep 1000pps]
+    /// Total rate, evenly paced: 200kpps, or 10Mbit of payload; with --sweep, the first rate [default: as fast as
+    /// possible; with --sweep, 1000pps]
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
 
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_gso: bool,
 
-    /// Print JSON objects, and nothing every second
+    /// Print the results as JSON objects, and no interim lines
     #[arg(long)]
     json: bool,
 
@@ -80,7 +80,7 @@ pub(super) struct Arguments {
 
 /// Other measurements.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What to find out")]
+#[command(next_help_heading = "What to measure")]
 struct Measure {
     /// Raise the rate until loss starts; report that rate, and the counter that shows the loss
     #[arg(long, conflicts_with = "latency")]
@@ -97,29 +97,29 @@ struct Measure {
 
 /// The criteria of success.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What is success")]
+#[command(next_help_heading = "Success criteria")]
 struct SuccessCriteria {
-    /// Exit status 1 if fewer than N receivers report; with --stream start when N have joined [default: 1]
+    /// Exit status 1 if fewer than N receivers report; with --stream, wait until N have joined [default: 1]
     #[arg(long, value_name = "N", conflicts_with = "latency")]
     expect: Option<u64>,
 
-    /// Exit status 1 if a receiver lost more than PERCENT; with --sweep the loss that is tolerated
+    /// Exit status 1 if a receiver lost more than PERCENT; with --sweep, the loss to tolerate
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     max_loss: Option<f64>,
 }
 
 const EXAMPLES: &str = "\
-The sender announces what it will send, and at the end how much it sent, repeatedly until the
-receivers have reported. The table at the end has one row per receiver.
+The sender first announces its settings. At the end it announces how much it sent, repeatedly until
+the receivers have reported. The table at the end has one row per receiver.
 
-Run `mcast perf recv 239.255.1.2:5000` on other hosts; with --reply for --latency.
+Run `mcast perf recv 239.255.1.2:5000` on the other hosts, with --reply for --latency.
 
 Examples:
   mcast perf send 239.255.1.2:5000 --size 1400 --duration 5s      as fast as possible
   mcast perf send 239.255.1.2:5000 --rate 200kpps --max-loss 0    exit status 1 if any is lost
   mcast perf send 239.255.1.2:5000 --sweep                        at which rate does loss start?
   mcast perf send 239.255.1.2:5000 --latency --spin               what is the delay?
-  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps         messages as of `mcast publish`";
+  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps         messages, as with `mcast publish`";
 
 /// What to send, and where: the arguments, resolved.
 #[derive(Debug)]

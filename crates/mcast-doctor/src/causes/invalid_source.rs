@@ -1,0 +1,88 @@
+//! Datagrams arrive with a source address that cannot belong to a host: a group, the broadcast address, or a loopback
+//! address. The system drops them without counting them.
+
+use std::net::IpAddr;
+
+use super::{Cause, Check};
+use crate::kernel_drops::{KernelDrop, evidence};
+use crate::observation::{Interest, Observation};
+use crate::wire::Flow;
+use crate::{Finding, Id, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 1122 section 3.2.1.3", "RFC 4291 sections 2.5.3 and 2.7"]);
+
+fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    interests.iter().flat_map(|interest| of_interest(observation, interest)).collect()
+}
+
+fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
+    // On the loopback interface, loopback addresses are normal.
+    if observation.link(interest.interface).is_none_or(|link| link.interface.loopback) {
+        return Vec::new();
+    }
+    let is_received = |flow: &Flow| {
+        let trial = observation.trial();
+        trial.is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0)
+    };
+    // Of this machine's own addresses, `source-is-local` reports the IPv4 ones.
+    let is_reported = |source: IpAddr| source.is_ipv4() && observation.before.is_own(source);
+    let mut flows = observation.arrivals(interest);
+    flows.retain(|flow| !is_received(flow) && !is_reported(flow.key.source.ip()));
+    let finding = |flow: &Flow| Some(finding(observation, interest, flow, kind(flow.key.source.ip())?));
+    flows.into_iter().filter_map(finding).collect()
+}
+
+/// Returns what an address is that cannot be a source; `None` for others.
+fn kind(source: IpAddr) -> Option<&'static str> {
+    let is_broadcast = matches!(source, IpAddr::V4(address) if address.is_broadcast());
+    match source {
+        _ if source.is_multicast() => Some("a group"),
+        _ if is_broadcast => Some("the broadcast address"),
+        _ if source.is_loopback() => Some("a loopback address, valid only within a host"),
+        _ => None,
+    }
+}
+
+fn finding(observation: &Observation, interest: &Interest<'_>, flow: &Flow, kind: &str) -> Finding {
+    let interface = observation.link_name(interest.interface);
+    let (source, to) = (flow.key.source.ip(), interest.destination());
+    let is_from = |drop: &KernelDrop| drop.source.ip() == source;
+    let dropped = observation.dropped_flows(interest, is_from);
+    let macs = flow.mac_list();
+    let cause = format!(
+        "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the system drops them."
+    );
+    let advice = format!(
+        "Correct the sender, whose Ethernet address is {macs}: bind its socket to the address of its interface or to none. A packet generator, a tunnel or address translation may also have set the source."
+    );
+    Finding::new(Id::InvalidSource, Severity::Fault, cause)
+        .about_flow(&interface, flow)
+        .with_evidence(observation.packets_of(flow))
+        .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
+        .with_remedies([Remedy::advice(Tool::Program, advice)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership};
+    use super::*;
+
+    fn findings(source: &str, to: &str, received: u64) -> usize {
+        CAUSE.judge(&membership(to, vec![flow(ETH0, source, to)], received)).len()
+    }
+
+    #[test]
+    fn sources_that_no_host_can_have_are_reported() {
+        const TO: &str = "239.1.2.3:5000";
+        const TO_V6: &str = "[ff15::1234]:5000";
+        for source in ["239.9.9.9:6000", "255.255.255.255:6000", "127.0.0.5:6000"] {
+            assert_eq!(findings(source, TO, 0), 1, "{source}");
+        }
+        assert_eq!((findings("[ff15::9]:6000", TO_V6, 0), findings("[::1]:6000", TO_V6, 0)), (1, 1));
+        assert_eq!((findings("10.9.0.1:6000", TO, 0), findings("[fd09::1]:6000", TO_V6, 0)), (0, 0));
+        assert_eq!(findings("239.9.9.9:6000", TO, 10), 0, "received all the same");
+        assert_eq!(findings("127.0.0.1:6000", TO, 0), 0, "reported as this machine's own");
+    }
+}

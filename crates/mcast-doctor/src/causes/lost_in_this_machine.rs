@@ -1,0 +1,258 @@
+//! Datagrams arrive on the wire, and do not reach the socket, and no other finding explains it.
+
+use std::collections::BTreeMap;
+
+use super::{Cause, Check};
+use crate::depth::{Depth, ExpectedFlow};
+use crate::observation::{Observation, explains};
+use crate::snapshot::{Counter, DroppingRule};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Unexplained(check), &["nft(8): hooks", "tc-bpf(8)", "ip-link(8): xdp"]);
+
+/// The maximum number of sources that a sentence names.
+const MAX_NAMED: usize = 3;
+
+/// The stretch of the way from the wire to the program on which datagrams were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stretch {
+    /// Before the IP layer counts packets.
+    BeforeIp,
+    /// Between the counter of all packets and that of accepted packets to groups: `prerouting` and routing.
+    Routing,
+    /// Between the IP layer and UDP: `input`.
+    Input,
+    /// Between UDP and the socket.
+    Udp,
+    /// The socket has them.
+    Socket,
+    /// Between the wire and the socket: the counters include too much other traffic.
+    Unknown,
+}
+
+fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
+    let mut groups: BTreeMap<_, Vec<&ExpectedFlow<'_>>> = BTreeMap::new();
+    for flow in unexplained.iter().filter(|flow| flow.status.depth.is_lost_here()) {
+        let stretch = stretch(observation, flow);
+        let status = &flow.status;
+        groups
+            .entry((status.destination, status.interface.clone(), status.program.clone(), stretch))
+            .or_default()
+            .push(flow);
+    }
+    groups.into_iter().map(|((.., stretch), flows)| finding(observation, stretch, &flows)).collect()
+}
+
+/// Returns where a flow was lost, as far as the counters show it.
+fn stretch(observation: &Observation, flow: &ExpectedFlow<'_>) -> Stretch {
+    let family = flow.interest.family();
+    let rise = |counter| observation.rise(counter, family);
+    let lost = lost(flow);
+    let is_small = |count: u64| count.saturating_mul(5) < lost;
+    // The counters count coalesced packets once.
+    let is_counted = flow.flow.is_none_or(|flow| flow.resegmented == 0 && flow.fragmented == 0);
+    match (flow.status.depth, rise(Counter::InReceives), rise(Counter::InMulticast)) {
+        (Depth::AtSocket, ..) => Stretch::Socket,
+        (Depth::AtIp, received, _) => {
+            let delivered = rise(Counter::InDelivers);
+            let undelivered = received.zip(delivered).map(|(all, delivered)| all.saturating_sub(delivered));
+            match undelivered {
+                Some(undelivered) if explains(undelivered, lost) => Stretch::Input,
+                Some(_) => Stretch::Udp,
+                None => Stretch::Unknown,
+            }
+        }
+        (_, Some(received), _) if is_counted && is_small(received) => Stretch::BeforeIp,
+        (_, Some(received), Some(accepted))
+            if is_counted && is_small(accepted) && explains(received, lost) =>
+        {
+            Stretch::Routing
+        }
+        _ => Stretch::Unknown,
+    }
+}
+
+fn lost(flow: &ExpectedFlow<'_>) -> u64 {
+    flow.status.on_wire.unwrap_or_default().saturating_sub(flow.status.received.unwrap_or_default())
+}
+
+fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'_>]) -> Finding {
+    let Some(one) = flows.first() else {
+        return Finding::new(Id::LostInThisMachine, Severity::Fault, stretch.location());
+    };
+    let status = &one.status;
+    let (interface, to) = (&status.interface, status.destination);
+    let lost: u64 = flows.iter().map(|flow| lost(flow)).sum();
+    let all: u64 = flows.iter().filter_map(|flow| flow.status.on_wire).sum();
+    let sources = sources(flows);
+    let cause = format!(
+        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}, {}.",
+        stretch.location()
+    );
+    let packets = flows.iter().take(MAX_NAMED).filter_map(|flow| flow.flow);
+    let counters = stretch.counters().iter();
+    let rules = uncounted_rules(observation, stretch)
+        .map(|rule| Evidence::new(EvidenceKind::Rule, rule.location(), "may drop them; it has no counter"));
+    let finding = Finding::new(Id::LostInThisMachine, Severity::Fault, cause)
+        .on_interface(interface)
+        .for_group(to)
+        .from_source(&sources)
+        .explaining(flows.iter().map(|flow| ExplainedFlow::from(&flow.status)))
+        .with_all_evidence(packets.map(|flow| observation.packets_of(flow)))
+        .with_all_evidence(
+            counters.filter_map(|counter| observation.counter_change(*counter, one.interest.family())),
+        )
+        .with_all_evidence(rules)
+        .with_remedies([Remedy::advice(
+            if stretch == Stretch::Socket { Tool::Program } else { Tool::Network },
+            stretch.candidates(interface),
+        )]);
+    match &status.program {
+        Some(program) => finding.in_program(program),
+        None => finding,
+    }
+}
+
+/// Returns the sources as a list that is cut after a few.
+fn sources(flows: &[&ExpectedFlow<'_>]) -> String {
+    let mut named: Vec<_> = flows
+        .iter()
+        .take(MAX_NAMED)
+        .filter_map(|flow| flow.status.source)
+        .map(|source| source.to_string())
+        .collect();
+    if flows.len() > MAX_NAMED {
+        named.push(format!("{} others", flows.len() - MAX_NAMED));
+    }
+    named.join(", ")
+}
+
+/// Returns the dropping rules without a counter on this stretch.
+fn uncounted_rules(observation: &Observation, stretch: Stretch) -> impl Iterator<Item = &DroppingRule> {
+    let hooks: &[&str] = match stretch {
+        Stretch::BeforeIp => &["ingress"],
+        Stretch::Routing => &["prerouting"],
+        Stretch::Input => &["input"],
+        Stretch::Udp | Stretch::Socket => &[],
+        Stretch::Unknown => &["ingress", "prerouting", "input"],
+    };
+    let rules = observation.after.dropping_rules.iter().filter(|rule| rule.packets.is_none());
+    rules.filter(|rule| rule.hook.as_deref().is_none_or(|hook| hooks.contains(&hook)) && !hooks.is_empty())
+}
+
+impl Stretch {
+    fn location(self) -> &'static str {
+        match self {
+            Self::BeforeIp => "before its IP layer counts them",
+            Self::Routing => "in its IP layer, before that accepts them",
+            Self::Input => "between its IP layer and UDP",
+            Self::Udp => "between UDP and the socket",
+            Self::Socket => "at the socket, from which the program does not read them",
+            Self::Unknown => "between the wire and the socket",
+        }
+    }
+
+    /// Returns what loses datagrams here, and how to look it up.
+    fn candidates(self, interface: &str) -> String {
+        match self {
+            Self::BeforeIp => format!(
+                "Look for an XDP program (ip -details link show dev {interface}), a tc filter (tc filter show dev {interface} ingress), and rules of the families netdev and bridge (nft list ruleset)."
+            ),
+            Self::Routing => format!(
+                "Look for rules at the hook prerouting, also those without a counter and \"fib ... missing drop\" (nft list ruleset, iptables-legacy -t raw -S), policy routing (ip rule, ip route get SOURCE), and redirects (nat, tproxy). Compare the route to the source with {interface}."
+            ),
+            Self::Input => {
+                "Look for rules at the hook input (nft list ruleset, iptables-legacy -S).".to_owned()
+            }
+            Self::Udp => {
+                "Look for a filter on the socket (ss --udp --bpf), a BPF program on its control group (bpftool cgroup tree), and another socket to which the port is redirected."
+                    .to_owned()
+            }
+            Self::Socket => {
+                "The program may be stopped, busy or waiting for something else: see what it does (ps, strace)."
+                    .to_owned()
+            }
+            Self::Unknown => format!(
+                "Look for packet filters (nft list ruleset, iptables-legacy -S), tc filters (tc filter show dev {interface} ingress), XDP programs (ip -details link show dev {interface}), policy routing (ip rule) and a filter on the socket (ss --udp --bpf)."
+            ),
+        }
+    }
+
+    /// Returns the counters around the stretch.
+    fn counters(self) -> &'static [Counter] {
+        match self {
+            Self::BeforeIp => &[Counter::InReceives],
+            Self::Routing => &[Counter::InReceives, Counter::InMulticast],
+            Self::Input => &[Counter::InMulticast, Counter::InDelivers],
+            Self::Udp => &[Counter::InDelivers, Counter::IgnoredMulticast, Counter::ReceiveBufferErrors],
+            Self::Socket => &[Counter::InDelivers, Counter::DatagramsRead],
+            Self::Unknown => &[Counter::InReceives, Counter::InMulticast, Counter::InDelivers],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership, with_counters};
+    use super::*;
+    use crate::causes::judge;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn causes(received: u64, rises: [u64; 3]) -> Vec<String> {
+        let observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        let names = ["IpInReceives", "IpExtInMcastPkts", "IpInDelivers"];
+        let rises: Vec<_> = names.into_iter().zip(rises).collect();
+        let findings = judge(&with_counters(observation, &rises));
+        let own = findings.into_iter().filter(|finding| finding.id == Id::LostInThisMachine);
+        own.map(|finding| finding.cause).collect()
+    }
+
+    #[test]
+    fn counters_show_where_datagrams_were_lost() {
+        let lost = |rises, location: &str| {
+            let causes = causes(0, rises);
+            assert!(causes.len() == 1 && causes[0].contains(location), "{causes:?}");
+        };
+        lost(
+            [0, 0, 0],
+            "10 of 10 datagrams from 10.9.0.1:6000 to 239.1.2.3:5000 that arrived on eth0, before",
+        );
+        lost([12, 0, 2], "in its IP layer, before that accepts them");
+        lost([12, 10, 12], "between UDP and the socket");
+        lost([100, 1, 100], "in its IP layer");
+    }
+
+    #[test]
+    fn another_finding_explains_the_loss_or_nothing_is_lost() {
+        assert_eq!(causes(0, [10, 10, 0]), Vec::<String>::new(), "the firewall");
+        assert_eq!(causes(10, [10, 10, 10]), Vec::<String>::new(), "received");
+    }
+
+    #[test]
+    fn flows_lost_at_the_same_place_are_one_finding() {
+        let flows = (1..=5).map(|last| flow(ETH0, &format!("10.9.0.{}:6000", last + 10), TO)).collect();
+        let findings = judge(&with_counters(membership(TO, flows, 0), &[("IpInReceives", 0)]));
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(finding.flows.len(), 5);
+        assert!(
+            finding.cause.contains("50 of 50") && finding.cause.contains("2 others"),
+            "{}",
+            finding.cause
+        );
+    }
+
+    #[test]
+    fn one_of_two_sources_is_lost() {
+        let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), flow(ETH0, "10.9.0.7:6000", TO)];
+        let mut observation = membership(TO, flows, 10);
+        observation.trial_mut().received.pop();
+        let findings = judge(&observation);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(
+            (finding.id, finding.subject.source.as_deref()),
+            (Id::LostInThisMachine, Some("10.9.0.7:6000"))
+        );
+    }
+}

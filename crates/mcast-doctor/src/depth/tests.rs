@@ -1,0 +1,274 @@
+//! No observation in which an expected flow is lost is judged healthy.
+
+use mcast::SourceFilter;
+use proptest::prelude::*;
+
+use super::*;
+use crate::causes::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program, with_counters};
+use crate::causes::judge;
+use crate::observation::ReceivedCount;
+use crate::snapshot::{DroppingRule, JoinedGroup, UdpSocket};
+use crate::{Report, Severity, Verdict};
+
+const TO: &str = "239.1.2.3:5000";
+
+fn depths(observation: &Observation) -> Vec<Depth> {
+    observation.expected_flows().into_iter().map(|flow| flow.status.depth).collect()
+}
+
+#[test]
+fn each_source_has_a_depth_of_its_own() {
+    let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), flow(ETH0, "10.9.0.7:6000", TO)];
+    let mut observation = membership(TO, flows, 10);
+    assert_eq!(depths(&observation), [Depth::Arrives, Depth::Arrives]);
+    observation.trial_mut().received.remove(0);
+    assert_eq!(depths(&observation), [Depth::OnWire, Depth::Arrives]);
+    let statuses = observation.expected_flows().into_iter().map(|flow| flow.status).collect::<Vec<_>>();
+    assert_eq!(arrival(&statuses), ArrivalStatus::Incomplete);
+}
+
+#[test]
+fn counter_for_groups_shows_what_the_ip_layer_accepted() {
+    let lost = |accepted| {
+        let observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+        depths(&with_counters(observation, &[("IpExtInMcastPkts", accepted)]))
+    };
+    assert_eq!((lost(0), lost(10)), (vec![Depth::OnWire], vec![Depth::AtIp]));
+}
+
+#[test]
+fn silence_is_certain_only_where_the_wire_was_captured() {
+    let mut observation = membership(TO, Vec::new(), 0);
+    assert_eq!(depths(&observation), [Depth::NotOnWire]);
+    observation.trial_mut().joined.push(ETH1);
+    assert_eq!(depths(&observation), [Depth::NotOnWire; 2]);
+    observation.wire.taps[1].refused = Some("no right".into());
+    assert_eq!(depths(&observation), [Depth::Unknown; 2]);
+}
+
+#[test]
+fn silent_interface_does_not_matter_if_the_group_arrives_on_another() {
+    let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+    observation.trial_mut().joined.push(ETH1);
+    assert_eq!(depths(&observation), [Depth::Arrives]);
+}
+
+#[test]
+fn group_that_this_machine_sends_elsewhere_left_by_another_interface() {
+    let mut sent = flow(ETH1, "10.8.0.2:6000", TO);
+    sent.key.outgoing = true;
+    assert_eq!(depths(&membership(TO, vec![sent], 0)), [Depth::OtherInterface]);
+}
+
+#[test]
+fn receipts_on_an_interface_that_was_not_captured_count() {
+    let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+    observation.trial_mut().received[0].interface = mcast::InterfaceIndex::new(9).unwrap();
+    assert_eq!(depths(&observation), [Depth::Arrives]);
+}
+
+#[test]
+fn full_buffer_does_not_explain_a_source_that_is_missing_altogether() {
+    let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), flow(ETH0, "10.9.0.7:6000", TO)];
+    let mut observation = membership(TO, flows, 5);
+    observation.trial_mut().dropped = 10;
+    assert_eq!(depths(&observation), [Depth::Arrives, Depth::Arrives]);
+    observation.trial_mut().received.pop();
+    assert_eq!(depths(&observation), [Depth::Arrives, Depth::OnWire]);
+}
+
+/// Returns the observation of a program with one socket, for which 10 datagrams arrived.
+fn listening(rises: &[(&str, u64)]) -> Observation {
+    let socket = joined_socket(ETH0, SourceFilter::ANY);
+    let mut observation = program(vec![socket], vec![flow(ETH0, "10.9.0.1:6000", TO)]);
+    observation.after.udp_sockets = vec![UdpSocket {
+        local: "0.0.0.0:5000".parse().unwrap(),
+        peer: None,
+        inode: 9,
+        drops: 0,
+        programs: Vec::new(),
+    }];
+    with_counters(observation, rises)
+}
+
+#[test]
+fn program_reads_what_nothing_else_can_have_been() {
+    let rises = |received, read| {
+        listening(&[
+            ("IpInReceives", received),
+            ("IpExtInMcastPkts", 10),
+            ("TcpInSegs", 20),
+            ("UdpInDatagrams", read),
+        ])
+    };
+    assert_eq!(depths(&rises(30, 10)), [Depth::Arrives]);
+    assert_eq!(depths(&rises(30, 5)), [Depth::Unknown]);
+    assert_eq!(depths(&rises(40, 10)), [Depth::Unknown], "10 may have been unicast");
+    assert_eq!(depths(&rises(40, 20)), [Depth::Arrives]);
+    let mut second = rises(30, 10);
+    second.after.udp_sockets.push(second.after.udp_sockets[0].clone());
+    assert_eq!(depths(&second), [Depth::Unknown], "the other socket may have read them");
+}
+
+#[test]
+fn nothing_read_is_certain() {
+    let unread = |received, accepted, delivered, ignored| {
+        let rises = [
+            ("IpInReceives", received),
+            ("IpExtInMcastPkts", accepted),
+            ("IpInDelivers", delivered),
+            ("UdpIgnoredMulti", ignored),
+            ("UdpInDatagrams", 0),
+        ];
+        let observation = listening(&rises.map(|(name, rise)| (name, rise)));
+        let mut observation = observation;
+        observation.after.joined = membership(TO, Vec::new(), 0).after.joined;
+        depths(&observation)[0]
+    };
+    assert_eq!(unread(10, 10, 10, 0), Depth::AtSocket);
+    assert_eq!(unread(10, 10, 10, 10), Depth::AtIp);
+    assert_eq!(unread(10, 10, 0, 0), Depth::AtIp);
+    assert_eq!(unread(10, 0, 0, 0), Depth::OnWire);
+    assert_eq!(unread(0, 0, 0, 0), Depth::OnWire);
+}
+
+#[test]
+fn drops_of_a_socket_are_lost_at_the_socket() {
+    let mut observation = listening(&[("UdpInDatagrams", 9)]);
+    let ExaminationTarget::Program(program) = &mut observation.target else { panic!("{observation:?}") };
+    program.sockets[0].drops = (7, 8);
+    assert_eq!(depths(&observation), [Depth::AtSocket]);
+}
+
+/// How far the datagrams of one flow came.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    source: u8,
+    /// The interface: `eth0` or `eth1`.
+    second: bool,
+    /// How many of 10 were accepted by the IP layer, delivered to UDP, and received by the socket.
+    accepted: u64,
+    delivered: u64,
+    received: u64,
+}
+
+impl Fate {
+    fn is_lost(self) -> bool {
+        self.received < 10
+    }
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    let counts = (0..=10_u64, 0..=10_u64, prop_oneof![Just(0), Just(10), 0..=10_u64]);
+    (1..=250_u8, any::<bool>(), counts).prop_map(|(source, second, (one, other, received))| {
+        let mut counts = [one, other, received];
+        if received == 10 {
+            counts = [10; 3];
+        }
+        counts.sort_unstable();
+        let [received, delivered, accepted] = counts;
+        Fate { source, second, accepted, delivered, received }
+    })
+}
+
+/// Other traffic: packets that arrived, were accepted as multicast, and were delivered.
+type Noise = (u64, u64, u64);
+
+fn observe(fates: &[Fate], noise: Noise, rule: u64, reverse: u64, dropped: u64) -> Observation {
+    let interface = |fate: &Fate| if fate.second { ETH1 } else { ETH0 };
+    let source = |fate: &Fate| {
+        let net = if fate.second { 8 } else { 9 };
+        format!("10.{net}.{}.77:6000", fate.source)
+    };
+    let flows = fates.iter().map(|fate| flow(interface(fate), &source(fate), TO)).collect();
+    let mut observation = membership(TO, flows, 0);
+    let group = "239.1.2.3".parse().unwrap();
+    observation.after.joined.push(JoinedGroup { group, interface: ETH1 });
+    let trial = observation.trial_mut();
+    trial.joined.push(ETH1);
+    trial.already_joined.push(ETH1);
+    trial.dropped = dropped;
+    let received = fates.iter().filter(|fate| fate.received > 0).map(|fate| ReceivedCount {
+        interface: interface(fate),
+        source: source(fate).parse().unwrap(),
+        datagrams: fate.received,
+    });
+    trial.received = received.collect();
+    let sum = |count: fn(&Fate) -> u64| fates.iter().map(count).sum::<u64>();
+    let mut observation = with_counters(
+        observation,
+        &[
+            ("IpInReceives", sum(|fate| fate.accepted) + noise.0 + noise.1),
+            ("IpExtInMcastPkts", sum(|fate| fate.accepted) + noise.1),
+            ("IpInDelivers", sum(|fate| fate.delivered) + noise.2),
+            ("TcpExtIPReversePathFilter", reverse),
+        ],
+    );
+    let dropping = |packets| DroppingRule {
+        family: "ip".into(),
+        table: "filter".into(),
+        chain: "INPUT".into(),
+        part: "handle 4".into(),
+        hook: Some("input".into()),
+        packets: Some(packets),
+    };
+    observation.before.dropping_rules = vec![dropping(0)];
+    observation.after.dropping_rules = vec![dropping(rule)];
+    observation
+}
+
+fn verdict(observation: &Observation) -> Verdict {
+    let flows: Vec<_> = observation.expected_flows().into_iter().map(|flow| flow.status).collect();
+    let arrival = arrival(&flows);
+    Report { findings: judge(observation), flows, arrival, ..Report::default() }.verdict()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn lost_flow_is_a_fault_that_names_it(
+        fates in proptest::collection::vec(fate(), 1..6),
+        noise in (0..40_u64, 0..40_u64, 0..40_u64),
+        others in (0..60_u64, 0..60_u64),
+    ) {
+        let mut fates = fates;
+        fates.sort_by_key(|fate| (fate.second, fate.source));
+        fates.dedup_by_key(|fate| (fate.second, fate.source));
+        let observation = observe(&fates, noise, others.0, others.1, 0);
+        let is_lost = fates.iter().any(|fate| fate.is_lost());
+        prop_assert_eq!(verdict(&observation) == Verdict::Healthy, !is_lost);
+        let findings = judge(&observation);
+        for flow in observation.expected_flows() {
+            let is_lost = flow.status.depth.is_lost_here();
+            prop_assert_eq!(is_lost, flow.status.received != Some(10), "{:?}", flow.status);
+            let is_explained = findings.iter().any(|finding| finding.explains(&flow.status));
+            prop_assert!(!is_lost || is_explained, "{:?}\n{:#?}", flow.status, findings);
+        }
+    }
+
+    #[test]
+    fn silent_group_is_a_fault(noise in (0..40_u64, 0..40_u64, 0..40_u64), reverse in 0..40_u64) {
+        let findings = judge(&observe(&[], noise, 0, reverse, 0));
+        let faults = findings.iter().filter(|finding| finding.severity == Severity::Fault);
+        prop_assert_eq!(faults.count(), 1);
+    }
+
+    #[test]
+    fn program_arrives_only_if_it_may_have_read_everything(
+        read_by_program in 0..=10_u64,
+        unicast in 0..40_u64,
+        unicast_read in 0..40_u64,
+    ) {
+        let unicast_read = unicast_read.min(unicast);
+        let observation = listening(&[
+            ("IpInReceives", 10 + unicast),
+            ("IpExtInMcastPkts", 10),
+            ("IpInDelivers", 10 + unicast),
+            ("UdpInDatagrams", read_by_program + unicast_read),
+        ]);
+        let arrives = depths(&observation) == [Depth::Arrives];
+        prop_assert!(!arrives || read_by_program == 10);
+        prop_assert!(read_by_program > 0 || unicast_read > 0 || depths(&observation)[0].is_lost_here());
+    }
+}

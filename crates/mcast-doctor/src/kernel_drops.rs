@@ -1,0 +1,203 @@
+//! Packets to groups that the kernel dropped while the doctor listened, with its reasons.
+//!
+//! Linux reports a reason for each packet that it drops (`enum skb_drop_reason`, Linux 5.17 and later). Plain data, so
+//! that tests can construct drops. `gather` fills it in.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use mcast::InterfaceIndex;
+use mcast_packet::MacAddress;
+
+use crate::observation::{Interest, Observation};
+use crate::wire::{Flow, Refusal};
+use crate::{Evidence, EvidenceKind};
+
+/// The packets to groups that the kernel dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KernelDrops {
+    pub(crate) drops: Vec<KernelDrop>,
+    /// Further packets, of which only the number is known because they were of too many kinds.
+    pub(crate) uncounted: u64,
+    /// Why the drops could not be counted; `None` if they were, and on systems that report no reasons.
+    pub(crate) refused: Option<Refusal>,
+}
+
+/// Packets that the kernel dropped for the same reason at the same place, with the same addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KernelDrop {
+    /// The kernel's name for the reason, such as `NETFILTER_DROP`.
+    pub(crate) reason: String,
+    /// The kernel's function that dropped them, if the reason says nothing.
+    pub(crate) function: Option<String>,
+    /// The interface that they arrived on, or were about to leave by.
+    pub(crate) interface: Option<InterfaceIndex>,
+    /// The interface that they arrived on; `None` if this machine sent them.
+    pub(crate) arrived_on: Option<InterfaceIndex>,
+    /// The source. The port is 0 if it is unknown.
+    pub(crate) source: SocketAddr,
+    /// The destination. The port is 0 if it is unknown, as in fragments.
+    pub(crate) destination: SocketAddr,
+    /// The IP protocol: 17 is UDP.
+    pub(crate) protocol: u8,
+    /// The Ethernet destination, if there is one.
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) packets: u64,
+}
+
+/// The packets from one source to an interest that the kernel dropped for the reasons in question.
+#[derive(Clone, Debug)]
+pub(crate) struct DroppedFlow<'a> {
+    pub(crate) source: SocketAddr,
+    pub(crate) packets: u64,
+    /// The flow on the wire, if the capture recorded it.
+    pub(crate) flow: Option<&'a Flow>,
+    pub(crate) drops: Vec<&'a KernelDrop>,
+}
+
+/// The direction of packets as this machine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropDirection {
+    Incoming,
+    Outgoing,
+}
+
+impl KernelDrop {
+    /// Returns whether packets to this group and port may be among these.
+    pub(crate) fn is_to(&self, destination: SocketAddr) -> bool {
+        is_same_or_unknown(self.destination, destination)
+    }
+
+    pub(crate) fn direction(&self) -> DropDirection {
+        if self.arrived_on.is_some() { DropDirection::Incoming } else { DropDirection::Outgoing }
+    }
+
+    /// Returns whether an XDP program dropped them. Most drivers give no reason for it.
+    pub(crate) fn is_by_xdp(&self) -> bool {
+        self.reason == "XDP" || self.function.as_ref().is_some_and(|function| function.contains("xdp"))
+    }
+
+    /// Returns the reason with the function, if that is known, and what it means.
+    pub(crate) fn describe(&self) -> String {
+        let place = self.function.as_ref().map(|function| format!(" in {function}")).unwrap_or_default();
+        let meaning = meaning(&self.reason).map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+        format!("{}{place}{meaning}", self.reason)
+    }
+}
+
+/// Returns whether two addresses are equal, apart from a port of `dropped` that is unknown.
+fn is_same_or_unknown(dropped: SocketAddr, address: SocketAddr) -> bool {
+    dropped.ip() == address.ip() && matches!(dropped.port(), port if port == address.port() || port == 0)
+}
+
+/// Returns what a reason means in a few words; `None` if its name says it or it is rare.
+pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "NETFILTER_DROP" => "a firewall rule",
+        "TC_INGRESS" | "TC_EGRESS" => "a traffic control filter",
+        "XDP" => "an XDP program",
+        "IP_RPFILTER" => "the reverse path filter",
+        "IP_LOCAL_SOURCE" => "the source is an address of this machine",
+        "IP_INVALID_SOURCE" => "the source is not a unicast address",
+        "IP_LOCALNET" => "a loopback address on the network",
+        "OTHERHOST" => {
+            "the frame was sent to another host's Ethernet address, or in a VLAN to which this host does not belong"
+        }
+        "IP_INHDR" => "a damaged IP header",
+        "PKT_TOO_SMALL" | "HDR_TRUNC" => "shorter than its headers say",
+        "IP_CSUM" => "a wrong IP header checksum",
+        "UDP_CSUM" | "SKB_CSUM" => "a wrong UDP checksum",
+        "SOCKET_FILTER" => "a filter of the socket or of its control group",
+        "SOCKET_RCVBUFF" => "the receive buffer is full",
+        "PROTO_MEM" => "the memory for UDP is full",
+        "NO_SOCKET" => "no socket takes it",
+        "UNHANDLED_PROTO" => "no protocol takes the frame",
+        "IPV6DISABLED" => "IPv6 is disabled on the interface",
+        "PKT_TOO_BIG" => "larger than the MTU",
+        "QDISC_DROP" | "QDISC_OVERLIMIT" | "QDISC_CONGESTED" | "FQ_FLOW_LIMIT" | "FQ_BAND_LIMIT"
+        | "CAKE_FLOOD" => "the queue of the interface is full",
+        "IP_OUTNOROUTES" | "IP_INNOROUTES" => "no route",
+        "BPF_CGROUP_EGRESS" => "a filter of the program's control group",
+        "SECURITY_HOOK" => "a security module",
+        "BRIDGE_INGRESS_STP_STATE" => "spanning tree blocks the port",
+        "CPU_BACKLOG" => "the backlog queue is full",
+        "FRAG_REASM_TIMEOUT" => "fragments were missing",
+        "DUP_FRAG" | "FRAG_TOO_FAR" => "fragments that do not fit together",
+        "XFRM_POLICY" => "an IPsec policy",
+        "DEV_READY" => "the interface is down",
+        "NOMEM" => "out of memory",
+        _ => return None,
+    })
+}
+
+impl Observation {
+    /// Returns the flows to an interest that the kernel dropped for one of these reasons, by source. Drops that explain
+    /// no loss are omitted: those of a few packets of a flow, and of flows that the doctor's own socket received.
+    pub(crate) fn dropped_flows(
+        &self,
+        interest: &Interest<'_>,
+        is_reason: impl Fn(&KernelDrop) -> bool,
+    ) -> Vec<DroppedFlow<'_>> {
+        let mut flows: BTreeMap<SocketAddr, DroppedFlow<'_>> = BTreeMap::new();
+        let drops = self.kernel_drops.drops.iter().filter(|drop| {
+            drop.arrived_on == Some(interest.interface)
+                && drop.is_to(interest.destination())
+                && is_reason(drop)
+        });
+        for drop in drops {
+            let new = || DroppedFlow { source: drop.source, packets: 0, flow: None, drops: Vec::new() };
+            let flow = flows.entry(drop.source).or_insert_with(new);
+            flow.packets += drop.packets;
+            flow.drops.push(drop);
+        }
+        let mut flows: Vec<_> = flows.into_values().collect();
+        for flow in &mut flows {
+            flow.flow = self
+                .arrivals(interest)
+                .into_iter()
+                .find(|arrived| is_same_or_unknown(flow.source, arrived.key.source));
+        }
+        flows.retain(|flow| self.is_lost(interest, flow));
+        flows
+    }
+
+    /// Returns the packets of this machine to an interest's group and port that the kernel dropped before they left, for
+    /// one of these reasons.
+    pub(crate) fn dropped_sending<'a>(
+        &'a self,
+        interest: &Interest<'_>,
+        is_reason: impl Fn(&KernelDrop) -> bool,
+    ) -> Vec<&'a KernelDrop> {
+        let destination = interest.destination();
+        let is_sent =
+            |drop: &&KernelDrop| drop.direction() == DropDirection::Outgoing && drop.is_to(destination);
+        self.kernel_drops.drops.iter().filter(is_sent).filter(|drop| is_reason(drop)).collect()
+    }
+
+    /// Returns whether drops explain a loss: at least 5 % of what was on the wire, and what the doctor's own socket did
+    /// not receive.
+    fn is_lost(&self, interest: &Interest<'_>, dropped: &DroppedFlow<'_>) -> bool {
+        let Some(flow) = dropped.flow else { return true };
+        let lost = match self.trial() {
+            Some(trial) => {
+                flow.datagrams.saturating_sub(trial.received_from(interest.interface, flow.key.source))
+            }
+            // What another program's socket received is unknown.
+            None => dropped.packets,
+        };
+        lost > 0 && dropped.packets.saturating_mul(20) >= flow.datagrams
+    }
+}
+
+/// Returns drops as evidence, one piece for each reason and function.
+pub(crate) fn evidence<'a>(
+    drops: impl IntoIterator<Item = &'a KernelDrop>,
+) -> impl Iterator<Item = Evidence> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for drop in drops {
+        *counts.entry(drop.describe()).or_default() += drop.packets;
+    }
+    counts.into_iter().map(|(reason, packets)| {
+        Evidence::new(EvidenceKind::Counter, "kernel drop reason", format!("{packets} packets: {reason}"))
+    })
+}

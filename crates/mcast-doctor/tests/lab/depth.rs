@@ -1,0 +1,207 @@
+//! Where datagrams stop, if no other cause explains it, and several faults at once.
+
+use std::net::UdpSocket;
+
+use mcast_doctor::{ArrivalStatus, Depth, Id, Report, Severity, Verdict};
+
+use crate::net::{
+    Net, Stream, examine, examine_port, examine_process, has_programs, inject, listener, nft, run, socket,
+};
+
+const GROUP: &str = "239.1.2.3:5000";
+const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
+
+/// Adds a rule at the hook of the table `raw`, before routing.
+fn raw(net: &Net, rule: &str) {
+    nft(&net.receiver, "inet", "hook prerouting", rule);
+}
+
+/// Drops IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares it.
+fn tc(net: &Net, load: &str, value: u32) {
+    // Shot (2) if it is equal, otherwise unspecified (-1): continue.
+    let program = format!("4,{load},21 0 1 {value},6 0 0 2,6 0 0 4294967295,");
+    run(
+        &net.receiver,
+        &format!(
+            "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip bpf bytecode '{program}' direct-action"
+        ),
+    );
+}
+
+/// Loads the destination port of a frame without IP options, and its source address.
+const PORT: &str = "40 0 0 36";
+const SOURCE: &str = "32 0 0 26";
+
+/// A rule without a counter before routing.
+pub(crate) fn prerouting_drop() -> Report {
+    let net = Net::new();
+    raw(&net, "udp dport 5000 drop");
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// The same with an IPv6 group.
+pub(crate) fn prerouting_drop_v6() -> Report {
+    let net = Net::new();
+    raw(&net, "udp dport 5000 drop");
+    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+}
+
+/// A filter before the IP layer.
+pub(crate) fn tc_ingress_drop() -> Report {
+    let net = Net::new();
+    tc(&net, PORT, 5000);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// The same with another program.
+pub(crate) fn tc_ingress_drop_for_program() -> Report {
+    let net = Net::new();
+    tc(&net, PORT, 5000);
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_port(&net.receiver, 5000)
+}
+
+/// A filter for one of two sources.
+pub(crate) fn one_source_dropped() -> Report {
+    let net = Net::new();
+    tc(&net, SOURCE, u32::from_be_bytes([10, 9, 0, 7]));
+    let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.7", GROUP, number)).collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// A program that has joined, and no sender.
+pub(crate) fn silent_port() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    examine_port(&net.receiver, 5000)
+}
+
+/// The same, examined by its process.
+pub(crate) fn silent_process() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    examine_process(&net.receiver, std::process::id())
+}
+
+/// A sender on the machine of the receiver that uses another interface.
+pub(crate) fn sent_by_another_interface() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    let sender = UdpSocket::from(socket(&net.receiver, [239, 1, 2, 3].into(), "eth1"));
+    let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+    examine(&net.receiver, MEMBERSHIP)
+}
+
+fn ids(report: &Report) -> Vec<Id> {
+    report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Fault)
+        .map(|finding| finding.id)
+        .collect()
+}
+
+fn sources_of(report: &Report, id: Id) -> Vec<String> {
+    let findings = report.findings.iter().filter(|finding| finding.id == id);
+    let flows = findings.flat_map(|finding| &finding.flows);
+    flows.filter_map(|flow| Some(flow.source?.to_string())).collect()
+}
+
+#[test]
+fn two_senders_with_two_faults_are_both_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    net.receiver.sysctl("net/ipv4/conf/eth0/rp_filter", "1").unwrap();
+    nft(&net.receiver, "inet", "hook input", "ip saddr 10.9.0.1 udp dport 5000 counter drop");
+    let frames: Vec<_> = (0..20).map(|number| net.frame("192.0.2.1", GROUP, number)).collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    let report = net.examine(GROUP, MEMBERSHIP);
+    let mut found = ids(&report);
+    found.sort();
+    assert_eq!(found, [Id::FirewallDropsData, Id::ReversePathFilter], "{report:#?}");
+    assert_eq!(sources_of(&report, Id::FirewallDropsData), ["10.9.0.1"], "{report:#?}");
+    assert_eq!(sources_of(&report, Id::ReversePathFilter), ["192.0.2.1"], "{report:#?}");
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Nothing, Verdict::Faults));
+}
+
+#[test]
+fn one_lost_source_of_two_is_not_healthy() {
+    if !has_programs() {
+        return;
+    }
+    let report = one_source_dropped();
+    assert_eq!(sources_of(&report, Id::LostInThisMachine), ["10.9.0.7"], "{report:#?}");
+    assert_eq!(report.arrival, ArrivalStatus::Incomplete);
+    let mut depths: Vec<_> = report.flows.iter().map(|flow| flow.depth).collect();
+    depths.sort();
+    assert_eq!(depths, [Depth::OnWire, Depth::Arrives], "{report:#?}");
+}
+
+#[test]
+fn place_of_the_loss_is_named() {
+    if !has_programs() {
+        return;
+    }
+    let cause = |report: Report| {
+        let finding = report.findings.into_iter().find(|finding| finding.id == Id::LostInThisMachine);
+        finding.unwrap().cause
+    };
+    let prerouting = cause(prerouting_drop());
+    assert!(prerouting.contains("in its IP layer, before that accepts them"), "{prerouting}");
+    let tc = cause(tc_ingress_drop());
+    assert!(tc.contains("before its IP layer counts them"), "{tc}");
+}
+
+/// The first remedy of the page: a rule that accepts the group in front of the one that drops it.
+#[test]
+fn removed_filter_lets_datagrams_arrive() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    raw(&net, "udp dport 5000 drop");
+    let _stream = Stream::to(&net.sender, GROUP);
+    assert_eq!(examine(&net.receiver, MEMBERSHIP).arrival, ArrivalStatus::Nothing);
+    run(&net.receiver, "nft insert rule inet test c ip daddr 239.1.2.3 accept");
+    let report = examine(&net.receiver, MEMBERSHIP);
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
+}
+
+#[test]
+fn datagrams_that_a_program_reads_arrive() {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    let report = examine_port(&net.receiver, 5000);
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
+}
+
+#[test]
+fn refused_join_is_repeated_with_the_source_on_the_wire() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
+    let report = net.examine("232.1.2.3:5000", "232.1.2.3%eth0:5000");
+    let mut found = ids(&report);
+    found.sort();
+    assert_eq!(found, [Id::FirewallDropsData, Id::SsmWithoutSource], "{report:#?}");
+}
+
+#[test]
+fn wrong_port_and_firewall_are_both_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    nft(&net.receiver, "inet", "hook input", "meta l4proto udp counter drop");
+    let report = net.examine("239.1.2.3:5001", MEMBERSHIP);
+    let mut found = ids(&report);
+    found.sort();
+    assert_eq!(found, [Id::FirewallDropsData, Id::WrongPort], "{report:#?}");
+}

@@ -1,0 +1,161 @@
+//! Faults that the kernel's drop reasons name.
+
+use mcast::InterfaceIndex;
+use mcast_doctor::Report;
+use mcast_lab::Host;
+use mcast_sys::bpf::{Assembler, Attachment, BpfProgram, BpfRegister, InterfaceHook, ProgramKind};
+
+use crate::net::{Net, Stream, examine, examine_port, has_programs, inject, listener, nft, run};
+
+/// The verdicts that drop: `TC_ACT_SHOT` and `XDP_DROP`.
+const SHOT: i32 = 2;
+const XDP_DROP: i32 = 1;
+
+/// Attaches a program to `eth0` that returns the same verdict for every packet.
+pub(crate) fn filter(host: &Host, kind: ProgramKind, hook: InterfaceHook, verdict: i32) -> Attachment {
+    let mut program = Assembler::new();
+    program.set(BpfRegister::R0, verdict);
+    program.exit();
+    let program = BpfProgram::load(kind, &program.finish()).unwrap();
+    let index = InterfaceIndex::new(host.interface_index("eth0").unwrap()).unwrap();
+    host.run(|| program.attach_to_interface(index, hook).unwrap()).unwrap()
+}
+
+/// Returns whether this process may trace the kernel; prints a note if not.
+pub(crate) fn can_trace() -> bool {
+    let mut program = Assembler::new();
+    program.set(BpfRegister::R0, 0);
+    program.exit();
+    let loaded = BpfProgram::load(ProgramKind::RawTracepoint, &program.finish());
+    if let Err(error) = &loaded {
+        eprintln!("SKIPPED: BPF is not available: {error}");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    loaded.is_ok()
+}
+
+/// A traffic control filter that drops arriving packets.
+pub(crate) fn tc_ingress() -> Report {
+    let net = Net::new();
+    let _filter = filter(&net.receiver, ProgramKind::Classifier, InterfaceHook::TrafficControlIngress, SHOT);
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// The same with an IPv6 group and another program.
+pub(crate) fn tc_ingress_for_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "[::]:5000", &[("ff15::1234", "eth0")]);
+    let _filter = filter(&net.receiver, ProgramKind::Classifier, InterfaceHook::TrafficControlIngress, SHOT);
+    let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// An XDP program that drops everything.
+pub(crate) fn xdp() -> Report {
+    let net = Net::new();
+    let _filter = filter(&net.receiver, ProgramKind::Xdp, InterfaceHook::Xdp, XDP_DROP);
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// Frames to the Ethernet address of another host.
+pub(crate) fn other_hosts_address() -> Report {
+    changed("10.9.0.1", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |frame| {
+        frame[..6].copy_from_slice(&[2, 0, 0, 0, 9, 9]);
+    })
+}
+
+/// The same with an IPv6 group.
+pub(crate) fn other_hosts_address_v6() -> Report {
+    changed("fd09::1", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |frame| {
+        frame[..6].copy_from_slice(&[2, 0, 0, 0, 9, 9]);
+    })
+}
+
+/// A group as the source.
+pub(crate) fn group_as_source() -> Report {
+    changed("239.9.9.9", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |_| {})
+}
+
+/// The same in IPv6.
+pub(crate) fn group_as_source_v6() -> Report {
+    changed("ff15::9", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |_| {})
+}
+
+/// A loopback address as the source that is not one of the receiver.
+pub(crate) fn loopback_as_source() -> Report {
+    changed("127.0.0.5", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |_| {})
+}
+
+/// The loopback address as the source, in IPv6.
+pub(crate) fn loopback_as_source_v6() -> Report {
+    changed("::1", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |_| {})
+}
+
+/// A wrong checksum of the IP header.
+pub(crate) fn header_checksum() -> Report {
+    changed("10.9.0.1", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |frame| frame[24] ^= 0x41)
+}
+
+/// A length in the UDP header that exceeds the packet.
+pub(crate) fn udp_length() -> Report {
+    changed("10.9.0.1", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |frame| frame[39] += 0x40)
+}
+
+/// A length in the IPv6 header that exceeds the packet.
+pub(crate) fn packet_length_v6() -> Report {
+    changed("fd09::1", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |frame| frame[19] += 0x40)
+}
+
+/// Examines a membership while the sender sends frames changed by `change`.
+fn changed(source: &str, to: &str, membership: &str, change: impl Fn(&mut [u8])) -> Report {
+    let net = Net::new();
+    // Otherwise the firewall hooks of the switch drop damaged packets.
+    for family in ["iptables", "ip6tables"] {
+        run(
+            &net.lan.inside(),
+            &format!("f=/proc/sys/net/bridge/bridge-nf-call-{family}; [ ! -e $f ] || echo 0 > $f"),
+        );
+    }
+    let mut frames: Vec<_> = (0..20).map(|number| net.frame(source, to, number)).collect();
+    frames.iter_mut().for_each(|frame| change(frame));
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine(&net.receiver, membership)
+}
+
+/// Returns what the kernel reports about its drops.
+fn kernel_lines(report: &Report) -> Vec<&str> {
+    let kernel = report.observations.iter().filter(|observation| observation.depth == "kernel");
+    kernel.map(|observation| observation.what.as_str()).collect()
+}
+
+#[test]
+fn kernel_names_the_reason_of_each_drop_with_its_flow() {
+    if !has_programs() || !can_trace() {
+        return;
+    }
+    for (to, membership, family) in [
+        ("239.1.2.3:5000", "239.1.2.3%eth0:5000", "ip"),
+        ("[ff15::1234]:5000", "[ff15::1234%eth0]:5000", "ip6"),
+    ] {
+        let net = Net::new();
+        nft(&net.receiver, family, "hook prerouting", "udp dport 5000 drop");
+        let report = net.examine(to, membership);
+        let [line] = kernel_lines(&report)[..] else { panic!("{report:#?}") };
+        assert!(line.contains(to) && line.contains("arrived on eth0: NETFILTER_DROP"), "{line}");
+    }
+}
+
+#[test]
+fn program_that_drops_without_a_reason_is_named_by_its_function() {
+    if !can_trace() {
+        return;
+    }
+    let net = Net::new();
+    let _filter = filter(&net.receiver, ProgramKind::Xdp, InterfaceHook::Xdp, XDP_DROP);
+    let report = net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000");
+    let lines = kernel_lines(&report);
+    assert!(
+        lines.len() == 1 && lines[0].contains("arrived on eth0: NOT_SPECIFIED in veth_xdp"),
+        "{report:#?}"
+    );
+}
