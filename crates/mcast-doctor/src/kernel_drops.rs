@@ -4,13 +4,14 @@
 //! that tests can construct drops. `gather` fills it in.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mcast::InterfaceIndex;
+use mcast::{Family, InterfaceIndex};
 use mcast_packet::MacAddress;
 
-use crate::observation::{Interest, Observation};
-use crate::wire::{Flow, Refusal};
+use crate::depth::LostFlow;
+use crate::observation::{Interest, Observation, explains};
+use crate::wire::{Flow, FlowKey, Refusal};
 use crate::{Evidence, EvidenceKind};
 
 /// The packets to groups that the kernel dropped.
@@ -62,7 +63,26 @@ pub(crate) enum DropDirection {
     Outgoing,
 }
 
+/// What the kernel's reasons say about the cause of a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KernelVerdict {
+    /// It dropped datagrams of the flow for this reason.
+    Proven,
+    /// It dropped them for other reasons.
+    Refuted,
+    /// It gives no reason for most of them, or its reasons are not known.
+    Unknown,
+}
+
 impl KernelDrop {
+    /// Returns whether packets of a flow that arrived may be among these.
+    pub(crate) fn is_of(&self, key: &FlowKey) -> bool {
+        !key.outgoing
+            && self.arrived_on == Some(key.interface)
+            && self.is_to(SocketAddr::new(key.group, key.port))
+            && is_same_or_unknown(self.source, key.source)
+    }
+
     /// Returns whether packets to this group and port may be among these.
     pub(crate) fn is_to(&self, destination: SocketAddr) -> bool {
         is_same_or_unknown(self.destination, destination)
@@ -174,10 +194,50 @@ impl Observation {
         self.kernel_drops.drops.iter().filter(is_sent).filter(|drop| is_reason(drop)).collect()
     }
 
+    /// Returns the IGMP or MLD reports on an interest's interface that the kernel dropped before they left.
+    pub(crate) fn dropped_reports<'a>(&'a self, interest: &Interest<'_>) -> Vec<&'a KernelDrop> {
+        const REPORTS_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 22));
+        const REPORTS_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16));
+        let (group, family) = (interest.group.addr(), interest.family());
+        // MLD begins with a header of options.
+        let (protocols, all): (&[u8], _) = match family {
+            Family::V4 => (&[2], REPORTS_V4),
+            Family::V6 => (&[0, 58], REPORTS_V6),
+        };
+        let is_report = |drop: &&KernelDrop| {
+            drop.direction() == DropDirection::Outgoing
+                && drop.interface == Some(interest.interface)
+                && protocols.contains(&drop.protocol)
+                && [all, group].contains(&drop.destination.ip())
+        };
+        self.kernel_drops.drops.iter().filter(is_report).collect()
+    }
+
+    /// Returns whether the kernel dropped the datagrams of a lost flow for a reason.
+    pub(crate) fn kernel_verdict(&self, lost: &LostFlow<'_>, reason: &str) -> KernelVerdict {
+        let drops = self.kernel_drops.drops.iter().filter(|drop| drop.is_of(&lost.flow.key));
+        let (own, others): (Vec<_>, Vec<_>) = drops.partition(|drop| drop.reason == reason);
+        let packets = |drops: Vec<&KernelDrop>| drops.iter().map(|drop| drop.packets).sum::<u64>();
+        match packets(own) {
+            own if own > 0 && own.saturating_mul(20) >= lost.lost => KernelVerdict::Proven,
+            _ if explains(packets(others), lost.lost) => KernelVerdict::Refuted,
+            _ => KernelVerdict::Unknown,
+        }
+    }
+
     /// Returns whether drops explain a loss: at least 5 % of what was on the wire, and what the doctor's own socket did
     /// not receive.
     fn is_lost(&self, interest: &Interest<'_>, dropped: &DroppedFlow<'_>) -> bool {
-        let Some(flow) = dropped.flow else { return true };
+        let Some(flow) = dropped.flow else {
+            return match self.trial() {
+                // Another program's socket may have lost what the doctor's socket received.
+                Some(trial) => trial.received_from(interest.interface, dropped.source) == 0,
+                // Without a capture, the examined program may have received most of them.
+                None => self.wire.is_tapped(interest.interface),
+            };
+        };
+        // The kernel counts coalesced datagrams as one packet.
+        let is_many = flow.resegmented > 0 || dropped.packets.saturating_mul(20) >= flow.datagrams;
         let lost = match self.trial() {
             Some(trial) => {
                 flow.datagrams.saturating_sub(trial.received_from(interest.interface, flow.key.source))
@@ -185,7 +245,7 @@ impl Observation {
             // What another program's socket received is unknown.
             None => dropped.packets,
         };
-        lost > 0 && dropped.packets.saturating_mul(20) >= flow.datagrams
+        lost > 0 && is_many
     }
 }
 
@@ -200,4 +260,51 @@ pub(crate) fn evidence<'a>(
     counts.into_iter().map(|(reason, packets)| {
         Evidence::new(EvidenceKind::Counter, "kernel drop reason", format!("{packets} packets: {reason}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership};
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn verdict(drops: Vec<KernelDrop>) -> KernelVerdict {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+        observation.kernel_drops.drops = drops;
+        let interests = observation.interests();
+        let lost = observation.lost_flows(&interests[0]);
+        observation.kernel_verdict(&lost[0], "IP_RPFILTER")
+    }
+
+    #[test]
+    fn reasons_prove_or_refute_a_cause_only_for_their_own_flow() {
+        let drop = |reason, packets| kernel_drop(reason, "10.9.0.1:6000", TO, packets);
+        assert_eq!(verdict(vec![]), KernelVerdict::Unknown);
+        assert_eq!(verdict(vec![drop("IP_RPFILTER", 10)]), KernelVerdict::Proven);
+        assert_eq!(verdict(vec![drop("NETFILTER_DROP", 10)]), KernelVerdict::Refuted);
+        assert_eq!(verdict(vec![drop("NETFILTER_DROP", 3)]), KernelVerdict::Unknown);
+        assert_eq!(verdict(vec![drop("NETFILTER_DROP", 9), drop("IP_RPFILTER", 1)]), KernelVerdict::Proven);
+        let other = kernel_drop("IP_RPFILTER", "10.9.0.7:6000", TO, 10);
+        assert_eq!(verdict(vec![other]), KernelVerdict::Unknown);
+    }
+
+    #[test]
+    fn drops_that_explain_no_loss_are_omitted() {
+        let count = |received, packets| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+            observation.kernel_drops.drops =
+                vec![kernel_drop("NETFILTER_DROP", "10.9.0.1:6000", TO, packets)];
+            let interests = observation.interests();
+            observation.dropped_flows(&interests[0], |_| true).len()
+        };
+        assert_eq!((count(0, 10), count(10, 10), count(9, 1)), (1, 0, 1));
+    }
+
+    #[test]
+    fn every_meaning_completes_the_reason() {
+        assert_eq!(kernel_drop("XDP", "10.9.0.1:1", TO, 1).describe(), "XDP (an XDP program)");
+        let unknown = KernelDrop { function: Some("f".into()), ..kernel_drop("NEW", "10.9.0.1:1", TO, 1) };
+        assert_eq!(unknown.describe(), "NEW in f");
+    }
 }

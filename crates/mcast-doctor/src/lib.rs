@@ -66,7 +66,7 @@ pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};
-pub use report::{ArrivalStatus, Effect, LayerObservation, OpenQuestion, Report, Verdict};
+pub use report::{ArrivalStatus, Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
 pub use started_program::StartedProgram;
 
 /// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is

@@ -102,11 +102,15 @@ fn every_thread_drops_unneeded_rights() {
         Case { arguments: &["top", "-i", "eth0"], begun: "watching eth0", left: 0 },
         Case { arguments: &["groups", "--watch", "-a"], begun: "224.0.0.1", left: LOOK },
         Case { arguments: &["doctor", "--watch"], begun: "until Ctrl-C", left: LOOK | NET_RAW },
-        Case { arguments: &["doctor", "--listen", GROUP, "-i", "eth0"], begun: "answering", left: 0 },
+        Case {
+            arguments: &["doctor", "--listen", GROUP, "-i", "eth0"],
+            begun: "answering",
+            left: LOOK | NET_RAW,
+        },
         Case {
             arguments: &["doctor", "--probe", GROUP, "-i", "eth0", "-c", "1000"],
             begun: "on eth0",
-            left: 0,
+            left: NET_RAW,
         },
         Case { arguments: &["querier", "-i", "eth0", "--watch"], begun: "listening", left: 0 },
         Case {

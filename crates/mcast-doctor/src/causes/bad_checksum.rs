@@ -1,7 +1,7 @@
 //! Datagrams arrive with a wrong checksum, and UDP drops them.
 
 use super::{Cause, Check};
-use crate::observation::{ExaminationTarget, Observation};
+use crate::observation::{ExaminationTarget, Observation, explains};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
@@ -15,7 +15,41 @@ fn check(observation: &Observation) -> Vec<Finding> {
         let rise = observation.rise(Counter::ChecksumErrors, Family::of(flow.key.group));
         flow.bad_checksums > 0 && rise.is_none_or(|rise| rise > 0)
     };
-    observation.all_arrivals().into_iter().filter(agrees).map(|flow| finding(observation, flow)).collect()
+    let arrivals = observation.all_arrivals();
+    let wrong = arrivals.iter().copied().filter(agrees).map(|flow| finding(observation, flow));
+    let absent = arrivals.iter().filter(|flow| is_refused(observation, flow));
+    wrong.chain(absent.map(|flow| without_checksum(observation, flow))).collect()
+}
+
+/// Returns whether the system drops a flow because its IPv6 datagrams have no checksum. Tunnels may send such datagrams,
+/// and a program may accept them.
+fn is_refused(observation: &Observation, flow: &Flow) -> bool {
+    let is_dropped = match &observation.target {
+        ExaminationTarget::Membership(trial) => trial.received_from(flow.key.interface, flow.key.source) == 0,
+        ExaminationTarget::File => true,
+        _ => {
+            let ignored = observation.rise(Counter::IgnoredMulticast, Family::V6);
+            ignored.is_some_and(|ignored| explains(ignored, flow.without_checksum))
+        }
+    };
+    flow.without_checksum > 0 && is_dropped
+}
+
+fn without_checksum(observation: &Observation, flow: &Flow) -> Finding {
+    let (absent, all, source) = (flow.without_checksum, flow.datagrams, flow.key.source);
+    let interface = observation.link_name(flow.key.interface);
+    Finding::new(
+        Id::BadChecksum,
+        Severity::Fault,
+        format!("{absent} of {all} datagrams from {source} have no UDP checksum (it is zero), which IPv6 allows only to tunnels, so UDP drops them."),
+    )
+    .about_flow(&interface, flow)
+    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{absent} of {all} with the checksum 0")))
+    .with_all_evidence(observation.counter_increase(Counter::IgnoredMulticast, Family::V6))
+    .with_remedies([Remedy::advice(
+        Tool::Program,
+        format!("Let the sender ({}) compute checksums: it builds its own packets or has set UDP_NO_CHECK6_TX. A receiving program accepts datagrams without a checksum if it sets UDP_NO_CHECK6_RX.", source.ip()),
+    )])
 }
 
 fn finding(observation: &Observation, flow: &Flow) -> Finding {
@@ -67,6 +101,16 @@ mod tests {
         let [first, second] = &remedies(&file)[..] else { panic!("{:?}", remedies(&file)) };
         assert!(first.contains("capture on a receiver") && !first.contains("ethtool"), "{first}");
         assert!(second.contains("ethtool"), "{second}");
+    }
+
+    #[test]
+    fn ipv6_datagrams_without_a_checksum_are_reported_unless_received() {
+        let findings = |received| {
+            let mut flow = flow(ETH0, "[fd09::1]:4000", "[ff15::1234]:5000");
+            flow.without_checksum = flow.datagrams;
+            check(&membership("[ff15::1234]:5000", vec![flow], received)).len()
+        };
+        assert_eq!((findings(0), findings(10)), (1, 0));
     }
 
     #[test]

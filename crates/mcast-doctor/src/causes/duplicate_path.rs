@@ -72,6 +72,7 @@ mod tests {
             bad_checksum: false,
             fragmented: false,
             resegmented: false,
+            without_checksum: false,
         };
         let summaries: Vec<_> = (0..).zip(payloads).map(summary).collect();
         let mut repeating = Flow::new(first.key, &summaries[0]);

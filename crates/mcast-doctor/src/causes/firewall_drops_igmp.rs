@@ -20,6 +20,10 @@ const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
 const RESPONSE_GRACE: Duration = Duration::from_secs(1);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    // The kernel knows better.
+    if observation.dropped_reports(interest).iter().any(|drop| drop.reason != "NETFILTER_DROP") {
+        return None;
+    }
     let link = observation.link(interest.interface)?;
     // MLD needs an IPv6 source address.
     let can_send = interest.group.addr().is_ipv4() || link.has_address(Family::V6);

@@ -51,6 +51,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         bad_checksum: false,
         fragmented: false,
         resegmented: false,
+        without_checksum: false,
     };
     let mut flow = Flow::new(key, &summary(0));
     (0..10).for_each(|number| flow.add(summary(number)));
@@ -126,7 +127,7 @@ fn counters_increase_by_the_given_values() {
 }
 
 /// Returns datagrams that arrived on `eth0` and that the kernel dropped.
-pub(super) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
+pub(crate) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
     KernelDrop {
         reason: reason.to_owned(),
         function: None,

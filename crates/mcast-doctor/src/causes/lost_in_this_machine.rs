@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Cause, Check};
 use crate::depth::{Depth, ExpectedFlow};
+use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Observation, explains};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool};
@@ -86,8 +87,9 @@ fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'
     let lost: u64 = flows.iter().map(|flow| lost(flow)).sum();
     let all: u64 = flows.iter().filter_map(|flow| flow.status.on_wire).sum();
     let sources = sources(flows);
+    let (reason, drops) = reasons(observation, flows);
     let cause = format!(
-        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}, {}.",
+        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}, {}{reason}.",
         stretch.location()
     );
     let packets = flows.iter().take(MAX_NAMED).filter_map(|flow| flow.flow);
@@ -99,6 +101,7 @@ fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'
         .for_group(to)
         .from_source(&sources)
         .explaining(flows.iter().map(|flow| ExplainedFlow::from(&flow.status)))
+        .with_all_evidence(evidence(drops))
         .with_all_evidence(packets.map(|flow| observation.packets_of(flow)))
         .with_all_evidence(
             counters.filter_map(|counter| observation.counter_change(*counter, one.interest.family())),
@@ -112,6 +115,19 @@ fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'
         Some(program) => finding.in_program(program),
         None => finding,
     }
+}
+
+/// Returns a clause with the reason that the kernel gives for most drops of these flows, and the drops.
+fn reasons<'a>(observation: &'a Observation, flows: &[&ExpectedFlow<'_>]) -> (String, Vec<&'a KernelDrop>) {
+    let is_of = |drop: &KernelDrop, flow: &ExpectedFlow<'_>| match flow.flow {
+        Some(flow) => drop.is_of(&flow.key),
+        None => drop.arrived_on == Some(flow.interest.interface) && drop.is_to(flow.status.destination),
+    };
+    let drops = observation.kernel_drops.drops.iter();
+    let drops: Vec<_> = drops.filter(|drop| flows.iter().any(|flow| is_of(drop, flow))).collect();
+    let most = drops.iter().max_by_key(|drop| drop.packets);
+    let clause = most.map(|drop| format!("; the kernel's reason is {}", drop.describe()));
+    (clause.unwrap_or_default(), drops)
 }
 
 /// Returns the sources as a list that is cut after a few.

@@ -27,11 +27,12 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Findin
 }
 
 /// Returns whether a packet was dropped because it is damaged. For IPv6, the kernel gives the same reason for sources
-/// that no host can have.
+/// that no host can have, and another one for a wrong version.
 fn is_damaged(drop: &KernelDrop) -> bool {
     let source = drop.source.ip();
     let is_valid = !source.is_multicast() && !source.is_loopback();
-    REASONS.contains(&drop.reason.as_str()) && (source.is_ipv4() || is_valid)
+    let is_wrong_version = source.is_ipv6() && drop.reason == "UNHANDLED_PROTO";
+    is_wrong_version || REASONS.contains(&drop.reason.as_str()) && (source.is_ipv4() || is_valid)
 }
 
 fn finding(observation: &Observation, interest: &Interest<'_>, flow: &DroppedFlow<'_>) -> Finding {

@@ -7,6 +7,7 @@ use mcast::Family;
 
 use super::{Cause, Check};
 use crate::depth::LostFlow;
+use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
@@ -51,13 +52,20 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
 }
 
 /// Returns the flows of an interest that the filter drops: those that are lost and whose route does not use their
-/// interface. If the routing table explains none (policy routes), the counter decides.
+/// interface. If the routing table explains none (policy routes), the counter decides. Where the kernel gives its
+/// reasons, these decide.
 pub(super) fn dropped<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<LostFlow<'a>> {
     let Some(rise) = observation.rise_of(COUNTER).filter(|rise| *rise > 0 && interest.family() == Family::V4)
     else {
         return Vec::new();
     };
-    let lost = observation.lost_flows(interest);
+    let mut lost = observation.lost_flows(interest);
+    let verdict = |lost: &LostFlow<'_>| observation.kernel_verdict(lost, "IP_RPFILTER");
+    let proven: Vec<_> = lost.iter().filter(|lost| verdict(lost) == KernelVerdict::Proven).cloned().collect();
+    if !proven.is_empty() {
+        return proven;
+    }
+    lost.retain(|lost| verdict(lost) == KernelVerdict::Unknown);
     let is_strict = is_strict(observation, &settings(&observation.link_name(interest.interface)));
     let is_routed_elsewhere = |lost: &&LostFlow<'_>| {
         let interface = lost.flow.key.interface;
@@ -113,7 +121,7 @@ fn settings(interface: &str) -> [String; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -126,6 +134,16 @@ mod tests {
     #[test]
     fn filter_is_reported_only_if_its_drops_explain_the_loss() {
         assert_eq!((outcome(0, 10), outcome(10, 10), outcome(0, 0), outcome(0, 3)), (1, 0, 0, 0));
+    }
+
+    #[test]
+    fn reason_of_the_kernel_outweighs_the_counter() {
+        let outcome = |reason| {
+            let mut observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], 0);
+            observation.kernel_drops.drops = vec![kernel_drop(reason, "192.0.2.1:6000", TO, 10)];
+            CAUSE.judge(&with_counters(observation, &[(COUNTER, 10)])).len()
+        };
+        assert_eq!((outcome("IP_RPFILTER"), outcome("NETFILTER_DROP")), (1, 0));
     }
 
     #[test]

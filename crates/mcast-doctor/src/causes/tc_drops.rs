@@ -20,11 +20,19 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         let drops = arriving.iter().flat_map(|flow: &DroppedFlow<'_>| flow.drops.iter().copied());
         return Some(finding(&interface, interest, cause, "ingress").with_all_evidence(evidence(drops)));
     }
-    let leaving = observation.dropped_sending(interest, is_filter);
+    let mut leaving = observation.dropped_sending(interest, is_filter);
+    let mut what = format!("the datagrams to {to} that this machine sends, so they do not leave it");
+    if leaving.is_empty() {
+        leaving = observation.dropped_reports(interest);
+        leaving.retain(|drop| is_filter(drop));
+        let protocol = interest.protocol();
+        what = format!(
+            "the {protocol} reports of this machine, so switches and routers do not learn that it has joined {}",
+            interest.group
+        );
+    }
     let interface = observation.link_name(leaving.first()?.interface?);
-    let cause = format!(
-        "A traffic control filter (tc) of {interface} drops the datagrams to {to} that this machine sends, so they do not leave it."
-    );
+    let cause = format!("A traffic control filter (tc) of {interface} drops {what}.");
     Some(finding(&interface, interest, cause, "egress").with_all_evidence(evidence(leaving)))
 }
 

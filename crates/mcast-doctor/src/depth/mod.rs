@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use mcast::Family;
 
 use crate::ArrivalStatus;
+use crate::kernel_drops::DroppedFlow;
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
@@ -52,7 +53,8 @@ impl Observation {
         flows
     }
 
-    /// Returns the flows of an interest on its interface: those that the tap saw, and those that only the socket saw.
+    /// Returns the flows of an interest on its interface: those that the tap saw, and those that only the socket or the
+    /// kernel's counts of drops saw.
     fn flows_of<'a>(&'a self, interest: &Interest<'a>) -> Vec<ExpectedFlow<'a>> {
         let seen: Vec<_> = self.wire.flows.iter().filter(|flow| self.is_expected(interest, flow)).collect();
         let is_seen = |source: SocketAddr| seen.iter().any(|flow| flow.key.source == source);
@@ -70,7 +72,29 @@ impl Observation {
                 },
             })
             .collect();
-        seen.into_iter().map(|flow| self.seen(interest, flow)).chain(unseen).collect()
+        let dropped = self.dropped_unseen(interest);
+        seen.into_iter().map(|flow| self.seen(interest, flow)).chain(unseen).chain(dropped).collect()
+    }
+
+    /// Returns the flows that the kernel dropped and that no capture shows, because they were dropped before it or do not
+    /// parse.
+    fn dropped_unseen<'a>(&'a self, interest: &Interest<'a>) -> Vec<ExpectedFlow<'a>> {
+        let mut dropped = self.dropped_flows(interest, |_| true);
+        dropped.retain(|dropped| {
+            let source = dropped.source.ip();
+            dropped.flow.is_none() && interest.sources.admits(source) && !self.before.is_own(source)
+        });
+        let expected = |dropped: DroppedFlow<'_>| {
+            let status = FlowStatus {
+                source: Some(dropped.source),
+                on_wire: Some(dropped.packets),
+                received: self.trial().map(|_| 0),
+                depth: Depth::OnWire,
+                ..self.status(interest)
+            };
+            ExpectedFlow { interest: *interest, flow: None, status }
+        };
+        dropped.into_iter().map(expected).collect()
     }
 
     /// Returns the flows of an interest that the doctor's own socket did not receive; for another program, those of
@@ -272,6 +296,8 @@ pub(crate) fn arrival<'a>(flows: impl IntoIterator<Item = &'a FlowStatus>) -> Ar
     for flow in flows {
         match flow.depth {
             Depth::Arrives => arrives = true,
+            // Why the doctor's own socket received nothing is unknown, that it did not is certain.
+            Depth::Unknown if flow.received == Some(0) => lost = true,
             Depth::Unknown | Depth::Leaves => unknown = true,
             _ => lost = true,
         }

@@ -1,5 +1,6 @@
 //! The four kinds of examination.
 
+mod coverage;
 mod drops;
 mod file;
 mod membership;
@@ -50,7 +51,13 @@ fn report(mut observation: Observation) -> Report {
         Some(trial) if trial.joined.is_empty() => ArrivalStatus::Nothing,
         _ => depth::arrival(&flows),
     };
-    let mut report = Report { findings: causes::judge(observation), flows, arrival, ..Report::default() };
+    let mut report = Report {
+        findings: causes::judge(observation),
+        flows,
+        arrival,
+        examined: coverage::parts(observation),
+        ..Report::default()
+    };
     summary::add_to(&mut report, observation);
     drops::add_to(&mut report, observation);
     report

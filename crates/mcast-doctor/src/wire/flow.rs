@@ -76,6 +76,8 @@ pub(crate) struct Flow {
     pub(crate) resegmented: u64,
     /// The sequence numbers in the payloads.
     pub(crate) numbering: Numbering,
+    /// IPv6 datagrams without a UDP checksum, which only tunnels may send.
+    pub(crate) without_checksum: u64,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -93,6 +95,8 @@ pub(crate) struct DatagramSummary {
     pub(crate) bad_checksum: bool,
     pub(crate) fragmented: bool,
     pub(crate) resegmented: bool,
+    /// Whether it is an IPv6 datagram without a UDP checksum.
+    pub(crate) without_checksum: bool,
 }
 
 impl Flow {
@@ -113,6 +117,7 @@ impl Flow {
             payloads: BTreeSet::new(),
             resegmented: 0,
             numbering: Numbering::default(),
+            without_checksum: 0,
             recent: VecDeque::new(),
         }
     }
@@ -125,6 +130,7 @@ impl Flow {
         self.bad_checksums += u64::from(summary.bad_checksum);
         self.fragmented += u64::from(summary.fragmented);
         self.resegmented += u64::from(summary.resegmented);
+        self.without_checksum += u64::from(summary.without_checksum);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use mcast::InterfaceIndex;
 use mcast_capture::Frame;
-use mcast_packet::{Ip, Packet, Transport, Udp};
+use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 
 use super::flow::{DatagramSummary, Tagging};
 use super::{ControlMessage, ControlPacket, Flow, FlowKey, FragmentedDatagram, Tap, Wire};
@@ -139,6 +139,7 @@ impl Recorder {
             bad_checksum: udp.checksum.is_invalid() || ip.header_checksum.is_invalid(),
             fragmented: ip.fragment.is_some(),
             resegmented: context.resegmented,
+            without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
         };
         if self.flows.len() < MAX_FLOWS || self.flows.contains_key(&key) {
             let flow = self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary));

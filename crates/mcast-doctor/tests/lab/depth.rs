@@ -16,10 +16,11 @@ fn raw(net: &Net, rule: &str) {
     nft(&net.receiver, "inet", "hook prerouting", rule);
 }
 
-/// Drops IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares it.
+/// Takes away IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares
+/// it. Its verdict says that it has passed the frame on elsewhere, so the kernel gives no reason for a drop.
 fn tc(net: &Net, load: &str, value: u32) {
-    // Shot (2) if it is equal, otherwise unspecified (-1): continue.
-    let program = format!("4,{load},21 0 1 {value},6 0 0 2,6 0 0 4294967295,");
+    // Stolen (4) if it is equal, otherwise unspecified (-1): continue.
+    let program = format!("4,{load},21 0 1 {value},6 0 0 4,6 0 0 4294967295,");
     run(
         &net.receiver,
         &format!(

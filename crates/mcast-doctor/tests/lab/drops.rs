@@ -3,22 +3,31 @@
 use mcast::InterfaceIndex;
 use mcast_doctor::Report;
 use mcast_lab::Host;
-use mcast_sys::bpf::{Assembler, Attachment, BpfProgram, BpfRegister, InterfaceHook, ProgramKind};
+use mcast_sys::bpf::{Assembler, Attachment, BpfProgram, BpfRegister, ProgramKind};
 
-use crate::net::{Net, Stream, examine, examine_port, has_programs, inject, listener, nft, run};
+use crate::net::{
+    Net, Stream, assert_received, examine, examine_port, has_programs, inject, listener, nft, run,
+};
 
-/// The verdicts that drop: `TC_ACT_SHOT` and `XDP_DROP`.
-const SHOT: i32 = 2;
-const XDP_DROP: i32 = 1;
-
-/// Attaches a program to `eth0` that returns the same verdict for every packet.
-pub(crate) fn filter(host: &Host, kind: ProgramKind, hook: InterfaceHook, verdict: i32) -> Attachment {
+/// Attaches an XDP program to `eth0` that drops every frame.
+fn drop_all(host: &Host) -> Attachment {
+    const XDP_DROP: i32 = 1;
     let mut program = Assembler::new();
-    program.set(BpfRegister::R0, verdict);
+    program.set(BpfRegister::R0, XDP_DROP);
     program.exit();
-    let program = BpfProgram::load(kind, &program.finish()).unwrap();
+    let program = BpfProgram::load(ProgramKind::Xdp, &program.finish()).unwrap();
     let index = InterfaceIndex::new(host.interface_index("eth0").unwrap()).unwrap();
-    host.run(|| program.attach_to_interface(index, hook).unwrap()).unwrap()
+    host.run(|| program.attach_to_interface(index).unwrap()).unwrap()
+}
+
+/// Adds a traffic control filter that drops every packet, a program of one instruction that returns `TC_ACT_SHOT`.
+fn tc_filter(host: &Host, direction: &str) {
+    run(
+        host,
+        &format!(
+            "tc qdisc add dev eth0 clsact && tc filter add dev eth0 {direction} pref 7 bpf da bytecode '1,6 0 0 2'"
+        ),
+    );
 }
 
 /// Returns whether this process may trace the kernel; prints a note if not.
@@ -37,15 +46,30 @@ pub(crate) fn can_trace() -> bool {
 /// A traffic control filter that drops arriving packets.
 pub(crate) fn tc_ingress() -> Report {
     let net = Net::new();
-    let _filter = filter(&net.receiver, ProgramKind::Classifier, InterfaceHook::TrafficControlIngress, SHOT);
+    tc_filter(&net.receiver, "ingress");
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// The same for outgoing packets, examined on the sender.
+pub(crate) fn tc_egress() -> Report {
+    let net = Net::new();
+    tc_filter(&net.sender, "egress");
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine(&net.sender, "239.1.2.3%eth0:5000")
+}
+
+/// A traffic control filter that drops what the receiver sends, in IPv6.
+pub(crate) fn tc_egress_of_reports() -> Report {
+    let net = Net::new();
+    tc_filter(&net.receiver, "egress");
+    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
 /// The same with an IPv6 group and another program.
 pub(crate) fn tc_ingress_for_program() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "[::]:5000", &[("ff15::1234", "eth0")]);
-    let _filter = filter(&net.receiver, ProgramKind::Classifier, InterfaceHook::TrafficControlIngress, SHOT);
+    tc_filter(&net.receiver, "ingress");
     let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
     examine_port(&net.receiver, 5000)
 }
@@ -53,7 +77,7 @@ pub(crate) fn tc_ingress_for_program() -> Report {
 /// An XDP program that drops everything.
 pub(crate) fn xdp() -> Report {
     let net = Net::new();
-    let _filter = filter(&net.receiver, ProgramKind::Xdp, InterfaceHook::Xdp, XDP_DROP);
+    let _filter = drop_all(&net.receiver);
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
@@ -106,6 +130,32 @@ pub(crate) fn packet_length_v6() -> Report {
     changed("fd09::1", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |frame| frame[19] += 0x40)
 }
 
+/// A header length in the IP header that is too small.
+pub(crate) fn header_length() -> Report {
+    changed("10.9.0.1", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |frame| frame[14] = 0x44)
+}
+
+/// A wrong version in the IPv6 header.
+pub(crate) fn version_v6() -> Report {
+    changed("fd09::1", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |frame| frame[14] = 0x50)
+}
+
+/// IPv6 datagrams without a UDP checksum.
+pub(crate) fn no_checksum_v6() -> Report {
+    changed("fd09::1", "[ff15::1234]:5000", "[ff15::1234%eth0]:5000", |frame| frame[60..62].fill(0))
+}
+
+/// The same, examining another program.
+pub(crate) fn no_checksum_v6_for_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "[::]:5000", &[("ff15::1234", "eth0")]);
+    let mut frames: Vec<_> =
+        (0..20).map(|number| net.frame("fd09::1", "[ff15::1234]:5000", number)).collect();
+    frames.iter_mut().for_each(|frame| frame[60..62].fill(0));
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine_port(&net.receiver, 5000)
+}
+
 /// Examines a membership while the sender sends frames changed by `change`.
 fn changed(source: &str, to: &str, membership: &str, change: impl Fn(&mut [u8])) -> Report {
     let net = Net::new();
@@ -151,11 +201,22 @@ fn program_that_drops_without_a_reason_is_named_by_its_function() {
         return;
     }
     let net = Net::new();
-    let _filter = filter(&net.receiver, ProgramKind::Xdp, InterfaceHook::Xdp, XDP_DROP);
+    let _filter = drop_all(&net.receiver);
     let report = net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000");
     let lines = kernel_lines(&report);
     assert!(
         lines.len() == 1 && lines[0].contains("arrived on eth0: NOT_SPECIFIED in veth_xdp"),
         "{report:#?}"
     );
+}
+
+#[test]
+fn datagrams_arrive_once_the_filter_is_deleted() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    tc_filter(&net.receiver, "ingress");
+    run(&net.receiver, "tc filter del dev eth0 ingress pref 7");
+    assert_received(&net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000"));
 }

@@ -158,9 +158,9 @@ struct ResultOptions {
 
 const EXAMPLES: &str = "\
 A group is observed at three levels at once: on the wire, in the counters of the IP layer, and at the
-socket. A finding is a fault, a warning or a note. Exit status 1 if there is a fault. If the question
-stays open because something could not be observed, the last line begins with unknown, and the exit
-status is 3 if only a permission is missing (the wire needs root or CAP_NET_RAW), otherwise 1.
+socket. The last line says whether datagrams arrive. Exit status 0 if they do, 1 if there is a fault,
+5 if there are only warnings. If something could not be observed, the last line begins with unknown,
+and the exit status is 3 if only a permission is missing (the wire needs root or CAP_NET_RAW), else 6.
 
 Examples:
   mcast doctor                                this machine: interfaces, routes, settings
@@ -231,23 +231,17 @@ impl Arguments {
 }
 
 impl ResultOptions {
-    /// Returns the lowest severity that fails the command.
-    fn failing_severity(&self) -> Severity {
-        if self.strict { Severity::Warning } else { Severity::Fault }
-    }
-
-    /// Returns the outcome for a report. An unknown answer fails the command: with exit status 3 if only a permission
-    /// is missing, otherwise 1.
+    /// Returns the outcome for a report.
     fn outcome(&self, report: &Report) -> Outcome {
-        if report.worst() >= Some(self.failing_severity()) {
-            return Outcome::No;
-        }
         match report.verdict() {
+            Verdict::Healthy => Outcome::Yes,
+            _ if self.strict && report.worst() >= Some(Severity::Warning) => Outcome::No,
+            Verdict::Warnings => Outcome::Warnings,
             Verdict::Unknown if report.undecided().all(|open| open.effect == Effect::NeedsRights) => {
                 Outcome::NotPermitted
             }
-            Verdict::Unknown => Outcome::No,
-            _ => Outcome::Yes,
+            Verdict::Unknown => Outcome::Undecided,
+            _ => Outcome::No,
         }
     }
 }

@@ -135,7 +135,8 @@ impl<'a> Btf<'a> {
         let (count, number) = ((information & 0xffff) as usize, information >> 24 & 0x1f);
         let (kind, length) = layout(number, count).ok_or(BtfError::UnknownKind(number))?;
         let (parts, rest) = bytes.split_at_checked(TYPE_BYTES + length).ok_or(BtfError::Truncated)?;
-        if let Some(name) = self.name(name as usize).filter(|name| !name.is_empty()) {
+        let is_wanted = matches!(kind, Kind::Structure | Kind::Enumeration | Kind::TypeName) && name > 0;
+        if let Some(name) = self.name(name as usize).filter(|_| is_wanted) {
             self.by_name.entry((kind, name)).or_insert(self.types.len());
         }
         self.types.push(Type {

@@ -24,6 +24,8 @@ const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const LINK_CREATE: libc::c_int = 28;
+/// The kind of attachment to an interface: before anything else sees an arriving frame.
+const ATTACH_XDP: u32 = 37;
 const MAP_TYPE_HASH: u32 = 1;
 
 /// The kernel offers its helpers that read kernel memory only to programs with a license compatible with the GPL; this
@@ -35,24 +37,10 @@ const LICENSE: &CStr = c"Dual MIT/GPL";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ProgramKind {
-    /// Runs for each packet that traffic control handles.
-    Classifier = 3,
     /// Runs for each frame that an interface receives.
     Xdp = 6,
     /// Runs at a tracepoint, with the tracepoint's arguments as they are.
     RawTracepoint = 17,
-}
-
-/// Where on an interface a program is attached: `enum bpf_attach_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum InterfaceHook {
-    /// Before anything else sees an arriving frame.
-    Xdp = 37,
-    /// Before the IP layer gets an arriving packet (Linux 6.6 and later).
-    TrafficControlIngress = 46,
-    /// Before a packet leaves (Linux 6.6 and later).
-    TrafficControlEgress = 47,
 }
 
 /// The start of `union bpf_attr` for `BPF_MAP_CREATE`.
@@ -216,16 +204,13 @@ impl BpfProgram {
         Ok(Attachment { _descriptor: descriptor })
     }
 
-    /// Runs the program for the packets of an interface of the calling thread's network namespace from now on.
-    pub fn attach_to_interface(
-        &self,
-        interface: InterfaceIndex,
-        hook: InterfaceHook,
-    ) -> io::Result<Attachment> {
+    /// Runs an XDP program for the frames that arrive on an interface of the calling thread's network namespace from now
+    /// on.
+    pub fn attach_to_interface(&self, interface: InterfaceIndex) -> io::Result<Attachment> {
         let attributes = LinkCreate {
             program: number(self.descriptor.as_fd()),
             interface: interface.number(),
-            attach_type: hook as u32,
+            attach_type: ATTACH_XDP,
             flags: 0,
         };
         // SAFETY: the command reads the attributes only.

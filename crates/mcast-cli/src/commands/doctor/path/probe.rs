@@ -61,8 +61,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         findings::write(&report, false, console, &mut out)?;
     }
     out.flush()?;
-    let is_success = !probed.is_empty() && report.worst() < Some(arguments.results.failing_severity());
-    Ok(prober.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_success)))
+    Ok(prober.interrupt.outcome().unwrap_or_else(|| arguments.results.outcome(&report)))
 }
 
 /// Sends probes and receives replies.

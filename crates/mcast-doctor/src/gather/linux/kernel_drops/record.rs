@@ -42,8 +42,10 @@ pub(super) fn parse(key: &[u8], packets: u64, reasons: &BTreeMap<u32, String>) -
         return None;
     }
     let interface = |offset| Some(InterfaceIndex::new(u32_at(key, offset)?));
-    let [source_port, destination_port] = [PORTS, PORTS + 2]
-        .map(|offset| bytes_at(key, offset).map(|port| u16::from_be_bytes(*port)).unwrap_or_default());
+    // In a damaged header, the ports may be anywhere.
+    let is_damaged = reason == "IP_INHDR" && bytes_at::<1>(key, VERSION) == Some(&[4]);
+    let port = |offset| bytes_at(key, offset).map_or(0, |port| u16::from_be_bytes(*port));
+    let [source_port, destination_port] = [PORTS, PORTS + 2].map(|at| if is_damaged { 0 } else { port(at) });
     let mac: [u8; 6] = *bytes_at(key, MAC)?;
     let drop = KernelDrop {
         reason,
