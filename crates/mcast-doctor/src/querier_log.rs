@@ -19,7 +19,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const MAX_QUERIERS: usize = 64;
 
 /// When each querier was last heard, by interface and address.
-type Heard = BTreeMap<(String, IpAddr), SystemTime>;
+type Sightings = BTreeMap<(String, IpAddr), SystemTime>;
 
 /// A querier of IGMP or MLD, and when it was last heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct QuerierSighting {
 /// Records when queriers are heard, on a thread of its own, until it is dropped.
 #[derive(Debug)]
 pub struct QuerierLog {
-    heard: Arc<Mutex<Heard>>,
+    heard: Arc<Mutex<Sightings>>,
     is_stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -79,11 +79,11 @@ impl Drop for QuerierLog {
     }
 }
 
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+fn lock(heard: &Mutex<Sightings>) -> MutexGuard<'_, Sightings> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn follow(mut capture: Capture, heard: &Mutex<Heard>, is_stopped: &AtomicBool) {
+fn follow(mut capture: Capture, heard: &Mutex<Sightings>, is_stopped: &AtomicBool) {
     while !is_stopped.load(Ordering::Relaxed) {
         match capture.next(Some(POLL_INTERVAL)) {
             Ok(Some(frame)) => {

@@ -27,7 +27,7 @@ pub(super) struct Timeline {
     changes: VecDeque<Entry>,
 }
 
-/// Since when something is wrong, and what was heard until then.
+/// Since when something is wrong, and what arrived until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Onset {
     /// The first examination with a bad verdict.
@@ -82,9 +82,9 @@ impl Timeline {
         let since = self.bad_since?;
         let until = self.healthy_until;
         // What had stopped long before, while all was well, was not missed.
-        let was_heard = |last: &Timestamp| until.is_none_or(|until| *last >= until);
+        let is_recent = |last: &Timestamp| until.is_none_or(|until| *last >= until);
         let stopped =
-            self.streams.iter().filter(|(stream, last)| !self.present.contains(stream) && was_heard(last));
+            self.streams.iter().filter(|(stream, last)| !self.present.contains(stream) && is_recent(last));
         let queriers = self.queriers.iter().map(|((interface, address), last)| Querier {
             interface: interface.clone(),
             address: address.clone(),
