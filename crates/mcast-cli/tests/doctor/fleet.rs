@@ -145,6 +145,25 @@ fn all_paths_of_a_healthy_fleet_are_complete() {
     assert_well_formed(&page);
 }
 
+/// Asserts that a browser finds these elements in a page, and nothing to complain about.
+fn assert_shown(page: &Path, element: &str, count: usize) {
+    let has = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
+    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].iter().find(has) else {
+        eprintln!("SKIPPED: this test needs chromium");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let profile = format!("--user-data-dir={}", folder.path().display());
+    let page = format!("file://{}", page.display());
+    let mut command = Command::new(browser);
+    let output = command.args(["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &page]);
+    let output = output.output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(shown.matches(element).count(), count, "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("CONSOLE"), "{output:?}");
+}
+
 /// Asserts that every element of a page is closed, in order, and that it needs no script and no other file.
 fn assert_well_formed(page: &str) {
     const PROGRAM: &str = "import html.parser, sys
@@ -188,6 +207,7 @@ fn the_machine_that_receives_nothing_is_named_with_its_own_finding() {
     let page = fs::read_to_string(page).unwrap();
     assert_well_formed(&page);
     assert_eq!(page.matches("<td class=\"silent\"").count(), 2, "{page}");
+    assert_shown(&fleet.path("page.html"), "<td class=\"silent\"", 2);
     assert!(
         page.contains("fault: firewall-drops-data") && page.contains("10.0.0.1 to 10.0.0.3:22"),
         "{page}"
@@ -334,7 +354,7 @@ while True:
     child.kill().unwrap();
     let finding = &events(&ended, "fleet-finding")[0];
     let cause = named(finding, "cause");
-    assert!(cause.starts_with("to 10.0.0.3 (port Gi1/0/") && cause.contains(" of sw3)"), "{ended:?}");
+    assert!(cause.starts_with("To 10.0.0.3 (port Gi1/0/") && cause.contains(" of sw3)"), "{ended:?}");
     assert!(
         events(&ended, "fleet-machine").iter().all(|machine| machine["switch_ports"][0]["switch"] == "sw3"),
         "{ended:?}"

@@ -121,7 +121,8 @@ impl FleetReport {
         self.all_findings().filter(|finding| finding.severity == severity).count()
     }
 
-    fn all_findings(&self) -> impl Iterator<Item = &Finding> {
+    /// Returns all findings: first those of the machines about themselves, because they explain the others.
+    pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
         let own = self.hosts.iter().flat_map(|host| &host.findings);
         own.chain(self.findings.iter().map(|each| &each.finding))
     }

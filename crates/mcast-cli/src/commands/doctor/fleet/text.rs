@@ -20,8 +20,7 @@ pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -
         matrix(report, family, palette).write(out)?;
     }
     writeln!(out)?;
-    let own = report.hosts.iter().flat_map(|host| &host.findings);
-    for finding in report.findings.iter().map(|each| &each.finding).chain(own) {
+    for finding in report.all_findings() {
         write_finding(finding, palette, out)?;
         writeln!(out)?;
     }
