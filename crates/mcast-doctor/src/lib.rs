@@ -38,6 +38,7 @@ mod measure;
 mod observation;
 mod options;
 mod path;
+mod printed_error;
 mod querier_log;
 mod remedies;
 mod remedy;
@@ -76,6 +77,16 @@ pub use started_program::StartedProgram;
 #[must_use]
 pub fn host_drops() -> mcast_measure::DropCounts {
     gather::host_drops()
+}
+
+/// Moves the calling thread, and the threads that it starts from now on, to the network namespace of a process. See
+/// [`Report::with_remedies_in_network_of`].
+///
+/// # Errors
+/// [`Error::System`] if the system refuses it: it needs `CAP_SYS_ADMIN`, and exists on Linux only.
+pub fn enter_network_of(pid: u32) -> Result<()> {
+    let what = || format!("the network namespace of process {pid}");
+    mcast_sys::process::enter_network_of(pid).map_err(|source| Error::System { what: what(), source })
 }
 
 /// The result of an operation of this crate.

@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{Interest, Observation};
 use crate::{LayerObservation, OpenQuestion, Report};
 
 /// Adds the drops of packets to the interests, with the kernel's names for the reasons.
 pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     let interests = observation.interests();
-    let lines = interests.iter().flat_map(|interest| lines(observation, interest));
-    report.observations.extend(
-        lines.collect::<BTreeSet<_>>().into_iter().map(|(depth, what)| LayerObservation::new(depth, what)),
-    );
+    let flows: Vec<_> =
+        interests.iter().flat_map(|interest| observation.dropped_flows(interest, |_| true)).collect();
+    let arriving = flows.iter().flat_map(|flow| flow.drops.iter().copied());
+    let leaving = observation.dropped_sending(|_| true);
+    let lines: BTreeSet<_> = arriving.chain(leaving).map(|drop| line(observation, drop)).collect();
+    report.observations.extend(lines.into_iter().map(|line| LayerObservation::new("kernel", line)));
     let drops = &observation.kernel_drops;
     if drops.uncounted > 0 {
-        let what =
-            format!("{} further packets to groups dropped, of too many kinds to tell apart", drops.uncounted);
+        let what = format!(
+            "{} further packets to groups dropped, of too many kinds to distinguish",
+            drops.uncounted
+        );
         report.observations.push(LayerObservation::new("kernel", what));
     }
     // The question matters only after a loss.
@@ -27,24 +32,15 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     }
 }
 
-fn lines(observation: &Observation, interest: &Interest<'_>) -> Vec<(String, String)> {
-    let name =
-        |interface: Option<_>| interface.map_or_else(String::new, |index| observation.link_name(index));
-    let to = interest.destination();
-    let incoming = observation.dropped_flows(interest, |_| true);
-    let incoming =
-        incoming.iter().flat_map(|flow| flow.drops.iter().map(|drop| (*drop, drop.arrived_on, "arrived on")));
-    let outgoing = observation.dropped_sending(interest, |_| true).into_iter();
-    let outgoing = outgoing.map(|drop| (drop, drop.interface, "leaving by"));
-    let line = |(drop, interface, how): (&crate::kernel_drops::KernelDrop, _, _)| {
-        let what = format!(
-            "{} packets from {} to {to} dropped, {how} {}: {}",
-            drop.packets,
-            drop.source,
-            name(interface),
-            drop.describe()
-        );
-        ("kernel".to_owned(), what)
+fn line(observation: &Observation, drop: &KernelDrop) -> String {
+    let interface = drop.interface.map(|index| observation.link_name(index)).unwrap_or_default();
+    let how = match drop.direction() {
+        DropDirection::Incoming => "arrived on",
+        DropDirection::Outgoing => "leaving by",
     };
-    incoming.chain(outgoing).map(line).collect()
+    let KernelDrop { packets, source, destination, .. } = drop;
+    format!(
+        "{packets} packets from {source} to {destination} dropped, {how} {interface}: {}",
+        drop.describe()
+    )
 }

@@ -16,6 +16,7 @@ mod path;
 mod programs;
 mod routers;
 mod sockets;
+mod started;
 mod switches;
 mod table;
 mod wire;
