@@ -146,7 +146,7 @@ impl MemberSession {
         }
     }
 
-    /// Returns what the member says next, by `deadline`. Lines that are no objects are skipped: the start-up files of a
+    /// Returns what the member says next, by `deadline`. Lines that are not objects are skipped: the start-up files of a
     /// shell may print something.
     pub(super) fn next(
         &mut self,
