@@ -35,6 +35,7 @@ mod fleet;
 mod gather;
 mod kernel_drops;
 mod measure;
+mod netfilter;
 mod observation;
 mod options;
 mod path;

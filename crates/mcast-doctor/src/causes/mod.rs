@@ -11,13 +11,16 @@ mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
+mod defective_flows;
 mod dropped_when_sending;
 mod duplicate_interfaces;
 mod duplicate_path;
 mod family_mismatch;
 mod fast_leave;
+mod filter_rules;
 mod firewall_drops_data;
 mod firewall_drops_igmp;
+mod firewall_drops_output;
 mod flood_off;
 mod foreign_groups_leak;
 mod fragments_lost;
@@ -52,6 +55,7 @@ mod path_loss;
 mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
+mod redirected;
 mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
@@ -66,6 +70,7 @@ mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
 mod tc_drops;
+mod tc_filters;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
@@ -75,6 +80,7 @@ mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
 mod xdp_drops;
+mod xdp_programs;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -226,6 +232,7 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    firewall_drops_output: FirewallDropsOutput = "firewall-drops-output";
     lost_in_this_machine: LostInThisMachine = "lost-in-this-machine";
     tc_drops: TcDrops = "tc-drops";
     xdp_drops: XdpDrops = "xdp-drops";
@@ -252,6 +259,7 @@ causes! {
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
     members_get_nothing: MembersGetNothing = "members-get-nothing";
+    redirected: Redirected = "redirected";
     no_such_interface: NoSuchInterface = "no-such-interface";
 }
 

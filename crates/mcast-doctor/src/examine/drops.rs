@@ -44,3 +44,40 @@ fn line(observation: &Observation, drop: &KernelDrop) -> String {
         drop.describe()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership};
+    use crate::kernel_drops::KernelDrops;
+    use crate::wire::Refusal;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn report(received: u64, drops: KernelDrops) -> Report {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        observation.kernel_drops = drops;
+        let mut report = Report::default();
+        add_to(&mut report, &observation);
+        report
+    }
+
+    #[test]
+    fn missing_right_is_reported_only_after_a_loss() {
+        let questions = |received| {
+            let refused = Some(Refusal::from("it needs the right to trace"));
+            report(received, KernelDrops { refused, ..KernelDrops::default() }).unknown.len()
+        };
+        assert_eq!((questions(0), questions(10)), (1, 0));
+    }
+
+    #[test]
+    fn drops_are_listed_with_the_reason_and_those_not_recorded_with_their_number() {
+        let drops = vec![kernel_drop("XFRM_POLICY", "10.9.0.1:6000", TO, 10)];
+        let report = report(0, KernelDrops { drops, uncounted: 7, refused: None });
+        let [drop, uncounted] = &report.observations[..] else { panic!("{report:#?}") };
+        let expected = "10 packets from 10.9.0.1:6000 to 239.1.2.3:5000 dropped, arrived on eth0: XFRM_POLICY (an IPsec policy)";
+        assert_eq!(drop.what, expected);
+        assert!(uncounted.what.starts_with("7 further packets"), "{}", uncounted.what);
+    }
+}

@@ -19,6 +19,8 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
+/// The number of ports that are tapped.
+const MAX_PORTS: usize = 32;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -26,6 +28,11 @@ const MAX_DATAGRAM: usize = 65_535;
 pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
+    /// Taps on the ports of bridges and bonds that are tapped, and what they captured.
+    ports: Vec<Capture>,
+    port_recorder: Recorder,
+    /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
+    unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
     pub(crate) recorder: Recorder,
 }
 
@@ -48,7 +55,14 @@ pub(crate) struct SocketProbe {
 impl Taps {
     /// Opens a tap on each of these interfaces, and records failures.
     pub(crate) fn open(links: &[&Link]) -> Self {
-        let mut taps = Self { open: Vec::new(), refused: Vec::new(), recorder: Recorder::default() };
+        let mut taps = Self {
+            open: Vec::new(),
+            refused: Vec::new(),
+            ports: Vec::new(),
+            port_recorder: Recorder::default(),
+            unfiltered: Vec::new(),
+            recorder: Recorder::default(),
+        };
         for link in links {
             taps.add(link);
         }
@@ -58,18 +72,36 @@ impl Taps {
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
         let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
-        Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>())
+        let mut taps = Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>());
+        let is_port = |link: &&Link| {
+            let above = link.interface.port_of.and_then(|index| machine.link(index));
+            link.interface.up && !is_tapped(link) && above.is_some_and(|above| is_tapped(&above))
+        };
+        // What a port's tap would show is additional evidence only.
+        let ports = machine.links.iter().filter(is_port).take(MAX_PORTS);
+        taps.ports = ports.filter_map(|link| Capture::open(options(link)).ok()).collect();
+        taps
+    }
+
+    /// Ignores data captured before `time`.
+    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
+        self.recorder.count_data_from(time);
+        self.port_recorder.count_data_from(time);
     }
 
     fn add(&mut self, link: &Link) {
         let mut tap = Tap::on(link);
-        let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true);
-        match Capture::open(options) {
+        match Capture::open(options(link)) {
             Ok(capture) => self.open.push((tap, capture)),
             Err(error) => {
                 tap.refused = Some(Refusal::new(&error));
                 self.refused.push(tap);
             }
+        }
+        if link.xdp_program.is_some()
+            && let Ok(capture) = Capture::open(CaptureOptions::on(link.index()))
+        {
+            self.unfiltered.push((link.index(), capture, (0, 0)));
         }
     }
 
@@ -89,6 +121,21 @@ impl Taps {
                     }
                 }
                 any = true;
+            }
+        }
+        for capture in &mut self.ports {
+            for _ in 0..4096 {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                self.port_recorder.record(&frame);
+            }
+        }
+        for (_, capture, (frames, bytes)) in &mut self.unfiltered {
+            for _ in 0..4096 {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                if !frame.direction.is_outgoing() {
+                    *frames += 1;
+                    *bytes += frame.original_length as u64;
+                }
             }
         }
         any
@@ -117,8 +164,16 @@ impl Taps {
             tap
         });
         let taps = open.chain(self.refused).collect();
-        self.recorder.finish(taps, Some(until))
+        let unfiltered =
+            self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
+        let port_flows = self.port_recorder.finish(Vec::new(), Some(until)).flows;
+        Wire { unfiltered, port_flows, ..self.recorder.finish(taps, Some(until)) }
     }
+}
+
+/// Returns the options of a tap for groups.
+fn options(link: &Link) -> CaptureOptions {
+    CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true)
 }
 
 impl SocketProbe {

@@ -5,6 +5,7 @@
 mod depth;
 mod drops;
 mod files;
+mod filters;
 mod firewall;
 mod fleet;
 mod healthy;
