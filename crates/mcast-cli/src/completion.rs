@@ -217,6 +217,7 @@ mod tests {
         "N",
         "NAME",
         "OFFSET:SIZE",
+        "PATH",
         "PERCENT",
         "PORT",
         "RATE",

@@ -19,8 +19,6 @@ pub const STATUSES: &[(&str, &str)] = &[
     ("2", "wrong usage"),
     ("3", "missing permission"),
     ("4", "environment (no such interface, no route, no such file)"),
-    ("5", "only warnings (doctor --fleet)"),
-    ("6", "undecided (doctor --fleet)"),
     ("130", "Ctrl-C"),
 ];
 

@@ -40,6 +40,7 @@ mod observation;
 mod options;
 mod path;
 mod printed_error;
+mod querier_log;
 mod remedies;
 mod remedy;
 mod report;
@@ -65,6 +66,7 @@ pub use measure::{
 };
 pub use options::{Options, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
+pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};

@@ -1,6 +1,7 @@
 //! `--fleet` and `--ssh`: ssh between hosts of a lab, each with an sshd of its own.
 
 use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -141,6 +142,53 @@ fn all_paths_of_a_healthy_fleet_are_complete() {
     assert_eq!(named(&events(&ended, "fleet-verdict")[0], "verdict"), "healthy");
     let page = fs::read_to_string(page).unwrap();
     assert_eq!(page.matches("<td class=\"complete\"").count(), 12, "{page}");
+    assert_well_formed(&page);
+}
+
+/// Asserts that a browser finds these elements in a page, and nothing to complain about.
+fn assert_shown(page: &Path, element: &str, count: usize) {
+    let has = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
+    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].iter().find(has) else {
+        eprintln!("SKIPPED: this test needs chromium");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let profile = format!("--user-data-dir={}", folder.path().display());
+    let page = format!("file://{}", page.display());
+    let mut command = Command::new(browser);
+    let output = command.args(["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &page]);
+    let output = output.output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(shown.matches(element).count(), count, "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("CONSOLE"), "{output:?}");
+}
+
+/// Asserts that every element of a page is closed, in order, and that it needs no script and no other file.
+fn assert_well_formed(page: &str) {
+    const PROGRAM: &str = "import html.parser, sys
+class Parser(html.parser.HTMLParser):
+    open = []
+    def handle_starttag(self, tag, attributes):
+        assert tag not in ('script', 'link', 'img', 'iframe'), tag
+        assert all(name not in ('src', 'href', 'style') and not name.startswith('on') for name, _ in attributes)
+        if tag != 'meta':
+            self.open.append(tag)
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+parser = Parser()
+parser.feed(sys.stdin.read())
+parser.close()
+assert not parser.open, parser.open";
+    let mut child = Command::new("python3")
+        .args(["-c", PROGRAM])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}: {page}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -152,8 +200,18 @@ fn the_machine_that_receives_nothing_is_named_with_its_own_finding() {
     drop_at(&fleet.lan.c, "input", "ip daddr 239.192.1.2");
     let hosts = fleet.path("hosts");
     fs::write(&hosts, "# rack 4\n10.0.0.1\nroot@10.0.0.2 interface=eth0\n10.0.0.3:22 # broken\n").unwrap();
-    let ended = fleet.run(&["--fleet", hosts.to_str().unwrap(), GROUP, "-c", "2", "--json"]);
+    let page = fleet.path("page.html");
+    let page = page.to_str().unwrap();
+    let ended = fleet.run(&["--fleet", hosts.to_str().unwrap(), GROUP, "-c", "2", "--json", "--html", page]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
+    let page = fs::read_to_string(page).unwrap();
+    assert_well_formed(&page);
+    assert_eq!(page.matches("<td class=\"silent\"").count(), 2, "{page}");
+    assert_shown(&fleet.path("page.html"), "<td class=\"silent\"", 2);
+    assert!(
+        page.contains("fault: firewall-drops-data") && page.contains("10.0.0.1 to 10.0.0.3:22"),
+        "{page}"
+    );
     assert_described(&ended);
     let findings = events(&ended, "fleet-finding");
     assert_eq!(findings.len(), 1, "{ended:?}");
@@ -198,9 +256,13 @@ fn machines_that_do_not_take_part_are_rows_of_the_report() {
         &[&["doctor", "--ssh-config", config.to_str().unwrap()], &elsewhere[..]].concat(),
     );
     assert_eq!(status(&ended), ["command-missing", "command-missing"], "{ended:?}");
-    // A program that does not answer as a member does.
+    // A member of another version.
     let other = fleet.path("other");
-    fs::write(&other, "#!/bin/sh\necho hello\n").unwrap();
+    let hello = serde_json::json!({
+        "event": "hello", "protocol": 1, "version": "0.0.0-other", "listener": 1, "unicast_port": 0, "groups": [],
+        "addresses": [], "captures": false,
+    });
+    fs::write(&other, format!("#!/bin/sh\necho '{hello}'\ncat > /dev/null\n")).unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
     let ended = crate::support::mcast(
         &fleet.lan.a,
@@ -215,7 +277,7 @@ fn machines_that_do_not_take_part_are_rows_of_the_report() {
             "--json",
         ],
     );
-    assert_eq!((status(&ended), ended.status), (vec!["failed".to_owned(); 2], Some(6)), "{ended:?}");
+    assert_eq!((status(&ended), ended.status), (vec!["other-version".to_owned(); 2], Some(6)), "{ended:?}");
 }
 
 #[test]
@@ -292,7 +354,7 @@ while True:
     child.kill().unwrap();
     let finding = &events(&ended, "fleet-finding")[0];
     let cause = named(finding, "cause");
-    assert!(cause.starts_with("to 10.0.0.3 (port Gi1/0/") && cause.contains(" of sw3)"), "{ended:?}");
+    assert!(cause.starts_with("To 10.0.0.3 (port Gi1/0/") && cause.contains(" of sw3)"), "{ended:?}");
     assert!(
         events(&ended, "fleet-machine").iter().all(|machine| machine["switch_ports"][0]["switch"] == "sw3"),
         "{ended:?}"

@@ -28,6 +28,12 @@ impl Ward {
         self
     }
 
+    /// Ends the stream.
+    pub(crate) fn silence(&mut self) {
+        let stream = self.stream.take().unwrap();
+        let _ = stream.signalled(libc::SIGINT);
+    }
+
     /// Makes `a` send from an address of another network.
     pub(crate) fn streaming_from_afar(self) -> Self {
         let ip = |words: &[&str]| {

@@ -1,7 +1,7 @@
 //! `--watch`: findings that appear and disappear.
 
 use crate::patient::{GROUP, Ward, events, sysctl};
-use crate::support::{Lan, eventually, recv, start};
+use crate::support::{Lan, eventually, mcast, recv, start};
 
 #[test]
 fn a_fault_is_reported_when_it_appears_and_when_it_is_gone() {
@@ -76,4 +76,36 @@ fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
     assert!(verdicts.windows(2).all(|pair| pair[0]["verdict"] != pair[1]["verdict"]), "{json:?}");
     assert_eq!(events(&json, "unknown")[0]["effect"], "needs-rights", "{json:?}");
     drop(ward);
+}
+
+#[test]
+fn the_history_says_since_when_a_stream_is_missing_and_when_the_querier_was_last_heard() {
+    let mut ward = Ward::new().streaming();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    let file = path.to_str().unwrap();
+    let arguments =
+        ["doctor", GROUP, "-W", "400ms", "--watch", "--every", "500ms", "--history", file, "--json"];
+    let running = start(&ward.lan.b, &arguments);
+    let recorded = || std::fs::read_to_string(&path).unwrap_or_default();
+    eventually("a healthy examination", || recorded().contains("\"verdict\":\"healthy\""));
+    let querier = start(&ward.lan.c, &["querier", "-i", "eth0", "--become"]);
+    eventually("the querier", || recorded().contains("\"address\":\"10.0.0.3\""));
+    ward.silence();
+    eventually("the onset", || running.stdout.text().contains("\"event\":\"since\""));
+    let _ = querier.signalled(libc::SIGINT);
+    let ended = running.signalled(libc::SIGINT);
+    let onset = events(&ended, "since").pop().unwrap();
+    assert_eq!(onset["stopped"][0]["group"], GROUP, "{ended:?}");
+    assert_eq!(onset["queriers"][0]["address"], "10.0.0.3", "{ended:?}");
+    assert!(onset["healthy_until"].as_str() < onset["since"].as_str(), "{ended:?}");
+
+    let shown = mcast(&ward.lan.b, &["doctor", "--history", file]);
+    assert_eq!(shown.status, Some(1), "{shown:?}");
+    assert!(shown.text().contains("239.1.2.3:5000 from 10.0.0.1:"), "{shown:?}");
+    assert!(shown.text().contains("querier 10.0.0.3 on eth0 last heard "), "{shown:?}");
+    let objects = mcast(&ward.lan.b, &["doctor", "--history", file, "--json"]);
+    assert_eq!(events(&objects, "since").len(), 1, "{objects:?}");
+    assert!(events(&objects, "history").len() >= 2, "{objects:?}");
+    assert_eq!(mcast(&ward.lan.b, &["doctor", GROUP, "--history", file]).status, Some(2));
 }

@@ -4,17 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, GroupAddr};
-use serde::Serialize;
 
-use super::decision::{FleetFinding, judge_fleet};
+use super::decision::judge_fleet;
 use super::hosts::FleetHost;
 use super::matrix::{FleetCell, FleetMatrix, UnicastCell};
-use super::message::{
-    Hello, MemberCommand, MemberEvent, MemberReport, PROTOCOL, Probed, ProbedCase, SwitchPort,
-};
+use super::message::{Hello, MemberCommand, MemberEvent, MemberReport, PROTOCOL, Probed, ProbedCase};
+use super::report::{FleetHostReport, FleetReport};
 use super::session::{MemberSession, SessionError, SshOptions};
 use super::status::{FleetHostStatus, status_of};
-use crate::{Finding, Id, Remedy, Severity, Tool};
 
 /// How long a member may take to join, beyond the time for the connection.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -60,95 +57,6 @@ impl FleetPlan {
             ttl: 1,
             again_after: None,
             lldp_wait: Duration::from_secs(30),
-        }
-    }
-}
-
-/// What a fleet's examination has found.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct FleetReport {
-    /// The machines, in the order of the plan.
-    pub hosts: Vec<FleetHostReport>,
-    /// The results between them.
-    pub matrix: FleetMatrix,
-    /// The unicast probes between them.
-    pub unicast: Vec<UnicastCell>,
-    /// The findings about the paths, most severe first.
-    pub findings: Vec<FleetFinding>,
-    /// Groups that a machine could not probe, with the reason.
-    pub not_probed: Vec<(String, String)>,
-}
-
-/// One machine of a fleet.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct FleetHostReport {
-    /// Its name.
-    pub name: String,
-    /// Whether it took part.
-    pub status: FleetHostStatus,
-    /// Why not.
-    pub why: Option<String>,
-    /// Whether it can capture, which it needs to see what it loses itself, and to listen for LLDP.
-    pub captures: bool,
-    /// The switch ports that it is connected to.
-    pub switch_ports: Vec<SwitchPort>,
-    /// What it found out about itself.
-    pub findings: Vec<Finding>,
-}
-
-/// The verdict on a fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FleetVerdict {
-    /// All machines took part, and everything arrives everywhere.
-    Healthy,
-    /// There are warnings and no faults.
-    Warnings,
-    /// Some machines did not take part, or fewer than two did.
-    Unknown,
-    /// Like [`Unknown`](Self::Unknown), because ssh or sudo refused to run it.
-    NeedsRights,
-    /// There are faults.
-    Faults,
-}
-
-impl FleetReport {
-    /// Returns the number of findings of a severity, about the paths and of the machines about themselves.
-    #[must_use]
-    pub fn count(&self, severity: Severity) -> usize {
-        self.all_findings().filter(|finding| finding.severity == severity).count()
-    }
-
-    fn all_findings(&self) -> impl Iterator<Item = &Finding> {
-        let own = self.hosts.iter().flat_map(|host| &host.findings);
-        own.chain(self.findings.iter().map(|each| &each.finding))
-    }
-
-    /// Returns the verdict.
-    #[must_use]
-    pub fn verdict(&self) -> FleetVerdict {
-        let worst = self.all_findings().map(|finding| finding.severity).max();
-        let mut absent = self
-            .hosts
-            .iter()
-            .map(|host| host.status)
-            .filter(|status| *status != FleetHostStatus::Examined)
-            .peekable();
-        match worst {
-            Some(Severity::Fault) => FleetVerdict::Faults,
-            _ if absent.peek().is_some() && absent.all(FleetHostStatus::needs_rights) => {
-                FleetVerdict::NeedsRights
-            }
-            _ if self.hosts.iter().filter(|host| host.status == FleetHostStatus::Examined).count() < 2
-                || self.hosts.iter().any(|host| host.status != FleetHostStatus::Examined)
-                || !self.not_probed.is_empty() =>
-            {
-                FleetVerdict::Unknown
-            }
-            Some(Severity::Warning) => FleetVerdict::Warnings,
-            _ => FleetVerdict::Healthy,
         }
     }
 }
@@ -204,6 +112,11 @@ struct Member {
 }
 
 impl Member {
+    fn report_of(&self, host: &FleetHost) -> FleetHostReport {
+        let captures = self.hello.as_ref().is_some_and(|hello| hello.captures);
+        FleetHostReport::new(host, self.failure.as_ref(), captures, &self.report)
+    }
+
     const fn takes_part(&self) -> bool {
         self.hello.is_some() && self.failure.is_none()
     }
@@ -327,13 +240,8 @@ impl Coordinator<'_> {
     }
 
     fn report(&self) -> FleetReport {
-        let hosts: Vec<_> = self
-            .plan
-            .hosts
-            .iter()
-            .zip(&self.members)
-            .map(|(host, member)| host_report(host, member))
-            .collect();
+        let hosts: Vec<_> =
+            self.plan.hosts.iter().zip(&self.members).map(|(host, member)| member.report_of(host)).collect();
         let mut matrix = FleetMatrix {
             hosts: hosts.iter().map(|host| host.name.clone()).collect(),
             switch_ports: hosts.iter().map(|host| host.switch_ports.clone()).collect(),
@@ -407,27 +315,5 @@ impl Coordinator<'_> {
             answered: peer.answered,
         });
         cells.collect::<Vec<_>>().into_iter()
-    }
-}
-
-fn host_report(host: &FleetHost, member: &Member) -> FleetHostReport {
-    let (status, why) = match &member.failure {
-        Some((status, why)) => (*status, Some(why.clone())),
-        None => (FleetHostStatus::Examined, None),
-    };
-    let findings = member.report.findings.iter().filter_map(|own| {
-        let severity = if own.is_fault { Severity::Fault } else { Severity::Warning };
-        let cause = format!("{} reports about itself: {}", host.name, own.cause);
-        let advice = format!("run `mcast doctor` on {} for the remedy", host.name);
-        let remedy = Remedy::advice(Tool::Network, advice);
-        Some(Finding::new(own.id.parse::<Id>().ok()?, severity, cause).with_remedies([remedy]))
-    });
-    FleetHostReport {
-        name: host.name.clone(),
-        status,
-        why,
-        captures: member.hello.as_ref().is_some_and(|hello| hello.captures),
-        switch_ports: member.report.switch_ports.clone(),
-        findings: findings.collect(),
     }
 }

@@ -45,13 +45,35 @@ enum Failure {
 /// Judges the results of a fleet.
 #[must_use]
 pub fn judge_fleet(matrix: &FleetMatrix, unicast: &[UnicastCell]) -> Vec<FleetFinding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<(FleetFinding, Vec<Family>)> = Vec::new();
     for family in matrix.families() {
-        let judge = FamilyJudge { matrix, unicast, family };
-        findings.extend(judge.findings());
+        for found in (FamilyJudge { matrix, unicast, family }).findings() {
+            match findings.iter_mut().find(|(known, _)| known.is_same(&found)) {
+                Some((known, families)) => {
+                    known.finding.evidence.extend(found.finding.evidence);
+                    families.push(family);
+                }
+                None => findings.push((found, vec![family])),
+            }
+        }
     }
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.finding.severity));
-    findings
+    findings.sort_by_key(|(found, _)| std::cmp::Reverse(found.finding.severity));
+    findings.into_iter().map(|(found, families)| found.in_families(&families)).collect()
+}
+
+impl FleetFinding {
+    /// Returns whether this is the same finding in another family.
+    fn is_same(&self, other: &Self) -> bool {
+        let key = |found: &Self| (found.finding.id, found.edge, found.from.clone(), found.to.clone());
+        key(self) == key(other) && self.finding.cause == other.finding.cause
+    }
+
+    /// Names the families at the end of the cause.
+    fn in_families(mut self, families: &[Family]) -> Self {
+        let names: Vec<_> = families.iter().map(ToString::to_string).collect();
+        self.finding.cause = format!("{} ({}).", self.finding.cause, names.join(" and "));
+        self
+    }
 }
 
 struct FamilyJudge<'a> {
@@ -152,7 +174,7 @@ impl FamilyJudge<'_> {
             hosts.iter().filter_map(|host| self.matrix.hosts.get(*host)).cloned().collect()
         };
         let (from, to) = (names(&edge.from), names(&edge.to));
-        let cause = format!("{}: {} ({}).", self.location(edge), what, self.family);
+        let cause = format!("{}: {what}", self.location(edge));
         let finding = Finding::new(id, severity, cause)
             .with_all_evidence(self.evidence(edge))
             .with_remedies([Remedy::advice(Tool::Network, advice(failure))]);
@@ -224,19 +246,19 @@ impl FamilyJudge<'_> {
                 .map_or_else(String::new, |port| format!(" (port {port})"))
         };
         match edge.edge {
-            FleetEdge::Everything => "between all machines".into(),
-            FleetEdge::Host => format!("from and to {}{}", names(&edge.from), port(edge.from.first())),
+            FleetEdge::Everything => "Between all machines".into(),
+            FleetEdge::Host => format!("From and to {}{}", names(&edge.from), port(edge.from.first())),
             FleetEdge::FromHost => {
-                format!("from {}{} to every other machine", names(&edge.from), port(edge.from.first()))
+                format!("From {}{} to every other machine", names(&edge.from), port(edge.from.first()))
             }
             FleetEdge::ToHost => {
-                format!("to {}{} from every other machine", names(&edge.to), port(edge.to.first()))
+                format!("To {}{} from every other machine", names(&edge.to), port(edge.to.first()))
             }
             FleetEdge::OneWay => {
-                format!("from {} to {}{}", names(&edge.from), names(&edge.to), self.switches(edge))
+                format!("From {} to {}{}", names(&edge.from), names(&edge.to), self.switches(edge))
             }
             FleetEdge::BothWays => {
-                format!("between {} and {}{}", names(&edge.from), names(&edge.to), self.switches(edge))
+                format!("Between {} and {}{}", names(&edge.from), names(&edge.to), self.switches(edge))
             }
         }
     }
@@ -352,7 +374,7 @@ mod tests {
             vec![SwitchPort { interface: "eth0".into(), switch: "sw3".into(), port: "Gi1/0/7".into() }];
         let (id, edge, cause) = only(&deaf, &unicast(3, SENT));
         assert_eq!((id, edge), (Id::UnicastOnly, FleetEdge::ToHost));
-        let expected = "to h2 (port Gi1/0/7 of sw3) from every other machine: unicast arrives, multicast does not (IPv4).";
+        let expected = "To h2 (port Gi1/0/7 of sw3) from every other machine: unicast arrives, multicast does not (IPv4).";
         assert_eq!(cause, expected);
         assert_eq!(only(&deaf, &unicast(3, 0)).0, Id::HostUnreachable);
         assert_eq!(only(&deaf, &[]).0, Id::NothingArrives);
@@ -392,6 +414,15 @@ mod tests {
         assert_eq!(id(of(&|_, round| if round == 0 { SENT } else { 0 })), Id::NoQuerier);
         assert_eq!(id(of(&|_, _| 3)), Id::PathLoss);
         assert_eq!(id(of(&|_, _| 0)), Id::NothingArrives);
+    }
+
+    #[test]
+    fn a_finding_in_both_families_is_one() {
+        let mut deaf = matrix(3, 1, |_, to, _, _| if to == 2 { 0 } else { SENT });
+        let v6 = deaf.cells.clone().into_iter().map(|cell| FleetCell { family: Family::V6, ..cell });
+        deaf.cells.extend(v6);
+        let (_, _, cause) = only(&deaf, &[]);
+        assert_eq!(cause, "To h2 from every other machine: no probe arrives (IPv4 and IPv6).");
     }
 
     #[test]

@@ -146,7 +146,8 @@ impl MemberSession {
         }
     }
 
-    /// Returns what the member says next, by `deadline`.
+    /// Returns what the member says next, by `deadline`. Lines that are not objects are skipped: the start-up files of a
+    /// shell may print something.
     pub(super) fn next(
         &mut self,
         deadline: Instant,
@@ -155,9 +156,10 @@ impl MemberSession {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left.min(POLL_INTERVAL)) {
-                Ok(line) => {
+                Ok(line) if line.starts_with('{') => {
                     return serde_json::from_str(&line).map_err(|_| SessionError::Garbled(shortened(&line)));
                 }
+                Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) if !keep_going() => return Err(SessionError::Cancelled),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(SessionError::TimedOut),
@@ -253,17 +255,53 @@ mod tests {
         assert_eq!(&words[words.len() - 5..], ["-p", "2222", "--", "joe@a", "mcast doctor"]);
     }
 
+    /// Starts a session with a script instead of ssh.
+    #[cfg(unix)]
+    fn session(folder: &std::path::Path, script: &str) -> MemberSession {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = folder.join("ssh");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let options = SshOptions { program: path, ..SshOptions::default() };
+        MemberSession::start(&options, &"a".parse().unwrap(), &[]).ok().unwrap()
+    }
+
+    #[cfg(unix)]
     #[test]
-    fn a_program_that_cannot_be_started_or_ends_is_an_error() {
-        let host: FleetHost = "a".parse().unwrap();
-        let start = |program: &str| {
-            MemberSession::start(&SshOptions { program: program.into(), ..SshOptions::default() }, &host, &[])
+    fn a_session_that_ends_or_prints_something_else_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let next = |script: &str| {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            session(folder.path(), script).next(deadline, &|| true)
         };
-        assert!(matches!(start("/no/such/ssh"), Err(SessionError::Start(_))));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let error = start("false").ok().unwrap().next(deadline, &|| true).unwrap_err();
-        assert_eq!(error, SessionError::Ended { status: Some(1), errors: String::new() });
-        let error = start("echo").ok().unwrap().next(deadline, &|| true).unwrap_err();
-        assert!(matches!(error, SessionError::Garbled(_)), "{error:?}");
+        let ended = SessionError::Ended { status: Some(7), errors: "no".into() };
+        assert_eq!(next("echo Welcome; echo no >&2; exit 7"), Err(ended));
+        assert!(matches!(next("echo '{\"event\":\"other\"}'"), Err(SessionError::Garbled(_))));
+        assert_eq!(next("echo Welcome; echo '{\"event\":\"probes-done\"}'"), Ok(MemberEvent::ProbesDone));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_silent_session_times_out_and_ends_with_its_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut silent = session(folder.path(), "exec cat");
+        assert_eq!(silent.next(Instant::now(), &|| true), Err(SessionError::TimedOut));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        assert_eq!(silent.next(deadline, &|| false), Err(SessionError::Cancelled));
+        let begun = Instant::now();
+        drop(silent);
+        assert!(begun.elapsed() < EXIT_TIMEOUT);
+        // One that ignores the end of its input is killed.
+        let stubborn = session(folder.path(), "exec sleep 1000");
+        drop(stubborn);
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_missing_ssh_is_an_error() {
+        let options = SshOptions { program: "/no/such/ssh".into(), ..SshOptions::default() };
+        let started = MemberSession::start(&options, &"a".parse().unwrap(), &[]);
+        assert!(matches!(started, Err(SessionError::Start(_))));
     }
 }

@@ -79,6 +79,7 @@ impl PathTest {
             matches!(
                 id,
                 Id::NothingArrives
+                    | Id::LostInThisMachine
                     | Id::PathLoss
                     | Id::RepliesLost
                     | Id::MtuTooSmall

@@ -102,15 +102,21 @@ impl PathTest {
             return own;
         }
         let on_wire = result.on_wire.unwrap_or_default();
-        let cause = match on_wire {
-            0 => format!("Probes to {} do not reach {address}, which says so by unicast.", self.address),
-            _ => format!(
-                "{on_wire} of {sent} probes to {} reach the wire of {address}, and none its socket: they are \
-                 lost inside that machine.",
-                self.address
+        let (id, cause) = match on_wire {
+            0 => (
+                Id::NothingArrives,
+                format!("Probes to {} do not reach {address}, which says so by unicast.", self.address),
+            ),
+            _ => (
+                Id::LostInThisMachine,
+                format!(
+                    "{on_wire} of {sent} probes to {} reach the wire of {address}, and none its socket: they are \
+                     lost inside that machine.",
+                    self.address
+                ),
             ),
         };
-        let finding = Finding::new(Id::NothingArrives, Severity::Fault, cause)
+        let finding = Finding::new(id, Severity::Fault, cause)
             .with_evidence(Evidence::new(
                 EvidenceKind::Packet,
                 "probes sent, on its wire, at its socket",

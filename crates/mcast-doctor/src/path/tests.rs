@@ -186,7 +186,7 @@ fn what_a_listener_found_out_about_itself_explains_its_silence() {
     assert_eq!(finding.id, Id::FirewallDropsData);
     assert_eq!(finding.cause, "10.0.0.2 reports about itself: The firewall drops it.");
     let finding = only(&with_examination(silent(), Some(35), 0, "examined"));
-    assert_eq!(finding.id, Id::NothingArrives);
+    assert_eq!(finding.id, Id::LostInThisMachine);
     assert!(finding.cause.contains("lost inside that machine"), "{finding:?}");
     assert_eq!(ids(&with_examination(silent(), Some(0), 0, "examined")), [Id::UnicastOnly]);
     // A listener without a unicast path, whose tap has seen the requests.

@@ -20,6 +20,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Choose an address", "how-to/choose-an-address.md"),
             ("Choose a policy", "how-to/choose-a-policy.md"),
             ("Find out why it does not arrive", "how-to/find-out-why.md"),
+            ("Test many machines", "how-to/test-many-machines.md"),
             ("Use a switch with snooping", "how-to/snooping-switch.md"),
             ("Cross routers", "how-to/across-routers.md"),
             ("In containers and Kubernetes", "how-to/containers.md"),

@@ -3,6 +3,7 @@
 mod apply;
 mod export;
 mod fleet;
+mod history;
 mod json;
 mod path;
 mod progress;
@@ -14,7 +15,7 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
@@ -23,7 +24,7 @@ use mcast_metrics::ExporterAddress;
 
 use crate::arguments::{Admission, parse_duration};
 use crate::console::Console;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics;
 use crate::rights::{self, Capability};
@@ -135,6 +136,11 @@ struct TimingOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m", requires = "watch")]
     every: Duration,
 
+    /// Record each examination of --watch in this file, and report since when something is wrong; without --watch,
+    /// print what the file says
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "command", "apply", "listen", "prober", "soak"])]
+    history: Option<PathBuf>,
+
     /// Serve Prometheus metrics at http://ADDRESS/metrics, with --watch
     #[arg(long, value_name = "ADDRESS", requires = "watch")]
     metrics: Option<ExporterAddress>,
@@ -201,6 +207,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
     }
+    if let (Some(path), false) = (&arguments.timing.history, arguments.timing.watch) {
+        return show_history(path, arguments, console);
+    }
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
     if arguments.results.apply.is_none() {
@@ -221,7 +230,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         ends_early: arguments.timing.may_end_early(),
     };
     if arguments.timing.watch {
-        return watch::run(&doctor, arguments.timing.every, bound, arguments.results.json);
+        let history = arguments.timing.history.as_ref();
+        let history = history.map(|path| history::History::open(path, console)).transpose()?;
+        return watch::run(&doctor, arguments.timing.every, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;
     if let Some(id) = arguments.results.apply {
@@ -236,6 +247,16 @@ impl TimingOptions {
     const fn may_end_early(&self) -> bool {
         self.timeout.is_none() && !self.soak && !self.watch
     }
+}
+
+fn show_history(path: &Path, arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let OtherSubject { pid, port, .. } = arguments.other;
+    if !arguments.memberships.is_empty() || pid.is_some() || port.is_some() {
+        return Err(Failure::usage("--history without --watch prints the file, and examines nothing")
+            .remedy("add --watch, or name only the file")
+            .into());
+    }
+    history::show(path, arguments.results.json, console)
 }
 
 impl PathOptions {

@@ -7,6 +7,7 @@ use mcast_doctor::{Finding, Report, Severity, Verdict};
 use mcast_metrics::BoundExporter;
 
 use super::export::Examinations;
+use super::history::History;
 use super::json::{self, Change};
 use super::{Doctor, text};
 use crate::console::{Level, Output};
@@ -21,6 +22,7 @@ pub(super) fn run(
     doctor: &Doctor<'_>,
     every: Duration,
     bound: Option<BoundExporter>,
+    history: Option<History>,
     is_json: bool,
 ) -> anyhow::Result<Outcome> {
     let (console, service) = (doctor.console, &doctor.service);
@@ -30,8 +32,15 @@ pub(super) fn run(
         let exporter = examinations.serve(bound)?;
         console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
     }
-    let mut reporter =
-        Reporter { doctor, out: console.output(), is_json, known: Vec::new(), verdict: None, failure: None };
+    let mut reporter = Reporter {
+        doctor,
+        out: console.output(),
+        is_json,
+        known: Vec::new(),
+        verdict: None,
+        failure: None,
+        history,
+    };
     console.note("repeating the examination until Ctrl-C");
     let status = format!("Examines every {} s", every.as_secs_f64());
     service.ready(&status);
@@ -79,6 +88,7 @@ struct Reporter<'a> {
     verdict: Option<Verdict>,
     /// Why the last examination failed, if it did.
     failure: Option<String>,
+    history: Option<History>,
 }
 
 impl Reporter<'_> {
@@ -91,14 +101,27 @@ impl Reporter<'_> {
         for finding in self.known.iter().filter(|finding| !holds(findings, finding)) {
             write(self.doctor, &mut self.out, "gone", finding, self.is_json)?;
         }
+        self.record(&report);
         if self.verdict.replace(report.verdict()) != Some(report.verdict()) {
             self.report_verdict(&report)?;
+            if let Some(history) = &self.history {
+                history.write_onset(self.is_json, &mut self.out)?;
+            }
         }
         self.known = report.findings;
         if self.failure.take().is_some() {
             self.doctor.console.note("can examine again");
         }
         self.out.flush()
+    }
+
+    /// Records the examination in the history. If that fails, the history ends, and the watch continues.
+    fn record(&mut self, report: &Report) {
+        let Some(history) = &mut self.history else { return };
+        if let Err(error) = history.record(report) {
+            self.doctor.console.warn(format_args!("the history ends: {error}"));
+            self.history = None;
+        }
     }
 
     fn report_verdict(&mut self, report: &Report) -> io::Result<()> {

@@ -23,7 +23,7 @@ th { text-align: left; font-weight: 600; } .matrix td, .matrix th.number { text-
 .silent, .forgotten, .absent, .fault, .faults { color: var(--bad); font-weight: 600; }
 .limited, .lossy, .warning, .warnings, .unknown, .needs-rights { color: var(--warn); font-weight: 600; }
 .not-tested, .dim { color: var(--dim); }
-.finding { border-left: .25rem solid currentColor; padding-left: .8rem; margin: 1rem 0; }
+.fault.finding, .warning.finding { font-weight: 400; } .finding { border-left: .25rem solid currentColor; padding-left: .8rem; margin: 1rem 0; }
 .finding > * { color: CanvasText; } .finding .id { font-weight: 600; }
 ul { margin: .3rem 0; }";
 
@@ -141,8 +141,7 @@ fn cell(report: &FleetReport, family: Family, pair: FleetPair, out: &mut impl Wr
 }
 
 fn findings(report: &FleetReport, out: &mut impl Write) -> io::Result<()> {
-    let own = report.hosts.iter().flat_map(|host| &host.findings);
-    let mut all = report.findings.iter().map(|each| &each.finding).chain(own).peekable();
+    let mut all = report.all_findings().peekable();
     if all.peek().is_some() {
         writeln!(out, "<h2>Findings</h2>")?;
     }

@@ -20,8 +20,7 @@ pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -
         matrix(report, family, palette).write(out)?;
     }
     writeln!(out)?;
-    let own = report.hosts.iter().flat_map(|host| &host.findings);
-    for finding in report.findings.iter().map(|each| &each.finding).chain(own) {
+    for finding in report.all_findings() {
         write_finding(finding, palette, out)?;
         writeln!(out)?;
     }
@@ -29,7 +28,7 @@ pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -
     for (name, why) in &report.not_probed {
         console.warn(format_args!("{name} did not probe {}", safe(why)));
     }
-    if report.matrix.families().iter().any(|family| is_incomplete(report, *family)) {
+    if report.matrix.families().iter().any(|family| needs_legend(report, *family)) {
         console.note(
             "rows send, columns receive; \u{2264}N: nothing above N bytes; -N%: lost; later: not any more",
         );
@@ -44,8 +43,11 @@ pub(super) fn pairs(report: &FleetReport) -> impl Iterator<Item = FleetPair> {
     (0..hosts).flat_map(move |from| (0..hosts).map(move |to| (from, to))).filter(|(from, to)| from != to)
 }
 
-fn is_incomplete(report: &FleetReport, family: Family) -> bool {
-    pairs(report).any(|pair| report.matrix.outcome(family, pair) != PathOutcome::Complete)
+/// Returns whether the matrix has cells that do not explain themselves.
+fn needs_legend(report: &FleetReport, family: Family) -> bool {
+    let is_plain =
+        |outcome| matches!(outcome, PathOutcome::Complete | PathOutcome::Silent | PathOutcome::NotTested);
+    pairs(report).any(|pair| !is_plain(report.matrix.outcome(family, pair)))
 }
 
 fn machines(report: &FleetReport, palette: &Palette) -> Table {
