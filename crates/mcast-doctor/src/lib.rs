@@ -31,6 +31,7 @@ mod depth;
 mod error;
 mod examine;
 mod finding;
+mod forwarding;
 mod gather;
 mod kernel_drops;
 mod measure;

@@ -16,6 +16,7 @@ mod duplicate_path;
 mod family_mismatch;
 mod fast_leave;
 mod firewall_drops_data;
+mod firewall_drops_forwarded;
 mod firewall_drops_igmp;
 mod flood_off;
 mod foreign_groups_leak;
@@ -38,13 +39,18 @@ mod mac_alias;
 mod malformed_packets;
 mod membership_limit;
 mod mtu_too_small;
+mod no_multicast_route;
 mod no_querier;
 mod no_route;
+mod not_forwarded;
 mod not_joined;
 mod not_read;
 mod nothing_arrives;
 mod own_groups_only;
 mod path_loss;
+mod port_isolated;
+mod port_locked;
+mod port_not_forwarding;
 mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
@@ -243,6 +249,12 @@ causes! {
     replies_lost: RepliesLost = "replies-lost";
     unicast_only: UnicastOnly = "unicast-only";
     host_unreachable: HostUnreachable = "host-unreachable";
+    port_not_forwarding: PortNotForwarding = "port-not-forwarding";
+    port_isolated: PortIsolated = "port-isolated";
+    port_locked: PortLocked = "port-locked";
+    firewall_drops_forwarded: FirewallDropsForwarded = "firewall-drops-forwarded";
+    not_forwarded: NotForwarded = "not-forwarded";
+    no_multicast_route: NoMulticastRoute = "no-multicast-route";
 }
 
 impl Id {

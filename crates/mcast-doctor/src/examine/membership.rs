@@ -85,7 +85,7 @@ pub fn examine_membership(
 fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
     let built = Receiver::builder().join(trial.membership.clone()).build();
     // Switches forward the group only after the report.
-    taps.recorder.count_data_from(SystemTime::now());
+    taps.count_data_from(SystemTime::now());
     match built {
         Ok(receiver) => Ok(Some(receiver)),
         Err(error) if has_finding(error.kind()) => {

@@ -38,7 +38,7 @@ pub fn examine_program(
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
     let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
-    taps.recorder.count_data_from(SystemTime::now());
+    taps.count_data_from(SystemTime::now());
     drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };

@@ -9,7 +9,7 @@ use mcast_capture::{Capture, CaptureOptions, Filter};
 
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
-use crate::wire::{Recorder, Refusal, Tap, Wire};
+use crate::wire::{PortTraffic, Recorder, Refusal, Tap, Wire};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
@@ -20,6 +20,10 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(100);
 /// The time allowed for a stream to come back after rejoining.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The maximum number of ports of bridges that are tapped, and the size of the receive buffer of each. Both bound the
+/// memory.
+const MAX_PORTS: usize = 32;
+const PORT_BUFFER: usize = 1 << 20;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -28,6 +32,8 @@ pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
     pub(crate) recorder: Recorder,
+    ports: Vec<(Tap, Capture)>,
+    port_recorder: Recorder,
 }
 
 /// The group that the progress callback counts.
@@ -49,17 +55,45 @@ pub(crate) struct SocketProbe {
 impl Taps {
     /// Opens a tap on each of these interfaces, and records failures.
     pub(crate) fn open(links: &[&Link]) -> Self {
-        let mut taps = Self { open: Vec::new(), refused: Vec::new(), recorder: Recorder::default() };
+        let mut taps = Self {
+            open: Vec::new(),
+            refused: Vec::new(),
+            recorder: Recorder::default(),
+            ports: Vec::new(),
+            port_recorder: Recorder::default(),
+        };
         for link in links {
             taps.add(link);
         }
         taps
     }
 
+    /// Opens a tap on each port of a bridge that has a carrier. A port that cannot be tapped is not observed.
+    fn add_ports(&mut self, machine: &Snapshot) {
+        let is_port = |link: &&Link| {
+            let bridge = link.interface.port_of.and_then(|bridge| machine.link(bridge));
+            link.interface.running && bridge.is_some_and(|bridge| bridge.bridge.is_some())
+        };
+        for link in machine.links.iter().filter(is_port).take(MAX_PORTS) {
+            let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).buffer_size(PORT_BUFFER);
+            if let Ok(capture) = Capture::open(options) {
+                self.ports.push((Tap::on(link), capture));
+            }
+        }
+    }
+
+    /// Ignores data captured before `time`.
+    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
+        self.recorder.count_data_from(time);
+        self.port_recorder.count_data_from(time);
+    }
+
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
         let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
-        Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>())
+        let mut taps = Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>());
+        taps.add_ports(machine);
+        taps
     }
 
     fn add(&mut self, link: &Link) {
@@ -76,23 +110,8 @@ impl Taps {
 
     /// Records all pending frames; returns whether there were any.
     fn drain(&mut self) -> bool {
-        let mut any = false;
-        for (tap, capture) in &mut self.open {
-            // Bounded, because draining a fast interface may never end.
-            for _ in 0..4096 {
-                match capture.next(Some(Duration::ZERO)) {
-                    Ok(Some(frame)) => self.recorder.record(&frame),
-                    Ok(None) => break,
-                    // The snapshots show an interface that went down.
-                    Err(error) => {
-                        tap.refused.get_or_insert_with(|| Refusal::new(&error));
-                        break;
-                    }
-                }
-                any = true;
-            }
-        }
-        any
+        let any = drain(&mut self.open, &mut self.recorder);
+        drain(&mut self.ports, &mut self.port_recorder) | any
     }
 
     /// Waits until a datagram to this address arrives, and returns its source.
@@ -137,15 +156,38 @@ impl Taps {
     }
 
     fn finish(self, until: SystemTime) -> Wire {
-        let open = self.open.into_iter().map(|(mut tap, mut capture)| {
+        let closed = |(mut tap, mut capture): (Tap, Capture)| {
             tap.dropped = capture.statistics().map_or(0, |statistics| statistics.dropped);
             // An interface that went down once was still tapped.
             tap.refused = None;
             tap
-        });
-        let taps = open.chain(self.refused).collect();
-        self.recorder.finish(taps, Some(until))
+        };
+        let taps = self.open.into_iter().map(closed).chain(self.refused).collect();
+        let ports = self.port_recorder.finish(self.ports.into_iter().map(closed).collect(), Some(until));
+        let ports = PortTraffic { taps: ports.taps, flows: ports.flows, control: ports.control };
+        Wire { ports, ..self.recorder.finish(taps, Some(until)) }
     }
+}
+
+/// Records all pending frames of these taps; returns whether there were any.
+fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
+    let mut any = false;
+    for (tap, capture) in taps {
+        // Bounded, because draining a fast interface may never end.
+        for _ in 0..4096 {
+            match capture.next(Some(Duration::ZERO)) {
+                Ok(Some(frame)) => recorder.record(&frame),
+                Ok(None) => break,
+                // The snapshots show an interface that went down.
+                Err(error) => {
+                    tap.refused.get_or_insert_with(|| Refusal::new(&error));
+                    break;
+                }
+            }
+            any = true;
+        }
+    }
+    any
 }
 
 impl SocketProbe {

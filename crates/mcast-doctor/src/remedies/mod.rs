@@ -108,6 +108,30 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
     remedies
 }
 
+/// Admits datagrams that this machine forwards from one interface to another.
+pub(crate) fn admit_forwarded(
+    (from, to): (&str, &str),
+    address: SocketAddr,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    let family = if address.is_ipv4() { "ip" } else { "ip6" };
+    let (group, port) = (address.ip().to_string(), address.port().to_string());
+    let matches = [family, "daddr", &group, "udp", "dport", &port, "accept"].map(str::to_owned);
+    let inserted = rule.and_then(|rule| insert_before(rule, from, matches));
+    vec![
+        inserted.unwrap_or_else(|| {
+            Remedy::advice(
+                Tool::Nft,
+                format!("Accept `{family} daddr {group} udp dport {port}` before the rule that drops it (`nft -a list ruleset` shows the rules)."),
+            )
+        }),
+        Remedy::for_good(
+            Tool::Ufw,
+            ["route", "allow", "in", "on", from, "out", "on", to, "to", &group, "port", &port, "proto", "udp"],
+        ),
+    ]
+}
+
 /// Admits IGMP or MLD, in and out.
 pub(crate) fn admit_membership_protocol(
     family: Family,

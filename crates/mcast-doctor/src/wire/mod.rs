@@ -34,6 +34,17 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
+    /// What was captured on the ports of bridges.
+    pub(crate) ports: PortTraffic,
+}
+
+/// What was captured on the ports of bridges, before it reaches the bridge or after it has left it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PortTraffic {
+    /// The ports that were tapped.
+    pub(crate) taps: Vec<Tap>,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) control: Vec<ControlPacket>,
 }
 
 /// A packet tap on an interface, or the failure to open one.
