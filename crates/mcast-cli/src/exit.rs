@@ -1,5 +1,6 @@
 //! Exit statuses, and the mapping from errors to them.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use mcast::ErrorKind;
@@ -18,7 +19,18 @@ pub const STATUSES: &[(&str, &str)] = &[
     ("2", "wrong usage"),
     ("3", "missing permission"),
     ("4", "environment (no such interface, no route, no such file)"),
+    ("5", "only warnings (doctor --fleet)"),
+    ("6", "undecided (doctor --fleet)"),
     ("130", "Ctrl-C"),
+];
+
+/// The exit statuses of `mcast doctor` with their meanings, where they say more than [`STATUSES`].
+const DOCTOR_STATUSES: &[(&str, &str)] = &[
+    ("0", "datagrams arrive; without a group, a program or a path, nothing wrong was found"),
+    ("1", "there is a fault; with --strict, or a warning"),
+    ("3", "missing permission: undecided for lack of it"),
+    ("5", "there are warnings, and no fault"),
+    ("6", "undecided: something could not be observed"),
 ];
 
 /// The environment variables that every subcommand reads, with their effects.
@@ -27,6 +39,17 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("CLICOLOR_FORCE", "forces colours where standard output is not a terminal"),
     ("COLUMNS", "the width of lines where standard output is not a terminal"),
 ];
+
+/// Returns the exit statuses of a subcommand with their meanings.
+#[must_use]
+pub fn statuses_of(subcommand: &str) -> Vec<(&'static str, &'static str)> {
+    let mut statuses: BTreeMap<u8, _> = BTreeMap::new();
+    let own = if subcommand == "doctor" { DOCTOR_STATUSES } else { &[] };
+    for status in STATUSES.iter().chain(own) {
+        statuses.insert(status.0.parse().unwrap_or(u8::MAX), *status);
+    }
+    statuses.into_values().collect()
+}
 
 /// Success.
 pub(crate) const SUCCESS: u8 = 0;
@@ -38,6 +61,10 @@ pub(crate) const USAGE: u8 = 2;
 const PERMISSION: u8 = 3;
 /// Something in the environment is missing: an interface, a kernel feature, a file.
 const ENVIRONMENT: u8 = 4;
+/// The doctor found only warnings.
+const WARNINGS: u8 = 5;
+/// The doctor could not decide.
+const UNDECIDED: u8 = 6;
 
 /// The outcome of a subcommand that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +75,10 @@ pub(crate) enum Outcome {
     No,
     /// The command ran, and the answer is unknown because a permission is missing.
     NotPermitted,
+    /// The command ran, and the answer is yes with warnings.
+    Warnings,
+    /// The command ran, and the answer is unknown.
+    Undecided,
     /// A signal ended the command, with its exit status: 130 after Ctrl-C.
     Interrupted(u8),
     /// Another program ran instead, and ended with this exit status.
@@ -68,6 +99,8 @@ impl From<Outcome> for u8 {
             Outcome::Yes => SUCCESS,
             Outcome::No => NO,
             Outcome::NotPermitted => PERMISSION,
+            Outcome::Warnings => WARNINGS,
+            Outcome::Undecided => UNDECIDED,
             Outcome::Interrupted(status) | Outcome::Delegated(status) => status,
         }
     }

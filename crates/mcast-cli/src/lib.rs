@@ -35,7 +35,7 @@ use std::process::ExitCode;
 pub use cli::{command, source as definition};
 pub use commands::HEADINGS;
 pub use completion::scripts as completion_scripts;
-pub use exit::{STATUSES as EXIT_STATUSES, VARIABLES as ENVIRONMENT_VARIABLES};
+pub use exit::{STATUSES as EXIT_STATUSES, VARIABLES as ENVIRONMENT_VARIABLES, statuses_of};
 
 /// Runs the command with the arguments of this process, and returns the exit status.
 ///

@@ -26,7 +26,7 @@ fn every_subcommand_is_listed_under_exactly_one_heading() {
 
 /// The flags whose help names what their subcommand works with, and the phrase that states their one meaning.
 const MEANINGS: &[(&str, &str)] = &[
-    ("buffer", "Request SIZE of "),
+    ("buffer", " buffer of SIZE"),
     ("count", "Stop after N "),
     ("every", "Time between "),
     ("exec", "Run this shell command per "),
@@ -48,7 +48,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("records", "a 4-byte big-endian length, then the message"),
     ("reply", "Answer "),
     ("size", "Payload bytes per "),
-    ("source", " this source, or with a `!` in front "),
+    ("source", " this source; with a leading `!`, "),
     ("spin", "Busy-poll"),
     ("timeout", "after TIME"),
     ("ttl", "How many networks to cross"),

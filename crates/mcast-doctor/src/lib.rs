@@ -31,6 +31,7 @@ mod depth;
 mod error;
 mod examine;
 mod finding;
+mod fleet;
 mod forwarding;
 mod gather;
 mod kernel_drops;
@@ -38,6 +39,7 @@ mod measure;
 mod observation;
 mod options;
 mod path;
+mod printed_error;
 mod remedies;
 mod remedy;
 mod report;
@@ -52,6 +54,11 @@ pub use depth::{Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
+pub use fleet::{
+    FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
+    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetVerdict, MemberTarget, PathOutcome,
+    SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
+};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,
@@ -61,7 +68,7 @@ pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};
-pub use report::{ArrivalStatus, Effect, LayerObservation, OpenQuestion, Report, Verdict};
+pub use report::{ArrivalStatus, Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
 pub use started_program::StartedProgram;
 
 /// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is
@@ -69,6 +76,16 @@ pub use started_program::StartedProgram;
 #[must_use]
 pub fn host_drops() -> mcast_measure::DropCounts {
     gather::host_drops()
+}
+
+/// Moves the calling thread, and the threads that it starts from now on, to the network namespace of a process. See
+/// [`Report::with_remedies_in_network_of`].
+///
+/// # Errors
+/// [`Error::System`] if the system refuses it: it needs `CAP_SYS_ADMIN`, and exists on Linux only.
+pub fn enter_network_of(pid: u32) -> Result<()> {
+    let what = || format!("the network namespace of process {pid}");
+    mcast_sys::process::enter_network_of(pid).map_err(|source| Error::System { what: what(), source })
 }
 
 /// The result of an operation of this crate.

@@ -112,6 +112,11 @@ enum Shell {
     Windows,
 }
 
+/// Returns words as one line for a POSIX shell, such as that of a remote machine.
+pub(crate) fn posix_line(words: &[String]) -> String {
+    Shell::Posix.words(words)
+}
+
 impl Remedy {
     /// Returns a remedy that runs the tool's program and takes effect at once.
     #[must_use]
@@ -154,6 +159,27 @@ impl Remedy {
             actions.push(Action::run(self.tool, args));
         }
         self
+    }
+
+    /// Returns the remedy for the network namespace of a process; `None` if it would change this machine instead.
+    pub(crate) fn in_network_of(self, pid: u32) -> Option<Self> {
+        let Instructions::Actions { actions, .. } = &self.instructions else { return Some(self) };
+        // A signal or a cgroup is not part of a network.
+        if matches!(self.tool, Tool::Kill | Tool::Container) {
+            return Some(self);
+        }
+        let enter = |action: &Action| match action {
+            Action::Run { program, args } => {
+                let words = [format!("--net=/proc/{pid}/ns/net"), program.clone()];
+                let args = words.into_iter().chain(args.iter().cloned()).collect();
+                Some(Action::Run { program: "nsenter".into(), args })
+            }
+            Action::Write { .. } => None,
+        };
+        let actions = actions.iter().map(enter).collect::<Option<Vec<_>>>()?;
+        let is_lasting = self.persistence == Persistence::ForGood;
+        let remedy = Self { instructions: Instructions::Actions { actions, needs_root: true }, ..self };
+        (!is_lasting).then_some(remedy)
     }
 
     /// Marks the actions as needing root.
@@ -293,6 +319,19 @@ impl fmt::Display for Tool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remedies_of_another_network_are_run_there_or_removed() {
+        let command = |remedy: Remedy| remedy.in_network_of(7).and_then(|remedy| remedy.command());
+        let sysctl = Remedy::now(Tool::Sysctl, ["-w", "x=0"]);
+        assert_eq!(command(sysctl).as_deref(), Some("nsenter --net=/proc/7/ns/net sysctl -w x=0"));
+        assert_eq!(Remedy::file(Tool::Sysctl, Persistence::ForGood, "/etc/x", "x").in_network_of(7), None);
+        assert_eq!(Remedy::for_good(Tool::NetworkManager, ["x"]).in_network_of(7), None);
+        let unchanged = [Remedy::advice(Tool::Program, "Join."), Remedy::now(Tool::Kill, ["-CONT", "7"])];
+        for remedy in unchanged {
+            assert_eq!(remedy.clone().in_network_of(7), Some(remedy));
+        }
+    }
 
     /// Interface names that Linux accepts and that contain shell syntax.
     const HOSTILE: [&str; 7] = ["x;id>y", "$(id)", "`id`", "a'b", "a\"b", "a&b|c", "*"];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{Finding, FlowStatus, Severity};
+use crate::{Depth, Finding, FlowStatus, Severity};
 
 /// The result of an examination: findings, open questions and observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,6 +22,18 @@ pub struct Report {
     pub arrival: ArrivalStatus,
     /// The flows that should arrive, or that an examined program sends, and how far they came.
     pub flows: Vec<FlowStatus>,
+    /// What was examined, and what could not be.
+    pub examined: Vec<ExaminedPart>,
+}
+
+/// A part of this machine or its network that was examined, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExaminedPart {
+    /// What: `wire of eth0`, `nftables rules`.
+    pub what: String,
+    /// Why it could not be examined, at least not completely; `None` if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<String>,
 }
 
 /// Whether datagrams are received by the socket that has joined the group. It follows from [`Report::flows`].
@@ -76,7 +88,7 @@ pub enum Effect {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Everything was examined, and nothing is wrong.
+    /// Datagrams arrive, or those of an examined program leave; if no datagrams were expected, nothing is wrong.
     Healthy,
     /// There are warnings and no faults.
     Warnings,
@@ -96,6 +108,17 @@ pub struct LayerObservation {
 }
 
 impl Report {
+    /// Changes the remedies so that they apply to the network namespace of a process. Those that configure this machine
+    /// permanently are removed, because they would not reach it.
+    #[must_use]
+    pub fn with_remedies_in_network_of(mut self, pid: u32) -> Self {
+        for finding in &mut self.findings {
+            let remedies = std::mem::take(&mut finding.remedies);
+            finding.remedies = remedies.into_iter().filter_map(|remedy| remedy.in_network_of(pid)).collect();
+        }
+        self
+    }
+
     /// Returns the highest severity among the findings.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
@@ -117,6 +140,7 @@ impl Report {
         self.unknown.extend(new_in(&self.unknown, other.unknown));
         self.observations.extend(other.observations);
         self.flows.extend(other.flows);
+        self.examined.extend(new_in(&self.examined, other.examined));
         self.arrival = self.arrival.and(other.arrival);
         self
     }
@@ -128,19 +152,22 @@ impl Report {
             Some(Severity::Fault) => Verdict::Faults,
             _ if self.undecided().next().is_some() => Verdict::Unknown,
             Some(Severity::Warning) => Verdict::Warnings,
+            _ if matches!(self.arrival, ArrivalStatus::Nothing | ArrivalStatus::Incomplete) => {
+                Verdict::Faults
+            }
             _ => Verdict::Healthy,
         }
     }
 
-    /// Returns the verdict in words: the number of findings of each severity, or `nothing wrong found`, with the number of
-    /// open questions; for [`Verdict::Unknown`] the first question that leaves it undecided.
+    /// Returns the verdict in words: the number of findings of each severity, and whether datagrams arrive, with the
+    /// number of open questions; for [`Verdict::Unknown`] the first question that leaves it undecided.
     #[must_use]
     pub fn summary(&self) -> String {
         let counts: Vec<String> = [Severity::Fault, Severity::Warning, Severity::Note]
             .into_iter()
             .filter_map(|severity| count_of(self.count(severity), &severity.to_string()))
             .collect();
-        let counts = counts.join(", ");
+        let mut counts = counts.join(", ");
         if let (Verdict::Unknown, Some(open)) = (self.verdict(), self.undecided().next()) {
             let separator = if counts.is_empty() { "" } else { "; " };
             let hint = match open.effect {
@@ -149,10 +176,27 @@ impl Report {
             };
             return format!("{counts}{separator}unknown: {}: {}{hint}", open.what, open.why);
         }
-        let found = if counts.is_empty() { "nothing wrong found" } else { &counts };
-        match count_of(self.unknown.len(), "question") {
-            Some(open) => format!("{found}, {open} unanswered"),
-            None => found.to_owned(),
+        if let Some(open) = count_of(self.unknown.len(), "question") {
+            counts += if counts.is_empty() { "" } else { ", " };
+            counts += &format!("{open} unanswered");
+        }
+        match self.outcome() {
+            Some(outcome) if counts.is_empty() => outcome.to_owned(),
+            Some(outcome) => format!("{outcome}; {counts}"),
+            None => counts,
+        }
+    }
+
+    /// Returns what became of the datagrams, or that nothing is wrong if none were expected.
+    fn outcome(&self) -> Option<&'static str> {
+        match self.arrival {
+            ArrivalStatus::Arrives => Some("datagrams arrive"),
+            ArrivalStatus::Incomplete => Some("not all datagrams arrive"),
+            ArrivalStatus::Nothing => Some("nothing arrives"),
+            ArrivalStatus::NotObserved if self.flows.iter().any(|flow| flow.depth == Depth::Leaves) => {
+                Some("datagrams leave this machine")
+            }
+            ArrivalStatus::NotObserved => self.findings.is_empty().then_some("nothing wrong found"),
         }
     }
 
@@ -194,6 +238,20 @@ impl LayerObservation {
     #[must_use]
     pub fn new(depth: impl Into<String>, what: impl Into<String>) -> Self {
         Self { depth: depth.into(), what: what.into() }
+    }
+}
+
+impl ExaminedPart {
+    /// Returns a part that was examined.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), gap: None }
+    }
+
+    /// Sets why it could not be examined.
+    #[must_use]
+    pub fn without(self, why: impl fmt::Display) -> Self {
+        Self { gap: Some(why.to_string()), ..self }
     }
 }
 
@@ -271,11 +329,15 @@ mod tests {
         let mut report = Report::default();
         assert_eq!(report.summary(), "nothing wrong found");
         report.unknown.push(OpenQuestion::new("the wire", "it needs root"));
-        assert_eq!(report.summary(), "nothing wrong found, 1 question unanswered");
+        assert_eq!(report.summary(), "nothing wrong found; 1 question unanswered");
         for severity in [Severity::Note, Severity::Fault, Severity::Note] {
             report.findings.push(Finding::new(Id::NoRoute, severity, "x"));
         }
         assert_eq!(report.summary(), "1 fault, 2 notes, 1 question unanswered");
+        report.arrival = ArrivalStatus::Nothing;
+        assert_eq!(report.summary(), "nothing arrives; 1 fault, 2 notes, 1 question unanswered");
+        let arrives = Report { arrival: ArrivalStatus::Arrives, ..Report::default() };
+        assert_eq!(arrives.summary(), "datagrams arrive");
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl SessionArrivals {
         counts.get(&case).copied().unwrap_or_default()
     }
 
+    /// Returns the number of probes to the group that arrived by case, duplicates included.
+    pub fn to_group_by_case(&self) -> impl Iterator<Item = (ProbeCase, u64)> + '_ {
+        self.by_group.iter().map(|(case, count)| (*case, *count))
+    }
+
     /// Returns the number of probes to the group that arrived, duplicates included.
     #[must_use]
     pub fn to_group(&self) -> u64 {

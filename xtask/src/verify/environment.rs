@@ -12,6 +12,7 @@ pub(super) fn steps() -> Vec<Step> {
         interop("socat", "the tests against socat"),
         interop("tshark", "the tests against tshark's dissectors"),
         interop("tcpdump", "the tests against tcpdump's captures"),
+        interop("/usr/sbin/sshd", "the tests of fleets"),
     ]
 }
 
@@ -48,7 +49,7 @@ fn namespaces() -> Outcome {
 }
 
 fn interop(name: &'static str, serves: &'static str) -> Step {
-    let version = if name == "socat" { "-V" } else { "--version" };
+    let version = if matches!(name, "socat" | "/usr/sbin/sshd") { "-V" } else { "--version" };
     Step::new(format!("has:{name}"), format!("{name}, for {serves}"), move |_| {
         Ok(match succeeds(program(name, [version])) {
             true => Outcome::passed("installed"),

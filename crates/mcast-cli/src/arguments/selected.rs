@@ -111,6 +111,14 @@ impl Families {
         }
     }
 
+    /// Returns the flag that selects a single family.
+    pub(crate) fn flag(self) -> Option<&'static str> {
+        self.only().map(|family| match family {
+            Family::V4 => "-4",
+            Family::V6 => "-6",
+        })
+    }
+
     pub(super) fn check(self, text: &str, family: Family) -> Result<(), Failure> {
         match self.only() {
             Some(only) if only != family => Err(Failure::usage(format!("\"{text}\" is not an {only} group"))

@@ -5,7 +5,16 @@ use std::fs;
 use mcast_doctor::Id;
 
 use crate::patient::{GROUP, Ward, events, ids};
-use crate::support::{PATIENCE, mcast, start};
+use crate::support::{PATIENCE, mcast, program, start};
+
+/// A Python program that has joined a group to which nobody sends.
+const SILENT: &str = "\
+import socket, signal
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('239.1.2.4', 5001))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.2.4') + socket.inet_aton('10.0.0.2'))
+print('ready', flush=True)
+signal.pause()";
 
 #[test]
 fn a_stream_that_arrives_is_not_a_fault() {
@@ -15,9 +24,29 @@ fn a_stream_that_arrives_is_not_a_fault() {
     assert_eq!(verdict["faults"], 0, "{ended:?}");
     let seen = events(&ended, "seen");
     assert!(seen.iter().any(|seen| seen["depth"] == "socket"), "{ended:?}");
-    // After one second it is unknown whether there is a querier.
     assert_eq!(verdict["unknown"].as_u64().unwrap(), events(&ended, "unknown").len() as u64);
-    assert!(!events(&ended, "unknown").is_empty(), "{ended:?}");
+    assert_eq!((&verdict["verdict"], &verdict["arrival"]), (&"healthy".into(), &"arrives".into()));
+    let flows = events(&ended, "flow");
+    assert_eq!((flows.len(), &flows[0]["depth"]), (1, &"arrives".into()), "{ended:?}");
+    assert!(events(&ended, "examined").iter().any(|part| part["what"] == "wire of eth0"), "{ended:?}");
+}
+
+#[test]
+fn the_last_line_says_whether_datagrams_arrive() {
+    let last = |ward: &Ward, arguments: &[&str], status| {
+        let ended = ward.doctor(&[arguments, &["-W", "1s"]].concat());
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        ended.stderr.lines().last().unwrap_or_default().to_owned()
+    };
+    let ward = Ward::new().streaming();
+    assert!(last(&ward, &[GROUP], 0).ends_with("datagrams arrive"));
+    let silent = last(&ward, &["239.1.2.4%eth0:5000"], 1);
+    assert!(silent.contains("nothing arrives; 1 fault"), "{silent}");
+    let listener = program(&ward.lan.b, "python3", &["-c", SILENT], false);
+    listener.stdout.wait_for("ready");
+    let silent = last(&ward, &["--port", "5001"], 1);
+    assert!(silent.contains("nothing arrives; 1 fault"), "{silent}");
+    listener.child.kill().unwrap();
 }
 
 #[test]
@@ -29,7 +58,7 @@ fn a_fault_has_evidence_remedies_and_references() {
     assert!(text.starts_with("fault     reverse-path-filter  on eth0, 239.1.2.3:5000"), "{text}");
     let line = |begin: &str| text.lines().any(|line| line.trim_start().starts_with(begin));
     assert!(line("because   /proc/net/netstat") && text.contains(" -> "), "{text}");
-    assert!(line("now       ") && line("permanent ") && line("open      "), "{text}");
+    assert!(line("now       ") && line("permanent ") && line("examined  "), "{text}");
     assert!(text.contains("mcast explain reverse-path-filter"), "{text}");
     assert!(ended.stderr.contains("listening for 1.000 s") && ended.stderr.contains("1 fault"), "{ended:?}");
     assert!(!text.contains('\u{1b}'), "{text}");
@@ -64,11 +93,12 @@ fn every_finding_can_be_explained() {
 }
 
 #[test]
-fn warnings_fail_only_with_strict() {
+fn warnings_have_a_status_of_their_own_and_are_faults_with_strict() {
     let ward = Ward::new();
     let mut command = ward.lan.b.command("ip").unwrap();
     assert!(command.args(["route", "del", "224.0.0.0/4"]).status().unwrap().success());
-    let ended = ward.doctor(&["--json"]).succeeded();
+    let ended = ward.doctor(&["--json"]);
+    assert_eq!(ended.status, Some(5), "{ended:?}");
     assert!(ids(&ended).contains(&"no-route".to_owned()), "{ended:?}");
     let strict = ward.doctor(&["--strict", "-q"]);
     assert_eq!((strict.status, strict.stderr.as_str()), (Some(1), ""), "{strict:?}");

@@ -4,6 +4,7 @@
 
 mod apply;
 mod examine;
+mod fleet;
 mod path;
 mod patient;
 mod program;

@@ -78,7 +78,8 @@ fn no_answers_are_a_fault() {
 fn a_family_that_fails_is_a_warning_if_the_other_passes() {
     let lan = Lan::new();
     let _running = listener(&lan.b, &["-4"]);
-    let ended = probe(&lan.a, &["-c", "1", "--json"]).succeeded();
+    let ended = probe(&lan.a, &["-c", "1", "--json"]);
+    assert_eq!(ended.status, Some(5), "{ended:?}");
     assert_eq!(events(&ended, "finding")[0]["severity"], "warning", "{ended:?}");
     assert_eq!(ids(&ended), ["nothing-arrives"]);
 }
@@ -149,7 +150,8 @@ fn routers_are_counted_and_the_lowest_hop_limit_is_reported() {
         .route_group(RouteGroup { source: None, group: strict, from: "r0", to: &["r1"], ttl_threshold: 16 })
         .unwrap();
     let _other = listener(&far, &["239.192.1.3:5000"]);
-    let ended = probe(&near, &["239.192.1.3:5000", "-c", "1", "-t", "64", "--json"]).succeeded();
+    let ended = probe(&near, &["239.192.1.3:5000", "-c", "1", "-t", "64", "--json"]);
+    assert_eq!(ended.status, Some(5), "{ended:?}");
     assert_eq!(ids(&ended), ["ttl-threshold"], "{ended:?}");
 }
 

@@ -64,7 +64,7 @@ fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
     }
     let ward = ward.streaming();
     eventually("a healthy verdict", || {
-        text.stdout.text().contains("verdict nothing wrong found")
+        text.stdout.text().contains("verdict datagrams arrive")
             && json.stdout.text().contains("\"verdict\":\"healthy\"")
     });
     let (text, json) = (text.signalled(libc::SIGINT), json.signalled(libc::SIGINT));

@@ -6,6 +6,7 @@
 
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
+use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::wire::Flow;
@@ -70,6 +71,7 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     let mut lost = observation.lost_flows(interest);
     lost.extend(observation.stray_flows(interest));
     lost.retain(|lost| !is_dropped(lost.flow));
+    lost.retain(|lost| observation.kernel_verdict(lost, "NETFILTER_DROP") != KernelVerdict::Refuted);
     lost
 }
 
@@ -210,7 +212,7 @@ fn rules_that_dropped(observation: &Observation, missing: u64) -> Vec<CountedRul
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -229,6 +231,17 @@ mod tests {
         assert_eq!(outcome(0, [10, 10, 0, 0]), 1);
         assert_eq!(outcome(0, [510, 10, 500, 500]), 1, "during a download");
         assert_eq!(outcome(6, [10, 10, 6, 0]), 1, "some of them");
+    }
+
+    #[test]
+    fn another_reason_of_the_kernel_outweighs_the_counters() {
+        let outcome = |reason| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            observation.kernel_drops.drops = vec![kernel_drop(reason, "10.9.0.1:6000", TO, 10)];
+            let rises = [("IpInReceives", 10), ("IpExtInMcastPkts", 10), ("IpInDelivers", 0)];
+            check(&with_counters(observation, &rises)).len()
+        };
+        assert_eq!((outcome("NETFILTER_DROP"), outcome("XFRM_POLICY")), (1, 0));
     }
 
     #[test]

@@ -125,25 +125,35 @@ fn sent_nothing(observation: &Observation, interest: &Interest<'_>) -> bool {
 /// Returns the evidence of a query without a response. In versions that suppress reports, a report by any host is a
 /// response.
 fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Option<String> {
-    let (_, until) = observation.wire.span?;
+    let (from, until) = observation.wire.span?;
     let (group, v4) = (interest.group.addr(), interest.group.addr().is_ipv4());
     let newest = if v4 { 3 } else { 2 };
-    let (query, suppresses) = observation.wire.queries(interest.interface, v4).find_map(|query| {
-        let ControlMessage::Query { version, group: None, response_time, .. } = query.message else {
-            return None;
+    let is_old = |query: &ControlPacket| matches!(query.message, ControlMessage::Query { version, .. } if version < newest);
+    let in_use = observation.after.igmp_versions.get(&observation.link_name(interest.interface));
+    let suppresses = v4 && in_use.is_some_and(|version| *version < newest)
+        || observation.wire.queries(interest.interface, v4).any(is_old);
+    let reports: Vec<_> = observation
+        .wire
+        .control
+        .iter()
+        .filter(|control| {
+            control.interface == interest.interface
+                && matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group))
+        })
+        .collect();
+    let query = observation.wire.queries(interest.interface, v4).find(|query| {
+        let ControlMessage::Query { group: None, response_time, .. } = query.message else {
+            return false;
         };
-        let is_due = until
-            .duration_since(query.time)
-            .is_ok_and(|ago| ago >= response_time.saturating_add(RESPONSE_GRACE));
-        (!query.outgoing && is_due).then_some((query, version < newest))
+        let time_allowed = response_time.saturating_add(RESPONSE_GRACE);
+        let is_due = until.duration_since(query.time).is_ok_and(|ago| ago >= time_allowed);
+        let is_response = |report: &&ControlPacket| {
+            let delay = report.time.duration_since(query.time);
+            (report.outgoing || suppresses) && delay.is_ok_and(|delay| delay <= time_allowed)
+        };
+        !query.outgoing && query.time >= from && is_due && !reports.iter().any(is_response)
     })?;
-    let answered = observation.wire.control.iter().any(|control| {
-        let reports =
-            matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
-        let counts = control.outgoing || suppresses;
-        reports && counts && control.interface == interest.interface && control.time >= query.time
-    });
-    (!answered).then(|| format!("no response to the query from {}", query.source))
+    Some(format!("no response to the query from {}", query.source))
 }
 
 fn reports<'a>(

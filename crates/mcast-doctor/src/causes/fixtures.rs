@@ -44,6 +44,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
     let summary = |number: u64| DatagramSummary {
         time: begin() + Duration::from_millis(number * 100),
         mac: None,
+        ethernet_destination: None,
         hop_limit: 4,
         identification: 0,
         hash: number,
@@ -95,7 +96,8 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
 
 /// Returns an observation of a program with these sockets, with the flows on the wire.
 pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observation {
-    let program = Program { name: "listener (7)".into(), sockets, visible: true, is_one: true };
+    let program =
+        Program { name: "listener (7)".into(), sockets, visible: true, is_one: true, ..Program::default() };
     Observation {
         before: machine(),
         after: machine(),

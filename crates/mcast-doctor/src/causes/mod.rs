@@ -11,6 +11,7 @@ mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
+mod dropped_when_sending;
 mod duplicate_interfaces;
 mod duplicate_path;
 mod family_mismatch;
@@ -36,12 +37,15 @@ mod loopback_off;
 mod lost_before_this_machine;
 mod lost_in_this_machine;
 mod mac_alias;
+mod macvlan_isolation;
 mod malformed_packets;
+mod members_get_nothing;
 mod membership_limit;
 mod mtu_too_small;
 mod no_multicast_route;
 mod no_querier;
 mod no_route;
+mod no_such_interface;
 mod not_forwarded;
 mod not_joined;
 mod not_read;
@@ -60,6 +64,7 @@ mod router_wrong_interface;
 mod scope_never_leaves;
 mod sender_queue_drops;
 mod sent_by_other_interface;
+mod sent_to_another_group;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -233,6 +238,7 @@ causes! {
     frames_to_another_host: FramesToAnotherHost = "frames-to-another-host";
     invalid_source: InvalidSource = "invalid-source";
     malformed_packets: MalformedPackets = "malformed-packets";
+    dropped_when_sending: DroppedWhenSending = "dropped-when-sending";
     bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
     bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
     family_mismatch: FamilyMismatch = "family-mismatch";
@@ -245,6 +251,8 @@ causes! {
     lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
     two_queriers: TwoQueriers = "two-queriers";
     querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
+    sent_to_another_group: SentToAnotherGroup = "sent-to-another-group";
+    macvlan_isolation: MacvlanIsolation = "macvlan-isolation";
     path_loss: PathLoss = "path-loss";
     replies_lost: RepliesLost = "replies-lost";
     unicast_only: UnicastOnly = "unicast-only";
@@ -255,6 +263,8 @@ causes! {
     firewall_drops_forwarded: FirewallDropsForwarded = "firewall-drops-forwarded";
     not_forwarded: NotForwarded = "not-forwarded";
     no_multicast_route: NoMulticastRoute = "no-multicast-route";
+    members_get_nothing: MembersGetNothing = "members-get-nothing";
+    no_such_interface: NoSuchInterface = "no-such-interface";
 }
 
 impl Id {

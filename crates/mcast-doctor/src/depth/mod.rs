@@ -298,6 +298,8 @@ pub(crate) fn arrival<'a>(flows: impl IntoIterator<Item = &'a FlowStatus>) -> Ar
     for flow in flows {
         match flow.depth {
             Depth::Arrives => arrives = true,
+            // Why the doctor's own socket received nothing is unknown, that it did not is certain.
+            Depth::Unknown if flow.received == Some(0) => lost = true,
             Depth::Unknown | Depth::Leaves => unknown = true,
             _ => lost = true,
         }

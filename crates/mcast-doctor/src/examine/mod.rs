@@ -1,5 +1,6 @@
 //! The four kinds of examination.
 
+mod coverage;
 mod drops;
 mod file;
 mod membership;
@@ -9,6 +10,7 @@ mod summary;
 pub use file::explain_capture;
 pub use membership::examine_membership;
 pub use program::{ProgramSelector, examine_program};
+pub(crate) use program::{examine_started, explain_failure};
 
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
@@ -50,7 +52,13 @@ fn report(mut observation: Observation) -> Report {
         Some(trial) if trial.joined.is_empty() => ArrivalStatus::Nothing,
         _ => depth::arrival(&flows),
     };
-    let mut report = Report { findings: causes::judge(observation), flows, arrival, ..Report::default() };
+    let mut report = Report {
+        findings: causes::judge(observation),
+        flows,
+        arrival,
+        examined: coverage::parts(observation),
+        ..Report::default()
+    };
     summary::add_to(&mut report, observation);
     drops::add_to(&mut report, observation);
     report

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mcast::Family;
+use mcast::{Family, InterfaceIndex};
 
 use crate::depth::{Depth, FlowStatus};
 use crate::observation::{Interest, Observation, RejoinOutcome};
@@ -90,48 +90,52 @@ fn report_queriers(observation: &Observation, report: &mut Report) {
             ));
         }
     }
-    let mut interfaces = Vec::new();
-    for interest in observation.interests() {
-        let v4 = interest.group.addr().is_ipv4();
-        if reported
-            .iter()
-            .any(|(interface, source)| *interface == interest.interface && source.is_ipv4() == v4)
-        {
-            continue;
-        }
-        if !interfaces.contains(&(interest.interface, v4)) {
-            interfaces.push((interest.interface, v4));
-            report.unknown.extend(unknown_querier(observation, &interest));
-        }
-    }
+    note_unknown_querier(observation, report, &reported);
 }
 
-/// Returns the open question whether there is a querier. Queries are so rare that a short silence proves
-/// nothing.
-fn unknown_querier(observation: &Observation, interest: &Interest<'_>) -> Option<OpenQuestion> {
-    let link = observation.link(interest.interface).filter(|link| !link.interface.loopback)?;
+/// Adds the open question whether there is a querier, if a group is silent: without one, a switch may have forgotten
+/// the membership. Queries are so rare that a short silence proves nothing.
+fn note_unknown_querier(
+    observation: &Observation,
+    report: &mut Report,
+    queriers: &[(InterfaceIndex, IpAddr)],
+) {
     let timeout = observation.options.querier_timeout();
-    if observation.listened() >= timeout
-        || interest.group.scope().stays_on_link()
-        || !observation.wire.is_tapped(link.index())
-    {
-        return None;
-    }
-    let (protocol, known) = if interest.group.addr().is_ipv4() {
-        ("IGMP", String::new())
-    } else {
-        let queries = observation.after.counters.value("Icmp6InGroupMembQueries").unwrap_or_default();
-        ("MLD", format!(", {queries} since the system started"))
+    let has_querier = |interest: &Interest<'_>| {
+        let is_same = |(interface, source): &(InterfaceIndex, IpAddr)| {
+            *interface == interest.interface && Family::of(*source) == interest.family()
+        };
+        queriers.iter().any(is_same)
+    };
+    let is_loopback = |index| observation.link(index).is_none_or(|link| link.interface.loopback);
+    let flows = observation.expected_flows();
+    let silent = flows.iter().filter(|flow| flow.status.depth.is_silent()).map(|flow| &flow.interest);
+    let unknown: Vec<_> = silent
+        .filter(|interest| {
+            !has_querier(interest)
+                && !is_loopback(interest.interface)
+                && !interest.group.scope().stays_on_link()
+                && observation.wire.is_tapped(interest.interface)
+        })
+        .collect();
+    let Some(first) = unknown.first().filter(|_| observation.listened() < timeout) else { return };
+    let mut names: Vec<_> =
+        unknown.iter().map(|interest| observation.link_name(interest.interface)).collect();
+    names.dedup();
+    let (protocol, known) = match first.family() {
+        Family::V4 => ("IGMP", String::new()),
+        Family::V6 => {
+            let queries = observation.after.counters.value("Icmp6InGroupMembQueries").unwrap_or_default();
+            ("MLD", format!(", {queries} since the system started"))
+        }
     };
     let why = format!(
         "no {protocol} query in {} s{known}; queriers send one every {} s",
         observation.listened().as_secs(),
         observation.options.query_interval.as_secs()
     );
-    Some(
-        OpenQuestion::new(format!("whether the network of {} has a querier", link.name()), why)
-            .known_after(timeout),
-    )
+    let what = format!("whether the network of {} has a querier", names.join(", "));
+    report.unknown.push(OpenQuestion::new(what, why).known_after(timeout));
 }
 
 fn report_counters(observation: &Observation, report: &mut Report) {

@@ -4,22 +4,21 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{InterfaceIndex, Membership, Receiver};
+use mcast::{InterfaceIndex, Receiver};
 use mcast_capture::{Capture, CaptureOptions, Filter};
 
+use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{PortTraffic, Recorder, Refusal, Tap, Wire};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The interval between two progress callbacks.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
-/// The time allowed for a stream to come back after rejoining.
-const REJOIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// The maximum number of ports of bridges that are tapped, and the size of the receive buffer of each. Both bound the
 /// memory.
 const MAX_PORTS: usize = 32;
@@ -109,7 +108,7 @@ impl Taps {
     }
 
     /// Records all pending frames; returns whether there were any.
-    fn drain(&mut self) -> bool {
+    pub(super) fn drain(&mut self) -> bool {
         let any = drain(&mut self.open, &mut self.recorder);
         drain(&mut self.ports, &mut self.port_recorder) | any
     }
@@ -127,32 +126,6 @@ impl Taps {
                 std::thread::sleep(POLL_INTERVAL);
             }
         }
-    }
-
-    /// Leaves and rejoins the group of a stream that has stopped, which sends a new report, and waits for the
-    /// stream to come back. This is the only way to distinguish a network that has forgotten the membership
-    /// from a sender that has stopped.
-    fn rejoin(
-        &mut self,
-        receiver: &Receiver,
-        membership: &Membership,
-        until: SystemTime,
-    ) -> Result<Option<RejoinOutcome>> {
-        let (group, port) = (membership.address.group.addr(), membership.address.port);
-        if !self.recorder.has_stopped(group, port, until) {
-            return Ok(None);
-        }
-        receiver.leave(membership)?;
-        receiver.join(membership.clone())?;
-        let before = std::mem::take(&mut self.recorder);
-        let begin = Instant::now();
-        while begin.elapsed() < REJOIN_TIMEOUT && self.recorder.count(group, Some(port)) == 0 {
-            if !self.drain() {
-                std::thread::sleep(POLL_INTERVAL);
-            }
-        }
-        let came = std::mem::replace(&mut self.recorder, before).count(group, Some(port)) > 0;
-        Ok(Some(if came { RejoinOutcome::CameBack } else { RejoinOutcome::StayedSilent }))
     }
 
     fn finish(self, until: SystemTime) -> Wire {
@@ -223,12 +196,12 @@ fn as_on_wire(source: SocketAddr) -> SocketAddr {
     SocketAddr::new(source.ip(), source.port())
 }
 
-/// Listens for as long as the options say, or until the callback stops it. With a membership in `rejoinable`,
-/// finds out why a stream has stopped.
+/// Listens for as long as the options say, or until the callback stops it. With a membership in `rejoin`, finds out
+/// why its stream has stopped or is silent.
 pub(crate) fn listen(
     mut taps: Taps,
     receiver: Option<&Receiver>,
-    rejoinable: Option<&Membership>,
+    rejoin: Option<&Rejoin<'_>>,
     filter: GroupFilter,
     options: &Options,
     report_progress: ProgressCallback<'_>,
@@ -253,10 +226,12 @@ pub(crate) fn listen(
     let until = SystemTime::now();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
-    if let (Some(receiver), Some(membership), true) = (receiver, rejoinable, is_conclusive) {
+    if let Some(rejoin) = rejoin {
         // Count what has arrived so far: datagrams of the rejoin are not part of the examination.
-        probe.drain(receiver, Some(until))?;
-        probe.rejoin = taps.rejoin(receiver, membership, until)?;
+        if let Some(receiver) = receiver {
+            probe.drain(receiver, Some(until))?;
+        }
+        probe.rejoin = rejoin.perform(&mut taps, until, is_conclusive)?;
     }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {

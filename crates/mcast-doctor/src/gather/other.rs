@@ -90,6 +90,14 @@ pub(crate) mod processes {
         SocketOwners::new()
     }
 
+    /// The variable that marks the environment of a program that the doctor has started.
+    pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
+
+    /// Returns an empty list: the environments of processes are unknown.
+    pub(crate) fn marked(_mark: &str) -> Vec<u32> {
+        Vec::new()
+    }
+
     /// Returns an empty list: descendants are unknown.
     pub(crate) fn family(_pid: u32) -> Vec<u32> {
         Vec::new()
@@ -100,8 +108,13 @@ pub(crate) mod processes {
         format!("process {pid}")
     }
 
+    /// Returns `None`: these systems have no network namespaces.
+    pub(crate) fn elsewhere(_port: u16) -> Option<Error> {
+        None
+    }
+
     /// Returns the error for a process whose UDP sockets were not found.
-    pub(crate) fn not_found_error(_pid: u32) -> Error {
+    pub(crate) fn not_found_error(_pid: u32, _family: &[u32]) -> Error {
         Error::Unsupported(
             "this system does not report the owners of sockets; examine the membership instead",
         )

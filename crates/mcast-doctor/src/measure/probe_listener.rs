@@ -11,7 +11,7 @@ use mcast::{Datagram, ErrorKind, Family, Membership, Receiver};
 use mcast_measure::wire::{SessionId, SessionMessage};
 use mcast_measure::{ProbeArrival, ProbeResponder, SessionArrivals};
 
-use super::self_examination::{SeenRequest, SelfExamination};
+use super::self_examination::{self, SeenRequest, SelfExamination};
 use super::{BUFFER, serve_unicast, unicast_socket};
 use crate::{Error, Result};
 
@@ -256,6 +256,12 @@ impl ProbeListener {
     #[must_use]
     pub fn own_findings(&self) -> Option<String> {
         self.examination.as_ref()?.findings()
+    }
+
+    /// Returns whether this listener captures the probes on its wire, which it needs to see those that it loses.
+    #[must_use]
+    pub fn can_capture(&self) -> bool {
+        self.examination.is_some() && self_examination::open(&self.receiver).is_some()
     }
 
     /// Returns what has arrived of the latest sessions so far, oldest first.

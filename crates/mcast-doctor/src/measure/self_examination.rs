@@ -148,7 +148,7 @@ fn as_address(membership: &Membership) -> SocketAddr {
 }
 
 /// Opens a capture on the interfaces on which the receiver has joined.
-fn open(receiver: &Receiver) -> Option<Capture> {
+pub(super) fn open(receiver: &Receiver) -> Option<Capture> {
     let joined = receiver.memberships().into_iter().flat_map(|status| status.interfaces);
     let indices: BTreeSet<InterfaceIndex> = joined.map(|interface| interface.index).collect();
     let mut indices = indices.into_iter();

@@ -19,6 +19,9 @@ const PACE: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The time between two requests to listeners to examine themselves.
 const REQUEST_PACE: Duration = Duration::from_millis(20);
+/// One of this number of requests goes by unicast as well. More would hide in the counters of the listener that those to
+/// the group are lost.
+const REQUESTS_PER_UNICAST: usize = 10;
 /// How long listeners take to examine themselves.
 const EXAMINATION: Duration = Duration::from_millis(3_500);
 /// More than the longest reply.
@@ -226,9 +229,13 @@ impl<F: Fn() -> bool> Driver<'_, F> {
         let end = self.start.elapsed() + EXAMINATION;
         let header = SessionHeader::new(MessageType::Examine, self.test.session.id());
         let (message, highest) = (examination_request(header), self.test.highest);
-        while (self.keep_going)() && self.start.elapsed() < end && !self.test.has_all_examinations() {
+        for number in 0_usize.. {
+            if !(self.keep_going)() || self.start.elapsed() >= end || self.test.has_all_examinations() {
+                break;
+            }
             self.send_to_targets(&message, highest)?;
-            for socket in self.sockets.iter().flatten() {
+            let by_unicast = number.is_multiple_of(REQUESTS_PER_UNICAST);
+            for socket in self.sockets.iter().flatten().filter(|_| by_unicast) {
                 // A host that cannot be reached does not answer, which is what counts.
                 let _ = socket.send(&message);
             }

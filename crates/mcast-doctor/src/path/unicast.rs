@@ -20,7 +20,8 @@ pub struct UnicastPath {
 }
 
 /// Why a host does not answer by unicast, as the system reports it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum UnicastFailure {
     /// The host is up, and no program has the port open, or its firewall rejects datagrams to it.
     Refused,

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use mcast::{Family, InterfaceIndex};
 use mcast_sys::SocketOptions;
 
+use crate::ExaminedPart;
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::{Bridge, BridgePort, OtherQuerier, Statistics};
@@ -48,6 +49,8 @@ pub(crate) struct Snapshot {
     /// The state of a firewall that blocks incoming traffic by default, on systems whose rules cannot be read.
     pub(crate) firewall: Option<String>,
     pub(crate) machine: Machine,
+    /// What was read besides interfaces, routes, settings and counters, and what could not be.
+    pub(crate) parts: Vec<ExaminedPart>,
     /// The options of UDP sockets, by the inode of the socket, as far as programs may be inspected.
     pub(crate) socket_options: BTreeMap<u64, SocketOptions>,
     /// The groups that bridges have learnt by snooping.

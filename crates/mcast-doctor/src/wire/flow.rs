@@ -18,6 +18,9 @@ const REPEAT_WITHIN: Duration = Duration::from_secs(1);
 /// The maximum number of distinct payloads remembered.
 const MAX_PAYLOADS: usize = 256;
 
+/// The maximum number of Ethernet destination addresses remembered.
+const MAX_DESTINATIONS: usize = 8;
+
 /// The key of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FlowKey {
@@ -66,6 +69,8 @@ pub(crate) struct Flow {
     pub(crate) longest_pause: Duration,
     /// The Ethernet source addresses: of the sender, or of routers and relays.
     pub(crate) macs: BTreeSet<MacAddress>,
+    /// The Ethernet destination addresses, at most [`MAX_DESTINATIONS`].
+    pub(crate) ethernet_destinations: BTreeSet<MacAddress>,
     /// Datagrams that repeat an earlier one.
     pub(crate) repeats: u64,
     /// Repeats with another hop limit or Ethernet source than the original.
@@ -86,6 +91,8 @@ pub(crate) struct Flow {
 pub(crate) struct DatagramSummary {
     pub(crate) time: SystemTime,
     pub(crate) mac: Option<MacAddress>,
+    /// The Ethernet destination address.
+    pub(crate) ethernet_destination: Option<MacAddress>,
     pub(crate) hop_limit: u8,
     /// The IPv4 identification; 0 if there is none.
     pub(crate) identification: u16,
@@ -112,6 +119,7 @@ impl Flow {
             last: first.time,
             longest_pause: Duration::ZERO,
             macs: BTreeSet::new(),
+            ethernet_destinations: BTreeSet::new(),
             repeats: 0,
             repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
@@ -135,6 +143,9 @@ impl Flow {
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);
         self.macs.extend(summary.mac);
+        if self.ethernet_destinations.len() < MAX_DESTINATIONS {
+            self.ethernet_destinations.extend(summary.ethernet_destination);
+        }
         self.note_repeat(&summary);
         if self.payloads.len() < MAX_PAYLOADS {
             self.payloads.insert(summary.hash);

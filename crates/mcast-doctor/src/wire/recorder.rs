@@ -133,6 +133,7 @@ impl Recorder {
         let summary = DatagramSummary {
             time: context.time,
             mac: packet.ethernet.map(|ethernet| ethernet.source),
+            ethernet_destination: packet.ethernet.map(|ethernet| ethernet.destination),
             hop_limit: ip.hop_limit,
             identification: identification(ip),
             hash: hash(udp.payload),

@@ -17,6 +17,7 @@ mod path;
 mod programs;
 mod routers;
 mod sockets;
+mod started;
 mod switches;
 mod table;
 mod wire;

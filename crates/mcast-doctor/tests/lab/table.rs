@@ -3,7 +3,10 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{boxes, depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{
+    boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches,
+    wire,
+};
 
 /// An injection and the cause that must be found.
 struct Case {
@@ -98,7 +101,7 @@ cases! {
     lost_of_one_source: LostInThisMachine, "a `tc` filter that takes the frames of one of two sources", depth::one_source_dropped;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
-    sent_by_another_interface: NothingArrives, "a sender on this machine uses another interface", depth::sent_by_another_interface;
+    sent_by_another_interface: SentByOtherInterface, "a sender on this machine uses another interface", depth::sent_by_another_interface;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
     tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;
@@ -115,6 +118,7 @@ cases! {
     malformed_packets_of_ipv6: MalformedPackets, "an IPv6 payload length beyond the packet", drops::packet_length_v6;
     malformed_packets_by_header_length: MalformedPackets, "a wrong length of the IP header", drops::header_length;
     malformed_packets_by_version: MalformedPackets, "a wrong version in the IPv6 header", drops::version_v6;
+    dropped_when_sending: DroppedWhenSending, "a tunnel whose program does not read, sender examined", drops::full_tunnel;
     bad_checksum_absent: BadChecksum, "IPv6 datagrams with the UDP checksum 0", drops::no_checksum_v6;
     bad_checksum_absent_for_a_program: BadChecksum, "the same, program examined (checksum 0)", drops::no_checksum_v6_for_program;
     bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
@@ -158,6 +162,13 @@ cases! {
     frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
     long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
     stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
+    other_group: SentToAnotherGroup, "sent to 239.61.7.70, joined 239.61.7.7", wire::other_group;
+    other_group_of_a_program: SentToAnotherGroup, "sent to ff05::1234, a program joins ff15::1234", wire::other_group_for_program;
+    jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", wire::jumbo_frames;
+    macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
+    forgotten_membership: NoQuerier, "a snooping switch that has forgotten another program", wire::forgotten_membership;
+    forgotten_membership_of_a_program: NoQuerier, "the same, program examined", wire::forgotten_membership_of_program;
+    member_without_datagrams: MembersGetNothing, "a capture of a member and of another group", files::member_without_datagrams;
     path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
     path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
     replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", fleet::replies_dropped_here;
@@ -188,13 +199,18 @@ cases! {
     forward_chain: FirewallDropsForwarded, "`nft` forward rule of a router, examined there", boxes::forward_rule;
     forward_chain_in_ipv6: FirewallDropsForwarded, "`nft` forward rule of a router without a counter, IPv6", boxes::forward_rule_v6;
     mtu_of_an_outgoing_interface: MtuTooSmall, "a router's outgoing interface with MTU 1000, 1400 bytes sent", boxes::small_outgoing_interface;
+    address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
+    no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
+    no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
+    no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
+    membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
 const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
-const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::FramesToAnotherHost, Id::MalformedPackets];
+const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
 

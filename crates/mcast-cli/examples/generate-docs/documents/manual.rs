@@ -8,7 +8,7 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 use mcast_cli::notes::{self, Block, Entry};
-use mcast_cli::{ENVIRONMENT_VARIABLES, EXIT_STATUSES, HEADINGS};
+use mcast_cli::{ENVIRONMENT_VARIABLES, HEADINGS, statuses_of};
 
 use super::reference::{NamedCommand, subcommands};
 
@@ -49,7 +49,7 @@ fn page(named: NamedCommand) -> io::Result<Vec<u8>> {
         man.render_subcommands_section(&mut out)?;
     }
     out.extend(sections(&blocks).to_roff().into_bytes());
-    out.extend(exit_status().to_roff().into_bytes());
+    out.extend(exit_status(&words).to_roff().into_bytes());
     if words.is_empty() {
         out.extend(environment().to_roff().into_bytes());
     }
@@ -101,10 +101,10 @@ fn add(roff: &mut Roff, entry: &Entry) {
     };
 }
 
-fn exit_status() -> Roff {
+fn exit_status(words: &str) -> Roff {
     let mut roff = section("EXIT STATUS", []);
-    for (status, meaning) in EXIT_STATUSES {
-        roff.control("TP", []).text([bold(*status)]).text([roman(*meaning)]);
+    for (status, meaning) in statuses_of(words) {
+        roff.control("TP", []).text([bold(status)]).text([roman(meaning)]);
     }
     roff
 }

@@ -3,7 +3,10 @@
 use std::io;
 use std::time::SystemTime;
 
-use mcast_doctor::{Finding, LayerObservation, OpenQuestion, Report, Severity, Verdict};
+use mcast_doctor::{
+    ArrivalStatus, ExaminedPart, Finding, FlowStatus, LayerObservation, OpenQuestion, Report, Severity,
+    Verdict,
+};
 use serde::Serialize;
 
 use crate::console::Output;
@@ -16,6 +19,8 @@ enum Object<'a> {
     Finding(&'a Finding),
     Seen(&'a LayerObservation),
     Unknown(&'a OpenQuestion),
+    Flow(&'a FlowStatus),
+    Examined(&'a ExaminedPart),
     Verdict(VerdictRecord),
 }
 
@@ -25,6 +30,7 @@ struct VerdictRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
     verdict: Verdict,
+    arrival: ArrivalStatus,
     faults: usize,
     warnings: usize,
     notes: usize,
@@ -40,6 +46,12 @@ pub(super) fn write(report: &Report, out: &mut Output) -> io::Result<()> {
     }
     for unknown in &report.unknown {
         write_json(out, &Object::Unknown(unknown))?;
+    }
+    for flow in &report.flows {
+        write_json(out, &Object::Flow(flow))?;
+    }
+    for part in &report.examined {
+        write_json(out, &Object::Examined(part))?;
     }
     write_json(out, &Object::Verdict(VerdictRecord::of(report, None)))
 }
@@ -57,6 +69,7 @@ impl VerdictRecord {
         Self {
             time,
             verdict: report.verdict(),
+            arrival: report.arrival,
             faults: report.count(Severity::Fault),
             warnings: report.count(Severity::Warning),
             notes: report.count(Severity::Note),

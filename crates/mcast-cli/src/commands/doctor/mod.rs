@@ -2,6 +2,7 @@
 
 mod apply;
 mod export;
+mod fleet;
 mod json;
 mod path;
 mod progress;
@@ -38,7 +39,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 
-    /// Run this program and examine its sockets; it is stopped afterwards. Its output goes to standard error
+    /// Run this program and examine its sockets, and those of the processes that it starts; all are stopped afterwards.
+    /// Its output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
@@ -57,6 +59,9 @@ pub(crate) struct Arguments {
     path: PathOptions,
 
     #[command(flatten)]
+    fleet: fleet::FleetOptions,
+
+    #[command(flatten)]
     timing: TimingOptions,
 
     #[command(flatten)]
@@ -67,7 +72,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Examine something else")]
 struct OtherSubject {
-    /// Examine the sockets of this process
+    /// Examine the sockets of this process and its children, in their network namespace
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
 
@@ -90,7 +95,7 @@ struct PathOptions {
     listen: bool,
 
     /// Probe the path to all machines with --listen: which sizes, hop limits and families arrive
-    #[arg(long, conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
+    #[arg(long, group = "prober", conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
     probe: bool,
 
     /// Also probe this machine by unicast, even if it does not answer probes to the group; repeatable
@@ -98,11 +103,11 @@ struct PathOptions {
     peers: Vec<IpAddr>,
 
     /// How many networks to cross [default: 1, this network]
-    #[arg(short, long, value_name = "HOPS", requires = "probe", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(short, long, value_name = "HOPS", requires = "prober", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
 
     /// Stop after N probes of each size and hop limit
-    #[arg(short, long, value_name = "N", requires = "probe", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(short, long, value_name = "N", requires = "prober", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
     count: u16,
 }
 
@@ -154,9 +159,9 @@ struct ResultOptions {
 
 const EXAMPLES: &str = "\
 A group is observed at three levels at once: on the wire, in the counters of the IP layer, and at the
-socket. A finding is a fault, a warning or a note. Exit status 1 if there is a fault. If the question
-stays open because something could not be observed, the last line begins with unknown, and the exit
-status is 3 if only a permission is missing (the wire needs root or CAP_NET_RAW), otherwise 1.
+socket. The last line says whether datagrams arrive. Exit status 0 if they do, 1 if there is a fault,
+5 if there are only warnings. If something could not be observed, the last line begins with unknown,
+and the exit status is 3 if only a permission is missing (the wire needs root or CAP_NET_RAW), else 6.
 
 Examples:
   mcast doctor                                this machine: interfaces, routes, settings
@@ -169,28 +174,47 @@ Examples:
   mcast doctor -r capture.pcapng              what a capture shows
   mcast doctor --listen                       test a path: here,
   mcast doctor --probe -t 8                   and on the other machine, across routers
+  mcast doctor --ssh a,b,c                    the paths between all of these, over ssh
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
-/// The capabilities for repeated examinations: to capture, to read firewall rules, and to find the processes of
-/// sockets.
-pub(super) const RIGHTS: [Capability; 4] =
-    [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
+/// The capabilities for repeated examinations: to capture, to read firewall rules, to find the processes of sockets,
+/// and to count what the kernel drops.
+pub(super) const RIGHTS: [Capability; 6] = [
+    Capability::NetRaw,
+    Capability::NetAdmin,
+    Capability::SysPtrace,
+    Capability::DacReadSearch,
+    Capability::Bpf,
+    Capability::PerfMon,
+];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if arguments.fleet.is_given() {
+        return fleet::run(arguments, console);
+    }
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
     }
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
     if arguments.results.apply.is_none() {
-        rights::keep(&RIGHTS)?;
+        let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
+        rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
     let options = arguments.options();
-    let doctor = Doctor { subject, options, interrupt, service, console, is_repeating: Cell::new(false) };
+    let doctor = Doctor {
+        subject,
+        options,
+        interrupt,
+        service,
+        console,
+        is_repeating: Cell::new(false),
+        network_of: Cell::new(None),
+    };
     if arguments.timing.watch {
         return watch::run(&doctor, arguments.timing.every, bound, arguments.results.json);
     }
@@ -223,23 +247,17 @@ impl Arguments {
 }
 
 impl ResultOptions {
-    /// Returns the lowest severity that fails the command.
-    fn failing_severity(&self) -> Severity {
-        if self.strict { Severity::Warning } else { Severity::Fault }
-    }
-
-    /// Returns the outcome for a report. An unknown answer fails the command: with exit status 3 if only a permission
-    /// is missing, otherwise 1.
+    /// Returns the outcome for a report.
     fn outcome(&self, report: &Report) -> Outcome {
-        if report.worst() >= Some(self.failing_severity()) {
-            return Outcome::No;
-        }
         match report.verdict() {
+            Verdict::Healthy => Outcome::Yes,
+            _ if self.strict && report.worst() >= Some(Severity::Warning) => Outcome::No,
+            Verdict::Warnings => Outcome::Warnings,
             Verdict::Unknown if report.undecided().all(|open| open.effect == Effect::NeedsRights) => {
                 Outcome::NotPermitted
             }
-            Verdict::Unknown => Outcome::No,
-            _ => Outcome::Yes,
+            Verdict::Unknown => Outcome::Undecided,
+            _ => Outcome::No,
         }
     }
 }
@@ -253,12 +271,32 @@ struct Doctor<'a> {
     console: &'a Console,
     /// Whether this is a repeated examination.
     is_repeating: Cell<bool>,
+    /// The process whose network namespace this thread has entered.
+    network_of: Cell<Option<u32>>,
 }
 
 impl Doctor<'_> {
+    /// Examines the subject. A program in another network namespace is followed there.
     fn examine(&self) -> anyhow::Result<Report> {
         let mut progress = Progress::new(self);
-        self.subject.examine(&self.options, &mut progress)
+        let examined = self.subject.examine(&self.options, &mut progress);
+        let elsewhere = examined.as_ref().err().and_then(|error| error.downcast_ref());
+        let examined = match elsewhere {
+            Some(mcast_doctor::Error::OtherNamespace { name, pid }) if self.network_of.get().is_none() => {
+                // Without the right to enter it, the error says how to do it.
+                if mcast_doctor::enter_network_of(*pid).is_err() {
+                    return examined;
+                }
+                self.console.note(format_args!("examining in the network namespace of {name}"));
+                self.network_of.set(Some(*pid));
+                self.subject.examine(&self.options, &mut progress)
+            }
+            _ => examined,
+        };
+        Ok(match self.network_of.get() {
+            Some(pid) => examined?.with_remedies_in_network_of(pid),
+            None => examined?,
+        })
     }
 
     fn print(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
-use mcast_doctor::{Finding, Instructions, Persistence, Remedy, Report, Severity};
+use mcast_doctor::{
+    ArrivalStatus, ExaminedPart, Finding, FlowStatus, Instructions, Persistence, Remedy, Report, Severity,
+};
 
 use crate::console::{Console, Output};
 use crate::output::{Palette, SafeText, text_width, wrap};
@@ -29,15 +31,47 @@ pub(super) fn write(
             labelled("seen", palette.dim, &format!("{}: {}", seen.depth, seen.what), 0, out)?;
         }
     }
+    if console.is_verbose() {
+        for flow in &report.flows {
+            labelled("flow", palette.dim, &description(flow), 0, out)?;
+        }
+    }
     for unknown in &report.unknown {
         labelled("open", palette.warning, &unknown.to_string(), 0, out)?;
+    }
+    if report.arrival != ArrivalStatus::Arrives || console.is_verbose() {
+        write_examined(&report.examined, palette, out)?;
     }
     out.flush()?;
     console.note(report.summary());
     Ok(())
 }
 
-fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::Result<()> {
+/// Returns a flow and how far it came: `10.0.0.7:6000 to 239.1.2.3:5000 on eth0: arrives`.
+fn description(flow: &FlowStatus) -> String {
+    let source = flow.source.map_or_else(|| "any source".to_owned(), |source| source.to_string());
+    let program = flow.program.as_ref().map(|program| format!(", for {program}")).unwrap_or_default();
+    format!("{source} to {} on {}{program}: {}", flow.destination, flow.interface, flow.depth)
+}
+
+/// Writes what was examined, and what could not be.
+fn write_examined(parts: &[ExaminedPart], palette: &Palette, out: &mut Output) -> io::Result<()> {
+    let (seen, unseen): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.gap.is_none());
+    let seen: Vec<_> = seen.iter().map(|part| part.what.as_str()).collect();
+    let with_gap = |part: &&ExaminedPart| match &part.gap {
+        Some(gap) => format!("{} ({gap})", part.what),
+        None => part.what.clone(),
+    };
+    let unseen: Vec<_> = unseen.iter().map(with_gap).collect();
+    for (label, parts) in [("examined", seen.join(", ")), ("not", unseen.join(", "))] {
+        if !parts.is_empty() {
+            labelled(label, palette.dim, &parts, 0, out)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::Result<()> {
     let (style, group) = (style_of(finding.severity, palette), palette.group);
     write!(out, "{style}{:<LABEL$}{style:#}{group}{}{group:#}", finding.severity, finding.id)?;
     writeln!(out, "{}", about(finding))?;

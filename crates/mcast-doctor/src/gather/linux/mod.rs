@@ -24,8 +24,8 @@ use mcast::joined::Version;
 use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
-use crate::Result;
 use crate::snapshot::{JoinedGroup, Link, Machine, Snapshot, interface_setting, setting_path};
+use crate::{ExaminedPart, Result};
 
 /// Takes a snapshot of this machine.
 pub(crate) fn snapshot() -> Result<Snapshot> {
@@ -44,6 +44,9 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
+    let mut parts = vec![
+        ExaminedPart::new("iptables-legacy rules, tc filters and XDP programs").without("not read by mcast"),
+    ];
     Ok(Snapshot {
         counters: counters.into_iter().collect(),
         settings: settings(&links),
@@ -56,14 +59,30 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         multicast_routes: routes,
         backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
         // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
-        dropping_rules: firewall::dropping_rules().unwrap_or_default(),
+        dropping_rules: read("nftables rules", firewall::dropping_rules(), &mut parts),
         firewall: None,
         machine: machine(),
         socket_options: BTreeMap::new(),
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
         links,
+        parts,
     })
+}
+
+/// Records whether a part of this machine could be read, and returns its default if not.
+fn read<T: Default>(what: &str, result: io::Result<T>, parts: &mut Vec<ExaminedPart>) -> T {
+    let part = ExaminedPart::new(what);
+    match result {
+        Ok(value) => {
+            parts.push(part);
+            value
+        }
+        Err(error) => {
+            parts.push(part.without(error));
+            T::default()
+        }
+    }
 }
 
 /// Dumps a table of the kernel in the calling thread's network namespace.

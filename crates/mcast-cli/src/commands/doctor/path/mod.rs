@@ -4,6 +4,8 @@
 mod probe;
 mod report;
 
+pub(super) use probe::interface_of;
+
 use mcast::group::{PickOptions, pick};
 use mcast::{Family, Interface};
 use mcast_doctor::ProbeListener;
@@ -44,7 +46,7 @@ fn listen(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
 }
 
 /// Returns the groups in the arguments, or by default one per family, which are the same on every machine.
-fn groups(arguments: &Arguments) -> Result<Vec<String>, Failure> {
+pub(super) fn groups(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     if !arguments.memberships.is_empty() {
         return Ok(arguments.memberships.clone());
     }

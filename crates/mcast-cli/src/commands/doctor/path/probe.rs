@@ -61,8 +61,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         findings::write(&report, false, console, &mut out)?;
     }
     out.flush()?;
-    let is_success = !probed.is_empty() && report.worst() < Some(arguments.results.failing_severity());
-    Ok(prober.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_success)))
+    Ok(prober.interrupt.outcome().unwrap_or_else(|| arguments.results.outcome(&report)))
 }
 
 /// Sends probes and receives replies.
@@ -90,7 +89,7 @@ impl Prober<'_> {
 }
 
 /// Returns the interface on which probes are sent; `None` if there are several.
-fn interface_of(targets: &[Target], group: Group) -> anyhow::Result<Option<Interface>> {
+pub(in super::super) fn interface_of(targets: &[Target], group: Group) -> anyhow::Result<Option<Interface>> {
     let [target] = targets else { return Ok(None) };
     match target.interface_name() {
         Some(name) => Ok(mcast::interfaces()?.into_iter().find(|interface| interface.name == name)),

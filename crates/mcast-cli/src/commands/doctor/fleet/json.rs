@@ -1,0 +1,109 @@
+//! The report on a fleet as JSON: `schemas/doctor-fleet-*.json`.
+
+use std::io;
+
+use mcast::Family;
+use mcast_doctor::{
+    Finding, FleetCell, FleetFinding, FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetVerdict,
+    PathOutcome, Severity, SwitchPort,
+};
+use serde::Serialize;
+
+use super::text::pairs;
+use crate::console::Output;
+use crate::output::write_json;
+
+#[derive(Serialize)]
+#[serde(tag = "event")]
+enum Object<'a> {
+    #[serde(rename = "fleet-machine")]
+    Machine(Machine<'a>),
+    #[serde(rename = "fleet-path")]
+    Path(Path<'a>),
+    #[serde(rename = "fleet-finding")]
+    Finding(&'a FleetFinding),
+    #[serde(rename = "fleet-verdict")]
+    Verdict(VerdictRecord),
+}
+
+#[derive(Serialize)]
+struct Machine<'a> {
+    machine: &'a str,
+    status: FleetHostStatus,
+    why: Option<&'a str>,
+    captures: bool,
+    switch_ports: &'a [SwitchPort],
+    findings: &'a [Finding],
+}
+
+#[derive(Serialize)]
+struct Path<'a> {
+    from: &'a str,
+    to: &'a str,
+    family: &'static str,
+    outcome: PathOutcome,
+    unicast_sent: u64,
+    unicast_received: u64,
+    probes: Vec<&'a FleetCell>,
+}
+
+#[derive(Serialize)]
+struct VerdictRecord {
+    verdict: FleetVerdict,
+    machines: usize,
+    examined: usize,
+    faults: usize,
+    warnings: usize,
+}
+
+pub(super) fn write(report: &FleetReport, out: &mut Output) -> io::Result<()> {
+    report.hosts.iter().try_for_each(|host| write_json(out, &Object::Machine(machine(host))))?;
+    for family in report.matrix.families() {
+        for pair in pairs(report) {
+            write_json(out, &Object::Path(path(report, family, pair)))?;
+        }
+    }
+    report.findings.iter().try_for_each(|finding| write_json(out, &Object::Finding(finding)))?;
+    write_json(out, &Object::Verdict(verdict(report)))
+}
+
+fn machine(host: &FleetHostReport) -> Machine<'_> {
+    Machine {
+        machine: &host.name,
+        status: host.status,
+        why: host.why.as_deref(),
+        captures: host.captures,
+        switch_ports: &host.switch_ports,
+        findings: &host.findings,
+    }
+}
+
+fn path(report: &FleetReport, family: Family, pair: FleetPair) -> Path<'_> {
+    let (from, to) = pair;
+    let unicast =
+        report.unicast.iter().filter(|cell| (cell.from, cell.to, cell.family) == (from, to, family));
+    let (unicast_sent, unicast_received) =
+        unicast.fold((0, 0), |sum, cell| (sum.0 + cell.sent, sum.1 + cell.answered));
+    Path {
+        from: &report.matrix.hosts[from],
+        to: &report.matrix.hosts[to],
+        family: match family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        },
+        outcome: report.matrix.outcome(family, pair),
+        unicast_sent,
+        unicast_received,
+        probes: report.matrix.between(family, pair).collect(),
+    }
+}
+
+fn verdict(report: &FleetReport) -> VerdictRecord {
+    VerdictRecord {
+        verdict: report.verdict(),
+        machines: report.hosts.len(),
+        examined: report.hosts.iter().filter(|host| host.status == FleetHostStatus::Examined).count(),
+        faults: report.count(Severity::Fault),
+        warnings: report.count(Severity::Warning),
+    }
+}

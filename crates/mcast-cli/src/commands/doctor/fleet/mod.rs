@@ -1,0 +1,207 @@
+//! `mcast doctor --fleet` and `--ssh`: the doctor on many machines, and the paths between all of them.
+
+mod html;
+mod json;
+mod text;
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use mcast::Family;
+use mcast_doctor::{FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, MemberTarget};
+use mcast_doctor::{examine_fleet, parse_fleet};
+
+use super::path::{groups, interface_of, is_here};
+use super::{Arguments, RIGHTS};
+use crate::arguments::{parse_duration, select_destinations, select_memberships};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::rights;
+use crate::sending::{Target, targets};
+
+/// Many machines.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Test the paths between many machines, over ssh")]
+pub(super) struct FleetOptions {
+    /// Let the machines in this file probe each other and examine themselves; one per line:
+    /// [user@]host[:port] [interface=NAME]
+    #[arg(long, value_name = "FILE", group = "prober", group = "many", conflicts_with_all = [
+        "listen", "pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout", "peers",
+    ])]
+    fleet: Option<PathBuf>,
+
+    /// The same for these machines, separated by commas
+    #[arg(long = "ssh", value_name = "HOST", value_delimiter = ',', group = "prober", group = "many", conflicts_with_all = [
+        "listen", "pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout", "peers",
+    ])]
+    hosts: Vec<FleetHost>,
+
+    /// Run mcast with sudo on the machines, so that they see what they lose themselves
+    #[arg(long, requires = "many")]
+    sudo: bool,
+
+    /// The mcast to run on the machines
+    #[arg(long, value_name = "PATH", requires = "many", default_value = "mcast")]
+    remote_command: String,
+
+    /// Use this configuration of ssh instead of your own
+    #[arg(long, value_name = "FILE", requires = "many")]
+    ssh_config: Option<PathBuf>,
+
+    /// Probe again after TIME: 260s shows whether switches forget memberships
+    #[arg(long = "for", value_name = "TIME", requires = "many", value_parser = parse_duration)]
+    again_after: Option<Duration>,
+
+    /// Wait up to TIME for LLDP, which names switch ports, if a path fails
+    #[arg(long, value_name = "TIME", requires = "many", value_parser = parse_duration, default_value = "30s")]
+    lldp: Duration,
+
+    /// Also write the report to this file, as a page with the matrix
+    #[arg(long, value_name = "FILE", requires = "many")]
+    html: Option<PathBuf>,
+
+    /// Follow the commands of `--fleet` on standard input
+    #[arg(long, hide = true)]
+    fleet_member: bool,
+}
+
+impl FleetOptions {
+    pub(super) const fn is_given(&self) -> bool {
+        self.fleet.is_some() || !self.hosts.is_empty() || self.fleet_member
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if arguments.fleet.fleet_member {
+        return be_member(arguments, console);
+    }
+    let plan = plan(arguments)?;
+    // Before the examination takes its time.
+    let page = arguments.fleet.html.as_ref().map(|path| {
+        let file = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()));
+        file.map(|file| (path, file))
+    });
+    let page = page.transpose()?;
+    let interrupt = Interrupt::catch(|| {})?;
+    let steps = Steps::new(console);
+    let report = examine_fleet(&plan, &|| !interrupt.has_arrived(), &mut |step| steps.show(step));
+    steps.clear();
+    if let Some((path, mut file)) = page {
+        let written = html::write(&report, &mut file);
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let mut out = console.output();
+    match arguments.results.json {
+        true => json::write(&report, &mut out)?,
+        false => text::write(&report, console, &mut out)?,
+    }
+    out.flush()?;
+    Ok(interrupt.outcome().unwrap_or_else(|| outcome(&report, arguments.results.strict)))
+}
+
+fn outcome(report: &FleetReport, is_strict: bool) -> Outcome {
+    match report.verdict() {
+        FleetVerdict::Healthy => Outcome::Yes,
+        FleetVerdict::Warnings if is_strict => Outcome::No,
+        FleetVerdict::Warnings => Outcome::Warnings,
+        FleetVerdict::Unknown => Outcome::Undecided,
+        FleetVerdict::NeedsRights => Outcome::NotPermitted,
+        FleetVerdict::Faults => Outcome::No,
+    }
+}
+
+fn plan(arguments: &Arguments) -> anyhow::Result<FleetPlan> {
+    let options = &arguments.fleet;
+    let hosts = match &options.fleet {
+        None => options.hosts.clone(),
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            parse_fleet(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
+        }
+    };
+    let mut names: Vec<_> = hosts.iter().map(|host| &host.name).collect();
+    names.sort();
+    names.dedup();
+    if hosts.len() < 2 || names.len() < hosts.len() {
+        return Err(Failure::usage("a fleet has at least two different machines").into());
+    }
+    let mut words: Vec<String> = ["doctor", "--fleet-member"].map(str::to_owned).into();
+    words.extend(arguments.admission.families.flag().map(str::to_owned));
+    // A member ends with its session. If the machine does not notice that, it ends after this time.
+    let limit = Duration::from_secs(3_600) + options.again_after.unwrap_or_default();
+    words.extend(["-W".into(), format!("{}s", limit.as_secs())]);
+    words.extend(arguments.memberships.iter().cloned());
+    let mut plan = FleetPlan::new(hosts, words);
+    plan.interfaces = arguments.interfaces.iter().map(ToString::to_string).collect();
+    plan.ssh.sudo = options.sudo;
+    plan.ssh.config.clone_from(&options.ssh_config);
+    plan.ssh.remote_command.clone_from(&options.remote_command);
+    plan.count = arguments.path.count;
+    plan.ttl = arguments.path.ttl.unwrap_or(1);
+    plan.again_after = options.again_after;
+    plan.lldp_wait = options.lldp;
+    Ok(plan)
+}
+
+/// Runs on each machine of a fleet.
+fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let Arguments { interfaces, admission, .. } = arguments;
+    let mut groups = groups(arguments)?;
+    let families = admission.families;
+    if arguments.memberships.is_empty() {
+        // This machine may lack one of the two families.
+        let (has_v4, has_v6) = (is_here(Family::V4)?, is_here(Family::V6)?);
+        groups.retain(|group| if group.starts_with('[') { has_v6 } else { has_v4 });
+    }
+    let memberships = select_memberships(&groups, interfaces, &admission.sources, families, console)?.items;
+    let mut probed = Vec::new();
+    for destination in &select_destinations(&groups, families, console)?.items {
+        let targets = targets::resolve(std::slice::from_ref(destination), interfaces)?;
+        let interface = interface_of(&targets, destination.address.group).unwrap_or_default();
+        let outgoing = targets.iter().map(Target::template).collect();
+        probed.push(MemberTarget { address: destination.address, interface, outgoing });
+    }
+    let member = FleetMember::join(memberships, probed)?;
+    rights::keep(&RIGHTS)?;
+    member.run(io::stdin(), io::stdout(), arguments.timing.timeout)?;
+    Ok(Outcome::Yes)
+}
+
+/// Shows what is done: a line that is updated on a terminal, otherwise notes.
+struct Steps<'a> {
+    console: &'a Console,
+    is_live: bool,
+    shown: RefCell<bool>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(console: &'a Console) -> Self {
+        let is_live = io::stderr().is_terminal() && !console.is_quiet();
+        Self { console, is_live, shown: RefCell::new(false) }
+    }
+
+    fn show(&self, step: &str) {
+        if !self.is_live {
+            return self.console.detail(step);
+        }
+        write_progress(&format!("\r\x1b[K{}", super::text::safe(step)));
+        self.shown.replace(true);
+    }
+
+    fn clear(&self) {
+        if self.shown.replace(false) {
+            write_progress("\r\x1b[K");
+        }
+    }
+}
+
+fn write_progress(text: &str) {
+    let mut stderr = io::stderr();
+    // If standard error is closed, progress cannot be shown.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}

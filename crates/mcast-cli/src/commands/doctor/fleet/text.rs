@@ -1,0 +1,127 @@
+//! The report on a fleet as text: the machines, the matrix, and the findings.
+
+use std::io::{self, Write};
+
+use anstyle::Style;
+use mcast::Family;
+use mcast_doctor::{
+    FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, PathOutcome, Severity,
+};
+
+use super::super::text::{safe, write_finding};
+use crate::console::{Console, Output};
+use crate::output::{Cell, Palette, Table, count_of};
+
+pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -> io::Result<()> {
+    let palette = console.palette();
+    machines(report, palette).write(out)?;
+    for family in report.matrix.families() {
+        writeln!(out)?;
+        matrix(report, family, palette).write(out)?;
+    }
+    writeln!(out)?;
+    let own = report.hosts.iter().flat_map(|host| &host.findings);
+    for finding in report.findings.iter().map(|each| &each.finding).chain(own) {
+        write_finding(finding, palette, out)?;
+        writeln!(out)?;
+    }
+    out.flush()?;
+    for (name, why) in &report.not_probed {
+        console.warn(format_args!("{name} did not probe {}", safe(why)));
+    }
+    if report.matrix.families().iter().any(|family| is_incomplete(report, *family)) {
+        console.note(
+            "rows send, columns receive; \u{2264}N: nothing above N bytes; -N%: lost; later: not any more",
+        );
+    }
+    console.note(summary(report));
+    Ok(())
+}
+
+/// Returns all ordered pairs of different machines.
+pub(super) fn pairs(report: &FleetReport) -> impl Iterator<Item = FleetPair> {
+    let hosts = report.hosts.len();
+    (0..hosts).flat_map(move |from| (0..hosts).map(move |to| (from, to))).filter(|(from, to)| from != to)
+}
+
+fn is_incomplete(report: &FleetReport, family: Family) -> bool {
+    pairs(report).any(|pair| report.matrix.outcome(family, pair) != PathOutcome::Complete)
+}
+
+fn machines(report: &FleetReport, palette: &Palette) -> Table {
+    let mut table = Table::new(&["#", "machine", "status", "switch port", "why"], palette.heading);
+    for (index, host) in report.hosts.iter().enumerate() {
+        let style = if host.status == FleetHostStatus::Examined { palette.good } else { palette.bad };
+        table.row([
+            Cell::new((index + 1).to_string()).right(),
+            Cell::new(safe(&host.name)).style(palette.address),
+            Cell::new(host.status.as_str()).style(style),
+            Cell::new(ports(host)),
+            Cell::new(why(host)).style(palette.dim),
+        ]);
+    }
+    table
+}
+
+pub(super) fn ports(host: &FleetHostReport) -> String {
+    let ports = host.switch_ports.iter().map(|port| format!("{} of {}", port.port, port.switch));
+    safe(&ports.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns why a machine did not take part, or what it could not see.
+pub(super) fn why(host: &FleetHostReport) -> String {
+    match &host.why {
+        Some(why) => safe(why),
+        None if !host.captures => "cannot capture: no LLDP, and less about itself (--sudo)".into(),
+        None => String::new(),
+    }
+}
+
+fn matrix(report: &FleetReport, family: Family, palette: &Palette) -> Table {
+    let hosts = report.hosts.len();
+    let mut titles = vec![family.to_string()];
+    titles.extend((1..=hosts).map(|number| format!("{number:>4}")));
+    let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
+    let mut table = Table::new(&titles, palette.heading);
+    for (from, host) in report.hosts.iter().enumerate() {
+        let title = Cell::new(format!("{:>2} {}", from + 1, safe(&host.name))).style(palette.address);
+        let cells = (0..hosts).map(|to| match from == to {
+            true => Cell::new("-").style(palette.dim).right(),
+            false => {
+                let outcome = report.matrix.outcome(family, (from, to));
+                let text = report.matrix.short_outcome(family, (from, to));
+                Cell::new(text).style(style_of(outcome, palette)).right()
+            }
+        });
+        table.row([title].into_iter().chain(cells));
+    }
+    table
+}
+
+fn style_of(outcome: PathOutcome, palette: &Palette) -> Style {
+    match outcome {
+        PathOutcome::Complete => palette.good,
+        PathOutcome::NotTested => palette.dim,
+        PathOutcome::Limited | PathOutcome::Lossy => palette.warning,
+        PathOutcome::Silent | PathOutcome::Forgotten => palette.bad,
+    }
+}
+
+/// Returns the last line: what the verdict is, and what it rests on.
+pub(super) fn summary(report: &FleetReport) -> String {
+    let examined = report.hosts.iter().filter(|host| host.status == FleetHostStatus::Examined).count();
+    let machines = format!("{examined} of {} machines took part", report.hosts.len());
+    let found = [(Severity::Fault, "fault"), (Severity::Warning, "warning")];
+    let counts = found.map(|(severity, name)| (report.count(severity) as u64, name));
+    let counts: Vec<_> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| count_of(*count, name)).collect();
+    let counts = counts.join(", ");
+    match report.verdict() {
+        FleetVerdict::Healthy => format!("everything arrives everywhere; {machines}"),
+        FleetVerdict::Faults | FleetVerdict::Warnings => format!("{counts}; {machines}"),
+        FleetVerdict::Unknown | FleetVerdict::NeedsRights => {
+            let separator = if counts.is_empty() { "" } else { "; " };
+            format!("{counts}{separator}unknown: {machines}")
+        }
+    }
+}

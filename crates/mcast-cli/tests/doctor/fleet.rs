@@ -1,0 +1,314 @@
+//! `--fleet` and `--ssh`: ssh between hosts of a lab, each with an sshd of its own.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use mcast_lab::{Child, Host};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::patient::events;
+use crate::schemas::assert_valid;
+use crate::support::{Ended, Lan, MCAST, Running, eventually, start};
+
+const SSHD: &str = "/usr/sbin/sshd";
+const GROUP: &str = "239.192.1.2:5000";
+
+/// Three hosts on a switch: `a` reaches itself and the others by ssh.
+struct Fleet {
+    lan: Lan,
+    folder: TempDir,
+    _servers: Vec<Child>,
+}
+
+/// Returns whether this machine can run ssh servers; prints a note if not.
+fn has_sshd() -> bool {
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let has_all = Path::new(SSHD).exists() && Command::new("ssh").arg("-V").output().is_ok() && is_root;
+    if !has_all {
+        eprintln!("SKIPPED: this test needs root and openssh-server");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    has_all
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let lan = Lan::new();
+        let folder = tempfile::tempdir().unwrap();
+        // sshd separates its privileges in this folder, which the package's service creates.
+        fs::create_dir_all("/run/sshd").unwrap();
+        key(folder.path(), "host");
+        key(folder.path(), "login");
+        let servers =
+            [(&lan.a, 1), (&lan.b, 2), (&lan.c, 3)].map(|(host, number)| serve(host, number, folder.path()));
+        let config = format!(
+            "Host *\nUser root\nIdentityFile {0}/login\nIdentitiesOnly yes\nUserKnownHostsFile {0}/known\n\
+             StrictHostKeyChecking accept-new\nLogLevel ERROR\n",
+            folder.path().display()
+        );
+        fs::write(folder.path().join("config"), config).unwrap();
+        Self { lan, folder, _servers: servers.into() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
+        let config = self.path("config");
+        let fixed =
+            ["doctor", "--ssh-config", config.to_str().unwrap(), "--remote-command", MCAST, "--lldp", "0s"];
+        start(&self.lan.a, &[&fixed[..], arguments].concat())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        self.start(arguments).end()
+    }
+}
+
+/// Makes a key without a passphrase.
+fn key(folder: &Path, name: &str) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(folder.join(name))
+        .status();
+    assert!(made.unwrap().success());
+}
+
+/// Starts an ssh server on a host, and waits until it listens.
+fn serve(host: &Host, number: u8, folder: &Path) -> Child {
+    let login = fs::read(folder.join("login.pub")).unwrap();
+    let keys = folder.join(format!("keys{number}"));
+    fs::write(&keys, login).unwrap();
+    let config = folder.join(format!("sshd{number}"));
+    let address = Ipv4Addr::new(10, 0, 0, number);
+    let text = format!(
+        "ListenAddress {address}\nPort 22\nHostKey {0}/host\nAuthorizedKeysFile {1}\nPidFile none\nUsePAM no\n\
+         StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nLogLevel ERROR\n",
+        folder.display(),
+        keys.display()
+    );
+    fs::write(&config, text).unwrap();
+    let mut command = host.command(SSHD).unwrap();
+    let config = config.to_str().unwrap();
+    let child = command.args(["-D", "-e", "-f", config]).stderr(Stdio::null()).spawn().unwrap();
+    let listens = || host.read_proc_net("tcp").unwrap().contains(":0016 00000000:0000 0A");
+    eventually("an ssh server", listens);
+    child
+}
+
+/// Drops all packets to the group that a rule matches.
+fn drop_at(host: &Host, hook: &str, rule: &str) {
+    let rules = format!(
+        "nft add table inet t && nft 'add chain inet t c {{ type filter hook {hook} priority 0; }}' \
+         && nft add rule inet t c {rule} drop"
+    );
+    let mut command = host.command("sh").unwrap();
+    assert!(command.args(["-c", &rules]).status().unwrap().success());
+}
+
+fn named<'a>(event: &'a Value, field: &str) -> &'a str {
+    event[field].as_str().unwrap()
+}
+
+/// Asserts that each object is what its schema describes.
+fn assert_described(ended: &Ended) {
+    for event in ["fleet-machine", "fleet-path", "fleet-finding", "fleet-verdict"] {
+        events(ended, event).iter().for_each(|object| assert_valid(&format!("doctor-{event}"), object));
+    }
+}
+
+#[test]
+fn all_paths_of_a_healthy_fleet_are_complete() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let page = fleet.path("page.html");
+    let ended = fleet
+        .run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "2", "--json", "--html", page.to_str().unwrap()])
+        .succeeded();
+    assert_described(&ended);
+    let paths = events(&ended, "fleet-path");
+    // Six pairs in two families.
+    assert_eq!(paths.len(), 12, "{ended:?}");
+    assert!(paths.iter().all(|path| path["outcome"] == "complete"), "{ended:?}");
+    assert!(paths.iter().all(|path| path["unicast_sent"] == path["unicast_received"]), "{ended:?}");
+    assert_eq!(named(&events(&ended, "fleet-verdict")[0], "verdict"), "healthy");
+    let page = fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("<td class=\"complete\"").count(), 12, "{page}");
+}
+
+#[test]
+fn the_machine_that_receives_nothing_is_named_with_its_own_finding() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    drop_at(&fleet.lan.c, "input", "ip daddr 239.192.1.2");
+    let hosts = fleet.path("hosts");
+    fs::write(&hosts, "# rack 4\n10.0.0.1\nroot@10.0.0.2 interface=eth0\n10.0.0.3:22 # broken\n").unwrap();
+    let ended = fleet.run(&["--fleet", hosts.to_str().unwrap(), GROUP, "-c", "2", "--json"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert_described(&ended);
+    let findings = events(&ended, "fleet-finding");
+    assert_eq!(findings.len(), 1, "{ended:?}");
+    assert_eq!(named(&findings[0], "edge"), "to-host");
+    assert_eq!(findings[0]["to"], serde_json::json!(["10.0.0.3:22"]), "{ended:?}");
+    let machines = events(&ended, "fleet-machine");
+    let own: Vec<_> =
+        machines[2]["findings"].as_array().unwrap().iter().map(|each| named(each, "id")).collect();
+    assert_eq!(own, ["firewall-drops-data"], "{ended:?}");
+    assert!(
+        machines[..2].iter().all(|machine| machine["findings"].as_array().unwrap().is_empty()),
+        "{ended:?}"
+    );
+
+    let text = fleet.run(&["--fleet", hosts.to_str().unwrap(), GROUP, "-c", "1"]);
+    assert_eq!(text.status, Some(1), "{text:?}");
+    assert!(text.text().contains("3 10.0.0.3:22") && text.text().contains("none"), "{text:?}");
+    assert!(text.stderr.contains("2 faults; 3 of 3 machines took part"), "{text:?}");
+}
+
+#[test]
+fn machines_that_do_not_take_part_are_rows_of_the_report() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    // The second knows another key, the third does not answer.
+    fs::write(fleet.path("keys2"), "").unwrap();
+    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3:23,10.0.0.3", GROUP, "-c", "1", "--json"]);
+    let status = |ended: &Ended| -> Vec<String> {
+        events(ended, "fleet-machine").iter().map(|machine| named(machine, "status").to_owned()).collect()
+    };
+    assert_eq!(status(&ended), ["examined", "login-refused", "unreachable", "examined"], "{ended:?}");
+    assert_eq!(ended.status, Some(6), "{ended:?}");
+    assert_eq!(events(&ended, "fleet-path").len(), 12, "{ended:?}");
+    assert_described(&ended);
+
+    let elsewhere = ["--ssh", "10.0.0.1,10.0.0.3", "--remote-command", "/no/such/mcast", "--json"];
+    let config = fleet.path("config");
+    let ended = crate::support::mcast(
+        &fleet.lan.a,
+        &[&["doctor", "--ssh-config", config.to_str().unwrap()], &elsewhere[..]].concat(),
+    );
+    assert_eq!(status(&ended), ["command-missing", "command-missing"], "{ended:?}");
+    // A program that does not answer as a member does.
+    let other = fleet.path("other");
+    fs::write(&other, "#!/bin/sh\necho hello\n").unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = crate::support::mcast(
+        &fleet.lan.a,
+        &[
+            "doctor",
+            "--ssh-config",
+            config.to_str().unwrap(),
+            "--ssh",
+            "10.0.0.1,10.0.0.3",
+            "--remote-command",
+            other.to_str().unwrap(),
+            "--json",
+        ],
+    );
+    assert_eq!((status(&ended), ended.status), (vec!["failed".to_owned(); 2], Some(6)), "{ended:?}");
+}
+
+#[test]
+fn members_end_when_the_examination_is_killed() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let running = fleet.start(&["--ssh", "10.0.0.2,10.0.0.3", GROUP, "--for", "1h", "-v"]);
+    running.stderr.wait_for("waiting until");
+    // 239.192.1.2 as the kernel lists it.
+    let is_joined = || fleet.lan.b.read_proc_net("igmp").unwrap().contains("0201C0EF");
+    assert!(is_joined());
+    let _ = running.signalled(libc::SIGKILL);
+    eventually("the end of the member", || !is_joined());
+}
+
+#[test]
+fn a_membership_that_a_switch_forgets_is_found_by_the_second_round() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let running = fleet.start(&[
+        "--ssh",
+        "10.0.0.1,10.0.0.2,10.0.0.3",
+        GROUP,
+        "-c",
+        "2",
+        "--for",
+        "8s",
+        "--json",
+        "-v",
+    ]);
+    running.stderr.wait_for("waiting until");
+    drop_at(&fleet.lan.b, "prerouting", "ip daddr 239.192.1.2");
+    let ended = running.end();
+    let findings = events(&ended, "fleet-finding");
+    assert_eq!(
+        findings.iter().map(|each| named(each, "id")).collect::<Vec<_>>(),
+        ["no-querier"],
+        "{ended:?}"
+    );
+    assert_eq!(findings[0]["to"], serde_json::json!(["10.0.0.2"]), "{ended:?}");
+}
+
+#[test]
+fn lldp_names_the_switch_port_of_the_machine_that_fails() {
+    if !has_sshd() {
+        return;
+    }
+    const PROGRAM: &str = "import socket, sys, time
+sockets = []
+for name in sys.argv[1:]:
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    s.bind((name, 0))
+    sockets.append((name, s))
+tlv = lambda kind, value: bytes([kind << 1, len(value)]) + value
+while True:
+    for name, s in sockets:
+        unit = tlv(1, b'\\x04' + bytes(6)) + tlv(2, b'\\x05Gi1/0/' + name.encode()) + tlv(3, b'\\x00\\x78')
+        s.send(bytes.fromhex('0180c200000e020000000001 88cc') + unit + tlv(5, b'sw3') + tlv(0, b''))
+    time.sleep(0.1)";
+    let fleet = Fleet::new();
+    drop_at(&fleet.lan.c, "input", "ip daddr 239.192.1.2");
+    let inside = fleet.lan.switch.inside();
+    let links = inside.command("ip").unwrap().args(["-br", "link", "show", "type", "veth"]).output().unwrap();
+    let links = String::from_utf8(links.stdout).unwrap();
+    let ports: Vec<_> = links.lines().filter_map(|line| line.split(['@', ' ']).next()).collect();
+    assert_eq!(ports.len(), 3, "{links}");
+    let mut python = inside.command("python3").unwrap();
+    let child = python.args(["-c", PROGRAM]).args(&ports).spawn().unwrap();
+    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"]);
+    child.kill().unwrap();
+    let finding = &events(&ended, "fleet-finding")[0];
+    let cause = named(finding, "cause");
+    assert!(cause.starts_with("to 10.0.0.3 (port Gi1/0/") && cause.contains(" of sw3)"), "{ended:?}");
+    assert!(
+        events(&ended, "fleet-machine").iter().all(|machine| machine["switch_ports"][0]["switch"] == "sw3"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_fleet_has_at_least_two_machines_and_valid_names() {
+    let lan = Lan::new();
+    for arguments in [
+        &["--ssh", "a"][..],
+        &["--ssh", "a,a"],
+        &["--ssh", "a,-oProxyCommand=x"],
+        &["--ssh", "a,b", "--listen"],
+    ] {
+        let ended = crate::support::mcast(&lan.a, &[&["doctor"], arguments].concat());
+        assert_eq!(ended.status, Some(2), "{arguments:?}: {ended:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What the coordinator of a fleet and its members say to each other: one JSON object per line.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::UnicastFailure;
+
+/// The version of these messages.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// What a member is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub(super) enum MemberCommand {
+    /// Probe all groups, and these hosts by unicast.
+    Probe { count: u16, ttl: u8, peers: Vec<SocketAddr> },
+    /// Report what has arrived and what was found.
+    Report,
+}
+
+/// What a member says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum MemberEvent {
+    /// It has joined, and listens.
+    Hello(Hello),
+    /// The result of a probe command, for one group.
+    Probed(Probed),
+    /// All groups are probed.
+    ProbesDone,
+    /// What has arrived and what was found.
+    Report(MemberReport),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) protocol: u32,
+    pub(super) version: String,
+    /// The id of its listener.
+    pub(super) listener: u64,
+    pub(super) unicast_port: u16,
+    /// The groups that it has joined.
+    pub(super) groups: Vec<String>,
+    /// The addresses of the interfaces on which it has joined.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Whether it can capture.
+    pub(super) captures: bool,
+}
+
+/// The probes that one machine has sent to one group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Probed {
+    pub(super) group: String,
+    pub(super) session: u64,
+    /// The largest payload that fits in one frame.
+    pub(super) frame: usize,
+    pub(super) cases: Vec<ProbedCase>,
+    pub(super) unicast: Vec<ProbedPeer>,
+    /// Why the group could not be probed.
+    pub(super) error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ProbedCase {
+    pub(super) size: usize,
+    pub(super) ttl: u8,
+    pub(super) sent: u64,
+    /// The listeners that answered, with the number of answers.
+    pub(super) answered: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ProbedPeer {
+    pub(super) address: SocketAddr,
+    pub(super) sent: u64,
+    pub(super) answered: u64,
+    pub(super) failure: Option<UnicastFailure>,
+}
+
+/// What a member found out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct MemberReport {
+    pub(super) arrivals: Vec<Arrivals>,
+    pub(super) findings: Vec<OwnFinding>,
+    pub(super) switch_ports: Vec<SwitchPort>,
+}
+
+/// What has arrived of one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Arrivals {
+    pub(super) session: u64,
+    /// Probes to the group: size, hop limit, number.
+    pub(super) probes: Vec<(usize, u8, u64)>,
+}
+
+/// A finding of a machine about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OwnFinding {
+    pub(super) id: String,
+    pub(super) is_fault: bool,
+    pub(super) cause: String,
+}
+
+/// The switch port at the other end of an interface, as LLDP names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchPort {
+    /// The interface of the machine.
+    pub interface: String,
+    /// The name of the switch, or its address.
+    pub switch: String,
+    /// The port of the switch.
+    pub port: String,
+}

@@ -1,0 +1,26 @@
+//! The doctor on many machines: each listens and probes all others, and the paths that fail show where the fault is.
+//!
+//! One ssh session per machine runs a [`FleetMember`], which follows commands on its standard input and ends with it.
+//! [`examine_fleet`] starts the sessions, lets one machine after the other probe, collects the reports, and judges
+//! them with [`judge_fleet`], which is a pure function.
+
+mod coordinator;
+mod decision;
+mod edges;
+mod hosts;
+mod matrix;
+mod member;
+mod message;
+mod session;
+mod status;
+mod switch_ports;
+
+pub use coordinator::{FleetHostReport, FleetPlan, FleetReport, FleetVerdict, examine_fleet};
+pub use decision::{FleetFinding, judge_fleet};
+pub use edges::FleetEdge;
+pub use hosts::{FleetHost, FleetHostError, parse_fleet};
+pub use matrix::{FleetCell, FleetMatrix, FleetPair, PathOutcome, UnicastCell};
+pub use member::{FleetMember, MemberTarget};
+pub use message::SwitchPort;
+pub use session::SshOptions;
+pub use status::FleetHostStatus;

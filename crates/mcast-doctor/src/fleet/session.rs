@@ -1,0 +1,269 @@
+//! A member on another machine, started with the system's ssh.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver as Lines, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::hosts::FleetHost;
+use super::message::{MemberCommand, MemberEvent};
+use crate::remedy::posix_line;
+
+/// The longest line that a member may print.
+const MAX_LINE: u64 = 4 << 20;
+/// The number of lines that wait for being read.
+const PENDING_LINES: usize = 64;
+/// How much of the end of standard error is kept.
+const MAX_ERRORS: usize = 4 << 10;
+/// The longest wait before a check whether to continue.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long ssh may take to end after its input has.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How to reach the machines.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SshOptions {
+    /// The ssh client.
+    pub program: PathBuf,
+    /// A configuration file instead of the user's.
+    pub config: Option<PathBuf>,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// Whether to run the command on the machines as root, with sudo that does not ask.
+    pub sudo: bool,
+    /// The command on the machines.
+    pub remote_command: String,
+}
+
+impl Default for SshOptions {
+    fn default() -> Self {
+        Self {
+            program: "ssh".into(),
+            config: None,
+            connect_timeout: Duration::from_secs(10),
+            sudo: false,
+            remote_command: "mcast".into(),
+        }
+    }
+}
+
+impl SshOptions {
+    /// Returns the command that runs `mcast` with these arguments on a host.
+    fn command(&self, host: &FleetHost, arguments: &[String]) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(config) = &self.config {
+            command.arg("-F").arg(config);
+        }
+        let timeout = format!("ConnectTimeout={}", self.connect_timeout.as_secs().max(1));
+        // A connection of its own, so that it ends with this process; without questions, so that it never waits.
+        let options = [
+            "BatchMode=yes",
+            "ControlMaster=no",
+            "ControlPath=none",
+            "ServerAliveInterval=5",
+            "ServerAliveCountMax=3",
+            "ClearAllForwardings=yes",
+            &timeout,
+        ];
+        command.arg("-T").args(options.iter().flat_map(|option| ["-o", option]));
+        if let Some(port) = host.port {
+            command.args(["-p", &port.to_string()]);
+        }
+        command.args(["--", &host.destination, &self.remote_line(arguments)]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Returns the line that the shell on the machine runs. The only place where words are quoted for it.
+    fn remote_line(&self, arguments: &[String]) -> String {
+        let sudo = ["sudo", "-n", "--"].map(str::to_owned);
+        let mut words = if self.sudo { sudo.to_vec() } else { Vec::new() };
+        words.push(self.remote_command.clone());
+        words.extend_from_slice(arguments);
+        posix_line(&words)
+    }
+}
+
+/// Why a member did not say what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SessionError {
+    /// ssh could not be started.
+    Start(String),
+    /// The session has ended, with this status and the end of standard error.
+    Ended { status: Option<i32>, errors: String },
+    /// It printed something that a member does not.
+    Garbled(String),
+    /// Nothing came in time.
+    TimedOut,
+    /// The caller stopped waiting.
+    Cancelled,
+}
+
+/// A running ssh session. Dropping it ends the member: first by the end of its input, then by the end of the session.
+pub(super) struct MemberSession {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Lines<String>,
+    errors: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl MemberSession {
+    pub(super) fn start(
+        options: &SshOptions,
+        host: &FleetHost,
+        arguments: &[String],
+    ) -> Result<Self, SessionError> {
+        let start = |error: std::io::Error| {
+            SessionError::Start(format!("cannot start {}: {error}", options.program.display()))
+        };
+        let mut child = options.command(host, arguments).spawn().map_err(start)?;
+        let (sender, lines) = sync_channel(PENDING_LINES);
+        let errors = Arc::new(Mutex::new(VecDeque::new()));
+        let stdin = child.stdin.take();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let session = Self { child, stdin, lines, errors: Arc::clone(&errors) };
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name.into()).spawn(work).map(drop).map_err(start)
+        };
+        if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
+            spawn("ssh output", Box::new(move || read_lines(stdout, &sender)))?;
+            spawn("ssh errors", Box::new(move || read_errors(stderr, &errors)))?;
+        }
+        Ok(session)
+    }
+
+    /// Sends a command. A session that has ended is noticed by [`Self::next`].
+    pub(super) fn send(&mut self, command: &MemberCommand) {
+        if let (Some(stdin), Ok(line)) = (&mut self.stdin, serde_json::to_string(command))
+            && writeln!(stdin, "{line}").and_then(|()| stdin.flush()).is_err()
+        {
+            self.stdin = None;
+        }
+    }
+
+    /// Returns what the member says next, by `deadline`.
+    pub(super) fn next(
+        &mut self,
+        deadline: Instant,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<MemberEvent, SessionError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left.min(POLL_INTERVAL)) {
+                Ok(line) => {
+                    return serde_json::from_str(&line).map_err(|_| SessionError::Garbled(shortened(&line)));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) if !keep_going() => return Err(SessionError::Cancelled),
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(SessionError::TimedOut),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn ended(&mut self) -> SessionError {
+        let status = self.wait();
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let errors = String::from_utf8_lossy(&errors.iter().copied().collect::<Vec<_>>()).trim().to_owned();
+        SessionError::Ended { status: status.and_then(|status| status.code()), errors }
+    }
+
+    /// Closes the member's input, waits for the end of the session, and kills it if that takes too long.
+    fn wait(&mut self) -> Option<ExitStatus> {
+        self.stdin = None;
+        let deadline = Instant::now() + EXIT_TIMEOUT;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(Duration::from_millis(10)),
+                Ok(status) => return status,
+                Err(_) => break,
+            }
+        }
+        // A process that has ended meanwhile cannot be killed, and need not be.
+        let _ = self.child.kill();
+        self.child.wait().ok()
+    }
+}
+
+impl Drop for MemberSession {
+    fn drop(&mut self) {
+        self.wait();
+    }
+}
+
+fn read_lines(stdout: impl Read, lines: &SyncSender<String>) {
+    let mut stdout = BufReader::new(stdout);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        match (&mut stdout).take(MAX_LINE).read_line(&mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) if lines.send(std::mem::take(&mut line)).is_err() => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Keeps the end of standard error.
+fn read_errors(mut stderr: impl Read, errors: &Mutex<VecDeque<u8>>) {
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = stderr.read(&mut buffer) {
+        let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.extend(&buffer[..length]);
+        let excess = errors.len().saturating_sub(MAX_ERRORS);
+        errors.drain(..excess);
+    }
+}
+
+fn shortened(line: &str) -> String {
+    const MOST: usize = 200;
+    line.trim().chars().take(MOST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(options: &SshOptions, arguments: &[&str]) -> String {
+        options.remote_line(&arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn words_are_quoted_for_the_remote_shell() {
+        let options = SshOptions { remote_command: "/opt/my tools/mcast".into(), ..SshOptions::default() };
+        assert_eq!(
+            line(&options, &["doctor", "[ff15::1]:5", "a'b"]),
+            "'/opt/my tools/mcast' doctor '[ff15::1]:5' 'a'\\''b'"
+        );
+        let options = SshOptions { sudo: true, ..SshOptions::default() };
+        assert_eq!(line(&options, &["doctor"]), "sudo -n -- mcast doctor");
+    }
+
+    #[test]
+    fn the_command_of_ssh_asks_nothing_and_ends_its_options() {
+        let host = "joe@a:2222".parse().unwrap();
+        let command = SshOptions::default().command(&host, &["doctor".into()]);
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert!(words.contains(&"BatchMode=yes".into()) && words.contains(&"ConnectTimeout=10".into()));
+        assert_eq!(&words[words.len() - 5..], ["-p", "2222", "--", "joe@a", "mcast doctor"]);
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_or_ends_is_an_error() {
+        let host: FleetHost = "a".parse().unwrap();
+        let start = |program: &str| {
+            MemberSession::start(&SshOptions { program: program.into(), ..SshOptions::default() }, &host, &[])
+        };
+        assert!(matches!(start("/no/such/ssh"), Err(SessionError::Start(_))));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let error = start("false").ok().unwrap().next(deadline, &|| true).unwrap_err();
+        assert_eq!(error, SessionError::Ended { status: Some(1), errors: String::new() });
+        let error = start("echo").ok().unwrap().next(deadline, &|| true).unwrap_err();
+        assert!(matches!(error, SessionError::Garbled(_)), "{error:?}");
+    }
+}
