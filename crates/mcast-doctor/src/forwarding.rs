@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use mcast::{Family, InterfaceIndex};
 
+use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
 use crate::kernel_drops::KernelDrop;
+use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Observation, explains};
-use crate::snapshot::{Bridge, DroppingRule, Link, PortState};
+use crate::snapshot::{Bridge, Link, PortState};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind};
 
@@ -68,9 +70,6 @@ pub(crate) struct BlockedFlow<'a> {
     pub(crate) first: Leg<'a>,
     pub(crate) legs: Vec<Leg<'a>>,
 }
-
-/// A rule with its counts before and after listening.
-type CountedRule<'a> = (&'a DroppingRule, u64, u64);
 
 impl Observation {
     /// Returns the flows to the examined groups that this machine should forward and does not, with this obstacle.
@@ -223,7 +222,8 @@ impl Leg<'_> {
         let drops = self.drops(observation);
         let dropped: u64 =
             drops.iter().filter(|drop| drop.reason == "NETFILTER_DROP").map(|drop| drop.packets).sum();
-        explains(dropped, self.lost()) || !self.rules_that_dropped(observation).is_empty()
+        let suspects = self.suspects(observation);
+        explains(dropped, self.lost()) || (suspects.is_proven && !suspects.is_empty())
     }
 
     /// Returns the drops of the kernel that are of this flow on its way through.
@@ -237,32 +237,27 @@ impl Leg<'_> {
         drops.filter(|drop| drop.is_of(&self.flow.key) && is_here(drop)).collect()
     }
 
-    /// Returns the dropping rules that the flow passes, with or without counters.
-    pub(crate) fn rules<'a>(&self, observation: &'a Observation) -> impl Iterator<Item = &'a DroppingRule> {
-        let is_bridge = self.bridge.is_some();
-        observation.after.dropping_rules.iter().filter(move |rule| is_passed(rule, is_bridge))
-    }
-
-    /// Returns the rules whose counters explain the loss.
-    pub(crate) fn rules_that_dropped<'a>(&self, observation: &'a Observation) -> Vec<CountedRule<'a>> {
-        let (is_bridge, lost) = (self.bridge.is_some(), self.lost());
-        let is_responsible = |(rule, before, after): &CountedRule<'_>| {
-            is_passed(rule, is_bridge) && explains(after.saturating_sub(*before), lost)
-        };
-        observation.rule_counts().filter(is_responsible).collect()
-    }
-}
-
-/// Returns whether what a bridge or router forwards passes a rule.
-fn is_passed(rule: &DroppingRule, is_bridge: bool) -> bool {
-    let hook = rule.hook.as_deref();
-    match rule.family.as_str() {
-        "bridge" => is_bridge && !matches!(hook, Some("input" | "output")),
-        "netdev" => is_bridge || hook == Some("egress"),
-        "arp" => false,
-        // Bridges pass IP packets to these hooks if `bridge-nf-call-iptables` is set.
-        _ if is_bridge => !matches!(hook, Some("input" | "output")),
-        _ => matches!(hook, None | Some("forward" | "postrouting")),
+    /// Returns the rules on the way through that explain the loss.
+    pub(crate) fn suspects(&self, observation: &Observation) -> Suspects {
+        let (from, to) = (self.from.name(), self.to.name());
+        let bridge = [
+            (Layer::Device, Hook::Ingress, from),
+            (Layer::Bridge, Hook::Prerouting, from),
+            (Layer::Bridge, Hook::Forward, from),
+            (Layer::Bridge, Hook::Postrouting, to),
+            (Layer::Device, Hook::Egress, to),
+        ];
+        let router = [
+            (Layer::Ip, Hook::Forward, from),
+            (Layer::Ip, Hook::Postrouting, to),
+            (Layer::Device, Hook::Egress, to),
+        ];
+        let places: &[_] = if self.bridge.is_some() { &bridge } else { &router };
+        let packet = arriving(observation, self.flow).leaving_by(self.to.index(), to);
+        let outcomes = places.iter().flat_map(|(layer, hook, device)| {
+            met_by(observation, &packet, (*layer, *hook), device, &[RuleEffect::Drop])
+        });
+        responsible(observation, outcomes.collect(), self.lost())
     }
 }
 

@@ -36,6 +36,7 @@ mod forwarding;
 mod gather;
 mod kernel_drops;
 mod measure;
+mod netfilter;
 mod observation;
 mod options;
 mod path;

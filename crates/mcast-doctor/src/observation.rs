@@ -12,8 +12,9 @@ use mcast::{
 use mcast_sys::SocketOptions;
 
 use crate::kernel_drops::KernelDrops;
+use crate::netfilter::{HookCounts, Outcome};
 use crate::printed_error::{PrintedError, PrintedErrorKind};
-use crate::snapshot::{Counter, DroppingRule, Link, Snapshot};
+use crate::snapshot::{Counter, Link, Snapshot};
 use crate::wire::{Flow, Wire};
 use crate::{Evidence, EvidenceKind, Options};
 
@@ -33,6 +34,10 @@ pub(crate) struct Observation {
     pub(crate) kernel_drops: KernelDrops,
     /// The membership of the examined program that the doctor reported again, and the result.
     pub(crate) program_rejoin: Option<(GroupAddr, RejoinOutcome)>,
+    /// How many packets passed each hook of the packet filter.
+    pub(crate) hooks: HookCounts,
+    /// The experiments made, for the report.
+    pub(crate) experiments: Vec<String>,
 }
 
 /// What was examined.
@@ -212,12 +217,11 @@ impl Observation {
         self.rise(counter, family).filter(|rise| *rise > 0).and_then(|_| self.counter_change(counter, family))
     }
 
-    /// Returns the dropping rules with counters, each with its counts before and after listening.
-    pub(crate) fn rule_counts(&self) -> impl Iterator<Item = (&DroppingRule, u64, u64)> {
-        self.after.dropping_rules.iter().filter_map(|rule| {
-            let before = self.before.dropping_rules.iter().find(|before| before.is_same(rule))?;
-            Some((rule, before.packets?, rule.packets?))
-        })
+    /// Returns the counts of a rule before and after listening, if it has a counter.
+    pub(crate) fn rule_counts(&self, outcome: &Outcome) -> Option<(u64, u64)> {
+        // A rule that did not exist before has counted from zero.
+        let before = self.before.ruleset.packets_of(&outcome.rule).unwrap_or_default();
+        Some((before, outcome.rule.packets?))
     }
 
     /// Returns the datagrams of a flow as evidence.

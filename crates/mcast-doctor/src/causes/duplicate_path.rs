@@ -71,6 +71,7 @@ mod tests {
             hash,
             length: 100,
             bad_checksum: false,
+            defect: None,
             fragmented: false,
             resegmented: false,
             without_checksum: false,

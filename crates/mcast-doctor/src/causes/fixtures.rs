@@ -7,6 +7,9 @@ use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use crate::kernel_drops::KernelDrop;
+use crate::netfilter::{
+    BaseChain, Chain, Expression, Hook, Layer, Rule, RuleEffect, RuleVerdict, Ruleset, TableFamily,
+};
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
@@ -50,6 +53,7 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
         hash: number,
         length: 100,
         bad_checksum: false,
+        defect: None,
         fragmented: false,
         resegmented: false,
         without_checksum: false,
@@ -153,4 +157,19 @@ pub(crate) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) ->
         memberships_after: vec![membership],
         ..ProgramSocket::new(9, "player (7)".into())
     }
+}
+
+/// Returns rules that consist of one without a condition, at a hook of the IP layer, with the packets it has counted.
+pub(crate) fn ruleset(hook: Hook, effect: RuleEffect, packets: Option<u64>) -> Ruleset {
+    let base =
+        BaseChain { layer: Layer::Ip, hook, priority: 0, devices: Vec::new(), drops: false, packets: None };
+    let expressions = vec![Expression::Verdict(RuleVerdict::Effect(effect))];
+    let chain = Chain {
+        family: TableFamily::Ip,
+        table: "t".into(),
+        name: "c".into(),
+        base: Some(base),
+        rules: vec![Rule { handle: 4, expressions, packets }],
+    };
+    Ruleset { chains: vec![chain], ..Ruleset::default() }
 }

@@ -11,16 +11,19 @@ mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
+mod defective_flows;
 mod dropped_when_sending;
 mod duplicate_interfaces;
 mod duplicate_path;
 mod family_mismatch;
 mod fast_leave;
+pub(crate) mod filter_rules;
 mod firewall_drops_data;
-mod firewall_drops_forwarded;
 mod firewall_drops_igmp;
+mod firewall_drops_output;
 mod flood_off;
 mod foreign_groups_leak;
+mod forwarded_filters;
 mod fragments_lost;
 mod frames_to_another_host;
 mod host_unreachable;
@@ -58,6 +61,7 @@ mod port_not_forwarding;
 mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
+mod redirected;
 mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
@@ -72,6 +76,7 @@ mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
 mod tc_drops;
+mod tc_filters;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
@@ -81,6 +86,7 @@ mod vpn_takes_default;
 mod wireless;
 mod wrong_port;
 mod xdp_drops;
+mod xdp_programs;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -232,6 +238,7 @@ causes! {
     not_joined: NotJoined = "not-joined";
     router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
     ttl_threshold: TtlThreshold = "ttl-threshold";
+    firewall_drops_output: FirewallDropsOutput = "firewall-drops-output";
     lost_in_this_machine: LostInThisMachine = "lost-in-this-machine";
     tc_drops: TcDrops = "tc-drops";
     xdp_drops: XdpDrops = "xdp-drops";
@@ -260,10 +267,10 @@ causes! {
     port_not_forwarding: PortNotForwarding = "port-not-forwarding";
     port_isolated: PortIsolated = "port-isolated";
     port_locked: PortLocked = "port-locked";
-    firewall_drops_forwarded: FirewallDropsForwarded = "firewall-drops-forwarded";
     not_forwarded: NotForwarded = "not-forwarded";
     no_multicast_route: NoMulticastRoute = "no-multicast-route";
     members_get_nothing: MembersGetNothing = "members-get-nothing";
+    redirected: Redirected = "redirected";
     no_such_interface: NoSuchInterface = "no-such-interface";
 }
 

@@ -1,17 +1,13 @@
 //! This machine should forward a flow as a bridge or router, and does not. No setting that the doctor knows explains it,
 //! apart from the MTU and the state of the outgoing interface.
 
-use super::{Cause, Check};
+use super::{Cause, Check, forwarded_filters};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::evidence;
 use crate::observation::Observation;
-use crate::snapshot::DroppingRule;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).without_loss();
-
-/// The maximum number of rules that a finding lists.
-const MAX_RULES: usize = 3;
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let too_large = observation.blocked_flows(Obstacle::Mtu);
@@ -19,7 +15,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let unknown = observation.blocked_flows(Obstacle::Unknown);
     let too_large = too_large.iter().map(too_large_packets);
     let down = down.iter().map(interface_down);
-    too_large.chain(down).chain(unknown.iter().map(|blocked| unexplained(observation, blocked))).collect()
+    let unknown = unknown.iter().map(|blocked| unexplained(observation, blocked));
+    too_large.chain(down).chain(unknown).chain(forwarded_filters::findings(observation)).collect()
 }
 
 fn too_large_packets(blocked: &BlockedFlow<'_>) -> Finding {
@@ -52,19 +49,19 @@ fn interface_down(blocked: &BlockedFlow<'_>) -> Finding {
 fn unexplained(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
     let (first, names) = (blocked.first, blocked.names());
     let drops = first.drops(observation);
-    let rules: Vec<_> = first.rules(observation).map(DroppingRule::location).take(MAX_RULES).collect();
-    let tap = match rules.is_empty() {
-        true => "a firewall, a traffic control filter".to_owned(),
-        false => format!("a rule without a counter ({}), a traffic control filter", rules.join("; ")),
-    };
+    let suspects = first.suspects(observation);
+    let rules = suspects.clause();
     let reason = match drops.is_empty() {
-        true => format!(" The candidates are {tap}, and an egress queue that is full."),
+        true => format!(
+            " The candidates are the firewall ({rules}), a traffic control filter, and a queue that is full."
+        ),
         false => String::new(),
     };
     Finding::new(Id::NotForwarded, Severity::Fault, format!("{}.{reason}", blocked.sentence()))
         .about_flow(&names, first.flow)
         .with_all_evidence(blocked.evidence())
         .with_all_evidence(evidence(drops))
+        .with_all_evidence(suspects.evidence(observation))
         .with_remedies([
             Remedy::advice(Tool::Nft, "List the rules on the way through, and add a counter to those that drop: `nft -a list ruleset`, `ebtables -L --Lc`."),
             Remedy::advice(Tool::Tc, format!("List filters and queues of {names}: `tc -s filter show dev {0} egress`, `tc -s qdisc show dev {0}`.", first.to.name())),

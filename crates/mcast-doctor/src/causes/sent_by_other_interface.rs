@@ -30,8 +30,13 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
     if sent.any(|flow| trial.joined.contains(&flow.key.interface)) {
         return None;
     }
-    let elsewhere =
-        |flow: &&Flow| flow.key.port == trial.port() && trial.membership.sources.admits(flow.key.source.ip());
+    let elsewhere = |flow: &&Flow| {
+        let source = flow.key.source.ip();
+        // What this machine forwards or diverts has another source.
+        flow.key.port == trial.port()
+            && trial.membership.sources.admits(source)
+            && observation.after.is_own(source)
+    };
     let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere)?;
     let leaves = observation.link_name(flow.key.interface);
     let cause = format!(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Cause, Check};
+use super::{Cause, Check, tc_filters};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
 use crate::{Finding, Id, Remedy, Severity, Tool};
@@ -11,9 +11,14 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["tc(8)",
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
-    let mut findings: Vec<_> =
-        interests.iter().filter_map(|interest| arriving(observation, interest)).collect();
-    findings.extend(leaving(observation));
+    let counted = tc_filters::check(observation);
+    let is_counted = |finding: &Finding| {
+        let group = &finding.subject.group;
+        counted.iter().any(|counted| counted.subject.group.is_none() || counted.subject.group == *group)
+    };
+    let by_reason = interests.iter().filter_map(|interest| arriving(observation, interest));
+    let by_reason = by_reason.chain(leaving(observation)).filter(|finding| !is_counted(finding));
+    let mut findings: Vec<_> = counted.iter().cloned().chain(by_reason).collect();
     // The same filter drops the reports.
     if findings.is_empty() {
         findings.extend(interests.iter().filter_map(|interest| reports(observation, interest)));

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
+use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::rejoin::{Rejoin, RejoinMethod};
 use crate::gather::{DropCounter, program, snapshot};
@@ -33,6 +34,7 @@ pub fn examine_membership(
         .map(|program| program.sockets)
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
+    let experiment = HookExperiment::begin(&ExaminedTraffic::of_membership(membership), &before, options);
     let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
     let mut receiver = join(&mut taps, &mut trial)?;
@@ -69,6 +71,7 @@ pub fn examine_membership(
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
+    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     let last = program::find(ProgramSelector::Port(port), &after).unwrap_or_default();
     program::add_later_state(&mut trial.other_sockets, &last.sockets);
@@ -76,8 +79,17 @@ pub fn examine_membership(
         program::add_socket_owners(&mut before);
     }
     let target = ExaminationTarget::Membership(trial);
-    let observation =
-        Observation { before, after, wire, target, options, kernel_drops, ..Observation::default() };
+    let observation = Observation {
+        before,
+        after,
+        wire,
+        target,
+        options,
+        hooks,
+        experiments,
+        kernel_drops,
+        ..Observation::default()
+    };
     Ok(super::report(observation))
 }
 

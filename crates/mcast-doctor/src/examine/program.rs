@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use mcast::Membership;
 
+use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::rejoin::{Rejoin, RejoinMethod};
 use crate::gather::{DropCounter, program, snapshot};
@@ -50,6 +51,7 @@ pub(crate) fn examine_started(
     let mut found = program::find(target, &before)?;
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
+    let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
     let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
     taps.count_data_from(SystemTime::now());
@@ -66,6 +68,7 @@ pub(crate) fn examine_started(
     let program_rejoin = rejoin.map(|rejoin| rejoin.address).zip(probe.rejoin);
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
+    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
@@ -81,6 +84,8 @@ pub(crate) fn examine_started(
         target: ExaminationTarget::Program(found),
         options: options.clone(),
         program_rejoin,
+        hooks,
+        experiments,
         kernel_drops,
         ..Observation::default()
     };

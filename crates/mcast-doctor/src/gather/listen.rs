@@ -19,8 +19,7 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
-/// The maximum number of ports of bridges that are tapped, and the size of the receive buffer of each. Both bound the
-/// memory.
+/// The maximum number of ports that are tapped, and the size of the receive buffer of each. Both bound the memory.
 const MAX_PORTS: usize = 32;
 const PORT_BUFFER: usize = 1 << 20;
 /// The size of the largest UDP datagram.
@@ -30,9 +29,12 @@ const MAX_DATAGRAM: usize = 65_535;
 pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
-    pub(crate) recorder: Recorder,
+    /// Taps on the ports of bridges and bonds that are tapped, and what they captured.
     ports: Vec<(Tap, Capture)>,
     port_recorder: Recorder,
+    /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
+    unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
+    pub(crate) recorder: Recorder,
 }
 
 /// The group that the progress callback counts.
@@ -57,28 +59,15 @@ impl Taps {
         let mut taps = Self {
             open: Vec::new(),
             refused: Vec::new(),
-            recorder: Recorder::default(),
             ports: Vec::new(),
             port_recorder: Recorder::default(),
+            unfiltered: Vec::new(),
+            recorder: Recorder::default(),
         };
         for link in links {
             taps.add(link);
         }
         taps
-    }
-
-    /// Opens a tap on each port of a bridge that has a carrier. A port that cannot be tapped is not observed.
-    fn add_ports(&mut self, machine: &Snapshot) {
-        let is_port = |link: &&Link| {
-            let bridge = link.interface.port_of.and_then(|bridge| machine.link(bridge));
-            link.interface.running && bridge.is_some_and(|bridge| bridge.bridge.is_some())
-        };
-        for link in machine.links.iter().filter(is_port).take(MAX_PORTS) {
-            let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).buffer_size(PORT_BUFFER);
-            if let Ok(capture) = Capture::open(options) {
-                self.ports.push((Tap::on(link), capture));
-            }
-        }
     }
 
     /// Ignores data captured before `time`.
@@ -91,26 +80,47 @@ impl Taps {
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
         let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
         let mut taps = Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>());
-        taps.add_ports(machine);
+        let is_port = |link: &&Link| {
+            let above = link.interface.port_of.and_then(|index| machine.link(index));
+            link.interface.up && !is_tapped(link) && above.is_some_and(|above| is_tapped(&above))
+        };
+        // A port that cannot be tapped is not observed.
+        let ports = machine.links.iter().filter(is_port).take(MAX_PORTS);
+        let open = |link| Some((Tap::on(link), Capture::open(options(link).buffer_size(PORT_BUFFER)).ok()?));
+        taps.ports = ports.filter_map(open).collect();
         taps
     }
 
     fn add(&mut self, link: &Link) {
         let mut tap = Tap::on(link);
-        let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true);
-        match Capture::open(options) {
+        match Capture::open(options(link)) {
             Ok(capture) => self.open.push((tap, capture)),
             Err(error) => {
                 tap.refused = Some(Refusal::new(&error));
                 self.refused.push(tap);
             }
         }
+        if link.xdp_program.is_some()
+            && let Ok(capture) = Capture::open(CaptureOptions::on(link.index()))
+        {
+            self.unfiltered.push((link.index(), capture, (0, 0)));
+        }
     }
 
     /// Records all pending frames; returns whether there were any.
     pub(super) fn drain(&mut self) -> bool {
         let any = drain(&mut self.open, &mut self.recorder);
-        drain(&mut self.ports, &mut self.port_recorder) | any
+        let any = drain(&mut self.ports, &mut self.port_recorder) | any;
+        for (_, capture, (frames, bytes)) in &mut self.unfiltered {
+            for _ in 0..4096 {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                if !frame.direction.is_outgoing() {
+                    *frames += 1;
+                    *bytes += frame.original_length as u64;
+                }
+            }
+        }
+        any
     }
 
     /// Waits until a datagram to this address arrives, and returns its source.
@@ -138,7 +148,9 @@ impl Taps {
         let taps = self.open.into_iter().map(closed).chain(self.refused).collect();
         let ports = self.port_recorder.finish(self.ports.into_iter().map(closed).collect(), Some(until));
         let ports = PortTraffic { taps: ports.taps, flows: ports.flows, control: ports.control };
-        Wire { ports, ..self.recorder.finish(taps, Some(until)) }
+        let unfiltered =
+            self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
+        Wire { ports, unfiltered, ..self.recorder.finish(taps, Some(until)) }
     }
 }
 
@@ -161,6 +173,11 @@ fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
         }
     }
     any
+}
+
+/// Returns the options of a tap for groups.
+fn options(link: &Link) -> CaptureOptions {
+    CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true)
 }
 
 impl SocketProbe {

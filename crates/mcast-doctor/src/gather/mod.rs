@@ -3,6 +3,7 @@
 // `bsd` and `windows` compile everywhere for the tests, which give them the output of the systems' tools.
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bsd;
+pub(crate) mod experiment;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
 pub(crate) mod listen;

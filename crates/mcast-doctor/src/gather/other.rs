@@ -65,6 +65,43 @@ fn output(program: &str, arguments: &[&str]) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
+/// Counting rules at the hooks of a packet filter, which these systems do not have.
+pub(crate) mod counting_rules {
+    use std::io;
+
+    use crate::netfilter::{CountedTraffic, HookCounts};
+
+    /// The devices and traffic to count.
+    #[derive(Clone, Debug, Default)]
+    #[expect(dead_code, reason = "there is nothing to add")]
+    pub(crate) struct CountingPlan {
+        pub(crate) traffic: Vec<CountedTraffic>,
+        pub(crate) devices: Vec<(mcast::InterfaceIndex, String)>,
+        pub(crate) bridges: bool,
+        pub(crate) forwards: bool,
+    }
+
+    /// There are no such rules.
+    #[derive(Debug)]
+    pub(crate) struct CountingRules {
+        pub(crate) rules: usize,
+    }
+
+    impl CountingRules {
+        pub(crate) fn add(_plan: &CountingPlan) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(crate) fn table(&self) -> &str {
+            ""
+        }
+
+        pub(crate) fn read(&mut self) -> io::Result<HookCounts> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}
+
 /// The owners of sockets, which these systems do not report without extra tools.
 pub(crate) mod processes {
     use std::collections::BTreeMap;

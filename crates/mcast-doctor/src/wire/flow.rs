@@ -1,6 +1,6 @@
 //! Flows: datagrams from one source to one group and port on one interface.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
@@ -62,6 +62,8 @@ pub(crate) struct Flow {
     /// The lowest and the highest hop limit.
     pub(crate) hop_limits: (u8, u8),
     pub(crate) bad_checksums: u64,
+    /// Malformed datagrams, which every receiver drops, by what is wrong.
+    pub(crate) defects: BTreeMap<Defect, u64>,
     /// Datagrams that arrived in fragments.
     pub(crate) fragmented: u64,
     pub(crate) first: SystemTime,
@@ -86,6 +88,15 @@ pub(crate) struct Flow {
     recent: VecDeque<DatagramSummary>,
 }
 
+/// What is wrong with a datagram, besides the checksum of UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Defect {
+    /// The checksum of the IPv4 header is wrong.
+    HeaderChecksum,
+    /// The UDP header states more bytes than the packet has.
+    Length,
+}
+
 /// The properties of a datagram that flows are compared by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DatagramSummary {
@@ -100,6 +111,7 @@ pub(crate) struct DatagramSummary {
     pub(crate) hash: u64,
     pub(crate) length: usize,
     pub(crate) bad_checksum: bool,
+    pub(crate) defect: Option<Defect>,
     pub(crate) fragmented: bool,
     pub(crate) resegmented: bool,
     /// Whether it is an IPv6 datagram without a UDP checksum.
@@ -114,6 +126,7 @@ impl Flow {
             largest: 0,
             hop_limits: (first.hop_limit, first.hop_limit),
             bad_checksums: 0,
+            defects: BTreeMap::new(),
             fragmented: 0,
             first: first.time,
             last: first.time,
@@ -136,6 +149,9 @@ impl Flow {
         self.hop_limits =
             (self.hop_limits.0.min(summary.hop_limit), self.hop_limits.1.max(summary.hop_limit));
         self.bad_checksums += u64::from(summary.bad_checksum);
+        if let Some(defect) = summary.defect {
+            *self.defects.entry(defect).or_default() += 1;
+        }
         self.fragmented += u64::from(summary.fragmented);
         self.resegmented += u64::from(summary.resegmented);
         self.without_checksum += u64::from(summary.without_checksum);
@@ -175,9 +191,9 @@ impl Flow {
         self.datagrams >= ESTABLISHED && silence >= SILENCE.max(self.longest_pause * 5)
     }
 
-    /// Returns the number of datagrams with a valid checksum.
+    /// Returns the number of datagrams that are well-formed and have a valid checksum.
     pub(crate) fn sound(&self) -> u64 {
-        self.datagrams.saturating_sub(self.bad_checksums)
+        self.datagrams.saturating_sub(self.bad_checksums).saturating_sub(self.defects.values().sum())
     }
 
     fn note_repeat(&mut self, summary: &DatagramSummary) {

@@ -7,6 +7,7 @@ mod loss_pattern;
 mod numbering;
 mod recorder;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +17,7 @@ use crate::snapshot::Link;
 pub(crate) use control::{ControlMessage, ControlPacket};
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
-pub(crate) use flow::{Flow, FlowKey, Tagging};
+pub(crate) use flow::{Defect, Flow, FlowKey, Tagging};
 pub(crate) use fragments::FragmentedDatagram;
 pub(crate) use loss_pattern::LossPattern;
 pub(crate) use numbering::Gap;
@@ -34,11 +35,13 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
-    /// What was captured on the ports of bridges.
+    /// What was captured on the ports of tapped bridges and bonds.
     pub(crate) ports: PortTraffic,
+    /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
+    pub(crate) unfiltered: BTreeMap<InterfaceIndex, (u64, u64)>,
 }
 
-/// What was captured on the ports of bridges, before it reaches the bridge or after it has left it.
+/// What was captured on the ports of bridges and bonds, before it reaches the bridge or after it has left it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PortTraffic {
     /// The ports that were tapped.

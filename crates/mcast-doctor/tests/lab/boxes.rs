@@ -349,8 +349,8 @@ fn remedies_at_ports_let_the_group_pass() {
 fn remedies_in_the_firewall_of_a_switch_let_the_group_pass() {
     if has_programs() {
         let rule = "udp dport 5000 counter drop";
-        assert_heals(Id::FirewallDropsForwarded, |net| nft(&net.switch, "bridge", "hook forward", rule));
-        assert_heals(Id::FirewallDropsForwarded, |net| {
+        assert_heals(Id::FirewallDropsData, |net| nft(&net.switch, "bridge", "hook forward", rule));
+        assert_heals(Id::FirewallDropsData, |net| {
             nft(&net.switch, "netdev", &format!("hook ingress device {}", net.ports[0]), rule);
         });
     }
@@ -376,7 +376,7 @@ fn remedy_in_the_forward_chain_lets_the_group_pass() {
     let net = Routed::new();
     net.route("239.1.2.3", &["r1"]);
     nft(&net.router, "inet", "hook forward", "udp dport 5000 counter drop");
-    apply(&net.router, &net.examine(), Id::FirewallDropsForwarded);
+    apply(&net.router, &net.examine(), Id::FirewallDropsData);
     assert_received(&net.examine());
     let _stream = Stream::to(&net.sender, TO);
     assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));

@@ -6,6 +6,7 @@ mod boxes;
 mod depth;
 mod drops;
 mod files;
+mod filters;
 mod firewall;
 mod fleet;
 mod healthy;

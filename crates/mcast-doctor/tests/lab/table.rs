@@ -2,6 +2,7 @@
 
 use mcast_doctor::{Id, Report, Severity};
 
+use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches,
@@ -94,11 +95,38 @@ cases! {
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
-    lost_in_prerouting: LostInThisMachine, "`nft` raw prerouting rule without a counter", depth::prerouting_drop;
+    firewall_drops_data_before_routing: FirewallDropsData, "`nft` rule in `raw` without a counter", filters::raw_prerouting;
+    firewall_drops_data_before_routing_of_ipv6: FirewallDropsData, "the same, IPv6", filters::raw_prerouting_v6;
+    firewall_drops_data_of_a_program_before_routing: FirewallDropsData, "the same, program examined", filters::raw_prerouting_of_a_program;
+    firewall_drops_data_of_a_set: FirewallDropsData, "`nft` rule for a set of source networks", filters::set_of_sources;
+    firewall_drops_data_without_a_route_back: FirewallDropsData, "firewalld's reverse path test, IPv6", filters::reverse_path_by_firewalld;
+    firewall_drops_data_of_a_zone: FirewallDropsData, "`nft` map of interfaces to a chain that rejects", filters::rejected_by_a_zone;
+    firewall_drops_data_at_a_device: FirewallDropsData, "`nft` ingress rule without a counter", filters::device_ingress;
+    firewall_drops_data_of_one_source: FirewallDropsData, "`nft` rule for one of two sources", filters::one_of_two_sources;
+    firewall_drops_data_without_experiments: FirewallDropsData, "`nft` input rule, experiments off", filters::input_rule_without_experiments;
+    firewall_drops_output: FirewallDropsOutput, "`nft` output rule, the group examined on the sender", filters::output_rule;
+    firewall_drops_output_of_ipv6: FirewallDropsOutput, "`nft` rule after routing, IPv6, the same", filters::output_rule_v6;
+    firewall_drops_output_at_a_device: FirewallDropsOutput, "`nft` egress rule, the same", filters::egress_rule;
+    firewall_drops_output_of_a_program: FirewallDropsOutput, "`nft` output rule, the sending program examined", filters::output_rule_of_a_program;
+    firewall_drops_igmp_queries: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv3 querier", filters::igmp_queries;
+    firewall_drops_igmp_queries_of_version_2: FirewallDropsIgmp, "`nft` rule in `raw` for IGMP, an IGMPv2 querier", filters::igmp_queries_of_version_2;
+    firewall_drops_mld_queries: FirewallDropsIgmp, "`nft` input rule for MLD queries", filters::mld_queries;
+    firewall_drops_igmp_after_routing: FirewallDropsIgmp, "`nft` rule after routing for IGMP", filters::igmp_reports_after_routing;
+    redirected: Redirected, "`nft` rule with `redirect` for a port", filters::nat_redirect;
+    redirected_v6: Redirected, "`nft` rule with `dnat`, IPv6", filters::nat_dnat_v6;
+    redirected_to_a_proxy: Redirected, "`nft` rule with `tproxy`", filters::transparent_proxy;
+    tc_diverts: TcDrops, "`tc` ingress filter that redirects to another interface", filters::tc_diverts;
+    firewall_drops_data_at_a_bridge: FirewallDropsData, "`nft` bridge input rule, joined on the bridge", filters::bridge_input;
+    firewall_drops_data_before_a_bridge: FirewallDropsData, "`nft` bridge prerouting rule, IPv6, the same", filters::bridge_prerouting_v6;
+    firewall_drops_data_at_a_port: FirewallDropsData, "`nft` ingress rule of a port, the same", filters::port_ingress;
+    firewall_drops_data_when_forwarded: FirewallDropsData, "`nft` bridge forward rule, the switch examined", filters::bridge_forward;
+    firewall_drops_igmp_at_a_bridge: FirewallDropsIgmp, "`nft` bridge rule for IGMP, a snooping switch examined", filters::reports_at_a_bridge;
+    firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
+    lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
-    lost_at_tc: LostInThisMachine, "a `tc` filter that takes frames away", depth::tc_ingress_drop;
-    lost_at_tc_for_a_program: LostInThisMachine, "the same, program examined", depth::tc_ingress_drop_for_program;
-    lost_of_one_source: LostInThisMachine, "a `tc` filter that takes the frames of one of two sources", depth::one_source_dropped;
+    lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;
+    lost_at_ingress_for_a_program: LostInThisMachine, "the same, program examined", depth::ingress_drop_for_program;
+    lost_of_one_source: LostInThisMachine, "such a rule at ingress for one of two sources", depth::one_source_dropped;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
     sent_by_another_interface: SentByOtherInterface, "a sender on this machine uses another interface", depth::sent_by_another_interface;
@@ -184,10 +212,10 @@ cases! {
     isolated_ports: PortIsolated, "the ports of sender and receiver are isolated, examined on the switch", boxes::isolated_ports;
     isolated_ports_of_the_machine: PortIsolated, "the same, switch examined without a group", boxes::isolated_ports_of_machine;
     locked_port: PortLocked, "the port of the sender is locked, examined on the switch", boxes::locked_port;
-    firewall_of_a_bridge: FirewallDropsForwarded, "`nft` forward rule of a bridge, examined on the switch", boxes::bridge_rule;
-    firewall_of_a_bridge_in_ipv6: FirewallDropsForwarded, "the same in IPv6 without a counter", boxes::bridge_rule_v6;
-    firewall_of_the_receivers_port: FirewallDropsForwarded, "`nft` egress rule of the receiver's port, examined on the switch", boxes::egress_rule_of_port;
-    firewall_of_the_senders_port: FirewallDropsForwarded, "`nft` ingress rule of the sender's port, examined on the switch", boxes::ingress_rule_of_port;
+    firewall_of_a_bridge: FirewallDropsData, "`nft` forward rule of a bridge, examined on the switch", boxes::bridge_rule;
+    firewall_of_a_bridge_in_ipv6: FirewallDropsData, "the same in IPv6 without a counter", boxes::bridge_rule_v6;
+    firewall_of_the_receivers_port: FirewallDropsData, "`nft` egress rule of the receiver's port, examined on the switch", boxes::egress_rule_of_port;
+    firewall_of_the_senders_port: FirewallDropsData, "`nft` ingress rule of the sender's port, examined on the switch", boxes::ingress_rule_of_port;
     firewall_drops_igmp_at_a_port: FirewallDropsIgmp, "`nft` rule of a bridge for IGMP, examined on the switch", boxes::igmp_dropped_at_port;
     filter_of_a_port: NotForwarded, "a `tc` filter of the receiver's port, examined on the switch", boxes::tc_at_port;
     mtu_of_a_port: MtuTooSmall, "a port with MTU 1000, 1400 bytes sent, examined on the switch", boxes::small_port;
@@ -196,8 +224,8 @@ cases! {
     router_without_a_route_in_ipv6: NoMulticastRoute, "the same in IPv6", boxes::no_route_v6;
     route_to_nowhere: NoMulticastRoute, "a route without outgoing interfaces, examined on the router", boxes::route_to_nowhere;
     no_multicast_routing: NoMulticastRoute, "`ip_forward` 1 and no multicast routing, examined there", boxes::no_routing;
-    forward_chain: FirewallDropsForwarded, "`nft` forward rule of a router, examined there", boxes::forward_rule;
-    forward_chain_in_ipv6: FirewallDropsForwarded, "`nft` forward rule of a router without a counter, IPv6", boxes::forward_rule_v6;
+    forward_chain: FirewallDropsData, "`nft` forward rule of a router, examined there", boxes::forward_rule;
+    forward_chain_in_ipv6: FirewallDropsData, "`nft` forward rule of a router without a counter, IPv6", boxes::forward_rule_v6;
     mtu_of_an_outgoing_interface: MtuTooSmall, "a router's outgoing interface with MTU 1000, 1400 bytes sent", boxes::small_outgoing_interface;
     address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
     no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;

@@ -52,6 +52,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     admission: Admission,
 
+    /// Do not count packets at the hooks of the packet filter with temporary nftables rules
+    #[arg(long)]
+    no_experiments: bool,
+
     #[command(flatten)]
     other: OtherSubject,
 
@@ -242,7 +246,8 @@ impl Arguments {
             Some(timeout) => Options::default().listening(timeout),
             None => Options::default(),
         };
-        if self.timing.soak { options.soaking() } else { options }
+        let options = if self.timing.soak { options.soaking() } else { options };
+        Options { experiments: !self.no_experiments, ..options }
     }
 }
 

@@ -7,8 +7,8 @@ use mcast::InterfaceIndex;
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text, u16_at, u32_at};
 
 use super::bridges::{AF_BRIDGE, GET_GROUPS, GROUPS_HEADER, bridge, bridge_port};
-use super::dump;
-use crate::snapshot::{BridgePort, Link, Queue, Statistics};
+use super::{dump, traffic_filters};
+use crate::snapshot::{BridgePort, Link, Queue, Statistics, XdpProgram};
 use crate::{Error, Result};
 
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
@@ -27,6 +27,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_XDP: u16 = 43;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
@@ -40,7 +41,9 @@ pub(super) fn list() -> Result<Vec<Link>> {
     if links.values().any(|link| link.bridge.is_some()) {
         add_bridge_tables(&mut links);
     }
-    Ok(links.into_values().collect())
+    let mut links: Vec<_> = links.into_values().collect();
+    traffic_filters::add(&mut links);
+    Ok(links)
 }
 
 fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
@@ -56,6 +59,10 @@ fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
             && let Some(link) = links.get_mut(&index)
         {
             link.queues.push(queue);
+        } else if let Some((index, queue)) = queue_below(&reply, CLASSIFIER)
+            && let Some(link) = links.get_mut(&index)
+        {
+            link.classifier = Some(queue);
         }
     }
     Ok(())
@@ -102,11 +109,24 @@ fn add_link_attributes(link: &mut Link, all: &[u8]) {
             IFLA_LINK_NETNSID => link.peer_elsewhere = true,
             IFLA_STATS64 => link.statistics = statistics(value),
             IFLA_LINKINFO => add_info(link, value),
+            IFLA_XDP => link.xdp_program = xdp_program(value),
             _ => {}
         }
     }
     link.lower = link.lower.filter(|_| !link.peer_elsewhere);
     link.wireless = link.name().starts_with("wl") && link.kind.is_none();
+}
+
+fn xdp_program(value: &[u8]) -> Option<XdpProgram> {
+    const ATTACHED: u16 = 2;
+    const PROGRAM: u16 = 4;
+    let mode = match attribute(value, ATTACHED).and_then(|mode| mode.first()) {
+        Some(1) => "xdpdrv",
+        Some(2) => "xdpgeneric",
+        Some(3) => "xdpoffload",
+        _ => "xdp",
+    };
+    Some(XdpProgram { id: u32_at(attribute(value, PROGRAM)?, 0)?, mode })
 }
 
 /// Reads `struct rtnl_link_stats64`: `rx_packets`, `rx_dropped`, `rx_length_errors` and `rx_missed_errors`.
@@ -119,6 +139,7 @@ fn statistics(value: &[u8]) -> Statistics {
     };
     Statistics {
         received: at(0),
+        received_bytes: at(2),
         receive_dropped: at(6),
         receive_length_errors: at(10),
         receive_missed: at(15),
@@ -143,11 +164,19 @@ fn add_info(link: &mut Link, info: &[u8]) {
 /// included in the root's counter.
 fn queue(reply: &NetlinkReply) -> Option<(InterfaceIndex, Queue)> {
     const ROOT: u32 = 0xffff_ffff;
+    queue_below(reply, ROOT)
+}
+
+/// The parent of the queueing disciplines `clsact` and `ingress`.
+const CLASSIFIER: u32 = 0xffff_fff1;
+
+/// Reads a queueing discipline with this parent.
+fn queue_below(reply: &NetlinkReply, parent: u32) -> Option<(InterfaceIndex, Queue)> {
     const TCA_KIND: u16 = 1;
     const TCA_STATS2: u16 = 7;
     const TCA_STATS_QUEUE: u16 = 3;
     let (index, body) = body(reply, NEW_QUEUE, QUEUE_HEADER)?;
-    u32_at(&reply.payload, 12).filter(|parent| *parent == ROOT)?;
+    u32_at(&reply.payload, 12).filter(|each| *each == parent)?;
     let statistics = attribute(attribute(body, TCA_STATS2)?, TCA_STATS_QUEUE)?;
     let queue = Queue { kind: text(attribute(body, TCA_KIND)?), dropped: u64::from(u32_at(statistics, 8)?) };
     Some((index, queue))

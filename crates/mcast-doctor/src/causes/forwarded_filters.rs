@@ -2,37 +2,36 @@
 
 use mcast::Family;
 
-use super::{Cause, Check};
+use super::filter_rules::{met_by, responsible};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::{KernelDrop, evidence};
+use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::Link;
 use crate::wire::ControlMessage;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(
-    Check::Observation(check),
-    &["RFC 4541 section 2.1.1", "nft(8): bridge family", "ip-sysctl: bridge-nf-call-iptables"],
-);
-
-fn check(observation: &Observation) -> Vec<Finding> {
+/// Returns findings about rules that drop what is forwarded, unless the temporary rules counted it.
+pub(super) fn findings(observation: &Observation) -> Vec<Finding> {
+    let places = [(Layer::Bridge, Hook::Forward), (Layer::Ip, Hook::Forward)];
+    let is_counted = |blocked: &BlockedFlow<'_>| {
+        places.iter().any(|(layer, hook)| {
+            observation
+                .hooks
+                .of_flow(*layer, *hook, &blocked.first.flow.key)
+                .is_some_and(|(reached, passed)| reached > passed)
+        })
+    };
     let blocked = observation.blocked_flows(Obstacle::Firewall);
-    let mut findings: Vec<_> = blocked.iter().map(|blocked| of_flow(observation, blocked)).collect();
+    let blocked = blocked.iter().filter(|blocked| !is_counted(blocked));
+    let mut findings: Vec<_> = blocked.map(|blocked| of_flow(observation, blocked)).collect();
     findings.extend(unlearnt_members(observation));
     findings
 }
 
 fn of_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
     let (first, names) = (blocked.first, blocked.names());
-    let rules = first.rules_that_dropped(observation);
-    // Without a counter that explains the loss, the only rule on the way is the one.
-    let mut candidates = first.rules(observation);
-    let only = candidates.next().filter(|_| candidates.next().is_none());
-    let rule = rules.first().map(|(rule, ..)| *rule).or(only);
-    let by = rule.map_or_else(|| "its firewall".to_owned(), |rule| format!("`{}`", rule.location()));
-    let counts = rules
-        .iter()
-        .map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after));
+    let suspects = first.suspects(observation);
     let to = first.flow.destination();
     // What is dropped before the bridge itself gets it does not arrive on this machine either.
     let arrives = observation
@@ -41,15 +40,15 @@ fn of_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
         .any(|flow| Some(flow.key.interface) == first.bridge.map(Link::index));
     let subject = if first.bridge.is_some() && !arrives { first.from.name() } else { &names };
     Finding::new(
-        Id::FirewallDropsForwarded,
+        Id::FirewallDropsData,
         Severity::Fault,
-        format!("{}, because {by} drops them.", blocked.sentence()),
+        format!("{}: the firewall drops them, and {}.", blocked.sentence(), suspects.clause()),
     )
     .about_flow(subject, first.flow)
     .with_all_evidence(blocked.evidence())
-    .with_all_evidence(counts)
+    .with_all_evidence(suspects.evidence(observation))
     .with_all_evidence(evidence(first.drops(observation)))
-    .with_remedies(remedies::admit_forwarded((first.from.name(), first.to.name()), to, rule))
+    .with_remedies(remedies::admit_forwarded((first.from.name(), first.to.name()), to, suspects.rule()))
 }
 
 /// Returns findings for ports at which hosts report an examined group that the bridge does not learn.
@@ -70,21 +69,25 @@ fn unlearnt_members(observation: &Observation) -> Vec<Finding> {
             let (name, protocol) = (port.name(), interest.protocol());
             let bridge = observation.bridge_of(port).map_or(name, |(bridge, _)| bridge.name());
             let drops = reports_dropped_at(observation, port, interest.family());
-            let rules: Vec<_> = observation.after.dropping_rules.iter().filter(|rule| ["bridge", "netdev"].contains(&rule.family.as_str())).collect();
-            let rule = rules.first().copied().filter(|_| rules.len() == 1);
-            let by = rule.map(|rule| format!(": `{}` drops them", rule.location())).unwrap_or_default();
+            let packet = KnownPacket::control(ControlKind::Report, None, interest.family());
+            let packet = packet.arriving_on(port.index(), name);
+            let places = [(Layer::Device, Hook::Ingress), (Layer::Bridge, Hook::Prerouting)];
+            let outcomes = places.into_iter().flat_map(|place| {
+                met_by(observation, &packet, place, name, &[RuleEffect::Drop])
+            });
+            let suspects = responsible(observation, outcomes.collect(), 1);
             Finding::new(
                 Id::FirewallDropsIgmp,
                 Severity::Fault,
-                format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there{by}.", interest.group),
+                format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there: {}.", interest.group, suspects.clause()),
             )
             .on_interface(name)
             .for_group(interest.group)
             .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{protocol} reports of {}", interest.group)))
             .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge mdb show dev {bridge}"), format!("no entry for {} at {name}", interest.group)))
-            .with_all_evidence(rules.iter().map(|rule| Evidence::new(EvidenceKind::Rule, rule.location(), rule.packets.map_or_else(|| "drops".to_owned(), |packets| packets.to_string()))))
+            .with_all_evidence(suspects.evidence(observation))
             .with_all_evidence(evidence(drops))
-            .with_remedies(remedies::admit_membership_protocol(interest.family(), name, rule.as_slice()))
+            .with_remedies(remedies::admit_membership_protocol(interest.family(), name, suspects.rule()))
             .with_remedies([Remedy::advice(Tool::Nft, "A rule at a port is in the bridge family or, for one port, in a netdev chain; ebtables shows only its own.")])
         })
         .collect()
@@ -142,38 +145,17 @@ mod tests {
     use super::*;
     use crate::causes::fixtures::{ETH0, kernel_drop};
     use crate::forwarding::tests::{TO, bridged};
-    use crate::snapshot::{BridgeGroup, DroppingRule};
+    use crate::snapshot::BridgeGroup;
     use crate::wire::ControlPacket;
 
-    fn rule(packets: Option<u64>) -> DroppingRule {
-        DroppingRule {
-            family: "bridge".into(),
-            table: "filter".into(),
-            chain: "forward".into(),
-            part: "handle 4".into(),
-            hook: Some("forward".into()),
-            packets,
-        }
-    }
-
     #[test]
-    fn rule_is_named_by_its_counter_or_the_kernels_reason() {
+    fn drops_by_the_firewall_are_reported_once() {
         let mut observation = bridged(0, |_, _| {});
-        observation.before.dropping_rules = vec![rule(Some(0))];
-        observation.after.dropping_rules = vec![rule(Some(10))];
-        let by_counter = check(&observation);
-        observation.after.dropping_rules = vec![rule(None)];
-        assert_eq!(check(&observation), []);
+        assert_eq!(findings(&observation), []);
         observation.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", "10.9.0.1:6000", TO, 10)];
-        let by_reason = check(&observation);
-        for finding in by_counter.iter().chain(&by_reason) {
-            assert!(
-                finding.cause.contains("because `nft bridge filter forward handle 4` drops them"),
-                "{}",
-                finding.cause
-            );
-        }
-        assert_eq!((by_counter.len(), by_reason.len()), (1, 1));
+        let [finding] = &findings(&observation)[..] else { panic!() };
+        assert_eq!(finding.id, Id::FirewallDropsData);
+        assert!(finding.cause.contains("no nftables rule that could be read"), "{}", finding.cause);
     }
 
     #[test]
@@ -185,9 +167,9 @@ mod tests {
         let source = [10, 9, 0, 7].into();
         let packet = ControlPacket { time, interface: ETH0, outgoing: false, source, message, vlan: None };
         observation.wire.ports.control.push(packet);
-        let [finding] = &check(&observation)[..] else { panic!() };
+        let [finding] = &findings(&observation)[..] else { panic!() };
         assert_eq!(finding.id, Id::FirewallDropsIgmp);
         observation.after.bridge_groups.push(BridgeGroup { port: ETH0, group, source: None, blocked: false });
-        assert_eq!(check(&observation), []);
+        assert_eq!(findings(&observation), []);
     }
 }
