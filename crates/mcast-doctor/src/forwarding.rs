@@ -191,7 +191,7 @@ impl Leg<'_> {
         self.flow.datagrams.saturating_sub(self.forwarded)
     }
 
-    /// Returns whether so many are missing that chance does not explain it.
+    /// Returns whether more than a tenth are missing.
     fn is_blocked(&self) -> bool {
         // Between the first and the last tap that is opened, a few datagrams may pass.
         self.flow.datagrams >= MIN_DATAGRAMS && self.lost().saturating_mul(10) > self.flow.datagrams
@@ -277,7 +277,7 @@ impl BlockedFlow<'_> {
         self.legs.iter().any(|leg| leg.demand != Demand::Flooded)
     }
 
-    /// Returns the counts as a sentence: what came in, and what left.
+    /// Returns the counts as a sentence: how many datagrams came in, and how many left.
     pub(crate) fn sentence(&self) -> String {
         let Leg { flow, from, bridge, .. } = self.first;
         let who = bridge.map_or("This router", Link::name);

@@ -124,7 +124,7 @@ fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Op
                 && !link.is_tunnel()
         })
         .collect();
-    // Hosts of containers forward as well, and are no routers between networks.
+    // Hosts of containers forward as well, but they do not route between networks.
     let names: Vec<_> = others.iter().filter(|link| link.bridge.is_none()).map(|link| link.name()).collect();
     if !is_router || names.is_empty() {
         return None;

@@ -62,7 +62,7 @@ fn admit(port: &str, mac: &str) -> Remedy {
 fn warning() -> Remedy {
     Remedy::advice(
         Tool::Network,
-        "Usually an authenticator such as hostapd admits hosts (802.1X): have the host authenticate. Whoever can use an admitted address passes the port.",
+        "Usually an authenticator such as hostapd admits hosts (802.1X): have the host authenticate. Every host that uses an admitted address passes the port.",
     )
 }
 
