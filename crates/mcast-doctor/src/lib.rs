@@ -32,6 +32,7 @@ mod error;
 mod examine;
 mod finding;
 mod fleet;
+mod forwarding;
 mod gather;
 mod kernel_drops;
 mod measure;

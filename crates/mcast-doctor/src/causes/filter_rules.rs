@@ -19,19 +19,19 @@ pub(super) const OUTGOING: [(Layer, Hook); 3] =
 
 /// Rules of a hook that match lost packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Suspects {
+pub(crate) struct Suspects {
     rules: Vec<Outcome>,
     /// Whether one of them is known to be responsible: by its counter, or because it is the only one or certain to match.
-    pub(super) is_proven: bool,
+    pub(crate) is_proven: bool,
 }
 
 impl Suspects {
     /// Returns the rule to name: the first.
-    pub(super) fn rule(&self) -> Option<&DroppingRule> {
+    pub(crate) fn rule(&self) -> Option<&DroppingRule> {
         self.rules.first().map(|outcome| &outcome.rule)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
@@ -41,7 +41,7 @@ impl Suspects {
     }
 
     /// Returns a clause that names the rules, to put behind a sentence.
-    pub(super) fn clause(&self) -> String {
+    pub(crate) fn clause(&self) -> String {
         match &self.rules[..] {
             [] => "no nftables rule that could be read matches them".to_owned(),
             [only] if self.is_proven => format!("`{}` matches them", only.rule.location()),
@@ -53,7 +53,7 @@ impl Suspects {
     }
 
     /// Returns the rules as evidence, with their counters.
-    pub(super) fn evidence(&self, observation: &Observation) -> Vec<Evidence> {
+    pub(crate) fn evidence(&self, observation: &Observation) -> Vec<Evidence> {
         let evidence = |outcome: &Outcome| {
             let location = outcome.rule.location();
             if let Some((before, after)) = observation.rule_counts(outcome) {
@@ -72,7 +72,7 @@ impl Suspects {
 }
 
 /// Returns the packet of a flow that arrived.
-pub(super) fn arriving(observation: &Observation, flow: &Flow) -> KnownPacket {
+pub(crate) fn arriving(observation: &Observation, flow: &Flow) -> KnownPacket {
     let (lowest, highest) = flow.hop_limits;
     let hop_limit = (lowest == highest).then_some(lowest);
     KnownPacket::datagram(flow.key.source, flow.destination(), hop_limit)
@@ -96,7 +96,7 @@ pub(super) fn leaving(
 }
 
 /// Returns the rules with one of the effects that a packet meets, or may meet, at a hook.
-pub(super) fn met_by(
+pub(crate) fn met_by(
     observation: &Observation,
     packet: &KnownPacket,
     (layer, hook): (Layer, Hook),
@@ -127,7 +127,7 @@ pub(super) fn dropping_control(
 
 /// Selects the rules that explain `lost` packets: those whose counter rose by as much; otherwise those without a
 /// counter, of which one that is certain to match comes first and excludes the others.
-pub(super) fn responsible(observation: &Observation, outcomes: Vec<Outcome>, lost: u64) -> Suspects {
+pub(crate) fn responsible(observation: &Observation, outcomes: Vec<Outcome>, lost: u64) -> Suspects {
     let rise = |outcome: &Outcome| {
         observation.rule_counts(outcome).map(|(before, after)| after.saturating_sub(before))
     };

@@ -185,7 +185,7 @@ fn dropped_at_ports(observation: &Observation, interest: &Interest<'_>) -> Vec<F
             && flow.destination() == interest.destination()
             && interest.sources.admits(flow.key.source.ip())
     };
-    let flows = observation.wire.port_flows.iter().filter(is_below);
+    let flows = observation.wire.ports.flows.iter().filter(is_below);
     let losses = flows.flat_map(|flow| PLACES.map(|place| loss_at(observation, flow, place)));
     losses.flatten().filter_map(|loss| dropped_at_port(observation, interest, &loss)).collect()
 }

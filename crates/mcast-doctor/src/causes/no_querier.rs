@@ -4,15 +4,61 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mcast::Family;
+
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation, RejoinOutcome};
+use crate::snapshot::Link;
 use crate::wire::{ControlMessage, ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
+    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
 
-fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let of_interests = interests.iter().filter_map(|interest| of_interest(observation, interest));
+    let of_bridges = observation.after.links.iter().flat_map(of_bridge);
+    of_interests.chain(of_bridges).collect()
+}
+
+/// Judges a bridge of this machine: it has forgotten its members, and takes a querier for present that has stopped.
+fn of_bridge(link: &Link) -> Vec<Finding> {
+    let Some(bridge) = link.bridge.filter(|bridge| bridge.snooping && !bridge.querier) else {
+        return Vec::new();
+    };
+    let stopped = [Family::V4, Family::V6].into_iter().filter_map(|family| {
+        let querier = bridge.other_querier(family)?;
+        let silence = bridge.querier_interval.saturating_sub(querier.remaining);
+        let is_forgotten = !bridge.membership_interval.is_zero() && silence >= bridge.membership_interval;
+        is_forgotten.then_some((family, querier, silence))
+    });
+    stopped
+        .map(|(family, querier, silence)| {
+            let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+            let name = link.name();
+            let cause = format!(
+                "{name} forwards groups to no member: the {protocol} querier {} sent its last query {} s ago, and {name} forgets members after {} s. It floods groups again in {} s.",
+                querier.address,
+                silence.as_secs(),
+                bridge.membership_interval.as_secs(),
+                querier.remaining.as_secs()
+            );
+            let timer = format!("other querier {}, {} s left", querier.address, querier.remaining.as_secs());
+            Finding::new(Id::NoQuerier, Severity::Fault, cause)
+                .on_interface(name)
+                .with_evidence(Evidence::new(EvidenceKind::Table, format!("ip -d link show {name}"), timer))
+                .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mcast_querier"), 0))
+                .with_remedies([
+                    Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"]),
+                    Remedy::advice(Tool::Network, format!("Or restart the querier {}.", querier.address)),
+                ])
+                .with_remedies(remedies::networkd(link, "querier", "[Bridge]\nMulticastQuerier=yes\n"))
+        })
+        .collect()
+}
+
+fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let link = observation.link(interest.interface)?;
     let listened = observation.listened();
     let silence = Silence::of(observation, interest)?;
@@ -184,6 +230,7 @@ fn is_snooped(interest: &Interest<'_>) -> bool {
 mod tests {
     use super::super::fixtures::{ETH0, flow, membership};
     use super::*;
+    use crate::snapshot::{Bridge, OtherQuerier};
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -199,6 +246,29 @@ mod tests {
         assert_eq!(outcome(Some(RejoinOutcome::CameBack)), [Severity::Fault]);
         assert_eq!(outcome(Some(RejoinOutcome::StayedSilent)), []);
         assert_eq!(outcome(None), [Severity::Warning]);
+    }
+
+    #[test]
+    fn bridge_that_waits_for_a_stopped_querier_has_forgotten_its_members() {
+        let finds = |seconds_left, querier| {
+            let other = OtherQuerier {
+                address: "10.9.0.254".parse().unwrap(),
+                port: None,
+                remaining: Duration::from_secs(seconds_left),
+            };
+            let mut observation =
+                Observation { after: super::super::fixtures::machine(), ..Observation::default() };
+            observation.after.links[1].bridge = Some(Bridge {
+                snooping: true,
+                querier,
+                membership_interval: Duration::from_secs(10),
+                querier_interval: Duration::from_secs(255),
+                other_querier_v4: Some(other),
+                ..Bridge::default()
+            });
+            CAUSE.judge(&observation).len()
+        };
+        assert_eq!((finds(246, false), finds(245, false), finds(200, true)), (0, 1, 0));
     }
 
     #[test]

@@ -142,7 +142,9 @@ impl Observation {
             && flow.destination() == interest.destination()
             && flow.key.vlan.is_none()
             && interest.sources.admits(source.ip())
-            && (!flow.key.outgoing || flow.datagrams >= MIN_OWN_DATAGRAMS)
+            // What a router forwards does not come back to it.
+            && (!flow.key.outgoing
+                || (flow.datagrams >= MIN_OWN_DATAGRAMS && self.before.is_own(source.ip())))
             && !self.comes_back(interest, flow)
     }
 

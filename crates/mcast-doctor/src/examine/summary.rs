@@ -16,6 +16,7 @@ const MAX_LISTED_FLOWS: usize = 20;
 /// Adds the observations and open questions to a report that has its findings.
 pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     report_wire(observation, report);
+    report_ports(observation, report);
     report_queriers(observation, report);
     report_counters(observation, report);
     report_socket(observation, report);
@@ -56,6 +57,24 @@ fn report_wire(observation: &Observation, report: &mut Report) {
             format!("{} frames dropped by the capture", tap.dropped),
         ));
     }
+}
+
+/// Reports the examined groups on the ports of bridges: where they come in, and where they leave.
+fn report_ports(observation: &Observation, report: &mut Report) {
+    let destinations: Vec<_> = observation.interests().iter().map(Interest::destination).collect();
+    let flows = observation.wire.ports.flows.iter().filter(|flow| destinations.contains(&flow.destination()));
+    report.observations.extend(flows.take(MAX_LISTED_FLOWS).map(|flow| {
+        let direction = if flow.key.outgoing { "out" } else { "in" };
+        LayerObservation::new(
+            format!("port {}", observation.link_name(flow.key.interface)),
+            format!(
+                "{} datagrams {direction} from {} to {}",
+                flow.datagrams,
+                flow.key.source,
+                flow.destination()
+            ),
+        )
+    }));
 }
 
 fn report_queriers(observation: &Observation, report: &mut Report) {

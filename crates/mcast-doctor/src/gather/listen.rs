@@ -10,7 +10,7 @@ use mcast_capture::{Capture, CaptureOptions, Filter};
 use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
-use crate::wire::{Recorder, Refusal, Tap, Wire};
+use crate::wire::{PortTraffic, Recorder, Refusal, Tap, Wire};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
@@ -19,8 +19,9 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
-/// The number of ports that are tapped.
+/// The maximum number of ports that are tapped, and the size of the receive buffer of each. Both bound the memory.
 const MAX_PORTS: usize = 32;
+const PORT_BUFFER: usize = 1 << 20;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -29,7 +30,7 @@ pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
     /// Taps on the ports of bridges and bonds that are tapped, and what they captured.
-    ports: Vec<Capture>,
+    ports: Vec<(Tap, Capture)>,
     port_recorder: Recorder,
     /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
     unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
@@ -69,6 +70,12 @@ impl Taps {
         taps
     }
 
+    /// Ignores data captured before `time`.
+    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
+        self.recorder.count_data_from(time);
+        self.port_recorder.count_data_from(time);
+    }
+
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
         let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
@@ -77,16 +84,11 @@ impl Taps {
             let above = link.interface.port_of.and_then(|index| machine.link(index));
             link.interface.up && !is_tapped(link) && above.is_some_and(|above| is_tapped(&above))
         };
-        // What a port's tap would show is additional evidence only.
+        // A port that cannot be tapped is not observed.
         let ports = machine.links.iter().filter(is_port).take(MAX_PORTS);
-        taps.ports = ports.filter_map(|link| Capture::open(options(link)).ok()).collect();
+        let open = |link| Some((Tap::on(link), Capture::open(options(link).buffer_size(PORT_BUFFER)).ok()?));
+        taps.ports = ports.filter_map(open).collect();
         taps
-    }
-
-    /// Ignores data captured before `time`.
-    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
-        self.recorder.count_data_from(time);
-        self.port_recorder.count_data_from(time);
     }
 
     fn add(&mut self, link: &Link) {
@@ -107,28 +109,8 @@ impl Taps {
 
     /// Records all pending frames; returns whether there were any.
     pub(super) fn drain(&mut self) -> bool {
-        let mut any = false;
-        for (tap, capture) in &mut self.open {
-            // Bounded, because draining a fast interface may never end.
-            for _ in 0..4096 {
-                match capture.next(Some(Duration::ZERO)) {
-                    Ok(Some(frame)) => self.recorder.record(&frame),
-                    Ok(None) => break,
-                    // The snapshots show an interface that went down.
-                    Err(error) => {
-                        tap.refused.get_or_insert_with(|| Refusal::new(&error));
-                        break;
-                    }
-                }
-                any = true;
-            }
-        }
-        for capture in &mut self.ports {
-            for _ in 0..4096 {
-                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
-                self.port_recorder.record(&frame);
-            }
-        }
+        let any = drain(&mut self.open, &mut self.recorder);
+        let any = drain(&mut self.ports, &mut self.port_recorder) | any;
         for (_, capture, (frames, bytes)) in &mut self.unfiltered {
             for _ in 0..4096 {
                 let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
@@ -157,18 +139,40 @@ impl Taps {
     }
 
     fn finish(self, until: SystemTime) -> Wire {
-        let open = self.open.into_iter().map(|(mut tap, mut capture)| {
+        let closed = |(mut tap, mut capture): (Tap, Capture)| {
             tap.dropped = capture.statistics().map_or(0, |statistics| statistics.dropped);
             // An interface that went down once was still tapped.
             tap.refused = None;
             tap
-        });
-        let taps = open.chain(self.refused).collect();
+        };
+        let taps = self.open.into_iter().map(closed).chain(self.refused).collect();
+        let ports = self.port_recorder.finish(self.ports.into_iter().map(closed).collect(), Some(until));
+        let ports = PortTraffic { taps: ports.taps, flows: ports.flows, control: ports.control };
         let unfiltered =
             self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
-        let port_flows = self.port_recorder.finish(Vec::new(), Some(until)).flows;
-        Wire { unfiltered, port_flows, ..self.recorder.finish(taps, Some(until)) }
+        Wire { ports, unfiltered, ..self.recorder.finish(taps, Some(until)) }
     }
+}
+
+/// Records all pending frames of these taps; returns whether there were any.
+fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
+    let mut any = false;
+    for (tap, capture) in taps {
+        // Bounded, because draining a fast interface may never end.
+        for _ in 0..4096 {
+            match capture.next(Some(Duration::ZERO)) {
+                Ok(Some(frame)) => recorder.record(&frame),
+                Ok(None) => break,
+                // The snapshots show an interface that went down.
+                Err(error) => {
+                    tap.refused.get_or_insert_with(|| Refusal::new(&error));
+                    break;
+                }
+            }
+            any = true;
+        }
+    }
+    any
 }
 
 /// Returns the options of a tap for groups.

@@ -97,6 +97,20 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
     remedies
 }
 
+/// Admits datagrams that this machine forwards from one interface to another.
+pub(crate) fn admit_forwarded(
+    (from, to): (&str, &str),
+    address: SocketAddr,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    let (group, port) = (address.ip().to_string(), address.port().to_string());
+    let path = ["route", "allow", "in", "on", from, "out", "on", to];
+    let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
+    let mut remedies = admit_by_rule(from, address, rule);
+    remedies.push(Remedy::for_good(Tool::Ufw, permanent));
+    remedies
+}
+
 /// Admits datagrams that this machine sends.
 pub(crate) fn admit_sent_datagrams(
     interface: &str,

@@ -1,6 +1,8 @@
 //! Interfaces, with everything that multicast depends on.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use mcast::{Family, Interface, InterfaceIndex};
 
@@ -86,6 +88,43 @@ pub(crate) struct Bridge {
     pub(crate) snooping: bool,
     pub(crate) table_limit: u32,
     pub(crate) table_entries: u32,
+    /// Whether spanning tree runs, in the kernel or in a program.
+    pub(crate) spanning_tree: bool,
+    /// Whether it sends queries itself.
+    pub(crate) querier: bool,
+    /// How long it keeps a membership that is not reported again.
+    pub(crate) membership_interval: Duration,
+    /// How long it takes another querier for present after its last query.
+    pub(crate) querier_interval: Duration,
+    /// The other querier of IPv4, if it takes one for present.
+    pub(crate) other_querier_v4: Option<OtherQuerier>,
+    /// The same for IPv6.
+    pub(crate) other_querier_v6: Option<OtherQuerier>,
+}
+
+/// A querier on the network of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OtherQuerier {
+    pub(crate) address: IpAddr,
+    /// The port behind which it is.
+    pub(crate) port: Option<InterfaceIndex>,
+    /// How long the bridge still takes it for present without another query.
+    pub(crate) remaining: Duration,
+}
+
+impl Bridge {
+    /// Returns the querier of a family that the bridge takes for present, apart from itself.
+    pub(crate) fn other_querier(&self, family: Family) -> Option<OtherQuerier> {
+        match family {
+            Family::V4 => self.other_querier_v4,
+            Family::V6 => self.other_querier_v6,
+        }
+    }
+
+    /// Returns whether it forwards groups of a family to their members only. Without a querier, it floods them.
+    pub(crate) fn limits_groups(&self, family: Family) -> bool {
+        self.snooping && (self.querier || self.other_querier(family).is_some())
+    }
 }
 
 /// A port of a bridge.
@@ -98,6 +137,34 @@ pub(crate) struct BridgePort {
     pub(crate) leads_to_router: bool,
     /// The number of hosts learnt behind it.
     pub(crate) hosts: u32,
+    pub(crate) state: PortState,
+    /// Whether it exchanges no frames with other isolated ports.
+    pub(crate) isolated: bool,
+    /// Whether it accepts frames only from hosts in the forwarding table (802.1X).
+    pub(crate) locked: bool,
+}
+
+/// The spanning tree state of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PortState {
+    Disabled,
+    Listening,
+    Learning,
+    #[default]
+    Forwarding,
+    Blocking,
+}
+
+impl fmt::Display for PortState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        })
+    }
 }
 
 /// A queueing discipline (qdisc) of an interface.

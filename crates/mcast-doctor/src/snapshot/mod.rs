@@ -18,9 +18,11 @@ use crate::netfilter::Ruleset;
 
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use link::{Bridge, BridgePort, Statistics};
-pub(crate) use link::{ConfigService, Link, Queue, TrafficFilter, XdpProgram};
-pub(crate) use tables::{DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket};
+pub(crate) use link::{Bridge, BridgePort, OtherQuerier, Statistics};
+pub(crate) use link::{ConfigService, Link, PortState, Queue, TrafficFilter, XdpProgram};
+pub(crate) use tables::{
+    BridgeGroup, DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket,
+};
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,10 @@ pub(crate) struct Snapshot {
     pub(crate) parts: Vec<ExaminedPart>,
     /// The options of UDP sockets, by the inode of the socket, as far as programs may be inspected.
     pub(crate) socket_options: BTreeMap<u64, SocketOptions>,
+    /// The groups that bridges have learnt by snooping.
+    pub(crate) bridge_groups: Vec<BridgeGroup>,
+    /// The ports of bridges behind which there are routers or queriers, which get every group.
+    pub(crate) router_ports: Vec<InterfaceIndex>,
 }
 
 /// The kind of machine.

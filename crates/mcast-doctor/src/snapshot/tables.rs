@@ -15,6 +15,17 @@ pub(crate) struct Route {
     pub(crate) interface: Option<InterfaceIndex>,
 }
 
+/// An entry of the group table of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BridgeGroup {
+    pub(crate) port: InterfaceIndex,
+    pub(crate) group: IpAddr,
+    /// `None` for every source.
+    pub(crate) source: Option<IpAddr>,
+    /// Whether the members behind the port excluded the source.
+    pub(crate) blocked: bool,
+}
+
 /// An entry of the kernel's multicast routing table, on a machine that is a multicast router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MulticastRoute {

@@ -35,10 +35,19 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
-    /// The flows on the ports of tapped bridges and bonds.
-    pub(crate) port_flows: Vec<Flow>,
+    /// What was captured on the ports of tapped bridges and bonds.
+    pub(crate) ports: PortTraffic,
     /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
     pub(crate) unfiltered: BTreeMap<InterfaceIndex, (u64, u64)>,
+}
+
+/// What was captured on the ports of bridges and bonds, before it reaches the bridge or after it has left it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PortTraffic {
+    /// The ports that were tapped.
+    pub(crate) taps: Vec<Tap>,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) control: Vec<ControlPacket>,
 }
 
 /// A packet tap on an interface, or the failure to open one.

@@ -10,7 +10,7 @@ use mcast_capture::Frame;
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 
 use super::flow::{DatagramSummary, Defect, Tagging};
-use super::{ControlMessage, ControlPacket, Flow, FlowKey, FragmentedDatagram, Tap, Wire};
+use super::{ControlMessage, ControlPacket, Flow, FlowKey, FragmentedDatagram, PortTraffic, Tap, Wire};
 
 /// Limits of what is recorded, which bound the memory. The examined flows are among the first.
 const MAX_FLOWS: usize = 10_000;
@@ -82,7 +82,7 @@ impl Recorder {
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
-            port_flows: Vec::new(),
+            ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
         }
     }

@@ -25,7 +25,7 @@ pub(crate) fn no_querier() -> Report {
 }
 
 /// Returns an IGMPv3 general query, sent once by a querier that then disappeared.
-fn query(net: &Net) -> Vec<u8> {
+pub(crate) fn query(net: &Net) -> Vec<u8> {
     let message = IgmpMessage::Query(Query {
         group: None,
         max_response_time: Duration::from_secs(1),

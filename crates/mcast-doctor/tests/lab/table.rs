@@ -5,7 +5,8 @@ use mcast_doctor::{Id, Report, Severity};
 use crate::filters;
 use crate::net::assert_only;
 use crate::{
-    depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches, wire,
+    boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches,
+    wire,
 };
 
 /// An injection and the cause that must be found.
@@ -209,6 +210,27 @@ cases! {
     host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
     host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
     firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
+    port_that_learns: PortNotForwarding, "the port of the sender is in state learning, examined on the switch", boxes::learning_port;
+    port_that_is_disabled: PortNotForwarding, "the port of the receiver is disabled, IPv6, examined on the switch", boxes::disabled_port_v6;
+    port_that_listens: PortNotForwarding, "a port is in state listening, switch examined without a group", boxes::listening_port_of_machine;
+    isolated_ports: PortIsolated, "the ports of sender and receiver are isolated, examined on the switch", boxes::isolated_ports;
+    isolated_ports_of_the_machine: PortIsolated, "the same, switch examined without a group", boxes::isolated_ports_of_machine;
+    locked_port: PortLocked, "the port of the sender is locked, examined on the switch", boxes::locked_port;
+    firewall_of_a_bridge: FirewallDropsData, "`nft` forward rule of a bridge, examined on the switch", boxes::bridge_rule;
+    firewall_of_a_bridge_in_ipv6: FirewallDropsData, "the same in IPv6 without a counter", boxes::bridge_rule_v6;
+    firewall_of_the_receivers_port: FirewallDropsData, "`nft` egress rule of the receiver's port, examined on the switch", boxes::egress_rule_of_port;
+    firewall_of_the_senders_port: FirewallDropsData, "`nft` ingress rule of the sender's port, examined on the switch", boxes::ingress_rule_of_port;
+    firewall_drops_igmp_at_a_port: FirewallDropsIgmp, "`nft` rule of a bridge for IGMP, examined on the switch", boxes::igmp_dropped_at_port;
+    filter_of_a_port: NotForwarded, "a `tc` filter of the receiver's port, examined on the switch", boxes::tc_at_port;
+    mtu_of_a_port: MtuTooSmall, "a port with MTU 1000, 1400 bytes sent, examined on the switch", boxes::small_port;
+    querier_of_the_switch_has_stopped: NoQuerier, "the querier has stopped, switch examined without a group", boxes::stopped_querier;
+    router_without_a_route: NoMulticastRoute, "a router without a route for the group, examined there", boxes::no_route;
+    router_without_a_route_in_ipv6: NoMulticastRoute, "the same in IPv6", boxes::no_route_v6;
+    route_to_nowhere: NoMulticastRoute, "a route without outgoing interfaces, examined on the router", boxes::route_to_nowhere;
+    no_multicast_routing: NoMulticastRoute, "`ip_forward` 1 and no multicast routing, examined there", boxes::no_routing;
+    forward_chain: FirewallDropsData, "`nft` forward rule of a router, examined there", boxes::forward_rule;
+    forward_chain_in_ipv6: FirewallDropsData, "`nft` forward rule of a router without a counter, IPv6", boxes::forward_rule_v6;
+    mtu_of_an_outgoing_interface: MtuTooSmall, "a router's outgoing interface with MTU 1000, 1400 bytes sent", boxes::small_outgoing_interface;
     address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
     no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
     no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;

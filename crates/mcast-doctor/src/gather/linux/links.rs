@@ -6,8 +6,9 @@ use std::io;
 use mcast::InterfaceIndex;
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text, u16_at, u32_at};
 
+use super::bridges::{AF_BRIDGE, GET_GROUPS, GROUPS_HEADER, bridge, bridge_port};
 use super::{dump, traffic_filters};
-use crate::snapshot::{Bridge, BridgePort, Link, Queue, Statistics, XdpProgram};
+use crate::snapshot::{BridgePort, Link, Queue, Statistics, XdpProgram};
 use crate::{Error, Result};
 
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
@@ -17,13 +18,9 @@ const NEW_NEIGHBOUR: u16 = 28;
 const GET_NEIGHBOUR: u16 = 30;
 const NEW_QUEUE: u16 = 36;
 const GET_QUEUE: u16 = 38;
-const GET_GROUPS: u16 = 86;
 const LINK_HEADER: usize = 16;
 const NEIGHBOUR_HEADER: usize = 12;
 const QUEUE_HEADER: usize = 20;
-const GROUPS_HEADER: usize = 8;
-
-const AF_BRIDGE: u8 = 7;
 
 // Attributes of links (linux/if_link.h).
 const IFLA_LINK: u16 = 5;
@@ -35,11 +32,6 @@ const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
-const BR_MCAST_SNOOPING: u16 = 23;
-const BR_MCAST_HASH_MAX: u16 = 27;
-const PORT_FAST_LEAVE: u16 = 7;
-const PORT_MULTICAST_ROUTER: u16 = 25;
-const PORT_MCAST_FLOOD: u16 = 27;
 
 /// Returns all interfaces of the calling thread's network namespace.
 pub(super) fn list() -> Result<Vec<Link>> {
@@ -166,28 +158,6 @@ fn add_info(link: &mut Link, info: &[u8]) {
         }
         _ => None,
     };
-}
-
-fn bridge(data: &[u8]) -> Bridge {
-    let flag = |kind| attribute(data, kind).and_then(|value| value.first()).is_some_and(|value| *value != 0);
-    Bridge {
-        snooping: flag(BR_MCAST_SNOOPING),
-        table_limit: attribute(data, BR_MCAST_HASH_MAX)
-            .and_then(|value| u32_at(value, 0))
-            .unwrap_or_default(),
-        table_entries: 0,
-    }
-}
-
-fn bridge_port(data: &[u8]) -> BridgePort {
-    let number = |kind| attribute(data, kind).and_then(|value| value.first()).copied();
-    BridgePort {
-        floods_multicast: number(PORT_MCAST_FLOOD) != Some(0),
-        fast_leave: number(PORT_FAST_LEAVE) == Some(1),
-        // 1 means "learn"; 2 means "always" (`MDB_RTR_TYPE_PERM`).
-        leads_to_router: number(PORT_MULTICAST_ROUTER) == Some(2),
-        hosts: 0,
-    }
 }
 
 /// Reads the root queueing discipline of an interface. Children are skipped, because their drops are

@@ -1,5 +1,6 @@
 //! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all in the network namespace of the calling thread.
 
+mod bridges;
 mod config_services;
 mod counters;
 pub(crate) mod counting_rules;
@@ -33,6 +34,10 @@ use crate::{ExaminedPart, Result};
 pub(crate) fn snapshot() -> Result<Snapshot> {
     let mut links = links::list()?;
     config_services::add_config_services(&mut links);
+    let tables = match links.iter().any(|link| link.bridge.is_some()) {
+        true => bridges::tables(),
+        false => bridges::BridgeTables::default(),
+    };
     // Android does not let every app read it.
     let memberships = mcast_sys::joined::table().unwrap_or_default();
     let mut counters = counters::pairs(&net_table("snmp"));
@@ -59,6 +64,8 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         firewall: None,
         machine: machine(),
         socket_options: BTreeMap::new(),
+        bridge_groups: tables.groups,
+        router_ports: tables.router_ports,
         links,
         parts,
     })
@@ -99,8 +106,9 @@ fn net_table(name: &str) -> String {
 
 /// Reads the settings that the causes use, for the machine and each interface.
 fn settings(links: &[Link]) -> BTreeMap<String, String> {
-    const MACHINE: [&str; 8] = [
+    const MACHINE: [&str; 9] = [
         "net.ipv4.ip_forward",
+        "net.ipv6.conf.all.forwarding",
         "net.ipv4.igmp_max_memberships",
         "net.ipv4.igmp_max_msf",
         "net.ipv4.igmp_link_local_mcast_reports",

@@ -1,0 +1,297 @@
+//! This machine is a router and does not route the group: no multicast routing runs, it has no route for the group, or the
+//! route leads nowhere.
+
+use mcast::Family;
+
+use super::{Cause, Check};
+use crate::observation::Observation;
+use crate::snapshot::{Link, MulticastRoute, interface_setting};
+use crate::wire::{ControlMessage, Flow};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 4605", "RFC 7761 section 4.1", "ip-sysctl: mc_forwarding"])
+        .without_loss();
+
+/// Fewer datagrams may have been the first of a flow, which wait for the route.
+const MIN_DATAGRAMS: u64 = 10;
+
+fn check(observation: &Observation) -> Vec<Finding> {
+    if observation.is_about_machine() {
+        return unresolved(observation);
+    }
+    let mut seen = Vec::new();
+    let flows = observation.interests().into_iter().flat_map(|interest| observation.arrivals(&interest));
+    flows
+        .filter(|flow| {
+            let is_first = !seen.contains(&flow.key);
+            seen.push(flow.key);
+            is_first
+                && flow.datagrams >= MIN_DATAGRAMS
+                && flow.hop_limits.0 > 1
+                && mcast::Group::new(flow.key.group).is_ok_and(|group| !group.scope().stays_on_link())
+                && !observation.before.is_own(flow.key.source.ip())
+        })
+        .filter_map(|flow| judge(observation, flow))
+        .collect()
+}
+
+fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let family = Family::of(flow.key.group);
+    let arrives = observation.after.link(flow.key.interface)?;
+    let enabled: Vec<_> =
+        observation.after.links.iter().filter(|link| routes_groups(observation, link, family)).collect();
+    if enabled.is_empty() {
+        return without_routing(observation, flow, arrives);
+    }
+    let elsewhere: Vec<_> =
+        enabled.iter().filter(|link| link.index() != arrives.index()).map(|link| link.name()).collect();
+    if elsewhere.is_empty() {
+        return None;
+    }
+    if !routes_groups(observation, arrives, family) {
+        let cause = format!(
+            "This router does not route {} from {}, because it arrives on {}, on which multicast routing is not enabled.",
+            flow.key.group,
+            flow.key.source.ip(),
+            arrives.name()
+        );
+        let setting = interface_setting(family, arrives.name(), "mc_forwarding");
+        let evidence = Evidence::new(EvidenceKind::Setting, setting, 0);
+        return Some(finding(observation, flow, arrives, Severity::Fault, cause).with_evidence(evidence));
+    }
+    let routes = || observation.after.multicast_routes.iter().filter(|route| is_for(route, flow));
+    let table = table(family);
+    if let Some(route) = routes().find(|route| route.from.is_some()) {
+        let leads_nowhere = route.to.iter().all(|(name, _)| name == arrives.name());
+        return (leads_nowhere && route.from.as_deref() == Some(arrives.name()))
+            .then(|| to_nowhere(observation, flow, arrives, &elsewhere));
+    }
+    let state = if routes().next().is_some() {
+        "unresolved: its routing daemon has not answered"
+    } else {
+        "no entry"
+    };
+    let cause = format!(
+        "This router has no multicast route for {} from {}, which arrives on {}: it does not forward it to {}.",
+        flow.key.group,
+        flow.key.source.ip(),
+        arrives.name(),
+        elsewhere.join(", ")
+    );
+    let evidence = Evidence::new(EvidenceKind::Table, table, format!("{}: {state}", flow.key.group));
+    Some(finding(observation, flow, arrives, Severity::Fault, cause).with_evidence(evidence))
+}
+
+/// Judges a route without outgoing interfaces. A router without members behind it has one, too.
+fn to_nowhere(observation: &Observation, flow: &Flow, arrives: &Link, elsewhere: &[&str]) -> Finding {
+    let member = member(observation, flow);
+    let severity = if member.is_some() { Severity::Fault } else { Severity::Warning };
+    let hosts = match &member {
+        Some((host, interface)) => format!("although {host} on {interface} has joined the group"),
+        None => format!("because it knows no members or routers that want it on {}", elsewhere.join(", ")),
+    };
+    let cause = format!(
+        "This router's route for {} from {} leads from {} to no interface, {hosts}.",
+        flow.key.group,
+        flow.key.source.ip(),
+        arrives.name()
+    );
+    let entry = format!("{} from {}, no outgoing interface", flow.key.group, arrives.name());
+    finding(observation, flow, arrives, severity, cause).with_evidence(Evidence::new(
+        EvidenceKind::Table,
+        table(Family::of(flow.key.group)),
+        entry,
+    ))
+}
+
+/// Judges a machine on which no multicast routing runs: whether it is a router that should forward groups.
+fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Option<Finding> {
+    let family = Family::of(flow.key.group);
+    let setting = match family {
+        Family::V4 => "net.ipv4.ip_forward",
+        Family::V6 => "net.ipv6.conf.all.forwarding",
+    };
+    let is_router = observation.after.number(setting).is_some_and(|value| value != 0);
+    let others: Vec<_> = observation
+        .after
+        .links
+        .iter()
+        .filter(|link| {
+            link.index() != arrives.index()
+                && link.is_of_the_host()
+                && link.has_address(family)
+                && !link.is_tunnel()
+        })
+        .collect();
+    // Hosts of containers forward as well, but they do not route between networks.
+    let names: Vec<_> = others.iter().filter(|link| link.bridge.is_none()).map(|link| link.name()).collect();
+    if !is_router || names.is_empty() {
+        return None;
+    }
+    let member = member(observation, flow);
+    let has_containers = others.iter().any(|link| link.bridge.is_some());
+    let severity = match member {
+        Some(_) => Severity::Fault,
+        None if has_containers => Severity::Note,
+        None => Severity::Warning,
+    };
+    let hosts = member
+        .map(|(host, interface)| format!(", although {host} on {interface} has joined it"))
+        .unwrap_or_default();
+    let cause = format!(
+        "This machine forwards unicast but not groups: no multicast routing runs, so {} from {} goes no further than {}, and hosts behind {} do not get it{hosts}.",
+        flow.key.group,
+        flow.key.source.ip(),
+        arrives.name(),
+        names.join(", ")
+    );
+    let finding = finding(observation, flow, arrives, severity, cause)
+        .with_evidence(Evidence::new(EvidenceKind::Setting, setting, 1))
+        .with_evidence(Evidence::new(
+            EvidenceKind::Setting,
+            interface_setting(family, "all", "mc_forwarding"),
+            0,
+        ));
+    Some(finding)
+}
+
+fn finding(
+    observation: &Observation,
+    flow: &Flow,
+    arrives: &Link,
+    severity: Severity,
+    cause: String,
+) -> Finding {
+    let (group, name) = (flow.key.group, arrives.name());
+    let to = observation.after.links.iter().find(|link| {
+        link.index() != arrives.index() && link.is_of_the_host() && link.has_address(Family::of(group))
+    });
+    let out = to.map_or("INTERFACE", Link::name);
+    let source = flow.key.source.ip();
+    Finding::new(Id::NoMulticastRoute, severity, cause)
+        .about_flow(name, flow)
+        .with_evidence(observation.packets_of(flow))
+        .with_remedies([
+            Remedy::advice(Tool::Network, format!("Where a daemon runs (`ip mroute show` lists its routes), have it route the group. smcroute: `smcroutectl add {name} {source} {group} {out}`. pimd, FRR: enable PIM on {name} and IGMP on {out}, and check that the router has learnt the member (`show ip igmp groups`)." )),
+            Remedy::advice(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM. `mcast relay` forwards single groups without a daemon of the kernel's."),
+        ])
+}
+
+/// Returns a host on another interface of this machine that reported the group of a flow.
+fn member(observation: &Observation, flow: &Flow) -> Option<(std::net::IpAddr, String)> {
+    let report = observation.wire.control.iter().find(|packet| {
+        let joins = matches!(&packet.message, ControlMessage::Report { joined, .. } if joined.contains(&flow.key.group));
+        joins && !packet.outgoing && packet.interface != flow.key.interface
+    })?;
+    Some((report.source, observation.link_name(report.interface)))
+}
+
+/// Returns routes that wait for a routing daemon.
+fn unresolved(observation: &Observation) -> Vec<Finding> {
+    let routes = observation.after.multicast_routes.iter().filter(|route| {
+        let is_resolved = |other: &MulticastRoute| {
+            (other.group, other.source) == (route.group, route.source) && other.from.is_some()
+        };
+        route.from.is_none() && !observation.after.multicast_routes.iter().any(is_resolved)
+    });
+    routes
+        .map(|route| {
+            let cause = format!(
+                "This router gets {} from {} and has no multicast route for it: the routing daemon has not answered the kernel.",
+                route.group, route.source
+            );
+            let entry = format!("{} from {}: unresolved", route.group, route.source);
+            Finding::new(Id::NoMulticastRoute, Severity::Warning, cause)
+                .for_group(route.group)
+                .from_source(route.source)
+                .with_evidence(Evidence::new(EvidenceKind::Table, table(Family::of(route.group)), entry))
+                .with_remedies([Remedy::advice(Tool::Network, format!("Have the daemon route the group, or find out why it does not (smcroute: `smcroutectl show`; pimd, FRR: `show ip mroute`). `mcast doctor {}:PORT -i INTERFACE` examines it on the interface on which it arrives.", route.group))])
+        })
+        .collect()
+}
+
+fn routes_groups(observation: &Observation, link: &Link, family: Family) -> bool {
+    let setting = interface_setting(family, link.name(), "mc_forwarding");
+    observation.after.number(&setting).is_some_and(|value| value != 0)
+}
+
+fn is_for(route: &MulticastRoute, flow: &Flow) -> bool {
+    let is_or_any = |own: std::net::IpAddr, address| own == address || own.is_unspecified();
+    is_or_any(route.group, flow.key.group) && is_or_any(route.source, flow.key.source.ip())
+}
+
+const fn table(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "/proc/net/ip_mr_cache",
+        Family::V6 => "/proc/net/ip6_mr_cache",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::*;
+    use crate::wire::ControlPacket;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn observation(settings: &[(&str, &str)], routes: Vec<MulticastRoute>) -> Observation {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+        observation.after.settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        observation.after.multicast_routes = routes;
+        observation
+    }
+
+    fn routing(routes: Vec<MulticastRoute>) -> Observation {
+        observation(
+            &[("net.ipv4.conf.eth0.mc_forwarding", "1"), ("net.ipv4.conf.eth1.mc_forwarding", "1")],
+            routes,
+        )
+    }
+
+    fn route(from: Option<&str>, to: &[&str]) -> MulticastRoute {
+        MulticastRoute {
+            group: [239, 1, 2, 3].into(),
+            source: [10, 9, 0, 1].into(),
+            from: from.map(str::to_owned),
+            packets: 0,
+            wrong_interface: 0,
+            to: to.iter().map(|name| ((*name).to_owned(), 1)).collect(),
+        }
+    }
+
+    fn severities(observation: &Observation) -> Vec<Severity> {
+        check(observation).iter().map(|finding| finding.severity).collect()
+    }
+
+    #[test]
+    fn missing_and_unresolved_routes_are_faults() {
+        assert_eq!(severities(&routing(vec![])), [Severity::Fault]);
+        assert_eq!(severities(&routing(vec![route(None, &[])])), [Severity::Fault]);
+        assert_eq!(severities(&routing(vec![route(Some("eth0"), &["eth1"])])), []);
+    }
+
+    #[test]
+    fn route_to_nowhere_is_a_fault_only_if_a_host_wants_the_group() {
+        let mut observation = routing(vec![route(Some("eth0"), &[])]);
+        assert_eq!(severities(&observation), [Severity::Warning]);
+        let (time, _) = observation.wire.span.unwrap();
+        observation.wire.control.push(ControlPacket {
+            time,
+            interface: ETH1,
+            outgoing: false,
+            source: [10, 8, 0, 9].into(),
+            message: ControlMessage::Report { version: 3, joined: vec![[239, 1, 2, 3].into()], left: vec![] },
+            vlan: None,
+        });
+        assert_eq!(severities(&observation), [Severity::Fault]);
+    }
+
+    #[test]
+    fn machine_without_routing_is_warned_only_if_it_forwards_unicast() {
+        assert_eq!(severities(&observation(&[("net.ipv4.ip_forward", "1")], vec![])), [Severity::Warning]);
+        assert_eq!(severities(&observation(&[("net.ipv4.ip_forward", "0")], vec![])), []);
+    }
+}

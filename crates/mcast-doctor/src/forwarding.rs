@@ -1,0 +1,434 @@
+//! What this machine should forward as a bridge or multicast router, and what it does forward.
+//!
+//! A [`Leg`] is a flow that comes in on one interface and should leave by another. The taps count it on both.
+
+use std::collections::BTreeMap;
+
+use mcast::{Family, InterfaceIndex};
+
+use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
+use crate::kernel_drops::KernelDrop;
+use crate::netfilter::{Hook, Layer, RuleEffect};
+use crate::observation::{Observation, explains};
+use crate::snapshot::{Bridge, Link, PortState};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind};
+
+/// Fewer datagrams prove nothing.
+const MIN_DATAGRAMS: u64 = 10;
+
+/// A flow that comes in on one interface of this machine and should leave by another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leg<'a> {
+    pub(crate) flow: &'a Flow,
+    pub(crate) from: &'a Link,
+    pub(crate) to: &'a Link,
+    /// The bridge that forwards it; `None` for a router.
+    pub(crate) bridge: Option<&'a Link>,
+    pub(crate) demand: Demand,
+    /// How many datagrams left.
+    pub(crate) forwarded: u64,
+}
+
+/// Why a flow should leave by an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// Snooping has learnt a member behind the port.
+    Member,
+    /// A router or querier is behind the port.
+    Router,
+    /// The bridge floods the group.
+    Flooded,
+    /// The multicast routing table says so.
+    Routed,
+}
+
+/// What keeps a flow from being forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The spanning tree state of the port at which it comes in.
+    IngressState,
+    /// The spanning tree state of the port by which it should leave.
+    EgressState,
+    /// Both ports are isolated.
+    Isolation,
+    /// The port at which it comes in is locked.
+    Lock,
+    /// Its packets are larger than the MTU of the interface by which it should leave.
+    Mtu,
+    /// The interface by which it should leave is down.
+    Down,
+    /// A firewall rule.
+    Firewall,
+    Unknown,
+}
+
+/// A flow that is not forwarded to some interfaces, all for the same reason.
+#[derive(Clone, Debug)]
+pub(crate) struct BlockedFlow<'a> {
+    /// The first of the legs. All have the same flow and incoming interface.
+    pub(crate) first: Leg<'a>,
+    pub(crate) legs: Vec<Leg<'a>>,
+}
+
+impl Observation {
+    /// Returns the flows to the examined groups that this machine should forward and does not, with this obstacle.
+    pub(crate) fn blocked_flows(&self, obstacle: Obstacle) -> Vec<BlockedFlow<'_>> {
+        let mut blocked: BTreeMap<_, BlockedFlow<'_>> = BTreeMap::new();
+        let legs = self.bridge_legs().into_iter().chain(self.router_legs());
+        for leg in legs.filter(|leg| leg.is_blocked() && leg.obstacle(self) == obstacle) {
+            let entry = blocked.entry(leg.flow.key);
+            entry.or_insert_with(|| BlockedFlow { first: leg, legs: Vec::new() }).legs.push(leg);
+        }
+        blocked.into_values().collect()
+    }
+
+    /// Returns whether a flow is to an examined group and port.
+    fn is_examined(&self, flow: &Flow) -> bool {
+        self.interests().iter().any(|interest| interest.destination() == flow.destination())
+    }
+
+    /// Returns the bridge of a port, with its settings.
+    pub(crate) fn bridge_of(&self, port: &Link) -> Option<(&Link, Bridge)> {
+        let bridge = self.after.link(port.interface.port_of?)?;
+        Some((bridge, bridge.bridge?))
+    }
+
+    /// Returns the flows that come in at ports of bridges, once for each other port by which they should leave.
+    fn bridge_legs(&self) -> Vec<Leg<'_>> {
+        let incoming =
+            self.wire.ports.flows.iter().filter(|flow| !flow.key.outgoing && self.is_examined(flow));
+        let mut legs = Vec::new();
+        for flow in incoming {
+            let Some(from) = self.after.link(flow.key.interface) else { continue };
+            let Some((bridge, settings)) = self.bridge_of(from) else { continue };
+            let others = self.wire.ports.taps.iter().filter_map(|tap| self.after.link(tap.interface));
+            let others = others
+                .filter(|to| to.index() != from.index() && to.interface.port_of == Some(bridge.index()));
+            legs.extend(others.filter_map(|to| {
+                let demand = self.demand(flow, to, &settings)?;
+                let sent = self.wire.ports.flows.iter().filter(|sent| is_sent(sent, flow, to.index()));
+                let forwarded = sent.map(|sent| sent.datagrams).sum();
+                Some(Leg { flow, from, to, bridge: Some(bridge), demand, forwarded })
+            }));
+        }
+        legs
+    }
+
+    /// Returns why a bridge should forward a flow to a port; `None` if it should not.
+    fn demand(&self, flow: &Flow, to: &Link, bridge: &Bridge) -> Option<Demand> {
+        let port = to.port?;
+        // Spanning tree blocks redundant links on purpose.
+        if !to.interface.running || (port.state == PortState::Blocking && bridge.spanning_tree) {
+            return None;
+        }
+        let (group, source) = (flow.key.group, flow.key.source.ip());
+        if !bridge.limits_groups(Family::of(group)) || is_never_snooped(group) {
+            return port.floods_multicast.then_some(Demand::Flooded);
+        }
+        // Entries may come and go while listening.
+        let is_in = |tables: &crate::snapshot::Snapshot| {
+            let mut entries = tables.bridge_groups.iter().filter(|entry| {
+                (entry.port, entry.group) == (to.index(), group)
+                    && entry.source.is_none_or(|own| own == source)
+            });
+            let any = entries.clone().next().is_some();
+            any && !entries.any(|entry| entry.blocked)
+        };
+        if is_in(&self.before) && is_in(&self.after) {
+            return Some(Demand::Member);
+        }
+        let has_router = |tables: &crate::snapshot::Snapshot| tables.router_ports.contains(&to.index());
+        (has_router(&self.before) && has_router(&self.after)).then_some(Demand::Router)
+    }
+
+    /// Returns the flows that this machine should route, once for each outgoing interface of their routes.
+    fn router_legs(&self) -> Vec<Leg<'_>> {
+        let mut legs = Vec::new();
+        for route in &self.after.multicast_routes {
+            let Some(from) = route.from.as_ref().and_then(|name| self.after.link_named(name)) else {
+                continue;
+            };
+            let flows = self.wire.incoming(route.group).filter(|flow| {
+                let is_source = route.source.is_unspecified() || route.source == flow.key.source.ip();
+                is_source && flow.key.interface == from.index() && self.is_examined(flow)
+            });
+            for flow in flows {
+                legs.extend(route.to.iter().filter_map(|(name, threshold)| {
+                    let to = self.after.link_named(name)?;
+                    let passes = flow.hop_limits.0 > (*threshold).max(1);
+                    let is_seen = self.wire.is_complete(to.index()) || !to.interface.up;
+                    let sent = self.wire.outgoing(route.group).filter(|sent| is_sent(sent, flow, to.index()));
+                    let forwarded = sent.map(|sent| sent.datagrams).sum();
+                    let leg = Leg { flow, from, to, bridge: None, demand: Demand::Routed, forwarded };
+                    (passes && is_seen && to.index() != from.index()).then_some(leg)
+                }));
+            }
+        }
+        legs
+    }
+}
+
+/// Returns whether a flow is another one on its way out by an interface.
+fn is_sent(sent: &Flow, flow: &Flow, to: InterfaceIndex) -> bool {
+    let (out, key) = (&sent.key, &flow.key);
+    out.outgoing
+        && out.interface == to
+        && (out.source, out.group, out.port) == (key.source, key.group, key.port)
+}
+
+/// Returns whether bridges flood a group always: 224.0.0.x, and all nodes in IPv6.
+fn is_never_snooped(group: std::net::IpAddr) -> bool {
+    match group {
+        std::net::IpAddr::V4(group) => group.octets()[..3] == [224, 0, 0],
+        std::net::IpAddr::V6(group) => group.segments() == [0xff02, 0, 0, 0, 0, 0, 0, 1],
+    }
+}
+
+impl Leg<'_> {
+    /// Returns how many datagrams came in and did not leave.
+    pub(crate) fn lost(&self) -> u64 {
+        self.flow.datagrams.saturating_sub(self.forwarded)
+    }
+
+    /// Returns whether more than a tenth are missing.
+    fn is_blocked(&self) -> bool {
+        // Between the first and the last tap that is opened, a few datagrams may pass.
+        self.flow.datagrams >= MIN_DATAGRAMS && self.lost().saturating_mul(10) > self.flow.datagrams
+    }
+
+    fn obstacle(&self, observation: &Observation) -> Obstacle {
+        let forwards = |link: &Link| link.port.is_none_or(|port| port.state == PortState::Forwarding);
+        let isolated = |link: &Link| link.port.is_some_and(|port| port.isolated);
+        let locked = self.from.port.is_some_and(|port| port.locked);
+        match () {
+            () if !forwards(self.from) => Obstacle::IngressState,
+            () if !forwards(self.to) => Obstacle::EgressState,
+            () if !self.to.interface.up => Obstacle::Down,
+            () if isolated(self.from) && isolated(self.to) => Obstacle::Isolation,
+            () if locked && self.forwarded == 0 => Obstacle::Lock,
+            () if self.is_by_firewall(observation) => Obstacle::Firewall,
+            () if self.exceeds_mtu() => Obstacle::Mtu,
+            () => Obstacle::Unknown,
+        }
+    }
+
+    /// Returns whether packets of the flow are larger than the outgoing interface takes.
+    fn exceeds_mtu(&self) -> bool {
+        self.flow.resegmented == 0 && self.flow.largest as u64 > u64::from(self.to.interface.mtu)
+    }
+
+    fn is_by_firewall(&self, observation: &Observation) -> bool {
+        let drops = self.drops(observation);
+        let dropped: u64 =
+            drops.iter().filter(|drop| drop.reason == "NETFILTER_DROP").map(|drop| drop.packets).sum();
+        let suspects = self.suspects(observation);
+        explains(dropped, self.lost()) || (suspects.is_proven && !suspects.is_empty())
+    }
+
+    /// Returns the drops of the kernel that are of this flow on its way through.
+    pub(crate) fn drops<'a>(&self, observation: &'a Observation) -> Vec<&'a KernelDrop> {
+        let is_here = |drop: &KernelDrop| match self.bridge {
+            Some(_) => [Some(self.from.index()), Some(self.to.index())].contains(&drop.interface),
+            // The copy for this machine itself is dropped with the incoming interface.
+            None => drop.interface == Some(self.to.index()),
+        };
+        let drops = observation.kernel_drops.drops.iter();
+        drops.filter(|drop| drop.is_of(&self.flow.key) && is_here(drop)).collect()
+    }
+
+    /// Returns the rules on the way through that explain the loss.
+    pub(crate) fn suspects(&self, observation: &Observation) -> Suspects {
+        let (from, to) = (self.from.name(), self.to.name());
+        let bridge = [
+            (Layer::Device, Hook::Ingress, from),
+            (Layer::Bridge, Hook::Prerouting, from),
+            (Layer::Bridge, Hook::Forward, from),
+            (Layer::Bridge, Hook::Postrouting, to),
+            (Layer::Device, Hook::Egress, to),
+        ];
+        let router = [
+            (Layer::Ip, Hook::Forward, from),
+            (Layer::Ip, Hook::Postrouting, to),
+            (Layer::Device, Hook::Egress, to),
+        ];
+        let places: &[_] = if self.bridge.is_some() { &bridge } else { &router };
+        let packet = arriving(observation, self.flow).leaving_by(self.to.index(), to);
+        let outcomes = places.iter().flat_map(|(layer, hook, device)| {
+            met_by(observation, &packet, (*layer, *hook), device, &[RuleEffect::Drop])
+        });
+        responsible(observation, outcomes.collect(), self.lost())
+    }
+}
+
+impl BlockedFlow<'_> {
+    /// Returns the names of the interfaces that the flow does not reach.
+    pub(crate) fn names(&self) -> String {
+        self.legs.iter().map(|leg| leg.to.name()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the largest number of datagrams that one of these interfaces got.
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.legs.iter().map(|leg| leg.forwarded).max().unwrap_or_default()
+    }
+
+    /// Returns whether somebody is known to want the flow there.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.legs.iter().any(|leg| leg.demand != Demand::Flooded)
+    }
+
+    /// Returns the counts as a sentence: how many datagrams came in, and how many left.
+    pub(crate) fn sentence(&self) -> String {
+        let Leg { flow, from, bridge, .. } = self.first;
+        let who = bridge.map_or("This router", Link::name);
+        format!(
+            "{who} does not forward {} from {} on {} to {}: {} datagrams came in, {} left",
+            flow.destination(),
+            flow.key.source,
+            from.name(),
+            self.names(),
+            flow.datagrams,
+            self.forwarded()
+        )
+    }
+
+    /// Returns the counts on both sides, and why the flow should be forwarded.
+    pub(crate) fn evidence(&self) -> Vec<Evidence> {
+        let Leg { flow, from, demand, .. } = self.first;
+        let names = self.names();
+        let came =
+            format!("{} datagrams in from {} to {}", flow.datagrams, flow.key.source, flow.destination());
+        let why = match demand {
+            Demand::Member => {
+                ("bridge mdb show".to_owned(), format!("{} has members behind {names}", flow.key.group))
+            }
+            Demand::Router => ("bridge mdb show".to_owned(), format!("a router is behind {names}")),
+            Demand::Flooded => {
+                ("bridge mdb show".to_owned(), "without a querier, groups are flooded".to_owned())
+            }
+            Demand::Routed => {
+                ("ip mroute show".to_owned(), format!("{} from {} to {names}", flow.key.group, from.name()))
+            }
+        };
+        vec![
+            Evidence::new(EvidenceKind::Packet, from.name(), came),
+            Evidence::new(EvidenceKind::Packet, &names, format!("{} datagrams out", self.forwarded())),
+            Evidence::new(EvidenceKind::Table, why.0, why.1),
+        ]
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::causes::fixtures::{ETH0, ETH1, flow, kernel_drop, membership};
+    use crate::snapshot::{BridgeGroup, BridgePort, MulticastRoute};
+    use crate::wire::Tap;
+    use mcast::Interface;
+
+    pub(crate) const TO: &str = "239.1.2.3:5000";
+    const BRIDGE: InterfaceIndex = InterfaceIndex::new(9).unwrap();
+
+    /// Returns a bridge with the ports `eth0` and `eth1`, on which 10 datagrams come in at `eth0`, and `forwarded` leave
+    /// by `eth1`.
+    pub(crate) fn bridged(forwarded: usize, change: impl Fn(&mut Bridge, &mut BridgePort)) -> Observation {
+        let mut observation = membership(TO, Vec::new(), 0);
+        for snapshot in [&mut observation.before, &mut observation.after] {
+            let mut settings = Bridge::default();
+            for link in snapshot.links.iter_mut().filter(|link| [ETH0, ETH1].contains(&link.index())) {
+                let mut port = BridgePort { floods_multicast: true, ..BridgePort::default() };
+                change(&mut settings, &mut port);
+                (link.port, link.interface.port_of) = (Some(port), Some(BRIDGE));
+            }
+            let mut bridge = Link::from(Interface::new(BRIDGE, "br0".into()));
+            (bridge.interface.up, bridge.interface.running) = (true, true);
+            bridge.bridge = Some(settings);
+            snapshot.links.push(bridge);
+        }
+        let taps: Vec<_> = observation.after.links[1..3].iter().map(Tap::on).collect();
+        observation.wire.ports.taps = taps;
+        let came = flow(ETH0, "10.9.0.1:6000", TO);
+        let mut left = flow(ETH1, "10.9.0.1:6000", TO);
+        (left.key.outgoing, left.datagrams) = (true, forwarded as u64);
+        observation.wire.ports.flows = vec![came, left];
+        observation
+    }
+
+    fn obstacles(observation: &Observation) -> Vec<Obstacle> {
+        let all = [
+            Obstacle::IngressState,
+            Obstacle::EgressState,
+            Obstacle::Isolation,
+            Obstacle::Lock,
+            Obstacle::Mtu,
+            Obstacle::Down,
+            Obstacle::Firewall,
+            Obstacle::Unknown,
+        ];
+        all.into_iter().filter(|obstacle| !observation.blocked_flows(*obstacle).is_empty()).collect()
+    }
+
+    #[test]
+    fn flooded_flow_is_blocked_only_if_it_does_not_leave() {
+        assert_eq!(obstacles(&bridged(10, |_, _| {})), []);
+        assert_eq!(obstacles(&bridged(9, |_, _| {})), [], "the taps do not open at once");
+        assert_eq!(obstacles(&bridged(0, |_, _| {})), [Obstacle::Unknown]);
+    }
+
+    #[test]
+    fn snooped_group_is_expected_only_where_members_are() {
+        let mut observation = bridged(0, |bridge, _| (bridge.snooping, bridge.querier) = (true, true));
+        assert_eq!(obstacles(&observation), []);
+        let group = BridgeGroup { port: ETH1, group: [239, 1, 2, 3].into(), source: None, blocked: false };
+        observation.before.bridge_groups.push(group);
+        observation.after.bridge_groups.push(group);
+        assert_eq!(obstacles(&observation), [Obstacle::Unknown]);
+        observation.after.bridge_groups[0].blocked = true;
+        assert_eq!(obstacles(&observation), []);
+    }
+
+    #[test]
+    fn ports_explain_what_they_block() {
+        assert_eq!(obstacles(&bridged(0, |_, port| port.isolated = true)), [Obstacle::Isolation]);
+        assert_eq!(obstacles(&bridged(0, |_, port| port.locked = true)), [Obstacle::Lock]);
+        assert_eq!(
+            obstacles(&bridged(0, |_, port| port.state = PortState::Learning)),
+            [Obstacle::IngressState]
+        );
+        assert_eq!(obstacles(&bridged(0, |_, port| port.floods_multicast = false)), [], "flood-off");
+        let redundant = bridged(0, |bridge, port| {
+            (bridge.spanning_tree, port.state) = (true, PortState::Blocking);
+        });
+        assert_eq!(obstacles(&redundant), []);
+    }
+
+    #[test]
+    fn firewall_is_recognised_by_its_drops() {
+        let mut observation = bridged(0, |_, _| {});
+        observation.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", "10.9.0.1:6000", TO, 10)];
+        assert_eq!(obstacles(&observation), [Obstacle::Firewall]);
+    }
+
+    #[test]
+    fn route_is_expected_on_its_outgoing_interfaces() {
+        let routed = |threshold| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+            observation.after.multicast_routes = vec![MulticastRoute {
+                group: [239, 1, 2, 3].into(),
+                source: [10, 9, 0, 1].into(),
+                from: Some("eth0".into()),
+                packets: 10,
+                wrong_interface: 0,
+                to: vec![("eth1".into(), threshold)],
+            }];
+            observation
+        };
+        assert_eq!(obstacles(&routed(1)), [Obstacle::Unknown]);
+        assert_eq!(obstacles(&routed(16)), [], "ttl-threshold");
+        let mut forwarded = routed(1);
+        let mut left = flow(ETH1, "10.9.0.1:6000", TO);
+        left.key.outgoing = true;
+        forwarded.wire.flows.push(left);
+        assert_eq!(obstacles(&forwarded), []);
+    }
+}

@@ -1,0 +1,407 @@
+//! Bridges and routers as machines in the path: the doctor examines a group on the machine that should forward it.
+
+use std::time::{Duration, Instant};
+
+use mcast_doctor::{Id, Options, Report};
+use mcast_lab::{Host, Lab, RouteGroup, Router, SwitchOptions};
+
+use crate::net::{
+    Listener, Net, Stream, assert_healthy, assert_only, assert_received, examine, examine_for, examine_host,
+    has_programs, inject, listener, nft, run,
+};
+use crate::switches::query;
+
+const TO: &str = "239.1.2.3:5000";
+const TO_V6: &str = "[ff15::1234]:5000";
+const ON_BRIDGE: &str = "239.1.2.3%br0:5000";
+const ON_BRIDGE_V6: &str = "[ff15::1234%br0]:5000";
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A stream that a switch forwards to a member.
+struct Switched {
+    net: Net,
+    switch: Host,
+    /// The ports of the sender and of the receiver.
+    ports: [String; 2],
+    _listener: Listener,
+    _stream: Stream,
+}
+
+impl Switched {
+    fn new(to: &str) -> Self {
+        Self::with(to, 64, SwitchOptions::managed())
+    }
+
+    fn with(to: &str, size: usize, options: SwitchOptions) -> Self {
+        let net = Net::with(options);
+        let switch = net.lan.inside();
+        let list = "ip -o link show master br0 | sed 's/^[0-9]*: //; s/[@:].*//'";
+        let output = switch.command("sh").unwrap().args(["-c", list]).output().unwrap();
+        let names = String::from_utf8(output.stdout).unwrap();
+        let [sender, receiver] = names.lines().collect::<Vec<_>>()[..] else { panic!("{names}") };
+        let ports = [sender.to_owned(), receiver.to_owned()];
+        let group = to.parse::<std::net::SocketAddr>().unwrap().ip();
+        let bind = if group.is_ipv4() { "0.0.0.0:5000" } else { "[::]:5000" };
+        let listener = listener(&net.receiver, bind, &[(&group.to_string(), "eth0")]);
+        net.lan.wait_for_member(&net.receiver, "eth0", group, TIMEOUT).unwrap();
+        let stream = Stream::sized(&net.sender, to, size, |_| {});
+        Self { net, switch, ports, _listener: listener, _stream: stream }
+    }
+
+    /// Changes a setting of the sender's or receiver's port.
+    fn set(&self, port: usize, setting: &str) {
+        run(&self.switch, &format!("bridge link set dev {} {setting}", self.ports[port]));
+    }
+
+    fn examine(&self) -> Report {
+        examine(&self.switch, ON_BRIDGE)
+    }
+}
+
+/// A port that only learns.
+pub(crate) fn learning_port() -> Report {
+    let net = Switched::new(TO);
+    net.set(0, "state 2");
+    net.examine()
+}
+
+/// The port of the receiver is disabled, in IPv6.
+pub(crate) fn disabled_port_v6() -> Report {
+    let net = Switched::new(TO_V6);
+    net.set(1, "state 0");
+    examine(&net.switch, ON_BRIDGE_V6)
+}
+
+/// A port that only listens, without a group.
+pub(crate) fn listening_port_of_machine() -> Report {
+    let net = Switched::new(TO);
+    net.set(1, "state 1");
+    examine_host(&net.switch)
+}
+
+/// The sender and the receiver are isolated from each other.
+pub(crate) fn isolated_ports() -> Report {
+    let net = Switched::new(TO);
+    isolate(&net);
+    net.examine()
+}
+
+/// The same, without a group.
+pub(crate) fn isolated_ports_of_machine() -> Report {
+    let net = Switched::new(TO);
+    isolate(&net);
+    examine_host(&net.switch)
+}
+
+fn isolate(net: &Switched) {
+    (0..2).for_each(|port| net.set(port, "isolated on"));
+}
+
+/// The sender is not admitted at its port.
+pub(crate) fn locked_port() -> Report {
+    let net = Switched::new(TO);
+    lock(&net);
+    net.examine()
+}
+
+fn lock(net: &Switched) {
+    net.set(0, "locked on learning off");
+    run(
+        &net.switch,
+        &format!(
+            "bridge fdb flush dev {} 2>/dev/null || ip link set dev {} type bridge_slave fdb_flush",
+            net.ports[0], net.ports[0]
+        ),
+    );
+}
+
+/// A rule of the bridge family with a counter.
+pub(crate) fn bridge_rule() -> Report {
+    let net = Switched::new(TO);
+    nft(&net.switch, "bridge", "hook forward", "udp dport 5000 counter drop");
+    net.examine()
+}
+
+/// A rule of the bridge family without a counter, in IPv6.
+pub(crate) fn bridge_rule_v6() -> Report {
+    let net = Switched::new(TO_V6);
+    nft(&net.switch, "bridge", "hook forward", "ip6 daddr ff15::1234 drop");
+    examine(&net.switch, ON_BRIDGE_V6)
+}
+
+/// A rule at the port of the receiver.
+pub(crate) fn egress_rule_of_port() -> Report {
+    let net = Switched::new(TO);
+    nft(
+        &net.switch,
+        "netdev",
+        &format!("hook egress device {}", net.ports[1]),
+        "udp dport 5000 counter drop",
+    );
+    net.examine()
+}
+
+/// A rule at the port of the sender: the bridge itself does not get the group either.
+pub(crate) fn ingress_rule_of_port() -> Report {
+    let net = Switched::new(TO);
+    nft(
+        &net.switch,
+        "netdev",
+        &format!("hook ingress device {}", net.ports[0]),
+        "udp dport 5000 counter drop",
+    );
+    net.examine()
+}
+
+/// Reports that do not get past the port of the receiver.
+pub(crate) fn igmp_dropped_at_port() -> Report {
+    igmp_dropped().examine_for_a_query()
+}
+
+struct Unlearnt(Net, Host);
+
+impl Unlearnt {
+    fn examine_for_a_query(&self) -> Report {
+        let _stream = Stream::to(&self.0.sender, TO);
+        let options = Options::default().listening(Duration::from_secs(3));
+        examine_for(&self.1, ON_BRIDGE, &options)
+    }
+}
+
+fn igmp_dropped() -> Unlearnt {
+    let net = Net::with(
+        SwitchOptions::managed()
+            .query_interval(Duration::from_secs(1))
+            .query_response_interval(Duration::from_millis(500)),
+    );
+    let switch = net.lan.inside();
+    nft(&switch, "bridge", "hook prerouting", "ip protocol igmp counter drop");
+    let listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    // It stays joined until the process ends.
+    std::mem::forget(listener);
+    Unlearnt(net, switch)
+}
+
+/// A traffic control filter at the port of the receiver.
+pub(crate) fn tc_at_port() -> Report {
+    let net = Switched::new(TO);
+    run(
+        &net.switch,
+        &format!(
+            "tc qdisc add dev {0} clsact && tc filter add dev {0} egress pref 7 bpf da bytecode '1,6 0 0 2'",
+            net.ports[1]
+        ),
+    );
+    net.examine()
+}
+
+/// A port with a smaller MTU than the packets.
+pub(crate) fn small_port() -> Report {
+    let net = Switched::with(TO, 1400, SwitchOptions::managed());
+    run(&net.switch, &format!("ip link set dev {} mtu 1000 && ip link set dev br0 mtu 1500", net.ports[1]));
+    net.examine()
+}
+
+/// A switch whose querier has stopped, examined on the switch.
+pub(crate) fn stopped_querier() -> Report {
+    let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(Duration::from_secs(1)));
+    drop(inject(&net.sender, "eth0", &[query(&net)]));
+    let begin = Instant::now();
+    loop {
+        let report = examine_host(&net.lan.inside());
+        if !report.findings.is_empty() || begin.elapsed() > TIMEOUT {
+            return report;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// sender - lan1 - router - lan2 - receiver
+struct Routed {
+    _lab: Lab,
+    sender: Host,
+    router: Router,
+    receiver: Host,
+}
+
+impl Routed {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let (lan1, lan2) = (lab.switch("lan1").unwrap(), lab.switch("lan2").unwrap());
+        let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
+        let router = lab.router("router").unwrap();
+        router.connect("r0", &lan1, &["10.1.0.254/24", "fd01::fe/64"]).unwrap();
+        router.connect("r1", &lan2, &["10.2.0.254/24", "fd02::fe/64"]).unwrap();
+        router.add_route("224.0.0.0/4", "r0").unwrap();
+        sender.connect("eth0", &lan1, &["10.1.0.1/24", "fd01::1/64"]).unwrap();
+        sender.add_route_via("0.0.0.0/0", "10.1.0.254").unwrap();
+        receiver.connect("eth0", &lan2, &["10.2.0.1/24", "fd02::1/64"]).unwrap();
+        receiver.add_route_via("0.0.0.0/0", "10.2.0.254").unwrap();
+        // A router takes part on all its interfaces.
+        let other = RouteGroup {
+            source: None,
+            group: [239, 9, 9, 9].into(),
+            from: "r0",
+            to: &["r1"],
+            ttl_threshold: 1,
+        };
+        router.route_group(other).unwrap();
+        router.route_group(RouteGroup { group: "ff15::9999".parse().unwrap(), ..other }).unwrap();
+        Self { _lab: lab, sender, router, receiver }
+    }
+
+    fn route(&self, group: &str, to: &[&str]) {
+        let group = group.parse().unwrap();
+        self.router
+            .route_group(RouteGroup { source: None, group, from: "r0", to, ttl_threshold: 1 })
+            .unwrap();
+    }
+
+    fn examine(&self) -> Report {
+        let _stream = Stream::to(&self.sender, TO);
+        examine(&self.router, "239.1.2.3%r0:5000")
+    }
+
+    fn examine_v6(&self) -> Report {
+        let _stream = Stream::to(&self.sender, TO_V6);
+        examine(&self.router, "[ff15::1234%r0]:5000")
+    }
+}
+
+/// A router without a route for the group.
+pub(crate) fn no_route() -> Report {
+    Routed::new().examine()
+}
+
+/// The same in IPv6.
+pub(crate) fn no_route_v6() -> Report {
+    Routed::new().examine_v6()
+}
+
+/// A route without outgoing interfaces.
+pub(crate) fn route_to_nowhere() -> Report {
+    let net = Routed::new();
+    net.route("239.1.2.3", &[]);
+    net.examine()
+}
+
+/// The forward chain of a router.
+pub(crate) fn forward_rule() -> Report {
+    let net = Routed::new();
+    net.route("239.1.2.3", &["r1"]);
+    nft(&net.router, "inet", "hook forward", "udp dport 5000 counter drop");
+    net.examine()
+}
+
+/// The same in IPv6, without a counter.
+pub(crate) fn forward_rule_v6() -> Report {
+    let net = Routed::new();
+    net.route("ff15::1234", &["r1"]);
+    nft(&net.router, "ip6", "hook forward", "udp dport 5000 drop");
+    net.examine_v6()
+}
+
+/// A machine that forwards only unicast.
+pub(crate) fn no_routing() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    net.receiver.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    net.examine(TO, "239.1.2.3%eth0:5000")
+}
+
+/// The outgoing interface of a route takes smaller packets only.
+pub(crate) fn small_outgoing_interface() -> Report {
+    let net = Routed::new();
+    net.route("239.1.2.3", &["r1"]);
+    net.router.set_mtu("r1", 1000).unwrap();
+    let _stream = Stream::sized(&net.sender, TO, 1400, |_| {});
+    examine(&net.router, "239.1.2.3%r0:5000")
+}
+
+/// Runs the first command among the remedies of a finding.
+fn apply(host: &Host, report: &Report, id: Id) {
+    let finding = report.findings.iter().find(|finding| finding.id == id).unwrap();
+    let command = finding.remedies.iter().find_map(mcast_doctor::Remedy::command).unwrap();
+    run(host, &command);
+}
+
+/// Asserts that the first remedy of a fault of a switch lets the group pass.
+fn assert_heals(id: Id, inject: impl FnOnce(&Switched)) {
+    let net = Switched::new(TO);
+    inject(&net);
+    let report = net.examine();
+    assert_only(&report, id);
+    apply(&net.switch, &report, id);
+    assert_received(&net.examine());
+    assert_received(&examine(&net.net.receiver, "239.1.2.3%eth0:5000"));
+}
+
+#[test]
+fn remedies_at_ports_let_the_group_pass() {
+    if has_programs() {
+        assert_heals(Id::PortNotForwarding, |net| net.set(0, "state 2"));
+        assert_heals(Id::PortIsolated, isolate);
+        assert_heals(Id::PortLocked, lock);
+    }
+}
+
+#[test]
+fn remedies_in_the_firewall_of_a_switch_let_the_group_pass() {
+    if has_programs() {
+        let rule = "udp dport 5000 counter drop";
+        assert_heals(Id::FirewallDropsData, |net| nft(&net.switch, "bridge", "hook forward", rule));
+        assert_heals(Id::FirewallDropsData, |net| {
+            nft(&net.switch, "netdev", &format!("hook ingress device {}", net.ports[0]), rule);
+        });
+    }
+}
+
+#[test]
+fn remedy_for_reports_dropped_at_a_port_lets_the_switch_learn_the_member() {
+    if !has_programs() {
+        return;
+    }
+    let net = igmp_dropped();
+    let report = net.examine_for_a_query();
+    apply(&net.1, &report, Id::FirewallDropsIgmp);
+    net.0.lan.wait_for_member(&net.0.receiver, "eth0", [239, 1, 2, 3].into(), TIMEOUT).unwrap();
+    assert_received(&net.examine_for_a_query());
+}
+
+#[test]
+fn remedy_in_the_forward_chain_lets_the_group_pass() {
+    if !has_programs() {
+        return;
+    }
+    let net = Routed::new();
+    net.route("239.1.2.3", &["r1"]);
+    nft(&net.router, "inet", "hook forward", "udp dport 5000 counter drop");
+    apply(&net.router, &net.examine(), Id::FirewallDropsData);
+    assert_received(&net.examine());
+    let _stream = Stream::to(&net.sender, TO);
+    assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
+}
+
+#[test]
+fn switches_and_routers_that_forward_are_healthy() {
+    if !has_programs() {
+        return;
+    }
+    let net = Switched::new(TO);
+    assert_received(&net.examine());
+    // One isolated port still exchanges frames with all others.
+    net.set(0, "isolated on");
+    assert_received(&net.examine());
+    let ports = net.examine().observations;
+    let count = |direction| {
+        ports.iter().filter(|line| line.depth.starts_with("port ") && line.what.contains(direction)).count()
+    };
+    assert_eq!((count(" in from 10.9.0.1"), count(" out from 10.9.0.1")), (1, 1), "{ports:#?}");
+
+    let net = Routed::new();
+    net.route("239.1.2.3", &["r1"]);
+    net.route("ff15::1234", &["r1"]);
+    assert_received(&net.examine());
+    assert_received(&net.examine_v6());
+    assert_healthy(&examine_host(&net.router));
+}
