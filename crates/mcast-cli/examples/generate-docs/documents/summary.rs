@@ -75,6 +75,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("The Python package has no runtime of its own", "design/014-python.md"),
     ("Packages are reproducible", "design/015-packages.md"),
     ("Constants of other systems are written down twice", "design/016-foreign-headers.md"),
+    ("Drop reasons are counted in the kernel", "design/017-drop-reasons.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.
