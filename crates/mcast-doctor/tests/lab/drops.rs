@@ -12,7 +12,7 @@ use crate::net::{
 };
 
 /// Attaches an XDP program to `eth0` that drops every frame.
-fn drop_all(host: &Host) -> Attachment {
+pub(crate) fn drop_all(host: &Host) -> Attachment {
     const XDP_DROP: i32 = 1;
     let mut program = Assembler::new();
     program.set(BpfRegister::R0, XDP_DROP);

@@ -404,6 +404,6 @@ pub(crate) fn assert_received(report: &Report) {
     assert!(!report.unknown.iter().any(|unknown| unknown.what.contains("were lost")), "{report:#?}");
 }
 
-fn describe(finding: &Finding) -> String {
+pub(crate) fn describe(finding: &Finding) -> String {
     format!("{} {}: {}", finding.severity, finding.id, finding.cause)
 }
