@@ -21,4 +21,5 @@ mod sockets;
 mod started;
 mod switches;
 mod table;
+mod unusual;
 mod wire;
