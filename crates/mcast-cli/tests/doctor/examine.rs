@@ -31,6 +31,16 @@ fn a_stream_that_arrives_is_not_a_fault() {
     assert!(events(&ended, "examined").iter().any(|part| part["what"] == "wire of eth0"), "{ended:?}");
 }
 
+/// 20 datagrams per second arrive: 100 in five seconds.
+#[test]
+fn listening_ends_early_once_enough_has_arrived() {
+    let ward = Ward::new().streaming();
+    let ended = ward.doctor(&[GROUP, "--json"]).succeeded();
+    let on_wire = events(&ended, "flow")[0]["on_wire"].as_u64().unwrap();
+    assert!((50..90).contains(&on_wire), "{ended:?}");
+    assert!(ended.stderr.contains("listening for up to 5.000 s"), "{ended:?}");
+}
+
 #[test]
 fn the_last_line_says_whether_datagrams_arrive() {
     let last = |ward: &Ward, arguments: &[&str], status| {

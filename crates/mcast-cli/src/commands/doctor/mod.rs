@@ -119,7 +119,7 @@ struct PathOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
 struct TimingOptions {
-    /// Stop listening after TIME [default: 5s; with --listen until Ctrl-C]
+    /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived; with --listen until Ctrl-C]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
@@ -218,6 +218,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         console,
         is_repeating: Cell::new(false),
         network_of: Cell::new(None),
+        ends_early: arguments.timing.may_end_early(),
     };
     if arguments.timing.watch {
         return watch::run(&doctor, arguments.timing.every, bound, arguments.results.json);
@@ -228,6 +229,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     doctor.print(&report, arguments.results.json)?;
     Ok(doctor.interrupt.outcome().unwrap_or_else(|| arguments.results.outcome(&report)))
+}
+
+impl TimingOptions {
+    /// Returns whether the user has not chosen how long to listen.
+    const fn may_end_early(&self) -> bool {
+        self.timeout.is_none() && !self.soak && !self.watch
+    }
 }
 
 impl PathOptions {
@@ -278,6 +286,8 @@ struct Doctor<'a> {
     is_repeating: Cell<bool>,
     /// The process whose network namespace this thread has entered.
     network_of: Cell<Option<u32>>,
+    /// Whether to listen only until enough has arrived for a verdict.
+    ends_early: bool,
 }
 
 impl Doctor<'_> {

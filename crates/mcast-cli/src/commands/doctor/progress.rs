@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use mcast_doctor::{Options, Progress as Step};
 
@@ -12,13 +13,17 @@ use crate::interrupt::Interrupt;
 use crate::output::{count, seconds};
 use crate::service::Service;
 
-/// Shows the progress of listening, and ends it at an interrupt.
+/// What is enough for a verdict without `--timeout`: how long to listen, and how many datagrams.
+const ENOUGH: (Duration, u64) = (Duration::from_secs(3), 50);
+
+/// Shows the progress of listening, and ends it at an interrupt, or once enough has arrived.
 pub(super) struct Progress<'a> {
     console: &'a Console,
     service: &'a Service,
     interrupt: Interrupt,
     is_repeating: bool,
     is_live: bool,
+    ends_early: bool,
     shown: String,
 }
 
@@ -30,13 +35,15 @@ impl<'a> Progress<'a> {
             interrupt: doctor.interrupt.clone(),
             is_repeating: doctor.is_repeating.get(),
             is_live: io::stderr().is_terminal() && !doctor.console.is_quiet(),
+            ends_early: doctor.ends_early,
             shown: String::new(),
         }
     }
 
     /// Announces that listening begins, except for repeated examinations.
     pub(super) fn begin(&self, what: impl Display, options: &Options) {
-        let line = format!("examining {what}: listening for {}", seconds(options.duration()));
+        let limit = if self.ends_early { "up to " } else { "" };
+        let line = format!("examining {what}: listening for {limit}{}", seconds(options.duration()));
         if self.is_repeating {
             self.console.detail(line);
         } else {
@@ -59,7 +66,11 @@ impl<'a> Progress<'a> {
             write(&format!("\r\x1b[K{line}"));
             self.shown = line;
         }
-        ControlFlow::Continue(())
+        let (time, datagrams) = ENOUGH;
+        match step.elapsed >= time && step.on_wire.max(step.at_socket) >= datagrams {
+            true if self.ends_early => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
