@@ -1,6 +1,7 @@
 //! `cargo soak`: the long-running checks.
 
 mod chaos;
+mod doctor;
 mod fuzz;
 mod memory;
 mod networks;
@@ -60,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         networks::step(arguments.networks, seed),
         model(),
         chaos::step(arguments.chaos_minutes, seed),
+        doctor::step(seed),
         advisories(),
         kernel::step(),
     ];

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use mcast::Family;
 
-use crate::observation::{Observation, ProgramSocket, RunState};
+use crate::kernel_drops::KernelDrop;
+use crate::observation::{Observation, ProgramSocket, RunState, TrialMembership};
 use crate::snapshot::Counter;
+use crate::wire::Flow;
 
 /// The least memory that the kernel accounts for a queued datagram.
 const MIN_QUEUED: u64 = 512;
 /// The number of arrivals from which on it means something that none of them was read.
 const MIN_ARRIVALS: u64 = 3;
+/// The kernel's reasons for drops at a socket, which other sockets do not share.
+const AT_SOCKET: [&str; 4] = ["SOCKET_RCVBUFF", "SOCKET_FILTER", "PROTO_MEM", "NO_SOCKET"];
 /// How long the queue must have been watched at least.
 const MIN_WATCHED: Duration = Duration::from_millis(500);
 
@@ -44,7 +48,19 @@ impl Observation {
     pub(crate) fn arrived_for(&self, socket: &ProgramSocket) -> Option<u64> {
         let interfaces = socket.interests().map(|interest| interest.interface);
         let is_observed = interfaces.into_iter().all(|interface| self.wire.is_complete(interface));
-        is_observed.then(|| self.taken_by(socket).iter().map(|flow| flow.sound()).sum())
+        is_observed.then(|| self.taken_by(socket).iter().map(|flow| self.reached_udp(flow)).sum())
+    }
+
+    /// Returns how many datagrams of a flow reached the sockets that take it, as far as is known.
+    fn reached_udp(&self, flow: &Flow) -> u64 {
+        let key = &flow.key;
+        let is_lost = |trial: &TrialMembership| trial.received_from(key.interface, key.source) == 0;
+        if self.trial().is_some_and(is_lost) {
+            return 0;
+        }
+        let is_earlier = |drop: &&KernelDrop| drop.is_of(key) && !AT_SOCKET.contains(&drop.reason.as_str());
+        let earlier = self.kernel_drops.drops.iter().filter(is_earlier).map(|drop| drop.packets).sum();
+        flow.sound().min(flow.datagrams.saturating_sub(earlier))
     }
 
     /// Returns whether datagrams arrived for a socket, and none of them was read: its queue never became shorter, and what
@@ -75,7 +91,7 @@ mod tests {
     use mcast::SourceFilter;
 
     use super::*;
-    use crate::causes::fixtures::{ETH0, flow, joined_socket, program, with_counters};
+    use crate::causes::fixtures::{ETH0, flow, joined_socket, kernel_drop, program, with_counters};
     use crate::observation::ProcessState;
     use crate::snapshot::JoinedGroup;
 
@@ -118,6 +134,17 @@ mod tests {
         assert!(!is_unread(3, &[2304, 2304]), "seven datagrams are missing");
         assert!(!is_unread(0, &[0, 0, 0]), "all were read, or none came");
         assert!(!is_unread(0, &[]));
+    }
+
+    #[test]
+    fn datagrams_that_were_dropped_before_the_socket_were_not_read_either() {
+        let is_unread = |reason| {
+            let (mut observation, socket) = observed(3, &[2304, 2304]);
+            observation.kernel_drops.drops = vec![kernel_drop(reason, "10.9.0.1:6000", TO, 7)];
+            observation.is_unread(&socket)
+        };
+        assert!(is_unread("NETFILTER_DROP"));
+        assert!(!is_unread("SOCKET_RCVBUFF"), "the drops of another socket");
     }
 
     #[test]

@@ -45,22 +45,27 @@ fn in_file(observation: &Observation) -> Vec<Finding> {
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    // VLAN id 0 carries only a priority, and every system removes it.
+    let in_vlan = |flow: &Flow| flow.key.vlan.is_some_and(|tagging| tagging.id != 0);
     let tagged = |flow: &&Flow| {
-        flow.key.interface == interest.interface && flow.key.port == interest.port && flow.key.vlan.is_some()
+        flow.key.interface == interest.interface && flow.key.port == interest.port && in_vlan(flow)
     };
-    let flow = observation.wire.incoming(interest.group.addr()).find(tagged)?;
+    let arrivals = observation.arrivals(interest);
+    let untagged = |flow: &&Flow| arrivals.iter().any(|other| other.key.source.ip() == flow.key.source.ip());
+    let incoming = observation.wire.incoming(interest.group.addr());
+    let flows: Vec<_> = incoming.filter(tagged).filter(|flow| !untagged(flow)).collect();
+    let flow = flows.first()?;
     let tagging = flow.key.vlan?;
     let vlan = tagging.id;
-    let untagged = !observation.arrivals(interest).is_empty();
     let has_vlan_interface = observation
         .after
         .links
         .iter()
         .any(|link| link.lower == Some(interest.interface) && link.kind.as_deref() == Some("vlan"));
-    // VLAN id 0 carries only a priority, and every system removes it.
-    if untagged || has_vlan_interface || vlan == 0 {
+    if has_vlan_interface || !(arrivals.is_empty() || interest.sources.admits(flow.key.source.ip())) {
         return None;
     }
+    let sources: Vec<_> = flows.iter().map(|flow| flow.key.source.to_string()).collect();
     let interface = observation.link_name(interest.interface);
     let finding = Finding::new(
         Id::VlanTagged,
@@ -72,7 +77,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(&interface)
     .for_group(interest.destination())
-    .from_source(flow.key.source)
+    .from_source(sources.join(", "))
     .with_evidence(Evidence::new(
         EvidenceKind::Packet,
         &interface,
@@ -140,6 +145,20 @@ mod tests {
         };
         assert_eq!(command(ether_type::VLAN), add("802.1Q"));
         assert_eq!(command(ether_type::PROVIDER_VLAN), add("802.1ad"));
+    }
+
+    #[test]
+    fn tagged_source_is_reported_beside_an_untagged_one() {
+        let tagging = Tagging { id: 77, protocol: ether_type::VLAN, inner: None };
+        let sources = |tagged: &str| {
+            let mut tagged = flow(ETH0, tagged, TO);
+            tagged.key.vlan = Some(tagging);
+            let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), tagged];
+            let findings = CAUSE.judge(&membership(TO, flows, 1));
+            findings.into_iter().filter_map(|finding| finding.subject.source).collect::<Vec<_>>()
+        };
+        assert_eq!(sources("10.9.0.7:6000"), ["10.9.0.7:6000"]);
+        assert!(sources("10.9.0.1:6000").is_empty(), "a copy of what arrives");
     }
 
     #[test]

@@ -12,10 +12,15 @@ use crate::net::{
 };
 
 /// Attaches an XDP program to `eth0` that drops every frame.
-fn drop_all(host: &Host) -> Attachment {
+pub(crate) fn drop_all(host: &Host) -> Attachment {
     const XDP_DROP: i32 = 1;
+    attach_xdp(host, XDP_DROP)
+}
+
+/// Attaches an XDP program to `eth0` with this verdict for every frame.
+pub(crate) fn attach_xdp(host: &Host, verdict: i32) -> Attachment {
     let mut program = Assembler::new();
-    program.set(BpfRegister::R0, XDP_DROP);
+    program.set(BpfRegister::R0, verdict);
     program.exit();
     let program = BpfProgram::load(ProgramKind::Xdp, &program.finish()).unwrap();
     let index = InterfaceIndex::new(host.interface_index("eth0").unwrap()).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod boxes;
+mod combined;
 mod depth;
 mod drops;
 mod files;
@@ -21,4 +22,5 @@ mod sockets;
 mod started;
 mod switches;
 mod table;
+mod unusual;
 mod wire;

@@ -404,6 +404,6 @@ pub(crate) fn assert_received(report: &Report) {
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
 }
 
-fn describe(finding: &Finding) -> String {
+pub(crate) fn describe(finding: &Finding) -> String {
     format!("{} {}: {}", finding.severity, finding.id, finding.cause)
 }

@@ -145,11 +145,11 @@ pub(crate) fn connected_to_the_sender() -> Report {
 }
 
 /// A Python program that joins 239.1.2.3 (or ff15::1234) and reads, until it is dropped.
-struct Player(Child);
+pub(crate) struct Player(Child);
 
 impl Player {
     /// Starts it. `script` runs after the join, with the socket `s`.
-    fn start(host: &Host, to: &str, script: &str) -> Self {
+    pub(crate) fn start(host: &Host, to: &str, script: &str) -> Self {
         const PROGRAM: &str = "import socket, sys, time, os, signal
 host, port, script = sys.argv[1:]
 v6 = ':' in host
@@ -176,7 +176,7 @@ while True:
         Self(child)
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.0.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
     }

@@ -1,6 +1,10 @@
 //! All injections with the cause that the doctor must find: one test each, and the table in the guide.
 
-use mcast_doctor::{Id, Report, Severity};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mcast_doctor::{Evidence, Finding, Id, Report, Severity};
 
 use crate::filters;
 use crate::net::assert_only;
@@ -269,26 +273,55 @@ fn the_table_in_the_guide_has_every_injection() {
     }
 }
 
+/// How many injections run at a time.
+const AT_A_TIME: usize = 6;
+
 fn table() -> String {
     let mut text = String::from(
-        "# What the doctor finds\n\nFor this table, each cause was injected into a lab network of its own.\n`MCAST_BLESS=1 cargo test -p mcast-doctor --test lab the_table` runs the injections and writes this page. The\nlast column lists other warnings, which also apply to that network.\n\n| injected | cause | found | other warnings |\n|---|---|---|---|\n",
+        "# What the doctor finds\n\nFor this table, each cause was injected into a lab network of its own.\n`MCAST_BLESS=1 cargo test -p mcast-doctor --test lab the_table` runs the injections and writes this page. The\nevidence is what supports the finding. The last column lists other warnings, which also apply to that network.\n\n| injected | cause | found | evidence | remedies | other warnings |\n|---|---|---|---|---|---|\n",
     );
-    for case in CASES {
-        let findings = (case.inject)().findings;
-        let own = findings.iter().find(|finding| finding.id == case.id);
-        let found = own.map_or_else(
-            || "nothing".to_owned(),
-            |finding| format!("`{}` ({})", finding.id, finding.severity),
-        );
-        let others =
-            findings.iter().filter(|finding| finding.id != case.id && finding.severity >= Severity::Warning);
-        let others: Vec<_> =
-            others.map(|finding| format!("`{}` ({})", finding.id, finding.severity)).collect();
-        text += &format!("| {} | `{}` | {found} | {} |\n", case.how, case.id, others.join(", "));
-    }
+    let rows = Mutex::new(vec![String::new(); CASES.len()]);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((index, case)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            CASES.get(index).map(|case| (index, case))
+        } {
+            let row = row(case);
+            rows.lock().unwrap()[index] = row;
+        }
+    };
+    std::thread::scope(|scope| (0..AT_A_TIME).for_each(|_| drop(scope.spawn(work))));
+    text += &rows.into_inner().unwrap().concat();
     text += "\nA lab cannot create these causes; unit tests cover them:";
     for id in NOT_IN_A_LAB {
         text += &format!(" `{id}`");
     }
     text + ".\n"
+}
+
+fn row(case: &Case) -> String {
+    let findings = (case.inject)().findings;
+    let own = findings.iter().find(|finding| finding.id == case.id);
+    let found = own
+        .map_or_else(|| "nothing".to_owned(), |finding| format!("`{}` ({})", finding.id, finding.severity));
+    let kinds: BTreeSet<_> = own.into_iter().flat_map(|finding| &finding.evidence).map(kind).collect();
+    let commands =
+        |finding: &Finding| finding.remedies.iter().filter(|each| each.command().is_some()).count();
+    let remedies =
+        own.map_or_else(String::new, |finding| match (finding.remedies.len(), commands(finding)) {
+            (0, _) => "none".to_owned(),
+            (_, 0) => "advice".to_owned(),
+            _ => "command".to_owned(),
+        });
+    let others =
+        findings.iter().filter(|finding| finding.id != case.id && finding.severity >= Severity::Warning);
+    let others: Vec<_> = others.map(|finding| format!("`{}` ({})", finding.id, finding.severity)).collect();
+    let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+    format!("| {} | `{}` | {found} | {kinds} | {remedies} | {} |\n", case.how, case.id, others.join(", "))
+}
+
+/// Returns the kind of a piece of evidence, as in JSON.
+fn kind(evidence: &Evidence) -> String {
+    format!("{:?}", evidence.kind).to_lowercase()
 }

@@ -1,0 +1,25 @@
+//! Every pair of faults of the doctor's lab, of which `cargo verify` draws a sample.
+
+use anyhow::Result;
+
+use crate::command::{cargo, finish};
+use crate::step::{Outcome, RunOptions, Step};
+
+pub(super) fn step(seed: u32) -> Step {
+    let about = format!("the doctor names each fault of every pair, and of triples drawn with seed {seed}");
+    Step::new("doctor", about, move |options| run(seed, options))
+}
+
+fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
+    let head =
+        ["test", "--quiet", "--package", "mcast-doctor", "--test", "lab", "--", "--nocapture", "combined::"];
+    let mut command = cargo(head);
+    command.env("MCAST_SEED", seed.to_string()).env("MCAST_COMBINATIONS", "all");
+    let finished = finish(command, options.verbose)?;
+    let combinations =
+        finished.output.lines().find(|line| line.ends_with(" combinations")).unwrap_or_default();
+    Ok(match finished.success {
+        true => Outcome::passed(combinations),
+        false => Outcome::failed(finished.status, finished.output),
+    })
+}
