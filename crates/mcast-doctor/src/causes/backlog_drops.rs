@@ -4,7 +4,7 @@ use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"]);
 
@@ -15,6 +15,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     }
     let queue = observation.after.backlog_dropped.saturating_sub(observation.before.backlog_dropped);
     let mut findings = Vec::new();
+    let scope = RemedyScope::new("everything that arrives on this machine, on any interface");
     // The counter covers the whole machine, so it is evidence only together with a loss.
     if queue > 0 && observation.expected_flows().iter().any(|flow| flow.status.depth.is_lost_here()) {
         findings.push(
@@ -29,7 +30,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 observation.before.backlog_dropped,
                 observation.after.backlog_dropped,
             ))
-            .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000)),
+            .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope)),
         );
     }
     let mut interfaces: Vec<_> = interests.iter().map(|interest| interest.interface).collect();
@@ -50,7 +51,10 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
         .on_interface(after.name())
         .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1))
         .with_remedies([
-            Remedy::now(Tool::Ethtool, ["-G", after.name(), "rx", "4096"]),
+            Remedy::now(Tool::Ethtool, ["-G", after.name(), "rx", "4096"]).with_scope(
+                RemedyScope::new(format!("everything that arrives on {}", after.name()))
+                    .warning("many devices lose their link for some seconds, and with it a remote session"),
+            ),
             Remedy::advice(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports."),
         ])
     })

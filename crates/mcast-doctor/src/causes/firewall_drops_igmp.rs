@@ -54,7 +54,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         .map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after))
         .collect();
     let rules = match &counted[..] {
-        [] => uncounted_outgoing_rules(observation),
+        [] => uncounted_rules(observation),
         counted => counted.iter().map(|(rule, ..)| *rule).collect(),
     };
     let counters = [Counter::OutRequests, Counter::OutTransmits];
@@ -72,13 +72,16 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     Some(finding)
 }
 
-/// Returns the outgoing rules without a counter, one of which may be responsible.
-fn uncounted_outgoing_rules(observation: &Observation) -> Vec<&DroppingRule> {
+/// Returns the rules without a counter, one of which may be responsible: those that drop outgoing reports, else those
+/// that drop incoming queries, which nobody answers then.
+fn uncounted_rules(observation: &Observation) -> Vec<&DroppingRule> {
     let is_outgoing = |rule: &&DroppingRule| {
         matches!(rule.hook.as_deref(), Some("output" | "postrouting" | "egress") | None)
     };
     let rules = observation.after.dropping_rules.iter();
-    rules.filter(is_outgoing).filter(|rule| rule.packets.is_none()).collect()
+    let rules = rules.filter(|rule| rule.packets.is_none() && !is_for_forwarding(rule));
+    let (outgoing, incoming): (Vec<_>, Vec<_>) = rules.partition(is_outgoing);
+    if outgoing.is_empty() { incoming } else { outgoing }
 }
 
 /// Returns whether a rule applies to forwarded traffic, and not to traffic of this machine itself.

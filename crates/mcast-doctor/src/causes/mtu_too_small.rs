@@ -3,7 +3,8 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::snapshot::Link;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"]);
 
@@ -41,11 +42,19 @@ fn check(observation: &Observation) -> Vec<Finding> {
             .with_remedies([Remedy::now(
                 Tool::Ip,
                 ["link", "set", "dev", link.name(), "mtu", &ETHERNET.to_string()],
-            )])
-            .with_remedies(remedies::networkd(link, "mtu", &format!("[Link]\nMTUBytes={ETHERNET}\n")))
+            ).with_scope(scope(link))])
+            .with_remedies(remedies::networkd(link, "mtu", &format!("[Link]\nMTUBytes={ETHERNET}\n"), scope(link)))
             .with_remedies([
                 Remedy::advice(Tool::Program, format!("Or have the sender send at most {} bytes per datagram.", link.interface.mtu.saturating_sub(28))),
             ])
         })
         .collect()
+}
+
+/// Returns the scope of a larger MTU.
+fn scope(link: &Link) -> RemedyScope {
+    RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
+        "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
+        link.name()
+    ))
 }

@@ -4,7 +4,7 @@ use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::Observation;
 use crate::snapshot::{Counter, UdpSocket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]);
 
@@ -118,8 +118,9 @@ fn buffer_remedies(observation: &Observation) -> Vec<Remedy> {
         Tool::Program,
         "Request a larger buffer (SO_RCVBUF, 4 MiB), read in batches (recvmmsg), and process the datagrams in a different thread.",
     )];
+    let scope = RemedyScope::after_restart("the largest buffer that any program of this host may request");
     if observation.after.number("net.core.rmem_max").is_some_and(|limit| limit < LARGE_BUFFER) {
-        remedies.extend(crate::remedies::sysctl("net.core.rmem_max", LARGE_BUFFER));
+        remedies.extend(crate::remedies::sysctl("net.core.rmem_max", LARGE_BUFFER, scope));
     }
     remedies
 }

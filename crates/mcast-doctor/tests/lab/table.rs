@@ -3,10 +3,13 @@
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
-use crate::{depth, drops, firewall, fleet, ipv6, path, programs, routers, sockets, switches, wire};
+use crate::{
+    depth, drops, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, switches, wire,
+};
 
 /// An injection and the cause that must be found.
 struct Case {
+    name: &'static str,
     id: Id,
     how: &'static str,
     inject: fn() -> Report,
@@ -14,14 +17,15 @@ struct Case {
 
 macro_rules! cases {
     ($($name:ident: $id:ident, $how:literal, $inject:expr;)+) => {
-        const CASES: &[Case] = &[$(Case { id: Id::$id, how: $how, inject: $inject }),+];
+        const CASES: &[Case] = &[$(Case { name: stringify!($name), id: Id::$id, how: $how, inject: $inject }),+];
 
         $(
             #[test]
             fn $name() {
                 let is_possible = !NEEDS_TRACING.contains(&Id::$id) || crate::drops::can_trace();
                 if crate::net::has_programs() && is_possible {
-                    assert_only(&$inject(), Id::$id);
+                    let case = stringify!($name);
+                    assert_only(&crate::treatment::inject_and_treat(case, Id::$id, $inject), Id::$id);
                 }
             }
         )+
@@ -167,6 +171,14 @@ cases! {
     host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", fleet::nobody_there;
     host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", fleet::no_listener;
     firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", fleet::firewall_of_the_listener;
+    joined_by_route: JoinedOtherInterface, "joined on the interface of the route for groups, `eth1`, sent on `eth0`", remedies::joined_by_route;
+    joined_by_route_v6: JoinedOtherInterface, "the same, IPv6", remedies::joined_by_route_v6;
+    unreachable_route: NoRoute, "a route that rejects groups", remedies::unreachable_route;
+    no_route_v6: NoRoute, "no route for IPv6 groups, `%default` joined", remedies::no_route_v6;
+    no_address_is_generated: Ipv6NotReady, "`addr_gen_mode` 1, no address", remedies::no_address_is_generated;
+    deleted_ipv6_addresses: Ipv6NotReady, "no IPv6 address", remedies::deleted_addresses;
+    sent_by_route: SentByOtherInterface, "sent by the route for groups, `eth1`, examined on the sender's `eth0`", remedies::sent_by_route;
+    sent_by_route_v6: SentByOtherInterface, "the same, IPv6", remedies::sent_by_route_v6;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
@@ -183,6 +195,11 @@ fn every_cause_is_injected_or_listed_as_impossible() {
         let injected = CASES.iter().any(|case| case.id == *id);
         assert_ne!(injected, NOT_IN_A_LAB.contains(id), "{id}");
     }
+}
+
+#[test]
+fn every_remedy_is_applied_or_listed_with_the_reason() {
+    crate::treatment::assert_complete(CASES.iter().map(|case| (case.name, case.id)));
 }
 
 /// With `MCAST_BLESS=1`, runs every case and writes the table of findings. Otherwise, asserts that the table has a row

@@ -78,6 +78,11 @@ impl Subject {
         !matches!(self, Self::Machine)
     }
 
+    /// Returns whether the subject is a program, which runs on between two examinations.
+    pub(super) const fn is_program(&self) -> bool {
+        matches!(self, Self::Program(_))
+    }
+
     /// Returns whether the subject can come back after it is gone. A process cannot.
     pub(super) const fn may_come_back(&self) -> bool {
         !matches!(self, Self::Program(ProgramSelector::Process(_)))
