@@ -51,7 +51,13 @@ impl AppliedRemedies {
     /// [`Error::Start`], [`Error::RemedyFailed`] or [`Error::Write`] for the first action that fails; the actions after
     /// it are not carried out. Those before it are undone with the others.
     pub fn apply(&mut self, remedy: &Remedy) -> Result<()> {
-        let inverses = undo::here(remedy.actions());
+        let mut inverses = undo::here(remedy.actions());
+        // The examination knew the state of another network namespace.
+        if let Some(Instructions::Actions { actions, .. }) =
+            remedy.undo.as_ref().filter(|_| inverses.contains(&Inverse::Unknown))
+        {
+            inverses = vec![Inverse::Actions(actions.clone())];
+        }
         // One inverse may cover several actions.
         let inverses = inverses.into_iter().map(Some).chain(std::iter::repeat(None));
         let mut done = Vec::new();

@@ -145,6 +145,7 @@ pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
         "DUP_FRAG" | "FRAG_TOO_FAR" => "fragments that do not fit together",
         "XFRM_POLICY" => "an IPsec policy",
         "DEV_READY" => "the interface is down",
+        "FULL_RING" => "the queue of the driver is full",
         "NOMEM" => "out of memory",
         _ => return None,
     })
@@ -181,17 +182,31 @@ impl Observation {
         flows
     }
 
-    /// Returns the packets of this machine to an interest's group and port that the kernel dropped before they left, for
-    /// one of these reasons.
-    pub(crate) fn dropped_sending<'a>(
-        &'a self,
-        interest: &Interest<'_>,
-        is_reason: impl Fn(&KernelDrop) -> bool,
-    ) -> Vec<&'a KernelDrop> {
-        let destination = interest.destination();
-        let is_sent =
-            |drop: &&KernelDrop| drop.direction() == DropDirection::Outgoing && drop.is_to(destination);
-        self.kernel_drops.drops.iter().filter(is_sent).filter(|drop| is_reason(drop)).collect()
+    /// Returns the packets that this machine sends to the examined group, or that the examined program sends, and that the
+    /// kernel dropped before they left, for one of these reasons.
+    pub(crate) fn dropped_sending(&self, is_reason: impl Fn(&KernelDrop) -> bool) -> Vec<&KernelDrop> {
+        let interests = self.interests();
+        let is_sender = |port| {
+            let program = self.program().filter(|_| port != 0);
+            program.is_some_and(|program| program.sends_from(port))
+        };
+        let is_examined = |drop: &&KernelDrop| {
+            let is_joined = interests.iter().any(|interest| drop.is_to(interest.destination()));
+            drop.direction() == DropDirection::Outgoing && (is_joined || is_sender(drop.source.port()))
+        };
+        let drops = self.kernel_drops.drops.iter().filter(is_examined);
+        drops.filter(|drop| is_reason(drop) && self.is_many_of_sent(drop)).collect()
+    }
+
+    /// Returns whether the drops are at least 5 % of what left at the same time.
+    fn is_many_of_sent(&self, drop: &KernelDrop) -> bool {
+        let same = |flow: &&Flow| {
+            flow.key.source == drop.source
+                && Some(flow.key.interface) == drop.interface
+                && drop.is_to(flow.destination())
+        };
+        let sent = self.wire.outgoing(drop.destination.ip()).filter(same).map(|flow| flow.datagrams);
+        drop.packets.saturating_mul(20) >= sent.sum()
     }
 
     /// Returns the IGMP or MLD reports on an interest's interface that the kernel dropped before they left.

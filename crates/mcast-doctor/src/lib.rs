@@ -35,9 +35,11 @@ mod fleet;
 mod gather;
 mod kernel_drops;
 mod measure;
+mod netfilter;
 mod observation;
 mod options;
 mod path;
+mod printed_error;
 mod remedies;
 mod remedy;
 mod report;
@@ -77,6 +79,16 @@ pub use started_program::StartedProgram;
 #[must_use]
 pub fn host_drops() -> mcast_measure::DropCounts {
     gather::host_drops()
+}
+
+/// Moves the calling thread, and the threads that it starts from now on, to the network namespace of a process. See
+/// [`Report::with_remedies_in_network_of`].
+///
+/// # Errors
+/// [`Error::System`] if the system refuses it: it needs `CAP_SYS_ADMIN`, and exists on Linux only.
+pub fn enter_network_of(pid: u32) -> Result<()> {
+    let what = || format!("the network namespace of process {pid}");
+    mcast_sys::process::enter_network_of(pid).map_err(|source| Error::System { what: what(), source })
 }
 
 /// The result of an operation of this crate.

@@ -12,7 +12,9 @@ use mcast::{
 use mcast_sys::SocketOptions;
 
 use crate::kernel_drops::KernelDrops;
-use crate::snapshot::{Counter, DroppingRule, Link, Snapshot};
+use crate::netfilter::{HookCounts, Outcome};
+use crate::printed_error::{PrintedError, PrintedErrorKind};
+use crate::snapshot::{Counter, Link, Snapshot};
 use crate::wire::{Flow, Wire};
 use crate::{Evidence, EvidenceKind, Options};
 
@@ -30,6 +32,12 @@ pub(crate) struct Observation {
     /// The programs that have joined groups, if the machine is examined.
     pub(crate) programs: Vec<Program>,
     pub(crate) kernel_drops: KernelDrops,
+    /// The membership of the examined program that the doctor reported again, and the result.
+    pub(crate) program_rejoin: Option<(GroupAddr, RejoinOutcome)>,
+    /// How many packets passed each hook of the packet filter.
+    pub(crate) hooks: HookCounts,
+    /// The experiments made, for the report.
+    pub(crate) experiments: Vec<String>,
 }
 
 /// What was examined.
@@ -102,6 +110,10 @@ pub(crate) struct Program {
     /// Whether the sockets belong together, as those of one process and its children do. The sockets on a port may belong
     /// to several programs.
     pub(crate) is_one: bool,
+    /// The errors of sockets that it has printed, if the doctor has started it.
+    pub(crate) printed: Vec<PrintedError>,
+    /// Its arguments, if the doctor has started it.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// A UDP socket of another program.
@@ -145,6 +157,10 @@ pub(crate) struct ProcessState {
 }
 
 /// Whether a process runs.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "other systems do not report the state of processes")
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RunState {
     /// It runs, or waits for something.
@@ -201,12 +217,11 @@ impl Observation {
         self.rise(counter, family).filter(|rise| *rise > 0).and_then(|_| self.counter_change(counter, family))
     }
 
-    /// Returns the dropping rules with counters, each with its counts before and after listening.
-    pub(crate) fn rule_counts(&self) -> impl Iterator<Item = (&DroppingRule, u64, u64)> {
-        self.after.dropping_rules.iter().filter_map(|rule| {
-            let before = self.before.dropping_rules.iter().find(|before| before.is_same(rule))?;
-            Some((rule, before.packets?, rule.packets?))
-        })
+    /// Returns the counts of a rule before and after listening, if it has a counter.
+    pub(crate) fn rule_counts(&self, outcome: &Outcome) -> Option<(u64, u64)> {
+        // A rule that did not exist before has counted from zero.
+        let before = self.before.ruleset.packets_of(&outcome.rule).unwrap_or_default();
+        Some((before, outcome.rule.packets?))
     }
 
     /// Returns the datagrams of a flow as evidence.
@@ -259,6 +274,12 @@ impl Observation {
             }
             ExaminationTarget::Machine | ExaminationTarget::File => Vec::new(),
         }
+    }
+
+    /// Returns the result of reporting a membership again, if that was done.
+    pub(crate) fn rejoin(&self, interest: &Interest<'_>) -> Option<RejoinOutcome> {
+        let of_program = self.program_rejoin.filter(|(address, _)| *address == interest.address());
+        self.trial().and_then(|trial| trial.rejoin).or_else(|| of_program.map(|(_, outcome)| outcome))
     }
 
     /// Returns the flows that arrived for the interests, or all that arrived if a file is examined.
@@ -385,9 +406,22 @@ impl TrialMembership {
 }
 
 impl Program {
+    /// Returns the errors of a kind that the program has printed, unless it has opened what it needs all the same: it has
+    /// joined a group, or sends to one.
+    pub(crate) fn failed_with(&self, kind: PrintedErrorKind, wire: &Wire) -> Vec<&PrintedError> {
+        let is_member = self.sockets.iter().any(|socket| !socket.memberships.is_empty());
+        let is_sender = wire.flows.iter().any(|flow| flow.key.outgoing && self.sends(flow));
+        let printed = self.printed.iter().filter(|_| !is_member && !is_sender);
+        printed.filter(|error| error.kind == kind).collect()
+    }
+
     /// Returns whether one of its sockets is bound to the source port of the flow.
     pub(crate) fn sends(&self, flow: &Flow) -> bool {
-        let port = flow.key.source.port();
+        self.sends_from(flow.key.source.port())
+    }
+
+    /// Returns whether one of its sockets is bound to a port.
+    pub(crate) fn sends_from(&self, port: u16) -> bool {
         self.sockets.iter().any(|socket| socket.local.is_some_and(|local| local.port() == port))
     }
 }

@@ -17,6 +17,9 @@ pub struct Options {
     pub membership_interval: Duration,
     /// Whether to listen beyond the membership interval.
     pub soak: bool,
+    /// Whether to make experiments that change this machine for as long as the examination runs: temporary nftables
+    /// rules that count packets. Default: true. The report lists them.
+    pub experiments: bool,
 }
 
 impl Default for Options {
@@ -26,6 +29,7 @@ impl Default for Options {
             query_interval: Duration::from_secs(125),
             membership_interval: Duration::from_secs(260),
             soak: false,
+            experiments: true,
         }
     }
 }

@@ -191,6 +191,35 @@ impl Remedy {
         self
     }
 
+    /// Returns the remedy for the network namespace of a process; `None` if it would change this machine instead.
+    pub(crate) fn in_network_of(self, pid: u32) -> Option<Self> {
+        let Instructions::Actions { actions, .. } = &self.instructions else { return Some(self) };
+        // A signal or a cgroup is not part of a network.
+        if matches!(self.tool, Tool::Kill | Tool::Container) {
+            return Some(self);
+        }
+        let enter = |action: &Action| match action {
+            Action::Run { program, args } => {
+                let words = [format!("--net=/proc/{pid}/ns/net"), program.clone()];
+                let args = words.into_iter().chain(args.iter().cloned()).collect();
+                Some(Action::Run { program: "nsenter".into(), args })
+            }
+            Action::Write { .. } | Action::Remove { .. } => None,
+        };
+        let enter_all = |actions: &[Action]| {
+            let actions = actions.iter().map(enter).collect::<Option<Vec<_>>>()?;
+            Some(Instructions::Actions { actions, needs_root: true })
+        };
+        let undo = match &self.undo {
+            Some(Instructions::Actions { actions, .. }) => enter_all(actions),
+            other => other.clone(),
+        };
+        let instructions = enter_all(actions)?;
+        let is_lasting = self.persistence == Persistence::ForGood;
+        let remedy = Self { instructions, undo, ..self };
+        (!is_lasting).then_some(remedy)
+    }
+
     /// Marks the actions as needing root.
     #[must_use]
     pub fn as_root(mut self) -> Self {
@@ -371,6 +400,19 @@ impl fmt::Display for Tool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remedies_of_another_network_are_run_there_or_removed() {
+        let command = |remedy: Remedy| remedy.in_network_of(7).and_then(|remedy| remedy.command());
+        let sysctl = Remedy::now(Tool::Sysctl, ["-w", "x=0"]);
+        assert_eq!(command(sysctl).as_deref(), Some("nsenter --net=/proc/7/ns/net sysctl -w x=0"));
+        assert_eq!(Remedy::file(Tool::Sysctl, Persistence::ForGood, "/etc/x", "x").in_network_of(7), None);
+        assert_eq!(Remedy::for_good(Tool::NetworkManager, ["x"]).in_network_of(7), None);
+        let unchanged = [Remedy::advice(Tool::Program, "Join."), Remedy::now(Tool::Kill, ["-CONT", "7"])];
+        for remedy in unchanged {
+            assert_eq!(remedy.clone().in_network_of(7), Some(remedy));
+        }
+    }
 
     /// Interface names that Linux accepts and that contain shell syntax.
     const HOSTILE: [&str; 7] = ["x;id>y", "$(id)", "`id`", "a'b", "a\"b", "a&b|c", "*"];

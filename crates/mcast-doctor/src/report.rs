@@ -108,6 +108,17 @@ pub struct LayerObservation {
 }
 
 impl Report {
+    /// Changes the remedies so that they apply to the network namespace of a process. Those that configure this machine
+    /// permanently are removed, because they would not reach it.
+    #[must_use]
+    pub fn with_remedies_in_network_of(mut self, pid: u32) -> Self {
+        for finding in &mut self.findings {
+            let remedies = std::mem::take(&mut finding.remedies);
+            finding.remedies = remedies.into_iter().filter_map(|remedy| remedy.in_network_of(pid)).collect();
+        }
+        self
+    }
+
     /// Returns the highest severity among the findings.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {

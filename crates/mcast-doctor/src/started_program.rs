@@ -1,7 +1,9 @@
 //! A program that is started to be examined.
 
-use std::ops::ControlFlow;
-use std::process::{Child, Command};
+use std::collections::BTreeSet;
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,11 @@ use mcast::joined::{self, Holder, Holding};
 use mcast::{Group, InterfaceIndex};
 use mcast_sys::process;
 
-use crate::gather::processes;
-use crate::{Error, Options, ProgramSelector, Result, examine_program};
+use crate::examine::{examine_started, explain_failure};
+use crate::gather::{processes, program};
+use crate::observation::Program;
+use crate::printed_error::ProgramOutput;
+use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
 
 /// How long to wait until the program opens a UDP socket.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,38 +26,53 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// The time between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A program that runs while it is examined. Dropping it ends the program and all processes that the program has
-/// started: they are asked first, then killed. On systems other than Unix, only the program itself is killed.
+/// A program that runs while it is examined. What it prints to standard error is passed on, and searched for errors of
+/// sockets. Dropping it ends the program and all processes that the program has started: they are asked first, then killed.
+/// On systems other than Unix, only the program itself is killed.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
 /// use std::process::Command;
 ///
-/// use mcast_doctor::{Options, StartedProgram, examine_program};
+/// use mcast_doctor::{Options, StartedProgram};
 ///
 /// let mut command = Command::new("player");
 /// let mut program = StartedProgram::start(command.arg("udp://@239.1.2.3:5000"))?;
-/// let target = program.wait_until_joined(|| false)?;
-/// let report = examine_program(target, &Options::default(), &mut |_| ControlFlow::Continue(()))?;
+/// let report = match program.wait_until_joined(|| false) {
+///     Ok(()) => program.examine(&Options::default(), &mut |_| ControlFlow::Continue(()))?,
+///     Err(error) => program.explain(error)?,
+/// };
 /// # Ok::<(), mcast_doctor::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct StartedProgram {
     name: String,
+    arguments: Vec<String>,
     child: Child,
+    output: ProgramOutput,
+    /// What its environment contains, and that of the processes that it starts.
+    mark: String,
     is_ended: bool,
 }
 
 impl StartedProgram {
-    /// Starts a program in a process group of its own, so that the processes that it starts end with it.
+    /// Starts a program in a process group of its own, and with a mark in its environment, so that the processes that it
+    /// starts end with it.
     ///
     /// # Errors
     /// [`Error::Start`] if the system cannot start it.
     pub fn start(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
+        let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let mark = mark();
         process::lead_group(command);
-        match command.spawn() {
-            Ok(child) => Ok(Self { name, child, is_ended: false }),
+        command.env(processes::MARK, &mark).stderr(Stdio::piped());
+        let started = command.spawn().and_then(|mut child| {
+            let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+            Ok((ProgramOutput::read(stderr)?, child))
+        });
+        match started {
+            Ok((output, child)) => Ok(Self { name, arguments, child, output, mark, is_ended: false }),
             Err(source) => Err(Error::Start { program: name, source }),
         }
     }
@@ -62,44 +82,83 @@ impl StartedProgram {
     ///
     /// # Errors
     /// [`Error::Ended`] if the program has ended, [`Error::NoSocket`] if it has no socket in time, and errors of
-    /// [`examine_program`].
-    pub fn wait_until_joined(&mut self, is_cancelled: impl Fn() -> bool) -> Result<ProgramSelector> {
-        let target = ProgramSelector::Process(self.child.id());
+    /// [`examine_program`](crate::examine_program).
+    pub fn wait_until_joined(&mut self, is_cancelled: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut settled = None;
         let mut joined = Vec::new();
         loop {
+            let processes = self.processes();
             let ended = process::has_ended(&mut self.child);
-            if ended.map_err(|source| Error::System { what: "the state of the program".into(), source })? {
+            let ended =
+                ended.map_err(|source| Error::System { what: "the state of the program".into(), source })?;
+            if ended && processes.is_empty() {
                 return Err(self.ended());
             }
             let now = Instant::now();
-            if has_sockets(target)? {
-                let joins = self.joins()?;
+            if program::has_sockets(self.child.id(), &processes)? {
+                let joins = joins(&processes)?;
                 if settled.is_none() || joins != joined {
                     joined = joins;
                     settled = Some(now + SETTLING);
                 }
             }
             match settled {
-                Some(time) if now >= time => return Ok(target),
+                Some(time) if now >= time => return Ok(()),
                 None if now >= deadline || is_cancelled() => return Err(Error::NoSocket(self.name.clone())),
                 _ => thread::sleep(POLL_INTERVAL),
             }
         }
     }
 
-    /// Returns the groups that the program has joined, and the interfaces.
-    fn joins(&self) -> Result<Vec<(Group, InterfaceIndex)>> {
-        let family = processes::family(self.child.id());
-        let is_own = |holding: &Holding| match &holding.holder {
-            Holder::Socket(holder) => {
-                holder.socket.processes.iter().any(|process| family.contains(&process.pid))
-            }
-            _ => false,
+    /// Examines the program and the processes that it has started.
+    ///
+    /// # Errors
+    /// Those of [`examine_program`](crate::examine_program).
+    pub fn examine(&self, options: &Options, report_progress: ProgressCallback<'_>) -> Result<Report> {
+        let complete = |program: &mut Program| {
+            program.printed = self.output.errors();
+            program.arguments.clone_from(&self.arguments);
         };
-        let holdings = joined::memberships()?.holdings.into_iter().filter(is_own);
-        Ok(holdings.map(|holding| (holding.group, holding.interface)).collect())
+        examine_started(self.selector(), options, report_progress, complete)
+    }
+
+    /// Ends the program after [`Self::wait_until_joined`] has failed, and explains the error by what the program has printed.
+    ///
+    /// # Errors
+    /// Returns `error` if that does not explain it.
+    pub fn explain(&mut self, error: Error) -> Result<Report> {
+        if !matches!(error, Error::Ended { .. } | Error::NoSocket(_)) {
+            return Err(error);
+        }
+        self.end();
+        self.output.finish();
+        let program = Program {
+            name: self.name.clone(),
+            printed: self.output.errors(),
+            arguments: self.arguments.clone(),
+            ..Program::default()
+        };
+        let report = explain_failure(program)?;
+        if report.findings.is_empty() { Err(error) } else { Ok(report) }
+    }
+
+    /// Selects the program, or another process with its mark if it has ended: programs that run in the background end their
+    /// first process.
+    #[must_use]
+    pub fn selector(&self) -> ProgramSelector {
+        let own = self.child.id();
+        let processes = self.processes();
+        let is_running = processes.is_empty() || processes.contains(&own);
+        ProgramSelector::Process(if is_running { own } else { processes.first().copied().unwrap_or(own) })
+    }
+
+    /// Returns the running processes among the program and those that it has started.
+    fn processes(&self) -> Vec<u32> {
+        let own = processes::family(self.child.id());
+        let marked = processes::marked(&self.mark);
+        let all: BTreeSet<_> = marked.into_iter().flat_map(processes::family).chain(own).collect();
+        all.into_iter().collect()
     }
 
     fn ended(&mut self) -> Error {
@@ -111,12 +170,15 @@ impl StartedProgram {
     /// Ends the program and all processes that it has started. The program is reaped last, because its id identifies
     /// the group until then.
     fn end(&mut self) {
-        let mut family = processes::family(self.child.id());
+        if self.is_ended {
+            return;
+        }
+        let mut family = self.processes();
         self.signal(&family, false);
         let deadline = Instant::now() + GRACE_PERIOD;
         while Instant::now() < deadline {
             // Processes that have left the group and lost their parent are known from before.
-            family = family.into_iter().chain([self.child.id()]).flat_map(processes::family).collect();
+            family = family.into_iter().flat_map(processes::family).chain(self.processes()).collect();
             if family.is_empty() && process::has_ended(&mut self.child).unwrap_or(true) {
                 break;
             }
@@ -137,17 +199,24 @@ impl StartedProgram {
 /// Ends the program.
 impl Drop for StartedProgram {
     fn drop(&mut self) {
-        if !self.is_ended {
-            self.end();
-        }
+        self.end();
     }
 }
 
-fn has_sockets(target: ProgramSelector) -> Result<bool> {
-    let glance = Options::default().listening(Duration::ZERO);
-    match examine_program(target, &glance, &mut |_| ControlFlow::Break(())) {
-        Ok(_) => Ok(true),
-        Err(Error::NoProgram(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
+/// Returns a mark that no other program has.
+fn mark() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Returns the groups that processes have joined, and the interfaces.
+fn joins(processes: &[u32]) -> Result<Vec<(Group, InterfaceIndex)>> {
+    let is_own = |holding: &Holding| match &holding.holder {
+        Holder::Socket(holder) => {
+            holder.socket.processes.iter().any(|process| processes.contains(&process.pid))
+        }
+        _ => false,
+    };
+    let holdings = joined::memberships()?.holdings.into_iter().filter(is_own);
+    Ok(holdings.map(|holding| (holding.group, holding.interface)).collect())
 }

@@ -69,6 +69,13 @@ fn inverses(actions: &[Action], query: Query<'_>) -> Vec<Inverse> {
                     inverses.push(run("ip", ["link", "del", "dev", name]));
                     break;
                 }
+                // The same holds for a new table and its rules.
+                if let ("nft", ["add", "table", family, table]) = (program.as_str(), &args[..])
+                    && query("nft", &["list", "table", family, table]).is_none()
+                {
+                    inverses.push(run("nft", ["delete", "table", family, table]));
+                    break;
+                }
                 inverses.push(inverse(program, &args, actions, query).unwrap_or(Inverse::Unknown));
             }
         }

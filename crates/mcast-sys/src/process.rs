@@ -28,6 +28,25 @@ pub fn ids() -> io::Result<impl Iterator<Item = u32>> {
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
+/// Moves the calling thread to the network namespace of a process. Needs `CAP_SYS_ADMIN`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn enter_network_of(pid: u32) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    // SAFETY: no pointers; the kernel rejects descriptors of anything but a network namespace.
+    match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Returns an error: this system has no network namespaces.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn enter_network_of(_pid: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Makes the command lead a process group of its own.
 pub fn lead_group(command: &mut Command) {
     command.process_group(0);

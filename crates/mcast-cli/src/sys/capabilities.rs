@@ -14,6 +14,9 @@ impl Capability {
             Self::DacOverride => CapabilitySet::DAC_OVERRIDE,
             Self::DacReadSearch => CapabilitySet::DAC_READ_SEARCH,
             Self::SysPtrace => CapabilitySet::SYS_PTRACE,
+            Self::SysAdmin => CapabilitySet::SYS_ADMIN,
+            Self::Bpf => CapabilitySet::BPF,
+            Self::PerfMon => CapabilitySet::PERFMON,
         }
     }
 }

@@ -44,6 +44,12 @@ pub(crate) enum Capability {
     DacReadSearch,
     /// To inspect the sockets of other users' processes.
     SysPtrace,
+    /// To enter the network namespaces of processes.
+    SysAdmin,
+    /// To load BPF programs.
+    Bpf,
+    /// To attach them to tracepoints, and to read the kernel's memory in them.
+    PerfMon,
 }
 
 /// Does nothing: this system has no capabilities to drop.

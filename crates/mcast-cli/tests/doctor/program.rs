@@ -1,7 +1,7 @@
 //! Examination of running programs, and of programs that the doctor starts.
 
 use crate::patient::{Ward, events, ids};
-use crate::support::{eventually, program};
+use crate::support::{eventually, mcast, program};
 
 /// A Python program that binds to a unicast address, and waits until it is ended.
 const BOUND_TO_UNICAST: &str = "\
@@ -70,4 +70,49 @@ fn the_id_of_a_wrapper_includes_its_child_processes() {
     let who = &events(&ended, "finding")[0]["subject"]["program"];
     assert!(who.as_str().unwrap().starts_with("python3 ("), "{who}");
     running.child.kill().unwrap();
+}
+
+#[test]
+fn a_program_in_another_network_is_followed_there() {
+    // The port is searched in all networks of this machine, in which other tests run.
+    let port = (20_000 + std::process::id() % 40_000).to_string();
+    let ward = Ward::new();
+    let script = BOUND_TO_UNICAST.replace("5000", &port);
+    let running = program(&ward.lan.b, "python3", &["-c", &script], false);
+    running.stdout.wait_for("ready");
+    let id = running.child.id().to_string();
+    for target in [["--port", &port], ["--pid", &id]] {
+        let ended = mcast(&ward.lan.a, &[&["doctor"], &target[..], &["-W", "500ms", "--json"]].concat());
+        assert!(ids(&ended).contains(&"bound-to-unicast".to_owned()), "{ended:?}");
+        let note = format!("examining in the network namespace of python3 ({id})");
+        assert!(ended.stderr.contains(&note), "{note}: {ended:?}");
+    }
+    running.child.kill().unwrap();
+}
+
+#[test]
+fn a_wrapper_may_start_the_program_in_another_network() {
+    let ward = Ward::new().streaming();
+    let there = program(&ward.lan.b, "sleep", &["60"], false);
+    let script = format!("nsenter --net=/proc/{}/ns/net python3 -c \"$0\" & wait", there.child.id());
+    let command = ["doctor", "-W", "500ms", "--json", "--", "sh", "-c", &script, BOUND_TO_UNICAST];
+    let ended = mcast(&ward.lan.a, &command);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["bound-to-unicast".to_owned()]), "{ended:?}");
+    let left = ward.lan.b.read_proc_net("udp").unwrap();
+    assert!(!left.contains(":1388"), "it was left: {left}");
+    there.child.kill().unwrap();
+}
+
+#[test]
+fn what_a_program_prints_explains_why_it_failed() {
+    let ward = Ward::new();
+    let greedy = program(&ward.lan.b, "python3", &["-c", BOUND_TO_UNICAST], false);
+    greedy.stdout.wait_for("ready");
+    let ended = ward.doctor(&["--json", "--", "python3", "-c", BOUND_TO_UNICAST]);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["address-in-use".to_owned()]), "{ended:?}");
+    let cause = &events(&ended, "finding")[0]["cause"];
+    let expected = format!("python3 ({}) has UDP port 5000 open and does not share it.", greedy.child.id());
+    assert_eq!(cause.as_str().unwrap(), expected);
+    assert!(ended.stderr.contains("Address already in use"), "{ended:?}");
+    greedy.child.kill().unwrap();
 }

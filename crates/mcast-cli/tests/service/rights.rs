@@ -14,8 +14,12 @@ const DAC_READ_SEARCH: u64 = 1 << 2;
 pub(crate) const NET_ADMIN: u64 = 1 << 12;
 pub(crate) const NET_RAW: u64 = 1 << 13;
 const SYS_PTRACE: u64 = 1 << 19;
+pub(crate) const PERFMON: u64 = 1 << 38;
+pub(crate) const BPF: u64 = 1 << 39;
 /// To see whose sockets are whose.
 const LOOK: u64 = SYS_PTRACE | DAC_READ_SEARCH | NET_ADMIN;
+/// To examine a machine.
+const EXAMINE: u64 = LOOK | NET_RAW | BPF | PERFMON;
 
 /// The rights of a process.
 #[derive(Debug)]
@@ -101,12 +105,12 @@ fn every_thread_drops_unneeded_rights() {
         },
         Case { arguments: &["top", "-i", "eth0"], begun: "watching eth0", left: 0 },
         Case { arguments: &["groups", "--watch", "-a"], begun: "224.0.0.1", left: LOOK },
-        Case { arguments: &["doctor", "--watch"], begun: "until Ctrl-C", left: LOOK | NET_RAW },
-        Case { arguments: &["doctor", "--listen", GROUP, "-i", "eth0"], begun: "answering", left: 0 },
+        Case { arguments: &["doctor", "--watch"], begun: "until Ctrl-C", left: EXAMINE },
+        Case { arguments: &["doctor", "--listen", GROUP, "-i", "eth0"], begun: "answering", left: EXAMINE },
         Case {
             arguments: &["doctor", "--probe", GROUP, "-i", "eth0", "-c", "1000"],
             begun: "on eth0",
-            left: 0,
+            left: NET_RAW,
         },
         Case { arguments: &["querier", "-i", "eth0", "--watch"], begun: "listening", left: 0 },
         Case {

@@ -8,7 +8,7 @@ use std::path::Path;
 use mcast_lab::Host;
 
 use crate::manager::{ServiceManager, allow};
-use crate::rights::{DAC_OVERRIDE, NET_ADMIN, NET_RAW, Rights};
+use crate::rights::{BPF, DAC_OVERRIDE, NET_ADMIN, NET_RAW, PERFMON, Rights};
 use crate::support::{Lan, MCAST, Running, eventually, program, send};
 use crate::unit::{UNITS, Unit};
 
@@ -120,7 +120,12 @@ fn every_unit_starts_sends_keep_alives_reloads_and_stops() {
 
 #[test]
 fn every_unit_keeps_only_the_rights_it_needs() {
-    let kept = [("record", NET_RAW), ("querier", NET_RAW), ("top", 0), ("doctor", NET_RAW | NET_ADMIN)];
+    let kept = [
+        ("record", NET_RAW),
+        ("querier", NET_RAW),
+        ("top", 0),
+        ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON),
+    ];
     for (name, ..) in UNITS {
         let left = kept.iter().find(|(each, _)| *each == name).unwrap().1;
         let served = Served::start(name);

@@ -3,7 +3,8 @@
 use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::kernel_drops::evidence;
+use crate::observation::{Interest, Observation};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"]);
@@ -14,10 +15,13 @@ fn check(observation: &Observation) -> Vec<Finding> {
         return Vec::new();
     }
     let queue = observation.after.backlog_dropped.saturating_sub(observation.before.backlog_dropped);
-    let mut findings = Vec::new();
-    let scope = RemedyScope::new("everything that arrives on this machine, on any interface");
+    let mut findings: Vec<_> =
+        interests.iter().filter_map(|interest| of_interest(observation, interest)).collect();
     // The counter covers the whole machine, so it is evidence only together with a loss.
-    if queue > 0 && observation.expected_flows().iter().any(|flow| flow.status.depth.is_lost_here()) {
+    if findings.is_empty()
+        && queue > 0
+        && observation.expected_flows().iter().any(|flow| flow.status.depth.is_lost_here())
+    {
         findings.push(
             Finding::new(
                 Id::BacklogDrops,
@@ -30,13 +34,33 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 observation.before.backlog_dropped,
                 observation.after.backlog_dropped,
             ))
-            .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope)),
+            .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope())),
         );
     }
     let mut interfaces: Vec<_> = interests.iter().map(|interest| interest.interface).collect();
     interfaces.dedup();
     findings.extend(interfaces.into_iter().filter_map(|interface| ring(observation, interface)));
     findings
+}
+
+/// Returns the finding about datagrams of an interest for which the kernel gives the queue as the reason.
+fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let flows = observation.dropped_flows(interest, |drop| drop.reason == "CPU_BACKLOG");
+    let drops: Vec<_> = flows.iter().flat_map(|flow| flow.drops.iter().copied()).collect();
+    let (interface, to) = (observation.link_name(drops.first()?.arrived_on?), interest.destination());
+    let cause = format!(
+        "The kernel's queue between the device {interface} and the IP layer overflowed and dropped datagrams to {to}."
+    );
+    let finding = Finding::new(Id::BacklogDrops, Severity::Fault, cause)
+        .on_interface(interface)
+        .for_group(to)
+        .with_all_evidence(evidence(drops))
+        .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope()));
+    Some(finding)
+}
+
+fn scope() -> RemedyScope {
+    RemedyScope::new("everything that arrives on this machine, on any interface")
 }
 
 fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding> {
@@ -62,7 +86,7 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -75,6 +99,15 @@ mod tests {
             check(&observation).len()
         };
         assert_eq!((with(10), with(5)), (0, 1));
+    }
+
+    #[test]
+    fn reason_of_the_kernel_is_proof() {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 5);
+        observation.kernel_drops.drops = vec![kernel_drop("CPU_BACKLOG", "10.9.0.1:6000", TO, 5)];
+        observation.after.backlog_dropped = 5;
+        let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
+        assert_eq!(severities, [Severity::Fault]);
     }
 
     #[test]

@@ -65,11 +65,13 @@ mod tests {
         let summary = |(count, hash): (u16, u64)| DatagramSummary {
             time: first.first + Duration::from_millis(u64::from(count)),
             mac: None,
+            ethernet_destination: None,
             hop_limit: 4,
             identification: if numbered { count + 1 } else { 0 },
             hash,
             length: 100,
             bad_checksum: false,
+            defect: None,
             fragmented: false,
             resegmented: false,
             without_checksum: false,

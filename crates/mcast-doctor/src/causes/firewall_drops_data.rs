@@ -2,10 +2,18 @@
 //!
 //! The IP layer counts accepted multicast packets (`InMcastPkts`) before the firewall's input hook and delivered
 //! packets (`InDelivers`) after it. What was accepted and not delivered, without another counter that explains
-//! it, was dropped by the firewall. Packets dropped at an earlier hook show only in the counters of the rules.
+//! it, was dropped by the firewall. Temporary rules before and behind the other filters of each hook (`HookCounts`) show
+//! for each source at which hook its datagrams are lost; the rules of that hook are then evaluated for such a datagram.
 
+use std::net::SocketAddr;
+
+use super::filter_rules::{
+    HookLoss, INCOMING, Suspects, arriving, arriving_for, hook_losses, loss_at, met_by, responsible,
+};
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
+use crate::kernel_drops::KernelVerdict;
+use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::wire::Flow;
@@ -15,20 +23,61 @@ use crate::{
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
+/// What rules do that keep datagrams from every socket.
+const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];
+
 /// The maximum number of flows that are listed as evidence.
 const MAX_SHOWN: usize = 3;
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    let mut findings: Vec<_> =
-        observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect();
+    let interests = observation.interests();
+    let mut findings: Vec<_> = interests.iter().flat_map(|interest| judge(observation, interest)).collect();
+    findings.extend(interests.iter().flat_map(|interest| dropped_when_forwarded(observation, interest)));
+    findings.extend(interests.iter().flat_map(|interest| dropped_at_ports(observation, interest)));
     findings.extend(may_be_blocked(observation));
     findings
 }
 
-fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
     if !observation.wire.is_tapped(interest.interface) {
-        return by_counters_alone(observation, interest);
+        return by_counters_alone(observation, interest).into_iter().collect();
     }
+    match hook_losses(observation, unfiltered(observation, interest)) {
+        Some(losses) => losses
+            .iter()
+            .filter(|loss| loss.effect().is_none_or(|effect| DROPS.contains(&effect)))
+            .map(|loss| counted_at_hook(observation, interest, loss))
+            .collect(),
+        None => by_counters(observation, interest).into_iter().collect(),
+    }
+}
+
+/// Returns the finding about datagrams that temporary rules counted before a hook and not behind it.
+fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &HookLoss<'_>) -> Finding {
+    let interface = observation.link_name(interest.interface);
+    let to = loss.flows.first().map_or_else(|| interest.destination(), |flow| flow.destination());
+    let (lost, reached, hook) = (loss.lost(), loss.reached, loss.hook.name());
+    let finding = Finding::new(
+        Id::FirewallDropsData,
+        Severity::Fault,
+        format!(
+            "This machine's firewall drops the datagrams from {} to {to}: {lost} of {reached} that arrived on {interface} did not pass the {hook} hook, and {}.",
+            loss.sources(),
+            loss.suspects.clause()
+        ),
+    );
+    finding
+        .on_interface(&interface)
+        .for_group(to)
+        .explaining(loss.explained(observation))
+        .with_evidence(loss.evidence())
+        .with_all_evidence(loss.suspects.evidence(observation))
+        .with_all_evidence(legacy_tables(observation, &loss.suspects))
+        .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
+}
+
+/// Judges by the counters of the IP layer and of the rules.
+fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let lost = unfiltered(observation, interest);
     let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     // What another program's socket received is unknown.
@@ -36,27 +85,24 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
         return None;
     }
-    let (lost, rules) = explained(observation, interest, lost, received)?;
+    let (lost, suspects) = explained(observation, interest, lost, received)?;
     let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
     let to = lost.first()?.status.destination;
-    let rule = rules.first().map(|(rule, ..)| *rule).or_else(|| incoming_rules(observation).next());
-    let rules = rules
-        .iter()
-        .map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after));
     let finding = Finding::new(
         Id::FirewallDropsData,
         Severity::Fault,
-        format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered."),
+        format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()),
     )
     .on_interface(&interface)
     .for_group(to)
     .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .with_all_evidence(lost.iter().take(MAX_SHOWN).map(|lost| observation.packets_of(lost.flow)))
     .with_all_evidence(counters(observation, interest))
-    .with_all_evidence(rules)
-    .with_remedies(remedies::admit_datagrams(&interface, to, rule));
+    .with_all_evidence(suspects.evidence(observation))
+    .with_all_evidence(legacy_tables(observation, &suspects))
+    .with_remedies(admit(observation, &interface, to, suspects.rule()));
     Some(finding)
 }
 
@@ -72,30 +118,166 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     let mut lost = observation.lost_flows(interest);
     lost.extend(observation.stray_flows(interest));
     lost.retain(|lost| !is_dropped(lost.flow));
+    lost.retain(|lost| observation.kernel_verdict(lost, "NETFILTER_DROP") != KernelVerdict::Refuted);
     lost
 }
 
-/// A dropping rule with its counts before and after listening.
-type CountedRule<'a> = (&'a DroppingRule, u64, u64);
-
-/// Returns those of the lost flows that the firewall explains, and the rules that dropped them. If it explains only a
-/// part, flows that the IP layer certainly accepted are the likely ones.
+/// Returns those of the lost flows that the firewall explains, and the rules that may have dropped them. If it explains
+/// only a part, flows that the IP layer certainly accepted are the likely ones.
 fn explained<'a>(
     observation: &'a Observation,
     interest: &Interest<'_>,
     mut lost: Vec<LostFlow<'a>>,
     received: u64,
-) -> Option<(Vec<LostFlow<'a>>, Vec<CountedRule<'a>>)> {
+) -> Option<(Vec<LostFlow<'a>>, Suspects)> {
     lost.sort_by_key(|lost| lost.status.depth != Depth::AtIp);
     while !lost.is_empty() {
         let missing = lost.iter().map(|lost| lost.lost).sum();
-        let rules = rules_that_dropped(observation, missing);
-        if !rules.is_empty() || is_dropped_at_input(observation, interest, missing, received) {
-            return Some((lost, rules));
+        let is_at_input = is_dropped_at_input(observation, interest, missing, received);
+        let suspects = suspects_by_counters(observation, &lost, missing, is_at_input);
+        if is_at_input || suspects.is_proven {
+            return Some((lost, suspects));
         }
         lost.pop();
     }
     None
+}
+
+/// Returns the rules on the incoming path that explain the loss: at the input hook if the counters show that the
+/// datagrams were lost there, otherwise before it.
+fn suspects_by_counters(
+    observation: &Observation,
+    lost: &[LostFlow<'_>],
+    missing: u64,
+    is_at_input: bool,
+) -> Suspects {
+    let mut outcomes = Vec::new();
+    for LostFlow { flow, .. } in lost {
+        let (packet, device) = (arriving(observation, flow), observation.link_name(flow.key.interface));
+        for place in INCOMING {
+            for outcome in met_by(observation, &packet, place, &device, &DROPS) {
+                let is_likely = is_at_input && place.1 == Hook::Input;
+                // Before the input hook, only what is certain explains the loss: routing may drop as well.
+                if !outcomes.contains(&outcome)
+                    && (is_likely || outcome.is_certain || outcome.rule.packets.is_some())
+                {
+                    outcomes.push(outcome);
+                }
+            }
+        }
+    }
+    responsible(observation, outcomes, missing)
+}
+
+/// Returns findings about flows that arrive at ports of the joined bridge and are dropped before the bridge takes them,
+/// or before it forwards them.
+fn dropped_at_ports(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
+    const PLACES: [(Layer, Hook); 4] = [
+        (Layer::Device, Hook::Ingress),
+        (Layer::Bridge, Hook::Prerouting),
+        (Layer::Bridge, Hook::Input),
+        (Layer::Bridge, Hook::Forward),
+    ];
+    let is_below = |flow: &&Flow| {
+        let above = observation.link(flow.key.interface).and_then(|port| port.interface.port_of);
+        !flow.key.outgoing
+            && above == Some(interest.interface)
+            && flow.destination() == interest.destination()
+            && interest.sources.admits(flow.key.source.ip())
+    };
+    let flows = observation.wire.port_flows.iter().filter(is_below);
+    let losses = flows.flat_map(|flow| PLACES.map(|place| loss_at(observation, flow, place)));
+    losses.flatten().filter_map(|loss| dropped_at_port(observation, interest, &loss)).collect()
+}
+
+fn dropped_at_port(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    loss: &HookLoss<'_>,
+) -> Option<Finding> {
+    let port = observation.link_name(loss.flows.first()?.key.interface);
+    let (bridge, to) = (observation.link_name(interest.interface), interest.destination());
+    let (what, interface, severity) = match loss.hook {
+        Hook::Forward if loss.passed > 0 => ("forwarded by", &port, Severity::Warning),
+        Hook::Forward => ("forwarded by", &port, Severity::Fault),
+        _ => ("taken by", &bridge, Severity::Fault),
+    };
+    let cause = format!(
+        "This machine's firewall drops the datagrams from {} to {to} that arrive at {port}, a port of {bridge}: {} of {} did not pass the {} hook to be {what} {bridge}, and {}.",
+        loss.sources(),
+        loss.lost(),
+        loss.reached,
+        loss.hook.name(),
+        loss.suspects.clause()
+    );
+    let explained = ExplainedFlow { destination: to, source: None, interface: interface.clone() };
+    let finding = Finding::new(Id::FirewallDropsData, severity, cause)
+        .on_interface(interface)
+        .for_group(to)
+        .explaining([explained])
+        .with_evidence(loss.evidence())
+        .with_all_evidence(loss.suspects.evidence(observation))
+        .with_remedies(admit(observation, &port, to, loss.suspects.rule()));
+    Some(finding)
+}
+
+/// Returns findings about flows that this machine forwards and whose datagrams its forward chain drops.
+fn dropped_when_forwarded(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
+    let forwarded = [(Layer::Ip, Hook::Forward), (Layer::Bridge, Hook::Forward)];
+    let flows = observation.arrivals(interest);
+    let losses = flows.into_iter().flat_map(|flow| forwarded.map(|place| loss_at(observation, flow, place)));
+    let finding = |loss: HookLoss<'_>| {
+        let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+        let severity = if loss.passed == 0 { Severity::Fault } else { Severity::Warning };
+        Finding::new(
+            Id::FirewallDropsData,
+            severity,
+            format!("This machine's firewall does not let the datagrams from {} to {to} through to other networks: {} of {} did not pass the forward hook, and {}.", loss.sources(), loss.lost(), loss.reached, loss.suspects.clause()),
+        )
+        .on_interface(&interface)
+        .for_group(to)
+        .with_evidence(loss.evidence())
+        .with_all_evidence(loss.suspects.evidence(observation))
+        .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
+    };
+    losses.flatten().map(finding).collect()
+}
+
+/// Returns the tables of the old `iptables` as evidence if no other rule is known: their rules cannot be read.
+fn legacy_tables(observation: &Observation, suspects: &Suspects) -> Option<Evidence> {
+    let tables = &observation.after.ruleset.legacy_tables;
+    (suspects.is_empty() && !tables.is_empty())
+        .then(|| Evidence::new(EvidenceKind::Rule, "tables whose rules were not read", tables.join(", ")))
+}
+
+/// Returns the remedies that admit the datagrams. For rules of the old `iptables`, which cannot be read, these are
+/// commands that show them.
+fn admit(
+    observation: &Observation,
+    interface: &str,
+    to: SocketAddr,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    let mut remedies = remedies::admit_datagrams(interface, to, rule);
+    let tables = &observation.after.ruleset.legacy_tables;
+    if rule.is_none() && !tables.is_empty() {
+        let commands: Vec<_> = tables
+            .iter()
+            .filter_map(|table| table.split_once(' '))
+            .map(|(program, table)| format!("`{program}-legacy -t {table} -L -v -n`"))
+            .collect();
+        remedies.insert(
+            0,
+            Remedy::advice(
+                Tool::Nft,
+                format!(
+                    "This machine also has rules of the old iptables: {} show them with their counters.",
+                    commands.join(", ")
+                ),
+            ),
+        );
+    }
+    remedies
 }
 
 /// Judges by counters alone, without a capture: the IP layer accepted packets to groups but delivered none.
@@ -108,6 +290,9 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
         && reached_udp(observation, interest, 0) == 0
         && is_dropped_at_input(observation, interest, accepted, 0);
     let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let packet: KnownPacket = arriving_for(observation, interest);
+    let outcomes = met_by(observation, &packet, (Layer::Ip, Hook::Input), &interface, &DROPS);
+    let rule = responsible(observation, outcomes, accepted).rule().cloned();
     are_dropped.then(|| {
         Finding::new(
             Id::FirewallDropsData,
@@ -117,7 +302,7 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
         .on_interface(&interface)
         .for_group(to)
         .with_all_evidence(counters(observation, interest))
-        .with_remedies(remedies::admit_datagrams(&interface, to, incoming_rules(observation).next()))
+        .with_remedies(remedies::admit_datagrams(&interface, to, rule.as_ref()))
     })
 }
 
@@ -193,27 +378,9 @@ fn is_dropped_at_input(
     explains(multicast.saturating_sub(received), missing) && explains(undelivered, missing)
 }
 
-/// Returns the dropping rules on the incoming path, with or without counters.
-fn incoming_rules(observation: &Observation) -> impl Iterator<Item = &DroppingRule> {
-    observation.after.dropping_rules.iter().filter(|rule| is_on_the_incoming_path(rule))
-}
-
-fn is_on_the_incoming_path(rule: &DroppingRule) -> bool {
-    rule.hook.as_deref().is_none_or(|hook| matches!(hook, "input" | "prerouting" | "ingress"))
-}
-
-/// Returns the rules on the incoming path whose counters explain the `missing` datagrams, each with its counts
-/// before and after.
-fn rules_that_dropped(observation: &Observation, missing: u64) -> Vec<CountedRule<'_>> {
-    let is_responsible = |(rule, before, after): &CountedRule<'_>| {
-        is_on_the_incoming_path(rule) && explains(after.saturating_sub(*before), missing)
-    };
-    observation.rule_counts().filter(is_responsible).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -232,6 +399,17 @@ mod tests {
         assert_eq!(outcome(0, [10, 10, 0, 0]), 1);
         assert_eq!(outcome(0, [510, 10, 500, 500]), 1, "during a download");
         assert_eq!(outcome(6, [10, 10, 6, 0]), 1, "some of them");
+    }
+
+    #[test]
+    fn another_reason_of_the_kernel_outweighs_the_counters() {
+        let outcome = |reason| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            observation.kernel_drops.drops = vec![kernel_drop(reason, "10.9.0.1:6000", TO, 10)];
+            let rises = [("IpInReceives", 10), ("IpExtInMcastPkts", 10), ("IpInDelivers", 0)];
+            check(&with_counters(observation, &rises)).len()
+        };
+        assert_eq!((outcome("NETFILTER_DROP"), outcome("XFRM_POLICY")), (1, 0));
     }
 
     #[test]

@@ -1,29 +1,167 @@
 //! Joining must send an IGMP or MLD report, but none left the machine: netfilter dropped it. Snooping switches
 //! then do not learn the membership. The same applies to the response to a query.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Family;
 
+use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
 use super::{Cause, Check, ignored_query};
+use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation};
-use crate::snapshot::{Counter, DroppingRule};
+use crate::snapshot::{Counter, Link};
 use crate::wire::{ControlMessage, ControlPacket};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
 
 /// The first report is sent at once; after this time it is considered lost.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
 /// The time that a response may take beyond the response time in the query.
 const RESPONSE_GRACE: Duration = Duration::from_secs(1);
 
-fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    // The kernel knows better.
-    if observation.dropped_reports(interest).iter().any(|drop| drop.reason != "NETFILTER_DROP") {
-        return None;
+fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let observed = interests.iter().filter_map(|interest| judge(observation, interest));
+    observed.chain(dropped_at_ports(observation)).chain(reports_of_machine(observation)).collect()
+}
+
+/// Returns warnings about rules that certainly drop the reports that arrive at the ports of a snooping bridge.
+fn dropped_at_ports(observation: &Observation) -> Vec<Finding> {
+    let links = &observation.after.links;
+    let bridge_of = |port: &Link| {
+        let bridge = links.iter().find(|link| Some(link.index()) == port.interface.port_of)?;
+        bridge.bridge.is_some_and(|bridge| bridge.snooping).then(|| bridge.name().to_owned())
+    };
+    let ports = links.iter().filter_map(|port| Some((port, bridge_of(port)?)));
+    let places = [(Layer::Device, Hook::Ingress), (Layer::Bridge, Hook::Prerouting)];
+    let found = ports.flat_map(|(port, bridge)| {
+        [Family::V4, Family::V6].into_iter().filter_map(move |family| {
+            let packet = KnownPacket::control(ControlKind::Report, None, family).arriving_on(port.index(), port.name());
+            let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+            let text = format!("{protocol} reports that arrive at {}, so {bridge} does not learn which groups hosts behind it have joined", port.name());
+            static_finding(observation, &packet, &places, port.name(), (family, &text))
+        })
+    });
+    found.collect()
+}
+
+/// Returns warnings about rules that certainly drop the reports of this machine, if the machine is examined and has
+/// joined groups that must be reported.
+fn reports_of_machine(observation: &Observation) -> Vec<Finding> {
+    if !observation.is_about_machine() {
+        return Vec::new();
     }
+    let joined = observation.after.joined.iter().filter(|joined| is_reported(joined.group));
+    let senders: BTreeSet<_> = joined.map(|joined| (joined.interface, Family::of(joined.group))).collect();
+    let finding = |(interface, family)| {
+        let link = observation.link(interface).filter(|link| link.is_of_the_host())?;
+        let packet =
+            KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, link.name());
+        let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+        let text = format!(
+            "{protocol} reports of this machine that leave by {}, on which it has joined groups",
+            link.name()
+        );
+        static_finding(observation, &packet, &OUTGOING, link.name(), (family, &text))
+    };
+    senders.into_iter().filter_map(finding).collect()
+}
+
+/// Returns a warning if a rule certainly drops a message.
+fn static_finding(
+    observation: &Observation,
+    packet: &KnownPacket,
+    places: &[(Layer, Hook)],
+    interface: &str,
+    (family, what): (Family, &str),
+) -> Option<Finding> {
+    let met =
+        places.iter().flat_map(|place| met_by(observation, packet, *place, interface, &[RuleEffect::Drop]));
+    let outcome = met.into_iter().find(|outcome| outcome.is_certain)?;
+    let location = outcome.rule.location();
+    let evidence = format!("at {}, matches", outcome.rule.hook.name());
+    let finding = Finding::new(
+        Id::FirewallDropsIgmp,
+        Severity::Warning,
+        format!("The rule `{location}` drops {what}."),
+    )
+    .on_interface(interface)
+    .with_evidence(Evidence::new(EvidenceKind::Rule, location, evidence))
+    .with_remedies(remedies::admit_membership_protocol(family, interface, Some(&outcome.rule)));
+    Some(finding)
+}
+
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    dropped_reports(observation, interest)
+        .or_else(|| dropped_queries(observation, interest))
+        .or_else(|| missing_reports(observation, interest))
+}
+
+/// Returns a finding about reports of this machine that temporary rules counted before a hook and not behind it.
+fn dropped_reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let (interface, family, protocol) = (interest.interface, interest.family(), interest.protocol());
+    let is_own = |source: IpAddr| source.is_unspecified() || observation.after.is_own(source);
+    let count = |place: &(Layer, Hook)| observation.hooks.of_control(*place, family, interface, is_own);
+    let place = OUTGOING.into_iter().find(|place| matches!(count(place), (1.., 0)))?;
+    let (sent, _) = count(&place);
+    let name = observation.link_name(interface);
+    let packet = KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, &name);
+    let dropped = format!(
+        "This machine's firewall drops the {protocol} reports of this machine: {sent} sent by {name} since {} was joined, none passed the {} hook",
+        interest.group,
+        place.1.name()
+    );
+    Some(finding(observation, interest, place, &packet, dropped, sent))
+}
+
+/// Returns a finding about queries that temporary rules counted before a hook and not behind it.
+fn dropped_queries(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let (interface, family, protocol) = (interest.interface, interest.family(), interest.protocol());
+    let is_v4 = family == Family::V4;
+    let queries = observation.wire.queries(interface, is_v4).filter(|query| !query.outgoing);
+    let name = observation.link_name(interface);
+    let dropped = queries.filter_map(|query| {
+        let count = |place: &(Layer, Hook)| {
+            observation.hooks.of_control(*place, family, interface, |source| source == query.source)
+        };
+        let place = INCOMING.into_iter().find(|place| matches!(count(place), (1.., 0)))?;
+        Some((query.source, place, count(&place).0))
+    });
+    let (source, place, arrived) = dropped.into_iter().next()?;
+    let packet = KnownPacket::control(ControlKind::Query, Some(source), family).arriving_on(interface, &name);
+    let text = format!(
+        "This machine's firewall drops the {protocol} queries from {source}: {arrived} that arrived on {name} did not pass the {} hook, so this machine does not answer them",
+        place.1.name()
+    );
+    Some(finding(observation, interest, place, &packet, text, arrived))
+}
+
+/// Returns the finding about messages that did not pass a hook.
+fn finding(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    place: (Layer, Hook),
+    packet: &KnownPacket,
+    dropped: String,
+    lost: u64,
+) -> Finding {
+    let name = observation.link_name(interest.interface);
+    let outcomes = met_by(observation, packet, place, &name, &[RuleEffect::Drop]);
+    let suspects = responsible(observation, outcomes, lost);
+    let text = format!("{lost} {} messages reached it, none passed it", interest.protocol());
+    Finding::new(Id::FirewallDropsIgmp, Severity::Fault, format!("{dropped}, and {}.", suspects.clause()))
+        .on_interface(&name)
+        .for_group(interest.group)
+        .with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {}", place.1.name()), text))
+        .with_all_evidence(suspects.evidence(observation))
+        .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, suspects.rule()))
+}
+
+fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let link = observation.link(interest.interface)?;
     // MLD needs an IPv6 source address.
     let can_send = interest.group.addr().is_ipv4() || link.has_address(Family::V6);
@@ -34,7 +172,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         && !link.interface.loopback;
     if !is_open
         || !can_send
-        || !must_be_reported(interest)
+        || !is_reported(interest.group.addr())
         || !observation.after.is_joined(interest.group.addr(), interest.interface)
     {
         return None;
@@ -42,21 +180,23 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     if let Some(finding) = ignored_query::finding(observation, interest) {
         return Some(finding);
     }
+    // The kernel knows better.
+    if observation.dropped_reports(interest).iter().any(|drop| drop.reason != "NETFILTER_DROP") {
+        return None;
+    }
+    // What has passed all hooks was not dropped by the firewall.
+    let own = |source: IpAddr| source.is_unspecified() || observation.after.is_own(source);
+    let last = (Layer::Ip, Hook::Postrouting);
+    if observation.hooks.of_control(last, interest.family(), interest.interface, own).1 > 0 {
+        return None;
+    }
     let reason =
         unreported_join(observation, interest).or_else(|| unanswered_query(observation, interest))?;
     let (protocol, group, family) = (interest.protocol(), interest.group, interest.family());
-    let counted: Vec<_> = observation
-        .rule_counts()
-        .filter(|(rule, before, after)| !is_for_forwarding(rule) && after > before)
-        .collect();
-    let evidence: Vec<_> = counted
-        .iter()
-        .map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after))
-        .collect();
-    let rules = match &counted[..] {
-        [] => uncounted_rules(observation),
-        counted => counted.iter().map(|(rule, ..)| *rule).collect(),
-    };
+    let mut suspects = dropping_control(observation, interest, ControlKind::Report);
+    if suspects.is_empty() {
+        suspects = dropping_control(observation, interest, ControlKind::Query);
+    }
     let counters = [Counter::OutRequests, Counter::OutTransmits];
     let finding = Finding::new(
         Id::FirewallDropsIgmp,
@@ -67,34 +207,17 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .for_group(group)
     .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), reason))
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, family)))
-    .with_all_evidence(evidence)
-    .with_remedies(remedies::admit_membership_protocol(family, link.name(), &rules));
+    .with_all_evidence(suspects.evidence(observation))
+    .with_remedies(remedies::admit_membership_protocol(family, link.name(), suspects.rule()));
     Some(finding)
-}
-
-/// Returns the rules without a counter, one of which may be responsible: those that drop outgoing reports, else those
-/// that drop incoming queries, which nobody answers then.
-fn uncounted_rules(observation: &Observation) -> Vec<&DroppingRule> {
-    let is_outgoing = |rule: &&DroppingRule| {
-        matches!(rule.hook.as_deref(), Some("output" | "postrouting" | "egress") | None)
-    };
-    let rules = observation.after.dropping_rules.iter();
-    let rules = rules.filter(|rule| rule.packets.is_none() && !is_for_forwarding(rule));
-    let (outgoing, incoming): (Vec<_>, Vec<_>) = rules.partition(is_outgoing);
-    if outgoing.is_empty() { incoming } else { outgoing }
-}
-
-/// Returns whether a rule applies to forwarded traffic, and not to traffic of this machine itself.
-fn is_for_forwarding(rule: &DroppingRule) -> bool {
-    rule.hook.as_deref() == Some("forward")
 }
 
 /// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,
 /// and ff02::1 (RFC 9776 section 5).
-fn must_be_reported(interest: &Interest<'_>) -> bool {
-    match interest.group.addr() {
-        std::net::IpAddr::V4(group) => group.octets()[..3] != [224, 0, 0],
-        std::net::IpAddr::V6(group) => {
+fn is_reported(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(group) => group.octets()[..3] != [224, 0, 0],
+        IpAddr::V6(group) => {
             group.segments()[0] & 0xf > 1 && group.segments() != [0xff02, 0, 0, 0, 0, 0, 0, 1]
         }
     }
@@ -128,25 +251,35 @@ fn sent_nothing(observation: &Observation, interest: &Interest<'_>) -> bool {
 /// Returns the evidence of a query without a response. In versions that suppress reports, a report by any host is a
 /// response.
 fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Option<String> {
-    let (_, until) = observation.wire.span?;
+    let (from, until) = observation.wire.span?;
     let (group, v4) = (interest.group.addr(), interest.group.addr().is_ipv4());
     let newest = if v4 { 3 } else { 2 };
-    let (query, suppresses) = observation.wire.queries(interest.interface, v4).find_map(|query| {
-        let ControlMessage::Query { version, group: None, response_time, .. } = query.message else {
-            return None;
+    let is_old = |query: &ControlPacket| matches!(query.message, ControlMessage::Query { version, .. } if version < newest);
+    let in_use = observation.after.igmp_versions.get(&observation.link_name(interest.interface));
+    let suppresses = v4 && in_use.is_some_and(|version| *version < newest)
+        || observation.wire.queries(interest.interface, v4).any(is_old);
+    let reports: Vec<_> = observation
+        .wire
+        .control
+        .iter()
+        .filter(|control| {
+            control.interface == interest.interface
+                && matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group))
+        })
+        .collect();
+    let query = observation.wire.queries(interest.interface, v4).find(|query| {
+        let ControlMessage::Query { group: None, response_time, .. } = query.message else {
+            return false;
         };
-        let is_due = until
-            .duration_since(query.time)
-            .is_ok_and(|ago| ago >= response_time.saturating_add(RESPONSE_GRACE));
-        (!query.outgoing && is_due).then_some((query, version < newest))
+        let time_allowed = response_time.saturating_add(RESPONSE_GRACE);
+        let is_due = until.duration_since(query.time).is_ok_and(|ago| ago >= time_allowed);
+        let is_response = |report: &&ControlPacket| {
+            let delay = report.time.duration_since(query.time);
+            (report.outgoing || suppresses) && delay.is_ok_and(|delay| delay <= time_allowed)
+        };
+        !query.outgoing && query.time >= from && is_due && !reports.iter().any(is_response)
     })?;
-    let answered = observation.wire.control.iter().any(|control| {
-        let reports =
-            matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
-        let counts = control.outgoing || suppresses;
-        reports && counts && control.interface == interest.interface && control.time >= query.time
-    });
-    (!answered).then(|| format!("no response to the query from {}", query.source))
+    Some(format!("no response to the query from {}", query.source))
 }
 
 fn reports<'a>(

@@ -7,6 +7,9 @@ use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use crate::kernel_drops::KernelDrop;
+use crate::netfilter::{
+    BaseChain, Chain, Expression, Hook, Layer, Rule, RuleEffect, RuleVerdict, Ruleset, TableFamily,
+};
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
@@ -44,11 +47,13 @@ pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
     let summary = |number: u64| DatagramSummary {
         time: begin() + Duration::from_millis(number * 100),
         mac: None,
+        ethernet_destination: None,
         hop_limit: 4,
         identification: 0,
         hash: number,
         length: 100,
         bad_checksum: false,
+        defect: None,
         fragmented: false,
         resegmented: false,
         without_checksum: false,
@@ -95,7 +100,8 @@ pub(crate) fn membership(to: &str, flows: Vec<Flow>, received: u64) -> Observati
 
 /// Returns an observation of a program with these sockets, with the flows on the wire.
 pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observation {
-    let program = Program { name: "listener (7)".into(), sockets, visible: true, is_one: true };
+    let program =
+        Program { name: "listener (7)".into(), sockets, visible: true, is_one: true, ..Program::default() };
     Observation {
         before: machine(),
         after: machine(),
@@ -151,4 +157,19 @@ pub(crate) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) ->
         memberships_after: vec![membership],
         ..ProgramSocket::new(9, "player (7)".into())
     }
+}
+
+/// Returns rules that consist of one without a condition, at a hook of the IP layer, with the packets it has counted.
+pub(crate) fn ruleset(hook: Hook, effect: RuleEffect, packets: Option<u64>) -> Ruleset {
+    let base =
+        BaseChain { layer: Layer::Ip, hook, priority: 0, devices: Vec::new(), drops: false, packets: None };
+    let expressions = vec![Expression::Verdict(RuleVerdict::Effect(effect))];
+    let chain = Chain {
+        family: TableFamily::Ip,
+        table: "t".into(),
+        name: "c".into(),
+        base: Some(base),
+        rules: vec![Rule { handle: 4, expressions, packets }],
+    };
+    Ruleset { chains: vec![chain], ..Ruleset::default() }
 }

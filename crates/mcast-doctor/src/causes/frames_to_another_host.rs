@@ -1,16 +1,33 @@
-//! The frames of the group carry another host's Ethernet address as their destination, so this machine ignores them.
+//! The frames of the group carry an Ethernet destination that is not the one of the group: another host's address, so
+//! this machine ignores them, or the address of another group, which the filters of network cards drop.
 
+use mcast::Group;
 use mcast_packet::MacAddress;
 
 use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
-use crate::observation::{Interest, Observation};
+use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 1112 section 6.4", "RFC 2464 section 7"]);
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.4", "RFC 2464 section 7"]);
 
-fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
+    if matches!(observation.target, ExaminationTarget::File) {
+        let flows = observation.all_arrivals().into_iter();
+        return flows.filter_map(|flow| in_file(observation, flow)).collect();
+    }
+    let judge = |interest: &Interest<'_>| {
+        by_reason(observation, interest)
+            .or_else(|| by_destination(observation, interest))
+            .or_else(|| address_of_another_group(observation, interest))
+    };
+    observation.interests().iter().filter_map(judge).collect()
+}
+
+/// Judges the drops for which the kernel gives this reason.
+fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     // A group address here means that the frame had the tag of a VLAN to which this machine does not belong.
     let is_addressed = |drop: &KernelDrop| drop.mac.is_some_and(|mac| !mac.is_multicast());
     let dropped =
@@ -36,6 +53,86 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     Some(finding)
 }
 
+/// Returns the Ethernet destination of a flow if it is that of a host.
+fn host_address(flow: &Flow) -> Option<MacAddress> {
+    let only = flow.ethernet_destinations.iter().all(|mac| !mac.is_multicast());
+    flow.ethernet_destinations.first().copied().filter(|_| only)
+}
+
+/// Returns the Ethernet destination of a flow if it is that of another group.
+fn other_groups_address(flow: &Flow) -> Option<MacAddress> {
+    let group = Group::new(flow.key.group).ok()?;
+    let right = MacAddress::of_group(group);
+    let is_wrong = |mac: &MacAddress| mac.is_multicast() && *mac != right && *mac != MacAddress::BROADCAST;
+    flow.ethernet_destinations.first().copied().filter(|_| flow.ethernet_destinations.iter().all(is_wrong))
+}
+
+/// Judges what the tap sees, for kernels that give no reason.
+fn by_destination(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let mut links = observation.before.links.iter();
+    let is_ethernet = observation.link(interest.interface)?.interface.hardware_address.is_some();
+    let is_received = |flow: &Flow| {
+        observation.trial().is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0)
+    };
+    let flows = observation.arrivals(interest);
+    let (flow, mac) = flows.iter().find_map(|flow| Some((*flow, host_address(flow)?)))?;
+    let is_own = links.any(|link| link.interface.hardware_address.is_some_and(|own| own.0 == mac.0));
+    (is_ethernet && !is_own && !is_received(flow)).then(|| {
+        let cause = format!("The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the system drops them.", flow.key.source.ip(), interest.destination(), observation.link_name(interest.interface));
+        wrong_destination(observation, flow, mac, Severity::Fault, cause)
+    })
+}
+
+/// Judges frames to the address of another group. A capture makes network cards accept them.
+fn address_of_another_group(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let flows = observation.arrivals(interest);
+    let (flow, mac) = flows.iter().find_map(|flow| Some((*flow, other_groups_address(flow)?)))?;
+    Some(wrong_destination(observation, flow, mac, Severity::Warning, another_group(flow, mac)))
+}
+
+fn another_group(flow: &Flow, mac: MacAddress) -> String {
+    format!(
+        "The frames from {} to {} carry the Ethernet address of another group, {mac}: network cards that filter, and switches, do not deliver them to members.",
+        flow.key.source.ip(),
+        flow.destination()
+    )
+}
+
+fn in_file(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let to_host = host_address(flow).map(|mac| {
+        let cause = format!("The frames from {} to {} are addressed to one host, {mac}, and not to the group: only that host can receive them.", flow.key.source.ip(), flow.destination());
+        (mac, cause)
+    });
+    let (mac, cause) =
+        to_host.or_else(|| other_groups_address(flow).map(|mac| (mac, another_group(flow, mac))))?;
+    Some(wrong_destination(observation, flow, mac, Severity::Warning, cause))
+}
+
+fn wrong_destination(
+    observation: &Observation,
+    flow: &Flow,
+    mac: MacAddress,
+    severity: Severity,
+    cause: String,
+) -> Finding {
+    let interface = observation.link_name(flow.key.interface);
+    let right = Group::new(flow.key.group).map(MacAddress::of_group);
+    let right = right.map_or_else(|_| "unknown".to_owned(), |right| right.to_string());
+    let advice = format!(
+        "Find out what sends the frames to {mac}: the sender ({}, {}), or a switch, bridge or access point that rewrites them. Frames to this group belong to {right}.",
+        flow.key.source.ip(),
+        flow.mac_list()
+    );
+    Finding::new(Id::FramesToAnotherHost, severity, cause)
+        .about_flow(&interface, flow)
+        .with_evidence(Evidence::new(
+            EvidenceKind::Packet,
+            &interface,
+            format!("{} datagrams with Ethernet destination {mac}, of the group: {right}", flow.datagrams),
+        ))
+        .with_remedies([Remedy::advice(Tool::Network, advice)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
@@ -59,5 +156,26 @@ mod tests {
     #[test]
     fn frame_to_the_group_was_dropped_for_another_reason() {
         assert_eq!(causes([1, 0, 0x5e, 1, 2, 3]), Vec::<String>::new());
+    }
+
+    /// Returns the severities for a stream whose frames have this destination.
+    fn by_tap(mac: [u8; 6], received: u64) -> Vec<Severity> {
+        let mut flow = flow(ETH0, "10.9.0.1:6000", TO);
+        flow.ethernet_destinations = [MacAddress(mac)].into();
+        let mut observation = membership(TO, vec![flow], received);
+        for links in [&mut observation.before.links, &mut observation.after.links] {
+            links[1].interface.hardware_address = Some(mcast::interface::HardwareAddress([2, 0, 0, 0, 0, 2]));
+        }
+        CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect()
+    }
+
+    #[test]
+    fn tap_shows_it_without_reasons() {
+        assert_eq!(by_tap([2, 0, 0, 0, 9, 9], 0), [Severity::Fault]);
+        assert_eq!(by_tap([2, 0, 0, 0, 9, 9], 10), [], "received all the same");
+        assert_eq!(by_tap([2, 0, 0, 0, 0, 2], 0), [], "converted to unicast for this machine");
+        assert_eq!(by_tap([1, 0, 0x5e, 1, 2, 3], 0), []);
+        assert_eq!(by_tap([0xff; 6], 0), [], "broadcast");
+        assert_eq!(by_tap([1, 0, 0x5e, 9, 9, 9], 10), [Severity::Warning], "another group");
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use mcast::Family;
 
+use super::filter_rules::dropping_control;
+use crate::netfilter::ControlKind;
 use crate::observation::{Interest, Observation};
-use crate::snapshot::{DroppingRule, interface_setting};
+use crate::snapshot::interface_setting;
 use crate::wire::{ControlMessage, ControlPacket};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
@@ -21,15 +23,7 @@ pub(super) fn finding(observation: &Observation, interest: &Interest<'_>) -> Opt
         Family::V6 => dropped_mld_query(observation, interest)?,
     };
     let (protocol, interface) = (interest.protocol(), observation.link_name(interest.interface));
-    let incoming: Vec<_> = observation.after.dropping_rules.iter().filter(|rule| is_incoming(rule)).collect();
-    let counted: Vec<_> = observation
-        .rule_counts()
-        .filter(|(rule, before, after)| is_incoming(rule) && after > before)
-        .collect();
-    let rules = match &counted[..] {
-        [] => incoming.into_iter().filter(|rule| rule.packets.is_none()).collect(),
-        counted => counted.iter().map(|(rule, ..)| *rule).collect::<Vec<_>>(),
-    };
+    let suspects = dropping_control(observation, interest, ControlKind::Query);
     let finding = Finding::new(
         Id::FirewallDropsIgmp,
         Severity::Fault,
@@ -39,13 +33,9 @@ pub(super) fn finding(observation: &Observation, interest: &Interest<'_>) -> Opt
     .for_group(interest.group)
     .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{protocol}v{version} query from {}", query.source)))
     .with_evidence(proof)
-    .with_all_evidence(counted.iter().map(|(rule, before, after)| Evidence::change(EvidenceKind::Rule, rule.location(), before, after)))
-    .with_remedies(remedies::admit_membership_protocol(interest.family(), &interface, &rules));
+    .with_all_evidence(suspects.evidence(observation))
+    .with_remedies(remedies::admit_membership_protocol(interest.family(), &interface, suspects.rule()));
     Some(finding)
-}
-
-fn is_incoming(rule: &DroppingRule) -> bool {
-    matches!(rule.hook.as_deref(), Some("input" | "prerouting" | "ingress") | None)
 }
 
 /// Returns the general queries that arrived on the interface while listening. A host that has left a group rightly

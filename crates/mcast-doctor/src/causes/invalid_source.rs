@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
-use crate::observation::{Interest, Observation};
+use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::Flow;
 use crate::{Finding, Id, Remedy, Severity, Tool};
 
@@ -13,8 +13,40 @@ pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1122 section 3.2.1.3", "RFC 4291 sections 2.5.3 and 2.7"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
+    if matches!(observation.target, ExaminationTarget::File) {
+        let flows = observation.all_arrivals().into_iter();
+        return flows.filter_map(|flow| in_file(observation, flow)).collect();
+    }
     let interests = observation.interests();
     interests.iter().flat_map(|interest| of_interest(observation, interest)).collect()
+}
+
+/// Judges a flow in a capture. On a loopback interface, where loopback addresses are normal, frames have no Ethernet
+/// addresses or zeros.
+fn in_file(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let is_ethernet = flow.macs.iter().any(|mac| mac.0 != [0; 6]);
+    let source = flow.key.source.ip();
+    let kind = kind(source).filter(|_| is_ethernet)?;
+    let interface = observation.link_name(flow.key.interface);
+    let cause = format!(
+        "Datagrams for {} come from {source}, which is {kind} and not a host's address, so receivers drop them.",
+        flow.destination()
+    );
+    let finding = Finding::new(Id::InvalidSource, Severity::Fault, cause)
+        .about_flow(&interface, flow)
+        .with_evidence(observation.packets_of(flow))
+        .with_remedies([correct_sender(flow)]);
+    Some(finding)
+}
+
+fn correct_sender(flow: &Flow) -> Remedy {
+    Remedy::advice(
+        Tool::Program,
+        format!(
+            "Correct the sender, whose Ethernet address is {}: bind its socket to the address of its interface or to none. A packet generator, a tunnel or address translation may also have set the source.",
+            flow.mac_list()
+        ),
+    )
 }
 
 fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
@@ -50,18 +82,14 @@ fn finding(observation: &Observation, interest: &Interest<'_>, flow: &Flow, kind
     let (source, to) = (flow.key.source.ip(), interest.destination());
     let is_from = |drop: &KernelDrop| drop.source.ip() == source;
     let dropped = observation.dropped_flows(interest, is_from);
-    let macs = flow.mac_list();
     let cause = format!(
         "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the system drops them."
-    );
-    let advice = format!(
-        "Correct the sender, whose Ethernet address is {macs}: bind its socket to the address of its interface or to none. A packet generator, a tunnel or address translation may also have set the source."
     );
     Finding::new(Id::InvalidSource, Severity::Fault, cause)
         .about_flow(&interface, flow)
         .with_evidence(observation.packets_of(flow))
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
-        .with_remedies([Remedy::advice(Tool::Program, advice)])
+        .with_remedies([correct_sender(flow)])
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    if observation.is_about_machine() {
+    // Programs beside an examined membership come and go.
+    if observation.program().is_none() {
         return Vec::new();
     }
     let examined = observation.examined_sockets();

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
 use super::{Cause, Check};
 use crate::depth::{Depth, ExpectedFlow};
 use crate::kernel_drops::{KernelDrop, evidence};
+use crate::netfilter::{Hook, RuleEffect};
 use crate::observation::{Observation, explains};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool};
@@ -94,7 +96,8 @@ fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'
     );
     let packets = flows.iter().take(MAX_NAMED).filter_map(|flow| flow.flow);
     let counters = stretch.counters().iter();
-    let rules = uncounted_rules(observation, stretch)
+    let rules = uncounted_rules(observation, stretch, one)
+        .into_iter()
         .map(|rule| Evidence::new(EvidenceKind::Rule, rule.location(), "may drop them; it has no counter"));
     let finding = Finding::new(Id::LostInThisMachine, Severity::Fault, cause)
         .on_interface(interface)
@@ -144,17 +147,26 @@ fn sources(flows: &[&ExpectedFlow<'_>]) -> String {
     named.join(", ")
 }
 
-/// Returns the dropping rules without a counter on this stretch.
-fn uncounted_rules(observation: &Observation, stretch: Stretch) -> impl Iterator<Item = &DroppingRule> {
-    let hooks: &[&str] = match stretch {
-        Stretch::BeforeIp => &["ingress"],
-        Stretch::Routing => &["prerouting"],
-        Stretch::Input => &["input"],
+/// Returns the rules without a counter on this stretch that may drop the datagrams of a flow.
+fn uncounted_rules(
+    observation: &Observation,
+    stretch: Stretch,
+    flow: &ExpectedFlow<'_>,
+) -> Vec<DroppingRule> {
+    let hooks: &[Hook] = match stretch {
+        Stretch::BeforeIp => &[Hook::Ingress],
+        Stretch::Routing => &[Hook::Prerouting],
+        Stretch::Input => &[Hook::Input],
         Stretch::Udp | Stretch::Socket => &[],
-        Stretch::Unknown => &["ingress", "prerouting", "input"],
+        Stretch::Unknown => &[Hook::Ingress, Hook::Prerouting, Hook::Input],
     };
-    let rules = observation.after.dropping_rules.iter().filter(|rule| rule.packets.is_none());
-    rules.filter(|rule| rule.hook.as_deref().is_none_or(|hook| hooks.contains(&hook)) && !hooks.is_empty())
+    let packet = flow
+        .flow
+        .map_or_else(|| arriving_for(observation, &flow.interest), |flow| arriving(observation, flow));
+    let places = INCOMING.into_iter().filter(|(_, hook)| hooks.contains(hook));
+    let effects = [RuleEffect::Drop, RuleEffect::Queue];
+    let met = places.flat_map(|place| met_by(observation, &packet, place, &flow.status.interface, &effects));
+    met.map(|outcome| outcome.rule).filter(|rule| rule.packets.is_none()).collect()
 }
 
 impl Stretch {

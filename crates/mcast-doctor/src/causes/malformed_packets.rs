@@ -1,9 +1,9 @@
 //! Datagrams arrive with damaged headers: a wrong IP header checksum, or lengths that exceed the packet. The system drops
 //! them, and captures that parse them show nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::{Cause, Check};
+use super::{Cause, Check, defective_flows};
 use crate::kernel_drops::{DroppedFlow, KernelDrop, evidence, meaning};
 use crate::observation::{Interest, Observation};
 use crate::{Finding, Id, Remedy, Severity, Tool};
@@ -18,7 +18,20 @@ const REASONS: [&str; 5] = ["IP_INHDR", "IP_CSUM", "PKT_TOO_SMALL", "HDR_TRUNC",
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
-    interests.iter().flat_map(|interest| of_interest(observation, interest)).collect()
+    let mut findings = defective_flows::check(observation);
+    let by_reason: Vec<_> =
+        interests.iter().flat_map(|interest| of_interest(observation, interest)).collect();
+    let is_known = |finding: &Finding| {
+        let source = finding.subject.source.as_deref();
+        let same = |known: &Finding| {
+            let known = known.subject.source.as_ref().and_then(|known| known.parse::<SocketAddr>().ok());
+            known.map(|known| known.ip().to_string()).as_deref() == source
+        };
+        findings.iter().any(same)
+    };
+    let new: Vec<_> = by_reason.into_iter().filter(|finding| !is_known(finding)).collect();
+    findings.extend(new);
+    findings
 }
 
 fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {

@@ -4,6 +4,7 @@ use mcast::{ErrorKind, Family, Membership, SourceFilter};
 
 use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket, index_of};
+use crate::printed_error::PrintedErrorKind;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
@@ -16,6 +17,7 @@ const SOURCES: &str = "net.ipv4.igmp_max_msf";
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> = refused(observation).into_iter().collect();
     if let Some(program) = observation.program() {
+        findings.extend(printed(observation, program));
         // Programs that handle the limit open several sockets.
         let members = program.sockets.iter().filter(|socket| !socket.memberships.is_empty());
         if members.clone().count() == 1 {
@@ -62,6 +64,27 @@ fn refused(observation: &Observation) -> Option<Finding> {
         .with_evidence(Evidence::new(EvidenceKind::Setting, setting, value))
         .with_remedies(remedies::sysctl(setting, raised, scope()))
         .with_remedies([restart()]);
+    Some(finding)
+}
+
+/// Judges a program that prints that a join was refused.
+fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
+    let errors = program.failed_with(PrintedErrorKind::LimitReached, &observation.wire);
+    let error = errors.first()?;
+    let limit = observation.after.number(MEMBERSHIPS)?;
+    let finding = Finding::new(
+        Id::MembershipLimit,
+        Severity::Fault,
+        format!(
+            "{} was refused a join: a socket may join {limit} groups, or name too many sources.",
+            program.name
+        ),
+    )
+    .in_program(&program.name)
+    .with_evidence(Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line))
+    .with_evidence(Evidence::new(EvidenceKind::Setting, MEMBERSHIPS, limit))
+    .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10), scope()))
+    .with_remedies([restart()]);
     Some(finding)
 }
 

@@ -2,7 +2,7 @@
 //! layer.
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
@@ -11,44 +11,66 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 808
 /// The MTU of Ethernet, which senders usually assume.
 const ETHERNET: u32 = 1500;
 
+/// The MTU that hosts with jumbo frames usually have.
+const JUMBO: u32 = 9000;
+
 /// Fewer drops may have other reasons.
 const MIN_DROPS: u64 = 3;
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();
     interests.dedup_by_key(|interest| interest.interface);
-    let small = interests.iter().filter_map(|interest| {
-        let (before, after) =
-            (observation.before.link(interest.interface)?, observation.after.link(interest.interface)?);
-        let (old, new) = (before.statistics.refused(), after.statistics.refused());
-        let small = after.interface.mtu < ETHERNET && !after.interface.loopback && !after.is_tunnel();
-        // Without a tap, the counter includes frames of protocols that this machine does not handle.
-        (small && new > old && observation.wire.is_tapped(after.index()))
-            .then_some((interest, after, old, new))
-    });
-    small
-        .map(|(interest, link, old, new)| {
-            let silent = observation.arrivals(interest).is_empty();
-            let severity = if silent && new - old >= MIN_DROPS { Severity::Fault } else { Severity::Warning };
-            Finding::new(
-                Id::MtuTooSmall,
-                severity,
-                format!("{} accepts packets of at most {} bytes and dropped {}, but other hosts on the network may send {ETHERNET} bytes.", link.name(), link.interface.mtu, new - old),
-            )
-            .on_interface(link.name())
-            .for_group(interest.destination())
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} mtu", link.name()), link.interface.mtu))
-            .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_dropped + rx_length_errors", link.name()), old, new))
-            .with_remedies([Remedy::now(
-                Tool::Ip,
-                ["link", "set", "dev", link.name(), "mtu", &ETHERNET.to_string()],
-            ).with_scope(scope(link))])
-            .with_remedies(remedies::networkd(link, "mtu", &format!("[Link]\nMTUBytes={ETHERNET}\n"), scope(link)))
-            .with_remedies([
-                Remedy::advice(Tool::Program, format!("Or have the sender send at most {} bytes per datagram.", link.interface.mtu.saturating_sub(28))),
-            ])
-        })
-        .collect()
+    interests.iter().filter_map(|interest| judge(observation, interest)).collect()
+}
+
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let (before, after) =
+        (observation.before.link(interest.interface)?, observation.after.link(interest.interface)?);
+    let (old, new) = (before.statistics.refused(), after.statistics.refused());
+    let drops = new.saturating_sub(old);
+    // Without a tap, the counter includes frames of protocols that this machine does not handle.
+    if drops == 0
+        || after.interface.loopback
+        || after.is_tunnel()
+        || !observation.wire.is_tapped(after.index())
+    {
+        return None;
+    }
+    let backlog_drops = observation.after.backlog_dropped > observation.before.backlog_dropped;
+    let is_silent = observation.arrivals(interest).is_empty() && drops >= MIN_DROPS;
+    let mtu = after.interface.mtu;
+    let (wanted, what) = match mtu {
+        ..ETHERNET => (ETHERNET, "but other hosts on the network may send 1500 bytes"),
+        // If the group arrives, drops at this MTU have other reasons.
+        ETHERNET..JUMBO if is_silent && !backlog_drops => {
+            (JUMBO, "so a sender on the network most likely uses jumbo frames")
+        }
+        _ => return None,
+    };
+    let severity = if is_silent { Severity::Fault } else { Severity::Warning };
+    let name = after.name();
+    let finding = Finding::new(
+        Id::MtuTooSmall,
+        severity,
+        format!("{name} accepts packets of at most {mtu} bytes and dropped {drops}, {what}."),
+    )
+    .on_interface(name)
+    .for_group(interest.destination())
+    .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mtu"), mtu))
+    .with_evidence(Evidence::change(
+        EvidenceKind::Counter,
+        format!("{name} rx_dropped + rx_length_errors"),
+        old,
+        new,
+    ))
+    .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", name, "mtu", &wanted.to_string()])
+        .with_scope(scope(after))])
+    .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n"), scope(after)))
+    .with_remedies([Remedy::advice(
+        Tool::Program,
+        format!("Or have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)),
+    )]);
+    Some(finding)
 }
 
 /// Returns the scope of a larger MTU.

@@ -16,6 +16,11 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let link = observation.link(interest.interface)?;
     let listened = observation.listened();
     let silence = Silence::of(observation, interest)?;
+    let rejoin = observation.rejoin(interest);
+    let flows = observation.arrivals(interest);
+    if flows.is_empty() && rejoin == Some(RejoinOutcome::CameBack) && silence.last.is_none() {
+        return Some(forgotten(observation, interest));
+    }
     if link.interface.loopback
         || !silence.is_conclusive
         || !observation.wire.is_complete(interest.interface)
@@ -23,10 +28,9 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     {
         return None;
     }
-    let flows = observation.arrivals(interest);
     let (_, until) = observation.wire.span?;
     let stopped = flows.iter().find(|flow| flow.has_stopped(until));
-    let finding = match (stopped, observation.trial().and_then(|trial| trial.rejoin)) {
+    let finding = match (stopped, rejoin) {
         // The sender has stopped; otherwise the stream would have come back after rejoining.
         (Some(_), Some(RejoinOutcome::StayedSilent)) => return None,
         (Some(flow), rejoin) => stopped_stream(observation, interest, flow, rejoin.is_some()),
@@ -43,17 +47,45 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     };
     let protocol = interest.protocol();
     let since = silence.last.map_or(listened, |(_, ago)| ago);
-    Some(
-        finding
-            .on_interface(link.name())
-            .for_group(interest.destination())
-            .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), format!("no {protocol} query in {} s", since.as_secs())))
-            .with_remedies([
-                Remedy::advice(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."),
-                Remedy::advice(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`."),
-                remedies::mcast::become_querier(link.name()),
-            ]),
-    )
+    let finding = finding.with_evidence(Evidence::new(
+        EvidenceKind::Packet,
+        link.name(),
+        format!("no {protocol} query in {} s", since.as_secs()),
+    ));
+    Some(with_remedies(finding, link.name(), interest))
+}
+
+fn with_remedies(finding: Finding, interface: &str, interest: &Interest<'_>) -> Finding {
+    finding
+        .on_interface(interface)
+        .for_group(interest.destination())
+        .with_remedies([
+            Remedy::advice(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."),
+            Remedy::advice(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`."),
+            remedies::mcast::become_querier(interface),
+        ])
+}
+
+/// Judges a group that a program had joined before, and that arrived only when the doctor reported it again.
+fn forgotten(observation: &Observation, interest: &Interest<'_>) -> Finding {
+    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let protocol = interest.protocol();
+    let cause = format!(
+        "Nothing for {to} reached {interface}, although a program has joined it, until the doctor sent an {protocol} report for it: a switch had forgotten this membership, and no querier asked for it."
+    );
+    let seconds = observation.listened().as_secs_f64();
+    let finding = Finding::new(Id::NoQuerier, Severity::Fault, cause)
+        .with_evidence(Evidence::new(
+            EvidenceKind::Packet,
+            &interface,
+            format!("no datagram to {to} and no {protocol} query in {seconds:.1} s"),
+        ))
+        .with_evidence(Evidence::new(
+            EvidenceKind::Answer,
+            format!("{protocol} report"),
+            format!("datagrams to {to} arrived"),
+        ));
+    with_remedies(finding, &interface, interest)
 }
 
 /// How long no query has arrived.

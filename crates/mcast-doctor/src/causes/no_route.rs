@@ -5,6 +5,7 @@ use mcast::{ErrorKind, Family};
 
 use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
+use crate::printed_error::PrintedErrorKind;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
@@ -22,14 +23,37 @@ fn check(observation: &Observation) -> Vec<Finding> {
         });
         return finding.into_iter().collect();
     }
+    if let Some(program) = observation.program() {
+        let printed = printed(observation, program);
+        if !printed.is_empty() {
+            return printed;
+        }
+    }
     let is_concerned = |family| match observation.program() {
         Some(program) => is_silent_sender(observation, program, family),
         None => observation.is_about_machine(),
     };
-    let missing = observation.after.group_routes.iter().filter(|route| {
-        route.interface.is_none() && is_concerned(route.family) && usable(observation, route.family).is_some()
+    let missing = missing_routes(observation).filter(|family| is_concerned(*family));
+    missing.map(|family| finding(observation, family, Severity::Warning)).collect()
+}
+
+/// Judges a program that prints that a join found no interface, or sending no route.
+fn printed(observation: &Observation, program: &Program) -> Vec<Finding> {
+    let kinds = [PrintedErrorKind::NoRoute, PrintedErrorKind::NoDevice];
+    let mut errors = kinds.into_iter().flat_map(|kind| program.failed_with(kind, &observation.wire));
+    let Some(error) = errors.next() else { return Vec::new() };
+    let missing = missing_routes(observation).map(|family| {
+        let answer = Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line);
+        finding(observation, family, Severity::Fault).with_evidence(answer).in_program(&program.name)
     });
-    missing.map(|route| finding(observation, route.family, Severity::Warning)).collect()
+    missing.collect()
+}
+
+/// Returns the families for whose groups there is no route, although an interface could carry them.
+pub(super) fn missing_routes(observation: &Observation) -> impl Iterator<Item = Family> {
+    let routes = observation.after.group_routes.iter();
+    let missing = routes.filter(|route| route.interface.is_none()).map(|route| route.family);
+    missing.filter(|family| usable(observation, *family).is_some())
 }
 
 /// Returns whether a program may be trying to send to groups of a family: it has joined none, has a socket for the family

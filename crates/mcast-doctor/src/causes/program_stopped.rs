@@ -33,13 +33,12 @@ fn judge(examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (before, after) = socket.drops;
     let waiting = socket.queued.last().copied().unwrap_or_default();
     let is_idle = after == before && waiting == 0;
-    let lost = if is_idle {
-        "it reads nothing".to_owned()
-    } else {
-        format!(
-            "it reads nothing: {waiting} bytes wait in its receive buffer, and {} datagrams were dropped",
-            after.saturating_sub(before)
-        )
+    let lost = match after.saturating_sub(before) {
+        0 if is_idle => "it reads nothing".to_owned(),
+        0 => format!("it reads nothing, and {waiting} bytes wait in its receive buffer"),
+        dropped => {
+            format!("it reads nothing, its receive buffer is full, and {dropped} datagrams were dropped")
+        }
     };
     let severity = if is_idle { Severity::Warning } else { examined.severity };
     let drops =

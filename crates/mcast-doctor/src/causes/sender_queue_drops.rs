@@ -3,6 +3,7 @@
 use mcast::Family;
 
 use super::{Cause, Check};
+use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::Observation;
 use crate::snapshot::{Counter, Link, Queue};
 use crate::wire::Flow;
@@ -21,9 +22,14 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
         flow.key.outgoing && flow.key.interface == link.index() && is_examined(observation, flow)
     };
     let flow = observation.wire.flows.iter().find(sends)?;
-    // The queue may have dropped TCP packets instead: require that UDP counted an error.
+    let is_of_queue = |drop: &KernelDrop| {
+        let kinds = ["QDISC_", "FQ_", "CAKE_"];
+        drop.interface == Some(link.index()) && kinds.iter().any(|kind| drop.reason.starts_with(kind))
+    };
+    let drops = observation.dropped_sending(is_of_queue);
+    // The queue may have dropped TCP packets instead: without the kernel's reasons, require that UDP counted an error.
     let udp_errors = observation.rise(Counter::SendBufferErrors, Family::of(flow.key.group));
-    udp_errors.filter(|rise| *rise > 0)?;
+    udp_errors.filter(|rise| *rise > 0 || !drops.is_empty())?;
     let errors = [Family::V4, Family::V6].into_iter().flat_map(|family| {
         [Counter::OutDiscards, Counter::SendBufferErrors]
             .into_iter()
@@ -37,6 +43,7 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     )
     .about_flow(link.name(), flow)
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name()), before, queue.dropped))
+    .with_all_evidence(evidence(drops))
     .with_all_evidence(errors)
     .with_remedies([enlarge_queue(queue, link)])
     .with_remedies([

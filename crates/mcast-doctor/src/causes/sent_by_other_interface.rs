@@ -30,8 +30,13 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
     if sent.any(|flow| trial.joined.contains(&flow.key.interface)) {
         return None;
     }
-    let elsewhere =
-        |flow: &&Flow| flow.key.port == trial.port() && trial.membership.sources.admits(flow.key.source.ip());
+    let elsewhere = |flow: &&Flow| {
+        let source = flow.key.source.ip();
+        // What this machine forwards or diverts has another source.
+        flow.key.port == trial.port()
+            && trial.membership.sources.admits(source)
+            && observation.after.is_own(source)
+    };
     let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere)?;
     let leaves = observation.link_name(flow.key.interface);
     let cause = format!(
@@ -40,7 +45,11 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
         expected.name(),
         expected.name()
     );
-    Some(finding(observation, flow, expected, Severity::Fault, cause))
+    let join = Remedy::advice(
+        Tool::Program,
+        format!("A program on this machine that should receive it joins on {leaves}."),
+    );
+    Some(finding(observation, flow, expected, Severity::Fault, cause).with_remedies([join]))
 }
 
 /// Judges what the examined program sends: a member reported the group on another interface, or its source address belongs to one.
@@ -121,4 +130,20 @@ fn finding(
             format!("In the sender, choose the interface: {option} with the index of {}, which is {}. Many programs have an option for it.", expected.name(), expected.index()),
         )])
         .with_remedies(route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH1, flow, membership};
+    use super::*;
+
+    #[test]
+    fn group_that_this_machine_sends_by_another_interface_explains_the_silence() {
+        let mut own = flow(ETH1, "10.8.0.2:6000", "239.1.2.3:5000");
+        own.key.outgoing = true;
+        let findings = super::super::judge(&membership("239.1.2.3:5000", vec![own], 0));
+        let ids: Vec<_> = findings.iter().map(|finding| finding.id).collect();
+        assert_eq!(ids, [Id::SentByOtherInterface]);
+        assert!(findings[0].cause.contains("by eth1 and not by eth0"), "{}", findings[0].cause);
+    }
 }

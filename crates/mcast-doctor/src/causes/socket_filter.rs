@@ -1,12 +1,16 @@
 //! A filter on the socket, or on the cgroup of the program, rejects datagrams.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use mcast::Family;
+use mcast_sys::SocketFilter;
+
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::Observation;
 use crate::snapshot::Counter;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
-use mcast::Family;
-use mcast_sys::SocketFilter;
 
 pub(super) const CAUSE: Cause = Cause::new(
     Check::Observation(check),
@@ -31,13 +35,15 @@ fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
     let local = socket.local?;
     let to = flows.first().map_or(local, |flow| flow.destination());
     let cgroup = socket.processes.iter().find_map(|process| process.cgroup.as_deref());
-    let (who, remedy) = rejecter(socket.options.as_ref().and_then(|options| options.filter), cgroup);
+    let filter = socket.options.as_ref().and_then(|options| options.filter);
+    let addresses = flows.iter().map(|flow| flow.key.source.ip()).collect();
+    let (who, remedy) = rejecter(program, filter, cgroup, &addresses);
     let sources: Vec<_> = flows.iter().map(|flow| flow.key.source.to_string()).collect();
     let family = Family::of(to.ip());
     let finding = Finding::new(
         Id::SocketFilter,
         severity,
-        format!("{who} of {program} rejects what reaches its socket on {local}: {refused} datagrams were dropped, although its receive buffer has room."),
+        format!("{who} rejects what reaches its socket on {local}: {refused} datagrams were dropped, although its receive buffer has room."),
     )
     .for_group(to)
     .in_program(program)
@@ -50,31 +56,62 @@ fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
 }
 
 /// Returns what rejects datagrams, and what to do about it.
-fn rejecter(filter: Option<SocketFilter>, cgroup: Option<&str>) -> (String, Remedy) {
+fn rejecter(
+    program: &str,
+    filter: Option<SocketFilter>,
+    cgroup: Option<&str>,
+    sources: &BTreeSet<IpAddr>,
+) -> (String, Remedy) {
     let attached = "Remove or correct the filter that the program attaches to the socket (SO_ATTACH_FILTER, SO_ATTACH_BPF; SO_DETACH_FILTER removes it).";
-    match (filter, cgroup) {
+    let list = "`bpftool cgroup tree` lists the programs at cgroups.";
+    let (who, advice) = match (filter, cgroup) {
         (Some(SocketFilter::Classic(count)), _) => (
-            format!("The socket filter (SO_ATTACH_FILTER, {count} instructions)"),
-            Remedy::advice(Tool::Program, attached),
+            format!("The socket filter of {program} (SO_ATTACH_FILTER, {count} instructions)"),
+            attached.to_owned(),
         ),
         (Some(SocketFilter::Extended), _) => {
-            ("The socket filter (SO_ATTACH_BPF)".to_owned(), Remedy::advice(Tool::Program, attached))
+            (format!("The socket filter of {program} (SO_ATTACH_BPF)"), attached.to_owned())
         }
-        (None, Some(cgroup)) => (
-            format!("A BPF program at the cgroup {cgroup}, or one above it,"),
-            Remedy::advice(
-                Tool::Program,
-                format!(
-                    "If systemd started it with IPAddressDeny=, admit the sources: `systemctl show UNIT -p IPAddressDeny -p IPAddressAllow`, then `systemctl set-property --runtime UNIT IPAddressAllow=SOURCE`. Otherwise, list the programs with `bpftool cgroup tree`; the cgroup is {cgroup}."
-                ),
-            ),
-        ),
-        (None, None) => (
-            "A filter of the socket or of the cgroup".to_owned(),
-            Remedy::advice(
-                Tool::Program,
-                format!("{attached} Programs at cgroups are listed by `bpftool cgroup tree`."),
-            ),
-        ),
+        (None, Some(cgroup)) => {
+            let who =
+                format!("A BPF program at the cgroup {cgroup}, in which {program} runs, or at one above it,");
+            let unit = cgroup.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"));
+            let advice = unit.map_or_else(|| list.to_owned(), |unit| admit(unit, sources) + list);
+            (who, advice)
+        }
+        (None, None) => {
+            (format!("A filter of the socket or of the cgroup of {program}"), format!("{attached} {list}"))
+        }
+    };
+    (who, Remedy::advice(Tool::Program, advice))
+}
+
+/// Returns how a unit of systemd admits sources, if systemd rejects them.
+fn admit(unit: &str, sources: &BTreeSet<IpAddr>) -> String {
+    let sources: Vec<_> = sources.iter().map(ToString::to_string).collect();
+    format!(
+        "`systemctl show {unit} -p IPAddressDeny -p IPAddressAllow` shows whether systemd rejects the source; `systemctl set-property --runtime {unit} IPAddressAllow=\"{}\"` admits it. ",
+        sources.join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rejects_is_named_as_precisely_as_it_is_known() {
+        let sources = BTreeSet::from(["10.9.0.1".parse().unwrap()]);
+        let outcome = |filter, cgroup| {
+            let (who, remedy) = rejecter("player (7)", filter, cgroup, &sources);
+            format!("{who}: {:?}", remedy.instructions)
+        };
+        let classic = outcome(Some(SocketFilter::Classic(5)), Some("/x.service"));
+        assert!(classic.contains("player (7) (SO_ATTACH_FILTER, 5 instructions)"), "{classic}");
+        let unit = outcome(None, Some("/system.slice/player.service"));
+        assert!(unit.contains("systemctl show player.service"), "{unit}");
+        assert!(unit.contains("IPAddressAllow=") && unit.contains("10.9.0.1"), "{unit}");
+        let container = outcome(None, Some("/docker/7f"));
+        assert!(container.contains("cgroup /docker/7f") && !container.contains("systemctl"), "{container}");
     }
 }

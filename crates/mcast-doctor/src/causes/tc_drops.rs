@@ -1,48 +1,71 @@
 //! A traffic control filter drops the datagrams, before the IP layer gets them or after it has sent them.
 
-use super::{Cause, Check};
-use crate::kernel_drops::{DroppedFlow, KernelDrop, evidence};
+use std::fmt;
+
+use super::{Cause, Check, tc_filters};
+use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
 use crate::{Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["tc(8)", "tc-bpf(8)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["tc(8)", "tc-bpf(8)"]);
 
-fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let is_filter = |drop: &KernelDrop| drop.reason.starts_with("TC_");
-    let arriving = observation.dropped_flows(interest, is_filter);
-    let packets: u64 = arriving.iter().map(|flow| flow.packets).sum();
-    let to = interest.destination();
-    if packets > 0 {
-        let interface = observation.link_name(interest.interface);
-        let cause = format!(
-            "A traffic control filter (tc) of {interface} drops the datagrams to {to} when they arrive, before the IP layer sees them."
-        );
-        let drops = arriving.iter().flat_map(|flow: &DroppedFlow<'_>| flow.drops.iter().copied());
-        return Some(finding(&interface, interest, cause, "ingress").with_all_evidence(evidence(drops)));
+fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let counted = tc_filters::check(observation);
+    let is_counted = |finding: &Finding| {
+        let group = &finding.subject.group;
+        counted.iter().any(|counted| counted.subject.group.is_none() || counted.subject.group == *group)
+    };
+    let by_reason = interests.iter().filter_map(|interest| arriving(observation, interest));
+    let by_reason = by_reason.chain(leaving(observation)).filter(|finding| !is_counted(finding));
+    let mut findings: Vec<_> = counted.iter().cloned().chain(by_reason).collect();
+    // The same filter drops the reports.
+    if findings.is_empty() {
+        findings.extend(interests.iter().filter_map(|interest| reports(observation, interest)));
     }
-    let mut leaving = observation.dropped_sending(interest, is_filter);
-    let mut what = format!("the datagrams to {to} that this machine sends, so they do not leave it");
-    if leaving.is_empty() {
-        leaving = observation.dropped_reports(interest);
-        leaving.retain(|drop| is_filter(drop));
-        let protocol = interest.protocol();
-        what = format!(
-            "the {protocol} reports of this machine, so switches and routers do not learn that it has joined {}",
-            interest.group
-        );
-    }
-    let interface = observation.link_name(leaving.first()?.interface?);
-    let cause = format!("A traffic control filter (tc) of {interface} drops {what}.");
-    Some(finding(&interface, interest, cause, "egress").with_all_evidence(evidence(leaving)))
+    findings
 }
 
-fn finding(interface: &str, interest: &Interest<'_>, cause: String, direction: &str) -> Finding {
+fn is_filter(drop: &KernelDrop) -> bool {
+    drop.reason.starts_with("TC_")
+}
+
+fn arriving(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let flows = observation.dropped_flows(interest, is_filter);
+    let to = interest.destination();
+    let drops: Vec<_> = flows.iter().flat_map(|flow| flow.drops.iter().copied()).collect();
+    let interface = observation.link_name(drops.first()?.arrived_on?);
+    let what = format!("the datagrams to {to} when they arrive, before the IP layer sees them");
+    Some(finding(&interface, to, &what, "ingress").with_all_evidence(evidence(drops)))
+}
+
+fn leaving(observation: &Observation) -> Option<Finding> {
+    let drops = observation.dropped_sending(is_filter);
+    let first = drops.first()?;
+    let (interface, to) = (observation.link_name(first.interface?), first.destination);
+    let what = format!("the datagrams to {to} that this machine sends, so they do not leave it");
+    Some(finding(&interface, to, &what, "egress").with_all_evidence(evidence(drops)))
+}
+
+fn reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let mut drops = observation.dropped_reports(interest);
+    drops.retain(|drop| is_filter(drop));
+    let interface = observation.link_name(drops.first()?.interface?);
+    let (protocol, group) = (interest.protocol(), interest.group);
+    let what = format!(
+        "the {protocol} reports of this machine, so switches and routers do not learn that it has joined {group}"
+    );
+    Some(finding(&interface, group, &what, "egress").with_all_evidence(evidence(drops)))
+}
+
+fn finding(interface: &str, to: impl fmt::Display, what: &str, direction: &str) -> Finding {
     let advice = format!(
         "List the filters: tc -s filter show dev {interface} {direction}, and those attached by BPF: bpftool net show dev {interface}. Delete the one that drops: tc filter del dev {interface} {direction} pref PREF. The network plugin of a container platform may have put it there, and other traffic may depend on it: change the plugin's policy instead."
     );
+    let cause = format!("A traffic control filter (tc) of {interface} drops {what}.");
     Finding::new(Id::TcDrops, Severity::Fault, cause)
         .on_interface(interface)
-        .for_group(interest.destination())
+        .for_group(to)
         .with_remedies([Remedy::advice(Tool::Tc, advice)])
 }
 

@@ -1,14 +1,50 @@
 //! The group arrives with a VLAN tag, and no interface of this machine is in that VLAN.
 
+use std::collections::BTreeSet;
+
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation};
+use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::{Flow, Tagging};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 use mcast_packet::ether_type;
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["IEEE 802.1Q"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]);
 
-fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+fn check(observation: &Observation) -> Vec<Finding> {
+    if matches!(observation.target, ExaminationTarget::File) {
+        return in_file(observation);
+    }
+    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
+}
+
+/// Notes the groups that a capture shows only with a tag, which is normal on a trunk.
+fn in_file(observation: &Observation) -> Vec<Finding> {
+    let flows = &observation.wire.flows;
+    let is_only_tagged = |flow: &Flow| {
+        let mut same = flows.iter().filter(|other| other.destination() == flow.destination());
+        same.all(|other| other.key.vlan.is_some_and(|tagging| tagging.id != 0))
+    };
+    let mut destinations = BTreeSet::new();
+    let tagged = flows.iter().filter(|flow| is_only_tagged(flow) && destinations.insert(flow.destination()));
+    let note = |flow: &Flow| {
+        let (to, vlan, interface) =
+            (flow.destination(), flow.key.vlan?.id, observation.link_name(flow.key.interface));
+        let cause = format!(
+            "{to} is tagged with VLAN {vlan} in the capture: a host receives it only on an interface in that VLAN, or behind a switch port that removes the tag."
+        );
+        let finding = Finding::new(Id::VlanTagged, Severity::Note, cause)
+            .about_flow(&interface, flow)
+            .with_evidence(Evidence::new(
+                EvidenceKind::Packet,
+                &interface,
+                format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
+            ));
+        Some(finding)
+    };
+    tagged.filter_map(note).collect()
+}
+
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let tagged = |flow: &&Flow| {
         flow.key.interface == interest.interface && flow.key.port == interest.port && flow.key.vlan.is_some()
     };

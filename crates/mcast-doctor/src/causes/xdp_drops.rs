@@ -1,6 +1,6 @@
 //! An XDP program drops the datagrams, before a capture or the IP layer sees them.
 
-use super::{Cause, Check};
+use super::{Cause, Check, xdp_programs};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
 use crate::{Finding, Id, Remedy, Severity, Tool};
@@ -8,6 +8,15 @@ use crate::{Finding, Id, Remedy, Severity, Tool};
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): xdp"]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let counted = xdp_programs::check(observation, interest);
+    if counted.as_ref().is_some_and(|finding| finding.severity == Severity::Fault) {
+        return counted;
+    }
+    by_reason(observation, interest).or(counted)
+}
+
+/// Judges by the packets whose drop the kernel reports.
+fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let dropped = observation.dropped_flows(interest, KernelDrop::is_by_xdp);
     if dropped.is_empty() {
         return None;

@@ -4,10 +4,11 @@ use mcast::SourceFilter;
 use proptest::prelude::*;
 
 use super::*;
-use crate::causes::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program, with_counters};
+use crate::causes::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program, ruleset, with_counters};
 use crate::causes::judge;
+use crate::netfilter::{Hook, RuleEffect};
 use crate::observation::ReceivedCount;
-use crate::snapshot::{DroppingRule, JoinedGroup, UdpSocket};
+use crate::snapshot::{JoinedGroup, UdpSocket};
 use crate::{Report, Severity, Verdict};
 
 const TO: &str = "239.1.2.3:5000";
@@ -204,16 +205,9 @@ fn observe(fates: &[Fate], noise: Noise, rule: u64, reverse: u64, dropped: u64) 
             ("TcpExtIPReversePathFilter", reverse),
         ],
     );
-    let dropping = |packets| DroppingRule {
-        family: "ip".into(),
-        table: "filter".into(),
-        chain: "INPUT".into(),
-        part: "handle 4".into(),
-        hook: Some("input".into()),
-        packets: Some(packets),
-    };
-    observation.before.dropping_rules = vec![dropping(0)];
-    observation.after.dropping_rules = vec![dropping(rule)];
+    let dropping = |packets| ruleset(Hook::Input, RuleEffect::Drop, Some(packets));
+    observation.before.ruleset = dropping(0);
+    observation.after.ruleset = dropping(rule);
     observation
 }
 

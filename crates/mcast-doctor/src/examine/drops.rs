@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{Interest, Observation};
 use crate::{LayerObservation, OpenQuestion, Report};
 
 /// Adds the drops of packets to the interests, with the kernel's names for the reasons.
 pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     let interests = observation.interests();
-    let lines = interests.iter().flat_map(|interest| lines(observation, interest));
-    report.observations.extend(
-        lines.collect::<BTreeSet<_>>().into_iter().map(|(depth, what)| LayerObservation::new(depth, what)),
-    );
+    let flows: Vec<_> =
+        interests.iter().flat_map(|interest| observation.dropped_flows(interest, |_| true)).collect();
+    let arriving = flows.iter().flat_map(|flow| flow.drops.iter().copied());
+    let leaving = observation.dropped_sending(|_| true);
+    let lines: BTreeSet<_> = arriving.chain(leaving).map(|drop| line(observation, drop)).collect();
+    report.observations.extend(lines.into_iter().map(|line| LayerObservation::new("kernel", line)));
     let drops = &observation.kernel_drops;
     if drops.uncounted > 0 {
-        let what =
-            format!("{} further packets to groups dropped, of too many kinds to tell apart", drops.uncounted);
+        let what = format!(
+            "{} further packets to groups dropped, of too many kinds to distinguish",
+            drops.uncounted
+        );
         report.observations.push(LayerObservation::new("kernel", what));
     }
     // The question matters only after a loss.
@@ -27,24 +32,52 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     }
 }
 
-fn lines(observation: &Observation, interest: &Interest<'_>) -> Vec<(String, String)> {
-    let name =
-        |interface: Option<_>| interface.map_or_else(String::new, |index| observation.link_name(index));
-    let to = interest.destination();
-    let incoming = observation.dropped_flows(interest, |_| true);
-    let incoming =
-        incoming.iter().flat_map(|flow| flow.drops.iter().map(|drop| (*drop, drop.arrived_on, "arrived on")));
-    let outgoing = observation.dropped_sending(interest, |_| true).into_iter();
-    let outgoing = outgoing.map(|drop| (drop, drop.interface, "leaving by"));
-    let line = |(drop, interface, how): (&crate::kernel_drops::KernelDrop, _, _)| {
-        let what = format!(
-            "{} packets from {} to {to} dropped, {how} {}: {}",
-            drop.packets,
-            drop.source,
-            name(interface),
-            drop.describe()
-        );
-        ("kernel".to_owned(), what)
+fn line(observation: &Observation, drop: &KernelDrop) -> String {
+    let interface = drop.interface.map(|index| observation.link_name(index)).unwrap_or_default();
+    let how = match drop.direction() {
+        DropDirection::Incoming => "arrived on",
+        DropDirection::Outgoing => "leaving by",
     };
-    incoming.chain(outgoing).map(line).collect()
+    let KernelDrop { packets, source, destination, .. } = drop;
+    format!(
+        "{packets} packets from {source} to {destination} dropped, {how} {interface}: {}",
+        drop.describe()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership};
+    use crate::kernel_drops::KernelDrops;
+    use crate::wire::Refusal;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn report(received: u64, drops: KernelDrops) -> Report {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        observation.kernel_drops = drops;
+        let mut report = Report::default();
+        add_to(&mut report, &observation);
+        report
+    }
+
+    #[test]
+    fn missing_right_is_reported_only_after_a_loss() {
+        let questions = |received| {
+            let refused = Some(Refusal::from("it needs the right to trace"));
+            report(received, KernelDrops { refused, ..KernelDrops::default() }).unknown.len()
+        };
+        assert_eq!((questions(0), questions(10)), (1, 0));
+    }
+
+    #[test]
+    fn drops_are_listed_with_the_reason_and_those_not_recorded_with_their_number() {
+        let drops = vec![kernel_drop("XFRM_POLICY", "10.9.0.1:6000", TO, 10)];
+        let report = report(0, KernelDrops { drops, uncounted: 7, refused: None });
+        let [drop, uncounted] = &report.observations[..] else { panic!("{report:#?}") };
+        let expected = "10 packets from 10.9.0.1:6000 to 239.1.2.3:5000 dropped, arrived on eth0: XFRM_POLICY (an IPsec policy)";
+        assert_eq!(drop.what, expected);
+        assert!(uncounted.what.starts_with("7 further packets"), "{}", uncounted.what);
+    }
 }

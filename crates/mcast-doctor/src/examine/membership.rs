@@ -5,10 +5,12 @@ use std::time::SystemTime;
 use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
+use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
+use crate::gather::rejoin::{Rejoin, RejoinMethod};
 use crate::gather::{DropCounter, program, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Link, Snapshot};
 use crate::{Options, ProgressCallback, Report, Result};
 
 /// Joins the group, listens at three layers at once (the wire, the counters of the IP layer, the socket), and
@@ -32,6 +34,7 @@ pub fn examine_membership(
         .map(|program| program.sockets)
         .unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
+    let experiment = HookExperiment::begin(&ExaminedTraffic::of_membership(membership), &before, options);
     let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
     let mut receiver = join(&mut taps, &mut trial)?;
@@ -56,19 +59,19 @@ pub fn examine_membership(
         options.clone().listening(options.listen.min(SHORT_LISTEN))
     };
     let filter = GroupFilter { group: Some(group.addr()), port: Some(port) };
-    // If another program has joined as well, rejoining sends no report.
-    let rejoinable = receiver.as_ref().filter(|_| trial.already_joined.is_empty()).map(|_| membership);
+    let rejoin = receiver.as_ref().and_then(|receiver| rejoin(membership, receiver, &before, &trial));
     let mut sampling = |progress| {
         program::sample_queues(&mut trial.other_sockets);
         report_progress(progress)
     };
-    let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, &mut sampling)?;
+    let (wire, probe) = listen(taps, receiver.as_ref(), rejoin.as_ref(), filter, &options, &mut sampling)?;
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut trial.other_sockets);
     trial.rejoin = probe.rejoin;
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
+    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     let last = program::find(ProgramSelector::Port(port), &after).unwrap_or_default();
     program::add_later_state(&mut trial.other_sockets, &last.sockets);
@@ -76,8 +79,17 @@ pub fn examine_membership(
         program::add_socket_owners(&mut before);
     }
     let target = ExaminationTarget::Membership(trial);
-    let observation =
-        Observation { before, after, wire, target, options, kernel_drops, ..Observation::default() };
+    let observation = Observation {
+        before,
+        after,
+        wire,
+        target,
+        options,
+        hooks,
+        experiments,
+        kernel_drops,
+        ..Observation::default()
+    };
     Ok(super::report(observation))
 }
 
@@ -85,7 +97,7 @@ pub fn examine_membership(
 fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
     let built = Receiver::builder().join(trial.membership.clone()).build();
     // Switches forward the group only after the report.
-    taps.recorder.count_data_from(SystemTime::now());
+    taps.count_data_from(SystemTime::now());
     match built {
         Ok(receiver) => Ok(Some(receiver)),
         Err(error) if has_finding(error.kind()) => {
@@ -97,6 +109,25 @@ fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>
 }
 
 const SHORT_LISTEN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Returns how to report the membership again. Switches do not forget link-local groups.
+fn rejoin<'a>(
+    membership: &'a Membership,
+    receiver: &'a Receiver,
+    before: &'a Snapshot,
+    trial: &TrialMembership,
+) -> Option<Rejoin<'a>> {
+    if membership.address.group.scope().stays_on_link() {
+        return None;
+    }
+    let links = || trial.already_joined.iter().filter_map(|index| before.link(*index));
+    let with_version = |link: &'a Link| (link, before.igmp_versions.get(link.name()).copied());
+    let method = match trial.already_joined.is_empty() {
+        true => RejoinMethod::Join(receiver, membership),
+        false => RejoinMethod::Report(links().map(with_version).collect(), &membership.sources),
+    };
+    Some(Rejoin { address: membership.address, method })
+}
 
 /// Returns the interface that the membership names, which may be one that is not tapped otherwise.
 fn named(membership: &Membership, machine: &Snapshot) -> Vec<InterfaceIndex> {

@@ -10,6 +10,7 @@ mod summary;
 pub use file::explain_capture;
 pub use membership::examine_membership;
 pub use program::{ProgramSelector, examine_program};
+pub(crate) use program::{examine_started, explain_failure};
 
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};

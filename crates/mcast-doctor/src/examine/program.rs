@@ -3,9 +3,14 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use mcast::Membership;
+
+use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
+use crate::gather::rejoin::{Rejoin, RejoinMethod};
 use crate::gather::{DropCounter, program, snapshot};
-use crate::observation::{ExaminationTarget, Observation, index_of};
+use crate::observation::{ExaminationTarget, Observation, Program, index_of};
+use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
 
 /// How to select the program to examine.
@@ -17,8 +22,8 @@ pub enum ProgramSelector {
     Port(u16),
 }
 
-/// Examines the sockets of another program, and the traffic on the wire for them. Joins nothing, so that the
-/// examination changes nothing.
+/// Examines the sockets of another program, and the traffic on the wire for them. Joins nothing. If nothing for its
+/// first membership arrives, sends another report for it, which shows whether a switch has forgotten it.
 ///
 /// On Linux, the owners of sockets are visible only to the same user and to root.
 ///
@@ -31,38 +36,82 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
+    examine_started(target, options, report_progress, |_| {})
+}
+
+/// Like [`examine_program`]; after listening, `complete` adds what else is known about the program.
+pub(crate) fn examine_started(
+    target: ProgramSelector,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+    complete: impl FnOnce(&mut Program),
+) -> Result<Report> {
     let mut before = snapshot()?;
     program::add_socket_options(&mut before);
     let mut found = program::find(target, &before)?;
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
+    let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
     let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
-    taps.recorder.count_data_from(SystemTime::now());
+    taps.count_data_from(SystemTime::now());
     drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
+    let joined: Vec<_> = memberships().cloned().collect();
+    let rejoin = joined.iter().find_map(|membership| rejoin(membership, &before));
     let mut sampling = |progress| {
         program::sample_queues(&mut found.sockets);
         report_progress(progress)
     };
-    let (wire, _) = listen(taps, None, None, filter, options, &mut sampling)?;
+    let (wire, probe) = listen(taps, None, rejoin.as_ref(), filter, options, &mut sampling)?;
+    let program_rejoin = rejoin.map(|rejoin| rejoin.address).zip(probe.rejoin);
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
+    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
     program::add_later_state(&mut found.sockets, &last.sockets);
+    complete(&mut found);
+    if !found.printed.is_empty() {
+        program::add_socket_owners(&mut before);
+    }
     let observation = Observation {
         before,
         after,
         wire,
         target: ExaminationTarget::Program(found),
         options: options.clone(),
+        program_rejoin,
+        hooks,
+        experiments,
         kernel_drops,
         ..Observation::default()
     };
     Ok(super::report(observation))
+}
+
+/// Judges a program that has opened no socket, by what it has printed.
+pub(crate) fn explain_failure(program: Program) -> Result<Report> {
+    let mut now = snapshot()?;
+    program::add_socket_owners(&mut now);
+    let observation = Observation {
+        before: now.clone(),
+        after: now,
+        target: ExaminationTarget::Program(program),
+        ..Observation::default()
+    };
+    Ok(super::report(observation))
+}
+
+/// Returns how to report a membership of the program again.
+fn rejoin<'a>(membership: &'a Membership, machine: &'a Snapshot) -> Option<Rejoin<'a>> {
+    let link = machine.link(index_of(membership)?).filter(|link| !link.interface.loopback)?;
+    let is_snooped = !membership.address.group.scope().stays_on_link() && membership.address.port != 0;
+    let version = machine.igmp_versions.get(link.name()).copied();
+    let method = RejoinMethod::Report(vec![(link, version)], &membership.sources);
+    is_snooped.then_some(Rejoin { address: membership.address, method })
 }
 
 /// Writes `process ID` or `port PORT`.

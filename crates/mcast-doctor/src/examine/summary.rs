@@ -19,6 +19,8 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     report_queriers(observation, report);
     report_counters(observation, report);
     report_socket(observation, report);
+    let experiments = observation.experiments.iter();
+    report.observations.extend(experiments.map(|what| LayerObservation::new("experiment", what.as_str())));
     note_refused_taps(observation, report);
     note_unknown_depths(observation, report);
     note_idle_program(observation, report);

@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{InterfaceIndex, Membership, Receiver};
+use mcast::{InterfaceIndex, Receiver};
 use mcast_capture::{Capture, CaptureOptions, Filter};
 
+use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{Recorder, Refusal, Tap, Wire};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The interval between two progress callbacks.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
-/// The time allowed for a stream to come back after rejoining.
-const REJOIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The number of ports that are tapped.
+const MAX_PORTS: usize = 32;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -27,6 +28,11 @@ const MAX_DATAGRAM: usize = 65_535;
 pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
+    /// Taps on the ports of bridges and bonds that are tapped, and what they captured.
+    ports: Vec<Capture>,
+    port_recorder: Recorder,
+    /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
+    unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
     pub(crate) recorder: Recorder,
 }
 
@@ -49,7 +55,14 @@ pub(crate) struct SocketProbe {
 impl Taps {
     /// Opens a tap on each of these interfaces, and records failures.
     pub(crate) fn open(links: &[&Link]) -> Self {
-        let mut taps = Self { open: Vec::new(), refused: Vec::new(), recorder: Recorder::default() };
+        let mut taps = Self {
+            open: Vec::new(),
+            refused: Vec::new(),
+            ports: Vec::new(),
+            port_recorder: Recorder::default(),
+            unfiltered: Vec::new(),
+            recorder: Recorder::default(),
+        };
         for link in links {
             taps.add(link);
         }
@@ -59,23 +72,41 @@ impl Taps {
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
         let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
-        Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>())
+        let mut taps = Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>());
+        let is_port = |link: &&Link| {
+            let above = link.interface.port_of.and_then(|index| machine.link(index));
+            link.interface.up && !is_tapped(link) && above.is_some_and(|above| is_tapped(&above))
+        };
+        // What a port's tap would show is additional evidence only.
+        let ports = machine.links.iter().filter(is_port).take(MAX_PORTS);
+        taps.ports = ports.filter_map(|link| Capture::open(options(link)).ok()).collect();
+        taps
+    }
+
+    /// Ignores data captured before `time`.
+    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
+        self.recorder.count_data_from(time);
+        self.port_recorder.count_data_from(time);
     }
 
     fn add(&mut self, link: &Link) {
         let mut tap = Tap::on(link);
-        let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true);
-        match Capture::open(options) {
+        match Capture::open(options(link)) {
             Ok(capture) => self.open.push((tap, capture)),
             Err(error) => {
                 tap.refused = Some(Refusal::new(&error));
                 self.refused.push(tap);
             }
         }
+        if link.xdp_program.is_some()
+            && let Ok(capture) = Capture::open(CaptureOptions::on(link.index()))
+        {
+            self.unfiltered.push((link.index(), capture, (0, 0)));
+        }
     }
 
     /// Records all pending frames; returns whether there were any.
-    fn drain(&mut self) -> bool {
+    pub(super) fn drain(&mut self) -> bool {
         let mut any = false;
         for (tap, capture) in &mut self.open {
             // Bounded, because draining a fast interface may never end.
@@ -90,6 +121,21 @@ impl Taps {
                     }
                 }
                 any = true;
+            }
+        }
+        for capture in &mut self.ports {
+            for _ in 0..4096 {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                self.port_recorder.record(&frame);
+            }
+        }
+        for (_, capture, (frames, bytes)) in &mut self.unfiltered {
+            for _ in 0..4096 {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                if !frame.direction.is_outgoing() {
+                    *frames += 1;
+                    *bytes += frame.original_length as u64;
+                }
             }
         }
         any
@@ -110,32 +156,6 @@ impl Taps {
         }
     }
 
-    /// Leaves and rejoins the group of a stream that has stopped, which sends a new report, and waits for the
-    /// stream to come back. This is the only way to distinguish a network that has forgotten the membership
-    /// from a sender that has stopped.
-    fn rejoin(
-        &mut self,
-        receiver: &Receiver,
-        membership: &Membership,
-        until: SystemTime,
-    ) -> Result<Option<RejoinOutcome>> {
-        let (group, port) = (membership.address.group.addr(), membership.address.port);
-        if !self.recorder.has_stopped(group, port, until) {
-            return Ok(None);
-        }
-        receiver.leave(membership)?;
-        receiver.join(membership.clone())?;
-        let before = std::mem::take(&mut self.recorder);
-        let begin = Instant::now();
-        while begin.elapsed() < REJOIN_TIMEOUT && self.recorder.count(group, Some(port)) == 0 {
-            if !self.drain() {
-                std::thread::sleep(POLL_INTERVAL);
-            }
-        }
-        let came = std::mem::replace(&mut self.recorder, before).count(group, Some(port)) > 0;
-        Ok(Some(if came { RejoinOutcome::CameBack } else { RejoinOutcome::StayedSilent }))
-    }
-
     fn finish(self, until: SystemTime) -> Wire {
         let open = self.open.into_iter().map(|(mut tap, mut capture)| {
             tap.dropped = capture.statistics().map_or(0, |statistics| statistics.dropped);
@@ -144,8 +164,16 @@ impl Taps {
             tap
         });
         let taps = open.chain(self.refused).collect();
-        self.recorder.finish(taps, Some(until))
+        let unfiltered =
+            self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
+        let port_flows = self.port_recorder.finish(Vec::new(), Some(until)).flows;
+        Wire { unfiltered, port_flows, ..self.recorder.finish(taps, Some(until)) }
     }
+}
+
+/// Returns the options of a tap for groups.
+fn options(link: &Link) -> CaptureOptions {
+    CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true)
 }
 
 impl SocketProbe {
@@ -181,12 +209,12 @@ fn as_on_wire(source: SocketAddr) -> SocketAddr {
     SocketAddr::new(source.ip(), source.port())
 }
 
-/// Listens for as long as the options say, or until the callback stops it. With a membership in `rejoinable`,
-/// finds out why a stream has stopped.
+/// Listens for as long as the options say, or until the callback stops it. With a membership in `rejoin`, finds out
+/// why its stream has stopped or is silent.
 pub(crate) fn listen(
     mut taps: Taps,
     receiver: Option<&Receiver>,
-    rejoinable: Option<&Membership>,
+    rejoin: Option<&Rejoin<'_>>,
     filter: GroupFilter,
     options: &Options,
     report_progress: ProgressCallback<'_>,
@@ -211,10 +239,12 @@ pub(crate) fn listen(
     let until = SystemTime::now();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
-    if let (Some(receiver), Some(membership), true) = (receiver, rejoinable, is_conclusive) {
+    if let Some(rejoin) = rejoin {
         // Count what has arrived so far: datagrams of the rejoin are not part of the examination.
-        probe.drain(receiver, Some(until))?;
-        probe.rejoin = taps.rejoin(receiver, membership, until)?;
+        if let Some(receiver) = receiver {
+            probe.drain(receiver, Some(until))?;
+        }
+        probe.rejoin = rejoin.perform(&mut taps, until, is_conclusive)?;
     }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {

@@ -3,12 +3,14 @@
 // `bsd` and `windows` compile everywhere for the tests, which give them the output of the systems' tools.
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bsd;
+pub(crate) mod experiment;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
 pub(crate) mod listen;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod other;
 pub(crate) mod program;
+pub(crate) mod rejoin;
 #[cfg(any(test, windows))]
 mod windows;
 

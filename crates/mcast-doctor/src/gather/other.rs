@@ -65,6 +65,43 @@ fn output(program: &str, arguments: &[&str]) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
+/// Counting rules at the hooks of a packet filter, which these systems do not have.
+pub(crate) mod counting_rules {
+    use std::io;
+
+    use crate::netfilter::{CountedTraffic, HookCounts};
+
+    /// The devices and traffic to count.
+    #[derive(Clone, Debug, Default)]
+    #[expect(dead_code, reason = "there is nothing to add")]
+    pub(crate) struct CountingPlan {
+        pub(crate) traffic: Vec<CountedTraffic>,
+        pub(crate) devices: Vec<(mcast::InterfaceIndex, String)>,
+        pub(crate) bridges: bool,
+        pub(crate) forwards: bool,
+    }
+
+    /// There are no such rules.
+    #[derive(Debug)]
+    pub(crate) struct CountingRules {
+        pub(crate) rules: usize,
+    }
+
+    impl CountingRules {
+        pub(crate) fn add(_plan: &CountingPlan) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(crate) fn table(&self) -> &str {
+            ""
+        }
+
+        pub(crate) fn read(&mut self) -> io::Result<HookCounts> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}
+
 /// The owners of sockets, which these systems do not report without extra tools.
 pub(crate) mod processes {
     use std::collections::BTreeMap;
@@ -90,6 +127,14 @@ pub(crate) mod processes {
         SocketOwners::new()
     }
 
+    /// The variable that marks the environment of a program that the doctor has started.
+    pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
+
+    /// Returns an empty list: the environments of processes are unknown.
+    pub(crate) fn marked(_mark: &str) -> Vec<u32> {
+        Vec::new()
+    }
+
     /// Returns an empty list: descendants are unknown.
     pub(crate) fn family(_pid: u32) -> Vec<u32> {
         Vec::new()
@@ -100,8 +145,13 @@ pub(crate) mod processes {
         format!("process {pid}")
     }
 
+    /// Returns `None`: these systems have no network namespaces.
+    pub(crate) fn elsewhere(_port: u16) -> Option<Error> {
+        None
+    }
+
     /// Returns the error for a process whose UDP sockets were not found.
-    pub(crate) fn not_found_error(_pid: u32) -> Error {
+    pub(crate) fn not_found_error(_pid: u32, _family: &[u32]) -> Error {
         Error::Unsupported(
             "this system does not report the owners of sockets; examine the membership instead",
         )

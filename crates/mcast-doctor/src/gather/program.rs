@@ -43,7 +43,29 @@ pub(crate) fn find(target: ProgramSelector, machine: &Snapshot) -> Result<Progra
         _ => first_owner(&sockets),
     };
     let visible = sockets.iter().all(|socket| survey.owners.contains_key(&socket.inode));
-    Ok(Program { name, sockets, visible, is_one: matches!(target, ProgramSelector::Process(_)) })
+    let is_one = matches!(target, ProgramSelector::Process(_));
+    Ok(Program { name, sockets, visible, is_one, ..Program::default() })
+}
+
+/// Returns whether processes have a UDP socket that is bound or has joined a group.
+///
+/// # Errors
+/// Like [`find`], if they have their sockets elsewhere, or are hidden.
+pub(crate) fn has_sockets(pid: u32, family: &[u32]) -> Result<bool> {
+    let owners = processes::owners();
+    let is_own = |inode: &u64| is_owned_by(*inode, family, &owners);
+    let is_bound = super::queues().keys().any(is_own);
+    let is_member = |holding: &Holding| match &holding.holder {
+        Holder::Socket(held) => is_own(&held.socket.inode),
+        _ => false,
+    };
+    if is_bound || joined::memberships()?.holdings.iter().any(is_member) {
+        return Ok(true);
+    }
+    match processes::not_found_error(pid, family) {
+        Error::NoProgram(_) => Ok(false),
+        error => Err(error),
+    }
 }
 
 /// Returns the programs of this machine that have joined groups.
@@ -54,7 +76,8 @@ pub(crate) fn all_joined(machine: &Snapshot) -> Result<Vec<Program>> {
         programs.entry(socket.owner.clone()).or_default().push(socket);
     }
     let joined = |sockets: &Vec<ProgramSocket>| sockets.iter().any(|socket| !socket.memberships.is_empty());
-    let program = |(name, sockets)| Program { name, sockets, visible: true, is_one: true };
+    let program =
+        |(name, sockets)| Program { name, sockets, visible: true, is_one: true, ..Program::default() };
     Ok(programs.into_iter().filter(|(_, sockets)| joined(sockets)).map(program).collect())
 }
 
@@ -209,9 +232,9 @@ fn first_owner(sockets: &[ProgramSocket]) -> String {
 
 fn not_found(target: ProgramSelector) -> Error {
     match target {
-        ProgramSelector::Process(pid) => processes::not_found_error(pid),
-        ProgramSelector::Port(port) => {
+        ProgramSelector::Process(pid) => processes::not_found_error(pid, &processes::family(pid)),
+        ProgramSelector::Port(port) => processes::elsewhere(port).unwrap_or_else(|| {
             Error::NoProgram(format!("no UDP socket on this machine is bound to port {port}"))
-        }
+        }),
     }
 }

@@ -31,6 +31,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ::mcast::Family;
 
+use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
 use crate::{Action, Persistence, Remedy, RemedyScope, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
@@ -114,42 +115,103 @@ pub(crate) fn networkd(link: &Link, topic: &str, lines: &str, scope: RemedyScope
     Some(remedy.with_scope(scope.warning(warning)))
 }
 
-/// Admits datagrams: with an nftables rule in front of the one that drops, if it is known, and with the tools
-/// that make rules permanent.
+/// Admits datagrams that arrive: with an nftables rule in front of the one that drops, if it is known, and with the
+/// tools that make rules permanent.
 pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
-    let family = if to.is_ipv4() { "ip" } else { "ip6" };
-    let (group, port) = (to.ip().to_string(), to.port());
-    let scope = RemedyScope::new(format!("datagrams to {to} that arrive on {interface}, from any source"));
-    let matches = [family, "daddr", &group, "udp", "dport", &port.to_string(), "accept"].map(str::to_owned);
-    let mut remedies: Vec<_> =
-        rule.and_then(|rule| insert_before(rule, interface, matches, &scope)).into_iter().collect();
-    if remedies.is_empty() {
-        remedies.push(Remedy::advice(
-            Tool::Nft,
-            format!("Accept `{family} daddr {group} udp dport {port}` before the rule that drops it (`nft -a list ruleset` shows the rules)."),
-        ));
-    }
+    let mut remedies = admit_by_rule(interface, to, rule);
+    let port = to.port();
     if rule.is_some_and(DroppingRule::is_of_firewalld) {
         remedies.push(Remedy::advice(
             Tool::Firewalld,
             format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-port={port}/udp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
         ));
     }
-    remedies.push(
-        Remedy::for_good(
-            Tool::Ufw,
-            ["allow", "in", "on", interface, "to", &group, "port", &port.to_string(), "proto", "udp"],
-        )
-        .with_scope(scope),
-    );
+    remedies.push(ufw("in", interface, to));
     remedies
+}
+
+/// Admits datagrams that this machine sends.
+pub(crate) fn admit_sent_datagrams(
+    interface: &str,
+    to: SocketAddr,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    let mut remedies = admit_by_rule(interface, to, rule);
+    remedies.push(ufw("out", interface, to));
+    remedies
+}
+
+/// Keeps a rule from redirecting datagrams. Connection tracking remembers translated destinations, so that a rule in
+/// front of the one that translates would not help a stream that is running.
+pub(crate) fn keep_destination(
+    interface: &str,
+    to: SocketAddr,
+    effect: RuleEffect,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    if effect != RuleEffect::Redirect {
+        return admit_by_rule(interface, to, rule);
+    }
+    let (family, group) = (if to.is_ipv4() { "ip" } else { "ip6" }, to.ip().to_string());
+    let raw = ["{", "type", "filter", "hook", "prerouting", "priority", "-300", ";", "}"];
+    let chain = ["add", "chain", "inet", "mcast", "untracked"].into_iter().chain(raw);
+    let port = to.port().to_string();
+    vec![
+        Remedy::now(Tool::Nft, ["add", "table", "inet", "mcast"])
+            .then(chain)
+            .then([
+                "add",
+                "rule",
+                "inet",
+                "mcast",
+                "untracked",
+                family,
+                "daddr",
+                &group,
+                "udp",
+                "dport",
+                &port,
+                "notrack",
+            ])
+            .with_scope(RemedyScope::new(format!("datagrams to {to}: connection tracking ignores them"))),
+        Remedy::advice(
+            Tool::Nft,
+            "Permanently: restrict the rule to the unicast addresses that it is meant for.",
+        ),
+    ]
+}
+
+fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {
+    let (group, port) = (to.ip().to_string(), to.port().to_string());
+    let args = ["allow", direction, "on", interface, "to", &group, "port", &port, "proto", "udp"];
+    Remedy::for_good(Tool::Ufw, args).with_scope(scope_of_flow(interface, to))
+}
+
+/// The scope of a rule that admits the datagrams to one group and port.
+fn scope_of_flow(interface: &str, to: SocketAddr) -> RemedyScope {
+    RemedyScope::new(format!("datagrams to {to} on {interface}, from any source"))
+}
+
+/// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
+fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
+    let family = if to.is_ipv4() { "ip" } else { "ip6" };
+    let (group, port) = (to.ip().to_string(), to.port());
+    let matches = [family, "daddr", &group, "udp", "dport", &port.to_string(), "accept"].map(str::to_owned);
+    let scope = scope_of_flow(interface, to);
+    let inserted = rule.and_then(|rule| insert_before(rule, interface, matches, &scope));
+    vec![inserted.unwrap_or_else(|| {
+        Remedy::advice(
+            Tool::Nft,
+            format!("Accept `{family} daddr {group} udp dport {port}` before the rule that drops it (`nft -a list ruleset` shows the rules)."),
+        )
+    })]
 }
 
 /// Admits IGMP or MLD, in and out.
 pub(crate) fn admit_membership_protocol(
     family: Family,
     interface: &str,
-    rules: &[&DroppingRule],
+    rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     let matches: &[&str] = match family {
         Family::V4 => &["ip", "protocol", "igmp", "accept"],
@@ -159,7 +221,7 @@ pub(crate) fn admit_membership_protocol(
     let scope = RemedyScope::new(format!("{protocol} on {interface}; no other traffic"));
     let accept = || matches.iter().map(|word| (*word).to_owned());
     let mut remedies: Vec<_> =
-        rules.iter().filter_map(|rule| insert_before(rule, interface, accept(), &scope)).collect();
+        rule.and_then(|rule| insert_before(rule, interface, accept(), &scope)).into_iter().collect();
     if remedies.is_empty() {
         let what = matches[..matches.len() - 1].join(" ");
         remedies.push(Remedy::advice(
@@ -190,11 +252,12 @@ fn insert_before(
     if !is_plain(&rule.table) || !is_plain(&rule.chain) {
         return None;
     }
-    // A netdev chain belongs to one device, and a chain without a hook may be used in both directions.
-    let side = match (rule.family.as_str(), rule.hook.as_deref()) {
-        ("netdev", _) => None,
-        (_, Some("input" | "prerouting" | "ingress")) => Some("iifname"),
-        (_, Some("output" | "postrouting")) => Some("oifname"),
+    // A chain of a device needs no match, a bridge's chains see the names of its ports, and a chain that is jumped to
+    // may be used in both directions.
+    let side = match (rule.layer, rule.hook) {
+        _ if !rule.is_base => None,
+        (Layer::Ip, Hook::Input | Hook::Prerouting | Hook::Forward) => Some("iifname"),
+        (Layer::Ip, Hook::Output | Hook::Postrouting) => Some("oifname"),
         _ => None,
     };
     // Quotes cannot be escaped in nftables syntax. Without the match, the rule covers all interfaces.
@@ -291,13 +354,15 @@ mod tests {
         );
     }
 
-    fn rule(family: &str, chain: &str, hook: Option<&str>) -> DroppingRule {
+    fn rule(family: &str, chain: &str, hook: Hook, is_base: bool) -> DroppingRule {
         DroppingRule {
             family: family.into(),
             table: "own".into(),
             chain: chain.into(),
             part: "handle 4".into(),
-            hook: hook.map(str::to_owned),
+            layer: Layer::Ip,
+            hook,
+            is_base,
             packets: None,
         }
     }
@@ -305,7 +370,7 @@ mod tests {
     #[test]
     fn rule_is_inserted_before_the_one_that_drops() {
         let inserted = |rule, interface| {
-            let remedies = admit_membership_protocol(Family::V4, interface, &[&rule]);
+            let remedies = admit_membership_protocol(Family::V4, interface, Some(&rule));
             remedies[0].actions().first().map(|step| match step {
                 Action::Run { args, .. } => args.join(" "),
                 other => panic!("{other:?}"),
@@ -313,17 +378,17 @@ mod tests {
         };
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(
-            inserted(rule("ip", "leaving", Some("output")), "eth0"),
+            inserted(rule("ip", "leaving", Hook::Output, true), "eth0"),
             text("insert rule ip own leaving oifname \"eth0\" ip protocol igmp accept")
         );
         assert_eq!(
-            inserted(rule("inet", "user", None), "eth0"),
+            inserted(rule("inet", "user", Hook::Output, false), "eth0"),
             text("insert rule inet own user ip protocol igmp accept")
         );
         assert_eq!(
-            inserted(rule("inet", "in", Some("input")), "a\";flush"),
+            inserted(rule("inet", "in", Hook::Input, true), "a\";flush"),
             text("insert rule inet own in ip protocol igmp accept")
         );
-        assert_eq!(inserted(rule("inet", "a;flush", Some("input")), "eth0"), None);
+        assert_eq!(inserted(rule("inet", "a;flush", Hook::Input, true), "eth0"), None);
     }
 }

@@ -24,6 +24,32 @@ pub(crate) struct Link {
     pub(crate) queues: Vec<Queue>,
     /// The service that configures it at boot, if there is one.
     pub(crate) config_service: Option<ConfigService>,
+    /// The XDP program that is attached to it.
+    pub(crate) xdp_program: Option<XdpProgram>,
+    /// The queueing discipline that filters of traffic control are attached to (`clsact`, `ingress`).
+    pub(crate) classifier: Option<Queue>,
+    /// The filters of traffic control at ingress and egress.
+    pub(crate) filters: Vec<TrafficFilter>,
+}
+
+/// An XDP program that is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct XdpProgram {
+    pub(crate) id: u32,
+    /// Where it runs, as in `ip link set`: `xdpgeneric`, `xdpdrv`, `xdpoffload`; `xdp` if it is not known.
+    pub(crate) mode: &'static str,
+}
+
+/// A filter of traffic control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrafficFilter {
+    /// `u32`, `bpf`, `flower`…
+    pub(crate) kind: String,
+    /// Whether it is at ingress; otherwise at egress.
+    pub(crate) is_ingress: bool,
+    pub(crate) preference: u32,
+    /// The name of its BPF program.
+    pub(crate) name: Option<String>,
 }
 
 /// The service that configures an interface at boot.
@@ -46,6 +72,7 @@ pub(crate) enum ConfigService {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Statistics {
     pub(crate) received: u64,
+    pub(crate) received_bytes: u64,
     pub(crate) receive_dropped: u64,
     /// Frames of invalid length.
     pub(crate) receive_length_errors: u64,
@@ -94,6 +121,9 @@ impl From<Interface> for Link {
             port: None,
             queues: Vec::new(),
             config_service: None,
+            xdp_program: None,
+            classifier: None,
+            filters: Vec::new(),
         }
     }
 }

@@ -14,10 +14,12 @@ use mcast::{Family, InterfaceIndex};
 use mcast_sys::SocketOptions;
 
 use crate::ExaminedPart;
+use crate::netfilter::Ruleset;
+
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::{Bridge, BridgePort, Statistics};
-pub(crate) use link::{ConfigService, Link, Queue};
+pub(crate) use link::{ConfigService, Link, Queue, TrafficFilter, XdpProgram};
 pub(crate) use tables::{DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket};
 
 /// This machine, or this thread's network namespace, at one moment.
@@ -42,8 +44,8 @@ pub(crate) struct Snapshot {
     /// Packets dropped from the per-CPU backlog queues, summed over all CPUs. Counts the whole machine, even in
     /// a network namespace.
     pub(crate) backlog_dropped: u64,
-    /// The firewall rules that drop, if they can be read.
-    pub(crate) dropping_rules: Vec<DroppingRule>,
+    /// The rules of nftables, if they can be read.
+    pub(crate) ruleset: Ruleset,
     /// The state of a firewall that blocks incoming traffic by default, on systems whose rules cannot be read.
     pub(crate) firewall: Option<String>,
     pub(crate) machine: Machine,

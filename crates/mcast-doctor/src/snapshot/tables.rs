@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::netfilter::{Hook, Layer};
 use mcast::joined::Process;
 use mcast::{Family, InterfaceIndex};
 
@@ -28,7 +29,7 @@ pub(crate) struct MulticastRoute {
     pub(crate) to: Vec<(String, u8)>,
 }
 
-/// An nftables rule or chain policy that drops packets.
+/// An nftables rule or chain policy that drops or diverts packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DroppingRule {
     /// `inet`, `ip`, `ip6`, `netdev`…
@@ -37,8 +38,11 @@ pub(crate) struct DroppingRule {
     pub(crate) chain: String,
     /// The rule in the chain: `handle 4` or `policy drop`.
     pub(crate) part: String,
-    /// `input`, `prerouting`, `output`, `ingress`…; `None` for a chain that is only jumped to.
-    pub(crate) hook: Option<String>,
+    pub(crate) layer: Layer,
+    /// The hook from which packets reach it.
+    pub(crate) hook: Hook,
+    /// Whether its chain begins at the hook; others are jumped to, maybe from other hooks as well.
+    pub(crate) is_base: bool,
     /// The number of packets dropped, if the rule has a counter.
     pub(crate) packets: Option<u64>,
 }
@@ -47,11 +51,6 @@ impl DroppingRule {
     /// Returns its location in `nft` syntax: `nft inet filter input handle 4`.
     pub(crate) fn location(&self) -> String {
         format!("nft {} {} {} {}", self.family, self.table, self.chain, self.part)
-    }
-
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        (&self.family, &self.table, &self.chain, &self.part)
-            == (&other.family, &other.table, &other.chain, &other.part)
     }
 
     /// Returns whether firewalld created the rule.

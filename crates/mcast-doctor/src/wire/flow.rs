@@ -1,6 +1,6 @@
 //! Flows: datagrams from one source to one group and port on one interface.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +17,9 @@ const UNNUMBERED_WINDOW: usize = 4;
 const REPEAT_WITHIN: Duration = Duration::from_secs(1);
 /// The maximum number of distinct payloads remembered.
 const MAX_PAYLOADS: usize = 256;
+
+/// The maximum number of Ethernet destination addresses remembered.
+const MAX_DESTINATIONS: usize = 8;
 
 /// The key of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +62,8 @@ pub(crate) struct Flow {
     /// The lowest and the highest hop limit.
     pub(crate) hop_limits: (u8, u8),
     pub(crate) bad_checksums: u64,
+    /// Malformed datagrams, which every receiver drops, by what is wrong.
+    pub(crate) defects: BTreeMap<Defect, u64>,
     /// Datagrams that arrived in fragments.
     pub(crate) fragmented: u64,
     pub(crate) first: SystemTime,
@@ -66,6 +71,8 @@ pub(crate) struct Flow {
     pub(crate) longest_pause: Duration,
     /// The Ethernet source addresses: of the sender, or of routers and relays.
     pub(crate) macs: BTreeSet<MacAddress>,
+    /// The Ethernet destination addresses, at most [`MAX_DESTINATIONS`].
+    pub(crate) ethernet_destinations: BTreeSet<MacAddress>,
     /// Datagrams that repeat an earlier one.
     pub(crate) repeats: u64,
     /// Repeats with another hop limit or Ethernet source than the original.
@@ -81,11 +88,22 @@ pub(crate) struct Flow {
     recent: VecDeque<DatagramSummary>,
 }
 
+/// What is wrong with a datagram, besides the checksum of UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Defect {
+    /// The checksum of the IPv4 header is wrong.
+    HeaderChecksum,
+    /// The UDP header states more bytes than the packet has.
+    Length,
+}
+
 /// The properties of a datagram that flows are compared by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DatagramSummary {
     pub(crate) time: SystemTime,
     pub(crate) mac: Option<MacAddress>,
+    /// The Ethernet destination address.
+    pub(crate) ethernet_destination: Option<MacAddress>,
     pub(crate) hop_limit: u8,
     /// The IPv4 identification; 0 if there is none.
     pub(crate) identification: u16,
@@ -93,6 +111,7 @@ pub(crate) struct DatagramSummary {
     pub(crate) hash: u64,
     pub(crate) length: usize,
     pub(crate) bad_checksum: bool,
+    pub(crate) defect: Option<Defect>,
     pub(crate) fragmented: bool,
     pub(crate) resegmented: bool,
     /// Whether it is an IPv6 datagram without a UDP checksum.
@@ -107,11 +126,13 @@ impl Flow {
             largest: 0,
             hop_limits: (first.hop_limit, first.hop_limit),
             bad_checksums: 0,
+            defects: BTreeMap::new(),
             fragmented: 0,
             first: first.time,
             last: first.time,
             longest_pause: Duration::ZERO,
             macs: BTreeSet::new(),
+            ethernet_destinations: BTreeSet::new(),
             repeats: 0,
             repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
@@ -128,6 +149,9 @@ impl Flow {
         self.hop_limits =
             (self.hop_limits.0.min(summary.hop_limit), self.hop_limits.1.max(summary.hop_limit));
         self.bad_checksums += u64::from(summary.bad_checksum);
+        if let Some(defect) = summary.defect {
+            *self.defects.entry(defect).or_default() += 1;
+        }
         self.fragmented += u64::from(summary.fragmented);
         self.resegmented += u64::from(summary.resegmented);
         self.without_checksum += u64::from(summary.without_checksum);
@@ -135,6 +159,9 @@ impl Flow {
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);
         self.macs.extend(summary.mac);
+        if self.ethernet_destinations.len() < MAX_DESTINATIONS {
+            self.ethernet_destinations.extend(summary.ethernet_destination);
+        }
         self.note_repeat(&summary);
         if self.payloads.len() < MAX_PAYLOADS {
             self.payloads.insert(summary.hash);
@@ -164,9 +191,9 @@ impl Flow {
         self.datagrams >= ESTABLISHED && silence >= SILENCE.max(self.longest_pause * 5)
     }
 
-    /// Returns the number of datagrams with a valid checksum.
+    /// Returns the number of datagrams that are well-formed and have a valid checksum.
     pub(crate) fn sound(&self) -> u64 {
-        self.datagrams.saturating_sub(self.bad_checksums)
+        self.datagrams.saturating_sub(self.bad_checksums).saturating_sub(self.defects.values().sum())
     }
 
     fn note_repeat(&mut self, summary: &DatagramSummary) {

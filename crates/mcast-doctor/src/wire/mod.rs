@@ -7,6 +7,7 @@ mod loss_pattern;
 mod numbering;
 mod recorder;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +17,7 @@ use crate::snapshot::Link;
 pub(crate) use control::{ControlMessage, ControlPacket};
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
-pub(crate) use flow::{Flow, FlowKey, Tagging};
+pub(crate) use flow::{Defect, Flow, FlowKey, Tagging};
 pub(crate) use fragments::FragmentedDatagram;
 pub(crate) use loss_pattern::LossPattern;
 pub(crate) use numbering::Gap;
@@ -34,6 +35,10 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
+    /// The flows on the ports of tapped bridges and bonds.
+    pub(crate) port_flows: Vec<Flow>,
+    /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
+    pub(crate) unfiltered: BTreeMap<InterfaceIndex, (u64, u64)>,
 }
 
 /// A packet tap on an interface, or the failure to open one.

@@ -9,7 +9,7 @@ use mcast::InterfaceIndex;
 use mcast_capture::Frame;
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 
-use super::flow::{DatagramSummary, Tagging};
+use super::flow::{DatagramSummary, Defect, Tagging};
 use super::{ControlMessage, ControlPacket, Flow, FlowKey, FragmentedDatagram, Tap, Wire};
 
 /// Limits of what is recorded, which bound the memory. The examined flows are among the first.
@@ -82,6 +82,8 @@ impl Recorder {
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
+            port_flows: Vec::new(),
+            unfiltered: BTreeMap::new(),
         }
     }
 
@@ -129,14 +131,17 @@ impl Recorder {
             port: udp.destination_port,
             vlan: Tagging::of(packet.vlans()),
         };
+        let defect = defect(ip, udp);
         let summary = DatagramSummary {
             time: context.time,
             mac: packet.ethernet.map(|ethernet| ethernet.source),
+            ethernet_destination: packet.ethernet.map(|ethernet| ethernet.destination),
             hop_limit: ip.hop_limit,
             identification: identification(ip),
             hash: hash(udp.payload),
             length: ip.length(),
-            bad_checksum: udp.checksum.is_invalid() || ip.header_checksum.is_invalid(),
+            bad_checksum: udp.checksum.is_invalid() && defect.is_none(),
+            defect,
             fragmented: ip.fragment.is_some(),
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
@@ -160,6 +165,17 @@ impl Recorder {
         let datagram = self.fragmented.entry(key).or_insert_with(new);
         datagram.add(fragment, ip.payload.len(), time);
         datagram.port = datagram.port.or(port);
+    }
+}
+
+/// Returns what is wrong with a datagram. The checksum of a header may be left to the device of a sender that captures
+/// what it sends; it is zero then.
+fn defect(ip: &Ip<'_>, udp: &Udp<'_>) -> Option<Defect> {
+    let is_whole = ip.fragment.is_none() && !ip.truncated;
+    match ip.header_checksum {
+        ChecksumStatus::Invalid { found, .. } if found != 0 => Some(Defect::HeaderChecksum),
+        _ if is_whole && usize::from(udp.length) > ip.payload.len() => Some(Defect::Length),
+        _ => None,
     }
 }
 

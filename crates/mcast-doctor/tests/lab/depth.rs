@@ -1,11 +1,15 @@
 //! Where datagrams stop, if no other cause explains it, and several faults at once.
 
 use std::net::UdpSocket;
+use std::ops::ControlFlow;
 
-use mcast_doctor::{ArrivalStatus, Depth, Id, Report, Severity, Verdict};
+use mcast_doctor::{
+    ArrivalStatus, Depth, Id, Options, ProgramSelector, Report, Severity, Verdict, examine_program,
+};
 
 use crate::net::{
-    Net, Stream, examine, examine_port, examine_process, has_programs, inject, listener, nft, run, socket,
+    LISTEN, Net, Stream, examine, examine_for, examine_port, examine_process, has_programs, inject, listener,
+    nft, run, socket,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -16,60 +20,63 @@ fn raw(net: &Net, rule: &str) {
     nft(&net.receiver, "inet", "hook prerouting", rule);
 }
 
-/// Takes away IPv4 frames in a `tc` filter of the receiver: a program that loads a number from the frame and compares
-/// it. Its verdict says that it has passed the frame on elsewhere, so the kernel gives no reason for a drop.
-fn tc(net: &Net, load: &str, value: u32) {
-    // Stolen (4) if it is equal, otherwise unspecified (-1): continue.
-    let program = format!("4,{load},21 0 1 {value},6 0 0 4,6 0 0 4294967295,");
-    run(
-        &net.receiver,
-        &format!(
-            "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip bpf bytecode '{program}' direct-action"
-        ),
-    );
+/// A condition that every packet meets, which the doctor cannot evaluate.
+const OPAQUE: &str = "meta cpu < 4096";
+
+/// Drops frames at the ingress hook of the device.
+fn ingress(net: &Net, rule: &str) {
+    nft(&net.receiver, "netdev", "hook ingress device eth0", &format!("'{OPAQUE} {rule}'"));
 }
 
-/// Loads the destination port of a frame without IP options, and its source address.
-const PORT: &str = "40 0 0 36";
-const SOURCE: &str = "32 0 0 26";
+/// Examines without the temporary rules that would show the hook.
+fn without_experiments() -> Options {
+    Options { experiments: false, ..Options::default() }.listening(LISTEN)
+}
 
-/// A rule without a counter before routing.
+/// A rule before routing.
 pub(crate) fn prerouting_drop() -> Report {
     let net = Net::new();
-    raw(&net, "udp dport 5000 drop");
-    net.examine(GROUP, MEMBERSHIP)
+    raw(&net, &format!("'{OPAQUE} udp dport 5000 drop'"));
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_for(&net.receiver, MEMBERSHIP, &without_experiments())
 }
 
 /// The same with an IPv6 group.
 pub(crate) fn prerouting_drop_v6() -> Report {
     let net = Net::new();
-    raw(&net, "udp dport 5000 drop");
-    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+    raw(&net, &format!("'{OPAQUE} udp dport 5000 drop'"));
+    let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
+    examine_for(&net.receiver, "[ff15::1234%eth0]:5000", &without_experiments())
 }
 
 /// A filter before the IP layer.
-pub(crate) fn tc_ingress_drop() -> Report {
+pub(crate) fn ingress_drop() -> Report {
     let net = Net::new();
-    tc(&net, PORT, 5000);
-    net.examine(GROUP, MEMBERSHIP)
+    ingress(&net, "udp dport 5000 drop");
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_for(&net.receiver, MEMBERSHIP, &without_experiments())
 }
 
 /// The same with another program.
-pub(crate) fn tc_ingress_drop_for_program() -> Report {
+pub(crate) fn ingress_drop_for_program() -> Report {
     let net = Net::new();
-    tc(&net, PORT, 5000);
+    ingress(&net, "udp dport 5000 drop");
     let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
     let _stream = Stream::to(&net.sender, GROUP);
-    examine_port(&net.receiver, 5000)
+    let program = ProgramSelector::Port(5000);
+    let examine =
+        || examine_program(program, &without_experiments(), &mut |_| ControlFlow::Continue(())).unwrap();
+    net.receiver.run(examine).unwrap()
 }
 
 /// A filter for one of two sources.
 pub(crate) fn one_source_dropped() -> Report {
     let net = Net::new();
-    tc(&net, SOURCE, u32::from_be_bytes([10, 9, 0, 7]));
+    ingress(&net, "ip saddr 10.9.0.7 drop");
     let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.7", GROUP, number)).collect();
     let _injection = inject(&net.sender, "eth0", &frames);
-    net.examine(GROUP, MEMBERSHIP)
+    let _stream = Stream::to(&net.sender, GROUP);
+    examine_for(&net.receiver, MEMBERSHIP, &without_experiments())
 }
 
 /// A program that has joined, and no sender.
@@ -153,8 +160,8 @@ fn place_of_the_loss_is_named() {
     };
     let prerouting = cause(prerouting_drop());
     assert!(prerouting.contains("in its IP layer, before that accepts them"), "{prerouting}");
-    let tc = cause(tc_ingress_drop());
-    assert!(tc.contains("before its IP layer counts them"), "{tc}");
+    let ingress = cause(ingress_drop());
+    assert!(ingress.contains("before its IP layer counts them"), "{ingress}");
 }
 
 /// The first remedy of the page: a rule that accepts the group in front of the one that drops it.

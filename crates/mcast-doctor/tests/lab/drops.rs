@@ -1,12 +1,14 @@
 //! Faults that the kernel's drop reasons name.
 
+use std::net::UdpSocket;
+
 use mcast::InterfaceIndex;
 use mcast_doctor::Report;
 use mcast_lab::Host;
 use mcast_sys::bpf::{Assembler, Attachment, BpfProgram, BpfRegister, ProgramKind};
 
 use crate::net::{
-    Net, Stream, assert_received, examine, examine_port, has_programs, inject, listener, nft, run,
+    Net, Stream, assert_received, examine, examine_port, has_programs, inject, listener, nft, run, socket,
 };
 
 /// Attaches an XDP program to `eth0` that drops every frame.
@@ -72,6 +74,32 @@ pub(crate) fn tc_ingress_for_program() -> Report {
     tc_filter(&net.receiver, "ingress");
     let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
     examine_port(&net.receiver, 5000)
+}
+
+/// A tunnel whose program does not read, examined on the sender.
+pub(crate) fn full_tunnel() -> Report {
+    const PROGRAM: &str = "import fcntl, os, struct, time
+tun = os.open('/dev/net/tun', os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH22x', b'tun0', 0x1001))
+print('open', flush=True)
+time.sleep(60)";
+    let net = Net::new();
+    let mut python = net.sender.command("python3").unwrap();
+    let mut child = python.args(["-c", PROGRAM]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    run(
+        &net.sender,
+        "ip link set dev tun0 txqueuelen 5 multicast on up && ip address add 10.7.0.1/24 dev tun0",
+    );
+    let sender = UdpSocket::from(socket(&net.sender, [239, 1, 2, 3].into(), "tun0"));
+    let stream = Stream::by(sender, "239.1.2.3:5000".parse().unwrap(), 64);
+    let report = examine(&net.sender, "239.1.2.3%tun0:5000");
+    drop(stream);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    report
 }
 
 /// An XDP program that drops everything.

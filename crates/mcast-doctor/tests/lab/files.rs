@@ -1,9 +1,9 @@
 //! Examination of capture files.
 
 use mcast_capture::{CaptureFile, CaptureWriter, WriteFormat};
-use mcast_doctor::{Id, Report, explain_capture};
+use mcast_doctor::{Id, Report, Verdict, explain_capture};
 
-use crate::net::{Net, assert_healthy};
+use crate::net::{Net, assert_healthy, rtp};
 
 /// Examines a capture of these frames.
 fn explain(frames: &[Vec<u8>]) -> Report {
@@ -61,6 +61,75 @@ fn capture_shows_missing_sources_bad_checksums_and_duplicates() {
     assert_eq!(ids(&explain(&bad)), [Id::BadChecksum]);
     let twice: Vec<_> = frames("10.9.0.1").into_iter().flat_map(|frame| [frame.clone(), frame]).collect();
     assert_eq!(ids(&explain(&twice)), [Id::DuplicatePath]);
+}
+
+/// Returns a stream of RTP, each frame changed by a function.
+fn rtp_frames(count: u16, change: impl Fn(&mut Vec<u8>)) -> Vec<Vec<u8>> {
+    let net = Net::new();
+    let frame = |number| {
+        let mut buffer = [0; 256];
+        let frame = mcast_packet::UdpFrame {
+            mac: mcast_packet::MacAddress(net.ports[0].hardware_address),
+            source: "10.9.0.1".parse().unwrap(),
+            source_port: 6000,
+            group: "239.61.7.7".parse().unwrap(),
+            destination_port: 5000,
+            hop_limit: 4,
+            payload: &rtp(number, 7),
+        };
+        let length = frame.emit(&mut buffer).unwrap();
+        let mut frame = buffer[..length].to_vec();
+        change(&mut frame);
+        frame
+    };
+    (0..count).map(frame).collect()
+}
+
+#[test]
+fn capture_shows_loss_of_rtp() {
+    assert_healthy(&explain(&rtp_frames(300, |_| {})));
+    let frames = rtp_frames(300, |_| {}).into_iter().enumerate();
+    let lossy: Vec<_> = frames.filter(|(number, _)| number % 20 != 7).map(|(_, frame)| frame).collect();
+    assert_eq!(ids(&explain(&lossy)), [Id::LostBeforeThisMachine]);
+}
+
+#[test]
+fn capture_shows_wrong_ethernet_addresses_and_tags() {
+    let to = |mac: [u8; 6]| ids(&explain(&rtp_frames(20, |frame| frame[..6].copy_from_slice(&mac))));
+    assert_eq!(to([2, 0, 0, 0, 9, 9]), [Id::FramesToAnotherHost]);
+    assert_eq!(to([1, 0, 0x5e, 9, 9, 9]), [Id::FramesToAnotherHost]);
+    assert_eq!(to([0xff; 6]), []);
+    let tagged = explain(&rtp_frames(20, |frame| {
+        frame.splice(12..12, [0x81, 0, 0, 42]);
+    }));
+    assert_eq!((ids(&tagged), tagged.verdict()), (vec![Id::VlanTagged], Verdict::Healthy));
+}
+
+#[test]
+fn capture_shows_sources_that_no_host_has() {
+    assert_eq!(ids(&explain(&frames("127.0.0.1"))), [Id::InvalidSource]);
+    assert_eq!(ids(&explain(&frames("239.9.9.9"))), [Id::InvalidSource]);
+}
+
+/// A capture with a report for 239.61.7.7 and these frames.
+fn explain_member(others: impl FnOnce(&Net) -> Vec<Vec<u8>>) -> Report {
+    let net = Net::new();
+    let report = mcast_packet::gmp::IgmpMessage::Report { group: [239, 61, 7, 7].into() };
+    let mac = mcast_packet::MacAddress(net.ports[1].hardware_address);
+    let mut buffer = [0; 128];
+    let frame = mcast_packet::ControlFrame { mac, source: [10, 9, 0, 2].into(), message: report };
+    let length = frame.emit(&mut buffer).unwrap();
+    explain(&[vec![buffer[..length].to_vec()], others(&net)].concat())
+}
+
+/// A capture of a member and of another group.
+pub(crate) fn member_without_datagrams() -> Report {
+    explain_member(|net| (0..300).map(|number| net.frame("10.9.0.1", "239.1.2.3:5000", number)).collect())
+}
+
+#[test]
+fn capture_of_a_member_and_its_datagrams_has_no_findings() {
+    assert_healthy(&explain_member(|_| rtp_frames(300, |_| {})));
 }
 
 /// With checksum offload, the frame carries the sum of the pseudo-header alone, neither complemented nor over the

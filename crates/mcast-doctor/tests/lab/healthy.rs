@@ -228,7 +228,7 @@ fn a_sender_that_stops_on_a_flat_network() {
         listen: Duration::from_secs(6),
         query_interval: Duration::from_secs(3),
         membership_interval: Duration::from_secs(3),
-        soak: false,
+        ..Options::default()
     };
     let report = std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -5,6 +5,7 @@
 mod depth;
 mod drops;
 mod files;
+mod filters;
 mod firewall;
 mod fleet;
 mod healthy;
@@ -17,6 +18,7 @@ mod programs;
 mod remedies;
 mod routers;
 mod sockets;
+mod started;
 mod switches;
 mod table;
 mod treatment;

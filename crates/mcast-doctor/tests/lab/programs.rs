@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mcast_doctor::{Id, Remedy, Report};
@@ -448,4 +449,116 @@ fn sockets_receive_after_the_remedy() {
         },
         |socket| socket.join_multicast_v4(&JOINED, &ETH0).unwrap(),
     );
+}
+
+/// Programs that look unusual and receive.
+mod healthy {
+    use super::*;
+    use crate::net::assert_healthy;
+
+    /// Classic BPF: return 65535.
+    const ADMIT: SockFilter = SockFilter::new(6, 0, 0, 65_535);
+
+    #[test]
+    fn ipv6_socket_that_has_joined_an_ipv4_group_itself() {
+        let net = Net::new();
+        let socket = listener(&net.receiver, "[::]:5000", &[]);
+        join_v4(&socket, ETH0);
+        let _stream = Stream::to(&net.sender, GROUP);
+        assert_healthy(&examine_port(&net.receiver, 5000));
+        assert_healthy(&examine_host(&net.receiver));
+    }
+
+    /// Each of several sockets on a port gets a copy, also with `SO_REUSEPORT`.
+    #[test]
+    fn sockets_that_share_a_port() {
+        let net = Net::new();
+        let reader = || {
+            let prepare = |socket: &Socket| socket.set_reuse_port(true).unwrap();
+            let socket = bound(&net.receiver, GROUP, prepare);
+            join_v4(&socket, ETH0);
+            socket
+        };
+        let readers = [reader(), reader()];
+        let stop = AtomicBool::new(false);
+        let read = |reader: UdpSocket| {
+            reader.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            let mut received = 0;
+            while !stop.load(Ordering::Relaxed) {
+                received += u32::from(reader.recv(&mut [0; 100]).is_ok());
+            }
+            received
+        };
+        let _stream = Stream::to(&net.sender, GROUP);
+        std::thread::scope(|scope| {
+            let reading = readers.map(|reader| scope.spawn(|| read(reader)));
+            let report = examine_port(&net.receiver, 5000);
+            stop.store(true, Ordering::Relaxed);
+            let received = reading.map(|thread| thread.join().unwrap());
+            assert_healthy(&report);
+            assert!(received.iter().all(|received| *received > 10), "{received:?}");
+        });
+    }
+
+    #[test]
+    fn one_socket_for_each_interface() {
+        let net = Net::new();
+        net.second_lan();
+        let sockets = ["eth0", "eth1"].map(|interface| {
+            let socket = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", interface)]);
+            options(&socket).bind_device(Some(interface.as_bytes())).unwrap();
+            socket
+        });
+        let _stream = Stream::to(&net.sender, GROUP);
+        assert_healthy(&examine_port(&net.receiver, 5000));
+        drop(sockets);
+    }
+
+    #[test]
+    fn socket_with_a_filter_that_admits_the_group() {
+        let net = Net::new();
+        let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+        options(&listener).attach_filter(&[ADMIT]).unwrap();
+        let _stream = Stream::to(&net.sender, GROUP);
+        assert_healthy(&examine_port(&net.receiver, 5000));
+    }
+
+    #[test]
+    fn program_that_reads_in_bursts() {
+        const IN_BURSTS: &str = "
+s.setblocking(False)
+while True:
+    time.sleep(0.3)
+    try:
+        while True: s.recv(2000)
+    except BlockingIOError: pass";
+        let net = Net::new();
+        let _player = Player::start(&net.receiver, GROUP, IN_BURSTS);
+        let _stream = Stream::to(&net.sender, GROUP);
+        assert_healthy(&examine_port(&net.receiver, 5000));
+    }
+
+    #[test]
+    fn sender_with_two_interfaces_that_has_chosen_one() {
+        let net = Net::new();
+        second_lan_of_sender(&net);
+        let sender = UdpSocket::from(crate::net::socket(&net.sender, [239, 1, 2, 3].into(), "eth1"));
+        let port = sender.local_addr().unwrap().port();
+        let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
+        assert_healthy(&examine_port(&net.sender, port));
+        assert_healthy(&examine_host(&net.sender));
+    }
+
+    /// Chat programs do this.
+    #[test]
+    fn program_that_does_not_want_to_receive_what_it_sends() {
+        let net = Net::new();
+        let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+        options(&listener).set_multicast_loop_v4(false).unwrap();
+        let own = listener.try_clone().unwrap();
+        options(&own).set_multicast_if_v4(&ETH0).unwrap();
+        let _own = Stream::by(own, GROUP.parse().unwrap(), 64);
+        let _other = Stream::to(&net.sender, GROUP);
+        assert_healthy(&examine_port(&net.receiver, 5000));
+    }
 }

@@ -19,7 +19,7 @@ pub(crate) fn no_querier() -> Report {
         listen: Duration::from_secs(9),
         query_interval: Duration::from_secs(5),
         membership_interval: interval,
-        soak: false,
+        ..Options::default()
     };
     examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
 }

@@ -2,9 +2,11 @@
 
 use mcast_doctor::{Id, Report, Severity};
 
+use crate::filters;
 use crate::net::assert_only;
 use crate::{
-    depth, drops, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, switches, wire,
+    depth, drops, files, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, started,
+    switches, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -95,14 +97,41 @@ cases! {
     not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
     router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
-    lost_in_prerouting: LostInThisMachine, "`nft` raw prerouting rule without a counter", depth::prerouting_drop;
+    firewall_drops_data_before_routing: FirewallDropsData, "`nft` rule in `raw` without a counter", filters::raw_prerouting;
+    firewall_drops_data_before_routing_of_ipv6: FirewallDropsData, "the same, IPv6", filters::raw_prerouting_v6;
+    firewall_drops_data_of_a_program_before_routing: FirewallDropsData, "the same, program examined", filters::raw_prerouting_of_a_program;
+    firewall_drops_data_of_a_set: FirewallDropsData, "`nft` rule for a set of source networks", filters::set_of_sources;
+    firewall_drops_data_without_a_route_back: FirewallDropsData, "firewalld's reverse path test, IPv6", filters::reverse_path_by_firewalld;
+    firewall_drops_data_of_a_zone: FirewallDropsData, "`nft` map of interfaces to a chain that rejects", filters::rejected_by_a_zone;
+    firewall_drops_data_at_a_device: FirewallDropsData, "`nft` ingress rule without a counter", filters::device_ingress;
+    firewall_drops_data_of_one_source: FirewallDropsData, "`nft` rule for one of two sources", filters::one_of_two_sources;
+    firewall_drops_data_without_experiments: FirewallDropsData, "`nft` input rule, experiments off", filters::input_rule_without_experiments;
+    firewall_drops_output: FirewallDropsOutput, "`nft` output rule, the group examined on the sender", filters::output_rule;
+    firewall_drops_output_of_ipv6: FirewallDropsOutput, "`nft` rule after routing, IPv6, the same", filters::output_rule_v6;
+    firewall_drops_output_at_a_device: FirewallDropsOutput, "`nft` egress rule, the same", filters::egress_rule;
+    firewall_drops_output_of_a_program: FirewallDropsOutput, "`nft` output rule, the sending program examined", filters::output_rule_of_a_program;
+    firewall_drops_igmp_queries: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv3 querier", filters::igmp_queries;
+    firewall_drops_igmp_queries_of_version_2: FirewallDropsIgmp, "`nft` rule in `raw` for IGMP, an IGMPv2 querier", filters::igmp_queries_of_version_2;
+    firewall_drops_mld_queries: FirewallDropsIgmp, "`nft` input rule for MLD queries", filters::mld_queries;
+    firewall_drops_igmp_after_routing: FirewallDropsIgmp, "`nft` rule after routing for IGMP", filters::igmp_reports_after_routing;
+    redirected: Redirected, "`nft` rule with `redirect` for a port", filters::nat_redirect;
+    redirected_v6: Redirected, "`nft` rule with `dnat`, IPv6", filters::nat_dnat_v6;
+    redirected_to_a_proxy: Redirected, "`nft` rule with `tproxy`", filters::transparent_proxy;
+    tc_diverts: TcDrops, "`tc` ingress filter that redirects to another interface", filters::tc_diverts;
+    firewall_drops_data_at_a_bridge: FirewallDropsData, "`nft` bridge input rule, joined on the bridge", filters::bridge_input;
+    firewall_drops_data_before_a_bridge: FirewallDropsData, "`nft` bridge prerouting rule, IPv6, the same", filters::bridge_prerouting_v6;
+    firewall_drops_data_at_a_port: FirewallDropsData, "`nft` ingress rule of a port, the same", filters::port_ingress;
+    firewall_drops_data_when_forwarded: FirewallDropsData, "`nft` bridge forward rule, the switch examined", filters::bridge_forward;
+    firewall_drops_igmp_at_a_bridge: FirewallDropsIgmp, "`nft` bridge rule for IGMP, a snooping switch examined", filters::reports_at_a_bridge;
+    firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
+    lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
-    lost_at_tc: LostInThisMachine, "a `tc` filter that takes frames away", depth::tc_ingress_drop;
-    lost_at_tc_for_a_program: LostInThisMachine, "the same, program examined", depth::tc_ingress_drop_for_program;
-    lost_of_one_source: LostInThisMachine, "a `tc` filter that takes the frames of one of two sources", depth::one_source_dropped;
+    lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;
+    lost_at_ingress_for_a_program: LostInThisMachine, "the same, program examined", depth::ingress_drop_for_program;
+    lost_of_one_source: LostInThisMachine, "such a rule at ingress for one of two sources", depth::one_source_dropped;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
-    sent_by_another_interface: NothingArrives, "a sender on this machine uses another interface", depth::sent_by_another_interface;
+    sent_by_another_interface: SentByOtherInterface, "a sender on this machine uses another interface", depth::sent_by_another_interface;
     tc_drops: TcDrops, "a `tc` filter at ingress", drops::tc_ingress;
     tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", drops::tc_ingress_for_program;
     tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", drops::tc_egress;
@@ -119,6 +148,7 @@ cases! {
     malformed_packets_of_ipv6: MalformedPackets, "an IPv6 payload length beyond the packet", drops::packet_length_v6;
     malformed_packets_by_header_length: MalformedPackets, "a wrong length of the IP header", drops::header_length;
     malformed_packets_by_version: MalformedPackets, "a wrong version in the IPv6 header", drops::version_v6;
+    dropped_when_sending: DroppedWhenSending, "a tunnel whose program does not read, sender examined", drops::full_tunnel;
     bad_checksum_absent: BadChecksum, "IPv6 datagrams with the UDP checksum 0", drops::no_checksum_v6;
     bad_checksum_absent_for_a_program: BadChecksum, "the same, program examined (checksum 0)", drops::no_checksum_v6_for_program;
     bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", programs::bound_to_other_interface;
@@ -162,6 +192,13 @@ cases! {
     frequent_queries: QuerierMisconfigured, "a hundred queries per second", wire::frequent_queries;
     long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", wire::long_response_time;
     stopped_querier: NoQuerier, "a querier stops", wire::stopped_querier;
+    other_group: SentToAnotherGroup, "sent to 239.61.7.70, joined 239.61.7.7", wire::other_group;
+    other_group_of_a_program: SentToAnotherGroup, "sent to ff05::1234, a program joins ff15::1234", wire::other_group_for_program;
+    jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", wire::jumbo_frames;
+    macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
+    forgotten_membership: NoQuerier, "a snooping switch that has forgotten another program", wire::forgotten_membership;
+    forgotten_membership_of_a_program: NoQuerier, "the same, program examined", wire::forgotten_membership_of_program;
+    member_without_datagrams: MembersGetNothing, "a capture of a member and of another group", files::member_without_datagrams;
     path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
     path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
     replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", fleet::replies_dropped_here;
@@ -179,13 +216,18 @@ cases! {
     deleted_ipv6_addresses: Ipv6NotReady, "no IPv6 address", remedies::deleted_addresses;
     sent_by_route: SentByOtherInterface, "sent by the route for groups, `eth1`, examined on the sender's `eth0`", remedies::sent_by_route;
     sent_by_route_v6: SentByOtherInterface, "the same, IPv6", remedies::sent_by_route_v6;
+    address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
+    no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
+    no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
+    no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
+    membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
 const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
-const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::FramesToAnotherHost, Id::MalformedPackets];
+const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
 

@@ -42,6 +42,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::LeftGroup,
             Id::InterfaceRecreated,
             Id::ScopeNeverLeaves,
+            Id::NoSuchInterface,
         ],
     ),
     (
@@ -56,6 +57,8 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::MalformedPackets,
             Id::FramesToAnotherHost,
             Id::MacAlias,
+            Id::SentToAnotherGroup,
+            Id::DroppedWhenSending,
         ],
     ),
     (
@@ -75,11 +78,13 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::UnicastOnly,
             Id::HostUnreachable,
             Id::NothingArrives,
+            Id::MembersGetNothing,
         ],
     ),
     ("the advice names a filter, and only its owner knows what it is for", &[Id::TcDrops, Id::XdpDrops]),
     ("the doctor names candidates, and no cause", &[Id::LostInThisMachine]),
     ("a setting of the whole machine, not of one network namespace", &[Id::ReceiveBufferOverflow]),
+    ("the command creates an interface, on which the program must join", &[Id::MacvlanIsolation]),
     ("not every kernel of a lab has VLAN interfaces", &[Id::VlanTagged]),
     ("a lab cannot create the cause", &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops]),
 ];

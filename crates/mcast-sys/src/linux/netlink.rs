@@ -34,6 +34,17 @@ pub struct Netlink {
     buffer: Vec<u8>,
 }
 
+/// A change in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetlinkChange {
+    /// The message type.
+    pub kind: u16,
+    /// Flags (`NLM_F_CREATE`, ...) beside the usual ones.
+    pub flags: u16,
+    /// The header of that type, and the attributes.
+    pub body: Vec<u8>,
+}
+
 /// A message of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetlinkReply {
@@ -64,6 +75,30 @@ impl Netlink {
     /// refusal by the kernel is returned as the error.
     pub fn request_one(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
         Ok(self.exchange(kind, libc::NLM_F_ACK | i32::from(flags), body)?.replies)
+    }
+
+    /// Applies changes of a subsystem of netfilter (`NFNL_SUBSYS_…`), either all of them or none. The first refusal
+    /// by the kernel is returned as the error.
+    pub fn apply(&mut self, subsystem: u16, changes: &[NetlinkChange]) -> io::Result<()> {
+        let first = self.sequence.wrapping_add(1);
+        let last = first.wrapping_add(changes.len() as u32);
+        self.sequence = last.wrapping_add(1);
+        self.socket.send(&batch(subsystem, first, changes))?;
+        let mut answered = 0;
+        while answered < changes.len() {
+            let length = match (&self.socket).read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                length => length?,
+            };
+            for message in messages(&self.buffer[..length]) {
+                if i32::from(message.kind) == libc::NLMSG_ERROR && (first..=last).contains(&message.sequence)
+                {
+                    error_number(message.payload)?;
+                    answered += 1;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sends a request and collects the messages up to the end marker, which both a dump and an
@@ -215,6 +250,24 @@ fn request(kind: u16, flags: libc::c_int, sequence: u32, body: &[u8]) -> Vec<u8>
     bytes
 }
 
+/// Returns the bytes of a batch: a begin marker with the sequence number `first`, the changes with the following
+/// numbers, and an end marker.
+fn batch(subsystem: u16, first: u32, changes: &[NetlinkChange]) -> Vec<u8> {
+    const BEGIN: u16 = 0x10;
+    const END: u16 = 0x11;
+    // `struct nfgenmsg`: family, version, and the subsystem in network byte order.
+    let [high, low] = subsystem.to_be_bytes();
+    let marker = |kind, sequence| request(kind, libc::NLM_F_REQUEST, sequence, &[0, 0, high, low]);
+    let mut bytes = marker(BEGIN, first);
+    for (sequence, change) in (first.wrapping_add(1)..).zip(changes) {
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK | i32::from(change.flags);
+        bytes.extend(request(change.kind, flags, sequence, &change.body));
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes.extend(marker(END, first.wrapping_add(changes.len() as u32 + 1)));
+    bytes
+}
+
 /// Reads the error number of an end marker, which is zero or negative. (Before Linux 4.x the end of
 /// a dump carried no number.)
 fn error_number(payload: &[u8]) -> io::Result<()> {
@@ -244,6 +297,14 @@ mod tests {
         bytes.extend(request(3, libc::NLM_F_DUMP_INTR, 8, &[]));
         let read: Vec<_> = messages(&bytes).map(|m| (m.kind, m.flags, m.sequence, m.payload.len())).collect();
         assert_eq!(read, [(16, 0, 7, 16), (3, libc::NLM_F_DUMP_INTR, 8, 0)]);
+    }
+
+    #[test]
+    fn batch_numbers_its_changes_between_two_markers() {
+        let change = NetlinkChange { kind: 0xa00, flags: libc::NLM_F_CREATE as u16, body: vec![9; 6] };
+        let bytes = batch(10, 7, &[change.clone(), change]);
+        let read: Vec<_> = messages(&bytes).map(|m| (m.kind, m.sequence, m.payload.len())).collect();
+        assert_eq!(read, [(0x10, 7, 4), (0xa00, 8, 6), (0xa00, 9, 6), (0x11, 10, 4)]);
     }
 
     #[test]

@@ -100,9 +100,12 @@ fn conclude(
 }
 
 fn undo(applied: AppliedRemedies, doctor: &Doctor<'_>) -> anyhow::Result<()> {
-    if let Some(command) = applied.undo_command() {
+    let command = applied.undo_command();
+    if let Some(command) = &command {
         doctor.console.note(format_args!("undoing: {command}"));
-        applied.undo()?;
+    }
+    applied.undo()?;
+    if command.is_some() {
         doctor.console.note("undone");
     }
     Ok(())

@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 
-    /// Run this program and examine its sockets; it is stopped afterwards. Its output goes to standard error
+    /// Run this program and examine its sockets, and those of the processes that it starts; all are stopped afterwards.
+    /// Its output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
@@ -50,6 +51,10 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     admission: Admission,
+
+    /// Do not count packets at the hooks of the packet filter with temporary nftables rules
+    #[arg(long)]
+    no_experiments: bool,
 
     #[command(flatten)]
     other: OtherSubject,
@@ -71,7 +76,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Examine something else")]
 struct OtherSubject {
-    /// Examine the sockets of this process
+    /// Examine the sockets of this process and its children, in their network namespace
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
 
@@ -179,10 +184,16 @@ Examples:
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
-/// The capabilities for repeated examinations: to capture, to read firewall rules, and to find the processes of
-/// sockets.
-pub(super) const RIGHTS: [Capability; 4] =
-    [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
+/// The capabilities for repeated examinations: to capture, to read firewall rules, to find the processes of sockets,
+/// and to count what the kernel drops.
+pub(super) const RIGHTS: [Capability; 6] = [
+    Capability::NetRaw,
+    Capability::NetAdmin,
+    Capability::SysPtrace,
+    Capability::DacReadSearch,
+    Capability::Bpf,
+    Capability::PerfMon,
+];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.fleet.is_given() {
@@ -194,12 +205,21 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
     if arguments.results.apply.is_empty() {
-        rights::keep(&RIGHTS)?;
+        let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
+        rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
     let options = arguments.options();
-    let doctor = Doctor { subject, options, interrupt, service, console, is_repeating: Cell::new(false) };
+    let doctor = Doctor {
+        subject,
+        options,
+        interrupt,
+        service,
+        console,
+        is_repeating: Cell::new(false),
+        network_of: Cell::new(None),
+    };
     if arguments.timing.watch {
         return watch::run(&doctor, arguments.timing.every, bound, arguments.results.json);
     }
@@ -227,7 +247,8 @@ impl Arguments {
             Some(timeout) => Options::default().listening(timeout),
             None => Options::default(),
         };
-        if self.timing.soak { options.soaking() } else { options }
+        let options = if self.timing.soak { options.soaking() } else { options };
+        Options { experiments: !self.no_experiments, ..options }
     }
 }
 
@@ -256,12 +277,32 @@ struct Doctor<'a> {
     console: &'a Console,
     /// Whether this is a repeated examination.
     is_repeating: Cell<bool>,
+    /// The process whose network namespace this thread has entered.
+    network_of: Cell<Option<u32>>,
 }
 
 impl Doctor<'_> {
+    /// Examines the subject. A program in another network namespace is followed there.
     fn examine(&self) -> anyhow::Result<Report> {
         let mut progress = Progress::new(self);
-        self.subject.examine(&self.options, &mut progress)
+        let examined = self.subject.examine(&self.options, &mut progress);
+        let elsewhere = examined.as_ref().err().and_then(|error| error.downcast_ref());
+        let examined = match elsewhere {
+            Some(mcast_doctor::Error::OtherNamespace { name, pid }) if self.network_of.get().is_none() => {
+                // Without the right to enter it, the error says how to do it.
+                if mcast_doctor::enter_network_of(*pid).is_err() {
+                    return examined;
+                }
+                self.console.note(format_args!("examining in the network namespace of {name}"));
+                self.network_of.set(Some(*pid));
+                self.subject.examine(&self.options, &mut progress)
+            }
+            _ => examined,
+        };
+        Ok(match self.network_of.get() {
+            Some(pid) => examined?.with_remedies_in_network_of(pid),
+            None => examined?,
+        })
     }
 
     fn print(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {

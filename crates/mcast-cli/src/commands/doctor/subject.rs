@@ -83,6 +83,11 @@ impl Subject {
         matches!(self, Self::Program(_))
     }
 
+    /// Returns whether the subject is a program, which may be in another network namespace.
+    pub(super) const fn may_be_elsewhere(&self) -> bool {
+        matches!(self, Self::Program(_) | Self::Started(_))
+    }
+
     /// Returns whether the subject can come back after it is gone. A process cannot.
     pub(super) const fn may_come_back(&self) -> bool {
         !matches!(self, Self::Program(ProgramSelector::Process(_)))
@@ -92,11 +97,11 @@ impl Subject {
         match self {
             Self::Machine => Ok(examine_machine()?),
             Self::Memberships(memberships) => examine_each(memberships, options, progress),
-            Self::Program(target) => examine(*target, options, progress),
-            Self::Started(program) => {
-                let target = program.borrow_mut().wait_until_joined(|| progress.is_interrupted())?;
-                examine(target, options, progress)
+            Self::Program(target) => {
+                progress.begin(target, options);
+                Ok(examine_program(*target, options, &mut |step| progress.show(step))?)
             }
+            Self::Started(program) => Ok(examine_started(&mut program.borrow_mut(), options, progress)?),
             Self::Capture(file) => Ok(explain_capture(file)?),
         }
     }
@@ -150,11 +155,14 @@ fn examine_each(
     Ok(reports.into_iter().reduce(Report::and).unwrap_or_default())
 }
 
-fn examine(
-    target: ProgramSelector,
+fn examine_started(
+    program: &mut StartedProgram,
     options: &Options,
     progress: &mut Progress<'_>,
-) -> anyhow::Result<Report> {
-    progress.begin(target, options);
-    Ok(examine_program(target, options, &mut |step| progress.show(step))?)
+) -> Result<Report, mcast_doctor::Error> {
+    if let Err(error) = program.wait_until_joined(|| progress.is_interrupted()) {
+        return program.explain(error);
+    }
+    progress.begin(program.selector(), options);
+    program.examine(options, &mut |step| progress.show(step))
 }

@@ -6,8 +6,8 @@ use std::io;
 use mcast::InterfaceIndex;
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text, u16_at, u32_at};
 
-use super::dump;
-use crate::snapshot::{Bridge, BridgePort, Link, Queue, Statistics};
+use super::{dump, traffic_filters};
+use crate::snapshot::{Bridge, BridgePort, Link, Queue, Statistics, XdpProgram};
 use crate::{Error, Result};
 
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
@@ -30,6 +30,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_XDP: u16 = 43;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
@@ -48,7 +49,9 @@ pub(super) fn list() -> Result<Vec<Link>> {
     if links.values().any(|link| link.bridge.is_some()) {
         add_bridge_tables(&mut links);
     }
-    Ok(links.into_values().collect())
+    let mut links: Vec<_> = links.into_values().collect();
+    traffic_filters::add(&mut links);
+    Ok(links)
 }
 
 fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
@@ -64,6 +67,10 @@ fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
             && let Some(link) = links.get_mut(&index)
         {
             link.queues.push(queue);
+        } else if let Some((index, queue)) = queue_below(&reply, CLASSIFIER)
+            && let Some(link) = links.get_mut(&index)
+        {
+            link.classifier = Some(queue);
         }
     }
     Ok(())
@@ -110,11 +117,24 @@ fn add_link_attributes(link: &mut Link, all: &[u8]) {
             IFLA_LINK_NETNSID => link.peer_elsewhere = true,
             IFLA_STATS64 => link.statistics = statistics(value),
             IFLA_LINKINFO => add_info(link, value),
+            IFLA_XDP => link.xdp_program = xdp_program(value),
             _ => {}
         }
     }
     link.lower = link.lower.filter(|_| !link.peer_elsewhere);
     link.wireless = link.name().starts_with("wl") && link.kind.is_none();
+}
+
+fn xdp_program(value: &[u8]) -> Option<XdpProgram> {
+    const ATTACHED: u16 = 2;
+    const PROGRAM: u16 = 4;
+    let mode = match attribute(value, ATTACHED).and_then(|mode| mode.first()) {
+        Some(1) => "xdpdrv",
+        Some(2) => "xdpgeneric",
+        Some(3) => "xdpoffload",
+        _ => "xdp",
+    };
+    Some(XdpProgram { id: u32_at(attribute(value, PROGRAM)?, 0)?, mode })
 }
 
 /// Reads `struct rtnl_link_stats64`: `rx_packets`, `rx_dropped`, `rx_length_errors` and `rx_missed_errors`.
@@ -127,6 +147,7 @@ fn statistics(value: &[u8]) -> Statistics {
     };
     Statistics {
         received: at(0),
+        received_bytes: at(2),
         receive_dropped: at(6),
         receive_length_errors: at(10),
         receive_missed: at(15),
@@ -173,11 +194,19 @@ fn bridge_port(data: &[u8]) -> BridgePort {
 /// included in the root's counter.
 fn queue(reply: &NetlinkReply) -> Option<(InterfaceIndex, Queue)> {
     const ROOT: u32 = 0xffff_ffff;
+    queue_below(reply, ROOT)
+}
+
+/// The parent of the queueing disciplines `clsact` and `ingress`.
+const CLASSIFIER: u32 = 0xffff_fff1;
+
+/// Reads a queueing discipline with this parent.
+fn queue_below(reply: &NetlinkReply, parent: u32) -> Option<(InterfaceIndex, Queue)> {
     const TCA_KIND: u16 = 1;
     const TCA_STATS2: u16 = 7;
     const TCA_STATS_QUEUE: u16 = 3;
     let (index, body) = body(reply, NEW_QUEUE, QUEUE_HEADER)?;
-    u32_at(&reply.payload, 12).filter(|parent| *parent == ROOT)?;
+    u32_at(&reply.payload, 12).filter(|each| *each == parent)?;
     let statistics = attribute(attribute(body, TCA_STATS2)?, TCA_STATS_QUEUE)?;
     let queue = Queue { kind: text(attribute(body, TCA_KIND)?), dropped: u64::from(u32_at(statistics, 8)?) };
     Some((index, queue))

@@ -2,13 +2,16 @@
 
 mod config_services;
 mod counters;
-mod firewall;
+pub(crate) mod counting_rules;
 mod freezer;
 mod kernel_drops;
 mod links;
 mod multicast_routes;
+mod nft_expressions;
+mod nftables;
 pub(crate) mod processes;
 mod sockets;
+mod traffic_filters;
 
 pub(crate) use counters::host_drops;
 pub(crate) use kernel_drops::DropCounter;
@@ -54,7 +57,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         multicast_routes: routes,
         backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
         // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
-        dropping_rules: read("nftables rules", firewall::dropping_rules(), &mut parts),
+        ruleset: read("nftables rules", nftables::ruleset(), &mut parts),
         firewall: None,
         machine: machine(),
         socket_options: BTreeMap::new(),

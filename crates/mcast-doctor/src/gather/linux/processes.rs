@@ -1,18 +1,40 @@
 //! The processes that have sockets open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 
 use mcast_sys::SocketOptions;
 
-use super::freezer;
+use super::{freezer, sockets};
 use crate::Error;
 use crate::observation::{ProcessState, RunState};
-use crate::snapshot::SocketOwners;
+use crate::snapshot::{SocketOwners, UdpSocket};
 
 /// Returns the processes that have each socket open, by the inode of the socket.
 pub(crate) fn owners() -> SocketOwners {
     mcast_sys::joined::socket_owners().unwrap_or_default()
+}
+
+/// The variable that marks the environment of a program that the doctor has started, and of the processes that it starts.
+pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
+
+/// Returns the running processes with a mark. Those that the program has detached from itself keep it.
+pub(crate) fn marked(mark: &str) -> Vec<u32> {
+    let entry = format!("{MARK}={mark}");
+    let has_mark = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|each| each == entry.as_bytes())
+    };
+    mcast_sys::process::ids().into_iter().flatten().filter(has_mark).collect()
+}
+
+/// Returns the mark of a process.
+fn mark_of(pid: u32) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let prefix = format!("{MARK}=");
+    let mark = environment.split(|byte| *byte == 0).find_map(|each| each.strip_prefix(prefix.as_bytes()))?;
+    Some(String::from_utf8_lossy(mark).into_owned())
 }
 
 /// Returns the options of the UDP sockets of all processes that may be inspected, by the inode of the socket.
@@ -31,11 +53,12 @@ pub(crate) fn state(pid: u32) -> Option<ProcessState> {
     Some(ProcessState { pid, run_state, cgroup: freezer::unified_path(pid) })
 }
 
-/// Returns the running processes among `pid`, its descendants, and the members of the process group that it
-/// leads.
+/// Returns the running processes among `pid`, its descendants, the members of the process group that it leads, and those
+/// with the same mark.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let all: Vec<_> = mcast_sys::process::ids().into_iter().flatten().filter_map(Process::read).collect();
     let mut family = vec![pid];
+    family.extend(mark_of(pid).into_iter().flat_map(|mark| marked(&mark)).filter(|other| *other != pid));
     // One pass is not enough, because children may have lower ids than their parents.
     loop {
         let is_new = |process: &&Process| {
@@ -85,20 +108,69 @@ pub(crate) fn name(pid: u32) -> String {
     format!("{} ({pid})", name.trim())
 }
 
-/// Returns the error for a process whose UDP sockets were not found.
-pub(crate) fn not_found_error(pid: u32) -> Error {
-    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
-    let (there, here) = (namespace(&pid.to_string()), namespace("thread-self"));
+/// Returns the error for a process and its family, whose UDP sockets were not found.
+pub(crate) fn not_found_error(pid: u32, family: &[u32]) -> Error {
+    if let Some(other) = family.iter().find(|other| has_sockets_elsewhere(**other)) {
+        return Error::OtherNamespace { name: name(*other), pid: *other };
+    }
     if !matches!(fs::exists(format!("/proc/{pid}")), Ok(true)) {
         return Error::NoProgram(format!("there is no process {pid}"));
     }
     if fs::read_dir(format!("/proc/{pid}/fd")).is_err() {
         return Error::Hidden(name(pid));
     }
-    if there.is_some() && there != here {
-        return Error::OtherNamespace { name: name(pid), pid };
-    }
     Error::NoProgram(format!("{} has no UDP socket", name(pid)))
+}
+
+/// Returns the error for a port that only programs in other network namespaces have open.
+pub(crate) fn elsewhere(port: u16) -> Option<Error> {
+    let holders = holders_elsewhere(port);
+    let names: Vec<_> = holders.iter().map(|pid| name(*pid)).collect();
+    match holders.as_slice() {
+        [] => None,
+        [pid] => Some(Error::OtherNamespace { name: name(*pid), pid: *pid }),
+        _ => Some(Error::NoProgram(format!(
+            "port {port} is open in several other network namespaces: {}",
+            names.join(", ")
+        ))),
+    }
+}
+
+/// Returns a process in each of the other network namespaces in which the port is open: one that has it open, if that can be
+/// determined.
+fn holders_elsewhere(port: u16) -> Vec<u32> {
+    let mut known: BTreeSet<_> = network("thread-self").into_iter().collect();
+    let owners = owners();
+    let holder = |pid: u32| {
+        // One process of each namespace shows all its sockets.
+        let there = network(&pid.to_string()).filter(|network| known.insert(network.clone()))?;
+        let socket = sockets_of(pid).into_iter().find(|socket| socket.local.port() == port)?;
+        let mut holders = owners.get(&socket.inode).into_iter().flatten().map(|owner| owner.pid);
+        Some(holders.find(|holder| network(&holder.to_string()).as_ref() == Some(&there)).unwrap_or(pid))
+    };
+    mcast_sys::process::ids().into_iter().flatten().filter_map(holder).collect()
+}
+
+/// Returns whether a process has UDP sockets in another network namespace.
+fn has_sockets_elsewhere(pid: u32) -> bool {
+    let there = network(&pid.to_string());
+    if there.is_none() || there == network("thread-self") {
+        return false;
+    }
+    let owners = owners();
+    let is_own = |inode| owners.get(&inode).is_some_and(|all| all.iter().any(|owner| owner.pid == pid));
+    sockets_of(pid).iter().any(|socket| is_own(socket.inode))
+}
+
+/// Returns the UDP sockets in the network namespace of a process.
+fn sockets_of(pid: u32) -> Vec<UdpSocket> {
+    let table = |name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
+    [table("udp"), table("udp6")].iter().flat_map(|table| sockets::parse(table)).collect()
+}
+
+/// Returns the network namespace of a process or thread.
+fn network(of: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{of}/ns/net")).ok()
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ const STORE_IMMEDIATE_64: u8 = 0x7a;
 const ATOMIC_ADD_64: u8 = 0xdb;
 const ADD_IMMEDIATE: u8 = 0x07;
 const ADD: u8 = 0x0f;
+const SUBTRACT: u8 = 0x1f;
 const AND_IMMEDIATE: u8 = 0x57;
 const SHIFT_LEFT: u8 = 0x67;
 const MOVE_IMMEDIATE: u8 = 0xb7;
@@ -144,6 +145,11 @@ impl Assembler {
     /// `to += from`.
     pub fn add_register(&mut self, to: BpfRegister, from: BpfRegister) {
         self.push(ADD, registers(to, from), 0, 0);
+    }
+
+    /// `to -= from`.
+    pub fn subtract_register(&mut self, to: BpfRegister, from: BpfRegister) {
+        self.push(SUBTRACT, registers(to, from), 0, 0);
     }
 
     /// `to &= value`.

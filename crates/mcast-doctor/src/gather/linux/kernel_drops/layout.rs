@@ -40,7 +40,12 @@ impl KernelLayout {
         }
         let bytes = std::fs::read(btf::KERNEL)
             .map_err(|error| format!("the kernel has no type information: {}: {error}", btf::KERNEL))?;
-        let btf = Btf::parse(&bytes).map_err(|error| format!("{}: {error}", btf::KERNEL))?;
+        Self::parse(&bytes)
+    }
+
+    /// Returns what [`Self::of_this_kernel`] does, from the type information of a kernel.
+    fn parse(type_information: &[u8]) -> Result<(Self, BTreeMap<u32, String>), String> {
+        let btf = Btf::parse(type_information).map_err(|error| format!("{}: {error}", btf::KERNEL))?;
         let arguments = btf.tracepoint_arguments("kfree_skb").unwrap_or_default();
         let reasons = btf.enumerators("skb_drop_reason").unwrap_or_default();
         // The arguments are the packet, the place and, since Linux 5.17, the reason.
@@ -76,4 +81,26 @@ impl KernelLayout {
 
 fn short_name(name: &str) -> String {
     name.strip_prefix("SKB_DROP_REASON_").unwrap_or(name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_a_layout_or_the_error_says_why() {
+        match KernelLayout::of_this_kernel() {
+            Ok((layout, reasons)) => {
+                assert_ne!(layout.head, layout.device);
+                assert!(reasons.values().any(|reason| reason == "NETFILTER_DROP"), "{reasons:?}");
+            }
+            Err(why) => assert!(why.contains("kernel"), "{why}"),
+        }
+    }
+
+    #[test]
+    fn damaged_type_information_is_an_error() {
+        let error = KernelLayout::parse(b"no type information").unwrap_err();
+        assert_eq!(error, "/sys/kernel/btf/vmlinux: no header of type information");
+    }
 }

@@ -30,6 +30,7 @@ const HEADER: i16 = SCRATCH - HEADER_BYTES;
 const HEADER_BYTES: i16 = 40;
 
 const UDP: i32 = 17;
+const ETHERNET_HEADER_BYTES: i32 = 14;
 /// The bits of the route in `struct sk_buff` that are not part of the address (`SKB_DST_NOREF`).
 const ROUTE_FLAGS: i32 = 1;
 
@@ -190,14 +191,16 @@ impl KernelProgram<'_> {
         self.code.load(U32, R1, Stack, SCRATCH);
     }
 
-    /// Reads the Ethernet destination, if the packet has an Ethernet header.
+    /// Reads the Ethernet destination, if an Ethernet header is before the IP header: a packet that is being sent may not
+    /// have one yet, and tunnels have none.
     fn read_mac(&mut self) {
-        let unset = self.code.label();
+        let none = self.code.label();
         self.header_address(R9, self.layout.mac_header);
-        self.code.load(U16, R1, Stack, SCRATCH);
-        self.code.jump_if(R1, Equal, 0xffff, unset);
+        self.code.copy(R1, R8);
+        self.code.subtract_register(R1, R9);
+        self.code.jump_if(R1, NotEqual, ETHERNET_HEADER_BYTES, none);
         self.read(KEY + MAC, 6, R9, 0);
-        self.code.place(unset);
+        self.code.place(none);
     }
 
     /// Counts the packet under its key, or, if there is no room for the key, under the key of zeros.

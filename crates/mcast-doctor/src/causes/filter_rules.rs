@@ -1,0 +1,257 @@
+//! Which rules of the packet filter are responsible for a loss. Shared by the causes about filters.
+
+use std::net::SocketAddr;
+
+use crate::depth::LostFlow;
+use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
+use crate::observation::{Interest, Observation};
+use crate::snapshot::DroppingRule;
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, ExplainedFlow};
+
+/// The hooks that a datagram passes from the wire to a socket of this machine.
+pub(super) const INCOMING: [(Layer, Hook); 3] =
+    [(Layer::Device, Hook::Ingress), (Layer::Ip, Hook::Prerouting), (Layer::Ip, Hook::Input)];
+
+/// The hooks that a datagram of this machine passes until it is on the wire.
+pub(super) const OUTGOING: [(Layer, Hook); 3] =
+    [(Layer::Ip, Hook::Output), (Layer::Ip, Hook::Postrouting), (Layer::Device, Hook::Egress)];
+
+/// Rules of a hook that match lost packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Suspects {
+    rules: Vec<Outcome>,
+    /// Whether one of them is known to be responsible: by its counter, or because it is the only one or certain to match.
+    pub(super) is_proven: bool,
+}
+
+impl Suspects {
+    /// Returns the rule to name: the first.
+    pub(super) fn rule(&self) -> Option<&DroppingRule> {
+        self.rules.first().map(|outcome| &outcome.rule)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Returns what the rule to name does.
+    pub(super) fn effect(&self) -> Option<RuleEffect> {
+        self.rules.first().map(|outcome| outcome.effect)
+    }
+
+    /// Returns a clause that names the rules, to put behind a sentence.
+    pub(super) fn clause(&self) -> String {
+        match &self.rules[..] {
+            [] => "no nftables rule that could be read matches them".to_owned(),
+            [only] if self.is_proven => format!("`{}` matches them", only.rule.location()),
+            [only] => format!("`{}` may match them", only.rule.location()),
+            [first, rest @ ..] => {
+                format!("`{}` or one of {} other rules matches them", first.rule.location(), rest.len())
+            }
+        }
+    }
+
+    /// Returns the rules as evidence, with their counters.
+    pub(super) fn evidence(&self, observation: &Observation) -> Vec<Evidence> {
+        let evidence = |outcome: &Outcome| {
+            let location = outcome.rule.location();
+            if let Some((before, after)) = observation.rule_counts(outcome) {
+                return Evidence::change(EvidenceKind::Rule, location, before, after);
+            }
+            let hook = outcome.rule.hook.name();
+            let what = match (outcome.opaque.iter().any(|name| name == "fib"), outcome.is_certain) {
+                (true, _) => format!("at {hook}, without a counter; tests the route to the source (`fib`)"),
+                (false, true) => format!("at {hook}, without a counter; matches"),
+                (false, false) => format!("at {hook}, without a counter; may match"),
+            };
+            Evidence::new(EvidenceKind::Rule, location, what)
+        };
+        self.rules.iter().take(4).map(evidence).collect()
+    }
+}
+
+/// Returns the packet of a flow that arrived.
+pub(super) fn arriving(observation: &Observation, flow: &Flow) -> KnownPacket {
+    let (lowest, highest) = flow.hop_limits;
+    let hop_limit = (lowest == highest).then_some(lowest);
+    KnownPacket::datagram(flow.key.source, flow.destination(), hop_limit)
+        .arriving_on(flow.key.interface, &observation.link_name(flow.key.interface))
+}
+
+/// Returns a packet for an interest from an unknown source.
+pub(super) fn arriving_for(observation: &Observation, interest: &Interest<'_>) -> KnownPacket {
+    let interface = interest.interface;
+    KnownPacket::from_anyone(interest.destination()).arriving_on(interface, &observation.link_name(interface))
+}
+
+/// Returns a datagram of this machine.
+pub(super) fn leaving(
+    observation: &Observation,
+    interface: mcast::InterfaceIndex,
+    source: SocketAddr,
+    to: SocketAddr,
+) -> KnownPacket {
+    KnownPacket::datagram(source, to, None).leaving_by(interface, &observation.link_name(interface))
+}
+
+/// Returns the rules with one of the effects that a packet meets, or may meet, at a hook.
+pub(super) fn met_by(
+    observation: &Observation,
+    packet: &KnownPacket,
+    (layer, hook): (Layer, Hook),
+    device: &str,
+    effects: &[RuleEffect],
+) -> Vec<Outcome> {
+    let mut outcomes = observation.after.ruleset.trace(packet, layer, hook, device);
+    outcomes.retain(|outcome| effects.contains(&outcome.effect));
+    outcomes
+}
+
+/// Returns the rules that drop queries that arrive, or reports of this machine.
+pub(super) fn dropping_control(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    kind: ControlKind,
+) -> Suspects {
+    let name = observation.link_name(interest.interface);
+    let packet = KnownPacket::control(kind, None, interest.family());
+    let (packet, path) = match kind {
+        ControlKind::Query => (packet.arriving_on(interest.interface, &name), INCOMING),
+        ControlKind::Report => (packet.leaving_by(interest.interface, &name), OUTGOING),
+    };
+    let outcomes =
+        path.into_iter().flat_map(|place| met_by(observation, &packet, place, &name, &[RuleEffect::Drop]));
+    responsible(observation, outcomes.collect(), 1)
+}
+
+/// Selects the rules that explain `lost` packets: those whose counter rose by as much; otherwise those without a
+/// counter, of which one that is certain to match comes first and excludes the others.
+pub(super) fn responsible(observation: &Observation, outcomes: Vec<Outcome>, lost: u64) -> Suspects {
+    let rise = |outcome: &Outcome| {
+        observation.rule_counts(outcome).map(|(before, after)| after.saturating_sub(before))
+    };
+    // Two rules may share the loss.
+    let (counted, uncounted): (Vec<_>, Vec<_>) = outcomes
+        .into_iter()
+        // Connection tracking applies what was decided for the first datagram of a flow to all that follow.
+        .partition(|outcome| outcome.rule.packets.is_some() && outcome.effect != RuleEffect::Redirect);
+    let counted: Vec<_> = counted
+        .into_iter()
+        .filter(|outcome| rise(outcome).is_some_and(|rise| rise * 5 >= lost.max(1)))
+        .collect();
+    if !counted.is_empty() {
+        return Suspects { rules: counted, is_proven: true };
+    }
+    if let Some(certain) = uncounted.iter().find(|outcome| outcome.is_certain) {
+        return Suspects { rules: vec![certain.clone()], is_proven: true };
+    }
+    let is_proven = uncounted.len() == 1;
+    Suspects { rules: uncounted, is_proven }
+}
+
+/// Datagrams that reached a hook and did not pass it.
+#[derive(Clone, Debug)]
+pub(super) struct HookLoss<'a> {
+    /// The flows that lost datagrams to the same rules.
+    pub(super) flows: Vec<&'a Flow>,
+    pub(super) hook: Hook,
+    pub(super) reached: u64,
+    pub(super) passed: u64,
+    pub(super) suspects: Suspects,
+}
+
+impl HookLoss<'_> {
+    pub(super) fn lost(&self) -> u64 {
+        self.reached - self.passed
+    }
+
+    /// Returns what the rule to name does; `None` if no rule is known.
+    pub(super) fn effect(&self) -> Option<RuleEffect> {
+        self.suspects.effect()
+    }
+
+    /// Returns the sources, as in a sentence.
+    pub(super) fn sources(&self) -> String {
+        match &self.flows[..] {
+            [only] => only.key.source.to_string(),
+            [first, rest @ ..] => format!("{} and {} other sources", first.key.source, rest.len()),
+            [] => String::new(),
+        }
+    }
+
+    /// Returns the flows, for a finding that explains their loss.
+    pub(super) fn explained(&self, observation: &Observation) -> Vec<ExplainedFlow> {
+        let flows = self.flows.iter().map(|flow| explained(observation, flow));
+        flows.collect()
+    }
+
+    /// Returns the counts of the temporary rules as evidence.
+    pub(super) fn evidence(&self) -> Evidence {
+        let text = format!("{} datagrams reached it, {} passed it", self.reached, self.passed);
+        Evidence::new(EvidenceKind::Counter, format!("hook {}", self.hook.name()), text)
+    }
+}
+
+/// Returns a flow, for a finding that explains its loss.
+pub(super) fn explained(observation: &Observation, flow: &Flow) -> ExplainedFlow {
+    ExplainedFlow {
+        destination: flow.destination(),
+        source: Some(flow.key.source.ip()),
+        interface: observation.link_name(flow.key.interface),
+    }
+}
+
+/// Returns whether a loss at a hook is more than chance explains.
+pub(super) fn is_serious(reached: u64, passed: u64) -> bool {
+    reached > passed && (passed == 0 || (reached - passed) * 20 >= reached)
+}
+
+/// Returns the losses of flows at the hooks of the incoming path that the temporary rules counted, by hook and rules.
+/// `None` if nothing was counted.
+pub(super) fn hook_losses<'a>(
+    observation: &'a Observation,
+    lost: Vec<LostFlow<'a>>,
+) -> Option<Vec<HookLoss<'a>>> {
+    let is_counted =
+        |lost: &LostFlow<'_>| observation.hooks.of_flow(Layer::Ip, Hook::Input, &lost.flow.key).is_some();
+    if !lost.iter().any(is_counted) {
+        return None;
+    }
+    let mut losses: Vec<HookLoss<'a>> = Vec::new();
+    for flow in lost.into_iter().map(|lost| lost.flow) {
+        for place in INCOMING {
+            let Some(loss) = loss_at(observation, flow, place) else { continue };
+            let same = |each: &&mut HookLoss<'_>| {
+                (each.hook, &each.suspects) == (loss.hook, &loss.suspects)
+                    && each.flows.iter().all(|each| each.destination() == flow.destination())
+            };
+            match losses.iter_mut().find(same) {
+                Some(same) => {
+                    same.flows.push(flow);
+                    same.reached += loss.reached;
+                    same.passed += loss.passed;
+                }
+                None => losses.push(loss),
+            }
+        }
+    }
+    Some(losses)
+}
+
+/// Returns the loss of a flow at a hook, if it is serious.
+pub(super) fn loss_at<'a>(
+    observation: &Observation,
+    flow: &'a Flow,
+    place: (Layer, Hook),
+) -> Option<HookLoss<'a>> {
+    let (layer, hook) = place;
+    // Fragments that are never complete are counted at some hooks only.
+    let (reached, passed) =
+        observation.hooks.of_flow(layer, hook, &flow.key).filter(|_| flow.fragmented == 0)?;
+    is_serious(reached, passed).then_some(())?;
+    let device = observation.link_name(flow.key.interface);
+    let outcomes = observation.after.ruleset.trace(&arriving(observation, flow), layer, hook, &device);
+    let suspects = responsible(observation, outcomes, reached - passed);
+    Some(HookLoss { flows: vec![flow], hook, reached, passed, suspects })
+}

@@ -1,0 +1,76 @@
+//! A container or virtual machine with a macvlan interface on this host sends the group. The host does not receive what
+//! its own macvlan interfaces send, nor they what it sends.
+
+use super::{Cause, Check};
+use crate::observation::{Interest, Observation};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"]);
+
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let group = interest.group.addr();
+    let wire = &observation.wire;
+    // A frame that leaves with another host's source, and that this machine does not forward, comes from an interface
+    // on top of this one.
+    let is_forwarded = |source| wire.incoming(group).any(|flow| flow.key.source == source);
+    let flow = wire.outgoing(group).find(|flow| {
+        flow.key.interface == interest.interface
+            && flow.key.port == interest.port
+            && !observation.before.is_own(flow.key.source.ip())
+            && !flow.key.source.ip().is_unspecified()
+            && !is_forwarded(flow.key.source)
+    })?;
+    let link = observation.link(interest.interface)?;
+    let is_received =
+        observation.trial().is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0);
+    if is_received || link.bridge.is_some() || link.interface.loopback {
+        return None;
+    }
+    let (name, to, source) = (link.name(), interest.destination(), flow.key.source);
+    let upper = format!("{name}-mv");
+    let add = ["link", "add", "link", name, "name", &upper, "type", "macvlan", "mode", "bridge"];
+    let finding = Finding::new(
+        Id::MacvlanIsolation,
+        Severity::Fault,
+        format!("{source} sends {to} through {name} of this machine itself, from a macvlan or ipvlan interface on it (a container or virtual machine): the host does not receive what such interfaces send."),
+    )
+    .on_interface(name)
+    .for_group(to)
+    .from_source(source)
+    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams)))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to} came in")))
+    .with_remedies([
+        Remedy::now(Tool::Ip, add)
+            .then(["link", "set", "dev", &upper, "up"])
+            .with_scope(RemedyScope::new(format!("a new interface, {upper}; nothing else changes"))),
+        Remedy::advice(
+            Tool::Program,
+            format!("Give {upper} an address, and join the group on {upper} instead of {name}: macvlan interfaces in bridge mode receive each other."),
+        ),
+    ]);
+    Some(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::*;
+    use crate::wire::Flow;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn sent(interface: mcast::InterfaceIndex, source: &str) -> Flow {
+        let mut flow = flow(interface, source, TO);
+        flow.key.outgoing = true;
+        flow
+    }
+
+    #[test]
+    fn frames_of_other_hosts_that_leave_come_from_interfaces_on_top() {
+        let found = |flows| CAUSE.judge(&membership(TO, flows, 0)).len();
+        assert_eq!(found(vec![sent(ETH0, "10.9.0.77:6000")]), 1);
+        assert_eq!(found(vec![sent(ETH0, "10.9.0.2:6000")]), 0, "this machine's own");
+        let forwarded = vec![flow(ETH1, "10.8.0.1:6000", TO), sent(ETH0, "10.8.0.1:6000")];
+        assert_eq!(found(forwarded), 0, "this machine is a router");
+    }
+}

@@ -1,0 +1,128 @@
+//! A rule of this machine changes the destination of the datagrams (`redirect`, `dnat`), hands them to a proxy (`tproxy`),
+//! or sends them out again (`fwd`), so that sockets that joined the group do not get them.
+
+use super::filter_rules::{
+    HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, met_by, responsible,
+};
+use super::{Cause, Check};
+use crate::depth::LostFlow;
+use crate::netfilter::{Hook, Layer, RuleEffect};
+use crate::observation::{Interest, Observation};
+use crate::snapshot::Counter;
+use crate::{Finding, Id, Severity, remedies};
+
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+
+/// What rules do that take datagrams elsewhere.
+const REDIRECTIONS: [RuleEffect; 3] = [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert];
+
+fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    interests
+        .iter()
+        .flat_map(|interest| {
+            let lost = observation.lost_flows(interest);
+            let alone = by_rule_alone(observation, interest, &lost);
+            let counted = hook_losses(observation, lost).unwrap_or_default();
+            let counted = counted.iter().filter_map(|loss| redirected(observation, interest, loss));
+            counted.chain(alone).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Returns the finding about datagrams that temporary rules counted before a hook and not behind it, if a rule there
+/// redirects them.
+fn redirected(observation: &Observation, interest: &Interest<'_>, loss: &HookLoss<'_>) -> Option<Finding> {
+    let effect = loss.effect().filter(|effect| REDIRECTIONS.contains(effect))?;
+    let finding =
+        finding(observation, interest, &loss.sources(), effect, (loss.lost(), loss.reached), &loss.suspects);
+    let finding = finding.explaining(loss.explained(observation));
+    Some(finding.with_evidence(loss.evidence()).with_all_evidence(loss.suspects.evidence(observation)))
+}
+
+/// Returns the finding about a flow that the doctor's own socket did not receive although it passed all hooks, or none of
+/// them was counted, and a rule that certainly matches redirects it.
+fn by_rule_alone(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    lost: &[LostFlow<'_>],
+) -> Option<Finding> {
+    observation.trial()?;
+    let has_passed = |lost: &&LostFlow<'_>| {
+        let passed = observation.hooks.of_flow(Layer::Ip, Hook::Input, &lost.flow.key);
+        passed.is_none_or(|(_, passed)| passed >= lost.lost)
+    };
+    let device = observation.link_name(interest.interface);
+    lost.iter().filter(has_passed).find_map(|lost| {
+        let flow = lost.flow;
+        let packet = arriving(observation, flow);
+        let met = INCOMING
+            .into_iter()
+            .flat_map(|place| met_by(observation, &packet, place, &device, &REDIRECTIONS))
+            .filter(|outcome| outcome.is_certain);
+        let suspects = responsible(observation, met.collect(), lost.lost);
+        let effect = suspects.effect()?;
+        let counts = (lost.lost, flow.datagrams);
+        let source = flow.key.source.to_string();
+        let finding = finding(observation, interest, &source, effect, counts, &suspects);
+        Some(
+            finding
+                .explaining([explained(observation, flow)])
+                .with_evidence(observation.packets_of(flow))
+                .with_all_evidence(suspects.evidence(observation)),
+        )
+    })
+}
+
+fn finding(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    sources: &str,
+    effect: RuleEffect,
+    (lost, all): (u64, u64),
+    suspects: &Suspects,
+) -> Finding {
+    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let what = match effect {
+        RuleEffect::Proxy => "hands them to a proxy (tproxy)",
+        RuleEffect::Divert => "sends them out by another interface (fwd)",
+        _ => "changes their destination (nat)",
+    };
+    let rule = suspects.rule().map_or_else(|| "a rule".to_owned(), |rule| format!("`{}`", rule.location()));
+    let counters = [Counter::InDelivers, Counter::InMulticast];
+    Finding::new(
+        Id::Redirected,
+        Severity::Fault,
+        format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."),
+    )
+    .on_interface(&interface)
+    .for_group(to)
+    .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, interest.family())))
+    .with_remedies(remedies::keep_destination(&interface, to, effect, suspects.rule()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership, ruleset};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    /// Returns an observation of 10 datagrams, of which `received` reached the socket, and a rule of the raw table.
+    fn with_rule(received: u64, effect: RuleEffect) -> Observation {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        observation.after.ruleset = ruleset(Hook::Prerouting, effect, None);
+        observation
+    }
+
+    #[test]
+    fn proxy_is_reported_if_the_datagrams_do_not_reach_the_socket() {
+        let findings = check(&with_rule(0, RuleEffect::Proxy));
+        assert!(
+            findings[0].cause.ends_with("`nft ip t c handle 4` hands them to a proxy (tproxy)."),
+            "{findings:?}"
+        );
+        assert_eq!(check(&with_rule(10, RuleEffect::Proxy)), []);
+        assert_eq!(check(&with_rule(0, RuleEffect::Drop)), []);
+    }
+}

@@ -1,0 +1,198 @@
+//! Nothing is sent to the group, but something is sent to one that a slip of the finger could turn it into.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Cause, Check};
+use crate::observation::{Interest, Observation};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 5771", "RFC 7346"]);
+
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let group = interest.group.addr();
+    let is_silent = observation.wire.flows.iter().all(|flow| flow.key.group != group);
+    if !is_silent || observation.received_anything() {
+        return None;
+    }
+    let mut candidates: Vec<_> =
+        observation.wire.flows.iter().filter(|flow| is_near_miss(observation, interest, flow)).collect();
+    candidates.sort_by_key(|flow| std::cmp::Reverse(flow.datagrams));
+    let flow = *candidates.first()?;
+    let interface = observation.link_name(interest.interface);
+    let (to, actual) = (interest.destination(), flow.destination());
+    // Where several groups are alike, they are most likely the channels of one sender, and this one is off.
+    let is_single = candidates.iter().all(|other| other.key.group == flow.key.group);
+    let (severity, cause) = if is_single {
+        let cause = format!(
+            "Nothing for {to} reaches {interface}, but {} sends to {actual}, which differs in {}.",
+            flow.key.source,
+            difference(group, flow.key.group)
+        );
+        (Severity::Fault, cause)
+    } else {
+        let cause = format!(
+            "Nothing for {to} reaches {interface}, but similar groups do, such as {actual} from {}.",
+            flow.key.source
+        );
+        (Severity::Warning, cause)
+    };
+    let finding = Finding::new(Id::SentToAnotherGroup, severity, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .from_source(flow.key.source)
+        .with_all_evidence(candidates.iter().take(3).map(|flow| observation.packets_of(flow)))
+        .with_evidence(Evidence::new(
+            EvidenceKind::Packet,
+            &interface,
+            format!("no datagram to {}", interest.group),
+        ))
+        .with_remedies(remedies(actual, to));
+    Some(finding)
+}
+
+/// Returns whether a flow is one that could have been meant: to the same port of a similar group that no program on
+/// this machine has joined.
+fn is_near_miss(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
+    let is_joined = observation.before.is_joined(flow.key.group, interest.interface)
+        || observation.after.is_joined(flow.key.group, interest.interface);
+    !flow.key.outgoing
+        && flow.key.interface == interest.interface
+        && flow.key.vlan.is_none()
+        && flow.key.port == interest.port
+        && !is_joined
+        && is_similar(interest.group.addr(), flow.key.group)
+}
+
+fn remedies(actual: SocketAddr, to: SocketAddr) -> [Remedy; 2] {
+    [
+        Remedy::advice(
+            Tool::Program,
+            format!(
+                "Compare the addresses in the configurations of sender and receiver: join {}, or have the sender use {}.",
+                actual.ip(),
+                to.ip()
+            ),
+        ),
+        remedies::mcast::recv(actual),
+    ]
+}
+
+/// Returns whether a typing mistake turns one group into the other: one digit changed, missing, added or swapped with
+/// the next one; numbers swapped; or one bit.
+pub(super) fn is_similar(one: IpAddr, other: IpAddr) -> bool {
+    let (bits, same_numbers) = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            let sorted = |octets: [u8; 4]| {
+                let mut octets = octets;
+                octets.sort_unstable();
+                octets
+            };
+            ((one.to_bits() ^ other.to_bits()).count_ones(), sorted(one.octets()) == sorted(other.octets()))
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => ((one.to_bits() ^ other.to_bits()).count_ones(), false),
+        _ => return false,
+    };
+    bits == 1 || same_numbers || is_one_slip(&text(one), &text(other))
+}
+
+/// Returns the address with all its numbers, so that a slip in one does not change how others are abbreviated.
+fn text(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.to_string().into_bytes(),
+        IpAddr::V6(address) => {
+            let words: Vec<_> = address.segments().iter().map(|word| format!("{word:x}")).collect();
+            words.join(":").into_bytes()
+        }
+    }
+}
+
+/// Returns whether two texts differ in one character, or in two neighbours that are swapped.
+fn is_one_slip(one: &[u8], other: &[u8]) -> bool {
+    let start = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let (one, other) = (&one[start..], &other[start..]);
+    let end = one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count();
+    match (&one[..one.len() - end], &other[..other.len() - end]) {
+        ([_], [_]) | ([_], []) | ([], [_]) => true,
+        ([first, second], [third, fourth]) => (first, second) == (fourth, third),
+        _ => false,
+    }
+}
+
+/// Returns where two groups differ, to be read quickly.
+fn difference(one: IpAddr, other: IpAddr) -> String {
+    let (one, other) = (text(one), text(other));
+    let separator = if one.contains(&b':') { b':' } else { b'.' };
+    let pairs = one.split(|byte| *byte == separator).zip(other.split(|byte| *byte == separator));
+    let differing: Vec<_> = pairs
+        .filter(|(one, other)| one != other)
+        .map(|(one, other)| {
+            format!("{} instead of {}", String::from_utf8_lossy(other), String::from_utf8_lossy(one))
+        })
+        .collect();
+    differing.join(" and ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::*;
+    use crate::snapshot::JoinedGroup;
+
+    const TO: &str = "239.61.7.7:5000";
+
+    fn severities(observation: &Observation) -> Vec<Severity> {
+        CAUSE.judge(observation).iter().map(|finding| finding.severity).collect()
+    }
+
+    fn silent(others: &[&str]) -> Observation {
+        membership(TO, others.iter().map(|to| flow(ETH0, "10.9.0.1:6000", to)).collect(), 0)
+    }
+
+    #[test]
+    fn slips_of_the_finger_are_similar() {
+        let is_similar = |one: &str, other: &str| is_similar(one.parse().unwrap(), other.parse().unwrap());
+        for other in [
+            "239.61.7.70",
+            "239.61.7.8",
+            "239.61.77.7",
+            "239.16.7.7",
+            "239.7.61.7",
+            "239.61.7.135",
+            "235.61.7.7",
+        ] {
+            assert!(is_similar("239.61.7.7", other), "{other}");
+        }
+        for other in ["239.61.9.88", "224.0.0.251", "239.255.255.250", "232.61.8.7"] {
+            assert!(!is_similar("239.61.7.7", other), "{other}");
+        }
+        assert!(is_similar("ff15::1234", "ff05::1234") && is_similar("ff15::1234", "ff15::1243"));
+        assert!(is_similar("ff15::1234", "ff15::123") && !is_similar("ff15::1234", "ff02::fb"));
+        assert!(!is_similar("239.1.2.3", "ff15::1"));
+    }
+
+    #[test]
+    fn single_similar_group_is_a_fault_and_its_difference_is_named() {
+        let observation = silent(&["239.61.7.70:5000", "224.0.0.251:5353"]);
+        assert_eq!(severities(&observation), [Severity::Fault]);
+        let cause = CAUSE.judge(&observation).remove(0).cause;
+        assert!(cause.contains("239.61.7.70:5000, which differs in 70 instead of 7."), "{cause}");
+    }
+
+    #[test]
+    fn channels_of_one_sender_are_not_mistaken_for_slips() {
+        assert_eq!(severities(&silent(&["239.61.7.6:5000", "239.61.7.8:5000"])), [Severity::Warning]);
+    }
+
+    #[test]
+    fn groups_for_others_are_not_reported() {
+        assert_eq!(severities(&silent(&["239.61.7.70:6000"])), [], "another port");
+        let elsewhere = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", "239.61.7.70:5000")], 0);
+        assert_eq!(severities(&elsewhere), [], "another interface");
+        let mut joined = silent(&["239.61.7.70:5000"]);
+        let group = "239.61.7.70".parse().unwrap();
+        joined.before.joined.push(JoinedGroup { group, interface: ETH0 });
+        assert_eq!(severities(&joined), [], "another program receives it");
+        assert_eq!(severities(&silent(&[TO, "239.61.7.70:5000"])), [], "the group itself arrives");
+    }
+}

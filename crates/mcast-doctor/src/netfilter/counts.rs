@@ -1,0 +1,80 @@
+//! How many packets reached and passed each hook, counted by temporary rules.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mcast::{Family, InterfaceIndex};
+
+use super::{Hook, Layer};
+use crate::wire::FlowKey;
+
+/// The packets that a rule counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedTraffic {
+    /// Datagrams to a group and port.
+    Datagrams(SocketAddr),
+    /// Datagrams of this machine from a port to any group.
+    SentFrom(Family, u16),
+    /// IGMP or MLD messages.
+    Control(Family),
+}
+
+/// The packets of one source, or to one destination, that reached and passed a hook on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HookCount {
+    pub(crate) layer: Layer,
+    pub(crate) hook: Hook,
+    pub(crate) traffic: CountedTraffic,
+    /// The interface on which they arrived, or by which they were to leave.
+    pub(crate) interface: InterfaceIndex,
+    /// The source, or for [`CountedTraffic::SentFrom`] the destination. The port of IGMP and MLD is 0.
+    pub(crate) peer: SocketAddr,
+    /// Packets that reached the hook.
+    pub(crate) reached: u64,
+    /// Packets that passed all its filters.
+    pub(crate) passed: u64,
+}
+
+/// What the temporary rules counted while the doctor listened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HookCounts {
+    /// The hooks with rules. On a hook that is not listed, nothing was counted.
+    pub(crate) hooks: Vec<(Layer, Hook, CountedTraffic)>,
+    pub(crate) counts: Vec<HookCount>,
+    /// The interfaces at whose ingress and egress hooks packets were counted.
+    pub(crate) devices: Vec<InterfaceIndex>,
+}
+
+impl HookCounts {
+    /// Returns the packets of a flow that reached and passed a hook; `None` if they were not counted there.
+    pub(crate) fn of_flow(&self, layer: Layer, hook: Hook, key: &FlowKey) -> Option<(u64, u64)> {
+        let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
+        let is_counted = || layer != Layer::Device || self.devices.contains(&key.interface);
+        (self.hooks.contains(&(layer, hook, traffic)) && is_counted()).then_some(())?;
+        let of_flow = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic) == (layer, hook, traffic)
+                && (count.interface, count.peer) == (key.interface, key.source)
+        };
+        Some(sum(self.counts.iter().filter(of_flow)))
+    }
+
+    /// Returns the IGMP or MLD messages on an interface that reached and passed a hook, of the sources for which
+    /// `is_counted` is true.
+    pub(crate) fn of_control(
+        &self,
+        (layer, hook): (Layer, Hook),
+        family: Family,
+        interface: InterfaceIndex,
+        is_counted: impl Fn(IpAddr) -> bool,
+    ) -> (u64, u64) {
+        let of_family = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic) == (layer, hook, CountedTraffic::Control(family))
+                && count.interface == interface
+                && is_counted(count.peer.ip())
+        };
+        sum(self.counts.iter().filter(of_family))
+    }
+}
+
+fn sum<'a>(counts: impl Iterator<Item = &'a HookCount>) -> (u64, u64) {
+    counts.fold((0, 0), |(reached, passed), count| (reached + count.reached, passed + count.passed))
+}

@@ -1,0 +1,213 @@
+//! Errors of sockets in what a program prints.
+
+use std::io::{self, Read, Write};
+use std::process::ChildStderr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+/// The longest part of a line that is searched and kept.
+const MAX_LINE: usize = 400;
+/// The number of errors that are kept.
+const MAX_ERRORS: usize = 32;
+
+/// An error of a socket that a program has printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PrintedError {
+    pub(crate) kind: PrintedErrorKind,
+    /// The line, without control characters.
+    pub(crate) line: String,
+}
+
+/// The kind of error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PrintedErrorKind {
+    /// `EADDRINUSE`.
+    AddressInUse,
+    /// `ENODEV`: no interface for a join.
+    NoDevice,
+    /// `ENETUNREACH`: no route.
+    NoRoute,
+    /// `EADDRNOTAVAIL`: not an address of this machine.
+    AddressUnavailable,
+    /// `ENOBUFS`: a limit.
+    LimitReached,
+}
+
+/// The texts of each kind, in lower case: of the C library, which most languages print, and the name of the error. Then its
+/// number on Linux, which Python and Rust print as well.
+const TEXTS: [(PrintedErrorKind, [&str; 2], u32); 5] = [
+    (PrintedErrorKind::AddressInUse, ["address already in use", "eaddrinuse"], 98),
+    (PrintedErrorKind::NoDevice, ["no such device", "enodev"], 19),
+    (PrintedErrorKind::NoRoute, ["network is unreachable", "enetunreach"], 101),
+    (PrintedErrorKind::AddressUnavailable, ["assign requested address", "eaddrnotavail"], 99),
+    (PrintedErrorKind::LimitReached, ["no buffer space available", "enobufs"], 105),
+];
+
+impl PrintedError {
+    /// Returns the error in a line.
+    pub(crate) fn of(line: &str) -> Option<Self> {
+        let lower = line.to_lowercase();
+        // Another error (`ENXIO`), which has nothing to do with networks.
+        let lower = lower.replace("no such device or address", "");
+        let is_numbered = |number: &u32| {
+            let forms =
+                [format!("[errno {number}]"), format!("os error {number})"), format!("errno={number} ")];
+            forms.iter().any(|form| lower.contains(form))
+        };
+        let (kind, ..) = TEXTS.iter().find(|(_, texts, number)| {
+            texts.iter().any(|text| lower.contains(text)) || is_numbered(number)
+        })?;
+        let line = line.chars().filter(|character| !character.is_control()).collect::<String>();
+        Some(Self { kind: *kind, line: line.trim().to_owned() })
+    }
+
+    /// Returns the numbers in the line that can be ports.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        ports(&self.line)
+    }
+}
+
+/// Returns the numbers in a text that can be ports. Those in IPv4 addresses are not.
+pub(crate) fn ports(text: &str) -> impl Iterator<Item = u16> {
+    let words = text.split(|character: char| !character.is_ascii_digit() && character != '.');
+    words.map(|word| word.trim_matches('.')).filter_map(|word| word.parse().ok()).filter(|port| *port != 0)
+}
+
+/// What a program prints to standard error: it is passed on, and searched for errors.
+#[derive(Debug)]
+pub(crate) struct ProgramOutput {
+    errors: Arc<Mutex<Vec<PrintedError>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl ProgramOutput {
+    /// Starts to read.
+    ///
+    /// # Errors
+    /// Returns an error if the system cannot start a thread.
+    pub(crate) fn read(stderr: ChildStderr) -> io::Result<Self> {
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let found = Arc::clone(&errors);
+        let reader = Builder::new().name("program-output".into()).spawn(move || pass_on(stderr, &found))?;
+        Ok(Self { errors, reader: Some(reader) })
+    }
+
+    /// Returns the errors so far.
+    pub(crate) fn errors(&self) -> Vec<PrintedError> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until everything is read. The processes that could print must have ended.
+    pub(crate) fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            // A reader that has panicked has read what it could.
+            let _ = reader.join();
+        }
+    }
+}
+
+fn pass_on(mut stderr: ChildStderr, found: &Mutex<Vec<PrintedError>>) {
+    let mut lines = Lines::default();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = match stderr.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        let Some(read) = buffer.get(..length) else { break };
+        // The program must not stop because standard error is closed.
+        let _ = io::stderr().write_all(read);
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_ERRORS.saturating_sub(found.len());
+        found.extend(lines.add(read).into_iter().take(room));
+    }
+    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+    found.extend(lines.add(b"\n"));
+}
+
+/// Splits what is read into lines.
+#[derive(Default)]
+struct Lines {
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// Adds bytes, and returns the errors in the lines that are now complete.
+    fn add(&mut self, bytes: &[u8]) -> Vec<PrintedError> {
+        let mut errors = Vec::new();
+        for byte in bytes {
+            match byte {
+                b'\n' | b'\r' => {
+                    errors.extend(PrintedError::of(&String::from_utf8_lossy(&self.line)));
+                    self.line.clear();
+                }
+                _ if self.line.len() < MAX_LINE => self.line.push(*byte),
+                _ => {}
+            }
+        }
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn errors_are_recognized_as_programs_print_them() {
+        use PrintedErrorKind::{AddressInUse, AddressUnavailable, LimitReached, NoDevice, NoRoute};
+        let expected = [
+            ("OSError: [Errno 98] Address already in use", Some(AddressInUse)),
+            ("OSError: [Errno 98] Die Adresse wird bereits verwendet", Some(AddressInUse)),
+            ("listen udp :5000: bind: address already in use", Some(AddressInUse)),
+            (
+                "Error: Os { code: 98, kind: AddrInUse, message: \"Address already in use\" }",
+                Some(AddressInUse),
+            ),
+            ("Error: bind: EADDRINUSE 0.0.0.0:5000", Some(AddressInUse)),
+            ("[udp @ 0x5581] IP_ADD_MEMBERSHIP: No such device", Some(NoDevice)),
+            ("socat[7] E setsockopt(5, 0, 35, 0x7f, 8): No such device", Some(NoDevice)),
+            ("sendto: Network is unreachable", Some(NoRoute)),
+            ("Network is unreachable (os error 101)", Some(NoRoute)),
+            ("bind: Cannot assign requested address", Some(AddressUnavailable)),
+            ("setsockopt: No buffer space available", Some(LimitReached)),
+            ("open /dev/dsp: No such device or address", None),
+            ("[Errno 980] something else", None),
+            ("listening on 5000", None),
+        ];
+        for (line, kind) in expected {
+            assert_eq!(PrintedError::of(line).map(|error| error.kind), kind, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_are_split_wherever_they_are_read() {
+        let text = b"start\nbind: Address already in use\r\n\x1b[31mNo such device\x1b[0m\nend";
+        for size in [1, 3, 7, 100] {
+            let mut lines = Lines::default();
+            let errors: Vec<_> = text.chunks(size).flat_map(|chunk| lines.add(chunk)).collect();
+            let found: Vec<_> = errors.iter().map(|error| error.line.as_str()).collect();
+            assert_eq!(found, ["bind: Address already in use", "[31mNo such device[0m"]);
+        }
+    }
+
+    #[test]
+    fn ports_are_the_numbers_in_a_line() {
+        assert_eq!(ports("udp://@239.1.2.3:5000?x=70000, or 5001.").collect::<Vec<_>>(), [5000, 5001]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+            let mut lines = Lines::default();
+            for error in lines.add(&bytes) {
+                prop_assert!(!error.line.chars().any(char::is_control));
+            }
+            prop_assert!(lines.line.len() <= MAX_LINE);
+        }
+    }
+}

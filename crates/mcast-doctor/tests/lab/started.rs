@@ -1,0 +1,141 @@
+//! Programs that the doctor starts: what they print when they fail, and what they leave behind.
+
+use std::net::UdpSocket;
+use std::ops::ControlFlow;
+
+use mcast_doctor::{Id, Options, Report, StartedProgram};
+use mcast_lab::Host;
+
+use crate::net::{LISTEN, Net, Stream, assert_healthy, has_programs, run};
+
+/// Binds to a port, joins a group on the interface with an address, and reads.
+const PLAYER: &str = "import socket, sys
+group, port, interface = sys.argv[1:]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', int(port)))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(interface))
+while True:
+    s.recv(2000)";
+
+/// Starts a command on a host and examines it, as `mcast doctor -- COMMAND` does.
+fn examine_command(host: &Host, command: &[&str]) -> Report {
+    let options = Options::default().listening(LISTEN);
+    let examine = || {
+        let (program, arguments) = command.split_first().unwrap();
+        let mut started = StartedProgram::start(std::process::Command::new(program).args(arguments)).unwrap();
+        match started.wait_until_joined(|| false) {
+            Ok(()) => started.examine(&options, &mut |_| ControlFlow::Continue(())),
+            Err(error) => started.explain(error),
+        }
+    };
+    host.run(|| examine().unwrap()).unwrap()
+}
+
+/// A program that cannot bind, because another has the port open.
+pub(crate) fn address_in_use() -> Report {
+    let net = Net::new();
+    let _greedy = net.receiver.run(|| UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
+    let command = ["sh", "-c", "exec python3 \"$@\"", "sh", "-c", PLAYER, "239.1.2.3", "5000", "10.9.0.2"];
+    let report = examine_command(&net.receiver, &command);
+    let finding = &report.findings[0];
+    assert!(finding.cause.contains("has UDP port 5000 open"), "{finding:?}");
+    report
+}
+
+/// A program that names no interface, on a machine without a route for groups.
+pub(crate) fn no_route() -> Report {
+    let net = Net::new();
+    net.receiver.remove_route("224.0.0.0/4", "eth0").unwrap();
+    examine_command(&net.receiver, &["python3", "-c", PLAYER, "239.1.2.3", "5000", "0.0.0.0"])
+}
+
+/// A program that sends, on a machine without a route for groups.
+pub(crate) fn no_route_to_send() -> Report {
+    const SENDER: &str = "import socket
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'hello', ('239.1.2.3', 5000))";
+    let net = Net::new();
+    net.receiver.remove_route("224.0.0.0/4", "eth0").unwrap();
+    examine_command(&net.receiver, &["python3", "-c", SENDER])
+}
+
+/// A program with the address of another machine.
+pub(crate) fn no_such_interface() -> Report {
+    let net = Net::new();
+    let report = examine_command(&net.receiver, &["python3", "-c", PLAYER, "239.1.2.3", "5000", "10.9.0.99"]);
+    assert!(report.findings[0].cause.contains("10.9.0.99"), "{report:#?}");
+    report
+}
+
+/// A program that joins more groups than a socket may.
+pub(crate) fn too_many_groups() -> Report {
+    const GREEDY: &str = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for last in range(30):
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, bytes([239, 7, 7, last]) + bytes([10, 9, 0, 2]))";
+    let net = Net::new();
+    examine_command(&net.receiver, &["python3", "-c", GREEDY])
+}
+
+/// A wrapper that ends at once and leaves the program running in the background, in a session of its own.
+const DETACHED: &str = "setsid python3 -c \"$0\" 239.1.2.3 5000 10.9.0.2 > /dev/null &";
+
+#[test]
+fn program_in_the_background_is_examined_and_ended() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let report = examine_command(&net.receiver, &["sh", "-c", DETACHED, PLAYER]);
+    assert_healthy(&report);
+    let wire = |what: &str| report.observations.iter().any(|seen| seen.what.contains(what));
+    assert!(wire("to 239.1.2.3:5000"), "{report:#?}");
+    let left = net.receiver.read_proc_net("udp").unwrap();
+    assert!(!left.contains(":1388"), "the program was left: {left}");
+}
+
+#[test]
+fn program_with_a_route_joins_after_the_remedy() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    net.receiver.remove_route("224.0.0.0/4", "eth0").unwrap();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let command = ["python3", "-c", PLAYER, "239.1.2.3", "5000", "0.0.0.0"];
+    let report = examine_command(&net.receiver, &command);
+    let remedy = report.findings[0].applicable_remedy().unwrap();
+    run(&net.receiver, &remedy.command().unwrap());
+    assert_healthy(&examine_command(&net.receiver, &command));
+}
+
+/// Returns whether socat is installed; prints a note if not.
+fn has_socat() -> bool {
+    let is_installed = std::process::Command::new("socat").arg("-V").output().is_ok();
+    if !is_installed {
+        eprintln!("SKIPPED: this test needs socat");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    is_installed
+}
+
+#[test]
+fn socat_is_examined_like_any_program() {
+    if !has_socat() {
+        return;
+    }
+    let net = Net::new();
+    net.second_lan();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let ids = |address: &str| {
+        let report = examine_command(&net.receiver, &["socat", "-u", address, "OPEN:/dev/null"]);
+        report.findings.into_iter().map(|finding| finding.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("UDP4-RECV:5000,ip-add-membership=239.1.2.3:eth0,reuseaddr"), []);
+    let bound = "UDP4-RECV:5000,bind=10.9.0.2,ip-add-membership=239.1.2.3:eth0,reuseaddr";
+    assert_eq!(ids(bound), [Id::BoundToUnicast]);
+    let device = "UDP4-RECV:5000,ip-add-membership=239.1.2.3:eth0,so-bindtodevice=eth1,reuseaddr";
+    assert_eq!(ids(device), [Id::BoundToOtherInterface]);
+    let foreign = "UDP4-RECV:5000,ip-add-membership=239.1.2.3:10.9.0.99,reuseaddr";
+    assert_eq!(ids(foreign), [Id::NoSuchInterface]);
+}
