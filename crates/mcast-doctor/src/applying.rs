@@ -3,12 +3,14 @@
 use std::env;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use crate::undo::{self, Inverse};
 use crate::{
-    Action, ArrivalStatus, Error, Finding, Id, Instructions, Persistence, Remedy, Report, Result, Tool,
+    Action, ArrivalStatus, Depth, Effective, Error, Finding, Id, Instructions, Persistence, Remedy, Report,
+    Result, Tool,
 };
 
 impl Finding {
@@ -27,35 +29,145 @@ impl Finding {
         chosen
     }
 
-    /// Returns the best remedy that [`Remedy::apply`] can apply on this machine.
+    /// Returns the best remedy that [`AppliedRemedies::apply`] can apply on this machine.
     #[must_use]
     pub fn applicable_remedy(&self) -> Option<&Remedy> {
         self.remedies_here().into_iter().find(|remedy| remedy.is_applicable())
     }
 }
 
-impl Remedy {
-    /// Carries out the actions in order, without a shell. Programs write to standard error.
+/// Remedies that were applied, and how to undo them. Dropping it undoes them, so that a failure or a panic between
+/// applying and verifying leaves nothing behind; [`Self::keep`] keeps them.
+#[derive(Debug, Default)]
+pub struct AppliedRemedies {
+    /// The inverses of the actions that were carried out, by remedy.
+    inverses: Vec<Vec<Inverse>>,
+}
+
+impl AppliedRemedies {
+    /// Carries out the actions of a remedy in order, without a shell. Programs write to standard error.
     ///
     /// # Errors
     /// [`Error::Start`], [`Error::RemedyFailed`] or [`Error::Write`] for the first action that fails; the actions after
-    /// it are not carried out.
-    pub fn apply(&self) -> Result<()> {
-        self.actions().iter().try_for_each(|action| match action {
-            Action::Run { program, args } => self.run(program, args),
-            Action::Write { path, text } => write(path, text),
-        })
+    /// it are not carried out. Those before it are undone with the others.
+    pub fn apply(&mut self, remedy: &Remedy) -> Result<()> {
+        let mut inverses = undo::here(remedy.actions());
+        // The examination knew the state of another network namespace.
+        if let Some(Instructions::Actions { actions, .. }) =
+            remedy.undo.as_ref().filter(|_| inverses.contains(&Inverse::Unknown))
+        {
+            inverses = vec![Inverse::Actions(actions.clone())];
+        }
+        // One inverse may cover several actions.
+        let inverses = inverses.into_iter().map(Some).chain(std::iter::repeat(None));
+        let mut done = Vec::new();
+        let carry_out_all = || {
+            for (action, inverse) in remedy.actions().iter().zip(inverses) {
+                let output = remedy.carry_out(action)?;
+                done.extend(inverse.map(|inverse| inverse.after(&output)));
+            }
+            Ok(())
+        };
+        let result = carry_out_all();
+        self.inverses.push(done);
+        result
     }
 
-    fn run(&self, program: &str, args: &[String]) -> Result<()> {
-        let started = Command::new(program).args(args).stdout(io::stderr()).status();
-        let status = started.map_err(|source| Error::Start { program: program.to_owned(), source })?;
-        if status.success() {
-            return Ok(());
+    /// Returns the actions that undo all remedies, the last remedy first, as one line for this system's shell; `None`
+    /// if there are none.
+    #[must_use]
+    pub fn undo_command(&self) -> Option<String> {
+        crate::remedy::line(&self.undo_actions().cloned().collect::<Vec<_>>())
+    }
+
+    /// Undoes all remedies, the last one first.
+    ///
+    /// # Errors
+    /// [`Error::NotUndone`] if the former state of something is unknown, and the error of the first action that fails.
+    /// All others are carried out nevertheless.
+    pub fn undo(mut self) -> Result<()> {
+        self.restore()
+    }
+
+    /// Keeps the remedies.
+    pub fn keep(mut self) {
+        self.inverses.clear();
+    }
+
+    fn undo_actions(&self) -> impl Iterator<Item = &Action> {
+        self.inverses.iter().rev().flatten().flat_map(Inverse::actions)
+    }
+
+    fn restore(&mut self) -> Result<()> {
+        let undone = self.undo_actions().map(|action| {
+            let remedy = Remedy::with_actions(Tool::Container, Persistence::Now, vec![action.clone()]);
+            remedy.carry_out(action)
+        });
+        let failed = undone.filter_map(Result::err).last();
+        let is_known = |inverse: &Inverse| matches!(inverse, Inverse::Actions(_));
+        let all_known = self.inverses.iter().flatten().all(is_known);
+        self.inverses.clear();
+        match failed {
+            Some(error) => Err(error),
+            None if all_known => Ok(()),
+            None => Err(Error::NotUndone),
+        }
+    }
+}
+
+impl Drop for AppliedRemedies {
+    fn drop(&mut self) {
+        // An error has nowhere to go: another one is already on its way.
+        let _ = self.restore();
+    }
+}
+
+impl Inverse {
+    fn actions(&self) -> &[Action] {
+        match self {
+            Self::Actions(actions) => actions,
+            Self::DeleteRule { .. } | Self::Unknown => &[],
+        }
+    }
+
+    /// Completes the inverse with what the action printed.
+    fn after(self, output: &str) -> Self {
+        let Self::DeleteRule { chain } = self else { return self };
+        let handle = output.split_once("# handle ").and_then(|(_, rest)| rest.split_whitespace().next());
+        let Some(handle) = handle.filter(|handle| handle.parse::<u64>().is_ok()) else {
+            return Self::Unknown;
+        };
+        let words = ["delete", "rule"].map(str::to_owned).into_iter().chain(chain);
+        let args = words.chain(["handle".to_owned(), handle.to_owned()]).collect();
+        Self::Actions(vec![Action::Run { program: "nft".to_owned(), args }])
+    }
+}
+
+impl Remedy {
+    /// Carries out one of the actions, and returns what it printed.
+    fn carry_out(&self, action: &Action) -> Result<String> {
+        match action {
+            Action::Run { program, args } => self.run(program, args),
+            Action::Write { path, text } => write(path, text).map(|()| String::new()),
+            Action::Remove { path } => remove(path).map(|()| String::new()),
+        }
+    }
+
+    fn run(&self, program: &str, args: &[String]) -> Result<String> {
+        // With these options, nft prints the handle of a new rule.
+        let options: &[&str] = if program == "nft" { &["--echo", "--handle"] } else { &[] };
+        let mut command = Command::new(program);
+        command.args(options).args(args).stderr(Stdio::inherit());
+        let output =
+            command.output().map_err(|source| Error::Start { program: program.to_owned(), source })?;
+        // If standard error is closed, the remedy still counts.
+        let _ = io::stderr().write_all(&output.stdout);
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(Error::RemedyFailed {
             program: program.to_owned(),
-            status,
+            status: output.status,
             command: self.command().unwrap_or_default(),
             needs_root: matches!(self.instructions, Instructions::Actions { needs_root: true, .. }),
         })
@@ -73,6 +185,15 @@ fn write(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, text));
     written.map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Write { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Tool {
@@ -105,8 +226,12 @@ pub enum RemedyEffect {
     Arrives,
     /// The finding is gone, and still nothing arrives.
     StillSilent,
-    /// The finding is gone, and some flows arrive, but not all.
+    /// The finding is gone, and not all flows arrive, no more than before.
     Incomplete,
+    /// The finding is gone, and more flows arrive than before, but not all.
+    MoreArrive,
+    /// Nothing can be observed until the program is restarted.
+    NeedsRestart,
     /// The finding is gone, and no datagrams were expected.
     SettingChanged,
     /// The finding is gone, and it is unknown what the program receives.
@@ -114,26 +239,44 @@ pub enum RemedyEffect {
 }
 
 impl RemedyEffect {
-    /// Returns the effect of a remedy for the finding `id`, from the report `after` it. `is_about_traffic` is whether
-    /// the examination expects datagrams, unlike [`examine_machine`](crate::examine_machine).
+    /// Returns the effect of a remedy for the finding `id`, from the reports before and after it. `is_about_traffic` is
+    /// whether the examination expects datagrams, unlike [`examine_machine`](crate::examine_machine).
     #[must_use]
-    pub fn of(id: Id, after: &Report, is_about_traffic: bool) -> Self {
+    pub fn of(id: Id, before: &Report, after: &Report, is_about_traffic: bool) -> Self {
         if after.findings.iter().any(|finding| finding.id == id) {
             return Self::StillThere;
         }
+        let arriving =
+            |report: &Report| report.flows.iter().filter(|flow| flow.depth == Depth::Arrives).count();
         match (after.arrival, is_about_traffic) {
             (ArrivalStatus::Arrives, _) => Self::Arrives,
             (ArrivalStatus::Nothing, _) => Self::StillSilent,
+            (ArrivalStatus::Incomplete, _) if arriving(after) > arriving(before) => Self::MoreArrive,
             (ArrivalStatus::Incomplete, _) => Self::Incomplete,
             (ArrivalStatus::NotObserved, false) => Self::SettingChanged,
             (ArrivalStatus::NotObserved, true) => Self::NotObserved,
         }
     }
 
+    /// Returns the effect on a program that was not restarted: that nothing arrives proves nothing about a remedy for
+    /// programs that are started later.
+    #[must_use]
+    pub fn on_running_program(self, remedy: &Remedy) -> Self {
+        let needs_restart =
+            remedy.scope.as_ref().is_some_and(|scope| scope.effective == Effective::AfterRestart);
+        if needs_restart && !self.is_success() { Self::NeedsRestart } else { self }
+    }
+
     /// Returns whether the remedy did what it can be seen to do.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Arrives | Self::SettingChanged)
+    }
+
+    /// Returns whether the remedy stays: it succeeded, it helped, or its effect cannot be seen yet.
+    #[must_use]
+    pub const fn is_kept(self) -> bool {
+        self.is_success() || matches!(self, Self::MoreArrive | Self::NeedsRestart)
     }
 }
 
@@ -145,12 +288,14 @@ impl fmt::Display for RemedyEffect {
             Self::Arrives => "is gone: datagrams arrive",
             Self::StillSilent => "is no longer found, but nothing arrives",
             Self::Incomplete => "is no longer found, but not all datagrams arrive",
+            Self::MoreArrive => "is gone: more datagrams arrive than before, but not all",
+            Self::NeedsRestart => {
+                "cannot be verified before the program is restarted: restart it, then examine it again"
+            }
             Self::SettingChanged => {
                 "is no longer found; whether datagrams arrive is unknown: examine GROUP:PORT to see"
             }
-            Self::NotObserved => {
-                "is no longer found; whether the program receives is unknown: it may have to be restarted"
-            }
+            Self::NotObserved => "is no longer found; whether the program receives is unknown",
         })
     }
 }
@@ -158,17 +303,79 @@ impl fmt::Display for RemedyEffect {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RemedyScope;
 
     #[test]
     fn only_datagrams_prove_that_a_remedy_works() {
         let effect = |arrival, is_about_traffic| {
             let report = Report { arrival, ..Report::default() };
-            RemedyEffect::of(Id::SourceIsLocal, &report, is_about_traffic)
+            RemedyEffect::of(Id::SourceIsLocal, &Report::default(), &report, is_about_traffic)
         };
         assert_eq!(effect(ArrivalStatus::Arrives, true), RemedyEffect::Arrives);
         assert_eq!(effect(ArrivalStatus::Nothing, true), RemedyEffect::StillSilent);
         assert_eq!(effect(ArrivalStatus::NotObserved, true), RemedyEffect::NotObserved);
         assert_eq!(effect(ArrivalStatus::NotObserved, false), RemedyEffect::SettingChanged);
+        assert_eq!(effect(ArrivalStatus::Incomplete, true), RemedyEffect::Incomplete);
+    }
+
+    #[test]
+    fn running_program_proves_nothing_about_remedies_for_later_ones() {
+        let setting = |scope| Remedy::now(Tool::Sysctl, ["-w", "x=1"]).with_scope(scope);
+        let later = setting(RemedyScope::after_restart("x"));
+        assert_eq!(RemedyEffect::StillThere.on_running_program(&later), RemedyEffect::NeedsRestart);
+        assert_eq!(RemedyEffect::Arrives.on_running_program(&later), RemedyEffect::Arrives);
+        let at_once = setting(RemedyScope::new("x"));
+        assert_eq!(RemedyEffect::StillThere.on_running_program(&at_once), RemedyEffect::StillThere);
+        assert!(RemedyEffect::NeedsRestart.is_kept() && !RemedyEffect::StillSilent.is_kept());
+    }
+
+    #[test]
+    fn remedies_are_undone_unless_they_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("setting");
+        let write = |text: &str| Remedy::file(Tool::Sysctl, Persistence::Now, &path, text);
+        let read = || fs::read_to_string(&path).ok();
+
+        let mut applied = AppliedRemedies::default();
+        applied.apply(&write("1")).unwrap();
+        applied.apply(&write("2")).unwrap();
+        assert_eq!(read().as_deref(), Some("2"));
+        applied.undo().unwrap();
+        assert_eq!(read(), None, "the last remedy is undone first");
+
+        let mut kept = AppliedRemedies::default();
+        kept.apply(&write("3")).unwrap();
+        kept.keep();
+        let mut dropped = AppliedRemedies::default();
+        dropped.apply(&write("4")).unwrap();
+        drop(dropped);
+        assert_eq!(read().as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn actions_before_one_that_fails_are_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("setting");
+        let missing = Action::Run { program: "no-such-program-7".into(), args: Vec::new() };
+        let write = Action::Write { path: path.clone(), text: "1".into() };
+        let remedy = Remedy::with_actions(Tool::Sysctl, Persistence::Now, vec![write, missing]);
+        let mut applied = AppliedRemedies::default();
+        assert!(matches!(applied.apply(&remedy), Err(Error::Start { .. })));
+        assert!(path.exists());
+        drop(applied);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn rule_is_deleted_by_the_handle_that_nft_prints() {
+        let chain = ["inet", "own", "c"].map(str::to_owned);
+        let inverse = || Inverse::DeleteRule { chain: chain.clone() };
+        let args = ["delete", "rule", "inet", "own", "c", "handle", "7"].map(str::to_owned).into();
+        let deletion = Inverse::Actions(vec![Action::Run { program: "nft".into(), args }]);
+        let printed = "insert rule inet own c ip protocol igmp accept # handle 7\n# new generation 3\n";
+        assert_eq!(inverse().after("insert rule inet own c accept # handle 7\n"), deletion);
+        assert_eq!(inverse().after(printed), deletion);
+        assert_eq!(inverse().after("nothing"), Inverse::Unknown);
     }
 
     #[test]
@@ -176,8 +383,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("10-x;id&y.network.d").join("mcast.conf");
         let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, &path, "[Link]\nMTUBytes=1500\n");
-        remedy.apply().unwrap();
-        remedy.apply().unwrap();
+        let mut applied = AppliedRemedies::default();
+        applied.apply(&remedy).unwrap();
+        applied.apply(&remedy).unwrap();
+        applied.keep();
         assert_eq!(fs::read_to_string(&path).unwrap(), "[Link]\nMTUBytes=1500\n");
     }
 

@@ -68,6 +68,9 @@ pub enum Error {
         /// Whether the remedy needs root.
         needs_root: bool,
     },
+    /// The state before a remedy is unknown, so that it could not be undone completely.
+    #[error("the state before the remedy is unknown: it was not undone completely")]
+    NotUndone,
     /// A file of a remedy could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -120,6 +123,7 @@ impl Error {
             | Self::Open { .. }
             | Self::Start { .. }
             | Self::Write { .. }
+            | Self::NotUndone
             | Self::Unsupported(_) => None,
         }
     }

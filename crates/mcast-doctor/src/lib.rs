@@ -45,12 +45,14 @@ mod querier_log;
 mod remedies;
 mod remedy;
 mod report;
+mod scope;
 mod snapshot;
 mod socket_losses;
 mod started_program;
+mod undo;
 mod wire;
 
-pub use applying::RemedyEffect;
+pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
 pub use depth::{Depth, FlowStatus};
 pub use error::Error;
@@ -72,6 +74,7 @@ pub use querier_log::{QuerierLog, QuerierSighting};
 pub use remedies::mcast::suggestions;
 pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};
 pub use report::{ArrivalStatus, Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
+pub use scope::{Effective, RemedyScope};
 pub use started_program::StartedProgram;
 
 /// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is

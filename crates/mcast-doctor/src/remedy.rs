@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::RemedyScope;
+
 /// What fixes the cause of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remedy {
@@ -14,6 +16,10 @@ pub struct Remedy {
     pub persistence: Persistence,
     /// What to do.
     pub instructions: Instructions,
+    /// What the actions change, and when; `None` for advice, and for commands that change nothing.
+    pub scope: Option<RemedyScope>,
+    /// How to undo the actions, from the state of this machine before them; `None` if they cannot be undone.
+    pub undo: Option<Instructions>,
 }
 
 /// What to do to apply a remedy.
@@ -47,6 +53,12 @@ pub enum Action {
         path: PathBuf,
         /// The complete contents of the file.
         text: String,
+    },
+    /// Remove a file.
+    Remove {
+        /// The path of the file.
+        #[serde(rename = "remove")]
+        path: PathBuf,
     },
 }
 
@@ -144,12 +156,30 @@ impl Remedy {
     /// Returns a remedy that consists of advice in prose.
     #[must_use]
     pub fn advice(tool: Tool, advice: impl Into<String>) -> Self {
-        Self { tool, persistence: Persistence::ForGood, instructions: Instructions::Advice(advice.into()) }
+        Self {
+            tool,
+            persistence: Persistence::ForGood,
+            instructions: Instructions::Advice(advice.into()),
+            scope: None,
+            undo: None,
+        }
     }
 
     pub(crate) fn with_actions(tool: Tool, persistence: Persistence, actions: Vec<Action>) -> Self {
         let needs_root = tool != Tool::Mcast;
-        Self { tool, persistence, instructions: Instructions::Actions { actions, needs_root } }
+        Self {
+            tool,
+            persistence,
+            instructions: Instructions::Actions { actions, needs_root },
+            scope: None,
+            undo: None,
+        }
+    }
+
+    /// Sets what the actions change, and when.
+    #[must_use]
+    pub fn with_scope(self, scope: RemedyScope) -> Self {
+        Self { scope: Some(scope), ..self }
     }
 
     /// Appends another invocation of the tool's program.
@@ -174,11 +204,19 @@ impl Remedy {
                 let args = words.into_iter().chain(args.iter().cloned()).collect();
                 Some(Action::Run { program: "nsenter".into(), args })
             }
-            Action::Write { .. } => None,
+            Action::Write { .. } | Action::Remove { .. } => None,
         };
-        let actions = actions.iter().map(enter).collect::<Option<Vec<_>>>()?;
+        let enter_all = |actions: &[Action]| {
+            let actions = actions.iter().map(enter).collect::<Option<Vec<_>>>()?;
+            Some(Instructions::Actions { actions, needs_root: true })
+        };
+        let undo = match &self.undo {
+            Some(Instructions::Actions { actions, .. }) => enter_all(actions),
+            other => other.clone(),
+        };
+        let instructions = enter_all(actions)?;
         let is_lasting = self.persistence == Persistence::ForGood;
-        let remedy = Self { instructions: Instructions::Actions { actions, needs_root: true }, ..self };
+        let remedy = Self { instructions, undo, ..self };
         (!is_lasting).then_some(remedy)
     }
 
@@ -203,13 +241,24 @@ impl Remedy {
     /// Returns the actions as one line to paste into this system's shell; `None` if the remedy is advice.
     #[must_use]
     pub fn command(&self) -> Option<String> {
-        self.command_for(Shell::here())
+        line(self.actions())
     }
+}
 
-    fn command_for(&self, shell: Shell) -> Option<String> {
-        let lines: Vec<_> = self.actions().iter().map(|action| shell.line(action)).collect();
-        (!lines.is_empty()).then(|| lines.join(" && "))
+impl Instructions {
+    /// Returns the actions as one line to paste into this system's shell, or the advice.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Actions { actions, .. } => line(actions).unwrap_or_default(),
+            Self::Advice(advice) => advice.clone(),
+        }
     }
+}
+
+/// Returns actions as one line for this system's shell; `None` if there are none.
+pub(crate) fn line(actions: &[Action]) -> Option<String> {
+    Shell::here().script(actions)
 }
 
 impl Action {
@@ -256,10 +305,16 @@ impl Shell {
         if cfg!(windows) { Self::Windows } else { Self::Posix }
     }
 
+    fn script(self, actions: &[Action]) -> Option<String> {
+        let lines: Vec<_> = actions.iter().map(|action| self.line(action)).collect();
+        (!lines.is_empty()).then(|| lines.join(" && "))
+    }
+
     fn line(self, action: &Action) -> String {
         match action {
             Action::Run { program, args } => self.words([program].into_iter().chain(args)),
             Action::Write { path, text } => self.write(path, text),
+            Action::Remove { path } => format!("rm -f {}", self.quote(&path.to_string_lossy())),
         }
     }
 
@@ -292,21 +347,47 @@ impl Shell {
     }
 }
 
-/// Serializes as `{tool, lasts, command, needs_root, steps}` or `{tool, lasts, advice}`.
+/// Serializes as `{tool, lasts, command, needs_root, steps}` or `{tool, lasts, advice}`, with `{scope, effective,
+/// warning, undo}` as far as they are known.
 impl Serialize for Remedy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut remedy = serializer.serialize_map(None)?;
         remedy.serialize_entry("tool", &self.tool)?;
         remedy.serialize_entry("lasts", &self.persistence)?;
-        match &self.instructions {
-            Instructions::Actions { actions, needs_root } => {
-                remedy.serialize_entry("command", &self.command())?;
-                remedy.serialize_entry("needs_root", needs_root)?;
-                remedy.serialize_entry("steps", actions)?;
-            }
-            Instructions::Advice(advice) => remedy.serialize_entry("advice", advice)?,
+        self.instructions.serialize_into(&mut remedy)?;
+        if let Some(scope) = &self.scope {
+            remedy.serialize_entry("scope", &scope.affects)?;
+            remedy.serialize_entry("effective", &scope.effective)?;
+        }
+        if let Some(warning) = self.scope.as_ref().and_then(|scope| scope.warning.as_ref()) {
+            remedy.serialize_entry("warning", warning)?;
+        }
+        if let Some(undo) = &self.undo {
+            remedy.serialize_entry("undo", undo)?;
         }
         remedy.end()
+    }
+}
+
+/// Serializes as `{command, needs_root, steps}` or `{advice}`.
+impl Serialize for Instructions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut instructions = serializer.serialize_map(None)?;
+        self.serialize_into(&mut instructions)?;
+        instructions.end()
+    }
+}
+
+impl Instructions {
+    fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        match self {
+            Self::Actions { actions, needs_root } => {
+                map.serialize_entry("command", &self.text())?;
+                map.serialize_entry("needs_root", needs_root)?;
+                map.serialize_entry("steps", actions)
+            }
+            Self::Advice(advice) => map.serialize_entry("advice", advice),
+        }
     }
 }
 
@@ -374,7 +455,7 @@ mod tests {
     fn windows_names_with_spaces_are_quoted() {
         let remedy = Remedy::now(Tool::Netsh, ["interface", "set", "interface", "Ethernet 2", "enabled"]);
         assert_eq!(
-            remedy.command_for(Shell::Windows).unwrap(),
+            Shell::Windows.script(remedy.actions()).unwrap(),
             "netsh interface set interface \"Ethernet 2\" enabled"
         );
     }

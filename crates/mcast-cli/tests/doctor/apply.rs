@@ -1,6 +1,9 @@
 //! `--apply`: applies a remedy, and examines again.
 
-use crate::patient::{GROUP, Ward};
+use libc::{SIGHUP, SIGINT};
+
+use crate::patient::{GROUP, Ward, events};
+use crate::support::{eventually, start};
 
 #[test]
 fn a_remedy_is_applied_and_examined() {
@@ -11,6 +14,7 @@ fn a_remedy_is_applied_and_examined() {
             && ended.stderr.contains("reverse-path-filter is gone: datagrams arrive"),
         "{ended:?}"
     );
+    assert!(ended.stderr.contains("to undo it: sysctl -w net.ipv4.conf.all.rp_filter=1"), "{ended:?}");
     ward.doctor(&[GROUP, "-W", "1s"]).succeeded();
 }
 
@@ -45,13 +49,12 @@ fn the_name_of_an_interface_is_not_run_as_a_command() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("running: ip link set dev 'x;id>y' up"), "{stderr}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "nothing else was run");
-    let up = ward.lan.b.command("ip").unwrap().args(["-o", "link", "show", "up"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&up.stdout).contains(NAME), "{stderr}");
+    assert!(stderr.contains("undoing: ip link set dev 'x;id>y' down"), "{stderr}");
 }
 
 /// A second fault hides behind the first: the first finding is gone after its remedy, but nothing arrives.
 #[test]
-fn a_remedy_after_which_nothing_arrives_has_failed() {
+fn a_remedy_after_which_nothing_arrives_is_undone() {
     if std::process::Command::new("nft").arg("--version").output().is_err() {
         eprintln!("SKIPPED: this test needs nft");
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
@@ -69,8 +72,12 @@ fn a_remedy_after_which_nothing_arrives_has_failed() {
         ended.stderr.contains("reverse-path-filter is no longer found, but nothing arrives"),
         "{ended:?}"
     );
-    assert!(ended.text().contains("firewall-drops-data"), "{ended:?}");
-    ward.doctor(&[GROUP, "-W", "1s", "--apply", "firewall-drops-data", "--yes"]).succeeded();
+    assert!(ended.stderr.contains("undoing: sysctl -w net.ipv4.conf.all.rp_filter=1"), "{ended:?}");
+    assert!(ended.stderr.contains("add `--apply firewall-drops-data`"), "{ended:?}");
+    assert_eq!(rp_filter(&ward), "1");
+    let both = ["--apply", "reverse-path-filter", "--apply", "firewall-drops-data", "--yes"];
+    let ended = ward.doctor(&[&[GROUP, "-W", "1s"], &both[..]].concat()).succeeded();
+    assert!(ended.stderr.contains("to undo it: nft delete rule ip own leaving handle "), "{ended:?}");
 }
 
 /// The rule that drops reports is in a separate table and chain.
@@ -90,4 +97,43 @@ fn reports_are_accepted_before_the_rule_that_drops_them() {
     let on_eth0 = ["239.1.2.3%eth0:5000", "-W", "1s", "--apply", "firewall-drops-igmp", "--yes"];
     let ended = ward.doctor(&on_eth0).succeeded();
     assert!(ended.stderr.contains("running: nft insert rule inet own leaving"), "{ended:?}");
+}
+
+fn rp_filter(ward: &Ward) -> String {
+    let read = || std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/rp_filter").unwrap();
+    ward.lan.b.run(read).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_finding_states_the_scope_the_risk_and_the_undo_of_its_remedy() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let ended = ward.doctor(&[GROUP, "-W", "1s"]);
+    let text = ended.text();
+    let line = |begin: &str| text.lines().any(|line| line.trim_start().starts_with(begin));
+    assert!(
+        line("scope     every IPv4 packet that arrives on eth0") && line("warning   packets with"),
+        "{text}"
+    );
+    let undo = "undo      sysctl -w net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1";
+    assert!(line(undo), "{text}");
+    let ended = ward.doctor(&[GROUP, "-W", "1s", "--json"]);
+    let remedy = &events(&ended, "finding")[0]["remedies"][0];
+    assert_eq!(remedy["effective"], "at-once", "{remedy}");
+    assert_eq!(remedy["undo"]["steps"][0]["program"], "sysctl", "{remedy}");
+    assert!(remedy["scope"].is_string() && remedy["warning"].is_string(), "{remedy}");
+}
+
+/// Ctrl-C, and a session that the remedy cuts, undo it.
+#[test]
+fn a_remedy_that_was_not_verified_is_undone() {
+    for (signal, status) in [(SIGINT, 130), (SIGHUP, 1)] {
+        let ward = Ward::new().streaming_from_afar().filtering();
+        let apply = ["doctor", GROUP, "-W", "3s", "--apply", "reverse-path-filter", "--yes"];
+        let doctor = start(&ward.lan.b, &apply);
+        eventually("the remedy", || rp_filter(&ward) == "0");
+        let ended = doctor.signalled(signal);
+        assert!(ended.stderr.contains("undoing: sysctl -w"), "{ended:?}");
+        assert_eq!(rp_filter(&ward), "1", "{ended:?}");
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+    }
 }

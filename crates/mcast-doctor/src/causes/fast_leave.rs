@@ -2,7 +2,7 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]).without_loss();
@@ -15,6 +15,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     });
     risky
         .map(|(link, port, bridge)| {
+            let scope = RemedyScope::new(format!("every group that hosts behind {} leave: it flows there a few seconds longer", link.name()));
             Finding::new(
                 Id::FastLeave,
                 Severity::Warning,
@@ -23,8 +24,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
             .on_interface(link.name())
             .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on"))
             .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge fdb of {}", link.name()), format!("{} hosts", port.hosts)))
-            .with_remedies([Remedy::now(Tool::Bridge, ["link", "set", "dev", link.name(), "fastleave", "off"])])
-            .with_remedies(remedies::networkd(link, "fast-leave", "[Bridge]\nFastLeave=no\n"))
+            .with_remedies([Remedy::now(Tool::Bridge, ["link", "set", "dev", link.name(), "fastleave", "off"]).with_scope(scope.clone())])
+            .with_remedies(remedies::networkd(link, "fast-leave", "[Bridge]\nFastLeave=no\n", scope))
         })
         .collect()
 }

@@ -17,7 +17,9 @@ use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{
+    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
+};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
@@ -339,6 +341,7 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
                 &format!("localport={}", to.port()),
             ],
         )
+        .with_scope(RemedyScope::new(format!("everything that arrives on UDP port {}", to.port())))
     } else {
         Remedy::advice(Tool::Program, "Allow the program in System Settings > Network > Firewall > Options.")
     }]);

@@ -3,7 +3,7 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.2"]).without_loss();
@@ -24,6 +24,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
             } else {
                 (Severity::Fault, "any group, because snooping is off as well")
             };
+            let scope =
+                RemedyScope::new(format!("every group that no host behind {} has reported", link.name()));
             Finding::new(
                 Id::FloodOff,
                 severity,
@@ -43,8 +45,14 @@ fn check(observation: &Observation) -> Vec<Finding> {
             .with_remedies([Remedy::now(
                 Tool::Bridge,
                 ["link", "set", "dev", link.name(), "mcast_flood", "on"],
-            )])
-            .with_remedies(remedies::networkd(link, "flood", "[Bridge]\nMulticastFlood=yes\n"))
+            )
+            .with_scope(scope.clone())])
+            .with_remedies(remedies::networkd(
+                link,
+                "flood",
+                "[Bridge]\nMulticastFlood=yes\n",
+                scope,
+            ))
         })
         .collect()
 }

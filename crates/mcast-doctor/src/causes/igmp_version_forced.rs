@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 use mcast::SourceFilter;
 
 pub(super) const CAUSE: Cause =
@@ -23,9 +23,16 @@ fn check(observation: &Observation) -> Vec<Finding> {
 /// Judges the setting of systems that have one for all interfaces.
 fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
     let (remedy, v4) = match name {
-        "net.inet.igmp.default_version" => (Remedy::now(Tool::Sysctl, [format!("{name}=3")]), true),
+        "net.inet.igmp.default_version" => (
+            Remedy::now(Tool::Sysctl, [format!("{name}=3")])
+                .with_scope(RemedyScope::new("every interface that joins its first group later")),
+            true,
+        ),
         "netsh.ipv4.mldversion" => {
-            (Remedy::now(Tool::Netsh, ["interface", "ipv4", "set", "global", "mldversion=version3"]), true)
+            let scope = RemedyScope::new("every IPv4 membership of this host");
+            let remedy =
+                Remedy::now(Tool::Netsh, ["interface", "ipv4", "set", "global", "mldversion=version3"]);
+            (remedy.with_scope(scope), true)
         }
         _ => return None,
     };
@@ -63,6 +70,8 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
                 || affected.any(|interest| observation.link_name(interest.interface) == name)
         }
     };
+    let scope = RemedyScope::new(format!("every {protocol} membership on {interface}"))
+        .warning("old switches that understand only the forced version may stop forwarding");
     concerns.then(|| {
         Finding::new(
             Id::IgmpVersionForced,
@@ -71,7 +80,7 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
         )
         .on_interface(interface)
         .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
-        .with_remedies(remedies::sysctl(name, 0))
+        .with_remedies(remedies::sysctl(name, 0, scope))
     })
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4291 section 2.7"]);
 
@@ -18,6 +18,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
         (interest.group.addr().is_ipv6() && silent).then_some((interest, link))
     });
     let finding = on_loopback.map(|(interest, link)| {
+        let scope = RemedyScope::new(format!("every IPv6 group that a program sends to on {}", link.name()));
         Finding::new(
             Id::Ipv6LoopbackRoute,
             Severity::Fault,
@@ -37,11 +38,13 @@ fn check(observation: &Observation) -> Vec<Finding> {
         .with_remedies([Remedy::now(
             Tool::Ip,
             ["-6", "route", "add", "local", "ff00::/8", "dev", link.name()],
-        )])
+        )
+        .with_scope(scope.clone())])
         .with_remedies(remedies::networkd(
             link,
             "route",
             "[Route]\nDestination=ff00::/8\nType=local\n",
+            scope,
         ))
     });
     finding.into_iter().collect()

@@ -7,7 +7,7 @@ use mcast::{ErrorKind, Family};
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::{Link, interface_setting};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4862 section 5.4"]);
 
@@ -38,7 +38,7 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
         return Some(
             finding(format!("IPv6 is disabled on {}.", link.name()))
                 .with_evidence(Evidence::new(EvidenceKind::Setting, &own, 1))
-                .with_remedies(remedies::sysctl(&own, 0)),
+                .with_remedies(remedies::sysctl(&own, 0, scope(link))),
         );
     }
     if let Some(duplicate) = address_in(AddressState::Duplicate) {
@@ -75,6 +75,12 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     })
 }
 
+/// Returns the scope of the settings.
+fn scope(link: &Link) -> RemedyScope {
+    RemedyScope::new(format!("IPv6 on {}", link.name()))
+        .warning(format!("{} becomes reachable by IPv6: its firewall must cover IPv6 too", link.name()))
+}
+
 /// Returns the remedies that make the system create a link-local address. They keep the other addresses and
 /// routes of the interface: taking it down would disconnect everyone who uses it.
 fn create_address(observation: &Observation, link: &Link) -> Vec<Remedy> {
@@ -83,12 +89,13 @@ fn create_address(observation: &Observation, link: &Link) -> Vec<Remedy> {
     let setting = |key| interface_setting(Family::V6, link.name(), key);
     let generation = setting("addr_gen_mode");
     match observation.after.number(&generation) {
-        Some(NONE) => remedies::sysctl(&generation, 0).into(),
+        Some(NONE) => remedies::sysctl(&generation, 0, scope(link)).into(),
         Some(_) => {
             let disable = setting("disable_ipv6");
             vec![
                 Remedy::now(Tool::Sysctl, ["-w", &format!("{disable}=1")])
-                    .then(["-w", &format!("{disable}=0")]),
+                    .then(["-w", &format!("{disable}=0")])
+                    .with_scope(scope(link)),
             ]
         }
         None => vec![Remedy::advice(

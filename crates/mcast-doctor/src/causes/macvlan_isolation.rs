@@ -3,7 +3,7 @@
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"]);
 
@@ -40,7 +40,9 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams)))
     .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to} came in")))
     .with_remedies([
-        Remedy::now(Tool::Ip, add).then(["link", "set", "dev", &upper, "up"]),
+        Remedy::now(Tool::Ip, add)
+            .then(["link", "set", "dev", &upper, "up"])
+            .with_scope(RemedyScope::new(format!("a new interface, {upper}; nothing else changes"))),
         Remedy::advice(
             Tool::Program,
             format!("Give {upper} an address, and join the group on {upper} instead of {name}: macvlan interfaces in bridge mode receive each other."),

@@ -6,7 +6,7 @@ use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket, index_of};
 use crate::printed_error::PrintedErrorKind;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"]);
@@ -62,7 +62,7 @@ fn refused(observation: &Observation) -> Option<Finding> {
         .for_group(trial.group())
         .with_evidence(Evidence::new(EvidenceKind::Answer, "join", &failure.text))
         .with_evidence(Evidence::new(EvidenceKind::Setting, setting, value))
-        .with_remedies(remedies::sysctl(setting, raised))
+        .with_remedies(remedies::sysctl(setting, raised, scope()))
         .with_remedies([restart()]);
     Some(finding)
 }
@@ -83,7 +83,7 @@ fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
     .in_program(&program.name)
     .with_evidence(Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line))
     .with_evidence(Evidence::new(EvidenceKind::Setting, MEMBERSHIPS, limit))
-    .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10)))
+    .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10), scope()))
     .with_remedies([restart()]);
     Some(finding)
 }
@@ -102,7 +102,7 @@ fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
         .in_program(&program.name)
         .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{count} memberships")))
         .with_evidence(Evidence::new(EvidenceKind::Setting, MEMBERSHIPS, limit))
-        .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10)))
+        .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10), scope()))
         .with_remedies([restart()])
         .with_remedies([Remedy::advice(Tool::Program, format!("Or open another socket for every {limit} groups."))])
     })
@@ -140,7 +140,7 @@ fn full_of_sources(observation: &Observation, program: &Program, socket: &Progra
             format!("{} datagrams from {source}, which is not one of them", flow.datagrams),
         )
     }))
-    .with_remedies(remedies::sysctl(SOURCES, limit.saturating_mul(10)))
+    .with_remedies(remedies::sysctl(SOURCES, limit.saturating_mul(10), scope()))
     .with_remedies([restart()]);
     Some(finding)
 }
@@ -164,6 +164,10 @@ pub(super) fn is_full_of_sources(observation: &Observation, sources: &SourceFilt
     let limit = observation.after.number(SOURCES).and_then(|limit| usize::try_from(limit).ok());
     matches!(sources, SourceFilter::Include(_))
         && limit.is_some_and(|limit| limit > 0 && sources.sources().len() >= limit)
+}
+
+fn scope() -> RemedyScope {
+    RemedyScope::after_restart("every program of this host may join more")
 }
 
 fn restart() -> Remedy {

@@ -3,7 +3,8 @@
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::snapshot::Link;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"]);
 
@@ -62,11 +63,20 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         old,
         new,
     ))
-    .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", name, "mtu", &wanted.to_string()])])
-    .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n")))
+    .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", name, "mtu", &wanted.to_string()])
+        .with_scope(scope(after))])
+    .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n"), scope(after)))
     .with_remedies([Remedy::advice(
         Tool::Program,
         format!("Or have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)),
     )]);
     Some(finding)
+}
+
+/// Returns the scope of a larger MTU.
+fn scope(link: &Link) -> RemedyScope {
+    RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
+        "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
+        link.name()
+    ))
 }

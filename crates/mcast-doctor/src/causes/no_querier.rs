@@ -10,7 +10,7 @@ use super::{Cause, Check};
 use crate::observation::{Interest, Observation, RejoinOutcome};
 use crate::snapshot::Link;
 use crate::wire::{ControlMessage, ControlPacket, Flow};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
@@ -45,15 +45,18 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
                 querier.remaining.as_secs()
             );
             let timer = format!("other querier {}, {} s left", querier.address, querier.remaining.as_secs());
+            let scope =
+                RemedyScope::new(format!("every host behind {name}: it sends queries, and hosts answer them"));
             Finding::new(Id::NoQuerier, Severity::Fault, cause)
                 .on_interface(name)
                 .with_evidence(Evidence::new(EvidenceKind::Table, format!("ip -d link show {name}"), timer))
                 .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mcast_querier"), 0))
                 .with_remedies([
-                    Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"]),
+                    Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"])
+                        .with_scope(scope.clone()),
                     Remedy::advice(Tool::Network, format!("Or restart the querier {}.", querier.address)),
                 ])
-                .with_remedies(remedies::networkd(link, "querier", "[Bridge]\nMulticastQuerier=yes\n"))
+                .with_remedies(remedies::networkd(link, "querier", "[Bridge]\nMulticastQuerier=yes\n", scope))
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::{Observation, RunState};
-use crate::{Action, Evidence, EvidenceKind, Finding, Id, Persistence, Remedy, Severity, Tool};
+use crate::{Action, Evidence, EvidenceKind, Finding, Id, Persistence, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["signal(7)", "cgroups(7)"]);
 
@@ -60,11 +60,13 @@ fn resume(state: &RunState, pid: u32) -> Remedy {
     match state {
         RunState::Frozen { file, thaw } => {
             let write = Action::Write { path: file.clone(), text: format!("{thaw}\n") };
-            Remedy::with_actions(Tool::Container, Persistence::Now, vec![write])
+            let scope = RemedyScope::new("every process of the frozen control group");
+            Remedy::with_actions(Tool::Container, Persistence::Now, vec![write]).with_scope(scope)
         }
         RunState::Traced => {
             Remedy::advice(Tool::Program, "Continue it in the debugger, or detach the debugger.")
         }
-        RunState::Stopped | RunState::Running => Remedy::now(Tool::Kill, ["-CONT", &pid.to_string()]),
+        RunState::Stopped | RunState::Running => Remedy::now(Tool::Kill, ["-CONT", &pid.to_string()])
+            .with_scope(RemedyScope::new(format!("process {pid}"))),
     }
 }

@@ -10,7 +10,7 @@ use crate::depth::LostFlow;
 use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, RemedyScope, Severity, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"]);
@@ -47,7 +47,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
     .with_all_evidence(evidence)
-    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0));
+    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0, scope(&interface)));
     Some(finding)
 }
 
@@ -110,8 +110,16 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Optio
     )
     .for_group(interest.destination())
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
-    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0));
+    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0, scope(&interface)));
     Some(finding)
+}
+
+/// Returns the scope of the remedy.
+fn scope(interface: &str) -> RemedyScope {
+    RemedyScope::new(format!(
+        "every IPv4 packet that arrives on {interface}, and on interfaces without a setting of their own"
+    ))
+    .warning("packets with forged source addresses are no longer dropped there, unless a firewall does that")
 }
 
 /// Returns the two settings that apply. The larger value is in effect, so both must be changed.

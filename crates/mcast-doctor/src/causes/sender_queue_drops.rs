@@ -7,7 +7,7 @@ use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::Observation;
 use crate::snapshot::{Counter, Link, Queue};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]).without_loss();
@@ -56,7 +56,11 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
 /// other queueing disciplines have limits of their own.
 fn enlarge_queue(queue: &Queue, link: &Link) -> Remedy {
     match queue.kind.as_str() {
-        "pfifo_fast" => Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "txqueuelen", "10000"]),
+        "pfifo_fast" => Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "txqueuelen", "10000"])
+            .with_scope(RemedyScope::new(format!(
+                "everything that leaves by {}: it may wait longer in the queue",
+                link.name()
+            ))),
         kind => Remedy::advice(
             Tool::Tc,
             format!(

@@ -2,7 +2,7 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]).without_loss();
@@ -54,6 +54,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 "mcast_snooping",
                 "1",
             ],
+        )
+        .with_scope(
+            RemedyScope::new(format!("every group that {} forwards", link.name())).warning(
+                "the bridge forwards groups only to members again, and learns them with the next query",
+            ),
         )])
     })
     .collect()

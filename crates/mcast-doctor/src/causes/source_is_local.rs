@@ -8,7 +8,9 @@ use mcast::Family;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{
+    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
+};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]);
@@ -66,7 +68,9 @@ fn address_remedies(source: IpAddr, setting: &str) -> Vec<Remedy> {
             "If another host also has {source}, give one of them another address. If this machine sends to itself through two interfaces, allow that:"
         ),
     )];
-    remedies.extend(remedies::sysctl(setting, 1));
+    let scope = RemedyScope::new("every IPv4 packet that arrives on this interface")
+        .warning("packets that pretend to come from this machine are no longer dropped there");
+    remedies.extend(remedies::sysctl(setting, 1, scope));
     remedies
 }
 

@@ -9,7 +9,7 @@ use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer};
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, Link, TrafficFilter};
 use crate::wire::{ControlPacket, Flow, Wire};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 /// Returns the findings that the counts of temporary rules and of the queueing disciplines prove.
 pub(super) fn check(observation: &Observation) -> Vec<Finding> {
@@ -179,10 +179,16 @@ fn with_filters(finding: Finding, observation: &Observation, link: &Link, is_ing
             )
         });
     let delete = match filters[..] {
-        [only] => Some(Remedy::now(
-            Tool::Tc,
-            ["filter", "delete", "dev", name, side, "pref", &only.preference.to_string()],
-        )),
+        [only] => Some(
+            Remedy::now(
+                Tool::Tc,
+                ["filter", "delete", "dev", name, side, "pref", &only.preference.to_string()],
+            )
+            .with_scope(
+                RemedyScope::new(format!("all traffic of {name} at {side}"))
+                    .warning("what the filter does to other traffic ends, too"),
+            ),
+        ),
         _ => None,
     };
     let show = match filters[..] {

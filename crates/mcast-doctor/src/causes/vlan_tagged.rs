@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::{Flow, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 use mcast_packet::ether_type;
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]);
@@ -111,7 +111,9 @@ fn create_vlan_interface(interface: &str, tagging: Tagging) -> Vec<Remedy> {
     let add =
         ["link", "add", "link", interface, "name", &name, "type", "vlan", "protocol", protocol, "id", &id];
     vec![
-        Remedy::now(Tool::Ip, add).then(["link", "set", "dev", &name, "up"]),
+        Remedy::now(Tool::Ip, add).then(["link", "set", "dev", &name, "up"]).with_scope(RemedyScope::new(
+            format!("a new interface, {name}; frames with this tag reach it and no longer {interface}"),
+        )),
         Remedy::advice(
             Tool::Program,
             format!(

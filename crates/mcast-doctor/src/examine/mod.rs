@@ -15,7 +15,7 @@ pub(crate) use program::{examine_started, explain_failure};
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
-use crate::{ArrivalStatus, Depth, Report, Result, causes, depth};
+use crate::{ArrivalStatus, Depth, Report, Result, causes, depth, undo};
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.
@@ -61,5 +61,8 @@ fn report(mut observation: Observation) -> Report {
     };
     summary::add_to(&mut report, observation);
     drops::add_to(&mut report, observation);
+    if !matches!(observation.target, ExaminationTarget::File) {
+        undo::add_to(&mut report);
+    }
     report
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use mcast::Family;
 
+use super::{scope_of_address, scope_of_group, scope_of_groups, scope_of_interface};
 use crate::snapshot::Link;
 use crate::{Remedy, Tool};
 
@@ -15,18 +16,24 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
         Family::V4 => ("-net", "224.0.0.0/4"),
         Family::V6 => ("-inet6", "ff00::/8"),
     };
-    vec![Remedy::now(Tool::Route, ["add", option, groups, "-interface", link.name()])]
+    vec![
+        Remedy::now(Tool::Route, ["add", option, groups, "-interface", link.name()])
+            .with_scope(scope_of_groups(family, link.name())),
+    ]
 }
 
 pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
     let option = if group.is_ipv4() { "-host" } else { "-inet6" };
-    Some(Remedy::now(Tool::Route, ["add", option, &group.to_string(), "-interface", link.name()]))
+    let remedy = Remedy::now(Tool::Route, ["add", option, &group.to_string(), "-interface", link.name()]);
+    Some(remedy.with_scope(scope_of_group(group, link.name())))
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
-    vec![Remedy::now(Tool::Ifconfig, [link.name(), "up"])]
+    let remedy = Remedy::now(Tool::Ifconfig, [link.name(), "up"]);
+    vec![remedy.with_scope(scope_of_interface(link.name()))]
 }
 
 pub(crate) fn remove_address(address: IpAddr, _prefix: u8, interface: &str) -> Remedy {
     Remedy::now(Tool::Ifconfig, [interface, "inet6", &address.to_string(), "delete"])
+        .with_scope(scope_of_address(address, interface))
 }

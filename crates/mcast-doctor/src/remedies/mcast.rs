@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Remedy, Tool};
+use crate::{Instructions, Remedy, RemedyScope, Tool};
 
 /// Receives a group.
 pub(crate) fn recv(to: SocketAddr) -> Remedy {
@@ -47,7 +47,12 @@ pub(crate) fn pick() -> Remedy {
 
 /// Acts as the querier while it runs.
 pub(crate) fn become_querier(interface: &str) -> Remedy {
-    Remedy::now(Tool::Mcast, ["querier", "--become", "-i", interface]).as_root()
+    let scope =
+        RemedyScope::new(format!("every switch and host in the network of {interface}, while it runs"))
+            .warning("switches forward groups to this machine as if it were a router");
+    let remedy = Remedy::now(Tool::Mcast, ["querier", "--become", "-i", interface]).as_root();
+    let undo = Some(Instructions::Advice("End it with Ctrl-C.".to_owned()));
+    Remedy { undo, ..remedy.with_scope(scope) }
 }
 
 /// Returns the arguments, without the program name, of every suggestion for a group.

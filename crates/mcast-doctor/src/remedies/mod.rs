@@ -7,6 +7,9 @@
 //! - `bring_up(link)`: brings an interface up.
 //! - `remove_address(address, prefix, interface)`: removes an IPv6 address.
 //!
+//! Their scopes are the same on every platform: `scope_of_groups`, `scope_of_group`, `scope_of_interface` and
+//! `scope_of_address`.
+//!
 //! All of them compile on every platform for the tests.
 
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
@@ -24,23 +27,47 @@ use linux as system;
 #[cfg(windows)]
 use windows as system;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ::mcast::Family;
 
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
-use crate::{Action, Persistence, Remedy, Tool};
+use crate::{Action, Persistence, Remedy, RemedyScope, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
 
+/// The scope of a route for all groups of a family.
+fn scope_of_groups(family: Family, interface: &str) -> RemedyScope {
+    RemedyScope::after_restart(format!(
+        "moves every {family} group of this host to {interface}, unless a program names an interface"
+    ))
+    .warning("programs that send to other groups by another interface send by this one from now on")
+}
+
+/// The scope of a route for one group.
+fn scope_of_group(group: IpAddr, interface: &str) -> RemedyScope {
+    RemedyScope::after_restart(format!("moves {group} to {interface}, unless a program names an interface"))
+}
+
+/// The scope of bringing an interface up.
+fn scope_of_interface(interface: &str) -> RemedyScope {
+    RemedyScope::new(format!("all traffic of {interface}"))
+        .warning(format!("routes and services that are configured for {interface} become active"))
+}
+
+/// The scope of removing an address.
+fn scope_of_address(address: IpAddr, interface: &str) -> RemedyScope {
+    RemedyScope::new(format!("{address} on {interface}")).warning("connections that use this address end")
+}
+
 /// Changes a setting now and permanently.
-pub(crate) fn sysctl(name: &str, value: impl std::fmt::Display) -> [Remedy; 2] {
-    sysctls(&[name], value)
+pub(crate) fn sysctl(name: &str, value: impl std::fmt::Display, scope: RemedyScope) -> [Remedy; 2] {
+    sysctls(&[name], value, scope)
 }
 
 /// Changes several settings, which only work together.
-pub(crate) fn sysctls(names: &[&str], value: impl std::fmt::Display) -> [Remedy; 2] {
-    [set(names, &value), make_permanent(names, &value)]
+pub(crate) fn sysctls(names: &[&str], value: impl std::fmt::Display, scope: RemedyScope) -> [Remedy; 2] {
+    [set(names, &value).with_scope(scope.clone()), make_permanent(names, &value, scope)]
 }
 
 fn set(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
@@ -61,7 +88,7 @@ fn is_pattern(name: &&str) -> bool {
 
 /// Writes the settings to a file of their own, so that applying the remedy twice is harmless, and loads only
 /// that file.
-fn make_permanent(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
+fn make_permanent(names: &[&str], value: &impl std::fmt::Display, scope: RemedyScope) -> Remedy {
     if names.iter().any(is_pattern) {
         return Remedy::advice(
             Tool::Sysctl,
@@ -71,29 +98,35 @@ fn make_permanent(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
     let name = names.last().copied().unwrap_or_default().replace('/', ".");
     let path = format!("/etc/sysctl.d/90-mcast-{name}.conf");
     let text: String = names.iter().map(|name| format!("{name} = {value}\n")).collect();
-    Remedy::file(Tool::Sysctl, Persistence::ForGood, &path, text).then(["-p", &path])
+    Remedy::file(Tool::Sysctl, Persistence::ForGood, &path, text).then(["-p", &path]).with_scope(scope)
 }
 
 /// Adds lines to the systemd-networkd configuration of an interface, if networkd manages it. `topic` names the
 /// file, so that different findings do not overwrite each other.
-pub(crate) fn networkd(link: &Link, topic: &str, lines: &str) -> Option<Remedy> {
+pub(crate) fn networkd(link: &Link, topic: &str, lines: &str, scope: RemedyScope) -> Option<Remedy> {
     let Some(ConfigService::Networkd { file }) = &link.config_service else { return None };
     let path = format!("/etc/systemd/network/{file}.d/mcast-{topic}.conf");
-    Some(Remedy::file(Tool::Networkd, Persistence::ForGood, path, lines).then(["reload"]))
+    let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, path, lines).then(["reload"]);
+    let reconfigured = "networkd reloads every interface whose files have changed";
+    let warning = scope
+        .warning
+        .as_ref()
+        .map_or_else(|| reconfigured.to_owned(), |own| format!("{own}; {reconfigured}"));
+    Some(remedy.with_scope(scope.warning(warning)))
 }
 
 /// Admits datagrams that arrive: with an nftables rule in front of the one that drops, if it is known, and with the
 /// tools that make rules permanent.
 pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
     let mut remedies = admit_by_rule(interface, to, rule);
-    let (group, port) = (to.ip().to_string(), to.port());
+    let port = to.port();
     if rule.is_some_and(DroppingRule::is_of_firewalld) {
         remedies.push(Remedy::advice(
             Tool::Firewalld,
             format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-port={port}/udp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
         ));
     }
-    remedies.push(ufw("in", interface, &group, port));
+    remedies.push(ufw("in", interface, to));
     remedies
 }
 
@@ -118,7 +151,7 @@ pub(crate) fn admit_sent_datagrams(
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     let mut remedies = admit_by_rule(interface, to, rule);
-    remedies.push(ufw("out", interface, &to.ip().to_string(), to.port()));
+    remedies.push(ufw("out", interface, to));
     remedies
 }
 
@@ -138,20 +171,23 @@ pub(crate) fn keep_destination(
     let chain = ["add", "chain", "inet", "mcast", "untracked"].into_iter().chain(raw);
     let port = to.port().to_string();
     vec![
-        Remedy::now(Tool::Nft, ["add", "table", "inet", "mcast"]).then(chain).then([
-            "add",
-            "rule",
-            "inet",
-            "mcast",
-            "untracked",
-            family,
-            "daddr",
-            &group,
-            "udp",
-            "dport",
-            &port,
-            "notrack",
-        ]),
+        Remedy::now(Tool::Nft, ["add", "table", "inet", "mcast"])
+            .then(chain)
+            .then([
+                "add",
+                "rule",
+                "inet",
+                "mcast",
+                "untracked",
+                family,
+                "daddr",
+                &group,
+                "udp",
+                "dport",
+                &port,
+                "notrack",
+            ])
+            .with_scope(RemedyScope::new(format!("datagrams to {to}: connection tracking ignores them"))),
         Remedy::advice(
             Tool::Nft,
             "Permanently: restrict the rule to the unicast addresses that it is meant for.",
@@ -159,11 +195,15 @@ pub(crate) fn keep_destination(
     ]
 }
 
-fn ufw(direction: &str, interface: &str, group: &str, port: u16) -> Remedy {
-    Remedy::for_good(
-        Tool::Ufw,
-        ["allow", direction, "on", interface, "to", group, "port", &port.to_string(), "proto", "udp"],
-    )
+fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {
+    let (group, port) = (to.ip().to_string(), to.port().to_string());
+    let args = ["allow", direction, "on", interface, "to", &group, "port", &port, "proto", "udp"];
+    Remedy::for_good(Tool::Ufw, args).with_scope(scope_of_flow(interface, to))
+}
+
+/// The scope of a rule that admits the datagrams to one group and port.
+fn scope_of_flow(interface: &str, to: SocketAddr) -> RemedyScope {
+    RemedyScope::new(format!("datagrams to {to} on {interface}, from any source"))
 }
 
 /// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
@@ -171,7 +211,8 @@ fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -
     let family = if to.is_ipv4() { "ip" } else { "ip6" };
     let (group, port) = (to.ip().to_string(), to.port());
     let matches = [family, "daddr", &group, "udp", "dport", &port.to_string(), "accept"].map(str::to_owned);
-    let inserted = rule.and_then(|rule| insert_before(rule, interface, matches));
+    let scope = scope_of_flow(interface, to);
+    let inserted = rule.and_then(|rule| insert_before(rule, interface, matches, &scope));
     vec![inserted.unwrap_or_else(|| {
         Remedy::advice(
             Tool::Nft,
@@ -190,9 +231,11 @@ pub(crate) fn admit_membership_protocol(
         Family::V4 => &["ip", "protocol", "igmp", "accept"],
         Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}", "accept"],
     };
+    let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+    let scope = RemedyScope::new(format!("{protocol} on {interface}; no other traffic"));
     let accept = || matches.iter().map(|word| (*word).to_owned());
     let mut remedies: Vec<_> =
-        rule.and_then(|rule| insert_before(rule, interface, accept())).into_iter().collect();
+        rule.and_then(|rule| insert_before(rule, interface, accept(), &scope)).into_iter().collect();
     if remedies.is_empty() {
         let what = matches[..matches.len() - 1].join(" ");
         remedies.push(Remedy::advice(
@@ -214,6 +257,7 @@ fn insert_before(
     rule: &DroppingRule,
     interface: &str,
     matches: impl IntoIterator<Item = String>,
+    scope: &RemedyScope,
 ) -> Option<Remedy> {
     let is_plain = |name: &str| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -234,7 +278,8 @@ fn insert_before(
     let side = side.filter(|_| !interface.contains(['"', '*', '\\']));
     let insert = ["insert", "rule", &rule.family, &rule.table, &rule.chain].map(str::to_owned);
     let on = side.map(|side| [side.to_owned(), format!("\"{interface}\"")]);
-    Some(Remedy::now(Tool::Nft, insert.into_iter().chain(on.into_iter().flatten()).chain(matches)))
+    let args = insert.into_iter().chain(on.into_iter().flatten()).chain(matches);
+    Some(Remedy::now(Tool::Nft, args).with_scope(scope.clone()))
 }
 
 #[cfg(test)]
@@ -276,6 +321,15 @@ mod tests {
     }
 
     #[test]
+    fn warning_of_a_configuration_file_keeps_that_of_the_change() {
+        let managed = link("eth0", Some(ConfigService::Networkd { file: "lan.network".into() }));
+        let scope = RemedyScope::new("x").warning("y");
+        let remedy = networkd(&managed, "mtu", "[Link]\n", scope).unwrap();
+        let warning = remedy.scope.unwrap().warning.unwrap();
+        assert_eq!(warning, "y; networkd reloads every interface whose files have changed");
+    }
+
+    #[test]
     fn config_service_is_changed_only_for_its_own_interfaces() {
         let managed = |manager| {
             let remedies = linux::route_groups(Family::V4, &link("eth0", manager));
@@ -291,7 +345,8 @@ mod tests {
 
     #[test]
     fn permanent_setting_has_its_own_file() {
-        let [now, for_good] = sysctls(&["net.ipv4.conf.all.x", "net.ipv4.conf.a/b.x"], 0);
+        let [now, for_good] =
+            sysctls(&["net.ipv4.conf.all.x", "net.ipv4.conf.a/b.x"], 0, RemedyScope::new("x"));
         assert_eq!(now.command().unwrap(), "sysctl -w net.ipv4.conf.all.x=0 net.ipv4.conf.a/b.x=0");
         let path = "/etc/sysctl.d/90-mcast-net.ipv4.conf.a.b.x.conf";
         let text = "net.ipv4.conf.all.x = 0\nnet.ipv4.conf.a/b.x = 0\n".to_owned();
@@ -304,7 +359,7 @@ mod tests {
 
     #[test]
     fn interface_named_like_a_pattern_is_set_alone() {
-        let [now, _] = sysctl("net.ipv4.conf.*.accept_local", 1);
+        let [now, _] = sysctl("net.ipv4.conf.*.accept_local", 1, RemedyScope::new("x"));
         let path = "/proc/sys/net/ipv4/conf/*/accept_local".into();
         assert_eq!(now.actions(), [Action::Write { path, text: "1\n".into() }]);
         assert_eq!(
@@ -332,7 +387,7 @@ mod tests {
             let remedies = admit_membership_protocol(Family::V4, interface, Some(&rule));
             remedies[0].actions().first().map(|step| match step {
                 Action::Run { args, .. } => args.join(" "),
-                Action::Write { .. } => panic!("{step:?}"),
+                other => panic!("{other:?}"),
             })
         };
         let text = |text: &str| Some(text.to_owned());

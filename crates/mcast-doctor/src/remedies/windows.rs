@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use mcast::Family;
 
+use super::{scope_of_address, scope_of_groups, scope_of_interface};
 use crate::snapshot::Link;
 use crate::{Remedy, Tool};
 
@@ -11,14 +12,15 @@ pub(crate) const ROUTE_V4: &str = "netsh interface ipv4 show route";
 pub(crate) const ROUTE_V6: &str = "netsh interface ipv6 show route";
 
 pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
-    let (family, groups) = match family {
+    let (name, groups) = match family {
         Family::V4 => ("ipv4", "224.0.0.0/4"),
         Family::V6 => ("ipv6", "ff00::/8"),
     };
-    let args = |store| ["interface", family, "add", "route", groups, link.name(), store];
+    let args = |store| ["interface", name, "add", "route", groups, link.name(), store];
+    let scope = scope_of_groups(family, link.name());
     vec![
-        Remedy::now(Tool::Netsh, args("store=active")),
-        Remedy::for_good(Tool::Netsh, args("store=persistent")),
+        Remedy::now(Tool::Netsh, args("store=active")).with_scope(scope.clone()),
+        Remedy::for_good(Tool::Netsh, args("store=persistent")).with_scope(scope),
     ]
 }
 
@@ -29,9 +31,11 @@ pub(crate) fn route_group(_group: IpAddr, _link: &Link) -> Option<Remedy> {
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
-    vec![Remedy::for_good(Tool::Netsh, ["interface", "set", "interface", link.name(), "enabled"])]
+    let remedy = Remedy::for_good(Tool::Netsh, ["interface", "set", "interface", link.name(), "enabled"]);
+    vec![remedy.with_scope(scope_of_interface(link.name()))]
 }
 
 pub(crate) fn remove_address(address: IpAddr, _prefix: u8, interface: &str) -> Remedy {
     Remedy::now(Tool::Netsh, ["interface", "ipv6", "delete", "address", interface, &address.to_string()])
+        .with_scope(scope_of_address(address, interface))
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use mcast::Family;
-use mcast_doctor::{Id, Options, Report};
+use mcast_doctor::{AppliedRemedies, Id, Options, Report};
 use mcast_lab::{Host, SwitchOptions};
 use socket2::{Domain, Socket, Type};
 
@@ -345,6 +345,7 @@ fn with_querier(version: u8, rules: &str, membership: &str) -> Report {
         .query_response_interval(Duration::from_millis(500));
     let net = Net::with(options);
     load(&net.receiver, rules);
+    let _stream = Stream::to(&net.sender, if membership == MEMBERSHIP { GROUP } else { GROUP_V6 });
     examine_for(&net.receiver, membership, &Options::default().listening(Duration::from_secs(3)))
 }
 
@@ -406,7 +407,9 @@ fn apply(host: &Host, report: &Report, id: Id) {
     let finding = report.findings.iter().find(|finding| finding.id == id);
     let remedy = finding.and_then(mcast_doctor::Finding::applicable_remedy);
     let remedy = remedy.unwrap_or_else(|| panic!("no remedy: {report:#?}"));
-    host.run(|| remedy.apply().unwrap()).unwrap();
+    let mut applied = AppliedRemedies::default();
+    host.run(|| applied.apply(remedy).unwrap()).unwrap();
+    applied.keep();
 }
 
 /// Returns the experiments that a report lists.

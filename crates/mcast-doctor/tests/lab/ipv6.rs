@@ -2,7 +2,7 @@
 
 use mcast_doctor::Report;
 
-use crate::net::{Net, examine, run};
+use crate::net::{Net, Stream, examine, run, socket};
 
 /// IPv6 is disabled on the interface.
 pub(crate) fn disabled() -> Report {
@@ -24,7 +24,10 @@ pub(crate) fn duplicate_address() -> Report {
 
 /// The loopback interface has no route for groups.
 pub(crate) fn loopback_route() -> Report {
-    examine(&Net::new().receiver, "[ff15::1234%lo]:5000")
+    let net = Net::new();
+    let to: std::net::SocketAddr = "[ff15::1234]:5000".parse().unwrap();
+    let _stream = Stream::by(socket(&net.receiver, to.ip(), "lo").into(), to, 64);
+    examine(&net.receiver, "[ff15::1234%lo]:5000")
 }
 
 /// A group that never leaves the machine.

@@ -17,6 +17,8 @@ use mcast_lab::{Host, HostInterface, Lab, Switch, SwitchOptions};
 use mcast_packet::{MacAddress, UdpFrame};
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::treatment::examine_and_treat;
+
 /// How long an examination listens.
 pub(crate) const LISTEN: Duration = Duration::from_millis(1200);
 /// The interval between two datagrams of a stream.
@@ -86,8 +88,10 @@ pub(crate) fn examine(host: &Host, membership: &str) -> Report {
 
 pub(crate) fn examine_for(host: &Host, membership: &str, options: &Options) -> Report {
     let membership = membership.parse().unwrap();
-    host.run(|| examine_membership(&membership, options, &mut |_| ControlFlow::Continue(())).unwrap())
-        .unwrap()
+    examine_and_treat(host, || {
+        host.run(|| examine_membership(&membership, options, &mut |_| ControlFlow::Continue(())).unwrap())
+            .unwrap()
+    })
 }
 
 /// Examines the program that has a port open on a host.
@@ -99,25 +103,30 @@ pub(crate) fn examine_port(host: &Host, port: u16) -> Report {
 /// Examines a process on a host.
 pub(crate) fn examine_process(host: &Host, id: u32) -> Report {
     let options = Options::default().listening(LISTEN);
-    let mut report_progress = |_| ControlFlow::Continue(());
-    host.run(|| examine_program(ProgramSelector::Process(id), &options, &mut report_progress).unwrap())
-        .unwrap()
+    examine_and_treat(host, || {
+        let mut report_progress = |_| ControlFlow::Continue(());
+        host.run(|| examine_program(ProgramSelector::Process(id), &options, &mut report_progress).unwrap())
+            .unwrap()
+    })
 }
 
 /// Like [`examine_port`], and signals `listens` once it listens.
 pub(crate) fn examine_port_and_signal(host: &Host, port: u16, listens: Sender<()>) -> Report {
     let options = Options::default().listening(LISTEN);
-    let mut report_progress = |_| {
-        // The other end may be closed after the first signal.
-        let _ = listens.send(());
-        ControlFlow::Continue(())
-    };
-    host.run(|| examine_program(ProgramSelector::Port(port), &options, &mut report_progress).unwrap())
-        .unwrap()
+    examine_and_treat(host, || {
+        let listens = listens.clone();
+        let mut report_progress = move |_| {
+            // The other end may be closed after the first signal.
+            let _ = listens.send(());
+            ControlFlow::Continue(())
+        };
+        host.run(|| examine_program(ProgramSelector::Port(port), &options, &mut report_progress).unwrap())
+            .unwrap()
+    })
 }
 
 pub(crate) fn examine_host(host: &Host) -> Report {
-    host.run(|| examine_machine().unwrap()).unwrap()
+    examine_and_treat(host, || host.run(|| examine_machine().unwrap()).unwrap())
 }
 
 /// A stream of numbered datagrams at a constant rate, until it is dropped.

@@ -219,9 +219,8 @@ pub(crate) fn no_route_of_machine() -> Report {
 /// The interface is down.
 pub(crate) fn interface_down() -> Report {
     let net = Net::new();
-    net.second_lan();
-    net.receiver.set_down("eth1").unwrap();
-    examine(&net.receiver, "239.1.2.3%eth1:5000")
+    net.receiver.set_down("eth0").unwrap();
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
 /// There is no sender.

@@ -9,12 +9,13 @@ use mcast_doctor::{Evidence, Finding, Id, Report, Severity};
 use crate::filters;
 use crate::net::assert_only;
 use crate::{
-    boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, routers, sockets, started, switches,
-    wire,
+    boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, started,
+    switches, wire,
 };
 
 /// An injection and the cause that must be found.
 struct Case {
+    name: &'static str,
     id: Id,
     how: &'static str,
     inject: fn() -> Report,
@@ -22,14 +23,15 @@ struct Case {
 
 macro_rules! cases {
     ($($name:ident: $id:ident, $how:literal, $inject:expr;)+) => {
-        const CASES: &[Case] = &[$(Case { id: Id::$id, how: $how, inject: $inject }),+];
+        const CASES: &[Case] = &[$(Case { name: stringify!($name), id: Id::$id, how: $how, inject: $inject }),+];
 
         $(
             #[test]
             fn $name() {
                 let is_possible = !NEEDS_TRACING.contains(&Id::$id) || crate::drops::can_trace();
                 if crate::net::has_programs() && is_possible {
-                    assert_only(&$inject(), Id::$id);
+                    let case = stringify!($name);
+                    assert_only(&crate::treatment::inject_and_treat(case, Id::$id, $inject), Id::$id);
                 }
             }
         )+
@@ -235,6 +237,14 @@ cases! {
     forward_chain: FirewallDropsData, "`nft` forward rule of a router, examined there", boxes::forward_rule;
     forward_chain_in_ipv6: FirewallDropsData, "`nft` forward rule of a router without a counter, IPv6", boxes::forward_rule_v6;
     mtu_of_an_outgoing_interface: MtuTooSmall, "a router's outgoing interface with MTU 1000, 1400 bytes sent", boxes::small_outgoing_interface;
+    joined_by_route: JoinedOtherInterface, "joined on the interface of the route for groups, `eth1`, sent on `eth0`", remedies::joined_by_route;
+    joined_by_route_v6: JoinedOtherInterface, "the same, IPv6", remedies::joined_by_route_v6;
+    unreachable_route: NoRoute, "a route that rejects groups", remedies::unreachable_route;
+    no_route_v6: NoRoute, "no route for IPv6 groups, `%default` joined", remedies::no_route_v6;
+    no_address_is_generated: Ipv6NotReady, "`addr_gen_mode` 1, no address", remedies::no_address_is_generated;
+    deleted_ipv6_addresses: Ipv6NotReady, "no IPv6 address", remedies::deleted_addresses;
+    sent_by_route: SentByOtherInterface, "sent by the route for groups, `eth1`, examined on the sender's `eth0`", remedies::sent_by_route;
+    sent_by_route_v6: SentByOtherInterface, "the same, IPv6", remedies::sent_by_route_v6;
     address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", started::address_in_use;
     no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
     no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
@@ -256,6 +266,11 @@ fn every_cause_is_injected_or_listed_as_impossible() {
         let injected = CASES.iter().any(|case| case.id == *id);
         assert_ne!(injected, NOT_IN_A_LAB.contains(id), "{id}");
     }
+}
+
+#[test]
+fn every_remedy_is_applied_or_listed_with_the_reason() {
+    crate::treatment::assert_complete(CASES.iter().map(|case| (case.name, case.id)));
 }
 
 /// With `MCAST_BLESS=1`, runs every case and writes the table of findings. Otherwise, asserts that the table has a row

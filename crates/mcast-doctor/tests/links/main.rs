@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "the other tests use the rest")]
 #[path = "../lab/net.rs"]
 mod net;
+#[allow(dead_code, reason = "the other tests use the rest")]
+#[path = "../lab/treatment.rs"]
+mod treatment;
 
 use mcast_lab::{Host, Lab};
 

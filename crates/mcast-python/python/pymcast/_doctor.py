@@ -43,6 +43,14 @@ class Remedy:
     """A shell command, ready to paste."""
     advice: str | None = None
     """What to do where no command helps, in a sentence."""
+    scope: str | None = None
+    """What the command changes."""
+    effective: Literal["at-once", "after-restart", "after-reconnect"] | None = None
+    """When the change takes effect: at once, for programs started later, or when the interface reconnects."""
+    warning: str | None = None
+    """The risk for other traffic or for a remote session, if there is one."""
+    undo: str | None = None
+    """The command that restores the state before, or advice; None if that is not possible."""
 
     def __str__(self) -> str:
         return self.command or self.advice or ""
@@ -159,6 +167,13 @@ def doctor(
     )
 
 
+def _remedy(fields: dict[str, object]) -> Remedy:
+    undo = cast("dict[str, str]", fields.get("undo", {}))
+    names = ("tool", "lasts", "command", "advice", "scope", "effective", "warning")
+    texts = {name: cast("str", fields[name]) for name in names if name in fields}
+    return Remedy(**texts, undo=undo.get("command", undo.get("advice")))  # type: ignore[arg-type]
+
+
 def _finding(fields: dict[str, object]) -> Finding:
     subject = cast("dict[str, str]", fields["subject"])
     return Finding(
@@ -166,15 +181,7 @@ def _finding(fields: dict[str, object]) -> Finding:
         severity=cast("Literal['note', 'warning', 'fault']", fields["severity"]),
         cause=cast("str", fields["cause"]),
         evidence=tuple(Evidence(**each) for each in cast("list[dict[str, str]]", fields["evidence"])),
-        remedies=tuple(
-            Remedy(
-                tool=each["tool"],
-                lasts=cast("Literal['now', 'for-good']", each["lasts"]),
-                command=each.get("command"),
-                advice=each.get("advice"),
-            )
-            for each in cast("list[dict[str, str]]", fields["remedies"])
-        ),
+        remedies=tuple(_remedy(each) for each in cast("list[dict[str, object]]", fields["remedies"])),
         references=tuple(cast("list[str]", fields["references"])),
         **subject,
     )

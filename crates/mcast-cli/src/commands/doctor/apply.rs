@@ -1,54 +1,134 @@
-//! `mcast doctor --apply`: applies one remedy after asking, then examines again.
+//! `mcast doctor --apply`: applies remedies after asking, examines again, and undoes those that do not help.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
-use mcast_doctor::{Id, RemedyEffect, Report};
+use mcast_doctor::{AppliedRemedies, Id, Instructions, Remedy, RemedyEffect, Report};
 
 use super::Doctor;
 use crate::exit::{Failure, Outcome};
+use crate::interrupt::Hangup;
 
-pub(super) fn run(doctor: &Doctor<'_>, report: &Report, id: Id, is_agreed: bool) -> anyhow::Result<Outcome> {
+/// Applies the remedies of these findings in turn, until datagrams arrive. An error on the way undoes them.
+pub(super) fn run(
+    doctor: &Doctor<'_>,
+    report: &Report,
+    ids: &[Id],
+    is_agreed: bool,
+) -> anyhow::Result<Outcome> {
     doctor.print(report, false)?;
     if let Some(outcome) = doctor.interrupt.outcome() {
         return Ok(outcome);
     }
-    let Some(finding) = report.findings.iter().find(|finding| finding.id == id) else {
-        doctor.console.note(format_args!("{id} was not found: nothing was applied"));
-        return Ok(Outcome::No);
-    };
+    // A remedy may cut the session from which it is applied.
+    let hangup = Hangup::catch()?;
+    let mut applied = AppliedRemedies::default();
+    let (mut now, mut effect) = (Cow::Borrowed(report), None);
+    for id in ids {
+        let Some(remedy) = remedy_of(*id, &now)? else {
+            doctor.console.note(format_args!("{id} was not found: its remedy was not applied"));
+            break;
+        };
+        if !is_agreed && !confirm(remedy, doctor)? {
+            doctor.console.note("not applied");
+            effect = None;
+            break;
+        }
+        doctor.console.note(format_args!("running: {}", remedy.command().unwrap_or_default()));
+        applied.apply(remedy)?;
+        let after = doctor.examine()?;
+        if doctor.interrupt.has_arrived() || hangup.has_arrived() {
+            undo(applied, doctor)?;
+            return Ok(doctor.interrupt.outcome().unwrap_or(Outcome::No));
+        }
+        let own = effect_of(*id, remedy, report, &after, doctor);
+        doctor.console.note(format_args!("{id} {own}"));
+        effect = Some(own);
+        now = Cow::Owned(after);
+        if own.is_success() {
+            break;
+        }
+    }
+    conclude(effect, applied, &now, doctor)
+}
+
+/// Returns the remedy of a finding; `None` if there is no such finding.
+fn remedy_of(id: Id, report: &Report) -> anyhow::Result<Option<&Remedy>> {
+    let Some(finding) = report.findings.iter().find(|finding| finding.id == id) else { return Ok(None) };
     let remedy = finding.applicable_remedy().ok_or_else(|| {
         Failure::environment(format!("no command on this machine fixes {id}"))
             .remedy(format!("`mcast explain {id}` describes the remedies"))
     })?;
-    let command = remedy.command().unwrap_or_default();
-    if !is_agreed && !confirm(&command, doctor)? {
-        doctor.console.note("nothing was applied");
-        return Ok(Outcome::No);
-    }
-    doctor.console.note(format_args!("running: {command}"));
-    remedy.apply()?;
-    let after = doctor.examine()?;
-    if let Some(outcome) = doctor.interrupt.outcome() {
-        return Ok(outcome);
-    }
-    let effect = RemedyEffect::of(id, &after, doctor.subject.is_listened_to());
-    if effect == RemedyEffect::StillSilent {
-        doctor.print(&after, false)?;
-    }
-    doctor.console.note(format_args!("{id} {effect}"));
-    Ok(Outcome::of(effect.is_success()))
+    Ok(Some(remedy))
 }
 
-fn confirm(command: &str, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
+fn effect_of(id: Id, remedy: &Remedy, before: &Report, after: &Report, doctor: &Doctor<'_>) -> RemedyEffect {
+    let effect = RemedyEffect::of(id, before, after, doctor.subject.is_listened_to());
+    if doctor.subject.is_program() { effect.on_running_program(remedy) } else { effect }
+}
+
+/// Keeps the remedies or undoes them, by the effect of the last one.
+fn conclude(
+    effect: Option<RemedyEffect>,
+    applied: AppliedRemedies,
+    after: &Report,
+    doctor: &Doctor<'_>,
+) -> anyhow::Result<Outcome> {
+    let Some(effect) = effect.filter(|effect| effect.is_kept()) else {
+        let is_silent = effect == Some(RemedyEffect::StillSilent);
+        if is_silent {
+            doctor.print(after, false)?;
+        }
+        undo(applied, doctor)?;
+        let other = after.findings.iter().find(|finding| finding.applicable_remedy().is_some());
+        if let Some(other) = other.filter(|_| is_silent) {
+            doctor
+                .console
+                .help(format_args!("to apply the remedies of both findings, add `--apply {}`", other.id));
+        }
+        return Ok(Outcome::No);
+    };
+    if let Some(command) = applied.undo_command() {
+        doctor.console.note(format_args!("to undo it: {command}"));
+    }
+    applied.keep();
+    Ok(match effect {
+        RemedyEffect::NeedsRestart => Outcome::Undecided,
+        effect => Outcome::of(effect.is_success()),
+    })
+}
+
+fn undo(applied: AppliedRemedies, doctor: &Doctor<'_>) -> anyhow::Result<()> {
+    let command = applied.undo_command();
+    if let Some(command) = &command {
+        doctor.console.note(format_args!("undoing: {command}"));
+    }
+    applied.undo()?;
+    if command.is_some() {
+        doctor.console.note("undone");
+    }
+    Ok(())
+}
+
+fn confirm(remedy: &Remedy, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("cannot ask: standard input is not a terminal")
             .remedy("give --yes to apply the remedy without asking")
             .into());
     }
-    let heading = doctor.console.palette_for_notes().heading;
+    let palette = doctor.console.palette_for_notes();
+    let (heading, warning) = (palette.heading, palette.warning);
     let mut stderr = anstream::stderr();
-    write!(stderr, "{heading}{command}{heading:#}\nRun this? [y/N] ").context("cannot ask")?;
+    let command = remedy.command().unwrap_or_default();
+    let mut text = format!("{heading}{command}{heading:#}\n");
+    if let Some(scope) = &remedy.scope {
+        text += &format!("Scope: {scope}\n");
+        let line = |risk| format!("{warning}Warning: {risk}{warning:#}\n");
+        text += &scope.warning.as_ref().map(line).unwrap_or_default();
+    }
+    let undo = remedy.undo.as_ref().map_or_else(|| "not possible".to_owned(), Instructions::text);
+    write!(stderr, "{text}Undo: {undo}\nRun this? [y/N] ").context("cannot ask")?;
     stderr.flush().context("cannot ask")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("cannot read the answer")?;

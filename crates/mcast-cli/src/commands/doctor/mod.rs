@@ -154,9 +154,10 @@ struct ResultOptions {
     #[arg(long)]
     strict: bool,
 
-    /// Apply the remedy of this finding after asking, then examine again
+    /// Apply the remedy of this finding after asking, and examine again: unless datagrams arrive then, undo it.
+    /// Repeatable, for faults that hide each other
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
-    apply: Option<Id>,
+    apply: Vec<Id>,
 
     /// Do not ask
     #[arg(long, requires = "apply")]
@@ -212,7 +213,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let subject = Subject::of(arguments, console)?;
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
-    if arguments.results.apply.is_none() {
+    if arguments.results.apply.is_empty() {
         let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
         rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
@@ -235,8 +236,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return watch::run(&doctor, arguments.timing.every, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;
-    if let Some(id) = arguments.results.apply {
-        return apply::run(&doctor, &report, id, arguments.results.yes);
+    if !arguments.results.apply.is_empty() {
+        return apply::run(&doctor, &report, &arguments.results.apply, arguments.results.yes);
     }
     doctor.print(&report, arguments.results.json)?;
     Ok(doctor.interrupt.outcome().unwrap_or_else(|| arguments.results.outcome(&report)))

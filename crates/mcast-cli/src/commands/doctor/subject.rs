@@ -78,6 +78,11 @@ impl Subject {
         !matches!(self, Self::Machine)
     }
 
+    /// Returns whether the subject is a program, which runs on between two examinations.
+    pub(super) const fn is_program(&self) -> bool {
+        matches!(self, Self::Program(_))
+    }
+
     /// Returns whether the subject is a program, which may be in another network namespace.
     pub(super) const fn may_be_elsewhere(&self) -> bool {
         matches!(self, Self::Program(_) | Self::Started(_))

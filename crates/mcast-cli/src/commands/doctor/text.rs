@@ -86,7 +86,7 @@ pub(super) fn write_finding(finding: &Finding, palette: &Palette, out: &mut Outp
     let mut last = None;
     for remedy in finding.remedies_here() {
         write_remedy(remedy, last, palette, out)?;
-        last = Some(kind_of(remedy));
+        last = Some(remedy);
     }
     let references: String =
         finding.id.references().iter().map(|reference| format!("{reference}; ")).collect();
@@ -113,21 +113,31 @@ pub(super) fn safe(text: &str) -> String {
     SafeText::new(text.as_bytes()).to_string()
 }
 
-/// Writes a remedy. Its label is its kind, or `or` for an alternative to the previous remedy of the same kind.
+/// Writes a remedy. Its label is its kind, or `or` for an alternative to the previous remedy of the same kind. Its scope
+/// is omitted if it is that of the previous remedy.
 fn write_remedy(
     remedy: &Remedy,
-    last: Option<&'static str>,
+    last: Option<&Remedy>,
     palette: &Palette,
     out: &mut Output,
 ) -> io::Result<()> {
     let kind = kind_of(remedy);
-    let label = if last == Some(kind) { "or" } else { kind };
+    let label = if last.map(kind_of) == Some(kind) { "or" } else { kind };
     if let Instructions::Advice(advice) = &remedy.instructions {
         return labelled(label, palette.good, advice, INDENT, out);
     }
     // On one line, however long, so that it can be pasted.
     let (good, command) = (palette.good, remedy.command().unwrap_or_default());
-    writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{}", "", safe(&command))
+    writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{}", "", safe(&command))?;
+    let Some(scope) = &remedy.scope else { return Ok(()) };
+    if last.and_then(|last| last.scope.as_ref()) != Some(scope) {
+        labelled("scope", palette.dim, &scope.to_string(), INDENT, out)?;
+        if let Some(warning) = &scope.warning {
+            labelled("warning", palette.warning, warning, INDENT, out)?;
+        }
+    }
+    let undo = remedy.undo.as_ref().map_or_else(|| "not possible".to_owned(), Instructions::text);
+    writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{}", "", "undo", safe(&undo), dim = palette.dim)
 }
 
 fn kind_of(remedy: &Remedy) -> &'static str {

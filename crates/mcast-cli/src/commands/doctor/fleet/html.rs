@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use mcast::Family;
 use mcast_doctor::{
-    Finding, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, Instructions, PathOutcome,
+    Finding, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, Instructions, PathOutcome, Remedy,
 };
 
 use super::text::{pairs, ports, summary, why};
@@ -164,11 +164,18 @@ fn finding(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
             Instructions::Advice(advice) => writeln!(out, "<li>{}</li>", Escaped(advice))?,
             Instructions::Actions { .. } => {
                 let command = remedy.command().unwrap_or_default();
-                writeln!(out, "<li><code>{}</code></li>", Escaped(&command))?;
+                writeln!(out, "<li><code>{}</code>{}</li>", Escaped(&command), Escaped(&risk(remedy)))?;
             }
         }
     }
     writeln!(out, "</ul>\n</div>")
+}
+
+/// Returns the scope and the warning of a remedy.
+fn risk(remedy: &Remedy) -> String {
+    let Some(scope) = &remedy.scope else { return String::new() };
+    let warning = scope.warning.as_ref().map(|warning| format!("; {warning}")).unwrap_or_default();
+    format!(" ({scope}{warning})")
 }
 
 /// Writes the counts of each path that is not complete.

@@ -1,0 +1,195 @@
+//! Applies the remedy of a finding in the network where its cause was injected, and examines again.
+//!
+//! [`examine_and_treat`] is part of every examination in `net`, so that each case is treated as it was injected: with
+//! its family, on its host, with its program.
+
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+
+use mcast::Membership;
+use mcast_doctor::{
+    Action, AppliedRemedies, ArrivalStatus, Id, Options, Persistence, Remedy, RemedyEffect, Report, Severity,
+    Tool, examine_membership,
+};
+use mcast_lab::Host;
+
+use crate::net::LISTEN;
+
+thread_local! {
+    /// The cause whose remedy the next examination applies.
+    static CAUSE: Cell<Option<Id>> = const { Cell::new(None) };
+    /// The command that the last examination applied, and the examination after it.
+    static TREATED: RefCell<Option<(String, Report)>> = const { RefCell::new(None) };
+}
+
+/// Causes whose remedy a lab cannot apply, with the reason.
+const NOT_APPLIED: &[(&str, &[Id])] = &[
+    (
+        "the advice is to change the receiving program; `healthy` has programs that follow it",
+        &[
+            Id::BoundToUnicast,
+            Id::ForeignGroupsLeak,
+            Id::AddressInUse,
+            Id::DuplicateInterfaces,
+            Id::NotJoined,
+            Id::ConnectedElsewhere,
+            Id::BoundToOtherGroup,
+            Id::BoundToOtherInterface,
+            Id::FamilyMismatch,
+            Id::OwnGroupsOnly,
+            Id::SocketFilter,
+            Id::NotRead,
+            Id::LeftGroup,
+            Id::InterfaceRecreated,
+            Id::ScopeNeverLeaves,
+            Id::NoSuchInterface,
+        ],
+    ),
+    (
+        "the advice is to change the sending program, or to repair its device",
+        &[
+            Id::TtlTooSmall,
+            Id::LoopbackOff,
+            Id::SenderQueueDrops,
+            Id::SourceZero,
+            Id::BadChecksum,
+            Id::InvalidSource,
+            Id::MalformedPackets,
+            Id::FramesToAnotherHost,
+            Id::MacAlias,
+            Id::SentToAnotherGroup,
+            Id::DroppedWhenSending,
+        ],
+    ),
+    (
+        "the advice is to change another machine, a router or a switch",
+        &[
+            Id::NoQuerier,
+            Id::TwoQueriers,
+            Id::QuerierMisconfigured,
+            Id::DuplicatePath,
+            Id::FragmentsLost,
+            Id::ContainerBridge,
+            Id::RouterWrongInterface,
+            Id::TtlThreshold,
+            Id::LostBeforeThisMachine,
+            Id::PathLoss,
+            Id::RepliesLost,
+            Id::UnicastOnly,
+            Id::HostUnreachable,
+            Id::NothingArrives,
+            Id::MembersGetNothing,
+        ],
+    ),
+    ("the advice names a filter, and only its owner knows what it is for", &[Id::TcDrops, Id::XdpDrops]),
+    ("the doctor names candidates, and no cause", &[Id::LostInThisMachine]),
+    ("a setting of the whole machine, not of one network namespace", &[Id::ReceiveBufferOverflow]),
+    ("the command creates an interface, on which the program must join", &[Id::MacvlanIsolation]),
+    ("not every kernel of a lab has VLAN interfaces", &[Id::VlanTagged]),
+    ("a lab cannot create the cause", &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops]),
+];
+
+/// Single cases of other causes whose remedy a lab cannot apply, with the reason.
+const CASES_NOT_APPLIED: &[(&str, &str)] = &[
+    ("joined_other_interface_by_a_program", "the advice is to change the program, which chose the interface"),
+    ("sent_by_other_interface", "the advice is to change the program, which chose the interface"),
+    ("sent_by_other_interface_v6", "the advice is to change the program, which chose the interface"),
+    (
+        "sent_by_other_interface_than_a_member",
+        "the advice is to change the program, which chose the interface",
+    ),
+    ("source_not_admitted_by_a_program", "the program shares its port with no other, such as `mcast recv`"),
+    (
+        "sent_with_the_address_of_another_interface",
+        "the advice is to change the program, which chose the interface",
+    ),
+    ("igmp_version_of_the_querier", "the advice is to change the querier"),
+    ("old_mld_querier", "the advice is to change the querier"),
+    ("firewall_of_the_listener", "the listener at the other end of the path examines itself"),
+];
+
+/// Injects a cause, and applies its remedy where it is found. Returns the report with the finding.
+pub(crate) fn inject_and_treat(case: &str, id: Id, inject: fn() -> Report) -> Report {
+    let is_applied = !CASES_NOT_APPLIED.iter().any(|(other, _)| *other == case)
+        && !NOT_APPLIED.iter().any(|(_, ids)| ids.contains(&id));
+    CAUSE.set(Some(id).filter(|_| is_applied));
+    let report = inject();
+    CAUSE.set(None);
+    assert_scopes(&report);
+    match TREATED.take() {
+        Some((command, after)) => assert_healed(id, &command, &report, &after),
+        None => assert!(!is_applied, "no remedy of {id} was applied: {report:#?}"),
+    }
+    report
+}
+
+/// Asserts that the remedy of each cause is applied in one of these cases, or listed with the reason why it is not.
+pub(crate) fn assert_complete<'a>(cases: impl Iterator<Item = (&'a str, Id)>) {
+    let is_applied = |(case, _): &(&str, Id)| !CASES_NOT_APPLIED.iter().any(|(other, _)| other == case);
+    let applied: Vec<_> = cases.filter(is_applied).map(|(_, id)| id).collect();
+    for id in Id::ALL {
+        let listed = NOT_APPLIED.iter().filter(|(_, ids)| ids.contains(id)).count();
+        assert!(listed == 1 || (listed == 0 && applied.contains(id)), "{id} is listed {listed} times");
+    }
+}
+
+/// Examines; if a remedy is to be applied, applies it, examines again, and undoes it.
+pub(crate) fn examine_and_treat(host: &Host, examine: impl Fn() -> Report) -> Report {
+    let report = examine();
+    let Some(id) = CAUSE.get() else { return report };
+    let Some(finding) = report.findings.iter().find(|finding| finding.id == id) else { return report };
+    let remedy = finding.applicable_remedy();
+    // A permanent remedy would change files of this machine.
+    let Some(remedy) = remedy.filter(|remedy| remedy.persistence == Persistence::Now) else {
+        let received = finding.remedies.iter().find_map(membership_of);
+        if let Some((command, membership)) = received {
+            let options = Options::default().listening(LISTEN);
+            let mut report_progress = |_| ControlFlow::Continue(());
+            let examine = || examine_membership(&membership, &options, &mut report_progress).unwrap();
+            TREATED.set(Some((command, host.run(examine).unwrap())));
+        }
+        return report;
+    };
+    assert!(remedy.undo.is_some(), "{remedy:#?}");
+    let mut applied = AppliedRemedies::default();
+    host.run(|| applied.apply(remedy).unwrap()).unwrap();
+    let after = examine();
+    host.run(|| applied.undo().unwrap()).unwrap();
+    TREATED.set(Some((remedy.command().unwrap(), after)));
+    report
+}
+
+/// Returns the membership that a remedy receives, if it runs `mcast recv`: such a remedy is verified by joining the same.
+fn membership_of(remedy: &Remedy) -> Option<(String, Membership)> {
+    let [Action::Run { args, .. }] = remedy.actions() else { return None };
+    let text = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["recv", to] => to.to_owned(),
+        ["recv", to, "-i", interface] => {
+            let (group, port) = to.rsplit_once(':').unwrap();
+            match group.strip_suffix(']') {
+                Some(group) => format!("{group}%{interface}]:{port}"),
+                None => format!("{group}%{interface}:{port}"),
+            }
+        }
+        _ => return None,
+    };
+    Some((remedy.command().unwrap(), text.parse().unwrap()))
+}
+
+fn assert_healed(id: Id, command: &str, before: &Report, after: &Report) {
+    let is_about_traffic = before.arrival != ArrivalStatus::NotObserved;
+    let effect = RemedyEffect::of(id, before, after, is_about_traffic);
+    // A warning loses nothing yet: the flows of which it warns may be silent before and after.
+    let is_fault =
+        before.findings.iter().any(|finding| finding.id == id && finding.severity == Severity::Fault);
+    let is_same = !is_fault && effect != RemedyEffect::StillThere && before.arrival == after.arrival;
+    assert!(effect.is_success() || is_same, "{id} {effect} after {command}:\n{after:#?}");
+}
+
+/// Asserts that every command that changes this machine says what it affects.
+fn assert_scopes(report: &Report) {
+    for remedy in report.findings.iter().flat_map(|finding| &finding.remedies) {
+        let changes = remedy.tool != Tool::Mcast && !remedy.actions().is_empty();
+        assert!(!changes || remedy.scope.is_some(), "{remedy:#?}");
+    }
+}
