@@ -125,6 +125,9 @@ fn inverse(program: &str, args: &[&str], actions: &[Action], query: Query<'_>) -
 fn fixed(program: &str, args: &[&str]) -> Option<Inverse> {
     Some(match (program, args) {
         ("ufw", ["allow", rest @ ..]) => run("ufw", ["delete", "allow"].iter().chain(rest)),
+        ("bridge", ["fdb", "replace", mac, "dev", port, "master", "static"]) => {
+            run("bridge", ["fdb", "del", mac, "dev", port, "master"])
+        }
         ("kill", ["-CONT", id]) => run("kill", ["-STOP", id]),
         ("networkctl", ["reload"]) => run("networkctl", ["reload"]),
         ("nmcli", ["connection", "modify", "uuid", id, option, value]) => {

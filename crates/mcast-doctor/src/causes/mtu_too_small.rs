@@ -74,7 +74,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
 }
 
 /// Returns the scope of a larger MTU.
-fn scope(link: &Link) -> RemedyScope {
+pub(super) fn scope(link: &Link) -> RemedyScope {
     RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
         "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
         link.name()

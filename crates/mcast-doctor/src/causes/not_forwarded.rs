@@ -1,11 +1,11 @@
 //! This machine should forward a flow as a bridge or router, and does not. No setting that the doctor knows explains it,
 //! apart from the MTU and the state of the outgoing interface.
 
-use super::{Cause, Check, forwarded_filters};
+use super::{Cause, Check, forwarded_filters, mtu_too_small};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::evidence;
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).without_loss();
 
@@ -32,7 +32,8 @@ fn too_large_packets(blocked: &BlockedFlow<'_>) -> Finding {
         .with_all_evidence(blocked.evidence())
         .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{of} mtu"), mtu))
         .with_remedies([
-            Remedy::now(Tool::Ip, ["link", "set", "dev", of, "mtu", &first.from.interface.mtu.to_string()]),
+            Remedy::now(Tool::Ip, ["link", "set", "dev", of, "mtu", &first.from.interface.mtu.to_string()])
+                .with_scope(mtu_too_small::scope(first.to)),
             Remedy::advice(Tool::Network, format!("The link behind {of} and the hosts there must accept packets of this size. Otherwise, have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28))),
         ])
 }
@@ -43,7 +44,8 @@ fn interface_down(blocked: &BlockedFlow<'_>) -> Finding {
     Finding::new(Id::InterfaceDown, Severity::Fault, cause)
         .about_flow(of, first.flow)
         .with_all_evidence(blocked.evidence())
-        .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", of, "up"])])
+        .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", of, "up"])
+            .with_scope(RemedyScope::new(format!("all traffic of {of}")))])
 }
 
 fn unexplained(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {

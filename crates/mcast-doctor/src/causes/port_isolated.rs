@@ -4,7 +4,7 @@ use super::{Cause, Check};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["bridge(8): isolated"]).without_loss();
@@ -30,7 +30,7 @@ fn of_flow(blocked: &BlockedFlow<'_>) -> Finding {
     .about_flow(from, blocked.first.flow)
     .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{from}, {names} isolated"), "on"))
     .with_all_evidence(blocked.evidence())
-    .with_remedies([admit(from), warning()])
+    .with_remedies([admit(from)])
 }
 
 fn of_bridge(observation: &Observation, bridge: &Link) -> Option<Finding> {
@@ -62,19 +62,15 @@ fn of_bridge(observation: &Observation, bridge: &Link) -> Option<Finding> {
             .on_interface(&names)
             .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{names} isolated"), "on"))
             .with_all_evidence(member)
-            .with_remedies([admit(first.name()), warning()]),
+            .with_remedies([admit(first.name())]),
     )
 }
 
 fn admit(port: &str) -> Remedy {
-    Remedy::now(Tool::Bridge, ["link", "set", "dev", port, "isolated", "off"])
-}
-
-fn warning() -> Remedy {
-    Remedy::advice(
-        Tool::Network,
-        "The isolation may be intended: without it, the hosts behind this port can reach those behind the others, with all protocols.",
-    )
+    let scope = RemedyScope::new(format!("all traffic between {port} and other isolated ports")).warning(
+        "the isolation may be intended: without it, the hosts behind this port can reach those behind the others, with all protocols",
+    );
+    Remedy::now(Tool::Bridge, ["link", "set", "dev", port, "isolated", "off"]).with_scope(scope)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::forwarding::Obstacle;
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1X", "bridge(8): locked"]);
 
@@ -55,7 +55,10 @@ fn admit(port: &str, mac: &str) -> Remedy {
             Tool::Bridge,
             format!("Admit a host by its Ethernet address: `bridge {}`.", words.join(" ")),
         ),
-        _ => Remedy::now(Tool::Bridge, words),
+        _ => Remedy::now(Tool::Bridge, words).with_scope(
+            RemedyScope::new(format!("all traffic from {mac} at {port}"))
+                .warning("every host that uses this address passes the port"),
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::observation::Observation;
 use crate::snapshot::{Link, PortState};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1D-2004 section 7.4"]);
 
@@ -79,13 +79,11 @@ fn remedies(port: &str, bridge: &str, state: PortState, spanning_tree: bool) -> 
                 "Wait for spanning tree, or shorten the delay: `ip link set dev {bridge} type bridge forward_delay 400` (4 s). On a bridge without redundant links, spanning tree may be turned off."
             ),
         )],
-        (false, _) => vec![
-            Remedy::now(Tool::Bridge, ["link", "set", "dev", port, "state", "3"]),
-            Remedy::advice(
-                Tool::Network,
-                "Make sure first that the port closes no loop: without spanning tree, nothing else breaks it.",
+        (false, _) => vec![Remedy::now(Tool::Bridge, ["link", "set", "dev", port, "state", "3"]).with_scope(
+            RemedyScope::new(format!("all traffic of {port}")).warning(
+                "make sure first that the port closes no loop: without spanning tree, nothing else breaks it",
             ),
-        ],
+        )],
     }
 }
 

@@ -140,7 +140,7 @@ pub(crate) fn admit_forwarded(
     let path = ["route", "allow", "in", "on", from, "out", "on", to];
     let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
     let mut remedies = admit_by_rule(from, address, rule);
-    remedies.push(Remedy::for_good(Tool::Ufw, permanent));
+    remedies.push(Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address)));
     remedies
 }
 

@@ -79,9 +79,13 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::HostUnreachable,
             Id::NothingArrives,
             Id::MembersGetNothing,
+            Id::NoMulticastRoute,
         ],
     ),
-    ("the advice names a filter, and only its owner knows what it is for", &[Id::TcDrops, Id::XdpDrops]),
+    (
+        "the advice names a filter, and only its owner knows what it is for",
+        &[Id::TcDrops, Id::XdpDrops, Id::NotForwarded],
+    ),
     ("the doctor names candidates, and no cause", &[Id::LostInThisMachine]),
     ("a setting of the whole machine, not of one network namespace", &[Id::ReceiveBufferOverflow]),
     ("the command creates an interface, on which the program must join", &[Id::MacvlanIsolation]),
@@ -105,6 +109,19 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ),
     ("igmp_version_of_the_querier", "the advice is to change the querier"),
     ("old_mld_querier", "the advice is to change the querier"),
+    ("firewall_rewrites_port", "only its owner knows what the rule that changes the port is for"),
+    (
+        "firewall_rewrites_port_of_a_program",
+        "only its owner knows what the rule that changes the port is for",
+    ),
+    ("firewall_rewrites_port_of_ipv6", "only its owner knows what the rule that changes the port is for"),
+    (
+        "firewall_rewrites_port_of_one_source",
+        "only its owner knows what the rule that changes the port is for",
+    ),
+    ("membership_limit_printed", "the program has ended"),
+    ("no_route_printed", "the program has ended"),
+    ("no_route_to_send_printed", "the program has ended"),
     ("firewall_of_the_listener", "the listener at the other end of the path examines itself"),
 ];
 
