@@ -85,7 +85,7 @@ fn the_history_says_since_when_a_stream_is_missing_and_when_the_querier_was_last
     let path = folder.path().join("history");
     let file = path.to_str().unwrap();
     let arguments =
-        ["doctor", GROUP, "-W", "400ms", "--watch", "--every", "500ms", "--history", file, "--json"];
+        ["doctor", GROUP, "-W", "400ms", "--watch", "--every", "500ms", "--journal", file, "--json"];
     let running = start(&ward.lan.b, &arguments);
     let recorded = || std::fs::read_to_string(&path).unwrap_or_default();
     eventually("a healthy examination", || recorded().contains("\"verdict\":\"healthy\""));
@@ -100,12 +100,12 @@ fn the_history_says_since_when_a_stream_is_missing_and_when_the_querier_was_last
     assert_eq!(onset["queriers"][0]["address"], "10.0.0.3", "{ended:?}");
     assert!(onset["healthy_until"].as_str() < onset["since"].as_str(), "{ended:?}");
 
-    let shown = mcast(&ward.lan.b, &["doctor", "--history", file]);
+    let shown = mcast(&ward.lan.b, &["doctor", "--journal", file]);
     assert_eq!(shown.status, Some(1), "{shown:?}");
     assert!(shown.text().contains("239.1.2.3:5000 from 10.0.0.1:"), "{shown:?}");
     assert!(shown.text().contains("querier 10.0.0.3 on eth0 last heard "), "{shown:?}");
-    let objects = mcast(&ward.lan.b, &["doctor", "--history", file, "--json"]);
+    let objects = mcast(&ward.lan.b, &["doctor", "--journal", file, "--json"]);
     assert_eq!(events(&objects, "since").len(), 1, "{objects:?}");
     assert!(events(&objects, "history").len() >= 2, "{objects:?}");
-    assert_eq!(mcast(&ward.lan.b, &["doctor", GROUP, "--history", file]).status, Some(2));
+    assert_eq!(mcast(&ward.lan.b, &["doctor", GROUP, "--journal", file]).status, Some(2));
 }

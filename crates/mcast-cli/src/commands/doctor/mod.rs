@@ -139,7 +139,7 @@ struct TimingOptions {
     /// Record each examination of --watch in this file, and report since when something is wrong; without --watch,
     /// print what the file says
     #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "command", "apply", "listen", "prober", "soak"])]
-    history: Option<PathBuf>,
+    journal: Option<PathBuf>,
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics, with --watch
     #[arg(long, value_name = "ADDRESS", requires = "watch")]
@@ -208,7 +208,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
     }
-    if let (Some(path), false) = (&arguments.timing.history, arguments.timing.watch) {
+    if let (Some(path), false) = (&arguments.timing.journal, arguments.timing.watch) {
         return show_history(path, arguments, console);
     }
     let subject = Subject::of(arguments, console)?;
@@ -231,7 +231,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         ends_early: arguments.timing.may_end_early(),
     };
     if arguments.timing.watch {
-        let history = arguments.timing.history.as_ref();
+        let history = arguments.timing.journal.as_ref();
         let history = history.map(|path| history::History::open(path, console)).transpose()?;
         return watch::run(&doctor, arguments.timing.every, bound, history, arguments.results.json);
     }
@@ -253,7 +253,7 @@ impl TimingOptions {
 fn show_history(path: &Path, arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let OtherSubject { pid, port, .. } = arguments.other;
     if !arguments.memberships.is_empty() || pid.is_some() || port.is_some() {
-        return Err(Failure::usage("--history without --watch prints the file, and examines nothing")
+        return Err(Failure::usage("--journal without --watch prints the file, and examines nothing")
             .remedy("add --watch, or name only the file")
             .into());
     }

@@ -1,4 +1,4 @@
-//! `--history`: the results of `--watch` in a file of bounded size, and since when something is wrong.
+//! `--journal`: the results of `--watch` in a file of bounded size, and since when something is wrong.
 
 mod entry;
 mod timeline;
