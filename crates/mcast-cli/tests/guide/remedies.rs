@@ -23,7 +23,7 @@ fn has(tags: &[String], word: &str) -> bool {
 
 /// The same with values for the words in capitals.
 fn filled(text: &str, is_v6: bool) -> String {
-    let port = ["bridge link", "mcast_to_unicast"].iter().any(|word| text.contains(word));
+    let port = ["bridge link", "bridge fdb", "mcast_to_unicast"].iter().any(|word| text.contains(word));
     let values = [
         ("INTERFACE", if port { "port0" } else { "eth0" }),
         ("GROUP", if is_v6 { "ff15::1:3" } else { "239.1.2.3" }),
@@ -31,6 +31,7 @@ fn filled(text: &str, is_v6: bool) -> String {
         ("PORT", "5000"),
         ("SOURCE", "10.0.0.7"),
         ("NAME", "weather"),
+        ("MAC", "02:00:00:00:00:01"),
         ("FILE", "film.ts"),
         // To continue a program that is not stopped has no effect.
         ("PID", &std::process::id().to_string()),
@@ -93,13 +94,14 @@ fn suggested_mcast_commands_are_valid() {
 }
 
 /// What this machine's kernel or its owner cannot change in a namespace.
-const NOT_HERE: [(&str, &str); 7] = [
+const NOT_HERE: [(&str, &str); 8] = [
     ("mld_max_msf", "is the machine's"),
     ("net.core.", "is the machine's"),
     ("type vlan", "this kernel may have none"),
     ("ethtool -G", "a virtual card has no ring"),
     ("iw ", "there is no Wi-Fi"),
     ("docker ", "there is no Docker"),
+    ("systemctl ", "no service manager runs"),
     ("pref PREFERENCE", "there is no filter to delete; the doctor's own tests delete one"),
 ];
 
@@ -145,7 +147,7 @@ fn patient() -> (Lab, Host) {
     host.connect("eth0", &switch, &["10.0.0.1/24", "fd00::1/64"]).unwrap();
     let mut prepare = String::from(
         "ip link add bridge0 type bridge && ip link add port0 type veth peer name far0 && \
-         ip link set port0 master bridge0",
+         ip link set port0 master bridge0 && ip link set bridge0 up && ip link set far0 up && ip link set port0 up",
     );
     if is_installed("nft") {
         prepare += "; nft add table inet filter; nft add table inet mangle";
