@@ -45,6 +45,7 @@ fn scope_of_groups(family: Family, interface: &str) -> RemedyScope {
 }
 
 /// The scope of a route for one group.
+#[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "Windows has no command for such a route"))]
 fn scope_of_group(group: IpAddr, interface: &str) -> RemedyScope {
     RemedyScope::after_restart(format!("moves {group} to {interface}, unless a program names an interface"))
 }

@@ -145,6 +145,10 @@ pub(crate) struct BridgePort {
 }
 
 /// The spanning tree state of a port.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PortState {
     Disabled,

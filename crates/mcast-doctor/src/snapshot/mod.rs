@@ -18,8 +18,8 @@ use crate::netfilter::Ruleset;
 
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use link::{Bridge, BridgePort, OtherQuerier, Statistics};
-pub(crate) use link::{ConfigService, Link, PortState, Queue, TrafficFilter, XdpProgram};
+pub(crate) use link::{BridgePort, OtherQuerier, Statistics};
+pub(crate) use link::{Bridge, ConfigService, Link, PortState, Queue, TrafficFilter, XdpProgram};
 pub(crate) use tables::{
     BridgeGroup, DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket,
 };
