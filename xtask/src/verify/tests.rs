@@ -198,6 +198,8 @@ mod checks {
             config.split("test(=").skip(1).filter_map(|rest| rest.split(')').next()).collect();
         assert!(!names.is_empty());
         for name in names {
+            // The name may have the module before it.
+            let name = name.rsplit("::").next().unwrap_or(name);
             let found = crate::command::succeeds(crate::command::program(
                 "git",
                 ["grep", "--quiet", &format!("fn {name}()"), "--", "crates"],
