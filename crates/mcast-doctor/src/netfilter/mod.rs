@@ -8,10 +8,9 @@ mod trace;
 pub(crate) use counts::{CountedTraffic, HookCount, HookCounts};
 pub(crate) use packet::{ControlKind, KnownPacket};
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
-pub(crate) use ruleset::{
-    BaseChain, Chain, Comparison, Expression, Header, LookupResult, Register, Rule, RuleSet, RuleVerdict,
-    SetElement, TableFamily,
-};
+pub(crate) use ruleset::{BaseChain, Chain, Expression, Rule, RuleVerdict, TableFamily};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use ruleset::{Comparison, Header, LookupResult, Register, RuleSet, SetElement};
 pub(crate) use ruleset::{RuleEffect, Ruleset};
 pub(crate) use trace::Outcome;
 

@@ -17,9 +17,11 @@ use crate::ExaminedPart;
 use crate::netfilter::Ruleset;
 
 pub(crate) use counters::{Counter, Counters};
-pub(crate) use link::{Bridge, ConfigService, Link, PortState, Queue, TrafficFilter, XdpProgram};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use link::{BridgePort, OtherQuerier, Statistics};
+pub(crate) use link::Statistics;
+pub(crate) use link::{Bridge, ConfigService, Link, PortState, Queue, TrafficFilter, XdpProgram};
+#[cfg(any(test, target_os = "linux", target_os = "android"))]
+pub(crate) use link::{BridgePort, OtherQuerier};
 pub(crate) use tables::{
     BridgeGroup, DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket,
 };
