@@ -14,6 +14,9 @@ import urllib.request
 
 GROUP = "239.1.2.3:5000"
 NET_RAW, NET_ADMIN = 1 << 13, 1 << 12
+PERFMON, BPF = 1 << 38, 1 << 39
+# What the doctor needs to capture, to read firewall rules, and to count what the kernel drops.
+EXAMINE = NET_RAW | NET_ADMIN | BPF | PERFMON
 # The time limit of each wait, in seconds.
 TIMEOUT = 60
 
@@ -31,7 +34,7 @@ UNITS = {
     "mcast-querier@eth0": ("", NET_RAW, NET_RAW),
     "mcast-top@eth0": ("", NET_RAW, 0),
     "mcast-record@day": (f"{GROUP} -i eth0 --rotate 1h", NET_RAW, NET_RAW),
-    "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --every 200ms", NET_RAW | NET_ADMIN, NET_RAW | NET_ADMIN),
+    "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --every 200ms", EXAMINE, EXAMINE),
 }
 
 
