@@ -83,13 +83,13 @@ def messages_have_priorities_in_the_journal():
         levels = {entry["PRIORITY"] for entry in own}
         assert own and levels <= {"3", "4", "5", "6", "7"}, (unit, levels)
         assert not any(entry["MESSAGE"].startswith("<") for entry in own), (unit, own)
-    # Findings have the priority of their severity: no sender is a warning, an interface that is down a fault.
-    until(lambda: " found warning " in journal("mcast-doctor@stream", "-p", "warning"), "a warning of the doctor's")
+    # Findings have the priority of their severity: no sender and an interface that is down are faults.
+    until(lambda: " found fault nothing-arrives " in journal("mcast-doctor@stream", "-p", "err"), "the silence to be found")
     call("ip", "link", "set", "eth0", "down")
-    until(lambda: " found fault " in journal("mcast-doctor@stream", "-p", "err"), "a fault that the doctor finds")
+    until(lambda: " found fault interface-down " in journal("mcast-doctor@stream", "-p", "err"), "the interface to be found down")
     assert " found warning " not in journal("mcast-doctor@stream", "-p", "err"), journal("mcast-doctor@stream")
     up()
-    until(lambda: " gone  fault " in journal("mcast-doctor@stream"), "the doctor to see it up")
+    until(lambda: " gone  fault interface-down " in journal("mcast-doctor@stream"), "the doctor to see it up")
 
 
 def reload_starts_over_in_the_same_process():
