@@ -86,10 +86,10 @@ def messages_have_priorities_in_the_journal():
     # Findings have the priority of their severity: no sender and an interface that is down are faults.
     until(lambda: " found fault nothing-arrives " in journal("mcast-doctor@stream", "-p", "err"), "the silence to be found")
     call("ip", "link", "set", "eth0", "down")
-    until(lambda: " found fault " in journal("mcast-doctor@stream", "-p", "err"), "the interface to be found down")
+    until(lambda: " found fault interface-down " in journal("mcast-doctor@stream", "-p", "err"), "eth0 to be found down")
     assert " found warning " not in journal("mcast-doctor@stream", "-p", "err"), journal("mcast-doctor@stream")
     up()
-    until(lambda: " gone  fault " in journal("mcast-doctor@stream"), "the doctor to see it up")
+    until(lambda: " gone  fault interface-down " in journal("mcast-doctor@stream"), "the doctor to see it up")
 
 
 def reload_starts_over_in_the_same_process():

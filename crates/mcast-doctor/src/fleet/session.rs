@@ -23,6 +23,8 @@ const MAX_ERRORS: usize = 4 << 10;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long ssh may take to end after its input has.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long to wait for the rest of standard error once ssh has ended.
+const ERRORS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How to reach the machines.
 #[derive(Clone, Debug)]
@@ -110,6 +112,8 @@ pub(super) struct MemberSession {
     stdin: Option<ChildStdin>,
     lines: Lines<String>,
     errors: Arc<Mutex<VecDeque<u8>>>,
+    /// Disconnected once all of standard error has been read.
+    errors_end: Lines<()>,
 }
 
 impl MemberSession {
@@ -126,13 +130,18 @@ impl MemberSession {
         let errors = Arc::new(Mutex::new(VecDeque::new()));
         let stdin = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let session = Self { child, stdin, lines, errors: Arc::clone(&errors) };
+        let (errors_open, errors_end) = sync_channel(0);
+        let session = Self { child, stdin, lines, errors: Arc::clone(&errors), errors_end };
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.into()).spawn(work).map(drop).map_err(start)
         };
         if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
             spawn("ssh output", Box::new(move || read_lines(stdout, &sender)))?;
-            spawn("ssh errors", Box::new(move || read_errors(stderr, &errors)))?;
+            let read = move || {
+                read_errors(stderr, &errors);
+                drop(errors_open);
+            };
+            spawn("ssh errors", Box::new(read))?;
         }
         Ok(session)
     }
@@ -170,6 +179,9 @@ impl MemberSession {
 
     fn ended(&mut self) -> SessionError {
         let status = self.wait();
+        // ssh has ended, but what it wrote may not have been read yet. A process that it left behind can keep the pipe
+        // open: do not wait for its end.
+        let _ = self.errors_end.recv_timeout(ERRORS_TIMEOUT);
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let errors = String::from_utf8_lossy(&errors.iter().copied().collect::<Vec<_>>()).trim().to_owned();
         SessionError::Ended { status: status.and_then(|status| status.code()), errors }
