@@ -71,7 +71,7 @@ def assert_minimal_privileges(unit, task, may, keeps):
 def services_do_their_work():
     send_datagram()
     until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in metrics(9477), "the stream in the figures of top")
-    until(lambda: "mcast_doctor_looks_total" in metrics(9478), "figures of the doctor")
+    until(lambda: "mcast_doctor_examinations_total" in metrics(9478), "figures of the doctor")
     until(lambda: "sent IGMPv3 general query" in journal("mcast-querier@eth0"), "a query in the journal")
     until(lambda: contains_the_group(recordings()), "what was sent in the recording")
 
@@ -131,7 +131,7 @@ def the_watchdog_restarts_services_that_hang():
 
 def services_survive_the_loss_of_their_interface():
     # A failure at the first examination is not retried.
-    until(lambda: "mcast_doctor_look_end_seconds " in metrics(9478), "the first look of the doctor")
+    until(lambda: "mcast_doctor_examination_end_seconds " in metrics(9478), "the first examination of the doctor")
     network_without_eth0()
     until(lambda: restarts("mcast-top@eth0") >= 2, "figures to fail without their interface")
     assert "eth0 has gone" in journal("mcast-top@eth0")

@@ -74,7 +74,7 @@ fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
     assert_eq!(verdicts[0]["verdict"], "unknown", "{json:?}");
     assert!(verdicts.iter().all(|verdict| verdict["time"].is_string()), "{json:?}");
     assert!(verdicts.windows(2).all(|pair| pair[0]["verdict"] != pair[1]["verdict"]), "{json:?}");
-    assert_eq!(events(&json, "unknown")[0]["effect"], "needs-rights", "{json:?}");
+    assert_eq!(events(&json, "open-question")[0]["effect"], "needs-rights", "{json:?}");
     drop(ward);
 }
 

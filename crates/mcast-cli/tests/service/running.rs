@@ -190,7 +190,7 @@ fn a_vanished_interface_ends_the_metrics_service() {
 fn a_reload_makes_the_doctor_report_all_findings_again() {
     let served = Served::start("doctor");
     // No host sends to the group.
-    eventually("a look", || !served.metrics().contains("mcast_doctor_looks_total 0\n"));
+    eventually("a look", || !served.metrics().contains("mcast_doctor_examinations_total 0\n"));
     let figures = served.metrics();
     assert!(figures.contains("mcast_doctor_findings{severity=\"fault\"} "), "{figures}");
     let finding =
@@ -210,8 +210,8 @@ fn a_reload_makes_the_doctor_report_all_findings_again() {
 #[test]
 fn a_watching_doctor_survives_a_vanished_interface() {
     let served = Served::start("doctor");
-    let looks = || number(&served.metrics(), "mcast_doctor_looks_total");
-    let failures = || number(&served.metrics(), "mcast_doctor_look_failures_total");
+    let looks = || number(&served.metrics(), "mcast_doctor_examinations_total");
+    let failures = || number(&served.metrics(), "mcast_doctor_examination_failures_total");
     eventually("a look", || looks() > 0);
     assert_eq!(failures(), 0);
     served.lan.b.delete_interface("eth0").unwrap();

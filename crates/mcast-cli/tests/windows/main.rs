@@ -205,11 +205,11 @@ fn the_doctor_reports_what_it_can_observe() {
     let ended = pair.windows.mcast(&examine);
     sending.signalled(libc::SIGINT);
     let rows = ended.json();
-    let told = |event: &'static str, words: &'static str| {
-        rows.iter().any(|row| row["event"] == event && row.to_string().contains(words))
+    let reports = |event: &'static str, text: &'static str| {
+        rows.iter().any(|row| row["event"] == event && row.to_string().contains(text))
     };
-    assert!(told("seen", "datagrams"), "{ended:?}");
-    assert!(told("unknown", "Npcap"), "{ended:?}");
+    assert!(reports("observation", "datagrams"), "{ended:?}");
+    assert!(reports("open-question", "Npcap"), "{ended:?}");
     assert_eq!(ended.status, Some(0), "{ended:?}");
 
     let ended = pair.windows.mcast(&["doctor", "--pid", "1", "-W", "100ms"]);
