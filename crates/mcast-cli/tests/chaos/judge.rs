@@ -100,10 +100,12 @@ fn status(subscriber: &Finished) -> Option<String> {
     if subscriber.is_late {
         return Some("did not end".to_owned());
     }
-    let is_short = subscriber.ledger.is_short();
+    let is_incomplete = subscriber.ledger.is_incomplete();
     match subscriber.status {
-        Some(0) if is_short => Some("exit status 0 although messages are missing".to_owned()),
-        Some(1) if !is_short && subscriber.ledger.accounts.iter().all(|account| account.ended.is_some()) => {
+        Some(0) if is_incomplete => Some("exit status 0 although messages are missing".to_owned()),
+        Some(1)
+            if !is_incomplete && subscriber.ledger.accounts.iter().all(|account| account.ended.is_some()) =>
+        {
             Some("exit status 1 although nothing is missing".to_owned())
         }
         None | Some(0 | 1) => None,
@@ -143,7 +145,7 @@ fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
             faults.push(format!("reports {complete} complete on {host}, where {served} have everything"));
         }
         if *status == Some(0) && receivers.len() >= heard.len() && served < heard.len() {
-            faults.push(format!("exit status 0, and {} on {host} are short", heard.len() - served));
+            faults.push(format!("exit status 0, and {} on {host} lack messages", heard.len() - served));
         }
     }
     match status {

@@ -125,7 +125,7 @@ impl Ledger {
     }
 
     /// Whether it reported that anything is missing.
-    pub(crate) fn is_short(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         self.accounts.iter().any(|account| account.lost > 0 || account.lost_unknown)
     }
 }
