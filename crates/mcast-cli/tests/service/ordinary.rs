@@ -87,7 +87,7 @@ fn without_rights_messages_and_replays_work() {
     assert!(subscribing.end().succeeded().text().contains("hello"));
     publishing.end().succeeded();
 
-    // From sockets, as it says.
+    // Without the right to capture, it records what sockets receive.
     let file = user.file("x.pcapng");
     let recording = user.start(&["record", "-i", "eth0", "-c", "1", "-w", &file, GROUP]);
     recording.stderr.wait_for("recording from sockets");

@@ -44,7 +44,7 @@ fn loss_up_to_max_loss_is_a_success() {
     }
 }
 
-/// Publishes 500 messages once the subscriber has heard the publisher, which does not see best-effort subscribers.
+/// Publishes 500 messages once the subscriber has received something: the publisher does not wait for best-effort subscribers.
 fn publish_once_heard(a: &Host, running: &Running) -> Running {
     let arguments = ["publish", "-i", "eth0", GROUP, "--rate", "4000pps"];
     let mut publishing = program(a, MCAST, &arguments, true);
