@@ -43,7 +43,7 @@ fn recv_accepts_only_named_sources() {
 }
 
 #[test]
-fn a_source_specific_group_needs_a_source_unless_told_otherwise() {
+fn a_source_specific_group_needs_a_source_unless_any_source_is_allowed() {
     let lan = Lan::new();
     let refused = mcast(&lan.b, &["recv", "232.1.2.3:5000"]);
     assert_eq!(refused.status, Some(2), "{refused:?}");

@@ -145,7 +145,7 @@ fn an_interface_whose_mtu_is_too_small_is_named() {
 }
 
 #[test]
-fn a_subscriber_that_gives_up_late_messages_is_short_in_the_publishers_report() {
+fn a_subscriber_that_gives_up_late_messages_is_incomplete_in_the_publishers_report() {
     let (_lab, a, b, _link) = pair(0.2);
     let running = subscriber(&b, &[GROUP, "--policy", "deadline=1ms", "--json"]);
     let words: Vec<String> = (0..500).map(|number| number.to_string()).collect();
