@@ -134,7 +134,7 @@ def test_a_loop_ends_with_the_stream_and_events_name_the_subscribers(other: lab.
             assert publisher.next_message == 1
             assert publisher.wait_complete(timeout=20)
             joined = [event for event in publisher.events() if event.kind == "joined"]
-            assert publisher.statistics.receivers == 1
+            assert publisher.statistics.subscribers == 1
         thread.join(timeout=20)
         assert not thread.is_alive()
     assert len(joined) == 1
