@@ -174,7 +174,7 @@ fn finding(
         .with_evidence(observation.packets_of(flow))
         .with_remedies([
             Remedy::advice(Tool::Network, format!("Where a daemon runs (`ip mroute show` lists its routes), have it route the group. smcroute: `smcroutectl add {name} {source} {group} {out}`. pimd, FRR: enable PIM on {name} and IGMP on {out}, and check that the router has learnt the member (`show ip igmp groups`)." )),
-            Remedy::advice(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM. `mcast relay` forwards single groups without a daemon of the kernel's."),
+            Remedy::advice(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM."),
         ])
 }
 

@@ -1,6 +1,6 @@
 //! The program that the kernel runs for each packet that it drops.
 //!
-//! Some 150 instructions, assembled here: a compiler for BPF and a loader of its object files would be a far larger
+//! Some 250 instructions, assembled here: a compiler for BPF and a loader of its object files would be a far larger
 //! dependency. The program counts the packets to groups of one network namespace by reason, addresses and interface. It
 //! counts in the kernel instead of copying packets to this process, so a flood costs little and loses no counts.
 
