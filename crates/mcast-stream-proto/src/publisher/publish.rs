@@ -250,7 +250,7 @@ impl PublisherMachine {
             return Ok(());
         }
         if !is_full && sent < self.ring.next {
-            // What waits for the rate is sent meanwhile, so that nobody waits for a subscriber yet.
+            // The datagrams that wait for the rate are sent meanwhile: the publisher does not wait for a subscriber yet.
             return Err(Refusal::Unsent);
         }
         let narrowest = self.members.narrowest().filter(|_| is_full);

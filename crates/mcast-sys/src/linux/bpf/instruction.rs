@@ -49,7 +49,7 @@ pub enum Size {
 /// processes, or removes entries of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub enum Helper {
+pub enum BpfHelper {
     /// `bpf_map_lookup_elem(map, key)`: the address of the value, or 0.
     MapLookup = 1,
     /// `bpf_map_update_elem(map, key, value, flags)`: 0, or an error.
@@ -221,7 +221,7 @@ impl Assembler {
     }
 
     /// Calls a helper of the kernel.
-    pub fn call(&mut self, helper: Helper) {
+    pub fn call(&mut self, helper: BpfHelper) {
         self.push(CALL, 0, 0, helper as i32);
     }
 

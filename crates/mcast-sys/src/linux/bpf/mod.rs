@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use mcast_group::InterfaceIndex;
 
-pub use instruction::{Assembler, BpfRegister, Condition, Helper, Instruction, Label, Size};
+pub use instruction::{Assembler, BpfHelper, BpfRegister, Condition, Instruction, Label, Size};
 
 /// Commands, types and flags from `linux/bpf.h`.
 const MAP_CREATE: libc::c_int = 0;

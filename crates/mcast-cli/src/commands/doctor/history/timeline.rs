@@ -1,4 +1,4 @@
-//! What a series of examinations says about the time at which something went wrong. Pure: no files, no clock.
+//! Determines from a series of examinations when something went wrong. It uses neither files nor the clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

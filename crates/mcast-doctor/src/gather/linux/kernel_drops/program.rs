@@ -6,9 +6,9 @@
 
 use std::os::fd::AsFd;
 
+use mcast_sys::bpf::BpfHelper::{MapLookup, MapUpdate, ReadKernel};
 use mcast_sys::bpf::BpfRegister::{R0, R1, R2, R3, R4, R6, R7, R8, R9, Stack};
 use mcast_sys::bpf::Condition::{AnyBit, Equal, NotEqual, NotEqual32};
-use mcast_sys::bpf::Helper::{MapLookup, MapUpdate, ReadKernel};
 use mcast_sys::bpf::Size::{U8, U16, U32, U64};
 use mcast_sys::bpf::{Assembler, BpfRegister, Instruction, Label, Map};
 
