@@ -56,6 +56,10 @@ fn outcome(options: &RunOptions) -> Result<Outcome> {
     if let Some(missing) = PROGRAMS.iter().find(|(name, _)| environment::installed(name).is_none()) {
         return Ok(Outcome::skipped(format!("{} is not installed (Debian's {})", missing.0, missing.1)));
     }
+    // The machine has a file system of its own there.
+    if home.starts_with("/tmp") {
+        return Ok(Outcome::skipped("this checkout is in /tmp, which the machine cannot read; move it"));
+    }
     let system = match system::prepare(&home, options)? {
         Ok(system) => system,
         Err(why) => return Ok(Outcome::skipped(why)),
