@@ -74,16 +74,14 @@ pub struct Subject {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Evidence {
     /// The kind of evidence.
-    #[serde(rename = "what")]
     pub kind: EvidenceKind,
     /// Where to look it up, such as `/proc/net/netstat IPReversePathFilter`.
-    #[serde(rename = "where")]
     pub location: String,
     /// The earlier value, if the evidence is a change.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
+    pub previous_value: Option<String>,
     /// The current value.
-    pub now: String,
+    pub value: String,
 }
 
 /// The kind of a piece of evidence.
@@ -245,19 +243,19 @@ impl From<&FlowStatus> for ExplainedFlow {
 impl Evidence {
     /// Returns evidence of a current value.
     #[must_use]
-    pub fn new(kind: EvidenceKind, location: impl Into<String>, now: impl fmt::Display) -> Self {
-        Self { kind, location: location.into(), before: None, now: now.to_string() }
+    pub fn new(kind: EvidenceKind, location: impl Into<String>, value: impl fmt::Display) -> Self {
+        Self { kind, location: location.into(), previous_value: None, value: value.to_string() }
     }
 
-    /// Returns evidence of a value that changed from `before` to `now`.
+    /// Returns evidence of a value that changed from `previous` to `value`.
     #[must_use]
     pub fn change(
         kind: EvidenceKind,
         location: impl Into<String>,
-        before: impl fmt::Display,
-        now: impl fmt::Display,
+        previous: impl fmt::Display,
+        value: impl fmt::Display,
     ) -> Self {
-        Self { before: Some(before.to_string()), ..Self::new(kind, location, now) }
+        Self { previous_value: Some(previous.to_string()), ..Self::new(kind, location, value) }
     }
 }
 
@@ -292,9 +290,9 @@ impl fmt::Display for Severity {
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.before {
-            Some(before) => write!(f, "{}: {before} -> {}", self.location, self.now),
-            None => write!(f, "{}: {}", self.location, self.now),
+        match &self.previous_value {
+            Some(previous) => write!(f, "{}: {previous} -> {}", self.location, self.value),
+            None => write!(f, "{}: {}", self.location, self.value),
         }
     }
 }
@@ -314,10 +312,15 @@ mod tests {
             "severity": "fault",
             "cause": "It is dropped.",
             "subject": { "interface": "eth0" },
-            "evidence": [{ "what": "counter", "where": "IPReversePathFilter", "before": "3", "now": "13" }],
+            "evidence": [{
+                "kind": "counter",
+                "location": "IPReversePathFilter",
+                "previous_value": "3",
+                "value": "13",
+            }],
             "remedies": [{
                 "tool": "sysctl",
-                "lasts": "now",
+                "persistence": "until-reboot",
                 "command": "sysctl -w x=0",
                 "needs_root": true,
                 "steps": [{ "program": "sysctl", "args": ["-w", "x=0"] }],

@@ -97,15 +97,15 @@ def test_closing_counts_short_and_unknown_subscribers_and_unsent_datagrams(
     for _ in range(300):
         publisher.publish(bytes(1000))
     go_on.set()
-    wait_for_events(publisher, {"short", "silent"})
+    wait_for_events(publisher, {"incomplete", "silent"})
     # More than the rate allows at once.
     for _ in range(3):
         publisher.queue(bytes(50_000), timeout=20)
     closing = publisher.close(timeout=0)
     assert closing is not None
-    assert (closing.complete, closing.short, closing.unknown) == (0, 1, 1)
+    assert (closing.complete, closing.incomplete, closing.unknown) == (0, 1, 1)
     assert closing.unsent > 0
-    assert f"short=1 unknown=1 unsent={closing.unsent}>" in repr(closing)
+    assert f"incomplete=1 unknown=1 unsent={closing.unsent}>" in repr(closing)
     reading.close()
     silent.close()
     for thread in threads:

@@ -59,7 +59,7 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
     let _link = lab.bad_link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"], loses).unwrap();
     let before = top(&a, &["--json", "-i", "eth0", "--interval", "100", "239.1.2.3"]);
     let behind = top(&b, &["--json", "-i", "eth0", "--interval", "100", "239.1.2.3"]);
-    let hears = start(&b, &["subscribe", "-q", "-i", "eth0", GROUP]);
+    let subscriber = start(&b, &["subscribe", "-q", "-i", "eth0", GROUP]);
     let words = format!("{}\n", "x".repeat(700)).repeat(1_000);
     let arguments = [
         "publish",
@@ -75,7 +75,7 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
         "--json",
     ];
     let published = mcast_with_input(&a, &arguments, words.as_bytes()).succeeded();
-    hears.end().succeeded();
+    subscriber.end().succeeded();
     let (before, behind) = (stream(&before.signalled(2)), stream(&behind.signalled(2)));
 
     let datagrams = &published.json()[0]["datagrams"];

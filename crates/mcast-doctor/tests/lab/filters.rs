@@ -414,8 +414,8 @@ fn apply(host: &Host, report: &Report, id: Id) {
 
 /// Returns the experiments that a report lists.
 fn experiments(report: &Report) -> Vec<&str> {
-    let experiments = report.observations.iter().filter(|observation| observation.depth == "experiment");
-    experiments.map(|observation| observation.what.as_str()).collect()
+    let experiments = report.observations.iter().filter(|observation| observation.layer == "experiment");
+    experiments.map(|observation| observation.message.as_str()).collect()
 }
 
 /// Applies the first remedy, and asserts that the datagrams arrive then.

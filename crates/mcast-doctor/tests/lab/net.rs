@@ -404,10 +404,9 @@ pub(crate) fn assert_healthy(report: &Report) {
 pub(crate) fn assert_received(report: &Report) {
     assert_healthy(report);
     assert!(
-        report
-            .observations
-            .iter()
-            .any(|observation| observation.depth == "socket" && observation.what.contains("datagrams from")),
+        report.observations.iter().any(
+            |observation| observation.layer == "socket" && observation.message.contains("datagrams from")
+        ),
         "{report:#?}"
     );
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");

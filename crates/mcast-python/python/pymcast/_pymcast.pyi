@@ -273,7 +273,7 @@ class Statistics:
     def dropped(self) -> int | None:
         """Datagrams that the system dropped because a buffer was full; None where it does not count them."""
     @property
-    def dropped_is(self) -> Literal["exactly", "at least", "at most", "about", "unknown"]:
+    def dropped_certainty(self) -> Literal["exactly", "at least", "at most", "about", "unknown"]:
         """How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown"."""
     @property
     def calls(self) -> int:
@@ -1128,7 +1128,7 @@ class PublisherEvent:
         """"joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
         "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
         left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because it lost datagrams),
-        "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
+        "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
         events were discarded because they were not fetched), or "other".
         """
     @property
@@ -1219,7 +1219,7 @@ class Closing:
     def behind(self) -> list[tuple[int, int]]:
         """Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing."""
     @property
-    def short(self) -> int:
+    def incomplete(self) -> int:
         """Subscribers with unrecoverable losses, including those that have left."""
     @property
     def unknown(self) -> int:
@@ -1572,7 +1572,7 @@ def _statistics(
     truncated: int,
     refused: int,
     dropped: int | None,
-    dropped_is: str,
+    dropped_certainty: str,
     calls: int,
     merged: int,
 ) -> Statistics:

@@ -12,7 +12,7 @@ pub(crate) struct PublisherEvent {
     /// "joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
     /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
     /// left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because it lost datagrams),
-    /// "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
+    /// "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
     /// events were discarded because they were not fetched), or "other".
     kind: &'static str,
     /// The subscriber that it is about.
@@ -45,8 +45,8 @@ impl From<Event> for PublisherEvent {
             Event::Unrecoverable(receiver, first, end) => {
                 Self { count: Some(end.saturating_sub(first)), ..about("unrecoverable", receiver) }
             }
-            Event::SubscriberShort(receiver, count) => {
-                Self { count: Some(count), ..about("short", receiver) }
+            Event::SubscriberIncomplete(receiver, count) => {
+                Self { count: Some(count), ..about("incomplete", receiver) }
             }
             Event::Slowed { subscriber, rate, .. } => {
                 Self { count: Some(rate), ..about("slowed", subscriber) }
@@ -88,7 +88,7 @@ pub(crate) struct Closing {
     /// Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing.
     behind: Vec<(u64, u64)>,
     /// Subscribers with unrecoverable losses, including those that have left.
-    short: u64,
+    incomplete: u64,
     /// Subscribers that became silent before they confirmed everything; what they received is unknown.
     unknown: u64,
     /// Datagrams that were queued but not sent before the timeout.
@@ -103,7 +103,7 @@ impl From<mcast_stream::Closing> for Closing {
             complete: closing.complete,
             unread: closing.audience.unread,
             behind: closing.behind.iter().map(|(receiver, missing)| (receiver.0, *missing)).collect(),
-            short: closing.audience.short,
+            incomplete: closing.audience.incomplete,
             unknown: closing.audience.unknown,
             unsent: closing.unsent,
             statistics: closing.statistics.into(),
@@ -132,10 +132,10 @@ impl Closing {
 #[pymethods]
 impl Closing {
     fn __repr__(&self) -> String {
-        let Self { complete, unread, behind, short, unknown, unsent, .. } = self;
+        let Self { complete, unread, behind, incomplete, unknown, unsent, .. } = self;
         let behind = behind.len();
         format!(
-            "<Closing complete={complete} unread={unread} behind={behind} short={short} unknown={unknown} unsent={unsent}>"
+            "<Closing complete={complete} unread={unread} behind={behind} incomplete={incomplete} unknown={unknown} unsent={unsent}>"
         )
     }
 }

@@ -64,7 +64,7 @@ pub enum PublisherEvent {
     Unrecoverable(SubscriberId, u64, u64),
     /// A subscriber has given up datagrams for the first time; the number is how many.
     /// [`PublisherMachine::standings`](super::PublisherMachine::standings) reports what it lacks at the end.
-    SubscriberShort(SubscriberId, u64),
+    SubscriberIncomplete(SubscriberId, u64),
     /// Events were not fetched in time; the number is how many were dropped before this one.
     Missed(u64),
 }

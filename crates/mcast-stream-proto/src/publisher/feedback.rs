@@ -147,7 +147,7 @@ impl PublisherMachine {
         let is_near = sent - status.next <= self.ring.capacity() / 4;
         let group_round_trip = self.round_trip;
         let Some(member) = self.members.get_mut(id) else { return };
-        let (was_short, before) = (member.progress.is_short(), member.role);
+        let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
         // Nobody receives anything new while the stream pauses.
         let silence =
             member.record(status, now, group_round_trip).min(now.saturating_sub(self.data_resumed_at));
@@ -180,8 +180,8 @@ impl PublisherMachine {
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }
-        if progress.is_short() && !was_short {
-            self.events.push(PublisherEvent::SubscriberShort(id, progress.given_up));
+        if progress.is_incomplete() && !was_incomplete {
+            self.events.push(PublisherEvent::SubscriberIncomplete(id, progress.given_up));
         }
         if has_returned {
             self.events.push(PublisherEvent::SubscriberReturned(id));

@@ -61,7 +61,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) const fn is_short(&self) -> bool {
+    pub(crate) const fn is_incomplete(&self) -> bool {
         self.given_up > 0 || self.lost_messages > 0
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
             name(receiver),
             count_of(end.saturating_sub(first), "datagram")
         )),
-        PublisherEvent::SubscriberShort(receiver, given_up) => console.warn(format_args!(
+        PublisherEvent::SubscriberIncomplete(receiver, given_up) => console.warn(format_args!(
             "subscriber {} has given up {}: it will not have everything",
             name(receiver),
             count_of(given_up, "datagram")
@@ -112,7 +112,7 @@ impl Member {
             Standing::Complete => ("complete", 0, 0),
             Standing::Unread => ("unread", 0, 0),
             Standing::Behind { datagrams } => ("behind", datagrams, 0),
-            Standing::Short { datagrams, messages } => ("short", datagrams, messages),
+            Standing::Incomplete { datagrams, messages } => ("incomplete", datagrams, messages),
             Standing::Left => ("left", 0, 0),
             _ => ("unknown", 0, 0),
         };
@@ -133,14 +133,14 @@ impl Member {
             "unread" => "has received everything, and is still reading".into(),
             "behind" if *missing == 0 => "has not confirmed the end".into(),
             "behind" => format!("has not confirmed the last {}", count_of(*missing, "datagram")),
-            "short" if *lost_messages > 0 => {
+            "incomplete" if *lost_messages > 0 => {
                 format!(
-                    "short of {}: lost {}",
+                    "lacks {}: lost {}",
                     count_of(*missing, "datagram"),
                     count_of(*lost_messages, "message")
                 )
             }
-            "short" => format!("short of {}", count_of(*missing, "datagram")),
+            "incomplete" => format!("lacks {}", count_of(*missing, "datagram")),
             "left" => "left before the end".into(),
             _ => "fell silent: what it has is unknown".into(),
         })

@@ -68,7 +68,7 @@ impl World<'_> {
                 let is_unknown = |standing| {
                     let zero = Standing::Behind { datagrams: 0 };
                     standing == zero
-                        || matches!(standing, Standing::Unknown | Standing::Short { messages: 0, .. })
+                        || matches!(standing, Standing::Unknown | Standing::Incomplete { messages: 0, .. })
                 };
                 if standing.is_none_or(|(.., standing)| is_unknown(standing)) {
                     continue;

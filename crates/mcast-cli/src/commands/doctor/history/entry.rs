@@ -31,7 +31,7 @@ pub(super) struct Stream {
 pub(super) struct Querier {
     pub(super) interface: String,
     pub(super) address: String,
-    pub(super) last: String,
+    pub(super) last_heard: String,
 }
 
 impl Entry {
@@ -50,7 +50,7 @@ impl Entry {
         let querier = |sighting: &QuerierSighting| Querier {
             interface: sighting.interface.clone(),
             address: sighting.address.to_string(),
-            last: rfc3339(sighting.last),
+            last_heard: rfc3339(sighting.last),
         };
         Self {
             time: rfc3339(SystemTime::now()),

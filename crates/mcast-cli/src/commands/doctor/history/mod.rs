@@ -46,7 +46,7 @@ struct OnsetRecord<'a> {
 struct Stopped<'a> {
     #[serde(flatten)]
     stream: &'a Stream,
-    last: String,
+    last_heard: String,
 }
 
 impl History {
@@ -138,7 +138,7 @@ fn write_onset(onset: &Onset, is_json: bool, out: &mut Output) -> io::Result<()>
     if !is_json {
         return writeln!(out, "{}", super::text::safe(&onset.to_string()));
     }
-    let stopped = onset.stopped.iter().map(|(stream, last)| Stopped { stream, last: last.to_string() });
+    let stopped = onset.stopped.iter().map(|(stream, last)| Stopped { stream, last_heard: last.to_string() });
     let record = OnsetRecord {
         since: onset.since.to_string(),
         healthy_until: onset.healthy_until.map(|until| until.to_string()),
