@@ -153,7 +153,7 @@ pub(super) const RULES: &[Rule] = &[
         "datagrams are not overwritten before they are sent",
         "publisher/publish.rs",
         "if self.ring.has_room(count, keep) {",
-        "if keep > 0 {",
+        "if keep > Sequence::default() {",
     ),
     rule(
         "repairs stay within their rate limit",
@@ -273,6 +273,6 @@ pub(super) const RULES: &[Rule] = &[
         "there are no unnecessary wake-ups",
         "subscriber/feedback.rs",
         "        if self.has_everything() {\n            deadline = u64::MAX;",
-        "        if self.delivery.has_ended() && self.base == u64::MAX {\n            deadline = u64::MAX;",
+        "        if self.delivery.has_ended() && self.base == Sequence::MAX {\n            deadline = u64::MAX;",
     ),
 ];

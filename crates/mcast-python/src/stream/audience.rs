@@ -43,7 +43,7 @@ impl From<Event> for PublisherEvent {
             Event::SubscriberReturned(receiver) => about("returned", receiver),
             Event::SubscriberRefused(receiver) => about("refused", receiver),
             Event::Unrecoverable(receiver, first, end) => {
-                Self { count: Some(end.saturating_sub(first)), ..about("unrecoverable", receiver) }
+                Self { count: Some(end.ahead_of(first)), ..about("unrecoverable", receiver) }
             }
             Event::SubscriberIncomplete(receiver, count) => {
                 Self { count: Some(count), ..about("incomplete", receiver) }

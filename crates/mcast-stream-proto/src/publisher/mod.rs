@@ -186,7 +186,7 @@ impl PublisherMachine {
     /// Returns the number of complete datagrams not sent yet.
     #[inline]
     #[must_use]
-    pub const fn unsent(&self) -> u64 {
+    pub fn unsent(&self) -> u64 {
         self.ring.next - self.ring.sent
     }
 

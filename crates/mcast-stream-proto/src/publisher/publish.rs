@@ -2,7 +2,8 @@
 
 use super::{PublisherMachine, Refusal};
 use crate::wire::{
-    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, TAG_LENGTH, batch_overhead,
+    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, Sequence, TAG_LENGTH,
+    batch_overhead,
 };
 
 /// Bytes of the key in front of a message.
@@ -258,7 +259,8 @@ impl PublisherMachine {
             Some((subscriber, _)) => {
                 self.flow.need_room(count);
                 self.block(now);
-                let next = self.members.get(subscriber).map_or(0, |member| member.progress.next);
+                let next =
+                    self.members.get(subscriber).map_or(Sequence::default(), |member| member.progress.next);
                 Err(Refusal::WaitingFor { subscriber, next })
             }
             None => Err(Refusal::Unsent),
@@ -274,7 +276,7 @@ impl PublisherMachine {
 
     fn open_batch(&mut self, now: u64, keyed: bool) {
         let message = self.next_message as u32;
-        let header = Header { flags: Flags::BATCH, message, ..self.header(Kind::Data, self.ring.next) };
+        let header = Header { flags: Flags::BATCH, message, ..self.header(Kind::Data, self.ring.next.0) };
         self.open_datagram(now, header, keyed, None);
     }
 
@@ -282,7 +284,7 @@ impl PublisherMachine {
         let is_first = long.left == long.total;
         let flags = if is_first { Flags::BEGIN } else { Flags(0) };
         let message = (self.next_message - 1) as u32;
-        let header = Header { flags, message, ..self.header(Kind::Data, self.ring.next) };
+        let header = Header { flags, message, ..self.header(Kind::Data, self.ring.next.0) };
         let head = HEADER_LENGTH + self.seal_length() + if long.keyed { KEYED_EXTENSION } else { 0 };
         let is_long = is_first && long.total > self.config.datagram - head;
         self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
@@ -354,7 +356,7 @@ impl PublisherMachine {
     }
 
     /// Returns whether only the datagram that was just closed is unsent: then the heartbeat follows it.
-    const fn is_sent_but_one(&self) -> bool {
+    fn is_sent_but_one(&self) -> bool {
         self.ring.sent + 1 == self.ring.next
     }
 

@@ -6,7 +6,7 @@ use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, ResetReason, SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, ResetReason, Sequence, SubscriberId, WriteError,
 };
 
 /// The time between checks of the subscribers and the rate.
@@ -77,7 +77,7 @@ impl PublisherMachine {
     }
 
     /// Returns the first message that begins in this datagram or after it.
-    pub(super) fn message_at(&self, sequence: u64) -> u64 {
+    pub(super) fn message_at(&self, sequence: Sequence) -> u64 {
         let unwritten = self.open.filter(|_| self.long_message.is_none());
         let next_message = unwritten.map_or(self.next_message, |open| open.first_message(self.next_message));
         self.ring.message_at(sequence, next_message)
@@ -195,6 +195,6 @@ impl PublisherMachine {
         self.members.changed();
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
-        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.saturating_sub(next)));
+        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
     }
 }

@@ -2,12 +2,14 @@
 
 use alloc::vec::Vec;
 
+use crate::wire::Sequence;
+
 /// The message that is being reassembled, or the last one that was.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     bytes: Vec<u8>,
     /// Its number, its length, and the sequence of its next fragment.
-    current: Option<(u64, usize, u64)>,
+    current: Option<(u64, usize, Sequence)>,
     pub(super) keyed: bool,
 }
 
@@ -39,7 +41,7 @@ impl Assembly {
         &mut self,
         number: u64,
         total: usize,
-        sequence: u64,
+        sequence: Sequence,
         keyed: bool,
         fragment: &[u8],
     ) -> AssemblyOutcome {
@@ -53,7 +55,7 @@ impl Assembly {
     pub(super) fn add(
         &mut self,
         number: u64,
-        sequence: u64,
+        sequence: Sequence,
         fragment: &[u8],
         is_last: bool,
     ) -> AssemblyOutcome {

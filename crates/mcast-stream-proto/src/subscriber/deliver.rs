@@ -8,7 +8,7 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::wire::{Flags, Messages, batch_overhead};
+use crate::wire::{Flags, Messages, Sequence, batch_overhead};
 
 /// The size of the key before a keyed message, in bytes.
 const KEY_LENGTH: usize = 8;
@@ -16,7 +16,7 @@ const KEY_LENGTH: usize = 8;
 /// The datagram whose messages are being delivered.
 #[derive(Clone, Debug)]
 pub(super) struct Current {
-    pub(super) sequence: u64,
+    pub(super) sequence: Sequence,
     pub(super) location: BodyLocation,
     meta: Meta,
     range: Range<usize>,
@@ -25,7 +25,12 @@ pub(super) struct Current {
 }
 
 impl Current {
-    pub(super) const fn new(sequence: u64, meta: Meta, location: BodyLocation, range: Range<usize>) -> Self {
+    pub(super) const fn new(
+        sequence: Sequence,
+        meta: Meta,
+        location: BodyLocation,
+        range: Range<usize>,
+    ) -> Self {
         Self { sequence, location, meta, range, number: None }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::wire::{Incarnation, KeyEpoch, StreamId};
+use crate::wire::{Incarnation, KeyEpoch, Sequence, StreamId};
 
 /// Why messages were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub enum SubscriberEvent {
     /// A gap has delayed delivery for longer than [`stalled_after`](super::SubscriberConfig::stalled_after).
     Stalled {
         /// The first missing datagram.
-        datagram: u64,
+        datagram: Sequence,
         /// The number of datagrams that have arrived and wait for it.
         waiting: u64,
     },

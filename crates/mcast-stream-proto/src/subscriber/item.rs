@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::event::SubscriberEvent;
+use crate::wire::Sequence;
 
 /// A message, borrowed from the subscriber or from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub(super) enum BodyLocation {
     /// In the buffer with the decrypted copy of that datagram.
     Decrypted,
     /// In the window, at this sequence.
-    Window(u64),
+    Window(Sequence),
     /// In the buffer of reassembled fragments.
     Assembly,
 }

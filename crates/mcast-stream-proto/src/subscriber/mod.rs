@@ -36,7 +36,7 @@ pub use item::{Item, Message, Step};
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
-use crate::wire::{Heartbeat, Incarnation, StreamId, SubscriberId};
+use crate::wire::{Heartbeat, Incarnation, Sequence, StreamId, SubscriberId};
 use address::PublisherAddress;
 use assembly::Assembly;
 use deliver::Current;
@@ -72,17 +72,17 @@ pub struct SubscriberMachine {
     liveness: Liveness,
     publisher: PublisherAddress,
     /// The next datagram to deliver.
-    base: u64,
+    base: Sequence,
     /// One past the last datagram that is known to have been sent.
-    highest: u64,
+    highest: Sequence,
     /// The oldest datagram that the publisher retains: those before it cannot be repaired.
-    oldest_retained: u64,
+    oldest_retained: Sequence,
     /// How far the publisher may send beyond the last status: what it retains, or the window if that is less.
     credit: u64,
     /// The next message to deliver.
     expected: u64,
     /// Where the stream ends: one past the last datagram, and the number of messages.
-    end: Option<(u64, u64)>,
+    end: Option<(Sequence, u64)>,
     window: Window,
     naks: NakScheduler,
     assembly: Assembly,
@@ -120,9 +120,9 @@ impl SubscriberMachine {
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
             liveness: Liveness::new(now),
             publisher: PublisherAddress::unknown(now),
-            base: 0,
-            highest: 0,
-            oldest_retained: 0,
+            base: Sequence::default(),
+            highest: Sequence::default(),
+            oldest_retained: Sequence::default(),
             credit: MIN_CREDIT,
             expected: 0,
             end: None,

@@ -153,7 +153,7 @@ impl SubscriberMachine {
     /// Estimates how much the publisher retains, from its oldest retained datagram. In a large group, where statuses
     /// are costly, the capacity that it states is used from the start.
     fn note_credit(&mut self, heartbeat: &Heartbeat) {
-        let shown = heartbeat.next.saturating_sub(heartbeat.oldest_retained);
+        let shown = heartbeat.next.ahead_of(heartbeat.oldest_retained);
         let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
         let most = self.window.length().min(self.socket_room());
         self.credit = shown.max(stated).max(self.credit).min(most);

@@ -62,9 +62,9 @@ fn the_first_fragment_of_a_long_message() {
 #[test]
 fn heartbeat() {
     let heartbeat = Heartbeat {
-        next: 100,
+        next: Sequence(100),
         next_message: 250,
-        oldest_retained: 10,
+        oldest_retained: Sequence(10),
         oldest_message: 20,
         clock: 1,
         unix_time: 2,
@@ -93,7 +93,7 @@ fn heartbeat() {
 #[test]
 fn nak() {
     let mut list = NakWriter::new();
-    assert!(list.add(50, 1) && list.add(52, 2) && list.add(200, 100));
+    assert!(list.add(Sequence(50), 1) && list.add(Sequence(52), 2) && list.add(Sequence(200), 100));
     let written = written(&header(Kind::Nak, 3), |writer| {
         writer.subscriber(SubscriberId(0xaabb)).unwrap();
         list.write_nak(5, writer).unwrap();
@@ -105,14 +105,14 @@ fn nak() {
          0000000000000032 0001 0001 00000000 00000006 00000096 00000064",
     );
     let listed: Vec<_> = Nak::read(&written[44..]).unwrap().missing.collect();
-    assert_eq!(listed, [(50, 1), (52, 2), (200, 100)]);
+    assert_eq!(listed, [(Sequence(50), 1), (Sequence(52), 2), (Sequence(200), 100)]);
 }
 
 #[test]
 fn confirmation() {
     let mut list = NakWriter::new();
-    assert!(list.add(50, 3));
-    let written = written(&header(Kind::Ncf, 4), |writer| list.write_ncf(40, 90, writer).unwrap());
+    assert!(list.add(Sequence(50), 3));
+    let written = written(&header(Kind::Ncf, 4), |writer| list.write_ncf(Sequence(40), 90, writer).unwrap());
     agree(
         &written,
         "4d43 10 06 08 00 0000 0102030405060708 11223344 00000000 0000000000000004
@@ -123,8 +123,8 @@ fn confirmation() {
 #[test]
 fn status() {
     let status = Status {
-        next: 60,
-        highest: 100,
+        next: Sequence(60),
+        highest: Sequence(100),
         window: 4096,
         missed: 10_000,
         clock: 1,

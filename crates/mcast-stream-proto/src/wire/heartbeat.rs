@@ -1,6 +1,7 @@
 //! Heartbeats: the publisher's state, sent at intervals and after every burst.
 
 use super::bytes::{u32_at, u64_at};
+use super::number::Sequence;
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -42,11 +43,11 @@ const LARGEST: u64 = 1 << 62;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeat {
     /// The sequence of the next datagram of data.
-    pub next: u64,
+    pub next: Sequence,
     /// The number of the next message.
     pub next_message: u64,
     /// The sequence of the oldest datagram in the retransmission buffer; `next` if it is empty.
-    pub oldest_retained: u64,
+    pub oldest_retained: Sequence,
     /// The number of the first message that begins in `oldest_retained` or after it.
     pub oldest_message: u64,
     /// The publisher's clock, in its own units; statuses return it.
@@ -88,9 +89,9 @@ impl Heartbeat {
         let small = |at| u32_at(body, at).ok_or(WireError::Body);
         let byte = |at: usize| body.get(at).copied().ok_or(WireError::Body);
         let heartbeat = Self {
-            next: number(0)?,
+            next: Sequence(number(0)?),
             next_message: number(8)?,
-            oldest_retained: number(16)?,
+            oldest_retained: Sequence(number(16)?),
             oldest_message: number(24)?,
             clock: number(32)?,
             unix_time: number(40)?,
@@ -105,9 +106,9 @@ impl Heartbeat {
             datagram: (small(72)? >> 16) as u16,
             capacity: small(76)?,
         };
-        let possible = (1..LARGEST).contains(&heartbeat.next)
+        let possible = (1..LARGEST).contains(&heartbeat.next.0)
             && heartbeat.next_message < LARGEST
-            && (1..=heartbeat.next).contains(&heartbeat.oldest_retained)
+            && (Sequence(1)..=heartbeat.next).contains(&heartbeat.oldest_retained)
             && heartbeat.oldest_message <= heartbeat.next_message
             && body.len() >= Self::LENGTH;
         possible.then_some(heartbeat).ok_or(WireError::Body)
@@ -119,9 +120,9 @@ impl Heartbeat {
     /// When the buffer is too short.
     pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         let numbers = [
-            self.next,
+            self.next.0,
             self.next_message,
-            self.oldest_retained,
+            self.oldest_retained.0,
             self.oldest_message,
             self.clock,
             self.unix_time,

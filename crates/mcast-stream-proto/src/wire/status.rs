@@ -1,6 +1,7 @@
 //! Statuses: the progress of a subscriber.
 
 use super::bytes::{u32_at, u64_at};
+use super::number::Sequence;
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -9,9 +10,9 @@ use super::writer::{DatagramWriter, WriteError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Everything before this datagram was received or given up; `given_up` counts the latter.
-    pub next: u64,
+    pub next: Sequence,
     /// One past the greatest sequence known to the subscriber.
-    pub highest: u64,
+    pub highest: Sequence,
     /// The room for datagrams from `next` on.
     pub window: u32,
     /// The number of datagrams detected as missing when a later one arrived: the lower half of the count.
@@ -65,8 +66,8 @@ impl Status {
         let number = |at| u64_at(body, at).ok_or(WireError::Body);
         let small = |at| u32_at(body, at).ok_or(WireError::Body);
         let status = Self {
-            next: number(0)?,
-            highest: number(8)?,
+            next: Sequence(number(0)?),
+            highest: Sequence(number(8)?),
             window: small(16)?,
             missed: small(20)?,
             clock: number(24)?,
@@ -87,8 +88,8 @@ impl Status {
     /// # Errors
     /// When the buffer is too short.
     pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        writer.put(&self.next.to_be_bytes())?;
-        writer.put(&self.highest.to_be_bytes())?;
+        writer.put(&self.next.0.to_be_bytes())?;
+        writer.put(&self.highest.0.to_be_bytes())?;
         writer.put(&self.window.to_be_bytes())?;
         writer.put(&self.missed.to_be_bytes())?;
         writer.put(&self.clock.to_be_bytes())?;

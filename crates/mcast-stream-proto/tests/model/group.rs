@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, StreamId};
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine, Target};
 
 use crate::audit::{Audit, content};
@@ -379,8 +379,8 @@ impl<'s> Group<'s> {
         while let Some(transmit) = self.publisher.poll(self.now) {
             let (datagrams, target) = match transmit {
                 Transmit::Data { first, count } => {
-                    let all =
-                        (first..first + count).map(|sequence| self.publisher.datagram(sequence).to_vec());
+                    let all = Sequence::each(first..first + count)
+                        .map(|sequence| self.publisher.datagram(sequence).to_vec());
                     (all.collect(), Target::Group)
                 }
                 Transmit::Repair { sequence, to } => (vec![self.publisher.datagram(sequence).to_vec()], to),

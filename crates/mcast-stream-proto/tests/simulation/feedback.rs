@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::wire::{
-    DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, StreamId, SubscriberId,
-    WriteError,
+    DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, Sequence, StreamId,
+    SubscriberId, WriteError,
 };
 use mcast_stream_proto::{PublisherMachine, Target};
 
@@ -40,7 +40,7 @@ fn subscriber_datagram(
 
 fn nak(count: u64, token: u64, missing: u64) -> Vec<u8> {
     let mut list = NakWriter::new();
-    assert!(list.add(missing, 1));
+    assert!(list.add(Sequence(missing), 1));
     subscriber_datagram(Kind::Nak, count, |writer| list.write_nak(token, writer))
 }
 

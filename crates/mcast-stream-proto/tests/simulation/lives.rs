@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{Incarnation, StreamId};
+use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
 
 use crate::plan::{MILLISECOND, SECOND};
@@ -48,7 +48,8 @@ impl Subscriber {
             while let Some(transmit) = publisher.poll(self.now) {
                 match transmit {
                     Transmit::Data { first, count } => {
-                        (first..first + count).for_each(|sequence| self.take(publisher.datagram(sequence)));
+                        Sequence::each(first..first + count)
+                            .for_each(|sequence| self.take(publisher.datagram(sequence)));
                     }
                     Transmit::Repair { sequence, .. } => self.take(publisher.datagram(sequence)),
                     Transmit::Control(control) => self.take(control.bytes()),

@@ -1,6 +1,6 @@
 use crate::wire::{
-    Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, StreamId,
-    SubscriberId,
+    Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, Sequence,
+    StreamId, SubscriberId,
 };
 use proptest::prelude::*;
 
@@ -80,7 +80,7 @@ fn sealed_broken_and_cut_off_datagrams_are_marked_in_json() {
 fn a_long_list_is_shortened() {
     let mut list = NakWriter::new();
     for number in 0..100 {
-        assert!(list.add(1_000 + 10 * number, 2));
+        assert!(list.add(Sequence(1_000 + 10 * number), 2));
     }
     let mut buffer = [0; 1_400];
     let header = Header::new(Kind::Nak, StreamId(1), Incarnation(2), 3);

@@ -143,7 +143,7 @@ impl Display for RangeList<'_> {
             }
             match count {
                 1 => write!(f, "{first}")?,
-                _ => write!(f, "{first}-{}", first + u64::from(count) - 1)?,
+                _ => write!(f, "{first}-{}", first + u64::from(count - 1))?,
             }
         }
         match ranges {

@@ -168,7 +168,7 @@ pub(super) fn describe(event: &SubscriberEvent) -> (Importance, String) {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{Incarnation, KeyEpoch, StreamId};
+    use mcast_stream::wire::{Incarnation, KeyEpoch, Sequence, StreamId};
 
     use super::*;
 
@@ -191,7 +191,7 @@ mod tests {
             SubscriberEvent::SnapshotWanted { message: 1 },
             SubscriberEvent::Restarted { from: Incarnation(1), to: Incarnation(2) },
             SubscriberEvent::Ended { messages: 3 },
-            SubscriberEvent::Stalled { datagram: 1, waiting: 2 },
+            SubscriberEvent::Stalled { datagram: Sequence(1), waiting: 2 },
             SubscriberEvent::PathSilent(0),
             SubscriberEvent::PathBack(0),
             SubscriberEvent::PublisherSilent,

@@ -1,6 +1,6 @@
 //! Hostile datagrams to all parties.
 
-use mcast_stream_proto::wire::{DatagramWriter, Header, Heartbeat, Incarnation, Kind};
+use mcast_stream_proto::wire::{DatagramWriter, Header, Heartbeat, Incarnation, Kind, Sequence};
 
 use super::{Happening, STREAM, World};
 
@@ -37,9 +37,9 @@ impl World<'_> {
         let kind = self.dice.pick(&[Kind::Heartbeat, Kind::Data, Kind::Ncf]);
         let header = Header::new(kind, STREAM, incarnation, self.dice.between(1, 100));
         let heartbeat = Heartbeat {
-            next: 90,
+            next: Sequence(90),
             next_message: 200,
-            oldest_retained: 80,
+            oldest_retained: Sequence(80),
             oldest_message: 100,
             ..Heartbeat::default()
         };
