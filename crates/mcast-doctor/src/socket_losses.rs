@@ -28,8 +28,8 @@ pub(crate) struct SocketLosses {
 }
 
 impl Observation {
-    /// Attributes the drops of a socket. The kernel counts every reason in the same counter of the socket; those of UDP tell
-    /// how many can be due to each.
+    /// Attributes the drops of a socket. The kernel counts every reason in the same counter of the socket; those of UDP
+    /// limit how many can be due to each.
     pub(crate) fn losses_of(&self, socket: &ProgramSocket) -> SocketLosses {
         let dropped = socket.drops.1.saturating_sub(socket.drops.0);
         let rise = |counter| {

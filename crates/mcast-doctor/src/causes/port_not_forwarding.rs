@@ -113,6 +113,14 @@ mod tests {
         assert_eq!(severities(PortState::Learning, true, false), [Severity::Warning; 2]);
         assert_eq!(severities(PortState::Learning, true, true), [Severity::Fault; 2]);
         assert_eq!(severities(PortState::Learning, false, false), [Severity::Fault; 2]);
+        assert_eq!(severities(PortState::Listening, true, false), [Severity::Warning; 2]);
         assert_eq!(severities(PortState::Forwarding, true, true), []);
+    }
+
+    #[test]
+    fn port_that_spanning_tree_disabled_is_a_fault() {
+        assert_eq!(severities(PortState::Disabled, true, false), [Severity::Fault; 2]);
+        let [remedy] = &remedies("eth1", "br0", PortState::Disabled, true)[..] else { panic!("one remedy") };
+        assert_eq!(remedy.command(), None);
     }
 }

@@ -11,7 +11,7 @@ use super::numbering::Numbering;
 
 /// How many earlier datagrams are compared to detect a repetition.
 const REPEAT_WINDOW: usize = 64;
-/// The same for datagrams without an IPv4 identification, which cannot be told apart reliably.
+/// The same for datagrams without an IPv4 identification, which cannot be distinguished reliably.
 const UNNUMBERED_WINDOW: usize = 4;
 /// An equal datagram that arrives later than this is not counted as a repetition.
 const REPEAT_WITHIN: Duration = Duration::from_secs(1);

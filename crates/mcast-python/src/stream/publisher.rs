@@ -244,9 +244,9 @@ impl Publisher {
     }
 
     /// Waits until this many subscribers have joined; returns False after `timeout` seconds.
-    #[pyo3(signature = (receivers, timeout=None))]
-    fn wait_for(&self, py: Python<'_>, receivers: Subscribers, timeout: Option<f64>) -> PyResult<bool> {
-        self.wait(py, Timeout::new(timeout)?, |publisher, slice| publisher.wait_for(receivers.0, slice))
+    #[pyo3(signature = (subscribers, timeout=None))]
+    fn wait_for(&self, py: Python<'_>, subscribers: Subscribers, timeout: Option<f64>) -> PyResult<bool> {
+        self.wait(py, Timeout::new(timeout)?, |publisher, slice| publisher.wait_for(subscribers.0, slice))
     }
 
     /// Waits until all subscribers have received everything that was published; returns False after `timeout`

@@ -78,7 +78,7 @@ pub(crate) enum RateChange {
     /// The limit is removed.
     Recovered,
     /// The rate is not the cause of this loss. No other trial begins before `until`; the next one that fails is
-    /// followed by `immunity`. `certain` is the part of the loss that does not depend on the rate for certain.
+    /// followed by `immunity`. `certain` is the part of the loss that certainly does not depend on the rate.
     Cleared { loss: u32, until: u64, immunity: u64, certain: u32 },
 }
 

@@ -13,7 +13,7 @@ const STREAM: StreamId = StreamId(7);
 const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 7000);
 const MESSAGES: u64 = 3;
 
-/// A subscriber that stays when a stream ends, and what it was told.
+/// A subscriber that stays when a stream ends, and its events.
 struct Subscriber {
     subscriber: SubscriberMachine,
     now: u64,

@@ -118,7 +118,7 @@ impl World<'_> {
     fn judge_feedback(&self) -> Result<(), String> {
         let seconds = self.now / SECOND + 1;
         let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
-        // While a window is full, the publisher requests a status of everybody.
+        // While a window is full, the publisher requests a status of all subscribers.
         let smallest = self.plan.subscribers.iter().map(|subscriber| subscriber.window).min();
         let waits = smallest.filter(|_| self.plan.waits).map_or(0, windows);
         let few: u64 = self
