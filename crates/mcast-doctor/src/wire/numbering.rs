@@ -176,7 +176,7 @@ impl FieldSearch {
     }
 }
 
-/// Returns the field that counts the datagrams: the widest, big-endian if its byte order cannot be determined.
+/// Returns the field that counts the datagrams: the widest, big-endian if both byte orders are possible.
 fn counter(samples: &[(Vec<u8>, SystemTime)]) -> Option<SequenceField> {
     let fields = || {
         [8, 4, 2].into_iter().flat_map(|size| {

@@ -99,7 +99,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns which part of a message a fragment is.
+/// Returns a description of a datagram's fragment of a message: the whole message, or its first, last or another part.
 const fn fragment_name(flags: Flags) -> &'static str {
     match (flags.has(Flags::BEGIN), flags.has(Flags::END)) {
         (true, true) => "whole",

@@ -92,7 +92,7 @@ impl Counting {
     }
 }
 
-/// Adds the names of the functions to the drops whose reason says nothing.
+/// Adds the names of the functions to the drops for which the kernel specifies no reason.
 fn with_functions(drops: Vec<(KernelDrop, u64)>) -> Vec<KernelDrop> {
     const UNSPECIFIED: &str = "NOT_SPECIFIED";
     let unknown = drops.iter().filter(|(drop, _)| drop.reason == UNSPECIFIED);
