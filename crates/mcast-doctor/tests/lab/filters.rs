@@ -340,11 +340,13 @@ fn remedy_cures_bridges() {
 /// Examines the group behind a switch with a querier, for long enough to see a query.
 fn with_querier(version: u8, rules: &str, membership: &str) -> Report {
     let options = SwitchOptions::managed()
+        .querier(false)
         .igmp_version(version)
         .query_interval(Duration::from_secs(1))
         .query_response_interval(Duration::from_millis(500));
     let net = Net::with(options);
     load(&net.receiver, rules);
+    net.lan.set_querier(true).unwrap();
     let _stream = Stream::to(&net.sender, if membership == MEMBERSHIP { GROUP } else { GROUP_V6 });
     examine_for(&net.receiver, membership, &Options::default().listening(Duration::from_secs(3)))
 }
