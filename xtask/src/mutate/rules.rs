@@ -87,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
         "an outdated message of a key is not delivered",
         "subscriber/deliver.rs",
         "if !self.latest.is_latest(key, number) {",
-        "if !self.latest.is_latest(key, number) && number == u64::MAX {",
+        "if !self.latest.is_latest(key, number) && number == MessageNumber::MAX {",
     ),
     rule(
         "a stream ends only after its last datagram",

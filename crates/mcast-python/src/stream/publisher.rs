@@ -240,7 +240,7 @@ impl Publisher {
     #[getter]
     fn next_message(&self, py: Python<'_>) -> PyResult<u64> {
         let publisher = self.opened(py)?;
-        Ok(py.detach(|| publisher.next_message()))
+        Ok(py.detach(|| publisher.next_message()).0)
     }
 
     /// Waits until this many subscribers have joined; returns False after `timeout` seconds.
@@ -417,7 +417,7 @@ fn try_queue(
     };
     match result {
         Err(StreamError::Refused(refusal)) if Refusal::is_temporary(refusal) => Ok(None),
-        result => result.map(Some),
+        result => Ok(Some(result?.0)),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{PublisherMachine, Refusal};
 use crate::wire::{
-    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, Sequence, TAG_LENGTH,
-    batch_overhead,
+    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageNumber, Sequence,
+    TAG_LENGTH, batch_overhead,
 };
 
 /// Bytes of the key in front of a message.
@@ -30,16 +30,16 @@ impl OpenDatagram {
         self.since
     }
 
-    pub(super) const fn first_message(&self, message: u64) -> u64 {
-        // The header has the lower half of the number, and a datagram begins fewer than 2^32 messages.
-        let back = (message as u32).wrapping_sub(self.header.message);
-        message - back as u64
+    /// Returns its first message, where `next` is the next one to be published.
+    pub(super) const fn first_message(&self, next: MessageNumber) -> MessageNumber {
+        next.nearest(self.header.message)
     }
 }
 
 /// A long message that is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LongMessage {
+    number: MessageNumber,
     total: usize,
     left: usize,
     keyed: bool,
@@ -52,7 +52,7 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal`] when the message is not accepted now; then no part of it is.
     #[inline]
-    pub fn publish(&mut self, now: u64, message: &[u8]) -> Result<u64, Refusal> {
+    pub fn publish(&mut self, now: u64, message: &[u8]) -> Result<MessageNumber, Refusal> {
         self.publish_with(now, None, message)
     }
 
@@ -60,11 +60,11 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn publish_keyed(&mut self, now: u64, key: u64, message: &[u8]) -> Result<u64, Refusal> {
+    pub fn publish_keyed(&mut self, now: u64, key: u64, message: &[u8]) -> Result<MessageNumber, Refusal> {
         self.publish_with(now, Some(key), message)
     }
 
-    fn publish_with(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
+    fn publish_with(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<MessageNumber, Refusal> {
         if message.len() > self.longest_claim(key.is_some()) {
             return self.publish_long(now, key, message);
         }
@@ -95,7 +95,7 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal::Writing`] when nothing was claimed.
     #[inline]
-    pub fn commit(&mut self, now: u64) -> Result<u64, Refusal> {
+    pub fn commit(&mut self, now: u64) -> Result<MessageNumber, Refusal> {
         let longest = self.config.datagram - self.tag_length();
         let Some(open) = &mut self.open else { return Err(Refusal::Writing) };
         let Some(length) = open.claimed.take() else { return Err(Refusal::Writing) };
@@ -131,7 +131,7 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn begin(&mut self, now: u64, length: usize) -> Result<u64, Refusal> {
+    pub fn begin(&mut self, now: u64, length: usize) -> Result<MessageNumber, Refusal> {
         self.begin_with(now, None, length)
     }
 
@@ -153,7 +153,7 @@ impl PublisherMachine {
         self.long_message.map_or(0, |message| message.left)
     }
 
-    fn publish_long(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
+    fn publish_long(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<MessageNumber, Refusal> {
         let capacity = self.config.datagram - HEADER_LENGTH - self.seal_length();
         let fragments = (message.len() + KEY_LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
         self.check_open()?;
@@ -172,15 +172,15 @@ impl PublisherMachine {
         Ok(number)
     }
 
-    fn begin_with(&mut self, now: u64, key: Option<u64>, length: usize) -> Result<u64, Refusal> {
+    fn begin_with(&mut self, now: u64, key: Option<u64>, length: usize) -> Result<MessageNumber, Refusal> {
         self.check_open()?;
         self.check_length(length)?;
         self.flush(now);
         self.room_for(now, 1)?;
         let total = length + if key.is_some() { KEY_LENGTH } else { 0 };
-        let message = LongMessage { total, left: total, keyed: key.is_some() };
-        self.long_message = Some(message);
         let number = self.next_message;
+        let message = LongMessage { number, total, left: total, keyed: key.is_some() };
+        self.long_message = Some(message);
         self.next_message += 1;
         self.statistics.messages += 1;
         self.statistics.message_bytes += length as u64;
@@ -275,7 +275,7 @@ impl PublisherMachine {
     }
 
     fn open_batch(&mut self, now: u64, keyed: bool) {
-        let message = self.next_message as u32;
+        let message = self.next_message.low();
         let header = Header { flags: Flags::BATCH, message, ..self.header(Kind::Data, self.ring.next.0) };
         self.open_datagram(now, header, keyed, None);
     }
@@ -283,8 +283,8 @@ impl PublisherMachine {
     fn open_fragment(&mut self, now: u64, long: LongMessage) -> bool {
         let is_first = long.left == long.total;
         let flags = if is_first { Flags::BEGIN } else { Flags(0) };
-        let message = (self.next_message - 1) as u32;
-        let header = Header { flags, message, ..self.header(Kind::Data, self.ring.next.0) };
+        let header =
+            Header { flags, message: long.number.low(), ..self.header(Kind::Data, self.ring.next.0) };
         let head = HEADER_LENGTH + self.seal_length() + if long.keyed { KEYED_EXTENSION } else { 0 };
         let is_long = is_first && long.total > self.config.datagram - head;
         self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
@@ -340,11 +340,9 @@ impl PublisherMachine {
             return;
         }
         self.ring.open_mut()[Header::FLAGS_AT] = open.header.flags.0;
-        let message = match open.header.flags.has(Flags::BATCH) {
-            true => open.first_message(self.next_message),
-            false if open.header.flags.has(Flags::BEGIN) => self.next_message - 1,
-            false => self.next_message,
-        };
+        let begins_message = open.header.flags.has(Flags::BATCH) || open.header.flags.has(Flags::BEGIN);
+        let next = self.next_message;
+        let message = if begins_message { open.first_message(next) } else { next };
         if !self.seal_open(&open) {
             self.broken = true;
             return;

@@ -3,13 +3,13 @@
 use core::ops::Range;
 
 use super::event::SubscriberEvent;
-use crate::wire::Sequence;
+use crate::wire::{MessageNumber, Sequence};
 
 /// A message, borrowed from the subscriber or from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Its number. The first message of an incarnation is 0, and there are no gaps.
-    pub number: u64,
+    pub number: MessageNumber,
     /// Its key, if it was published with one.
     pub key: Option<u64>,
     /// Its bytes.
@@ -49,7 +49,7 @@ impl Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StepKind {
-    Message { number: u64, keyed: bool, location: BodyLocation, range: Range<usize> },
+    Message { number: MessageNumber, keyed: bool, location: BodyLocation, range: Range<usize> },
     Event(SubscriberEvent),
 }
 

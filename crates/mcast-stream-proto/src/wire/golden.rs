@@ -63,9 +63,9 @@ fn the_first_fragment_of_a_long_message() {
 fn heartbeat() {
     let heartbeat = Heartbeat {
         next: Sequence(100),
-        next_message: 250,
+        next_message: MessageNumber(250),
         oldest_retained: Sequence(10),
-        oldest_message: 20,
+        oldest_message: MessageNumber(20),
         clock: 1,
         unix_time: 2,
         rate: 3,
@@ -112,7 +112,9 @@ fn nak() {
 fn confirmation() {
     let mut list = NakWriter::new();
     assert!(list.add(Sequence(50), 3));
-    let written = written(&header(Kind::Ncf, 4), |writer| list.write_ncf(Sequence(40), 90, writer).unwrap());
+    let written = written(&header(Kind::Ncf, 4), |writer| {
+        list.write_ncf(Sequence(40), MessageNumber(90), writer).unwrap()
+    });
     agree(
         &written,
         "4d43 10 06 08 00 0000 0102030405060708 11223344 00000000 0000000000000004

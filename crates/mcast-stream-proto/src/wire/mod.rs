@@ -41,7 +41,7 @@ pub use identity::{Incarnation, KeyEpoch, StreamId, SubscriberId, key_of};
 pub use messages::{Messages, batch_overhead, push_message};
 pub(crate) use nak::NAK_INTERVAL;
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
-pub use number::Sequence;
+pub use number::{MessageNumber, Sequence};
 pub use probe::Probe;
 pub use reset::{Reset, ResetReason};
 pub use status::Status;

@@ -31,7 +31,7 @@ proptest! {
     fn heartbeats_survive(a in any::<[u64; 5]>(), b in any::<[u32; 3]>(), c in any::<(u8, u16)>(), span in 0_u64..1000) {
         let next = Sequence((a[0] >> 2).max(1));
         let heartbeat = Heartbeat {
-            next, next_message: a[1] >> 2, oldest_retained: Sequence(next.0.saturating_sub(span).max(1)), oldest_message: a[1] >> 3,
+            next, next_message: MessageNumber(a[1] >> 2), oldest_retained: Sequence(next.0.saturating_sub(span).max(1)), oldest_message: MessageNumber(a[1] >> 3),
             clock: a[2], unix_time: a[3], rate: a[4], round_trip: b[0], group_size: b[1], backoff: c.0,
             flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, capacity: b[1],
         };

@@ -7,7 +7,8 @@ use serde::{Serialize, Serializer};
 use super::text::{kind_name, reason_name, status_names};
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Ncf, Ranges, Reset, Sequence, Status,
+    Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges, Reset, Sequence,
+    Status,
 };
 
 impl Serialize for StreamDatagram<'_> {
@@ -69,9 +70,9 @@ struct Range {
 #[derive(Serialize)]
 struct Beat {
     next: Sequence,
-    next_message: u64,
+    next_message: MessageNumber,
     oldest_retained: Sequence,
-    oldest_retained_message: u64,
+    oldest_retained_message: MessageNumber,
     bytes_per_second: u64,
     round_trip_seconds: f64,
     subscribers: u32,
