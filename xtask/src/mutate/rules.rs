@@ -177,7 +177,7 @@ pub(super) const RULES: &[Rule] = &[
         "unicast repairs go only to verified addresses",
         "publisher/feedback.rs",
         "if !self.proof.is_valid(now, from, token) {",
-        "if token == u64::MAX {",
+        "if token == AddressToken(u64::MAX) {",
     ),
     rule(
         "a subscriber that changes its address is verified again",

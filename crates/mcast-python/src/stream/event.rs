@@ -122,7 +122,7 @@ pub(super) fn item_to_python(py: Python<'_>, item: &Item<'_>) -> PyResult<Py<PyA
     match item {
         Item::Message(message) => {
             let payload = PyBytes::new(py, message.bytes).unbind();
-            Message { payload, number: message.number.0, key: message.key }.into_py_any(py)
+            Message { payload, number: message.number.0, key: message.key.map(|key| key.0) }.into_py_any(py)
         }
         Item::Event(event) => StreamEvent::from(event).into_py_any(py),
     }

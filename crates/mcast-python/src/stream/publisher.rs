@@ -412,7 +412,7 @@ fn try_queue(
     key: Option<MessageKey>,
 ) -> Result<Option<u64>, StreamError> {
     let result = match key {
-        Some(MessageKey(key)) => publisher.try_queue_keyed(key, bytes),
+        Some(MessageKey(key)) => publisher.try_queue_keyed(mcast_stream::wire::MessageKey(key), bytes),
         None => publisher.try_queue(bytes),
     };
     match result {

@@ -96,7 +96,7 @@ impl PublisherMachine {
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
         let salt = self.sealer.salt(&header);
         let whole = |writer: &mut DatagramWriter<'_>| {
-            salt.map_or(Ok(()), |salt| salt.write(writer))?;
+            writer.salt(salt)?;
             write(writer)
         };
         let Self { sealer, config, outbox, .. } = self;

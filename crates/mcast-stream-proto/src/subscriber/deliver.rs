@@ -8,10 +8,7 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::wire::{Flags, MessageNumber, Messages, Sequence, batch_overhead};
-
-/// The size of the key before a keyed message, in bytes.
-const KEY_LENGTH: usize = 8;
+use crate::wire::{Flags, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
 
 /// The datagram whose messages are being delivered.
 #[derive(Clone, Debug)]
@@ -86,9 +83,9 @@ impl SubscriberMachine {
             return Item::Event(event);
         };
         let bytes = self.bytes_at(*location, datagram).get(range.clone()).unwrap_or_default();
-        let message = match bytes.split_first_chunk::<KEY_LENGTH>().filter(|_| *keyed) {
+        let message = match bytes.split_first_chunk::<{ MessageKey::LENGTH }>().filter(|_| *keyed) {
             Some((key, rest)) => {
-                Message { number: *number, key: Some(u64::from_be_bytes(*key)), bytes: rest }
+                Message { number: *number, key: Some(MessageKey(u64::from_be_bytes(*key))), bytes: rest }
             }
             None => Message { number: *number, key: None, bytes },
         };
@@ -325,7 +322,7 @@ impl SubscriberMachine {
         let total = current.meta.total.map_or(0, |total| total as usize);
         let outcome = match is_first {
             _ if number < self.expected => AssemblyOutcome::Unrelated,
-            true if total > self.config.longest_message.saturating_add(KEY_LENGTH) => {
+            true if total > self.config.longest_message.saturating_add(MessageKey::LENGTH) => {
                 AssemblyOutcome::Invalid
             }
             true => assembly.begin(number, total, current.sequence, current.meta.keyed, fragment),
@@ -364,7 +361,7 @@ impl SubscriberMachine {
         }
         if self.config.policy == Policy::Latest && keyed {
             let bytes = self.bytes_at(location, datagram).get(range.clone()).unwrap_or_default();
-            let key = bytes.first_chunk().map_or(0, |key| u64::from_be_bytes(*key));
+            let key = MessageKey(bytes.first_chunk().map_or(0, |key| u64::from_be_bytes(*key)));
             if !self.latest.is_latest(key, number) {
                 return None;
             }

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::event::SubscriberEvent;
-use crate::wire::{MessageNumber, Sequence};
+use crate::wire::{MessageKey, MessageNumber, Sequence};
 
 /// A message, borrowed from the subscriber or from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Message<'a> {
     /// Its number. The first message of an incarnation is 0, and there are no gaps.
     pub number: MessageNumber,
     /// Its key, if it was published with one.
-    pub key: Option<u64>,
+    pub key: Option<MessageKey>,
     /// Its bytes.
     pub bytes: &'a [u8],
 }

@@ -259,7 +259,7 @@ impl SubscriberMachine {
 
     /// Whether the stream has ended and the publisher needs no more confirmations of that.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.delivery.has_ended() && (self.statuses.is_settled() || self.publisher.is_unprovable())
     }
 

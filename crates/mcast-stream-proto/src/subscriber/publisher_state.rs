@@ -83,13 +83,13 @@ impl SubscriberMachine {
             }
             Kind::Reset => {
                 let Ok(reset) = Reset::read(body) else { return false };
-                if reset.subscriber == self.id.0 {
+                if reset.subscriber == self.id {
                     self.on_reset(reset.reason);
                 }
             }
             Kind::Echo => {
                 let Ok(echo) = Probe::read(body) else { return false };
-                if echo.subscriber == self.id.0 {
+                if echo.subscriber == self.id {
                     self.on_echo(now, &echo);
                 }
             }

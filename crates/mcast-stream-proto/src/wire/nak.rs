@@ -5,6 +5,7 @@
 //! spots, which cover up to 33 datagrams each, long losses use ranges.
 
 use super::bytes::{u16_at, u32_at, u64_at};
+use super::identity::AddressToken;
 use super::number::{MessageNumber, Sequence};
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
@@ -23,8 +24,8 @@ pub(crate) const NAK_INTERVAL: u64 = 200_000;
 /// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nak<'a> {
-    /// The token of the last echo; 0 if there was none.
-    pub token: u64,
+    /// The token of the last echo.
+    pub token: AddressToken,
     /// The missing datagrams.
     pub missing: Ranges<'a>,
 }
@@ -35,7 +36,7 @@ impl<'a> Nak<'a> {
     /// # Errors
     /// [`WireError::Body`] when the list is malformed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
-        let token = u64_at(body, 0).ok_or(WireError::Body)?;
+        let token = AddressToken(u64_at(body, 0).ok_or(WireError::Body)?);
         Ok(Self { token, missing: Ranges::read(body.get(8..).unwrap_or_default())? })
     }
 }
@@ -207,8 +208,8 @@ impl NakWriter {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write_nak(&self, token: u64, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        writer.put(&token.to_be_bytes())?;
+    pub fn write_nak(&self, token: AddressToken, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+        writer.put(&token.0.to_be_bytes())?;
         self.write(writer)
     }
 

@@ -47,7 +47,7 @@ proptest! {
     fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 6]>()) {
         let status = Status {
             next: Sequence(a[0].min(a[1])), highest: Sequence(a[0].max(a[1])), window: b[0], missed: b[1], clock: a[2], held: b[2],
-            flags: b[3], token: a[3], received: a[4], tag: b[4], repairs: b[5], given_up: a[0], lost_messages: a[1],
+            flags: b[3], token: AddressToken(a[3]), received: a[4], tag: b[4], repairs: b[5], given_up: a[0], lost_messages: a[1],
         };
         let mut buffer = [0; 200];
         let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();
@@ -70,11 +70,11 @@ proptest! {
         }
         let mut buffer = [0; 1400];
         let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Nak, StreamId(9), Incarnation(8), 7)).unwrap();
-        list.write_nak(77, &mut writer).unwrap();
+        list.write_nak(AddressToken(77), &mut writer).unwrap();
         let length = writer.finish();
         let view = DatagramView::parse(&buffer[..length]).unwrap();
         let nak = Nak::read(view.body).unwrap();
-        prop_assert_eq!(nak.token, 77);
+        prop_assert_eq!(nak.token.0, 77);
         let mut listed: Vec<u64> = nak.missing.flat_map(|(first, count)| first.0..first.0 + u64::from(count)).collect();
         listed.sort_unstable();
         prop_assert_eq!(listed, expected);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mcast_stream_proto::subscriber::{Cause, Message, OnLoss, Policy, Start, SubscriberEvent};
-use mcast_stream_proto::wire::MessageNumber;
+use mcast_stream_proto::wire::{MessageKey, MessageNumber};
 
 use crate::content;
 use crate::plan::Plan;
@@ -16,7 +16,7 @@ pub(crate) struct Audit {
     pub(crate) incarnation: Option<u32>,
     /// The number of the next message or loss.
     pub(crate) cursor: Option<MessageNumber>,
-    latest: HashMap<u64, MessageNumber>,
+    latest: HashMap<MessageKey, MessageNumber>,
     pub(crate) ended: bool,
     pub(crate) wants_snapshot: Option<MessageNumber>,
     pub(crate) lost: Vec<(u32, MessageNumber, MessageNumber, Cause)>,
@@ -87,7 +87,7 @@ impl Audit {
         let Some(key) = message.key else { return Ok(()) };
         match self.latest.insert(key, message.number) {
             Some(known) if known >= message.number => {
-                Err(format!("delivered message {} of key {key} after {known}", message.number))
+                Err(format!("delivered message {} of key {key:?} after {known}", message.number))
             }
             _ => Ok(()),
         }
@@ -174,7 +174,7 @@ impl Audit {
         self.policy == Policy::Reliable(OnLoss::Stop) && (!self.lost.is_empty() || self.unknown > 0)
     }
 
-    pub(crate) fn latest(&self, key: u64) -> Option<u64> {
+    pub(crate) fn latest(&self, key: MessageKey) -> Option<u64> {
         self.latest.get(&key).map(|number| number.0)
     }
 }

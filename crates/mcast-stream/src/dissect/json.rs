@@ -151,9 +151,9 @@ impl BodyFields {
             }
             Body::Announcement(announce) => Self::Announcement { announcement: Announcement::new(announce) },
             Body::Reset(Reset { subscriber, reason }) => {
-                Self::Reset { reset: reason_name(*reason), to_subscriber: format!("{subscriber:016x}") }
+                Self::Reset { reset: reason_name(*reason), to_subscriber: subscriber.to_string() }
             }
-            Body::Echo(echo) => Self::Echo { to_subscriber: format!("{:016x}", echo.subscriber) },
+            Body::Echo(echo) => Self::Echo { to_subscriber: echo.subscriber.to_string() },
             _ => return None,
         })
     }

@@ -13,7 +13,7 @@ use super::subscriber::Poll;
 use crate::publisher::Refusal;
 use crate::seal::Keys;
 use crate::subscriber::Item;
-use crate::wire::{Incarnation, MessageNumber};
+use crate::wire::{Incarnation, MessageKey, MessageNumber};
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
 /// How often a waiting publisher checks again.
@@ -51,7 +51,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub async fn publish_keyed(&self, key: u64, message: &[u8]) -> Result<MessageNumber, StreamError> {
+    pub async fn publish_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.publish_by(|machine, now| machine.publish_keyed(now, key, message)).await
     }
 

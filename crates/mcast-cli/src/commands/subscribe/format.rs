@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use mcast_stream::subscriber::{Message, SubscriberEvent};
-use mcast_stream::wire::{MessageNumber, StreamId};
+use mcast_stream::wire::{MessageKey, MessageNumber, StreamId};
 use mcast_stream::{Snapshot, framing};
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ struct MessageRecord<'a> {
     incarnation: Option<u32>,
     sequence: MessageNumber,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<u64>,
+    key: Option<MessageKey>,
     length: usize,
     time: String,
     #[serde(flatten)]

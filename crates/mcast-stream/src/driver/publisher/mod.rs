@@ -28,7 +28,7 @@ use super::transmit::PublisherSockets;
 use super::unicast::UnicastSocket;
 use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Refusal, Standing};
 use crate::seal::Keys;
-use crate::wire::{Incarnation, MessageNumber, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
 use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.
@@ -218,7 +218,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue_keyed(&self, key: u64, message: &[u8]) -> Result<MessageNumber, StreamError> {
+    pub fn try_queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.try_queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
@@ -252,7 +252,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn queue_keyed(&self, key: u64, message: &[u8]) -> Result<MessageNumber, StreamError> {
+    pub fn queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
