@@ -131,7 +131,7 @@ impl Transfer {
         self.subscriber.handle(at, 0, SocketAddr::from(([10, 0, 0, 1], 7000)), datagram);
         while let Some(item) = self.subscriber.next(at, datagram) {
             if let Item::Message(message) = item {
-                assert_eq!(message.number, self.received, "a reliable stream has no gaps");
+                assert_eq!(message.number.0, self.received, "a reliable stream has no gaps");
                 self.received += 1;
             }
         }

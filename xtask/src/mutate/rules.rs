@@ -87,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
         "an outdated message of a key is not delivered",
         "subscriber/deliver.rs",
         "if !self.latest.is_latest(key, number) {",
-        "if !self.latest.is_latest(key, number) && number == u64::MAX {",
+        "if !self.latest.is_latest(key, number) && number == MessageNumber::MAX {",
     ),
     rule(
         "a stream ends only after its last datagram",
@@ -177,7 +177,7 @@ pub(super) const RULES: &[Rule] = &[
         "unicast repairs go only to verified addresses",
         "publisher/feedback.rs",
         "if !self.proof.is_valid(now, from, token) {",
-        "if token == u64::MAX {",
+        "if token == AddressToken(u64::MAX) {",
     ),
     rule(
         "a subscriber that changes its address is verified again",

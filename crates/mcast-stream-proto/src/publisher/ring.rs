@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::wire::{Flags, Header, Sequence, SubscriberId};
+use crate::wire::{Flags, Header, MessageNumber, Sequence, SubscriberId};
 
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
 const BYTES_PER_ENTRY: usize = 64;
@@ -41,7 +41,7 @@ struct Entry {
     offset: usize,
     length: u16,
     /// The first message that begins in this datagram or after it.
-    message: u64,
+    message: MessageNumber,
     repair: Option<Box<RepairState>>,
 }
 
@@ -109,7 +109,7 @@ impl Ring {
     }
 
     /// Completes the datagram that is being written.
-    pub(crate) fn close(&mut self, length: usize, message: u64) {
+    pub(crate) fn close(&mut self, length: usize, message: MessageNumber) {
         self.entries.push_back(Entry { offset: self.tail, length: length as u16, message, repair: None });
         self.tail += length;
         self.next += 1;
@@ -160,7 +160,7 @@ impl Ring {
     }
 
     /// Returns the first message that begins in a datagram or after it.
-    pub(crate) fn message_at(&self, sequence: Sequence, next_message: u64) -> u64 {
+    pub(crate) fn message_at(&self, sequence: Sequence, next_message: MessageNumber) -> MessageNumber {
         self.entry(sequence).map_or(next_message, |entry| entry.message)
     }
 
@@ -195,7 +195,7 @@ mod tests {
         ring.make_room();
         let fill = ring.next.0 as u8;
         ring.open_mut()[..length].fill(fill);
-        ring.close(length, ring.next.0);
+        ring.close(length, MessageNumber(ring.next.0));
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::Sequence;
+use crate::wire::{MessageNumber, Sequence};
 
 /// The message that is being reassembled, or the last one that was.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     bytes: Vec<u8>,
     /// Its number, its length, and the sequence of its next fragment.
-    current: Option<(u64, usize, Sequence)>,
+    current: Option<(MessageNumber, usize, Sequence)>,
     pub(super) keyed: bool,
 }
 
@@ -39,7 +39,7 @@ impl Assembly {
     /// that is claimed.
     pub(super) fn begin(
         &mut self,
-        number: u64,
+        number: MessageNumber,
         total: usize,
         sequence: Sequence,
         keyed: bool,
@@ -54,7 +54,7 @@ impl Assembly {
     /// Adds the next fragment.
     pub(super) fn add(
         &mut self,
-        number: u64,
+        number: MessageNumber,
         sequence: Sequence,
         fragment: &[u8],
         is_last: bool,

@@ -11,7 +11,8 @@ use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence, Status, WriteError,
+    AddressToken, DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence, Status,
+    WriteError,
 };
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
@@ -272,7 +273,7 @@ impl SubscriberMachine {
         let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
             return;
         };
-        let probe = Probe { clock: now, token: 0, subscriber: self.id.0 };
+        let probe = Probe { clock: now, token: AddressToken::NONE, subscriber: self.id };
         self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
         self.publisher.note_probe(now);
     }

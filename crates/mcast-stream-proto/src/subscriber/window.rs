@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::{DatagramView, ExtensionKind, Flags, Sequence};
+use crate::wire::{DatagramView, ExtensionKind, Flags, MessageNumber, Sequence};
 
 /// The fields of a data header that delivery needs.
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +38,14 @@ enum Slot {
     Empty,
     Buffered(Meta, Vec<u8>),
     /// It was delivered out of order: its first message, and the number of its messages.
-    Delivered(u64, u64),
+    Delivered(MessageNumber, u64),
 }
 
 /// What a slot contains, without the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SlotContent {
     Buffered(Meta),
-    Delivered(u64, u64),
+    Delivered(MessageNumber, u64),
 }
 
 /// Longer buffers are freed instead of reused, in bytes.
@@ -95,7 +95,7 @@ impl Window {
         self.put(sequence, Slot::Buffered(meta, bytes));
     }
 
-    pub(super) fn mark_delivered(&mut self, sequence: Sequence, first: u64, count: u64) {
+    pub(super) fn mark_delivered(&mut self, sequence: Sequence, first: MessageNumber, count: u64) {
         self.put(sequence, Slot::Delivered(first, count));
     }
 

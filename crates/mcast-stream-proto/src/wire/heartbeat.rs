@@ -1,7 +1,7 @@
 //! Heartbeats: the publisher's state, sent at intervals and after every burst.
 
 use super::bytes::{u32_at, u64_at};
-use super::number::Sequence;
+use super::number::{MessageNumber, Sequence};
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -45,11 +45,11 @@ pub struct Heartbeat {
     /// The sequence of the next datagram of data.
     pub next: Sequence,
     /// The number of the next message.
-    pub next_message: u64,
+    pub next_message: MessageNumber,
     /// The sequence of the oldest datagram in the retransmission buffer; `next` if it is empty.
     pub oldest_retained: Sequence,
     /// The number of the first message that begins in `oldest_retained` or after it.
-    pub oldest_message: u64,
+    pub oldest_message: MessageNumber,
     /// The publisher's clock, in its own units; statuses return it.
     pub clock: u64,
     /// Nanoseconds since 1970; 0 if unknown.
@@ -90,9 +90,9 @@ impl Heartbeat {
         let byte = |at: usize| body.get(at).copied().ok_or(WireError::Body);
         let heartbeat = Self {
             next: Sequence(number(0)?),
-            next_message: number(8)?,
+            next_message: MessageNumber(number(8)?),
             oldest_retained: Sequence(number(16)?),
-            oldest_message: number(24)?,
+            oldest_message: MessageNumber(number(24)?),
             clock: number(32)?,
             unix_time: number(40)?,
             rate: number(48)?,
@@ -107,7 +107,7 @@ impl Heartbeat {
             capacity: small(76)?,
         };
         let possible = (1..LARGEST).contains(&heartbeat.next.0)
-            && heartbeat.next_message < LARGEST
+            && heartbeat.next_message.0 < LARGEST
             && (Sequence(1)..=heartbeat.next).contains(&heartbeat.oldest_retained)
             && heartbeat.oldest_message <= heartbeat.next_message
             && body.len() >= Self::LENGTH;
@@ -121,9 +121,9 @@ impl Heartbeat {
     pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         let numbers = [
             self.next.0,
-            self.next_message,
+            self.next_message.0,
             self.oldest_retained.0,
-            self.oldest_message,
+            self.oldest_message.0,
             self.clock,
             self.unix_time,
             self.rate,

@@ -5,7 +5,8 @@
 //! spots, which cover up to 33 datagrams each, long losses use ranges.
 
 use super::bytes::{u16_at, u32_at, u64_at};
-use super::number::Sequence;
+use super::identity::AddressToken;
+use super::number::{MessageNumber, Sequence};
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -23,8 +24,8 @@ pub(crate) const NAK_INTERVAL: u64 = 200_000;
 /// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nak<'a> {
-    /// The token of the last echo; 0 if there was none.
-    pub token: u64,
+    /// The token of the last echo.
+    pub token: AddressToken,
     /// The missing datagrams.
     pub missing: Ranges<'a>,
 }
@@ -35,7 +36,7 @@ impl<'a> Nak<'a> {
     /// # Errors
     /// [`WireError::Body`] when the list is malformed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
-        let token = u64_at(body, 0).ok_or(WireError::Body)?;
+        let token = AddressToken(u64_at(body, 0).ok_or(WireError::Body)?);
         Ok(Self { token, missing: Ranges::read(body.get(8..).unwrap_or_default())? })
     }
 }
@@ -46,7 +47,7 @@ pub struct Ncf<'a> {
     /// The sequence of the oldest datagram in the retransmission buffer: earlier ones cannot be repaired.
     pub oldest_retained: Sequence,
     /// The number of the first message that begins in `oldest_retained` or after it.
-    pub oldest_message: u64,
+    pub oldest_message: MessageNumber,
     /// The datagrams about to be repaired.
     pub coming: Ranges<'a>,
 }
@@ -58,7 +59,7 @@ impl<'a> Ncf<'a> {
     /// [`WireError::Body`] when the list is malformed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
         let oldest_retained = Sequence(u64_at(body, 0).ok_or(WireError::Body)?);
-        let oldest_message = u64_at(body, 8).ok_or(WireError::Body)?;
+        let oldest_message = MessageNumber(u64_at(body, 8).ok_or(WireError::Body)?);
         Ok(Self {
             oldest_retained,
             oldest_message,
@@ -207,8 +208,8 @@ impl NakWriter {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write_nak(&self, token: u64, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        writer.put(&token.to_be_bytes())?;
+    pub fn write_nak(&self, token: AddressToken, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+        writer.put(&token.0.to_be_bytes())?;
         self.write(writer)
     }
 
@@ -219,11 +220,11 @@ impl NakWriter {
     pub fn write_ncf(
         &self,
         oldest_retained: Sequence,
-        oldest_message: u64,
+        oldest_message: MessageNumber,
         writer: &mut DatagramWriter<'_>,
     ) -> Result<(), WriteError> {
         writer.put(&oldest_retained.0.to_be_bytes())?;
-        writer.put(&oldest_message.to_be_bytes())?;
+        writer.put(&oldest_message.0.to_be_bytes())?;
         self.write(writer)
     }
 

@@ -3,9 +3,14 @@
 use core::fmt;
 use core::ops::{Add, AddAssign, Range, Sub};
 
-/// Implements a number of a stream.
+/// Declares a number that counts along a stream.
 macro_rules! stream_number {
-    ($name:ident) => {
+    ($(#[$documentation:meta])* $name:ident) => {
+        $(#[$documentation])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+        pub struct $name(pub u64);
+
         impl $name {
             /// Greater than every number that a stream reaches.
             pub const MAX: Self = Self(u64::MAX);
@@ -65,9 +70,27 @@ macro_rules! stream_number {
     };
 }
 
-/// The sequence of a datagram of data: 1 for the first one of an incarnation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Sequence(pub u64);
+stream_number! {
+    /// The sequence of a datagram of data: 1 for the first one of an incarnation.
+    Sequence
+}
 
-stream_number!(Sequence);
+stream_number! {
+    /// The number of a message: 0 for the first one of an incarnation.
+    MessageNumber
+}
+
+impl MessageNumber {
+    /// Returns the lower half, which headers have.
+    #[must_use]
+    pub const fn low(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Returns the number with this lower half that is nearest to this number.
+    #[must_use]
+    pub const fn nearest(self, low: u32) -> Self {
+        let ahead = low.wrapping_sub(self.low()) as i32;
+        Self(self.0.saturating_add_signed(ahead as i64))
+    }
+}

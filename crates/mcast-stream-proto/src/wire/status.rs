@@ -1,6 +1,7 @@
 //! Statuses: the progress of a subscriber.
 
 use super::bytes::{u32_at, u64_at};
+use super::identity::AddressToken;
 use super::number::Sequence;
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
@@ -24,8 +25,8 @@ pub struct Status {
     /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
     /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED).
     pub flags: u32,
-    /// The token of the last echo; 0 if there was none.
-    pub token: u64,
+    /// The token of the last echo.
+    pub token: AddressToken,
     /// Datagrams received so far, not counting copies.
     pub received: u64,
     /// The part of the group to which the subscriber belongs; 0 if none.
@@ -73,7 +74,7 @@ impl Status {
             clock: number(24)?,
             held: small(32)?,
             flags: small(36)?,
-            token: number(40)?,
+            token: AddressToken(number(40)?),
             received: number(48)?,
             tag: small(56)?,
             repairs: small(60)?,
@@ -95,7 +96,7 @@ impl Status {
         writer.put(&self.clock.to_be_bytes())?;
         writer.put(&self.held.to_be_bytes())?;
         writer.put(&self.flags.to_be_bytes())?;
-        writer.put(&self.token.to_be_bytes())?;
+        writer.put(&self.token.0.to_be_bytes())?;
         writer.put(&self.received.to_be_bytes())?;
         writer.put(&self.tag.to_be_bytes())?;
         writer.put(&self.repairs.to_be_bytes())?;

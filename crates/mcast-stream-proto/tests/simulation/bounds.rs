@@ -110,10 +110,10 @@ impl Two {
         {
             match item {
                 Item::Message(message) => {
-                    assert_eq!(message.number, self.messages);
+                    assert_eq!(message.number.0, self.messages);
                     self.messages += 1;
                 }
-                Item::Event(SubscriberEvent::Lost { end, .. }) => self.messages = end,
+                Item::Event(SubscriberEvent::Lost { end, .. }) => self.messages = end.0,
                 Item::Event(_) => {}
             }
         }

@@ -7,7 +7,8 @@ use serde::{Serialize, Serializer};
 use super::text::{kind_name, reason_name, status_names};
 use super::{Body, ParsedDatagram, StreamDatagram};
 use crate::wire::{
-    Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Ncf, Ranges, Reset, Sequence, Status,
+    Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges, Reset, Sequence,
+    Status,
 };
 
 impl Serialize for StreamDatagram<'_> {
@@ -69,9 +70,9 @@ struct Range {
 #[derive(Serialize)]
 struct Beat {
     next: Sequence,
-    next_message: u64,
+    next_message: MessageNumber,
     oldest_retained: Sequence,
-    oldest_retained_message: u64,
+    oldest_retained_message: MessageNumber,
     bytes_per_second: u64,
     round_trip_seconds: f64,
     subscribers: u32,
@@ -150,9 +151,9 @@ impl BodyFields {
             }
             Body::Announcement(announce) => Self::Announcement { announcement: Announcement::new(announce) },
             Body::Reset(Reset { subscriber, reason }) => {
-                Self::Reset { reset: reason_name(*reason), to_subscriber: format!("{subscriber:016x}") }
+                Self::Reset { reset: reason_name(*reason), to_subscriber: subscriber.to_string() }
             }
-            Body::Echo(echo) => Self::Echo { to_subscriber: format!("{:016x}", echo.subscriber) },
+            Body::Echo(echo) => Self::Echo { to_subscriber: echo.subscriber.to_string() },
             _ => return None,
         })
     }

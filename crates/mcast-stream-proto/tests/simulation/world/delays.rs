@@ -147,6 +147,6 @@ impl World<'_> {
 /// Returns the totals of a subscriber.
 pub(super) fn delivery(mut node: super::Node) -> Delivery {
     node.latencies.sort_unstable();
-    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end - first).sum();
+    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end.ahead_of(*first)).sum();
     Delivery { messages: node.audit.messages, lost, latencies: node.latencies }
 }

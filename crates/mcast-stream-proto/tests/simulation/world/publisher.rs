@@ -39,7 +39,7 @@ impl World<'_> {
             None => self.publisher.publish(now, &bytes),
         };
         match published {
-            Ok(number) if number != self.published => Err(format!("{number} follows {}", self.published)),
+            Ok(number) if number.0 != self.published => Err(format!("{number} follows {}", self.published)),
             Ok(_) => {
                 self.note_published();
                 Ok(self.plan.pause)
