@@ -440,7 +440,7 @@ mod tests {
         let [finding] = &findings[..] else { panic!("{findings:#?}") };
         assert_eq!(finding.flows.len(), 1, "only the flow of which the kernel dropped packets");
         assert!(finding.cause.contains("10 of 10"), "{}", finding.cause);
-        assert!(finding.evidence.iter().any(|evidence| evidence.now.contains("NETFILTER_DROP")));
+        assert!(finding.evidence.iter().any(|evidence| evidence.value.contains("NETFILTER_DROP")));
     }
 
     #[test]
