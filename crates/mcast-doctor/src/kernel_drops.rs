@@ -29,7 +29,7 @@ pub(crate) struct KernelDrops {
 pub(crate) struct KernelDrop {
     /// The kernel's name for the reason, such as `NETFILTER_DROP`.
     pub(crate) reason: String,
-    /// The kernel's function that dropped them, if the reason says nothing.
+    /// The kernel's function that dropped them, if the kernel specifies no reason.
     pub(crate) function: Option<String>,
     /// The interface that they arrived on, or were about to leave by.
     pub(crate) interface: Option<InterfaceIndex>,

@@ -141,7 +141,7 @@ pub struct MoldReceiver {
     progress: u64,
     /// Messages that arrived before their turn.
     waiting: BTreeMap<u64, Vec<u8>>,
-    gaps: Gaps,
+    gaps: Gaps<u64>,
     /// The first datagram of another session since this one fell silent.
     candidate: Option<Vec<u8>>,
     statistics: MoldStatistics,
@@ -384,7 +384,7 @@ impl MoldReceiver {
         let believed = self.extent.believed;
         if believed > before {
             // Their timers begin when they are known to exist.
-            let confirmed = |gap: &&mut Gap| gap.end > before && gap.end <= believed;
+            let confirmed = |gap: &&mut Gap<u64>| gap.end > before && gap.end <= believed;
             for gap in self.gaps.iter_mut().filter(confirmed) {
                 (gap.noticed, gap.due) = (now, gap.due.min(due));
             }
@@ -453,7 +453,7 @@ impl MoldReceiver {
     }
 
     /// Returns when the first gap is given up: never while only one datagram claims that its messages exist.
-    fn given_up_at(&self, gap: &Gap) -> u64 {
+    fn given_up_at(&self, gap: &Gap<u64>) -> u64 {
         let since = gap.noticed.max(self.progress);
         let since = match self.extent.believed {
             believed if believed <= gap.first => return u64::MAX,
@@ -463,7 +463,7 @@ impl MoldReceiver {
         since.saturating_add(self.config.patience)
     }
 
-    fn give_up(&mut self, now: u64, gap: &Gap, out: &mut impl FnMut(MoldItem<'_>)) {
+    fn give_up(&mut self, now: u64, gap: &Gap<u64>, out: &mut impl FnMut(MoldItem<'_>)) {
         // Gaps may have been merged: some messages of this one may be buffered.
         let buffered = self.waiting.keys().next().copied().unwrap_or(u64::MAX);
         let end = gap.end.min(buffered).min(self.extent.believed.max(self.next + 1));
@@ -478,7 +478,7 @@ impl MoldReceiver {
         self.extent.drop_stray(now);
         let known = self.extent.known.max(self.next);
         self.waiting.split_off(&known);
-        let remaining: Vec<Gap> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
+        let remaining: Vec<Gap<u64>> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
         self.gaps.clear();
         for gap in remaining {
             self.gaps.open(gap.first..gap.end.min(known), gap.noticed, gap.due);

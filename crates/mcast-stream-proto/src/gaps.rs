@@ -1,18 +1,18 @@
 //! Ranges of missing datagrams or messages, and when to request each.
 
 use alloc::collections::VecDeque;
-use core::ops::Range;
+use core::ops::{Add, Range};
 
 /// Beyond this number, new gaps are merged into the last one.
 const MAX_GAPS: usize = 4096;
 
-/// A range of missing datagrams that were noticed at the same time.
+/// A range of missing datagrams, or messages, that were noticed at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub struct Gap<N> {
     /// The first missing datagram.
-    pub first: u64,
+    pub first: N,
     /// One past the last.
-    pub end: u64,
+    pub end: N,
     /// When it was noticed.
     pub noticed: u64,
     /// When to request it.
@@ -25,11 +25,11 @@ pub struct Gap {
 
 /// Gaps in ascending order. Datagrams inside a gap may have arrived: check the window before requesting them.
 #[derive(Debug, Default)]
-pub struct Gaps {
-    all: VecDeque<Gap>,
+pub struct Gaps<N> {
+    all: VecDeque<Gap<N>>,
 }
 
-impl Gaps {
+impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
     /// Returns no gaps.
     #[must_use]
     pub const fn new() -> Self {
@@ -44,17 +44,17 @@ impl Gaps {
 
     /// Returns the first gap.
     #[must_use]
-    pub fn first(&self) -> Option<&Gap> {
+    pub fn first(&self) -> Option<&Gap<N>> {
         self.all.front()
     }
 
     /// Returns all gaps in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Gap> {
+    pub fn iter(&self) -> impl Iterator<Item = &Gap<N>> {
         self.all.iter()
     }
 
     /// Returns all gaps in order.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap<N>> {
         self.all.iter_mut()
     }
 
@@ -70,7 +70,7 @@ impl Gaps {
     }
 
     /// Adds a gap after all others: `missing` was noticed, and is to be requested, at these times.
-    pub fn open(&mut self, missing: Range<u64>, noticed: u64, due: u64) {
+    pub fn open(&mut self, missing: Range<N>, noticed: u64, due: u64) {
         let Range { start: first, end } = missing;
         let is_full = self.all.len() == MAX_GAPS;
         match self.all.back_mut().filter(|_| is_full) {
@@ -80,16 +80,16 @@ impl Gaps {
     }
 
     /// Removes a datagram that arrived; returns the gap that it was missing in, if any.
-    pub fn fill(&mut self, sequence: u64) -> Option<Gap> {
+    pub fn fill(&mut self, sequence: N) -> Option<Gap<N>> {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         let gap = self.all.get_mut(index).filter(|gap| gap.first <= sequence)?;
         let whole = *gap;
         if gap.first + 1 == gap.end {
             self.all.remove(index);
         } else if gap.first == sequence {
-            gap.first += 1;
+            gap.first = gap.first + 1;
         } else if gap.end == sequence + 1 {
-            gap.end -= 1;
+            gap.end = sequence;
         } else if self.all.len() < MAX_GAPS {
             self.all[index].end = sequence;
             self.all.insert(index + 1, Gap { first: sequence + 1, ..whole });
@@ -98,7 +98,7 @@ impl Gaps {
     }
 
     /// Adds a datagram that had arrived and was discarded.
-    pub fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
+    pub fn reopen(&mut self, sequence: N, noticed: u64, due: u64) {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         if self.all.len() < MAX_GAPS && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
             self.all
@@ -107,7 +107,7 @@ impl Gaps {
     }
 
     /// Removes everything before `base`.
-    pub fn trim(&mut self, base: u64) {
+    pub fn trim(&mut self, base: N) {
         while self.all.front().is_some_and(|gap| gap.end <= base) {
             self.all.pop_front();
         }
@@ -118,7 +118,7 @@ impl Gaps {
 
     /// Notes a repair of a gap that was requested at `asked`: gaps that were requested before it are due again by
     /// `due`. Returns whether there are any.
-    pub fn overtaken(&mut self, asked: u64, sequence: u64, due: u64) -> bool {
+    pub fn overtaken(&mut self, asked: u64, sequence: N, due: u64) -> bool {
         let mut some = false;
         for gap in &mut self.all {
             let is_before = gap.asked < asked || gap.asked == asked && gap.end <= sequence;
@@ -131,7 +131,7 @@ impl Gaps {
     }
 
     /// Postpones the requests for a range until this time.
-    pub fn postpone(&mut self, range: Range<u64>, until: u64) {
+    pub fn postpone(&mut self, range: Range<N>, until: u64) {
         let index = self.all.partition_point(|gap| gap.end <= range.start);
         for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < range.end) {
             gap.due = gap.due.max(until);

@@ -8,7 +8,7 @@ use std::vec::Vec;
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::random::Random;
 use crate::subscriber::{Item, SubscriberConfig};
-use crate::wire::{Incarnation, StreamId};
+use crate::wire::{Incarnation, Sequence, StreamId};
 use crate::{PublisherMachine, SubscriberMachine};
 
 const MESSAGES: u64 = 60_000;
@@ -118,7 +118,8 @@ impl Transfer {
         };
         match transmit {
             Transmit::Data { first, count } => {
-                (first..first + count).for_each(|sequence| carry(self.publisher.datagram(sequence)));
+                Sequence::each(first..first + count)
+                    .for_each(|sequence| carry(self.publisher.datagram(sequence)));
             }
             Transmit::Repair { sequence, .. } => carry(self.publisher.datagram(sequence)),
             Transmit::Control(control) => carry(control.bytes()),
@@ -130,7 +131,7 @@ impl Transfer {
         self.subscriber.handle(at, 0, SocketAddr::from(([10, 0, 0, 1], 7000)), datagram);
         while let Some(item) = self.subscriber.next(at, datagram) {
             if let Item::Message(message) = item {
-                assert_eq!(message.number, self.received, "a reliable stream has no gaps");
+                assert_eq!(message.number.0, self.received, "a reliable stream has no gaps");
                 self.received += 1;
             }
         }

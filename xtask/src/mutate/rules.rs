@@ -87,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
         "an outdated message of a key is not delivered",
         "subscriber/deliver.rs",
         "if !self.latest.is_latest(key, number) {",
-        "if !self.latest.is_latest(key, number) && number == u64::MAX {",
+        "if !self.latest.is_latest(key, number) && number == MessageNumber::MAX {",
     ),
     rule(
         "a stream ends only after its last datagram",
@@ -153,7 +153,7 @@ pub(super) const RULES: &[Rule] = &[
         "datagrams are not overwritten before they are sent",
         "publisher/publish.rs",
         "if self.ring.has_room(count, keep) {",
-        "if keep > 0 {",
+        "if keep > Sequence::default() {",
     ),
     rule(
         "repairs stay within their rate limit",
@@ -177,7 +177,7 @@ pub(super) const RULES: &[Rule] = &[
         "unicast repairs go only to verified addresses",
         "publisher/feedback.rs",
         "if !self.proof.is_valid(now, from, token) {",
-        "if token == u64::MAX {",
+        "if token == AddressToken(u64::MAX) {",
     ),
     rule(
         "a subscriber that changes its address is verified again",
@@ -273,6 +273,6 @@ pub(super) const RULES: &[Rule] = &[
         "there are no unnecessary wake-ups",
         "subscriber/feedback.rs",
         "        if self.has_everything() {\n            deadline = u64::MAX;",
-        "        if self.delivery.has_ended() && self.base == u64::MAX {\n            deadline = u64::MAX;",
+        "        if self.delivery.has_ended() && self.base == Sequence::MAX {\n            deadline = u64::MAX;",
     ),
 ];

@@ -12,7 +12,7 @@ use super::filter_rules::{
 };
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
-use crate::kernel_drops::KernelVerdict;
+use crate::kernel_drops::{KernelVerdict, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
@@ -25,6 +25,9 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 /// What rules do that keep datagrams from every socket.
 const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];
+
+/// The kernel's reason for packets that its packet filter drops.
+const REASON: &str = "NETFILTER_DROP";
 
 /// The maximum number of flows that are listed as evidence.
 const MAX_SHOWN: usize = 3;
@@ -48,7 +51,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
             .filter(|loss| loss.effect().is_none_or(|effect| DROPS.contains(&effect)))
             .map(|loss| counted_at_hook(observation, interest, loss))
             .collect(),
-        None => by_counters(observation, interest).into_iter().collect(),
+        None => by_reason_or_counters(observation, interest).into_iter().collect(),
     }
 }
 
@@ -76,16 +79,22 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
         .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
 }
 
-/// Judges by the counters of the IP layer and of the rules.
-fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let lost = unfiltered(observation, interest);
-    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
-    // What another program's socket received is unknown.
-    let received = observation.trial().map_or(0, TrialMembership::received_count);
-    if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
-        return None;
-    }
-    let (lost, suspects) = explained(observation, interest, lost, received)?;
+/// Judges by the kernel's reasons; if it gives none, by the counters of the IP layer and of the rules.
+fn by_reason_or_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let is_proven = |lost: &LostFlow<'_>| observation.kernel_verdict(lost, REASON) == KernelVerdict::Proven;
+    let (proven, others): (Vec<_>, Vec<_>) =
+        unfiltered(observation, interest).into_iter().partition(is_proven);
+    let (lost, suspects) = match proven.is_empty() {
+        true => explained(observation, interest, others)?,
+        false => {
+            let missing = proven.iter().map(|lost| lost.lost).sum();
+            let suspects = suspects_by_counters(observation, &proven, missing, true);
+            (proven, suspects)
+        }
+    };
+    let drops = observation.kernel_drops.drops.iter();
+    let drops =
+        drops.filter(|drop| drop.reason == REASON && lost.iter().any(|lost| drop.is_of(&lost.flow.key)));
     let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
@@ -98,6 +107,7 @@ fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     .on_interface(&interface)
     .for_group(to)
     .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
+    .with_all_evidence(evidence(drops))
     .with_all_evidence(lost.iter().take(MAX_SHOWN).map(|lost| observation.packets_of(lost.flow)))
     .with_all_evidence(counters(observation, interest))
     .with_all_evidence(suspects.evidence(observation))
@@ -118,7 +128,7 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     let mut lost = observation.lost_flows(interest);
     lost.extend(observation.stray_flows(interest));
     lost.retain(|lost| !is_dropped(lost.flow));
-    lost.retain(|lost| observation.kernel_verdict(lost, "NETFILTER_DROP") != KernelVerdict::Refuted);
+    lost.retain(|lost| observation.kernel_verdict(lost, REASON) != KernelVerdict::Refuted);
     lost
 }
 
@@ -128,8 +138,13 @@ fn explained<'a>(
     observation: &'a Observation,
     interest: &Interest<'_>,
     mut lost: Vec<LostFlow<'a>>,
-    received: u64,
 ) -> Option<(Vec<LostFlow<'a>>, Suspects)> {
+    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
+    // What another program's socket received is unknown.
+    let received = observation.trial().map_or(0, TrialMembership::received_count);
+    if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
+        return None;
+    }
     lost.sort_by_key(|lost| lost.status.depth != Depth::AtIp);
     while !lost.is_empty() {
         let missing = lost.iter().map(|lost| lost.lost).sum();
@@ -412,6 +427,20 @@ mod tests {
             check(&with_counters(observation, &rises)).len()
         };
         assert_eq!((outcome("NETFILTER_DROP"), outcome("XFRM_POLICY")), (1, 0));
+    }
+
+    #[test]
+    fn reason_of_the_kernel_suffices_without_counters() {
+        let sources = ["10.9.0.1:6000", "10.9.0.7:6000"];
+        let mut observation =
+            membership(TO, sources.iter().map(|source| flow(ETH0, source, TO)).collect(), 0);
+        assert_eq!(check(&observation), []);
+        observation.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", sources[1], TO, 10)];
+        let findings = check(&observation);
+        let [finding] = &findings[..] else { panic!("{findings:#?}") };
+        assert_eq!(finding.flows.len(), 1, "only the flow of which the kernel dropped packets");
+        assert!(finding.cause.contains("10 of 10"), "{}", finding.cause);
+        assert!(finding.evidence.iter().any(|evidence| evidence.value.contains("NETFILTER_DROP")));
     }
 
     #[test]

@@ -69,7 +69,8 @@ fn judge(observation: &Observation, key: Key, membership: &Membership) -> Option
     let hosts = hosts.join(", ");
     let elsewhere = observation.wire.flows.iter().find(|flow| flow.key.group == group.addr());
     let similar = observation.wire.flows.iter().find(|flow| {
-        flow.key.interface == interface && sent_to_another_group::is_similar(group.addr(), flow.key.group)
+        flow.key.interface == interface
+            && sent_to_another_group::similarity(group.addr(), flow.key.group).is_some()
     });
     let seconds = silence.as_secs_f64();
     let (severity, cause) = match elsewhere {

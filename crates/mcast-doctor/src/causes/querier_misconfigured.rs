@@ -99,7 +99,7 @@ impl Querier {
         Some(last.duration_since(*first).ok()? / intervals)
     }
 
-    /// Returns the longest time between two queries, if there were enough of them to determine the interval.
+    /// Returns the longest time between two queries; `None` if there were too few queries to determine an interval.
     fn longest_interval(&self) -> Option<Duration> {
         let between = |pair: &[SystemTime]| pair.last()?.duration_since(*pair.first()?).ok();
         (self.times.len() >= MANY).then(|| self.times.windows(2).filter_map(between).max())?

@@ -3,8 +3,10 @@
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::depth::Depth;
+use crate::kernel_drops::evidence;
 use crate::observation::{Observation, ProgramSocket};
 use crate::snapshot::{Counter, UdpSocket};
+use crate::socket_losses::BUFFER_FULL;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]);
@@ -50,6 +52,7 @@ fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Optio
     .in_program(program)
     .explaining(flows_at(observation, socket))
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {} in /proc/net/udp", socket.inode), before, after))
+    .with_all_evidence(evidence(observation.drops_at(socket, BUFFER_FULL)))
     .with_all_evidence(size)
     .with_remedies(buffer_remedies(observation));
     Some(finding)

@@ -8,8 +8,10 @@ use mcast_sys::SocketFilter;
 
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
+use crate::kernel_drops::evidence;
 use crate::observation::Observation;
 use crate::snapshot::Counter;
+use crate::socket_losses::REJECTED;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(
@@ -50,6 +52,7 @@ fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1))
     .with_all_evidence(observation.counter_change(Counter::ReceiveBufferErrors, family))
     .with_all_evidence(observation.counter_change(Counter::InErrors, family))
+    .with_all_evidence(evidence(observation.drops_at(socket, REJECTED)))
     .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
     .with_remedies([remedy]);
     Some(if sources.is_empty() { finding } else { finding.from_source(sources.join(", ")) })

@@ -14,7 +14,7 @@ use super::session::{MemberSession, SessionError, SshOptions};
 use super::status::{FleetHostStatus, status_of};
 
 /// How long a member may take to join, beyond the time for the connection.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a member may take for what is not proportional to the number of probes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Much more than a probe takes.

@@ -110,8 +110,16 @@ impl HookExperiment {
 
     /// Returns what was counted and what was done, and removes the rules.
     pub(crate) fn finish(self) -> (HookCounts, Vec<String>) {
-        let Self { rules, description } = self;
-        let counts = rules.and_then(|mut rules| rules.read().ok()).unwrap_or_default();
+        let Self { rules, mut description } = self;
+        let counts = match rules.map(|mut rules| rules.read()) {
+            Some(Ok(counts)) => counts,
+            Some(Err(error)) => {
+                description =
+                    description.map(|what| format!("{what}; the counts could not be read: {error}"));
+                HookCounts::default()
+            }
+            None => HookCounts::default(),
+        };
         (counts, description.into_iter().collect())
     }
 }

@@ -1,4 +1,4 @@
-//! How losses are distributed over time, which indicates what loses the datagrams.
+//! The distribution of losses over time, which depends on what causes them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::numbering::{Gap, Numbering, SLOT};
 /// How losses are distributed over time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum LossPattern {
-    /// Too few losses for a pattern.
+    /// Too few losses to show a pattern.
     Few,
     /// Single datagrams at irregular intervals.
     Random,

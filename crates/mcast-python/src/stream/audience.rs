@@ -43,7 +43,7 @@ impl From<Event> for PublisherEvent {
             Event::SubscriberReturned(subscriber) => about("returned", subscriber),
             Event::SubscriberRefused(subscriber) => about("refused", subscriber),
             Event::Unrecoverable(subscriber, first, end) => {
-                Self { count: Some(end.saturating_sub(first)), ..about("unrecoverable", subscriber) }
+                Self { count: Some(end.ahead_of(first)), ..about("unrecoverable", subscriber) }
             }
             Event::SubscriberIncomplete(subscriber, count) => {
                 Self { count: Some(count), ..about("incomplete", subscriber) }

@@ -240,7 +240,7 @@ impl Publisher {
     #[getter]
     fn next_message(&self, py: Python<'_>) -> PyResult<u64> {
         let publisher = self.opened(py)?;
-        Ok(py.detach(|| publisher.next_message()))
+        Ok(py.detach(|| publisher.next_message()).0)
     }
 
     /// Waits until this many subscribers have joined; returns False after `timeout` seconds.
@@ -412,12 +412,12 @@ fn try_queue(
     key: Option<MessageKey>,
 ) -> Result<Option<u64>, StreamError> {
     let result = match key {
-        Some(MessageKey(key)) => publisher.try_queue_keyed(key, bytes),
+        Some(MessageKey(key)) => publisher.try_queue_keyed(mcast_stream::wire::MessageKey(key), bytes),
         None => publisher.try_queue(bytes),
     };
     match result {
         Err(StreamError::Refused(refusal)) if Refusal::is_temporary(refusal) => Ok(None),
-        result => result.map(Some),
+        result => Ok(Some(result?.0)),
     }
 }
 

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::PublisherMachine;
 use super::members::{Departed, Departure, End, Member, Progress, Role};
-use crate::wire::SubscriberId;
+use crate::wire::{Sequence, SubscriberId};
 
 /// The delivery state of a subscriber. Best-effort subscribers have none: they request no repairs, and the publisher
 /// does not wait for them.
@@ -107,12 +107,12 @@ impl PublisherMachine {
     pub fn behind(&self) -> impl Iterator<Item = (SubscriberId, u64)> {
         let counted = self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
         let waiting = counted.filter(|(_, member)| !self.is_settled(&member.progress));
-        waiting.map(|(id, member)| (id, self.ring.next.saturating_sub(member.progress.next)))
+        waiting.map(|(id, member)| (id, self.ring.next.ahead_of(member.progress.next)))
     }
 
     /// Returns the present subscribers: identifier, address, the first datagram that is not confirmed, and whether the
     /// publisher waits for it.
-    pub fn known(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, u64, bool)> {
+    pub fn known(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, Sequence, bool)> {
         self.members
             .iter()
             .map(|(id, member)| (id, member.address, member.progress.next, member.role == Role::Awaited))
@@ -129,7 +129,7 @@ impl PublisherMachine {
             Role::Unknown | Role::BestEffort => None,
             _ if progress.is_incomplete() => Some(incomplete(progress)),
             _ if !self.is_settled(progress) => {
-                Some(Standing::Behind { datagrams: self.ring.next.saturating_sub(progress.next) })
+                Some(Standing::Behind { datagrams: self.ring.next.ahead_of(progress.next) })
             }
             _ if self.closed && progress.end < End::Delivered => Some(Standing::Unread),
             _ => Some(Standing::Complete),

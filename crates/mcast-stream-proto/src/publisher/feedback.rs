@@ -8,8 +8,8 @@ use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Probe, Reset, ResetReason,
-    Status, SubscriberId, TAG_LENGTH,
+    AddressToken, DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Probe, Reset,
+    ResetReason, Status, SubscriberId, TAG_LENGTH,
 };
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
@@ -98,7 +98,14 @@ impl PublisherMachine {
 
     /// Returns whether the subscriber has proven its address and is a member; adds it if it is new. A datagram from an
     /// unproven address only causes an echo, with which the subscriber can prove the address.
-    fn admit(&mut self, now: u64, id: SubscriberId, from: SocketAddr, header: &Header, token: u64) -> bool {
+    fn admit(
+        &mut self,
+        now: u64,
+        id: SubscriberId,
+        from: SocketAddr,
+        header: &Header,
+        token: AddressToken,
+    ) -> bool {
         if !self.proof.is_valid(now, from, token) {
             self.statistics.unproven += 1;
             self.echo(now, id, from, 0);
@@ -209,12 +216,12 @@ impl PublisherMachine {
 
     /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
     fn echo(&mut self, now: u64, id: SubscriberId, from: SocketAddr, clock: u64) {
-        let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id.0 };
+        let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id };
         self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {
-        let reset = Reset { subscriber: id.0, reason };
+        let reset = Reset { subscriber: id, reason };
         self.push_control(Target::Address(to), Kind::Reset, Flags(0), |writer| reset.write(writer));
     }
 

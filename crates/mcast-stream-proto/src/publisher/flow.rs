@@ -3,6 +3,7 @@
 use super::members::{Members, Role};
 use super::ring::Ring;
 use crate::SECOND;
+use crate::wire::Sequence;
 
 /// Datagrams in the first flight, and in the last one before the limit is removed.
 const FIRST_FLIGHT: u64 = 256;
@@ -15,7 +16,7 @@ const LONGEST_FLIGHT: u64 = SECOND / 20;
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     size: u64,
-    end: u64,
+    end: Sequence,
     since: u64,
 }
 
@@ -35,11 +36,11 @@ impl FlowState {
     }
 
     /// Returns the first datagram that must not be sent yet.
-    pub(super) fn limit(&mut self, now: u64, ring: &Ring, members: &mut Members) -> u64 {
+    pub(super) fn limit(&mut self, now: u64, ring: &Ring, members: &mut Members) -> Sequence {
         if self.flight.is_some_and(|flight| ring.sent >= flight.end) {
             self.extend_flight(now, ring, members);
         }
-        let flight = self.flight.map_or(u64::MAX, |flight| flight.end);
+        let flight = self.flight.map_or(Sequence::MAX, |flight| flight.end);
         members.limit().min(flight)
     }
 

@@ -10,7 +10,7 @@ use super::pacing::LossMark;
 use super::repair_flow::RepairFlow;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
-use crate::wire::{NAK_INTERVAL, Status, SubscriberId};
+use crate::wire::{NAK_INTERVAL, Sequence, Status, SubscriberId};
 
 /// The role of a subscriber in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl End {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     /// The first datagram that it has neither received nor given up.
-    pub(crate) next: u64,
+    pub(crate) next: Sequence,
     pub(crate) given_up: u64,
     pub(crate) lost_messages: u64,
     pub(crate) end: End,
@@ -85,7 +85,7 @@ pub(crate) struct Member {
     /// The largest window that it ever reported: a smaller one means that datagrams wait for the application.
     widest: u32,
     /// The end of its room when it last made progress, and the time of that.
-    pub(crate) advanced: (u64, u64),
+    pub(crate) advanced: (Sequence, u64),
     /// When it last returned after an eviction.
     pub(crate) returned: Option<u64>,
     pub(crate) last_heard: u64,
@@ -97,7 +97,7 @@ pub(crate) struct Member {
     samples: (u32, u64, u64),
     /// Datagrams that it has received, and one past the greatest sequence that it knows of.
     pub(crate) received: u64,
-    pub(crate) highest: u64,
+    pub(crate) highest: Sequence,
     /// When it first reported that sequence.
     highest_at: u64,
     /// Datagrams that it detected as missing: a count that wraps.
@@ -119,14 +119,14 @@ impl Member {
             progress,
             window: 0,
             widest: 0,
-            advanced: (0, now),
+            advanced: (Sequence::default(), now),
             returned: None,
             last_heard: now,
             round_trip: 0,
             last_sample: 0,
             samples: (0, 0, 0),
             received: 0,
-            highest: 0,
+            highest: Sequence::default(),
             highest_at: now,
             missed: 0,
             mark: LossMark::default(),
@@ -171,8 +171,8 @@ impl Member {
     }
 
     /// Returns the first datagram that it has no room for.
-    pub(crate) fn room_end(&self) -> u64 {
-        self.progress.next.saturating_add(u64::from(self.window))
+    pub(crate) fn room_end(&self) -> Sequence {
+        self.progress.next + u64::from(self.window)
     }
 
     /// Returns whether its room is large enough that it will not block the publisher soon.
@@ -257,11 +257,11 @@ pub(crate) struct Members {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// The subscriber that has confirmed least, and its first unconfirmed datagram.
-    slowest: Option<(SubscriberId, u64)>,
+    slowest: Option<(SubscriberId, Sequence)>,
     /// The subscriber with the least room, and the first datagram that it has no room for.
-    narrowest: Option<(SubscriberId, u64)>,
+    narrowest: Option<(SubscriberId, Sequence)>,
     /// All subscribers know of the datagrams before this one.
-    least_known: u64,
+    least_known: Sequence,
     /// The capacity of the slowest link, and that of the fastest if all are limited. Bytes per second.
     rate: Option<u64>,
     rate_of_all: Option<u64>,
@@ -279,7 +279,7 @@ impl Members {
             limits: Limits {
                 slowest: None,
                 narrowest: None,
-                least_known: u64::MAX,
+                least_known: Sequence::MAX,
                 rate: None,
                 rate_of_all: None,
                 repair_rate: None,
@@ -316,7 +316,7 @@ impl Members {
         address: SocketAddr,
         now: u64,
         repairs: RepairFlow,
-        sent: u64,
+        sent: Sequence,
     ) {
         let mut member = Member::new(address, now, Progress::default(), repairs);
         if let Some(departed) = self.departed.remove(&id) {
@@ -358,17 +358,17 @@ impl Members {
     }
 
     /// Returns the awaited subscriber that has confirmed least, and its first unconfirmed datagram.
-    pub(crate) fn slowest(&mut self) -> Option<(SubscriberId, u64)> {
+    pub(crate) fn slowest(&mut self) -> Option<(SubscriberId, Sequence)> {
         self.refresh().slowest
     }
 
     /// Returns the awaited subscriber with the least room, and the first datagram that it has no room for.
-    pub(crate) fn narrowest(&mut self) -> Option<(SubscriberId, u64)> {
+    pub(crate) fn narrowest(&mut self) -> Option<(SubscriberId, Sequence)> {
         self.refresh().narrowest
     }
 
     /// Returns the datagram before which all awaited subscribers know of everything.
-    pub(crate) fn least_known(&mut self) -> u64 {
+    pub(crate) fn least_known(&mut self) -> Sequence {
         self.refresh().least_known
     }
 
@@ -393,8 +393,8 @@ impl Members {
     }
 
     /// Returns the first datagram that an awaited subscriber has no room for.
-    pub(crate) fn limit(&mut self) -> u64 {
-        self.narrowest().map_or(u64::MAX, |(_, end)| end)
+    pub(crate) fn limit(&mut self) -> Sequence {
+        self.narrowest().map_or(Sequence::MAX, |(_, end)| end)
     }
 
     fn refresh(&mut self) -> Limits {
@@ -405,7 +405,7 @@ impl Members {
                 awaited().map(|(id, member)| (*id, member.progress.next)).min_by_key(|(_, end)| *end);
             let narrowest =
                 awaited().map(|(id, member)| (*id, member.room_end())).min_by_key(|(_, end)| *end);
-            let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(u64::MAX);
+            let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(Sequence::MAX);
             let (rate, rate_of_all) = limits(awaited().map(|(_, member)| member.control.rate()));
             let (repair_rate, repair_rate_of_all) =
                 limits(awaited().map(|(_, member)| member.repairs.rate()));
@@ -447,25 +447,31 @@ mod tests {
     #[test]
     fn room_is_no_progress_for_a_subscriber_that_lacks_a_datagram() {
         let mut member = Member::new(HOME, 1, Progress::default(), repairs());
-        let status = |next, highest| Status { next, highest, window: 10, ..Status::default() };
+        let status = |next, highest| Status {
+            next: Sequence(next),
+            highest: Sequence(highest),
+            window: 10,
+            ..Status::default()
+        };
         for now in [2, 3] {
             member.record(&status(5, 5), now, 1);
-            assert_eq!(member.advanced, (15, now));
+            assert_eq!(member.advanced, (Sequence(15), now));
         }
         for now in [4, 5] {
             member.record(&status(5, 9), now, 1);
-            assert_eq!(member.advanced, (15, 3));
+            assert_eq!(member.advanced, (Sequence(15), 3));
         }
     }
 
     #[test]
     fn an_overtaken_status_does_not_revert_progress() {
         let mut member = Member::new(HOME, 1, Progress::default(), repairs());
-        let status = |next, flags, given_up| Status { next, flags, given_up, ..Status::default() };
+        let status =
+            |next, flags, given_up| Status { next: Sequence(next), flags, given_up, ..Status::default() };
         member.record(&status(5, Status::ENDED, 2), 2, 1);
         member.record(&status(3, 0, 0), 3, 1);
         let Progress { next, end, given_up, .. } = member.progress;
-        assert_eq!((next, end, given_up), (5, End::Received, 2));
+        assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
     }
 
     #[test]
@@ -474,7 +480,7 @@ mod tests {
         let mut forgotten = 0;
         for number in 0..3 * MAX_DEPARTED as u64 {
             let id = SubscriberId(number);
-            members.join(id, HOME, 1, repairs(), 1);
+            members.join(id, HOME, 1, repairs(), Sequence(1));
             members.get_mut(id).unwrap().progress.counts.note(9);
             forgotten += usize::from(members.depart(id, Departure::Left).is_some());
         }
@@ -482,7 +488,7 @@ mod tests {
         let last = SubscriberId(3 * MAX_DEPARTED as u64 - 1);
         assert!(!members.is_new(last, 9), "a replay is accepted as new");
         for _ in 0..3 * MAX_DEPARTED {
-            members.join(last, HOME, 1, repairs(), 1);
+            members.join(last, HOME, 1, repairs(), Sequence(1));
             members.depart(last, Departure::Silent);
         }
         assert!(members.order.len() <= MAX_DEPARTED);

@@ -34,7 +34,7 @@ pub use transmit::Transmit;
 use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Header, Kind};
+use crate::wire::{FlowControl, Header, Kind, MessageNumber};
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -61,7 +61,7 @@ pub struct PublisherMachine {
     ring: Ring,
     open: Option<OpenDatagram>,
     long_message: Option<LongMessage>,
-    next_message: u64,
+    next_message: MessageNumber,
     closed: bool,
     broken: bool,
     members: Members,
@@ -99,7 +99,7 @@ impl PublisherMachine {
             ring: Ring::new(config.history, config.datagram),
             open: None,
             long_message: None,
-            next_message: 0,
+            next_message: MessageNumber(0),
             closed: false,
             broken: false,
             members: Members::new(),
@@ -172,7 +172,7 @@ impl PublisherMachine {
 
     /// Returns the number of the next message.
     #[must_use]
-    pub const fn next_message(&self) -> u64 {
+    pub const fn next_message(&self) -> MessageNumber {
         self.next_message
     }
 
@@ -186,7 +186,7 @@ impl PublisherMachine {
     /// Returns the number of complete datagrams not sent yet.
     #[inline]
     #[must_use]
-    pub const fn unsent(&self) -> u64 {
+    pub fn unsent(&self) -> u64 {
         self.ring.next - self.ring.sent
     }
 

@@ -5,7 +5,7 @@ use super::members::{Member, Role};
 use super::repair_flow::RepairReport;
 use super::{Congestion, PublisherEvent, PublisherMachine};
 use crate::SECOND;
-use crate::wire::{Status, SubscriberId};
+use crate::wire::{Sequence, Status, SubscriberId};
 
 /// The least number of datagrams in a loss sample, and its least duration.
 const SAMPLE_DATAGRAMS: u64 = 128;
@@ -18,7 +18,7 @@ const FEWEST_DATAGRAMS: u64 = 32;
 /// The counters of a subscriber at the beginning of a loss sample.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LossMark {
-    highest: u64,
+    highest: Sequence,
     received: u64,
     missed: u32,
     /// Bytes of repairs sent to other subscribers only.
@@ -29,12 +29,12 @@ pub(super) struct LossMark {
     /// The time of the last sample, and the number of datagrams received by then.
     last_sample: (u64, u64),
     /// Losses before this datagram belong to another rate.
-    from: u64,
+    from: Sequence,
 }
 
 impl LossMark {
     /// Restarts sampling at `sent`: earlier losses have another cause than the rate.
-    pub(super) const fn begin_at(&mut self, sent: u64) {
+    pub(super) const fn begin_at(&mut self, sent: Sequence) {
         (self.since, self.from) = (0, sent);
     }
 }
@@ -52,10 +52,10 @@ pub(super) enum Reception {
 
 impl PublisherMachine {
     /// Returns the first datagram that must not be sent yet.
-    pub(super) fn data_limit(&mut self, now: u64) -> u64 {
+    pub(super) fn data_limit(&mut self, now: u64) -> Sequence {
         match self.has_flow_control() {
             true => self.flow.limit(now, &self.ring, &mut self.members),
-            false => u64::MAX,
+            false => Sequence::MAX,
         }
     }
 
@@ -217,7 +217,7 @@ impl Member {
             }
             return None;
         }
-        let (sent, elapsed) = (self.highest.saturating_sub(mark.highest), now.saturating_sub(mark.since));
+        let (sent, elapsed) = (self.highest.ahead_of(mark.highest), now.saturating_sub(mark.since));
         let least = if is_starting { 0 } else { SAMPLE_TIME.max(4 * self.round_trip) };
         let needed = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
         let is_enough = sent >= needed || sent >= FEWEST_DATAGRAMS && elapsed >= SECOND;

@@ -5,7 +5,7 @@ use super::ring::RepairTarget;
 use super::{PublisherEvent, PublisherMachine, Transmit};
 use crate::SECOND;
 use crate::outbox::Target;
-use crate::wire::{Flags, Kind, NakWriter, Ranges, SubscriberId};
+use crate::wire::{Flags, Kind, NakWriter, Ranges, Sequence, SubscriberId};
 
 /// The shortest time between two confirmations is a round trip, but at most this.
 const CONFIRM_INTERVAL: u64 = SECOND / 100;
@@ -61,16 +61,16 @@ impl PublisherMachine {
             return;
         }
         let (oldest, sent) = (self.ring.oldest_retained, self.ring.sent);
-        let mut unrecoverable: Option<(u64, u64)> = None;
+        let mut unrecoverable: Option<(Sequence, Sequence)> = None;
         // A NAK may list a datagram many times: bound the work by the number of datagrams retained.
         let mut remaining = self.ring.len();
         for (first, count) in missing {
-            let end = first.saturating_add(u64::from(count));
+            let end = first + u64::from(count);
             if first < oldest {
                 let (lost, lost_end) = unrecoverable.unwrap_or((first, first));
                 unrecoverable = Some((lost.min(first), lost_end.max(end.min(oldest))));
             }
-            for sequence in first.max(oldest)..end.min(sent) {
+            for sequence in Sequence::each(first.max(oldest)..end.min(sent)) {
                 if remaining == 0 {
                     return;
                 }

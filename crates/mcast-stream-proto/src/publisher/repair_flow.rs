@@ -7,6 +7,7 @@ use mcast_measure::TokenBucket;
 use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample};
 use super::sent_log::SentLog;
 use crate::SECOND;
+use crate::wire::Sequence;
 
 /// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
@@ -115,7 +116,7 @@ struct Pending {
 #[derive(Debug)]
 pub(crate) struct RepairFlow {
     /// The datagrams to repair. Those that were repaired meanwhile for others are still in it.
-    pub(super) waiting: VecDeque<u64>,
+    pub(super) waiting: VecDeque<Sequence>,
     pace: RepairPace,
     /// Bytes that may be sent before more repairs are known to have arrived. It bounds what is sent in vain, however
     /// late the losses are reported.
@@ -156,10 +157,10 @@ impl RepairFlow {
     }
 
     /// Queues a repair of one of at most `retained` datagrams.
-    pub(super) fn push(&mut self, sequence: u64, retained: u64) {
+    pub(super) fn push(&mut self, sequence: Sequence, retained: u64) {
         if self.waiting.len() as u64 >= 2 * retained {
             // A datagram that was repaired for others and requested again is in it several times.
-            self.waiting = self.waiting.drain(..).collect::<BTreeSet<u64>>().into_iter().collect();
+            self.waiting = self.waiting.drain(..).collect::<BTreeSet<Sequence>>().into_iter().collect();
         }
         self.waiting.push_back(sequence);
     }

@@ -12,7 +12,7 @@ use super::pacer::Pacer;
 use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{RepairTarget, Ring};
 use super::sent_log::SentLog;
-use crate::wire::SubscriberId;
+use crate::wire::{Sequence, SubscriberId};
 
 /// A request sooner than this after a repair was sent before the repair arrived.
 const MIN_HOLDOFF: u64 = 200_000;
@@ -46,7 +46,7 @@ pub(super) struct RepairScheduler {
 /// A repair that is admitted now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repair {
-    pub(super) sequence: u64,
+    pub(super) sequence: Sequence,
     pub(super) length: u64,
     pub(super) target: RepairTarget,
 }
@@ -111,7 +111,7 @@ impl RepairScheduler {
     pub(super) fn request(
         &mut self,
         now: u64,
-        sequence: u64,
+        sequence: Sequence,
         id: SubscriberId,
         members: &mut Members,
         ring: &mut Ring,
@@ -270,13 +270,13 @@ impl RepairScheduler {
     }
 
     /// Returns the datagrams that are going to be repaired to the group, in order.
-    pub(super) fn coming(&self, members: &Members, ring: &Ring) -> Vec<u64> {
+    pub(super) fn coming(&self, members: &Members, ring: &Ring) -> Vec<Sequence> {
         let queues = self.turns.iter().filter_map(|id| members.get(*id));
         let queued = queues.flat_map(|member| member.repairs.waiting.iter().copied());
-        let is_for_group = |sequence: &u64| {
+        let is_for_group = |sequence: &Sequence| {
             ring.repair(*sequence).is_some_and(|state| state.pending == Some(RepairTarget::Group))
         };
-        let mut coming: Vec<u64> = queued.filter(is_for_group).collect();
+        let mut coming: Vec<Sequence> = queued.filter(is_for_group).collect();
         coming.sort_unstable();
         coming.dedup();
         coming
@@ -284,7 +284,7 @@ impl RepairScheduler {
 }
 
 /// Returns where a repair that a subscriber requested will be sent, if it still waits.
-fn pending_target(ring: &Ring, sequence: u64, id: SubscriberId) -> Option<RepairTarget> {
+fn pending_target(ring: &Ring, sequence: Sequence, id: SubscriberId) -> Option<RepairTarget> {
     let pending = ring.repair(sequence)?.pending?;
     (pending == RepairTarget::Group || pending == RepairTarget::Subscriber(id)).then_some(pending)
 }

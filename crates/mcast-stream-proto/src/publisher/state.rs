@@ -6,7 +6,8 @@ use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, ResetReason, SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, MessageNumber, ResetReason, Sequence,
+    SubscriberId, WriteError,
 };
 
 /// The time between checks of the subscribers and the rate.
@@ -77,7 +78,7 @@ impl PublisherMachine {
     }
 
     /// Returns the first message that begins in this datagram or after it.
-    pub(super) fn message_at(&self, sequence: u64) -> u64 {
+    pub(super) fn message_at(&self, sequence: Sequence) -> MessageNumber {
         let unwritten = self.open.filter(|_| self.long_message.is_none());
         let next_message = unwritten.map_or(self.next_message, |open| open.first_message(self.next_message));
         self.ring.message_at(sequence, next_message)
@@ -95,7 +96,7 @@ impl PublisherMachine {
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
         let salt = self.sealer.salt(&header);
         let whole = |writer: &mut DatagramWriter<'_>| {
-            salt.map_or(Ok(()), |salt| salt.write(writer))?;
+            writer.salt(salt)?;
             write(writer)
         };
         let Self { sealer, config, outbox, .. } = self;
@@ -195,6 +196,6 @@ impl PublisherMachine {
         self.members.changed();
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
-        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.saturating_sub(next)));
+        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::PublisherMachine;
 use crate::outbox::{Control, Target};
-use crate::wire::{HEADER_LENGTH, Heartbeat};
+use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
 const MAX_AT_ONCE: u64 = 132;
@@ -14,14 +14,14 @@ pub enum Transmit {
     /// New data, to the group on each path: consecutive datagrams, whose bytes [`PublisherMachine::datagram`] returns.
     Data {
         /// The sequence of the first.
-        first: u64,
+        first: Sequence,
         /// The number of datagrams.
         count: u64,
     },
     /// A repair: a datagram of data again.
     Repair {
         /// Its sequence.
-        sequence: u64,
+        sequence: Sequence,
         /// Its destination.
         to: Target,
     },
@@ -49,13 +49,13 @@ impl PublisherMachine {
     /// Returns the bytes of a datagram of data.
     #[inline]
     #[must_use]
-    pub fn datagram(&self, sequence: u64) -> &[u8] {
+    pub fn datagram(&self, sequence: Sequence) -> &[u8] {
         self.ring.get(sequence)
     }
 
     /// Writes the path (0 to 3) into the flags of datagrams that are about to be sent.
-    pub fn mark_path(&mut self, first: u64, count: u64, path: u8, is_repair: bool) {
-        for sequence in first..first.saturating_add(count.min(self.ring.len())) {
+    pub fn mark_path(&mut self, first: Sequence, count: u64, path: u8, is_repair: bool) {
+        for sequence in Sequence::each(first..first + count.min(self.ring.len())) {
             if self.ring.contains(sequence) {
                 self.ring.mark(sequence, path, is_repair);
             }

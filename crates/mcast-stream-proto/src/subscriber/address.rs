@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::wire::Probe;
+use crate::wire::{AddressToken, Probe};
 
 /// The address is proven again this often.
 const PROBE_INTERVAL: u64 = 50_000_000_000;
@@ -30,8 +30,8 @@ pub(super) struct PublisherAddress {
     heard_at: u64,
     /// Control datagrams that have come from other addresses since, saturating.
     elsewhere: u32,
-    /// The token that proves this subscriber's address to the publisher; 0 until the publisher has sent one.
-    token: u64,
+    /// The token that proves this subscriber's address to the publisher.
+    token: AddressToken,
     probe_at: u64,
     /// Probes sent since this publisher address is known, saturating.
     probes: u32,
@@ -45,7 +45,7 @@ impl PublisherAddress {
             address: None,
             heard_at: now,
             elsewhere: 0,
-            token: 0,
+            token: AddressToken::NONE,
             probe_at: u64::MAX,
             probes: 0,
             round_trip: 0,
@@ -56,19 +56,19 @@ impl PublisherAddress {
         self.address
     }
 
-    /// Returns the token for statuses and NAKs; 0 if there is none yet.
-    pub(super) const fn token(&self) -> u64 {
+    /// Returns the token for statuses and NAKs.
+    pub(super) const fn token(&self) -> AddressToken {
         self.token
     }
 
     /// Returns whether this subscriber's address is proven: otherwise the publisher ignores its statuses and NAKs.
-    pub(super) const fn is_proven(&self) -> bool {
-        self.token != 0
+    pub(super) fn is_proven(&self) -> bool {
+        self.token != AddressToken::NONE
     }
 
     /// Returns whether the publisher has answered none of many probes.
-    pub(super) const fn is_unprovable(&self) -> bool {
-        self.token == 0 && self.probes >= PROBES_WITHOUT_PROOF
+    pub(super) fn is_unprovable(&self) -> bool {
+        !self.is_proven() && self.probes >= PROBES_WITHOUT_PROOF
     }
 
     /// Returns the smoothed round-trip time to the publisher; 0 until it is measured.
@@ -100,12 +100,12 @@ impl PublisherAddress {
     /// Starts to prove this subscriber's address to a publisher at a new address.
     pub(super) const fn change(&mut self, now: u64, to: SocketAddr) {
         (self.address, self.heard_at, self.elsewhere) = (Some(to), now, 0);
-        (self.token, self.probe_at, self.probes) = (0, now, 0);
+        (self.token, self.probe_at, self.probes) = (AddressToken::NONE, now, 0);
     }
 
     /// Notes that a probe was sent, and schedules the next one.
     pub(super) fn note_probe(&mut self, now: u64) {
-        self.probe_at = now + if self.token == 0 { PROBE_AGAIN << self.probes } else { PROBE_INTERVAL };
+        self.probe_at = now + if self.is_proven() { PROBE_INTERVAL } else { PROBE_AGAIN << self.probes };
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
     }
 

@@ -9,7 +9,7 @@ use super::item::BodyLocation;
 use super::window::Meta;
 use super::{Policy, SubscriberMachine};
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, WireError};
+use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, Sequence, WireError};
 
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
@@ -58,12 +58,12 @@ impl SubscriberMachine {
             self.statistics.malformed += 1;
             return;
         }
-        let (sequence, is_repair) = (view.header.sequence, view.header.flags.has(Flags::REPAIR));
+        let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
         if is_repair {
             self.note_repair(path);
         }
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        let is_new = match sequence.checked_sub(self.base) {
+        let is_new = match sequence.offset_from(self.base) {
             None => false,
             Some(ahead) if ahead >= self.window.length() => {
                 self.statistics.beyond += 1;
@@ -143,7 +143,7 @@ impl SubscriberMachine {
     }
 
     /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
-    fn note_arrival(&mut self, now: u64, sequence: u64, is_repair: bool) {
+    fn note_arrival(&mut self, now: u64, sequence: Sequence, is_repair: bool) {
         self.statistics.received += 1;
         if sequence >= self.highest {
             self.note_sent_before(now, sequence);
@@ -155,7 +155,7 @@ impl SubscriberMachine {
     }
 
     /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
-    pub(super) fn note_sent_before(&mut self, now: u64, end: u64) {
+    pub(super) fn note_sent_before(&mut self, now: u64, end: Sequence) {
         let end = end.min(self.base + self.window.length());
         let first = self.highest.max(self.base);
         if first >= end {

@@ -11,7 +11,8 @@ use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Status, WriteError,
+    AddressToken, DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence, Status,
+    WriteError,
 };
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
@@ -210,10 +211,11 @@ impl SubscriberMachine {
     }
 
     /// Adds the datagrams of a gap that did not arrive; sends the list whenever it is full.
-    fn add_missing(&mut self, gap: Range<u64>, list: &mut NakWriter, naks: &mut u64) {
+    fn add_missing(&mut self, gap: Range<Sequence>, list: &mut NakWriter, naks: &mut u64) {
         let Range { mut start, end } = gap;
         while start < end {
-            let missing = (start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
+            let missing =
+                Sequence::each(start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
             if missing == 0 {
                 start += 1;
                 continue;
@@ -271,7 +273,7 @@ impl SubscriberMachine {
         let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
             return;
         };
-        let probe = Probe { clock: now, token: 0, subscriber: self.id.0 };
+        let probe = Probe { clock: now, token: AddressToken::NONE, subscriber: self.id };
         self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
         self.publisher.note_probe(now);
     }
@@ -306,7 +308,7 @@ impl SubscriberMachine {
         let confirmed = self.statuses.reported().next;
         let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
-        let enough = if self.highest - confirmed.min(self.highest) >= self.credit / 4 * 3 {
+        let enough = if self.highest.ahead_of(confirmed) >= self.credit / 4 * 3 {
             self.credit / 16
         } else {
             self.credit / 4
@@ -363,7 +365,7 @@ impl SubscriberMachine {
 
     /// The datagram before which everything has arrived or was given up. Buffered datagrams count, and it never falls
     /// below what an earlier status confirmed.
-    fn confirmed(&self) -> u64 {
+    fn confirmed(&self) -> Sequence {
         let arrived = match self.delivery.is_buffering() {
             true => self.naks.first_gap().map_or(self.highest, |gap| gap.first),
             false => self.base,
@@ -372,8 +374,8 @@ impl SubscriberMachine {
     }
 
     /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
-    fn room_end(&self) -> u64 {
-        (self.base + self.window.length()).min(self.highest.max(self.base).saturating_add(self.socket_room()))
+    fn room_end(&self) -> Sequence {
+        (self.base + self.window.length()).min(self.highest.max(self.base) + self.socket_room())
     }
 
     /// The number of datagrams that the socket's receive buffer holds. The kernel counts its overhead separately (Linux

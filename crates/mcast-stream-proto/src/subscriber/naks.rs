@@ -5,7 +5,7 @@ use core::ops::Range;
 use mcast_measure::TokenBucket;
 
 use crate::gaps::{Gap, Gaps};
-use crate::wire::NAK_INTERVAL;
+use crate::wire::{NAK_INTERVAL, Sequence};
 
 /// The shortest time after which a datagram that is out of order counts as missing, in nanoseconds.
 const MIN_REORDER_GUARD: u64 = 50_000;
@@ -26,7 +26,7 @@ const NAK_RETRY: u64 = 5_000_000;
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]
 pub(super) struct NakScheduler {
-    gaps: Gaps,
+    gaps: Gaps<Sequence>,
     /// When the next NAK is due; recomputed when gaps change.
     at: u64,
     /// No NAK is sent before this time.
@@ -61,7 +61,7 @@ impl NakScheduler {
     }
 
     /// Returns the first gap.
-    pub(super) fn first_gap(&self) -> Option<&Gap> {
+    pub(super) fn first_gap(&self) -> Option<&Gap<Sequence>> {
         self.gaps.first()
     }
 
@@ -92,24 +92,24 @@ impl NakScheduler {
     }
 
     /// Adds a gap after all others, to be requested at `due`.
-    pub(super) fn open_gap(&mut self, missing: Range<u64>, now: u64, due: u64) {
+    pub(super) fn open_gap(&mut self, missing: Range<Sequence>, now: u64, due: u64) {
         self.gaps.open(missing, now, due);
         self.at = self.at.min(due);
     }
 
     /// Adds a datagram that had arrived and was discarded.
-    pub(super) fn reopen(&mut self, sequence: u64, now: u64, due: u64) {
+    pub(super) fn reopen(&mut self, sequence: Sequence, now: u64, due: u64) {
         self.gaps.reopen(sequence, now, due);
         self.at = self.at.min(due);
     }
 
     /// Forgets the gaps before `base`.
-    pub(super) fn trim(&mut self, base: u64) {
+    pub(super) fn trim(&mut self, base: Sequence) {
         self.gaps.trim(base);
     }
 
     /// Notes the first copy of a datagram that was missing, and learns from its delay.
-    pub(super) fn fill(&mut self, now: u64, sequence: u64, is_repair: bool) {
+    pub(super) fn fill(&mut self, now: u64, sequence: Sequence, is_repair: bool) {
         let Some(gap) = self.gaps.fill(sequence) else { return };
         if !is_repair {
             let late = now.saturating_sub(gap.noticed).min(MAX_REORDERING);
@@ -141,7 +141,7 @@ impl NakScheduler {
     }
 
     /// Postpones the requests for a range until this time.
-    pub(super) fn postpone(&mut self, range: Range<u64>, until: u64) {
+    pub(super) fn postpone(&mut self, range: Range<Sequence>, until: u64) {
         self.gaps.postpone(range, until);
     }
 
@@ -169,12 +169,12 @@ impl NakScheduler {
     }
 
     /// Takes the gaps out, to request them; [`note_sent`](Self::note_sent) takes them back.
-    pub(super) fn take_gaps(&mut self) -> Gaps {
+    pub(super) fn take_gaps(&mut self) -> Gaps<Sequence> {
         core::mem::take(&mut self.gaps)
     }
 
     /// Takes back the gaps, after `sent` NAKs for them, and schedules the next one.
-    pub(super) fn note_sent(&mut self, now: u64, sent: u64, gaps: Gaps) {
+    pub(super) fn note_sent(&mut self, now: u64, sent: u64, gaps: Gaps<Sequence>) {
         self.gaps = gaps;
         self.allowance.spend(sent * NAK);
         // The publisher ignores NAKs of one subscriber that follow each other faster.

@@ -11,8 +11,8 @@ use super::transit::Transit;
 use super::{MIN_CREDIT, Start, SubscriberMachine};
 use crate::backoff::SMALL_GROUP;
 use crate::wire::{
-    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Probe, Reset, ResetReason,
-    Status,
+    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Probe, Reset,
+    ResetReason, Status,
 };
 
 /// A sealed publisher whose clock is off by more than this may be a replayed recording.
@@ -83,13 +83,13 @@ impl SubscriberMachine {
             }
             Kind::Reset => {
                 let Ok(reset) = Reset::read(body) else { return false };
-                if reset.subscriber == self.id.0 {
+                if reset.subscriber == self.id {
                     self.on_reset(reset.reason);
                 }
             }
             Kind::Echo => {
                 let Ok(echo) = Probe::read(body) else { return false };
-                if echo.subscriber == self.id.0 {
+                if echo.subscriber == self.id {
                     self.on_echo(now, &echo);
                 }
             }
@@ -153,7 +153,7 @@ impl SubscriberMachine {
     /// Estimates how much the publisher retains, from its oldest retained datagram. In a large group, where statuses
     /// are costly, the capacity that it states is used from the start.
     fn note_credit(&mut self, heartbeat: &Heartbeat) {
-        let shown = heartbeat.next.saturating_sub(heartbeat.oldest_retained);
+        let shown = heartbeat.next.ahead_of(heartbeat.oldest_retained);
         let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
         let most = self.window.length().min(self.socket_room());
         self.credit = shown.max(stated).max(self.credit).min(most);
@@ -310,16 +310,16 @@ impl SubscriberMachine {
         let start = if self.config.start == Start::Snapshot { Start::Snapshot } else { Start::Oldest };
         self.follow(now, identity, heartbeat, from, start);
         let is_first_time = self.incarnations.former(identity.incarnation).is_none();
-        if start == Start::Oldest && self.expected > 0 && is_first_time {
+        if start == Start::Oldest && self.expected > MessageNumber(0) && is_first_time {
             // The new incarnation started at message 0; what it no longer retains is lost.
-            (self.expected, self.cause) = (0, Cause::Unrecoverable);
+            (self.expected, self.cause) = (MessageNumber(0), Cause::Unrecoverable);
         }
         Some(SubscriberEvent::Restarted { from: former, to: identity.incarnation })
     }
 
     /// Reports the known losses of the old incarnation and then, unless it ended its stream, an unknown loss.
     fn report_remaining_loss(&mut self, successor: Successor) -> Option<SubscriberEvent> {
-        let ended = self.end.map_or(0, |(_, messages)| messages);
+        let ended = self.end.map_or(MessageNumber(0), |(_, messages)| messages);
         let known = self.expected.max(self.heartbeat.next_message).max(ended);
         if self.expected < known {
             return Some(self.report_lost(known, Cause::Restart));

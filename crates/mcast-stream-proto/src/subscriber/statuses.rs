@@ -1,6 +1,6 @@
 //! When to send a status, and what the last one reported.
 
-use crate::wire::Status;
+use crate::wire::{Sequence, Status};
 
 /// How often the end of a stream is confirmed.
 const END_CONFIRMATIONS: u8 = 5;
@@ -43,7 +43,7 @@ impl StatusScheduler {
     }
 
     /// Returns the end of the room that the last status reported.
-    pub(super) fn reported_room(&self) -> u64 {
+    pub(super) fn reported_room(&self) -> Sequence {
         self.reported.next + u64::from(self.reported.window)
     }
 

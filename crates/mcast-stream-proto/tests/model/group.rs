@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, StreamId};
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, MessageNumber, Sequence, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine, Target};
 
 use crate::audit::{Audit, content};
@@ -279,7 +279,7 @@ impl<'s> Group<'s> {
         if node.audit.incarnation == Some(incarnation)
             && node.audit.wants.is_some_and(|wanted| wanted <= messages)
         {
-            subscriber.resume(messages);
+            subscriber.resume(MessageNumber(messages));
             node.audit.snapshot(messages, messages.saturating_sub(lacks));
             node.journal.note(self.now, &messages.to_be_bytes());
         }
@@ -379,8 +379,8 @@ impl<'s> Group<'s> {
         while let Some(transmit) = self.publisher.poll(self.now) {
             let (datagrams, target) = match transmit {
                 Transmit::Data { first, count } => {
-                    let all =
-                        (first..first + count).map(|sequence| self.publisher.datagram(sequence).to_vec());
+                    let all = Sequence::each(first..first + count)
+                        .map(|sequence| self.publisher.datagram(sequence).to_vec());
                     (all.collect(), Target::Group)
                 }
                 Transmit::Repair { sequence, to } => (vec![self.publisher.datagram(sequence).to_vec()], to),

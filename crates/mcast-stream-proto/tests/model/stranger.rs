@@ -4,7 +4,7 @@
 use mcast_stream_proto::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch};
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
 
 use crate::audit::FORGED;
 use crate::cipher::Notary;
@@ -46,7 +46,10 @@ fn forge(keys: Keys, incarnation: u32, next: u64, now: u64) -> Vec<Vec<u8>> {
     while let Some(transmit) = publisher.poll(now) {
         match transmit {
             Transmit::Data { first, count } => {
-                all.extend((first..first + count).map(|sequence| publisher.datagram(sequence).to_vec()));
+                all.extend(
+                    Sequence::each(first..first + count)
+                        .map(|sequence| publisher.datagram(sequence).to_vec()),
+                );
             }
             Transmit::Control(control) => all.push(control.bytes().to_vec()),
             Transmit::Repair { .. } => {}

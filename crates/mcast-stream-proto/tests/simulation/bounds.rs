@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Status, StreamId};
+use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Sequence, Status, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -80,8 +80,8 @@ impl Two {
             let arriving: Vec<Vec<u8>> = match transmit {
                 Transmit::Control(control) => vec![control.bytes().to_vec()],
                 _ if arrivals == Arrivals::ControlAlone => Vec::new(),
-                Transmit::Data { first, count } => (first..first + count)
-                    .filter(|number| arrivals != Arrivals::TwoOfThree || number % 3 != 0)
+                Transmit::Data { first, count } => Sequence::each(first..first + count)
+                    .filter(|number| arrivals != Arrivals::TwoOfThree || number.0 % 3 != 0)
                     .map(|number| self.publisher.datagram(number).to_vec())
                     .collect(),
                 Transmit::Repair { sequence, .. } => vec![self.publisher.datagram(sequence).to_vec()],
@@ -110,10 +110,10 @@ impl Two {
         {
             match item {
                 Item::Message(message) => {
-                    assert_eq!(message.number, self.messages);
+                    assert_eq!(message.number.0, self.messages);
                     self.messages += 1;
                 }
-                Item::Event(SubscriberEvent::Lost { end, .. }) => self.messages = end,
+                Item::Event(SubscriberEvent::Lost { end, .. }) => self.messages = end.0,
                 Item::Event(_) => {}
             }
         }
@@ -310,13 +310,13 @@ fn a_subscriber_reports_each_32_repairs() {
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
     while let Some(transmit) = two.publisher.poll(two.now) {
         let Transmit::Data { first, count } = transmit else { continue };
-        for number in (first..first + count).filter(|number| number % 3 != 0) {
+        for number in Sequence::each(first..first + count).filter(|number| number.0 % 3 != 0) {
             two.subscriber.handle(two.now, 0, from, two.publisher.datagram(number));
         }
     }
     let mut reported = Vec::new();
     // The first one stays missing, so that there is nothing else to report.
-    for missing in (6..=198).step_by(3) {
+    for missing in (6..=198).step_by(3).map(Sequence) {
         two.publisher.mark_path(missing, 1, 0, true);
         two.subscriber.handle(two.now, 0, from, two.publisher.datagram(missing));
         while let Some(control) = two.subscriber.poll(two.now) {

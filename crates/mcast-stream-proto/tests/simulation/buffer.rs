@@ -2,7 +2,7 @@
 
 use mcast_stream_proto::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Refusal};
-use mcast_stream_proto::wire::{Incarnation, StreamId};
+use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
 
 use crate::plan::{MILLISECOND, SECOND};
 
@@ -25,7 +25,7 @@ fn kept(length: usize) -> u64 {
         while publisher.poll(now).is_some() {}
     }
     assert_eq!(publisher.statistics().datagrams, ALL);
-    (1..=ALL).filter(|number| !publisher.datagram(*number).is_empty()).count() as u64
+    (1..=ALL).filter(|number| !publisher.datagram(Sequence(*number)).is_empty()).count() as u64
 }
 
 /// It holds 4/3 of the configured size. A datagram takes its message and 34 bytes, and at least 64 bytes of the size.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::wire::{
-    DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, StreamId, SubscriberId,
-    WriteError,
+    AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, Sequence,
+    StreamId, SubscriberId, WriteError,
 };
 use mcast_stream_proto::{PublisherMachine, Target};
 
@@ -38,9 +38,9 @@ fn subscriber_datagram(
     bytes
 }
 
-fn nak(count: u64, token: u64, missing: u64) -> Vec<u8> {
+fn nak(count: u64, token: AddressToken, missing: u64) -> Vec<u8> {
     let mut list = NakWriter::new();
-    assert!(list.add(missing, 1));
+    assert!(list.add(Sequence(missing), 1));
     subscriber_datagram(Kind::Nak, count, |writer| list.write_nak(token, writer))
 }
 
@@ -71,11 +71,11 @@ fn repairs_are_sent_only_to_proven_addresses() {
         publisher.flush(now);
     }
     while publisher.poll(now).is_some() {}
-    assert_eq!(repaired_to(&mut publisher, now, own, &nak(1, 0, 3)), None);
-    assert_eq!(repaired_to(&mut publisher, now, own, &nak(2, 12_345, 4)), None);
+    assert_eq!(repaired_to(&mut publisher, now, own, &nak(1, AddressToken::NONE, 3)), None);
+    assert_eq!(repaired_to(&mut publisher, now, own, &nak(2, AddressToken(12_345), 4)), None);
 
     let probe = subscriber_datagram(Kind::Probe, 3, |writer| {
-        Probe { clock: 1, token: 0, subscriber: SUBSCRIBER.0 }.write(writer)
+        Probe { clock: 1, token: AddressToken::NONE, subscriber: SUBSCRIBER }.write(writer)
     });
     publisher.handle(now, own, &probe);
     let Some(Transmit::Control(echo)) = publisher.poll(now) else { panic!("no echo") };
@@ -86,7 +86,7 @@ fn repairs_are_sent_only_to_proven_addresses() {
 
     assert_eq!(repaired_to(&mut publisher, now, another, &nak(4, token, 5)), None);
     assert_eq!(repaired_to(&mut publisher, now, own, &nak(5, token, 6)), Some(Target::Address(own)));
-    assert_eq!(repaired_to(&mut publisher, now, another, &nak(6, 0, 7)), None);
+    assert_eq!(repaired_to(&mut publisher, now, another, &nak(6, AddressToken::NONE, 7)), None);
     let later = now + 200 * SECOND;
     assert_eq!(repaired_to(&mut publisher, later, own, &nak(7, token, 8)), None);
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{Incarnation, StreamId};
+use mcast_stream_proto::wire::{Incarnation, MessageNumber, Sequence, StreamId};
 use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
 
 use crate::plan::{MILLISECOND, SECOND};
@@ -48,7 +48,8 @@ impl Subscriber {
             while let Some(transmit) = publisher.poll(self.now) {
                 match transmit {
                     Transmit::Data { first, count } => {
-                        (first..first + count).for_each(|sequence| self.take(publisher.datagram(sequence)));
+                        Sequence::each(first..first + count)
+                            .for_each(|sequence| self.take(publisher.datagram(sequence)));
                     }
                     Transmit::Repair { sequence, .. } => self.take(publisher.datagram(sequence)),
                     Transmit::Control(control) => self.take(control.bytes()),
@@ -84,7 +85,10 @@ fn an_incarnation_that_nobody_heard_is_covered_by_an_unknown_loss_if_the_former_
     // Incarnation 2 begins and ends while the subscriber is cut off.
     subscriber.hear(3, true);
     assert_eq!(subscriber.messages, 2 * MESSAGES);
-    assert_eq!(subscriber.unknown_losses(), [&SubscriberEvent::LostUnknown { first: MESSAGES }]);
+    assert_eq!(
+        subscriber.unknown_losses(),
+        [&SubscriberEvent::LostUnknown { first: MessageNumber(MESSAGES) }]
+    );
 }
 
 /// A stream may end and start again without a loss, and nothing says how often it did so meanwhile. The documents name

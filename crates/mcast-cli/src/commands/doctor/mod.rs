@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     admission: Admission,
 
-    /// Do not count packets at the hooks of the packet filter with temporary nftables rules
+    /// Make no experiments: no temporary nftables rules that count packets, and no second report for a silent group
     #[arg(long)]
     no_experiments: bool,
 

@@ -57,7 +57,7 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
         PublisherEvent::Unrecoverable(subscriber, first, end) => console.warn(format_args!(
             "subscriber {} missed {} that have left the retransmission buffer (--history enlarges it)",
             name(subscriber),
-            count_of(end.saturating_sub(first), "datagram")
+            count_of(end.ahead_of(first), "datagram")
         )),
         PublisherEvent::SubscriberIncomplete(subscriber, given_up) => console.warn(format_args!(
             "subscriber {} has given up {}: it will not have everything",

@@ -3,6 +3,7 @@
 //! They are in tables of their own that the kernel removes when this process closes the netlink socket, thus also
 //! when it is killed (`NFT_TABLE_F_OWNER`, Linux 5.12). They accept everything.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -99,14 +100,18 @@ impl CountingRules {
     }
 
     /// Returns what was counted so far. The hooks are read in the order in which packets pass them, so that packets
-    /// that arrive meanwhile do not appear to be lost.
+    /// that arrive meanwhile do not appear to be lost. A hook at which a set is full did not count all sources, and is
+    /// omitted.
     pub(crate) fn read(&mut self) -> io::Result<HookCounts> {
         let mut counts = HookCounts { devices: self.devices.clone(), ..HookCounts::default() };
         for point in self.points.clone() {
             let CountingPoint { layer, hook, traffic, sets: [first, last] } = point;
-            counts.hooks.push((layer, hook, traffic));
             let reached = self.elements(layer, traffic, &first)?;
             let passed = self.elements(layer, traffic, &last)?;
+            if reached.len().max(passed.len()) >= MAX_SOURCES as usize {
+                continue;
+            }
+            counts.hooks.push((layer, hook, traffic));
             counts.counts.extend(reached.into_iter().map(|(key, packets)| HookCount {
                 layer,
                 hook,
@@ -114,7 +119,7 @@ impl CountingRules {
                 interface: key.interface,
                 peer: key.peer,
                 reached: packets,
-                passed: passed.iter().find(|(each, _)| *each == key).map_or(0, |(_, packets)| *packets),
+                passed: passed.get(&key).copied().unwrap_or_default(),
             }));
         }
         Ok(counts)
@@ -125,7 +130,7 @@ impl CountingRules {
         layer: Layer,
         traffic: CountedTraffic,
         set: &str,
-    ) -> io::Result<Vec<(ElementKey, u64)>> {
+    ) -> io::Result<BTreeMap<ElementKey, u64>> {
         let mut body = header(family_of(layer));
         push_text(&mut body, 1, &self.table);
         push_text(&mut body, 2, set);
@@ -484,7 +489,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ElementKey {
     interface: InterfaceIndex,
     peer: SocketAddr,

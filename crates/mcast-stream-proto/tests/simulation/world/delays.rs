@@ -1,6 +1,6 @@
 //! Limits of delays and of traffic, and their causes.
 
-use mcast_stream_proto::wire::{DatagramView, Kind, Status, SubscriberId};
+use mcast_stream_proto::wire::{DatagramView, Kind, Sequence, Status, SubscriberId};
 
 use super::subscribers::address;
 use super::{Delivery, World};
@@ -37,7 +37,7 @@ impl World<'_> {
 
     /// Checks an eviction: only subscribers without room, or that lack datagrams, may be evicted.
     pub(super) fn note_eviction(&mut self, id: SubscriberId) {
-        let sent = self.publisher.statistics().datagrams + 1;
+        let sent = Sequence(self.publisher.statistics().datagrams + 1);
         let has_room = |status: &&Status| status.next >= sent && status.window > 0;
         if let Some(status) = self.statuses.get(&id).filter(has_room) {
             self.violations
@@ -147,6 +147,6 @@ impl World<'_> {
 /// Returns the totals of a subscriber.
 pub(super) fn delivery(mut node: super::Node) -> Delivery {
     node.latencies.sort_unstable();
-    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end - first).sum();
+    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end.ahead_of(*first)).sum();
     Delivery { messages: node.audit.messages, lost, latencies: node.latencies }
 }

@@ -2,7 +2,7 @@
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Refusal, Transmit};
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch};
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
 use mcast_stream_proto::{PublisherMachine, Target};
 
 use super::former::FormerPublisher;
@@ -39,7 +39,7 @@ impl World<'_> {
             None => self.publisher.publish(now, &bytes),
         };
         match published {
-            Ok(number) if number != self.published => Err(format!("{number} follows {}", self.published)),
+            Ok(number) if number.0 != self.published => Err(format!("{number} follows {}", self.published)),
             Ok(_) => {
                 self.note_published();
                 Ok(self.plan.pause)
@@ -159,10 +159,10 @@ impl World<'_> {
         }
     }
 
-    fn send_data(&mut self, first: u64, count: u64) {
+    fn send_data(&mut self, first: Sequence, count: u64) {
         for path in 0..self.plan.paths {
             self.publisher.mark_path(first, count, path, false);
-            for sequence in first..first + count {
+            for sequence in Sequence::each(first..first + count) {
                 let bytes = self.publisher.datagram(sequence).to_vec();
                 if path == 0 {
                     self.meter.data(self.now, bytes.len());

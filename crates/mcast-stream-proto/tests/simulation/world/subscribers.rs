@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Cause, Item, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{DatagramView, Kind, SubscriberId};
+use mcast_stream_proto::wire::{DatagramView, Kind, MessageNumber, SubscriberId};
 
 use super::{BUFFER, Happening, STREAM, World};
 use crate::audit::Audit;
@@ -127,7 +127,7 @@ impl World<'_> {
             match item {
                 Item::Message(message) => {
                     node.audit.message(plan, &message).map_err(blame)?;
-                    if let Some(at) = self.published_at.get(message.number as usize) {
+                    if let Some(at) = self.published_at.get(message.number.0 as usize) {
                         let latency = now.saturating_sub(*at);
                         self.slowest = self.slowest.max(latency);
                         node.latencies.push(latency);
@@ -173,7 +173,7 @@ impl World<'_> {
         index: usize,
         id: SubscriberId,
         incarnation: Option<u32>,
-        first: u64,
+        first: MessageNumber,
         cause: Cause,
     ) -> Result<(), String> {
         let is_waited = self.plan.waits
@@ -184,7 +184,7 @@ impl World<'_> {
         else {
             return Ok(());
         };
-        match self.published_at.get(first as usize) {
+        match self.published_at.get(first.0 as usize) {
             Some(at) if at > since => Err(format!(
                 "subscriber {index} lost {first} although it is under flow control since {since}"
             )),
@@ -230,9 +230,11 @@ impl World<'_> {
 
 /// Loads a requested snapshot at once, of everything published by now.
 fn resume(audit: &mut Audit, subscriber: &mut SubscriberMachine, incarnation: u32, published: u64) {
-    let is_possible = |message: &u64| audit.incarnation == Some(incarnation) && published >= *message;
+    let is_possible = |message: &MessageNumber| {
+        audit.incarnation == Some(incarnation) && MessageNumber(published) >= *message
+    };
     if audit.wants_snapshot.filter(is_possible).is_some() {
-        (audit.wants_snapshot, audit.cursor) = (None, Some(published));
-        subscriber.resume(published);
+        (audit.wants_snapshot, audit.cursor) = (None, Some(MessageNumber(published)));
+        subscriber.resume(MessageNumber(published));
     }
 }

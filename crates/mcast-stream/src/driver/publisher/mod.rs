@@ -28,7 +28,7 @@ use super::transmit::PublisherSockets;
 use super::unicast::UnicastSocket;
 use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Refusal, Standing};
 use crate::seal::Keys;
-use crate::wire::{Incarnation, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
 use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.
@@ -155,7 +155,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
-    pub fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         let number = self.queue(message)?;
         self.flush();
         Ok(number)
@@ -167,7 +167,7 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the subscriber that the
     /// publisher waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
-    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<u64, StreamError> {
+    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<MessageNumber, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
         let number = self.queue_until(deadline, |machine, now| machine.publish(now, message))?;
         self.flush();
@@ -178,7 +178,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn try_publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         let number = core.machine.publish(self.shared.clock.now(), message)?;
         self.flush_now(&mut core);
@@ -202,7 +202,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn queue(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn queue(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.queue_by(|machine, now| machine.publish(now, message))
     }
 
@@ -210,7 +210,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn try_queue(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.try_queue_by(|machine, now| machine.publish(now, message))
     }
 
@@ -218,14 +218,14 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn try_queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.try_queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
     fn try_queue_by(
         &self,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
-    ) -> Result<u64, StreamError> {
+        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<MessageNumber, Refusal>,
+    ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
@@ -252,7 +252,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
@@ -263,7 +263,7 @@ impl Publisher {
     pub fn publish_all<'m>(
         &self,
         messages: impl IntoIterator<Item = &'m [u8]>,
-    ) -> Result<Option<u64>, StreamError> {
+    ) -> Result<Option<MessageNumber>, StreamError> {
         let mut core = self.shared.core();
         let mut now = self.shared.clock.now();
         let mut last = None;
@@ -368,7 +368,7 @@ impl Publisher {
 
     /// Returns the number of the next message. A snapshot of all messages so far has this number.
     #[must_use]
-    pub fn next_message(&self) -> u64 {
+    pub fn next_message(&self) -> MessageNumber {
         self.shared.core().machine.next_message()
     }
 
@@ -431,16 +431,16 @@ impl Publisher {
 
     fn queue_by(
         &self,
-        publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
-    ) -> Result<u64, StreamError> {
+        publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<MessageNumber, Refusal>,
+    ) -> Result<MessageNumber, StreamError> {
         self.queue_until(None, publish)
     }
 
     fn queue_until(
         &self,
         deadline: Option<Instant>,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
-    ) -> Result<u64, StreamError> {
+        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<MessageNumber, Refusal>,
+    ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
@@ -551,7 +551,7 @@ mod tests {
             assert!(!publisher.wait_complete(Duration::from_millis(20)).await);
             assert!(!publisher.wait_for(0, Duration::from_millis(20)).await);
             drop(held);
-            assert_eq!(publishing.await.unwrap(), 0);
+            assert_eq!(publishing.await.unwrap().0, 0);
             assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");
         });
         assert_eq!(publisher.statistics().datagrams, 1);

@@ -23,7 +23,7 @@ use crate::Target;
 use crate::seal::Keys;
 use crate::subscriber::{Item, PathStatistics, Step, SubscriberConfig, SubscriberStatistics};
 use crate::sys;
-use crate::wire::{Header, StreamId};
+use crate::wire::{Header, MessageNumber, StreamId};
 pub use builder::SubscriberBuilder;
 use others::OtherStreams;
 use path::Paths;
@@ -286,7 +286,7 @@ impl Subscriber {
     }
 
     /// Continues after a snapshot that covers all messages before this number.
-    pub fn resume(&mut self, message: u64) {
+    pub fn resume(&mut self, message: MessageNumber) {
         if let Some(core) = &mut self.core {
             core.resume(message);
         }
