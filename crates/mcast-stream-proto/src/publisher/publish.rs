@@ -3,7 +3,7 @@
 use super::{PublisherMachine, Refusal};
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
-    Sequence, TAG_LENGTH, batch_overhead,
+    TAG_LENGTH, batch_overhead,
 };
 
 const TOTAL_EXTENSION: usize = 8;
@@ -278,8 +278,8 @@ impl PublisherMachine {
             Some((subscriber, _)) => {
                 self.flow.need_room(count);
                 self.block(now);
-                let next =
-                    self.members.get(subscriber).map_or(Sequence::default(), |member| member.progress.next);
+                let next = self.members.get(subscriber).map(|member| member.progress.next);
+                let next = next.unwrap_or_default();
                 Err(Refusal::WaitingFor { subscriber, next })
             }
             None => Err(Refusal::Unsent),

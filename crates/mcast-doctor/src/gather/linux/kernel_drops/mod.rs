@@ -109,7 +109,8 @@ fn with_functions(drops: Vec<(KernelDrop, u64)>) -> Vec<KernelDrop> {
 /// Returns whether nothing was lost, although an older kernel gives no reason: a capture was too slow, or a socket was
 /// closed with unread datagrams.
 fn is_harmless(drop: &KernelDrop) -> bool {
-    let is_harmless = |function: &String| function.ends_with("packet_rcv") || function.starts_with("skb_queue_purge");
+    let is_harmless =
+        |function: &String| function.ends_with("packet_rcv") || function.starts_with("skb_queue_purge");
     drop.function.as_ref().is_some_and(is_harmless)
 }
 
