@@ -7,7 +7,8 @@ use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"])
+    .offering(|on| [&enlarge_backlog()[..], &[enlarge_ring(on.name())]].concat());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -34,7 +35,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 observation.before.backlog_dropped,
                 observation.after.backlog_dropped,
             ))
-            .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope())),
+            .with_remedies(enlarge_backlog()),
         );
     }
     let mut interfaces: Vec<_> = interests.iter().map(|interest| interest.interface).collect();
@@ -55,12 +56,20 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         .on_interface(interface)
         .for_group(to)
         .with_all_evidence(evidence(drops))
-        .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope()));
+        .with_remedies(enlarge_backlog());
     Some(finding)
 }
 
-fn scope() -> RemedyScope {
-    RemedyScope::new("everything that arrives on this machine, on any interface")
+fn enlarge_backlog() -> [Remedy; 2] {
+    let scope = RemedyScope::new("everything that arrives on this machine, on any interface");
+    remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope)
+}
+
+fn enlarge_ring(interface: &str) -> Remedy {
+    Remedy::now(Tool::Ethtool, ["-G", interface, "rx", "4096"]).with_scope(
+        RemedyScope::new(format!("everything that arrives on {interface}"))
+            .warning("many devices lose their link for some seconds, and with it a remote session"),
+    )
 }
 
 fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding> {
@@ -75,10 +84,7 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
         .on_interface(after.name())
         .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1))
         .with_remedies([
-            Remedy::now(Tool::Ethtool, ["-G", after.name(), "rx", "4096"]).with_scope(
-                RemedyScope::new(format!("everything that arrives on {}", after.name()))
-                    .warning("many devices lose their link for some seconds, and with it a remote session"),
-            ),
+            enlarge_ring(after.name()),
             Remedy::advice(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports."),
         ])
     })

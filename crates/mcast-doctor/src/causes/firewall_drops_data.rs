@@ -21,7 +21,8 @@ use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
 };
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::admit_datagrams(on.name(), on.to, Some(&on.rule)));
 
 /// What rules do that keep datagrams from every socket.
 const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];

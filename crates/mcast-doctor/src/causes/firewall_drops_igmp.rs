@@ -16,7 +16,8 @@ use crate::wire::{ControlMessage, ControlPacket};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"])
+        .offering(|on| remedies::admit_membership_protocol(Family::V4, on.name(), Some(&on.rule)));
 
 /// The first report is sent at once; after this time it is considered lost.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(800);

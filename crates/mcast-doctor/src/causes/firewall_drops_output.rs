@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 
 use super::filter_rules::{OUTGOING, is_serious, leaving, met_by, responsible};
 use super::{Cause, Check};
-use crate::netfilter::{CountedTraffic, HookCount, RuleEffect};
+use crate::netfilter::{CountedTraffic, Hook, HookCount, RuleEffect};
 use crate::observation::Observation;
+use crate::snapshot::DroppingRule;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offering(|on| {
+    let rule = DroppingRule { hook: Hook::Output, ..on.rule.clone() };
+    remedies::admit_sent_datagrams(on.name(), on.to, Some(&rule))
+});
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let counts = observation.hooks.counts.iter();
@@ -73,7 +77,7 @@ fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, Soc
 mod tests {
     use super::super::fixtures::{ETH0, membership};
     use super::*;
-    use crate::netfilter::{Hook, Layer};
+    use crate::netfilter::Layer;
 
     const TO: &str = "239.1.2.3:5000";
 

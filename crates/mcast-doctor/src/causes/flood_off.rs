@@ -3,10 +3,12 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
+use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.2"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.2"])
+    .without_loss()
+    .offering(|on| flood(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter_map(|link| {
@@ -24,8 +26,6 @@ fn check(observation: &Observation) -> Vec<Finding> {
             } else {
                 (Severity::Fault, "any group, because snooping is off as well")
             };
-            let scope =
-                RemedyScope::new(format!("every group that no host behind {} has reported", link.name()));
             Finding::new(
                 Id::FloodOff,
                 severity,
@@ -42,17 +42,15 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 format!("{} mcast_snooping", bridge.name()),
                 if options.snooping { "on" } else { "off" },
             ))
-            .with_remedies([Remedy::now(
-                Tool::Bridge,
-                ["link", "set", "dev", link.name(), "mcast_flood", "on"],
-            )
-            .with_scope(scope.clone())])
-            .with_remedies(remedies::networkd(
-                link,
-                "flood",
-                "[Bridge]\nMulticastFlood=yes\n",
-                scope,
-            ))
+            .with_remedies(flood(link))
         })
         .collect()
+}
+
+fn flood(port: &Link) -> Vec<Remedy> {
+    let name = port.name();
+    let scope = RemedyScope::new(format!("every group that no host behind {name} has reported"));
+    let now = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "mcast_flood", "on"]);
+    let permanent = remedies::networkd(port, "flood", "[Bridge]\nMulticastFlood=yes\n", scope.clone());
+    [now.with_scope(scope)].into_iter().chain(permanent).collect()
 }

@@ -7,7 +7,10 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, 
 use mcast::SourceFilter;
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"])
+        .offering(|on| {
+            choose_version("net.ipv4.conf.INTERFACE.force_igmp_version", "IGMP", on.name()).into()
+        });
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> =
@@ -70,8 +73,6 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
                 || affected.any(|interest| observation.link_name(interest.interface) == name)
         }
     };
-    let scope = RemedyScope::new(format!("every {protocol} membership on {interface}"))
-        .warning("old switches that understand only the forced version may stop forwarding");
     concerns.then(|| {
         Finding::new(
             Id::IgmpVersionForced,
@@ -80,8 +81,14 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
         )
         .on_interface(interface)
         .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
-        .with_remedies(remedies::sysctl(name, 0, scope))
+        .with_remedies(choose_version(name, protocol, interface))
     })
+}
+
+fn choose_version(setting: &str, protocol: &str, interface: &str) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!("every {protocol} membership on {interface}"))
+        .warning("old switches that understand only the forced version may stop forwarding");
+    remedies::sysctl(setting, 0, scope)
 }
 
 /// Judges a querier of an older version, if a membership names sources.

@@ -7,7 +7,8 @@ use crate::observation::Observation;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &[]).offering(|on| remedies::linux::bring_up(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else {

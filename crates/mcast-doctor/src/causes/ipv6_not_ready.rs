@@ -9,7 +9,8 @@ use crate::observation::Observation;
 use crate::snapshot::{Link, interface_setting};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4862 section 5.4"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 4862 section 5.4"]).offering(|on| enable(&on.link).into());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
@@ -38,7 +39,7 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
         return Some(
             finding(format!("IPv6 is disabled on {}.", link.name()))
                 .with_evidence(Evidence::new(EvidenceKind::Setting, &own, 1))
-                .with_remedies(remedies::sysctl(&own, 0, scope(link))),
+                .with_remedies(enable(link)),
         );
     }
     if let Some(duplicate) = address_in(AddressState::Duplicate) {
@@ -73,6 +74,10 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
             .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), "no IPv6 address"))
             .with_remedies(create_address(observation, link))
     })
+}
+
+fn enable(link: &Link) -> [Remedy; 2] {
+    remedies::sysctl(&interface_setting(Family::V6, link.name(), "disable_ipv6"), 0, scope(link))
 }
 
 /// Returns the scope of the settings.

@@ -11,7 +11,8 @@ use crate::snapshot::Link;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
+    .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();

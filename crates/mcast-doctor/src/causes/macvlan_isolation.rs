@@ -5,7 +5,8 @@ use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"])
+    .offering(|on| vec![add_interface(on.name(), "INTERFACE-mv")]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let group = interest.group.addr();
@@ -28,7 +29,6 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     let (name, to, source) = (link.name(), interest.destination(), flow.key.source);
     let upper = format!("{name}-mv");
-    let add = ["link", "add", "link", name, "name", &upper, "type", "macvlan", "mode", "bridge"];
     let finding = Finding::new(
         Id::MacvlanIsolation,
         Severity::Fault,
@@ -40,15 +40,19 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams)))
     .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to} came in")))
     .with_remedies([
-        Remedy::now(Tool::Ip, add)
-            .then(["link", "set", "dev", &upper, "up"])
-            .with_scope(RemedyScope::new(format!("a new interface, {upper}; nothing else changes"))),
+        add_interface(name, &upper),
         Remedy::advice(
             Tool::Program,
             format!("Give {upper} an address, and join the group on {upper} instead of {name}: macvlan interfaces in bridge mode receive each other."),
         ),
     ]);
     Some(finding)
+}
+
+fn add_interface(lower: &str, name: &str) -> Remedy {
+    Remedy::now(Tool::Ip, ["link", "add", "link", lower, "name", name, "type", "macvlan", "mode", "bridge"])
+        .then(["link", "set", "dev", name, "up"])
+        .with_scope(RemedyScope::new(format!("a new interface, {name}; nothing else changes")))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"]);
+    Cause::new(Check::Observation(check), &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"])
+        .offering(|_| remedies::sysctl(MEMBERSHIPS, 200, scope()).into());
 
 const MEMBERSHIPS: &str = "net.ipv4.igmp_max_memberships";
 const SOURCES: &str = "net.ipv4.igmp_max_msf";

@@ -66,6 +66,7 @@ mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
+mod scope_section;
 mod sender_queue_drops;
 mod sent_by_other_interface;
 mod sent_to_another_group;
@@ -96,13 +97,16 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::Finding;
 use crate::depth::ExpectedFlow;
 use crate::observation::{Interest, Observation};
+use crate::{Finding, Remedy};
+use scope_section::Placeholders;
 
 /// What is known about a cause, declared in its module.
 struct Cause {
     check: Check,
+    /// The remedies with commands, for its page.
+    offers: fn(&Placeholders) -> Vec<Remedy>,
     references: &'static [&'static str],
     /// Whether datagrams that should arrive here are lost by it.
     loses_datagrams: bool,
@@ -123,7 +127,7 @@ enum Check {
 impl Cause {
     /// Declares a cause with its check, and the RFCs and kernel documentation that it is based on.
     const fn new(check: Check, references: &'static [&'static str]) -> Self {
-        Self { check, references, loses_datagrams: true }
+        Self { check, offers: |_| Vec::new(), references, loses_datagrams: true }
     }
 
     fn judge(&self, observation: &Observation) -> Vec<Finding> {
@@ -141,6 +145,11 @@ impl Cause {
             Check::Unexplained(check) => check(observation, flows),
             _ => Vec::new(),
         }
+    }
+
+    /// Declares its remedies with commands, whose scope and undo its page then states.
+    const fn offering(self, offers: fn(&Placeholders) -> Vec<Remedy>) -> Self {
+        Self { offers, ..self }
     }
 
     /// Marks a cause that does not keep datagrams from arriving: it duplicates them, say, or harms other machines.
@@ -174,10 +183,8 @@ macro_rules! causes {
                 }
             }
 
-            /// Returns the page that describes the cause and its remedies, in Markdown. Words in capitals in its
-            /// commands are placeholders: INTERFACE, GROUP, PORT, SOURCE, BRIDGE.
-            #[must_use]
-            pub const fn page(self) -> &'static str {
+            /// Returns the page without what is made from the remedies.
+            const fn written_page(self) -> &'static str {
                 match self {
                     $(Self::$variant => include_str!(concat!("../../pages/", $text, ".md")),)+
                 }
@@ -281,6 +288,13 @@ impl Id {
         self.cause().references
     }
 
+    /// Returns the page that describes the cause and its remedies, in Markdown. Words in capitals in its commands are
+    /// placeholders: INTERFACE, GROUP, PORT, SOURCE, BRIDGE.
+    #[must_use]
+    pub fn page(self) -> String {
+        scope_section::insert(self.written_page(), &(self.cause().offers)(&Placeholders::new()))
+    }
+
     /// Returns whether datagrams that should arrive here are lost by the cause.
     pub(crate) const fn loses_datagrams(self) -> bool {
         self.cause().loses_datagrams
@@ -289,7 +303,7 @@ impl Id {
     /// Returns the summary, which is the first paragraph of the page.
     #[must_use]
     pub fn summary(self) -> String {
-        let paragraph = self.page().split("\n\n").nth(1).unwrap_or_default();
+        let paragraph = self.written_page().split("\n\n").nth(1).unwrap_or_default();
         paragraph.lines().collect::<Vec<_>>().join(" ")
     }
 }
@@ -357,15 +371,35 @@ mod tests {
         for id in Id::ALL {
             assert!(id.page().starts_with(&format!("# {id}\n\n")) && id.page().ends_with(".\n"), "{id}");
             assert!(id.summary().ends_with('.') && id.summary().len() < 160, "{id}: {}", id.summary());
-            let sections: Vec<_> = id.page().lines().filter_map(|line| line.strip_prefix("## ")).collect();
+            let page = id.page();
+            let sections: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
             assert_eq!(sections, SECTIONS, "{id}");
         }
     }
 
     #[test]
+    fn pages_state_the_scope_and_the_undo_of_commands() {
+        let states = |id: Id, text: &str| assert!(id.page().contains(text), "{id}: {}", id.page());
+        states(
+            Id::MtuTooSmall,
+            "- `ip link set dev INTERFACE mtu 1500`: all traffic of INTERFACE; takes effect at once.",
+        );
+        states(Id::MtuTooSmall, "with it a remote session. Undo: `ip link set dev INTERFACE mtu VALUE`.");
+        states(Id::FirewallDropsData, "datagrams to GROUP:PORT on INTERFACE, from any source");
+        states(Id::FirewallDropsData, "Undo: Delete the rule by its handle");
+        states(
+            Id::ReversePathFilter,
+            "Undo: `sysctl -w net.ipv4.conf.all.rp_filter=VALUE net.ipv4.conf.INTERFACE.rp_filter=VALUE`.",
+        );
+        states(Id::NoRoute, "Undo: `ip route del 224.0.0.0/4 dev INTERFACE`.");
+        let has_value = |id: &&Id| scope_section::WORDS.iter().any(|(value, _)| id.page().contains(value));
+        assert_eq!(Id::ALL.iter().find(has_value), None, "a value in place of its word");
+    }
+
+    #[test]
     fn every_page_cites_the_references_of_its_finding() {
         for id in Id::ALL {
-            let (_, references) = id.page().split_once("## References").unwrap();
+            let (_, references) = id.written_page().split_once("## References").unwrap();
             for reference in id.references() {
                 assert!(references.contains(reference), "{id} does not cite {reference}");
             }

@@ -6,7 +6,8 @@ use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"])
+    .offering(|on| vec![set_mtu(&on.link, ETHERNET)]);
 
 /// The MTU of Ethernet, which senders usually assume.
 const ETHERNET: u32 = 1500;
@@ -63,8 +64,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         old,
         new,
     ))
-    .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", name, "mtu", &wanted.to_string()])
-        .with_scope(scope(after))])
+    .with_remedies([set_mtu(after, wanted)])
     .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n"), scope(after)))
     .with_remedies([Remedy::advice(
         Tool::Program,
@@ -73,8 +73,14 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     Some(finding)
 }
 
+/// Returns the remedy that sets the MTU of an interface.
+pub(super) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
+    let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "mtu", &mtu.to_string()]);
+    remedy.with_scope(scope(link))
+}
+
 /// Returns the scope of a larger MTU.
-pub(super) fn scope(link: &Link) -> RemedyScope {
+fn scope(link: &Link) -> RemedyScope {
     RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
         "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
         link.name()

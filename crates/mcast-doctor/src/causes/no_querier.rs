@@ -13,7 +13,9 @@ use crate::wire::{ControlMessage, ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
+    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]).offering(|on| {
+        [let_bridge_ask(&on.bridge), vec![remedies::mcast::become_querier(on.name())]].concat()
+    });
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -45,20 +47,24 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
                 querier.remaining.as_secs()
             );
             let timer = format!("other querier {}, {} s left", querier.address, querier.remaining.as_secs());
-            let scope =
-                RemedyScope::new(format!("every host behind {name}: it sends queries, and hosts answer them"));
             Finding::new(Id::NoQuerier, Severity::Fault, cause)
                 .on_interface(name)
                 .with_evidence(Evidence::new(EvidenceKind::Table, format!("ip -d link show {name}"), timer))
                 .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mcast_querier"), 0))
-                .with_remedies([
-                    Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"])
-                        .with_scope(scope.clone()),
-                    Remedy::advice(Tool::Network, format!("Or restart the querier {}.", querier.address)),
-                ])
-                .with_remedies(remedies::networkd(link, "querier", "[Bridge]\nMulticastQuerier=yes\n", scope))
+                .with_remedies(let_bridge_ask(link))
+                .with_remedies([Remedy::advice(Tool::Network, format!("Or restart the querier {}.", querier.address))])
         })
         .collect()
+}
+
+/// Makes a bridge the querier.
+fn let_bridge_ask(bridge: &Link) -> Vec<Remedy> {
+    let name = bridge.name();
+    let scope = format!("every host behind {name}: it sends queries, and hosts answer them");
+    let scope = RemedyScope::new(scope);
+    let now = Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"]);
+    let permanent = remedies::networkd(bridge, "querier", "[Bridge]\nMulticastQuerier=yes\n", scope.clone());
+    [now.with_scope(scope)].into_iter().chain(permanent).collect()
 }
 
 fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {

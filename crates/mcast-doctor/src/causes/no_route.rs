@@ -9,7 +9,8 @@ use crate::printed_error::PrintedErrorKind;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"])
+    .offering(|on| remedies::linux::route_groups(Family::V4, &on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {

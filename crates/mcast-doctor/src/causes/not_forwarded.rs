@@ -32,8 +32,7 @@ fn too_large_packets(blocked: &BlockedFlow<'_>) -> Finding {
         .with_all_evidence(blocked.evidence())
         .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{of} mtu"), mtu))
         .with_remedies([
-            Remedy::now(Tool::Ip, ["link", "set", "dev", of, "mtu", &first.from.interface.mtu.to_string()])
-                .with_scope(mtu_too_small::scope(first.to)),
+            mtu_too_small::set_mtu(first.to, first.from.interface.mtu),
             Remedy::advice(Tool::Network, format!("The link behind {of} and the hosts there must accept packets of this size. Otherwise, have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28))),
         ])
 }

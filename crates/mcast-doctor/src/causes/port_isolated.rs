@@ -6,8 +6,9 @@ use crate::observation::Observation;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["bridge(8): isolated"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["bridge(8): isolated"])
+    .without_loss()
+    .offering(|on| vec![admit(on.name())]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let blocked = observation.blocked_flows(Obstacle::Isolation);

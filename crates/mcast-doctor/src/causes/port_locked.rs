@@ -1,11 +1,13 @@
 //! A bridge port is locked: it accepts frames only from hosts that were entered in the forwarding table.
 
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::forwarding::Obstacle;
 use crate::observation::Observation;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1X", "bridge(8): locked"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1X", "bridge(8): locked"])
+    .offering(|on| vec![admit(on.name(), Placeholders::MAC)]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let blocked = observation.blocked_flows(Obstacle::Lock);

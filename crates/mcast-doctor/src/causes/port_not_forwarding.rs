@@ -7,7 +7,8 @@ use crate::snapshot::{Link, PortState};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1D-2004 section 7.4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1D-2004 section 7.4"])
+    .offering(|on| remedies(on.name(), on.bridge.name(), PortState::Blocking, false));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter(|link| link.interface.up && link.interface.running);

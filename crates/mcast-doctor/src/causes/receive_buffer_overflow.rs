@@ -5,9 +5,12 @@ use crate::acceptance::ExaminedSocket;
 use crate::depth::Depth;
 use crate::observation::{Observation, ProgramSocket};
 use crate::snapshot::{Counter, UdpSocket};
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{
+    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
+};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]).offering(|_| raise_limit().into());
 
 /// The recommended buffer size: about 1/30 s of traffic at 1 Gbit/s.
 const LARGE_BUFFER: i64 = 4 << 20;
@@ -129,9 +132,13 @@ fn buffer_remedies(observation: &Observation) -> Vec<Remedy> {
         Tool::Program,
         "Request a larger buffer (SO_RCVBUF, 4 MiB), read in batches (recvmmsg), and process the datagrams in a different thread.",
     )];
-    let scope = RemedyScope::after_restart("the largest buffer that any program of this host may request");
     if observation.after.number("net.core.rmem_max").is_some_and(|limit| limit < LARGE_BUFFER) {
-        remedies.extend(crate::remedies::sysctl("net.core.rmem_max", LARGE_BUFFER, scope));
+        remedies.extend(raise_limit());
     }
     remedies
+}
+
+fn raise_limit() -> [Remedy; 2] {
+    let scope = RemedyScope::after_restart("the largest buffer that any program of this host may request");
+    remedies::sysctl("net.core.rmem_max", LARGE_BUFFER, scope)
 }

@@ -11,7 +11,8 @@ use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
 use crate::{Finding, Id, Severity, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::keep_destination(on.name(), on.to, RuleEffect::Redirect, None));
 
 /// What rules do that take datagrams elsewhere.
 const REDIRECTIONS: [RuleEffect; 3] = [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert];

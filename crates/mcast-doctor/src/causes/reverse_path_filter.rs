@@ -10,10 +10,11 @@ use crate::depth::LostFlow;
 use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, RemedyScope, Severity, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"]);
+    Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"])
+        .offering(|on| turn_off(on.name()).into());
 
 const COUNTER: &str = "TcpExtIPReversePathFilter";
 
@@ -47,7 +48,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
     .with_all_evidence(evidence)
-    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0, scope(&interface)));
+    .with_remedies(turn_off(&interface));
     Some(finding)
 }
 
@@ -98,7 +99,6 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Optio
         .values(COUNTER)
         .filter(|(before, after)| after > before && interest.family() == Family::V4)?;
     let interface = observation.link_name(interest.interface);
-    let settings = settings(&interface);
     let finding = Finding::new(
         Id::ReversePathFilter,
         Severity::Warning,
@@ -110,16 +110,18 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Optio
     )
     .for_group(interest.destination())
     .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
-    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0, scope(&interface)));
+    .with_remedies(turn_off(&interface));
     Some(finding)
 }
 
-/// Returns the scope of the remedy.
-fn scope(interface: &str) -> RemedyScope {
-    RemedyScope::new(format!(
+fn turn_off(interface: &str) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!(
         "every IPv4 packet that arrives on {interface}, and on interfaces without a setting of their own"
-    ))
-    .warning("packets with forged source addresses are no longer dropped there, unless a firewall does that")
+    ));
+    let warning =
+        "packets with forged source addresses are no longer dropped there, unless a firewall does that";
+    let [all, own] = settings(interface);
+    remedies::sysctls(&[&all, &own], 0, scope.warning(warning))
 }
 
 /// Returns the two settings that apply. The larger value is in effect, so both must be changed.

@@ -10,7 +10,9 @@ use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]).without_loss();
+    Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"])
+        .without_loss()
+        .offering(|on| vec![enlarge_queue(&Queue { kind: "pfifo_fast".into(), dropped: 0 }, &on.link)]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     observation.after.links.iter().filter_map(|link| judge(observation, link)).collect()

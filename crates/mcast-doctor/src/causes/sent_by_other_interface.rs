@@ -11,7 +11,8 @@ use crate::wire::{ControlMessage, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"]);
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"])
+        .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.trial().is_some() {

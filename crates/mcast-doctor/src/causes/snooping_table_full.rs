@@ -4,8 +4,9 @@ use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"])
+    .without_loss()
+    .offering(|on| vec![enlarge_table(on.bridge.name(), 1024)]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let full = observation.after.links.iter().filter_map(|link| {
@@ -40,26 +41,15 @@ fn check(observation: &Observation) -> Vec<Finding> {
             format!("{} mcast_snooping", link.name()),
             if bridge.snooping { "on" } else { "off" },
         ))
-        .with_remedies([Remedy::now(
-            Tool::Ip,
-            [
-                "link",
-                "set",
-                "dev",
-                link.name(),
-                "type",
-                "bridge",
-                "mcast_hash_max",
-                &bridge.table_limit.max(1024).saturating_mul(4).to_string(),
-                "mcast_snooping",
-                "1",
-            ],
-        )
-        .with_scope(
-            RemedyScope::new(format!("every group that {} forwards", link.name())).warning(
-                "the bridge forwards groups only to members again, and learns them with the next query",
-            ),
-        )])
+        .with_remedies([enlarge_table(link.name(), bridge.table_limit)])
     })
     .collect()
+}
+
+fn enlarge_table(bridge: &str, limit: u32) -> Remedy {
+    let limit = limit.max(1024).saturating_mul(4).to_string();
+    let options = ["type", "bridge", "mcast_hash_max", &limit, "mcast_snooping", "1"];
+    let scope = RemedyScope::new(format!("every group that {bridge} forwards"))
+        .warning("the bridge forwards groups only to members again, and learns them with the next query");
+    Remedy::now(Tool::Ip, ["link", "set", "dev", bridge].into_iter().chain(options)).with_scope(scope)
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use mcast::Family;
 
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
@@ -13,7 +14,11 @@ use crate::{
 };
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]);
+    Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]).offering(
+        |on| {
+            address_remedies(Placeholders::SOURCE, &interface_setting(Family::V4, on.name(), "accept_local"))
+        },
+    );
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let interface = observation.link_name(interest.interface);

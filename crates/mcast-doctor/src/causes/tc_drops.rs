@@ -7,7 +7,8 @@ use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
 use crate::{Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["tc(8)", "tc-bpf(8)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["tc(8)", "tc-bpf(8)"])
+    .offering(|on| vec![tc_filters::delete(on.name(), "ingress", "PREFERENCE")]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();

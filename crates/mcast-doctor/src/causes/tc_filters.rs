@@ -179,16 +179,7 @@ fn with_filters(finding: Finding, observation: &Observation, link: &Link, is_ing
             )
         });
     let delete = match filters[..] {
-        [only] => Some(
-            Remedy::now(
-                Tool::Tc,
-                ["filter", "delete", "dev", name, side, "pref", &only.preference.to_string()],
-            )
-            .with_scope(
-                RemedyScope::new(format!("all traffic of {name} at {side}"))
-                    .warning("what the filter does to other traffic ends, too"),
-            ),
-        ),
+        [only] => Some(delete(name, side, &only.preference.to_string())),
         _ => None,
     };
     let show = match filters[..] {
@@ -204,6 +195,13 @@ fn with_filters(finding: Finding, observation: &Observation, link: &Link, is_ing
         .with_all_evidence(listed)
         .with_remedies(delete)
         .with_remedies([Remedy::advice(Tool::Tc, show)])
+}
+
+/// Deletes the filter with a preference.
+pub(super) fn delete(interface: &str, side: &str, preference: &str) -> Remedy {
+    let scope = RemedyScope::new(format!("all traffic of {interface} at {side}"))
+        .warning("what the filter does to other traffic ends, too");
+    Remedy::now(Tool::Tc, ["filter", "delete", "dev", interface, side, "pref", preference]).with_scope(scope)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use crate::wire::{Flow, Tagging};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 use mcast_packet::ether_type;
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]).offering(|on| {
+    create_vlan_interface(on.name(), Tagging { id: 7, protocol: ether_type::VLAN, inner: None })
+});
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if matches!(observation.target, ExaminationTarget::File) {

@@ -6,7 +6,8 @@ use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 use mcast::{Family, InterfaceSelector};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::linux::route_groups(Family::V4, &on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let by_default = observation

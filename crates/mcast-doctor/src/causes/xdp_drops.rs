@@ -5,7 +5,8 @@ use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
 use crate::{Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): xdp"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): xdp"])
+    .offering(|on| vec![xdp_programs::detach(on.name(), "xdp")]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let counted = xdp_programs::check(observation, interest);

@@ -37,13 +37,17 @@ pub(super) fn check(observation: &Observation, interest: &Interest<'_>) -> Optio
     .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{seen} frames behind the program")))
     .with_evidence(Evidence::new(EvidenceKind::Interface, format!("ip link show dev {name}"), format!("XDP program {program}")))
     .with_remedies([
-        Remedy::now(Tool::Ip, ["link", "set", "dev", name, mode, "off"]).with_scope(
-            RemedyScope::new(format!("everything that arrives on {name}"))
-                .warning("what the program does to other traffic ends, too, such as protection or load balancing"),
-        ),
+        detach(name, mode),
         Remedy::advice(Tool::Ip, format!("Detaching the program also ends what it does to other traffic. `bpftool prog show id {program}` names it: if it is needed, let it pass the group instead.")),
     ]);
     Some(finding)
+}
+
+/// Detaches the program of an interface.
+pub(super) fn detach(interface: &str, mode: &str) -> Remedy {
+    let scope = RemedyScope::new(format!("everything that arrives on {interface}"))
+        .warning("what the program does to other traffic ends, too, such as protection or load balancing");
+    Remedy::now(Tool::Ip, ["link", "set", "dev", interface, mode, "off"]).with_scope(scope)
 }
 
 #[cfg(test)]

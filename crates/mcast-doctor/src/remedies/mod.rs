@@ -14,8 +14,11 @@
 
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bsd;
-#[cfg(any(test, not(any(target_vendor = "apple", target_os = "freebsd", windows))))]
-mod linux;
+#[cfg_attr(
+    any(target_vendor = "apple", target_os = "freebsd", windows),
+    allow(dead_code, reason = "other systems need only what pages show")
+)]
+pub(crate) mod linux;
 pub(crate) mod mcast;
 #[cfg(any(test, windows))]
 mod windows;
@@ -45,7 +48,6 @@ fn scope_of_groups(family: Family, interface: &str) -> RemedyScope {
 }
 
 /// The scope of a route for one group.
-#[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "Windows has no command for such a route"))]
 fn scope_of_group(group: IpAddr, interface: &str) -> RemedyScope {
     RemedyScope::after_restart(format!("moves {group} to {interface}, unless a program names an interface"))
 }
