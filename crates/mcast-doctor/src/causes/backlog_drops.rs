@@ -5,7 +5,7 @@ use mcast::InterfaceIndex;
 use super::{Cause, Check};
 use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"])
     .offering(|on| [&enlarge_backlog()[..], &[enlarge_ring(on.name())]].concat());
@@ -24,17 +24,16 @@ fn check(observation: &Observation) -> Vec<Finding> {
         && observation.expected_flows().iter().any(|flow| flow.status.depth.is_lost_here())
     {
         findings.push(
-            Finding::new(
+            Finding::warning(
                 Id::BacklogDrops,
-                Severity::Warning,
                 "The kernel's queue between the device and the IP layer overflowed and dropped packets.",
             )
-            .with_evidence(Evidence::change(
+            .change(
                 EvidenceKind::Counter,
                 "/proc/net/softnet_stat, second column",
                 observation.before.backlog_dropped,
                 observation.after.backlog_dropped,
-            ))
+            )
             .with_remedies(enlarge_backlog()),
         );
     }
@@ -52,7 +51,7 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let cause = format!(
         "The kernel's queue between the device {interface} and the IP layer overflowed and dropped datagrams to {to}."
     );
-    let finding = Finding::new(Id::BacklogDrops, Severity::Fault, cause)
+    let finding = Finding::fault(Id::BacklogDrops, cause)
         .on_interface(interface)
         .for_group(to)
         .with_all_evidence(evidence(drops))
@@ -76,17 +75,10 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
     let (before, after) = (observation.before.link(interface)?, observation.after.link(interface)?);
     let missed = (before.statistics.receive_missed, after.statistics.receive_missed);
     (missed.1 > missed.0).then(|| {
-        Finding::new(
-            Id::BacklogDrops,
-            Severity::Warning,
-            format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name()),
-        )
+        Finding::warning(Id::BacklogDrops, format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name()))
         .on_interface(after.name())
-        .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1))
-        .with_remedies([
-            enlarge_ring(after.name()),
-            Remedy::advice(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports."),
-        ])
+        .change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1)
+        .with_remedies([enlarge_ring(after.name())]).advise(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports.")
     })
 }
 
@@ -94,6 +86,7 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
 mod tests {
     use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
     use super::*;
+    use crate::Severity;
 
     const TO: &str = "239.1.2.3:5000";
 

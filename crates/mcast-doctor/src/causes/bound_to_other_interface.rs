@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_BINDTODEVICE"]);
 
@@ -21,8 +21,8 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     );
     let socket = format!("bound to {bound}, joined on {joined}");
     let finding = blocked.finding(observation, Id::BoundToOtherInterface, cause, socket);
-    Some(finding.with_remedies([Remedy::advice(
+    Some(finding.advise(
         Tool::Program,
         format!("Join on {bound} if the group arrives there; otherwise bind to {joined}, or to no interface. Many programs have an option for it (--interface, bindtodevice, so-bindtodevice)."),
-    )]))
+    ))
 }

@@ -4,7 +4,7 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
 
@@ -28,7 +28,7 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         blocked.to
     );
     let finding = blocked.finding(observation, Id::BoundToUnicast, cause, format!("bound to {local}"));
-    Some(finding.with_remedies([Remedy::advice(Tool::Program, advice)]))
+    Some(finding.advise(Tool::Program, advice))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
@@ -29,10 +29,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
         cloud => format!("{cloud} virtual networks do not carry multicast."),
     };
     let finding = Finding::new(Id::CloudNetwork, severity, cause)
-        .with_evidence(Evidence::new(EvidenceKind::Machine, "/sys/class/dmi/id", cloud))
-        .with_remedies([
-            Remedy::advice(Tool::Network, "Send by unicast, or carry groups over an overlay (VXLAN with the addresses of the other machines). On EC2, set up a transit gateway multicast domain and admit IGMP from 0.0.0.0/32 in the security group."),
-        ]);
+        .evidence(EvidenceKind::Machine, "/sys/class/dmi/id", cloud)
+        .advise(Tool::Network, "Send by unicast, or carry groups over an overlay (VXLAN with the addresses of the other machines). On EC2, set up a transit gateway multicast domain and admit IGMP from 0.0.0.0/32 in the security group.");
     vec![finding]
 }
 

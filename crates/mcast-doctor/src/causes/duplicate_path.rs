@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 7761 section 4.6"]).without_loss();
@@ -41,12 +41,9 @@ fn finding(observation: &Observation, flow: &Flow) -> Finding {
         format!("{} of {} datagrams from {source} to {to} arrived a second time, {difference}.", flow.repeats, flow.datagrams),
     )
     .about_flow(&interface, flow)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams, {} repeated, hop limit {} to {}", flow.datagrams, flow.repeats, flow.hop_limits.0, flow.hop_limits.1)))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface} Ethernet sources"), flow.mac_list()))
-    .with_remedies([
-        Remedy::advice(Tool::Network, "Look for a loop between switches (enable spanning tree), a mirrored port, or a relay or second router that also forwards the group."),
-        Remedy::advice(Tool::Program, "If the sender sends on two interfaces of one network, choose one of them (IP_MULTICAST_IF)."),
-    ])
+    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams, {} repeated, hop limit {} to {}", flow.datagrams, flow.repeats, flow.hop_limits.0, flow.hop_limits.1))
+    .evidence(EvidenceKind::Packet, format!("{interface} Ethernet sources"), flow.mac_list())
+    .advise(Tool::Network, "Look for a loop between switches (enable spanning tree), a mirrored port, or a relay or second router that also forwards the group.").advise(Tool::Program, "If the sender sends on two interfaces of one network, choose one of them (IP_MULTICAST_IF).")
 }
 
 #[cfg(test)]

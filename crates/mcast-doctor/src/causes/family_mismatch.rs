@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 3493 section 5.3", "ipv6(7): IPV6_V6ONLY"]);
@@ -34,5 +34,5 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     };
     let cause = format!("{program} has joined {}, but {why}.", to.ip());
     let finding = blocked.finding(observation, Id::FamilyMismatch, cause, why);
-    Some(finding.with_remedies([Remedy::advice(Tool::Program, advice)]))
+    Some(finding.advise(Tool::Program, advice))
 }

@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"])
     .without_loss()
@@ -17,14 +17,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
     });
     risky
         .map(|(link, port, bridge)| {
-            Finding::new(
-                Id::FastLeave,
-                Severity::Warning,
-                format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts),
-            )
+            Finding::warning(Id::FastLeave, format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts))
             .on_interface(link.name())
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on"))
-            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge fdb of {}", link.name()), format!("{} hosts", port.hosts)))
+            .evidence(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on")
+            .evidence(EvidenceKind::Table, format!("bridge fdb of {}", link.name()), format!("{} hosts", port.hosts))
             .with_remedies(leave_slowly(link))
         })
         .collect()

@@ -58,9 +58,8 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
     let interface = observation.link_name(interest.interface);
     let to = loss.flows.first().map_or_else(|| interest.destination(), |flow| flow.destination());
     let (lost, reached, hook) = (loss.lost(), loss.reached, loss.hook.name());
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!(
             "This machine's firewall drops the datagrams from {} to {to}: {lost} of {reached} that arrived on {interface} did not pass the {hook} hook, and {}.",
             loss.sources(),
@@ -91,11 +90,7 @@ fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
     let to = lost.first()?.status.destination;
-    let finding = Finding::new(
-        Id::FirewallDropsData,
-        Severity::Fault,
-        format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()),
-    )
+    let finding = Finding::fault(Id::FirewallDropsData, format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()))
     .on_interface(&interface)
     .for_group(to)
     .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
@@ -297,11 +292,7 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
     let outcomes = met_by(observation, &packet, (Layer::Ip, Hook::Input), &interface, &DROPS);
     let rule = responsible(observation, outcomes, accepted).rule().cloned();
     are_dropped.then(|| {
-        Finding::new(
-            Id::FirewallDropsData,
-            Severity::Warning,
-            format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."),
-        )
+        Finding::warning(Id::FirewallDropsData, format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."))
         .on_interface(&interface)
         .for_group(to)
         .with_all_evidence(counters(observation, interest))
@@ -318,15 +309,14 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
         .filter(|_| observation.trial().is_some() && !observation.received_anything())?;
     let state = observation.after.firewall.as_ref()?;
     let to = interest.destination();
-    let finding = Finding::new(
+    let finding = Finding::warning(
         Id::FirewallDropsData,
-        Severity::Warning,
         format!(
             "This machine's firewall blocks traffic that no rule admits, and nothing for {to} was received."
         ),
     )
     .for_group(to)
-    .with_evidence(Evidence::new(EvidenceKind::Rule, "firewall", state))
+    .evidence(EvidenceKind::Rule, "firewall", state)
     .with_remedies([if state.starts_with("profile") {
         Remedy::now(
             Tool::Netsh,

@@ -13,7 +13,7 @@ use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::{Counter, Link};
 use crate::wire::{ControlMessage, ControlPacket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::{EvidenceKind, Finding, Id, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"])
@@ -85,14 +85,10 @@ fn static_finding(
     let outcome = met.into_iter().find(|outcome| outcome.is_certain)?;
     let location = outcome.rule.location();
     let evidence = format!("at {}, matches", outcome.rule.hook.name());
-    let finding = Finding::new(
-        Id::FirewallDropsIgmp,
-        Severity::Warning,
-        format!("The rule `{location}` drops {what}."),
-    )
-    .on_interface(interface)
-    .with_evidence(Evidence::new(EvidenceKind::Rule, location, evidence))
-    .with_remedies(remedies::admit_membership_protocol(family, interface, Some(&outcome.rule)));
+    let finding = Finding::warning(Id::FirewallDropsIgmp, format!("The rule `{location}` drops {what}."))
+        .on_interface(interface)
+        .evidence(EvidenceKind::Rule, location, evidence)
+        .with_remedies(remedies::admit_membership_protocol(family, interface, Some(&outcome.rule)));
     Some(finding)
 }
 
@@ -154,10 +150,10 @@ fn finding(
     let outcomes = met_by(observation, packet, place, &name, &[RuleEffect::Drop]);
     let suspects = responsible(observation, outcomes, lost);
     let text = format!("{lost} {} messages reached it, none passed it", interest.protocol());
-    Finding::new(Id::FirewallDropsIgmp, Severity::Fault, format!("{dropped}, and {}.", suspects.clause()))
+    Finding::fault(Id::FirewallDropsIgmp, format!("{dropped}, and {}.", suspects.clause()))
         .on_interface(&name)
         .for_group(interest.group)
-        .with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {}", place.1.name()), text))
+        .evidence(EvidenceKind::Counter, format!("hook {}", place.1.name()), text)
         .with_all_evidence(suspects.evidence(observation))
         .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, suspects.rule()))
 }
@@ -199,14 +195,10 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
         suspects = dropping_control(observation, interest, ControlKind::Query);
     }
     let counters = [Counter::OutRequests, Counter::OutTransmits];
-    let finding = Finding::new(
-        Id::FirewallDropsIgmp,
-        Severity::Fault,
-        format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name()),
-    )
+    let finding = Finding::fault(Id::FirewallDropsIgmp, format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name()))
     .on_interface(link.name())
     .for_group(group)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), reason))
+    .evidence(EvidenceKind::Packet, link.name(), reason)
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, family)))
     .with_all_evidence(suspects.evidence(observation))
     .with_remedies(remedies::admit_membership_protocol(family, link.name(), suspects.rule()));

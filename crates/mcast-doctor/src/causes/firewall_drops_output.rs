@@ -8,7 +8,7 @@ use super::{Cause, Check};
 use crate::netfilter::{CountedTraffic, Hook, HookCount, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::DroppingRule;
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::{EvidenceKind, Finding, Id, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offering(|on| {
     let rule = DroppingRule { hook: Hook::Output, ..on.rule.clone() };
@@ -39,9 +39,8 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
     let lost = count.reached - count.passed;
     let suspects = responsible(observation, outcomes, lost);
     let hook = count.hook.name();
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsOutput,
-        Severity::Fault,
         format!(
             "This machine's firewall drops what this machine sends to {to}: {lost} of {} datagrams from {source} to leave by {interface} did not pass the {hook} hook, and {}.",
             count.reached,
@@ -54,7 +53,7 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
             .on_interface(&interface)
             .for_group(to)
             .from_source(source)
-            .with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {hook}"), counted))
+            .evidence(EvidenceKind::Counter, format!("hook {hook}"), counted)
             .with_all_evidence(suspects.evidence(observation))
             .with_remedies(remedies::admit_sent_datagrams(&interface, to, suspects.rule())),
     )

@@ -4,7 +4,7 @@
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.2"])
     .without_loss()
@@ -32,16 +32,12 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 format!("{} does not forward to {} {groups}.", bridge.name(), link.name()),
             )
             .on_interface(link.name())
-            .with_evidence(Evidence::new(
-                EvidenceKind::Setting,
-                format!("{} mcast_flood", link.name()),
-                "off",
-            ))
-            .with_evidence(Evidence::new(
+            .evidence(EvidenceKind::Setting, format!("{} mcast_flood", link.name()), "off")
+            .evidence(
                 EvidenceKind::Setting,
                 format!("{} mcast_snooping", bridge.name()),
                 if options.snooping { "on" } else { "off" },
-            ))
+            )
             .with_remedies(flood(link))
         })
         .collect()

@@ -9,7 +9,7 @@ use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::Link;
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 /// Returns findings about rules that drop what is forwarded, unless the temporary rules counted it.
 pub(super) fn findings(observation: &Observation) -> Vec<Finding> {
@@ -39,9 +39,8 @@ fn of_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
         .incoming(to.ip())
         .any(|flow| Some(flow.key.interface) == first.bridge.map(Link::index));
     let subject = if first.bridge.is_some() && !arrives { first.from.name() } else { &names };
-    Finding::new(
+    Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!("{}: the firewall drops them, and {}.", blocked.sentence(), suspects.clause()),
     )
     .about_flow(subject, first.flow)
@@ -76,19 +75,15 @@ fn unlearnt_members(observation: &Observation) -> Vec<Finding> {
                 met_by(observation, &packet, place, name, &[RuleEffect::Drop])
             });
             let suspects = responsible(observation, outcomes.collect(), 1);
-            Finding::new(
-                Id::FirewallDropsIgmp,
-                Severity::Fault,
-                format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there: {}.", interest.group, suspects.clause()),
-            )
+            Finding::fault(Id::FirewallDropsIgmp, format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there: {}.", interest.group, suspects.clause()))
             .on_interface(name)
             .for_group(interest.group)
-            .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{protocol} reports of {}", interest.group)))
-            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge mdb show dev {bridge}"), format!("no entry for {} at {name}", interest.group)))
+            .evidence(EvidenceKind::Packet, name, format!("{protocol} reports of {}", interest.group))
+            .evidence(EvidenceKind::Table, format!("bridge mdb show dev {bridge}"), format!("no entry for {} at {name}", interest.group))
             .with_all_evidence(suspects.evidence(observation))
             .with_all_evidence(evidence(drops))
             .with_remedies(remedies::admit_membership_protocol(interest.family(), name, suspects.rule()))
-            .with_remedies([Remedy::advice(Tool::Nft, "A rule at a port is in the bridge family or, for one port, in a netdev chain; ebtables shows only its own.")])
+            .advise(Tool::Nft, "A rule at a port is in the bridge family or, for one port, in a netdev chain; ebtables shows only its own.")
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1112 section 6.4", "RFC 2464 section 7"]);
@@ -40,16 +40,16 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
     let cause = format!(
         "The datagrams from {source} to {to} arrive on {interface} in frames for another host: their Ethernet destination is {mac} instead of {right}, so the system drops them."
     );
-    let finding = Finding::new(Id::FramesToAnotherHost, Severity::Fault, cause)
+    let finding = Finding::fault(Id::FramesToAnotherHost, cause)
         .on_interface(&interface)
         .for_group(to)
         .from_source(source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("Ethernet destination {mac}, of the group: {right}")))
+        .evidence(EvidenceKind::Packet, &interface, format!("Ethernet destination {mac}, of the group: {right}"))
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Network,
             format!("Find out what sends the frames to {mac}: the sender ({source}), or a switch, bridge or access point that converts multicast to unicast (on a Linux bridge: bridge -details link show, mcast_to_unicast) and has the wrong host for this port. Frames to {to} belong to {right}."),
-        )]);
+        );
     Some(finding)
 }
 
@@ -125,12 +125,12 @@ fn wrong_destination(
     );
     Finding::new(Id::FramesToAnotherHost, severity, cause)
         .about_flow(&interface, flow)
-        .with_evidence(Evidence::new(
+        .evidence(
             EvidenceKind::Packet,
             &interface,
             format!("{} datagrams with Ethernet destination {mac}, of the group: {right}", flow.datagrams),
-        ))
-        .with_remedies([Remedy::advice(Tool::Network, advice)])
+        )
+        .advise(Tool::Network, advice)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 use mcast::SourceFilter;
 
 pub(super) const CAUSE: Cause =
@@ -43,12 +43,8 @@ fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
     let concerns = observation.is_about_machine()
         || observation.interests().iter().any(|interest| interest.group.addr().is_ipv4() == v4);
     concerns.then(|| {
-        Finding::new(
-            Id::IgmpVersionForced,
-            Severity::Warning,
-            format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."),
-        )
-        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
+        Finding::warning(Id::IgmpVersionForced, format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."))
+        .evidence(EvidenceKind::Setting, name, version)
         .with_remedies([remedy])
     })
 }
@@ -74,13 +70,9 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
         }
     };
     concerns.then(|| {
-        Finding::new(
-            Id::IgmpVersionForced,
-            Severity::Warning,
-            format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."),
-        )
+        Finding::warning(Id::IgmpVersionForced, format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."))
         .on_interface(interface)
-        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
+        .evidence(EvidenceKind::Setting, name, version)
         .with_remedies(choose_version(name, protocol, interface))
     })
 }
@@ -101,15 +93,11 @@ fn by_querier(observation: &Observation) -> Option<Finding> {
         let interface = observation.link_name(interest.interface);
         let (version, evidence) = old_query(observation, &interest, newest)
             .or_else(|| old_version_in_use(observation, &interest))?;
-        let finding = Finding::new(
-            Id::IgmpVersionForced,
-            Severity::Warning,
-            format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
-        )
+        let finding = Finding::warning(Id::IgmpVersionForced, format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group))
         .on_interface(&interface)
         .for_group(interest.group)
         .with_evidence(evidence)
-        .with_remedies([Remedy::advice(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."))]);
+        .advise(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."));
         Some(finding)
     })
 }

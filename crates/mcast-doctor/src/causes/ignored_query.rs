@@ -11,7 +11,7 @@ use crate::netfilter::ControlKind;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
 use crate::wire::{ControlMessage, ControlPacket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, remedies};
 
 /// The counter of the MLD queries that the system processed.
 const MLD_QUERIES: &str = "Icmp6InGroupMembQueries";
@@ -24,14 +24,10 @@ pub(super) fn finding(observation: &Observation, interest: &Interest<'_>) -> Opt
     };
     let (protocol, interface) = (interest.protocol(), observation.link_name(interest.interface));
     let suspects = dropping_control(observation, interest, ControlKind::Query);
-    let finding = Finding::new(
-        Id::FirewallDropsIgmp,
-        Severity::Fault,
-        format!("The {protocol}v{version} query from {} reached {interface}, but this system did not process it: a firewall drops incoming {protocol}. Switches forget {} as nobody reports it again.", query.source, interest.group),
-    )
+    let finding = Finding::fault(Id::FirewallDropsIgmp, format!("The {protocol}v{version} query from {} reached {interface}, but this system did not process it: a firewall drops incoming {protocol}. Switches forget {} as nobody reports it again.", query.source, interest.group))
     .on_interface(&interface)
     .for_group(interest.group)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{protocol}v{version} query from {}", query.source)))
+    .evidence(EvidenceKind::Packet, &interface, format!("{protocol}v{version} query from {}", query.source))
     .with_evidence(proof)
     .with_all_evidence(suspects.evidence(observation))
     .with_remedies(remedies::admit_membership_protocol(interest.family(), &interface, suspects.rule()));

@@ -7,7 +7,7 @@ use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::Flow;
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Remedy, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1122 section 3.2.1.3", "RFC 4291 sections 2.5.3 and 2.7"]);
@@ -32,7 +32,7 @@ fn in_file(observation: &Observation, flow: &Flow) -> Option<Finding> {
         "Datagrams for {} come from {source}, which is {kind} and not a host's address, so receivers drop them.",
         flow.destination()
     );
-    let finding = Finding::new(Id::InvalidSource, Severity::Fault, cause)
+    let finding = Finding::fault(Id::InvalidSource, cause)
         .about_flow(&interface, flow)
         .with_evidence(observation.packets_of(flow))
         .with_remedies([correct_sender(flow)]);
@@ -85,7 +85,7 @@ fn finding(observation: &Observation, interest: &Interest<'_>, flow: &Flow, kind
     let cause = format!(
         "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the system drops them."
     );
-    Finding::new(Id::InvalidSource, Severity::Fault, cause)
+    Finding::fault(Id::InvalidSource, cause)
         .about_flow(&interface, flow)
         .with_evidence(observation.packets_of(flow))
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))

@@ -4,7 +4,7 @@
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4291 section 2.7"]).offering(|on| add_route(&on.link));
@@ -20,9 +20,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
         (interest.group.addr().is_ipv6() && silent).then_some((interest, link))
     });
     let finding = on_loopback.map(|(interest, link)| {
-        Finding::new(
+        Finding::fault(
             Id::Ipv6LoopbackRoute,
-            Severity::Fault,
             format!(
                 "Nothing can be sent to {} on {}: it has no route for IPv6 groups.",
                 interest.group,
@@ -31,11 +30,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
         )
         .on_interface(link.name())
         .for_group(interest.destination())
-        .with_evidence(Evidence::new(
+        .evidence(
             EvidenceKind::Route,
             "/proc/net/ipv6_route",
             format!("no route of type local for ff00::/8 on {}", link.name()),
-        ))
+        )
         .with_remedies(add_route(link))
     });
     finding.into_iter().collect()

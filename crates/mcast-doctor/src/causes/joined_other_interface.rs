@@ -9,7 +9,7 @@ use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
     .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
@@ -111,11 +111,11 @@ impl<'a> Mismatch<'a> {
             .for_group(to)
             .from_source(flow.key.source)
             .with_evidence(observation.packets_of(flow))
-            .with_evidence(Evidence::new(
+            .evidence(
                 EvidenceKind::Table,
                 format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
                 format!("{} on {joined_on}", to.ip()),
-            ))
+            )
     }
 
     /// Returns the remedies for the program, which must join on the other interface. A route moves the membership

@@ -3,7 +3,7 @@
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"])
     .offering(|on| vec![add_interface(on.name(), "INTERFACE-mv")]);
@@ -29,23 +29,16 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     let (name, to, source) = (link.name(), interest.destination(), flow.key.source);
     let upper = format!("{name}-mv");
-    let finding = Finding::new(
-        Id::MacvlanIsolation,
-        Severity::Fault,
-        format!("{source} sends {to} through {name} of this machine itself, from a macvlan or ipvlan interface on it (a container or virtual machine): the host does not receive what such interfaces send."),
-    )
+    let finding = Finding::fault(Id::MacvlanIsolation, format!("{source} sends {to} through {name} of this machine itself, from a macvlan or ipvlan interface on it (a container or virtual machine): the host does not receive what such interfaces send."))
     .on_interface(name)
     .for_group(to)
     .from_source(source)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams)))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to} came in")))
-    .with_remedies([
-        add_interface(name, &upper),
-        Remedy::advice(
+    .evidence(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams))
+    .evidence(EvidenceKind::Packet, name, format!("no datagram to {to} came in"))
+    .with_remedies([add_interface(name, &upper)]).advise(
             Tool::Program,
             format!("Give {upper} an address, and join the group on {upper} instead of {name}: macvlan interfaces in bridge mode receive each other."),
-        ),
-    ]);
+        );
     Some(finding)
 }
 

@@ -9,7 +9,7 @@ use mcast::{Group, InterfaceIndex};
 use super::{Cause, Check, sent_to_another_group};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::{ControlMessage, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4541 section 2.1.1"]).without_loss();
@@ -92,12 +92,9 @@ fn judge(observation: &Observation, key: Key, membership: &Membership) -> Option
     let finding = Finding::new(Id::MembersGetNothing, severity, cause)
         .on_interface(&name)
         .for_group(group)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &name, format!("reports for {group} from {hosts}, {}", in_vlan(vlan))))
+        .evidence(EvidenceKind::Packet, &name, format!("reports for {group} from {hosts}, {}", in_vlan(vlan)))
         .with_all_evidence(elsewhere.or(similar).map(|flow| observation.packets_of(flow)))
-        .with_remedies([
-            Remedy::advice(Tool::Network, format!("If {group} is being sent, it is lost before the place of this capture: make the next one on the other side of the switch or router, towards the sender.")),
-            Remedy::advice(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it."),
-        ]);
+        .advise(Tool::Network, format!("If {group} is being sent, it is lost before the place of this capture: make the next one on the other side of the switch or router, towards the sender.")).advise(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it.");
     Some(finding)
 }
 

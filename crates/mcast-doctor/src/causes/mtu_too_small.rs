@@ -4,7 +4,7 @@
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"])
     .offering(|on| vec![set_mtu(&on.link, ETHERNET)]);
@@ -57,19 +57,14 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(name)
     .for_group(interest.destination())
-    .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mtu"), mtu))
-    .with_evidence(Evidence::change(
-        EvidenceKind::Counter,
-        format!("{name} rx_dropped + rx_length_errors"),
-        old,
-        new,
-    ))
+    .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
+    .change(EvidenceKind::Counter, format!("{name} rx_dropped + rx_length_errors"), old, new)
     .with_remedies([set_mtu(after, wanted)])
     .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n"), scope(after)))
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         format!("Or have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)),
-    )]);
+    );
     Some(finding)
 }
 

@@ -7,7 +7,7 @@ use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, interface_setting};
 use crate::wire::{ControlMessage, Flow};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4605", "RFC 7761 section 4.1", "ip-sysctl: mc_forwarding"])
@@ -98,11 +98,11 @@ fn to_nowhere(observation: &Observation, flow: &Flow, arrives: &Link, elsewhere:
         arrives.name()
     );
     let entry = format!("{} from {}, no outgoing interface", flow.key.group, arrives.name());
-    finding(observation, flow, arrives, severity, cause).with_evidence(Evidence::new(
+    finding(observation, flow, arrives, severity, cause).evidence(
         EvidenceKind::Table,
         table(Family::of(flow.key.group)),
         entry,
-    ))
+    )
 }
 
 /// Judges a machine on which no multicast routing runs: whether it is a router that should forward groups.
@@ -147,12 +147,8 @@ fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Op
         names.join(", ")
     );
     let finding = finding(observation, flow, arrives, severity, cause)
-        .with_evidence(Evidence::new(EvidenceKind::Setting, setting, 1))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Setting,
-            interface_setting(family, "all", "mc_forwarding"),
-            0,
-        ));
+        .evidence(EvidenceKind::Setting, setting, 1)
+        .evidence(EvidenceKind::Setting, interface_setting(family, "all", "mc_forwarding"), 0);
     Some(finding)
 }
 
@@ -172,10 +168,7 @@ fn finding(
     Finding::new(Id::NoMulticastRoute, severity, cause)
         .about_flow(name, flow)
         .with_evidence(observation.packets_of(flow))
-        .with_remedies([
-            Remedy::advice(Tool::Network, format!("Where a daemon runs (`ip mroute show` lists its routes), have it route the group. smcroute: `smcroutectl add {name} {source} {group} {out}`. pimd, FRR: enable PIM on {name} and IGMP on {out}, and check that the router has learnt the member (`show ip igmp groups`)." )),
-            Remedy::advice(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM. `mcast relay` forwards single groups without a daemon of the kernel's."),
-        ])
+        .advise(Tool::Network, format!("Where a daemon runs (`ip mroute show` lists its routes), have it route the group. smcroute: `smcroutectl add {name} {source} {group} {out}`. pimd, FRR: enable PIM on {name} and IGMP on {out}, and check that the router has learnt the member (`show ip igmp groups`)." )).advise(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM. `mcast relay` forwards single groups without a daemon of the kernel's.")
 }
 
 /// Returns a host on another interface of this machine that reported the group of a flow.
@@ -202,11 +195,11 @@ fn unresolved(observation: &Observation) -> Vec<Finding> {
                 route.group, route.source
             );
             let entry = format!("{} from {}: unresolved", route.group, route.source);
-            Finding::new(Id::NoMulticastRoute, Severity::Warning, cause)
+            Finding::warning(Id::NoMulticastRoute, cause)
                 .for_group(route.group)
                 .from_source(route.source)
-                .with_evidence(Evidence::new(EvidenceKind::Table, table(Family::of(route.group)), entry))
-                .with_remedies([Remedy::advice(Tool::Network, format!("Have the daemon route the group, or find out why it does not (smcroute: `smcroutectl show`; pimd, FRR: `show ip mroute`). `mcast doctor {}:PORT -i INTERFACE` examines it on the interface on which it arrives.", route.group))])
+                .evidence(EvidenceKind::Table, table(Family::of(route.group)), entry)
+                .advise(Tool::Network, format!("Have the daemon route the group, or find out why it does not (smcroute: `smcroutectl show`; pimd, FRR: `show ip mroute`). `mcast doctor {}:PORT -i INTERFACE` examines it on the interface on which it arrives.", route.group))
         })
         .collect()
 }

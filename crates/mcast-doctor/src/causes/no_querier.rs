@@ -47,12 +47,12 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
                 querier.remaining.as_secs()
             );
             let timer = format!("other querier {}, {} s left", querier.address, querier.remaining.as_secs());
-            Finding::new(Id::NoQuerier, Severity::Fault, cause)
+            Finding::fault(Id::NoQuerier, cause)
                 .on_interface(name)
-                .with_evidence(Evidence::new(EvidenceKind::Table, format!("ip -d link show {name}"), timer))
-                .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mcast_querier"), 0))
+                .evidence(EvidenceKind::Table, format!("ip -d link show {name}"), timer)
+                .evidence(EvidenceKind::Setting, format!("{name} mcast_querier"), 0)
                 .with_remedies(let_bridge_ask(link))
-                .with_remedies([Remedy::advice(Tool::Network, format!("Or restart the querier {}.", querier.address))])
+                .advise(Tool::Network, format!("Or restart the querier {}.", querier.address))
         })
         .collect()
 }
@@ -91,9 +91,8 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         (Some(flow), rejoin) => stopped_stream(observation, interest, flow, rejoin.is_some()),
         // A stream that still arrives does not depend on a querier.
         (None, _) if !flows.is_empty() => return None,
-        (None, _) => Finding::new(
+        (None, _) => Finding::warning(
             Id::NoQuerier,
-            Severity::Warning,
             format!(
                 "{} A snooping switch would have forgotten this membership.",
                 silence.sentence(link.name())
@@ -102,11 +101,11 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     };
     let protocol = interest.protocol();
     let since = silence.last.map_or(listened, |(_, ago)| ago);
-    let finding = finding.with_evidence(Evidence::new(
+    let finding = finding.evidence(
         EvidenceKind::Packet,
         link.name(),
         format!("no {protocol} query in {} s", since.as_secs()),
-    ));
+    );
     Some(with_remedies(finding, link.name(), interest))
 }
 
@@ -114,11 +113,7 @@ fn with_remedies(finding: Finding, interface: &str, interest: &Interest<'_>) -> 
     finding
         .on_interface(interface)
         .for_group(interest.destination())
-        .with_remedies([
-            Remedy::advice(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."),
-            Remedy::advice(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`."),
-            remedies::mcast::become_querier(interface),
-        ])
+        .advise(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\").").advise(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`.").with_remedies([remedies::mcast::become_querier(interface)])
 }
 
 /// Judges a group that a program had joined before, and that arrived only when the doctor reported it again.
@@ -129,17 +124,13 @@ fn forgotten(observation: &Observation, interest: &Interest<'_>) -> Finding {
         "Nothing for {to} reached {interface}, although a program has joined it, until the doctor sent an {protocol} report for it: a switch had forgotten this membership, and no querier asked for it."
     );
     let seconds = observation.listened().as_secs_f64();
-    let finding = Finding::new(Id::NoQuerier, Severity::Fault, cause)
-        .with_evidence(Evidence::new(
+    let finding = Finding::fault(Id::NoQuerier, cause)
+        .evidence(
             EvidenceKind::Packet,
             &interface,
             format!("no datagram to {to} and no {protocol} query in {seconds:.1} s"),
-        ))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Answer,
-            format!("{protocol} report"),
-            format!("datagrams to {to} arrived"),
-        ));
+        )
+        .evidence(EvidenceKind::Answer, format!("{protocol} report"), format!("datagrams to {to} arrived"));
     with_remedies(finding, &interface, interest)
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Cause, Check, no_route};
 use crate::observation::{Observation, Program};
 use crate::printed_error::PrintedErrorKind;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4", "ip(7)"]);
 
@@ -40,10 +40,10 @@ fn judge(observation: &Observation, program: &Program) -> Option<Finding> {
     .in_program(&program.name)
     .with_evidence(answer)
     .with_all_evidence(own)
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         "Give the program the name or an address of one of these interfaces. In its code, choose interfaces by index (ip_mreqn.imr_ifindex, MCAST_JOIN_GROUP).",
-    )]);
+    );
     Some(finding)
 }
 

@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["udp(7)"]);
 
@@ -37,11 +37,11 @@ fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
     .for_group(to)
     .from_source(sources.join(", "))
     .in_program(program)
-    .with_evidence(Evidence::change(EvidenceKind::Socket, format!("bytes in the receive queue of socket {}", socket.inode), first, last))
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1))
-    .with_remedies([Remedy::advice(
+    .change(EvidenceKind::Socket, format!("bytes in the receive queue of socket {}", socket.inode), first, last)
+    .change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1)
+    .advise(
         Tool::Program,
         format!("See what it waits for: `cat /proc/{pid}/stack` or `gdb -p {pid}`. A program that receives calls recv in a loop, in a thread that does nothing else. If several sockets of it are bound to port {}, close those that it does not read.", local.port(), pid = socket.processes.first().map_or(0, |process| process.pid)),
-    )]);
+    );
     Some(finding)
 }

@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]);
 
@@ -32,8 +32,8 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         blocked.to.port()
     );
     let finding = blocked.finding(observation, Id::OwnGroupsOnly, cause, socket.to_owned());
-    Some(finding.with_remedies([Remedy::advice(
+    Some(finding.advise(
         Tool::Program,
         format!("Join {group} on the socket that reads (MCAST_JOIN_GROUP), or turn IP_MULTICAST_ALL (IPV6_MULTICAST_ALL) on there."),
-    )]))
+    ))
 }

@@ -29,7 +29,7 @@ fn of_flow(blocked: &BlockedFlow<'_>) -> Finding {
         format!("{}, because {from} and {names} are isolated from each other.", blocked.sentence()),
     )
     .about_flow(from, blocked.first.flow)
-    .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{from}, {names} isolated"), "on"))
+    .evidence(EvidenceKind::Setting, format!("{from}, {names} isolated"), "on")
     .with_all_evidence(blocked.evidence())
     .with_remedies([admit(from)])
 }
@@ -61,7 +61,7 @@ fn of_bridge(observation: &Observation, bridge: &Link) -> Option<Finding> {
     Some(
         Finding::new(Id::PortIsolated, severity, cause)
             .on_interface(&names)
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{names} isolated"), "on"))
+            .evidence(EvidenceKind::Setting, format!("{names} isolated"), "on")
             .with_all_evidence(member)
             .with_remedies([admit(first.name())]),
     )

@@ -4,7 +4,7 @@ use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::forwarding::Obstacle;
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1X", "bridge(8): locked"])
     .offering(|on| vec![admit(on.name(), Placeholders::MAC)]);
@@ -14,14 +14,13 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let findings = blocked.iter().map(|blocked| {
         let from = blocked.first.from.name();
         let macs = blocked.first.flow.mac_list();
-        Finding::new(
+        Finding::fault(
             Id::PortLocked,
-            Severity::Fault,
             format!("{}, because {from} is locked and accepts no frames from {macs}.", blocked.sentence()),
         )
         .on_interface(from)
         .for_group(blocked.first.flow.destination())
-        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{from} locked"), "on"))
+        .evidence(EvidenceKind::Setting, format!("{from} locked"), "on")
         .with_all_evidence(blocked.evidence())
         .with_remedies(blocked.first.flow.macs.iter().map(|mac| admit(from, &mac.to_string())))
         .with_remedies([warning()])
@@ -36,14 +35,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
     empty
         .map(|link| {
             let name = link.name();
-            Finding::new(
-                Id::PortLocked,
-                Severity::Warning,
-                format!("The port {name} is locked, and no host behind it is admitted: no frame that arrives there passes."),
-            )
+            Finding::warning(Id::PortLocked, format!("The port {name} is locked, and no host behind it is admitted: no frame that arrives there passes."))
             .on_interface(name)
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} locked"), "on"))
-            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge fdb of {name}"), "0 hosts"))
+            .evidence(EvidenceKind::Setting, format!("{name} locked"), "on")
+            .evidence(EvidenceKind::Table, format!("bridge fdb of {name}"), "0 hosts")
             .with_remedies([admit(name, "MAC"), warning()])
         })
         .collect()
@@ -74,6 +69,7 @@ fn warning() -> Remedy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Severity;
     use crate::forwarding::tests::bridged;
 
     #[test]

@@ -49,7 +49,7 @@ fn judge(examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let finding =
         Finding::new(Id::ProgramStopped, severity, format!("{program} is stopped {how}, so {lost}."))
             .in_program(program)
-            .with_evidence(Evidence::new(EvidenceKind::Socket, location, value))
+            .evidence(EvidenceKind::Socket, location, value)
             .with_all_evidence((after > before).then_some(drops))
             .with_remedies([resume(state, process.pid)]);
     Some(match group {

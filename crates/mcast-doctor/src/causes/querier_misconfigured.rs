@@ -10,7 +10,7 @@ use mcast::InterfaceIndex;
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 8", "RFC 3810 section 5.1.14"]).without_loss();
@@ -36,15 +36,14 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let judged = queriers.iter().filter_map(|((interface, source), querier)| {
         let (cause, evidence, remedy) = judge(*source, querier)?;
         let interface = observation.link_name(*interface);
-        let finding = Finding::new(
+        let finding = Finding::warning(
             Id::QuerierMisconfigured,
-            Severity::Warning,
             format!("The querier {source} on the network of {interface} {cause}"),
         )
         .on_interface(&interface)
         .from_source(source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, evidence))
-        .with_remedies([Remedy::advice(Tool::Network, remedy)]);
+        .evidence(EvidenceKind::Packet, &interface, evidence)
+        .advise(Tool::Network, remedy);
         Some(finding)
     });
     judged.collect()

@@ -9,7 +9,7 @@ use crate::depth::LostFlow;
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
-use crate::{Finding, Id, Severity, remedies};
+use crate::{Finding, Id, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
     .offering(|on| remedies::keep_destination(on.name(), on.to, RuleEffect::Redirect, None));
@@ -91,11 +91,7 @@ fn finding(
     };
     let rule = suspects.rule().map_or_else(|| "a rule".to_owned(), |rule| format!("`{}`", rule.location()));
     let counters = [Counter::InDelivers, Counter::InMulticast];
-    Finding::new(
-        Id::Redirected,
-        Severity::Fault,
-        format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."),
-    )
+    Finding::fault(Id::Redirected, format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."))
     .on_interface(&interface)
     .for_group(to)
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, interest.family())))

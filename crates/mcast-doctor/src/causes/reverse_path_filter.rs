@@ -10,7 +10,7 @@ use crate::depth::LostFlow;
 use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"])
@@ -37,16 +37,12 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let evidence = settings.iter().filter_map(|name| {
         Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
     });
-    let finding = Finding::new(
-        Id::ReversePathFilter,
-        Severity::Fault,
-        format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."),
-    )
+    let finding = Finding::fault(Id::ReversePathFilter, format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."))
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(&sources)
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
+    .change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after)
     .with_all_evidence(evidence)
     .with_remedies(turn_off(&interface));
     Some(finding)
@@ -99,17 +95,13 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Optio
         .values(COUNTER)
         .filter(|(before, after)| after > before && interest.family() == Family::V4)?;
     let interface = observation.link_name(interest.interface);
-    let finding = Finding::new(
-        Id::ReversePathFilter,
-        Severity::Warning,
-        format!(
+    let finding = Finding::warning(Id::ReversePathFilter, format!(
             "The reverse path filter dropped {} packets while nothing for {} was received. Only a capture can show their sources.",
             after - before,
             interest.destination()
-        ),
-    )
+        ))
     .for_group(interest.destination())
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
+    .change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after)
     .with_remedies(turn_off(&interface));
     Some(finding)
 }

@@ -125,11 +125,11 @@ fn finding(
         .on_interface(&leaves)
         .for_group(to)
         .from_source(flow.key.source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &leaves, sent))
-        .with_remedies([Remedy::advice(
+        .evidence(EvidenceKind::Packet, &leaves, sent)
+        .advise(
             Tool::Program,
             format!("In the sender, choose the interface: {option} with the index of {}, which is {}. Many programs have an option for it.", expected.name(), expected.index()),
-        )])
+        )
         .with_remedies(route)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"])
     .without_loss()
@@ -20,28 +20,20 @@ fn check(observation: &Observation) -> Vec<Finding> {
         } else {
             "full, so snooping is off and every group is flooded to every port"
         };
-        Finding::new(
-            Id::SnoopingTableFull,
-            Severity::Warning,
-            format!("The group table of {} is {state}.", link.name()),
-        )
-        .on_interface(link.name())
-        .with_evidence(Evidence::new(
-            EvidenceKind::Table,
-            format!("bridge mdb show dev {}", link.name()),
-            format!("{} entries", bridge.table_entries),
-        ))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Setting,
-            format!("{} mcast_hash_max", link.name()),
-            bridge.table_limit,
-        ))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Setting,
-            format!("{} mcast_snooping", link.name()),
-            if bridge.snooping { "on" } else { "off" },
-        ))
-        .with_remedies([enlarge_table(link.name(), bridge.table_limit)])
+        Finding::warning(Id::SnoopingTableFull, format!("The group table of {} is {state}.", link.name()))
+            .on_interface(link.name())
+            .evidence(
+                EvidenceKind::Table,
+                format!("bridge mdb show dev {}", link.name()),
+                format!("{} entries", bridge.table_entries),
+            )
+            .evidence(EvidenceKind::Setting, format!("{} mcast_hash_max", link.name()), bridge.table_limit)
+            .evidence(
+                EvidenceKind::Setting,
+                format!("{} mcast_snooping", link.name()),
+                if bridge.snooping { "on" } else { "off" },
+            )
+            .with_remedies([enlarge_table(link.name(), bridge.table_limit)])
     })
     .collect()
 }

@@ -10,7 +10,7 @@ use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::Observation;
 use crate::snapshot::Counter;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(
     Check::Observation(check),
@@ -47,7 +47,7 @@ fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
     )
     .for_group(to)
     .in_program(program)
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1))
+    .change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1)
     .with_all_evidence(observation.counter_change(Counter::ReceiveBufferErrors, family))
     .with_all_evidence(observation.counter_change(Counter::InErrors, family))
     .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))

@@ -9,9 +9,7 @@ use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
-use crate::{
-    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
-};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]).offering(
@@ -40,11 +38,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     flows.retain(|flow| is_own(flow.key.source.ip()));
     let (flow, setting) = (flows.first()?, accept_local(&interface));
     let source = flow.key.source.ip();
-    let finding = Finding::new(
-        Id::SourceIsLocal,
-        Severity::Fault,
-        format!("Datagrams for {} arrive on {interface} with this machine's own address {source} as their source, so the system drops them.", interest.destination()),
-    )
+    let finding = Finding::fault(Id::SourceIsLocal, format!("Datagrams for {} arrive on {interface} with this machine's own address {source} as their source, so the system drops them.", interest.destination()))
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(source)
@@ -54,7 +48,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         interface: interface.clone(),
     }))
     .with_all_evidence(flows.iter().map(|flow| Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {}", flow.datagrams, flow.key.source.ip(), flow.mac_list()))))
-    .with_evidence(Evidence::new(EvidenceKind::Setting, &setting, 0))
+    .evidence(EvidenceKind::Setting, &setting, 0)
     .with_remedies(address_remedies(source, &setting));
     Some(finding)
 }

@@ -9,7 +9,7 @@ use mcast::InterfaceIndex;
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::wire::{ControlMessage, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 6.6.2", "RFC 4541 section 2.1.1"])
@@ -74,19 +74,12 @@ fn finding(
     } else {
         " They use different versions, so hosts fall back to the older one."
     };
-    Finding::new(
-        Id::TwoQueriers,
-        Severity::Warning,
-        format!("{} and {} both ask as {protocol} querier on the network of {interface}: {} does not hear {}, or ignores it.{mixed}", elected.0, other.0, other.0, elected.0),
-    )
+    Finding::warning(Id::TwoQueriers, format!("{} and {} both ask as {protocol} querier on the network of {interface}: {} does not hear {}, or ignores it.{mixed}", elected.0, other.0, other.0, elected.0))
     .on_interface(&interface)
     .from_source(other.0)
     .with_evidence(queries(elected))
     .with_evidence(queries(other))
-    .with_remedies([
-        Remedy::advice(Tool::Network, format!("Disable the querier on {}, or let the queries of {} reach it: a filter or a switch between them drops {protocol}.", other.0, elected.0)),
-        Remedy::advice(Tool::Network, "If they belong to two networks, the networks are connected where they should not be: look for a cable or a VLAN that joins them."),
-    ])
+    .advise(Tool::Network, format!("Disable the querier on {}, or let the queries of {} reach it: a filter or a switch between them drops {protocol}.", other.0, elected.0)).advise(Tool::Network, "If they belong to two networks, the networks are connected where they should not be: look for a cable or a VLAN that joins them.")
 }
 
 #[cfg(test)]

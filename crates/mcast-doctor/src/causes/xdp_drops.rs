@@ -3,7 +3,7 @@
 use super::{Cause, Check, xdp_programs};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): xdp"])
     .offering(|on| vec![xdp_programs::detach(on.name(), "xdp")]);
@@ -29,11 +29,11 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
     let advice = format!(
         "See which program it is: ip -details link show dev {interface}. Remove it with ip link set dev {interface} xdp off, or correct it. It may protect this machine from floods or balance load, and other traffic may depend on it."
     );
-    let finding = Finding::new(Id::XdpDrops, Severity::Fault, cause)
+    let finding = Finding::fault(Id::XdpDrops, cause)
         .on_interface(&interface)
         .for_group(to)
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
-        .with_remedies([Remedy::advice(Tool::Ip, advice)]);
+        .advise(Tool::Ip, advice);
     Some(finding)
 }
 
