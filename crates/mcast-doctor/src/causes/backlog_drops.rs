@@ -84,7 +84,7 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities};
     use super::*;
     use crate::Severity;
 
@@ -105,8 +105,7 @@ mod tests {
         let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 5);
         observation.kernel_drops.drops = vec![kernel_drop("CPU_BACKLOG", "10.9.0.1:6000", TO, 5)];
         observation.after.backlog_dropped = 5;
-        let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
-        assert_eq!(severities, [Severity::Fault]);
+        assert_eq!(severities(&CAUSE, &observation), [Severity::Fault]);
     }
 
     #[test]

@@ -5,14 +5,9 @@ use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
 use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["ip(7)"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let Refusal::Address(local) = blocked.refusal else { return None };
     if !local.ip().is_multicast() {
         return None;

@@ -36,7 +36,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, flow, membership, severities};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -48,8 +48,7 @@ mod tests {
 
     #[test]
     fn silent_group_in_a_cloud_is_a_warning() {
-        let findings = check(&in_cloud(membership(TO, Vec::new(), 0)));
-        assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Warning]);
+        assert_eq!(severities(&CAUSE, &in_cloud(membership(TO, Vec::new(), 0))), [Severity::Warning]);
     }
 
     #[test]

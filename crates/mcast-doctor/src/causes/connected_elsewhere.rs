@@ -5,14 +5,9 @@ use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
 use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["udp(7)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["udp(7)"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let peer = blocked.socket.peer?;
     let cause = match blocked.refusal {
         Refusal::Peer(_) if peers_arrive(observation, blocked) => return None,

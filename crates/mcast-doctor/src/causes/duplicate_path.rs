@@ -50,7 +50,7 @@ fn finding(observation: &Observation, flow: &Flow) -> Finding {
 mod tests {
     use std::time::Duration;
 
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, datagram, flow, membership};
     use super::*;
     use crate::wire::DatagramSummary;
 
@@ -60,18 +60,8 @@ mod tests {
     fn outcome(payloads: impl IntoIterator<Item = u64>, numbered: bool) -> usize {
         let first = flow(ETH0, "10.9.0.1:6000", TO);
         let summary = |(count, hash): (u16, u64)| DatagramSummary {
-            time: first.first + Duration::from_millis(u64::from(count)),
-            mac: None,
-            ethernet_destination: None,
-            hop_limit: 4,
             identification: if numbered { count + 1 } else { 0 },
-            hash,
-            length: 100,
-            bad_checksum: false,
-            defect: None,
-            fragmented: false,
-            resegmented: false,
-            without_checksum: false,
+            ..datagram(first.first + Duration::from_millis(u64::from(count)), hash)
         };
         let summaries: Vec<_> = (0..).zip(payloads).map(summary).collect();
         let mut repeating = Flow::new(first.key, &summaries[0]);

@@ -373,7 +373,7 @@ fn is_dropped_at_input(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -420,10 +420,7 @@ mod tests {
             observation.wire.flows.clear();
             observation.wire.taps[0].refused = Some("no right".into());
             let rises = [("IpInReceives", 20), ("IpExtInMcastPkts", 20), ("IpInDelivers", delivered)];
-            check(&with_counters(observation, &rises))
-                .iter()
-                .map(|finding| finding.severity)
-                .collect::<Vec<_>>()
+            severities(&CAUSE, &with_counters(observation, &rises))
         };
         assert_eq!(outcome(0, 0), [Severity::Warning]);
         assert_eq!((outcome(0, 2), outcome(10, 10)), (Vec::new(), Vec::new()));

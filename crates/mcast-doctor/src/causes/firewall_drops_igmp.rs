@@ -10,7 +10,7 @@ use mcast::Family;
 use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
 use super::{Cause, Check, ignored_query};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::observation::{ExaminationTarget, Interest, Observation, protocol};
 use crate::snapshot::{Counter, Link};
 use crate::wire::{ControlMessage, ControlPacket};
 use crate::{EvidenceKind, Finding, Id, remedies};
@@ -42,7 +42,7 @@ fn dropped_at_ports(observation: &Observation) -> Vec<Finding> {
     let found = ports.flat_map(|(port, bridge)| {
         [Family::V4, Family::V6].into_iter().filter_map(move |family| {
             let packet = KnownPacket::control(ControlKind::Report, None, family).arriving_on(port.index(), port.name());
-            let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+            let protocol = protocol(family);
             let text = format!("{protocol} reports that arrive at {}, so {bridge} does not learn which groups hosts behind it have joined", port.name());
             static_finding(observation, &packet, &places, port.name(), (family, &text))
         })
@@ -62,7 +62,7 @@ fn reports_of_machine(observation: &Observation) -> Vec<Finding> {
         let link = observation.link(interface).filter(|link| link.is_of_the_host())?;
         let packet =
             KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, link.name());
-        let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+        let protocol = protocol(family);
         let text = format!(
             "{protocol} reports of this machine that leave by {}, on which it has joined groups",
             link.name()
@@ -255,10 +255,7 @@ fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Optio
         .wire
         .control
         .iter()
-        .filter(|control| {
-            control.interface == interest.interface
-                && matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group))
-        })
+        .filter(|control| control.interface == interest.interface && control.message.joins(group))
         .collect();
     let query = observation.wire.queries(interest.interface, v4).find(|query| {
         let ControlMessage::Query { group: None, response_time, .. } = query.message else {
@@ -281,15 +278,13 @@ fn reports<'a>(
 ) -> impl Iterator<Item = &'a ControlPacket> {
     let (group, interface) = (interest.group.addr(), interest.interface);
     observation.wire.control.iter().filter(move |control| {
-        let about =
-            matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
-        control.outgoing && control.interface == interface && about
+        control.outgoing && control.interface == interface && control.message.joins(group)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, membership};
+    use super::super::fixtures::{control, membership, query, report};
     use super::*;
 
     /// Returns a new membership without a captured report.
@@ -302,20 +297,8 @@ mod tests {
     fn reported() -> Observation {
         let mut observation = unreported("239.1.2.3:5000");
         let (time, _) = observation.wire.span.unwrap();
-        let message = ControlMessage::Report {
-            version: 3,
-            joined: vec!["239.1.2.3".parse().unwrap()],
-            left: Vec::new(),
-        };
-        let source = "10.9.0.2".parse().unwrap();
-        observation.wire.control.push(ControlPacket {
-            time,
-            interface: ETH0,
-            outgoing: true,
-            source,
-            message,
-            vlan: None,
-        });
+        let report = control(time, "10.9.0.2", report("239.1.2.3"));
+        observation.wire.control.push(ControlPacket { outgoing: true, ..report });
         observation
     }
 
@@ -345,17 +328,7 @@ mod tests {
         assert_eq!(CAUSE.judge(&observation).len(), 1);
 
         let (time, _) = observation.wire.span.unwrap();
-        let response_time = Duration::from_secs(10);
-        let message = ControlMessage::Query { version: 2, group: None, interval: None, response_time };
-        let source = "10.9.0.254".parse().unwrap();
-        observation.wire.control.push(ControlPacket {
-            time,
-            interface: ETH0,
-            outgoing: false,
-            source,
-            message,
-            vlan: None,
-        });
+        observation.wire.control.push(control(time, "10.9.0.254", query(2, None)));
         assert_eq!(
             CAUSE.judge(&observation),
             [],

@@ -138,10 +138,9 @@ fn reports_dropped_at<'a>(observation: &'a Observation, port: &Link, family: Fam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causes::fixtures::{ETH0, kernel_drop};
+    use crate::causes::fixtures::{ETH0, control, kernel_drop, report};
     use crate::forwarding::tests::{TO, bridged};
     use crate::snapshot::BridgeGroup;
-    use crate::wire::ControlPacket;
 
     #[test]
     fn drops_by_the_firewall_are_reported_once() {
@@ -158,10 +157,7 @@ mod tests {
         let mut observation = bridged(0, |bridge, _| (bridge.snooping, bridge.querier) = (true, true));
         let (time, _) = observation.wire.span.unwrap();
         let group = [239, 1, 2, 3].into();
-        let message = ControlMessage::Report { version: 3, joined: vec![group], left: Vec::new() };
-        let source = [10, 9, 0, 7].into();
-        let packet = ControlPacket { time, interface: ETH0, outgoing: false, source, message, vlan: None };
-        observation.wire.ports.control.push(packet);
+        observation.wire.ports.control.push(control(time, "10.9.0.7", report("239.1.2.3")));
         let [finding] = &findings(&observation)[..] else { panic!() };
         assert_eq!(finding.id, Id::FirewallDropsIgmp);
         observation.after.bridge_groups.push(BridgeGroup { port: ETH0, group, source: None, blocked: false });

@@ -71,13 +71,10 @@ fn other_groups_address(flow: &Flow) -> Option<MacAddress> {
 fn by_destination(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let mut links = observation.before.links.iter();
     let is_ethernet = observation.link(interest.interface)?.interface.hardware_address.is_some();
-    let is_received = |flow: &Flow| {
-        observation.trial().is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0)
-    };
     let flows = observation.arrivals(interest);
     let (flow, mac) = flows.iter().find_map(|flow| Some((*flow, host_address(flow)?)))?;
     let is_own = links.any(|link| link.interface.hardware_address.is_some_and(|own| own.0 == mac.0));
-    (is_ethernet && !is_own && !is_received(flow)).then(|| {
+    (is_ethernet && !is_own && !observation.is_received(flow)).then(|| {
         let cause = format!("The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the system drops them.", flow.key.source.ip(), interest.destination(), observation.link_name(interest.interface));
         wrong_destination(observation, flow, mac, Severity::Fault, cause)
     })
@@ -135,7 +132,7 @@ fn wrong_destination(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -166,7 +163,7 @@ mod tests {
         for links in [&mut observation.before.links, &mut observation.after.links] {
             links[1].interface.hardware_address = Some(mcast::interface::HardwareAddress([2, 0, 0, 0, 0, 2]));
         }
-        CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect()
+        severities(&CAUSE, &observation)
     }
 
     #[test]

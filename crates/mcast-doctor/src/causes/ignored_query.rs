@@ -96,26 +96,15 @@ fn drops_by_reverse_path(observation: &Observation, source: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, membership, with_counters};
+    use super::super::fixtures::{control, membership, query, with_counters};
     use super::*;
 
     /// Returns an observation of a query that arrived a second before the end.
     fn queried(to: &str, source: &str, version: u8) -> Observation {
         let mut observation = membership(to, Vec::new(), 0);
         let (_, until) = observation.wire.span.unwrap();
-        observation.wire.control.push(ControlPacket {
-            time: until - Duration::from_secs(1),
-            interface: ETH0,
-            outgoing: false,
-            source: source.parse().unwrap(),
-            message: ControlMessage::Query {
-                version,
-                group: None,
-                interval: None,
-                response_time: Duration::from_secs(10),
-            },
-            vlan: None,
-        });
+        let time = until - Duration::from_secs(1);
+        observation.wire.control.push(control(time, source, query(version, None)));
         observation
     }
 

@@ -3,6 +3,7 @@
 use mcast::ErrorKind;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::Observation;
 use crate::snapshot::Link;
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
@@ -51,9 +52,9 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
     }
     let cause =
         "No interface of this machine except the loopback can carry multicast: no group can reach it.";
-    let names: Vec<_> = observation.after.links.iter().map(Link::name).collect();
+    let names = list(observation.after.links.iter().map(Link::name));
     let finding = Finding::fault(Id::InterfaceDown, cause)
-        .evidence(EvidenceKind::Interface, "interfaces", names.join(", "))
+        .evidence(EvidenceKind::Interface, "interfaces", names)
         .advise(
             Tool::Network,
             "Connect this machine to a network. If it is a container, start it with a network.",

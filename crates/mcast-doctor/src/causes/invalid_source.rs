@@ -54,14 +54,10 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Findin
     if observation.link(interest.interface).is_none_or(|link| link.interface.loopback) {
         return Vec::new();
     }
-    let is_received = |flow: &Flow| {
-        let trial = observation.trial();
-        trial.is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0)
-    };
     // Of this machine's own addresses, `source-is-local` reports the IPv4 ones.
     let is_reported = |source: IpAddr| source.is_ipv4() && observation.before.is_own(source);
     let mut flows = observation.arrivals(interest);
-    flows.retain(|flow| !is_received(flow) && !is_reported(flow.key.source.ip()));
+    flows.retain(|flow| !observation.is_received(flow) && !is_reported(flow.key.source.ip()));
     let finding = |flow: &Flow| Some(finding(observation, interest, flow, kind(flow.key.source.ip())?));
     flows.into_iter().filter_map(finding).collect()
 }

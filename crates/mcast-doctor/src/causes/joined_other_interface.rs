@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use mcast::Family;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::wire::Flow;
@@ -95,8 +96,7 @@ impl<'a> Mismatch<'a> {
 
     fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
         let Self { to, flow, arrives_on, .. } = self;
-        let joined_on: Vec<_> = self.joined_on.iter().map(|link| link.name().to_owned()).collect();
-        let joined_on = joined_on.join(", ");
+        let joined_on = list(self.joined_on.iter().map(|link| link.name()));
         let cause = match observation.trial() {
             Some(trial) if !trial.received.is_empty() => {
                 format!(

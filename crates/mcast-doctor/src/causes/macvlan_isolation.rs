@@ -22,9 +22,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             && !is_forwarded(flow.key.source)
     })?;
     let link = observation.link(interest.interface)?;
-    let is_received =
-        observation.trial().is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0);
-    if is_received || link.bridge.is_some() || link.interface.loopback {
+    if observation.is_received(flow) || link.bridge.is_some() || link.interface.loopback {
         return None;
     }
     let (name, to, source) = (link.name(), interest.destination(), flow.key.source);

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use mcast::{Group, InterfaceIndex};
 
 use super::{Cause, Check, sent_to_another_group};
+use crate::finding::list;
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::{ControlMessage, Tagging};
 use crate::{EvidenceKind, Finding, Id, Severity, Tool};
@@ -65,8 +66,7 @@ fn judge(observation: &Observation, key: Key, membership: &Membership) -> Option
         return None;
     }
     let name = observation.link_name(interface);
-    let hosts: Vec<_> = membership.hosts.iter().take(3).map(ToString::to_string).collect();
-    let hosts = hosts.join(", ");
+    let hosts = list(membership.hosts.iter().take(3));
     let elsewhere = observation.wire.flows.iter().find(|flow| flow.key.group == group.addr());
     let similar = observation.wire.flows.iter().find(|flow| {
         flow.key.interface == interface
@@ -104,7 +104,7 @@ fn in_vlan(vlan: Option<Tagging>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{self, ETH0, control, flow, membership};
     use super::*;
     use crate::wire::ControlPacket;
 
@@ -116,13 +116,11 @@ mod tests {
         observation.wire.span = Some((start, start + Duration::from_secs(5)));
         observation.wire.control.push(report(start, vec![group.parse().unwrap()], Vec::new()));
         change(&mut observation);
-        check(&observation).iter().map(|finding| finding.severity).collect()
+        fixtures::severities(&CAUSE, &observation)
     }
 
     fn report(time: SystemTime, joined: Vec<IpAddr>, left: Vec<IpAddr>) -> ControlPacket {
-        let message = ControlMessage::Report { version: 3, joined, left };
-        let source = "10.9.0.2".parse().unwrap();
-        ControlPacket { time, interface: ETH0, outgoing: false, source, message, vlan: None }
+        control(time, "10.9.0.2", ControlMessage::Report { version: 3, joined, left })
     }
 
     #[test]

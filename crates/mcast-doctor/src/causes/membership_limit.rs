@@ -168,7 +168,7 @@ fn restart() -> Remedy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, joined_socket, program};
+    use super::super::fixtures::{ETH0, flow, joined_socket, program, severities};
     use super::super::source_not_admitted;
     use super::*;
 
@@ -180,8 +180,7 @@ mod tests {
         let outcome = |limit: &str| {
             let mut observation = program(vec![socket.clone()], vec![flow(ETH0, "10.9.0.9:6000", TO)]);
             observation.after.settings.insert(SOURCES.into(), limit.into());
-            let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
-            (severities, source_not_admitted::CAUSE.judge(&observation).len())
+            (severities(&CAUSE, &observation), source_not_admitted::CAUSE.judge(&observation).len())
         };
         assert_eq!(outcome("2"), (vec![Severity::Fault], 0));
         assert_eq!(outcome("10"), (vec![], 1));

@@ -6,7 +6,7 @@ use mcast::Family;
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, interface_setting};
-use crate::wire::{ControlMessage, Flow};
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
@@ -174,8 +174,7 @@ fn finding(
 /// Returns a host on another interface of this machine that reported the group of a flow.
 fn member(observation: &Observation, flow: &Flow) -> Option<(std::net::IpAddr, String)> {
     let report = observation.wire.control.iter().find(|packet| {
-        let joins = matches!(&packet.message, ControlMessage::Report { joined, .. } if joined.contains(&flow.key.group));
-        joins && !packet.outgoing && packet.interface != flow.key.interface
+        packet.message.joins(flow.key.group) && !packet.outgoing && packet.interface != flow.key.interface
     })?;
     Some((report.source, observation.link_name(report.interface)))
 }
@@ -223,7 +222,7 @@ const fn table(family: Family) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::super::fixtures::{self, ETH0, ETH1, control, flow, membership, report};
     use super::*;
     use crate::wire::ControlPacket;
 
@@ -256,7 +255,7 @@ mod tests {
     }
 
     fn severities(observation: &Observation) -> Vec<Severity> {
-        check(observation).iter().map(|finding| finding.severity).collect()
+        fixtures::severities(&CAUSE, observation)
     }
 
     #[test]
@@ -271,14 +270,8 @@ mod tests {
         let mut observation = routing(vec![route(Some("eth0"), &[])]);
         assert_eq!(severities(&observation), [Severity::Warning]);
         let (time, _) = observation.wire.span.unwrap();
-        observation.wire.control.push(ControlPacket {
-            time,
-            interface: ETH1,
-            outgoing: false,
-            source: [10, 8, 0, 9].into(),
-            message: ControlMessage::Report { version: 3, joined: vec![[239, 1, 2, 3].into()], left: vec![] },
-            vlan: None,
-        });
+        let report = control(time, "10.8.0.9", report("239.1.2.3"));
+        observation.wire.control.push(ControlPacket { interface: ETH1, ..report });
         assert_eq!(severities(&observation), [Severity::Fault]);
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcast::Family;
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation, RejoinOutcome};
+use crate::observation::{Interest, Observation, RejoinOutcome, protocol};
 use crate::snapshot::Link;
 use crate::wire::{ControlMessage, ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
@@ -37,7 +37,7 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
     });
     stopped
         .map(|(family, querier, silence)| {
-            let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+            let protocol = protocol(family);
             let name = link.name();
             let cause = format!(
                 "{name} forwards groups to no member: the {protocol} querier {} sent its last query {} s ago, and {name} forgets members after {} s. It floods groups again in {} s.",
@@ -214,9 +214,10 @@ fn stopped_stream(
 }
 
 fn last_report(observation: &Observation, interest: &Interest<'_>) -> Option<std::time::SystemTime> {
-    let reports_group = |message: &ControlMessage| matches!(message, ControlMessage::Report { joined: groups, .. } if groups.contains(&interest.group.addr()));
     let own = observation.wire.control.iter().filter(|control| {
-        control.outgoing && control.interface == interest.interface && reports_group(&control.message)
+        control.outgoing
+            && control.interface == interest.interface
+            && control.message.joins(interest.group.addr())
     });
     own.map(|control| control.time).max()
 }
@@ -228,7 +229,7 @@ fn is_snooped(interest: &Interest<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, control, flow, membership, query, severities};
     use super::*;
     use crate::snapshot::{Bridge, OtherQuerier};
 
@@ -241,7 +242,7 @@ mod tests {
             let (from, _) = observation.wire.span.unwrap();
             observation.wire.span = Some((from, from + Duration::from_secs(275)));
             observation.trial_mut().rejoin = rejoin;
-            CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+            severities(&CAUSE, &observation)
         };
         assert_eq!(outcome(Some(RejoinOutcome::CameBack)), [Severity::Fault]);
         assert_eq!(outcome(Some(RejoinOutcome::StayedSilent)), []);
@@ -276,19 +277,8 @@ mod tests {
         let outcome = |interval, silence| {
             let mut observation = membership(TO, Vec::new(), 0);
             let (start, _) = observation.wire.span.unwrap();
-            observation.wire.control.push(ControlPacket {
-                time: start,
-                interface: ETH0,
-                outgoing: false,
-                source: "10.9.0.254".parse().unwrap(),
-                message: ControlMessage::Query {
-                    version: 3,
-                    group: None,
-                    interval: Some(Duration::from_secs(interval)),
-                    response_time: Duration::from_secs(10),
-                },
-                vlan: None,
-            });
+            let query = query(3, Some(Duration::from_secs(interval)));
+            observation.wire.control.push(control(start, "10.9.0.254", query));
             observation.wire.span = Some((start, start + Duration::from_secs(silence)));
             CAUSE.judge(&observation).iter().map(|finding| finding.cause.clone()).collect::<Vec<_>>()
         };

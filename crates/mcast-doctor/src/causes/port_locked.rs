@@ -70,13 +70,14 @@ fn warning() -> Remedy {
 mod tests {
     use super::*;
     use crate::Severity;
+    use crate::causes::fixtures::severities;
     use crate::forwarding::tests::bridged;
 
     #[test]
     fn lock_is_a_fault_if_a_flow_does_not_pass_it() {
         let locked = |forwarded| {
             let observation = bridged(forwarded, |_, port| (port.locked, port.hosts) = (true, 1));
-            check(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+            severities(&CAUSE, &observation)
         };
         assert_eq!((locked(0), locked(10)), (vec![Severity::Fault], vec![]));
     }

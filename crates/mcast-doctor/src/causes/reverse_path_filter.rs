@@ -1,12 +1,13 @@
 //! The route to the source does not use the interface on which its datagrams arrive, so the system drops them
 //! as forged.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
 use mcast::Family;
 
 use super::{Cause, Check};
 use crate::depth::LostFlow;
+use crate::finding::list;
 use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
@@ -27,10 +28,8 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         return None;
     }
     let interface = observation.link_name(interest.interface);
-    let mut sources: Vec<_> = dropped.iter().map(|lost| lost.flow.key.source.ip()).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    let sources = sources.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    let sources: BTreeSet<_> = dropped.iter().map(|lost| lost.flow.key.source.ip()).collect();
+    let sources = list(sources);
     let settings = settings(&interface);
     let mode = if is_strict(observation, &settings) { "strict" } else { "loose" };
     let (before, after) = observation.values(COUNTER)?;

@@ -3,6 +3,7 @@
 use mcast::group::Scope;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{Interest, Observation};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
@@ -65,9 +66,7 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
         link_local_interests.iter().all(|interest| observation.wire.is_complete(interest.interface));
     // Without a complete capture there may be other reasons.
     let severity = if is_captured { Severity::Fault } else { Severity::Note };
-    let names: Vec<_> =
-        link_local_interests.iter().map(|interest| observation.link_name(interest.interface)).collect();
-    let names = names.join(", ");
+    let names = list(link_local_interests.iter().map(|interest| observation.link_name(interest.interface)));
     let finding = Finding::new(
         Id::ScopeNeverLeaves,
         severity,

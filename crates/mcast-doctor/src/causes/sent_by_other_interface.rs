@@ -7,7 +7,7 @@ use mcast::{Family, InterfaceIndex};
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::wire::{ControlMessage, Flow};
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
@@ -79,11 +79,8 @@ fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<F
 /// Returns another host that reported the group on another interface, if none reported it where it is sent.
 fn member_elsewhere<'a>(observation: &'a Observation, flow: &Flow) -> Option<(IpAddr, &'a Link)> {
     let group = flow.key.group;
-    let reports = observation.wire.control.iter().filter(|packet| {
-        let joins =
-            matches!(&packet.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
-        joins && !packet.outgoing
-    });
+    let reports =
+        observation.wire.control.iter().filter(|packet| packet.message.joins(group) && !packet.outgoing);
     if reports.clone().any(|packet| packet.interface == flow.key.interface) {
         return None;
     }

@@ -13,15 +13,11 @@ use crate::snapshot::Counter;
 use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(
-    Check::Observation(check),
+    Check::Socket(check),
     &["socket(7): SO_ATTACH_FILTER", "systemd.resource-control(5): IPAddressDeny"],
 );
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.examined_sockets().iter().filter_map(|examined| judge(observation, examined)).collect()
-}
-
-fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
+fn check(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
     let refused = observation.losses_of(socket).refused;
     let flows = observation.taken_by(socket);

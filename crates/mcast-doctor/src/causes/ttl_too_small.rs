@@ -4,6 +4,7 @@ use mcast::group::Scope;
 use mcast::{Family, Group};
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{Observation, ReceivedCount, TrialMembership};
 use crate::snapshot::UdpSocket;
 use crate::wire::Flow;
@@ -99,8 +100,7 @@ fn blocked_outgoing_interfaces(observation: &Observation, flow: &Flow) -> Option
         let here = route.from.as_deref() == Some(&observation.link_name(flow.key.interface));
         !flow.key.outgoing && here && route.group == flow.key.group && route.source == flow.key.source.ip()
     })?;
-    let names: Vec<_> = route.to.iter().map(|(name, _)| name.as_str()).collect();
-    (!names.is_empty()).then(|| names.join(", "))
+    (!route.to.is_empty()).then(|| list(route.to.iter().map(|(name, _)| name)))
 }
 
 fn at_router(observation: &Observation, flow: &Flow, to: &str) -> Finding {

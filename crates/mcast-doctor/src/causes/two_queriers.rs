@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Observation, protocol};
 use crate::wire::{ControlMessage, Tagging};
 use crate::{Evidence, EvidenceKind, Finding, Id, Tool};
 
@@ -62,7 +62,7 @@ fn finding(
     other: &(IpAddr, Querier),
 ) -> Finding {
     let interface = observation.link_name(interface);
-    let protocol = if elected.0.is_ipv4() { "IGMP" } else { "MLD" };
+    let protocol = protocol(mcast::Family::of(elected.0));
     let queries = |(source, querier): &(IpAddr, Querier)| {
         let versions: Vec<_> =
             querier.versions.iter().map(|version| format!("{protocol}v{version}")).collect();
@@ -84,28 +84,16 @@ fn finding(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, membership};
+    use super::super::fixtures::{control, membership, query};
     use super::*;
-    use crate::wire::ControlPacket;
 
     /// Returns whether queries from these sources, one every 30 s, are reported.
     fn is_reported(sources: &[&str]) -> bool {
         let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
         let (start, _) = observation.wire.span.unwrap();
         for (number, source) in (0_u32..).zip(sources) {
-            observation.wire.control.push(ControlPacket {
-                time: start + Duration::from_secs(30) * number,
-                interface: ETH0,
-                outgoing: false,
-                source: source.parse().unwrap(),
-                message: ControlMessage::Query {
-                    version: 2,
-                    group: None,
-                    interval: None,
-                    response_time: Duration::from_secs(10),
-                },
-                vlan: None,
-            });
+            let time = start + Duration::from_secs(30) * number;
+            observation.wire.control.push(control(time, source, query(2, None)));
         }
         !check(&observation).is_empty()
     }

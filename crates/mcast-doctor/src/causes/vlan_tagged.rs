@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::{Flow, Tagging};
 use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
@@ -65,7 +66,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     if has_vlan_interface || !(arrivals.is_empty() || interest.sources.admits(flow.key.source.ip())) {
         return None;
     }
-    let sources: Vec<_> = flows.iter().map(|flow| flow.key.source.to_string()).collect();
+    let sources = list(flows.iter().map(|flow| flow.key.source));
     let interface = observation.link_name(interest.interface);
     let finding = Finding::fault(
         Id::VlanTagged,
@@ -76,7 +77,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(&interface)
     .for_group(interest.destination())
-    .from_source(sources.join(", "))
+    .from_source(sources)
     .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams with VLAN tag {vlan}", flow.datagrams))
     .with_remedies(create_vlan_interface(&interface, tagging))
     .advise(Tool::Network, format!("Or configure the switch to send VLAN {vlan} to this port untagged."));

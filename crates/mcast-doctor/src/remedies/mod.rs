@@ -35,6 +35,7 @@ use std::net::{IpAddr, SocketAddr};
 use ::mcast::Family;
 
 use crate::netfilter::{Hook, Layer, RuleEffect};
+use crate::observation::protocol;
 use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
 use crate::{Action, Persistence, Remedy, RemedyScope, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
@@ -234,7 +235,7 @@ pub(crate) fn admit_membership_protocol(
         Family::V4 => &["ip", "protocol", "igmp", "accept"],
         Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}", "accept"],
     };
-    let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+    let protocol = protocol(family);
     let scope = RemedyScope::new(format!("{protocol} on {interface}; no other traffic"));
     let accept = || matches.iter().map(|word| (*word).to_owned());
     let mut remedies: Vec<_> =

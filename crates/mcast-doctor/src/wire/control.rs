@@ -36,6 +36,11 @@ pub(crate) enum ControlMessage {
 }
 
 impl ControlMessage {
+    /// Returns whether it reports a member of a group.
+    pub(crate) fn joins(&self, group: IpAddr) -> bool {
+        matches!(self, Self::Report { joined, .. } if joined.contains(&group))
+    }
+
     pub(crate) fn of<A: Address + Into<IpAddr>>(message: &GmpMessage<'_, A>) -> Option<Self> {
         let version = message.version();
         let report = |joined, left| Some(Self::Report { version, joined, left });
