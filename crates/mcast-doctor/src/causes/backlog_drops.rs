@@ -75,7 +75,10 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
     let (before, after) = (observation.before.link(interface)?, observation.after.link(interface)?);
     let missed = (before.statistics.receive_missed, after.statistics.receive_missed);
     (missed.1 > missed.0).then(|| {
-        Finding::warning(Id::BacklogDrops, format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name()))
+        Finding::warning(
+            Id::BacklogDrops,
+            format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name()),
+        )
         .on_interface(after.name())
         .change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1)
         .with_remedies([enlarge_ring(after.name())]).advise(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports.")

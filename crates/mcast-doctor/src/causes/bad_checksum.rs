@@ -38,7 +38,10 @@ fn is_refused(observation: &Observation, flow: &Flow) -> bool {
 fn without_checksum(observation: &Observation, flow: &Flow) -> Finding {
     let (absent, all, source) = (flow.without_checksum, flow.datagrams, flow.key.source);
     let interface = observation.link_name(flow.key.interface);
-    Finding::fault(Id::BadChecksum, format!("{absent} of {all} datagrams from {source} have no UDP checksum (it is zero), which IPv6 allows only to tunnels, so UDP drops them."))
+    Finding::fault(
+        Id::BadChecksum,
+        format!("{absent} of {all} datagrams from {source} have no UDP checksum (it is zero), which IPv6 allows only to tunnels, so UDP drops them."),
+    )
     .about_flow(&interface, flow)
     .evidence(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{absent} of {all} with the checksum 0"))
     .with_all_evidence(observation.counter_increase(Counter::IgnoredMulticast, Family::V6))

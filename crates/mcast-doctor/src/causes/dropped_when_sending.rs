@@ -1,5 +1,5 @@
 //! This machine drops the datagrams that it sends, for a reason that only the kernel gives. `send` reports success or an
-//! error that says little.
+//! unspecific error.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
     });
     risky
         .map(|(link, port, bridge)| {
-            Finding::warning(Id::FastLeave, format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts))
+            Finding::warning(
+                Id::FastLeave,
+                format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts),
+            )
             .on_interface(link.name())
             .evidence(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on")
             .evidence(EvidenceKind::Table, format!("bridge fdb of {}", link.name()), format!("{} hosts", port.hosts))

@@ -90,7 +90,10 @@ fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
     let to = lost.first()?.status.destination;
-    let finding = Finding::fault(Id::FirewallDropsData, format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()))
+    let finding = Finding::fault(
+        Id::FirewallDropsData,
+        format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()),
+    )
     .on_interface(&interface)
     .for_group(to)
     .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
@@ -292,7 +295,10 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
     let outcomes = met_by(observation, &packet, (Layer::Ip, Hook::Input), &interface, &DROPS);
     let rule = responsible(observation, outcomes, accepted).rule().cloned();
     are_dropped.then(|| {
-        Finding::warning(Id::FirewallDropsData, format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."))
+        Finding::warning(
+            Id::FirewallDropsData,
+            format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."),
+        )
         .on_interface(&interface)
         .for_group(to)
         .with_all_evidence(counters(observation, interest))

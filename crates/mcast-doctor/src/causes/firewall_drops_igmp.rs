@@ -195,7 +195,10 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
         suspects = dropping_control(observation, interest, ControlKind::Query);
     }
     let counters = [Counter::OutRequests, Counter::OutTransmits];
-    let finding = Finding::fault(Id::FirewallDropsIgmp, format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name()))
+    let finding = Finding::fault(
+        Id::FirewallDropsIgmp,
+        format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name()),
+    )
     .on_interface(link.name())
     .for_group(group)
     .evidence(EvidenceKind::Packet, link.name(), reason)

@@ -35,7 +35,10 @@ fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     let flow = observation.wire.flows.iter().filter(foreign).find(open)?;
     let option = if flow.key.group.is_ipv4() { "IP_MULTICAST_ALL" } else { "IPV6_MULTICAST_ALL" };
     let interface = observation.link_name(flow.key.interface);
-    let finding = Finding::fault(Id::ForeignGroupsLeak, format!("The socket is bound to {local} and also receives {}, which only another program has joined.", flow.destination()))
+    let finding = Finding::fault(
+        Id::ForeignGroupsLeak,
+        format!("The socket is bound to {local} and also receives {}, which only another program has joined.", flow.destination()),
+    )
     .about_flow(&interface, flow)
     .in_program(&program.name)
     .evidence(EvidenceKind::Socket, format!("socket {} {option}", socket.inode), "1")

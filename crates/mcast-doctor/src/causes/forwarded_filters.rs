@@ -75,7 +75,10 @@ fn unlearnt_members(observation: &Observation) -> Vec<Finding> {
                 met_by(observation, &packet, place, name, &[RuleEffect::Drop])
             });
             let suspects = responsible(observation, outcomes.collect(), 1);
-            Finding::fault(Id::FirewallDropsIgmp, format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there: {}.", interest.group, suspects.clause()))
+            Finding::fault(
+                Id::FirewallDropsIgmp,
+                format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there: {}.", interest.group, suspects.clause()),
+            )
             .on_interface(name)
             .for_group(interest.group)
             .evidence(EvidenceKind::Packet, name, format!("{protocol} reports of {}", interest.group))

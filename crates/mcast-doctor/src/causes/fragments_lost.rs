@@ -91,7 +91,10 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter();
     let counters = counters.filter_map(|counter| observation.counter_change(counter, interest.family()));
     let largest = if interest.group.addr().is_ipv4() { 1472 } else { 1452 };
-    let finding = Finding::fault(Id::FragmentsLost, format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()))
+    let finding = Finding::fault(
+        Id::FragmentsLost,
+        format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()),
+    )
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(source)

@@ -43,7 +43,10 @@ fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
     let concerns = observation.is_about_machine()
         || observation.interests().iter().any(|interest| interest.group.addr().is_ipv4() == v4);
     concerns.then(|| {
-        Finding::warning(Id::IgmpVersionForced, format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."))
+        Finding::warning(
+            Id::IgmpVersionForced,
+            format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."),
+        )
         .evidence(EvidenceKind::Setting, name, version)
         .with_remedies([remedy])
     })
@@ -70,7 +73,10 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
         }
     };
     concerns.then(|| {
-        Finding::warning(Id::IgmpVersionForced, format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."))
+        Finding::warning(
+            Id::IgmpVersionForced,
+            format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."),
+        )
         .on_interface(interface)
         .evidence(EvidenceKind::Setting, name, version)
         .with_remedies(choose_version(name, protocol, interface))
@@ -93,7 +99,10 @@ fn by_querier(observation: &Observation) -> Option<Finding> {
         let interface = observation.link_name(interest.interface);
         let (version, evidence) = old_query(observation, &interest, newest)
             .or_else(|| old_version_in_use(observation, &interest))?;
-        let finding = Finding::warning(Id::IgmpVersionForced, format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group))
+        let finding = Finding::warning(
+            Id::IgmpVersionForced,
+            format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
+        )
         .on_interface(&interface)
         .for_group(interest.group)
         .with_evidence(evidence)

@@ -24,7 +24,10 @@ pub(super) fn finding(observation: &Observation, interest: &Interest<'_>) -> Opt
     };
     let (protocol, interface) = (interest.protocol(), observation.link_name(interest.interface));
     let suspects = dropping_control(observation, interest, ControlKind::Query);
-    let finding = Finding::fault(Id::FirewallDropsIgmp, format!("The {protocol}v{version} query from {} reached {interface}, but this system did not process it: a firewall drops incoming {protocol}. Switches forget {} as nobody reports it again.", query.source, interest.group))
+    let finding = Finding::fault(
+        Id::FirewallDropsIgmp,
+        format!("The {protocol}v{version} query from {} reached {interface}, but this system did not process it: a firewall drops incoming {protocol}. Switches forget {} as nobody reports it again.", query.source, interest.group),
+    )
     .on_interface(&interface)
     .for_group(interest.group)
     .evidence(EvidenceKind::Packet, &interface, format!("{protocol}v{version} query from {}", query.source))

@@ -26,7 +26,10 @@ fn lost(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     gone.map(|(membership, before, now)| {
         let event = if now.is_some() { "was created again" } else { "was deleted" };
         let index = now.map_or_else(|| "none".to_owned(), |now| now.index().to_string());
-        Finding::fault(Id::InterfaceRecreated, format!("{} {event}, and the membership of {} was lost with the old interface: the program must join again.", before.name(), membership.address.group))
+        Finding::fault(
+            Id::InterfaceRecreated,
+            format!("{} {event}, and the membership of {} was lost with the old interface: the program must join again.", before.name(), membership.address.group),
+        )
         .on_interface(before.name())
         .for_group(membership.address.group)
         .in_program(&program.name)

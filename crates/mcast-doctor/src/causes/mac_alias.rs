@@ -1,4 +1,4 @@
-//! Groups share an Ethernet address (32 IPv4 groups each), so devices and simple switches cannot tell them apart.
+//! Groups share an Ethernet address (32 IPv4 groups each), so devices and simple switches cannot distinguish them.
 
 use mcast::Group;
 

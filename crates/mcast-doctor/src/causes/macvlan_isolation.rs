@@ -27,7 +27,10 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     }
     let (name, to, source) = (link.name(), interest.destination(), flow.key.source);
     let upper = format!("{name}-mv");
-    let finding = Finding::fault(Id::MacvlanIsolation, format!("{source} sends {to} through {name} of this machine itself, from a macvlan or ipvlan interface on it (a container or virtual machine): the host does not receive what such interfaces send."))
+    let finding = Finding::fault(
+        Id::MacvlanIsolation,
+        format!("{source} sends {to} through {name} of this machine itself, from a macvlan or ipvlan interface on it (a container or virtual machine): the host does not receive what such interfaces send."),
+    )
     .on_interface(name)
     .for_group(to)
     .from_source(source)

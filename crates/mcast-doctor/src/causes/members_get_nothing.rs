@@ -61,7 +61,7 @@ fn judge(observation: &Observation, key: Key, membership: &Membership) -> Option
     let arrives = flows.any(|flow| {
         flow.key.group == group.addr() && flow.key.interface == interface && flow.key.vlan == vlan
     });
-    // Many well-known protocols are silent until someone asks.
+    // Many well-known protocols are silent until queried.
     if arrives || group.scope().stays_on_link() || group.name().is_some() {
         return None;
     }

@@ -94,7 +94,10 @@ fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     let count =
         socket.memberships.iter().filter(|membership| membership.address.group.addr().is_ipv4()).count();
     (count >= limit).then(|| {
-        Finding::warning(Id::MembershipLimit, format!("A socket of {} has joined {count} groups, the most that the system allows per socket: the next join fails.", program.name))
+        Finding::warning(
+            Id::MembershipLimit,
+            format!("A socket of {} has joined {count} groups, the most that the system allows per socket: the next join fails.", program.name),
+        )
         .in_program(&program.name)
         .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{count} memberships"))
         .evidence(EvidenceKind::Setting, MEMBERSHIPS, limit)

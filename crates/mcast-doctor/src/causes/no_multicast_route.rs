@@ -140,7 +140,7 @@ fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Op
         .map(|(host, interface)| format!(", although {host} on {interface} has joined it"))
         .unwrap_or_default();
     let cause = format!(
-        "This machine forwards unicast but not groups: no multicast routing runs, so {} from {} goes no further than {}, and hosts behind {} do not get it{hosts}.",
+        "This machine forwards unicast but not groups: no multicast routing runs, so {} from {} goes no further than {}, and hosts behind {} do not receive it{hosts}.",
         flow.key.group,
         flow.key.source.ip(),
         arrives.name(),
@@ -190,7 +190,7 @@ fn unresolved(observation: &Observation) -> Vec<Finding> {
     routes
         .map(|route| {
             let cause = format!(
-                "This router gets {} from {} and has no multicast route for it: the routing daemon has not answered the kernel.",
+                "This router receives {} from {} and has no multicast route for it: the routing daemon has not answered the kernel.",
                 route.group, route.source
             );
             let entry = format!("{} from {}: unresolved", route.group, route.source);

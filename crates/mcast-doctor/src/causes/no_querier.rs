@@ -14,7 +14,7 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, 
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]).offering(|on| {
-        [let_bridge_ask(&on.bridge), vec![remedies::mcast::become_querier(on.name())]].concat()
+        [make_bridge_query(&on.bridge), vec![remedies::mcast::become_querier(on.name())]].concat()
     });
 
 fn check(observation: &Observation) -> Vec<Finding> {
@@ -51,14 +51,14 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
                 .on_interface(name)
                 .evidence(EvidenceKind::Table, format!("ip -d link show {name}"), timer)
                 .evidence(EvidenceKind::Setting, format!("{name} mcast_querier"), 0)
-                .with_remedies(let_bridge_ask(link))
+                .with_remedies(make_bridge_query(link))
                 .advise(Tool::Network, format!("Or restart the querier {}.", querier.address))
         })
         .collect()
 }
 
 /// Makes a bridge the querier.
-fn let_bridge_ask(bridge: &Link) -> Vec<Remedy> {
+fn make_bridge_query(bridge: &Link) -> Vec<Remedy> {
     let name = bridge.name();
     let scope = format!("every host behind {name}: it sends queries, and hosts answer them");
     let scope = RemedyScope::new(scope);
@@ -121,7 +121,7 @@ fn forgotten(observation: &Observation, interest: &Interest<'_>) -> Finding {
     let (interface, to) = (observation.link_name(interest.interface), interest.destination());
     let protocol = interest.protocol();
     let cause = format!(
-        "Nothing for {to} reached {interface}, although a program has joined it, until the doctor sent an {protocol} report for it: a switch had forgotten this membership, and no querier asked for it."
+        "Nothing for {to} reached {interface}, although a program has joined it, until the doctor sent an {protocol} report for it: a switch had forgotten this membership, and there is no querier that would have renewed it."
     );
     let seconds = observation.listened().as_secs_f64();
     let finding = Finding::fault(Id::NoQuerier, cause)
@@ -136,9 +136,9 @@ fn forgotten(observation: &Observation, interest: &Interest<'_>) -> Finding {
 
 /// How long no query has arrived.
 struct Silence {
-    /// The latest querier, and how long ago it asked.
+    /// The latest querier, and how long ago it sent a query.
     last: Option<(IpAddr, Duration)>,
-    /// Whether a querier would have asked meanwhile.
+    /// Whether a querier would have sent one meanwhile.
     is_conclusive: bool,
 }
 

@@ -34,7 +34,10 @@ fn judge(observation: &Observation, program: &Program, socket: &ProgramSocket) -
     }
     let interface = flow.map(|flow| observation.link_name(flow.key.interface));
     let packets = flow.map(|flow| observation.packets_of(flow));
-    let finding = Finding::fault(Id::NotJoined, format!("{} has port {} open, but no program on this machine has joined {group}.", program.name, local.port()))
+    let finding = Finding::fault(
+        Id::NotJoined,
+        format!("{} has port {} open, but no program on this machine has joined {group}.", program.name, local.port()),
+    )
     .for_group(std::net::SocketAddr::new(group, local.port()))
     .in_program(&program.name)
     .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("bound to {local}, no memberships"))

@@ -35,7 +35,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
     empty
         .map(|link| {
             let name = link.name();
-            Finding::warning(Id::PortLocked, format!("The port {name} is locked, and no host behind it is admitted: no frame that arrives there passes."))
+            Finding::warning(
+                Id::PortLocked,
+                format!("The port {name} is locked, and no host behind it is admitted: no frame that arrives there passes."),
+            )
             .on_interface(name)
             .evidence(EvidenceKind::Setting, format!("{name} locked"), "on")
             .evidence(EvidenceKind::Table, format!("bridge fdb of {name}"), "0 hosts")

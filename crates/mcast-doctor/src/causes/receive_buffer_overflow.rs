@@ -113,7 +113,10 @@ fn of_any_program(observation: &Observation) -> Option<Finding> {
         observation.interests().into_iter().next().filter(|_| observation.after.udp_sockets.is_empty())?;
     let name = Counter::ReceiveBufferErrors.name(interest.family());
     let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
-    let finding = Finding::warning(Id::ReceiveBufferOverflow, format!("{} datagrams were dropped while listening because the receive buffer of some program was full. The system does not report which.", after - before))
+    let finding = Finding::warning(
+        Id::ReceiveBufferOverflow,
+        format!("{} datagrams were dropped while listening because the receive buffer of some program was full. The system does not report which.", after - before),
+    )
     .change(EvidenceKind::Counter, "netstat -s -p udp, dropped due to full socket buffers", before, after)
     .with_remedies(buffer_remedies(observation));
     Some(finding)

@@ -1,5 +1,5 @@
 //! A rule of this machine changes the destination of the datagrams (`redirect`, `dnat`), hands them to a proxy (`tproxy`),
-//! or sends them out again (`fwd`), so that sockets that joined the group do not get them.
+//! or sends them out again (`fwd`), so that sockets that joined the group do not receive them.
 
 use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, met_by, responsible,
@@ -91,7 +91,10 @@ fn finding(
     };
     let rule = suspects.rule().map_or_else(|| "a rule".to_owned(), |rule| format!("`{}`", rule.location()));
     let counters = [Counter::InDelivers, Counter::InMulticast];
-    Finding::fault(Id::Redirected, format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."))
+    Finding::fault(
+        Id::Redirected,
+        format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."),
+    )
     .on_interface(&interface)
     .for_group(to)
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, interest.family())))

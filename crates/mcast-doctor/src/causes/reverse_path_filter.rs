@@ -36,7 +36,10 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let evidence = settings.iter().filter_map(|name| {
         Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
     });
-    let finding = Finding::fault(Id::ReversePathFilter, format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."))
+    let finding = Finding::fault(
+        Id::ReversePathFilter,
+        format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."),
+    )
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(&sources)

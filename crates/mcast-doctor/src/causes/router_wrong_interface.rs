@@ -27,7 +27,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 same && observation.link_name(flow.key.interface) != *from
             });
             let by = actual.map_or_else(|| "another interface".to_owned(), |flow| observation.link_name(flow.key.interface));
-            Finding::fault(Id::RouterWrongInterface, format!("{} arrives on {by}, but its multicast route expects it on {from}, so it is not forwarded.", route.group))
+            Finding::fault(
+                Id::RouterWrongInterface,
+                format!("{} arrives on {by}, but its multicast route expects it on {from}, so it is not forwarded.", route.group),
+            )
             .on_interface(from)
             .for_group(route.group)
             .from_source(route.source)

@@ -38,7 +38,10 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
             .filter_map(move |counter| observation.counter_increase(counter, family))
     });
     let lost = queue.dropped - before;
-    let finding = Finding::fault(Id::SenderQueueDrops, format!("The send queue of {} ({}) is full: {lost} outgoing packets were dropped while datagrams to {} were being sent.", link.name(), queue.kind, flow.destination()))
+    let finding = Finding::fault(
+        Id::SenderQueueDrops,
+        format!("The send queue of {} ({}) is full: {lost} outgoing packets were dropped while datagrams to {} were being sent.", link.name(), queue.kind, flow.destination()),
+    )
     .about_flow(link.name(), flow)
     .change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name()), before, queue.dropped)
     .with_all_evidence(evidence(drops))

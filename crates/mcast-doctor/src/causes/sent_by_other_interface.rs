@@ -41,7 +41,7 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
     let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere)?;
     let leaves = observation.link_name(flow.key.interface);
     let cause = format!(
-        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} gets it.",
+        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} receives it.",
         flow.destination(),
         expected.name(),
         expected.name()

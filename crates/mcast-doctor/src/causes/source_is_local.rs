@@ -38,7 +38,10 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     flows.retain(|flow| is_own(flow.key.source.ip()));
     let (flow, setting) = (flows.first()?, accept_local(&interface));
     let source = flow.key.source.ip();
-    let finding = Finding::fault(Id::SourceIsLocal, format!("Datagrams for {} arrive on {interface} with this machine's own address {source} as their source, so the system drops them.", interest.destination()))
+    let finding = Finding::fault(
+        Id::SourceIsLocal,
+        format!("Datagrams for {} arrive on {interface} with this machine's own address {source} as their source, so the system drops them.", interest.destination()),
+    )
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(source)

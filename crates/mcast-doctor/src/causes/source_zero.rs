@@ -25,7 +25,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
         let interface = observation.link_name(flow.key.interface);
         let macs = flow.mac_list();
         findings.push(
-            Finding::fault(Id::SourceZero, format!("Datagrams for {} arrive on {interface} without a source address ({}), so the system drops them.", flow.destination(), flow.key.source.ip()))
+            Finding::fault(
+                Id::SourceZero,
+                format!("Datagrams for {} arrive on {interface} without a source address ({}), so the system drops them.", flow.destination(), flow.key.source.ip()),
+            )
             .about_flow(&interface, flow)
             .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {macs}", flow.datagrams, flow.key.source))
             .advise(Tool::Network, format!("On the machine with the hardware address {macs}, give the sending interface an address: ip address add ADDRESS/PREFIX dev INTERFACE")),

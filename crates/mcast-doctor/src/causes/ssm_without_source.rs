@@ -74,7 +74,10 @@ fn finding(observation: &Observation, group: Group, port: Option<u16>) -> Findin
         Some(port) => std::net::SocketAddr::new(group.addr(), port).to_string(),
         None => group.to_string(),
     };
-    Finding::fault(Id::SsmWithoutSource, format!("{group} is source-specific but was joined without a source: routers do not forward anything for such a membership."))
+    Finding::fault(
+        Id::SsmWithoutSource,
+        format!("{group} is source-specific but was joined without a source: routers do not forward anything for such a membership."),
+    )
     .for_group(&target)
     .with_all_evidence(packets)
     .with_remedies(sender.zip(port).map(|(sender, port)| {

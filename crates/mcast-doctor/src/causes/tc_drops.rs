@@ -1,4 +1,4 @@
-//! A traffic control filter drops the datagrams, before the IP layer gets them or after it has sent them.
+//! A traffic control filter drops the datagrams, before the IP layer receives them or after it has sent them.
 
 use std::fmt;
 

@@ -119,8 +119,9 @@ fn at_router(observation: &Observation, flow: &Flow, to: &str) -> Finding {
 
 fn at_sender(observation: &Observation, flow: &Flow) -> Finding {
     let (destination, hop_limit) = (flow.destination(), flow.hop_limits.1);
-    let cause =
-        format!("{destination} is sent with hop limit {hop_limit}: receivers behind a router do not get it.");
+    let cause = format!(
+        "{destination} is sent with hop limit {hop_limit}: receivers behind a router do not receive it."
+    );
     finding(observation, flow, Severity::Note, cause)
 }
 

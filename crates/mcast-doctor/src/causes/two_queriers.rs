@@ -1,4 +1,4 @@
-//! Two queriers ask on one network, although the one with the higher address must be silent.
+//! Two queriers send queries on one network, although the one with the higher address must be silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -38,15 +38,15 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let judged = networks.into_iter().filter_map(|((interface, ..), queriers)| {
         let mut queriers = queriers.into_iter();
         let elected = queriers.next()?;
-        let other = queriers.find(|(_, other)| keeps_asking(&elected.1, other))?;
+        let other = queriers.find(|(_, other)| keeps_querying(&elected.1, other))?;
         Some(finding(observation, interface, &elected, &other))
     });
     judged.collect()
 }
 
-/// Returns whether the other querier asked again after it must have heard the elected one. One query may have been on
+/// Returns whether the other querier sent queries after it must have received one of the elected querier. One query may have been on
 /// its way.
-fn keeps_asking(elected: &Querier, other: &Querier) -> bool {
+fn keeps_querying(elected: &Querier, other: &Querier) -> bool {
     const NOTICED_WITHIN: Duration = Duration::from_millis(100);
     let first = elected.times.iter().min().copied();
     let later = |time: &&SystemTime| {
@@ -74,7 +74,10 @@ fn finding(
     } else {
         " They use different versions, so hosts fall back to the older one."
     };
-    Finding::warning(Id::TwoQueriers, format!("{} and {} both ask as {protocol} querier on the network of {interface}: {} does not hear {}, or ignores it.{mixed}", elected.0, other.0, other.0, elected.0))
+    Finding::warning(
+        Id::TwoQueriers,
+        format!("{} and {} both send {protocol} queries on the network of {interface}: {} does not receive those of {}, or ignores them.{mixed}", elected.0, other.0, other.0, elected.0),
+    )
     .on_interface(&interface)
     .from_source(other.0)
     .with_evidence(queries(elected))

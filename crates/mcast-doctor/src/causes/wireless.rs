@@ -16,7 +16,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
     });
     wireless
         .map(|link| {
-            Finding::note(Id::Wireless, format!("{} is wireless: groups arrive at the lowest rate, late, and with losses that are not retransmitted.", link.name()))
+            Finding::note(
+                Id::Wireless,
+                format!("{} is wireless: groups arrive at the lowest rate, late, and with losses that are not retransmitted.", link.name()),
+            )
             .on_interface(link.name())
             .evidence(EvidenceKind::Interface, link.name(), "wireless")
             .advise(Tool::Network, "On the access point, enable the conversion of multicast to unicast (\"multicast enhancement\", \"IGMP snooping\"), or raise the multicast rate. Or use a cable.").advise(Tool::Mcast, "Run `mcast ping GROUP:PORT` to measure delay and loss to another machine.")

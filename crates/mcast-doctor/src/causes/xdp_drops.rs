@@ -45,7 +45,7 @@ mod tests {
     const TO: &str = "239.1.2.3:5000";
 
     #[test]
-    fn function_of_the_driver_tells_what_the_reason_does_not() {
+    fn function_of_the_driver_shows_what_the_reason_does_not() {
         let findings = |function: Option<&str>, reason| {
             let mut observation = membership(TO, Vec::new(), 0);
             let drop = kernel_drop(reason, "10.9.0.1:6000", TO, 10);
