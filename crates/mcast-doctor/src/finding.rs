@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::depth::{Depth, FlowStatus};
 use crate::wire::Flow;
-use crate::{Id, Remedy};
+use crate::{Id, Remedy, Tool};
 
 /// A cause that the doctor found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +126,21 @@ impl Finding {
         }
     }
 
+    /// Returns a fault.
+    pub(crate) fn fault(id: Id, cause: impl Into<String>) -> Self {
+        Self::new(id, Severity::Fault, cause)
+    }
+
+    /// Returns a warning.
+    pub(crate) fn warning(id: Id, cause: impl Into<String>) -> Self {
+        Self::new(id, Severity::Warning, cause)
+    }
+
+    /// Returns a note.
+    pub(crate) fn note(id: Id, cause: impl Into<String>) -> Self {
+        Self::new(id, Severity::Note, cause)
+    }
+
     /// Returns whether this is the same finding as one of an earlier examination. Evidence is ignored, because it
     /// changes with each examination.
     #[must_use]
@@ -155,6 +170,32 @@ impl Finding {
     pub fn with_evidence(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);
         self
+    }
+
+    /// Adds evidence of a current value.
+    pub(crate) fn evidence(
+        self,
+        kind: EvidenceKind,
+        location: impl Into<String>,
+        now: impl fmt::Display,
+    ) -> Self {
+        self.with_evidence(Evidence::new(kind, location, now))
+    }
+
+    /// Adds evidence of a value that changed.
+    pub(crate) fn change(
+        self,
+        kind: EvidenceKind,
+        location: impl Into<String>,
+        before: impl fmt::Display,
+        now: impl fmt::Display,
+    ) -> Self {
+        self.with_evidence(Evidence::change(kind, location, before, now))
+    }
+
+    /// Adds advice.
+    pub(crate) fn advise(self, tool: Tool, advice: impl Into<String>) -> Self {
+        self.with_remedies([Remedy::advice(tool, advice)])
     }
 
     /// Adds evidence.
@@ -257,6 +298,11 @@ impl Evidence {
     ) -> Self {
         Self { previous_value: Some(previous.to_string()), ..Self::new(kind, location, value) }
     }
+}
+
+/// Returns items as a list in a sentence.
+pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 impl Serialize for Finding {

@@ -130,6 +130,11 @@ pub(crate) fn posix_line(words: &[String]) -> String {
     Shell::Posix.words(words)
 }
 
+/// Returns actions as one line for a POSIX shell.
+pub(crate) fn posix_script(actions: &[Action]) -> String {
+    Shell::Posix.script(actions).unwrap_or_default()
+}
+
 impl Remedy {
     /// Returns a remedy that runs the tool's program and takes effect at once.
     #[must_use]

@@ -13,7 +13,7 @@ use crate::markdown;
 fn blocks() -> impl Iterator<Item = (Id, Vec<String>, Vec<String>)> {
     Id::ALL.iter().flat_map(|id| {
         let words = |info: &str| info.split_whitespace().map(str::to_owned).collect();
-        markdown::blocks(id.page()).into_iter().map(move |block| (*id, words(&block.info), block.lines))
+        markdown::blocks(&id.page()).into_iter().map(move |block| (*id, words(&block.info), block.lines))
     })
 }
 
@@ -58,7 +58,7 @@ fn every_block_names_its_system_and_remedies_their_persistence() {
     ];
     for id in Id::ALL {
         let remedies = remedies_of(*id);
-        for block in markdown::blocks(id.page()) {
+        for block in markdown::blocks(&id.page()) {
             let tags: Vec<_> = block.info.split_whitespace().skip(1).collect();
             let systems = tags.iter().filter(|tag| SYSTEMS.contains(tag)).count();
             let known = tags.iter().filter(|tag| OTHER_TAGS.contains(tag)).count();

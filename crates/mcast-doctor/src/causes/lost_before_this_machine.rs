@@ -9,7 +9,7 @@ use super::filter_rules::INCOMING;
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::{Flow, Gap, LossPattern};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 3550 section 5.1", "RFC 8085 section 3.1"]).without_loss();
@@ -60,11 +60,11 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
         ),
     )
     .about_flow(&interface, flow)
-    .with_evidence(Evidence::new(
+    .evidence(
         EvidenceKind::Packet,
         format!("{interface}: {source} > {}", flow.destination()),
         format!("{}: {missing} missing in {} places, {pattern}", described_numbers(flow)?, gaps.len()),
-    ))
+    )
     .with_remedies(next_steps(*pattern, flow, is_file));
     Some(finding)
 }

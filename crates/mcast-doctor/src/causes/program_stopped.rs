@@ -1,11 +1,13 @@
 //! The program is stopped, so it reads nothing, and its receive buffer fills up.
 
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::{Observation, RunState};
 use crate::{Action, Evidence, EvidenceKind, Finding, Id, Persistence, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["signal(7)", "cgroups(7)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["signal(7)", "cgroups(7)"])
+    .offering(|_| vec![resume(&RunState::Stopped, Placeholders::PID)]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
@@ -47,7 +49,7 @@ fn judge(examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let finding =
         Finding::new(Id::ProgramStopped, severity, format!("{program} is stopped {how}, so {lost}."))
             .in_program(program)
-            .with_evidence(Evidence::new(EvidenceKind::Socket, location, value))
+            .evidence(EvidenceKind::Socket, location, value)
             .with_all_evidence((after > before).then_some(drops))
             .with_remedies([resume(state, process.pid)]);
     Some(match group {

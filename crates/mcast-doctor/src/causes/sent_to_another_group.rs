@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 5771", "RFC 7346"]);
 
@@ -68,11 +68,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         .for_group(to)
         .from_source(flow.key.source)
         .with_all_evidence(candidates.iter().take(MAX_NAMED).map(|(_, flow)| observation.packets_of(flow)))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Packet,
-            &interface,
-            format!("no datagram to {}", interest.group),
-        ))
+        .evidence(EvidenceKind::Packet, &interface, format!("no datagram to {}", interest.group))
         .with_remedies(remedies(actual, to));
     Some(finding)
 }

@@ -156,7 +156,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Returns what a member says next; if it fails, notes why.
+    /// Returns the next message of a member; if it fails, notes why.
     fn next(&mut self, index: usize, deadline: Instant) -> Option<MemberEvent> {
         let session = self.members[index].session.as_mut()?;
         match session.next(deadline, self.keep_going) {

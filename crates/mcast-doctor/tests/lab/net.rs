@@ -428,6 +428,14 @@ pub(crate) fn assert_only(report: &Report, id: Id) {
     let others: Vec<_> = report.findings.iter().filter(|each| is_fault(each)).filter(is_other).collect();
     assert!(report.findings.iter().any(|each| each.id == id), "no {id}:\n{}\n{report:#?}", listing());
     assert!(others.is_empty(), "besides {id}:\n{}\n{report:#?}", listing());
+    report.findings.iter().for_each(assert_documented);
+}
+
+/// Asserts that the page of a finding states the scope of its commands.
+fn assert_documented(finding: &Finding) {
+    let has_scope = finding.remedies.iter().any(|remedy| remedy.scope.is_some());
+    let is_stated = || finding.id.page().contains("What the doctor's commands affect");
+    assert!(!has_scope || is_stated(), "declare the remedies of {} with `offering`", finding.id);
 }
 
 /// Asserts that there are no findings.
