@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcast::Family;
 
-use crate::kernel_drops::KernelDrop;
+use crate::kernel_drops::{KernelDrop, NO_SOCKET};
 use crate::observation::{Interest, Observation, ProgramSocket, RunState, TrialMembership};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
@@ -17,8 +17,10 @@ const MIN_ARRIVALS: u64 = 3;
 pub(crate) const BUFFER_FULL: &str = "SOCKET_RCVBUFF";
 /// The kernel's reason for drops by a filter of a socket or of its cgroup.
 pub(crate) const REJECTED: &str = "SOCKET_FILTER";
+/// The kernel's reason for drops by a policy of IPsec, which a socket counts, too.
+const IPSEC: &str = "XFRM_POLICY";
 /// The kernel's reasons for drops at a socket, which other sockets do not share.
-const AT_SOCKET: [&str; 4] = [BUFFER_FULL, REJECTED, "PROTO_MEM", "NO_SOCKET"];
+const AT_SOCKET: [&str; 4] = [BUFFER_FULL, REJECTED, "PROTO_MEM", NO_SOCKET];
 /// How long the queue must have been watched at least.
 const MIN_WATCHED: Duration = Duration::from_millis(500);
 
@@ -38,9 +40,12 @@ impl Observation {
     pub(crate) fn losses_of(&self, socket: &ProgramSocket) -> SocketLosses {
         let dropped = socket.drops.1.saturating_sub(socket.drops.0);
         let by_kernel = |reason| self.drops_at(socket, reason).map(|drop| drop.packets).sum::<u64>();
+        let by_counters = self.losses_by_counters(dropped);
         match (by_kernel(BUFFER_FULL), by_kernel(REJECTED)) {
-            _ if self.kernel_drops.uncounted > 0 => self.losses_by_counters(dropped),
-            (0, 0) | (1.., 1..) => self.losses_by_counters(dropped),
+            _ if self.kernel_drops.uncounted > 0 => by_counters,
+            // The kernel would have reported a filter as well.
+            (0, 0) if by_kernel(IPSEC) > 0 => SocketLosses { refused: 0, ..by_counters },
+            (0, 0) | (1.., 1..) => by_counters,
             (full, refused) => SocketLosses { full: full.min(dropped), refused: refused.min(dropped) },
         }
     }
@@ -166,6 +171,7 @@ mod tests {
         assert_eq!(losses(&[(REJECTED, 10)], 30), (0, 10), "another socket is full");
         assert_eq!(losses(&[(BUFFER_FULL, 7)], 7), (7, 0), "three were dropped for other reasons");
         assert_eq!(losses(&[(REJECTED, 10), (BUFFER_FULL, 10)], 10), (10, 0), "one of each of two sockets");
+        assert_eq!(losses(&[(IPSEC, 7)], 0), (0, 0));
         let other = kernel_drop(REJECTED, "10.9.0.1:6000", "239.9.9.9:5000", 10);
         let (mut observation, socket) = observed(10, &[]);
         observation.kernel_drops.drops = vec![other];

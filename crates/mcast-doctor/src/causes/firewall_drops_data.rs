@@ -88,7 +88,8 @@ fn by_reason_or_counters(observation: &Observation, interest: &Interest<'_>) -> 
         true => explained(observation, interest, others)?,
         false => {
             let missing = proven.iter().map(|lost| lost.lost).sum();
-            let suspects = suspects_by_counters(observation, &proven, missing, true);
+            let hooks = INCOMING.map(|(_, hook)| hook);
+            let suspects = suspects_on_path(observation, &proven, missing, &hooks);
             (proven, suspects)
         }
     };
@@ -150,7 +151,8 @@ fn explained<'a>(
         // The counters of the IP layer count fragments.
         let is_counted = lost.iter().all(|lost| lost.flow.fragmented == 0);
         let is_at_input = is_counted && is_dropped_at_input(observation, interest, missing, received);
-        let suspects = suspects_by_counters(observation, &lost, missing, is_at_input);
+        let likely: &[_] = if is_at_input { &[Hook::Input] } else { &[] };
+        let suspects = suspects_on_path(observation, &lost, missing, likely);
         if is_at_input || suspects.is_proven {
             return Some((lost, suspects));
         }
@@ -159,21 +161,21 @@ fn explained<'a>(
     None
 }
 
-/// Returns the rules on the incoming path that explain the loss: at the input hook if the counters show that the
-/// datagrams were lost there, otherwise before it.
-fn suspects_by_counters(
+/// Returns the rules on the incoming path that explain the loss. A rule that may match, and has no counter, does so only at
+/// the `likely` hooks, at which the datagrams were lost.
+fn suspects_on_path(
     observation: &Observation,
     lost: &[LostFlow<'_>],
     missing: u64,
-    is_at_input: bool,
+    likely: &[Hook],
 ) -> Suspects {
     let mut outcomes = Vec::new();
     for LostFlow { flow, .. } in lost {
         let (packet, device) = (arriving(observation, flow), observation.link_name(flow.key.interface));
         for place in INCOMING {
             for outcome in met_by(observation, &packet, place, &device, &DROPS) {
-                let is_likely = is_at_input && place.1 == Hook::Input;
-                // Before the input hook, only what is certain explains the loss: routing may drop as well.
+                let is_likely = likely.contains(&place.1);
+                // Elsewhere, only what is certain explains the loss: routing may drop as well.
                 if !outcomes.contains(&outcome)
                     && (is_likely || outcome.is_certain || outcome.rule.packets.is_some())
                 {

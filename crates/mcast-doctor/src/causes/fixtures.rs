@@ -70,7 +70,12 @@ pub(crate) const fn datagram(time: SystemTime, hash: u64) -> DatagramSummary {
     }
 }
 
-fn begin() -> SystemTime {
+/// Returns an RTP datagram.
+pub(crate) fn rtp(number: u16, ssrc: u32) -> Vec<u8> {
+    [&[0x80, 96][..], &number.to_be_bytes(), &[0, 0, 0, 1], &ssrc.to_be_bytes(), &[1, 2, 3, 4]].concat()
+}
+
+pub(crate) fn begin() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 

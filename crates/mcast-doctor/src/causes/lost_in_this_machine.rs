@@ -6,9 +6,10 @@ use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
 use super::{Cause, Check};
 use crate::depth::{Depth, ExpectedFlow};
 use crate::kernel_drops::{KernelDrop, evidence};
-use crate::netfilter::{Hook, RuleEffect};
+use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Observation, explains};
 use crate::snapshot::{Counter, DroppingRule};
+use crate::socket_losses::BUFFER_FULL;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
@@ -56,8 +57,14 @@ fn stretch(observation: &Observation, flow: &ExpectedFlow<'_>) -> Stretch {
     let is_small = |count: u64| count.saturating_mul(5) < lost;
     // The counters count coalesced packets once.
     let is_counted = flow.flow.is_none_or(|flow| flow.resegmented == 0 && flow.fragmented == 0);
+    let at_input = flow.flow.and_then(|flow| observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key));
     match (flow.status.depth, rise(Counter::InReceives), rise(Counter::InMulticast)) {
-        (Depth::AtSocket, ..) => Stretch::Socket,
+        (Depth::AtSocket, ..) => match drops_of(observation, flow).next() {
+            Some(drop) if drop.reason != BUFFER_FULL => Stretch::Udp,
+            _ => Stretch::Socket,
+        },
+        // The temporary rules count by flow, and the counters everything since before the join.
+        (Depth::AtIp, ..) if at_input.is_some_and(|(_, passed)| explains(passed, lost)) => Stretch::Udp,
         (Depth::AtIp, ..)
             if rise(Counter::IgnoredMulticast).is_some_and(|ignored| explains(ignored, lost)) =>
         {
@@ -213,7 +220,7 @@ impl Stretch {
                 "Look for rules at the hook input (nft list ruleset, iptables-legacy -S).".to_owned()
             }
             Self::Udp => {
-                "Look for rules that change or redirect the port (nft list ruleset), a filter on the socket (ss --udp --bpf), and a BPF program on its control group (bpftool cgroup tree)."
+                "Look for rules that change or redirect the port (nft list ruleset), a policy of IPsec (ip xfrm policy), a filter on the socket (ss --udp --bpf), and a BPF program on its control group (bpftool cgroup tree)."
                     .to_owned()
             }
             Self::Socket => {

@@ -93,9 +93,10 @@ fn of_machine(observation: &Observation, socket: &UdpSocket) -> Option<Finding> 
     Some(finding)
 }
 
-/// Judges the doctor's own socket: not a fault, but a program with the same buffer size would lose datagrams too.
+/// Judges the doctor's own socket: not a fault, but a program with the same buffer size would lose datagrams too. A socket
+/// that received nothing was not full, and dropped them for another reason.
 fn of_doctor(observation: &Observation) -> Option<Finding> {
-    let trial = observation.trial().filter(|trial| trial.dropped > 0)?;
+    let trial = observation.trial().filter(|trial| trial.dropped > 0 && observation.received_anything())?;
     let finding = Finding::note(
         Id::ReceiveBufferOverflow,
         format!(

@@ -76,6 +76,8 @@ fn full_buffer_does_not_explain_a_source_that_is_missing_altogether() {
     assert_eq!(depths(&observation), [Depth::Arrives, Depth::Arrives]);
     observation.trial_mut().received.pop();
     assert_eq!(depths(&observation), [Depth::Arrives, Depth::OnWire]);
+    observation.trial_mut().received.clear();
+    assert_eq!(depths(&observation), [Depth::OnWire; 2], "the buffer had room for the first");
 }
 
 /// Returns the observation of a program with one socket, for which 10 datagrams arrived.

@@ -49,6 +49,8 @@ pub(crate) struct GroupFilter {
 /// Counts what the doctor's own receiver gets.
 #[derive(Default)]
 pub(crate) struct SocketProbe {
+    /// Earlier datagrams are not counted, because the taps have not counted them.
+    from: Option<SystemTime>,
     received: BTreeMap<(InterfaceIndex, SocketAddr), u64>,
     buffer: Vec<u8>,
     /// The result of rejoining after the stream stopped; `None` if the doctor did not rejoin.
@@ -198,7 +200,7 @@ fn options(link: &Link) -> CaptureOptions {
 
 impl SocketProbe {
     /// Counts all pending datagrams; returns whether there were any. Datagrams that arrived after `until` are
-    /// not counted, because the taps have not captured them.
+    /// not counted either.
     fn drain(&mut self, receiver: &Receiver, until: Option<SystemTime>) -> Result<bool> {
         self.buffer.resize(MAX_DATAGRAM, 0);
         let mut any = false;
@@ -206,7 +208,9 @@ impl SocketProbe {
             let Some(datagram) = receiver.try_recv(&mut self.buffer)? else { break };
             let arrival = datagram.arrival();
             any = true;
-            if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
+            let is_within =
+                |time| self.from.is_none_or(|from| time >= from) && until.is_none_or(|until| time <= until);
+            if arrival.time.is_none_or(is_within) {
                 let key = (arrival.interface, as_on_wire(arrival.source));
                 *self.received.entry(key).or_default() += 1;
             }
@@ -240,7 +244,7 @@ pub(crate) fn listen(
     report_progress: ProgressCallback<'_>,
 ) -> Result<(Wire, SocketProbe)> {
     let (begin, of) = (Instant::now(), options.duration());
-    let mut probe = SocketProbe::default();
+    let mut probe = SocketProbe { from: taps.recorder.data_from, ..SocketProbe::default() };
     let mut last_progress = begin;
     while begin.elapsed() < of {
         let any = taps.drain() | receiver.map_or(Ok(false), |receiver| probe.drain(receiver, None))?;

@@ -30,7 +30,7 @@ pub(crate) struct Recorder {
     /// Frames that exceed a limit.
     unrecorded: u64,
     /// Data before this moment does not count, because the group had not been joined yet.
-    data_from: Option<SystemTime>,
+    pub(crate) data_from: Option<SystemTime>,
 }
 
 /// Where and when a frame was captured.

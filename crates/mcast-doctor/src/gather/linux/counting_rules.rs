@@ -14,6 +14,7 @@ use mcast_sys::netlink::{Netlink, NetlinkChange, NetlinkProtocol, attribute, att
 use super::nftables::{
     CREATE, GET_SET_ELEMENTS, NEW_CHAIN, NEW_RULE, NEW_SET, NEW_TABLE, SUBSYSTEM_NUMBER, be32_at, be64_at,
 };
+use crate::gather::experiment::CountingPlan;
 use crate::netfilter::{CountedTraffic, Hook, HookCount, HookCounts, Layer};
 
 /// The families of nftables tables (`NFPROTO_…`).
@@ -27,18 +28,6 @@ const MAX_SOURCES: u32 = 4096;
 const KEY_REGISTER: u32 = 8;
 /// Another register, for comparisons.
 const COMPARISON_REGISTER: u32 = 1;
-
-/// The devices and traffic to count.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CountingPlan {
-    pub(crate) traffic: Vec<CountedTraffic>,
-    /// The devices at whose ingress and egress hooks datagrams are counted.
-    pub(crate) devices: Vec<(InterfaceIndex, String)>,
-    /// Whether this machine is a bridge.
-    pub(crate) bridges: bool,
-    /// Whether this machine forwards.
-    pub(crate) forwards: bool,
-}
 
 /// Counting rules that are in place until this is dropped.
 #[derive(Debug)]
