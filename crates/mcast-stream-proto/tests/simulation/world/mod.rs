@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{KeyEpoch, Kind, Status, StreamId, SubscriberId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::audit::Audit;
 use crate::cipher::Notary;
@@ -356,9 +356,9 @@ impl<'p> World<'p> {
                 self.overhear(index, &bytes);
                 self.note_status(&bytes);
                 let now = self.publisher_now();
-                self.publisher.handle(now, address(index), &bytes);
+                self.publisher.handle(ClockTime(now), address(index), &bytes);
                 if let Some(former) = &mut self.former {
-                    former.publisher.handle(now, address(index), &bytes);
+                    former.publisher.handle(ClockTime(now), address(index), &bytes);
                 }
             }
             Happening::Hostile => self.hostile(),
