@@ -174,6 +174,12 @@ pub(super) const RULES: &[Rule] = &[
         "while let Some(id) = silent(self).filter(|_| false) {",
     ),
     rule(
+        "a subscriber that gets repairs is not evicted",
+        "publisher/members.rs",
+        "} else if has_received && !lacks_nothing {",
+        "} else if has_received && lacks_nothing {",
+    ),
+    rule(
         "unicast repairs go only to verified addresses",
         "publisher/feedback.rs",
         "if !self.proof.is_valid(now, from, token) {",

@@ -146,6 +146,7 @@ impl Member {
         progress.end = progress.end.max(End::of(status));
         progress.given_up = progress.given_up.max(status.given_up);
         progress.lost_messages = progress.lost_messages.max(status.lost_messages);
+        let has_received = status.received > self.received;
         let mut silence = 0;
         if status.highest > self.highest {
             silence = now.since(self.highest_at);
@@ -156,12 +157,15 @@ impl Member {
         }
         self.window = status.window;
         self.widest = self.widest.max(status.window);
-        // A subscriber that lacks a datagram makes progress only if it gets it or gives it up. If its application has stopped
-        // reading, it may do neither, with all its room.
+        // Room alone is no progress of a subscriber that lacks datagrams: it may have all of it, and an application that
+        // has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a bottleneck, its
+        // repairs may be dropped again and again.
         let lacks_nothing = status.next >= status.highest;
         let has_read_all = lacks_nothing && self.window > 0 && self.window == self.widest;
         if has_read_all || self.room_end() > self.advanced.0 {
             self.advanced = (self.room_end(), now);
+        } else if has_received && !lacks_nothing {
+            self.advanced.1 = now;
         }
         if status.clock != 0 {
             let held = u64::from(status.held) * 1_000;
@@ -461,6 +465,11 @@ mod tests {
         for now in [4, 5].map(ClockTime) {
             member.record(&status(5, 9), now, 1);
             assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
+        }
+        // A repair of another datagram is progress, once.
+        for now in [6, 7].map(ClockTime) {
+            member.record(&Status { received: 7, ..status(5, 9) }, now, 1);
+            assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
         }
     }
 

@@ -26,6 +26,7 @@ use crate::dice::Dice;
 use crate::link::{Link, Quality};
 use crate::plan::{Bottleneck, MILLISECOND, Plan, SECOND, SubscriberPlan};
 pub(crate) use delays::EVICTION;
+use delays::ReportedProgress;
 use former::FormerPublisher;
 pub(crate) use meter::Meter;
 use publisher::new_publisher;
@@ -173,6 +174,8 @@ pub(crate) struct World<'p> {
     slowed: u64,
     /// The last status of each subscriber, if it is not sealed.
     statuses: HashMap<SubscriberId, Status>,
+    /// The progress that each of them has reported.
+    progress: HashMap<SubscriberId, ReportedProgress>,
     /// How long the publisher waited for each subscriber that is gone.
     waited_for_absent: HashMap<SubscriberId, u64>,
     /// Violations that were noticed during the run.
@@ -271,6 +274,7 @@ impl<'p> World<'p> {
             evicted: Vec::new(),
             slowed: 0,
             statuses: HashMap::new(),
+            progress: HashMap::new(),
             waited_for_absent: HashMap::new(),
             violations: Vec::new(),
         }
