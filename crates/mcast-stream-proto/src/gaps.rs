@@ -1,5 +1,6 @@
 //! Ranges of missing datagrams or messages, and when to request each.
 
+use crate::ClockTime;
 use alloc::collections::VecDeque;
 use core::ops::{Add, Range};
 
@@ -14,11 +15,11 @@ pub struct Gap<N> {
     /// One past the last.
     pub end: N,
     /// When it was noticed.
-    pub noticed: u64,
+    pub noticed: ClockTime,
     /// When to request it.
-    pub due: u64,
+    pub due: ClockTime,
     /// When it was last requested.
-    pub asked: u64,
+    pub asked: ClockTime,
     /// How often it was requested.
     pub tries: u32,
 }
@@ -65,17 +66,19 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
 
     /// The earliest time at which one is due.
     #[must_use]
-    pub fn next_due(&self) -> Option<u64> {
+    pub fn next_due(&self) -> Option<ClockTime> {
         self.all.iter().map(|gap| gap.due).min()
     }
 
     /// Adds a gap after all others: `missing` was noticed, and is to be requested, at these times.
-    pub fn open(&mut self, missing: Range<N>, noticed: u64, due: u64) {
+    pub fn open(&mut self, missing: Range<N>, noticed: ClockTime, due: ClockTime) {
         let Range { start: first, end } = missing;
         let is_full = self.all.len() == MAX_GAPS;
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = end,
-            None => self.all.push_back(Gap { first, end, noticed, due, asked: 0, tries: 0 }),
+            None => {
+                self.all.push_back(Gap { first, end, noticed, due, asked: ClockTime::default(), tries: 0 })
+            }
         }
     }
 
@@ -98,11 +101,20 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
     }
 
     /// Adds a datagram that had arrived and was discarded.
-    pub fn reopen(&mut self, sequence: N, noticed: u64, due: u64) {
+    pub fn reopen(&mut self, sequence: N, noticed: ClockTime, due: ClockTime) {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         if self.all.len() < MAX_GAPS && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
-            self.all
-                .insert(index, Gap { first: sequence, end: sequence + 1, noticed, due, asked: 0, tries: 0 });
+            self.all.insert(
+                index,
+                Gap {
+                    first: sequence,
+                    end: sequence + 1,
+                    noticed,
+                    due,
+                    asked: ClockTime::default(),
+                    tries: 0,
+                },
+            );
         }
     }
 
@@ -118,11 +130,11 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
 
     /// Notes a repair of a gap that was requested at `asked`: gaps that were requested before it are due again by
     /// `due`. Returns whether there are any.
-    pub fn overtaken(&mut self, asked: u64, sequence: N, due: u64) -> bool {
+    pub fn overtaken(&mut self, asked: ClockTime, sequence: N, due: ClockTime) -> bool {
         let mut some = false;
         for gap in &mut self.all {
             let is_before = gap.asked < asked || gap.asked == asked && gap.end <= sequence;
-            if gap.tries > 0 && is_before && gap.due > due && gap.due != u64::MAX {
+            if gap.tries > 0 && is_before && gap.due > due && gap.due != ClockTime::NEVER {
                 gap.due = due;
                 some = true;
             }
@@ -131,7 +143,7 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
     }
 
     /// Postpones the requests for a range until this time.
-    pub fn postpone(&mut self, range: Range<N>, until: u64) {
+    pub fn postpone(&mut self, range: Range<N>, until: ClockTime) {
         let index = self.all.partition_point(|gap| gap.end <= range.start);
         for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < range.end) {
             gap.due = gap.due.max(until);
@@ -156,7 +168,7 @@ mod tests {
         ) {
             let (mut gaps, mut missing, mut at) = (Gaps::default(), BTreeSet::new(), 0);
             for (length, skip) in lengths {
-                gaps.open(at..at + length, at, 0);
+                gaps.open(at..at + length, ClockTime(at), ClockTime(0));
                 missing.extend(at..at + length);
                 at += length + skip;
             }

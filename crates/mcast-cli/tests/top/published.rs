@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mcast_lab::{Impairment, Lab, SwitchOptions};
+use mcast_stream::ClockTime;
 use mcast_stream::publisher::{PublisherConfig, Transmit};
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{Incarnation, StreamId};
@@ -92,13 +93,13 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
 /// A sealed stream of three datagrams, two of them lost, and a heartbeat that shows that there were three.
 fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
     let config = PublisherConfig { keys, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
-    let mut sender = mcast_stream::PublisherMachine::new(config, 1).unwrap();
+    let mut sender = mcast_stream::PublisherMachine::new(config, ClockTime(1)).unwrap();
     for _ in 0..3 {
-        sender.publish(1, b"x").unwrap();
-        sender.flush(1);
+        sender.publish(ClockTime(1), b"x").unwrap();
+        sender.flush(ClockTime(1));
     }
     let mut sent = Vec::new();
-    for now in (1..50_000_000).step_by(100_000) {
+    for now in (1..50_000_000).step_by(100_000).map(ClockTime) {
         while let Some(transmit) = sender.poll(now) {
             match transmit {
                 Transmit::Control(control) => sent.push(control.bytes().to_vec()),

@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::repair_flow::RepairFlow;
+use crate::ClockTime;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
 use crate::wire::{NAK_INTERVAL, Sequence, Status, SubscriberId};
@@ -85,10 +86,10 @@ pub(crate) struct Member {
     /// The largest window that it ever reported: a smaller one means that datagrams wait for the application.
     widest: u32,
     /// The end of its room when it last made progress, and the time of that.
-    pub(crate) advanced: (Sequence, u64),
+    pub(crate) advanced: (Sequence, ClockTime),
     /// When it last returned after an eviction.
-    pub(crate) returned: Option<u64>,
-    pub(crate) last_heard: u64,
+    pub(crate) returned: Option<ClockTime>,
+    pub(crate) last_heard: ClockTime,
     /// The round-trip time; 0 before the first sample.
     pub(crate) round_trip: u64,
     /// The last sample of the round-trip time, which includes queues on the way.
@@ -99,20 +100,20 @@ pub(crate) struct Member {
     pub(crate) received: u64,
     pub(crate) highest: Sequence,
     /// When it first reported that sequence.
-    highest_at: u64,
+    highest_at: ClockTime,
     /// Datagrams that it detected as missing: a count that wraps.
     pub(crate) missed: u32,
     pub(super) mark: LossMark,
     /// The rate that its link carries.
     pub(crate) control: RateControl,
     /// NAKs that it may still send, and the time of the last refill.
-    naks_left: (u32, u64),
+    naks_left: (u32, ClockTime),
     pub(crate) repairs: RepairFlow,
     pub(crate) cipher: Option<(Purpose, Box<dyn Cipher>)>,
 }
 
 impl Member {
-    pub(crate) fn new(address: SocketAddr, now: u64, progress: Progress, repairs: RepairFlow) -> Self {
+    pub(crate) fn new(address: SocketAddr, now: ClockTime, progress: Progress, repairs: RepairFlow) -> Self {
         Self {
             address,
             role: Role::Unknown,
@@ -138,16 +139,17 @@ impl Member {
     }
 
     /// Records a status; returns for how long the subscriber had received nothing new of the stream before it.
-    pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) -> u64 {
+    pub(crate) fn record(&mut self, status: &Status, now: ClockTime, expected: u64) -> u64 {
         let progress = &mut self.progress;
         // A status that was overtaken on the way must not revert progress.
         progress.next = progress.next.max(status.next);
         progress.end = progress.end.max(End::of(status));
         progress.given_up = progress.given_up.max(status.given_up);
         progress.lost_messages = progress.lost_messages.max(status.lost_messages);
+        let has_received = status.received > self.received;
         let mut silence = 0;
         if status.highest > self.highest {
-            silence = now.saturating_sub(self.highest_at);
+            silence = now.since(self.highest_at);
             self.highest_at = now;
         }
         if status.highest >= self.highest {
@@ -155,16 +157,19 @@ impl Member {
         }
         self.window = status.window;
         self.widest = self.widest.max(status.window);
-        // A subscriber that lacks a datagram makes progress only if it gets it or gives it up. If its application has stopped
-        // reading, it may do neither, with all its room.
+        // Room alone is no progress of a subscriber that lacks datagrams: it may have all of it, and an application that
+        // has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a bottleneck, its
+        // repairs may be dropped again and again.
         let lacks_nothing = status.next >= status.highest;
         let has_read_all = lacks_nothing && self.window > 0 && self.window == self.widest;
         if has_read_all || self.room_end() > self.advanced.0 {
             self.advanced = (self.room_end(), now);
+        } else if has_received && !lacks_nothing {
+            self.advanced.1 = now;
         }
         if status.clock != 0 {
             let held = u64::from(status.held) * 1_000;
-            let sample = now.saturating_sub(status.clock).saturating_sub(held).max(1);
+            let sample = now.since(ClockTime(status.clock)).saturating_sub(held).max(1);
             self.measure(sample, expected);
         }
         silence
@@ -204,9 +209,9 @@ impl Member {
     }
 
     /// Returns whether another NAK is within the subscriber's limit: a burst, and then one in `NAK_INTERVAL`.
-    pub(crate) fn may_nak(&mut self, now: u64) -> bool {
+    pub(crate) fn may_nak(&mut self, now: ClockTime) -> bool {
         let (left, at) = self.naks_left;
-        let gained = now.saturating_sub(at) / NAK_INTERVAL;
+        let gained = now.since(at) / NAK_INTERVAL;
         let left = left.saturating_add(u32::try_from(gained).unwrap_or(NAK_BURST)).min(NAK_BURST);
         self.naks_left = (left.saturating_sub(1), at + gained * NAK_INTERVAL);
         left > 0
@@ -314,7 +319,7 @@ impl Members {
         &mut self,
         id: SubscriberId,
         address: SocketAddr,
-        now: u64,
+        now: ClockTime,
         repairs: RepairFlow,
         sent: Sequence,
     ) {
@@ -440,36 +445,41 @@ mod tests {
         SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 2)), 7000);
 
     fn repairs() -> RepairFlow {
-        RepairFlow::new(1_000, 1_000, 0, 1)
+        RepairFlow::new(1_000, 1_000, 0, ClockTime(1))
     }
 
     /// With all its room, an application that has stopped reading may wait forever for a datagram that cannot be repaired.
     #[test]
     fn room_is_no_progress_for_a_subscriber_that_lacks_a_datagram() {
-        let mut member = Member::new(HOME, 1, Progress::default(), repairs());
+        let mut member = Member::new(HOME, ClockTime(1), Progress::default(), repairs());
         let status = |next, highest| Status {
             next: Sequence(next),
             highest: Sequence(highest),
             window: 10,
             ..Status::default()
         };
-        for now in [2, 3] {
+        for now in [2, 3].map(ClockTime) {
             member.record(&status(5, 5), now, 1);
             assert_eq!(member.advanced, (Sequence(15), now));
         }
-        for now in [4, 5] {
+        for now in [4, 5].map(ClockTime) {
             member.record(&status(5, 9), now, 1);
-            assert_eq!(member.advanced, (Sequence(15), 3));
+            assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
+        }
+        // A repair of another datagram is progress, once.
+        for now in [6, 7].map(ClockTime) {
+            member.record(&Status { received: 7, ..status(5, 9) }, now, 1);
+            assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
         }
     }
 
     #[test]
     fn an_overtaken_status_does_not_revert_progress() {
-        let mut member = Member::new(HOME, 1, Progress::default(), repairs());
+        let mut member = Member::new(HOME, ClockTime(1), Progress::default(), repairs());
         let status =
             |next, flags, given_up| Status { next: Sequence(next), flags, given_up, ..Status::default() };
-        member.record(&status(5, Status::ENDED, 2), 2, 1);
-        member.record(&status(3, 0, 0), 3, 1);
+        member.record(&status(5, Status::ENDED, 2), ClockTime(2), 1);
+        member.record(&status(3, 0, 0), ClockTime(3), 1);
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
     }
@@ -480,7 +490,7 @@ mod tests {
         let mut forgotten = 0;
         for number in 0..3 * MAX_DEPARTED as u64 {
             let id = SubscriberId(number);
-            members.join(id, HOME, 1, repairs(), Sequence(1));
+            members.join(id, HOME, ClockTime(1), repairs(), Sequence(1));
             members.get_mut(id).unwrap().progress.counts.note(9);
             forgotten += usize::from(members.depart(id, Departure::Left).is_some());
         }
@@ -488,7 +498,7 @@ mod tests {
         let last = SubscriberId(3 * MAX_DEPARTED as u64 - 1);
         assert!(!members.is_new(last, 9), "a replay is accepted as new");
         for _ in 0..3 * MAX_DEPARTED {
-            members.join(last, HOME, 1, repairs(), Sequence(1));
+            members.join(last, HOME, ClockTime(1), repairs(), Sequence(1));
             members.depart(last, Departure::Silent);
         }
         assert!(members.order.len() <= MAX_DEPARTED);

@@ -3,6 +3,7 @@
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
+use crate::ClockTime;
 use crate::random::Random;
 use crate::wire::AddressToken;
 
@@ -21,13 +22,13 @@ impl AddressProof {
     }
 
     /// Returns the present token of an address.
-    pub(super) fn token(&self, now: u64, address: SocketAddr) -> AddressToken {
-        self.token_of(now / TOKEN_TIME, address)
+    pub(super) fn token(&self, now: ClockTime, address: SocketAddr) -> AddressToken {
+        self.token_of(now.0 / TOKEN_TIME, address)
     }
 
     /// Returns whether the token is valid for the address: its owner has received an echo there.
-    pub(super) fn is_valid(&self, now: u64, address: SocketAddr, token: AddressToken) -> bool {
-        let period = now / TOKEN_TIME;
+    pub(super) fn is_valid(&self, now: ClockTime, address: SocketAddr, token: AddressToken) -> bool {
+        let period = now.0 / TOKEN_TIME;
         let is_of = |period| token == self.token_of(period, address);
         token != AddressToken::NONE && (is_of(period) || is_of(period.saturating_sub(1)))
     }

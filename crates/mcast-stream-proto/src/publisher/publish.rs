@@ -1,6 +1,7 @@
 //! Packs messages into datagrams: many small ones into one, a large one into fragments.
 
 use super::{PublisherMachine, Refusal};
+use crate::ClockTime;
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
     TAG_LENGTH, batch_overhead,
@@ -18,13 +19,13 @@ pub(super) struct OpenDatagram {
     body: usize,
     fill: usize,
     keyed: bool,
-    since: u64,
+    since: ClockTime,
     /// The length of a message that is claimed and not committed yet, including its key.
     claimed: Option<usize>,
 }
 
 impl OpenDatagram {
-    pub(super) const fn since(&self) -> u64 {
+    pub(super) const fn since(&self) -> ClockTime {
         self.since
     }
 
@@ -50,7 +51,7 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal`] when the message is not accepted now; then no part of it is.
     #[inline]
-    pub fn publish(&mut self, now: u64, message: &[u8]) -> Result<MessageNumber, Refusal> {
+    pub fn publish(&mut self, now: ClockTime, message: &[u8]) -> Result<MessageNumber, Refusal> {
         self.publish_with(now, None, message)
     }
 
@@ -60,7 +61,7 @@ impl PublisherMachine {
     /// As [`publish`](Self::publish).
     pub fn publish_keyed(
         &mut self,
-        now: u64,
+        now: ClockTime,
         key: MessageKey,
         message: &[u8],
     ) -> Result<MessageNumber, Refusal> {
@@ -69,7 +70,7 @@ impl PublisherMachine {
 
     fn publish_with(
         &mut self,
-        now: u64,
+        now: ClockTime,
         key: Option<MessageKey>,
         message: &[u8],
     ) -> Result<MessageNumber, Refusal> {
@@ -86,7 +87,7 @@ impl PublisherMachine {
     /// # Errors
     /// As [`publish`](Self::publish); [`Refusal::TooLong`] when the message does not fit one datagram.
     #[inline]
-    pub fn claim(&mut self, now: u64, length: usize) -> Result<&mut [u8], Refusal> {
+    pub fn claim(&mut self, now: ClockTime, length: usize) -> Result<&mut [u8], Refusal> {
         self.claim_with(now, None, length)
     }
 
@@ -94,7 +95,12 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
-    pub fn claim_keyed(&mut self, now: u64, key: MessageKey, length: usize) -> Result<&mut [u8], Refusal> {
+    pub fn claim_keyed(
+        &mut self,
+        now: ClockTime,
+        key: MessageKey,
+        length: usize,
+    ) -> Result<&mut [u8], Refusal> {
         self.claim_with(now, Some(key), length)
     }
 
@@ -103,7 +109,7 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal::Writing`] when nothing was claimed.
     #[inline]
-    pub fn commit(&mut self, now: u64) -> Result<MessageNumber, Refusal> {
+    pub fn commit(&mut self, now: ClockTime) -> Result<MessageNumber, Refusal> {
         let longest = self.config.datagram - self.tag_length();
         let Some(open) = &mut self.open else { return Err(Refusal::Writing) };
         let Some(length) = open.claimed.take() else { return Err(Refusal::Writing) };
@@ -129,7 +135,7 @@ impl PublisherMachine {
 
     /// Completes the current datagram, so that it can be sent.
     #[inline]
-    pub fn flush(&mut self, now: u64) {
+    pub fn flush(&mut self, now: ClockTime) {
         if self.long_message.is_none() {
             self.close_datagram(now);
         }
@@ -139,12 +145,12 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn begin(&mut self, now: u64, length: usize) -> Result<MessageNumber, Refusal> {
+    pub fn begin(&mut self, now: ClockTime, length: usize) -> Result<MessageNumber, Refusal> {
         self.begin_with(now, None, length)
     }
 
     /// Writes more of a long message, and returns how many bytes were accepted: fewer than all if there is no room now.
-    pub fn write(&mut self, now: u64, bytes: &[u8]) -> usize {
+    pub fn write(&mut self, now: ClockTime, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(message) = self.long_message.filter(|_| taken < bytes.len()) {
             if self.open.is_none() && (self.room_for(now, 1).is_err() || !self.open_fragment(now, message)) {
@@ -163,7 +169,7 @@ impl PublisherMachine {
 
     fn publish_long(
         &mut self,
-        now: u64,
+        now: ClockTime,
         key: Option<MessageKey>,
         message: &[u8],
     ) -> Result<MessageNumber, Refusal> {
@@ -188,7 +194,7 @@ impl PublisherMachine {
 
     fn begin_with(
         &mut self,
-        now: u64,
+        now: ClockTime,
         key: Option<MessageKey>,
         length: usize,
     ) -> Result<MessageNumber, Refusal> {
@@ -211,7 +217,12 @@ impl PublisherMachine {
         Ok(number)
     }
 
-    fn claim_with(&mut self, now: u64, key: Option<MessageKey>, length: usize) -> Result<&mut [u8], Refusal> {
+    fn claim_with(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        length: usize,
+    ) -> Result<&mut [u8], Refusal> {
         self.check_open()?;
         let longest = self.longest_claim(key.is_some());
         if length > longest {
@@ -258,7 +269,7 @@ impl PublisherMachine {
     }
 
     /// Checks that `count` more datagrams fit without overwriting data that is still needed.
-    fn room_for(&mut self, now: u64, count: u64) -> Result<(), Refusal> {
+    fn room_for(&mut self, now: ClockTime, count: u64) -> Result<(), Refusal> {
         let sent = self.ring.sent;
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
@@ -287,19 +298,19 @@ impl PublisherMachine {
     }
 
     /// Records that flow control stops the publisher, and requests statuses.
-    pub(super) fn block(&mut self, now: u64) {
+    pub(super) fn block(&mut self, now: ClockTime) {
         if self.flow.block(now) {
             self.request_statuses();
         }
     }
 
-    fn open_batch(&mut self, now: u64, keyed: bool) {
+    fn open_batch(&mut self, now: ClockTime, keyed: bool) {
         let message = self.next_message.low();
         let header = Header { flags: Flags::BATCH, message, ..self.header(Kind::Data, self.ring.next.0) };
         self.open_datagram(now, header, keyed, None);
     }
 
-    fn open_fragment(&mut self, now: u64, long: LongMessage) -> bool {
+    fn open_fragment(&mut self, now: ClockTime, long: LongMessage) -> bool {
         let is_first = long.left == long.total;
         let flags = if is_first { Flags::BEGIN } else { Flags(0) };
         let header =
@@ -309,7 +320,7 @@ impl PublisherMachine {
         self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
     }
 
-    fn open_datagram(&mut self, now: u64, header: Header, keyed: bool, total: Option<u32>) -> bool {
+    fn open_datagram(&mut self, now: ClockTime, header: Header, keyed: bool, total: Option<u32>) -> bool {
         self.ring.make_room();
         let salt = self.sealer.salt(&header);
         let written = DatagramWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
@@ -334,7 +345,7 @@ impl PublisherMachine {
     }
 
     /// Adds bytes to the open fragment, and closes it when it is full or the message ends.
-    fn fill_fragment(&mut self, now: u64, bytes: &[u8]) -> usize {
+    fn fill_fragment(&mut self, now: ClockTime, bytes: &[u8]) -> usize {
         let end = self.config.datagram - self.tag_length();
         let (Some(open), Some(message)) = (&mut self.open, &mut self.long_message) else { return 0 };
         let count = bytes.len().min(end - open.fill).min(message.left);
@@ -353,7 +364,7 @@ impl PublisherMachine {
     }
 
     /// Completes and seals the datagram that is being written, if there is one.
-    fn close_datagram(&mut self, now: u64) {
+    fn close_datagram(&mut self, now: ClockTime) {
         let Some(open) = self.open.take() else { return };
         if open.fill == open.body && open.header.flags.has(Flags::BATCH) {
             return;

@@ -6,6 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::ClockTime;
 use crate::wire::{Flags, Header, MessageNumber, Sequence, SubscriberId};
 
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
@@ -29,7 +30,7 @@ pub(crate) struct RepairState {
     pub(crate) requested_by: Option<SubscriberId>,
     pub(crate) is_shared: bool,
     /// The time and destination of the last repair.
-    pub(crate) repaired: Option<(u64, RepairTarget)>,
+    pub(crate) repaired: Option<(ClockTime, RepairTarget)>,
 }
 
 impl RepairState {

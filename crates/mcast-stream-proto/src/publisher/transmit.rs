@@ -1,6 +1,7 @@
 //! Selects the next datagram to send, and computes the next deadline.
 
 use super::PublisherMachine;
+use crate::ClockTime;
 use crate::outbox::{Control, Target};
 use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
 
@@ -31,7 +32,7 @@ pub enum Transmit {
 
 impl PublisherMachine {
     /// Returns what to send now. Call it until it returns `None`; what it returned counts as sent.
-    pub fn poll(&mut self, now: u64) -> Option<Transmit> {
+    pub fn poll(&mut self, now: ClockTime) -> Option<Transmit> {
         self.run_timers(now);
         if let Some(control) = self.outbox.pop() {
             return Some(Transmit::Control(control));
@@ -69,15 +70,15 @@ impl PublisherMachine {
 
     /// Returns the time by which to call [`poll`](Self::poll) again.
     #[must_use]
-    pub fn next_deadline(&self) -> u64 {
+    pub fn next_deadline(&self) -> ClockTime {
         if !self.outbox.is_empty() {
-            return 0;
+            return ClockTime(0);
         }
         let mut deadline =
             self.heartbeats.at().min(self.check_at).min(self.flow.next_flight_time(&self.ring));
         deadline = deadline.min(self.confirmations.deadline());
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
-            deadline = deadline.min(open.since().saturating_add(self.config.linger));
+            deadline = deadline.min(open.since() + self.config.linger);
         }
         deadline = deadline.min(self.repairs.next_time());
         if self.ring.sent < self.ring.next && self.may_send_more() {
@@ -87,7 +88,7 @@ impl PublisherMachine {
         deadline
     }
 
-    fn next_data(&mut self, now: u64) -> Option<Transmit> {
+    fn next_data(&mut self, now: ClockTime) -> Option<Transmit> {
         let first = self.ring.sent;
         if first == self.ring.next {
             return None;
@@ -114,7 +115,7 @@ impl PublisherMachine {
             return None;
         }
         self.ring.sent = sequence;
-        if now.saturating_sub(self.data_sent_at) > MAX_PAUSE {
+        if now.since(self.data_sent_at) > MAX_PAUSE {
             self.data_resumed_at = now;
         }
         self.data_sent_at = now;

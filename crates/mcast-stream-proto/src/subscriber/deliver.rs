@@ -8,6 +8,7 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
+use crate::ClockTime;
 use crate::wire::{Flags, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
 
 /// The datagram whose messages are being delivered.
@@ -35,14 +36,14 @@ impl Current {
 impl SubscriberMachine {
     /// Returns the next message or event. `datagram` is the datagram that was [`handle`](Self::handle)d last.
     #[inline]
-    pub fn next<'a>(&'a mut self, now: u64, datagram: &'a [u8]) -> Option<Item<'a>> {
+    pub fn next<'a>(&'a mut self, now: ClockTime, datagram: &'a [u8]) -> Option<Item<'a>> {
         let step = self.step(now, datagram)?;
         Some(self.item(&step, datagram))
     }
 
     /// Returns the next message or event without its bytes, so that nothing stays borrowed.
     #[inline]
-    pub fn step(&mut self, now: u64, datagram: &[u8]) -> Option<Step> {
+    pub fn step(&mut self, now: ClockTime, datagram: &[u8]) -> Option<Step> {
         self.delivery.set_buffering(false);
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -102,7 +103,7 @@ impl SubscriberMachine {
     }
 
     /// Prepares the next datagram in order. `None`: there is nothing to deliver. `Some(None)`: call it again.
-    fn next_in_order(&mut self, now: u64) -> Option<Option<Step>> {
+    fn next_in_order(&mut self, now: ClockTime) -> Option<Option<Step>> {
         self.incarnations.current()?;
         if self.delivery.has_ended() && !self.incarnations.has_successor() {
             return None;
@@ -134,7 +135,7 @@ impl SubscriberMachine {
     }
 
     /// Checks how the stream continues where nothing more is known to have been sent.
-    fn check_end(&mut self, now: u64) -> Option<SubscriberEvent> {
+    fn check_end(&mut self, now: ClockTime) -> Option<SubscriberEvent> {
         let next_message = self.heartbeat.next_message;
         let is_whole = self.assembly.is_empty() || self.abandoned.is_some();
         if self.base >= self.heartbeat.next && is_whole && self.expected < next_message {
@@ -161,7 +162,7 @@ impl SubscriberMachine {
     }
 
     /// Whether the application stops while a publisher is silent that has not ended its stream: it may have sent more.
-    fn is_cut_off(&self, now: u64) -> bool {
+    fn is_cut_off(&self, now: ClockTime) -> bool {
         let is_silent = now >= self.liveness.after(ADDRESS_TIME);
         self.abandoned == Some(Cause::Abandoned)
             && self.incarnations.current().is_some()
@@ -201,14 +202,14 @@ impl SubscriberMachine {
     }
 
     /// Gives up datagrams that cannot be repaired or are not awaited; returns `false` if they may still arrive.
-    fn give_up(&mut self, now: u64) -> bool {
+    fn give_up(&mut self, now: ClockTime) -> bool {
         if self.naks.first_gap().is_none_or(|gap| gap.first > self.base) {
             let due = now + self.round_trip();
             self.naks.reopen(self.base, now, due);
         }
         let gap_end = self.naks.first_gap().map_or(self.highest, |gap| gap.end.max(self.base + 1));
         let noticed = self.naks.first_gap().map_or(now, |gap| gap.noticed);
-        let is_over = |limit: u64| now >= noticed.saturating_add(limit);
+        let is_over = |limit: u64| now >= noticed + limit;
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
                 (gap_end.min(self.oldest_retained), Cause::Unrecoverable)

@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use crate::ClockTime;
 use crate::wire::{Incarnation, KeyEpoch, MessageNumber, Sequence, StreamId};
 
 /// Why messages were lost.
@@ -217,8 +218,8 @@ pub struct PathStatistics {
     pub received: u64,
     /// Data datagrams that arrived on this path first.
     pub first: u64,
-    /// When a datagram last arrived on it, by the subscriber's clock in nanoseconds.
-    pub heard: u64,
+    /// When a datagram last arrived on it, by the subscriber's clock.
+    pub heard: ClockTime,
     /// Whether it counts as silent.
     pub silent: bool,
 }

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
+use crate::ClockTime;
 use crate::replay::Counts;
 use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch};
 
@@ -40,7 +41,7 @@ pub(super) struct Successor {
 #[derive(Clone, Copy, Debug)]
 struct Rival {
     incarnation: Incarnation,
-    since: u64,
+    since: ClockTime,
     is_reported: bool,
 }
 
@@ -173,11 +174,11 @@ impl Incarnations {
     }
 
     /// Notes a heartbeat of an older one; returns whether it is a rival, and not merely late.
-    pub(super) fn note_older(&mut self, now: u64, incarnation: Incarnation) -> bool {
+    pub(super) fn note_older(&mut self, now: ClockTime, incarnation: Incarnation) -> bool {
         let known = self.rival.filter(|rival| rival.incarnation == incarnation);
         let rival = known.unwrap_or(Rival { incarnation, since: now, is_reported: false });
         self.rival = Some(rival);
-        now >= rival.since.saturating_add(RIVAL_TIME)
+        now >= rival.since + RIVAL_TIME
     }
 
     /// Returns whether the rival is to be reported, the first time.

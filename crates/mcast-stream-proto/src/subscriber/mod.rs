@@ -1,6 +1,4 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
-//!
-//! Times are nanoseconds on a monotonic clock of the caller's choice.
 
 mod address;
 mod arrive;
@@ -33,6 +31,7 @@ pub use config::{OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
 
+use crate::ClockTime;
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
@@ -109,7 +108,7 @@ pub struct SubscriberMachine {
 impl SubscriberMachine {
     /// Returns a subscriber with these settings that starts at `now`.
     #[must_use]
-    pub fn new(config: SubscriberConfig, now: u64) -> Self {
+    pub fn new(config: SubscriberConfig, now: ClockTime) -> Self {
         let mut random = Random::new(config.seed);
         let mut paths = Paths::new(config.paths);
         paths.begin(now);
@@ -205,7 +204,7 @@ impl SubscriberMachine {
     }
 
     /// Returns the next datagram to send now. Call it until it returns `None`.
-    pub fn poll(&mut self, now: u64) -> Option<Control> {
+    pub fn poll(&mut self, now: ClockTime) -> Option<Control> {
         self.run_timers(now);
         self.outbox.pop()
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, Sequence, StreamId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::plan::{MILLISECOND, SECOND};
 
@@ -25,7 +25,7 @@ impl Subscriber {
     fn new() -> Self {
         let config = SubscriberConfig { start: Start::Oldest, ..SubscriberConfig::new(STREAM) };
         Self {
-            subscriber: SubscriberMachine::new(config, SECOND),
+            subscriber: SubscriberMachine::new(config, ClockTime(SECOND)),
             now: SECOND,
             messages: 0,
             events: Vec::new(),
@@ -35,17 +35,17 @@ impl Subscriber {
     /// Hears an incarnation publish its messages, and end its stream or not, for two seconds.
     fn hear(&mut self, incarnation: u32, is_ended: bool) {
         let config = PublisherConfig::new(STREAM, Incarnation(incarnation));
-        let mut publisher = PublisherMachine::new(config, self.now).unwrap();
+        let mut publisher = PublisherMachine::new(config, ClockTime(self.now)).unwrap();
         let until = self.now + 2 * SECOND;
         for _ in 0..MESSAGES {
-            publisher.publish(self.now, b"message").unwrap();
+            publisher.publish(ClockTime(self.now), b"message").unwrap();
         }
-        publisher.flush(self.now);
+        publisher.flush(ClockTime(self.now));
         if is_ended {
-            publisher.close(self.now);
+            publisher.close(ClockTime(self.now));
         }
         while self.now < until {
-            while let Some(transmit) = publisher.poll(self.now) {
+            while let Some(transmit) = publisher.poll(ClockTime(self.now)) {
                 match transmit {
                     Transmit::Data { first, count } => {
                         Sequence::each(first..first + count)
@@ -55,16 +55,16 @@ impl Subscriber {
                     Transmit::Control(control) => self.take(control.bytes()),
                 }
             }
-            while let Some(control) = self.subscriber.poll(self.now) {
-                publisher.handle(self.now, ([10, 0, 0, 2], 7000).into(), control.bytes());
+            while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
+                publisher.handle(ClockTime(self.now), ([10, 0, 0, 2], 7000).into(), control.bytes());
             }
             self.now += MILLISECOND;
         }
     }
 
     fn take(&mut self, datagram: &[u8]) {
-        self.subscriber.handle(self.now, 0, FROM, datagram);
-        while let Some(item) = self.subscriber.next(self.now, datagram) {
+        self.subscriber.handle(ClockTime(self.now), 0, FROM, datagram);
+        while let Some(item) = self.subscriber.next(ClockTime(self.now), datagram) {
             match item {
                 Item::Message(_) => self.messages += 1,
                 Item::Event(event) => self.events.push(event),

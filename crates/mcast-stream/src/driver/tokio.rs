@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::publisher::{END_INTERVAL, END_REPEATS, OnDrop, READ_TIMEOUT, is_complete, is_read};
 use super::subscriber::Poll;
+use crate::ClockTime;
 use crate::publisher::Refusal;
 use crate::seal::Keys;
 use crate::subscriber::Item;
@@ -57,7 +58,7 @@ impl Publisher {
 
     async fn publish_by(
         &self,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<MessageNumber, Refusal>,
+        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
     ) -> Result<MessageNumber, StreamError> {
         let mut tried = 0;
         loop {
@@ -110,7 +111,7 @@ impl Publisher {
     }
 
     /// Runs `work` as soon as the lock is free.
-    async fn run<T>(&self, mut work: impl FnMut(&mut crate::PublisherMachine, u64) -> T) -> T {
+    async fn run<T>(&self, mut work: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> T) -> T {
         loop {
             match self.0.post(&mut work) {
                 Some(done) => return done,

@@ -26,6 +26,7 @@ use super::health::PathChange;
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::PublisherSockets;
 use super::unicast::UnicastSocket;
+use crate::ClockTime;
 use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Refusal, Standing};
 use crate::seal::Keys;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
@@ -188,7 +189,10 @@ impl Publisher {
     /// Runs `work` without waiting, not even for the lock, which a sending thread may hold while the system's queue is
     /// full. The publisher's own thread then sends. `None`: the lock was taken, and nothing was done.
     #[cfg(feature = "tokio")]
-    pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::PublisherMachine, u64) -> T) -> Option<T> {
+    pub(crate) fn post<T>(
+        &self,
+        work: impl FnOnce(&mut crate::PublisherMachine, ClockTime) -> T,
+    ) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let now = self.shared.clock.now();
         let done = work(&mut core.machine, now);
@@ -224,7 +228,7 @@ impl Publisher {
 
     fn try_queue_by(
         &self,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<MessageNumber, Refusal>,
+        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
     ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
@@ -431,7 +435,7 @@ impl Publisher {
 
     fn queue_by(
         &self,
-        publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<MessageNumber, Refusal>,
+        publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
     ) -> Result<MessageNumber, StreamError> {
         self.queue_until(None, publish)
     }
@@ -439,7 +443,7 @@ impl Publisher {
     fn queue_until(
         &self,
         deadline: Option<Instant>,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<MessageNumber, Refusal>,
+        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
     ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
@@ -459,10 +463,10 @@ impl Publisher {
 
     /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in
     /// time.
-    fn send_soon(&self, core: &mut Core, now: u64) {
+    fn send_soon(&self, core: &mut Core, now: ClockTime) {
         if core.machine.unsent() >= SEND_THRESHOLD {
             self.shared.send(core);
-        } else if core.sleeps_until > now.saturating_add(core.machine.config().linger) {
+        } else if core.sleeps_until > now + core.machine.config().linger {
             self.shared.timer.notify_one();
         }
     }
