@@ -459,10 +459,18 @@ pub(crate) fn index_of(membership: &Membership) -> Option<InterfaceIndex> {
     }
 }
 
+/// Returns the protocol with which hosts report the groups of a family.
+pub(crate) const fn protocol(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IGMP",
+        Family::V6 => "MLD",
+    }
+}
+
 impl Interest<'_> {
     /// Returns the protocol that reports the group.
     pub(crate) fn protocol(&self) -> &'static str {
-        if self.group.addr().is_ipv4() { "IGMP" } else { "MLD" }
+        protocol(self.family())
     }
 
     pub(crate) fn family(&self) -> Family {

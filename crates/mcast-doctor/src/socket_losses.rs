@@ -10,7 +10,7 @@ use crate::snapshot::Counter;
 use crate::wire::Flow;
 
 /// The least memory that the kernel accounts for a queued datagram.
-const MIN_QUEUED: u64 = 512;
+pub(crate) const MIN_QUEUED: u64 = 512;
 /// The number of arrivals from which on it means something that none of them was read.
 const MIN_ARRIVALS: u64 = 3;
 /// The kernel's reason for drops because a receive buffer is full.

@@ -21,7 +21,8 @@ use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
 };
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::admit_datagrams(on.name(), on.to, Some(&on.rule)));
 
 /// What rules do that keep datagrams from every socket.
 const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];
@@ -60,9 +61,8 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
     let interface = observation.link_name(interest.interface);
     let to = loss.flows.first().map_or_else(|| interest.destination(), |flow| flow.destination());
     let (lost, reached, hook) = (loss.lost(), loss.reached, loss.hook.name());
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!(
             "This machine's firewall drops the datagrams from {} to {to}: {lost} of {reached} that arrived on {interface} did not pass the {hook} hook, and {}.",
             loss.sources(),
@@ -100,9 +100,8 @@ fn by_reason_or_counters(observation: &Observation, interest: &Interest<'_>) -> 
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
     let to = lost.first()?.status.destination;
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()),
     )
     .on_interface(&interface)
@@ -313,9 +312,8 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
     let outcomes = met_by(observation, &packet, (Layer::Ip, Hook::Input), &interface, &DROPS);
     let rule = responsible(observation, outcomes, accepted).rule().cloned();
     are_dropped.then(|| {
-        Finding::new(
+        Finding::warning(
             Id::FirewallDropsData,
-            Severity::Warning,
             format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."),
         )
         .on_interface(&interface)
@@ -334,15 +332,14 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
         .filter(|_| observation.trial().is_some() && !observation.received_anything())?;
     let state = observation.after.firewall.as_ref()?;
     let to = interest.destination();
-    let finding = Finding::new(
+    let finding = Finding::warning(
         Id::FirewallDropsData,
-        Severity::Warning,
         format!(
             "This machine's firewall blocks traffic that no rule admits, and nothing for {to} was received."
         ),
     )
     .for_group(to)
-    .with_evidence(Evidence::new(EvidenceKind::Rule, "firewall", state))
+    .evidence(EvidenceKind::Rule, "firewall", state)
     .with_remedies([if state.starts_with("profile") {
         Remedy::now(
             Tool::Netsh,
@@ -399,7 +396,7 @@ fn is_dropped_at_input(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -442,7 +439,7 @@ mod tests {
         let [finding] = &findings[..] else { panic!("{findings:#?}") };
         assert_eq!(finding.flows.len(), 1, "only the flow of which the kernel dropped packets");
         assert!(finding.cause.contains("10 of 10"), "{}", finding.cause);
-        assert!(finding.evidence.iter().any(|evidence| evidence.now.contains("NETFILTER_DROP")));
+        assert!(finding.evidence.iter().any(|evidence| evidence.value.contains("NETFILTER_DROP")));
     }
 
     #[test]
@@ -460,10 +457,7 @@ mod tests {
             observation.wire.flows.clear();
             observation.wire.taps[0].refused = Some("no right".into());
             let rises = [("IpInReceives", 20), ("IpExtInMcastPkts", 20), ("IpInDelivers", delivered)];
-            check(&with_counters(observation, &rises))
-                .iter()
-                .map(|finding| finding.severity)
-                .collect::<Vec<_>>()
+            severities(&CAUSE, &with_counters(observation, &rises))
         };
         assert_eq!(outcome(0, 0), [Severity::Warning]);
         assert_eq!((outcome(0, 2), outcome(10, 10)), (Vec::new(), Vec::new()));

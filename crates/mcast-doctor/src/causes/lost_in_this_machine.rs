@@ -10,7 +10,7 @@ use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Observation, explains};
 use crate::snapshot::{Counter, DroppingRule};
 use crate::socket_losses::BUFFER_FULL;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Unexplained(check), &["nft(8): hooks", "tc-bpf(8)", "ip-link(8): xdp"]);
@@ -100,7 +100,7 @@ fn finding(
     flows: &[&ExpectedFlow<'_>],
 ) -> Finding {
     let Some(one) = flows.first() else {
-        return Finding::new(Id::LostInThisMachine, Severity::Fault, stretch.location());
+        return Finding::fault(Id::LostInThisMachine, stretch.location());
     };
     let status = &one.status;
     let (interface, to) = (&status.interface, status.destination);
@@ -118,7 +118,7 @@ fn finding(
     let rules = uncounted_rules(observation, stretch, one)
         .into_iter()
         .map(|rule| Evidence::new(EvidenceKind::Rule, rule.location(), "may drop them; it has no counter"));
-    let finding = Finding::new(Id::LostInThisMachine, Severity::Fault, cause)
+    let finding = Finding::fault(Id::LostInThisMachine, cause)
         .on_interface(interface)
         .for_group(to)
         .from_source(&sources)
@@ -129,10 +129,10 @@ fn finding(
             counters.filter_map(|counter| observation.counter_change(*counter, one.interest.family())),
         )
         .with_all_evidence(rules)
-        .with_remedies([Remedy::advice(
+        .advise(
             if stretch == Stretch::Socket { Tool::Program } else { Tool::Network },
             stretch.candidates(interface),
-        )]);
+        );
     match &status.program {
         Some(program) => finding.in_program(program),
         None => finding,

@@ -4,7 +4,7 @@ use super::{Cause, Check};
 use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation, explains};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &[]);
 
@@ -45,19 +45,17 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(source)
-    .with_evidence(Evidence::new(
+    .evidence(
         EvidenceKind::Packet,
         &interface,
         format!("{} datagrams to {actual}, none to port {}", flow.datagrams, interest.port),
-    ))
+    )
     .with_all_evidence(evidence(unclaimed))
-    .with_remedies([
-        Remedy::advice(
-            Tool::Program,
-            format!("Bind to port {actual_port}, or have the sender use port {}.", interest.port),
-        ),
-        remedies::mcast::recv(actual),
-    ]);
+    .advise(
+        Tool::Program,
+        format!("Bind to port {actual_port}, or have the sender use port {}.", interest.port),
+    )
+    .with_remedies([remedies::mcast::recv(actual)]);
     Some(finding)
 }
 

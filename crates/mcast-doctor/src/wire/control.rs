@@ -36,6 +36,11 @@ pub(crate) enum ControlMessage {
 }
 
 impl ControlMessage {
+    /// Returns whether it reports a member of a group.
+    pub(crate) fn joins(&self, group: IpAddr) -> bool {
+        matches!(self, Self::Report { joined, .. } if joined.contains(&group))
+    }
+
     /// Returns the number of groups that it lists.
     pub(super) fn groups(&self) -> usize {
         match self {

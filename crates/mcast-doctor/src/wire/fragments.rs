@@ -60,7 +60,7 @@ impl FragmentedDatagram {
 
     /// Returns whether all fragments were captured.
     pub(crate) fn is_complete(&self) -> bool {
-        self.length.is_some_and(|length| self.parts == [0..length])
+        self.length.is_some_and(|length| self.parts == std::slice::from_ref(&(0..length)))
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_for_any_number_of_fragments() {
         let same = vec![(0, 1480, true); 10_000];
-        assert_eq!(fragmented(&same).parts, [0..1480]);
+        assert_eq!(fragmented(&same).parts, std::slice::from_ref(&(0..1480)));
         let scattered: Vec<_> = (0..8_000).map(|number| (number * 8, 7, true)).collect();
         assert_eq!(fragmented(&scattered).parts.len(), MAX_PARTS);
     }

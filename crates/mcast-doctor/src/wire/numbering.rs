@@ -188,11 +188,15 @@ fn counter(samples: &[(Vec<u8>, SystemTime)]) -> Option<SequenceField> {
 }
 
 /// Returns whether a field is one larger in each datagram than in the one before, apart from those that were lost,
-/// overtaken or repeated. A clock also grows, but sometimes by zero or by the same larger step.
+/// overtaken or repeated. A clock also grows, but sometimes by zero or by the same larger step. The last digit of a
+/// number in text does so only until the digit before it changes.
 fn counts(field: SequenceField, samples: &[(Vec<u8>, SystemTime)]) -> bool {
     /// More in a row are not lost where at least two thirds arrive.
     const LARGEST_STEP: i64 = 1_000;
     let unused = 64 - field.bits();
+    if samples.iter().all(|(payload, _)| field.read(payload).is_some_and(is_decimal)) {
+        return false;
+    }
     let (mut steps, mut single) = (0, 0);
     for pair in samples.windows(2) {
         let [(before, _), (after, _)] = pair else { return false };
@@ -209,6 +213,12 @@ fn counts(field: SequenceField, samples: &[(Vec<u8>, SystemTime)]) -> bool {
         single += u32::from(step == 1);
     }
     steps * 2 >= FieldSearch::SAMPLES as u32 && single * 3 >= steps * 2
+}
+
+/// Returns whether the last digit of a number may be decimal or a hexadecimal digit of text, as those of a counter are
+/// not for long. In ASCII, the lower half of `0` to `9` and of `a` to `f` is at most 9, as is that of a packed decimal.
+const fn is_decimal(number: u64) -> bool {
+    number & 0xf <= 9
 }
 
 #[cfg(test)]
@@ -284,6 +294,15 @@ mod tests {
     fn text_times_and_constants_are_no_counters() {
         let found = |payload: fn(u64) -> Vec<u8>| numbering((0..200).map(payload)).field();
         assert_eq!(found(|_| b"hello".to_vec()), None);
+        for start in [0, 8, 60, 95, 140, 990] {
+            let texts = |format: fn(u64) -> String| {
+                numbering((start..start + 200).map(|number| format(number).into_bytes())).field()
+            };
+            assert_eq!(texts(|number| format!("{number} volts")), None, "{start}");
+            assert_eq!(texts(|number| format!("{{\"seq\": {number}}}")), None, "{start}");
+            assert_eq!(texts(|number| format!("{number:08x}")), None, "{start}");
+            assert_eq!(texts(|number| format!("{number:04}")), None, "{start}");
+        }
         assert_eq!(found(|number| format!("temperature {}", number * 7919 % 30).into_bytes()), None);
         assert_eq!(found(|number| (number * 10 + number % 3).to_be_bytes().to_vec()), None);
         assert_eq!(found(|number| (1_700_000_000 + number / 100).to_be_bytes().to_vec()), None);

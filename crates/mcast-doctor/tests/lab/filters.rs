@@ -340,11 +340,13 @@ fn remedy_cures_bridges() {
 /// Examines the group behind a switch with a querier, for long enough to see a query.
 fn with_querier(version: u8, rules: &str, membership: &str) -> Report {
     let options = SwitchOptions::managed()
+        .querier(false)
         .igmp_version(version)
         .query_interval(Duration::from_secs(1))
         .query_response_interval(Duration::from_millis(500));
     let net = Net::with(options);
     load(&net.receiver, rules);
+    net.lan.set_querier(true).unwrap();
     let _stream = Stream::to(&net.sender, if membership == MEMBERSHIP { GROUP } else { GROUP_V6 });
     examine_for(&net.receiver, membership, &Options::default().listening(Duration::from_secs(3)))
 }
@@ -414,8 +416,8 @@ fn apply(host: &Host, report: &Report, id: Id) {
 
 /// Returns the experiments that a report lists.
 fn experiments_of(report: &Report) -> impl Iterator<Item = &str> {
-    let experiments = report.observations.iter().filter(|observation| observation.depth == "experiment");
-    experiments.map(|observation| observation.what.as_str())
+    let experiments = report.observations.iter().filter(|observation| observation.layer == "experiment");
+    experiments.map(|observation| observation.message.as_str())
 }
 
 /// Applies the first remedy, and asserts that the datagrams arrive then.

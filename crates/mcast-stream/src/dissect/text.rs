@@ -70,7 +70,7 @@ impl ParsedDatagram<'_> {
             Body::Status(status) => fmt_status(f, status),
             Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
             Body::Probe(_) => f.write_str(", proves its address"),
-            Body::Echo(echo) => write!(f, ", to subscriber {:016x}", echo.subscriber),
+            Body::Echo(echo) => write!(f, ", to subscriber {}", echo.subscriber),
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
             Body::Reset(reset) => fmt_reset(f, reset),
             Body::Reserved => f.write_str(", of a newer version"),
@@ -143,7 +143,7 @@ impl Display for RangeList<'_> {
             }
             match count {
                 1 => write!(f, "{first}")?,
-                _ => write!(f, "{first}-{}", first + u64::from(count) - 1)?,
+                _ => write!(f, "{first}-{}", first + u64::from(count - 1))?,
             }
         }
         match ranges {
@@ -212,5 +212,5 @@ fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::
 }
 
 fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
-    write!(f, ", refuses subscriber {:016x}: {}", reset.subscriber, reason_name(reset.reason))
+    write!(f, ", refuses subscriber {}: {}", reset.subscriber, reason_name(reset.reason))
 }
