@@ -87,6 +87,6 @@ mod tests {
     fn only_some_of_many_forged_sources_are_listed() {
         let drops = (0..100).map(|last| kernel_drop("NEW", &format!("10.9.1.{last}:6000"), TO, 10)).collect();
         let report = report(0, KernelDrops { drops, ..KernelDrops::default() });
-        assert_eq!(report.observations.last().unwrap().what, "and 80 more kinds of drops");
+        assert_eq!(report.observations.last().unwrap().message, "and 80 more kinds of drops");
     }
 }

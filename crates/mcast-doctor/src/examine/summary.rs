@@ -34,8 +34,8 @@ fn report_wire(observation: &Observation, report: &mut Report) {
     let mut flows: Vec<_> = observation.wire.flows.iter().filter(of_interest).collect();
     flows.sort_by_key(|flow| (!groups.contains(&flow.key.group), std::cmp::Reverse(flow.datagrams)));
     let lines = flows.iter().map(|flow| {
-        let line = flow_line(observation, "wire", flow);
-        LayerObservation { what: format!("{}, hop limit {}", line.what, flow.hop_limits.1), ..line }
+        let LayerObservation { layer, message } = flow_line(observation, "wire", flow);
+        LayerObservation { layer, message: format!("{message}, hop limit {}", flow.hop_limits.1) }
     });
     extend_limited(&mut report.observations, "wire", "flows", lines);
     for tap in observation.wire.taps.iter().filter(|tap| tap.dropped > 0) {
