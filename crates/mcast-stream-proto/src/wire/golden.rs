@@ -113,7 +113,7 @@ fn confirmation() {
     let mut list = NakWriter::new();
     assert!(list.add(Sequence(50), 3));
     let written = written(&header(Kind::Ncf, 4), |writer| {
-        list.write_ncf(Sequence(40), MessageNumber(90), writer).unwrap()
+        list.write_ncf(Sequence(40), MessageNumber(90), writer).unwrap();
     });
     agree(
         &written,
