@@ -157,7 +157,7 @@ impl Member {
         }
         self.window = status.window;
         self.widest = self.widest.max(status.window);
-        // Room alone is not progress of a subscriber that lacks datagrams: it may have all of it, and an application that
+        // Room alone is not progress for a subscriber that lacks datagrams: it may have all of it, and an application that
         // has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a bottleneck, its
         // repairs may be dropped again and again.
         let lacks_nothing = status.next >= status.highest;
