@@ -245,6 +245,17 @@ fn datagrams_that_a_program_reads_arrive() {
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
 }
 
+/// To a port that no program has open, so that the system counts more packets by unicast than the program reads.
+#[test]
+fn much_unicast_does_not_hide_what_a_program_reads() {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    let _unicast = [9, 10, 11].map(|port| Stream::to(&net.sender, &format!("10.9.0.2:{port}")));
+    let report = examine_port(&net.receiver, 5000);
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
+}
+
 #[test]
 fn refused_join_is_repeated_with_the_source_on_the_wire() {
     if !has_programs() {
