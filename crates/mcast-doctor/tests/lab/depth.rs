@@ -8,9 +8,10 @@ use mcast_doctor::{
 };
 
 use crate::net::{
-    LISTEN, Net, Stream, examine, examine_for, examine_port, examine_process, has_programs, inject, listener,
-    nft, run, socket,
+    Net, Stream, briefly, examine, examine_for, examine_port, examine_process, has_programs, inject,
+    listener, nft, run, socket,
 };
+use crate::treatment::timed;
 
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
@@ -30,7 +31,7 @@ fn ingress(net: &Net, rule: &str) {
 
 /// Examines without the temporary rules that would show the hook.
 fn without_experiments() -> Options {
-    Options { experiments: false, ..Options::default() }.listening(LISTEN)
+    Options { experiments: false, ..briefly() }
 }
 
 /// A rule before routing.
@@ -98,7 +99,7 @@ pub(crate) fn ingress_drop_for_program() -> Report {
     let program = ProgramSelector::Port(5000);
     let examine =
         || examine_program(program, &without_experiments(), &mut |_| ControlFlow::Continue(())).unwrap();
-    net.receiver.run(examine).unwrap()
+    timed(|| net.receiver.run(examine).unwrap())
 }
 
 /// A filter for one of two sources.
