@@ -1,10 +1,13 @@
 //! The interface is down or has no carrier.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use mcast::ErrorKind;
 
 use super::{Cause, Check};
 use crate::finding::list;
-use crate::observation::Observation;
+use crate::observation::{Observation, Program};
 use crate::snapshot::Link;
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
@@ -12,6 +15,9 @@ pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &[]).offering(|on| remedies::linux::bring_up(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
+    if let Some(program) = observation.program() {
+        return of_program(observation, program);
+    }
     let Some(trial) = observation.trial() else {
         return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
     };
@@ -30,6 +36,21 @@ fn check(observation: &Observation) -> Vec<Finding> {
     names.dedup();
     let links = names.iter().filter_map(|name| observation.after.link_named(name));
     links.map(|link| unusable(link).for_group(trial.destination())).collect()
+}
+
+/// Returns a finding for each group of a program that it has joined only on interfaces that are down or have no carrier.
+fn of_program(observation: &Observation, program: &Program) -> Vec<Finding> {
+    let mut groups = BTreeMap::<_, BTreeMap<_, &Link>>::new();
+    for interest in observation.interests() {
+        if let Some(link) = observation.link(interest.interface) {
+            groups.entry(interest.destination()).or_default().insert(link.index(), link);
+        }
+    }
+    let is_working = |link: &&Link| link.interface.up && link.interface.running;
+    let silent =
+        groups.into_iter().filter(|(_, links)| !links.values().copied().any(|link| is_working(&link)));
+    let finding = |to: SocketAddr, link| unusable(link).for_group(to).in_program(&program.name);
+    silent.flat_map(|(to, links)| links.into_values().map(move |link| finding(to, link))).collect()
 }
 
 /// Returns a finding for every interface that could be used, if no interface is usable.
@@ -80,7 +101,9 @@ fn unusable(link: &Link) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, machine, membership};
+    use mcast::SourceFilter;
+
+    use super::super::fixtures::{ETH0, ETH1, joined_socket, machine, membership, program};
     use super::*;
 
     #[test]
@@ -113,5 +136,20 @@ mod tests {
         assert_eq!(check(&observation), []);
         observation.after.links[2].interface.running = false;
         assert_eq!(check(&observation).len(), 2);
+    }
+
+    #[test]
+    fn program_whose_interfaces_are_all_down_gets_nothing() {
+        let sockets = [ETH0, ETH1].map(|interface| joined_socket(interface, SourceFilter::ANY));
+        let mut observation = program(sockets.into(), Vec::new());
+        assert_eq!(check(&observation), []);
+        observation.after.links[1].interface.up = false;
+        assert_eq!(check(&observation), [], "eth1 is left");
+        observation.after.links[2].interface.running = false;
+        let causes: Vec<_> = check(&observation).into_iter().map(|finding| finding.cause).collect();
+        assert_eq!(
+            causes,
+            ["eth0 is down.", "eth1 has no carrier: no cable is plugged in, or the other end is down."]
+        );
     }
 }

@@ -9,8 +9,8 @@ use mcast_doctor::{
 
 use crate::drops::can_trace;
 use crate::net::{
-    LISTEN, Net, Stream, examine, examine_for, examine_port, examine_process, has_programs, inject, listener,
-    nft, run, socket,
+    Net, Stream, briefly, examine, examine_for, examine_port, examine_process, has_programs, inject,
+    listener, nft, run, socket,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -59,7 +59,7 @@ pub(crate) fn ipsec_policy_for_program() -> Report {
 
 /// Examines without the temporary rules that would show the hook.
 fn without_experiments() -> Options {
-    Options { experiments: false, ..Options::default() }.listening(LISTEN)
+    Options { experiments: false, ..briefly() }
 }
 
 /// A rule before routing.

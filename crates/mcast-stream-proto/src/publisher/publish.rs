@@ -289,7 +289,8 @@ impl PublisherMachine {
             Some((subscriber, _)) => {
                 self.flow.need_room(count);
                 self.block(now);
-                let next = self.members.get(subscriber).map_or(Sequence(0), |member| member.progress.next);
+                let next = self.members.get(subscriber).map(|member| member.progress.next);
+                let next = next.unwrap_or_default();
                 Err(Refusal::WaitingFor { subscriber, next })
             }
             None => Err(Refusal::Unsent),
