@@ -533,7 +533,10 @@ impl Combination {
             return Ok(());
         }
         let findings: Vec<_> = report.findings.iter().map(crate::net::describe).collect();
-        let observed = report.observations.iter().map(|observation| format!("  {}: {}", observation.layer, observation.message));
+        let observed = report
+            .observations
+            .iter()
+            .map(|observation| format!("  {}: {}", observation.layer, observation.message));
         Err(format!(
             "{}\n  found:\n{}\n{}\n  {}",
             problems.join("; "),

@@ -267,7 +267,6 @@ const TRACED_CASES: &[&str] = &[
     "dropped_of_one_source",
 ];
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
 
 #[test]
 fn every_cause_is_injected_or_listed_as_impossible() {
