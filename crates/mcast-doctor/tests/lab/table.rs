@@ -267,7 +267,6 @@ const TRACED_CASES: &[&str] = &[
     "dropped_of_one_source",
 ];
 
-
 #[test]
 fn every_cause_is_injected_or_listed_as_impossible() {
     for id in Id::ALL {
