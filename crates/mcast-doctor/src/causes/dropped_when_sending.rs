@@ -1,12 +1,12 @@
 //! This machine drops the datagrams that it sends, for a reason that only the kernel gives. `send` reports success or an
-//! error that says little.
+//! unspecific error.
 
 use std::collections::BTreeMap;
 
 use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Remedy, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["systemd.resource-control(5)"]);
 
@@ -36,7 +36,7 @@ fn finding(observation: &Observation, drops: Vec<&KernelDrop>) -> Option<Finding
         "This machine drops datagrams to {to} that it sends from {source} by {interface}: {packets} while listening. The kernel's reason is {}.",
         most.describe()
     );
-    let finding = Finding::new(Id::DroppedWhenSending, Severity::Fault, cause)
+    let finding = Finding::fault(Id::DroppedWhenSending, cause)
         .on_interface(&interface)
         .for_group(to)
         .from_source(source)

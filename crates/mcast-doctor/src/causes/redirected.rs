@@ -1,5 +1,5 @@
 //! A rule of this machine changes the destination of the datagrams (`redirect`, `dnat`), hands them to a proxy (`tproxy`),
-//! or sends them out again (`fwd`), so that sockets that joined the group do not get them.
+//! or sends them out again (`fwd`), so that sockets that joined the group do not receive them.
 
 use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, met_by, responsible,
@@ -9,9 +9,10 @@ use crate::depth::LostFlow;
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
-use crate::{Finding, Id, Severity, remedies};
+use crate::{Finding, Id, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::keep_destination(on.name(), on.to, RuleEffect::Redirect, None));
 
 /// What rules do that take datagrams elsewhere.
 const REDIRECTIONS: [RuleEffect; 3] = [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert];
@@ -90,9 +91,8 @@ fn finding(
     };
     let rule = suspects.rule().map_or_else(|| "a rule".to_owned(), |rule| format!("`{}`", rule.location()));
     let counters = [Counter::InDelivers, Counter::InMulticast];
-    Finding::new(
+    Finding::fault(
         Id::Redirected,
-        Severity::Fault,
         format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."),
     )
     .on_interface(&interface)

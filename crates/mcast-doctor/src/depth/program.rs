@@ -3,8 +3,10 @@
 use mcast::Family;
 
 use super::Depth;
+use crate::netfilter::{Hook, Layer};
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, UdpSocket};
+use crate::socket_losses::MIN_QUEUED;
 use crate::wire::Flow;
 
 /// Fewer datagrams may still be on their way.
@@ -22,10 +24,42 @@ pub(super) fn depth(observation: &Observation, interest: &Interest<'_>, flow: &F
     if read == 0 && flow.datagrams >= MIN_DATAGRAMS {
         return where_unread(observation, flow);
     }
-    match certainly_read(observation, flow, read) {
-        Some(certain) if certain.saturating_mul(20) >= flow.datagrams.saturating_mul(19) => Depth::Arrives,
-        _ => Depth::Unknown,
+    let bounds = [certainly_read(observation, flow, read), taken_from_queue(observation, interest, flow)];
+    let least = bounds.into_iter().flatten().max().unwrap_or_default();
+    let most = passed_firewall(observation, flow);
+    if most == Some(0) && flow.datagrams >= MIN_DATAGRAMS {
+        return before_delivery(observation, flow);
     }
+    let read = least.min(most.unwrap_or(u64::MAX));
+    if read.saturating_mul(20) >= flow.datagrams.saturating_mul(19) { Depth::Arrives } else { Depth::Unknown }
+}
+
+/// Returns how many packets of a flow passed the input hook, which no program can have read more of. The counters of the
+/// machine count for longer than the taps, so without this limit another flow may stand in for one that is lost. `None` if
+/// it is unknown.
+fn passed_firewall(observation: &Observation, flow: &Flow) -> Option<u64> {
+    // The rules count fragments and coalesced datagrams in other numbers.
+    let is_counted = flow.fragmented == 0 && flow.resegmented == 0;
+    observation.hooks.passed_input(&flow.key).filter(|_| is_counted)
+}
+
+/// Returns the depth of a flow of which nothing was delivered to UDP.
+fn before_delivery(observation: &Observation, flow: &Flow) -> Depth {
+    let accepted = observation.accepted_by_ip(flow);
+    let is_accepted = accepted.is_some_and(|accepted| explains(accepted, flow.datagrams));
+    if is_accepted { Depth::AtIp } else { Depth::OnWire }
+}
+
+/// Returns a lower bound for the datagrams of a flow that its socket has read, whatever else this machine receives: those
+/// that passed the firewall, that the socket takes, that it has not dropped, and that do not wait in its queue. `None` if
+/// one of these is unknown.
+fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<u64> {
+    let socket = interest.socket.filter(|socket| !socket.closed)?;
+    let (_, passed) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key)?;
+    let is_taken = observation.taken_by(socket).iter().any(|taken| taken.key == flow.key);
+    let waiting = socket.queued.last()?.div_ceil(MIN_QUEUED);
+    let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+    is_taken.then(|| passed.min(flow.sound()).saturating_sub(dropped).saturating_sub(waiting))
 }
 
 /// Returns the depth of a flow while no program on this machine reads anything.
@@ -73,8 +107,16 @@ fn certainly_read(observation: &Observation, flow: &Flow, read: u64) -> Option<u
     Some([by_unicast, by_others, by_other_sockets].into_iter().fold(read, u64::saturating_sub))
 }
 
-/// Returns the number of packets that arrived and were not sent to a group.
+/// Returns the number of packets that arrived, were not sent to a group, and may have been delivered to a socket.
 fn unicast(observation: &Observation, family: Family) -> Option<u64> {
     let received = observation.rise(Counter::InReceives, family)?;
-    Some(received.saturating_sub(observation.rise(Counter::InMulticast, family)?))
+    let (unclaimed, forwarded) = match family {
+        Family::V4 => ("UdpNoPorts", "IpForwDatagrams"),
+        Family::V6 => ("Udp6NoPorts", "Ip6OutForwDatagrams"),
+    };
+    // The counter includes the groups that a multicast router forwards.
+    let forwarded = Some(forwarded).filter(|_| observation.after.multicast_routes.is_empty());
+    let others = [Some(unclaimed), forwarded].into_iter().flatten();
+    let others: u64 = others.filter_map(|name| observation.rise_of(name)).sum();
+    Some(received.saturating_sub(observation.rise(Counter::InMulticast, family)?).saturating_sub(others))
 }

@@ -394,7 +394,10 @@ pub(crate) fn switches_and_routers_that_forward_are_healthy() {
     assert_received(&net.examine());
     let ports = net.examine().observations;
     let count = |direction| {
-        ports.iter().filter(|line| line.depth.starts_with("port ") && line.what.contains(direction)).count()
+        ports
+            .iter()
+            .filter(|line| line.layer.starts_with("port ") && line.message.contains(direction))
+            .count()
     };
     assert_eq!((count(" in from 10.9.0.1"), count(" out from 10.9.0.1")), (1, 1), "{ports:#?}");
 

@@ -207,8 +207,8 @@ fn changed(source: &str, to: &str, membership: &str, change: impl Fn(&mut [u8]))
 
 /// Returns what the kernel reports about its drops.
 fn kernel_lines(report: &Report) -> Vec<&str> {
-    let kernel = report.observations.iter().filter(|observation| observation.depth == "kernel");
-    kernel.map(|observation| observation.what.as_str()).collect()
+    let kernel = report.observations.iter().filter(|observation| observation.layer == "kernel");
+    kernel.map(|observation| observation.message.as_str()).collect()
 }
 
 #[test]

@@ -19,7 +19,7 @@ use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
 use mcast_packet::{MacAddress, UdpFrame};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::treatment::examine_and_treat;
+use crate::treatment::{examine_and_treat, on};
 
 /// How long an examination listens.
 pub(crate) const LISTEN: Duration = Duration::from_millis(1200);
@@ -150,7 +150,7 @@ pub(crate) fn examine_many(host: &Host, membership: &str) -> Report {
 fn joined(host: &Host, membership: &str, options: &Options, report_progress: Reporter<'_>) -> Report {
     let membership = membership.parse().unwrap();
     examine_and_treat(host, || {
-        host.run(|| examine_membership(&membership, options, &mut &*report_progress).unwrap()).unwrap()
+        on(host, || examine_membership(&membership, options, &mut &*report_progress).unwrap())
     })
 }
 
@@ -184,7 +184,7 @@ fn selected(
     report_progress: Reporter<'_>,
 ) -> Report {
     examine_and_treat(host, || {
-        host.run(|| examine_program(program, options, &mut &*report_progress).unwrap()).unwrap()
+        on(host, || examine_program(program, options, &mut &*report_progress).unwrap())
     })
 }
 
@@ -214,7 +214,7 @@ fn when_listening(
 }
 
 pub(crate) fn examine_host(host: &Host) -> Report {
-    examine_and_treat(host, || host.run(|| examine_machine().unwrap()).unwrap())
+    examine_and_treat(host, || on(host, || examine_machine().unwrap()))
 }
 
 /// A stream of numbered datagrams at a constant rate, until it is dropped.
@@ -481,6 +481,14 @@ pub(crate) fn assert_only(report: &Report, id: Id) {
     let others: Vec<_> = report.findings.iter().filter(|each| is_fault(each)).filter(is_other).collect();
     assert!(report.findings.iter().any(|each| each.id == id), "no {id}:\n{}\n{report:#?}", listing());
     assert!(others.is_empty(), "besides {id}:\n{}\n{report:#?}", listing());
+    report.findings.iter().for_each(assert_documented);
+}
+
+/// Asserts that the page of a finding states the scope of its commands.
+fn assert_documented(finding: &Finding) {
+    let has_scope = finding.remedies.iter().any(|remedy| remedy.scope.is_some());
+    let is_stated = || finding.id.page().contains("What the doctor's commands affect");
+    assert!(!has_scope || is_stated(), "declare the remedies of {} with `offering`", finding.id);
 }
 
 /// Asserts that there are no findings.
@@ -493,10 +501,9 @@ pub(crate) fn assert_healthy(report: &Report) {
 pub(crate) fn assert_received(report: &Report) {
     assert_healthy(report);
     assert!(
-        report
-            .observations
-            .iter()
-            .any(|observation| observation.depth == "socket" && observation.what.contains("datagrams from")),
+        report.observations.iter().any(
+            |observation| observation.layer == "socket" && observation.message.contains("datagrams from")
+        ),
         "{report:#?}"
     );
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");

@@ -7,7 +7,7 @@ use mcast_doctor::{Id, Report, StartedProgram};
 use mcast_lab::Host;
 
 use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, run};
-use crate::treatment::timed;
+use crate::treatment::{on, timed};
 
 /// Binds to a port, joins a group on the interface with an address, and reads.
 const PLAYER: &str = "import socket, sys
@@ -29,7 +29,7 @@ fn examine_command(host: &Host, command: &[&str]) -> Report {
             Err(error) => started.explain(error),
         }
     };
-    timed(|| host.run(|| examine().unwrap()).unwrap())
+    timed(|| on(host, || examine().unwrap()))
 }
 
 /// A program that cannot bind, because another has the port open.
@@ -89,7 +89,7 @@ fn program_in_the_background_is_examined_and_ended() {
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
     let report = examine_command(&net.receiver, &["sh", "-c", DETACHED, PLAYER]);
     assert_healthy(&report);
-    let wire = |what: &str| report.observations.iter().any(|seen| seen.what.contains(what));
+    let wire = |what: &str| report.observations.iter().any(|seen| seen.message.contains(what));
     assert!(wire("to 239.1.2.3:5000"), "{report:#?}");
     let left = net.receiver.read_proc_net("udp").unwrap();
     assert!(!left.contains(":1388"), "the program was left: {left}");

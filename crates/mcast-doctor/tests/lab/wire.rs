@@ -368,6 +368,6 @@ fn loss_of_payloads_without_numbers_is_not_examined() {
     let _stream = Stream::of(sender.into(), "239.1.2.3:5000".parse().unwrap(), |_| b"hello".to_vec());
     let report = examine(&net.receiver, "239.1.2.3%eth0:5000");
     assert_received(&report);
-    let part = report.examined.iter().find(|part| part.what.contains("loss before this machine")).unwrap();
+    let part = report.examined.iter().find(|part| part.part.contains("loss before this machine")).unwrap();
     assert!(part.gap.as_ref().unwrap().contains("without sequence numbers"), "{part:?}");
 }
