@@ -26,21 +26,12 @@ pub(super) fn depth(observation: &Observation, interest: &Interest<'_>, flow: &F
     }
     let bounds = [certainly_read(observation, flow, read), taken_from_queue(observation, interest, flow)];
     let least = bounds.into_iter().flatten().max().unwrap_or_default();
-    let most = passed_firewall(observation, flow);
+    let most = observation.passed_firewall(flow);
     if most == Some(0) && flow.datagrams >= MIN_DATAGRAMS {
         return before_delivery(observation, flow);
     }
     let read = least.min(most.unwrap_or(u64::MAX));
     if read.saturating_mul(20) >= flow.datagrams.saturating_mul(19) { Depth::Arrives } else { Depth::Unknown }
-}
-
-/// Returns how many packets of a flow passed the input hook, which no program can have read more of. The counters of the
-/// machine count for longer than the taps, so without this limit another flow may stand in for one that is lost. `None` if
-/// it is unknown.
-fn passed_firewall(observation: &Observation, flow: &Flow) -> Option<u64> {
-    // The rules count fragments and coalesced datagrams in other numbers.
-    let is_counted = flow.fragmented == 0 && flow.resegmented == 0;
-    observation.hooks.passed_input(&flow.key).filter(|_| is_counted)
 }
 
 /// Returns the depth of a flow of which nothing was delivered to UDP.

@@ -134,7 +134,7 @@ fn table_has_every_injection_and_meets_the_goals() {
 
 /// Returns the number in front of a text of the page.
 fn number_before(page: &str, text: &str) -> f64 {
-    let (before, _) = page.split_once(text).unwrap_or_else(|| panic!("the page has no `{text}`"));
+    let (before, _) = page.rsplit_once(text).unwrap_or_else(|| panic!("the page has no `{text}`"));
     before.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
