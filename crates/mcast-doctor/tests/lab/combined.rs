@@ -533,10 +533,7 @@ impl Combination {
             return Ok(());
         }
         let findings: Vec<_> = report.findings.iter().map(crate::net::describe).collect();
-        let observed = report
-            .observations
-            .iter()
-            .map(|observation| format!("  {}: {}", observation.layer, observation.message));
+        let observed = report.observations.iter().map(|seen| format!("  {}: {}", seen.layer, seen.message));
         Err(format!(
             "{}\n  found:\n{}\n{}\n  {}",
             problems.join("; "),

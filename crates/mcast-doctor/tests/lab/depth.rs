@@ -12,6 +12,7 @@ use crate::net::{
     Net, Stream, briefly, examine, examine_for, examine_port, examine_process, has_programs, inject,
     listener, nft, run, socket,
 };
+use crate::treatment::{examine_and_treat, on};
 
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
@@ -127,7 +128,7 @@ pub(crate) fn ingress_drop_for_program() -> Report {
     let program = ProgramSelector::Port(5000);
     let examine =
         || examine_program(program, &without_experiments(), &mut |_| ControlFlow::Continue(())).unwrap();
-    crate::treatment::examine_and_treat(&net.receiver, || net.receiver.run(examine).unwrap())
+    examine_and_treat(&net.receiver, || on(&net.receiver, examine))
 }
 
 /// A filter for one of two sources.

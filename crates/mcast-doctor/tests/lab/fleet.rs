@@ -11,7 +11,7 @@ use mcast_lab::{Host, Impairment, Lab};
 use mcast_measure::wire::SessionId;
 
 use crate::net::{Net, nft, run};
-use crate::treatment::timed;
+use crate::treatment::{on, timed};
 
 const GROUP: &str = "239.1.2.3:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
@@ -49,7 +49,7 @@ fn report_of(sender: &Host, to: &str, peers: &[&str], count: u16) -> Report {
         test
     };
     let mut report = Report::default();
-    report.findings = sender.run(probe).unwrap().findings(false);
+    report.findings = on(sender, probe).findings(false);
     report
 }
 

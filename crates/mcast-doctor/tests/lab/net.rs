@@ -19,7 +19,7 @@ use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
 use mcast_packet::{MacAddress, UdpFrame};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::treatment::examine_and_treat;
+use crate::treatment::{examine_and_treat, on};
 
 /// How long an examination listens.
 pub(crate) const LISTEN: Duration = Duration::from_millis(1200);
@@ -150,7 +150,7 @@ pub(crate) fn examine_many(host: &Host, membership: &str) -> Report {
 fn joined(host: &Host, membership: &str, options: &Options, report_progress: Reporter<'_>) -> Report {
     let membership = membership.parse().unwrap();
     examine_and_treat(host, || {
-        host.run(|| examine_membership(&membership, options, &mut &*report_progress).unwrap()).unwrap()
+        on(host, || examine_membership(&membership, options, &mut &*report_progress).unwrap())
     })
 }
 
@@ -184,7 +184,7 @@ fn selected(
     report_progress: Reporter<'_>,
 ) -> Report {
     examine_and_treat(host, || {
-        host.run(|| examine_program(program, options, &mut &*report_progress).unwrap()).unwrap()
+        on(host, || examine_program(program, options, &mut &*report_progress).unwrap())
     })
 }
 
@@ -214,7 +214,7 @@ fn when_listening(
 }
 
 pub(crate) fn examine_host(host: &Host) -> Report {
-    examine_and_treat(host, || host.run(|| examine_machine().unwrap()).unwrap())
+    examine_and_treat(host, || on(host, || examine_machine().unwrap()))
 }
 
 /// A stream of numbered datagrams at a constant rate, until it is dropped.

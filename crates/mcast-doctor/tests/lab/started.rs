@@ -7,7 +7,7 @@ use mcast_doctor::{Id, Report, StartedProgram};
 use mcast_lab::Host;
 
 use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, run};
-use crate::treatment::timed;
+use crate::treatment::{on, timed};
 
 /// Binds to a port, joins a group on the interface with an address, and reads.
 const PLAYER: &str = "import socket, sys
@@ -29,7 +29,7 @@ fn examine_command(host: &Host, command: &[&str]) -> Report {
             Err(error) => started.explain(error),
         }
     };
-    timed(|| host.run(|| examine().unwrap()).unwrap())
+    timed(|| on(host, || examine().unwrap()))
 }
 
 /// A program that cannot bind, because another has the port open.
