@@ -11,7 +11,8 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else {
-        return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
+        let is_judged = observation.is_about_machine() || is_cut_off(observation);
+        return if is_judged { none_usable(observation) } else { Vec::new() };
     };
     if trial.failed_with(ErrorKind::NoUsableInterface).is_some() {
         return none_usable(observation)
@@ -28,6 +29,20 @@ fn check(observation: &Observation) -> Vec<Finding> {
     names.dedup();
     let links = names.iter().filter_map(|name| observation.after.link_named(name));
     links.map(|link| unusable(link).for_group(trial.destination())).collect()
+}
+
+/// Returns whether the examined program has joined groups at most on the loopback interface, and nothing that it
+/// receives or sends was captured.
+fn is_cut_off(observation: &Observation) -> bool {
+    let Some(program) = observation.program() else { return false };
+    let interests = observation.interests();
+    let is_inside = interests
+        .iter()
+        .filter_map(|interest| observation.link(interest.interface))
+        .all(|link| link.interface.loopback);
+    let is_silent = interests.iter().all(|interest| observation.arrivals(interest).is_empty())
+        && !observation.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow));
+    is_inside && is_silent && !program.sockets.is_empty()
 }
 
 /// Returns a finding for every interface that could be used, if no interface is usable.

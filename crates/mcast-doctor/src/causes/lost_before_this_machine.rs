@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn clock_at_the_rate_of_the_stream_has_lost_nothing() {
-        let is_late = |number: u64| number > 50 && number % 20 == 0;
+        let is_late = |number: u64| number > 50 && number.is_multiple_of(20);
         let ticks = (0..300_u64).map(|number| 1_700_000_000 + number - u64::from(is_late(number)));
         assert_eq!(severities(ticks.map(|ticks| ticks.to_be_bytes().to_vec())), []);
     }

@@ -69,6 +69,7 @@ mod scope_never_leaves;
 mod sender_queue_drops;
 mod sent_by_other_interface;
 mod sent_to_another_group;
+mod sent_to_unicast;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -272,6 +273,7 @@ causes! {
     members_get_nothing: MembersGetNothing = "members-get-nothing";
     redirected: Redirected = "redirected";
     no_such_interface: NoSuchInterface = "no-such-interface";
+    sent_to_unicast: SentToUnicast = "sent-to-unicast";
 }
 
 impl Id {

@@ -13,6 +13,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
+    // Otherwise, the process that should read is stopped.
     if socket.stopped().is_some() || !observation.is_unread(socket) {
         return None;
     }

@@ -107,14 +107,20 @@ impl CountingRules {
             counts.hooks.push((layer, hook, traffic));
             let reached = self.elements(layer, traffic, &first)?;
             let passed = self.elements(layer, traffic, &last)?;
-            counts.counts.extend(reached.into_iter().map(|(key, packets)| HookCount {
+            let packets_of = |counted: &[(ElementKey, u64)], key| {
+                counted.iter().find(|(each, _)| *each == key).map_or(0, |(_, packets)| *packets)
+            };
+            // Address translation makes packets pass with keys that none reached the hook with.
+            let is_new = |(key, _): &&(ElementKey, u64)| reached.iter().all(|(each, _)| each != key);
+            let keys = reached.iter().chain(passed.iter().filter(is_new)).map(|(key, _)| *key);
+            counts.counts.extend(keys.map(|key| HookCount {
                 layer,
                 hook,
                 traffic,
                 interface: key.interface,
                 peer: key.peer,
-                reached: packets,
-                passed: passed.iter().find(|(each, _)| *each == key).map_or(0, |(_, packets)| *packets),
+                reached: packets_of(&reached, key),
+                passed: packets_of(&passed, key),
             }));
         }
         Ok(counts)
