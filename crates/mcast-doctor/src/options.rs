@@ -17,8 +17,8 @@ pub struct Options {
     pub membership_interval: Duration,
     /// Whether to listen beyond the membership interval.
     pub soak: bool,
-    /// Whether to make experiments that change this machine for as long as the examination runs: temporary nftables
-    /// rules that count packets. Default: true. The report lists them.
+    /// Whether to make experiments: temporary nftables rules that count packets as long as the examination runs, and
+    /// another report for a group that is silent or has stopped. Default: true. The report lists them.
     pub experiments: bool,
 }
 

@@ -1,5 +1,5 @@
 //! This machine drops the datagrams that it sends, for a reason that only the kernel gives. `send` reports success or an
-//! error that says little.
+//! unspecific error.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ fn finding(observation: &Observation, drops: Vec<&KernelDrop>) -> Option<Finding
         "This machine drops datagrams to {to} that it sends from {source} by {interface}: {packets} while listening. The kernel's reason is {}.",
         most.describe()
     );
-    let finding = Finding::new(Id::DroppedWhenSending, Severity::Fault, cause)
+    let finding = Finding::fault(Id::DroppedWhenSending, cause)
         .on_interface(&interface)
         .for_group(to)
         .from_source(source)

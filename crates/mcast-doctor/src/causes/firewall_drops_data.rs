@@ -12,7 +12,7 @@ use super::filter_rules::{
 };
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
-use crate::kernel_drops::KernelVerdict;
+use crate::kernel_drops::{KernelVerdict, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
@@ -21,10 +21,14 @@ use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
 };
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::admit_datagrams(on.name(), on.to, Some(&on.rule)));
 
 /// What rules do that keep datagrams from every socket.
 const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];
+
+/// The kernel's reason for packets that its packet filter drops.
+const REASON: &str = "NETFILTER_DROP";
 
 /// The maximum number of flows that are listed as evidence.
 const MAX_SHOWN: usize = 3;
@@ -48,7 +52,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
             .filter(|loss| loss.effect().is_none_or(|effect| DROPS.contains(&effect)))
             .map(|loss| counted_at_hook(observation, interest, loss))
             .collect(),
-        None => by_counters(observation, interest).into_iter().collect(),
+        None => by_reason_or_counters(observation, interest).into_iter().collect(),
     }
 }
 
@@ -57,9 +61,8 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
     let interface = observation.link_name(interest.interface);
     let to = loss.flows.first().map_or_else(|| interest.destination(), |flow| flow.destination());
     let (lost, reached, hook) = (loss.lost(), loss.reached, loss.hook.name());
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!(
             "This machine's firewall drops the datagrams from {} to {to}: {lost} of {reached} that arrived on {interface} did not pass the {hook} hook, and {}.",
             loss.sources(),
@@ -76,28 +79,35 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
         .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
 }
 
-/// Judges by the counters of the IP layer and of the rules.
-fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let lost = unfiltered(observation, interest);
-    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
-    // What another program's socket received is unknown.
-    let received = observation.trial().map_or(0, TrialMembership::received_count);
-    if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
-        return None;
-    }
-    let (lost, suspects) = explained(observation, interest, lost, received)?;
+/// Judges by the kernel's reasons; if it gives none, by the counters of the IP layer and of the rules.
+fn by_reason_or_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let is_proven = |lost: &LostFlow<'_>| observation.kernel_verdict(lost, REASON) == KernelVerdict::Proven;
+    let (proven, others): (Vec<_>, Vec<_>) =
+        unfiltered(observation, interest).into_iter().partition(is_proven);
+    let (lost, suspects) = match proven.is_empty() {
+        true => explained(observation, interest, others)?,
+        false => {
+            let missing = proven.iter().map(|lost| lost.lost).sum();
+            let hooks = INCOMING.map(|(_, hook)| hook);
+            let suspects = suspects_on_path(observation, &proven, missing, &hooks);
+            (proven, suspects)
+        }
+    };
+    let drops = observation.kernel_drops.drops.iter();
+    let drops =
+        drops.filter(|drop| drop.reason == REASON && lost.iter().any(|lost| drop.is_of(&lost.flow.key)));
     let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
     let to = lost.first()?.status.destination;
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()),
     )
     .on_interface(&interface)
     .for_group(to)
     .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
+    .with_all_evidence(evidence(drops))
     .with_all_evidence(lost.iter().take(MAX_SHOWN).map(|lost| observation.packets_of(lost.flow)))
     .with_all_evidence(counters(observation, interest))
     .with_all_evidence(suspects.evidence(observation))
@@ -118,7 +128,7 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     let mut lost = observation.lost_flows(interest);
     lost.extend(observation.stray_flows(interest));
     lost.retain(|lost| !is_dropped(lost.flow));
-    lost.retain(|lost| observation.kernel_verdict(lost, "NETFILTER_DROP") != KernelVerdict::Refuted);
+    lost.retain(|lost| observation.kernel_verdict(lost, REASON) != KernelVerdict::Refuted);
     lost
 }
 
@@ -128,15 +138,21 @@ fn explained<'a>(
     observation: &'a Observation,
     interest: &Interest<'_>,
     mut lost: Vec<LostFlow<'a>>,
-    received: u64,
 ) -> Option<(Vec<LostFlow<'a>>, Suspects)> {
+    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
+    // What another program's socket received is unknown.
+    let received = observation.trial().map_or(0, TrialMembership::received_count);
+    if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
+        return None;
+    }
     lost.sort_by_key(|lost| lost.status.depth != Depth::AtIp);
     while !lost.is_empty() {
         let missing = lost.iter().map(|lost| lost.lost).sum();
         // The counters of the IP layer count fragments.
         let is_counted = lost.iter().all(|lost| lost.flow.fragmented == 0);
         let is_at_input = is_counted && is_dropped_at_input(observation, interest, missing, received);
-        let suspects = suspects_by_counters(observation, &lost, missing, is_at_input);
+        let likely: &[_] = if is_at_input { &[Hook::Input] } else { &[] };
+        let suspects = suspects_on_path(observation, &lost, missing, likely);
         if is_at_input || suspects.is_proven {
             return Some((lost, suspects));
         }
@@ -145,21 +161,21 @@ fn explained<'a>(
     None
 }
 
-/// Returns the rules on the incoming path that explain the loss: at the input hook if the counters show that the
-/// datagrams were lost there, otherwise before it.
-fn suspects_by_counters(
+/// Returns the rules on the incoming path that explain the loss. A rule that may match, and has no counter, does so only at
+/// the `likely` hooks, at which the datagrams were lost.
+fn suspects_on_path(
     observation: &Observation,
     lost: &[LostFlow<'_>],
     missing: u64,
-    is_at_input: bool,
+    likely: &[Hook],
 ) -> Suspects {
     let mut outcomes = Vec::new();
     for LostFlow { flow, .. } in lost {
         let (packet, device) = (arriving(observation, flow), observation.link_name(flow.key.interface));
         for place in INCOMING {
             for outcome in met_by(observation, &packet, place, &device, &DROPS) {
-                let is_likely = is_at_input && place.1 == Hook::Input;
-                // Before the input hook, only what is certain explains the loss: routing may drop as well.
+                let is_likely = likely.contains(&place.1);
+                // Elsewhere, only what is certain explains the loss: routing may drop as well.
                 if !outcomes.contains(&outcome)
                     && (is_likely || outcome.is_certain || outcome.rule.packets.is_some())
                 {
@@ -296,9 +312,8 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
     let outcomes = met_by(observation, &packet, (Layer::Ip, Hook::Input), &interface, &DROPS);
     let rule = responsible(observation, outcomes, accepted).rule().cloned();
     are_dropped.then(|| {
-        Finding::new(
+        Finding::warning(
             Id::FirewallDropsData,
-            Severity::Warning,
             format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."),
         )
         .on_interface(&interface)
@@ -317,15 +332,14 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
         .filter(|_| observation.trial().is_some() && !observation.received_anything())?;
     let state = observation.after.firewall.as_ref()?;
     let to = interest.destination();
-    let finding = Finding::new(
+    let finding = Finding::warning(
         Id::FirewallDropsData,
-        Severity::Warning,
         format!(
             "This machine's firewall blocks traffic that no rule admits, and nothing for {to} was received."
         ),
     )
     .for_group(to)
-    .with_evidence(Evidence::new(EvidenceKind::Rule, "firewall", state))
+    .evidence(EvidenceKind::Rule, "firewall", state)
     .with_remedies([if state.starts_with("profile") {
         Remedy::now(
             Tool::Netsh,
@@ -382,7 +396,7 @@ fn is_dropped_at_input(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -415,6 +429,20 @@ mod tests {
     }
 
     #[test]
+    fn reason_of_the_kernel_suffices_without_counters() {
+        let sources = ["10.9.0.1:6000", "10.9.0.7:6000"];
+        let mut observation =
+            membership(TO, sources.iter().map(|source| flow(ETH0, source, TO)).collect(), 0);
+        assert_eq!(check(&observation), []);
+        observation.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", sources[1], TO, 10)];
+        let findings = check(&observation);
+        let [finding] = &findings[..] else { panic!("{findings:#?}") };
+        assert_eq!(finding.flows.len(), 1, "only the flow of which the kernel dropped packets");
+        assert!(finding.cause.contains("10 of 10"), "{}", finding.cause);
+        assert!(finding.evidence.iter().any(|evidence| evidence.value.contains("NETFILTER_DROP")));
+    }
+
+    #[test]
     fn losses_that_other_counters_explain_were_not_filtered() {
         assert_eq!(outcome(10, [10, 10, 10, 0]), 0, "all were received");
         assert_eq!(outcome(0, [10, 0, 0, 0]), 0, "never accepted");
@@ -429,10 +457,7 @@ mod tests {
             observation.wire.flows.clear();
             observation.wire.taps[0].refused = Some("no right".into());
             let rises = [("IpInReceives", 20), ("IpExtInMcastPkts", 20), ("IpInDelivers", delivered)];
-            check(&with_counters(observation, &rises))
-                .iter()
-                .map(|finding| finding.severity)
-                .collect::<Vec<_>>()
+            severities(&CAUSE, &with_counters(observation, &rises))
         };
         assert_eq!(outcome(0, 0), [Severity::Warning]);
         assert_eq!((outcome(0, 2), outcome(10, 10)), (Vec::new(), Vec::new()));

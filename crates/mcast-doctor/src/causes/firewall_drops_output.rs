@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 
 use super::filter_rules::{OUTGOING, is_serious, leaving, met_by, responsible};
 use super::{Cause, Check};
-use crate::netfilter::{CountedTraffic, HookCount, RuleEffect};
+use crate::netfilter::{CountedTraffic, Hook, HookCount, RuleEffect};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::snapshot::DroppingRule;
+use crate::{EvidenceKind, Finding, Id, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offering(|on| {
+    let rule = DroppingRule { hook: Hook::Output, ..on.rule.clone() };
+    remedies::admit_sent_datagrams(on.name(), on.to, Some(&rule))
+});
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let counts = observation.hooks.counts.iter();
@@ -39,9 +43,8 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
         return None;
     }
     let hook = count.hook.name();
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsOutput,
-        Severity::Fault,
         format!(
             "This machine's firewall drops what this machine sends to {to}: {lost} of {} datagrams from {source} to leave by {interface} did not pass the {hook} hook, and {}.",
             count.reached,
@@ -54,7 +57,7 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
             .on_interface(&interface)
             .for_group(to)
             .from_source(source)
-            .with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {hook}"), counted))
+            .evidence(EvidenceKind::Counter, format!("hook {hook}"), counted)
             .with_all_evidence(suspects.evidence(observation))
             .with_remedies(remedies::admit_sent_datagrams(&interface, to, suspects.rule())),
     )
@@ -77,7 +80,7 @@ pub(super) fn ends(observation: &Observation, count: &HookCount) -> Option<(Sock
 mod tests {
     use super::super::fixtures::{ETH0, membership};
     use super::*;
-    use crate::netfilter::{Hook, Layer};
+    use crate::netfilter::Layer;
 
     const TO: &str = "239.1.2.3:5000";
 

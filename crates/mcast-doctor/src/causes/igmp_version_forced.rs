@@ -9,7 +9,10 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, 
 use mcast::{Group, SourceFilter};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"])
+        .offering(|on| {
+            choose_version("net.ipv4.conf.INTERFACE.force_igmp_version", "IGMP", on.name()).into()
+        });
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> =
@@ -43,12 +46,11 @@ fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
     let concerns = observation.is_about_machine()
         || observation.interests().iter().any(|interest| interest.group.addr().is_ipv4() == v4);
     concerns.then(|| {
-        Finding::new(
+        Finding::warning(
             Id::IgmpVersionForced,
-            Severity::Warning,
             format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."),
         )
-        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
+        .evidence(EvidenceKind::Setting, name, version)
         .with_remedies([remedy])
     })
 }
@@ -73,18 +75,21 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
                 || affected.any(|interest| observation.link_name(interest.interface) == name)
         }
     };
-    let scope = RemedyScope::new(format!("every {protocol} membership on {interface}"))
-        .warning("old switches that understand only the forced version may stop forwarding");
     concerns.then(|| {
-        Finding::new(
+        Finding::warning(
             Id::IgmpVersionForced,
-            Severity::Warning,
             format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."),
         )
         .on_interface(interface)
-        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
-        .with_remedies(remedies::sysctl(name, 0, scope))
+        .evidence(EvidenceKind::Setting, name, version)
+        .with_remedies(choose_version(name, protocol, interface))
     })
+}
+
+fn choose_version(setting: &str, protocol: &str, interface: &str) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!("every {protocol} membership on {interface}"))
+        .warning("old switches that understand only the forced version may stop forwarding");
+    remedies::sysctl(setting, 0, scope)
 }
 
 /// Judges a querier of an older version, if a membership names sources.
@@ -97,15 +102,14 @@ fn by_querier(observation: &Observation) -> Option<Finding> {
         let interface = observation.link_name(interest.interface);
         let (version, evidence) = old_query(observation, &interest, newest)
             .or_else(|| old_version_in_use(observation, &interest))?;
-        let finding = Finding::new(
+        let finding = Finding::warning(
             Id::IgmpVersionForced,
-            Severity::Warning,
             format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
         )
         .on_interface(&interface)
         .for_group(interest.group)
         .with_evidence(evidence)
-        .with_remedies([Remedy::advice(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."))]);
+        .advise(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."));
         Some(finding)
     })
 }
@@ -119,7 +123,7 @@ fn in_file(observation: &Observation) -> Option<Finding> {
         ControlMessage::Report { joined, .. } => Some((packet, joined)),
         _ => None,
     });
-    let is_specific = |group: &&IpAddr| Group::new(**group).is_ok_and(|group| group.is_source_specific());
+    let is_specific = |group: &&IpAddr| Group::new(**group).is_ok_and(Group::is_source_specific);
     reports.into_iter().find_map(|(packet, joined)| {
         let group = joined.iter().find(is_specific)?;
         let (protocol, newest) = if group.is_ipv4() { ("IGMP", 3) } else { ("MLD", 2) };

@@ -3,11 +3,13 @@
 use mcast::ErrorKind;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &[]).offering(|on| remedies::linux::bring_up(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else {
@@ -65,13 +67,13 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
     }
     let cause =
         "No interface of this machine except the loopback can carry multicast: no group can reach it.";
-    let names: Vec<_> = observation.after.links.iter().map(Link::name).collect();
-    let finding = Finding::new(Id::InterfaceDown, Severity::Fault, cause)
-        .with_evidence(Evidence::new(EvidenceKind::Interface, "interfaces", names.join(", ")))
-        .with_remedies([Remedy::advice(
+    let names = list(observation.after.links.iter().map(Link::name));
+    let finding = Finding::fault(Id::InterfaceDown, cause)
+        .evidence(EvidenceKind::Interface, "interfaces", names)
+        .advise(
             Tool::Network,
             "Connect this machine to a network. If it is a container, start it with a network.",
-        )]);
+        );
     vec![finding]
 }
 
@@ -82,12 +84,11 @@ fn unusable(link: &Link) -> Finding {
     } else {
         ("is down", "down")
     };
-    let finding = Finding::new(Id::InterfaceDown, Severity::Fault, format!("{name} {description}."))
+    let finding = Finding::fault(Id::InterfaceDown, format!("{name} {description}."))
         .on_interface(name)
-        .with_evidence(Evidence::new(EvidenceKind::Interface, name, state));
+        .evidence(EvidenceKind::Interface, name, state);
     match link.interface.up {
-        true => finding
-            .with_remedies([Remedy::advice(Tool::Network, "Check the cable, the radio and the other end.")]),
+        true => finding.advise(Tool::Network, "Check the cable, the radio and the other end."),
         false => finding.with_remedies(remedies::bring_up(link)),
     }
 }

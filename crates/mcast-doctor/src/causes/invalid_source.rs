@@ -7,7 +7,7 @@ use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::Flow;
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Remedy, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1122 section 3.2.1.3", "RFC 4291 sections 2.5.3 and 2.7"]);
@@ -32,7 +32,7 @@ fn in_file(observation: &Observation, flow: &Flow) -> Option<Finding> {
         "Datagrams for {} come from {source}, which is {kind} and not a host's address, so receivers drop them.",
         flow.destination()
     );
-    let finding = Finding::new(Id::InvalidSource, Severity::Fault, cause)
+    let finding = Finding::fault(Id::InvalidSource, cause)
         .about_flow(&interface, flow)
         .with_evidence(observation.packets_of(flow))
         .with_remedies([correct_sender(flow)]);
@@ -54,14 +54,10 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Findin
     if observation.link(interest.interface).is_none_or(|link| link.interface.loopback) {
         return Vec::new();
     }
-    let is_received = |flow: &Flow| {
-        let trial = observation.trial();
-        trial.is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0)
-    };
     // Of this machine's own addresses, `source-is-local` reports the IPv4 ones.
     let is_reported = |source: IpAddr| source.is_ipv4() && observation.before.is_own(source);
     let mut flows = observation.arrivals(interest);
-    flows.retain(|flow| !is_received(flow) && !is_reported(flow.key.source.ip()));
+    flows.retain(|flow| !observation.is_received(flow) && !is_reported(flow.key.source.ip()));
     let finding = |flow: &Flow| Some(finding(observation, interest, flow, kind(flow.key.source.ip())?));
     flows.into_iter().filter_map(finding).collect()
 }
@@ -85,7 +81,7 @@ fn finding(observation: &Observation, interest: &Interest<'_>, flow: &Flow, kind
     let cause = format!(
         "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the system drops them."
     );
-    Finding::new(Id::InvalidSource, Severity::Fault, cause)
+    Finding::fault(Id::InvalidSource, cause)
         .about_flow(&interface, flow)
         .with_evidence(observation.packets_of(flow))
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))

@@ -3,9 +3,11 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::snapshot::Link;
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4291 section 2.7"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 4291 section 2.7"]).offering(|on| add_route(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.after.loopback_takes_v6_groups || observation.received_anything() {
@@ -18,10 +20,8 @@ fn check(observation: &Observation) -> Vec<Finding> {
         (interest.group.addr().is_ipv6() && silent).then_some((interest, link))
     });
     let finding = on_loopback.map(|(interest, link)| {
-        let scope = RemedyScope::new(format!("every IPv6 group that a program sends to on {}", link.name()));
-        Finding::new(
+        Finding::fault(
             Id::Ipv6LoopbackRoute,
-            Severity::Fault,
             format!(
                 "Nothing can be sent to {} on {}: it has no route for IPv6 groups.",
                 interest.group,
@@ -30,22 +30,21 @@ fn check(observation: &Observation) -> Vec<Finding> {
         )
         .on_interface(link.name())
         .for_group(interest.destination())
-        .with_evidence(Evidence::new(
+        .evidence(
             EvidenceKind::Route,
             "/proc/net/ipv6_route",
             format!("no route of type local for ff00::/8 on {}", link.name()),
-        ))
-        .with_remedies([Remedy::now(
-            Tool::Ip,
-            ["-6", "route", "add", "local", "ff00::/8", "dev", link.name()],
         )
-        .with_scope(scope.clone())])
-        .with_remedies(remedies::networkd(
-            link,
-            "route",
-            "[Route]\nDestination=ff00::/8\nType=local\n",
-            scope,
-        ))
+        .with_remedies(add_route(link))
     });
     finding.into_iter().collect()
+}
+
+fn add_route(link: &Link) -> Vec<Remedy> {
+    let name = link.name();
+    let scope = RemedyScope::new(format!("every IPv6 group that a program sends to on {name}"));
+    let now = Remedy::now(Tool::Ip, ["-6", "route", "add", "local", "ff00::/8", "dev", name]);
+    let lines = "[Route]\nDestination=ff00::/8\nType=local\n";
+    let permanent = remedies::networkd(link, "route", lines, scope.clone());
+    [now.with_scope(scope)].into_iter().chain(permanent).collect()
 }

@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use mcast::Family;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
+    .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -124,8 +126,7 @@ impl<'a> Mismatch<'a> {
 
     fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
         let Self { to, flow, arrives_on, .. } = self;
-        let joined_on: Vec<_> = self.joined_on.iter().map(|link| link.name().to_owned()).collect();
-        let joined_on = joined_on.join(", ");
+        let joined_on = list(self.joined_on.iter().map(|link| link.name()));
         let cause = match observation.trial() {
             Some(trial) if !trial.received.is_empty() => {
                 format!(
@@ -140,11 +141,11 @@ impl<'a> Mismatch<'a> {
             .for_group(to)
             .from_source(flow.key.source)
             .with_evidence(observation.packets_of(flow))
-            .with_evidence(Evidence::new(
+            .evidence(
                 EvidenceKind::Table,
                 format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
                 format!("{} on {joined_on}", to.ip()),
-            ))
+            )
     }
 
     /// Returns the remedies for the program, which must join on the other interface. A route moves the membership

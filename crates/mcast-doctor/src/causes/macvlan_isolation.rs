@@ -7,7 +7,8 @@ use crate::observation::{Interest, Observation};
 use crate::snapshot::MacvlanMode;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"])
+    .offering(|on| vec![add_interface(on.name(), "INTERFACE-mv")]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     sent_from_above(observation, interest).or_else(|| joined_apart(observation, interest))
@@ -60,34 +61,31 @@ fn sent_from_above(observation: &Observation, interest: &Interest<'_>) -> Option
             && masquerading(observation, flow).is_none()
     })?;
     let link = observation.link(interest.interface)?;
-    let is_received =
-        observation.trial().is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0);
-    if is_received || link.bridge.is_some() || link.interface.loopback {
+    if observation.is_received(flow) || link.bridge.is_some() || link.interface.loopback {
         return None;
     }
     let (name, to, source) = (link.name(), interest.destination(), flow.key.source);
     let upper = format!("{name}-mv");
-    let add = ["link", "add", "link", name, "name", &upper, "type", "macvlan", "mode", "bridge"];
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::MacvlanIsolation,
-        Severity::Fault,
         format!("{source} sends {to} through {name} of this machine itself, from a macvlan or ipvlan interface on it (a container or virtual machine): the host does not receive what such interfaces send."),
     )
     .on_interface(name)
     .for_group(to)
     .from_source(source)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams)))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to} came in")))
-    .with_remedies([
-        Remedy::now(Tool::Ip, add)
-            .then(["link", "set", "dev", &upper, "up"])
-            .with_scope(RemedyScope::new(format!("a new interface, {upper}; nothing else changes"))),
-        Remedy::advice(
+    .evidence(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams))
+    .evidence(EvidenceKind::Packet, name, format!("no datagram to {to} came in"))
+    .with_remedies([add_interface(name, &upper)]).advise(
             Tool::Program,
             format!("Give {upper} an address, and join the group on {upper} instead of {name}: macvlan interfaces in bridge mode receive each other."),
-        ),
-    ]);
+        );
     Some(finding)
+}
+
+fn add_interface(lower: &str, name: &str) -> Remedy {
+    Remedy::now(Tool::Ip, ["link", "add", "link", lower, "name", name, "type", "macvlan", "mode", "bridge"])
+        .then(["link", "set", "dev", name, "up"])
+        .with_scope(RemedyScope::new(format!("a new interface, {name}; nothing else changes")))
 }
 
 #[cfg(test)]

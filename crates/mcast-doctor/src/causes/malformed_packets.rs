@@ -84,12 +84,12 @@ fn finding(observation: &Observation, interest: &Interest<'_>, flow: &DroppedFlo
         "The datagrams from {source} to {to} arrive on {interface} damaged ({what}), so the system drops them: {} while listening.",
         flow.packets
     );
-    Finding::new(Id::MalformedPackets, Severity::Fault, cause)
+    Finding::fault(Id::MalformedPackets, cause)
         .on_interface(&interface)
         .for_group(to)
         .from_source(source)
         .with_all_evidence(evidence(flow.drops.iter().copied()))
-        .with_remedies([Remedy::advice(Tool::Network, advice(source))])
+        .advise(Tool::Network, advice(source))
 }
 
 fn advice(source: IpAddr) -> String {

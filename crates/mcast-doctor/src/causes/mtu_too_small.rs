@@ -7,7 +7,8 @@ use crate::printed_error::PrintedErrorKind;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"])
+    .offering(|on| vec![set_mtu(&on.link, ETHERNET)]);
 
 /// The MTU of Ethernet, which senders usually assume.
 const ETHERNET: u32 = 1500;
@@ -81,25 +82,25 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(name)
     .for_group(interest.destination())
-    .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mtu"), mtu))
-    .with_evidence(Evidence::change(
-        EvidenceKind::Counter,
-        format!("{name} rx_dropped + rx_length_errors"),
-        old,
-        new,
-    ))
-    .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", name, "mtu", &wanted.to_string()])
-        .with_scope(scope(after))])
+    .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
+    .change(EvidenceKind::Counter, format!("{name} rx_dropped + rx_length_errors"), old, new)
+    .with_remedies([set_mtu(after, wanted)])
     .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n"), scope(after)))
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         format!("Or have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)),
-    )]);
+    );
     Some(finding)
 }
 
+/// Returns the remedy that sets the MTU of an interface.
+pub(super) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
+    let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "mtu", &mtu.to_string()]);
+    remedy.with_scope(scope(link))
+}
+
 /// Returns the scope of a larger MTU.
-pub(super) fn scope(link: &Link) -> RemedyScope {
+fn scope(link: &Link) -> RemedyScope {
     RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
         "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
         link.name()

@@ -1,11 +1,13 @@
 //! The program is stopped, so it reads nothing, and its receive buffer fills up.
 
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::{Observation, RunState};
 use crate::{Action, Evidence, EvidenceKind, Finding, Id, Persistence, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["signal(7)", "cgroups(7)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["signal(7)", "cgroups(7)"])
+    .offering(|_| vec![resume(&RunState::Stopped, Placeholders::PID)]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
@@ -54,7 +56,7 @@ fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
     };
     let finding = Finding::new(Id::ProgramStopped, severity, format!("{who} is stopped {how}, so {lost}."))
         .in_program(program)
-        .with_evidence(Evidence::new(EvidenceKind::Socket, location, value))
+        .evidence(EvidenceKind::Socket, location, value)
         .with_all_evidence((after > before).then_some(drops))
         .with_remedies([resume(state, process.pid)]);
     Some(match group {
@@ -75,5 +77,36 @@ fn resume(state: &RunState, pid: u32) -> Remedy {
         }
         RunState::Stopped | RunState::Running => Remedy::now(Tool::Kill, ["-CONT", &pid.to_string()])
             .with_scope(RemedyScope::new(format!("process {pid}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::fixtures::{ETH0, joined_socket, program};
+    use crate::observation::{ProcessState, ProgramSocket};
+    use mcast::SourceFilter;
+
+    /// Returns the finding about a program in a state, and its remedy.
+    fn judged(run_state: RunState) -> (String, Remedy) {
+        let processes = vec![ProcessState { pid: 7, run_state, cgroup: None }];
+        let socket = ProgramSocket { processes, ..joined_socket(ETH0, SourceFilter::ANY) };
+        let [finding] = &check(&program(vec![socket], Vec::new()))[..] else { panic!("one finding") };
+        assert_eq!(finding.severity, Severity::Warning, "it reads nothing, and nothing waits");
+        (finding.cause.clone(), finding.remedies[0].clone())
+    }
+
+    #[test]
+    fn remedy_depends_on_what_stopped_the_program() {
+        let (cause, remedy) = judged(RunState::Stopped);
+        assert!(cause.contains("by a signal"), "{cause}");
+        assert_eq!(remedy.command().as_deref(), Some("kill -CONT 7"));
+        let (cause, remedy) = judged(RunState::Traced);
+        assert!(cause.contains("by a debugger") && remedy.command().is_none(), "{cause}");
+        let (cause, remedy) =
+            judged(RunState::Frozen { file: "/sys/fs/cgroup/a/cgroup.freeze".into(), thaw: "0" });
+        assert!(cause.contains("its cgroup is frozen"), "{cause}");
+        let write = Action::Write { path: "/sys/fs/cgroup/a/cgroup.freeze".into(), text: "0\n".into() };
+        assert_eq!(remedy.actions(), [write]);
     }
 }

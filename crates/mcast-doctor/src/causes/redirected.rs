@@ -15,7 +15,9 @@ use crate::snapshot::Counter;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offering(|on| {
+    remedies::keep_destination(Hook::Prerouting, on.name(), on.to, RuleEffect::Redirect, None)
+});
 
 /// What rules do that take datagrams elsewhere.
 const REDIRECTIONS: [RuleEffect; 3] = [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert];
@@ -174,9 +176,8 @@ fn finding(
     };
     let rule = suspects.rule().map_or_else(|| "a rule".to_owned(), |rule| format!("`{}`", rule.location()));
     let counters = [Counter::InDelivers, Counter::InMulticast];
-    Finding::new(
+    Finding::fault(
         Id::Redirected,
-        Severity::Fault,
         format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."),
     )
     .on_interface(&interface)

@@ -6,7 +6,7 @@ use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::MulticastRoute;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 7761 section 4.2"]).without_loss();
@@ -38,18 +38,15 @@ fn check(observation: &Observation) -> Vec<Finding> {
         .map(|(route, from, before)| {
             let actual = actual(route, from);
             let by = actual.map_or_else(|| "another interface".to_owned(), |flow| observation.link_name(flow.key.interface));
-            Finding::new(
+            Finding::fault(
                 Id::RouterWrongInterface,
-                Severity::Fault,
                 format!("{} arrives on {by}, but its multicast route expects it on {from}, so it is not forwarded.", route.group),
             )
             .on_interface(from)
             .for_group(route.group)
             .from_source(route.source)
-            .with_evidence(Evidence::change(EvidenceKind::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface))
-            .with_remedies([
-                Remedy::advice(Tool::Network, format!("Route {} by unicast through the interface on which the group arrives, or change the incoming interface of the multicast route (smcroute, PIM).", route.source)),
-            ])
+            .change(EvidenceKind::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface)
+            .advise(Tool::Network, format!("Route {} by unicast through the interface on which the group arrives, or change the incoming interface of the multicast route (smcroute, PIM).", route.source))
         })
         .collect()
 }

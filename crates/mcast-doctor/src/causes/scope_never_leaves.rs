@@ -3,6 +3,7 @@
 use mcast::group::Scope;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::MulticastRoute;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
@@ -43,10 +44,10 @@ fn by_scope(observation: &Observation, interest: &Interest<'_>) -> Option<Findin
         .on_interface(observation.link_name(interest.interface))
         .for_group(interest.destination())
         .with_evidence(evidence(interest))
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Program,
             "Use a group with a wider scope: ff02:: for one link, ff05:: for a site, ff08:: for an organization.",
-        )]);
+        );
     Some(finding)
 }
 
@@ -95,9 +96,7 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
         link_local_interests.iter().all(|interest| observation.wire.is_complete(interest.interface));
     // Without a complete capture there may be other reasons.
     let severity = if is_captured { Severity::Fault } else { Severity::Note };
-    let names: Vec<_> =
-        link_local_interests.iter().map(|interest| observation.link_name(interest.interface)).collect();
-    let names = names.join(", ");
+    let names = list(link_local_interests.iter().map(|interest| observation.link_name(interest.interface)));
     let finding = Finding::new(
         Id::ScopeNeverLeaves,
         severity,
@@ -110,13 +109,10 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
     .on_interface(&names)
     .for_group(one.destination())
     .with_evidence(evidence(one))
-    .with_remedies([
-        Remedy::advice(
+    .advise(
             Tool::Network,
             "To receive from another network, another VLAN or outside a container, run a reflector on a machine that is in both: for mDNS, the avahi reflector (enable-reflector=yes in avahi-daemon.conf) or mdns-repeater.",
-        ),
-        Remedy::advice(Tool::Network, "On the same network, check that something sends: many of these protocols are silent until queried."),
-    ]);
+        ).advise(Tool::Network, "On the same network, check that something sends: many of these protocols are silent until queried.");
     Some(finding)
 }
 

@@ -7,11 +7,12 @@ use mcast::{Family, InterfaceIndex};
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::{Link, Snapshot};
-use crate::wire::{ControlMessage, Flow};
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"]);
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"])
+        .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.trial().is_some() {
@@ -40,7 +41,7 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
     let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere)?;
     let leaves = observation.link_name(flow.key.interface);
     let cause = format!(
-        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} gets it.",
+        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} receives it.",
         flow.destination(),
         expected.name(),
         expected.name()
@@ -94,11 +95,8 @@ fn instead_of_loopback<'a>(observation: &'a Observation, flow: &Flow) -> Option<
 /// Returns another host that reported the group on another interface, if none reported it where it is sent.
 fn member_elsewhere<'a>(observation: &'a Observation, flow: &Flow) -> Option<(IpAddr, &'a Link)> {
     let group = flow.key.group;
-    let reports = observation.wire.control.iter().filter(|packet| {
-        let joins =
-            matches!(&packet.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
-        joins && !packet.outgoing
-    });
+    let reports =
+        observation.wire.control.iter().filter(|packet| packet.message.joins(group) && !packet.outgoing);
     if reports.clone().any(|packet| packet.interface == flow.key.interface) {
         return None;
     }
@@ -140,11 +138,11 @@ fn finding(
         .on_interface(&leaves)
         .for_group(to)
         .from_source(flow.key.source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &leaves, sent))
-        .with_remedies([Remedy::advice(
+        .evidence(EvidenceKind::Packet, &leaves, sent)
+        .advise(
             Tool::Program,
             format!("In the sender, choose the interface: {option} with the index of {}, which is {}. Many programs have an option for it.", expected.name(), expected.index()),
-        )])
+        )
         .with_remedies(route)
 }
 

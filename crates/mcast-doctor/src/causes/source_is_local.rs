@@ -5,15 +5,18 @@ use std::net::IpAddr;
 
 use mcast::Family;
 
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
-use crate::{
-    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
-};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]);
+    Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]).offering(
+        |on| {
+            address_remedies(Placeholders::SOURCE, &interface_setting(Family::V4, on.name(), "accept_local"))
+        },
+    );
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let interface = observation.link_name(interest.interface);
@@ -35,9 +38,8 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     flows.retain(|flow| is_own(flow.key.source.ip()));
     let (flow, setting) = (flows.first()?, accept_local(&interface));
     let source = flow.key.source.ip();
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::SourceIsLocal,
-        Severity::Fault,
         format!("Datagrams for {} arrive on {interface} with this machine's own address {source} as their source, so the system drops them.", interest.destination()),
     )
     .on_interface(&interface)
@@ -49,7 +51,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         interface: interface.clone(),
     }))
     .with_all_evidence(flows.iter().map(|flow| Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {}", flow.datagrams, flow.key.source.ip(), flow.mac_list()))))
-    .with_evidence(Evidence::new(EvidenceKind::Setting, &setting, 0))
+    .evidence(EvidenceKind::Setting, &setting, 0)
     .with_remedies(address_remedies(source, &setting));
     Some(finding)
 }

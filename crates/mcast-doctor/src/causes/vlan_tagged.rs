@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::{Flow, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 use mcast_packet::ether_type;
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]).offering(|on| {
+    create_vlan_interface(on.name(), Tagging { id: 7, protocol: ether_type::VLAN, inner: None })
+});
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if matches!(observation.target, ExaminationTarget::File) {
@@ -32,13 +35,11 @@ fn in_file(observation: &Observation) -> Vec<Finding> {
         let cause = format!(
             "{to} is tagged with VLAN {vlan} in the capture: a host receives it only on an interface in that VLAN, or behind a switch port that removes the tag."
         );
-        let finding = Finding::new(Id::VlanTagged, Severity::Note, cause)
-            .about_flow(&interface, flow)
-            .with_evidence(Evidence::new(
-                EvidenceKind::Packet,
-                &interface,
-                format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
-            ));
+        let finding = Finding::note(Id::VlanTagged, cause).about_flow(&interface, flow).evidence(
+            EvidenceKind::Packet,
+            &interface,
+            format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
+        );
         Some(finding)
     };
     tagged.filter_map(note).collect()
@@ -65,11 +66,10 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     if has_vlan_interface || !(arrivals.is_empty() || interest.sources.admits(flow.key.source.ip())) {
         return None;
     }
-    let sources: Vec<_> = flows.iter().map(|flow| flow.key.source.to_string()).collect();
+    let sources = list(flows.iter().map(|flow| flow.key.source));
     let interface = observation.link_name(interest.interface);
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::VlanTagged,
-        Severity::Fault,
         format!(
             "{} arrives on {interface} in VLAN {vlan}, but no interface of this machine is in that VLAN.",
             interest.destination()
@@ -77,17 +77,10 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(&interface)
     .for_group(interest.destination())
-    .from_source(sources.join(", "))
-    .with_evidence(Evidence::new(
-        EvidenceKind::Packet,
-        &interface,
-        format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
-    ))
+    .from_source(sources)
+    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams with VLAN tag {vlan}", flow.datagrams))
     .with_remedies(create_vlan_interface(&interface, tagging))
-    .with_remedies([Remedy::advice(
-        Tool::Network,
-        format!("Or configure the switch to send VLAN {vlan} to this port untagged."),
-    )]);
+    .advise(Tool::Network, format!("Or configure the switch to send VLAN {vlan} to this port untagged."));
     Some(finding)
 }
 

@@ -252,9 +252,8 @@ impl Observation {
 
     fn depth_of_trial(&self, flow: &Flow, on_wire: u64, received: u64) -> Depth {
         let Some(trial) = self.trial() else { return Depth::Unknown };
-        // A full buffer drops datagrams of every flow: it does not explain why all of one flow are missing.
-        let others_arrive = trial.received.iter().any(|count| count.datagrams > 0);
-        let dropped = if received == 0 && others_arrive { 0 } else { trial.dropped };
+        // A full buffer drops datagrams of every flow, and was empty once: it does not explain why all of one are missing.
+        let dropped = if received == 0 { 0 } else { trial.dropped };
         let loss = Loss { expected: on_wire, received: received.min(on_wire), dropped };
         if !loss.is_serious() {
             return Depth::Arrives;

@@ -3,8 +3,10 @@
 use mcast::Family;
 
 use super::Depth;
+use crate::netfilter::{Hook, Layer};
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, UdpSocket};
+use crate::socket_losses::MIN_QUEUED;
 use crate::wire::Flow;
 
 /// Fewer datagrams may still be on their way.
@@ -22,10 +24,22 @@ pub(super) fn depth(observation: &Observation, interest: &Interest<'_>, flow: &F
     if read == 0 && flow.datagrams >= MIN_DATAGRAMS {
         return where_unread(observation, flow);
     }
-    match certainly_read(observation, interest, flow, read) {
-        Some(certain) if certain.saturating_mul(20) >= flow.datagrams.saturating_mul(19) => Depth::Arrives,
-        _ => Depth::Unknown,
-    }
+    let bounds =
+        [certainly_read(observation, interest, flow, read), taken_from_queue(observation, interest, flow)];
+    let most = bounds.into_iter().flatten().max().unwrap_or_default();
+    if most.saturating_mul(20) >= flow.datagrams.saturating_mul(19) { Depth::Arrives } else { Depth::Unknown }
+}
+
+/// Returns a lower bound for the datagrams of a flow that its socket has read, whatever else this machine receives: those
+/// that passed the firewall, that the socket takes, that it has not dropped, and that do not wait in its queue. `None` if
+/// one of these is unknown.
+fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<u64> {
+    let socket = interest.socket.filter(|socket| !socket.closed)?;
+    let (_, passed) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key)?;
+    let is_taken = observation.taken_by(socket).iter().any(|taken| taken.key == flow.key);
+    let waiting = socket.queued.last()?.div_ceil(MIN_QUEUED);
+    let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+    is_taken.then(|| passed.min(flow.sound()).saturating_sub(dropped).saturating_sub(waiting))
 }
 
 /// Returns the depth of a flow while no program on this machine reads anything.
@@ -93,8 +107,16 @@ fn dropped_at(observation: &Observation, socket: &UdpSocket) -> u64 {
     socket.drops.saturating_sub(before)
 }
 
-/// Returns the number of packets that arrived and were not sent to a group.
+/// Returns the number of packets that arrived, were not sent to a group, and may have been delivered to a socket.
 fn unicast(observation: &Observation, family: Family) -> Option<u64> {
     let received = observation.rise(Counter::InReceives, family)?;
-    Some(received.saturating_sub(observation.rise(Counter::InMulticast, family)?))
+    let (unclaimed, forwarded) = match family {
+        Family::V4 => ("UdpNoPorts", "IpForwDatagrams"),
+        Family::V6 => ("Udp6NoPorts", "Ip6OutForwDatagrams"),
+    };
+    // The counter includes the groups that a multicast router forwards.
+    let forwarded = Some(forwarded).filter(|_| observation.after.multicast_routes.is_empty());
+    let others = [Some(unclaimed), forwarded].into_iter().flatten();
+    let others: u64 = others.filter_map(|name| observation.rise_of(name)).sum();
+    Some(received.saturating_sub(observation.rise(Counter::InMulticast, family)?).saturating_sub(others))
 }

@@ -77,7 +77,7 @@ mod tests {
         let report = report(0, KernelDrops { drops, uncounted: 7, refused: None });
         let [drop, uncounted] = &report.observations[..] else { panic!("{report:#?}") };
         let expected = "10 packets from 10.9.0.1:6000 to 239.1.2.3:5000 dropped, arrived on eth0: XFRM_POLICY (an IPsec policy)";
-        assert_eq!(drop.what, expected);
-        assert!(uncounted.what.starts_with("7 further packets"), "{}", uncounted.what);
+        assert_eq!(drop.message, expected);
+        assert!(uncounted.message.starts_with("7 further packets"), "{}", uncounted.message);
     }
 }

@@ -67,11 +67,12 @@ pub fn examine_membership(
     let (wire, probe) = listen(taps, receiver.as_ref(), rejoin.as_ref(), filter, &options, &mut sampling)?;
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut trial.other_sockets);
+    let (hooks, experiments) = experiment.finish();
+    let experiments = experiments.into_iter().chain(probe.experiment.clone()).collect();
     trial.rejoin = probe.rejoin;
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
-    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     let last = program::find(ProgramSelector::Port(port), &after).unwrap_or_default();
     program::add_later_state(&mut trial.other_sockets, &last.sockets);

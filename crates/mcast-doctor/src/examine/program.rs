@@ -71,6 +71,7 @@ pub(crate) fn examine_started(
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
     let (hooks, experiments) = experiment.finish();
+    let experiments = experiments.into_iter().chain(probe.experiment).collect();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{InterfaceIndex, Receiver};
-use mcast_capture::{Capture, CaptureOptions, Filter};
+use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
 use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
@@ -24,8 +24,8 @@ const MAX_PORTS: usize = 32;
 const PORT_BUFFER: usize = 1 << 20;
 /// The number of ports for which unicast is captured.
 const MAX_UNICAST_PORTS: usize = 4;
-/// How many frames are read at once, because draining a fast interface may never end.
-const MAX_FRAMES: usize = 4_096;
+/// How many frames or datagrams are taken at once: to drain a fast interface may never end.
+const MAX_AT_ONCE: usize = 4096;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -54,10 +54,14 @@ pub(crate) struct GroupFilter {
 /// Counts what the doctor's own receiver gets.
 #[derive(Default)]
 pub(crate) struct SocketProbe {
+    /// Earlier datagrams are not counted, because the taps have not counted them.
+    from: Option<SystemTime>,
     received: BTreeMap<(InterfaceIndex, SocketAddr), u64>,
     buffer: Vec<u8>,
     /// The result of rejoining after the stream stopped; `None` if the doctor did not rejoin.
     pub(crate) rejoin: Option<RejoinOutcome>,
+    /// What was done to rejoin, for the report.
+    pub(crate) experiment: Option<String>,
 }
 
 impl Taps {
@@ -142,13 +146,13 @@ impl Taps {
         let any = drain(&mut self.open, &mut self.recorder);
         let any = drain(&mut self.ports, &mut self.port_recorder) | any;
         for capture in &mut self.by_port {
-            for _ in 0..MAX_FRAMES {
+            for _ in 0..MAX_AT_ONCE {
                 let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
                 self.unicast.record(&frame);
             }
         }
         for (_, capture, (frames, bytes)) in &mut self.unfiltered {
-            for _ in 0..MAX_FRAMES {
+            for _ in 0..MAX_AT_ONCE {
                 let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
                 if !frame.direction.is_outgoing() {
                     *frames += 1;
@@ -176,16 +180,22 @@ impl Taps {
 
     fn finish(self, until: SystemTime) -> Wire {
         let closed = |(mut tap, mut capture): (Tap, Capture)| {
-            tap.dropped = capture.statistics().map_or(0, |statistics| statistics.dropped);
-            // An interface that went down once was still tapped.
-            tap.refused = None;
+            match capture.statistics() {
+                Ok(statistics) => tap.dropped = statistics.dropped,
+                Err(error) => note_failure(&mut tap, &error),
+            }
             tap
         };
         let taps = self.open.into_iter().map(closed).chain(self.refused).collect();
         let ports = self.port_recorder.finish(self.ports.into_iter().map(closed).collect(), Some(until));
         let ports = PortTraffic { taps: ports.taps, flows: ports.flows, control: ports.control };
-        let unfiltered =
-            self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
+        // Frames that the capture dropped would appear to be dropped by the program.
+        let is_complete =
+            |capture: &mut Capture| capture.statistics().is_ok_and(|counts| counts.dropped == 0);
+        let unfiltered = self.unfiltered.into_iter().filter_map(|(interface, mut capture, count)| {
+            is_complete(&mut capture).then_some((interface, count))
+        });
+        let unfiltered = unfiltered.collect();
         let unicast = self.unicast.finish();
         Wire { ports, unfiltered, unicast, ..self.recorder.finish(taps, Some(until)) }
     }
@@ -195,13 +205,12 @@ impl Taps {
 fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
     let mut any = false;
     for (tap, capture) in taps {
-        for _ in 0..MAX_FRAMES {
+        for _ in 0..MAX_AT_ONCE {
             match capture.next(Some(Duration::ZERO)) {
                 Ok(Some(frame)) => recorder.record(&frame),
                 Ok(None) => break,
-                // The snapshots show an interface that went down.
                 Err(error) => {
-                    tap.refused.get_or_insert_with(|| Refusal::new(&error));
+                    note_failure(tap, &error);
                     break;
                 }
             }
@@ -211,6 +220,14 @@ fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
     any
 }
 
+/// Records why a tap failed while listening. The snapshots show an interface that went down or was deleted; until then, it
+/// was tapped.
+fn note_failure(tap: &mut Tap, error: &mcast_capture::Error) {
+    if !matches!(error.kind(), ErrorKind::InterfaceDown | ErrorKind::NoSuchInterface) {
+        tap.refused.get_or_insert_with(|| Refusal::new(error));
+    }
+}
+
 /// Returns the options of a tap for groups.
 fn options(link: &Link) -> CaptureOptions {
     CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true)
@@ -218,15 +235,17 @@ fn options(link: &Link) -> CaptureOptions {
 
 impl SocketProbe {
     /// Counts all pending datagrams; returns whether there were any. Datagrams that arrived after `until` are
-    /// not counted, because the taps have not captured them.
+    /// not counted either.
     fn drain(&mut self, receiver: &Receiver, until: Option<SystemTime>) -> Result<bool> {
         self.buffer.resize(MAX_DATAGRAM, 0);
         let mut any = false;
-        for _ in 0..MAX_FRAMES {
+        for _ in 0..MAX_AT_ONCE {
             let Some(datagram) = receiver.try_recv(&mut self.buffer)? else { break };
             let arrival = datagram.arrival();
             any = true;
-            if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
+            let is_within =
+                |time| self.from.is_none_or(|from| time >= from) && until.is_none_or(|until| time <= until);
+            if arrival.time.is_none_or(is_within) {
                 let key = (arrival.interface, as_on_wire(arrival.source));
                 *self.received.entry(key).or_default() += 1;
             }
@@ -250,7 +269,7 @@ fn as_on_wire(source: SocketAddr) -> SocketAddr {
 }
 
 /// Listens for as long as the options say, or until the callback stops it. With a membership in `rejoin`, finds out
-/// why its stream has stopped or is silent.
+/// why its stream has stopped or is silent, unless the options forbid experiments.
 pub(crate) fn listen(
     mut taps: Taps,
     receiver: Option<&Receiver>,
@@ -260,7 +279,7 @@ pub(crate) fn listen(
     report_progress: ProgressCallback<'_>,
 ) -> Result<(Wire, SocketProbe)> {
     let (begin, of) = (Instant::now(), options.duration());
-    let mut probe = SocketProbe::default();
+    let mut probe = SocketProbe { from: taps.recorder.data_from, ..SocketProbe::default() };
     let mut last_progress = begin;
     while begin.elapsed() < of {
         let any = taps.drain() | receiver.map_or(Ok(false), |receiver| probe.drain(receiver, None))?;
@@ -279,12 +298,14 @@ pub(crate) fn listen(
     let until = SystemTime::now();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
-    if let Some(rejoin) = rejoin {
+    if let Some(rejoin) = rejoin.filter(|_| options.experiments) {
         // Count what has arrived so far: datagrams of the rejoin are not part of the examination.
         if let Some(receiver) = receiver {
             probe.drain(receiver, Some(until))?;
         }
-        probe.rejoin = rejoin.perform(&mut taps, until, is_conclusive)?;
+        if let Some((outcome, experiment)) = rejoin.perform(&mut taps, until, is_conclusive)? {
+            (probe.rejoin, probe.experiment) = (outcome, Some(experiment));
+        }
     }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {

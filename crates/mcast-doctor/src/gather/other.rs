@@ -69,17 +69,8 @@ fn output(program: &str, arguments: &[&str]) -> String {
 pub(crate) mod counting_rules {
     use std::io;
 
-    use crate::netfilter::{CountedTraffic, HookCounts};
-
-    /// The devices and traffic to count.
-    #[derive(Clone, Debug, Default)]
-    #[expect(dead_code, reason = "there is nothing to add")]
-    pub(crate) struct CountingPlan {
-        pub(crate) traffic: Vec<CountedTraffic>,
-        pub(crate) devices: Vec<(mcast::InterfaceIndex, String)>,
-        pub(crate) bridges: bool,
-        pub(crate) forwards: bool,
-    }
+    use crate::gather::experiment::CountingPlan;
+    use crate::netfilter::HookCounts;
 
     /// There are no such rules.
     #[derive(Debug)]

@@ -14,8 +14,11 @@
 
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bsd;
-#[cfg(any(test, not(any(target_vendor = "apple", target_os = "freebsd", windows))))]
-mod linux;
+#[cfg_attr(
+    any(target_vendor = "apple", target_os = "freebsd", windows),
+    allow(dead_code, reason = "other systems need only what pages show")
+)]
+pub(crate) mod linux;
 pub(crate) mod mcast;
 #[cfg(any(test, windows))]
 mod windows;
@@ -32,6 +35,7 @@ use std::net::{IpAddr, SocketAddr};
 use ::mcast::Family;
 
 use crate::netfilter::{Hook, Layer, RuleEffect};
+use crate::observation::protocol;
 use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
 use crate::{Action, Persistence, Remedy, RemedyScope, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
@@ -45,7 +49,6 @@ fn scope_of_groups(family: Family, interface: &str) -> RemedyScope {
 }
 
 /// The scope of a route for one group.
-#[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "Windows has no command for such a route"))]
 fn scope_of_group(group: IpAddr, interface: &str) -> RemedyScope {
     RemedyScope::after_restart(format!("moves {group} to {interface}, unless a program names an interface"))
 }
@@ -233,7 +236,7 @@ pub(crate) fn admit_membership_protocol(
         Family::V4 => &["ip", "protocol", "igmp", "accept"],
         Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}", "accept"],
     };
-    let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+    let protocol = protocol(family);
     let scope = RemedyScope::new(format!("{protocol} on {interface}; no other traffic"));
     let accept = || matches.iter().map(|word| (*word).to_owned());
     let mut remedies: Vec<_> =

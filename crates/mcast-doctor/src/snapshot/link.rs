@@ -107,9 +107,9 @@ pub(crate) struct Bridge {
     pub(crate) querier: bool,
     /// How long it keeps a membership that is not reported again.
     pub(crate) membership_interval: Duration,
-    /// How long it takes another querier for present after its last query.
+    /// How long it considers another querier present after that querier's last query.
     pub(crate) querier_interval: Duration,
-    /// The other querier of IPv4, if it takes one for present.
+    /// The other querier of IPv4 that it considers present.
     pub(crate) other_querier_v4: Option<OtherQuerier>,
     /// The same for IPv6.
     pub(crate) other_querier_v6: Option<OtherQuerier>,
@@ -123,12 +123,12 @@ pub(crate) struct OtherQuerier {
     pub(crate) address: IpAddr,
     /// The port behind which it is.
     pub(crate) port: Option<InterfaceIndex>,
-    /// How long the bridge still takes it for present without another query.
+    /// How long the bridge still considers it present without another query.
     pub(crate) remaining: Duration,
 }
 
 impl Bridge {
-    /// Returns the querier of a family that the bridge takes for present, apart from itself.
+    /// Returns the querier of a family, other than itself, that the bridge considers present.
     pub(crate) fn other_querier(&self, family: Family) -> Option<OtherQuerier> {
         match family {
             Family::V4 => self.other_querier_v4,

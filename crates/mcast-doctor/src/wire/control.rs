@@ -53,6 +53,20 @@ pub(crate) enum ControlMessage {
 }
 
 impl ControlMessage {
+    /// Returns whether it reports a member of a group.
+    pub(crate) fn joins(&self, group: IpAddr) -> bool {
+        matches!(self, Self::Report { joined, .. } if joined.contains(&group))
+    }
+
+    /// Returns the number of groups that it lists.
+    pub(super) fn groups(&self) -> usize {
+        match self {
+            Self::Report { joined, left, .. } => joined.len() + left.len(),
+            Self::Query { .. } | Self::Pim => 0,
+        }
+    }
+
+    /// Returns what the causes need of an IGMP or MLD message; `None` if that is nothing.
     pub(crate) fn of<A: Address + Into<IpAddr>>(message: &GmpMessage<'_, A>) -> Option<Self> {
         let version = message.version();
         let report = |joined, left| Some(Self::Report { version, joined, left });

@@ -37,6 +37,8 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
+    /// Captured frames that were not recorded, because they were of too many flows, datagrams or messages.
+    pub(crate) unrecorded: u64,
     /// What was captured on the ports of tapped bridges and bonds.
     pub(crate) ports: PortTraffic,
     /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
@@ -102,9 +104,9 @@ impl Wire {
         self.taps.iter().any(|tap| tap.interface == interface && tap.refused.is_none())
     }
 
-    /// Returns whether an interface was tapped and no tap dropped frames. Only then is silence conclusive.
+    /// Returns whether an interface was tapped and every frame was recorded. Only then is silence conclusive.
     pub(crate) fn is_complete(&self, interface: InterfaceIndex) -> bool {
-        self.is_tapped(interface) && self.taps.iter().all(|tap| tap.dropped == 0)
+        self.is_tapped(interface) && self.unrecorded == 0 && self.taps.iter().all(|tap| tap.dropped == 0)
     }
 
     /// Returns why an interface was not tapped.

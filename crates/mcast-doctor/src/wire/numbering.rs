@@ -176,7 +176,7 @@ impl FieldSearch {
     }
 }
 
-/// Returns the field that counts the datagrams: the widest, big-endian if its order cannot be told.
+/// Returns the field that counts the datagrams: the widest, big-endian if both byte orders are possible.
 fn counter(samples: &[(Vec<u8>, SystemTime)]) -> Option<SequenceField> {
     let fields = || {
         [8, 4, 2].into_iter().flat_map(|size| {
@@ -224,40 +224,27 @@ const fn is_decimal(number: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::fixtures::{self, ETH0, begin, flow};
 
     fn key() -> FlowKey {
-        FlowKey {
-            interface: mcast::InterfaceIndex::new(2).unwrap(),
-            outgoing: false,
-            source: "10.9.0.1:6000".parse().unwrap(),
-            group: "239.1.2.3".parse().unwrap(),
-            port: 5000,
-            vlan: None,
-        }
-    }
-
-    fn start() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+        flow(ETH0, "10.9.0.1:6000", "239.1.2.3:5000").key
     }
 
     /// Returns the numbering of payloads that arrive every 10 ms.
     fn numbering(payloads: impl IntoIterator<Item = Vec<u8>>) -> Numbering {
-        let mut numbering = Numbering::default();
+        let (key, mut numbering) = (key(), Numbering::default());
         for (number, payload) in (0..).zip(payloads) {
-            numbering.observe(&key(), &payload, start() + Duration::from_millis(10) * number);
+            numbering.observe(&key, &payload, begin() + Duration::from_millis(10) * number);
         }
         numbering
     }
 
     fn rtp(number: u16) -> Vec<u8> {
-        let mut payload = vec![0x80, 96];
-        payload.extend(number.to_be_bytes());
-        payload.extend([0, 0, 0, 1, 0, 0, 0, 7, 1, 2, 3, 4]);
-        payload
+        fixtures::rtp(number, 7)
     }
 
     fn missing(numbering: &Numbering) -> Vec<u64> {
-        let until = start() + Duration::from_secs(100);
+        let until = begin() + Duration::from_secs(100);
         numbering.gaps(until).map(|gap| gap.missing).collect()
     }
 
@@ -288,7 +275,7 @@ mod tests {
     fn number_that_is_missing_at_the_end_may_still_arrive() {
         let numbers = (0..50_u16).filter(|number| *number != 45).map(rtp);
         let numbering = numbering(numbers);
-        let until = start() + Duration::from_millis(490);
+        let until = begin() + Duration::from_millis(490);
         assert_eq!((numbering.gaps(until).count(), missing(&numbering)), (0, vec![1]));
     }
 
@@ -326,7 +313,7 @@ mod tests {
     fn seconds_of_a_slow_stream_are_no_counter() {
         let mut slow = Numbering::default();
         for second in 0..100_u64 {
-            slow.observe(&key(), &second.to_be_bytes(), start() + Duration::from_secs(second));
+            slow.observe(&key(), &second.to_be_bytes(), begin() + Duration::from_secs(second));
         }
         assert_eq!(slow.statistics(), None);
     }

@@ -15,9 +15,10 @@ use super::{
     PortTraffic, Tap, Wire,
 };
 
-/// Limits of what is recorded, which bound the memory. The examined flows are among the first.
+/// Limits of what is recorded, which bound the memory. A capture of more is not complete.
 const MAX_FLOWS: usize = 10_000;
-const MAX_CONTROL_PACKETS: usize = 20_000;
+/// IGMP, MLD and PIM messages, and the groups in them.
+const MAX_CONTROL: usize = 100_000;
 const MAX_FRAGMENTED: usize = 20_000;
 const MAX_DAMAGED: usize = 1_000;
 
@@ -26,11 +27,15 @@ const MAX_DAMAGED: usize = 1_000;
 pub(crate) struct Recorder {
     flows: BTreeMap<FlowKey, Flow>,
     control: Vec<ControlPacket>,
+    /// The number of control messages, and of the groups in them.
+    control_parts: usize,
     fragmented: BTreeMap<(InterfaceIndex, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
     damaged_control: BTreeMap<DamagedControl, u64>,
     span: Option<(SystemTime, SystemTime)>,
+    /// Frames that exceed a limit.
+    unrecorded: u64,
     /// Data before this moment does not count, because the group had not been joined yet.
-    data_from: Option<SystemTime>,
+    pub(crate) data_from: Option<SystemTime>,
 }
 
 /// Where and when a frame was captured.
@@ -89,6 +94,7 @@ impl Recorder {
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
+            unrecorded: self.unrecorded,
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
             unicast: Vec::new(),
@@ -122,10 +128,15 @@ impl Recorder {
         message: Option<ControlMessage>,
     ) {
         let FrameContext { interface, outgoing, time, .. } = context;
-        if let Some(message) = message.filter(|_| self.control.len() < MAX_CONTROL_PACKETS) {
-            let (source, vlan) = (ip.source, Tagging::of(packet.vlans()));
-            self.control.push(ControlPacket { time, interface, outgoing, source, message, vlan });
+        let Some(message) = message else { return };
+        let parts = self.control_parts.saturating_add(1 + message.groups());
+        if parts > MAX_CONTROL {
+            self.unrecorded += 1;
+            return;
         }
+        self.control_parts = parts;
+        let (source, vlan) = (ip.source, Tagging::of(packet.vlans()));
+        self.control.push(ControlPacket { time, interface, outgoing, source, message, vlan });
     }
 
     /// Counts a message of IGMP or MLD that arrived and that routers, switches and hosts ignore.
@@ -174,6 +185,8 @@ impl Recorder {
             let flow = self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary));
             flow.add(summary);
             flow.numbering.observe(&key, udp.payload, context.time);
+        } else {
+            self.unrecorded += 1;
         }
     }
 
@@ -182,6 +195,7 @@ impl Recorder {
         let FrameContext { interface, outgoing, time, .. } = context;
         let key = (interface, outgoing, ip.source, ip.destination, fragment.identification);
         if self.fragmented.len() >= MAX_FRAGMENTED && !self.fragmented.contains_key(&key) {
+            self.unrecorded += 1;
             return;
         }
         let addresses = (ip.source, ip.destination);
@@ -215,4 +229,50 @@ fn hash(payload: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     payload.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use mcast_capture::Direction;
+    use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
+
+    use super::*;
+    use crate::causes::fixtures::{ETH0, machine};
+
+    #[test]
+    fn capture_of_more_flows_than_are_recorded_is_not_complete() {
+        let recorded = |flows: usize| {
+            let mut recorder = Recorder::default();
+            for number in 0..flows {
+                let frame = UdpFrame {
+                    mac: MacAddress([2, 0, 0, 0, 0, 1]),
+                    source: Ipv4Addr::from(0x0a00_0000 + number as u32).into(),
+                    source_port: 6000,
+                    group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
+                    destination_port: 5000,
+                    hop_limit: 4,
+                    payload: &[1, 2, 3],
+                };
+                let mut buffer = [0; 128];
+                let length = frame.emit(&mut buffer).unwrap();
+                recorder.record(&Frame {
+                    bytes: &buffer[..length],
+                    original_length: length,
+                    link_type: LinkType::Ethernet,
+                    interface: ETH0,
+                    interface_name: None,
+                    direction: Direction::Multicast,
+                    time: SystemTime::UNIX_EPOCH,
+                    checksums: Checksums::Computed,
+                    resegmented: false,
+                });
+            }
+            recorder.finish(machine().links.iter().map(Tap::on).collect(), None)
+        };
+        assert!(recorded(MAX_FLOWS).is_complete(ETH0));
+        let more = recorded(MAX_FLOWS + 7);
+        assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (MAX_FLOWS, 7, false));
+    }
 }

@@ -7,9 +7,9 @@ use mcast_lab::{Host, Lab, RouteGroup, Router, SwitchOptions};
 
 use crate::net::{
     Listener, Net, Stream, assert_healthy, assert_only, assert_received, examine, examine_for, examine_host,
-    has_programs, inject, listener, nft, run,
+    has_programs, listener, nft, run,
 };
-use crate::switches::query;
+use crate::switches::last_query;
 
 const TO: &str = "239.1.2.3:5000";
 const TO_V6: &str = "[ff15::1234]:5000";
@@ -205,7 +205,7 @@ pub(crate) fn small_port() -> Report {
 /// A switch whose querier has stopped, examined on the switch.
 pub(crate) fn stopped_querier() -> Report {
     let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(Duration::from_secs(1)));
-    drop(inject(&net.sender, "eth0", &[query(&net)]));
+    last_query(&net);
     let begin = Instant::now();
     loop {
         let report = examine_host(&net.lan.inside());
@@ -394,7 +394,10 @@ fn switches_and_routers_that_forward_are_healthy() {
     assert_received(&net.examine());
     let ports = net.examine().observations;
     let count = |direction| {
-        ports.iter().filter(|line| line.depth.starts_with("port ") && line.what.contains(direction)).count()
+        ports
+            .iter()
+            .filter(|line| line.layer.starts_with("port ") && line.message.contains(direction))
+            .count()
     };
     assert_eq!((count(" in from 10.9.0.1"), count(" out from 10.9.0.1")), (1, 1), "{ports:#?}");
 

@@ -16,8 +16,8 @@ fn examination_of_a_program_listens_for_the_requested_time() {
     let net = Net::new();
     let _socket = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let report = examine_port(&net.receiver, 5000);
-    let open = report.unknown.iter().find(|unknown| unknown.what.contains("has a querier")).unwrap();
-    assert!(open.why.starts_with("no IGMP query in 1 s"), "{open}");
+    let open = report.unknown.iter().find(|unknown| unknown.question.contains("has a querier")).unwrap();
+    assert!(open.reason.starts_with("no IGMP query in 1 s"), "{open}");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_sender_that_stops_on_a_flat_network() {
     });
     assert_received(&report);
     assert!(
-        report.observations.iter().any(|observation| observation.what.contains("its sender has stopped")),
+        report.observations.iter().any(|observation| observation.message.contains("its sender has stopped")),
         "{report:#?}"
     );
 }

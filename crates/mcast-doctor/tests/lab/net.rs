@@ -5,15 +5,18 @@ use std::ops::{ControlFlow, Deref};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mcast::InterfaceIndex;
+use mcast_capture::ControlSender;
 use mcast_doctor::{
-    ArrivalStatus, Finding, Id, Options, ProgramSelector, Report, Severity, Verdict, examine_machine,
-    examine_membership, examine_program,
+    ArrivalStatus, Finding, Id, Options, ProgramSelector, Progress, Report, Severity, Verdict,
+    examine_machine, examine_membership, examine_program,
 };
 use mcast_lab::{Host, HostInterface, Lab, Switch, SwitchOptions};
+use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
 use mcast_packet::{MacAddress, UdpFrame};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -63,6 +66,13 @@ impl Net {
         examine(&self.receiver, membership)
     }
 
+    /// Sends an IGMP message from the sender.
+    pub(crate) fn send_igmp(&self, message: &IgmpMessage<'_>) {
+        let index = InterfaceIndex::new(self.sender.interface_index("eth0").unwrap()).unwrap();
+        let send = || ControlSender::open(index, Ipv4Addr::new(10, 9, 0, 1)).unwrap().send(message).unwrap();
+        self.sender.run(send).unwrap();
+    }
+
     /// Returns a UDP frame of the sender, which tests modify and inject.
     pub(crate) fn frame(&self, source: &str, to: &str, number: u32) -> Vec<u8> {
         let to: SocketAddr = to.parse().unwrap();
@@ -81,47 +91,73 @@ impl Net {
     }
 }
 
+/// Returns an IGMPv3 general query.
+pub(crate) fn general_query(interval: Duration, max_response_time: Duration) -> IgmpMessage<'static> {
+    let source_query = SourceQuery { suppress: false, robustness: 2, interval, sources: Sources::none() };
+    IgmpMessage::Query(Query { group: None, max_response_time, source_query: Some(source_query) })
+}
+
 /// Examines a membership on a host for [`LISTEN`].
 pub(crate) fn examine(host: &Host, membership: &str) -> Report {
     examine_for(host, membership, &Options::default().listening(LISTEN))
 }
 
 pub(crate) fn examine_for(host: &Host, membership: &str, options: &Options) -> Report {
+    examine_while(host, membership, options, || {})
+}
+
+/// Like [`examine_for`], and calls `act` on another thread once the doctor listens.
+pub(crate) fn examine_while(
+    host: &Host,
+    membership: &str,
+    options: &Options,
+    act: impl FnOnce() + Send,
+) -> Report {
     let membership = membership.parse().unwrap();
-    examine_and_treat(host, || {
-        host.run(|| examine_membership(&membership, options, &mut |_| ControlFlow::Continue(())).unwrap())
-            .unwrap()
+    when_listening(act, |report_progress| {
+        examine_and_treat(host, || {
+            host.run(|| examine_membership(&membership, options, &mut &report_progress).unwrap()).unwrap()
+        })
     })
 }
 
 /// Examines the program that has a port open on a host.
 pub(crate) fn examine_port(host: &Host, port: u16) -> Report {
-    let (listens, _) = channel();
-    examine_port_and_signal(host, port, listens)
+    examine_port_while(host, port, || {})
+}
+
+/// Like [`examine_port`], and calls `act` on another thread once the doctor listens.
+pub(crate) fn examine_port_while(host: &Host, port: u16, act: impl FnOnce() + Send) -> Report {
+    examine_selected(host, ProgramSelector::Port(port), act)
 }
 
 /// Examines a process on a host.
 pub(crate) fn examine_process(host: &Host, id: u32) -> Report {
+    examine_selected(host, ProgramSelector::Process(id), || {})
+}
+
+fn examine_selected(host: &Host, program: ProgramSelector, act: impl FnOnce() + Send) -> Report {
     let options = Options::default().listening(LISTEN);
-    examine_and_treat(host, || {
-        let mut report_progress = |_| ControlFlow::Continue(());
-        host.run(|| examine_program(ProgramSelector::Process(id), &options, &mut report_progress).unwrap())
-            .unwrap()
+    when_listening(act, |report_progress| {
+        examine_and_treat(host, || {
+            host.run(|| examine_program(program, &options, &mut &report_progress).unwrap()).unwrap()
+        })
     })
 }
 
-/// Like [`examine_port`], and signals `listens` once it listens.
-pub(crate) fn examine_port_and_signal(host: &Host, port: u16, listens: Sender<()>) -> Report {
-    let options = Options::default().listening(LISTEN);
-    examine_and_treat(host, || {
-        let listens = listens.clone();
-        let mut report_progress = move |_| {
-            // The other end may be closed after the first signal.
-            let _ = listens.send(());
+/// Runs an examination with a progress callback, whose first call lets `act` begin on another thread.
+fn when_listening(
+    act: impl FnOnce() + Send,
+    examine: impl FnOnce(&(dyn Fn(Progress) -> ControlFlow<()> + Sync)) -> Report,
+) -> Report {
+    let (listens, listening) = sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || listening.recv().map(|()| act()));
+        examine(&move |_| {
+            // Only the first call matters.
+            let _ = listens.try_send(());
             ControlFlow::Continue(())
-        };
-        host.run(|| examine_program(ProgramSelector::Port(port), &options, &mut report_progress).unwrap())
-            .unwrap()
+        })
     })
 }
 
@@ -392,6 +428,14 @@ pub(crate) fn assert_only(report: &Report, id: Id) {
     let others: Vec<_> = report.findings.iter().filter(|each| is_fault(each)).filter(is_other).collect();
     assert!(report.findings.iter().any(|each| each.id == id), "no {id}:\n{}\n{report:#?}", listing());
     assert!(others.is_empty(), "besides {id}:\n{}\n{report:#?}", listing());
+    report.findings.iter().for_each(assert_documented);
+}
+
+/// Asserts that the page of a finding states the scope of its commands.
+fn assert_documented(finding: &Finding) {
+    let has_scope = finding.remedies.iter().any(|remedy| remedy.scope.is_some());
+    let is_stated = || finding.id.page().contains("What the doctor's commands affect");
+    assert!(!has_scope || is_stated(), "declare the remedies of {} with `offering`", finding.id);
 }
 
 /// Asserts that there are no findings.
@@ -404,10 +448,9 @@ pub(crate) fn assert_healthy(report: &Report) {
 pub(crate) fn assert_received(report: &Report) {
     assert_healthy(report);
     assert!(
-        report
-            .observations
-            .iter()
-            .any(|observation| observation.depth == "socket" && observation.what.contains("datagrams from")),
+        report.observations.iter().any(
+            |observation| observation.layer == "socket" && observation.message.contains("datagrams from")
+        ),
         "{report:#?}"
     );
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");

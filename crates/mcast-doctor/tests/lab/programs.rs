@@ -11,7 +11,7 @@ use mcast_lab::{Child, Host};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use crate::net::{
-    Net, Stream, examine, examine_host, examine_port, examine_port_and_signal, has_programs, idle_listener,
+    Net, Stream, examine, examine_host, examine_port, examine_port_while, has_programs, idle_listener,
     listener, options, run,
 };
 
@@ -269,14 +269,10 @@ pub(crate) fn socket_filter_v6() -> Report {
 pub(crate) fn left_group() -> Report {
     let net = Net::new();
     let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
-    let (listens, listening) = std::sync::mpsc::channel();
     let _stream = Stream::to(&net.sender, GROUP);
-    std::thread::scope(|scope| {
-        let examination = scope.spawn(|| examine_port_and_signal(&net.receiver, 5000, listens));
-        listening.recv_timeout(Duration::from_secs(10)).unwrap();
+    examine_port_while(&net.receiver, 5000, || {
         let eth0 = socket2::InterfaceIndexOrAddress::Address(ETH0);
         options(&listener).leave_multicast_v4_n(&Ipv4Addr::new(239, 1, 2, 3), &eth0).unwrap();
-        examination.join().unwrap()
     })
 }
 
@@ -338,12 +334,9 @@ pub(crate) fn sent_by_other_interface_than_that_of_a_member() -> Report {
     let sender = UdpSocket::from(crate::net::socket(&net.sender, [239, 1, 2, 3].into(), "eth1"));
     let port = sender.local_addr().unwrap().port();
     let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
-    let (listens, listening) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        let examination = scope.spawn(|| examine_port_and_signal(&net.sender, port, listens));
-        listening.recv_timeout(Duration::from_secs(10)).unwrap();
-        let _member = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
-        examination.join().unwrap()
+    let mut member = None;
+    examine_port_while(&net.sender, port, || {
+        member = Some(listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]));
     })
 }
 

@@ -88,7 +88,7 @@ fn program_in_the_background_is_examined_and_ended() {
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
     let report = examine_command(&net.receiver, &["sh", "-c", DETACHED, PLAYER]);
     assert_healthy(&report);
-    let wire = |what: &str| report.observations.iter().any(|seen| seen.what.contains(what));
+    let wire = |what: &str| report.observations.iter().any(|seen| seen.message.contains(what));
     assert!(wire("to 239.1.2.3:5000"), "{report:#?}");
     let left = net.receiver.read_proc_net("udp").unwrap();
     assert!(!left.contains(":1388"), "the program was left: {left}");

@@ -1,6 +1,6 @@
 use crate::wire::{
-    Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, StreamId,
-    SubscriberId,
+    AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, IncarnationSalt,
+    KeyEpoch, Kind, NakWriter, Sequence, StreamId, SubscriberId,
 };
 use proptest::prelude::*;
 
@@ -80,13 +80,13 @@ fn sealed_broken_and_cut_off_datagrams_are_marked_in_json() {
 fn a_long_list_is_shortened() {
     let mut list = NakWriter::new();
     for number in 0..100 {
-        assert!(list.add(1_000 + 10 * number, 2));
+        assert!(list.add(Sequence(1_000 + 10 * number), 2));
     }
     let mut buffer = [0; 1_400];
     let header = Header::new(Kind::Nak, StreamId(1), Incarnation(2), 3);
     let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
     writer.subscriber(SubscriberId(7)).unwrap();
-    list.write_nak(0, &mut writer).unwrap();
+    list.write_nak(AddressToken::NONE, &mut writer).unwrap();
     let length = writer.finish();
     let shown = text(&buffer[..length]).unwrap();
     assert!(
@@ -184,7 +184,7 @@ fn a_key_opens_only_what_it_sealed() {
         ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
     };
     let secret = GroupSecret::new(&[7; 32], Algorithm::default());
-    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data(0)));
+    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data(IncarnationSalt::NONE)));
     let tag = cipher.seal(9, &header.bytes(), &mut body).unwrap();
     let sealed = [&header.bytes()[..], &body, &tag].concat();
     let clear = opened(&sealed, &keys(7)).unwrap();

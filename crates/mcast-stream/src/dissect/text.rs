@@ -70,7 +70,7 @@ impl ParsedDatagram<'_> {
             Body::Status(status) => fmt_status(f, status),
             Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
             Body::Probe(_) => f.write_str(", proves its address"),
-            Body::Echo(echo) => write!(f, ", to subscriber {:016x}", echo.subscriber),
+            Body::Echo(echo) => write!(f, ", to subscriber {}", echo.subscriber),
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
             Body::Reset(reset) => fmt_reset(f, reset),
             Body::Reserved => f.write_str(", of a newer version"),
@@ -99,7 +99,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns which part of a message a fragment is.
+/// Returns a description of a datagram's fragment of a message: the whole message, or its first, last or another part.
 const fn fragment_name(flags: Flags) -> &'static str {
     match (flags.has(Flags::BEGIN), flags.has(Flags::END)) {
         (true, true) => "whole",
@@ -143,7 +143,7 @@ impl Display for RangeList<'_> {
             }
             match count {
                 1 => write!(f, "{first}")?,
-                _ => write!(f, "{first}-{}", first + u64::from(count) - 1)?,
+                _ => write!(f, "{first}-{}", first + u64::from(count - 1))?,
             }
         }
         match ranges {
@@ -212,5 +212,5 @@ fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::
 }
 
 fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
-    write!(f, ", refuses subscriber {:016x}: {}", reset.subscriber, reason_name(reset.reason))
+    write!(f, ", refuses subscriber {}: {}", reset.subscriber, reason_name(reset.reason))
 }

@@ -34,12 +34,24 @@ use crate::{ExaminedPart, Result};
 pub(crate) fn snapshot() -> Result<Snapshot> {
     let mut links = links::list()?;
     config_services::add_config_services(&mut links);
-    let tables = match links.iter().any(|link| link.bridge.is_some()) {
-        true => bridges::tables(),
-        false => bridges::BridgeTables::default(),
-    };
+    let mut parts = Vec::new();
+    // Without `CAP_NET_ADMIN`, there is no evidence of rules.
+    let mut ruleset = read("nftables rules", nftables::ruleset(), &mut parts);
+    // The rules of the old iptables are not nftables rules.
+    ruleset.legacy_tables = legacy_tables();
+    if !ruleset.legacy_tables.is_empty() {
+        parts.push(ExaminedPart::new("rules of iptables-legacy").without("mcast does not read them"));
+    }
+    let mut tables = bridges::BridgeTables::default();
+    if links.iter().any(|link| link.bridge.is_some()) {
+        read("hosts behind the ports of bridges", links::add_hosts(&mut links), &mut parts);
+        tables = read("groups of bridges", bridges::tables(&mut links), &mut parts);
+    }
+    if links.iter().any(|link| link.classifier.is_some()) {
+        read("tc filters", traffic_filters::add(&mut links), &mut parts);
+    }
     // Android does not let every app read it.
-    let memberships = mcast_sys::joined::table().unwrap_or_default();
+    let memberships = read("joined groups", mcast_sys::joined::table(), &mut parts);
     let mut counters = counters::pairs(&net_table("snmp"));
     counters.extend(counters::pairs(&net_table("netstat")));
     counters.extend(counters::lines(&net_table("snmp6")));
@@ -49,7 +61,6 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
-    let mut parts = legacy_rules();
     Ok(Snapshot {
         counters: counters.into_iter().collect(),
         settings: settings(&links),
@@ -61,8 +72,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         udp_sockets,
         multicast_routes: routes,
         backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
-        // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
-        ruleset: read("nftables rules", nftables::ruleset(), &mut parts),
+        ruleset,
         firewall: None,
         machine: machine(),
         socket_options: BTreeMap::new(),
@@ -73,11 +83,12 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     })
 }
 
-/// Returns the gap that rules of the old iptables leave, if there may be any: they are not nftables rules.
-fn legacy_rules() -> Vec<ExaminedPart> {
-    let tables = format!("{}{}", net_table("ip_tables_names"), net_table("ip6_tables_names"));
-    let gap = || ExaminedPart::new("rules of iptables-legacy").without("mcast does not read them");
-    tables.lines().next().map(|_| gap()).into_iter().collect()
+/// Returns the tables of the old `iptables` and `ip6tables`, each with its program.
+fn legacy_tables() -> Vec<String> {
+    let tables = [("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")];
+    let names =
+        |(program, file)| net_table(file).lines().map(|name| format!("{program} {name}")).collect::<Vec<_>>();
+    tables.into_iter().flat_map(names).collect()
 }
 
 /// Records whether a part of this machine could be read, and returns its default if not.

@@ -2,7 +2,6 @@
 //! included.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 
 use mcast_sys::netlink::{
@@ -59,17 +58,7 @@ pub(super) fn ruleset() -> io::Result<Ruleset> {
         chain.rules = rules.remove(&id).unwrap_or_default();
     }
     let sets = if chains.is_empty() { Vec::new() } else { sets()? };
-    Ok(Ruleset { chains, sets, legacy_tables: legacy_tables() })
-}
-
-/// Returns the tables of the old `iptables` and `ip6tables`, which do not use nftables.
-fn legacy_tables() -> Vec<String> {
-    let tables = [("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")];
-    let names = tables.into_iter().flat_map(|(program, file)| {
-        let names = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-        names.lines().map(|name| format!("{program} {name}")).collect::<Vec<_>>()
-    });
-    names.collect()
+    Ok(Ruleset { chains, sets, legacy_tables: Vec::new() })
 }
 
 /// A chain: family, table and name.
