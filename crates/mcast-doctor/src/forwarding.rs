@@ -147,7 +147,9 @@ impl Observation {
     /// Returns the flows that this machine should route, once for each outgoing interface of their routes.
     fn router_legs(&self) -> Vec<Leg<'_>> {
         let mut legs = Vec::new();
-        for route in &self.after.multicast_routes {
+        // Routers do not forward link-local groups, whatever their routes say.
+        let stays = |group| mcast::Group::new(group).is_ok_and(|group| group.scope().stays_on_link());
+        for route in self.after.multicast_routes.iter().filter(|route| !stays(route.group)) {
             let Some(from) = route.from.as_ref().and_then(|name| self.after.link_named(name)) else {
                 continue;
             };

@@ -14,6 +14,10 @@ use crate::observation::{Interest, Observation, explains};
 use crate::wire::{Flow, FlowKey, Refusal};
 use crate::{Evidence, EvidenceKind};
 
+/// The IP protocol of IGMP.
+const IGMP: u8 = 2;
+/// The IPv6 next headers that MLD messages begin with: options, and ICMPv6.
+const MLD: [u8; 2] = [0, 58];
 /// The kernel's reason for datagrams that no socket takes.
 pub(crate) const NO_SOCKET: &str = "NO_SOCKET";
 
@@ -86,9 +90,18 @@ impl KernelDrop {
             && is_same_or_unknown(self.source, key.source)
     }
 
-    /// Returns whether packets to this group and port may be among these.
+    /// Returns whether datagrams to this group and port may be among these.
     pub(crate) fn is_to(&self, destination: SocketAddr) -> bool {
-        is_same_or_unknown(self.destination, destination)
+        !self.is_report() && is_same_or_unknown(self.destination, destination)
+    }
+
+    /// Returns whether these are IGMP or MLD messages, of which the older versions send reports to the group. MLD begins
+    /// with a header of options.
+    fn is_report(&self) -> bool {
+        match self.destination {
+            SocketAddr::V4(_) => self.protocol == IGMP,
+            SocketAddr::V6(_) => MLD.contains(&self.protocol),
+        }
     }
 
     pub(crate) fn direction(&self) -> DropDirection {
@@ -226,15 +239,11 @@ impl Observation {
         const REPORTS_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 22));
         const REPORTS_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16));
         let (group, family) = (interest.group.addr(), interest.family());
-        // MLD begins with a header of options.
-        let (protocols, all): (&[u8], _) = match family {
-            Family::V4 => (&[2], REPORTS_V4),
-            Family::V6 => (&[0, 58], REPORTS_V6),
-        };
+        let all = if family == Family::V4 { REPORTS_V4 } else { REPORTS_V6 };
         let is_report = |drop: &&KernelDrop| {
             drop.direction() == DropDirection::Outgoing
                 && drop.interface == Some(interest.interface)
-                && protocols.contains(&drop.protocol)
+                && drop.is_report()
                 && [all, group].contains(&drop.destination.ip())
         };
         self.kernel_drops.drops.iter().filter(is_report).collect()

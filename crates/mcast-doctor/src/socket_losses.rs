@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcast::Family;
 
 use crate::kernel_drops::{KernelDrop, NO_SOCKET};
-use crate::observation::{Interest, Observation, ProgramSocket, RunState, TrialMembership};
+use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, RunState, TrialMembership};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
 
@@ -125,10 +125,20 @@ impl Observation {
 }
 
 impl ProgramSocket {
-    /// Returns why no process that has the socket open can read it; `None` if one runs.
-    pub(crate) fn stopped(&self) -> Option<&RunState> {
-        let is_stopped = self.processes.iter().all(|process| process.run_state != RunState::Running);
-        self.processes.first().filter(|_| is_stopped).map(|process| &process.run_state)
+    /// Returns whether no process that has the socket open can read it; `false` if one runs.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped().is_some() && self.processes.iter().all(ProcessState::is_stopped)
+    }
+
+    /// Returns a process that has the socket open and does not run, if there is one.
+    pub(crate) fn stopped(&self) -> Option<&ProcessState> {
+        self.processes.iter().find(|process| process.is_stopped())
+    }
+}
+
+impl ProcessState {
+    fn is_stopped(&self) -> bool {
+        self.run_state != RunState::Running
     }
 }
 
@@ -138,7 +148,6 @@ mod tests {
 
     use super::*;
     use crate::causes::fixtures::{ETH0, flow, joined_socket, kernel_drop, program, with_counters};
-    use crate::observation::ProcessState;
     use crate::snapshot::JoinedGroup;
 
     const TO: &str = "239.1.2.3:5000";
@@ -218,10 +227,10 @@ mod tests {
         let state = |run_state| ProcessState { pid: 7, run_state, cgroup: None };
         let stopped = |states| {
             let socket = ProgramSocket { processes: states, ..joined_socket(ETH0, SourceFilter::ANY) };
-            socket.stopped().cloned()
+            socket.is_stopped()
         };
-        assert_eq!(stopped(vec![]), None);
-        assert_eq!(stopped(vec![state(RunState::Stopped), state(RunState::Running)]), None);
-        assert_eq!(stopped(vec![state(RunState::Stopped)]), Some(RunState::Stopped));
+        assert!(!stopped(vec![]));
+        assert!(!stopped(vec![state(RunState::Stopped), state(RunState::Running)]));
+        assert!(stopped(vec![state(RunState::Stopped)]));
     }
 }

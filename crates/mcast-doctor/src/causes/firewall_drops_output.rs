@@ -17,11 +17,12 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offer
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let counts = observation.hooks.counts.iter();
-    counts.filter(|count| is_lost(observation, count)).filter_map(|count| judge(observation, count)).collect()
+    let lost = counts.filter(|count| is_lost(observation, count) && !observation.hooks.is_translated(count));
+    lost.filter_map(|count| judge(observation, count)).collect()
 }
 
 /// Returns whether a count is of datagrams of this machine that did not pass a hook on the way out.
-fn is_lost(observation: &Observation, count: &HookCount) -> bool {
+pub(super) fn is_lost(observation: &Observation, count: &HookCount) -> bool {
     let is_own = match count.traffic {
         CountedTraffic::Datagrams(_) => observation.after.is_own(count.peer.ip()),
         CountedTraffic::SentFrom(..) => true,
@@ -34,10 +35,13 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
     let (source, to) = ends(observation, count)?;
     let interface = observation.link_name(count.interface);
     let packet = leaving(observation, count.interface, source, to);
-    let effects = [RuleEffect::Drop, RuleEffect::Queue, RuleEffect::Divert];
+    let effects = [RuleEffect::Drop, RuleEffect::Queue, RuleEffect::Divert, RuleEffect::Redirect];
     let outcomes = met_by(observation, &packet, (count.layer, count.hook), &interface, &effects);
     let lost = count.reached - count.passed;
     let suspects = responsible(observation, outcomes, lost);
+    if suspects.effect() == Some(RuleEffect::Redirect) {
+        return None;
+    }
     let hook = count.hook.name();
     let finding = Finding::fault(
         Id::FirewallDropsOutput,
@@ -60,7 +64,7 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
 }
 
 /// Returns the source and the destination of counted datagrams.
-fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, SocketAddr)> {
+pub(super) fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, SocketAddr)> {
     match count.traffic {
         CountedTraffic::Datagrams(to) => Some((count.peer, to)),
         CountedTraffic::SentFrom(family, port) => {

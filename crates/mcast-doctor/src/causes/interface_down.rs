@@ -16,7 +16,8 @@ pub(super) const CAUSE: Cause =
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(program) = observation.program() {
-        return of_program(observation, program);
+        let is_cut_off = is_cut_off(observation, program);
+        return if is_cut_off { none_usable(observation) } else { of_program(observation, program) };
     }
     let Some(trial) = observation.trial() else {
         return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
@@ -51,6 +52,19 @@ fn of_program(observation: &Observation, program: &Program) -> Vec<Finding> {
         groups.into_iter().filter(|(_, links)| !links.values().copied().any(|link| is_working(&link)));
     let finding = |to: SocketAddr, link| unusable(link).for_group(to).in_program(&program.name);
     silent.flat_map(|(to, links)| links.into_values().map(move |link| finding(to, link))).collect()
+}
+
+/// Returns whether the examined program has joined groups at most on the loopback interface, and nothing that it
+/// receives or sends was captured.
+fn is_cut_off(observation: &Observation, program: &Program) -> bool {
+    let interests = observation.interests();
+    let is_inside = interests
+        .iter()
+        .filter_map(|interest| observation.link(interest.interface))
+        .all(|link| link.interface.loopback);
+    let is_silent = interests.iter().all(|interest| observation.arrivals(interest).is_empty())
+        && !observation.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow));
+    is_inside && is_silent && !program.sockets.is_empty()
 }
 
 /// Returns a finding for every interface that could be used, if no interface is usable.

@@ -10,7 +10,7 @@ use crate::finding::list;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::wire::Flow;
-use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
     .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
@@ -23,7 +23,37 @@ fn check(observation: &Observation) -> Vec<Finding> {
         let same = interests.iter().filter(|interest| interest.address() == address);
         judge(observation, &same.copied().collect::<Vec<_>>())
     });
-    judged.chain(others(observation)).collect()
+    let on_ports = interests.iter().filter_map(|interest| joined_on_port(observation, interest));
+    judged.chain(on_ports).chain(others(observation)).collect()
+}
+
+/// Judges a group that is joined on a port of a bridge or bond and arrives there: what is above it takes all frames.
+fn joined_on_port(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let port = observation.link(interest.interface)?;
+    let above = observation.link(port.interface.port_of?)?;
+    let mut lost = observation.lost_flows(interest).into_iter().map(|lost| lost.flow);
+    let flow = lost.find(|flow| !flow.key.outgoing)?;
+    let (to, port, above) = (interest.destination(), port.name(), above.name());
+    let cause = format!(
+        "{to} arrives on {port}, which is a port of {above}: {above} takes all its frames, so programs of this machine receive the group on {above} only, and it is joined on {port}."
+    );
+    let finding = Finding::new(Id::JoinedOtherInterface, Severity::Fault, cause)
+        .on_interface(port)
+        .for_group(to)
+        .from_source(flow.key.source)
+        .with_evidence(observation.packets_of(flow))
+        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("ip link show {port}"), format!("master {above}")))
+        .with_remedies([
+            remedies::mcast::recv_on(to, above),
+            Remedy::advice(
+                Tool::Program,
+                format!("Join on {above}. If the address of this machine is still on {port}, move it: `ip address show dev {port}` lists it, and {above} should have it instead. This cuts connections by way of {port} for a moment."),
+            ),
+        ]);
+    Some(match interest.socket {
+        Some(socket) => finding.in_program(&socket.owner),
+        None => finding,
+    })
 }
 
 /// Judges the doctor's own membership, or those of the examined program.

@@ -1,14 +1,52 @@
 //! A container or virtual machine with a macvlan interface on this host sends the group. The host does not receive what
 //! its own macvlan interfaces send, nor they what it sends.
 
+use super::filter_rules::masquerading;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
+use crate::snapshot::MacvlanMode;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"])
     .offering(|on| vec![add_interface(on.name(), "INTERFACE-mv")]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    sent_from_above(observation, interest).or_else(|| joined_apart(observation, interest))
+}
+
+/// Warns of a silent group on a macvlan that exchanges nothing with the others on its device: whether one of them sends
+/// it is not known.
+fn joined_apart(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link = observation.link(interest.interface)?;
+    let (mode, way) = match link.macvlan_mode? {
+        MacvlanMode::Private => ("private", "and receives nothing from them, whatever the switch does"),
+        MacvlanMode::Vepa => (
+            "vepa",
+            "but through the switch, which must send frames back by the port they came from (hairpin)",
+        ),
+        MacvlanMode::Bridge => return None,
+    };
+    let is_silent = observation.arrivals(interest).is_empty() && !observation.received_anything();
+    if !is_silent || !observation.wire.is_complete(interest.interface) {
+        return None;
+    }
+    let (name, to) = (link.name(), interest.destination());
+    let cause = format!(
+        "Nothing for {to} reaches {name}, a macvlan in mode {mode}: it exchanges nothing directly with other macvlan interfaces (containers, virtual machines) on the same device, {way}."
+    );
+    let finding = Finding::new(Id::MacvlanIsolation, Severity::Warning, cause)
+        .on_interface(name)
+        .for_group(to)
+        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("ip -details link show {name}"), format!("macvlan mode {mode}")))
+        .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to} came in")))
+        .with_remedies([Remedy::advice(
+            Tool::Ip,
+            format!("If the sender is on the same machine, use the mode bridge for both, where they were created: ip link set dev {name} type macvlan mode bridge. In Docker, create the network with `-o macvlan_mode=bridge`."),
+        )]);
+    Some(finding)
+}
+
+fn sent_from_above(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let group = interest.group.addr();
     let wire = &observation.wire;
     // A frame that leaves with another host's source, and that this machine does not forward, comes from an interface
@@ -20,6 +58,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             && !observation.before.is_own(flow.key.source.ip())
             && !flow.key.source.ip().is_unspecified()
             && !is_forwarded(flow.key.source)
+            && masquerading(observation, flow).is_none()
     })?;
     let link = observation.link(interest.interface)?;
     if observation.is_received(flow) || link.bridge.is_some() || link.interface.loopback {

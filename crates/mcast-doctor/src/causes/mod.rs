@@ -68,6 +68,7 @@ mod scope_section;
 mod sender_queue_drops;
 mod sent_by_other_interface;
 mod sent_to_another_group;
+mod sent_to_unicast;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -289,6 +290,7 @@ causes! {
     members_get_nothing::CAUSE: MembersGetNothing = "members-get-nothing";
     redirected::CAUSE: Redirected = "redirected";
     no_such_interface::CAUSE: NoSuchInterface = "no-such-interface";
+    sent_to_unicast::CAUSE: SentToUnicast = "sent-to-unicast";
 }
 
 impl Id {

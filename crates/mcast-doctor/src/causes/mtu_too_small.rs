@@ -3,8 +3,9 @@
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
+use crate::printed_error::PrintedErrorKind;
 use crate::snapshot::Link;
-use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"])
     .offering(|on| vec![set_mtu(&on.link, ETHERNET)]);
@@ -21,7 +22,31 @@ const MIN_DROPS: u64 = 3;
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();
     interests.dedup_by_key(|interest| interest.interface);
-    interests.iter().filter_map(|interest| judge(observation, interest)).collect()
+    let judged = interests.iter().filter_map(|interest| judge(observation, interest));
+    judged.chain(printed(observation)).collect()
+}
+
+/// Judges a program that printed the error of a datagram that is too long to be sent.
+fn printed(observation: &Observation) -> Option<Finding> {
+    let program = observation.program()?;
+    let mut errors = program.printed.iter();
+    let error = errors.find(|error| error.kind == PrintedErrorKind::MessageTooLong)?;
+    let links = observation.after.links.iter().filter(|link| link.is_of_the_host());
+    let mtus = links
+        .map(|link| Evidence::new(EvidenceKind::Setting, format!("{} mtu", link.name()), link.interface.mtu));
+    let cause = format!(
+        "{} was refused a send: the datagram is longer than the MTU and must not be fragmented, or longer than UDP allows (65,507 bytes in IPv4).",
+        program.name
+    );
+    let finding = Finding::new(Id::MtuTooSmall, Severity::Fault, cause)
+        .in_program(&program.name)
+        .with_evidence(Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line))
+        .with_all_evidence(mtus)
+        .with_remedies([Remedy::advice(
+            Tool::Program,
+            "Send at most the MTU without the headers, 28 bytes in IPv4 and 48 in IPv6: 1472 or 1452 bytes on Ethernet. If larger datagrams should be fragmented, do not set IP_MTU_DISCOVER to IP_PMTUDISC_DO or IP_PMTUDISC_PROBE, and do not set IPV6_DONTFRAG.",
+        )]);
+    Some(finding)
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {

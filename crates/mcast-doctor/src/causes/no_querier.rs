@@ -1,13 +1,14 @@
 //! The network has no querier. Snooping switches forget a member that has not reported for the membership
 //! interval, and hosts report again only in response to a query.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Family;
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation, RejoinOutcome, protocol};
+use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome, protocol};
 use crate::snapshot::Link;
 use crate::wire::{ControlMessage, ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
@@ -21,7 +22,40 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let of_interests = interests.iter().filter_map(|interest| of_interest(observation, interest));
     let of_bridges = observation.after.links.iter().flat_map(of_bridge);
-    of_interests.chain(of_bridges).collect()
+    of_interests.chain(of_bridges).chain(in_file(observation)).collect()
+}
+
+/// Judges a capture whose querier has stopped although hosts have reported groups.
+fn in_file(observation: &Observation) -> Vec<Finding> {
+    let Some((_, until)) = observation.wire.span else { return Vec::new() };
+    if !matches!(observation.target, ExaminationTarget::File) {
+        return Vec::new();
+    }
+    let places: BTreeSet<_> =
+        observation.wire.control.iter().map(|packet| (packet.interface, packet.source.is_ipv4())).collect();
+    let judged = places.into_iter().filter_map(|(interface, v4)| {
+        let queries: Vec<_> = observation.wire.queries(interface, v4).collect();
+        let last = queries.iter().max_by_key(|query| query.time)?;
+        let ago = until.duration_since(last.time).ok()?;
+        let has_stopped = ago >= other_querier_present(&queries)?;
+        let has_members = observation.wire.control.iter().any(|packet| {
+            let joins = matches!(&packet.message, ControlMessage::Report { joined, .. } if !joined.is_empty());
+            (packet.interface, packet.source.is_ipv4()) == (interface, v4) && joins
+        });
+        let (name, protocol) = (observation.link_name(interface), if v4 { "IGMP" } else { "MLD" });
+        let cause = format!(
+            "The {protocol} querier {} on {name} has stopped: its last query is {} s before the end of the capture. Snooping switches forget members that it no longer asks.",
+            last.source,
+            ago.as_secs()
+        );
+        let finding = Finding::new(Id::NoQuerier, Severity::Warning, cause)
+            .on_interface(&name)
+            .from_source(last.source)
+            .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} queries from {}, none in the last {} s", queries.len(), last.source, ago.as_secs())))
+            .with_remedies([Remedy::advice(Tool::Network, "Restart the querier, or enable one on a switch or router of this network (on switches often called \"IGMP snooping querier\").")]);
+        (has_stopped && has_members).then_some(finding)
+    });
+    judged.collect()
 }
 
 /// Judges a bridge of this machine: it has forgotten its members, and takes a querier for present that has stopped.

@@ -10,6 +10,7 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Socket(check), &["udp(7)"]);
 
 fn check(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
+    // Otherwise, the process that should read is stopped.
     if socket.stopped().is_some() || !observation.is_unread(socket) {
         return None;
     }

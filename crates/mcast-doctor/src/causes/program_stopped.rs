@@ -11,7 +11,7 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["signal(
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for finding in observation.examined_sockets().iter().filter_map(judge) {
+    for finding in observation.examined_sockets().iter().filter_map(|examined| judge(observation, examined)) {
         // One finding per program, however many sockets it has.
         if findings.iter().all(|known| known.subject.program != finding.subject.program) {
             findings.push(finding);
@@ -20,10 +20,14 @@ fn check(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
-fn judge(examined: &ExaminedSocket<'_>) -> Option<Finding> {
+fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
-    let state = socket.stopped()?;
-    let process = socket.processes.first()?;
+    let process = socket.stopped()?;
+    // A process that runs may have left reading to the one that is stopped.
+    if !socket.is_stopped() && !observation.is_unread(socket) {
+        return None;
+    }
+    let state = &process.run_state;
     let (how, location, value) = match state {
         RunState::Running => return None,
         RunState::Stopped => ("by a signal (SIGSTOP, or Ctrl-Z)", format!("/proc/{}/stat", process.pid), "T"),
@@ -46,12 +50,15 @@ fn judge(examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let drops =
         Evidence::change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), before, after);
     let group = socket.interests().next().map(|interest| interest.destination());
-    let finding =
-        Finding::new(Id::ProgramStopped, severity, format!("{program} is stopped {how}, so {lost}."))
-            .in_program(program)
-            .evidence(EvidenceKind::Socket, location, value)
-            .with_all_evidence((after > before).then_some(drops))
-            .with_remedies([resume(state, process.pid)]);
+    let who = match socket.is_stopped() {
+        true => program.to_owned(),
+        false => format!("Process {} of {program}, which has the same socket,", process.pid),
+    };
+    let finding = Finding::new(Id::ProgramStopped, severity, format!("{who} is stopped {how}, so {lost}."))
+        .in_program(program)
+        .evidence(EvidenceKind::Socket, location, value)
+        .with_all_evidence((after > before).then_some(drops))
+        .with_remedies([resume(state, process.pid)]);
     Some(match group {
         Some(group) => finding.for_group(group),
         None => finding,

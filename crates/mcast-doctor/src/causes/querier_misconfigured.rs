@@ -10,7 +10,7 @@ use mcast::InterfaceIndex;
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::wire::ControlMessage;
-use crate::{EvidenceKind, Finding, Id, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 8", "RFC 3810 section 5.1.14"]).without_loss();
@@ -46,7 +46,39 @@ fn check(observation: &Observation) -> Vec<Finding> {
         .advise(Tool::Network, remedy);
         Some(finding)
     });
-    judged.collect()
+    judged.chain(forgetful_bridges(observation)).collect()
+}
+
+/// Returns the findings about bridges that query, and forget memberships before the next query.
+fn forgetful_bridges(observation: &Observation) -> impl Iterator<Item = Finding> {
+    let links = observation.after.links.iter().filter(|link| link.interface.up);
+    let bridges = links.filter_map(|link| Some((link, link.bridge?)));
+    let forgetful = bridges.filter(|(_, bridge)| {
+        let is_querier = bridge.snooping && bridge.querier;
+        is_querier && bridge.membership_interval < bridge.query_interval
+    });
+    forgetful.map(|(link, bridge)| {
+        let name = link.name();
+        let (keeps, asks) = (bridge.membership_interval.as_secs_f64(), bridge.query_interval.as_secs_f64());
+        let setting = |setting: &str, value: f64| {
+            Evidence::new(EvidenceKind::Setting, format!("{name} {setting}"), format!("{value:.1} s"))
+        };
+        // Twice the interval and the time to respond, in hundredths of a second (RFC 9776 section 8.4).
+        let enough = (asks * 2.0 + 10.0) * 100.0;
+        Finding::new(
+            Id::QuerierMisconfigured,
+            Severity::Warning,
+            format!("{name} sends queries every {asks:.1} s but forgets memberships after {keeps:.1} s: members get nothing until the next query."),
+        )
+        .on_interface(name)
+        .with_evidence(setting("mcast_membership_interval", keeps))
+        .with_evidence(setting("mcast_query_interval", asks))
+        .with_remedies([Remedy::now(
+            Tool::Ip,
+            ["link", "set", "dev", name, "type", "bridge", "mcast_membership_interval", &format!("{enough:.0}")],
+        )
+        .with_scope(RemedyScope::new(format!("all groups on {name}")))])
+    })
 }
 
 /// Returns what is wrong with a querier, the evidence, and the remedy.

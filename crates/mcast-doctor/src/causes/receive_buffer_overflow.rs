@@ -37,7 +37,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
 fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
     let full = observation.losses_of(socket).full;
-    if full == 0 || socket.stopped().is_some() || observation.is_unread(socket) {
+    if full == 0 || socket.is_stopped() || observation.is_unread(socket) {
         return None;
     }
     let (before, after) = socket.drops;

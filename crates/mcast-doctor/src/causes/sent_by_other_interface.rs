@@ -6,7 +6,7 @@ use mcast::{Family, InterfaceIndex};
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::snapshot::Link;
+use crate::snapshot::{Link, Snapshot};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
@@ -67,6 +67,12 @@ fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<F
         let report = Evidence::new(EvidenceKind::Packet, location, format!("{member} reports {}", to.ip()));
         return Some(finding.in_program(program).with_evidence(report));
     }
+    if let Some(expected) = instead_of_loopback(observation, flow) {
+        let cause = format!(
+            "{program} sends {to} by {leaves}, the loopback interface: the datagrams stay on this machine, and no program has joined the group on {leaves}."
+        );
+        return Some(finding(observation, flow, expected, Severity::Fault, cause).in_program(program));
+    }
     let expected = owner_of(observation, flow.key.source.ip(), flow.key.interface)?;
     let cause = format!(
         "{program} sends {to} by {leaves} with the source address {} of {}: receivers that check the reverse path drop it.",
@@ -74,6 +80,16 @@ fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<F
         expected.name()
     );
     Some(finding(observation, flow, expected, Severity::Warning, cause).in_program(program))
+}
+
+/// Returns an interface to a network, if a flow leaves by the loopback interface and nobody has joined it there.
+fn instead_of_loopback<'a>(observation: &'a Observation, flow: &Flow) -> Option<&'a Link> {
+    let sends = observation.link(flow.key.interface).filter(|link| link.interface.loopback)?;
+    let is_joined = |snapshot: &Snapshot| snapshot.is_joined(flow.key.group, sends.index());
+    if is_joined(&observation.before) || is_joined(&observation.after) {
+        return None;
+    }
+    observation.after.links.iter().find(|link| link.is_of_the_host() && link.interface.multicast)
 }
 
 /// Returns another host that reported the group on another interface, if none reported it where it is sent.

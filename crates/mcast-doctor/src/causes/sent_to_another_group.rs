@@ -34,7 +34,9 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let mut candidates: Vec<_> =
         observation.wire.flows.iter().filter_map(|flow| Some((nearness(&flow)?, flow))).collect();
     candidates.sort_by_key(|(nearness, _)| *nearness);
-    let ((nearest, _), flow) = *candidates.first()?;
+    let Some(((nearest, _), flow)) = candidates.first().copied() else {
+        return of_other_family(observation, interest);
+    };
     let interface = observation.link_name(interest.interface);
     let (to, actual) = (interest.destination(), flow.destination());
     // Where several groups are equally near, they are most likely the channels of one sender, and this one is off.
@@ -73,17 +75,47 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     Some(finding)
 }
 
-/// Returns how near a flow is that could have been meant: one to the same port of a similar group that no program on this
-/// machine has joined.
+/// Returns how near a flow is that could have been meant: a candidate to a similar group.
 fn near_miss(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<Similarity> {
+    let is_candidate = is_candidate(observation, interest, flow);
+    similarity(interest.group.addr(), flow.key.group).filter(|_| is_candidate)
+}
+
+/// Returns a warning if nothing but a group of the other family gets datagrams on the same port.
+fn of_other_family(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let group = interest.group.addr();
+    let mut candidates = observation.wire.flows.iter().filter(|flow| {
+        is_candidate(observation, interest, flow) && flow.key.group.is_ipv4() != group.is_ipv4()
+    });
+    let (flow, None) = (candidates.next()?, candidates.next()) else { return None };
+    let interface = observation.link_name(interest.interface);
+    let (to, actual, source) = (interest.destination(), flow.destination(), flow.key.source);
+    let name = |is_ipv4| if is_ipv4 { "IPv4" } else { "IPv6" };
+    let cause = format!(
+        "Nothing for {to} reaches {interface}, but {source} sends to the same port of {}, by {} instead of {}.",
+        flow.key.group,
+        name(!group.is_ipv4()),
+        name(group.is_ipv4())
+    );
+    let finding = Finding::new(Id::SentToAnotherGroup, Severity::Warning, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .from_source(source)
+        .with_evidence(observation.packets_of(flow))
+        .with_remedies(remedies(actual, to));
+    Some(finding)
+}
+
+/// Returns whether a flow is to the same port of a group that no program on this machine has joined.
+fn is_candidate(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
     let is_joined = observation.before.is_joined(flow.key.group, interest.interface)
         || observation.after.is_joined(flow.key.group, interest.interface);
-    let is_candidate = !flow.key.outgoing
+    let is_sent_here = observation.after.is_own(flow.key.source.ip());
+    (!flow.key.outgoing || is_sent_here)
         && flow.key.interface == interest.interface
         && flow.key.vlan.is_none()
         && flow.key.port == interest.port
-        && !is_joined;
-    similarity(interest.group.addr(), flow.key.group).filter(|_| is_candidate)
+        && !is_joined
 }
 
 fn remedies(actual: SocketAddr, to: SocketAddr) -> [Remedy; 2] {

@@ -19,7 +19,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
         Some(trial) => trial.received_from(flow.key.interface, flow.key.source) > 0,
         None => observation.program().is_some() && flow.key.source.is_ipv6(),
     };
-    flows.retain(|flow| flow.key.source.ip().is_unspecified() && !is_received(flow));
+    // A machine without an address may send to itself.
+    let is_inside =
+        |flow: &Flow| observation.link(flow.key.interface).is_some_and(|link| link.interface.loopback);
+    flows.retain(|flow| !is_inside(flow) && flow.key.source.ip().is_unspecified() && !is_received(flow));
     let mut findings = Vec::new();
     for flow in flows {
         let interface = observation.link_name(flow.key.interface);

@@ -24,7 +24,9 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             && interest.sources.admits(flow.key.source.ip())
             && !is_served(flow.key.port)
     };
-    let flow = observation.wire.incoming(group).find(other)?;
+    let is_own = |flow: &&Flow| observation.after.is_own(flow.key.source.ip());
+    let sent = observation.wire.outgoing(group).filter(is_own);
+    let flow = observation.wire.incoming(group).chain(sent).find(other)?;
     let (actual_port, source) = (flow.key.port, flow.key.source);
     let drops = observation.kernel_drops.drops.iter();
     let unclaimed: Vec<_> = drops.filter(|drop| drop.is_without_socket() && drop.is_of(&flow.key)).collect();

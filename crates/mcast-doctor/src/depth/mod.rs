@@ -7,7 +7,7 @@
 mod program;
 mod status;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 
@@ -82,7 +82,10 @@ impl Observation {
         let mut dropped = self.dropped_flows(interest, |_| true);
         dropped.retain(|dropped| {
             let source = dropped.source.ip();
-            dropped.flow.is_none() && interest.sources.admits(source) && !self.before.is_own(source)
+            dropped.flow.is_none()
+                && interest.sources.admits(source)
+                && !self.before.is_own(source)
+                && !self.forwards(interest, source)
         });
         let expected = |dropped: DroppedFlow<'_>| {
             let status = FlowStatus {
@@ -95,6 +98,13 @@ impl Observation {
             ExpectedFlow { interest: *interest, flow: None, status }
         };
         dropped.into_iter().map(expected).collect()
+    }
+
+    /// Returns whether this machine forwards datagrams from a source to the interface of an interest. Its own copies of
+    /// them arrive there.
+    fn forwards(&self, interest: &Interest<'_>, source: IpAddr) -> bool {
+        let mut sent = self.wire.outgoing(interest.group.addr());
+        sent.any(|flow| flow.key.interface == interest.interface && flow.key.source.ip() == source)
     }
 
     /// Returns the flows of an interest that the doctor's own socket did not receive; for another program, those of

@@ -33,7 +33,7 @@ pub fn examine_membership(
     let other_sockets = program::find(ProgramSelector::Port(port), &before)
         .map(|program| program.sockets)
         .unwrap_or_default();
-    let mut taps = Taps::of(&before, &named(membership, &before));
+    let mut taps = Taps::of(&before, &named(membership, &before)).with_ports([port]);
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_membership(membership), &before, options);
     let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };

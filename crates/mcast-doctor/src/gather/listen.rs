@@ -1,6 +1,6 @@
 //! Listens on the wire and at the socket at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +10,7 @@ use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
-use crate::wire::{PortTraffic, Recorder, Refusal, Tap, Wire};
+use crate::wire::{PortTraffic, Recorder, Refusal, Tap, UnicastRecorder, Wire};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
@@ -22,6 +22,8 @@ const GRACE: Duration = Duration::from_millis(100);
 /// The maximum number of ports that are tapped, and the size of the receive buffer of each. Both bound the memory.
 const MAX_PORTS: usize = 32;
 const PORT_BUFFER: usize = 1 << 20;
+/// The number of ports for which unicast is captured.
+const MAX_UNICAST_PORTS: usize = 4;
 /// How many frames or datagrams are taken at once: to drain a fast interface may never end.
 const MAX_AT_ONCE: usize = 4096;
 /// The number of sources that the doctor's socket counts: far more than of flows that the taps record.
@@ -38,6 +40,9 @@ pub(crate) struct Taps {
     port_recorder: Recorder,
     /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
     unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
+    /// Taps for the examined ports, on the interfaces of `open`.
+    by_port: Vec<Capture>,
+    unicast: UnicastRecorder,
     pub(crate) recorder: Recorder,
 }
 
@@ -70,6 +75,8 @@ impl Taps {
             ports: Vec::new(),
             port_recorder: Recorder::default(),
             unfiltered: Vec::new(),
+            by_port: Vec::new(),
+            unicast: UnicastRecorder::default(),
             recorder: Recorder::default(),
         };
         for link in links {
@@ -84,9 +91,13 @@ impl Taps {
         self.port_recorder.count_data_from(time);
     }
 
-    /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
+    /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`. On the
+    /// loopback interface, programs may send by mistake.
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
-        let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
+        let is_tapped = |link: &&Link| {
+            let is_loopback = link.interface.loopback && link.interface.up;
+            link.is_of_the_host() || is_loopback || named.contains(&link.index())
+        };
         let mut taps = Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>());
         let is_port = |link: &&Link| {
             let above = link.interface.port_of.and_then(|index| machine.link(index));
@@ -97,6 +108,23 @@ impl Taps {
         let open = |link| Some((Tap::on(link), Capture::open(options(link).buffer_size(PORT_BUFFER)).ok()?));
         taps.ports = ports.filter_map(open).collect();
         taps
+    }
+
+    /// Also captures what is sent from and to these ports and not to groups.
+    pub(crate) fn with_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        let ports: BTreeSet<_> =
+            ports.into_iter().filter(|port| *port != 0).take(MAX_UNICAST_PORTS).collect();
+        let open = |interface, port| {
+            let options = CaptureOptions::on(interface).filter(Filter::UnicastUdpPort(port));
+            Capture::open(options.buffer_size(PORT_BUFFER)).ok()
+        };
+        // What cannot be captured here was refused for groups as well, and is reported there.
+        self.by_port = self
+            .open
+            .iter()
+            .flat_map(|(tap, _)| ports.iter().filter_map(move |port| open(tap.interface, *port)))
+            .collect();
+        self
     }
 
     fn add(&mut self, link: &Link) {
@@ -119,6 +147,12 @@ impl Taps {
     pub(super) fn drain(&mut self) -> bool {
         let any = drain(&mut self.open, &mut self.recorder);
         let any = drain(&mut self.ports, &mut self.port_recorder) | any;
+        for capture in &mut self.by_port {
+            for _ in 0..MAX_AT_ONCE {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                self.unicast.record(&frame);
+            }
+        }
         for (_, capture, (frames, bytes)) in &mut self.unfiltered {
             for _ in 0..MAX_AT_ONCE {
                 let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
@@ -164,7 +198,8 @@ impl Taps {
             is_complete(&mut capture).then_some((interface, count))
         });
         let unfiltered = unfiltered.collect();
-        Wire { ports, unfiltered, ..self.recorder.finish(taps, Some(until)) }
+        let unicast = self.unicast.finish();
+        Wire { ports, unfiltered, unicast, ..self.recorder.finish(taps, Some(until)) }
     }
 }
 

@@ -155,6 +155,8 @@ pub(crate) enum RuleEffect {
     Drop,
     /// Its destination changes (`redirect`, `dnat`).
     Redirect,
+    /// Its source changes (`snat`, `masquerade`).
+    Masquerade,
     /// It goes to the socket of a proxy (`tproxy`).
     Proxy,
     /// A program decides (`queue`).

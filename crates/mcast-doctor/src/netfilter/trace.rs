@@ -181,7 +181,9 @@ impl<'a> Tracer<'a> {
                 self.record(chain, rule, *effect, reach);
                 match effect {
                     RuleEffect::Proxy => return reach,
-                    RuleEffect::Redirect => exits.accepted = exits.accepted.max(reach),
+                    RuleEffect::Redirect | RuleEffect::Masquerade => {
+                        exits.accepted = exits.accepted.max(reach);
+                    }
                     RuleEffect::Drop | RuleEffect::Queue | RuleEffect::Divert => {}
                 }
             }

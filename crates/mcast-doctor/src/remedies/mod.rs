@@ -168,16 +168,17 @@ pub(crate) fn admit_sent_datagrams(
 /// Keeps a rule from redirecting datagrams. Connection tracking remembers translated destinations, so that a rule in
 /// front of the one that translates would not help a stream that is running.
 pub(crate) fn keep_destination(
+    hook: Hook,
     interface: &str,
     to: SocketAddr,
     effect: RuleEffect,
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
-    if effect != RuleEffect::Redirect {
+    if !matches!(effect, RuleEffect::Redirect | RuleEffect::Masquerade) {
         return admit_by_rule(interface, to, rule);
     }
     let (family, group) = (if to.is_ipv4() { "ip" } else { "ip6" }, to.ip().to_string());
-    let raw = ["{", "type", "filter", "hook", "prerouting", "priority", "-300", ";", "}"];
+    let raw = ["{", "type", "filter", "hook", hook.name(), "priority", "-300", ";", "}"];
     let chain = ["add", "chain", "inet", "mcast", "untracked"].into_iter().chain(raw);
     let port = to.port().to_string();
     vec![

@@ -32,6 +32,19 @@ pub(crate) struct Link {
     pub(crate) classifier: Option<Queue>,
     /// The filters of traffic control at ingress and egress.
     pub(crate) filters: Vec<TrafficFilter>,
+    /// The mode, if it is a macvlan.
+    pub(crate) macvlan_mode: Option<MacvlanMode>,
+}
+
+/// With which other macvlan interfaces on the same device a macvlan exchanges frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MacvlanMode {
+    /// With none.
+    Private,
+    /// With those that the switch sends the frames back to.
+    Vepa,
+    /// With all.
+    Bridge,
 }
 
 /// An XDP program that is attached to an interface.
@@ -100,6 +113,8 @@ pub(crate) struct Bridge {
     pub(crate) other_querier_v4: Option<OtherQuerier>,
     /// The same for IPv6.
     pub(crate) other_querier_v6: Option<OtherQuerier>,
+    /// How often it sends queries.
+    pub(crate) query_interval: Duration,
 }
 
 /// A querier on the network of a bridge.
@@ -195,6 +210,7 @@ impl From<Interface> for Link {
             xdp_program: None,
             classifier: None,
             filters: Vec::new(),
+            macvlan_mode: None,
         }
     }
 }

@@ -19,7 +19,9 @@ use crate::netfilter::Ruleset;
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::Statistics;
-pub(crate) use link::{Bridge, ConfigService, Link, PortState, Queue, TrafficFilter, XdpProgram};
+pub(crate) use link::{
+    Bridge, ConfigService, Link, MacvlanMode, PortState, Queue, TrafficFilter, XdpProgram,
+};
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use link::{BridgePort, OtherQuerier};
 pub(crate) use tables::{

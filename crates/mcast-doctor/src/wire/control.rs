@@ -24,6 +24,23 @@ pub(crate) struct ControlPacket {
     pub(crate) vlan: Option<Tagging>,
 }
 
+/// Messages of IGMP or MLD from one source that routers, switches and hosts ignore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DamagedControl {
+    pub(crate) interface: InterfaceIndex,
+    pub(crate) source: IpAddr,
+    pub(crate) defect: ControlDefect,
+}
+
+/// Why a message of IGMP or MLD is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ControlDefect {
+    /// Its checksum is wrong.
+    Checksum,
+    /// Its hop limit is not 1: it may come from another network.
+    HopLimit(u8),
+}
+
 /// The part of a control message that the causes need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ControlMessage {

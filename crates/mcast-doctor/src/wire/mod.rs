@@ -6,6 +6,7 @@ mod fragments;
 mod loss_pattern;
 mod numbering;
 mod recorder;
+mod unicast;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use mcast::InterfaceIndex;
 
 use crate::snapshot::Link;
-pub(crate) use control::{ControlMessage, ControlPacket};
+pub(crate) use control::{ControlDefect, ControlMessage, ControlPacket, DamagedControl};
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
 pub(crate) use flow::{Defect, Flow, FlowKey, Tagging};
@@ -22,6 +23,7 @@ pub(crate) use fragments::FragmentedDatagram;
 pub(crate) use loss_pattern::LossPattern;
 pub(crate) use numbering::Gap;
 pub(crate) use recorder::Recorder;
+pub(crate) use unicast::{UnicastFlow, UnicastRecorder};
 
 /// What was captured on the wire.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,10 @@ pub(crate) struct Wire {
     pub(crate) ports: PortTraffic,
     /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
     pub(crate) unfiltered: BTreeMap<InterfaceIndex, (u64, u64)>,
+    /// Datagrams from and to the examined ports that were not sent to a group.
+    pub(crate) unicast: Vec<UnicastFlow>,
+    /// Messages of IGMP and MLD that arrived and are ignored, and how many.
+    pub(crate) damaged_control: BTreeMap<DamagedControl, u64>,
 }
 
 /// What was captured on the ports of bridges and bonds, before it reaches the bridge or after it has left it.

@@ -11,7 +11,10 @@ use mcast_capture::Frame;
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 
 use super::flow::{DatagramSummary, Defect, Tagging};
-use super::{ControlMessage, ControlPacket, Flow, FlowKey, FragmentedDatagram, PortTraffic, Tap, Wire};
+use super::{
+    ControlDefect, ControlMessage, ControlPacket, DamagedControl, Flow, FlowKey, FragmentedDatagram,
+    PortTraffic, Tap, Wire,
+};
 
 /// Limits of what is recorded, which bound the memory. A capture of more is not complete.
 const MAX_FLOWS: usize = 10_000;
@@ -20,6 +23,7 @@ const MAX_SOURCES: usize = 1_000;
 /// IGMP, MLD and PIM messages, and the groups in them.
 const MAX_CONTROL: usize = 20_000;
 const MAX_FRAGMENTED: usize = 20_000;
+const MAX_DAMAGED: usize = 1_000;
 
 /// Sorts captured frames into flows.
 #[derive(Debug, Default)]
@@ -31,6 +35,7 @@ pub(crate) struct Recorder {
     /// The number of control messages, and of the groups in them.
     control_parts: usize,
     fragmented: BTreeMap<(InterfaceIndex, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
+    damaged_control: BTreeMap<DamagedControl, u64>,
     span: Option<(SystemTime, SystemTime)>,
     /// Frames that exceed a limit.
     unrecorded: u64,
@@ -69,9 +74,11 @@ impl Recorder {
         let Some(ip) = packet.ip_layer() else { return };
         match &packet.transport {
             Some(Transport::Igmp(control)) => {
+                self.record_damage(context, ip, &control.checksum);
                 self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
             }
             Some(Transport::Mld(control)) => {
+                self.record_damage(context, ip, &control.checksum);
                 self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
             }
             Some(Transport::Pim(_)) => self.record_control(context, &packet, ip, Some(ControlMessage::Pim)),
@@ -96,6 +103,8 @@ impl Recorder {
             unrecorded: self.unrecorded,
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
+            unicast: Vec::new(),
+            damaged_control: self.damaged_control,
         }
     }
 
@@ -134,6 +143,21 @@ impl Recorder {
         self.control_parts = parts;
         let (source, vlan) = (ip.source, Tagging::of(packet.vlans()));
         self.control.push(ControlPacket { time, interface, outgoing, source, message, vlan });
+    }
+
+    /// Counts a message of IGMP or MLD that arrived and that routers, switches and hosts ignore.
+    fn record_damage(&mut self, context: FrameContext, ip: &Ip<'_>, checksum: &ChecksumStatus) {
+        let defect = match ip.hop_limit {
+            _ if checksum.is_invalid() => ControlDefect::Checksum,
+            1 => return,
+            hop_limit => ControlDefect::HopLimit(hop_limit),
+        };
+        let damaged = DamagedControl { interface: context.interface, source: ip.source, defect };
+        let has_room =
+            self.damaged_control.len() < MAX_DAMAGED || self.damaged_control.contains_key(&damaged);
+        if !context.outgoing && has_room {
+            *self.damaged_control.entry(damaged).or_default() += 1;
+        }
     }
 
     fn record_datagram(&mut self, context: FrameContext, packet: &Packet<'_>, ip: &Ip<'_>, udp: &Udp<'_>) {

@@ -217,15 +217,15 @@ pub(crate) fn stopped_querier() -> Report {
 }
 
 /// sender - lan1 - router - lan2 - receiver
-struct Routed {
+pub(crate) struct Routed {
     _lab: Lab,
-    sender: Host,
-    router: Router,
+    pub(crate) sender: Host,
+    pub(crate) router: Router,
     receiver: Host,
 }
 
 impl Routed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let lab = Lab::new().unwrap();
         let (lan1, lan2) = (lab.switch("lan1").unwrap(), lab.switch("lan2").unwrap());
         let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
@@ -250,7 +250,7 @@ impl Routed {
         Self { _lab: lab, sender, router, receiver }
     }
 
-    fn route(&self, group: &str, to: &[&str]) {
+    pub(crate) fn route(&self, group: &str, to: &[&str]) {
         let group = group.parse().unwrap();
         self.router
             .route_group(RouteGroup { source: None, group, from: "r0", to, ttl_threshold: 1 })

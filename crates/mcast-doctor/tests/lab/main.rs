@@ -22,6 +22,7 @@ mod remedies;
 mod routers;
 mod sockets;
 mod started;
+mod strangers;
 mod switches;
 mod table;
 mod treatment;

@@ -19,7 +19,7 @@ while True:
     s.recv(2000)";
 
 /// Starts a command on a host and examines it, as `mcast doctor -- COMMAND` does.
-fn examine_command(host: &Host, command: &[&str]) -> Report {
+pub(crate) fn examine_command(host: &Host, command: &[&str]) -> Report {
     let options = briefly();
     let examine = || {
         let (program, arguments) = command.split_first().unwrap();

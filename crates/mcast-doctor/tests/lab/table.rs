@@ -6,7 +6,7 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, started,
-    switches, wire,
+    strangers, switches, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -250,6 +250,26 @@ cases! {
     no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
     membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
     interface_down_of_a_program: InterfaceDown, "the interface is down, program examined", sockets::interface_down_of_program;
+    translated_source: Redirected, "`nft` rule with `snat` for groups, the sender examined with its own source", strangers::translated_source;
+    translated_source_of_program: Redirected, "the same, sending program examined", strangers::translated_source_of_program;
+    translated_destination: Redirected, "`nft` output rule with `dnat`, the sender examined", strangers::translated_destination;
+    translated_destination_of_program: Redirected, "the same, sending program examined", strangers::translated_destination_of_program;
+    sent_by_unicast: SentToUnicast, "sent to the receiver's unicast address", strangers::sent_by_unicast;
+    sent_by_unicast_v6: SentToUnicast, "the same, IPv6", strangers::sent_by_unicast_v6;
+    sent_by_broadcast: SentToUnicast, "sent to the broadcast address, program examined", strangers::sent_by_broadcast;
+    sent_by_unicast_by_program: SentToUnicast, "a program sends to a unicast address only, it is examined", strangers::sent_by_unicast_by_program;
+    other_group_sent_here: SentToAnotherGroup, "sent to 239.1.3.2, 239.1.2.3 examined on the sender", strangers::other_group_sent_here;
+    other_port_sent_here: WrongPort, "sent to port 500, port 5000 examined on the sender, IPv6", strangers::other_port_sent_here;
+    joined_on_port: JoinedOtherInterface, "joined on `eth0`, which is a port of the bridge `br0`", strangers::joined_on_port;
+    joined_on_port_v6: JoinedOtherInterface, "the same, IPv6", strangers::joined_on_port_v6;
+    program_on_port: JoinedOtherInterface, "the same, program examined", strangers::program_on_port;
+    sent_by_loopback: SentByOtherInterface, "a program sends by `lo`, it is examined", strangers::sent_by_loopback;
+    sender_without_carrier: InterfaceDown, "the switch port of a sending program is down, it is examined", strangers::sender_without_carrier;
+    policy_blocks_output: DroppedWhenSending, "an IPsec policy blocks what a program sends, it is examined", strangers::policy_blocks_output;
+    vxlan_without_remotes: DroppedWhenSending, "a program sends by a VXLAN without remote hosts, it is examined", strangers::vxlan_without_remotes;
+    stopped_worker: ProgramStopped, "a process that shares the socket of a waiting parent is stopped", strangers::stopped_worker;
+    forgetful_switch: QuerierMisconfigured, "a bridge that forgets memberships before its next query, switch examined without a group", strangers::forgetful_switch;
+    message_too_long: MtuTooSmall, "a program that forbids fragments sends 3000 bytes and prints `EMSGSIZE`", strangers::message_too_long;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

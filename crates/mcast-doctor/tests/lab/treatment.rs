@@ -100,6 +100,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::MacAlias,
             Id::SentToAnotherGroup,
             Id::DroppedWhenSending,
+            Id::SentToUnicast,
         ],
     ),
     (
@@ -162,6 +163,10 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ),
     ("membership_limit_printed", "the program has ended"),
     ("no_route_printed", "the program has ended"),
+    ("message_too_long", "the program has ended"),
+    ("sender_without_carrier", "the advice is to check the cable and the other end"),
+    ("sent_by_loopback", "the advice is to change the program, which chose the interface"),
+    ("policy_blocks_output", "only its owner knows what the policy is for"),
     ("no_route_to_send_printed", "the program has ended"),
     ("firewall_of_the_listener", "the listener at the other end of the path examines itself"),
 ];

@@ -22,6 +22,7 @@ const BR_MCAST_QUERIER: u16 = 25;
 const BR_MCAST_HASH_MAX: u16 = 27;
 const BR_MCAST_MEMBERSHIP_INTERVAL: u16 = 31;
 const BR_MCAST_QUERIER_INTERVAL: u16 = 32;
+const BR_MCAST_QUERY_INTERVAL: u16 = 33;
 const BR_MCAST_QUERIER_STATE: u16 = 47;
 const PORT_STATE: u16 = 1;
 const PORT_FAST_LEAVE: u16 = 7;
@@ -135,6 +136,7 @@ pub(super) fn bridge(data: &[u8]) -> Bridge {
         querier_interval: time(BR_MCAST_QUERIER_INTERVAL),
         other_querier_v4: other_querier(state, [1, 2, 3], false),
         other_querier_v6: other_querier(state, [5, 6, 7], true),
+        query_interval: time(BR_MCAST_QUERY_INTERVAL),
     }
 }
 

@@ -3,7 +3,7 @@
 //! They are in tables of their own that the kernel removes when this process closes the netlink socket, thus also
 //! when it is killed (`NFT_TABLE_F_OWNER`, Linux 5.12). They accept everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -101,13 +101,15 @@ impl CountingRules {
                 continue;
             }
             counts.hooks.push((layer, hook, traffic));
-            counts.counts.extend(reached.into_iter().map(|(key, packets)| HookCount {
+            // Address translation makes packets pass with keys that none reached the hook with.
+            let keys: BTreeSet<_> = reached.keys().chain(passed.keys()).copied().collect();
+            counts.counts.extend(keys.into_iter().map(|key| HookCount {
                 layer,
                 hook,
                 traffic,
                 interface: key.interface,
                 peer: key.peer,
-                reached: packets,
+                reached: reached.get(&key).copied().unwrap_or_default(),
                 passed: passed.get(&key).copied().unwrap_or_default(),
             }));
         }

@@ -8,7 +8,7 @@ use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, t
 
 use super::bridges::{AF_BRIDGE, bridge, bridge_port};
 use super::dump;
-use crate::snapshot::{BridgePort, Link, Queue, Statistics, XdpProgram};
+use crate::snapshot::{BridgePort, Link, MacvlanMode, Queue, Statistics, XdpProgram};
 use crate::{Error, Result};
 
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
@@ -133,6 +133,9 @@ fn add_info(link: &mut Link, info: &[u8]) {
     if link.kind.as_deref() == Some("bridge") {
         link.bridge = attribute(info, INFO_DATA).map(bridge);
     }
+    if link.kind.as_deref() == Some("macvlan") {
+        link.macvlan_mode = attribute(info, INFO_DATA).and_then(macvlan_mode);
+    }
     link.port = match attribute(info, INFO_SLAVE_KIND).map(text).as_deref() {
         Some("bridge") => attribute(info, INFO_SLAVE_DATA).map(bridge_port),
         Some("bond" | "team" | "openvswitch" | "batadv") => {
@@ -140,6 +143,17 @@ fn add_info(link: &mut Link, info: &[u8]) {
         }
         _ => None,
     };
+}
+
+/// Reads the mode of a macvlan. The other modes have one macvlan on a device, or none that a mode concerns.
+fn macvlan_mode(data: &[u8]) -> Option<MacvlanMode> {
+    const MODE: u16 = 1;
+    match u32_at(attribute(data, MODE)?, 0)? {
+        1 => Some(MacvlanMode::Private),
+        2 => Some(MacvlanMode::Vepa),
+        4 => Some(MacvlanMode::Bridge),
+        _ => None,
+    }
 }
 
 /// Reads the root queueing discipline of an interface. Children are skipped, because their drops are

@@ -55,6 +55,8 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     let mut counters = counters::pairs(&net_table("snmp"));
     counters.extend(counters::pairs(&net_table("netstat")));
     counters.extend(counters::lines(&net_table("snmp6")));
+    // Kernels without IPsec have none.
+    counters.extend(counters::lines(&net_table("xfrm_stat")));
     let mut udp_sockets = sockets::parse(&net_table("udp"));
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));

@@ -65,7 +65,7 @@ fn known(name: &str, data: &[u8]) -> Option<Expression> {
         "redir" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Redirect)),
         // `NFT_NAT_DNAT`
         "nat" if number(1) == Some(1) => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Redirect)),
-        "nat" | "masq" => Expression::Verdict(RuleVerdict::Accept),
+        "nat" | "masq" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Masquerade)),
         "tproxy" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Proxy)),
         "queue" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Queue)),
         "fwd" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Divert)),
@@ -112,11 +112,11 @@ fn target(name: &str) -> Option<Expression> {
     let effect = match name {
         "REJECT" => RuleEffect::Drop,
         "DNAT" | "REDIRECT" => RuleEffect::Redirect,
+        "SNAT" | "MASQUERADE" => RuleEffect::Masquerade,
         "TPROXY" => RuleEffect::Proxy,
         "NFQUEUE" => RuleEffect::Queue,
         "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "NOTRACK" | "CLASSIFY" | "TTL" | "HL" | "TEE"
         | "TRACE" | "CHECKSUM" | "DSCP" | "SET" => return Some(Expression::Neutral),
-        "SNAT" | "MASQUERADE" => return Some(Expression::Verdict(RuleVerdict::Accept)),
         _ => return None,
     };
     Some(Expression::Verdict(RuleVerdict::Effect(effect)))
