@@ -141,7 +141,7 @@ pub(crate) fn examine_while(
     when_listening(act, None, |report_progress| joined(host, membership, options, report_progress))
 }
 
-/// Like [`examine`], until so many datagrams have arrived that losses are certain to show.
+/// Like [`examine`], until enough datagrams have arrived for losses to show.
 pub(crate) fn examine_many(host: &Host, membership: &str) -> Report {
     let options = Options::default().listening(PATIENCE);
     when_listening(|| {}, Some(MANY), |report_progress| joined(host, membership, &options, report_progress))
@@ -165,7 +165,7 @@ pub(crate) fn examine_port_while(host: &Host, port: u16, act: impl FnOnce() + Se
     when_listening(act, None, |report_progress| selected(host, program, &briefly(), report_progress))
 }
 
-/// Like [`examine_port`], until so many datagrams have arrived that losses are certain to show.
+/// Like [`examine_port`], until enough datagrams have arrived for losses to show.
 pub(crate) fn examine_port_for_many(host: &Host, port: u16) -> Report {
     let (program, options) = (ProgramSelector::Port(port), Options::default().listening(PATIENCE));
     when_listening(|| {}, Some(MANY), |report_progress| selected(host, program, &options, report_progress))

@@ -187,7 +187,7 @@ cases! {
     loopback_off_for_a_program: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0, program examined", programs::loopback_off_for_program;
     no_route_of_a_sender: NoRoute, "no route for groups, sending program examined", programs::no_route_of_sender;
     loss_of_rtp: LostBeforeThisMachine, "5 % of RTP lost on the way", wire::random_loss;
-    loss_by_storm_control: LostBeforeThisMachine, "60 datagrams per second let through by the switch", wire::storm_control;
+    loss_by_storm_control: LostBeforeThisMachine, "20 datagrams per second let through by the switch", wire::storm_control;
     loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", wire::loss_of_numbered_datagrams;
     loss_for_a_program: LostBeforeThisMachine, "5 % of RTP lost on the way, program examined", wire::random_loss_for_program;
     loss_in_bursts: LostBeforeThisMachine, "the switch port goes down for a moment", wire::link_flap;

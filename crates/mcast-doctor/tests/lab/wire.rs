@@ -55,7 +55,7 @@ pub(crate) fn loss_of_numbered_datagrams() -> Report {
 /// A switch that lets fewer datagrams through than are sent.
 pub(crate) fn storm_control() -> Report {
     let net = Net::new();
-    nft(&net.lan.inside(), "bridge", "hook forward", "limit rate over 60/second drop");
+    nft(&net.lan.inside(), "bridge", "hook forward", "limit rate over 20/second drop");
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
     examine_many(&net.receiver, "239.1.2.3%eth0:5000")
 }

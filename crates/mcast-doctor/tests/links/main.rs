@@ -13,10 +13,12 @@ mod net;
 #[path = "../lab/treatment.rs"]
 mod treatment;
 
-use mcast_doctor::Report;
+use std::time::Duration;
+
+use mcast_doctor::{Options, Report};
 use mcast_lab::{Host, Lab, Switch};
 
-use crate::net::{Stream, assert_healthy, assert_received, examine, examine_host, run, socket};
+use crate::net::{Stream, assert_healthy, assert_received, examine_for, examine_host, run, socket};
 
 const GROUP: &str = "239.1.2.3:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
@@ -68,12 +70,17 @@ impl Net {
     /// Streams from one interface of the sender, and examines a membership on one of the receiver.
     fn examine(&self, sends_by: &str, receives_by: &str) -> Report {
         let _stream = self.stream(sends_by, GROUP);
-        examine(&self.receiver, &format!("239.1.2.3%{receives_by}:5000"))
+        self.listen(&format!("239.1.2.3%{receives_by}:5000"))
     }
 
     fn examine_v6(&self, sends_by: &str, receives_by: &str) -> Report {
         let _stream = self.stream(sends_by, GROUP_V6);
-        examine(&self.receiver, &format!("[ff15::1234%{receives_by}]:5000"))
+        self.listen(&format!("[ff15::1234%{receives_by}]:5000"))
+    }
+
+    /// Examines a membership for longer than the other tests, because an emulated machine is slow.
+    fn listen(&self, membership: &str) -> Report {
+        examine_for(&self.receiver, membership, &Options::default().listening(Duration::from_secs(4)))
     }
 
     /// Asserts that datagrams arrive, and that nothing is wrong with the membership and the machine.
