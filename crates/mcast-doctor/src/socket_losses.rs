@@ -31,7 +31,16 @@ impl Observation {
     /// Attributes the drops of a socket. The kernel counts every reason in the same counter of the socket; those of UDP tell
     /// how many can be due to each.
     pub(crate) fn losses_of(&self, socket: &ProgramSocket) -> SocketLosses {
-        let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+        self.losses_among(socket.drops.1.saturating_sub(socket.drops.0))
+    }
+
+    /// Attributes the drops of the doctor's own socket. A socket that received nothing was never full.
+    pub(crate) fn losses_of_trial(&self, trial: &TrialMembership) -> SocketLosses {
+        let losses = self.losses_among(trial.dropped);
+        SocketLosses { full: if trial.received_count() == 0 { 0 } else { losses.full }, ..losses }
+    }
+
+    fn losses_among(&self, dropped: u64) -> SocketLosses {
         let rise = |counter| {
             let rises = [Family::V4, Family::V6].map(|family| self.rise(counter, family));
             rises.into_iter().flatten().reduce(u64::saturating_add)
@@ -41,6 +50,7 @@ impl Observation {
         };
         let others =
             [Counter::ChecksumErrors, Counter::MemoryErrors].into_iter().filter_map(rise).sum::<u64>();
+        let others = others.saturating_add(self.refused_by_ipsec());
         SocketLosses { full: dropped.min(full), refused: dropped.saturating_sub(full).saturating_sub(others) }
     }
 

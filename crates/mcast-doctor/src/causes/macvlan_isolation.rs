@@ -1,13 +1,56 @@
 //! A container or virtual machine with a macvlan interface on this host sends the group. The host does not receive what
-//! its own macvlan interfaces send, nor they what it sends.
+//! its own macvlan interfaces send, nor they what it sends. In source mode, such an interface receives from listed hosts
+//! only.
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    by_interface_on_top(observation, interest).or_else(|| not_listed(observation, interest))
+}
+
+/// Judges a membership on a macvlan in source mode, while the group arrives at the interface below it.
+fn not_listed(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link = observation.link(interest.interface).filter(|link| link.only_listed_sources)?;
+    let lower = observation.link(link.lower?)?;
+    let is_below = |flow: &&Flow| {
+        flow.key.interface == lower.index()
+            && flow.destination() == interest.destination()
+            && interest.sources.admits(flow.key.source.ip())
+    };
+    let flow = observation.wire.incoming(interest.group.addr()).find(is_below)?;
+    if !observation.arrivals(interest).is_empty() {
+        return None;
+    }
+    let (name, source, to) = (link.name(), flow.key.source, interest.destination());
+    let mac = flow.macs.iter().next()?.to_string();
+    let finding = Finding::new(
+        Id::MacvlanIsolation,
+        Severity::Fault,
+        format!("{name} is a macvlan in source mode, which receives only from the Ethernet addresses in its list. {mac}, which sends {to} from {source}, is not in it."),
+    )
+    .on_interface(name)
+    .for_group(to)
+    .from_source(source)
+    .with_evidence(observation.packets_of(flow))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to}")))
+    .with_remedies([Remedy::now(
+        Tool::Ip,
+        ["link", "set", "dev", name, "type", "macvlan", "macaddr", "add", &mac],
+    )
+    .with_scope(
+        RemedyScope::new(format!("everything that {mac} sends"))
+            .warning("if there is a router in between, this is the router, with all that it forwards"),
+    )]);
+    Some(finding)
+}
+
+/// Judges a group that an interface on top of the joined one sends.
+fn by_interface_on_top(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let group = interest.group.addr();
     let wire = &observation.wire;
     // A frame that leaves with another host's source, and that this machine does not forward, comes from an interface
@@ -55,7 +98,6 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
 mod tests {
     use super::super::fixtures::{ETH0, ETH1, flow, membership};
     use super::*;
-    use crate::wire::Flow;
 
     const TO: &str = "239.1.2.3:5000";
 

@@ -32,6 +32,7 @@ mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod invalid_source;
+mod ipsec_policy;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
@@ -272,6 +273,7 @@ causes! {
     members_get_nothing: MembersGetNothing = "members-get-nothing";
     redirected: Redirected = "redirected";
     no_such_interface: NoSuchInterface = "no-such-interface";
+    ipsec_policy: IpsecPolicy = "ipsec-policy";
 }
 
 impl Id {

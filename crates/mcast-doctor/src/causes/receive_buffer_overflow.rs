@@ -92,18 +92,21 @@ fn of_machine(observation: &Observation, socket: &UdpSocket) -> Option<Finding> 
 
 /// Judges the doctor's own socket: not a fault, but a program with the same buffer size would lose datagrams too.
 fn of_doctor(observation: &Observation) -> Option<Finding> {
-    let trial = observation.trial().filter(|trial| trial.dropped > 0)?;
+    let trial = observation.trial()?;
+    let full = observation.losses_of_trial(trial).full;
+    if full == 0 {
+        return None;
+    }
     let finding = Finding::new(
         Id::ReceiveBufferOverflow,
         Severity::Note,
         format!(
-            "The receive buffer of the doctor's own socket was too small for {}: {} datagrams were dropped.",
-            trial.destination(),
-            trial.dropped
+            "The receive buffer of the doctor's own socket was too small for {}: {full} datagrams were dropped.",
+            trial.destination()
         ),
     )
     .for_group(trial.destination())
-    .with_evidence(Evidence::new(EvidenceKind::Counter, "SO_MEMINFO drops", trial.dropped))
+    .with_evidence(Evidence::new(EvidenceKind::Counter, "SO_MEMINFO drops", full))
     .with_remedies(buffer_remedies(observation));
     Some(finding)
 }

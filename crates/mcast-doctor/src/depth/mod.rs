@@ -174,6 +174,8 @@ impl Observation {
             on_wire: Some(on_wire),
             received,
             depth,
+            some_arrive: received
+                .map_or_else(|| program::reads_some(self, interest, flow), |received| received > 0),
             ..self.status(interest)
         };
         ExpectedFlow { interest: *interest, flow: Some(flow), status }
@@ -206,6 +208,7 @@ impl Observation {
             on_wire: None,
             received: None,
             depth: Depth::Unknown,
+            some_arrive: false,
         }
     }
 
@@ -244,7 +247,7 @@ impl Observation {
         let Some(trial) = self.trial() else { return Depth::Unknown };
         // A full buffer drops datagrams of every flow: it does not explain why all of one flow are missing.
         let others_arrive = trial.received.iter().any(|count| count.datagrams > 0);
-        let dropped = if received == 0 && others_arrive { 0 } else { trial.dropped };
+        let dropped = if received == 0 && others_arrive { 0 } else { self.losses_of_trial(trial).full };
         let loss = Loss { expected: on_wire, received: received.min(on_wire), dropped };
         if !loss.is_serious() {
             return Depth::Arrives;
@@ -287,6 +290,7 @@ impl Observation {
             on_wire: Some(flow.datagrams),
             received: None,
             depth: Depth::Leaves,
+            some_arrive: false,
         })
         .collect()
     }
@@ -301,7 +305,7 @@ pub(crate) fn arrival<'a>(flows: impl IntoIterator<Item = &'a FlowStatus>) -> Ar
             // Why the doctor's own socket received nothing is unknown, that it did not is certain.
             Depth::Unknown if flow.received == Some(0) => lost = true,
             Depth::Unknown | Depth::Leaves => unknown = true,
-            _ => lost = true,
+            _ => (arrives, lost) = (arrives || flow.some_arrive, true),
         }
     }
     match (arrives, lost, unknown) {

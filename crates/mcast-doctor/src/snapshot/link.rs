@@ -32,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) classifier: Option<Queue>,
     /// The filters of traffic control at ingress and egress.
     pub(crate) filters: Vec<TrafficFilter>,
+    /// Whether it is a macvlan that receives only from the Ethernet addresses in its list (`mode source`).
+    pub(crate) only_listed_sources: bool,
 }
 
 /// An XDP program that is attached to an interface.
@@ -195,6 +197,7 @@ impl From<Interface> for Link {
             xdp_program: None,
             classifier: None,
             filters: Vec::new(),
+            only_listed_sources: false,
         }
     }
 }

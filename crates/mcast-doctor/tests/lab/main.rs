@@ -24,5 +24,6 @@ mod started;
 mod switches;
 mod table;
 mod treatment;
+mod unseen;
 mod unusual;
 mod wire;

@@ -10,7 +10,7 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, started,
-    switches, wire,
+    switches, unseen, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -250,6 +250,16 @@ cases! {
     no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
     no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
     membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
+    ipsec_policy: IpsecPolicy, "an IPsec policy that blocks groups", unseen::ipsec_blocks;
+    ipsec_policy_of_ipv6: IpsecPolicy, "an IPsec policy that demands ESP, IPv6", unseen::ipsec_demands_esp;
+    ipsec_policy_for_a_program: IpsecPolicy, "an IPsec policy that blocks the group, program examined", unseen::ipsec_blocks_program;
+    local_route_covers_source: SourceIsLocal, "a route of type `local` that covers the source", unseen::local_route_covers_source;
+    prefix_on_loopback: SourceIsLocal, "the prefix of the network at an address of `lo`", unseen::prefix_on_loopback;
+    source_is_broadcast_address: InvalidSource, "the broadcast address of the receiver's network as the source", unseen::source_is_broadcast_address;
+    joined_on_bridge_port: JoinedOtherInterface, "joined on a port of a bridge", unseen::joined_on_bridge_port;
+    joined_on_bridge_port_by_a_program: JoinedOtherInterface, "the same in a program, IPv6", unseen::program_joined_on_bridge_port;
+    no_v6_group_route: Ipv6NotReady, "no route for IPv6 groups in the table `local`", unseen::no_v6_group_route;
+    macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", unseen::macvlan_in_source_mode;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

@@ -122,6 +122,7 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ("membership_limit_printed", "the program has ended"),
     ("no_route_printed", "the program has ended"),
     ("no_route_to_send_printed", "the program has ended"),
+    ("joined_on_bridge_port_by_a_program", "the advice is to change the program, which chose the interface"),
     ("firewall_of_the_listener", "the listener at the other end of the path examines itself"),
 ];
 

@@ -32,6 +32,8 @@ const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
+const MACVLAN_MODE: u16 = 1;
+const MACVLAN_MODE_SOURCE: u32 = 16;
 
 /// Returns all interfaces of the calling thread's network namespace.
 pub(super) fn list() -> Result<Vec<Link>> {
@@ -150,6 +152,10 @@ fn add_info(link: &mut Link, info: &[u8]) {
     link.kind = attribute(info, INFO_KIND).map(text);
     if link.kind.as_deref() == Some("bridge") {
         link.bridge = attribute(info, INFO_DATA).map(bridge);
+    }
+    if link.kind.as_deref() == Some("macvlan") {
+        let mode = attribute(info, INFO_DATA).and_then(|data| u32_at(attribute(data, MACVLAN_MODE)?, 0));
+        link.only_listed_sources = mode == Some(MACVLAN_MODE_SOURCE);
     }
     link.port = match attribute(info, INFO_SLAVE_KIND).map(text).as_deref() {
         Some("bridge") => attribute(info, INFO_SLAVE_DATA).map(bridge_port),

@@ -5,6 +5,7 @@ mod config_services;
 mod counters;
 pub(crate) mod counting_rules;
 mod freezer;
+mod ipsec;
 mod kernel_drops;
 mod links;
 mod multicast_routes;
@@ -18,7 +19,7 @@ pub(crate) use counters::host_drops;
 pub(crate) use kernel_drops::DropCounter;
 pub(crate) use sockets::queues;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
@@ -43,6 +44,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     let mut counters = counters::pairs(&net_table("snmp"));
     counters.extend(counters::pairs(&net_table("netstat")));
     counters.extend(counters::lines(&net_table("snmp6")));
+    counters.extend(counters::lines(&net_table("xfrm_stat")));
     let mut udp_sockets = sockets::parse(&net_table("udp"));
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
@@ -53,7 +55,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         settings: settings(&links),
         group_routes: super::group_routes(),
         gateways: gateways(&net_table("route")),
-        loopback_takes_v6_groups: loopback_takes_groups(&net_table("ipv6_route")),
+        v6_group_routes: Some(v6_group_routes(&net_table("ipv6_route"))),
         joined: memberships.iter().map(joined_group).collect(),
         igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
         udp_sockets,
@@ -66,6 +68,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         socket_options: BTreeMap::new(),
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
+        ipsec_policies: ipsec::policies(),
         links,
         parts,
     })
@@ -165,16 +168,17 @@ fn gateways(table: &str) -> Vec<String> {
     table.lines().skip(1).filter_map(gateway).collect()
 }
 
-/// Returns whether `/proc/net/ipv6_route` (`DESTINATION LENGTH … FLAGS INTERFACE`) has a route for `ff00::/8`
-/// on `lo` that does not reject.
-fn loopback_takes_groups(table: &str) -> bool {
+/// Returns the interfaces for which `/proc/net/ipv6_route` (`DESTINATION LENGTH … FLAGS INTERFACE`) has a route for
+/// `ff00::/8` that does not reject.
+fn v6_group_routes(table: &str) -> BTreeSet<String> {
     const REJECTS: u32 = 0x0200;
-    table.lines().any(|line| {
+    let interface = |line: &str| {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
-        let [destination, length, .., flags, interface] = words.as_slice() else { return false };
+        let [destination, length, .., flags, interface] = words.as_slice() else { return None };
         let takes = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & REJECTS == 0);
-        *interface == "lo" && destination.starts_with("ff00") && *length == "08" && takes
-    })
+        (destination.starts_with("ff00") && *length == "08" && takes).then(|| (*interface).to_owned())
+    };
+    table.lines().filter_map(interface).collect()
 }
 
 fn machine() -> Machine {
