@@ -13,6 +13,11 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 4301 s
 /// The counters of packets that arrived and that a policy rejected.
 const COUNTERS: [&str; 4] = ["XfrmInPolBlock", "XfrmInTmplMismatch", "XfrmInNoPols", "XfrmInPolError"];
 
+/// The number of packets below which unrelated traffic may explain the counters.
+const MIN_PACKETS: u64 = 10;
+
+const LIST: &str = "`ip xfrm policy` lists the policies. Permanently: exempt the group where they are configured (a passthrough connection of strongSwan or Libreswan), or protect the stream with IPsec at the sender, too.";
+
 impl Observation {
     /// Returns how many packets IPsec policies rejected for a socket.
     pub(crate) fn refused_by_ipsec(&self) -> u64 {
@@ -22,6 +27,9 @@ impl Observation {
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let refused = observation.refused_by_ipsec();
+    if !observation.wire.is_tapped(interest.interface) {
+        return by_counters_alone(observation, interest);
+    }
     let is_rejected = |lost: &LostFlow<'_>| match observation.kernel_verdict(lost, "XFRM_POLICY") {
         KernelVerdict::Proven => true,
         KernelVerdict::Refuted => false,
@@ -50,21 +58,42 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     );
     let drops = observation.kernel_drops.drops.iter();
     let drops = drops.filter(|drop| drop.reason == "XFRM_POLICY" && drop.is_of(&first.key));
-    let changed = COUNTERS.iter().filter_map(|name| {
-        let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
-        Some(Evidence::change(EvidenceKind::Counter, *name, before, after))
-    });
     let finding = Finding::new(Id::IpsecPolicy, Severity::Fault, cause)
         .about_flow(&interface, first)
         .explaining(lost.iter().map(|lost| explained(observation, lost.flow)))
         .with_evidence(observation.packets_of(first))
         .with_all_evidence(evidence(drops))
-        .with_all_evidence(changed)
+        .with_all_evidence(counters(observation))
         .with_evidence(Evidence::new(EvidenceKind::Packet, "lost", format!("{missing} datagrams")))
         .with_remedies(remedies(policy, first.key.source.ip().to_string(), to));
     Some(match interest.socket {
         Some(socket) => finding.in_program(&socket.owner),
         None => finding,
+    })
+}
+
+/// Judges without a capture: policies rejected packets while nothing was received.
+fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let is_silent = observation.trial().is_some() && !observation.received_anything();
+    let to = interest.destination();
+    let refused =
+        Some(observation.refused_by_ipsec()).filter(|refused| is_silent && *refused >= MIN_PACKETS)?;
+    let cause = format!(
+        "IPsec policies of this machine rejected {refused} packets while nothing for {to} was received. They may or may not be for {to}."
+    );
+    let finding = Finding::new(Id::IpsecPolicy, Severity::Warning, cause)
+        .on_interface(observation.link_name(interest.interface))
+        .for_group(to)
+        .with_all_evidence(counters(observation))
+        .with_remedies([Remedy::advice(Tool::Ip, LIST)]);
+    Some(finding)
+}
+
+/// Returns the counters that increased.
+fn counters(observation: &Observation) -> impl Iterator<Item = Evidence> {
+    COUNTERS.iter().filter_map(|name| {
+        let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
+        Some(Evidence::change(EvidenceKind::Counter, *name, before, after))
     })
 }
 
@@ -85,7 +114,7 @@ fn remedies(policy: Option<&IpsecPolicy>, source: String, to: std::net::SocketAd
             "No policy can precede this one, as its priority is 0. Change it where it is configured (strongSwan, Libreswan), or delete it: `ip xfrm policy delete dir in {}`.",
             policy.selector()
         ),
-        _ => "`ip xfrm policy` lists the policies. Permanently: exempt the group where they are configured (a passthrough connection of strongSwan or Libreswan), or protect the stream with IPsec at the sender, too.".to_owned(),
+        _ => LIST.to_owned(),
     };
     pass.into_iter().chain([Remedy::advice(Tool::Ip, advice)]).collect()
 }
@@ -124,6 +153,16 @@ mod tests {
         other.kernel_drops.drops = vec![kernel_drop("XFRM_POLICY", "10.9.0.1:6000", TO, 10)];
         assert_eq!(CAUSE.judge(&other).len(), 1);
         assert_eq!(CAUSE.judge(&with_counters(observation(10), &[("XfrmInPolBlock", 10)])), []);
+    }
+
+    #[test]
+    fn without_a_capture_it_is_a_warning() {
+        let found = |received, rise| {
+            let mut observation = with_counters(observation(received), &[("XfrmInNoPols", rise)]);
+            observation.wire.taps[0].refused = Some("no right".into());
+            CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+        };
+        assert_eq!((found(0, 10), found(10, 10), found(0, 3)), (vec![Severity::Warning], vec![], vec![]));
     }
 
     #[test]

@@ -164,7 +164,8 @@ impl<'a> Mismatch<'a> {
         };
         let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index()) == by_route)
             && observation.trial().is_none_or(names_none);
-        let route = remedies::route_group(self.to.ip(), self.arrives_on).filter(|_| was_chosen_by_route);
+        let route = remedies::route_group(self.to.ip(), self.arrives_on, &observation.after)
+            .filter(|_| was_chosen_by_route);
         let join = Remedy::advice(
             Tool::Program,
             format!(

@@ -118,7 +118,7 @@ fn finding(
     let mut routes = observation.after.group_routes.iter().filter(|route| route.family == family);
     let by_route = routes.any(|route| route.interface == Some(flow.key.interface));
     // A route decides only if the program leaves the choice to it.
-    let route = remedies::route_group(to.ip(), expected).filter(|_| by_route);
+    let route = remedies::route_group(to.ip(), expected, &observation.after).filter(|_| by_route);
     let sent = format!("{} datagrams out from {} to {to}", flow.datagrams, flow.key.source);
     Finding::new(Id::SentByOtherInterface, severity, cause)
         .on_interface(&leaves)

@@ -49,7 +49,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
             tunnel.kind.as_deref().unwrap_or("point-to-point"),
         ))
         .with_remedies(match observation.trial() {
-            Some(trial) => remedies::route_group(trial.group().addr(), other).into_iter().collect(),
+            Some(trial) => remedies::route_group(trial.group().addr(), other, &observation.after).into_iter().collect(),
             None => remedies::route_groups(route.family, other),
         })
         .with_remedies([Remedy::advice(

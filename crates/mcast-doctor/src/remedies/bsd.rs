@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mcast::Family;
 
 use super::{scope_of_address, scope_of_group, scope_of_groups, scope_of_interface};
-use crate::snapshot::Link;
+use crate::snapshot::{Link, Snapshot};
 use crate::{Remedy, Tool};
 
 pub(crate) const ROUTE_V4: &str = "route -n get 239.255.255.1";
@@ -22,7 +22,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
     ]
 }
 
-pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
+pub(crate) fn route_group(group: IpAddr, link: &Link, _machine: &Snapshot) -> Option<Remedy> {
     let option = if group.is_ipv4() { "-host" } else { "-inet6" };
     let remedy = Remedy::now(Tool::Route, ["add", option, &group.to_string(), "-interface", link.name()]);
     Some(remedy.with_scope(scope_of_group(group, link.name())))

@@ -300,7 +300,11 @@ mod tests {
             remedies.extend($system::bring_up(&link));
             remedies.extend($system::route_groups(Family::V4, &link));
             remedies.extend($system::route_groups(Family::V6, &link));
-            remedies.extend($system::route_group("239.1.2.3".parse().unwrap(), &link));
+            remedies.extend($system::route_group(
+                "239.1.2.3".parse().unwrap(),
+                &link,
+                &crate::snapshot::Snapshot::default(),
+            ));
             let commands = remedies.iter().filter_map(Remedy::command);
             commands.chain([$system::ROUTE_V4, $system::ROUTE_V6].map(str::to_owned)).collect::<Vec<_>>()
         }};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mcast::Family;
 
 use super::{scope_of_address, scope_of_groups, scope_of_interface};
-use crate::snapshot::Link;
+use crate::snapshot::{Link, Snapshot};
 use crate::{Remedy, Tool};
 
 pub(crate) const ROUTE_V4: &str = "netsh interface ipv4 show route";
@@ -26,7 +26,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
 
 /// Returns `None`: Windows joins on the interface of the unicast route, so a route for one group does not move
 /// its membership.
-pub(crate) fn route_group(_group: IpAddr, _link: &Link) -> Option<Remedy> {
+pub(crate) fn route_group(_group: IpAddr, _link: &Link, _machine: &Snapshot) -> Option<Remedy> {
     None
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Snapshot {
     pub(crate) bridge_groups: Vec<BridgeGroup>,
     /// The ports of bridges behind which there are routers or queriers, which get every group.
     pub(crate) router_ports: Vec<InterfaceIndex>,
+    /// Whether rules for the routing of IPv4 exist besides the three of every machine.
+    pub(crate) has_routing_rules: bool,
     /// The IPsec policies for packets that arrive, if they can be read.
     pub(crate) ipsec_policies: Vec<IpsecPolicy>,
 }

@@ -130,10 +130,10 @@ cases! {
     firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
     lost_in_prerouting: LostInThisMachine, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     lost_in_prerouting_of_ipv6: LostInThisMachine, "the same, IPv6", depth::prerouting_drop_v6;
-    firewall_rewrites_port: FirewallDropsData, "`nft` rule that changes the port", depth::rewritten_port;
-    firewall_rewrites_port_of_a_program: FirewallDropsData, "the same, program examined", depth::rewritten_port_for_program;
-    firewall_rewrites_port_of_ipv6: FirewallDropsData, "`nft` rule that changes the port, IPv6", depth::rewritten_port_v6;
-    firewall_rewrites_port_of_one_source: FirewallDropsData, "`nft` rule that changes the port of one of two sources", depth::one_source_rewritten;
+    firewall_rewrites_port: Redirected, "`nft` rule that changes the port", depth::rewritten_port;
+    firewall_rewrites_port_of_a_program: Redirected, "the same, program examined", depth::rewritten_port_for_program;
+    firewall_rewrites_port_of_ipv6: Redirected, "`nft` rule that changes the port, IPv6", depth::rewritten_port_v6;
+    firewall_rewrites_port_of_one_source: Redirected, "`nft` rule that changes the port of one of two sources", depth::one_source_rewritten;
     lost_at_ingress: LostInThisMachine, "such a rule at ingress", depth::ingress_drop;
     lost_at_ingress_for_a_program: LostInThisMachine, "the same, program examined", depth::ingress_drop_for_program;
     lost_of_one_source: LostInThisMachine, "such a rule at ingress for one of two sources", depth::one_source_dropped;
@@ -260,6 +260,10 @@ cases! {
     joined_on_bridge_port_by_a_program: JoinedOtherInterface, "the same in a program, IPv6", unseen::program_joined_on_bridge_port;
     no_v6_group_route: Ipv6NotReady, "no route for IPv6 groups in the table `local`", unseen::no_v6_group_route;
     macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", unseen::macvlan_in_source_mode;
+    firewall_drops_untracked: FirewallDropsData, "`nft` rules `notrack` and `ct state untracked drop`", unseen::untracked_dropped;
+    destination_rewritten: Redirected, "`nft` rule that writes a unicast address as the destination", unseen::destination_rewritten;
+    joined_by_routing_rule: JoinedOtherInterface, "joined on the interface that `ip rule` chooses, `eth1`, sent on `eth0`", unseen::joined_by_routing_rule;
+    interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", unseen::one_of_two_interfaces_is_down;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

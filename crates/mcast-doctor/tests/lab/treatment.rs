@@ -109,16 +109,6 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ),
     ("igmp_version_of_the_querier", "the advice is to change the querier"),
     ("old_mld_querier", "the advice is to change the querier"),
-    ("firewall_rewrites_port", "only its owner knows what the rule that changes the port is for"),
-    (
-        "firewall_rewrites_port_of_a_program",
-        "only its owner knows what the rule that changes the port is for",
-    ),
-    ("firewall_rewrites_port_of_ipv6", "only its owner knows what the rule that changes the port is for"),
-    (
-        "firewall_rewrites_port_of_one_source",
-        "only its owner knows what the rule that changes the port is for",
-    ),
     ("membership_limit_printed", "the program has ended"),
     ("no_route_printed", "the program has ended"),
     ("no_route_to_send_printed", "the program has ended"),

@@ -101,6 +101,42 @@ pub(crate) fn macvlan_in_source_mode() -> Report {
     net.examine(GROUP, "239.1.2.3%mv0:5000")
 }
 
+/// A rule for datagrams that connection tracking does not see, because of another rule.
+pub(crate) fn untracked_dropped() -> Report {
+    let net = Net::new();
+    run(
+        &net.receiver,
+        "nft add table inet test && nft 'add chain inet test raw { type filter hook prerouting priority -300 ; }' && nft add rule inet test raw udp dport 5000 notrack && nft 'add chain inet test c { type filter hook input priority 0 ; }' && nft add rule inet test c ct state untracked udp dport 5000 drop",
+    );
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// A rule that writes the receiver's own address into the datagrams.
+pub(crate) fn destination_rewritten() -> Report {
+    let net = Net::new();
+    nft(&net.receiver, "ip", "hook prerouting", "udp dport 5000 ip daddr set 10.9.0.2");
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// Of two networks, the one with the sender is down.
+pub(crate) fn one_of_two_interfaces_is_down() -> Report {
+    let net = Net::new();
+    let _second = net.second_lan();
+    run(&net.receiver, "ip link set eth0 down");
+    net.examine(GROUP, GROUP)
+}
+
+/// A rule for routing chooses the interface of the group, and the group arrives on another.
+pub(crate) fn joined_by_routing_rule() -> Report {
+    let net = Net::new();
+    let _second = net.second_lan();
+    run(
+        &net.receiver,
+        "ip route add default dev eth1 table 50 && ip rule add to 224.0.0.0/4 lookup 50 pref 20",
+    );
+    net.examine(GROUP, "239.1.2.3%default:5000")
+}
+
 #[test]
 fn remedy_of_a_macvlan_in_source_mode_admits_the_sender() {
     if !has_programs() {

@@ -68,6 +68,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         socket_options: BTreeMap::new(),
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
+        has_routing_rules: has_routing_rules(),
         ipsec_policies: ipsec::policies(),
         links,
         parts,
@@ -79,6 +80,21 @@ fn legacy_rules() -> Vec<ExaminedPart> {
     let tables = format!("{}{}", net_table("ip_tables_names"), net_table("ip6_tables_names"));
     let gap = || ExaminedPart::new("rules of iptables-legacy").without("mcast does not read them");
     tables.lines().next().map(|_| gap()).into_iter().collect()
+}
+
+/// Returns whether IPv4 has rules for routing (`ip rule`) besides those for the tables `local`, `main` and `default`.
+fn has_routing_rules() -> bool {
+    const NEW_RULE: u16 = 32;
+    const GET_RULE: u16 = 34;
+    const HEADER: usize = 12;
+    const AF_INET: u8 = 2;
+    // `RT_TABLE_DEFAULT`, `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`, in the fifth byte of the header.
+    const TABLES: [u8; 3] = [253, 254, 255];
+    let mut request = [0; HEADER];
+    request[0] = AF_INET;
+    let rules = dump(NetlinkProtocol::Route, GET_RULE, &request).unwrap_or_default();
+    let mut own = rules.iter().filter(|rule| rule.kind == NEW_RULE);
+    own.any(|rule| rule.payload.get(4).is_some_and(|table| !TABLES.contains(table)))
 }
 
 /// Records whether a part of this machine could be read, and returns its default if not.
