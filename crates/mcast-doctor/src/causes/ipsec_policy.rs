@@ -46,15 +46,14 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         .filter(|policy| policy.applies_to(source.ip(), to))
         .min_by_key(|policy| policy.priority)
         .filter(|policy| policy.action != IpsecAction::Allow);
-    let what = match policy.map(|policy| policy.action) {
-        Some(IpsecAction::Protect) => "accepts them only with IPsec, and they arrive without it",
-        _ => "blocks them",
+    let why = match policy.map(|policy| policy.action) {
+        Some(IpsecAction::Protect) => ": it demands IPsec, and they arrive without it",
+        _ => "",
     };
     let named =
         policy.map_or_else(|| "An IPsec policy".to_owned(), |policy| format!("The IPsec policy `{policy}`"));
-    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     let cause = format!(
-        "{named} of this machine rejects the datagrams from {source} to {to} that arrive on {interface}: {what}."
+        "{named} of this machine rejects the datagrams from {source} to {to} that arrive on {interface}{why}."
     );
     let drops = observation.kernel_drops.drops.iter();
     let drops = drops.filter(|drop| drop.reason == "XFRM_POLICY" && drop.is_of(&first.key));
@@ -64,7 +63,6 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         .with_evidence(observation.packets_of(first))
         .with_all_evidence(evidence(drops))
         .with_all_evidence(counters(observation))
-        .with_evidence(Evidence::new(EvidenceKind::Packet, "lost", format!("{missing} datagrams")))
         .with_remedies(remedies(policy, first.key.source.ip().to_string(), to));
     Some(match interest.socket {
         Some(socket) => finding.in_program(&socket.owner),

@@ -127,7 +127,7 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
             format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-port={port}/udp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
         ));
     }
-    remedies.push(ufw("in", interface, to));
+    remedies.extend(permanently(ufw("in", interface, to), rule));
     remedies
 }
 
@@ -141,7 +141,8 @@ pub(crate) fn admit_forwarded(
     let path = ["route", "allow", "in", "on", from, "out", "on", to];
     let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
     let mut remedies = admit_by_rule(from, address, rule);
-    remedies.push(Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address)));
+    let ufw = Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address));
+    remedies.extend(permanently(ufw, rule));
     remedies
 }
 
@@ -152,7 +153,7 @@ pub(crate) fn admit_sent_datagrams(
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     let mut remedies = admit_by_rule(interface, to, rule);
-    remedies.push(ufw("out", interface, to));
+    remedies.extend(permanently(ufw("out", interface, to), rule));
     remedies
 }
 
@@ -194,6 +195,21 @@ pub(crate) fn keep_destination(
             "Permanently: restrict the rule to the unicast addresses that it is meant for.",
         ),
     ]
+}
+
+/// Returns the remedy by ufw if its rules may be the ones that drop: what it accepts, rules of other tables still drop.
+fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
+    match rule {
+        Some(rule) if rule.is_of_firewalld() => None,
+        Some(rule) if !rule.may_be_of_ufw() => Some(Remedy::advice(
+            Tool::Nft,
+            format!(
+                "Permanently: put the rule into the file that creates the table `{} {}`, often /etc/nftables.conf.",
+                rule.family, rule.table
+            ),
+        )),
+        _ => Some(ufw),
+    }
 }
 
 fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {

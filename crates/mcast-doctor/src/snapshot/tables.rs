@@ -65,6 +65,11 @@ impl DroppingRule {
         format!("nft {} {} {} {}", self.family, self.table, self.chain, self.part)
     }
 
+    /// Returns whether ufw may have created the rule or policy.
+    pub(crate) fn may_be_of_ufw(&self) -> bool {
+        self.table == "filter" && (self.chain.starts_with("ufw") || self.part.starts_with("policy"))
+    }
+
     /// Returns whether firewalld created the rule.
     pub(crate) fn is_of_firewalld(&self) -> bool {
         self.table == "firewalld"

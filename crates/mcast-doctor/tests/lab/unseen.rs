@@ -3,7 +3,8 @@
 use mcast_doctor::{ArrivalStatus, Id, Report};
 
 use crate::net::{
-    Net, Stream, assert_received, examine, examine_port, has_programs, inject, listener, nft, run,
+    Net, Stream, assert_healthy, assert_received, examine, examine_port, has_programs, inject, listener, nft,
+    run,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -162,6 +163,20 @@ fn network_on_loopback_is_sound_without_rules_for_routing() {
     let net = Net::new();
     run(&net.receiver, "ip address add 10.9.0.2/24 dev lo");
     assert_received(&net.examine(GROUP, MEMBERSHIP));
+}
+
+#[test]
+fn rules_that_change_the_source_or_the_hop_limit_are_sound() {
+    if !has_programs() {
+        return;
+    }
+    for change in ["ip saddr set 10.9.0.99", "udp sport set 7", "ip ttl set 64"] {
+        let net = Net::new();
+        nft(&net.receiver, "ip", "hook prerouting", &format!("udp dport 5000 {change}"));
+        let report = net.examine(GROUP, MEMBERSHIP);
+        assert_healthy(&report);
+        assert_eq!(report.arrival, ArrivalStatus::Arrives, "{change}: {report:#?}");
+    }
 }
 
 #[test]
