@@ -67,6 +67,12 @@ impl Observation {
         })
     }
 
+    /// Attributes the drops of the doctor's own socket. A socket that received nothing was never full.
+    pub(crate) fn losses_of_trial(&self, trial: &TrialMembership) -> SocketLosses {
+        let losses = self.losses_by_counters(trial.dropped);
+        SocketLosses { full: if trial.received_count() == 0 { 0 } else { losses.full }, ..losses }
+    }
+
     fn losses_by_counters(&self, dropped: u64) -> SocketLosses {
         let rise = |counter| {
             let rises = [Family::V4, Family::V6].map(|family| self.rise(counter, family));
@@ -77,6 +83,7 @@ impl Observation {
         };
         let others =
             [Counter::ChecksumErrors, Counter::MemoryErrors].into_iter().filter_map(rise).sum::<u64>();
+        let others = others.saturating_add(self.refused_by_ipsec());
         SocketLosses { full: dropped.min(full), refused: dropped.saturating_sub(full).saturating_sub(others) }
     }
 

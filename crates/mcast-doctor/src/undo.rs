@@ -114,6 +114,9 @@ fn inverse(program: &str, args: &[&str], actions: &[Action], query: Query<'_>) -
         ("ip", ["link", "set", "dev", name, "type", "bridge", options @ ..]) => {
             bridge_options(name, options, query)?
         }
+        ("ip", ["link", "set", "dev", name, "type", "macvlan", "macaddr", "add", mac]) => {
+            run("ip", ["link", "set", "dev", name, "type", "macvlan", "macaddr", "del", mac])
+        }
         ("ip", ["link", "set", "dev", name, option @ ..]) => link_option(name, option, query)?,
         ("ip", ["-6", "route", "add" | "replace", route @ ..]) => {
             route_before(&["-6", "route"], route, query)?
@@ -141,6 +144,9 @@ fn fixed(program: &str, args: &[&str]) -> Option<Inverse> {
         ("ufw", ["allow", rest @ ..]) => run("ufw", ["delete", "allow"].iter().chain(rest)),
         ("bridge", ["fdb", "replace", mac, "dev", port, "master", "static"]) => {
             run("bridge", ["fdb", "del", mac, "dev", port, "master"])
+        }
+        ("ip", ["xfrm", "policy", "add", policy @ .., "priority", _, "action", "allow"]) => {
+            run("ip", ["xfrm", "policy", "delete"].iter().chain(policy))
         }
         ("kill", ["-CONT", id]) => run("kill", ["-STOP", id]),
         ("networkctl", ["reload"]) => run("networkctl", ["reload"]),

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use mcast::Family;
+
 use crate::depth::LostFlow;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
-use crate::observation::{Interest, Observation};
-use crate::snapshot::DroppingRule;
+use crate::observation::{Interest, Observation, explains};
+use crate::snapshot::{Counter, DroppingRule};
 use crate::wire::{Flow, FlowKey};
 use crate::{Evidence, EvidenceKind, ExplainedFlow};
 
@@ -178,16 +180,13 @@ pub(super) struct HookLoss<'a> {
     pub(super) reached: u64,
     pub(super) passed: u64,
     pub(super) suspects: Suspects,
+    /// What the rule to name does; `None` if no rule is known.
+    pub(super) effect: Option<RuleEffect>,
 }
 
 impl HookLoss<'_> {
     pub(super) fn lost(&self) -> u64 {
         self.reached - self.passed
-    }
-
-    /// Returns what the rule to name does; `None` if no rule is known.
-    pub(super) fn effect(&self) -> Option<RuleEffect> {
-        self.suspects.effect()
     }
 
     /// Returns the sources, as in a sentence.
@@ -273,5 +272,24 @@ pub(super) fn loss_at<'a>(
     let mut outcomes = observation.after.ruleset.trace(&arriving(observation, flow), layer, hook, &device);
     outcomes.retain(|outcome| outcome.effect != RuleEffect::Masquerade);
     let suspects = responsible(observation, outcomes, reached - passed);
-    Some(HookLoss { flows: vec![flow], hook, reached, passed, suspects })
+    let effect = suspects.effect().or_else(|| by_legacy_rule(observation, flow, hook, reached - passed));
+    Some(HookLoss { flows: vec![flow], hook, reached, passed, suspects, effect })
+}
+
+/// Returns what the rules of the old iptables do with the lost datagrams of a flow, as far as it follows from counters:
+/// what is delivered all the same was not dropped.
+fn by_legacy_rule(observation: &Observation, flow: &Flow, hook: Hook, lost: u64) -> Option<RuleEffect> {
+    let family = Family::of(flow.key.group);
+    let table = if family == Family::V4 { "iptables nat" } else { "ip6tables nat" };
+    let has_table = observation.after.ruleset.legacy_tables.iter().any(|name| name == table);
+    let rise = |counter| observation.rise(counter, family);
+    let delivered = rise(Counter::InDelivers)?.saturating_sub(rise(Counter::InMulticast)?);
+    (has_table && hook == Hook::Prerouting && explains(delivered, lost)).then_some(RuleEffect::Redirect)
+}
+
+/// Returns the tables of the old `iptables` as evidence if no other rule is known: their rules cannot be read.
+pub(super) fn legacy_tables(observation: &Observation, suspects: &Suspects) -> Option<Evidence> {
+    let tables = &observation.after.ruleset.legacy_tables;
+    (suspects.is_empty() && !tables.is_empty())
+        .then(|| Evidence::new(EvidenceKind::Rule, "tables whose rules were not read", tables.join(", ")))
 }

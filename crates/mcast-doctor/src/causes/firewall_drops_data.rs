@@ -8,7 +8,8 @@
 use std::net::SocketAddr;
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, arriving_for, hook_losses, loss_at, met_by, responsible,
+    HookLoss, INCOMING, Suspects, arriving, arriving_for, hook_losses, legacy_tables, loss_at, met_by,
+    responsible,
 };
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
@@ -49,7 +50,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
     match hook_losses(observation, unfiltered(observation, interest)) {
         Some(losses) => losses
             .iter()
-            .filter(|loss| loss.effect().is_none_or(|effect| DROPS.contains(&effect)))
+            .filter(|loss| loss.effect.is_none_or(|effect| DROPS.contains(&effect)))
             .map(|loss| counted_at_hook(observation, interest, loss))
             .collect(),
         None => by_reason_or_counters(observation, interest).into_iter().collect(),
@@ -76,7 +77,7 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
         .with_all_evidence(legacy_tables(observation, &loss.suspects))
-        .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
+        .with_remedies(admit(observation, &interface, to, (loss.hook, loss.suspects.rule())))
 }
 
 /// Judges by the kernel's reasons; if it gives none, by the counters of the IP layer and of the rules.
@@ -112,7 +113,7 @@ fn by_reason_or_counters(observation: &Observation, interest: &Interest<'_>) -> 
     .with_all_evidence(counters(observation, interest))
     .with_all_evidence(suspects.evidence(observation))
     .with_all_evidence(legacy_tables(observation, &suspects))
-    .with_remedies(admit(observation, &interface, to, suspects.rule()));
+    .with_remedies(admit(observation, &interface, to, (Hook::Input, suspects.rule())));
     Some(finding)
 }
 
@@ -235,7 +236,7 @@ fn dropped_at_port(
         .explaining([explained])
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
-        .with_remedies(admit(observation, &port, to, loss.suspects.rule()));
+        .with_remedies(admit(observation, &port, to, (loss.hook, loss.suspects.rule())));
     Some(finding)
 }
 
@@ -256,44 +257,45 @@ fn dropped_when_forwarded(observation: &Observation, interest: &Interest<'_>) ->
         .for_group(to)
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
-        .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
+        .with_remedies(admit(observation, &interface, to, (loss.hook, loss.suspects.rule())))
     };
     losses.flatten().map(finding).collect()
 }
 
-/// Returns the tables of the old `iptables` as evidence if no other rule is known: their rules cannot be read.
-fn legacy_tables(observation: &Observation, suspects: &Suspects) -> Option<Evidence> {
-    let tables = &observation.after.ruleset.legacy_tables;
-    (suspects.is_empty() && !tables.is_empty())
-        .then(|| Evidence::new(EvidenceKind::Rule, "tables whose rules were not read", tables.join(", ")))
-}
-
-/// Returns the remedies that admit the datagrams. For rules of the old `iptables`, which cannot be read, these are
-/// commands that show them.
+/// Returns the remedies that admit the datagrams. Rules of the old `iptables` cannot be read: if no other is known, they
+/// are preceded where its tables are.
 fn admit(
     observation: &Observation,
     interface: &str,
     to: SocketAddr,
-    rule: Option<&DroppingRule>,
+    (hook, rule): (Hook, Option<&DroppingRule>),
 ) -> Vec<Remedy> {
     let mut remedies = remedies::admit_datagrams(interface, to, rule);
-    let tables = &observation.after.ruleset.legacy_tables;
-    if rule.is_none() && !tables.is_empty() {
-        let commands: Vec<_> = tables
-            .iter()
-            .filter_map(|table| table.split_once(' '))
-            .map(|(program, table)| format!("`{program}-legacy -t {table} -L -v -n`"))
-            .collect();
-        remedies.insert(
-            0,
-            Remedy::advice(
-                Tool::Nft,
-                format!(
-                    "This machine also has rules of the old iptables: {} show them with their counters.",
-                    commands.join(", ")
-                ),
-            ),
+    let program = if to.is_ipv4() { "iptables" } else { "ip6tables" };
+    let names = observation.after.ruleset.legacy_tables.iter();
+    let tables: Vec<_> = names.filter_map(|name| name.strip_prefix(program)).map(str::trim).collect();
+    // Rules that jump nowhere else are the same in all tables.
+    let (chain, order) = match hook {
+        Hook::Prerouting => ("PREROUTING", ["raw", "mangle"].as_slice()),
+        Hook::Input => ("INPUT", ["filter", "mangle", "security"].as_slice()),
+        Hook::Forward => ("FORWARD", ["filter", "mangle", "security"].as_slice()),
+        _ => return remedies,
+    };
+    let there = order.iter().filter(|table| tables.contains(*table));
+    let insert = |table: &&str| {
+        format!(
+            "`{program}-legacy -t {table} -I {chain} -i {interface} -d {} -p udp --dport {} -j ACCEPT`",
+            to.ip(),
+            to.port()
+        )
+    };
+    let commands: Vec<_> = there.map(insert).collect();
+    if rule.is_none() && !commands.is_empty() {
+        let advice = format!(
+            "This machine has rules of the old iptables (`{program}-legacy-save` shows them). Let the datagrams pass there: {}.",
+            commands.join(" and ")
         );
+        remedies.insert(0, Remedy::advice(Tool::Nft, advice));
     }
     remedies
 }

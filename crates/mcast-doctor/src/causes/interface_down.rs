@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use mcast::ErrorKind;
+use mcast::{ErrorKind, Family, InterfaceSelector};
 
 use super::{Cause, Check};
 use crate::finding::list;
-use crate::observation::{Observation, Program};
+use crate::observation::{Observation, Program, TrialMembership};
 use crate::snapshot::Link;
-use crate::{EvidenceKind, Finding, Id, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &[]).offering(|on| remedies::linux::bring_up(&on.link));
@@ -36,7 +36,34 @@ fn check(observation: &Observation) -> Vec<Finding> {
         refused.into_iter().chain(without_carrier.map(|link| link.name().to_owned())).collect();
     names.dedup();
     let links = names.iter().filter_map(|name| observation.after.link_named(name));
-    links.map(|link| unusable(link).for_group(trial.destination())).collect()
+    let mut findings: Vec<_> = links.map(|link| unusable(link).for_group(trial.destination())).collect();
+    if findings.is_empty() && trial.failures.is_empty() {
+        findings = may_arrive_elsewhere(observation, trial);
+    }
+    findings
+}
+
+/// Returns warnings about interfaces on which a silent group may arrive once they work: those with an address, if the
+/// membership names no interface.
+fn may_arrive_elsewhere(observation: &Observation, trial: &TrialMembership) -> Vec<Finding> {
+    let names_one = !matches!(trial.membership.interface, None | Some(InterfaceSelector::All));
+    let is_seen = observation.wire.flows.iter().any(|flow| flow.key.group == trial.group().addr());
+    if names_one || is_seen || observation.received_anything() {
+        return Vec::new();
+    }
+    let family = trial.group().family();
+    let is_unusable = |link: &&Link| {
+        let is_broken = !link.interface.up || !link.interface.running;
+        // A bridge without ports has no carrier, and IPv6 addresses vanish with the link.
+        is_broken
+            && link.bridge.is_none()
+            && !link.interface.loopback
+            && link.interface.port_of.is_none()
+            && (link.has_address(family) || link.has_address(Family::V4))
+    };
+    let warning =
+        |link| Finding { severity: Severity::Warning, ..unusable(link).for_group(trial.destination()) };
+    observation.after.links.iter().filter(is_unusable).map(warning).collect()
 }
 
 /// Returns a finding for each group of a program that it has joined only on interfaces that are down or have no carrier.
@@ -140,6 +167,23 @@ mod tests {
         assert_eq!(down, ["eth0 is down."]);
         let none = outcome(|machine| machine.links.truncate(1));
         assert!(none[0].contains("except the loopback"), "{none:?}");
+    }
+
+    #[test]
+    fn silent_group_may_arrive_on_an_interface_that_is_down() {
+        use super::super::fixtures::flow;
+
+        let outcome = |flows, selector| {
+            let mut observation = membership("239.1.2.3:5000", flows, 0);
+            observation.trial_mut().membership.interface = selector;
+            observation.after.links[2].interface.up = false;
+            check(&observation)
+        };
+        let findings = outcome(Vec::new(), None);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.severity, finding.cause.as_str()), (Severity::Warning, "eth1 is down."));
+        assert_eq!(outcome(Vec::new(), Some(InterfaceSelector::Index(ETH0))), []);
+        assert_eq!(outcome(vec![flow(ETH0, "10.9.0.1:6000", "239.1.2.3:5000")], None), []);
     }
 
     #[test]

@@ -10,14 +10,15 @@ pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4291 section 2.7"]).offering(|on| add_route(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
-    if observation.after.loopback_takes_v6_groups || observation.received_anything() {
+    if observation.received_anything() {
         return Vec::new();
     }
     let on_loopback = observation.interests().into_iter().find_map(|interest| {
         let link = observation.link(interest.interface).filter(|link| link.interface.loopback)?;
         let silent = observation.arrivals(&interest).is_empty()
             && observation.wire.outgoing(interest.group.addr()).next().is_none();
-        (interest.group.addr().is_ipv6() && silent).then_some((interest, link))
+        let lacks_route = observation.after.lacks_v6_group_route(link.name());
+        (interest.group.addr().is_ipv6() && silent && lacks_route).then_some((interest, link))
     });
     let finding = on_loopback.map(|(interest, link)| {
         Finding::fault(

@@ -5,7 +5,8 @@ use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family};
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::kernel_drops::KernelVerdict;
+use crate::observation::{Interest, Observation};
 use crate::snapshot::{Link, interface_setting};
 use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
@@ -13,6 +14,39 @@ pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4862 section 5.4"]).offering(|on| enable(&on.link).into());
 
 fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let without_route = interests.iter().filter_map(|interest| without_route(observation, interest));
+    without_route.chain(without_address(observation)).collect()
+}
+
+/// Judges an interface whose route for groups is gone: the system discards what arrives there. Scripts that flush the
+/// table `local` delete it.
+fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link = observation.link(interest.interface)?;
+    let lost = observation.lost_flows(interest);
+    let is_concerned = interest.group.addr().is_ipv6()
+        && observation.after.lacks_v6_group_route(link.name())
+        && lost
+            .iter()
+            .any(|lost| observation.kernel_verdict(lost, "IP_INNOROUTES") != KernelVerdict::Refuted);
+    let scope = RemedyScope::new(format!("every IPv6 group on {}", link.name()));
+    is_concerned.then(|| {
+        Finding::fault(
+            Id::Ipv6NotReady,
+            format!("{} has no route for IPv6 groups, so the system discards what arrives there for {}.", link.name(), interest.destination()),
+        )
+        .on_interface(link.name())
+        .for_group(interest.destination())
+        .evidence(EvidenceKind::Route, "/proc/net/ipv6_route", format!("no route for ff00::/8 on {}", link.name()))
+        .with_all_evidence(lost.first().map(|lost| observation.packets_of(lost.flow)))
+        .with_remedies([
+            Remedy::now(Tool::Ip, ["-6", "route", "add", "multicast", "ff00::/8", "dev", link.name(), "table", "local"]).with_scope(scope),
+            Remedy::advice(Tool::Network, "The kernel adds this route when the interface comes up: find the script that deletes it, such as one that flushes the table local."),
+        ])
+    })
+}
+
+fn without_address(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
         return Vec::new();
     };

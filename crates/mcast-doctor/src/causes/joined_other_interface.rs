@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use mcast::Family;
+use mcast::{Family, InterfaceSelector};
 
 use super::{Cause, Check};
 use crate::finding::list;
-use crate::observation::{Interest, Observation};
+use crate::observation::{Interest, Observation, TrialMembership};
 use crate::snapshot::Link;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
-    .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
+    .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -101,6 +101,9 @@ struct Mismatch<'a> {
 impl<'a> Mismatch<'a> {
     fn of(observation: &'a Observation, interests: &[Interest<'_>]) -> Option<Self> {
         let one = interests.first()?;
+        if let Some(mismatch) = Self::at_port(observation, interests) {
+            return Some(mismatch);
+        }
         if interests.iter().any(|interest| !observation.arrivals(interest).is_empty()) {
             return None;
         }
@@ -124,6 +127,20 @@ impl<'a> Mismatch<'a> {
         Some(Self { to: one.destination(), flow, arrives_on, joined_on: joined })
     }
 
+    /// Returns a mismatch of a group that is joined only on ports of a bridge or bond, which takes what arrives at them.
+    fn at_port(observation: &'a Observation, interests: &[Interest<'_>]) -> Option<Self> {
+        const TAKERS: [&str; 3] = ["bridge", "bond", "team"];
+        let joined: Option<Vec<&Link>> =
+            interests.iter().map(|interest| observation.link(interest.interface)).collect();
+        let joined = joined?;
+        let above = joined.first()?.interface.port_of.and_then(|index| observation.link(index))?;
+        let is_taken = above.kind.as_deref().is_some_and(|kind| TAKERS.contains(&kind))
+            && joined.iter().all(|link| link.interface.port_of == Some(above.index()));
+        let flow = interests.iter().find_map(|interest| observation.arrivals(interest).into_iter().next())?;
+        let to = interests.first()?.destination();
+        is_taken.then_some(Self { to, flow, arrives_on: above, joined_on: joined })
+    }
+
     fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
         let Self { to, flow, arrives_on, .. } = self;
         let joined_on = list(self.joined_on.iter().map(|link| link.name()));
@@ -134,12 +151,23 @@ impl<'a> Mismatch<'a> {
                     arrives_on.name()
                 )
             }
+            _ if self.is_at_port() => format!(
+                "{to} is joined on {joined_on}, a port of {}, which takes whatever arrives there: only sockets that join on {} receive it.",
+                arrives_on.name(),
+                arrives_on.name()
+            ),
             _ => format!("{to} arrives on {}, but is joined on {joined_on}.", arrives_on.name()),
         };
+        let explained = self.joined_on.iter().filter(|_| self.is_at_port()).map(|port| ExplainedFlow {
+            destination: *to,
+            source: None,
+            interface: port.name().to_owned(),
+        });
         Finding::new(Id::JoinedOtherInterface, severity, cause)
             .on_interface(arrives_on.name())
             .for_group(to)
             .from_source(flow.key.source)
+            .explaining(explained)
             .with_evidence(observation.packets_of(flow))
             .evidence(
                 EvidenceKind::Table,
@@ -148,14 +176,27 @@ impl<'a> Mismatch<'a> {
             )
     }
 
+    /// Returns whether it is joined on ports of the interface that takes it.
+    fn is_at_port(&self) -> bool {
+        self.joined_on.iter().any(|link| link.interface.port_of == Some(self.arrives_on.index()))
+    }
+
     /// Returns the remedies for the program, which must join on the other interface. A route moves the membership
     /// only if the program left the choice to the routing table; the route offered here moves no other group.
     fn for_program(&self, observation: &Observation) -> Vec<Remedy> {
         let route =
             observation.after.group_routes.iter().find(|route| route.family == Family::of(self.to.ip()));
         let by_route = route.and_then(|route| route.interface);
-        let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index()) == by_route);
-        let route = remedies::route_group(self.to.ip(), self.arrives_on).filter(|_| was_chosen_by_route);
+        let names_none = |trial: &TrialMembership| {
+            !matches!(
+                trial.membership.interface,
+                Some(InterfaceSelector::Name(_) | InterfaceSelector::Index(_))
+            )
+        };
+        let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index()) == by_route)
+            && observation.trial().is_none_or(names_none);
+        let route = remedies::route_group(self.to.ip(), self.arrives_on, observation.after.has_routing_rules)
+            .filter(|_| was_chosen_by_route);
         let join = Remedy::advice(
             Tool::Program,
             format!(
@@ -183,6 +224,20 @@ mod tests {
         assert_eq!(check(&membership(TO, both, 10)), []);
         let wrong = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", TO)], 0);
         assert_eq!(check(&wrong)[0].subject.interface.as_deref(), Some("eth1"));
+    }
+
+    #[test]
+    fn port_of_a_bridge_receives_nothing_itself() {
+        let outcome = |kind: &str| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            observation.after.links[1].interface.port_of = Some(ETH1);
+            observation.after.links[2].kind = Some(kind.into());
+            check(&observation)
+        };
+        assert_eq!(outcome("vrf"), []);
+        let findings = outcome("bridge");
+        assert!(findings[0].cause.contains("joined on eth0, a port of eth1"), "{findings:?}");
+        assert_eq!(findings[0].flows[0].interface, "eth0");
     }
 
     fn socket(interface: InterfaceIndex) -> ProgramSocket {

@@ -1,17 +1,21 @@
 //! A container or virtual machine with a macvlan interface on this host sends the group. The host does not receive what
-//! its own macvlan interfaces send, nor they what it sends.
+//! its own macvlan interfaces send, nor they what it sends. In source mode, such an interface receives from listed hosts
+//! only.
 
 use super::filter_rules::masquerading;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::MacvlanMode;
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): macvlan"])
     .offering(|on| vec![add_interface(on.name(), "INTERFACE-mv")]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    sent_from_above(observation, interest).or_else(|| joined_apart(observation, interest))
+    sent_from_above(observation, interest)
+        .or_else(|| not_listed(observation, interest))
+        .or_else(|| joined_apart(observation, interest))
 }
 
 /// Warns of a silent group on a macvlan that exchanges nothing with the others on its device: whether one of them sends
@@ -24,7 +28,7 @@ fn joined_apart(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
             "vepa",
             "but through the switch, which must send frames back by the port they came from (hairpin)",
         ),
-        MacvlanMode::Bridge => return None,
+        MacvlanMode::Bridge | MacvlanMode::Source => return None,
     };
     let is_silent = observation.arrivals(interest).is_empty() && !observation.received_anything();
     if !is_silent || !observation.wire.is_complete(interest.interface) {
@@ -46,6 +50,44 @@ fn joined_apart(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
     Some(finding)
 }
 
+/// Judges a membership on a macvlan in source mode, while the group arrives at the interface below it.
+fn not_listed(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link =
+        observation.link(interest.interface).filter(|link| link.macvlan_mode == Some(MacvlanMode::Source))?;
+    let lower = observation.link(link.lower?)?;
+    let is_below = |flow: &&Flow| {
+        flow.key.interface == lower.index()
+            && flow.destination() == interest.destination()
+            && interest.sources.admits(flow.key.source.ip())
+    };
+    let flow = observation.wire.incoming(interest.group.addr()).find(is_below)?;
+    if !observation.arrivals(interest).is_empty() {
+        return None;
+    }
+    let (name, source, to) = (link.name(), flow.key.source, interest.destination());
+    let mac = flow.macs.iter().next()?.to_string();
+    let finding = Finding::new(
+        Id::MacvlanIsolation,
+        Severity::Fault,
+        format!("{name} is a macvlan in source mode, which receives only from the Ethernet addresses in its list. {mac}, which sends {to} from {source}, is not in it."),
+    )
+    .on_interface(name)
+    .for_group(to)
+    .from_source(source)
+    .with_evidence(observation.packets_of(flow))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to}")))
+    .with_remedies([Remedy::now(
+        Tool::Ip,
+        ["link", "set", "dev", name, "type", "macvlan", "macaddr", "add", &mac],
+    )
+    .with_scope(
+        RemedyScope::new(format!("everything that {mac} sends"))
+            .warning("if there is a router in between, this is the router, with all that it forwards"),
+    )]);
+    Some(finding)
+}
+
+/// Judges a group that an interface on top of the joined one sends.
 fn sent_from_above(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let group = interest.group.addr();
     let wire = &observation.wire;
@@ -92,7 +134,6 @@ fn add_interface(lower: &str, name: &str) -> Remedy {
 mod tests {
     use super::super::fixtures::{ETH0, ETH1, flow, membership};
     use super::*;
-    use crate::wire::Flow;
 
     const TO: &str = "239.1.2.3:5000";
 

@@ -31,6 +31,7 @@ mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod invalid_source;
+mod ipsec_policy;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
@@ -291,6 +292,7 @@ causes! {
     redirected::CAUSE: Redirected = "redirected";
     no_such_interface::CAUSE: NoSuchInterface = "no-such-interface";
     sent_to_unicast::CAUSE: SentToUnicast = "sent-to-unicast";
+    ipsec_policy::CAUSE: IpsecPolicy = "ipsec-policy";
 }
 
 impl Id {

@@ -96,17 +96,20 @@ fn of_machine(observation: &Observation, socket: &UdpSocket) -> Option<Finding> 
 /// Judges the doctor's own socket: not a fault, but a program with the same buffer size would lose datagrams too. A socket
 /// that received nothing was not full, and dropped them for another reason.
 fn of_doctor(observation: &Observation) -> Option<Finding> {
-    let trial = observation.trial().filter(|trial| trial.dropped > 0 && observation.received_anything())?;
+    let trial = observation.trial()?;
+    let full = observation.losses_of_trial(trial).full;
+    if full == 0 {
+        return None;
+    }
     let finding = Finding::note(
         Id::ReceiveBufferOverflow,
         format!(
-            "The receive buffer of the doctor's own socket was too small for {}: {} datagrams were dropped.",
-            trial.destination(),
-            trial.dropped
+            "The receive buffer of the doctor's own socket was too small for {}: {full} datagrams were dropped.",
+            trial.destination()
         ),
     )
     .for_group(trial.destination())
-    .evidence(EvidenceKind::Counter, "SO_MEMINFO drops", trial.dropped)
+    .evidence(EvidenceKind::Counter, "SO_MEMINFO drops", full)
     .with_remedies(buffer_remedies(observation));
     Some(finding)
 }

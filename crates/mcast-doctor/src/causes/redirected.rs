@@ -3,8 +3,8 @@
 //! destination or the source (`snat`, `masquerade`) of what this machine sends.
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, leaving, masquerading, met_by,
-    responsible,
+    HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, leaving, legacy_tables, masquerading,
+    met_by, responsible,
 };
 use super::firewall_drops_output::{ends, is_lost};
 use super::{Cause, Check};
@@ -20,7 +20,8 @@ pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offer
 });
 
 /// What rules do that take datagrams elsewhere.
-const REDIRECTIONS: [RuleEffect; 3] = [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert];
+const REDIRECTIONS: [RuleEffect; 4] =
+    [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert, RuleEffect::Rewrite];
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -119,11 +120,16 @@ fn disguised(observation: &Observation, flow: &Flow) -> Option<Finding> {
 /// Returns the finding about datagrams that temporary rules counted before a hook and not behind it, if a rule there
 /// redirects them.
 fn redirected(observation: &Observation, interest: &Interest<'_>, loss: &HookLoss<'_>) -> Option<Finding> {
-    let effect = loss.effect().filter(|effect| REDIRECTIONS.contains(effect))?;
+    let effect = loss.effect.filter(|effect| REDIRECTIONS.contains(effect))?;
     let finding =
         finding(observation, interest, &loss.sources(), effect, (loss.lost(), loss.reached), &loss.suspects);
     let finding = finding.explaining(loss.explained(observation));
-    Some(finding.with_evidence(loss.evidence()).with_all_evidence(loss.suspects.evidence(observation)))
+    Some(
+        finding
+            .with_evidence(loss.evidence())
+            .with_all_evidence(loss.suspects.evidence(observation))
+            .with_all_evidence(legacy_tables(observation, &loss.suspects)),
+    )
 }
 
 /// Returns the finding about a flow that the doctor's own socket did not receive although it passed all hooks, or none of
@@ -172,9 +178,12 @@ fn finding(
     let what = match effect {
         RuleEffect::Proxy => "hands them to a proxy (tproxy)",
         RuleEffect::Divert => "sends them out by another interface (fwd)",
+        RuleEffect::Rewrite => "writes another address or port into them",
         _ => "changes their destination (nat)",
     };
-    let rule = suspects.rule().map_or_else(|| "a rule".to_owned(), |rule| format!("`{}`", rule.location()));
+    let rule = suspects.rule();
+    let rule =
+        rule.map_or_else(|| "a rule of iptables-legacy".to_owned(), |rule| format!("`{}`", rule.location()));
     let counters = [Counter::InDelivers, Counter::InMulticast];
     Finding::fault(
         Id::Redirected,
@@ -198,6 +207,32 @@ mod tests {
         let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
         observation.after.ruleset = ruleset(Hook::Prerouting, effect, None);
         observation
+    }
+
+    #[test]
+    fn rule_of_the_old_iptables_redirects_if_what_is_lost_is_delivered_elsewhere() {
+        use super::super::fixtures::with_counters;
+        use crate::netfilter::{CountedTraffic, HookCount};
+
+        let found = |delivered| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            observation.after.ruleset.legacy_tables = vec!["iptables nat".into()];
+            let count = |hook, passed| HookCount {
+                layer: Layer::Ip,
+                hook,
+                interface: ETH0,
+                traffic: CountedTraffic::Datagrams(TO.parse().unwrap()),
+                peer: "10.9.0.1:6000".parse().unwrap(),
+                reached: 10,
+                passed,
+            };
+            let hook = |hook| (Layer::Ip, hook, CountedTraffic::Datagrams(TO.parse().unwrap()));
+            observation.hooks.hooks = vec![hook(Hook::Prerouting), hook(Hook::Input)];
+            observation.hooks.counts = vec![count(Hook::Prerouting, 0), count(Hook::Input, 10)];
+            let rises = [("IpInDelivers", delivered), ("IpExtInMcastPkts", 0)];
+            check(&with_counters(observation, &rises)).len()
+        };
+        assert_eq!((found(10), found(0)), (1, 0));
     }
 
     #[test]

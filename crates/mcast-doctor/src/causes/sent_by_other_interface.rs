@@ -12,7 +12,7 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedie
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"])
-        .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link).into_iter().collect());
+        .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.trial().is_some() {
@@ -132,7 +132,8 @@ fn finding(
     let mut routes = observation.after.group_routes.iter().filter(|route| route.family == family);
     let by_route = routes.any(|route| route.interface == Some(flow.key.interface));
     // A route decides only if the program leaves the choice to it.
-    let route = remedies::route_group(to.ip(), expected).filter(|_| by_route);
+    let route =
+        remedies::route_group(to.ip(), expected, observation.after.has_routing_rules).filter(|_| by_route);
     let sent = format!("{} datagrams out from {} to {to}", flow.datagrams, flow.key.source);
     Finding::new(Id::SentByOtherInterface, severity, cause)
         .on_interface(&leaves)

@@ -5,6 +5,7 @@ use mcast::Family;
 
 use super::filter_rules::explained;
 use crate::depth::LostFlow;
+use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer};
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, Link, TrafficFilter};
@@ -26,7 +27,9 @@ fn dropped_at_ingress(observation: &Observation, interest: &Interest<'_>) -> Opt
     lost.extend(observation.stray_flows(interest));
     // A coalesced packet is captured as several datagrams and counted once.
     lost.retain(|lost| lost.flow.resegmented == 0 && lost.flow.fragmented == 0 && !lost.flow.key.outgoing);
-    let others = observation.dropped_flows(interest, |drop| !drop.reason.starts_with("TC_"));
+    // A filter may hand packets to the queue of another interface, which drops them.
+    let is_other = |drop: &KernelDrop| !["TC_", "QDISC_"].iter().any(|begin| drop.reason.starts_with(begin));
+    let others = observation.dropped_flows(interest, is_other);
     lost.retain(|lost| {
         did_not_reach_a_hook(observation, lost, link)
             && !others.iter().any(|dropped| dropped.flow.is_some_and(|flow| flow.key == lost.flow.key))
@@ -221,6 +224,18 @@ mod tests {
         assert_eq!(check(&with_classifier(0, 10)).len(), 1);
         assert_eq!(check(&with_classifier(10, 10)), [], "all were received");
         assert_eq!(check(&with_classifier(0, 0)), [], "nothing was dropped there");
+    }
+
+    #[test]
+    fn filter_that_hands_packets_to_a_full_queue_is_reported() {
+        use super::super::fixtures::kernel_drop;
+
+        let found = |reason| {
+            let mut observation = with_classifier(0, 10);
+            observation.kernel_drops.drops = vec![kernel_drop(reason, "10.9.0.1:6000", TO, 10)];
+            check(&observation).len()
+        };
+        assert_eq!((found("QDISC_DROP"), found("OTHERHOST")), (1, 0));
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
             tunnel.kind.as_deref().unwrap_or("point-to-point"),
         )
         .with_remedies(match observation.trial() {
-            Some(trial) => remedies::route_group(trial.group().addr(), other).into_iter().collect(),
+            Some(trial) => remedies::route_group(trial.group().addr(), other, observation.after.has_routing_rules).into_iter().collect(),
             None => remedies::route_groups(route.family, other),
         })
         .advise(

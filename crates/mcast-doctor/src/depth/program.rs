@@ -54,6 +54,17 @@ fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &F
     is_taken.then(|| passed.min(flow.sound()).saturating_sub(dropped).saturating_sub(waiting))
 }
 
+/// Returns whether a program that loses datagrams at its socket reads others: some were not dropped, and programs read.
+pub(super) fn reads_some(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
+    let Some(socket) = interest.socket else { return false };
+    let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+    let is_read = observation.rise(Counter::DatagramsRead, interest.family()).is_some_and(|read| read > 0);
+    is_read
+        && dropped.saturating_mul(20) < flow.datagrams.saturating_mul(19)
+        && socket.stopped().is_none()
+        && !observation.is_unread(socket)
+}
+
 /// Returns the depth of a flow while no program on this machine reads anything.
 fn where_unread(observation: &Observation, flow: &Flow) -> Depth {
     let family = Family::of(flow.key.group);

@@ -29,6 +29,19 @@ fn each_source_has_a_depth_of_its_own() {
 }
 
 #[test]
+fn source_may_change_on_the_way_to_the_socket() {
+    let depth_of = |datagrams, others: &[&str]| {
+        let flows = ["10.9.0.1:6000"].iter().chain(others).map(|source| flow(ETH0, source, TO)).collect();
+        let mut observation = membership(TO, flows, 0);
+        let source = "10.9.0.99:6000".parse().unwrap();
+        observation.trial_mut().received = vec![ReceivedCount { interface: ETH0, source, datagrams }];
+        depths(&observation)[0]
+    };
+    assert_eq!((depth_of(10, &[]), depth_of(3, &[])), (Depth::Arrives, Depth::OnWire));
+    assert_eq!(depth_of(10, &["10.9.0.7:6000"]), Depth::OnWire, "which of the two arrives is not known");
+}
+
+#[test]
 fn counter_for_groups_shows_what_the_ip_layer_accepted() {
     let lost = |accepted| {
         let observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);

@@ -108,6 +108,8 @@ pub(crate) enum Expression {
         name: String,
         writes: Option<Register>,
     },
+    /// It keeps connection tracking from the packet (`notrack`).
+    Untrack,
     /// An expression that does not affect what happens to the packet.
     Neutral,
 }
@@ -163,6 +165,8 @@ pub(crate) enum RuleEffect {
     Queue,
     /// It leaves by another interface (`fwd`).
     Divert,
+    /// The rule writes its addresses or its destination port.
+    Rewrite,
 }
 
 /// A set or map.

@@ -3,7 +3,7 @@
 //! The module of each platform family provides:
 //! - `ROUTE_V4`, `ROUTE_V6`: the commands that show the interface by which groups leave.
 //! - `route_groups(family, link)`: makes groups leave by an interface unless a program chooses another.
-//! - `route_group(group, link)`: the same for one group, leaving the routes of others unchanged.
+//! - `route_group(group, link, has_routing_rules)`: the same for one group, leaving the routes of others unchanged.
 //! - `bring_up(link)`: brings an interface up.
 //! - `remove_address(address, prefix, interface)`: removes an IPv6 address.
 //!
@@ -136,7 +136,7 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
             format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-port={port}/udp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
         ));
     }
-    remedies.push(ufw("in", interface, to));
+    remedies.extend(permanently(ufw("in", interface, to), rule));
     remedies
 }
 
@@ -150,7 +150,8 @@ pub(crate) fn admit_forwarded(
     let path = ["route", "allow", "in", "on", from, "out", "on", to];
     let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
     let mut remedies = admit_by_rule(from, address, rule);
-    remedies.push(Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address)));
+    let ufw = Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address));
+    remedies.extend(permanently(ufw, rule));
     remedies
 }
 
@@ -161,7 +162,7 @@ pub(crate) fn admit_sent_datagrams(
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     let mut remedies = admit_by_rule(interface, to, rule);
-    remedies.push(ufw("out", interface, to));
+    remedies.extend(permanently(ufw("out", interface, to), rule));
     remedies
 }
 
@@ -204,6 +205,21 @@ pub(crate) fn keep_destination(
             "Permanently: restrict the rule to the unicast addresses that it is meant for.",
         ),
     ]
+}
+
+/// Returns the remedy by ufw if its rules may be the ones that drop: what it accepts, rules of other tables still drop.
+fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
+    match rule {
+        Some(rule) if rule.is_of_firewalld() => None,
+        Some(rule) if !rule.may_be_of_ufw() => Some(Remedy::advice(
+            Tool::Nft,
+            format!(
+                "Permanently: put the rule into the file that creates the table `{} {}`, often /etc/nftables.conf.",
+                rule.family, rule.table
+            ),
+        )),
+        _ => Some(ufw),
+    }
 }
 
 fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {
@@ -305,7 +321,7 @@ mod tests {
             remedies.extend($system::bring_up(&link));
             remedies.extend($system::route_groups(Family::V4, &link));
             remedies.extend($system::route_groups(Family::V6, &link));
-            remedies.extend($system::route_group("239.1.2.3".parse().unwrap(), &link));
+            remedies.extend($system::route_group("239.1.2.3".parse().unwrap(), &link, false));
             let commands = remedies.iter().filter_map(Remedy::command);
             commands.chain([$system::ROUTE_V4, $system::ROUTE_V6].map(str::to_owned)).collect::<Vec<_>>()
         }};

@@ -37,6 +37,10 @@ pub(crate) struct Link {
 }
 
 /// With which other macvlan interfaces on the same device a macvlan exchanges frames.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MacvlanMode {
     /// With none.
@@ -45,6 +49,8 @@ pub(crate) enum MacvlanMode {
     Vepa,
     /// With all.
     Bridge,
+    /// With none; it receives only from the Ethernet addresses in a list.
+    Source,
 }
 
 /// An XDP program that is attached to an interface.

@@ -26,5 +26,6 @@ mod strangers;
 mod switches;
 mod table;
 mod treatment;
+mod unseen;
 mod unusual;
 mod wire;

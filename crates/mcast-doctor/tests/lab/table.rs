@@ -6,7 +6,7 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, started,
-    strangers, switches, wire,
+    strangers, switches, unseen, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -124,18 +124,16 @@ cases! {
     firewall_drops_data_when_forwarded: FirewallDropsData, "`nft` bridge forward rule, the switch examined", filters::bridge_forward;
     firewall_drops_igmp_at_a_bridge: FirewallDropsIgmp, "`nft` bridge rule for IGMP, a snooping switch examined", filters::reports_at_a_bridge;
     firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
-    lost_by_ipsec: LostInThisMachine, "a policy of IPsec that refuses the group", depth::ipsec_policy;
-    lost_by_ipsec_in_ipv6: LostInThisMachine, "the same, IPv6", depth::ipsec_policy_v6;
-    lost_by_ipsec_for_a_program: LostInThisMachine, "the same, program examined", depth::ipsec_policy_for_program;
+    lost_by_route_of_ipv6: LostInThisMachine, "a blackhole route for the group, IPv6", depth::blackhole_route;
     dropped_in_prerouting: FirewallDropsData, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     dropped_in_prerouting_of_ipv6: FirewallDropsData, "the same, IPv6", depth::prerouting_drop_v6;
-    firewall_rewrites_port: FirewallDropsData, "`nft` rule that changes the port", depth::rewritten_port;
-    firewall_rewrites_port_of_a_program: FirewallDropsData, "the same, program examined", depth::rewritten_port_for_program;
-    firewall_rewrites_port_of_ipv6: FirewallDropsData, "`nft` rule that changes the port, IPv6", depth::rewritten_port_v6;
-    firewall_rewrites_port_of_one_source: FirewallDropsData, "`nft` rule that changes the port of one of two sources", depth::one_source_rewritten;
     dropped_at_ingress: FirewallDropsData, "such a rule at ingress", depth::ingress_drop;
     dropped_at_ingress_for_a_program: FirewallDropsData, "the same, program examined", depth::ingress_drop_for_program;
     dropped_of_one_source: FirewallDropsData, "such a rule at ingress for one of two sources", depth::one_source_dropped;
+    firewall_rewrites_port: Redirected, "`nft` rule that changes the port", depth::rewritten_port;
+    firewall_rewrites_port_of_a_program: Redirected, "the same, program examined", depth::rewritten_port_for_program;
+    firewall_rewrites_port_of_ipv6: Redirected, "`nft` rule that changes the port, IPv6", depth::rewritten_port_v6;
+    firewall_rewrites_port_of_one_source: Redirected, "`nft` rule that changes the port of one of two sources", depth::one_source_rewritten;
     silent_port: NothingArrives, "no sender, port of a program examined", depth::silent_port;
     silent_process: NothingArrives, "no sender, process of a program examined", depth::silent_process;
     sent_by_another_interface_than_joined: NothingArrives, "a sender on the machine of a program uses another interface", depth::sent_by_another_interface;
@@ -270,6 +268,20 @@ cases! {
     stopped_worker: ProgramStopped, "a process that shares the socket of a waiting parent is stopped", strangers::stopped_worker;
     forgetful_switch: QuerierMisconfigured, "a bridge that forgets memberships before its next query, switch examined without a group", strangers::forgetful_switch;
     message_too_long: MtuTooSmall, "a program that forbids fragments sends 3000 bytes and prints `EMSGSIZE`", strangers::message_too_long;
+    ipsec_policy: IpsecPolicy, "an IPsec policy that blocks groups", unseen::ipsec_blocks;
+    ipsec_policy_of_ipv6: IpsecPolicy, "an IPsec policy that demands ESP, IPv6", unseen::ipsec_demands_esp;
+    ipsec_policy_for_a_program: IpsecPolicy, "an IPsec policy that blocks the group, program examined", unseen::ipsec_blocks_program;
+    local_route_covers_source: SourceIsLocal, "a route of type `local` that covers the source", unseen::local_route_covers_source;
+    prefix_on_loopback: SourceIsLocal, "the prefix of the network at an address of `lo`", unseen::prefix_on_loopback;
+    source_is_broadcast_address: InvalidSource, "the broadcast address of the receiver's network as the source", unseen::source_is_broadcast_address;
+    joined_on_bridge_port: JoinedOtherInterface, "joined on a port of a bridge", unseen::joined_on_bridge_port;
+    joined_on_bridge_port_by_a_program: JoinedOtherInterface, "the same in a program, IPv6", unseen::program_joined_on_bridge_port;
+    no_v6_group_route: Ipv6NotReady, "no route for IPv6 groups in the table `local`", unseen::no_v6_group_route;
+    macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", unseen::macvlan_in_source_mode;
+    firewall_drops_untracked: FirewallDropsData, "`nft` rules `notrack` and `ct state untracked drop`", unseen::untracked_dropped;
+    destination_rewritten: Redirected, "`nft` rule that writes a unicast address as the destination", unseen::destination_rewritten;
+    joined_by_routing_rule: JoinedOtherInterface, "joined on the interface that `ip rule` chooses, `eth1`, sent on `eth0`", unseen::joined_by_routing_rule;
+    interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", unseen::one_of_two_interfaces_is_down;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.

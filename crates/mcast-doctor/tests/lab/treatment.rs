@@ -151,16 +151,6 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ),
     ("igmp_version_of_the_querier", "the advice is to change the querier"),
     ("old_mld_querier", "the advice is to change the querier"),
-    ("firewall_rewrites_port", "only its owner knows what the rule that changes the port is for"),
-    (
-        "firewall_rewrites_port_of_a_program",
-        "only its owner knows what the rule that changes the port is for",
-    ),
-    ("firewall_rewrites_port_of_ipv6", "only its owner knows what the rule that changes the port is for"),
-    (
-        "firewall_rewrites_port_of_one_source",
-        "only its owner knows what the rule that changes the port is for",
-    ),
     ("membership_limit_printed", "the program has ended"),
     ("no_route_printed", "the program has ended"),
     ("message_too_long", "the program has ended"),
@@ -168,6 +158,7 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ("sent_by_loopback", "the advice is to change the program, which chose the interface"),
     ("policy_blocks_output", "only its owner knows what the policy is for"),
     ("no_route_to_send_printed", "the program has ended"),
+    ("joined_on_bridge_port_by_a_program", "the advice is to change the program, which chose the interface"),
     ("firewall_of_the_listener", "the listener at the other end of the path examines itself"),
 ];
 

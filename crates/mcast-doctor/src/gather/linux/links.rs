@@ -152,6 +152,7 @@ fn macvlan_mode(data: &[u8]) -> Option<MacvlanMode> {
         1 => Some(MacvlanMode::Private),
         2 => Some(MacvlanMode::Vepa),
         4 => Some(MacvlanMode::Bridge),
+        16 => Some(MacvlanMode::Source),
         _ => None,
     }
 }

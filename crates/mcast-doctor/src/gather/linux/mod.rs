@@ -5,6 +5,7 @@ mod config_services;
 mod counters;
 pub(crate) mod counting_rules;
 mod freezer;
+mod ipsec;
 mod kernel_drops;
 mod links;
 mod multicast_routes;
@@ -18,7 +19,7 @@ pub(crate) use counters::host_drops;
 pub(crate) use kernel_drops::DropCounter;
 pub(crate) use sockets::queues;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
@@ -66,7 +67,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         settings: settings(&links),
         group_routes: super::group_routes(),
         gateways: gateways(&net_table("route")),
-        loopback_takes_v6_groups: loopback_takes_groups(&net_table("ipv6_route")),
+        v6_group_routes: Some(v6_group_routes(&net_table("ipv6_route"))),
         joined: memberships.iter().map(joined_group).collect(),
         igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
         udp_sockets,
@@ -78,6 +79,8 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         socket_options: BTreeMap::new(),
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
+        has_routing_rules: has_routing_rules(),
+        ipsec_policies: ipsec::policies(),
         links,
         parts,
     })
@@ -89,6 +92,21 @@ fn legacy_tables() -> Vec<String> {
     let names =
         |(program, file)| net_table(file).lines().map(|name| format!("{program} {name}")).collect::<Vec<_>>();
     tables.into_iter().flat_map(names).collect()
+}
+
+/// Returns whether IPv4 has rules for routing (`ip rule`) besides those for the tables `local`, `main` and `default`.
+fn has_routing_rules() -> bool {
+    const NEW_RULE: u16 = 32;
+    const GET_RULE: u16 = 34;
+    const HEADER: usize = 12;
+    const AF_INET: u8 = 2;
+    // `RT_TABLE_DEFAULT`, `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`, in the fifth byte of the header.
+    const TABLES: [u8; 3] = [253, 254, 255];
+    let mut request = [0; HEADER];
+    request[0] = AF_INET;
+    let rules = dump(NetlinkProtocol::Route, GET_RULE, &request).unwrap_or_default();
+    let mut own = rules.iter().filter(|rule| rule.kind == NEW_RULE);
+    own.any(|rule| rule.payload.get(4).is_some_and(|table| !TABLES.contains(table)))
 }
 
 /// Records whether a part of this machine could be read, and returns its default if not.
@@ -178,16 +196,17 @@ fn gateways(table: &str) -> Vec<String> {
     table.lines().skip(1).filter_map(gateway).collect()
 }
 
-/// Returns whether `/proc/net/ipv6_route` (`DESTINATION LENGTH … FLAGS INTERFACE`) has a route for `ff00::/8`
-/// on `lo` that does not reject.
-fn loopback_takes_groups(table: &str) -> bool {
+/// Returns the interfaces for which `/proc/net/ipv6_route` (`DESTINATION LENGTH … FLAGS INTERFACE`) has a route for
+/// `ff00::/8` that does not reject.
+fn v6_group_routes(table: &str) -> BTreeSet<String> {
     const REJECTS: u32 = 0x0200;
-    table.lines().any(|line| {
+    let interface = |line: &str| {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
-        let [destination, length, .., flags, interface] = words.as_slice() else { return false };
+        let [destination, length, .., flags, interface] = words.as_slice() else { return None };
         let takes = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & REJECTS == 0);
-        *interface == "lo" && destination.starts_with("ff00") && *length == "08" && takes
-    })
+        (destination.starts_with("ff00") && *length == "08" && takes).then(|| (*interface).to_owned())
+    };
+    table.lines().filter_map(interface).collect()
 }
 
 fn machine() -> Machine {
