@@ -76,5 +76,13 @@ pub struct Progress {
     pub at_socket: u64,
 }
 
+impl Progress {
+    /// Returns whether enough has arrived for a verdict: 50 datagrams, and whatever else arrives within 3 s.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        self.elapsed >= Duration::from_secs(3) && self.on_wire.max(self.at_socket) >= 50
+    }
+}
+
 /// A callback that is called several times per second while the doctor listens. `Break` stops it early.
 pub type ProgressCallback<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;

@@ -96,7 +96,17 @@ impl Observation {
         }
         let is_earlier = |drop: &&KernelDrop| drop.is_of(key) && !AT_SOCKET.contains(&drop.reason.as_str());
         let earlier = self.kernel_drops.drops.iter().filter(is_earlier).map(|drop| drop.packets).sum();
-        flow.sound().min(flow.datagrams.saturating_sub(earlier))
+        let passed = self.passed_firewall(flow).unwrap_or(u64::MAX);
+        flow.sound().min(flow.datagrams.saturating_sub(earlier)).min(passed)
+    }
+
+    /// Returns how many packets of a flow passed the input hook, which no program can have read more of. The counters of
+    /// the machine count for longer than the taps, so without this limit another flow may stand in for one that is lost.
+    /// `None` if it is unknown.
+    pub(crate) fn passed_firewall(&self, flow: &Flow) -> Option<u64> {
+        // The rules count fragments and coalesced datagrams in other numbers. What this machine sends need not come back.
+        let is_counted = flow.fragmented == 0 && flow.resegmented == 0 && !flow.key.outgoing;
+        self.hooks.passed_input(&flow.key).filter(|_| is_counted)
     }
 
     /// Returns whether datagrams arrived for a socket, and none of them was read: its queue never became shorter, and what

@@ -77,7 +77,7 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = end,
             None => {
-                self.all.push_back(Gap { first, end, noticed, due, asked: ClockTime::default(), tries: 0 })
+                self.all.push_back(Gap { first, end, noticed, due, asked: ClockTime::default(), tries: 0 });
             }
         }
     }

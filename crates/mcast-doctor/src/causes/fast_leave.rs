@@ -34,6 +34,5 @@ fn leave_slowly(port: &Link) -> Vec<Remedy> {
     let scope = format!("every group that hosts behind {name} leave: it flows there a few seconds longer");
     let scope = RemedyScope::new(scope);
     let now = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "fastleave", "off"]);
-    let permanent = remedies::networkd(port, "fast-leave", "[Bridge]\nFastLeave=no\n", scope.clone());
-    [now.with_scope(scope)].into_iter().chain(permanent).collect()
+    remedies::with_networkd(now.with_scope(scope), port, "fast-leave", "[Bridge]\nFastLeave=no\n")
 }

@@ -47,6 +47,5 @@ fn flood(port: &Link) -> Vec<Remedy> {
     let name = port.name();
     let scope = RemedyScope::new(format!("every group that no host behind {name} has reported"));
     let now = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "mcast_flood", "on"]);
-    let permanent = remedies::networkd(port, "flood", "[Bridge]\nMulticastFlood=yes\n", scope.clone());
-    [now.with_scope(scope)].into_iter().chain(permanent).collect()
+    remedies::with_networkd(now.with_scope(scope), port, "flood", "[Bridge]\nMulticastFlood=yes\n")
 }

@@ -1,10 +1,13 @@
 //! The interface is down or has no carrier.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use mcast::ErrorKind;
 
 use super::{Cause, Check};
 use crate::finding::list;
-use crate::observation::Observation;
+use crate::observation::{Observation, Program};
 use crate::snapshot::Link;
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
@@ -12,9 +15,14 @@ pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &[]).offering(|on| remedies::linux::bring_up(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
+    if let Some(program) = observation.program() {
+        return match is_cut_off(observation, program) {
+            true => none_usable(observation),
+            false => of_program(observation, program),
+        };
+    }
     let Some(trial) = observation.trial() else {
-        let is_judged = observation.is_about_machine() || is_cut_off(observation);
-        return if is_judged { none_usable(observation) } else { Vec::new() };
+        return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
     };
     if trial.failed_with(ErrorKind::NoUsableInterface).is_some() {
         return none_usable(observation)
@@ -35,8 +43,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 /// Returns whether the examined program has joined groups at most on the loopback interface, and nothing that it
 /// receives or sends was captured.
-fn is_cut_off(observation: &Observation) -> bool {
-    let Some(program) = observation.program() else { return false };
+fn is_cut_off(observation: &Observation, program: &Program) -> bool {
     let interests = observation.interests();
     let is_inside = interests
         .iter()
@@ -45,6 +52,21 @@ fn is_cut_off(observation: &Observation) -> bool {
     let is_silent = interests.iter().all(|interest| observation.arrivals(interest).is_empty())
         && !observation.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow));
     is_inside && is_silent && !program.sockets.is_empty()
+}
+
+/// Returns a finding for each group of a program that it has joined only on interfaces that are down or have no carrier.
+fn of_program(observation: &Observation, program: &Program) -> Vec<Finding> {
+    let mut groups = BTreeMap::<_, BTreeMap<_, &Link>>::new();
+    for interest in observation.interests() {
+        if let Some(link) = observation.link(interest.interface) {
+            groups.entry(interest.destination()).or_default().insert(link.index(), link);
+        }
+    }
+    let is_working = |link: &&Link| link.interface.up && link.interface.running;
+    let silent =
+        groups.into_iter().filter(|(_, links)| !links.values().copied().any(|link| is_working(&link)));
+    let finding = |to: SocketAddr, link| unusable(link).for_group(to).in_program(&program.name);
+    silent.flat_map(|(to, links)| links.into_values().map(move |link| finding(to, link))).collect()
 }
 
 /// Returns a finding for every interface that could be used, if no interface is usable.
@@ -95,7 +117,9 @@ fn unusable(link: &Link) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, machine, membership};
+    use mcast::SourceFilter;
+
+    use super::super::fixtures::{ETH0, ETH1, joined_socket, machine, membership, program};
     use super::*;
 
     #[test]
@@ -128,5 +152,20 @@ mod tests {
         assert_eq!(check(&observation), []);
         observation.after.links[2].interface.running = false;
         assert_eq!(check(&observation).len(), 2);
+    }
+
+    #[test]
+    fn program_whose_interfaces_are_all_down_gets_nothing() {
+        let sockets = [ETH0, ETH1].map(|interface| joined_socket(interface, SourceFilter::ANY));
+        let mut observation = program(sockets.into(), Vec::new());
+        assert_eq!(check(&observation), []);
+        observation.after.links[1].interface.up = false;
+        assert_eq!(check(&observation), [], "eth1 is left");
+        observation.after.links[2].interface.running = false;
+        let causes: Vec<_> = check(&observation).into_iter().map(|finding| finding.cause).collect();
+        assert_eq!(
+            causes,
+            ["eth0 is down.", "eth1 has no carrier: no cable is plugged in, or the other end is down."]
+        );
     }
 }

@@ -44,7 +44,10 @@ fn add_route(link: &Link) -> Vec<Remedy> {
     let name = link.name();
     let scope = RemedyScope::new(format!("every IPv6 group that a program sends to on {name}"));
     let now = Remedy::now(Tool::Ip, ["-6", "route", "add", "local", "ff00::/8", "dev", name]);
-    let lines = "[Route]\nDestination=ff00::/8\nType=local\n";
-    let permanent = remedies::networkd(link, "route", lines, scope.clone());
-    [now.with_scope(scope)].into_iter().chain(permanent).collect()
+    remedies::with_networkd(
+        now.with_scope(scope),
+        link,
+        "route",
+        "[Route]\nDestination=ff00::/8\nType=local\n",
+    )
 }

@@ -109,7 +109,7 @@ impl<'a> Mismatch<'a> {
         let is_apart = |other: &Link| {
             joined.iter().all(|joined| {
                 joined.index() != other.index()
-                    && !joined.is_on(other)
+                    && !joined.has_frames_of(other)
                     && joined.interface.port_of != Some(other.index())
             })
         };
@@ -187,6 +187,19 @@ mod tests {
 
     fn socket(interface: InterfaceIndex) -> ProgramSocket {
         joined_socket(interface, SourceFilter::ANY)
+    }
+
+    #[test]
+    fn vlan_gets_no_frames_without_its_tag() {
+        let found = |kind: &str, arrives_on, joined_on| {
+            let mut observation = membership(TO, vec![flow(arrives_on, "10.8.0.1:6000", TO)], 0);
+            observation.trial_mut().joined = vec![joined_on];
+            observation.after.links[2].lower = Some(ETH0);
+            observation.after.links[2].kind = Some(kind.to_owned());
+            check(&observation).len()
+        };
+        assert_eq!((found("vlan", ETH0, ETH1), found("vlan", ETH1, ETH0)), (1, 1));
+        assert_eq!((found("macvlan", ETH0, ETH1), found("macvlan", ETH1, ETH0)), (0, 0));
     }
 
     #[test]

@@ -84,8 +84,12 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .for_group(interest.destination())
     .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
     .change(EvidenceKind::Counter, format!("{name} rx_dropped + rx_length_errors"), old, new)
-    .with_remedies([set_mtu(after, wanted)])
-    .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n"), scope(after)))
+    .with_remedies(remedies::with_networkd(
+        set_mtu(after, wanted),
+        after,
+        "mtu",
+        &format!("[Link]\nMTUBytes={wanted}\n"),
+    ))
     .advise(
         Tool::Program,
         format!("Or have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)),
@@ -96,13 +100,8 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
 /// Returns the remedy that sets the MTU of an interface.
 pub(super) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
     let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "mtu", &mtu.to_string()]);
-    remedy.with_scope(scope(link))
-}
-
-/// Returns the scope of a larger MTU.
-fn scope(link: &Link) -> RemedyScope {
-    RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
+    remedy.with_scope(RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
         "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
         link.name()
-    ))
+    )))
 }

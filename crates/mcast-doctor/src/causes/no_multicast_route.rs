@@ -4,10 +4,11 @@
 use mcast::Family;
 
 use super::{Cause, Check};
+use crate::netfilter::{Hook, Layer};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, interface_setting};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, FlowStatus, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4605", "RFC 7761 section 4.1", "ip-sysctl: mc_forwarding"])
@@ -31,9 +32,25 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 && flow.hop_limits.0 > 1
                 && mcast::Group::new(flow.key.group).is_ok_and(|group| !group.scope().stays_on_link())
                 && !observation.before.is_own(flow.key.source.ip())
+                && reaches_routing(observation, flow)
         })
         .filter_map(|flow| judge(observation, flow))
         .collect()
+}
+
+/// Returns whether the datagrams of a flow are not dropped before the kernel looks for their route. It decides on it
+/// together with the delivery to this machine, which begins at the input hook.
+fn reaches_routing(observation: &Observation, flow: &Flow) -> bool {
+    if let Some((reached, _)) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key) {
+        return reached > 0;
+    }
+    let (interface, to) = (observation.link_name(flow.key.interface), flow.destination());
+    let is_lost = |status: &FlowStatus| {
+        status.depth.is_lost_here()
+            && (status.source, status.destination) == (Some(flow.key.source), to)
+            && status.interface == interface
+    };
+    !observation.expected_flows().iter().any(|expected| is_lost(&expected.status))
 }
 
 fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
@@ -224,6 +241,7 @@ const fn table(family: Family) -> &'static str {
 mod tests {
     use super::super::fixtures::{self, ETH0, ETH1, control, flow, membership, report};
     use super::*;
+    use crate::netfilter::{CountedTraffic, HookCount};
     use crate::wire::ControlPacket;
 
     const TO: &str = "239.1.2.3:5000";
@@ -272,6 +290,29 @@ mod tests {
         let (time, _) = observation.wire.span.unwrap();
         let report = control(time, "10.8.0.9", report("239.1.2.3"));
         observation.wire.control.push(ControlPacket { interface: ETH1, ..report });
+        assert_eq!(severities(&observation), [Severity::Fault]);
+    }
+
+    #[test]
+    fn datagrams_that_are_dropped_before_routing_need_no_route() {
+        let mut observation = routing(vec![]);
+        observation.trial_mut().received.clear();
+        assert_eq!(severities(&observation), []);
+        // The input chain drops them, which does not concern those that are forwarded.
+        let key = observation.wire.flows[0].key;
+        let (layer, hook, traffic) = (Layer::Ip, Hook::Input, CountedTraffic::Datagrams(TO.parse().unwrap()));
+        observation.hooks.hooks = vec![(layer, hook, traffic)];
+        assert_eq!(severities(&observation), []);
+        let count = HookCount {
+            layer,
+            hook,
+            traffic,
+            interface: key.interface,
+            peer: key.source,
+            reached: 10,
+            passed: 0,
+        };
+        observation.hooks.counts = vec![count];
         assert_eq!(severities(&observation), [Severity::Fault]);
     }
 

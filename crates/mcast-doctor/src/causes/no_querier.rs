@@ -97,8 +97,7 @@ fn make_bridge_query(bridge: &Link) -> Vec<Remedy> {
     let scope = format!("every host behind {name}: it sends queries, and hosts answer them");
     let scope = RemedyScope::new(scope);
     let now = Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"]);
-    let permanent = remedies::networkd(bridge, "querier", "[Bridge]\nMulticastQuerier=yes\n", scope.clone());
-    [now.with_scope(scope)].into_iter().chain(permanent).collect()
+    remedies::with_networkd(now.with_scope(scope), bridge, "querier", "[Bridge]\nMulticastQuerier=yes\n")
 }
 
 fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {

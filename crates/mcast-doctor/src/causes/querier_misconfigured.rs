@@ -1,4 +1,4 @@
-//! The querier queries far too often, gives hosts more time than there is between two queries, or queries in a way that
+//! The querier sends queries far too often, gives hosts more time than there is between two queries, or sends queries that
 //! hosts ignore.
 
 use std::collections::BTreeMap;

@@ -26,8 +26,20 @@ pub(super) fn depth(observation: &Observation, interest: &Interest<'_>, flow: &F
     }
     let bounds =
         [certainly_read(observation, interest, flow, read), taken_from_queue(observation, interest, flow)];
-    let most = bounds.into_iter().flatten().max().unwrap_or_default();
-    if most.saturating_mul(20) >= flow.datagrams.saturating_mul(19) { Depth::Arrives } else { Depth::Unknown }
+    let least = bounds.into_iter().flatten().max().unwrap_or_default();
+    let most = observation.passed_firewall(flow);
+    if most == Some(0) && flow.datagrams >= MIN_DATAGRAMS {
+        return before_delivery(observation, flow);
+    }
+    let read = least.min(most.unwrap_or(u64::MAX));
+    if read.saturating_mul(20) >= flow.datagrams.saturating_mul(19) { Depth::Arrives } else { Depth::Unknown }
+}
+
+/// Returns the depth of a flow of which nothing was delivered to UDP.
+fn before_delivery(observation: &Observation, flow: &Flow) -> Depth {
+    let accepted = observation.accepted_by_ip(flow);
+    let is_accepted = accepted.is_some_and(|accepted| explains(accepted, flow.datagrams));
+    if is_accepted { Depth::AtIp } else { Depth::OnWire }
 }
 
 /// Returns a lower bound for the datagrams of a flow that its socket has read, whatever else this machine receives: those

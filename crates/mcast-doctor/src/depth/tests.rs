@@ -147,11 +147,20 @@ fn what_passed_the_firewall_and_left_the_queue_was_read() {
     assert_eq!(depth(0, &[], 10), [Depth::Unknown], "the queue was not seen");
     assert_eq!(depth(0, &[0, 7_680], 10), [Depth::Unknown], "they wait in the queue");
     assert_eq!(depth(0, &[0, 0], 5), [Depth::Unknown], "the firewall dropped some");
+    assert_eq!(depth(0, &[0, 0], 0), [Depth::AtIp], "the firewall dropped all");
     assert_eq!(depth(10, &[0, 0], 10), [Depth::AtSocket], "the socket dropped them");
     let mut connected = beside_unicast(0, &[0, 0], 10);
     let ExaminationTarget::Program(program) = &mut connected.target else { panic!("{connected:?}") };
     program.sockets[0].peer = Some("10.9.0.7:6000".parse().unwrap());
     assert_eq!(depths(&connected), [Depth::Unknown], "the socket does not take them");
+}
+
+#[test]
+fn datagrams_of_another_source_do_not_stand_in_for_what_the_firewall_drops() {
+    let mut observation = beside_unicast(0, &[0, 0], 0);
+    // More than the taps saw, as the counters are read before and after they are open.
+    observation = with_counters(observation, &[("IpInReceives", 30), ("UdpInDatagrams", 30)]);
+    assert_eq!(depths(&observation), [Depth::AtIp]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ const PORT_BUFFER: usize = 1 << 20;
 const MAX_UNICAST_PORTS: usize = 4;
 /// How many frames or datagrams are taken at once: to drain a fast interface may never end.
 const MAX_AT_ONCE: usize = 4096;
+/// The number of sources that the doctor's socket counts: far more than of flows that the taps record.
+const MAX_SOURCES: usize = 10_000;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -240,14 +242,20 @@ impl SocketProbe {
         self.buffer.resize(MAX_DATAGRAM, 0);
         let mut any = false;
         for _ in 0..MAX_AT_ONCE {
+            let begin = SystemTime::now();
             let Some(datagram) = receiver.try_recv(&mut self.buffer)? else { break };
             let arrival = datagram.arrival();
             any = true;
+            // The kernel begins to note arrivals some time after a socket asks for it; until then, it returns the time
+            // at which a datagram is read.
+            let time = arrival.time.filter(|time| *time < begin);
             let is_within =
                 |time| self.from.is_none_or(|from| time >= from) && until.is_none_or(|until| time <= until);
-            if arrival.time.is_none_or(is_within) {
+            if time.is_none_or(is_within) {
                 let key = (arrival.interface, as_on_wire(arrival.source));
-                *self.received.entry(key).or_default() += 1;
+                if self.received.len() < MAX_SOURCES || self.received.contains_key(&key) {
+                    *self.received.entry(key).or_default() += 1;
+                }
             }
         }
         Ok(any)

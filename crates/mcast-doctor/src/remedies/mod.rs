@@ -119,6 +119,12 @@ pub(crate) fn networkd(link: &Link, topic: &str, lines: &str, scope: RemedyScope
     Some(remedy.with_scope(scope.warning(warning)))
 }
 
+/// Returns a remedy, and the same in the systemd-networkd configuration of the interface, if networkd manages it.
+pub(crate) fn with_networkd(now: Remedy, link: &Link, topic: &str, lines: &str) -> Vec<Remedy> {
+    let permanent = now.scope.clone().and_then(|scope| networkd(link, topic, lines, scope));
+    std::iter::once(now).chain(permanent).collect()
+}
+
 /// Admits datagrams that arrive: with an nftables rule in front of the one that drops, if it is known, and with the
 /// tools that make rules permanent.
 pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
@@ -211,19 +217,24 @@ fn scope_of_flow(interface: &str, to: SocketAddr) -> RemedyScope {
     RemedyScope::new(format!("datagrams to {to} on {interface}, from any source"))
 }
 
-/// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
+/// Inserts a rule that admits datagrams in front of the one that drops.
 fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
     let family = if to.is_ipv4() { "ip" } else { "ip6" };
-    let (group, port) = (to.ip().to_string(), to.port());
-    let matches = [family, "daddr", &group, "udp", "dport", &port.to_string(), "accept"].map(str::to_owned);
-    let scope = scope_of_flow(interface, to);
-    let inserted = rule.and_then(|rule| insert_before(rule, interface, matches, &scope));
-    vec![inserted.unwrap_or_else(|| {
+    let (group, port) = (to.ip().to_string(), to.port().to_string());
+    let matches = [family, "daddr", &group, "udp", "dport", &port];
+    vec![accept(&matches, interface, rule, &scope_of_flow(interface, to))]
+}
+
+/// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
+fn accept(matches: &[&str], interface: &str, rule: Option<&DroppingRule>, scope: &RemedyScope) -> Remedy {
+    let words = matches.iter().chain(&["accept"]).map(|word| (*word).to_owned());
+    rule.and_then(|rule| insert_before(rule, interface, words, scope)).unwrap_or_else(|| {
+        let what = matches.join(" ");
         Remedy::advice(
             Tool::Nft,
-            format!("Accept `{family} daddr {group} udp dport {port}` before the rule that drops it (`nft -a list ruleset` shows the rules)."),
+            format!("Accept `{what}` on {interface} before the rule that drops it (`nft -a list ruleset` shows the rules)."),
         )
-    })]
+    })
 }
 
 /// Admits IGMP or MLD, in and out.
@@ -233,21 +244,11 @@ pub(crate) fn admit_membership_protocol(
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     let matches: &[&str] = match family {
-        Family::V4 => &["ip", "protocol", "igmp", "accept"],
-        Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}", "accept"],
+        Family::V4 => &["ip", "protocol", "igmp"],
+        Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}"],
     };
-    let protocol = protocol(family);
-    let scope = RemedyScope::new(format!("{protocol} on {interface}; no other traffic"));
-    let accept = || matches.iter().map(|word| (*word).to_owned());
-    let mut remedies: Vec<_> =
-        rule.and_then(|rule| insert_before(rule, interface, accept(), &scope)).into_iter().collect();
-    if remedies.is_empty() {
-        let what = matches[..matches.len() - 1].join(" ");
-        remedies.push(Remedy::advice(
-            Tool::Nft,
-            format!("Accept `{what}` on {interface} before the rule that drops it (`nft -a list ruleset` shows the rules)."),
-        ));
-    }
+    let scope = RemedyScope::new(format!("{} on {interface}; no other traffic", protocol(family)));
+    let mut remedies = vec![accept(matches, interface, rule, &scope)];
     if family == Family::V4 {
         remedies.push(Remedy::advice(
             Tool::Ufw,

@@ -236,9 +236,14 @@ impl Link {
         self.interface.point_to_point || self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
     }
 
-    /// Returns whether it carries the same frames as `other` because one is on top of the other.
-    pub(crate) fn is_on(&self, other: &Self) -> bool {
-        self.lower == Some(other.index()) || other.lower == Some(self.index())
+    /// Returns whether one of both is on the other, and takes the same frames without a VLAN tag.
+    pub(crate) fn has_frames_of(&self, other: &Self) -> bool {
+        let is_above = |upper: &Self, lower: &Self| upper.lower == Some(lower.index()) && !upper.is_vlan();
+        is_above(self, other) || is_above(other, self)
+    }
+
+    pub(crate) fn is_vlan(&self) -> bool {
+        self.kind.as_deref() == Some("vlan")
     }
 
     pub(crate) fn has_address(&self, family: Family) -> bool {

@@ -1,6 +1,7 @@
 //! Sorts captured frames into flows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
@@ -17,8 +18,10 @@ use super::{
 
 /// Limits of what is recorded, which bound the memory. A capture of more is not complete.
 const MAX_FLOWS: usize = 10_000;
+/// The number of flows to the same destination, which also bounds the time: they are compared with each other.
+const MAX_SOURCES: usize = 1_000;
 /// IGMP, MLD and PIM messages, and the groups in them.
-const MAX_CONTROL: usize = 100_000;
+const MAX_CONTROL: usize = 20_000;
 const MAX_FRAGMENTED: usize = 20_000;
 const MAX_DAMAGED: usize = 1_000;
 
@@ -26,6 +29,8 @@ const MAX_DAMAGED: usize = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     flows: BTreeMap<FlowKey, Flow>,
+    /// The number of flows by destination.
+    destinations: BTreeMap<(InterfaceIndex, IpAddr, u16), usize>,
     control: Vec<ControlPacket>,
     /// The number of control messages, and of the groups in them.
     control_parts: usize,
@@ -51,6 +56,7 @@ impl Recorder {
     /// Ignores data captured before `time`, also what was recorded.
     pub(crate) fn count_data_from(&mut self, time: SystemTime) {
         self.flows.clear();
+        self.destinations.clear();
         self.fragmented.clear();
         self.data_from = Some(time);
     }
@@ -181,12 +187,29 @@ impl Recorder {
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
         };
-        if self.flows.len() < MAX_FLOWS || self.flows.contains_key(&key) {
-            let flow = self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary));
-            flow.add(summary);
-            flow.numbering.observe(&key, udp.payload, context.time);
-        } else {
-            self.unrecorded += 1;
+        match self.flow(key, &summary) {
+            Some(flow) => {
+                flow.add(summary);
+                flow.numbering.observe(&key, udp.payload, context.time);
+            }
+            None => self.unrecorded += 1,
+        }
+    }
+
+    /// Returns a flow, which may be new; `None` if there are too many.
+    fn flow(&mut self, key: FlowKey, first: &DatagramSummary) -> Option<&mut Flow> {
+        let count = self.flows.len();
+        match self.flows.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => {
+                let destination = (key.interface, key.group, key.port);
+                let sources = self.destinations.get(&destination).copied().unwrap_or_default();
+                if count >= MAX_FLOWS || sources >= MAX_SOURCES {
+                    return None;
+                }
+                self.destinations.insert(destination, sources + 1);
+                Some(new.insert(Flow::new(key, first)))
+            }
         }
     }
 
@@ -243,15 +266,16 @@ mod tests {
 
     #[test]
     fn capture_of_more_flows_than_are_recorded_is_not_complete() {
-        let recorded = |flows: usize| {
+        let recorded = |flows: usize, groups: usize| {
             let mut recorder = Recorder::default();
             for number in 0..flows {
+                let port = 5000 + (number % groups) as u16;
                 let frame = UdpFrame {
                     mac: MacAddress([2, 0, 0, 0, 0, 1]),
                     source: Ipv4Addr::from(0x0a00_0000 + number as u32).into(),
                     source_port: 6000,
                     group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
-                    destination_port: 5000,
+                    destination_port: port,
                     hop_limit: 4,
                     payload: &[1, 2, 3],
                 };
@@ -271,8 +295,10 @@ mod tests {
             }
             recorder.finish(machine().links.iter().map(Tap::on).collect(), None)
         };
-        assert!(recorded(MAX_FLOWS).is_complete(ETH0));
-        let more = recorded(MAX_FLOWS + 7);
-        assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (MAX_FLOWS, 7, false));
+        assert!(recorded(MAX_FLOWS, 10).is_complete(ETH0));
+        for (limit, groups) in [(MAX_FLOWS, 100), (MAX_SOURCES, 1)] {
+            let more = recorded(limit + 7, groups);
+            assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (limit, 7, false));
+        }
     }
 }

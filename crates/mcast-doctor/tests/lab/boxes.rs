@@ -383,7 +383,7 @@ fn remedy_in_the_forward_chain_lets_the_group_pass() {
 }
 
 #[test]
-fn switches_and_routers_that_forward_are_healthy() {
+pub(crate) fn switches_and_routers_that_forward_are_healthy() {
     if !has_programs() {
         return;
     }

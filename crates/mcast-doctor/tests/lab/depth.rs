@@ -9,9 +9,10 @@ use mcast_doctor::{
 
 use crate::drops::can_trace;
 use crate::net::{
-    LISTEN, Net, Stream, examine, examine_for, examine_port, examine_process, has_programs, inject, listener,
-    nft, run, socket,
+    Net, Stream, briefly, examine, examine_for, examine_port, examine_process, has_programs, inject,
+    listener, nft, run, socket,
 };
+use crate::treatment::{examine_and_treat, on};
 
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
@@ -59,7 +60,7 @@ pub(crate) fn ipsec_policy_for_program() -> Report {
 
 /// Examines without the temporary rules that would show the hook.
 fn without_experiments() -> Options {
-    Options { experiments: false, ..Options::default() }.listening(LISTEN)
+    Options { experiments: false, ..briefly() }
 }
 
 /// A rule before routing.
@@ -127,7 +128,7 @@ pub(crate) fn ingress_drop_for_program() -> Report {
     let program = ProgramSelector::Port(5000);
     let examine =
         || examine_program(program, &without_experiments(), &mut |_| ControlFlow::Continue(())).unwrap();
-    crate::treatment::examine_and_treat(&net.receiver, || net.receiver.run(examine).unwrap())
+    examine_and_treat(&net.receiver, || on(&net.receiver, examine))
 }
 
 /// A filter for one of two sources.
@@ -241,6 +242,17 @@ fn datagrams_that_a_program_reads_arrive() {
     let net = Net::new();
     let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
     let _stream = Stream::to(&net.sender, GROUP);
+    let report = examine_port(&net.receiver, 5000);
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
+}
+
+/// To a port that no program has open, so that the system counts more packets by unicast than the program reads.
+#[test]
+fn much_unicast_does_not_hide_what_a_program_reads() {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, GROUP);
+    let _unicast = [9, 10, 11].map(|port| Stream::to(&net.sender, &format!("10.9.0.2:{port}")));
     let report = examine_port(&net.receiver, 5000);
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");
 }

@@ -457,7 +457,7 @@ fn rule_is_named_although_other_rules_have_no_counter_either() {
 }
 
 #[test]
-fn rules_that_admit_the_group_are_healthy() {
+pub(crate) fn rules_that_admit_the_group_are_healthy() {
     if !has_programs() {
         return;
     }

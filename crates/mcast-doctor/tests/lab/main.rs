@@ -10,6 +10,7 @@ mod files;
 mod filters;
 mod firewall;
 mod fleet;
+mod goals;
 mod healthy;
 mod ipv6;
 mod measure;

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::{ControlFlow, Deref};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -15,15 +14,18 @@ use mcast_doctor::{
     ArrivalStatus, Finding, Id, Options, ProgramSelector, Progress, Report, Severity, Verdict,
     examine_machine, examine_membership, examine_program,
 };
-use mcast_lab::{Host, HostInterface, Lab, Switch, SwitchOptions};
+use mcast_lab::{Host, HostInterface, Lab, Router, Switch, SwitchOptions};
 use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
 use mcast_packet::{MacAddress, UdpFrame};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::treatment::examine_and_treat;
+use crate::treatment::{examine_and_treat, on};
 
 /// How long an examination listens.
 pub(crate) const LISTEN: Duration = Duration::from_millis(1200);
+/// How many datagrams show each pattern of losses, and the time limit for them on a busy machine.
+const MANY: u64 = 200;
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The interval between two datagrams of a stream.
 const INTERVAL: Duration = Duration::from_millis(10);
 
@@ -43,8 +45,21 @@ impl Net {
 
     pub(crate) fn with(options: SwitchOptions) -> Self {
         let lab = Lab::new().unwrap();
+        let receiver = lab.host("receiver").unwrap();
+        Self::of(lab, receiver, options)
+    }
+
+    /// Returns a network whose receiver is a router.
+    pub(crate) fn with_router() -> (Self, Option<Router>) {
+        let lab = Lab::new().unwrap();
+        let router = lab.router("receiver").unwrap();
+        let net = Self::of(lab, (*router).clone(), SwitchOptions::default());
+        (net, Some(router))
+    }
+
+    fn of(lab: Lab, receiver: Host, options: SwitchOptions) -> Self {
         let lan = lab.switch_with("lan", options).unwrap();
-        let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
+        let sender = lab.host("sender").unwrap();
         let a = sender.connect("eth0", &lan, &["10.9.0.1/24", "fd09::1/64"]).unwrap();
         let b = receiver.connect("eth0", &lan, &["10.9.0.2/24", "fd09::2/64"]).unwrap();
         for host in [&sender, &receiver] {
@@ -97,9 +112,19 @@ pub(crate) fn general_query(interval: Duration, max_response_time: Duration) -> 
     IgmpMessage::Query(Query { group: None, max_response_time, source_query: Some(source_query) })
 }
 
+/// Returns whether the table of the guide is written. The doctor then listens as long as the command does.
+pub(crate) fn is_blessing() -> bool {
+    std::env::var_os("MCAST_BLESS").is_some()
+}
+
+/// Returns the options of most examinations, which listen for [`LISTEN`].
+pub(crate) fn briefly() -> Options {
+    if is_blessing() { Options::default() } else { Options::default().listening(LISTEN) }
+}
+
 /// Examines a membership on a host for [`LISTEN`].
 pub(crate) fn examine(host: &Host, membership: &str) -> Report {
-    examine_for(host, membership, &Options::default().listening(LISTEN))
+    examine_for(host, membership, &briefly())
 }
 
 pub(crate) fn examine_for(host: &Host, membership: &str, options: &Options) -> Report {
@@ -113,11 +138,19 @@ pub(crate) fn examine_while(
     options: &Options,
     act: impl FnOnce() + Send,
 ) -> Report {
+    when_listening(act, None, |report_progress| joined(host, membership, options, report_progress))
+}
+
+/// Like [`examine`], until so many datagrams have arrived that losses are certain to show.
+pub(crate) fn examine_many(host: &Host, membership: &str) -> Report {
+    let options = Options::default().listening(PATIENCE);
+    when_listening(|| {}, Some(MANY), |report_progress| joined(host, membership, &options, report_progress))
+}
+
+fn joined(host: &Host, membership: &str, options: &Options, report_progress: Reporter<'_>) -> Report {
     let membership = membership.parse().unwrap();
-    when_listening(act, |report_progress| {
-        examine_and_treat(host, || {
-            host.run(|| examine_membership(&membership, options, &mut &report_progress).unwrap()).unwrap()
-        })
+    examine_and_treat(host, || {
+        on(host, || examine_membership(&membership, options, &mut &*report_progress).unwrap())
     })
 }
 
@@ -128,41 +161,60 @@ pub(crate) fn examine_port(host: &Host, port: u16) -> Report {
 
 /// Like [`examine_port`], and calls `act` on another thread once the doctor listens.
 pub(crate) fn examine_port_while(host: &Host, port: u16, act: impl FnOnce() + Send) -> Report {
-    examine_selected(host, ProgramSelector::Port(port), act)
+    let program = ProgramSelector::Port(port);
+    when_listening(act, None, |report_progress| selected(host, program, &briefly(), report_progress))
+}
+
+/// Like [`examine_port`], until so many datagrams have arrived that losses are certain to show.
+pub(crate) fn examine_port_for_many(host: &Host, port: u16) -> Report {
+    let (program, options) = (ProgramSelector::Port(port), Options::default().listening(PATIENCE));
+    when_listening(|| {}, Some(MANY), |report_progress| selected(host, program, &options, report_progress))
 }
 
 /// Examines a process on a host.
 pub(crate) fn examine_process(host: &Host, id: u32) -> Report {
-    examine_selected(host, ProgramSelector::Process(id), || {})
+    let program = ProgramSelector::Process(id);
+    when_listening(|| {}, None, |report_progress| selected(host, program, &briefly(), report_progress))
 }
 
-fn examine_selected(host: &Host, program: ProgramSelector, act: impl FnOnce() + Send) -> Report {
-    let options = Options::default().listening(LISTEN);
-    when_listening(act, |report_progress| {
-        examine_and_treat(host, || {
-            host.run(|| examine_program(program, &options, &mut &report_progress).unwrap()).unwrap()
-        })
+fn selected(
+    host: &Host,
+    program: ProgramSelector,
+    options: &Options,
+    report_progress: Reporter<'_>,
+) -> Report {
+    examine_and_treat(host, || {
+        on(host, || examine_program(program, options, &mut &*report_progress).unwrap())
     })
 }
 
-/// Runs an examination with a progress callback, whose first call lets `act` begin on another thread.
+/// A progress callback of an examination that may run more than once.
+type Reporter<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
+
+/// Runs an examination with a progress callback, whose first call lets `act` begin on another thread, and which ends the
+/// examination when `enough` datagrams have arrived.
 fn when_listening(
     act: impl FnOnce() + Send,
-    examine: impl FnOnce(&(dyn Fn(Progress) -> ControlFlow<()> + Sync)) -> Report,
+    enough: Option<u64>,
+    examine: impl FnOnce(Reporter<'_>) -> Report,
 ) -> Report {
     let (listens, listening) = sync_channel(1);
     std::thread::scope(|scope| {
         scope.spawn(move || listening.recv().map(|()| act()));
-        examine(&move |_| {
+        examine(&move |progress: Progress| {
             // Only the first call matters.
             let _ = listens.try_send(());
-            ControlFlow::Continue(())
+            let is_enough = match enough {
+                Some(enough) => progress.on_wire >= enough,
+                None => progress.of == Options::default().listen && progress.is_enough(),
+            };
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     })
 }
 
 pub(crate) fn examine_host(host: &Host) -> Report {
-    examine_and_treat(host, || host.run(|| examine_machine().unwrap()).unwrap())
+    examine_and_treat(host, || on(host, || examine_machine().unwrap()))
 }
 
 /// A stream of numbered datagrams at a constant rate, until it is dropped.
@@ -363,9 +415,10 @@ pub(crate) fn run(host: &Host, command: &str) {
 
 /// Returns whether this machine has the programs that inject causes; prints a note if not.
 pub(crate) fn has_programs() -> bool {
-    let runs = |program: &&str| Command::new(program).arg("--help").output().is_ok();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let exists = |program: &&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     let missing: Vec<_> =
-        ["nft", "tc", "bridge", "ip", "python3"].into_iter().filter(|each| !runs(each)).collect();
+        ["nft", "tc", "bridge", "ip", "python3"].into_iter().filter(|each| !exists(each)).collect();
     if !missing.is_empty() {
         eprintln!("SKIPPED: this test needs {}", missing.join(", "));
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");

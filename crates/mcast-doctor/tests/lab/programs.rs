@@ -445,7 +445,7 @@ fn sockets_receive_after_the_remedy() {
 }
 
 /// Programs that look unusual and receive.
-mod healthy {
+pub(crate) mod healthy {
     use super::*;
     use crate::net::assert_healthy;
 
@@ -453,7 +453,7 @@ mod healthy {
     const ADMIT: SockFilter = SockFilter::new(6, 0, 0, 65_535);
 
     #[test]
-    fn ipv6_socket_that_has_joined_an_ipv4_group_itself() {
+    pub(crate) fn ipv6_socket_that_has_joined_an_ipv4_group_itself() {
         let net = Net::new();
         let socket = listener(&net.receiver, "[::]:5000", &[]);
         join_v4(&socket, ETH0);
@@ -464,7 +464,7 @@ mod healthy {
 
     /// Each of several sockets on a port gets a copy, also with `SO_REUSEPORT`.
     #[test]
-    fn sockets_that_share_a_port() {
+    pub(crate) fn sockets_that_share_a_port() {
         let net = Net::new();
         let reader = || {
             let prepare = |socket: &Socket| socket.set_reuse_port(true).unwrap();
@@ -494,7 +494,7 @@ mod healthy {
     }
 
     #[test]
-    fn one_socket_for_each_interface() {
+    pub(crate) fn one_socket_for_each_interface() {
         let net = Net::new();
         net.second_lan();
         let sockets = ["eth0", "eth1"].map(|interface| {
@@ -508,7 +508,7 @@ mod healthy {
     }
 
     #[test]
-    fn socket_with_a_filter_that_admits_the_group() {
+    pub(crate) fn socket_with_a_filter_that_admits_the_group() {
         let net = Net::new();
         let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
         options(&listener).attach_filter(&[ADMIT]).unwrap();
@@ -517,7 +517,7 @@ mod healthy {
     }
 
     #[test]
-    fn program_that_reads_in_bursts() {
+    pub(crate) fn program_that_reads_in_bursts() {
         const IN_BURSTS: &str = "
 s.setblocking(False)
 while True:
@@ -532,7 +532,7 @@ while True:
     }
 
     #[test]
-    fn sender_with_two_interfaces_that_has_chosen_one() {
+    pub(crate) fn sender_with_two_interfaces_that_has_chosen_one() {
         let net = Net::new();
         second_lan_of_sender(&net);
         let sender = UdpSocket::from(crate::net::socket(&net.sender, [239, 1, 2, 3].into(), "eth1"));
@@ -544,7 +544,7 @@ while True:
 
     /// Chat programs do this.
     #[test]
-    fn program_that_does_not_want_to_receive_what_it_sends() {
+    pub(crate) fn program_that_does_not_want_to_receive_what_it_sends() {
         let net = Net::new();
         let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
         options(&listener).set_multicast_loop_v4(false).unwrap();

@@ -218,6 +218,15 @@ pub(crate) fn interface_down() -> Report {
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
+/// The interface of a program is down.
+pub(crate) fn interface_down_of_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    net.receiver.set_down("eth0").unwrap();
+    examine_port(&net.receiver, 5000)
+}
+
 /// There is no sender.
 pub(crate) fn nothing_arrives() -> Report {
     examine(&Net::new().receiver, "239.1.2.3%eth0:5000")
@@ -231,7 +240,7 @@ pub(crate) fn mac_alias() -> Report {
 }
 
 #[test]
-fn socket_that_only_joins_is_fine_if_another_receives() {
+pub(crate) fn socket_that_only_joins_is_fine_if_another_receives() {
     let net = Net::new();
     let _joins = listener(&net.receiver, "10.9.0.2:5000", &[("239.1.2.3", "eth0")]);
     let receives = listener(&net.receiver, "239.1.2.3:5000", &[]);

@@ -3,10 +3,11 @@
 use std::net::UdpSocket;
 use std::ops::ControlFlow;
 
-use mcast_doctor::{Id, Options, Report, StartedProgram};
+use mcast_doctor::{Id, Report, StartedProgram};
 use mcast_lab::Host;
 
-use crate::net::{LISTEN, Net, Stream, assert_healthy, has_programs, run};
+use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, run};
+use crate::treatment::{on, timed};
 
 /// Binds to a port, joins a group on the interface with an address, and reads.
 const PLAYER: &str = "import socket, sys
@@ -19,7 +20,7 @@ while True:
 
 /// Starts a command on a host and examines it, as `mcast doctor -- COMMAND` does.
 pub(crate) fn examine_command(host: &Host, command: &[&str]) -> Report {
-    let options = Options::default().listening(LISTEN);
+    let options = briefly();
     let examine = || {
         let (program, arguments) = command.split_first().unwrap();
         let mut started = StartedProgram::start(std::process::Command::new(program).args(arguments)).unwrap();
@@ -28,7 +29,7 @@ pub(crate) fn examine_command(host: &Host, command: &[&str]) -> Report {
             Err(error) => started.explain(error),
         }
     };
-    host.run(|| examine().unwrap()).unwrap()
+    timed(|| on(host, || examine().unwrap()))
 }
 
 /// A program that cannot bind, because another has the port open.

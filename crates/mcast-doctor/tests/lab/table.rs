@@ -1,10 +1,6 @@
-//! All injections with the cause that the doctor must find: one test each, and the table in the guide.
+//! All injections with the cause that the doctor must find: one test each.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use mcast_doctor::{Evidence, Finding, Id, Report, Severity};
+use mcast_doctor::{Id, Report};
 
 use crate::filters;
 use crate::net::assert_only;
@@ -14,16 +10,16 @@ use crate::{
 };
 
 /// An injection and the cause that must be found.
-struct Case {
-    name: &'static str,
-    id: Id,
-    how: &'static str,
-    inject: fn() -> Report,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) id: Id,
+    pub(crate) how: &'static str,
+    pub(crate) inject: fn() -> Report,
 }
 
 macro_rules! cases {
     ($($name:ident: $id:ident, $how:literal, $inject:expr;)+) => {
-        const CASES: &[Case] = &[$(Case { name: stringify!($name), id: Id::$id, how: $how, inject: $inject }),+];
+        pub(crate) const CASES: &[Case] = &[$(Case { name: stringify!($name), id: Id::$id, how: $how, inject: $inject }),+];
 
         $(
             #[test]
@@ -273,10 +269,11 @@ cases! {
     stopped_worker: ProgramStopped, "a process that shares the socket of a waiting parent is stopped", strangers::stopped_worker;
     forgetful_switch: QuerierMisconfigured, "a bridge that forgets memberships before its next query, switch examined without a group", strangers::forgetful_switch;
     message_too_long: MtuTooSmall, "a program that forbids fragments sends 3000 bytes and prints `EMSGSIZE`", strangers::message_too_long;
+    interface_down_of_a_program: InterfaceDown, "the interface is down, program examined", sockets::interface_down_of_program;
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
-const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
+pub(crate) const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
 const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];
@@ -290,8 +287,6 @@ const TRACED_CASES: &[&str] = &[
     "dropped_of_one_source",
 ];
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
-
 #[test]
 fn every_cause_is_injected_or_listed_as_impossible() {
     for id in Id::ALL {
@@ -303,72 +298,4 @@ fn every_cause_is_injected_or_listed_as_impossible() {
 #[test]
 fn every_remedy_is_applied_or_listed_with_the_reason() {
     crate::treatment::assert_complete(CASES.iter().map(|case| (case.name, case.id)));
-}
-
-/// With `MCAST_BLESS=1`, runs every case and writes the table of findings. Otherwise, asserts that the table has a row
-/// for every case in which the cause was found.
-#[test]
-fn the_table_in_the_guide_has_every_injection() {
-    if std::env::var_os("MCAST_BLESS").is_some() {
-        std::fs::write(DOCUMENT, table()).unwrap();
-        return;
-    }
-    let document = std::fs::read_to_string(DOCUMENT).unwrap();
-    for case in CASES {
-        let start = format!("| {} | `{}` | `{}`", case.how, case.id, case.id);
-        assert!(document.contains(&start), "run with MCAST_BLESS=1: no row begins {start}");
-    }
-}
-
-/// How many injections run at a time.
-const AT_A_TIME: usize = 6;
-
-fn table() -> String {
-    let mut text = String::from(
-        "# What the doctor finds\n\nFor this table, each cause was injected into a lab network of its own.\n`MCAST_BLESS=1 cargo test -p mcast-doctor --test lab the_table` runs the injections and writes this page. The\nevidence is what supports the finding. The last column lists other warnings, which also apply to that network.\n\n| injected | cause | found | evidence | remedies | other warnings |\n|---|---|---|---|---|---|\n",
-    );
-    let rows = Mutex::new(vec![String::new(); CASES.len()]);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some((index, case)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            CASES.get(index).map(|case| (index, case))
-        } {
-            let row = row(case);
-            rows.lock().unwrap()[index] = row;
-        }
-    };
-    std::thread::scope(|scope| (0..AT_A_TIME).for_each(|_| drop(scope.spawn(work))));
-    text += &rows.into_inner().unwrap().concat();
-    text += "\nA lab cannot create these causes; unit tests cover them:";
-    for id in NOT_IN_A_LAB {
-        text += &format!(" `{id}`");
-    }
-    text + ".\n"
-}
-
-fn row(case: &Case) -> String {
-    let findings = (case.inject)().findings;
-    let own = findings.iter().find(|finding| finding.id == case.id);
-    let found = own
-        .map_or_else(|| "nothing".to_owned(), |finding| format!("`{}` ({})", finding.id, finding.severity));
-    let kinds: BTreeSet<_> = own.into_iter().flat_map(|finding| &finding.evidence).map(kind).collect();
-    let commands =
-        |finding: &Finding| finding.remedies.iter().filter(|each| each.command().is_some()).count();
-    let remedies =
-        own.map_or_else(String::new, |finding| match (finding.remedies.len(), commands(finding)) {
-            (0, _) => "none".to_owned(),
-            (_, 0) => "advice".to_owned(),
-            _ => "command".to_owned(),
-        });
-    let others =
-        findings.iter().filter(|finding| finding.id != case.id && finding.severity >= Severity::Warning);
-    let others: Vec<_> = others.map(|finding| format!("`{}` ({})", finding.id, finding.severity)).collect();
-    let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
-    format!("| {} | `{}` | {found} | {kinds} | {remedies} | {} |\n", case.how, case.id, others.join(", "))
-}
-
-/// Returns the kind of a piece of evidence, as in JSON.
-fn kind(evidence: &Evidence) -> String {
-    format!("{:?}", evidence.kind).to_lowercase()
 }

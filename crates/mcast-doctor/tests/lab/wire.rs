@@ -8,8 +8,9 @@ use mcast_packet::gmp::IgmpMessage;
 use mcast_packet::{ControlFrame, MacAddress};
 
 use crate::net::{
-    LISTEN, Net, Stream, assert_received, examine, examine_for, examine_port, examine_while, general_query,
-    has_programs, inject, listener, nft, rtp, run, socket,
+    Net, Stream, assert_received, briefly, examine, examine_for, examine_many, examine_port,
+    examine_port_for_many, examine_while, general_query, has_programs, inject, listener, nft, rtp, run,
+    socket,
 };
 
 /// A sender, and a receiver behind a bad link.
@@ -33,7 +34,7 @@ fn bad_net(impairment: Impairment) -> BadNet {
 pub(crate) fn random_loss() -> Report {
     let net = bad_net(Impairment { loss: 0.05, ..Impairment::default() });
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
-    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(2)))
+    examine_many(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
 /// The same for a program.
@@ -41,18 +42,14 @@ pub(crate) fn random_loss_for_program() -> Report {
     let net = bad_net(Impairment { loss: 0.05, ..Impairment::default() });
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
-    examine_port(&net.receiver, 5000)
+    examine_port_for_many(&net.receiver, 5000)
 }
 
 /// A link that loses 10 % of a stream of datagrams that begin with a number.
 pub(crate) fn loss_of_numbered_datagrams() -> Report {
     let net = bad_net(Impairment { loss: 0.1, ..Impairment::default() });
     let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
-    examine_for(
-        &net.receiver,
-        "[ff15::1234%eth0]:5000",
-        &Options::default().listening(Duration::from_secs(2)),
-    )
+    examine_many(&net.receiver, "[ff15::1234%eth0]:5000")
 }
 
 /// A switch that lets fewer datagrams through than are sent.
@@ -60,7 +57,7 @@ pub(crate) fn storm_control() -> Report {
     let net = Net::new();
     nft(&net.lan.inside(), "bridge", "hook forward", "limit rate over 60/second drop");
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
-    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(2)))
+    examine_many(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
 /// A switch that drops 30 datagrams in a row, again and again.
@@ -68,7 +65,7 @@ pub(crate) fn link_flap() -> Report {
     let net = Net::new();
     nft(&net.lan.inside(), "bridge", "hook forward", "'udp dport 5000 numgen inc mod 100 < 30 drop'");
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
-    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(3)))
+    examine_many(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
 /// Returns the frame of a message from an address.
@@ -154,8 +151,7 @@ pub(crate) fn long_response_time() -> Report {
     let net = Net::new();
     let query = general_query(Duration::from_secs(5), RESPONSE_TIME);
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
-    let options = Options::default().listening(LISTEN);
-    examine_while(&net.receiver, "239.1.2.3%eth0:5000", &options, || net.send_igmp(&query))
+    examine_while(&net.receiver, "239.1.2.3%eth0:5000", &briefly(), || net.send_igmp(&query))
 }
 
 /// A querier that stops while the doctor listens.
@@ -199,7 +195,7 @@ fn querier_keeps_the_membership() {
 }
 
 #[test]
-fn queriers_of_all_versions_are_healthy() {
+pub(crate) fn queriers_of_all_versions_are_healthy() {
     let options = Options::default().listening(Duration::from_secs(3));
     for version in [2, 3] {
         let switch = SwitchOptions::managed().igmp_version(version).mld_version(version - 1);
@@ -317,7 +313,7 @@ fn remedies_make_datagrams_arrive() {
 }
 
 #[test]
-fn interfaces_of_one_network_that_only_the_doctor_joined_are_healthy() {
+pub(crate) fn interfaces_of_one_network_that_only_the_doctor_joined_are_healthy() {
     let net = Net::new();
     net.receiver.connect("eth1", &net.lan, &["10.9.0.3/24"]).unwrap();
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
@@ -349,7 +345,7 @@ fn pattern_of_a_loss_is_reported() {
 }
 
 #[test]
-fn rtp_that_is_reordered_repeated_and_restarted_has_lost_nothing() {
+pub(crate) fn rtp_that_is_reordered_repeated_and_restarted_has_lost_nothing() {
     let net = bad_net(Impairment {
         delay: Duration::from_millis(5),
         jitter: Duration::from_millis(20),

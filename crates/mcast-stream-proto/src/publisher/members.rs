@@ -157,9 +157,9 @@ impl Member {
         }
         self.window = status.window;
         self.widest = self.widest.max(status.window);
-        // Room alone is no progress of a subscriber that lacks datagrams: it may have all of it, and an application that
-        // has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a bottleneck, its
-        // repairs may be dropped again and again.
+        // Room alone is not progress for a subscriber that lacks datagrams: it may have all of it, and an application
+        // that has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a
+        // bottleneck, its repairs may be dropped again and again.
         let lacks_nothing = status.next >= status.highest;
         let has_read_all = lacks_nothing && self.window > 0 && self.window == self.widest;
         if has_read_all || self.room_end() > self.advanced.0 {

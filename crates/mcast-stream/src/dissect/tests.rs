@@ -1,6 +1,6 @@
 use crate::wire::{
     AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, IncarnationSalt,
-    KeyEpoch, Kind, NakWriter, Sequence, StreamId, SubscriberId,
+    KeyEpoch, Kind, NakWriter, Reset, ResetReason, Sequence, StreamId, SubscriberId,
 };
 use proptest::prelude::*;
 
@@ -111,6 +111,26 @@ fn the_name_in_an_announcement_is_escaped() {
         shown.ends_with("\"pri\\x1b[2Jces\" at 10.0.0.1@239.1.2.3:5000, snapshots from 10.0.0.1:4000"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_reset_says_whether_it_refuses() {
+    let shown = |reason| {
+        let mut buffer = [0; 100];
+        let header = Header::new(Kind::Reset, StreamId(1), Incarnation(2), 0);
+        let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
+        Reset { subscriber: SubscriberId(7), reason }.write(&mut writer).unwrap();
+        let length = writer.finish();
+        text(&buffer[..length]).unwrap()
+    };
+    assert!(shown(ResetReason::Evicted).contains("refuses subscriber"));
+    let settled = shown(ResetReason::Settled);
+    assert!(settled.contains("confirms the end of the stream") && !settled.contains("refuses"), "{settled}");
+}
+
+#[test]
+fn every_flag_of_a_status_has_a_name() {
+    assert_eq!(super::text::status_names(63).count(), 6);
 }
 
 #[test]

@@ -114,6 +114,7 @@ pub(super) const fn reason_name(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::Evicted => "evicted",
         ResetReason::Full => "no room",
+        ResetReason::Settled => "settled",
         _ => "other",
     }
 }
@@ -183,6 +184,7 @@ pub(super) fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
         (Status::PASSIVE, "passive"),
         (Status::ENDED, "ended"),
         (Status::CATCHING_UP, "catching up"),
+        (Status::DELIVERED, "delivered"),
     ];
     names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }
@@ -212,5 +214,10 @@ fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::
 }
 
 fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
-    write!(f, ", refuses subscriber {}: {}", reset.subscriber, reason_name(reset.reason))
+    match reset.reason {
+        ResetReason::Settled => {
+            write!(f, ", confirms the end of the stream to subscriber {}", reset.subscriber)
+        }
+        reason => write!(f, ", refuses subscriber {}: {}", reset.subscriber, reason_name(reason)),
+    }
 }

@@ -23,7 +23,7 @@ pub(super) struct ReportedProgress {
     incarnation: u32,
     room_end: Sequence,
     received: u64,
-    /// When a status last showed progress.
+    /// When a status last showed progress, by the publisher's clock, which may jump.
     at: u64,
 }
 
@@ -50,7 +50,7 @@ impl World<'_> {
             let none = ReportedProgress { incarnation: self.incarnation, ..ReportedProgress::default() };
             let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
             if view.header.incarnation.0 == self.incarnation {
-                let progress = known.copied().unwrap_or(none).with(&status, self.now);
+                let progress = known.copied().unwrap_or(none).with(&status, self.publisher_now());
                 self.progress.insert(id, progress);
             }
         }
@@ -76,7 +76,7 @@ impl World<'_> {
         let was_evicted = self.evicted.iter().any(|index| self.nodes[*index].id == Some(id));
         let least = if was_evicted { EVICTION_TIME / 8 } else { EVICTION_TIME };
         let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
-        if let Some(progress) = known.filter(|known| self.now < known.at + least) {
+        if let Some(progress) = known.filter(|known| self.publisher_now() < known.at + least) {
             self.violations.push(format!("a subscriber was evicted at {} despite {progress:?}", self.now));
         }
     }

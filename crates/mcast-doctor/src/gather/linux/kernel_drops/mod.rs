@@ -106,11 +106,13 @@ fn with_functions(drops: Vec<(KernelDrop, u64)>) -> Vec<KernelDrop> {
     drops.into_iter().map(named).filter(|drop| !is_harmless(drop)).collect()
 }
 
-/// Returns whether nothing was lost, although an older kernel gives no reason: a capture was too slow, or a socket was
-/// closed with unread datagrams.
+/// Returns whether nothing was lost, although an older kernel gives no reason: a capture was too slow, a socket was
+/// closed with unread datagrams, or what was coalesced had been read.
 fn is_harmless(drop: &KernelDrop) -> bool {
-    let is_harmless =
-        |function: &String| function.ends_with("packet_rcv") || function.starts_with("skb_queue_purge");
+    let is_harmless = |function: &String| {
+        function.ends_with("packet_rcv")
+            || ["skb_queue_purge", "skb_release_data"].iter().any(|own| function.starts_with(own))
+    };
     drop.function.as_ref().is_some_and(is_harmless)
 }
 
