@@ -10,7 +10,7 @@ use mcast::InterfaceIndex;
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 8", "RFC 3810 section 5.1.14"]).without_loss();
@@ -73,11 +73,10 @@ fn forgetful_bridges(observation: &Observation) -> impl Iterator<Item = Finding>
         .on_interface(name)
         .with_evidence(setting("mcast_membership_interval", keeps))
         .with_evidence(setting("mcast_query_interval", asks))
-        .with_remedies([Remedy::now(
+        .with_remedies([Remedy::advice(
             Tool::Ip,
-            ["link", "set", "dev", name, "type", "bridge", "mcast_membership_interval", &format!("{enough:.0}")],
-        )
-        .with_scope(RemedyScope::new(format!("all groups on {name}")))])
+            format!("Run `ip link set dev {name} type bridge mcast_membership_interval {enough:.0}`; it concerns all groups on {name}."),
+        )])
     })
 }
 

@@ -79,7 +79,7 @@ fn report_queriers(observation: &Observation, report: &mut Report) {
     note_unknown_querier(observation, report, &queriers);
 }
 
-/// Adds observations, and only the number of those beyond a limit: whoever forges sources can cause any number.
+/// Adds observations, and only the number of those beyond a limit: forged sources can cause any number.
 pub(super) fn extend_limited(
     observations: &mut Vec<LayerObservation>,
     layer: &str,

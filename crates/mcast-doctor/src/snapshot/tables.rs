@@ -92,6 +92,10 @@ pub(crate) struct IpsecPolicy {
 }
 
 /// What an IPsec policy does with the packets that it selects.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IpsecAction {
     Allow,
