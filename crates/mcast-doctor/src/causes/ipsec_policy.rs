@@ -1,6 +1,9 @@
 //! An IPsec policy of this machine rejects the datagrams, because they arrive without protection or are not allowed.
 
+use std::net::SocketAddr;
+
 use super::filter_rules::explained;
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::depth::LostFlow;
 use crate::kernel_drops::{KernelVerdict, evidence};
@@ -8,7 +11,8 @@ use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{IpsecAction, IpsecPolicy};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 4301 section 4.4.1", "ip-xfrm(8)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 4301 section 4.4.1", "ip-xfrm(8)"])
+    .offering(|on| vec![allow(1, &Placeholders::SOURCE.to_string(), on.to)]);
 
 /// The counters of packets that arrived and that a policy rejected.
 const COUNTERS: [&str; 4] = ["XfrmInPolBlock", "XfrmInTmplMismatch", "XfrmInNoPols", "XfrmInPolError"];
@@ -63,7 +67,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         .with_evidence(observation.packets_of(first))
         .with_all_evidence(evidence(drops))
         .with_all_evidence(counters(observation))
-        .with_remedies(remedies(policy, first.key.source.ip().to_string(), to));
+        .with_remedies(remedies(policy, &first.key.source.ip().to_string(), to));
     Some(match interest.socket {
         Some(socket) => finding.in_program(&socket.owner),
         None => finding,
@@ -96,17 +100,9 @@ fn counters(observation: &Observation) -> impl Iterator<Item = Evidence> {
 }
 
 /// Lets the datagrams pass with a policy in front of the one that rejects them, if there can be one.
-fn remedies(policy: Option<&IpsecPolicy>, source: String, to: std::net::SocketAddr) -> Vec<Remedy> {
-    let (group, port) = (to.ip().to_string(), to.port().to_string());
+fn remedies(policy: Option<&IpsecPolicy>, source: &str, to: SocketAddr) -> Vec<Remedy> {
     let before = policy.and_then(|policy| policy.priority.checked_sub(1));
-    let pass = before.map(|priority| {
-        let policy = ["xfrm", "policy", "add", "dir", "in", "src", &source, "dst", &group];
-        let rest = ["proto", "udp", "dport", &port, "priority", &priority.to_string(), "action", "allow"];
-        Remedy::now(Tool::Ip, policy.into_iter().chain(rest)).with_scope(
-            RemedyScope::new(format!("datagrams from {source} to {to}"))
-                .warning("they are accepted without encryption and without proof of their origin"),
-        )
-    });
+    let pass = before.map(|priority| allow(priority, source, to));
     let advice = match policy {
         Some(policy) if policy.priority == 0 => format!(
             "No policy can precede this one, as its priority is 0. Change it where it is configured (strongSwan, Libreswan), or delete it: `ip xfrm policy delete dir in {}`.",
@@ -115,6 +111,17 @@ fn remedies(policy: Option<&IpsecPolicy>, source: String, to: std::net::SocketAd
         _ => LIST.to_owned(),
     };
     pass.into_iter().chain([Remedy::advice(Tool::Ip, advice)]).collect()
+}
+
+/// Returns a policy that accepts a stream as it is.
+fn allow(priority: u32, source: &str, to: SocketAddr) -> Remedy {
+    let (group, port) = (to.ip().to_string(), to.port().to_string());
+    let policy = ["xfrm", "policy", "add", "dir", "in", "src", source, "dst", &group];
+    let rest = ["proto", "udp", "dport", &port, "priority", &priority.to_string(), "action", "allow"];
+    Remedy::now(Tool::Ip, policy.into_iter().chain(rest)).with_scope(
+        RemedyScope::new(format!("datagrams from {source} to {to}"))
+            .warning("they are accepted without encryption and without proof of their origin"),
+    )
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::finding::list;
 use crate::observation::{Interest, Observation, TrialMembership};
 use crate::snapshot::Link;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
     .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
@@ -27,10 +27,16 @@ fn check(observation: &Observation) -> Vec<Finding> {
     judged.chain(on_ports).chain(others(observation)).collect()
 }
 
+/// The kinds of interfaces that take what arrives at their ports. A VRF does not.
+const TAKERS: [&str; 3] = ["bridge", "bond", "team"];
+
 /// Judges a group that is joined on a port of a bridge or bond and arrives there: what is above it takes all frames.
 fn joined_on_port(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let port = observation.link(interest.interface)?;
     let above = observation.link(port.interface.port_of?)?;
+    if !above.kind.as_deref().is_some_and(|kind| TAKERS.contains(&kind)) {
+        return None;
+    }
     let mut lost = observation.lost_flows(interest).into_iter().map(|lost| lost.flow);
     let flow = lost.find(|flow| !flow.key.outgoing)?;
     let (to, port, above) = (interest.destination(), port.name(), above.name());
@@ -101,9 +107,6 @@ struct Mismatch<'a> {
 impl<'a> Mismatch<'a> {
     fn of(observation: &'a Observation, interests: &[Interest<'_>]) -> Option<Self> {
         let one = interests.first()?;
-        if let Some(mismatch) = Self::at_port(observation, interests) {
-            return Some(mismatch);
-        }
         if interests.iter().any(|interest| !observation.arrivals(interest).is_empty()) {
             return None;
         }
@@ -127,20 +130,6 @@ impl<'a> Mismatch<'a> {
         Some(Self { to: one.destination(), flow, arrives_on, joined_on: joined })
     }
 
-    /// Returns a mismatch of a group that is joined only on ports of a bridge or bond, which takes what arrives at them.
-    fn at_port(observation: &'a Observation, interests: &[Interest<'_>]) -> Option<Self> {
-        const TAKERS: [&str; 3] = ["bridge", "bond", "team"];
-        let joined: Option<Vec<&Link>> =
-            interests.iter().map(|interest| observation.link(interest.interface)).collect();
-        let joined = joined?;
-        let above = joined.first()?.interface.port_of.and_then(|index| observation.link(index))?;
-        let is_taken = above.kind.as_deref().is_some_and(|kind| TAKERS.contains(&kind))
-            && joined.iter().all(|link| link.interface.port_of == Some(above.index()));
-        let flow = interests.iter().find_map(|interest| observation.arrivals(interest).into_iter().next())?;
-        let to = interests.first()?.destination();
-        is_taken.then_some(Self { to, flow, arrives_on: above, joined_on: joined })
-    }
-
     fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
         let Self { to, flow, arrives_on, .. } = self;
         let joined_on = list(self.joined_on.iter().map(|link| link.name()));
@@ -151,34 +140,18 @@ impl<'a> Mismatch<'a> {
                     arrives_on.name()
                 )
             }
-            _ if self.is_at_port() => format!(
-                "{to} is joined on {joined_on}, a port of {}, which takes whatever arrives there: only sockets that join on {} receive it.",
-                arrives_on.name(),
-                arrives_on.name()
-            ),
             _ => format!("{to} arrives on {}, but is joined on {joined_on}.", arrives_on.name()),
         };
-        let explained = self.joined_on.iter().filter(|_| self.is_at_port()).map(|port| ExplainedFlow {
-            destination: *to,
-            source: None,
-            interface: port.name().to_owned(),
-        });
         Finding::new(Id::JoinedOtherInterface, severity, cause)
             .on_interface(arrives_on.name())
             .for_group(to)
             .from_source(flow.key.source)
-            .explaining(explained)
             .with_evidence(observation.packets_of(flow))
             .evidence(
                 EvidenceKind::Table,
                 format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
                 format!("{} on {joined_on}", to.ip()),
             )
-    }
-
-    /// Returns whether it is joined on ports of the interface that takes it.
-    fn is_at_port(&self) -> bool {
-        self.joined_on.iter().any(|link| link.interface.port_of == Some(self.arrives_on.index()))
     }
 
     /// Returns the remedies for the program, which must join on the other interface. A route moves the membership
@@ -236,8 +209,7 @@ mod tests {
         };
         assert_eq!(outcome("vrf"), []);
         let findings = outcome("bridge");
-        assert!(findings[0].cause.contains("joined on eth0, a port of eth1"), "{findings:?}");
-        assert_eq!(findings[0].flows[0].interface, "eth0");
+        assert!(findings[0].cause.contains("eth0, which is a port of eth1"), "{findings:?}");
     }
 
     fn socket(interface: InterfaceIndex) -> ProgramSocket {

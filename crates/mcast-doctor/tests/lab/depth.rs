@@ -30,13 +30,6 @@ fn ingress(net: &Net, rule: &str) {
     nft(&net.receiver, "netdev", "hook ingress device eth0", &format!("'{OPAQUE} {rule}'"));
 }
 
-/// A route for the group that discards it.
-pub(crate) fn blackhole_route() -> Report {
-    let net = Net::new();
-    run(&net.receiver, "ip -6 route add blackhole ff15::1234/128 table local metric 1");
-    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
-}
-
 /// Examines without the temporary rules that would show the hook.
 fn without_experiments() -> Options {
     Options { experiments: false, ..briefly() }
@@ -189,13 +182,6 @@ fn one_lost_source_of_two_is_not_healthy() {
     let mut depths: Vec<_> = report.flows.iter().map(|flow| flow.depth).collect();
     depths.sort();
     assert_eq!(depths, [Depth::OnWire, Depth::Arrives], "{report:#?}");
-}
-
-#[test]
-fn place_of_the_loss_is_named() {
-    let report = blackhole_route();
-    let finding = report.findings.iter().find(|finding| finding.id == Id::LostInThisMachine).unwrap();
-    assert!(finding.cause.contains("between the wire and IP"), "{}", finding.cause);
 }
 
 /// The first remedy of the page: a rule that accepts the group in front of the one that drops it.

@@ -124,7 +124,6 @@ cases! {
     firewall_drops_data_when_forwarded: FirewallDropsData, "`nft` bridge forward rule, the switch examined", filters::bridge_forward;
     firewall_drops_igmp_at_a_bridge: FirewallDropsIgmp, "`nft` bridge rule for IGMP, a snooping switch examined", filters::reports_at_a_bridge;
     firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", filters::reports_of_a_machine;
-    lost_by_route_of_ipv6: LostInThisMachine, "a blackhole route for the group, IPv6", depth::blackhole_route;
     dropped_in_prerouting: FirewallDropsData, "a `nft` prerouting rule that cannot be evaluated, experiments off", depth::prerouting_drop;
     dropped_in_prerouting_of_ipv6: FirewallDropsData, "the same, IPv6", depth::prerouting_drop_v6;
     dropped_at_ingress: FirewallDropsData, "such a rule at ingress", depth::ingress_drop;
@@ -274,8 +273,6 @@ cases! {
     local_route_covers_source: SourceIsLocal, "a route of type `local` that covers the source", unseen::local_route_covers_source;
     prefix_on_loopback: SourceIsLocal, "the prefix of the network at an address of `lo`", unseen::prefix_on_loopback;
     source_is_broadcast_address: InvalidSource, "the broadcast address of the receiver's network as the source", unseen::source_is_broadcast_address;
-    joined_on_bridge_port: JoinedOtherInterface, "joined on a port of a bridge", unseen::joined_on_bridge_port;
-    joined_on_bridge_port_by_a_program: JoinedOtherInterface, "the same in a program, IPv6", unseen::program_joined_on_bridge_port;
     no_v6_group_route: Ipv6NotReady, "no route for IPv6 groups in the table `local`", unseen::no_v6_group_route;
     macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", unseen::macvlan_in_source_mode;
     firewall_drops_untracked: FirewallDropsData, "`nft` rules `notrack` and `ct state untracked drop`", unseen::untracked_dropped;
@@ -284,8 +281,9 @@ cases! {
     interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", unseen::one_of_two_interfaces_is_down;
 }
 
-/// Causes that a lab cannot create; unit tests cover them.
-pub(crate) const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
+/// Causes that a lab cannot create; unit tests cover them. Each loss that it can create has a cause of its own.
+pub(crate) const NOT_IN_A_LAB: &[Id] =
+    &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops, Id::LostInThisMachine];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
 const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];

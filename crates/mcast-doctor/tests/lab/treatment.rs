@@ -128,7 +128,6 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
         "the advice names a filter, and only its owner knows what it is for",
         &[Id::TcDrops, Id::XdpDrops, Id::NotForwarded],
     ),
-    ("the doctor names candidates, and no cause", &[Id::LostInThisMachine]),
     ("a setting of the whole machine, not of one network namespace", &[Id::ReceiveBufferOverflow]),
     ("the command creates an interface, on which the program must join", &[Id::MacvlanIsolation]),
     ("not every kernel of a lab has VLAN interfaces", &[Id::VlanTagged]),
@@ -158,7 +157,6 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ("sent_by_loopback", "the advice is to change the program, which chose the interface"),
     ("policy_blocks_output", "only its owner knows what the policy is for"),
     ("no_route_to_send_printed", "the program has ended"),
-    ("joined_on_bridge_port_by_a_program", "the advice is to change the program, which chose the interface"),
     ("firewall_of_the_listener", "the listener at the other end of the path examines itself"),
 ];
 

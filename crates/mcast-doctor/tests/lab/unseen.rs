@@ -2,18 +2,15 @@
 
 use mcast_doctor::{ArrivalStatus, Id, Report};
 
-use crate::net::{
-    Net, Stream, assert_healthy, assert_received, examine, examine_port, has_programs, inject, listener, nft,
-    run,
-};
-
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
 const MEMBERSHIP_V6: &str = "[ff15::1234%eth0]:5000";
-/// Adds a bridge with `eth0` as its port.
-const BRIDGE: &str =
-    "ip link add name br0 type bridge mcast_snooping 0 && ip link set br0 up && ip link set eth0 master br0";
+
+use crate::net::{
+    Net, Stream, assert_healthy, assert_received, examine, examine_port, has_programs, inject, listener, nft,
+    run,
+};
 
 /// An IPsec policy blocks all groups.
 pub(crate) fn ipsec_blocks() -> Report {
@@ -67,22 +64,6 @@ pub(crate) fn source_is_broadcast_address() -> Report {
     let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.3", GROUP, number)).collect();
     let _sender = inject(&net.sender, "eth0", &frames);
     examine(&net.receiver, MEMBERSHIP)
-}
-
-/// Joined on a port of a bridge.
-pub(crate) fn joined_on_bridge_port() -> Report {
-    let net = Net::new();
-    run(&net.receiver, BRIDGE);
-    net.examine(GROUP, MEMBERSHIP)
-}
-
-/// The same in a program, IPv6.
-pub(crate) fn program_joined_on_bridge_port() -> Report {
-    let net = Net::new();
-    run(&net.receiver, BRIDGE);
-    let _stream = Stream::to(&net.sender, GROUP_V6);
-    let _listener = listener(&net.receiver, "[::]:5000", &[("ff15::1234", "eth0")]);
-    examine_port(&net.receiver, 5000)
 }
 
 /// The interface has lost its route for IPv6 groups.
