@@ -128,6 +128,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
         "the advice names a filter, and only its owner knows what it is for",
         &[Id::TcDrops, Id::XdpDrops, Id::NotForwarded],
     ),
+    ("the doctor names candidates, and no cause", &[Id::LostInThisMachine]),
     ("a setting of the whole machine, not of one network namespace", &[Id::ReceiveBufferOverflow]),
     ("the command creates an interface, on which the program must join", &[Id::MacvlanIsolation]),
     ("not every kernel of a lab has VLAN interfaces", &[Id::VlanTagged]),
