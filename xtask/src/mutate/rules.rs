@@ -48,6 +48,12 @@ pub(super) const RULES: &[Rule] = &[
         "window: self.window.length() as u32,",
     ),
     rule(
+        "a full window requests no statuses of the other subscribers",
+        "subscriber/feedback.rs",
+        "flags.has(Flags::URGENT) && concerns",
+        "flags.has(Flags::URGENT) || concerns",
+    ),
+    rule(
         "data in flight fits into the socket's receive buffer",
         "subscriber/feedback.rs",
         "longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),",

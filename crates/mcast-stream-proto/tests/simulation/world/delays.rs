@@ -154,15 +154,9 @@ impl World<'_> {
     fn judge_feedback(&self) -> Result<(), String> {
         let seconds = self.now / SECOND + 1;
         let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
-        // While a window is full, the publisher requests a status of all subscribers.
-        let smallest = self.plan.subscribers.iter().map(|subscriber| subscriber.window).min();
-        let waits = smallest.filter(|_| self.plan.waits).map_or(0, windows);
-        let few: u64 = self
-            .plan
-            .subscribers
-            .iter()
-            .map(|subscriber| 60 + (8 * windows(subscriber.window)).max(waits))
-            .sum();
+        // A window that is full concerns its subscriber alone.
+        let few: u64 =
+            self.plan.subscribers.iter().map(|subscriber| 60 + 8 * windows(subscriber.window)).sum();
         let (feedback, heartbeats) = (self.meter.all_feedback(), self.meter.heartbeats);
         // Two publishers of one stream divide it among their subscribers each.
         let publishers = 1 + u64::from(self.plan.overlap.is_some());
