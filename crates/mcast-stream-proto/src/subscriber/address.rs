@@ -2,26 +2,26 @@
 
 use core::net::SocketAddr;
 
-use crate::ClockTime;
 use crate::wire::{AddressToken, Probe};
+use crate::{ClockTime, Nanos};
 
 /// The address is proven again this often.
-const PROBE_INTERVAL: u64 = 50_000_000_000;
+const PROBE_INTERVAL: Nanos = Nanos::from_secs(50);
 /// An unanswered probe is repeated after this time, which doubles with each repetition.
-const PROBE_AGAIN: u64 = 10_000_000;
+const PROBE_AGAIN: Nanos = Nanos::from_millis(10);
 const PROBE_DOUBLINGS: u32 = 9;
 /// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
 const PROBES_WITHOUT_PROOF: u32 = 6;
 /// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
-pub(super) const ADDRESS_TIME: u64 = 2_500_000_000;
+pub(super) const ADDRESS_TIME: Nanos = Nanos::from_millis(2500);
 /// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of
 /// control datagrams came from elsewhere. Otherwise, flow control would stop the publisher, and then evict this
 /// subscriber.
-const FAILOVER_TIME: u64 = 500_000_000;
+const FAILOVER_TIME: Nanos = Nanos::from_millis(500);
 const FAILOVER_DATAGRAMS: u32 = 8;
 /// Measured round trips are clamped to this range.
-const MIN_ROUND_TRIP: u64 = 50_000;
-const MAX_ROUND_TRIP: u64 = 10_000_000_000;
+pub(super) const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
+pub(super) const MAX_ROUND_TRIP: Nanos = Nanos::from_secs(10);
 
 /// The address that the publisher sends from, and what it knows of this subscriber's address.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub(super) struct PublisherAddress {
     /// Probes sent since this publisher address is known, saturating.
     probes: u32,
     /// The smoothed round-trip time to the publisher; 0 until it is measured.
-    round_trip: u64,
+    round_trip: Nanos,
 }
 
 impl PublisherAddress {
@@ -49,7 +49,7 @@ impl PublisherAddress {
             token: AddressToken::NONE,
             probe_at: ClockTime::NEVER,
             probes: 0,
-            round_trip: 0,
+            round_trip: Nanos::ZERO,
         }
     }
 
@@ -73,7 +73,7 @@ impl PublisherAddress {
     }
 
     /// Returns the smoothed round-trip time to the publisher; 0 until it is measured.
-    pub(super) const fn round_trip(&self) -> u64 {
+    pub(super) const fn round_trip(&self) -> Nanos {
         self.round_trip
     }
 
@@ -106,7 +106,8 @@ impl PublisherAddress {
 
     /// Notes that a probe was sent, and schedules the next one.
     pub(super) fn note_probe(&mut self, now: ClockTime) {
-        self.probe_at = now + if self.is_proven() { PROBE_INTERVAL } else { PROBE_AGAIN << self.probes };
+        self.probe_at =
+            now + if self.is_proven() { PROBE_INTERVAL } else { (1 << self.probes) * PROBE_AGAIN };
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
     }
 
@@ -115,7 +116,7 @@ impl PublisherAddress {
         if echo.clock != 0 {
             let sample = now.since(ClockTime(echo.clock)).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
             self.round_trip = match self.round_trip {
-                0 => sample,
+                Nanos::ZERO => sample,
                 known => known - known / 4 + sample / 4,
             };
         }
