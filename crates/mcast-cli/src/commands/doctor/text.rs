@@ -37,8 +37,8 @@ pub(super) fn write(
             labelled("flow", palette.dim, &description(flow), 0, out)?;
         }
     }
-    for unknown in &report.unknown {
-        labelled("open", palette.warning, &unknown.to_string(), 0, out)?;
+    for question in &report.open_questions {
+        labelled("open", palette.warning, &question.to_string(), 0, out)?;
     }
     if report.arrival != ArrivalStatus::Arrives || console.is_verbose() {
         write_examined(&report.examined, palette, out)?;
@@ -145,7 +145,7 @@ fn kind_of(remedy: &Remedy) -> &'static str {
     match (&remedy.instructions, remedy.persistence) {
         (Instructions::Advice(_), _) => "advice",
         (_, Persistence::Now) => "now",
-        (_, Persistence::ForGood) => "permanent",
+        (_, Persistence::Permanent) => "permanent",
     }
 }
 
