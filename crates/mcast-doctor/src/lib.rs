@@ -34,6 +34,7 @@ mod finding;
 mod fleet;
 mod forwarding;
 mod gather;
+mod history;
 mod kernel_drops;
 mod measure;
 #[cfg_attr(
@@ -67,6 +68,7 @@ pub use fleet::{
     FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetVerdict, MemberTarget, PathOutcome,
     SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
 };
+pub use history::{History, HistoryEntry, HistoryQuerier, HistoryStream, HistoryTimeline, Onset};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,

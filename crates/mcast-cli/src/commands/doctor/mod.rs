@@ -232,7 +232,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     if arguments.timing.watch {
         let history = arguments.timing.journal.as_ref();
-        let history = history.map(|path| history::History::open(path, console)).transpose()?;
+        let history = history.map(|path| history::open(path, console)).transpose()?;
         return watch::run(&doctor, arguments.timing.every, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;

@@ -97,15 +97,9 @@ pub(super) fn write_finding(finding: &Finding, palette: &Palette, out: &mut Outp
 
 /// Returns the subject of a finding: ` on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
 pub(super) fn about(finding: &Finding) -> String {
-    let subject = &finding.subject;
-    let mut parts = Vec::new();
-    parts.extend(subject.interface.as_ref().map(|interface| format!("on {interface}")));
-    parts.extend(subject.group.clone());
-    parts.extend(subject.source.as_ref().map(|source| format!("from {source}")));
-    parts.extend(subject.program.clone());
-    match parts.is_empty() {
-        true => String::new(),
-        false => format!("  {}", safe(&parts.join(", "))),
+    match finding.subject.to_string() {
+        subject if subject.is_empty() => subject,
+        subject => format!("  {}", safe(&subject)),
     }
 }
 
