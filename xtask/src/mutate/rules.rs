@@ -48,6 +48,30 @@ pub(super) const RULES: &[Rule] = &[
         "window: self.window.length() as u32,",
     ),
     rule(
+        "a full window requests no statuses of the other subscribers",
+        "subscriber/feedback.rs",
+        "flags.has(Flags::URGENT) && concerns",
+        "flags.has(Flags::URGENT) || concerns",
+    ),
+    rule(
+        "a subscriber that was removed may request again what waited for it",
+        "publisher/repair_scheduler.rs",
+        "state.requested_by = state.requested_by.filter(|requester| *requester != id);",
+        "",
+    ),
+    rule(
+        "a status that was overtaken gives no room",
+        "publisher/members.rs",
+        "self.room_end = self.room_end.max(status.next + u64::from(status.window));",
+        "self.room_end = self.progress.next + u64::from(status.window);",
+    ),
+    rule(
+        "a doubtful round trip is measured again",
+        "subscriber/address.rs",
+        "(self.doubtful, self.probes, self.probe_at) = (Some(sample), 0, now);",
+        "self.round_trip = sample.round_trip;",
+    ),
+    rule(
         "data in flight fits into the socket's receive buffer",
         "subscriber/feedback.rs",
         "longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),",

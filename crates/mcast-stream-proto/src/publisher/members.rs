@@ -81,8 +81,8 @@ pub(crate) struct Member {
     pub(crate) address: SocketAddr,
     pub(crate) role: Role,
     pub(crate) progress: Progress,
-    /// Room for datagrams from `progress.next` on.
-    pub(crate) window: u32,
+    /// The first datagram that it has no room for. A status that was overtaken on the way must not change it.
+    room_end: Sequence,
     /// The largest window that it ever reported: a smaller one means that datagrams wait for the application.
     widest: u32,
     /// The end of its room when it last made progress, and the time of that.
@@ -118,7 +118,7 @@ impl Member {
             address,
             role: Role::Unknown,
             progress,
-            window: 0,
+            room_end: Sequence::default(),
             widest: 0,
             advanced: (Sequence::default(), now),
             returned: None,
@@ -155,15 +155,15 @@ impl Member {
         if status.highest >= self.highest {
             (self.received, self.highest, self.missed) = (status.received, status.highest, status.missed);
         }
-        self.window = status.window;
+        self.room_end = self.room_end.max(status.next + u64::from(status.window));
         self.widest = self.widest.max(status.window);
         // Room alone is not progress for a subscriber that lacks datagrams: it may have all of it, and an application
         // that has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a
         // bottleneck, its repairs may be dropped again and again.
         let lacks_nothing = status.next >= status.highest;
-        let has_read_all = lacks_nothing && self.window > 0 && self.window == self.widest;
-        if has_read_all || self.room_end() > self.advanced.0 {
-            self.advanced = (self.room_end(), now);
+        let has_read_all = lacks_nothing && self.window() > 0 && self.window() == u64::from(self.widest);
+        if has_read_all || self.room_end > self.advanced.0 {
+            self.advanced = (self.room_end, now);
         } else if has_received && !lacks_nothing {
             self.advanced.1 = now;
         }
@@ -176,13 +176,18 @@ impl Member {
     }
 
     /// Returns the first datagram that it has no room for.
-    pub(crate) fn room_end(&self) -> Sequence {
-        self.progress.next + u64::from(self.window)
+    pub(crate) const fn room_end(&self) -> Sequence {
+        self.room_end
+    }
+
+    /// Returns its room for datagrams from `progress.next` on.
+    fn window(&self) -> u64 {
+        self.room_end.ahead_of(self.progress.next)
     }
 
     /// Returns whether its room is large enough that it will not block the publisher soon.
-    pub(crate) const fn has_ample_room(&self) -> bool {
-        self.window >= self.widest / 4
+    pub(crate) fn has_ample_room(&self) -> bool {
+        self.window() >= u64::from(self.widest / 4)
     }
 
     /// Updates the round-trip time: the least of the last eight to sixteen samples, because a longer sample shows a
@@ -233,7 +238,7 @@ impl fmt::Debug for Member {
             .field("address", &self.address)
             .field("role", &self.role)
             .field("progress", &self.progress)
-            .field("window", &self.window)
+            .field("room_end", &self.room_end)
             .finish_non_exhaustive()
     }
 }
@@ -476,12 +481,18 @@ mod tests {
     #[test]
     fn an_overtaken_status_does_not_revert_progress() {
         let mut member = Member::new(HOME, ClockTime(1), Progress::default(), repairs());
-        let status =
-            |next, flags, given_up| Status { next: Sequence(next), flags, given_up, ..Status::default() };
-        member.record(&status(5, Status::ENDED, 2), ClockTime(2), Nanos(1));
-        member.record(&status(3, 0, 0), ClockTime(3), Nanos(1));
+        let status = |next, window, flags, given_up| Status {
+            next: Sequence(next),
+            window,
+            flags,
+            given_up,
+            ..Status::default()
+        };
+        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Nanos(1));
+        member.record(&status(3, 6, 0, 0), ClockTime(3), Nanos(1));
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
+        assert_eq!(member.room_end(), Sequence(9), "an overtaken status gave it more room than it has");
     }
 
     #[test]

@@ -168,11 +168,10 @@ impl RepairScheduler {
     pub(super) fn cancel(&mut self, id: SubscriberId, members: &mut Members, ring: &mut Ring) {
         let Some(member) = members.get_mut(id) else { return };
         for sequence in core::mem::take(&mut member.repairs.waiting) {
-            if pending_target(ring, sequence, id) == Some(RepairTarget::Subscriber(id))
-                && let Some(state) = ring.repair_mut(sequence)
-            {
-                state.pending = None;
-            }
+            let Some(state) = ring.repair_mut(sequence) else { continue };
+            // A repair to the group may wait in another queue, too. If this subscriber returns, it may request it again.
+            state.requested_by = state.requested_by.filter(|requester| *requester != id);
+            state.pending = state.pending.filter(|target| *target != RepairTarget::Subscriber(id));
         }
         self.turns.retain(|turn| *turn != id);
     }

@@ -66,11 +66,20 @@ impl PublisherMachine {
         };
         let is_over = self.closed && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
-        let urgent = if self.flow.is_blocked() { Flags::URGENT } else { Flags(0) };
-        let flags = end.with(urgent);
+        let flags = end.with(self.requested_statuses());
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| heartbeat.write(writer));
         self.statistics.heartbeats += 1;
         self.heartbeats.note_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
+    }
+
+    /// Returns the flags that request the statuses without which the publisher cannot continue. As long as a window is
+    /// full, only its subscriber can help: the statuses of all others, in a large group, would be in vain.
+    fn requested_statuses(&mut self) -> Flags {
+        match self.flow.is_blocked() {
+            true if self.members.limit() <= self.ring.sent => Flags::URGENT.with(Flags::NO_ROOM),
+            true => Flags::URGENT,
+            false => Flags(0),
+        }
     }
 
     /// Queues an announcement to the discovery group: the name and the paths of the stream.

@@ -11,8 +11,8 @@ use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    AddressToken, DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence, Status,
-    WriteError,
+    AddressToken, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence,
+    Status, WriteError,
 };
 use crate::{ClockTime, Nanos};
 
@@ -273,6 +273,12 @@ impl SubscriberMachine {
         let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
         self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
         self.publisher.note_probe(now);
+    }
+
+    /// Returns whether a heartbeat with these flags requests a status of this subscriber soon.
+    pub(super) fn is_awaited(&self, flags: Flags) -> bool {
+        let concerns = !flags.has(Flags::NO_ROOM) || self.statuses.reported_room() <= self.heartbeat.next;
+        flags.has(Flags::URGENT) && concerns
     }
 
     /// Schedules a status after a heartbeat, if the publisher does not know this subscriber's state yet.

@@ -129,7 +129,7 @@ impl SubscriberMachine {
             self.end = Some((heartbeat.next, heartbeat.next_message));
         }
         self.note_sent_before(now, heartbeat.next);
-        self.schedule_status_after_heartbeat(now, header.flags.has(Flags::URGENT));
+        self.schedule_status_after_heartbeat(now, self.is_awaited(header.flags));
     }
 
     /// Takes the token that proves this subscriber's address, and measures the round trip.
