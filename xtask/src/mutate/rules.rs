@@ -189,7 +189,7 @@ pub(super) const RULES: &[Rule] = &[
         "a datagram is not repaired twice in quick succession",
         "publisher/repair_scheduler.rs",
         "let is_recent = |at: ClockTime| now.since(at) < holdoff;",
-        "let is_recent = |at: ClockTime| at == ClockTime::NEVER && holdoff == 0;",
+        "let is_recent = |at: ClockTime| at == ClockTime::NEVER && holdoff == Nanos::ZERO;",
     ),
     rule(
         "silent subscribers are removed",
@@ -290,14 +290,14 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "in a large group few subscribers send NAKs",
         "backoff.rs",
-        "if group_size <= SMALL_GROUP || longest == 0 {",
+        "if group_size <= SMALL_GROUP || longest == Nanos::ZERO {",
         "if group_size < u32::MAX {",
     ),
     rule(
         "the end of a burst is announced",
         "publisher/heartbeat.rs",
         "self.at = tail.min(busy.max(now));",
-        "self.at = now + 1_000_000_000;",
+        "self.at = now + Nanos::SECOND;",
     ),
     rule(
         "there are no unnecessary wake-ups",

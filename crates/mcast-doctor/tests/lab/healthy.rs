@@ -16,7 +16,8 @@ pub(crate) fn examination_of_a_program_listens_for_the_requested_time() {
     let net = Net::new();
     let _socket = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let report = examine_port(&net.receiver, 5000);
-    let open = report.unknown.iter().find(|unknown| unknown.question.contains("has a querier")).unwrap();
+    let open =
+        report.open_questions.iter().find(|unknown| unknown.question.contains("has a querier")).unwrap();
     assert!(open.reason.starts_with("no IGMP query in 1 s"), "{open}");
 }
 

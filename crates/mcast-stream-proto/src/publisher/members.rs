@@ -8,10 +8,10 @@ use core::net::SocketAddr;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::repair_flow::RepairFlow;
-use crate::ClockTime;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
 use crate::wire::{NAK_INTERVAL, Sequence, Status, SubscriberId};
+use crate::{ClockTime, Nanos};
 
 /// The role of a subscriber in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,11 +91,11 @@ pub(crate) struct Member {
     pub(crate) returned: Option<ClockTime>,
     pub(crate) last_heard: ClockTime,
     /// The round-trip time; 0 before the first sample.
-    pub(crate) round_trip: u64,
+    pub(crate) round_trip: Nanos,
     /// The last sample of the round-trip time, which includes queues on the way.
-    last_sample: u64,
+    last_sample: Nanos,
     /// Samples of the round-trip time: their number, the least of the last full eight, the least since.
-    samples: (u32, u64, u64),
+    samples: (u32, Nanos, Nanos),
     /// Datagrams that it has received, and one past the greatest sequence that it knows of.
     pub(crate) received: u64,
     pub(crate) highest: Sequence,
@@ -123,9 +123,9 @@ impl Member {
             advanced: (Sequence::default(), now),
             returned: None,
             last_heard: now,
-            round_trip: 0,
-            last_sample: 0,
-            samples: (0, 0, 0),
+            round_trip: Nanos::ZERO,
+            last_sample: Nanos::ZERO,
+            samples: (0, Nanos::ZERO, Nanos::ZERO),
             received: 0,
             highest: Sequence::default(),
             highest_at: now,
@@ -139,7 +139,7 @@ impl Member {
     }
 
     /// Records a status; returns for how long the subscriber had received nothing new of the stream before it.
-    pub(crate) fn record(&mut self, status: &Status, now: ClockTime, expected: u64) -> u64 {
+    pub(crate) fn record(&mut self, status: &Status, now: ClockTime, expected: Nanos) -> Nanos {
         let progress = &mut self.progress;
         // A status that was overtaken on the way must not revert progress.
         progress.next = progress.next.max(status.next);
@@ -147,7 +147,7 @@ impl Member {
         progress.given_up = progress.given_up.max(status.given_up);
         progress.lost_messages = progress.lost_messages.max(status.lost_messages);
         let has_received = status.received > self.received;
-        let mut silence = 0;
+        let mut silence = Nanos::ZERO;
         if status.highest > self.highest {
             silence = now.since(self.highest_at);
             self.highest_at = now;
@@ -168,8 +168,8 @@ impl Member {
             self.advanced.1 = now;
         }
         if status.clock != 0 {
-            let held = u64::from(status.held) * 1_000;
-            let sample = now.since(ClockTime(status.clock)).saturating_sub(held).max(1);
+            let held = Nanos::from_micros(status.held.into());
+            let sample = (now.since(ClockTime(status.clock)) - held).max(Nanos(1));
             self.measure(sample, expected);
         }
         silence
@@ -192,11 +192,11 @@ impl Member {
 
     /// Updates the round-trip time: the least of the last eight to sixteen samples, because a longer sample shows a
     /// queue and not the length of the way.
-    fn measure(&mut self, sample: u64, expected: u64) {
+    fn measure(&mut self, sample: Nanos, expected: Nanos) {
         self.last_sample = sample;
-        if self.round_trip == 0 {
+        if self.round_trip == Nanos::ZERO {
             // The first sample may be wrong, too: a clock was set, or the subscriber was suspended.
-            let first = sample.min(16 * expected + 10_000_000);
+            let first = sample.min(16 * expected + Nanos::from_millis(10));
             self.samples = (0, first, first);
         }
         let (count, before, least) = self.samples;
@@ -204,12 +204,12 @@ impl Member {
             0 => (count + 1, least, sample),
             _ => (count + 1, before, least.min(sample)),
         };
-        self.round_trip = self.samples.1.min(self.samples.2).max(1);
+        self.round_trip = self.samples.1.min(self.samples.2).max(Nanos(1));
     }
 
     /// Returns the time in which an answer to a datagram sent now is expected: the round-trip time with plausible
     /// queues on the way.
-    pub(crate) fn answer_time(&self) -> u64 {
+    pub(crate) fn answer_time(&self) -> Nanos {
         self.round_trip.max(self.last_sample.min(LONGEST_QUEUE))
     }
 
@@ -224,7 +224,7 @@ impl Member {
 }
 
 /// The longest plausible time in a queue: a subscriber that takes longer was suspended.
-const LONGEST_QUEUE: u64 = 1_000_000_000;
+const LONGEST_QUEUE: Nanos = Nanos::SECOND;
 /// The lowest rate to which a link can limit the publisher, in bytes per second.
 const SLOWEST: u64 = 65_536;
 /// NAKs that one subscriber may send at once.
@@ -464,16 +464,16 @@ mod tests {
             ..Status::default()
         };
         for now in [2, 3].map(ClockTime) {
-            member.record(&status(5, 5), now, 1);
+            member.record(&status(5, 5), now, Nanos(1));
             assert_eq!(member.advanced, (Sequence(15), now));
         }
         for now in [4, 5].map(ClockTime) {
-            member.record(&status(5, 9), now, 1);
+            member.record(&status(5, 9), now, Nanos(1));
             assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
         }
         // A repair of another datagram is progress, once.
         for now in [6, 7].map(ClockTime) {
-            member.record(&Status { received: 7, ..status(5, 9) }, now, 1);
+            member.record(&Status { received: 7, ..status(5, 9) }, now, Nanos(1));
             assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
         }
     }
@@ -488,8 +488,8 @@ mod tests {
             given_up,
             ..Status::default()
         };
-        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), 1);
-        member.record(&status(3, 6, 0, 0), ClockTime(3), 1);
+        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Nanos(1));
+        member.record(&status(3, 6, 0, 0), ClockTime(3), Nanos(1));
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
         assert_eq!(member.room_end(), Sequence(9), "an overtaken status gave it more room than it has");

@@ -12,11 +12,11 @@ use super::pacer::Pacer;
 use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{RepairTarget, Ring};
 use super::sent_log::SentLog;
-use crate::ClockTime;
 use crate::wire::{Sequence, SubscriberId};
+use crate::{ClockTime, Nanos};
 
 /// A request sooner than this after a repair was sent before the repair arrived.
-const MIN_HOLDOFF: u64 = 200_000;
+const MIN_HOLDOFF: Nanos = Nanos::from_micros(200);
 /// If more than this share of recent losses had several requesters, the first request is repaired to the group: a
 /// separate repair would be sent in vain, and waiting would let many subscribers send NAKs. In thousandths.
 const HALF: u32 = 500;

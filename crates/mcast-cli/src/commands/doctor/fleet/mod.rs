@@ -61,7 +61,7 @@ pub(super) struct FleetOptions {
     #[arg(long, value_name = "TIME", requires = "many", value_parser = parse_duration, default_value = "30s")]
     lldp: Duration,
 
-    /// Also write the report to this file, as a page with the matrix
+    /// Also write the report to this file, as an HTML page with a matrix of the paths
     #[arg(long, value_name = "FILE", requires = "many")]
     html: Option<PathBuf>,
 
