@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{InterfaceIndex, Receiver};
+use mcast::{Family, InterfaceIndex, Receiver};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
+use super::accepted_packets;
 use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
@@ -44,6 +45,8 @@ pub(crate) struct Taps {
     by_port: Vec<Capture>,
     unicast: UnicastRecorder,
     pub(crate) recorder: Recorder,
+    /// How many packets to groups the IP layer had accepted when counting began.
+    accepted: BTreeMap<Family, u64>,
 }
 
 /// The group that the progress callback counts.
@@ -78,6 +81,7 @@ impl Taps {
             by_port: Vec::new(),
             unicast: UnicastRecorder::default(),
             recorder: Recorder::default(),
+            accepted: BTreeMap::new(),
         };
         for link in links {
             taps.add(link);
@@ -85,10 +89,19 @@ impl Taps {
         taps
     }
 
-    /// Ignores data captured before `time`.
-    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
-        self.recorder.count_data_from(time);
-        self.port_recorder.count_data_from(time);
+    /// Ignores data captured before this moment.
+    pub(crate) fn begin_counting(&mut self) {
+        let now = SystemTime::now();
+        self.recorder.count_data_from(now);
+        self.port_recorder.count_data_from(now);
+        self.accepted = accepted_packets();
+    }
+
+    /// Returns how many packets to groups the IP layer has accepted since counting began. The snapshots are further apart.
+    fn accepted_since(&self) -> BTreeMap<Family, u64> {
+        let earlier = |family| self.accepted.get(&family).copied().unwrap_or_default();
+        let now = accepted_packets().into_iter();
+        now.map(|(family, count)| (family, count.saturating_sub(earlier(family)))).collect()
     }
 
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`. On the
@@ -303,6 +316,7 @@ pub(crate) fn listen(
             std::thread::sleep(POLL_INTERVAL);
         }
     }
+    let accepted = taps.accepted_since();
     let until = SystemTime::now();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
@@ -315,7 +329,7 @@ pub(crate) fn listen(
             (probe.rejoin, probe.experiment) = (outcome, Some(experiment));
         }
     }
-    let wire = taps.finish(until);
+    let wire = Wire { accepted, ..taps.finish(until) };
     if let Some(receiver) = receiver {
         let last = Instant::now();
         while last.elapsed() < GRACE {
