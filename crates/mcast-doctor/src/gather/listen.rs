@@ -45,7 +45,7 @@ pub(crate) struct Taps {
     by_port: Vec<Capture>,
     unicast: UnicastRecorder,
     pub(crate) recorder: Recorder,
-    /// How many packets to groups the IP layer had accepted when counting began.
+    /// How many packets to groups the IP layer had accepted when counting began; then, how many it accepted until it ended.
     accepted: BTreeMap<Family, u64>,
 }
 
@@ -97,11 +97,15 @@ impl Taps {
         self.accepted = accepted_packets();
     }
 
-    /// Returns how many packets to groups the IP layer has accepted since counting began. The snapshots are further apart.
-    fn accepted_since(&self) -> BTreeMap<Family, u64> {
-        let earlier = |family| self.accepted.get(&family).copied().unwrap_or_default();
-        let now = accepted_packets().into_iter();
-        now.map(|(family, count)| (family, count.saturating_sub(earlier(family)))).collect()
+    /// Ignores data captured after this moment, and returns it.
+    fn end_counting(&mut self) -> SystemTime {
+        let earlier = std::mem::replace(&mut self.accepted, accepted_packets());
+        for (family, count) in &mut self.accepted {
+            *count = count.saturating_sub(earlier.get(family).copied().unwrap_or_default());
+        }
+        let now = SystemTime::now();
+        (self.recorder.data_until, self.port_recorder.data_until) = (Some(now), Some(now));
+        now
     }
 
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`. On the
@@ -212,7 +216,8 @@ impl Taps {
         });
         let unfiltered = unfiltered.collect();
         let unicast = self.unicast.finish();
-        Wire { ports, unfiltered, unicast, ..self.recorder.finish(taps, Some(until)) }
+        let accepted = self.accepted;
+        Wire { ports, unfiltered, unicast, accepted, ..self.recorder.finish(taps, Some(until)) }
     }
 }
 
@@ -316,8 +321,7 @@ pub(crate) fn listen(
             std::thread::sleep(POLL_INTERVAL);
         }
     }
-    let accepted = taps.accepted_since();
-    let until = SystemTime::now();
+    let until = taps.end_counting();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
     if let Some(rejoin) = rejoin.filter(|_| options.experiments) {
@@ -329,7 +333,7 @@ pub(crate) fn listen(
             (probe.rejoin, probe.experiment) = (outcome, Some(experiment));
         }
     }
-    let wire = Wire { accepted, ..taps.finish(until) };
+    let wire = taps.finish(until);
     if let Some(receiver) = receiver {
         let last = Instant::now();
         while last.elapsed() < GRACE {
