@@ -94,6 +94,26 @@ impl Observation {
         Some((bridge, bridge.bridge?))
     }
 
+    /// Returns the spanning tree state in which a port passes no frames, or passed none when the examination began; `None`
+    /// if the port forwarded at both times.
+    pub(crate) fn closed_state(&self, port: &Link) -> Option<PortState> {
+        let earlier = self.before.link(port.index());
+        let mut states =
+            [Some(port), earlier].into_iter().flatten().filter_map(|link| Some(link.port?.state));
+        states.find(|state| *state != PortState::Forwarding)
+    }
+
+    /// Returns whether more than a tenth of a flow that comes in at a port did not reach the bridge itself.
+    pub(crate) fn is_short_on(&self, bridge: &Link, flow: &Flow) -> bool {
+        let key = &flow.key;
+        let of_flow = self.wire.incoming(key.group).filter(|passed| {
+            let passed = &passed.key;
+            passed.interface == bridge.index() && (passed.source, passed.port) == (key.source, key.port)
+        });
+        let passed = of_flow.map(|passed| passed.datagrams).sum();
+        self.wire.is_complete(bridge.index()) && is_short(flow.datagrams, passed)
+    }
+
     /// Returns the flows that come in at ports of bridges, once for each other port by which they should leave.
     fn bridge_legs(&self) -> Vec<Leg<'_>> {
         let incoming =
@@ -181,6 +201,12 @@ fn is_sent(sent: &Flow, flow: &Flow, to: InterfaceIndex) -> bool {
         && (out.source, out.group, out.port) == (key.source, key.group, key.port)
 }
 
+/// Returns whether more than a tenth of the datagrams that came in did not pass.
+fn is_short(came: u64, passed: u64) -> bool {
+    // Between the first and the last tap that is opened, a few datagrams may pass.
+    came >= MIN_DATAGRAMS && came.saturating_sub(passed).saturating_mul(10) > came
+}
+
 /// Returns whether bridges flood a group always: 224.0.0.x, and all nodes in IPv6.
 fn is_never_snooped(group: std::net::IpAddr) -> bool {
     match group {
@@ -195,14 +221,13 @@ impl Leg<'_> {
         self.flow.datagrams.saturating_sub(self.forwarded)
     }
 
-    /// Returns whether more than a tenth are missing.
     fn is_blocked(&self) -> bool {
-        // Between the first and the last tap that is opened, a few datagrams may pass.
-        self.flow.datagrams >= MIN_DATAGRAMS && self.lost().saturating_mul(10) > self.flow.datagrams
+        is_short(self.flow.datagrams, self.forwarded)
     }
 
     fn obstacle(&self, observation: &Observation) -> Obstacle {
-        let forwards = |link: &Link| link.port.is_none_or(|port| port.state == PortState::Forwarding);
+        // The state may change while the doctor listens.
+        let forwards = |link: &Link| observation.closed_state(link).is_none();
         let isolated = |link: &Link| link.port.is_some_and(|port| port.isolated);
         let locked = self.from.port.is_some_and(|port| port.locked);
         match () {

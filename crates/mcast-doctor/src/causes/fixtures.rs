@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::interface::InterfaceAddress;
-use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
+use mcast::{Family, GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use super::Cause;
 use crate::Severity;
@@ -15,7 +15,7 @@ use crate::netfilter::{
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
-use crate::snapshot::{Counters, JoinedGroup, Link, Snapshot};
+use crate::snapshot::{Counter, Counters, JoinedGroup, Link, Snapshot};
 use crate::wire::{ControlMessage, ControlPacket, DatagramSummary, Flow, FlowKey, Tap, Wire};
 
 pub(crate) const LO: InterfaceIndex = InterfaceIndex::new(1).unwrap();
@@ -149,11 +149,14 @@ pub(super) fn severities(cause: &Cause, observation: &Observation) -> Vec<Severi
     cause.judge(observation).iter().map(|finding| finding.severity).collect()
 }
 
-/// Adds counters that increased from zero by these values.
+/// Adds counters that increased from zero by these values while listening.
 pub(crate) fn with_counters(mut observation: Observation, rises: &[(&str, u64)]) -> Observation {
     for (name, rise) in rises {
         observation.before.counters = std::mem::take(&mut observation.before.counters).with(name, 0);
         observation.after.counters = std::mem::take(&mut observation.after.counters).with(name, *rise);
+        let family =
+            [Family::V4, Family::V6].into_iter().find(|family| Counter::InMulticast.name(*family) == *name);
+        observation.wire.accepted.extend(family.map(|family| (family, *rise)));
     }
     observation
 }

@@ -113,7 +113,7 @@ fn is_reported_and_unlearnt(observation: &Observation, port: &Link, group: std::
         .iter()
         .any(|entry| (entry.port, entry.group) == (port.index(), group));
     let has_space = bridge.table_limit == 0 || bridge.table_entries < bridge.table_limit;
-    let is_open = port.port.is_some_and(|port| port.state == Default::default() && !port.locked);
+    let is_open = observation.closed_state(port).is_none() && port.port.is_some_and(|port| !port.locked);
     let stays_on_link = mcast::Group::new(group).is_ok_and(|group| group.scope().stays_on_link());
     last == Some(true)
         && bridge.limits_groups(Family::of(group))

@@ -1,7 +1,5 @@
 //! Examination of a membership: join it, and listen at all layers.
 
-use std::time::SystemTime;
-
 use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
@@ -98,7 +96,7 @@ pub fn examine_membership(
 fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
     let built = Receiver::builder().join(trial.membership.clone()).build();
     // Switches forward the group only after the report.
-    taps.count_data_from(SystemTime::now());
+    taps.begin_counting();
     match built {
         Ok(receiver) => Ok(Some(receiver)),
         Err(error) if has_finding(error.kind()) => {

@@ -1,7 +1,6 @@
 //! Examination of another program.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use mcast::Membership;
 
@@ -56,7 +55,7 @@ pub(crate) fn examine_started(
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
     let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
-    taps.count_data_from(SystemTime::now());
+    taps.begin_counting();
     drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{InterfaceIndex, Receiver};
+use mcast::{Family, InterfaceIndex, Receiver};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
+use super::accepted_packets;
 use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
@@ -44,6 +45,8 @@ pub(crate) struct Taps {
     by_port: Vec<Capture>,
     unicast: UnicastRecorder,
     pub(crate) recorder: Recorder,
+    /// How many packets to groups the IP layer had accepted when counting began; then, how many it accepted until it ended.
+    accepted: BTreeMap<Family, u64>,
 }
 
 /// The group that the progress callback counts.
@@ -78,6 +81,7 @@ impl Taps {
             by_port: Vec::new(),
             unicast: UnicastRecorder::default(),
             recorder: Recorder::default(),
+            accepted: BTreeMap::new(),
         };
         for link in links {
             taps.add(link);
@@ -85,10 +89,23 @@ impl Taps {
         taps
     }
 
-    /// Ignores data captured before `time`.
-    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
-        self.recorder.count_data_from(time);
-        self.port_recorder.count_data_from(time);
+    /// Ignores data captured before this moment.
+    pub(crate) fn begin_counting(&mut self) {
+        let now = SystemTime::now();
+        self.recorder.count_data_from(now);
+        self.port_recorder.count_data_from(now);
+        self.accepted = accepted_packets();
+    }
+
+    /// Ignores data captured after this moment, and returns it.
+    fn end_counting(&mut self) -> SystemTime {
+        let earlier = std::mem::replace(&mut self.accepted, accepted_packets());
+        for (family, count) in &mut self.accepted {
+            *count = count.saturating_sub(earlier.get(family).copied().unwrap_or_default());
+        }
+        let now = SystemTime::now();
+        (self.recorder.data_until, self.port_recorder.data_until) = (Some(now), Some(now));
+        now
     }
 
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`. On the
@@ -199,7 +216,8 @@ impl Taps {
         });
         let unfiltered = unfiltered.collect();
         let unicast = self.unicast.finish();
-        Wire { ports, unfiltered, unicast, ..self.recorder.finish(taps, Some(until)) }
+        let accepted = self.accepted;
+        Wire { ports, unfiltered, unicast, accepted, ..self.recorder.finish(taps, Some(until)) }
     }
 }
 
@@ -303,7 +321,7 @@ pub(crate) fn listen(
             std::thread::sleep(POLL_INTERVAL);
         }
     }
-    let until = SystemTime::now();
+    let until = taps.end_counting();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
     if let Some(rejoin) = rejoin.filter(|_| options.experiments) {

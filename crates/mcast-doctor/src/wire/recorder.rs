@@ -41,6 +41,8 @@ pub(crate) struct Recorder {
     unrecorded: u64,
     /// Data before this moment does not count, because the group had not been joined yet.
     pub(crate) data_from: Option<SystemTime>,
+    /// Data after this moment does not count, because the socket does not count it either.
+    pub(crate) data_until: Option<SystemTime>,
 }
 
 /// Where and when a frame was captured.
@@ -84,6 +86,7 @@ impl Recorder {
             Some(Transport::Pim(_)) => self.record_control(context, &packet, ip, Some(ControlMessage::Pim)),
             _ if !ip.destination.is_multicast() => {}
             _ if self.data_from.is_some_and(|from| context.time < from) => {}
+            _ if self.data_until.is_some_and(|until| context.time > until) => {}
             Some(Transport::Udp(udp)) => self.record_datagram(context, &packet, ip, udp),
             Some(Transport::Fragment(_)) => self.record_fragment(context, ip, None),
             _ => {}
@@ -100,6 +103,7 @@ impl Recorder {
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
+            accepted: BTreeMap::new(),
             unrecorded: self.unrecorded,
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
@@ -257,6 +261,7 @@ fn hash(payload: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use mcast_capture::Direction;
     use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
@@ -264,34 +269,38 @@ mod tests {
     use super::*;
     use crate::causes::fixtures::{ETH0, machine};
 
+    /// Records a datagram to a port of 239.1.2.3 that was captured this long after the epoch.
+    fn record(recorder: &mut Recorder, source: u32, port: u16, time: Duration) {
+        let frame = UdpFrame {
+            mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            source: Ipv4Addr::from(0x0a00_0000 + source).into(),
+            source_port: 6000,
+            group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
+            destination_port: port,
+            hop_limit: 4,
+            payload: &[1, 2, 3],
+        };
+        let mut buffer = [0; 128];
+        let length = frame.emit(&mut buffer).unwrap();
+        recorder.record(&Frame {
+            bytes: &buffer[..length],
+            original_length: length,
+            link_type: LinkType::Ethernet,
+            interface: ETH0,
+            interface_name: None,
+            direction: Direction::Multicast,
+            time: SystemTime::UNIX_EPOCH + time,
+            checksums: Checksums::Computed,
+            resegmented: false,
+        });
+    }
+
     #[test]
     fn capture_of_more_flows_than_are_recorded_is_not_complete() {
         let recorded = |flows: usize, groups: usize| {
             let mut recorder = Recorder::default();
             for number in 0..flows {
-                let port = 5000 + (number % groups) as u16;
-                let frame = UdpFrame {
-                    mac: MacAddress([2, 0, 0, 0, 0, 1]),
-                    source: Ipv4Addr::from(0x0a00_0000 + number as u32).into(),
-                    source_port: 6000,
-                    group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
-                    destination_port: port,
-                    hop_limit: 4,
-                    payload: &[1, 2, 3],
-                };
-                let mut buffer = [0; 128];
-                let length = frame.emit(&mut buffer).unwrap();
-                recorder.record(&Frame {
-                    bytes: &buffer[..length],
-                    original_length: length,
-                    link_type: LinkType::Ethernet,
-                    interface: ETH0,
-                    interface_name: None,
-                    direction: Direction::Multicast,
-                    time: SystemTime::UNIX_EPOCH,
-                    checksums: Checksums::Computed,
-                    resegmented: false,
-                });
+                record(&mut recorder, number as u32, 5000 + (number % groups) as u16, Duration::ZERO);
             }
             recorder.finish(machine().links.iter().map(Tap::on).collect(), None)
         };
@@ -300,5 +309,14 @@ mod tests {
             let more = recorded(limit + 7, groups);
             assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (limit, 7, false));
         }
+    }
+
+    #[test]
+    fn datagrams_count_only_in_the_period_in_which_the_socket_counts_them() {
+        let mut recorder = Recorder::default();
+        recorder.count_data_from(SystemTime::UNIX_EPOCH + Duration::from_secs(2));
+        recorder.data_until = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4));
+        (1..=5).for_each(|second| record(&mut recorder, 1, 5000, Duration::from_secs(second)));
+        assert_eq!(recorder.count([239, 1, 2, 3].into(), Some(5000)), 3);
     }
 }

@@ -6,8 +6,8 @@ use mcast_doctor::{Id, Options, Report};
 use mcast_lab::{Host, Lab, RouteGroup, Router, SwitchOptions};
 
 use crate::net::{
-    Listener, Net, Stream, assert_healthy, assert_only, assert_received, examine, examine_for, examine_host,
-    has_programs, listener, nft, run,
+    Listener, Net, Stream, assert_healthy, assert_only, assert_received, briefly, examine, examine_for,
+    examine_host, examine_while, has_programs, listener, nft, run, socket,
 };
 use crate::switches::last_query;
 
@@ -334,6 +334,23 @@ fn assert_heals(id: Id, inject: impl FnOnce(&Switched)) {
     apply(&net.switch, &report, id);
     assert_received(&net.examine());
     assert_received(&examine(&net.net.receiver, "239.1.2.3%eth0:5000"));
+}
+
+#[test]
+fn port_that_begins_to_forward_while_the_doctor_listens_is_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Switched::new(TO);
+    net.set(0, "state 2");
+    let burst = socket(&net.net.sender, [239, 1, 2, 3].into(), "eth0");
+    let report = examine_while(&net.switch, ON_BRIDGE, &briefly(), || {
+        let to: std::net::SocketAddr = TO.parse().unwrap();
+        (0..100).for_each(|_| assert_eq!(burst.send_to(b"lost", &to.into()).unwrap(), 4));
+        net.set(0, "state 3");
+    });
+    assert_only(&report, Id::PortNotForwarding);
+    assert_received(&net.examine());
 }
 
 #[test]

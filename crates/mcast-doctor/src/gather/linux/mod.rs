@@ -15,7 +15,7 @@ pub(crate) mod processes;
 mod sockets;
 mod traffic_filters;
 
-pub(crate) use counters::host_drops;
+pub(crate) use counters::{accepted_packets, host_drops};
 pub(crate) use kernel_drops::DropCounter;
 pub(crate) use sockets::queues;
 
