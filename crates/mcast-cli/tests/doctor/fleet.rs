@@ -553,6 +553,21 @@ fn an_interrupt_while_waiting_for_lldp_keeps_the_report() {
 }
 
 #[test]
+fn an_interrupt_before_the_second_round_keeps_the_results_of_the_first() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    drop_at(&fleet.lan.c, "prerouting", "ip daddr 239.192.1.2");
+    let options = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json", "--for", "1h", "-v"];
+    let running = fleet.start(&options);
+    running.stderr.wait_for("waiting until");
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(events(&ended, "fleet-finding").len(), 1, "{ended:?}");
+    assert_eq!(events(&ended, "fleet-verdict")[0]["examined"], 3, "{ended:?}");
+}
+
+#[test]
 fn a_machine_with_two_names_is_one_machine() {
     if !has_sshd() {
         return;

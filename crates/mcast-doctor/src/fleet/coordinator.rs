@@ -6,19 +6,24 @@ use super::collection::{Collection, Member};
 use super::hosts::FleetHost;
 use super::message::{Hello, MemberCommand, MemberEvent, PROTOCOL, Peer};
 use super::report::{FleetHostReport, FleetReport};
-use super::session::{MemberSession, SshOptions};
+use super::session::{MemberSession, SessionError, SshOptions};
 use super::status::{FleetHostStatus, status_of};
 
 /// How long a member may take to join, beyond the time for the connection.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a member may take for what is not proportional to the number of probes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long members may take to report after an interrupt.
+const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(5);
 /// Much more than a probe takes.
 const PER_PROBE: Duration = Duration::from_millis(40);
 /// More than the number of sizes and hop limits of a test.
 const CASES: u32 = 20;
 /// More than the number of groups and interfaces that a member probes.
 const MAX_TARGETS: usize = 1_000;
+
+/// The reason of a member that does not follow the protocol.
+const UNEXPECTED: &str = "unexpected answer";
 
 /// What to examine.
 #[derive(Clone, Debug)]
@@ -116,7 +121,7 @@ impl Coordinator<'_> {
         for index in 0..self.members.len() {
             match self.next(index, deadline) {
                 Some(MemberEvent::Hello(hello)) => self.accept(index, hello),
-                Some(_) => self.fail(index, FleetHostStatus::Failed, "unexpected answer".into()),
+                Some(_) => self.fail(index, FleetHostStatus::Failed, UNEXPECTED.into()),
                 None => {}
             }
         }
@@ -148,11 +153,13 @@ impl Coordinator<'_> {
         self.members.iter().position(|member| member.hello.as_ref().is_some_and(is_same))
     }
 
-    /// Returns the next message of a member; if it fails, notes why.
+    /// Returns the next message of a member; if it fails, notes why. An interrupt ends the probes of a member that has
+    /// joined, not its session: its report shows what has arrived so far.
     fn next(&mut self, index: usize, deadline: Instant) -> Option<MemberEvent> {
         let session = self.members[index].session.as_mut()?;
         match session.next(deadline, self.keep_going) {
             Ok(event) => Some(event),
+            Err(SessionError::Cancelled) if self.members[index].hello.is_some() => None,
             Err(error) => {
                 let has_joined = self.members[index].hello.is_some();
                 let (status, why) = status_of(&error, self.plan.ssh.sudo, has_joined);
@@ -196,7 +203,7 @@ impl Coordinator<'_> {
                 Some(_) => break,
             }
         }
-        self.fail(index, FleetHostStatus::Failed, "unexpected answer".into());
+        self.fail(index, FleetHostStatus::Failed, UNEXPECTED.into());
     }
 
     /// Returns all other machines.
@@ -219,24 +226,46 @@ impl Coordinator<'_> {
         }
     }
 
+    /// Returns when the reports must have arrived.
     fn request_reports(&mut self) -> Instant {
         for member in &mut self.members {
             if let Some(session) = &mut member.session {
                 session.send(&MemberCommand::Report);
             }
         }
-        Instant::now() + ANSWER_TIMEOUT
+        Instant::now() + if (self.keep_going)() { ANSWER_TIMEOUT } else { INTERRUPTED_TIMEOUT }
     }
 
+    /// Collects the reports, also after an interrupt.
     fn collect_reports(&mut self) {
         let deadline = self.request_reports();
         for index in 0..self.members.len() {
-            match self.next(index, deadline) {
-                Some(MemberEvent::Report(report)) => self.members[index].report = report,
-                Some(_) => self.fail(index, FleetHostStatus::Failed, "unexpected answer".into()),
-                None => {}
+            if let Err((status, why)) = self.collect_report(index, deadline) {
+                self.fail(index, status, why);
             }
         }
+    }
+
+    fn collect_report(&mut self, index: usize, deadline: Instant) -> Result<(), (FleetHostStatus, String)> {
+        let member = &mut self.members[index];
+        let Some(session) = &mut member.session else { return Ok(()) };
+        let is_interrupted = !(self.keep_going)();
+        for _ in 0..MAX_TARGETS {
+            match session.next(deadline, &|| true) {
+                Ok(MemberEvent::Report(report)) => {
+                    member.report = report;
+                    return Ok(());
+                }
+                // The results of the probes during which the interrupt arrived.
+                Ok(MemberEvent::Probed(_) | MemberEvent::ProbesDone) if is_interrupted => {}
+                Ok(_) => break,
+                Err(SessionError::TimedOut) if is_interrupted => {
+                    return Err(status_of(&SessionError::Cancelled, self.plan.ssh.sudo, true));
+                }
+                Err(error) => return Err(status_of(&error, self.plan.ssh.sudo, true)),
+            }
+        }
+        Err((FleetHostStatus::Failed, UNEXPECTED.into()))
     }
 
     /// Collects the reports again. A member whose session has ended meanwhile, or is interrupted, keeps its first one.

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mcast_sys::process;
+
 use super::hosts::FleetHost;
 use super::message::{MemberCommand, MemberEvent};
 use crate::remedy::posix_line;
@@ -127,7 +129,10 @@ impl MemberSession {
         let start = |error: std::io::Error| {
             SessionError::Start(format!("cannot start {}: {error}", options.program.display()))
         };
-        let mut child = options.command(host, arguments).spawn().map_err(start)?;
+        let mut command = options.command(host, arguments);
+        // An interrupt by the keyboard goes to a whole process group. It must not end the sessions before their reports.
+        process::lead_group(&mut command);
+        let mut child = command.spawn().map_err(start)?;
         let (sender, lines) = sync_channel(PENDING_LINES);
         let errors = Arc::new(Mutex::new(VecDeque::new()));
         let stdin = child.stdin.take();
@@ -174,9 +179,8 @@ impl MemberSession {
                             .map_err(|_| SessionError::Garbled(shortened(message)));
                     }
                 }
-                // An interrupt by the keyboard ends ssh as well.
-                Err(RecvTimeoutError::Disconnected) if keep_going() => return Err(self.ended()),
-                Err(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Err(RecvTimeoutError::Timeout) => {}
             }
             // Also while it keeps printing something else.
             if !keep_going() {
@@ -209,8 +213,8 @@ impl MemberSession {
                 Err(_) => break,
             }
         }
-        // A process that has ended meanwhile cannot be killed, and need not be.
-        let _ = self.child.kill();
+        // With it ends the ssh through which it jumps.
+        process::end_group(&mut self.child, true);
         self.child.wait().ok()
     }
 }
@@ -322,6 +326,16 @@ mod tests {
         assert_eq!(endless.next(soon, &|| true), Err(SessionError::TimedOut));
         let deadline = Instant::now() + Duration::from_secs(30);
         assert_eq!(endless.next(deadline, &|| false), Err(SessionError::Cancelled));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_session_does_not_share_the_interrupts_of_the_keyboard() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = "ps -o pgid= -p $$ | tr -d ' '";
+        let script = format!("test \"$({group})\" = $$ && echo '{{\"event\":\"probes-done\"}}'");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        assert_eq!(session(folder.path(), &script).next(deadline, &|| true), Ok(MemberEvent::ProbesDone));
     }
 
     #[cfg(unix)]

@@ -131,7 +131,8 @@ fn plan(arguments: &Arguments) -> anyhow::Result<FleetPlan> {
         return Err(Failure::usage(format!("{} is listed twice", host.name)).into());
     }
     if hosts.len() < 2 {
-        return Err(Failure::usage("a fleet has at least two machines").into());
+        let why = format!("a fleet has at least two machines, and this one {}", hosts.len());
+        return Err(Failure::usage(why).into());
     }
     check_groups(arguments)?;
     let mut words: Vec<String> = ["doctor", "--fleet-member"].map(str::to_owned).into();
