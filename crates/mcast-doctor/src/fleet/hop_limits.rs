@@ -25,7 +25,8 @@ pub(super) fn hop_limits(
     /// A single lost probe may be chance.
     const MIN_PROBES: u64 = 2;
     let mut pairs = BTreeMap::<HopLimits, BTreeSet<FleetPair>>::new();
-    for pair in audible {
+    // Random loss would look like a limit.
+    for pair in audible.iter().filter(|pair| matrix.sizes(target, **pair).loss().is_none()) {
         let cells = || matrix.between(target, *pair).iter().filter(|cell| cell.round == 0);
         let arrived = cells().filter(|cell| cell.received > 0).map(|cell| cell.hop_limit).min();
         let Some(arrived) = arrived else { continue };
@@ -104,6 +105,12 @@ mod tests {
     /// Returns the id and the cause of what is found between two networks with this number of routers between them, if
     /// the answers show `shown`.
     fn behind(routers: u8, sent: u64, shown: Option<u8>) -> Option<(Id, String)> {
+        let found = judge_fleet(&matrix(routers, sent, shown), &[]);
+        assert!(found.len() <= 1, "{found:#?}");
+        found.into_iter().next().map(|found| (found.finding.id, found.finding.cause))
+    }
+
+    fn matrix(routers: u8, sent: u64, shown: Option<u8>) -> FleetMatrix {
         let target = FleetTarget { group: "239.1.2.3:5000".parse().unwrap(), interface: None };
         let mut matrix = FleetMatrix {
             hosts: ["a", "b", "c"].map(str::to_owned).into(),
@@ -130,9 +137,16 @@ mod tests {
             });
             matrix.cells.insert((0, (from, to)), cells.into());
         }
-        let found = judge_fleet(&matrix, &[]);
-        assert!(found.len() <= 1, "{found:#?}");
-        found.into_iter().next().map(|found| (found.finding.id, found.finding.cause))
+        matrix
+    }
+
+    #[test]
+    fn random_loss_is_no_limit() {
+        let mut matrix = matrix(1, 5, Some(0));
+        let cells = matrix.cells.values_mut().flatten();
+        cells.filter(|cell| cell.hop_limit == 16).for_each(|cell| cell.received = 3);
+        let found: Vec<_> = judge_fleet(&matrix, &[]).into_iter().map(|found| found.finding.id).collect();
+        assert_eq!(found, [Id::PathLoss]);
     }
 
     #[test]

@@ -38,6 +38,10 @@ impl Display for Escaped<'_> {
             '"' => f.write_str("&quot;"),
             '\'' => f.write_str("&#39;"),
             character if character.is_control() && character != '\n' => f.write_str("\u{fffd}"),
+            // Marks that change the direction of writing, which would also reorder the text around them.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                f.write_str("\u{fffd}")
+            }
             character => fmt::Write::write_char(f, character),
         })
     }
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_become_markup() {
-        let text = Escaped("<script>\"a\" & 'b'\x1b</script>").to_string();
-        assert_eq!(text, "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;\u{fffd}&lt;/script&gt;");
+        let text = Escaped("<script>\"a\" & 'b'\x1b\u{202e}</script>").to_string();
+        assert_eq!(text, "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;\u{fffd}\u{fffd}&lt;/script&gt;");
     }
 }
