@@ -106,17 +106,17 @@ impl TargetJudge<'_> {
             let sizes = sizes(pair);
             sizes.too_large().is_some_and(|size| sizes.fits(size) == fits)
         };
-        let lossy = |pair, is_of_fragments| {
-            sizes(pair).loss().is_some_and(|loss| loss.is_of_fragments == is_of_fragments)
-        };
+        // Where single frames are lost, it is chance on which paths these are fragments.
+        let lossy = select(&audible, &|pair| sizes(pair).loss().is_some());
+        let is_of_fragments = |pair: &FleetPair| sizes(*pair).loss().is_some_and(|loss| loss.is_of_fragments);
+        let loss = if lossy.iter().all(is_of_fragments) { Failure::LossyFragments } else { Failure::Lossy };
         let cases = [
             (Failure::Silent, silent, &tested),
             (Failure::OtherNetwork, elsewhere, &tested),
             (Failure::Size, select(&audible, &|pair| too_large(pair, true)), &audible),
             (Failure::Fragments, select(&audible, &|pair| too_large(pair, false)), &audible),
             (Failure::Forgotten, forgotten, &audible),
-            (Failure::Lossy, select(&audible, &|pair| lossy(pair, false)), &audible),
-            (Failure::LossyFragments, select(&audible, &|pair| lossy(pair, true)), &audible),
+            (loss, lossy, &audible),
             (Failure::Replies, select(&audible, &|pair| self.is_without_replies(pair)), &audible),
         ];
         let routed = hop_limits(self.matrix, self.target, &audible).into_iter();
@@ -548,6 +548,11 @@ mod tests {
         let (id, edge, cause) = only(&matrix(3, 1, lossy), &[]);
         assert_eq!((id, edge), (Id::PathLoss, FleetEdge::ToHost));
         assert!(cause.contains("some of the probes are lost (IPv4)"), "{cause}");
+        let mixed = |from: usize, to: usize, size: usize, _| match (from, to, size) {
+            (0, 2, 64 | 512) | (1, 2, 4_000) => 3,
+            _ => SENT,
+        };
+        assert_eq!(only(&matrix(3, 1, mixed), &[]).1, FleetEdge::ToHost);
         let fragments = |_: usize, to: usize, size: usize, _| if (to, size) == (2, 4_000) { 3 } else { SENT };
         let (id, edge, cause) = only(&matrix(3, 1, fragments), &[]);
         assert_eq!((id, edge), (Id::PathLoss, FleetEdge::ToHost));

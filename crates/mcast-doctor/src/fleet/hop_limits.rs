@@ -58,7 +58,7 @@ impl HopLimits {
                 Severity::Warning,
                 format!(
                     "datagrams with a hop limit of {failed} do not arrive, although {} between them: something on \
-                     the way requires a higher one",
+                     the way drops them",
                     count(routers, routers)
                 ),
             ),
