@@ -65,8 +65,8 @@ pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
     FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
-    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetVerdict, MemberTarget, PathOutcome,
-    SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
+    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetTarget, FleetVerdict, MemberTarget,
+    PathOutcome, SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
 };
 pub use history::{History, HistoryEntry, HistoryQuerier, HistoryStream, HistoryTimeline, Onset};
 pub use measure::{
