@@ -8,7 +8,7 @@ use mcast::Membership;
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::rejoin::{Rejoin, RejoinMethod};
-use crate::gather::{DropCounter, program, snapshot};
+use crate::gather::{DropCounter, program, refresh_counters, snapshot};
 use crate::observation::{ExaminationTarget, Observation, Program, index_of};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
@@ -55,7 +55,8 @@ pub(crate) fn examine_started(
         Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>()).with_ports(ports);
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
     let mut drop_counter = DropCounter::prepare();
-    // The observation starts now, whether or not anything arrives.
+    // The observation starts now, whether or not anything arrives. The counters may start earlier, but not later.
+    refresh_counters(&mut before);
     taps.count_data_from(SystemTime::now());
     drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());

@@ -19,6 +19,8 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
+/// The longest time in which a socket is drained to which datagrams arrive without a pause.
+const MAX_GRACE: Duration = Duration::from_secs(2);
 /// The maximum number of ports that are tapped, and the size of the receive buffer of each. Both bound the memory.
 const MAX_PORTS: usize = 32;
 const PORT_BUFFER: usize = 1 << 20;
@@ -89,6 +91,13 @@ impl Taps {
     pub(crate) fn count_data_from(&mut self, time: SystemTime) {
         self.recorder.count_data_from(time);
         self.port_recorder.count_data_from(time);
+    }
+
+    /// Records what is pending of the time up to `until`. To drain the taps takes time, in which more arrives.
+    fn drain_until(&mut self, until: SystemTime) {
+        self.recorder.count_data_until(until);
+        self.port_recorder.count_data_until(until);
+        self.drain();
     }
 
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`. On the
@@ -261,6 +270,22 @@ impl SocketProbe {
         Ok(any)
     }
 
+    /// Counts what arrived until `until` and still waits in the queue. However long this thread waits for a processor, the
+    /// queue was empty once after the last datagrams have got from the wire to the socket.
+    fn finish(&mut self, receiver: &Receiver, until: SystemTime) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let is_last = begin.elapsed() >= GRACE;
+            let any = self.drain(receiver, Some(until))?;
+            if (is_last && !any) || begin.elapsed() >= MAX_GRACE {
+                return Ok(());
+            }
+            if !any {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+        }
+    }
+
     fn count(&self) -> u64 {
         self.received.values().sum()
     }
@@ -304,7 +329,7 @@ pub(crate) fn listen(
         }
     }
     let until = SystemTime::now();
-    taps.drain();
+    taps.drain_until(until);
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
     if let Some(rejoin) = rejoin.filter(|_| options.experiments) {
         // Count what has arrived so far: datagrams of the rejoin are not part of the examination.
@@ -317,12 +342,7 @@ pub(crate) fn listen(
     }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {
-        let last = Instant::now();
-        while last.elapsed() < GRACE {
-            if !probe.drain(receiver, Some(until))? {
-                std::thread::sleep(POLL_INTERVAL);
-            }
-        }
+        probe.finish(receiver, until)?;
     }
     Ok((wire, probe))
 }
