@@ -67,6 +67,7 @@ pub(crate) const fn datagram(time: SystemTime, hash: u64) -> DatagramSummary {
         fragmented: false,
         resegmented: false,
         without_checksum: false,
+        like_esp: false,
     }
 }
 

@@ -11,6 +11,7 @@ mod bound_to_unicast;
 mod cloud_network;
 mod connected_elsewhere;
 mod container_bridge;
+mod decapsulated;
 mod defective_flows;
 mod dropped_when_sending;
 mod duplicate_interfaces;
@@ -293,6 +294,7 @@ causes! {
     no_such_interface::CAUSE: NoSuchInterface = "no-such-interface";
     sent_to_unicast::CAUSE: SentToUnicast = "sent-to-unicast";
     ipsec_policy::CAUSE: IpsecPolicy = "ipsec-policy";
+    decapsulated::CAUSE: Decapsulated = "decapsulated";
 }
 
 impl Id {

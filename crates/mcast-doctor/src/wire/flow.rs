@@ -85,6 +85,8 @@ pub(crate) struct Flow {
     pub(crate) numbering: Numbering,
     /// IPv6 datagrams without a UDP checksum, which only tunnels may send.
     pub(crate) without_checksum: u64,
+    /// Datagrams that a socket which decapsulates ESP does not receive, because they look like ESP.
+    pub(crate) like_esp: u64,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -116,6 +118,8 @@ pub(crate) struct DatagramSummary {
     pub(crate) resegmented: bool,
     /// Whether it is an IPv6 datagram without a UDP checksum.
     pub(crate) without_checksum: bool,
+    /// Whether it looks like ESP in UDP.
+    pub(crate) like_esp: bool,
 }
 
 impl Flow {
@@ -139,6 +143,7 @@ impl Flow {
             resegmented: 0,
             numbering: Numbering::default(),
             without_checksum: 0,
+            like_esp: 0,
             recent: VecDeque::new(),
         }
     }
@@ -155,6 +160,7 @@ impl Flow {
         self.fragmented += u64::from(summary.fragmented);
         self.resegmented += u64::from(summary.resegmented);
         self.without_checksum += u64::from(summary.without_checksum);
+        self.like_esp += u64::from(summary.like_esp);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);

@@ -194,6 +194,7 @@ impl Recorder {
             fragmented: ip.fragment.is_some(),
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
+            like_esp: is_like_esp(udp.payload),
         };
         match self.flow(key, &summary) {
             Some(flow) => {
@@ -256,6 +257,13 @@ fn identification(ip: &Ip<'_>) -> u16 {
     }
 }
 
+/// Returns whether the kernel takes a payload for ESP (RFC 3948 section 2): it is longer than the header of ESP, and does not
+/// begin with the four zero bytes of a message of IKE.
+fn is_like_esp(payload: &[u8]) -> bool {
+    const ESP_HEADER: usize = 8;
+    payload.len() > ESP_HEADER && !payload.starts_with(&[0; 4])
+}
+
 fn hash(payload: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     payload.hash(&mut hasher);
@@ -309,6 +317,12 @@ mod tests {
         (3..9).for_each(|second| record(&mut recorder, 1, 5000, at(second)));
         let wire = recorder.finish(Vec::new(), Some(at(3)));
         assert_eq!(wire.flows.iter().map(|flow| flow.datagrams).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn only_long_payloads_without_leading_zeros_look_like_esp() {
+        assert!(is_like_esp(&[1; 9]) && is_like_esp(&[0, 0, 0, 1, 0, 0, 0, 0, 0]));
+        assert!(!is_like_esp(&[1; 8]) && !is_like_esp(&[0, 0, 0, 0, 1, 1, 1, 1, 1]) && !is_like_esp(&[0xff]));
     }
 
     #[test]

@@ -279,6 +279,8 @@ cases! {
     destination_rewritten: Redirected, "`nft` rule that writes a unicast address as the destination", unseen::destination_rewritten;
     joined_by_routing_rule: JoinedOtherInterface, "joined on the interface that `ip rule` chooses, `eth1`, sent on `eth0`", unseen::joined_by_routing_rule;
     interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", unseen::one_of_two_interfaces_is_down;
+    decapsulated: Decapsulated, "a program whose socket decapsulates ESP in UDP", programs::decapsulated;
+    decapsulated_v6: Decapsulated, "the same, IPv6 (ESP in UDP)", programs::decapsulated_v6;
 }
 
 /// Causes that a lab cannot create; unit tests cover them. Each loss that it can create has a cause of its own.

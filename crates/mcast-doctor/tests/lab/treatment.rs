@@ -79,6 +79,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::FamilyMismatch,
             Id::OwnGroupsOnly,
             Id::SocketFilter,
+            Id::Decapsulated,
             Id::NotRead,
             Id::LeftGroup,
             Id::InterfaceRecreated,
