@@ -56,8 +56,10 @@ mod not_read;
 mod nothing_arrives;
 mod own_groups_only;
 mod path_tests;
+mod port_group_limit;
 mod port_isolated;
 mod port_locked;
+mod port_missing;
 mod port_not_forwarding;
 mod program_stopped;
 mod querier_misconfigured;
@@ -295,6 +297,8 @@ causes! {
     sent_to_unicast::CAUSE: SentToUnicast = "sent-to-unicast";
     ipsec_policy::CAUSE: IpsecPolicy = "ipsec-policy";
     decapsulated::CAUSE: Decapsulated = "decapsulated";
+    port_missing::CAUSE: PortMissing = "port-missing";
+    port_group_limit::CAUSE: PortGroupLimit = "port-group-limit";
 }
 
 impl Id {

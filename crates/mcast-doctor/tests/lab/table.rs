@@ -279,6 +279,17 @@ cases! {
     destination_rewritten: Redirected, "`nft` rule that writes a unicast address as the destination", unseen::destination_rewritten;
     joined_by_routing_rule: JoinedOtherInterface, "joined on the interface that `ip rule` chooses, `eth1`, sent on `eth0`", unseen::joined_by_routing_rule;
     interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", unseen::one_of_two_interfaces_is_down;
+    port_of_sender_down: PortMissing, "the port of the sender is down, examined on the switch", boxes::port_of_sender_down;
+    port_of_receiver_down_v6: PortMissing, "the port of the receiver is down, IPv6, examined on the switch", boxes::port_of_receiver_down_v6;
+    port_down_of_machine: PortMissing, "the port of the receiver is down, switch examined without a group", boxes::port_down_of_machine;
+    port_goes_down: PortMissing, "the port of the receiver goes down while the doctor listens on the switch", boxes::port_goes_down;
+    sender_taken_out: PortMissing, "the sender's interface is taken out of the bridge, examined on the switch", boxes::sender_taken_out;
+    sender_taken_out_v6: PortMissing, "the same in IPv6 (taken out of the bridge)", boxes::sender_taken_out_v6;
+    receiver_taken_out: PortMissing, "the interface of a host that joins is taken out of the bridge, examined on the switch", boxes::receiver_taken_out;
+    port_group_limit: PortGroupLimit, "`mcast_max_groups` 1 at the port of a host that joins a second group, examined on the switch", boxes::port_group_limit;
+    port_group_limit_of_machine: PortGroupLimit, "the same, switch examined without a group (`mcast_max_groups`)", boxes::port_group_limit_of_machine;
+    omitted_leg: NoMulticastRoute, "a route that omits the network of a host that joins, examined on the router", boxes::omitted_leg;
+    omitted_leg_v6: NoMulticastRoute, "the same in IPv6 (route that omits a network)", boxes::omitted_leg_v6;
     decapsulated: Decapsulated, "a program whose socket decapsulates ESP in UDP", programs::decapsulated;
     decapsulated_v6: Decapsulated, "the same, IPv6 (ESP in UDP)", programs::decapsulated_v6;
 }

@@ -133,6 +133,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
     ("a setting of the whole machine, not of one network namespace", &[Id::ReceiveBufferOverflow]),
     ("the command creates an interface, on which the program must join", &[Id::MacvlanIsolation]),
     ("not every kernel of a lab has VLAN interfaces", &[Id::VlanTagged]),
+    ("the command needs iproute2 6.3; `boxes` has a test that does the same", &[Id::PortGroupLimit]),
     ("a lab cannot create the cause", &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops]),
 ];
 
