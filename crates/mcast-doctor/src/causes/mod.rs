@@ -9,6 +9,7 @@ mod bound_to_other_group;
 mod bound_to_other_interface;
 mod bound_to_unicast;
 mod cloud_network;
+mod conflicting_streams;
 mod connected_elsewhere;
 mod container_bridge;
 mod decapsulated;
@@ -79,6 +80,7 @@ mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
+mod stream_stopped;
 mod tc_drops;
 mod tc_filters;
 mod ttl_threshold;
@@ -299,6 +301,8 @@ causes! {
     decapsulated::CAUSE: Decapsulated = "decapsulated";
     port_missing::CAUSE: PortMissing = "port-missing";
     port_group_limit::CAUSE: PortGroupLimit = "port-group-limit";
+    conflicting_streams::CAUSE: ConflictingStreams = "conflicting-streams";
+    stream_stopped::CAUSE: StreamStopped = "stream-stopped";
 }
 
 impl Id {

@@ -77,7 +77,7 @@ pub(crate) struct Flow {
     pub(crate) repeats: u64,
     /// Repeats with another hop limit or Ethernet source than the original.
     pub(crate) repeats_by_other_path: u64,
-    /// Hashes of the payloads, at most [`MAX_PAYLOADS`].
+    /// The smallest hashes of the payloads, at most [`MAX_PAYLOADS`]: two flows with the same payloads have the same.
     pub(crate) payloads: BTreeSet<u64>,
     /// Datagrams that the kernel carried in coalesced packets, which its counters count once.
     pub(crate) resegmented: u64,
@@ -170,8 +170,9 @@ impl Flow {
             addresses.extend(new.filter(|_| addresses.len() < MAX_ADDRESSES));
         }
         self.note_repeat(&summary);
-        if self.payloads.len() < MAX_PAYLOADS {
-            self.payloads.insert(summary.hash);
+        self.payloads.insert(summary.hash);
+        if self.payloads.len() > MAX_PAYLOADS {
+            self.payloads.pop_last();
         }
         if self.recent.len() == REPEAT_WINDOW {
             self.recent.pop_front();
@@ -187,6 +188,12 @@ impl Flow {
     /// Returns the Ethernet source addresses as a list.
     pub(crate) fn mac_list(&self) -> String {
         self.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns whether at least a tenth of the payloads of a flow are also those of this one, as on redundant paths.
+    pub(crate) fn has_payloads_of(&self, other: &Self) -> bool {
+        let common = self.payloads.intersection(&other.payloads).count();
+        common * 10 >= self.payloads.len().min(other.payloads.len())
     }
 
     /// Returns whether the flow has stopped: it had at least 10 datagrams, and has been silent for at least 2 s

@@ -23,6 +23,7 @@ mod routers;
 mod sockets;
 mod started;
 mod strangers;
+mod streams;
 mod switches;
 mod table;
 mod treatment;

@@ -6,7 +6,7 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, started,
-    strangers, switches, unseen, wire,
+    strangers, streams, switches, unseen, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -290,6 +290,11 @@ cases! {
     port_group_limit_of_machine: PortGroupLimit, "the same, switch examined without a group (`mcast_max_groups`)", boxes::port_group_limit_of_machine;
     omitted_leg: NoMulticastRoute, "a route that omits the network of a host that joins, examined on the router", boxes::omitted_leg;
     omitted_leg_v6: NoMulticastRoute, "the same in IPv6 (route that omits a network)", boxes::omitted_leg_v6;
+    conflicting_transport_streams: ConflictingStreams, "two MPEG transport streams to one group and port", streams::conflicting_transport_streams;
+    conflicting_transport_streams_for_a_program: ConflictingStreams, "the same from two hosts, program examined", streams::conflicting_transport_streams_for_a_program;
+    conflicting_rtp_v6: ConflictingStreams, "two streams of RTP with the same SSRC, IPv6", streams::conflicting_rtp_v6;
+    stopped_stream: StreamStopped, "a regular stream whose sender ends", streams::stopped;
+    stopped_stream_v6: StreamStopped, "the same, IPv6 (sender ends)", streams::stopped_v6;
     decapsulated: Decapsulated, "a program whose socket decapsulates ESP in UDP", programs::decapsulated;
     decapsulated_v6: Decapsulated, "the same, IPv6 (ESP in UDP)", programs::decapsulated_v6;
 }

@@ -102,6 +102,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::SentToAnotherGroup,
             Id::DroppedWhenSending,
             Id::SentToUnicast,
+            Id::StreamStopped,
         ],
     ),
     (
@@ -153,6 +154,8 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ),
     ("igmp_version_of_the_querier", "the advice is to change the querier"),
     ("old_mld_querier", "the advice is to change the querier"),
+    ("conflicting_transport_streams", "both streams have one source address"),
+    ("conflicting_rtp_v6", "both streams have one source address"),
     ("membership_limit_printed", "the program has ended"),
     ("no_route_printed", "the program has ended"),
     ("message_too_long", "the program has ended"),
