@@ -62,6 +62,7 @@ mod port_isolated;
 mod port_locked;
 mod port_missing;
 mod port_not_forwarding;
+mod program_ended;
 mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
@@ -303,6 +304,7 @@ causes! {
     port_group_limit::CAUSE: PortGroupLimit = "port-group-limit";
     conflicting_streams::CAUSE: ConflictingStreams = "conflicting-streams";
     stream_stopped::CAUSE: StreamStopped = "stream-stopped";
+    program_ended::CAUSE: ProgramEnded = "program-ended";
 }
 
 impl Id {

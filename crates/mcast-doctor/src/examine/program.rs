@@ -36,7 +36,7 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
-    examine_started(target, options, report_progress, |_| {})
+    examine_started(target, options, report_progress, |_| Ok(()))
 }
 
 /// Like [`examine_program`]; after listening, `complete` adds what else is known about the program.
@@ -44,7 +44,7 @@ pub(crate) fn examine_started(
     target: ProgramSelector,
     options: &Options,
     report_progress: ProgressCallback<'_>,
-    complete: impl FnOnce(&mut Program),
+    complete: impl FnOnce(&mut Program) -> Result<()>,
 ) -> Result<Report> {
     let mut before = snapshot()?;
     program::add_socket_options(&mut before);
@@ -77,7 +77,7 @@ pub(crate) fn examine_started(
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
     program::add_later_state(&mut found.sockets, &last.sockets);
-    complete(&mut found);
+    complete(&mut found)?;
     if !found.printed.is_empty() {
         program::add_socket_owners(&mut before);
     }

@@ -295,6 +295,8 @@ cases! {
     conflicting_rtp_v6: ConflictingStreams, "two streams of RTP with the same SSRC, IPv6", streams::conflicting_rtp_v6;
     stopped_stream: StreamStopped, "a regular stream whose sender ends", streams::stopped;
     stopped_stream_v6: StreamStopped, "the same, IPv6 (sender ends)", streams::stopped_v6;
+    program_ended: ProgramEnded, "a program that a signal ends after it has joined", started::ended_by_signal;
+    address_in_use_printed_to_stdout: AddressInUse, "a program prints `EADDRINUSE` to standard output", started::address_in_use_on_stdout;
     decapsulated: Decapsulated, "a program whose socket decapsulates ESP in UDP", programs::decapsulated;
     decapsulated_v6: Decapsulated, "the same, IPv6 (ESP in UDP)", programs::decapsulated_v6;
 }

@@ -85,6 +85,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::InterfaceRecreated,
             Id::ScopeNeverLeaves,
             Id::NoSuchInterface,
+            Id::ProgramEnded,
         ],
     ),
     (
