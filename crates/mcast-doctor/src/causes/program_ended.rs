@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Interest, Observation};
 use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["wait(2)", "signal(7)"]);
@@ -39,14 +39,15 @@ fn judge(observation: &Observation, program: &str, status: ExitStatus) -> Option
             Tool::Program,
             "Its output may show why. After a signal: `coredumpctl info` or `dmesg` shows where it crashed, and whether the kernel ended it for lack of memory.",
         );
-    let group = observation.interests().first().map(|interest| interest.destination());
+    let group = observation.interests().first().map(Interest::destination);
     Some(match group.filter(|_| !status.success()) {
         Some(group) => finding.for_group(group),
         None => finding,
     })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
 

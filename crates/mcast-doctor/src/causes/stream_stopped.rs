@@ -17,7 +17,7 @@ const MIN_DURATION: Duration = Duration::from_secs(1);
 /// A stream that arrives when the doctor begins to listen does so within this time, or two of its pauses.
 const BEGIN: Duration = Duration::from_millis(500);
 /// The shortest silence, and the number of the longest pauses before that it must last.
-const MIN_SILENCE: Duration = Duration::from_secs(1);
+const MIN_SILENCE: Duration = Duration::from_millis(1500);
 const MIN_PAUSES: u32 = 10;
 
 fn check(observation: &Observation) -> Vec<Finding> {

@@ -313,13 +313,18 @@ pub(crate) fn listen(
 ) -> Result<(Wire, SocketProbe)> {
     let (begin, of) = (Instant::now(), options.duration());
     let mut probe = SocketProbe { from: taps.recorder.data_from, ..SocketProbe::default() };
-    let mut last_progress = begin;
+    let (mut last_progress, mut last_arrival) = (begin, (begin, 0));
     while begin.elapsed() < of {
         let any = taps.drain() | receiver.map_or(Ok(false), |receiver| probe.drain(receiver, None))?;
         if last_progress.elapsed() >= PROGRESS_INTERVAL {
             last_progress = Instant::now();
             let on_wire = filter.group.map_or(0, |group| taps.recorder.count(group, filter.port));
-            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket: probe.count() };
+            let at_socket = probe.count();
+            if on_wire + at_socket > last_arrival.1 {
+                last_arrival = (last_progress, on_wire + at_socket);
+            }
+            let silence = last_arrival.0.elapsed();
+            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket, silence };
             if report_progress(progress).is_break() {
                 break;
             }

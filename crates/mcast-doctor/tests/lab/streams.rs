@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_doctor::{ArrivalStatus, Id, Options, Report, Verdict};
 
 use crate::net::{
-    Net, Stream, assert_only, assert_received, examine, examine_for, examine_port, listener, rtp, socket,
+    Net, Stream, assert_only, assert_received, examine, examine_port, examine_while, listener, rtp, socket,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -61,19 +61,16 @@ pub(crate) fn conflicting_rtp_v6() -> Report {
     examine(&net.receiver, MEMBERSHIP_V6)
 }
 
-/// Sends a number of datagrams, one every 10 ms, while the doctor listens.
+/// Sends a number of datagrams, one every 10 ms, once the doctor listens.
 fn examine_stream_of(datagrams: u32, to: &str, membership: &str, options: &Options) -> Report {
     let net = Net::new();
     let to: SocketAddr = to.parse().unwrap();
     let sender = UdpSocket::from(socket(&net.sender, to.ip(), "eth0"));
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            for number in 0..datagrams {
-                sender.send_to(&number.to_be_bytes(), to).unwrap();
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        });
-        examine_for(&net.receiver, membership, options)
+    examine_while(&net.receiver, membership, options, || {
+        for number in 0..datagrams {
+            sender.send_to(&number.to_be_bytes(), to).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
     })
 }
 
