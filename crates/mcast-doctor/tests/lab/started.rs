@@ -166,3 +166,12 @@ fn socat_is_examined_like_any_program() {
     let foreign = "UDP4-RECV:5000,ip-add-membership=239.1.2.3:10.9.0.99,reuseaddr";
     assert_eq!(ids(foreign), [Id::NoSuchInterface]);
 }
+
+/// A program that sends longer datagrams than fit, and forbids fragments.
+pub(crate) fn message_too_long() -> Report {
+    const SENDER: &str = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 2)
+s.sendto(bytes(3000), ('239.1.2.3', 5000))";
+    examine_command(&Net::new().receiver, &["python3", "-c", SENDER])
+}
