@@ -67,6 +67,7 @@ pub(crate) const fn datagram(time: SystemTime, hash: u64) -> DatagramSummary {
         fragmented: false,
         resegmented: false,
         without_checksum: false,
+        like_esp: false,
     }
 }
 
@@ -141,7 +142,8 @@ pub(crate) const fn query(version: u8, interval: Option<Duration>) -> ControlMes
 
 /// Returns a report of a member of a group.
 pub(crate) fn report(group: &str) -> ControlMessage {
-    ControlMessage::Report { version: 3, joined: vec![group.parse().unwrap()], left: Vec::new() }
+    let joined = vec![group.parse().unwrap()];
+    ControlMessage::Report { version: 3, joined, left: Vec::new(), sources: Vec::new() }
 }
 
 /// Returns the severities of what a cause finds.

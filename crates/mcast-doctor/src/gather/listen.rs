@@ -20,6 +20,8 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
+/// The longest time in which a socket is drained to which datagrams arrive without a pause.
+const MAX_GRACE: Duration = Duration::from_secs(2);
 /// The maximum number of ports that are tapped, and the size of the receive buffer of each. Both bound the memory.
 const MAX_PORTS: usize = 32;
 const PORT_BUFFER: usize = 1 << 20;
@@ -104,7 +106,8 @@ impl Taps {
             *count = count.saturating_sub(earlier.get(family).copied().unwrap_or_default());
         }
         let now = SystemTime::now();
-        (self.recorder.data_until, self.port_recorder.data_until) = (Some(now), Some(now));
+        self.recorder.count_data_until(now);
+        self.port_recorder.count_data_until(now);
         now
     }
 
@@ -279,6 +282,22 @@ impl SocketProbe {
         Ok(any)
     }
 
+    /// Counts what arrived until `until` and still waits in the queue. However long this thread waits for a processor, the
+    /// queue was empty once after the last datagrams have got from the wire to the socket.
+    fn finish(&mut self, receiver: &Receiver, until: SystemTime) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let is_last = begin.elapsed() >= GRACE;
+            let any = self.drain(receiver, Some(until))?;
+            if (is_last && !any) || begin.elapsed() >= MAX_GRACE {
+                return Ok(());
+            }
+            if !any {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+        }
+    }
+
     fn count(&self) -> u64 {
         self.received.values().sum()
     }
@@ -306,13 +325,18 @@ pub(crate) fn listen(
 ) -> Result<(Wire, SocketProbe)> {
     let (begin, of) = (Instant::now(), options.duration());
     let mut probe = SocketProbe { from: taps.recorder.data_from, ..SocketProbe::default() };
-    let mut last_progress = begin;
+    let (mut last_progress, mut last_arrival) = (begin, (begin, 0));
     while begin.elapsed() < of {
         let any = taps.drain() | receiver.map_or(Ok(false), |receiver| probe.drain(receiver, None))?;
         if last_progress.elapsed() >= PROGRESS_INTERVAL {
             last_progress = Instant::now();
             let on_wire = filter.group.map_or(0, |group| taps.recorder.count(group, filter.port));
-            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket: probe.count() };
+            let at_socket = probe.count();
+            if on_wire + at_socket > last_arrival.1 {
+                last_arrival = (last_progress, on_wire + at_socket);
+            }
+            let silence = last_arrival.0.elapsed();
+            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket, silence };
             if report_progress(progress).is_break() {
                 break;
             }
@@ -335,12 +359,7 @@ pub(crate) fn listen(
     }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {
-        let last = Instant::now();
-        while last.elapsed() < GRACE {
-            if !probe.drain(receiver, Some(until))? {
-                std::thread::sleep(POLL_INTERVAL);
-            }
-        }
+        probe.finish(receiver, until)?;
     }
     Ok((wire, probe))
 }

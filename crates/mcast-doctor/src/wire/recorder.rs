@@ -42,7 +42,7 @@ pub(crate) struct Recorder {
     /// Data before this moment does not count, because the group had not been joined yet.
     pub(crate) data_from: Option<SystemTime>,
     /// Data after this moment does not count, because the socket does not count it either.
-    pub(crate) data_until: Option<SystemTime>,
+    data_until: Option<SystemTime>,
 }
 
 /// Where and when a frame was captured.
@@ -61,6 +61,11 @@ impl Recorder {
         self.destinations.clear();
         self.fragmented.clear();
         self.data_from = Some(time);
+    }
+
+    /// Ignores data captured after `time`. Frames that are still to be recorded may have arrived later.
+    pub(crate) fn count_data_until(&mut self, time: SystemTime) {
+        self.data_until = Some(time);
     }
 
     pub(crate) fn record(&mut self, frame: &Frame<'_>) {
@@ -190,6 +195,7 @@ impl Recorder {
             fragmented: ip.fragment.is_some(),
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
+            like_esp: is_like_esp(udp.payload),
         };
         match self.flow(key, &summary) {
             Some(flow) => {
@@ -252,6 +258,13 @@ fn identification(ip: &Ip<'_>) -> u16 {
     }
 }
 
+/// Returns whether the kernel takes a payload for ESP (RFC 3948 section 2): it is longer than the header of ESP, and does not
+/// begin with the four zero bytes of a message of IKE.
+fn is_like_esp(payload: &[u8]) -> bool {
+    const ESP_HEADER: usize = 8;
+    payload.len() > ESP_HEADER && !payload.starts_with(&[0; 4])
+}
+
 fn hash(payload: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     payload.hash(&mut hasher);
@@ -267,13 +280,13 @@ mod tests {
     use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
 
     use super::*;
-    use crate::causes::fixtures::{ETH0, machine};
+    use crate::causes::fixtures::{ETH0, begin, machine};
 
-    /// Records a datagram to a port of 239.1.2.3 that was captured this long after the epoch.
-    fn record(recorder: &mut Recorder, source: u32, port: u16, time: Duration) {
+    /// Records a datagram from 10.0.0.0 plus this number to 239.1.2.3.
+    fn record(recorder: &mut Recorder, number: u32, port: u16, time: SystemTime) {
         let frame = UdpFrame {
             mac: MacAddress([2, 0, 0, 0, 0, 1]),
-            source: Ipv4Addr::from(0x0a00_0000 + source).into(),
+            source: Ipv4Addr::from(0x0a00_0000 + number).into(),
             source_port: 6000,
             group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
             destination_port: port,
@@ -289,10 +302,28 @@ mod tests {
             interface: ETH0,
             interface_name: None,
             direction: Direction::Multicast,
-            time: SystemTime::UNIX_EPOCH + time,
+            time,
             checksums: Checksums::Computed,
             resegmented: false,
         });
+    }
+
+    #[test]
+    fn only_data_between_the_join_and_the_end_counts() {
+        let at = |seconds| begin() + Duration::from_secs(seconds);
+        let mut recorder = Recorder::default();
+        recorder.count_data_from(at(1));
+        (0..3).for_each(|second| record(&mut recorder, 1, 5000, at(second)));
+        recorder.count_data_until(at(3));
+        (3..9).for_each(|second| record(&mut recorder, 1, 5000, at(second)));
+        let wire = recorder.finish(Vec::new(), Some(at(3)));
+        assert_eq!(wire.flows.iter().map(|flow| flow.datagrams).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn only_long_payloads_without_leading_zeros_look_like_esp() {
+        assert!(is_like_esp(&[1; 9]) && is_like_esp(&[0, 0, 0, 1, 0, 0, 0, 0, 0]));
+        assert!(!is_like_esp(&[1; 8]) && !is_like_esp(&[0, 0, 0, 0, 1, 1, 1, 1, 1]) && !is_like_esp(&[0xff]));
     }
 
     #[test]
@@ -300,7 +331,7 @@ mod tests {
         let recorded = |flows: usize, groups: usize| {
             let mut recorder = Recorder::default();
             for number in 0..flows {
-                record(&mut recorder, number as u32, 5000 + (number % groups) as u16, Duration::ZERO);
+                record(&mut recorder, number as u32, 5000 + (number % groups) as u16, begin());
             }
             recorder.finish(machine().links.iter().map(Tap::on).collect(), None)
         };
@@ -309,14 +340,5 @@ mod tests {
             let more = recorded(limit + 7, groups);
             assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (limit, 7, false));
         }
-    }
-
-    #[test]
-    fn datagrams_count_only_in_the_period_in_which_the_socket_counts_them() {
-        let mut recorder = Recorder::default();
-        recorder.count_data_from(SystemTime::UNIX_EPOCH + Duration::from_secs(2));
-        recorder.data_until = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4));
-        (1..=5).for_each(|second| record(&mut recorder, 1, 5000, Duration::from_secs(second)));
-        assert_eq!(recorder.count([239, 1, 2, 3].into(), Some(5000)), 3);
     }
 }

@@ -218,31 +218,3 @@ pub(crate) fn a_fast_sender_that_uses_segmentation_offload() {
         reports.iter().for_each(assert_healthy);
     });
 }
-
-/// Without snooping and without a querier, a stream that stops is not the fault of a switch.
-#[test]
-pub(crate) fn a_sender_that_stops_on_a_flat_network() {
-    let net = Net::new();
-    let to: std::net::SocketAddr = "239.1.2.3:5000".parse().unwrap();
-    let sender = UdpSocket::from(socket(&net.sender, to.ip(), "eth0"));
-    let options = Options {
-        listen: Duration::from_secs(6),
-        query_interval: Duration::from_secs(3),
-        membership_interval: Duration::from_secs(3),
-        ..Options::default()
-    };
-    let report = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in 0_u32..250 {
-                sender.send_to(&number.to_be_bytes(), to).unwrap();
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        });
-        examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
-    });
-    assert_received(&report);
-    assert!(
-        report.observations.iter().any(|observation| observation.message.contains("its sender has stopped")),
-        "{report:#?}"
-    );
-}

@@ -131,8 +131,15 @@ fn write_remedy(
             labelled("warning", palette.warning, warning, INDENT, out)?;
         }
     }
-    let undo = remedy.undo.as_ref().map_or_else(|| "not possible".to_owned(), Instructions::text);
-    writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{}", "", "undo", safe(&undo), dim = palette.dim)
+    match &remedy.undo {
+        // On one line, like the command.
+        Some(undo @ Instructions::Actions { .. }) => {
+            let (dim, undo) = (palette.dim, undo.text());
+            writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{}", "", "undo", safe(&undo))
+        }
+        Some(Instructions::Advice(advice)) => labelled("undo", palette.dim, advice, INDENT, out),
+        None => labelled("undo", palette.dim, "not possible", INDENT, out),
+    }
 }
 
 fn kind_of(remedy: &Remedy) -> &'static str {
