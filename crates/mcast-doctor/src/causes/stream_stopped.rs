@@ -80,7 +80,9 @@ fn finding(observation: &Observation, flow: &Flow, silence: Duration) -> Finding
         time_of_day(flow.last)
     );
     let seen = format!("{} datagrams from {source} to {to}, then none for {silence:.1} s", flow.datagrams);
-    Finding::warning(Id::StreamStopped, cause)
+    // A sender may end, and nothing is wrong then.
+    let finding = if stayed_silent { Finding::note } else { Finding::warning };
+    finding(Id::StreamStopped, cause)
         .about_flow(&interface, flow)
         .evidence(EvidenceKind::Packet, &interface, seen)
         .advise(
@@ -171,9 +173,10 @@ mod tests {
         let outcome = |rejoin| {
             let mut observation = observed(vec![sent("10.9.0.1:6000", (0..2000).step_by(10))]);
             observation.trial_mut().rejoin = Some(rejoin);
-            check(&observation).pop().map(|finding| finding.cause)
+            check(&observation).pop().map(|finding| (finding.severity, finding.cause))
         };
         assert_eq!(outcome(RejoinOutcome::CameBack), None);
-        assert!(outcome(RejoinOutcome::StayedSilent).unwrap().ends_with("its sender has stopped."));
+        let (severity, cause) = outcome(RejoinOutcome::StayedSilent).unwrap();
+        assert!(severity == Severity::Note && cause.ends_with("its sender has stopped."), "{cause}");
     }
 }
