@@ -73,7 +73,7 @@ fn judge(observation: &Observation, flows: &[&Flow]) -> Option<Finding> {
     Some(finding)
 }
 
-/// Returns what a receiver of two flows gets, if it cannot tell them apart.
+/// Returns what a receiver of two flows gets, if it cannot distinguish them.
 fn mixture(one: &Flow, other: &Flow) -> Option<&'static str> {
     let is_stream = |flow: &Flow| flow.datagrams >= MIN_DATAGRAMS;
     let overlap = one.last.min(other.last).duration_since(one.first.max(other.first)).unwrap_or_default();
@@ -90,7 +90,7 @@ fn mixture(one: &Flow, other: &Flow) -> Option<&'static str> {
         (Format::Rtp, Format::Rtp) if one.numbering.ssrc()? == other.numbering.ssrc()? => {
             Some("both have the same SSRC, so a receiver takes them for one stream of RTP with two sequences")
         }
-        // Otherwise, receivers tell sources apart by what the payloads state, or by their addresses.
+        // Otherwise, receivers distinguish sources by what the payloads state, or by their addresses.
         _ => None,
     }
 }

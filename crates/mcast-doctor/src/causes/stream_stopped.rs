@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn streams_that_go_on_or_end_by_themselves_are_fine() {
-        assert_eq!(outcome((0..5000).step_by(10)), [], "goes on");
+        assert_eq!(outcome((0..5000).step_by(10)), [], "continues");
         assert_eq!(outcome((0..4500).step_by(10)), [], "may be a pause");
         assert_eq!(outcome((0..300).step_by(10)), [], "a burst");
         assert_eq!(outcome((1500..3000).step_by(10)), [], "begins and ends");

@@ -74,7 +74,7 @@ fn examine_stream_of(datagrams: u32, to: &str, membership: &str, options: &Optio
     })
 }
 
-/// Returns the options of an examination that goes on after the datagrams.
+/// Returns the options of an examination that outlasts the datagrams.
 fn long() -> Options {
     Options::default().listening(Duration::from_millis(5500))
 }
