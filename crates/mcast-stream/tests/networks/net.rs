@@ -7,8 +7,9 @@ use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 
-/// How long a test waits for an expected event.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a test waits for an expected event, or for all messages: on a busy machine, a thousand may take 20 s. Less than
+/// the two minutes after which nextest ends a test.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(110);
 
 /// The content of a snapshot in these tests, which follows from the number of messages that it covers.
 pub(crate) fn digest(messages: u64) -> Vec<u8> {
