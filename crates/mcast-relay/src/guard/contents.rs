@@ -22,7 +22,7 @@ pub(crate) struct ContentKey(u64);
 /// A content that is not seen for this long is forgotten. Loops that take longer are not recognized.
 const MEMORY: Duration = Duration::from_secs(2);
 /// Sources of one content that are counted singly.
-const MAX_SOURCES: usize = 4;
+const MAX_SOURCES: usize = 16;
 
 /// What is known of a content.
 #[derive(Clone, Debug)]
@@ -30,8 +30,18 @@ pub(crate) struct Content {
     last: Duration,
     /// When it last passed the set of a discovery protocol.
     pub(crate) passed: Option<Duration>,
-    sources: Vec<(LegSource, Duration)>,
+    sources: Vec<ContentSource>,
     emitted: RecentCount,
+    /// The copies sent since the content became known.
+    total: u64,
+}
+
+/// A source of a content.
+#[derive(Clone, Copy, Debug)]
+struct ContentSource {
+    source: LegSource,
+    last: Duration,
+    count: RecentCount,
 }
 
 /// A count of the current second and the one before.
@@ -62,13 +72,40 @@ impl RecentCount {
     }
 }
 
+impl Content {
+    fn new(now: Duration) -> Self {
+        Self { last: now, passed: None, sources: Vec::new(), emitted: RecentCount::default(), total: 0 }
+    }
+
+    /// Counts an arrival from the source. Returns the time since the one before, and the recent ones.
+    fn count_source(&mut self, now: Duration, source: LegSource) -> (Option<Duration>, u32) {
+        if let Some(known) = self.sources.iter_mut().find(|known| known.source == source) {
+            let interval = now.saturating_sub(std::mem::replace(&mut known.last, now));
+            known.count.add(now);
+            return (Some(interval), known.count.count(now));
+        }
+        if self.sources.len() == MAX_SOURCES {
+            // Too many to count each: all further ones repeat.
+            return (Some(now.saturating_sub(self.last)), 1);
+        }
+        let mut count = RecentCount::default();
+        count.add(now);
+        self.sources.push(ContentSource { source, last: now, count });
+        (None, 1)
+    }
+}
+
 /// An arrival as the guard sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContentArrival {
     /// The time since the same source last sent the same content, if it did.
     pub(crate) interval: Option<Duration>,
+    /// How often the same source has sent it within the last one to two seconds.
+    pub(crate) from_source: u32,
     /// How often the relay has sent it within the last one to two seconds.
     pub(crate) emitted: u32,
+    /// How often the relay has sent it in all.
+    pub(crate) total: u64,
     /// Whether several sources have sent it.
     pub(crate) several_sources: bool,
 }
@@ -100,26 +137,26 @@ impl Contents {
 
     /// Records that a content has arrived.
     pub(crate) fn arrive(&mut self, now: Duration, key: ContentKey, source: LegSource) -> ContentArrival {
-        let new =
-            || Content { last: now, passed: None, sources: Vec::new(), emitted: RecentCount::default() };
-        let content = self.table.get_or_insert_mut(key, new);
+        let content = self.table.get_or_insert_mut(key, || Content::new(now));
         if now.saturating_sub(content.last) > MEMORY {
-            *content = new();
+            *content = Content::new(now);
         }
+        let (interval, from_source) = content.count_source(now, source);
         content.last = now;
-        let known = content.sources.iter_mut().find(|(known, _)| *known == source);
-        let interval = known.map(|(_, last)| now.saturating_sub(std::mem::replace(last, now)));
-        if interval.is_none() && content.sources.len() < MAX_SOURCES {
-            content.sources.push((source, now));
+        ContentArrival {
+            interval,
+            from_source,
+            emitted: content.emitted.count(now),
+            total: content.total,
+            several_sources: content.sources.len() > 1,
         }
-        let several_sources = content.sources.len() > 1;
-        ContentArrival { interval, emitted: content.emitted.count(now), several_sources }
     }
 
     /// Records that the relay has sent a content.
     pub(crate) fn emit(&mut self, now: Duration, key: ContentKey) {
         if let Some(content) = self.table.get_mut(&key) {
             content.emitted.add(now);
+            content.total += 1;
         }
     }
 

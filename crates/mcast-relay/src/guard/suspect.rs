@@ -1,15 +1,19 @@
 //! One source that repeats contents: is it the origin of the repeats, or does it send the relay's own copies back?
 //!
 //! Content alone cannot answer that, since programs may send identical datagrams. Cause and effect can. When a source
-//! repeats more than its allowance, the relay holds its repeats back for a moment instead of sending them:
+//! repeats more than its allowance, the relay holds back what may be an echo, instead of sending it, and observes each
+//! content:
 //!
-//! 1. Copies keep arriving, more than the relay has sent: the source is their origin. All that was held back is sent, and
-//!    the allowance grows to twice the rate observed.
+//! 1. Copies keep arriving, more than the relay has sent: the source is the origin of that content. What was held back of
+//!    it is sent.
 //! 2. No more arrive: the relay sends one of them, as a probe. If a copy comes back, three times in a row, the source is
 //!    part of a loop. What was held back is dropped, and so is what the source sends back from then on.
-//! 3. A probe does not come back: as in case 1.
+//! 3. A probe does not come back: the source is not part of a loop. All that was held back is sent, and its allowance
+//!    grows to twice the rate observed.
+//! 4. Copies keep arriving, but not more than the relay has sent, since others send the same content: after three
+//!    seconds, it counts whether they have become fewer by half. If so, as in case 2, otherwise as in case 1.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use mcast_measure::TokenBucket;
@@ -21,6 +25,8 @@ use crate::arrival::OwnedArrival;
 const LEAST_RATE: u64 = 20;
 /// Repeats that arrive at once and that nothing is done about.
 const LEAST_BURST: u64 = 16;
+/// The time after which a test without a result is decided by rates.
+const LONGEST_TEST: Duration = Duration::from_secs(3);
 /// Probes in a row that come back from a loop. One or two may be coincidence.
 const PROBES: u8 = 3;
 /// A loop that the relay has no part in sends more repeats per second than programs do.
@@ -29,8 +35,8 @@ const STORM_RATE: u64 = 200;
 pub(super) const QUARANTINE: Duration = Duration::from_secs(60);
 const MAX_HELD: usize = 2_048;
 const MAX_HELD_BYTES: usize = 4 << 20;
-/// Between these, a source is quiet once it has sent nothing for four of its longest intervals.
-const QUIET: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// A content is quiet once it has not arrived for four of the longest intervals between repeats, within these limits.
+const QUIET: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
 
 /// A repeat that is held back.
 #[derive(Debug)]
@@ -49,7 +55,7 @@ pub(super) enum Step {
     Keep,
     /// Drop it: it is an echo of the relay's own copy, or part of a storm.
     Echo,
-    /// The source is the origin of its repeats: send these, then the arrival.
+    /// The source is the origin of this content: send these, then the arrival.
     Origin(VecDeque<PendingRepeat>),
     /// The source is part of a loop or storm. Drop the arrival.
     Loop,
@@ -97,18 +103,66 @@ impl Streak {
 
 #[derive(Debug)]
 struct Test {
-    /// The content that the test observes.
-    subject: ContentKey,
-    /// The copies of it since the test started.
-    copies: u32,
+    contents: BTreeMap<ContentKey, TestedContent>,
     quiet: Duration,
-    quiet_at: Duration,
-    probing: bool,
+    /// The content of which a copy was sent as a probe, and until when it may come back.
+    probe: Option<(ContentKey, Duration)>,
     echoes: u8,
     rate: u64,
-    several_sources: bool,
     pending: VecDeque<PendingRepeat>,
     bytes: usize,
+}
+
+/// A content of which copies are held back.
+#[derive(Debug)]
+struct TestedContent {
+    first: Duration,
+    last: Duration,
+    /// The copies since the test started.
+    copies: u64,
+    /// The copies that the relay had sent, apart from those that may still be under way.
+    settled: u64,
+    /// How many copies the source sent within one to two seconds before the test.
+    copies_before: u32,
+    /// The source is the origin of this content.
+    is_original: bool,
+}
+
+impl TestedContent {
+    fn new(now: Duration, arrival: &ContentArrival) -> Self {
+        Self {
+            first: now,
+            last: now,
+            copies: 0,
+            settled: arrival.total.saturating_sub(arrival.emitted.into()),
+            copies_before: arrival.from_source,
+            is_original: false,
+        }
+    }
+}
+
+impl Test {
+    /// Returns the content whose copies have not arrived for the longest time.
+    fn quietest(&self) -> Option<(ContentKey, Duration)> {
+        let is_open = |(_, content): &(&ContentKey, &TestedContent)| !content.is_original;
+        let last = |(key, content): (&ContentKey, &TestedContent)| (*key, content.last);
+        self.contents.iter().filter(is_open).map(last).min_by_key(|(_, last)| *last)
+    }
+
+    fn deadline(&self) -> Duration {
+        let quiet_at = |(_, last): (ContentKey, Duration)| last + self.quiet;
+        let probed = self.probe.map(|(_, until)| until);
+        probed.or_else(|| self.quietest().map(quiet_at)).unwrap_or_default()
+    }
+
+    /// Removes the repeats of a content.
+    fn take(&mut self, key: ContentKey) -> VecDeque<PendingRepeat> {
+        let (taken, rest) =
+            std::mem::take(&mut self.pending).into_iter().partition(|repeat| repeat.key == key);
+        self.pending = rest;
+        self.bytes = self.pending.iter().map(|repeat| repeat.arrival.payload.len()).sum();
+        taken
+    }
 }
 
 impl Suspect {
@@ -118,9 +172,9 @@ impl Suspect {
     }
 
     /// Returns when to call [`Self::poll`].
-    pub(super) const fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         match &self.state {
-            SuspectState::Tested(test) => Some(test.quiet_at),
+            SuspectState::Tested(test) => Some(test.deadline()),
             SuspectState::Watched | SuspectState::Quarantined { .. } => None,
         }
     }
@@ -142,8 +196,7 @@ impl Suspect {
             }
             SuspectState::Watched => self.watch(now, key, arrival),
             SuspectState::Tested(_) if !arrival.may_be_echo() => Step::Pass,
-            SuspectState::Tested(test) if test.subject != key => Step::Keep,
-            SuspectState::Tested(_) => self.observe(now, arrival),
+            SuspectState::Tested(_) => self.observe(now, key, arrival),
         }
     }
 
@@ -159,20 +212,19 @@ impl Suspect {
         has_room
     }
 
-    /// Continues the test of a source that has become quiet: returns a repeat to send as a probe, or all of them if a
-    /// probe did not come back.
+    /// Continues the test when its time has come: returns a repeat to send as a probe, or all of them if a probe did not
+    /// come back.
     pub(super) fn poll(&mut self, now: Duration) -> Option<VecDeque<PendingRepeat>> {
         let SuspectState::Tested(test) = &mut self.state else { return None };
-        if now < test.quiet_at {
+        if now < test.deadline() {
             return None;
         }
-        let position = test.pending.iter().position(|repeat| repeat.key == test.subject);
-        let probe = position.filter(|_| !test.probing).and_then(|position| test.pending.remove(position));
-        match probe {
+        let quietest = test.quietest().filter(|_| test.probe.is_none());
+        let position = quietest.and_then(|(key, _)| test.pending.iter().position(|repeat| repeat.key == key));
+        match position.and_then(|position| test.pending.remove(position)) {
             Some(probe) => {
-                test.probing = true;
                 test.bytes -= probe.arrival.payload.len();
-                test.quiet_at = now + test.quiet;
+                test.probe = Some((probe.key, now + test.quiet));
                 Some([probe].into())
             }
             None => Some(self.acquit(now)),
@@ -190,41 +242,55 @@ impl Suspect {
         if self.allowance.take(1) {
             return Step::Pass;
         }
-        let quiet = self.streak.quiet_time();
         self.state = SuspectState::Tested(Test {
-            subject: key,
-            copies: 1,
-            quiet,
-            quiet_at: now + quiet,
-            probing: false,
+            contents: BTreeMap::new(),
+            quiet: self.streak.quiet_time(),
+            probe: None,
             echoes: 0,
             rate: self.streak.rate(now),
-            several_sources: arrival.several_sources,
             pending: VecDeque::new(),
             bytes: 0,
         });
-        Step::Keep
+        self.observe(now, key, arrival)
     }
 
-    /// Handles a copy of the content that the test observes.
-    fn observe(&mut self, now: Duration, arrival: &ContentArrival) -> Step {
+    /// Handles what may be an echo during a test.
+    fn observe(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> Step {
         let SuspectState::Tested(test) = &mut self.state else { return Step::Pass };
-        test.copies += 1;
-        test.quiet_at = now + test.quiet;
-        test.several_sources |= arrival.several_sources;
-        if std::mem::take(&mut test.probing) {
+        let content = test.contents.entry(key).or_insert_with(|| TestedContent::new(now, arrival));
+        content.copies += 1;
+        content.last = now;
+        if test.probe.take_if(|(probe, _)| *probe == key).is_some() {
             test.echoes += 1;
-            if test.echoes == PROBES {
-                return self.convict(now);
-            }
-        } else if test.copies > arrival.emitted {
-            let is_storm = test.several_sources && test.rate >= STORM_RATE;
-            return match is_storm {
-                true => self.convict(now),
-                false => Step::Origin(self.acquit(now)),
-            };
+            return if test.echoes == PROBES { self.convict(now) } else { Step::Keep };
         }
-        Step::Keep
+        if content.is_original {
+            return Step::Pass;
+        }
+        let is_original = content.copies > arrival.total.saturating_sub(content.settled);
+        let is_over = now.saturating_sub(content.first) >= LONGEST_TEST;
+        let has_dropped = arrival.from_source.saturating_mul(2) < content.copies_before;
+        let is_storm = arrival.several_sources && test.rate >= STORM_RATE;
+        match (is_original, is_over) {
+            (true, _) if is_storm => self.convict(now),
+            (false, true) if has_dropped => self.convict(now),
+            (true, _) | (false, true) => {
+                content.is_original = true;
+                let released = test.take(key);
+                // The rest of a test without anything left to test.
+                Step::Origin(if test.pending.is_empty() { self.acquit_with(now, released) } else { released })
+            }
+            (false, false) => Step::Keep,
+        }
+    }
+
+    fn acquit_with(
+        &mut self,
+        now: Duration,
+        mut released: VecDeque<PendingRepeat>,
+    ) -> VecDeque<PendingRepeat> {
+        released.extend(self.acquit(now));
+        released
     }
 
     fn convict(&mut self, now: Duration) -> Step {

@@ -184,7 +184,7 @@ impl Relay {
 
     /// Decides for each pair whether this relay forwards.
     pub(super) fn elect(&mut self, now: Duration) {
-        let mut pairs = std::mem::take(&mut self.pairs);
+        let (mut pairs, mut has_changed) = (std::mem::take(&mut self.pairs), false);
         for pair in &mut pairs {
             let state = self.next_state(now, pair);
             if state == pair.state {
@@ -197,9 +197,13 @@ impl Relay {
                 PairState::Down | PairState::Listening { .. } => {}
             }
             pair.state = state;
-            self.announcer.hurry(now);
+            has_changed = true;
         }
         self.pairs = pairs;
+        if has_changed {
+            self.announcer.hurry(now);
+            self.update_joins(now);
+        }
     }
 
     /// Returns when a pair stops listening.
