@@ -53,9 +53,9 @@ struct RecentCount {
 }
 
 impl RecentCount {
-    fn add(&mut self, now: Duration) {
+    fn add(&mut self, now: Duration, count: u32) {
         self.advance(now);
-        self.current = self.current.saturating_add(1);
+        self.current = self.current.saturating_add(count);
     }
 
     fn count(mut self, now: Duration) -> u32 {
@@ -81,7 +81,7 @@ impl Content {
     fn count_source(&mut self, now: Duration, source: LegSource) -> (Option<Duration>, u32) {
         if let Some(known) = self.sources.iter_mut().find(|known| known.source == source) {
             let interval = now.saturating_sub(std::mem::replace(&mut known.last, now));
-            known.count.add(now);
+            known.count.add(now, 1);
             return (Some(interval), known.count.count(now));
         }
         if self.sources.len() == MAX_SOURCES {
@@ -89,7 +89,7 @@ impl Content {
             return (Some(now.saturating_sub(self.last)), 1);
         }
         let mut count = RecentCount::default();
-        count.add(now);
+        count.add(now, 1);
         self.sources.push(ContentSource { source, last: now, count });
         (None, 1)
     }
@@ -152,11 +152,11 @@ impl Contents {
         }
     }
 
-    /// Records that the relay has sent a content.
-    pub(crate) fn emit(&mut self, now: Duration, key: ContentKey) {
+    /// Records that the relay has sent copies of a content.
+    pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: u32) {
         if let Some(content) = self.table.get_mut(&key) {
-            content.emitted.add(now);
-            content.total += 1;
+            content.emitted.add(now, copies);
+            content.total = content.total.saturating_add(copies.into());
         }
     }
 

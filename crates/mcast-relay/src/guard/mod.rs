@@ -62,11 +62,10 @@ impl Guard {
         }
     }
 
-    /// Decides on an arrival that matches this rule.
+    /// Decides on an arrival. `protocol` is the discovery protocol of the rules that name it.
     pub(crate) fn arrive(
         &mut self,
         now: Duration,
-        rule: usize,
         protocol: Option<DiscoveryProtocol>,
         arrival: &Arrival<'_>,
     ) -> GuardVerdict {
@@ -87,7 +86,7 @@ impl Guard {
             Step::Pass => GuardVerdict::Pass(key),
             Step::Echo => GuardVerdict::Echo,
             Step::Keep => {
-                let repeat = PendingRepeat { key, rule, arrival: OwnedArrival::from(arrival) };
+                let repeat = PendingRepeat { key, arrival: OwnedArrival::from(arrival) };
                 let has_room = suspect.keep(repeat);
                 if !self.tested.contains(&source) {
                     self.tested.push(source);
@@ -95,7 +94,7 @@ impl Guard {
                 if has_room { GuardVerdict::Wait } else { GuardVerdict::NoRoom }
             }
             Step::Origin(mut pending) => {
-                pending.push_back(PendingRepeat { key, rule, arrival: OwnedArrival::from(arrival) });
+                pending.push_back(PendingRepeat { key, arrival: OwnedArrival::from(arrival) });
                 self.released.append(&mut pending);
                 GuardVerdict::Wait
             }
@@ -130,9 +129,9 @@ impl Guard {
         self.contents.is_in_set(now, key, SET_WINDOW);
     }
 
-    /// Records that the relay has sent a content.
-    pub(crate) fn emit(&mut self, now: Duration, key: ContentKey) {
-        self.contents.emit(now, key);
+    /// Records that the relay has sent copies of a content: each of them may come back.
+    pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: usize) {
+        self.contents.emit(now, key, u32::try_from(copies).unwrap_or(u32::MAX));
     }
 
     /// Returns the next repeat to send, if there is one: call again until it returns `None`.

@@ -42,7 +42,6 @@ const QUIET: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 #[derive(Debug)]
 pub(crate) struct PendingRepeat {
     pub(crate) key: ContentKey,
-    pub(crate) rule: usize,
     pub(crate) arrival: OwnedArrival,
 }
 

@@ -17,22 +17,17 @@ use crate::rule::DiscoveryProtocol;
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
     pub fn receive(&mut self, now: Duration, arrival: &Arrival<'_>) {
-        // Taken out, so that the rules can be borrowed one by one.
-        let Some(rules) = self.rules_on.get_mut(usize::from(arrival.leg.0)).map(std::mem::take) else {
+        let rules = self.rules_for(arrival);
+        if rules.is_empty() {
             return;
-        };
-        for rule in rules.iter().copied() {
-            let Some(state) = self.rules.get_mut(rule) else { continue };
-            if !state.rule.traffic.includes(arrival.source.ip(), arrival.destination) {
-                continue;
-            }
-            state.counts.arrived += 1;
-            if let Err(reason) = self.receive_for(now, rule, arrival) {
-                self.refuse(now, rule, reason);
-            }
         }
-        if let Some(place) = self.rules_on.get_mut(usize::from(arrival.leg.0)) {
-            *place = rules;
+        for rule in &rules {
+            self.rules[*rule].counts.arrived += 1;
+        }
+        match self.admit(now, &rules, arrival) {
+            Ok(Some(content)) => self.forward(now, &rules, content, arrival, &CopyPayload::AsReceived),
+            Ok(None) => {}
+            Err(reason) => rules.iter().for_each(|rule| self.refuse(now, *rule, reason)),
         }
         while let Some(repeat) = self.guard.poll(now) {
             self.release(now, &repeat);
@@ -42,14 +37,17 @@ impl Relay {
     /// Sends a datagram that the guard had held back.
     pub(super) fn release(&mut self, now: Duration, repeat: &PendingRepeat) {
         let arrival = repeat.arrival.as_arrival();
+        let payload = CopyPayload::Other(arrival.payload.into());
         // The rules may have changed in the meantime.
-        let state = self.rules.get(repeat.rule);
-        if state.is_some_and(|state| state.rule.traffic.includes(arrival.source.ip(), arrival.destination)) {
-            let payload = CopyPayload::Other(arrival.payload.into());
-            if let Err(reason) = self.forward(now, repeat.rule, repeat.key, &arrival, &payload) {
-                self.refuse(now, repeat.rule, reason);
-            }
-        }
+        self.forward(now, &self.rules_for(&arrival), repeat.key, &arrival, &payload);
+    }
+
+    /// Returns the rules that name the datagram.
+    fn rules_for(&self, arrival: &Arrival<'_>) -> Vec<usize> {
+        let rules = self.rules_on.get(usize::from(arrival.leg.0)).map_or(&[][..], Vec::as_slice);
+        let names =
+            |rule: &usize| self.rules[*rule].rule.traffic.includes(arrival.source.ip(), arrival.destination);
+        rules.iter().copied().filter(names).collect()
     }
 
     /// Handles that a path cannot be opened. `in_use`: because its port is in use; then another one is tried for the next
@@ -75,28 +73,29 @@ impl Relay {
         event.into_iter().for_each(|event| self.report(event));
     }
 
-    fn receive_for(
+    /// Returns the content of a datagram that may be forwarded, or `None` if the guard keeps it.
+    fn admit(
         &mut self,
         now: Duration,
-        rule: usize,
+        rules: &[usize],
         arrival: &Arrival<'_>,
-    ) -> Result<(), RefusalReason> {
-        let protocol = self.rules[rule].rule.traffic.protocol;
+    ) -> Result<Option<ContentKey>, RefusalReason> {
+        let protocol = rules.iter().find_map(|rule| self.rules[*rule].rule.traffic.protocol);
         if self.is_own(arrival.source) {
             return Err(RefusalReason::OwnCopy);
         }
         if self.peers.sender_of(arrival.source).is_some() {
             return Err(RefusalReason::CopyOfPeer);
         }
-        if let Err(reason) = self.can_send(rule, arrival) {
+        if let Err(reason) = self.can_send(rules, arrival) {
             if let Some(protocol) = protocol {
                 self.guard.note(now, protocol, arrival);
             }
             return Err(reason);
         }
-        let key = match self.guard.arrive(now, rule, protocol, arrival) {
-            GuardVerdict::Pass(key) => key,
-            GuardVerdict::Wait => return Ok(()),
+        let content = match self.guard.arrive(now, protocol, arrival) {
+            GuardVerdict::Pass(content) => content,
+            GuardVerdict::Wait => return Ok(None),
             GuardVerdict::NoRoom => return Err(RefusalReason::TooManyRepeats),
             GuardVerdict::Repeat => return Err(RefusalReason::Repeat),
             GuardVerdict::Echo => return Err(RefusalReason::Echo),
@@ -111,58 +110,81 @@ impl Relay {
         if protocol == Some(DiscoveryProtocol::Mdns) && !self.peers.has_address(arrival.source.ip()) {
             self.names.learn(now, arrival.leg, arrival.payload);
         }
-        self.forward(now, rule, key, arrival, &CopyPayload::AsReceived)
+        Ok(Some(content))
     }
 
-    /// Returns whether the relay forwards the rule from this leg at all.
-    fn can_send(&self, rule: usize, arrival: &Arrival<'_>) -> Result<(), RefusalReason> {
-        let from_here = |pair: &&super::Pair| pair.key.from == arrival.leg;
-        let mut states =
-            self.pairs[self.rules[rule].pairs.clone()].iter().filter(from_here).map(|pair| pair.state);
-        if states.clone().any(|state| state == PairState::Forwarding) {
-            return Ok(());
+    /// Returns an error if the relay does not forward any of these rules from this leg.
+    fn can_send(&self, rules: &[usize], arrival: &Arrival<'_>) -> Result<(), RefusalReason> {
+        let mut refusal = RefusalReason::NoLeg;
+        for pair in rules.iter().flat_map(|rule| &self.pairs[self.rules[*rule].pairs.clone()]) {
+            match pair.state {
+                _ if pair.key.from != arrival.leg => {}
+                PairState::Forwarding => return Ok(()),
+                PairState::Listening { .. } | PairState::Standby(_) => refusal = RefusalReason::Standby,
+                PairState::Down => {}
+            }
         }
-        let is_down = states.all(|state| state == PairState::Down);
-        Err(if is_down { RefusalReason::NoLeg } else { RefusalReason::Standby })
+        Err(refusal)
     }
 
-    /// Sends the copies of a datagram. Returns an error if there are none.
+    /// Sends the copies of a datagram that these rules name.
     fn forward(
         &mut self,
         now: Duration,
-        rule: usize,
+        rules: &[usize],
         content: ContentKey,
         arrival: &Arrival<'_>,
         payload: &CopyPayload,
-    ) -> Result<(), RefusalReason> {
-        let (mut copies, mut refusal) = (0_u64, RefusalReason::NoLeg);
-        let mut has_budget = None;
+    ) {
+        // Two rules may send it to the same place.
+        let mut sent = Vec::new();
+        for rule in rules.iter().copied() {
+            let before = sent.len();
+            let refusal = self.forward_by(now, rule, arrival, payload, &mut sent);
+            let copies = (sent.len() - before) as u64;
+            let counts = &mut self.rules[rule].counts;
+            counts.copies += copies;
+            counts.bytes += copies * arrival.payload.len() as u64;
+            let is_counted =
+                |reason: &RefusalReason| sent.is_empty() || *reason == RefusalReason::Unreachable;
+            if let Some(reason) = refusal.filter(is_counted) {
+                self.refuse(now, rule, reason);
+            }
+        }
+        self.guard.emit(now, content, sent.len());
+    }
+
+    /// Sends the copies of a datagram by one rule. Returns why a copy was not sent.
+    fn forward_by(
+        &mut self,
+        now: Duration,
+        rule: usize,
+        arrival: &Arrival<'_>,
+        payload: &CopyPayload,
+        sent: &mut Vec<(PathSide, SocketAddr)>,
+    ) -> Option<RefusalReason> {
+        let (mut refusal, mut has_budget) = (None, None);
         for index in self.rules[rule].pairs.clone() {
             let pair = &self.pairs[index];
             if pair.key.from != arrival.leg || pair.state != PairState::Forwarding {
                 continue;
             }
-            let copy = self.prepare(now, index, arrival, payload).and_then(|copy| {
+            let side = pair.key.to;
+            let result = self.prepare(now, index, arrival, payload).and_then(|copy| {
+                let place = (side, copy.destination);
+                if sent.contains(&place) {
+                    return Ok(());
+                }
                 let limits = &mut self.rules[rule].limits;
                 let length = arrival.payload.len();
-                match *has_budget.get_or_insert_with(|| limits.allow(now, arrival.source.ip(), length)) {
-                    true => Ok(copy),
-                    false => Err(RefusalReason::RateLimit),
+                if !*has_budget.get_or_insert_with(|| limits.allow(now, arrival.source.ip(), length)) {
+                    return Err(RefusalReason::RateLimit);
                 }
+                self.send(now, index, arrival, copy).map(|()| sent.push(place))
             });
-            match copy.and_then(|copy| self.send(now, index, arrival, copy)) {
-                Ok(()) => copies += 1,
-                Err(reason) => refusal = reason,
-            }
+            refusal = result.err().or(refusal);
         }
-        if copies == 0 {
-            return Err(refusal);
-        }
-        self.guard.emit(now, content);
-        let counts = &mut self.rules[rule].counts;
-        counts.copies += copies;
-        counts.bytes += copies * arrival.payload.len() as u64;
-        Ok(())
+        refusal
     }
 
     /// Returns the copy of a datagram for a pair.

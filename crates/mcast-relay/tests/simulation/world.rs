@@ -178,7 +178,7 @@ impl World {
                 Step::Timer { node, life } => {
                     if self.ours[node].life == life && self.ours[node].timer == Some(self.now) {
                         self.ours[node].timer = None;
-                        self.with(node, None, |relay, now| relay.handle_timeout(now));
+                        self.with(node, None, Relay::handle_timeout);
                     }
                 }
                 Step::Fault(fault) => self.apply(fault),

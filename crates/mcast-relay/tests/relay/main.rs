@@ -1,0 +1,9 @@
+//! What one relay does with what arrives.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod forwarding;
+mod mdns;
+mod membership;
+mod peers;
+mod replies;
+mod subject;
