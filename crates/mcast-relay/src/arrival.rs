@@ -8,7 +8,7 @@ use crate::LegId;
 
 /// A datagram that arrived on a leg, for a group or for all hosts.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
+pub struct LegArrival<'a> {
     /// The leg.
     pub leg: LegId,
     /// The source.
@@ -35,15 +35,15 @@ pub(crate) struct OwnedArrival {
 }
 
 impl OwnedArrival {
-    pub(crate) fn as_arrival(&self) -> Arrival<'_> {
+    pub(crate) fn as_arrival(&self) -> LegArrival<'_> {
         let Self { leg, source, destination, hop_limit, mac, ref payload } = *self;
-        Arrival { leg, source, destination, hop_limit, mac, payload }
+        LegArrival { leg, source, destination, hop_limit, mac, payload }
     }
 }
 
-impl From<&Arrival<'_>> for OwnedArrival {
-    fn from(arrival: &Arrival<'_>) -> Self {
-        let Arrival { leg, source, destination, hop_limit, mac, payload } = *arrival;
+impl From<&LegArrival<'_>> for OwnedArrival {
+    fn from(arrival: &LegArrival<'_>) -> Self {
+        let LegArrival { leg, source, destination, hop_limit, mac, payload } = *arrival;
         Self { leg, source, destination, hop_limit, mac, payload: payload.into() }
     }
 }

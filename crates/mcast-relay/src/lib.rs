@@ -42,7 +42,7 @@ mod target;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use arrival::Arrival;
+pub use arrival::LegArrival;
 pub use counts::RuleCounts;
 pub use event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
 pub use paths::{PathPort, PathSide};

@@ -15,7 +15,7 @@ pub(crate) use contents::{ContentKey, LegSource};
 pub(crate) use suspect::PendingRepeat;
 use suspect::{Step, Suspect};
 
-use crate::arrival::{Arrival, OwnedArrival};
+use crate::arrival::{LegArrival, OwnedArrival};
 use crate::rule::DiscoveryProtocol;
 
 /// Repeats of a discovery protocol within this time are dropped.
@@ -67,7 +67,7 @@ impl Guard {
         &mut self,
         now: Duration,
         protocol: Option<DiscoveryProtocol>,
-        arrival: &Arrival<'_>,
+        arrival: &LegArrival<'_>,
     ) -> GuardVerdict {
         let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
         let of_request = protocol
@@ -103,7 +103,7 @@ impl Guard {
     }
 
     /// Records an arrival that is not forwarded now, so that a later repeat is recognized.
-    pub(crate) fn note(&mut self, now: Duration, protocol: DiscoveryProtocol, arrival: &Arrival<'_>) {
+    pub(crate) fn note(&mut self, now: Duration, protocol: DiscoveryProtocol, arrival: &LegArrival<'_>) {
         let of_request = protocol.requests_reply(arrival.source, arrival.payload);
         let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
         self.remember(

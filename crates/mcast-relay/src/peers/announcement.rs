@@ -45,7 +45,7 @@ impl fmt::Display for RelayId {
     }
 }
 
-/// The ports that a relay sends its copies from. Other relays do not forward what comes from these, so they must not be
+/// The ports that a relay sends its copies from. Other relays do not forward datagrams from these, so they must not be
 /// in the range from which the operating system takes ports for other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortBlock {

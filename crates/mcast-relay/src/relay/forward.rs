@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_group::Family;
 
-use crate::arrival::Arrival;
+use crate::arrival::LegArrival;
 use crate::event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
 use crate::guard::{ContentKey, GuardVerdict, LegSource, PendingRepeat};
 use crate::mdns::{FilteredMessage, filter};
@@ -16,7 +16,7 @@ use crate::rule::DiscoveryProtocol;
 
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
-    pub fn receive(&mut self, now: Duration, arrival: &Arrival<'_>) {
+    pub fn receive(&mut self, now: Duration, arrival: &LegArrival<'_>) {
         let rules = self.rules_for(arrival);
         if rules.is_empty() {
             return;
@@ -43,7 +43,7 @@ impl Relay {
     }
 
     /// Returns the rules that name the datagram.
-    fn rules_for(&self, arrival: &Arrival<'_>) -> Vec<usize> {
+    fn rules_for(&self, arrival: &LegArrival<'_>) -> Vec<usize> {
         let rules = self.rules_on.get(usize::from(arrival.leg.0)).map_or(&[][..], Vec::as_slice);
         let names =
             |rule: &usize| self.rules[*rule].rule.traffic.includes(arrival.source.ip(), arrival.destination);
@@ -78,7 +78,7 @@ impl Relay {
         &mut self,
         now: Duration,
         rules: &[usize],
-        arrival: &Arrival<'_>,
+        arrival: &LegArrival<'_>,
     ) -> Result<Option<ContentKey>, RefusalReason> {
         let protocol = rules.iter().find_map(|rule| self.rules[*rule].rule.traffic.protocol);
         if self.is_own(arrival.source) {
@@ -114,7 +114,7 @@ impl Relay {
     }
 
     /// Returns an error if the relay does not forward any of these rules from this leg.
-    fn can_send(&self, rules: &[usize], arrival: &Arrival<'_>) -> Result<(), RefusalReason> {
+    fn can_send(&self, rules: &[usize], arrival: &LegArrival<'_>) -> Result<(), RefusalReason> {
         let mut refusal = RefusalReason::NoLeg;
         for pair in rules.iter().flat_map(|rule| &self.pairs[self.rules[*rule].pairs.clone()]) {
             match pair.state {
@@ -133,7 +133,7 @@ impl Relay {
         now: Duration,
         rules: &[usize],
         content: ContentKey,
-        arrival: &Arrival<'_>,
+        arrival: &LegArrival<'_>,
         payload: &CopyPayload,
     ) {
         // Two rules may send it to the same place.
@@ -159,7 +159,7 @@ impl Relay {
         &mut self,
         now: Duration,
         rule: usize,
-        arrival: &Arrival<'_>,
+        arrival: &LegArrival<'_>,
         payload: &CopyPayload,
         sent: &mut Vec<(PathSide, SocketAddr)>,
     ) -> Option<RefusalReason> {
@@ -192,7 +192,7 @@ impl Relay {
         &mut self,
         now: Duration,
         index: usize,
-        arrival: &Arrival<'_>,
+        arrival: &LegArrival<'_>,
         payload: &CopyPayload,
     ) -> Result<Copy, RefusalReason> {
         let pair = &self.pairs[index];
@@ -243,7 +243,7 @@ impl Relay {
         &mut self,
         now: Duration,
         index: usize,
-        arrival: &Arrival<'_>,
+        arrival: &LegArrival<'_>,
         copy: Copy,
     ) -> Result<(), RefusalReason> {
         let pair = &self.pairs[index];

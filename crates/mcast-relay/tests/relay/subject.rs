@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
 use mcast_relay::{
-    Arrival, CopyPayload, LegId, PathId, PathPort, PathSide, RefusalReason, Relay, RelayConfig, RelayEvent,
-    RelayOutput, Rule,
+    CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, RefusalReason, Relay, RelayConfig,
+    RelayEvent, RelayOutput, Rule,
 };
 
 pub(crate) struct Subject {
@@ -89,7 +89,7 @@ impl Subject {
         payload: &[u8],
     ) -> Vec<SentCopy> {
         let (leg, source, destination) = (LegId(leg), address(source), address(destination));
-        let arrival = Arrival { leg, source, destination, hop_limit, mac: None, payload };
+        let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, payload };
         self.relay.receive(self.now, &arrival);
         self.outputs(payload)
     }

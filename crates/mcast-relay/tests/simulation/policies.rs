@@ -20,7 +20,7 @@ pub(crate) enum Policy {
     KnowsOthers,
     /// It forwards from A to B only.
     OneWay,
-    /// It drops what comes from a source that does not belong to the segment.
+    /// It drops datagrams of a source that does not belong to the segment.
     OnLink,
 }
 

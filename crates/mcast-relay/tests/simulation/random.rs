@@ -121,10 +121,12 @@ fn with_faults_there_are_never_more_copies_than_relays_and_all_is_well_afterward
             for to in 0..plan.segments {
                 let count = copies.get(&(number, to)).copied().unwrap_or(0);
                 let naming = plan.ours.iter().filter(|ours| names(ours, from, to)).count();
-                // A relay with two legs on a segment sends there until an announcement arrives again.
-                let is_mistake = |ours: &&Ours| ours.segments.iter().filter(|on| **on == to).count() > 1;
-                let mistakes = plan.ours.iter().filter(is_mistake).map(|ours| ours.segments.len() * 2);
-                let most = naming + mistakes.sum::<usize>();
+                // A relay with several legs on a segment sends there, from each to each, until an announcement arrives
+                // again; and relays that have started in the meantime forward these copies.
+                let is_mistake = |ours: &&Ours| ours.segments[0] == ours.segments[1];
+                let copies = |ours: &Ours| ours.segments.len() * (ours.segments.len() - 1);
+                let mistakes: usize = plan.ours.iter().filter(is_mistake).map(copies).sum();
+                let most = naming * (1 + mistakes) + mistakes;
                 assert!(count <= most, "{count} copies of {number} on {to} from {from} in {plan:#?}");
                 if world.announcement_loss == 0 && time > last_fault + 5 * SECOND {
                     assert!(count <= 1 && (count == 1 || naming == 0), "{number} {from} {to} {plan:#?}");

@@ -5,8 +5,7 @@ use crate::world::{Foreign, Frame, MILLISECOND, Ours, SECOND, World, host};
 
 const SEEDS: u64 = 1_000;
 
-/// Of so many seeds, how many are a storm in percent; and of those that are not, the most and least datagrams on A and
-/// B.
+/// The share of seeds that are a storm in percent; of the others, the least and most datagrams on A and B.
 #[derive(Debug)]
 struct Summary {
     storms: u64,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mcast_group::Group;
 use mcast_relay::{
-    ANNOUNCEMENT_PORT, Arrival, CopyPayload, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
+    ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
     RelayEvent, RelayOutput,
 };
 
@@ -150,10 +150,6 @@ impl World {
         world
     }
 
-    pub(crate) const fn now(&self) -> u64 {
-        self.now
-    }
-
     pub(crate) fn original(&mut self, time: u64, frame: Frame) {
         self.push(time, Step::Original(frame));
     }
@@ -248,7 +244,7 @@ impl World {
         let Frame { source, destination, hop_limit, .. } = *frame;
         let payload = frame.payload.clone();
         self.with(node, Some(&payload), |relay, now| {
-            let arrival = Arrival { leg, source, destination, hop_limit, mac: None, payload: &payload };
+            let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, payload: &payload };
             relay.receive(now, &arrival);
         });
     }
