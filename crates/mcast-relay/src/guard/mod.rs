@@ -22,6 +22,8 @@ use crate::rule::DiscoveryProtocol;
 const SET_WINDOW: Duration = Duration::from_millis(250);
 /// Two seconds of 30,000 datagrams per second. Beyond that, only faster loops are recognized.
 const MAX_CONTENTS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+/// Payload of all sources that is held back.
+const MAX_HELD_BYTES: usize = 16 << 20;
 const MAX_SUSPECTS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
 /// The guard's decision on an arrival.
@@ -87,11 +89,18 @@ impl Guard {
             Step::Echo => GuardVerdict::Echo,
             Step::Keep => {
                 let repeat = PendingRepeat { key, arrival: OwnedArrival::from(arrival) };
-                let has_room = suspect.keep(repeat);
+                let bytes: usize = self
+                    .tested
+                    .iter()
+                    .filter_map(|source| self.suspects.peek(source))
+                    .map(Suspect::held_bytes)
+                    .sum();
+                let is_kept = bytes <= MAX_HELD_BYTES
+                    && self.suspects.peek_mut(&source).is_some_and(|suspect| suspect.keep(repeat));
                 if !self.tested.contains(&source) {
                     self.tested.push(source);
                 }
-                if has_room { GuardVerdict::Wait } else { GuardVerdict::NoRoom }
+                if is_kept { GuardVerdict::Wait } else { GuardVerdict::NoRoom }
             }
             Step::Origin(mut pending) => {
                 pending.push_back(PendingRepeat { key, arrival: OwnedArrival::from(arrival) });
@@ -137,11 +146,13 @@ impl Guard {
     /// Returns the next repeat to send, if there is one: call again until it returns `None`.
     pub(crate) fn poll(&mut self, now: Duration) -> Option<PendingRepeat> {
         let Self { tested, suspects, released, .. } = self;
-        if released.is_empty() && !tested.is_empty() {
+        while released.is_empty() && !tested.is_empty() {
             tested.retain(|source| suspects.peek(source).is_some_and(|suspect| suspect.deadline().is_some()));
-            released.extend(
-                tested.iter().find_map(|source| suspects.peek_mut(source)?.poll(now)).into_iter().flatten(),
-            );
+            // A test may end with nothing to send.
+            let Some(due) = tested.iter().find_map(|source| suspects.peek_mut(source)?.poll(now)) else {
+                break;
+            };
+            released.extend(due);
         }
         released.pop_front()
     }

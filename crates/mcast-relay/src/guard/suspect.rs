@@ -32,9 +32,9 @@ const PROBES: u8 = 3;
 /// A loop that the relay has no part in sends more repeats per second than programs do.
 const STORM_RATE: u64 = 200;
 /// Without an echo for this long, a source is no longer in quarantine.
-pub(super) const QUARANTINE: Duration = Duration::from_secs(60);
+const QUARANTINE: Duration = Duration::from_secs(60);
+/// Repeats that are held back of one source, and contents that are observed.
 const MAX_HELD: usize = 2_048;
-const MAX_HELD_BYTES: usize = 4 << 20;
 /// A content is quiet once it has not arrived for four of the longest intervals between repeats, within these limits.
 const QUIET: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
 
@@ -66,7 +66,6 @@ pub(super) struct Suspect {
     /// The repeats that are not looked into.
     allowance: TokenBucket,
     streak: Streak,
-    pub(super) last: Duration,
 }
 
 #[derive(Debug)]
@@ -167,7 +166,7 @@ impl Test {
 impl Suspect {
     pub(super) fn new(now: Duration) -> Self {
         let allowance = TokenBucket::new(LEAST_RATE, LEAST_BURST, nanoseconds(now));
-        Self { state: SuspectState::Watched, allowance, streak: Streak::new(now), last: now }
+        Self { state: SuspectState::Watched, allowance, streak: Streak::new(now) }
     }
 
     /// Returns when to call [`Self::poll`].
@@ -178,9 +177,16 @@ impl Suspect {
         }
     }
 
+    /// Returns the bytes of the repeats that are held back.
+    pub(super) const fn held_bytes(&self) -> usize {
+        match &self.state {
+            SuspectState::Tested(test) => test.bytes,
+            SuspectState::Watched | SuspectState::Quarantined { .. } => 0,
+        }
+    }
+
     /// Decides on an arrival of this source.
     pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> Step {
-        self.last = now;
         match &mut self.state {
             SuspectState::Quarantined { last_echo } if now.saturating_sub(*last_echo) < QUARANTINE => {
                 if arrival.may_be_echo() {
@@ -202,10 +208,9 @@ impl Suspect {
     /// Keeps a repeat. Returns whether there is room.
     pub(super) fn keep(&mut self, repeat: PendingRepeat) -> bool {
         let SuspectState::Tested(test) = &mut self.state else { return false };
-        let bytes = test.bytes + repeat.arrival.payload.len();
-        let has_room = test.pending.len() < MAX_HELD && bytes <= MAX_HELD_BYTES;
+        let has_room = test.pending.len() < MAX_HELD;
         if has_room {
-            test.bytes = bytes;
+            test.bytes += repeat.arrival.payload.len();
             test.pending.push_back(repeat);
         }
         has_room
@@ -256,6 +261,9 @@ impl Suspect {
     /// Handles what may be an echo during a test.
     fn observe(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> Step {
         let SuspectState::Tested(test) = &mut self.state else { return Step::Pass };
+        if test.contents.len() >= MAX_HELD && !test.contents.contains_key(&key) {
+            return Step::Keep;
+        }
         let content = test.contents.entry(key).or_insert_with(|| TestedContent::new(now, arrival));
         content.copies += 1;
         content.last = now;
