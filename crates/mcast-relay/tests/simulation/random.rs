@@ -119,8 +119,9 @@ fn with_faults_there_are_never_more_copies_than_relays_and_all_is_well_afterward
         // A relay that was cut off does not know relays that have started in the meantime, nor that its legs are on one
         // segment, until announcements arrive again: after at most 0.8 s if none is lost.
         let settling = if world.announcement_loss == 0 { SECOND } else { 4 * SECOND };
-        let is_settling =
-            |time: u64| plan.faults.iter().any(|(fault, _)| (*fault..fault + settling).contains(&time));
+        // A datagram that was sent just before is still under way.
+        let is_after = |time: u64, fault: u64| (fault..fault + settling).contains(&(time + 20 * MILLISECOND));
+        let is_settling = |time: u64| plan.faults.iter().any(|(fault, _)| is_after(time, *fault));
         let is_mistake = |ours: &&Ours| ours.segments[0] == ours.segments[1];
         let mistaken = |ours: &Ours| ours.segments.len() * (ours.segments.len() - 1);
         let mistakes: usize = plan.ours.iter().filter(is_mistake).map(mistaken).sum();
