@@ -95,3 +95,16 @@ fn datagrams_that_were_held_back_keep_their_order() {
     let disorder = numbers.windows(2).filter(|pair| pair[0] > pair[1]).count();
     assert!(disorder < 40, "{disorder} of 4,000 are out of order");
 }
+
+/// The next burst begins while a probe is under way: that is a coincidence, and not an echo.
+#[test]
+fn bursts_that_coincide_with_probes_pass() {
+    let mut world = world(1, 1);
+    let burst = 30 * 5_000;
+    for number in 0..10 * 30_u64 {
+        let time = 5 * SECOND + number * 5_000 + number / 30 * 150_000;
+        send(&mut world, time, 1, b"same");
+    }
+    assert!(world.run(5 * SECOND + 10 * (burst + 150_000) + 20 * SECOND));
+    assert_eq!(world.copies(1, b"same"), 300);
+}
