@@ -1,4 +1,4 @@
-/* How a datagram came: what mcast tells of each, read from the control messages. */
+/* The metadata that mcast reports with each datagram, read from the control messages. */
 #include "reference.h"
 
 #include <string.h>

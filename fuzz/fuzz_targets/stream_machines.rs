@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::publisher::PublisherConfig;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, StreamId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const WINDOW: usize = 32;
 const LONGEST: usize = 4096;
@@ -47,13 +47,13 @@ fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
         paths: 2,
         ..SubscriberConfig::new(StreamId(7))
     };
-    let mut subscriber = SubscriberMachine::new(config, 1);
+    let mut subscriber = SubscriberMachine::new(config, ClockTime(1));
     let config = PublisherConfig { history: 32 * 1232, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
-    let Ok(mut publisher) = PublisherMachine::new(config, 1) else { return };
+    let Ok(mut publisher) = PublisherMachine::new(config, ClockTime(1)) else { return };
     let address = SocketAddr::from(([10, 0, 0, 1], 9));
-    let mut now = 1;
+    let mut now = ClockTime(1);
     for (number, (pause, bytes)) in datagrams.into_iter().enumerate() {
-        now += u64::from(pause) * 1_000;
+        now = now + u64::from(pause) * 1_000;
         let datagram = addressed(bytes);
         subscriber.handle(now, choice % 3, address, &datagram);
         let mut items = 0;

@@ -1,6 +1,6 @@
 /* Messages by NORM (RFC 5740): a stream of libnorm, at a fixed rate. See ../README.md.
  *
- * Beside the words of all: --bits, the rate in bits a second where --rate tells none (libnorm needs one), and
+ * Beside the common arguments: --bits, the rate in bits per second if there is no --rate (libnorm needs one), and
  * --parity, the parity segments of a block of 64 (0: repair by retransmission alone). */
 #include <normApi.h>
 #include <sched.h>

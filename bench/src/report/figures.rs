@@ -86,8 +86,8 @@ impl Row {
     #[must_use]
     pub fn contestant(&self) -> &str {
         let mut name = &*self.name;
-        while let Some((rest, told)) = name.rsplit_once(", ") {
-            if !told.ends_with('%') && !told.ends_with(" receivers") {
+        while let Some((rest, suffix)) = name.rsplit_once(", ") {
+            if !suffix.ends_with('%') && !suffix.ends_with(" receivers") {
                 break;
             }
             name = rest;

@@ -19,6 +19,8 @@ pub enum Filter {
     GroupAddressed,
     /// UDP from or to this port. Later fragments of a datagram have no port and are omitted.
     UdpPort(u16),
+    /// The datagrams of [`Self::UdpPort`] that are not sent to a group.
+    UnicastUdpPort(u16),
     /// UDP whose payload starts with these two bytes, unicast included. Later fragments of a datagram are
     /// omitted.
     UdpBeginsWith([u8; 2]),
@@ -48,6 +50,9 @@ impl Filter {
             }
             (Self::UdpPort(port), _, Some(Transport::Udp(udp))) => {
                 udp.source_port == port || udp.destination_port == port
+            }
+            (Self::UnicastUdpPort(port), Some(Network::Ip(ip)), Some(Transport::Udp(udp))) => {
+                !ip.destination.is_multicast() && (udp.source_port == port || udp.destination_port == port)
             }
             (Self::UdpBeginsWith(bytes), _, Some(Transport::Udp(udp))) => udp.payload.starts_with(&bytes),
             (Self::Control, Some(Network::Ip(ip)), transport) => {

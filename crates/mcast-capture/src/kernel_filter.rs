@@ -40,6 +40,9 @@ pub(crate) fn program(filter: Filter) -> Option<Vec<FilterInstruction>> {
         Filter::All => return None,
         Filter::Multicast | Filter::GroupAddressed => (v4_multicast(), v6_multicast()),
         Filter::UdpPort(port) => (v4_port(port), v6_port(port)),
+        Filter::UnicastUdpPort(port) => {
+            ([v4_without_groups(), v4_port(port)].concat(), [v6_without_groups(), v6_port(port)].concat())
+        }
         Filter::UdpBeginsWith(bytes) => (v4_payload(bytes), v6_payload(bytes)),
         Filter::Control => (v4_control(), v6_control()),
     };
@@ -66,6 +69,16 @@ fn v4_multicast() -> Vec<FilterInstruction> {
 
 fn v6_multicast() -> Vec<FilterInstruction> {
     vec![load(BPF_B, NETWORK + 24), unless_equal(0xff, 1), ADMIT, RELOAD]
+}
+
+/// Rejects packets to a group, and continues after these instructions for others.
+fn v4_without_groups() -> Vec<FilterInstruction> {
+    let and = instruction(BPF_ALU | BPF_AND | BPF_K, 0xf000_0000);
+    vec![load(BPF_W, NETWORK + 16), and, unless_equal(0xe000_0000, 1), REFUSE]
+}
+
+fn v6_without_groups() -> Vec<FilterInstruction> {
+    vec![load(BPF_B, NETWORK + 24), unless_equal(0xff, 1), REFUSE]
 }
 
 /// Accepts frames with the group bit in the Ethernet destination, which broadcast has too. Without an

@@ -25,8 +25,8 @@ pub const STATUSES: &[(&str, &str)] = &[
 /// The exit statuses of `mcast doctor` with their meanings, where they say more than [`STATUSES`].
 const DOCTOR_STATUSES: &[(&str, &str)] = &[
     ("0", "datagrams arrive; without a group, a program or a path, nothing wrong was found"),
-    ("1", "there is a fault; with --strict, or a warning"),
-    ("3", "missing permission: undecided for lack of it"),
+    ("1", "there is a fault, or with --strict a warning"),
+    ("3", "undecided because of a missing permission"),
     ("5", "there are warnings, and no fault"),
     ("6", "undecided: something could not be observed"),
 ];

@@ -203,11 +203,11 @@ fn a_failed_check_is_reported_with_status_1() {
     std::io::Read::read_exact(impostor.stdout.as_mut().unwrap(), &mut ready).unwrap();
 
     let play = |form| host.command(MCAST).unwrap().args(["demo", "--loopback", form]).output().unwrap();
-    let (told, json) = (play("--plain"), play("--json"));
+    let (plain, json) = (play("--plain"), play("--json"));
     impostor.kill().unwrap();
-    assert_eq!((told.status.code(), json.status.code()), (Some(1), Some(1)), "{}", text(&told.stdout));
-    assert!(text(&told.stdout).contains("  ! alice    received \"Good-bye!\""), "{}", text(&told.stdout));
-    assert!(text(&told.stdout).contains("checks failed"));
+    assert_eq!((plain.status.code(), json.status.code()), (Some(1), Some(1)), "{}", text(&plain.stdout));
+    assert!(text(&plain.stdout).contains("  ! alice    received \"Good-bye!\""), "{}", text(&plain.stdout));
+    assert!(text(&plain.stdout).contains("checks failed"));
     let facts = facts(&json);
     let wrong = facts.iter().find(|fact| fact["as_expected"] == false).unwrap();
     assert_eq!(wrong["text"], "Good-bye!");

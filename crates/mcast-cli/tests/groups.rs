@@ -66,7 +66,7 @@ impl Listener {
         let mut command = host.command(program.as_ref()).unwrap();
         command.args(["recv", "--discard"]).args(memberships);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // The kernel knows a group before it knows the sources: the program says when it is done.
+        // The kernel lists a group before its sources: only the note of the program shows that it has joined all.
         let notes = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let joined = notes.filter(|note| note.contains("joined on")).take(memberships.len()).count();
         assert_eq!(joined, memberships.len(), "the program did not join");
@@ -300,23 +300,23 @@ impl Watch {
         command.args(["groups", "--watch"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let (tells, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
-            output.lines().map_while(Result::ok).try_for_each(|line| tells.send(line)).ok();
+            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)).ok();
         });
         Self { child, lines }
     }
 
-    /// All lines to the first that has these words.
+    /// Returns the lines up to the first one that contains all these words.
     fn until(&self, words: &[&str]) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
-        let mut seen = Vec::new();
+        let mut lines: Vec<String> = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else { panic!("{words:?} is not in {seen:#?}") };
-            seen.push(line);
-            if seen.last().is_some_and(|line| words.iter().all(|word| line.contains(word))) {
-                return seen;
+            let Ok(line) = self.lines.recv_timeout(left) else { panic!("{words:?} is not in {lines:#?}") };
+            lines.push(line);
+            if lines.last().is_some_and(|line| words.iter().all(|word| line.contains(word))) {
+                return lines;
             }
         }
     }
@@ -353,13 +353,16 @@ fn watching_with_json_prints_objects() {
     assert_eq!(present.last().unwrap()["event"], "present");
 
     let second = Listener::start(&host, MCAST, &["10.0.0.7@232.1.2.3%eth1:7001", "239.1.2.3%eth1:7001"]);
-    let mut told = objects(&watch.until(&["239.1.2.3", "joined"]).join("\n"));
+    let mut changes = objects(&watch.until(&["239.1.2.3", "joined"]).join("\n"));
     drop(second);
-    told.extend(objects(&watch.until(&["239.1.2.3", "left"]).join("\n")));
+    changes.extend(objects(&watch.until(&["239.1.2.3", "left"]).join("\n")));
 
-    let events: Vec<(&str, &str)> =
-        told.iter().map(|told| (told["event"].as_str().unwrap(), told["group"].as_str().unwrap())).collect();
-    assert_eq!(events, [("joined", "239.1.2.3"), ("left", "239.1.2.3")], "{present:#?} {told:#?}");
-    told.iter()
-        .for_each(|told| assert_matches_schema(told, include_str!("../schemas/membership-event.json")));
+    let events: Vec<(&str, &str)> = changes
+        .iter()
+        .map(|each| (each["event"].as_str().unwrap(), each["group"].as_str().unwrap()))
+        .collect();
+    assert_eq!(events, [("joined", "239.1.2.3"), ("left", "239.1.2.3")], "{present:#?} {changes:#?}");
+    changes
+        .iter()
+        .for_each(|change| assert_matches_schema(change, include_str!("../schemas/membership-event.json")));
 }

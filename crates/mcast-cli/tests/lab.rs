@@ -178,10 +178,10 @@ fn errors_in_a_topology_have_their_line() {
     let file = File::new("[switches.lan]\n[hosts.a]\ninterfaces.eth0 = { swich = \"lan\" }\n");
     let output = lab(&["run", file.path()]);
     assert_status(&output, 2);
-    let told = text(&output.stderr);
-    assert!(told.contains(&format!("error: {}:3: unknown field `swich`", file.path())), "{told}");
-    assert!(told.contains("    3 | interfaces.eth0 = { swich = \"lan\" }"), "{told}");
-    assert!(told.contains("remedy: "), "{told}");
+    let errors = text(&output.stderr);
+    assert!(errors.contains(&format!("error: {}:3: unknown field `swich`", file.path())), "{errors}");
+    assert!(errors.contains("    3 | interfaces.eth0 = { swich = \"lan\" }"), "{errors}");
+    assert!(errors.contains("remedy: "), "{errors}");
 
     let file = File::new("[hosts.a]\ninterfaces.eth0 = { switch = \"lan\" }\n");
     let output = lab(&["shell", file.path(), "a"]);
@@ -219,9 +219,9 @@ fn a_network_without_programs_is_reported() {
     let file = File::new("[hosts.a]\n");
     let output = lab(&["run", file.path()]);
     assert_status(&output, 0);
-    let told = text(&output.stderr);
-    assert!(told.contains("warning: there is nothing to do: no host has a command to run"), "{told}");
-    assert!(!told.lines().any(|line| line.ends_with(' ')), "{told}");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("warning: there is nothing to do: no host has a command to run"), "{errors}");
+    assert!(!errors.lines().any(|line| line.ends_with(' ')), "{errors}");
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn the_timeout_option_replaces_the_time_limit_of_the_file() {
     assert_status(&lab(&["run", file.path(), "--timeout", "60s"]), 0);
 }
 
-/// A network whose programs never end, and say how they can be found among all processes.
+/// A network whose programs never end, and can be found among all processes by an argument.
 struct Endless {
     mcast: Child,
     file: File,
@@ -493,6 +493,6 @@ fn without_namespaces_the_error_has_a_remedy() {
     let mut command = host.command("unshare").unwrap();
     let output = command.args(["--user", "--map-root-user", "sh", "-c", &script]).output().unwrap();
     assert_status(&output, 3);
-    let told = text(&output.stderr);
-    assert!(told.contains("error: cannot create a lab: ") && told.contains("remedy: "), "{told}");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("error: cannot create a lab: ") && errors.contains("remedy: "), "{errors}");
 }

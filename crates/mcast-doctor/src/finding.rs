@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::depth::{Depth, FlowStatus};
 use crate::wire::Flow;
-use crate::{Id, Remedy};
+use crate::{Id, Remedy, Tool};
 
 /// A cause that the doctor found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,16 +74,14 @@ pub struct Subject {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Evidence {
     /// The kind of evidence.
-    #[serde(rename = "what")]
     pub kind: EvidenceKind,
     /// Where to look it up, such as `/proc/net/netstat IPReversePathFilter`.
-    #[serde(rename = "where")]
     pub location: String,
     /// The earlier value, if the evidence is a change.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
+    pub previous_value: Option<String>,
     /// The current value.
-    pub now: String,
+    pub value: String,
 }
 
 /// The kind of a piece of evidence.
@@ -128,6 +126,21 @@ impl Finding {
         }
     }
 
+    /// Returns a fault.
+    pub(crate) fn fault(id: Id, cause: impl Into<String>) -> Self {
+        Self::new(id, Severity::Fault, cause)
+    }
+
+    /// Returns a warning.
+    pub(crate) fn warning(id: Id, cause: impl Into<String>) -> Self {
+        Self::new(id, Severity::Warning, cause)
+    }
+
+    /// Returns a note.
+    pub(crate) fn note(id: Id, cause: impl Into<String>) -> Self {
+        Self::new(id, Severity::Note, cause)
+    }
+
     /// Returns whether this is the same finding as one of an earlier examination. Evidence is ignored, because it
     /// changes with each examination.
     #[must_use]
@@ -157,6 +170,32 @@ impl Finding {
     pub fn with_evidence(mut self, evidence: Evidence) -> Self {
         self.evidence.push(evidence);
         self
+    }
+
+    /// Adds evidence of a current value.
+    pub(crate) fn evidence(
+        self,
+        kind: EvidenceKind,
+        location: impl Into<String>,
+        now: impl fmt::Display,
+    ) -> Self {
+        self.with_evidence(Evidence::new(kind, location, now))
+    }
+
+    /// Adds evidence of a value that changed.
+    pub(crate) fn change(
+        self,
+        kind: EvidenceKind,
+        location: impl Into<String>,
+        before: impl fmt::Display,
+        now: impl fmt::Display,
+    ) -> Self {
+        self.with_evidence(Evidence::change(kind, location, before, now))
+    }
+
+    /// Adds advice.
+    pub(crate) fn advise(self, tool: Tool, advice: impl Into<String>) -> Self {
+        self.with_remedies([Remedy::advice(tool, advice)])
     }
 
     /// Adds evidence.
@@ -245,20 +284,25 @@ impl From<&FlowStatus> for ExplainedFlow {
 impl Evidence {
     /// Returns evidence of a current value.
     #[must_use]
-    pub fn new(kind: EvidenceKind, location: impl Into<String>, now: impl fmt::Display) -> Self {
-        Self { kind, location: location.into(), before: None, now: now.to_string() }
+    pub fn new(kind: EvidenceKind, location: impl Into<String>, value: impl fmt::Display) -> Self {
+        Self { kind, location: location.into(), previous_value: None, value: value.to_string() }
     }
 
-    /// Returns evidence of a value that changed from `before` to `now`.
+    /// Returns evidence of a value that changed from `previous` to `value`.
     #[must_use]
     pub fn change(
         kind: EvidenceKind,
         location: impl Into<String>,
-        before: impl fmt::Display,
-        now: impl fmt::Display,
+        previous: impl fmt::Display,
+        value: impl fmt::Display,
     ) -> Self {
-        Self { before: Some(before.to_string()), ..Self::new(kind, location, now) }
+        Self { previous_value: Some(previous.to_string()), ..Self::new(kind, location, value) }
     }
+}
+
+/// Returns items as a list in a sentence.
+pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 impl Serialize for Finding {
@@ -292,9 +336,9 @@ impl fmt::Display for Severity {
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.before {
-            Some(before) => write!(f, "{}: {before} -> {}", self.location, self.now),
-            None => write!(f, "{}: {}", self.location, self.now),
+        match &self.previous_value {
+            Some(previous) => write!(f, "{}: {previous} -> {}", self.location, self.value),
+            None => write!(f, "{}: {}", self.location, self.value),
         }
     }
 }
@@ -314,10 +358,15 @@ mod tests {
             "severity": "fault",
             "cause": "It is dropped.",
             "subject": { "interface": "eth0" },
-            "evidence": [{ "what": "counter", "where": "IPReversePathFilter", "before": "3", "now": "13" }],
+            "evidence": [{
+                "kind": "counter",
+                "location": "IPReversePathFilter",
+                "previous_value": "3",
+                "value": "13",
+            }],
             "remedies": [{
                 "tool": "sysctl",
-                "lasts": "now",
+                "persistence": "until-reboot",
                 "command": "sysctl -w x=0",
                 "needs_root": true,
                 "steps": [{ "program": "sysctl", "args": ["-w", "x=0"] }],

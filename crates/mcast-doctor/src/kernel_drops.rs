@@ -14,6 +14,13 @@ use crate::observation::{Interest, Observation, explains};
 use crate::wire::{Flow, FlowKey, Refusal};
 use crate::{Evidence, EvidenceKind};
 
+/// The IP protocol of IGMP.
+const IGMP: u8 = 2;
+/// The IPv6 next headers that MLD messages begin with: options, and ICMPv6.
+const MLD: [u8; 2] = [0, 58];
+/// The kernel's reason for datagrams that no socket takes.
+pub(crate) const NO_SOCKET: &str = "NO_SOCKET";
+
 /// The packets to groups that the kernel dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelDrops {
@@ -29,7 +36,7 @@ pub(crate) struct KernelDrops {
 pub(crate) struct KernelDrop {
     /// The kernel's name for the reason, such as `NETFILTER_DROP`.
     pub(crate) reason: String,
-    /// The kernel's function that dropped them, if the reason says nothing.
+    /// The kernel's function that dropped them, if the kernel specifies no reason.
     pub(crate) function: Option<String>,
     /// The interface that they arrived on, or were about to leave by.
     pub(crate) interface: Option<InterfaceIndex>,
@@ -83,9 +90,18 @@ impl KernelDrop {
             && is_same_or_unknown(self.source, key.source)
     }
 
-    /// Returns whether packets to this group and port may be among these.
+    /// Returns whether datagrams to this group and port may be among these.
     pub(crate) fn is_to(&self, destination: SocketAddr) -> bool {
-        is_same_or_unknown(self.destination, destination)
+        !self.is_report() && is_same_or_unknown(self.destination, destination)
+    }
+
+    /// Returns whether these are IGMP or MLD messages, of which the older versions send reports to the group. MLD begins
+    /// with a header of options.
+    fn is_report(&self) -> bool {
+        match self.destination {
+            SocketAddr::V4(_) => self.protocol == IGMP,
+            SocketAddr::V6(_) => MLD.contains(&self.protocol),
+        }
     }
 
     pub(crate) fn direction(&self) -> DropDirection {
@@ -97,10 +113,19 @@ impl KernelDrop {
         self.reason == "XDP" || self.function.as_ref().is_some_and(|function| function.contains("xdp"))
     }
 
+    /// Returns whether no socket took them. For groups, kernels up to 6.18 at least specify no reason for it.
+    pub(crate) fn is_without_socket(&self) -> bool {
+        const RECEIVING: [&str; 4] =
+            ["__udp4_lib_rcv", "__udp4_lib_mcast_deliver", "__udp6_lib_rcv", "__udp6_lib_mcast_deliver"];
+        let is_receiving = |function: &String| RECEIVING.contains(&function.as_str());
+        self.reason == NO_SOCKET || self.function.as_ref().is_some_and(is_receiving)
+    }
+
     /// Returns the reason with the function, if that is known, and what it means.
     pub(crate) fn describe(&self) -> String {
         let place = self.function.as_ref().map(|function| format!(" in {function}")).unwrap_or_default();
-        let meaning = meaning(&self.reason).map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+        let reason = if self.is_without_socket() { NO_SOCKET } else { &self.reason };
+        let meaning = meaning(reason).map(|meaning| format!(" ({meaning})")).unwrap_or_default();
         format!("{}{place}{meaning}", self.reason)
     }
 }
@@ -130,7 +155,7 @@ pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
         "SOCKET_FILTER" => "a filter of the socket or of its control group",
         "SOCKET_RCVBUFF" => "the receive buffer is full",
         "PROTO_MEM" => "the memory for UDP is full",
-        "NO_SOCKET" => "no socket takes it",
+        NO_SOCKET => "no socket takes it",
         "UNHANDLED_PROTO" => "no protocol takes the frame",
         "IPV6DISABLED" => "IPv6 is disabled on the interface",
         "PKT_TOO_BIG" => "larger than the MTU",
@@ -214,15 +239,11 @@ impl Observation {
         const REPORTS_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 22));
         const REPORTS_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16));
         let (group, family) = (interest.group.addr(), interest.family());
-        // MLD begins with a header of options.
-        let (protocols, all): (&[u8], _) = match family {
-            Family::V4 => (&[2], REPORTS_V4),
-            Family::V6 => (&[0, 58], REPORTS_V6),
-        };
+        let all = if family == Family::V4 { REPORTS_V4 } else { REPORTS_V6 };
         let is_report = |drop: &&KernelDrop| {
             drop.direction() == DropDirection::Outgoing
                 && drop.interface == Some(interest.interface)
-                && protocols.contains(&drop.protocol)
+                && drop.is_report()
                 && [all, group].contains(&drop.destination.ip())
         };
         self.kernel_drops.drops.iter().filter(is_report).collect()
@@ -321,5 +342,8 @@ mod tests {
         assert_eq!(kernel_drop("XDP", "10.9.0.1:1", TO, 1).describe(), "XDP (an XDP program)");
         let unknown = KernelDrop { function: Some("f".into()), ..kernel_drop("NEW", "10.9.0.1:1", TO, 1) };
         assert_eq!(unknown.describe(), "NEW in f");
+        let function = Some("__udp4_lib_rcv".into());
+        let ignored = KernelDrop { function, ..kernel_drop("NOT_SPECIFIED", "10.9.0.1:1", TO, 1) };
+        assert_eq!(ignored.describe(), "NOT_SPECIFIED in __udp4_lib_rcv (no socket takes it)");
     }
 }

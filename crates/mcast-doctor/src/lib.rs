@@ -37,11 +37,8 @@ mod gather;
 mod kernel_drops;
 mod measure;
 #[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    allow(
-        dead_code,
-        reason = "only Linux has these rules, but part of their evaluation is tested on every system"
-    )
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "only Linux has such rules, but their evaluation is tested on every system")
 )]
 mod netfilter;
 mod observation;

@@ -117,7 +117,7 @@ pub(crate) struct Program {
 }
 
 /// A UDP socket of another program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProgramSocket {
     pub(crate) inode: u64,
     /// The program that has it open, as `name (pid)`, if it can be determined.
@@ -429,22 +429,7 @@ impl Program {
 impl ProgramSocket {
     /// Returns a socket that is not bound.
     pub(crate) fn new(inode: u64, owner: String) -> Self {
-        Self {
-            inode,
-            owner,
-            local: None,
-            peer: None,
-            bound_interface: None,
-            receive_buffer: None,
-            drops: (0, 0),
-            memberships: Vec::new(),
-            memberships_after: Vec::new(),
-            own_groups_only: BTreeSet::new(),
-            options: None,
-            processes: Vec::new(),
-            queued: Vec::new(),
-            closed: false,
-        }
+        Self { inode, owner, ..Self::default() }
     }
 
     /// Returns the groups that the socket has joined, if it is bound to a port.
@@ -474,10 +459,18 @@ pub(crate) fn index_of(membership: &Membership) -> Option<InterfaceIndex> {
     }
 }
 
+/// Returns the protocol with which hosts report the groups of a family.
+pub(crate) const fn protocol(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IGMP",
+        Family::V6 => "MLD",
+    }
+}
+
 impl Interest<'_> {
     /// Returns the protocol that reports the group.
     pub(crate) fn protocol(&self) -> &'static str {
-        if self.group.addr().is_ipv4() { "IGMP" } else { "MLD" }
+        protocol(self.family())
     }
 
     pub(crate) fn family(&self) -> Family {

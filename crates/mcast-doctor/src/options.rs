@@ -17,8 +17,8 @@ pub struct Options {
     pub membership_interval: Duration,
     /// Whether to listen beyond the membership interval.
     pub soak: bool,
-    /// Whether to make experiments that change this machine for as long as the examination runs: temporary nftables
-    /// rules that count packets. Default: true. The report lists them.
+    /// Whether to make experiments: temporary nftables rules that count packets as long as the examination runs, and
+    /// another report for a group that is silent or has stopped. Default: true. The report lists them.
     pub experiments: bool,
 }
 
@@ -74,6 +74,14 @@ pub struct Progress {
     pub on_wire: u64,
     /// Datagrams received by the doctor's own socket.
     pub at_socket: u64,
+}
+
+impl Progress {
+    /// Returns whether enough has arrived for a verdict: 50 datagrams, and whatever else arrives within 3 s.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        self.elapsed >= Duration::from_secs(3) && self.on_wire.max(self.at_socket) >= 50
+    }
 }
 
 /// A callback that is called several times per second while the doctor listens. `Break` stops it early.

@@ -31,16 +31,19 @@ pub(crate) enum PrintedErrorKind {
     AddressUnavailable,
     /// `ENOBUFS`: a limit.
     LimitReached,
+    /// `EMSGSIZE`: a datagram that is too long.
+    MessageTooLong,
 }
 
 /// The texts of each kind, in lower case: of the C library, which most languages print, and the name of the error. Then its
 /// number on Linux, which Python and Rust print as well.
-const TEXTS: [(PrintedErrorKind, [&str; 2], u32); 5] = [
+const TEXTS: [(PrintedErrorKind, [&str; 2], u32); 6] = [
     (PrintedErrorKind::AddressInUse, ["address already in use", "eaddrinuse"], 98),
     (PrintedErrorKind::NoDevice, ["no such device", "enodev"], 19),
     (PrintedErrorKind::NoRoute, ["network is unreachable", "enetunreach"], 101),
     (PrintedErrorKind::AddressUnavailable, ["assign requested address", "eaddrnotavail"], 99),
     (PrintedErrorKind::LimitReached, ["no buffer space available", "enobufs"], 105),
+    (PrintedErrorKind::MessageTooLong, ["message too long", "emsgsize"], 90),
 ];
 
 impl PrintedError {

@@ -64,11 +64,12 @@ pub enum Action {
 
 /// How long a remedy lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Persistence {
     /// It takes effect at once and lasts until the next boot.
+    #[serde(rename = "until-reboot")]
     Now,
     /// It is permanent, and takes effect at the next boot or reload at the latest.
+    #[serde(rename = "permanent")]
     ForGood,
 }
 
@@ -127,6 +128,11 @@ enum Shell {
 /// Returns words as one line for a POSIX shell, such as that of a remote machine.
 pub(crate) fn posix_line(words: &[String]) -> String {
     Shell::Posix.words(words)
+}
+
+/// Returns actions as one line for a POSIX shell.
+pub(crate) fn posix_script(actions: &[Action]) -> String {
+    Shell::Posix.script(actions).unwrap_or_default()
 }
 
 impl Remedy {
@@ -347,13 +353,13 @@ impl Shell {
     }
 }
 
-/// Serializes as `{tool, lasts, command, needs_root, steps}` or `{tool, lasts, advice}`, with `{scope, effective,
+/// Serializes as `{tool, persistence, command, needs_root, steps}` or `{tool, persistence, advice}`, with `{scope, effective,
 /// warning, undo}` as far as they are known.
 impl Serialize for Remedy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut remedy = serializer.serialize_map(None)?;
         remedy.serialize_entry("tool", &self.tool)?;
-        remedy.serialize_entry("lasts", &self.persistence)?;
+        remedy.serialize_entry("persistence", &self.persistence)?;
         self.instructions.serialize_into(&mut remedy)?;
         if let Some(scope) = &self.scope {
             remedy.serialize_entry("scope", &scope.affects)?;
@@ -469,7 +475,7 @@ mod tests {
         };
         let expected = serde_json::json!({
             "tool": "ip",
-            "lasts": "now",
+            "persistence": "until-reboot",
             "command": command,
             "needs_root": true,
             "steps": [{ "program": "ip", "args": ["link", "set", "dev", "x;id>y", "up"] }],
@@ -478,7 +484,7 @@ mod tests {
         let advice = serde_json::to_value(Remedy::advice(Tool::Network, "Plug it in.")).unwrap();
         assert_eq!(
             advice,
-            serde_json::json!({ "tool": "network", "lasts": "for-good", "advice": "Plug it in." })
+            serde_json::json!({ "tool": "network", "persistence": "permanent", "advice": "Plug it in." })
         );
     }
 }

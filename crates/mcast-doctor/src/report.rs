@@ -29,8 +29,8 @@ pub struct Report {
 /// A part of this machine or its network that was examined, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExaminedPart {
-    /// What: `wire of eth0`, `nftables rules`.
-    pub what: String,
+    /// The part: `wire of eth0`, `nftables rules`.
+    pub part: String,
     /// Why it could not be examined, at least not completely; `None` if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<String>,
@@ -56,9 +56,9 @@ pub enum ArrivalStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenQuestion {
     /// The question.
-    pub what: String,
+    pub question: String,
     /// Why it is open.
-    pub why: String,
+    pub reason: String,
     /// How long to listen to answer it; `None` if listening longer does not help.
     #[serde(
         rename = "known_after_seconds",
@@ -102,9 +102,9 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LayerObservation {
     /// The layer: `wire eth0`, `IP layer` or `socket`.
-    pub depth: String,
+    pub layer: String,
     /// What was observed.
-    pub what: String,
+    pub message: String,
 }
 
 impl Report {
@@ -174,7 +174,7 @@ impl Report {
                 Effect::NeedsRights => " (run as root, or with CAP_NET_RAW)",
                 _ => "",
             };
-            return format!("{counts}{separator}unknown: {}: {}{hint}", open.what, open.why);
+            return format!("{counts}{separator}unknown: {}: {}{hint}", open.question, open.reason);
         }
         if let Some(open) = count_of(self.unknown.len(), "question") {
             counts += if counts.is_empty() { "" } else { ", " };
@@ -234,32 +234,32 @@ impl ArrivalStatus {
 }
 
 impl LayerObservation {
-    /// Returns an observation at the layer `depth`.
+    /// Returns an observation at a layer.
     #[must_use]
-    pub fn new(depth: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { depth: depth.into(), what: what.into() }
+    pub fn new(layer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { layer: layer.into(), message: message.into() }
     }
 }
 
 impl ExaminedPart {
     /// Returns a part that was examined.
     #[must_use]
-    pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), gap: None }
+    pub fn new(part: impl Into<String>) -> Self {
+        Self { part: part.into(), gap: None }
     }
 
     /// Sets why it could not be examined.
     #[must_use]
-    pub fn without(self, why: impl fmt::Display) -> Self {
-        Self { gap: Some(why.to_string()), ..self }
+    pub fn without(self, reason: impl fmt::Display) -> Self {
+        Self { gap: Some(reason.to_string()), ..self }
     }
 }
 
 impl OpenQuestion {
     /// Returns a question that listening longer does not answer and that does not affect the verdict.
     #[must_use]
-    pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), known_after: None, effect: Effect::Minor }
+    pub fn new(question: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { question: question.into(), reason: reason.into(), known_after: None, effect: Effect::Minor }
     }
 
     /// Sets how the question affects the verdict.
@@ -277,7 +277,7 @@ impl OpenQuestion {
 
 impl fmt::Display for OpenQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.why)?;
+        write!(f, "{}: {}", self.question, self.reason)?;
         match self.known_after {
             Some(time) => write!(f, " (known after {} s of listening)", time.as_secs()),
             None => Ok(()),

@@ -47,10 +47,6 @@ impl RemedyScope {
 
     /// Sets when the change takes effect.
     #[must_use]
-    #[cfg_attr(
-        all(any(windows, target_vendor = "apple", target_os = "freebsd"), not(test)),
-        expect(dead_code, reason = "only remedies for Linux need it")
-    )]
     pub(crate) fn effective(self, effective: Effective) -> Self {
         Self { effective, ..self }
     }

@@ -4,17 +4,23 @@ use std::time::Duration;
 
 use mcast::Family;
 
-use crate::kernel_drops::KernelDrop;
-use crate::observation::{Observation, ProgramSocket, RunState, TrialMembership};
+use crate::kernel_drops::{KernelDrop, NO_SOCKET};
+use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, RunState, TrialMembership};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
 
 /// The least memory that the kernel accounts for a queued datagram.
-const MIN_QUEUED: u64 = 512;
+pub(crate) const MIN_QUEUED: u64 = 512;
 /// The number of arrivals from which on it means something that none of them was read.
 const MIN_ARRIVALS: u64 = 3;
+/// The kernel's reason for drops because a receive buffer is full.
+pub(crate) const BUFFER_FULL: &str = "SOCKET_RCVBUFF";
+/// The kernel's reason for drops by a filter of a socket or of its cgroup.
+pub(crate) const REJECTED: &str = "SOCKET_FILTER";
+/// The kernel's reason for drops by a policy of IPsec, which a socket counts, too.
+const IPSEC: &str = "XFRM_POLICY";
 /// The kernel's reasons for drops at a socket, which other sockets do not share.
-const AT_SOCKET: [&str; 4] = ["SOCKET_RCVBUFF", "SOCKET_FILTER", "PROTO_MEM", "NO_SOCKET"];
+const AT_SOCKET: [&str; 4] = [BUFFER_FULL, REJECTED, "PROTO_MEM", NO_SOCKET];
 /// How long the queue must have been watched at least.
 const MIN_WATCHED: Duration = Duration::from_millis(500);
 
@@ -28,10 +34,46 @@ pub(crate) struct SocketLosses {
 }
 
 impl Observation {
-    /// Attributes the drops of a socket. The kernel counts every reason in the same counter of the socket; those of UDP tell
-    /// how many can be due to each.
+    /// Returns how many datagrams a socket has dropped, by their reason. Its own counter is for all reasons together. The
+    /// kernel's reasons for drops of its groups decide; if there are none, or several, the counters of UDP limit how many
+    /// each reason can explain.
     pub(crate) fn losses_of(&self, socket: &ProgramSocket) -> SocketLosses {
         let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+        let by_kernel = |reason| self.drops_at(socket, reason).map(|drop| drop.packets).sum::<u64>();
+        let by_counters = self.losses_by_counters(dropped);
+        match (by_kernel(BUFFER_FULL), by_kernel(REJECTED)) {
+            _ if self.kernel_drops.uncounted > 0 => by_counters,
+            // The kernel would have reported a filter as well.
+            (0, 0) if by_kernel(IPSEC) > 0 => SocketLosses { refused: 0, ..by_counters },
+            (0, 0) | (1.., 1..) => by_counters,
+            (full, refused) => SocketLosses { full: full.min(dropped), refused: refused.min(dropped) },
+        }
+    }
+
+    /// Returns the drops that the kernel reports for a reason, of the groups that a socket has joined. They may be those of
+    /// another socket that has joined them.
+    pub(crate) fn drops_at<'a>(
+        &'a self,
+        socket: &'a ProgramSocket,
+        reason: &'a str,
+    ) -> impl Iterator<Item = &'a KernelDrop> {
+        self.kernel_drops.drops.iter().filter(move |drop| {
+            let is_of = |interest: Interest<'_>| {
+                drop.arrived_on == Some(interest.interface)
+                    && drop.is_to(interest.destination())
+                    && interest.sources.admits(drop.source.ip())
+            };
+            drop.reason == reason && socket.interests().any(is_of)
+        })
+    }
+
+    /// Attributes the drops of the doctor's own socket. A socket that received nothing was never full.
+    pub(crate) fn losses_of_trial(&self, trial: &TrialMembership) -> SocketLosses {
+        let losses = self.losses_by_counters(trial.dropped);
+        SocketLosses { full: if trial.received_count() == 0 { 0 } else { losses.full }, ..losses }
+    }
+
+    fn losses_by_counters(&self, dropped: u64) -> SocketLosses {
         let rise = |counter| {
             let rises = [Family::V4, Family::V6].map(|family| self.rise(counter, family));
             rises.into_iter().flatten().reduce(u64::saturating_add)
@@ -41,6 +83,7 @@ impl Observation {
         };
         let others =
             [Counter::ChecksumErrors, Counter::MemoryErrors].into_iter().filter_map(rise).sum::<u64>();
+        let others = others.saturating_add(self.refused_by_ipsec());
         SocketLosses { full: dropped.min(full), refused: dropped.saturating_sub(full).saturating_sub(others) }
     }
 
@@ -60,7 +103,17 @@ impl Observation {
         }
         let is_earlier = |drop: &&KernelDrop| drop.is_of(key) && !AT_SOCKET.contains(&drop.reason.as_str());
         let earlier = self.kernel_drops.drops.iter().filter(is_earlier).map(|drop| drop.packets).sum();
-        flow.sound().min(flow.datagrams.saturating_sub(earlier))
+        let passed = self.passed_firewall(flow).unwrap_or(u64::MAX);
+        flow.sound().min(flow.datagrams.saturating_sub(earlier)).min(passed)
+    }
+
+    /// Returns how many packets of a flow passed the input hook, which no program can have read more of. The counters of
+    /// the machine count for longer than the taps, so without this limit another flow may stand in for one that is lost.
+    /// `None` if it is unknown.
+    pub(crate) fn passed_firewall(&self, flow: &Flow) -> Option<u64> {
+        // The rules count fragments and coalesced datagrams in other numbers. What this machine sends need not come back.
+        let is_counted = flow.fragmented == 0 && flow.resegmented == 0 && !flow.key.outgoing;
+        self.hooks.passed_input(&flow.key).filter(|_| is_counted)
     }
 
     /// Returns whether datagrams arrived for a socket, and none of them was read: its queue never became shorter, and what
@@ -79,10 +132,20 @@ impl Observation {
 }
 
 impl ProgramSocket {
-    /// Returns why no process that has the socket open can read it; `None` if one runs.
-    pub(crate) fn stopped(&self) -> Option<&RunState> {
-        let is_stopped = self.processes.iter().all(|process| process.run_state != RunState::Running);
-        self.processes.first().filter(|_| is_stopped).map(|process| &process.run_state)
+    /// Returns whether no process that has the socket open can read it; `false` if one runs.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped().is_some() && self.processes.iter().all(ProcessState::is_stopped)
+    }
+
+    /// Returns a process that has the socket open and does not run, if there is one.
+    pub(crate) fn stopped(&self) -> Option<&ProcessState> {
+        self.processes.iter().find(|process| process.is_stopped())
+    }
+}
+
+impl ProcessState {
+    fn is_stopped(&self) -> bool {
+        self.run_state != RunState::Running
     }
 }
 
@@ -92,7 +155,6 @@ mod tests {
 
     use super::*;
     use crate::causes::fixtures::{ETH0, flow, joined_socket, kernel_drop, program, with_counters};
-    use crate::observation::ProcessState;
     use crate::snapshot::JoinedGroup;
 
     const TO: &str = "239.1.2.3:5000";
@@ -120,6 +182,26 @@ mod tests {
         assert_eq!(losses(&[("UdpRcvbufErrors", 3)]), (3, 7));
         assert_eq!(losses(&[("UdpRcvbufErrors", 0), ("UdpInCsumErrors", 10)]), (0, 0));
         assert_eq!(losses(&[("UdpRcvbufErrors", 0), ("Udp6RcvbufErrors", 30)]), (10, 0));
+    }
+
+    #[test]
+    fn kernel_reason_outweighs_the_counters_of_all_sockets() {
+        let losses = |drops: &[(&str, u64)], full| {
+            let (mut observation, socket) = observed(10, &[]);
+            let drops = drops.iter();
+            observation.kernel_drops.drops =
+                drops.map(|(reason, packets)| kernel_drop(reason, "10.9.0.1:6000", TO, *packets)).collect();
+            let losses = with_counters(observation, &[("UdpRcvbufErrors", full)]).losses_of(&socket);
+            (losses.full, losses.refused)
+        };
+        assert_eq!(losses(&[(REJECTED, 10)], 30), (0, 10), "another socket is full");
+        assert_eq!(losses(&[(BUFFER_FULL, 7)], 7), (7, 0), "three were dropped for other reasons");
+        assert_eq!(losses(&[(REJECTED, 10), (BUFFER_FULL, 10)], 10), (10, 0), "one of each of two sockets");
+        assert_eq!(losses(&[(IPSEC, 7)], 0), (0, 0));
+        let other = kernel_drop(REJECTED, "10.9.0.1:6000", "239.9.9.9:5000", 10);
+        let (mut observation, socket) = observed(10, &[]);
+        observation.kernel_drops.drops = vec![other];
+        assert_eq!(with_counters(observation, &[("UdpRcvbufErrors", 10)]).losses_of(&socket).full, 10);
     }
 
     #[test]
@@ -152,10 +234,10 @@ mod tests {
         let state = |run_state| ProcessState { pid: 7, run_state, cgroup: None };
         let stopped = |states| {
             let socket = ProgramSocket { processes: states, ..joined_socket(ETH0, SourceFilter::ANY) };
-            socket.stopped().cloned()
+            socket.is_stopped()
         };
-        assert_eq!(stopped(vec![]), None);
-        assert_eq!(stopped(vec![state(RunState::Stopped), state(RunState::Running)]), None);
-        assert_eq!(stopped(vec![state(RunState::Stopped)]), Some(RunState::Stopped));
+        assert!(!stopped(vec![]));
+        assert!(!stopped(vec![state(RunState::Stopped), state(RunState::Running)]));
+        assert!(stopped(vec![state(RunState::Stopped)]));
     }
 }

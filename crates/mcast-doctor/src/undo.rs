@@ -26,14 +26,27 @@ pub(crate) enum Inverse {
 pub(crate) fn add_to(report: &mut Report) {
     for remedy in report.findings.iter_mut().flat_map(|finding| &mut finding.remedies) {
         if remedy.undo.is_none() && remedy.tool != crate::Tool::Mcast {
-            remedy.undo = instructions(remedy);
+            remedy.undo = instructions(remedy, &mut output_of);
         }
     }
 }
 
-fn instructions(remedy: &Remedy) -> Option<Instructions> {
+/// Returns how to undo a remedy on a machine of which nothing is known, with `VALUE` for a value before.
+pub(crate) fn with_placeholders(remedy: &Remedy) -> Option<Instructions> {
+    /// What programs print about interfaces.
+    const STATE: &str = "<> mtu VALUE qlen VALUE fastleave VALUE isolated VALUE state VALUE mcast_flood VALUE mcast_querier VALUE mcast_hash_max VALUE mcast_snooping VALUE Current hardware settings RX: VALUE";
+    let mut query = |program: &str, args: &[&str]| match program {
+        "nft" => None,
+        "cat" => Some("VALUE".to_owned()),
+        "ip" if args.contains(&"route") => Some(String::new()),
+        _ => Some(STATE.to_owned()),
+    };
+    remedy.undo.clone().or_else(|| instructions(remedy, &mut query))
+}
+
+fn instructions(remedy: &Remedy, query: Query<'_>) -> Option<Instructions> {
     let mut undo = Vec::new();
-    for inverse in inverses(remedy.actions(), &mut output_of) {
+    for inverse in inverses(remedy.actions(), query) {
         match inverse {
             Inverse::Actions(actions) => undo.extend(actions),
             Inverse::DeleteRule { chain } => {
@@ -86,19 +99,23 @@ fn inverses(actions: &[Action], query: Query<'_>) -> Vec<Inverse> {
 /// Returns the inverse of a run of a program; `None` if it is unknown.
 fn inverse(program: &str, args: &[&str], actions: &[Action], query: Query<'_>) -> Option<Inverse> {
     Some(match (program, args) {
-        ("sysctl", ["-w", settings @ ..]) => {
-            settings_before(settings.iter().map(|setting| setting.split('=').next().unwrap_or(setting)))?
-        }
+        ("sysctl", ["-w", settings @ ..]) => settings_before(
+            settings.iter().map(|setting| setting.split('=').next().unwrap_or(setting)),
+            query,
+        )?,
         ("sysctl", ["-p", file]) => {
             let text = actions.iter().find_map(|action| match action {
                 Action::Write { path, text } if path == Path::new(file) => Some(text),
                 _ => None,
             })?;
-            settings_before(text.lines().filter_map(|line| Some(line.split_once('=')?.0.trim())))?
+            settings_before(text.lines().filter_map(|line| Some(line.split_once('=')?.0.trim())), query)?
         }
         ("ip", ["-6", "address", "del", rest @ ..]) => run("ip", ["-6", "address", "add"].iter().chain(rest)),
         ("ip", ["link", "set", "dev", name, "type", "bridge", options @ ..]) => {
             bridge_options(name, options, query)?
+        }
+        ("ip", ["link", "set", "dev", name, "type", "macvlan", "macaddr", "add", mac]) => {
+            run("ip", ["link", "set", "dev", name, "type", "macvlan", "macaddr", "del", mac])
         }
         ("ip", ["link", "set", "dev", name, option @ ..]) => link_option(name, option, query)?,
         ("ip", ["-6", "route", "add" | "replace", route @ ..]) => {
@@ -127,6 +144,9 @@ fn fixed(program: &str, args: &[&str]) -> Option<Inverse> {
         ("ufw", ["allow", rest @ ..]) => run("ufw", ["delete", "allow"].iter().chain(rest)),
         ("bridge", ["fdb", "replace", mac, "dev", port, "master", "static"]) => {
             run("bridge", ["fdb", "del", mac, "dev", port, "master"])
+        }
+        ("ip", ["xfrm", "policy", "add", policy @ .., "priority", _, "action", "allow"]) => {
+            run("ip", ["xfrm", "policy", "delete"].iter().chain(policy))
         }
         ("kill", ["-CONT", id]) => run("kill", ["-STOP", id]),
         ("networkctl", ["reload"]) => run("networkctl", ["reload"]),
@@ -166,9 +186,9 @@ fn restore(path: &Path) -> Inverse {
 }
 
 /// Returns the action that sets these settings to their current values; `None` if one cannot be read.
-fn settings_before<'a>(names: impl Iterator<Item = &'a str>) -> Option<Inverse> {
+fn settings_before<'a>(names: impl Iterator<Item = &'a str>, query: Query<'_>) -> Option<Inverse> {
     let assignment = |name: &str| {
-        let value = fs::read_to_string(setting_path(name)).ok()?;
+        let value = query("cat", &[setting_path(name).to_str()?])?;
         Some(format!("{name}={}", value.trim()))
     };
     let assignments: Option<Vec<_>> = names.map(assignment).collect();
@@ -237,6 +257,9 @@ fn word_after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn output_of(program: &str, args: &[&str]) -> Option<String> {
+    if let ("cat", [path]) = (program, args) {
+        return fs::read_to_string(path).ok();
+    }
     let output = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -330,10 +353,10 @@ mod tests {
 
     #[test]
     fn unknown_state_cannot_be_restored() {
-        for line in ["ip link set dev eth0 mtu 1500", "tc qdisc del dev eth0 root", "sysctl -w net.no.such=1"]
-        {
+        for line in ["ip link set dev eth0 mtu 1500", "tc qdisc del dev eth0 root"] {
             assert_eq!(undo(line, "nothing"), None, "{line}");
         }
+        assert_eq!(here(&actions("sysctl -w net.no.such=1")), [Inverse::Unknown]);
     }
 
     #[test]

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn udp_is_told_from_the_rest() {
+    fn udp_is_distinguished_from_other_protocols() {
         assert!(is_udp(&ipv4(UDP)));
         assert!(!is_udp(&ipv4(2)), "IGMP");
         assert!(is_udp(&ipv6(UDP, &[0; 8])));

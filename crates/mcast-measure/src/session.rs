@@ -18,7 +18,7 @@ pub struct SessionTotals {
     pub duplicated: u64,
     /// Datagrams received after one that was sent later.
     pub reordered: u64,
-    /// Datagrams too old to tell whether they are duplicates.
+    /// Datagrams too old to be recognized as duplicates or not.
     pub too_late: u64,
     /// Datagrams sent before the first one received.
     pub before_first: u64,

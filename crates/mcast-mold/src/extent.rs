@@ -2,11 +2,13 @@
 
 use core::cmp::Ordering;
 
+use mcast_stream_proto::ClockTime;
+
 /// The claim of a datagram that all messages before `first` exist, and its time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) first: u64,
-    pub(super) at: u64,
+    pub(super) at: ClockTime,
 }
 
 /// The extent of a session.
@@ -25,25 +27,25 @@ pub(super) struct Extent {
     /// All messages before this one exist: two datagrams agree on it.
     pub(super) believed: u64,
     /// When that last grew.
-    pub(super) believed_at: u64,
+    pub(super) believed_at: ClockTime,
 }
 
 impl Extent {
-    pub(super) const fn new(next: u64, now: u64) -> Self {
+    pub(super) const fn new(next: u64, now: ClockTime) -> Self {
         let top = Claim { first: next, at: now };
         Self { known: next, supported: next, top, believed: next, believed_at: now }
     }
 
     /// Takes the claim of a datagram with messages from `first` to before `end`. A copy that arrives within the
     /// reordering time confirms nothing.
-    pub(super) fn claim(&mut self, now: u64, first: u64, end: u64, reordering: u64) {
+    pub(super) fn claim(&mut self, now: ClockTime, first: u64, end: u64, reordering: u64) {
         let believed = match first.cmp(&self.top.first) {
             Ordering::Greater => {
                 let before = core::mem::replace(&mut self.top, Claim { first, at: now });
                 self.supported = self.known;
                 before.first
             }
-            Ordering::Equal if now < self.top.at.saturating_add(reordering) => self.believed,
+            Ordering::Equal if now < self.top.at + reordering => self.believed,
             Ordering::Equal => first,
             Ordering::Less => {
                 self.supported = self.supported.max(end);
@@ -58,8 +60,8 @@ impl Extent {
 
     /// Returns whether a datagram with this first message refutes the greatest claim: the session continues before the
     /// claim, which nothing has confirmed for this long.
-    pub(super) const fn refutes(&self, now: u64, first: u64, patience: u64) -> bool {
-        first < self.top.first && self.is_stray() && now >= self.top.at.saturating_add(patience)
+    pub(super) fn refutes(&self, now: ClockTime, first: u64, patience: u64) -> bool {
+        first < self.top.first && self.is_stray() && now >= self.top.at + patience
     }
 
     /// Returns whether only one datagram makes the greatest claim.
@@ -68,7 +70,7 @@ impl Extent {
     }
 
     /// Drops the greatest claim and its datagram.
-    pub(super) fn drop_stray(&mut self, now: u64) {
+    pub(super) fn drop_stray(&mut self, now: ClockTime) {
         if self.is_stray() {
             self.known = self.supported;
             self.top = Claim { first: self.believed, at: now };

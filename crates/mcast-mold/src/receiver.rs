@@ -7,6 +7,7 @@ use mcast_packet::payload::MoldUdp64;
 
 use super::extent::{Claim, Extent};
 use super::{HEADER, SessionName, request};
+use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::gaps::{Gap, Gaps};
 
 /// Gaps that are requested at a time; later ones wait until these are filled or given up.
@@ -122,7 +123,7 @@ enum Start {
 /// When something of the session last arrived.
 #[derive(Clone, Copy, Debug)]
 struct LastArrival {
-    at: u64,
+    at: ClockTime,
     is_silence_reported: bool,
 }
 
@@ -138,10 +139,10 @@ pub struct MoldReceiver {
     /// `None` before the first call.
     last_arrival: Option<LastArrival>,
     /// When a message last arrived in order, or a heartbeat that named the next one.
-    progress: u64,
+    progress: ClockTime,
     /// Messages that arrived before their turn.
     waiting: BTreeMap<u64, Vec<u8>>,
-    gaps: Gaps,
+    gaps: Gaps<u64>,
     /// The first datagram of another session since this one fell silent.
     candidate: Option<Vec<u8>>,
     statistics: MoldStatistics,
@@ -156,10 +157,10 @@ impl MoldReceiver {
             session: None,
             start: Start::Confirmed,
             next: 1,
-            extent: Extent::new(1, 0),
+            extent: Extent::new(1, ClockTime(0)),
             end: End::Unknown,
             last_arrival: None,
-            progress: 0,
+            progress: ClockTime(0),
             waiting: BTreeMap::new(),
             gaps: Gaps::new(),
             candidate: None,
@@ -178,6 +179,7 @@ impl MoldReceiver {
     /// Handles a datagram received on a path (0 to 3), or from the re-request server, and delivers the messages that
     /// are next in order.
     pub fn handle(&mut self, now: u64, path: u8, datagram: &[u8], mut out: impl FnMut(MoldItem<'_>)) {
+        let now = ClockTime(now);
         let last_arrival =
             *self.last_arrival.get_or_insert(LastArrival { at: now, is_silence_reported: false });
         let Some(packet) = MoldUdp64::parse(datagram).filter(|packet| self.is_possible(packet)) else {
@@ -197,13 +199,14 @@ impl MoldReceiver {
 
     /// Gives up messages that have been missing for too long, delivers the ones after them, and reports silence.
     pub fn pass(&mut self, now: u64, mut out: impl FnMut(MoldItem<'_>)) {
+        let now = ClockTime(now);
         while let Some(gap) = self.gaps.first().copied().filter(|gap| now >= self.given_up_at(gap)) {
             self.give_up(now, &gap, &mut out);
         }
         self.deliver(now, &mut out);
         let last_arrival =
             *self.last_arrival.get_or_insert(LastArrival { at: now, is_silence_reported: false });
-        if now < last_arrival.at.saturating_add(self.config.silence) || last_arrival.is_silence_reported {
+        if now < last_arrival.at + self.config.silence || last_arrival.is_silence_reported {
             return;
         }
         match self.end {
@@ -221,22 +224,23 @@ impl MoldReceiver {
     /// Gives up all gaps and delivers the buffered messages after them, for callers that stop or receive another
     /// session. Messages that only one datagram mentions are not reported as lost.
     pub fn abandon(&mut self, mut out: impl FnMut(MoldItem<'_>)) {
-        self.drop_stray(0);
+        self.drop_stray(ClockTime(0));
         while let Some(gap) = self.gaps.first().copied() {
-            self.give_up(0, &gap, &mut out);
+            self.give_up(ClockTime(0), &gap, &mut out);
         }
     }
 
     /// Returns a request for missing messages, if one is due: send it to a re-request server, and call again until
     /// there is none.
     pub fn poll(&mut self, now: u64) -> Option<[u8; HEADER]> {
+        let now = ClockTime(now);
         let session = self.session.filter(|_| self.config.requests)?;
         let believed = self.extent.believed;
         let gap = self.gaps.iter_mut().take(MAX_REQUESTED_GAPS).find(|gap| gap.due <= now)?;
         // Messages that may not exist are requested at growing intervals.
         let doublings = if gap.end <= believed { 0 } else { gap.tries.min(MAX_DOUBLINGS) };
         let again = self.config.again.saturating_mul(1 << doublings);
-        (gap.due, gap.asked, gap.tries) = (now.saturating_add(again), now, gap.tries.saturating_add(1));
+        (gap.due, gap.asked, gap.tries) = (now + again, now, gap.tries.saturating_add(1));
         let (first, count) = (gap.first, gap.end - gap.first);
         self.statistics.requests += 1;
         Some(request(session, first, count.min(u64::from(self.config.most_at_once.max(1))) as u16))
@@ -245,15 +249,15 @@ impl MoldReceiver {
     /// Returns the time by which to call [`pass`](Self::pass) and [`poll`](Self::poll).
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
-        let patience = self.gaps.first().map_or(u64::MAX, |gap| self.given_up_at(gap));
+        let patience = self.gaps.first().map_or(ClockTime::NEVER, |gap| self.given_up_at(gap));
         let request = self.gaps.iter().take(MAX_REQUESTED_GAPS).map(|gap| gap.due).min();
-        let request = request.filter(|_| self.config.requests).unwrap_or(u64::MAX);
+        let request = request.filter(|_| self.config.requests).unwrap_or(ClockTime::NEVER);
         let silence = match self.last_arrival {
-            None => 0,
-            Some(last_arrival) if last_arrival.is_silence_reported || self.has_ended() => u64::MAX,
-            Some(last_arrival) => last_arrival.at.saturating_add(self.config.silence),
+            None => ClockTime(0),
+            Some(last_arrival) if last_arrival.is_silence_reported || self.has_ended() => ClockTime::NEVER,
+            Some(last_arrival) => last_arrival.at + self.config.silence,
         };
-        patience.min(request).min(silence)
+        patience.min(request).min(silence).0
     }
 
     /// Returns the counters.
@@ -280,7 +284,7 @@ impl MoldReceiver {
             && packet.sequence < (1 << 62) - packet.messages.len() as u64
     }
 
-    fn begin(&mut self, now: u64, packet: &MoldUdp64<'_>, out: &mut impl FnMut(MoldItem<'_>)) {
+    fn begin(&mut self, now: ClockTime, packet: &MoldUdp64<'_>, out: &mut impl FnMut(MoldItem<'_>)) {
         let first = if self.session.is_none() { self.config.first } else { Some(1) };
         let claim = Claim { first: packet.sequence, at: now };
         self.start = match first {
@@ -290,7 +294,13 @@ impl MoldReceiver {
         self.begin_at(now, packet.session, first.unwrap_or(packet.sequence).max(1), out);
     }
 
-    fn begin_at(&mut self, now: u64, session: SessionName, first: u64, out: &mut impl FnMut(MoldItem<'_>)) {
+    fn begin_at(
+        &mut self,
+        now: ClockTime,
+        session: SessionName,
+        first: u64,
+        out: &mut impl FnMut(MoldItem<'_>),
+    ) {
         (self.session, self.next, self.progress) = (Some(session), first, now);
         (self.extent, self.end) = (Extent::new(first, now), End::Unknown);
         self.waiting.clear();
@@ -301,13 +311,13 @@ impl MoldReceiver {
     /// Another session: followed when the current one is silent and a second datagram of the other arrives.
     fn follow(
         &mut self,
-        now: u64,
+        now: ClockTime,
         last_arrival: LastArrival,
         path: u8,
         datagram: &[u8],
         out: &mut impl FnMut(MoldItem<'_>),
     ) {
-        if now < last_arrival.at.saturating_add(self.config.silence) {
+        if now < last_arrival.at + self.config.silence {
             self.statistics.foreign += 1;
             return;
         }
@@ -329,7 +339,13 @@ impl MoldReceiver {
         }
     }
 
-    fn take_packet(&mut self, now: u64, path: u8, packet: MoldUdp64<'_>, out: &mut impl FnMut(MoldItem<'_>)) {
+    fn take_packet(
+        &mut self,
+        now: ClockTime,
+        path: u8,
+        packet: MoldUdp64<'_>,
+        out: &mut impl FnMut(MoldItem<'_>),
+    ) {
         let (first, end) = (packet.sequence, packet.sequence + packet.messages.len() as u64);
         self.confirm_start(now, packet.session, first, end, out);
         if self.extent.refutes(now, first, self.config.patience) {
@@ -356,7 +372,7 @@ impl MoldReceiver {
     /// consecutive datagrams before it show the real position.
     fn confirm_start(
         &mut self,
-        now: u64,
+        now: ClockTime,
         session: SessionName,
         first: u64,
         end: u64,
@@ -365,7 +381,7 @@ impl MoldReceiver {
         let Start::Unconfirmed { claim, expected } = self.start else { return };
         if first > claim.first {
             self.start = Start::Confirmed;
-        } else if first < claim.first && now >= claim.at.saturating_add(self.config.reordering) {
+        } else if first < claim.first && now >= claim.at + self.config.reordering {
             self.start = Start::Unconfirmed { claim, expected: Some(end) };
             if expected == Some(first) {
                 self.statistics.strays += 1;
@@ -376,15 +392,15 @@ impl MoldReceiver {
     }
 
     /// Records that messages up to `end` exist, and that those from `first` on have arrived.
-    fn notice(&mut self, now: u64, first: u64, end: u64) {
-        let due = now.saturating_add(self.config.reordering);
+    fn notice(&mut self, now: ClockTime, first: u64, end: u64) {
+        let due = now + self.config.reordering;
         let before = self.extent.believed;
         let known = self.extent.known;
         self.extent.claim(now, first, end, self.config.reordering);
         let believed = self.extent.believed;
         if believed > before {
             // Their timers begin when they are known to exist.
-            let confirmed = |gap: &&mut Gap| gap.end > before && gap.end <= believed;
+            let confirmed = |gap: &&mut Gap<u64>| gap.end > before && gap.end <= believed;
             for gap in self.gaps.iter_mut().filter(confirmed) {
                 (gap.noticed, gap.due) = (now, gap.due.min(due));
             }
@@ -395,7 +411,7 @@ impl MoldReceiver {
     }
 
     /// Records the end of the session. It counts when a second datagram repeats it, and none contradicts it meanwhile.
-    fn note_end(&mut self, now: u64, packet: &MoldUdp64<'_>) {
+    fn note_end(&mut self, now: ClockTime, packet: &MoldUdp64<'_>) {
         let (first, count) = (packet.sequence, packet.messages.len() as u64);
         let claim = match self.end {
             End::Reached | End::Confirmed(_) => return,
@@ -408,7 +424,7 @@ impl MoldReceiver {
                 if continues { End::Unknown } else { End::Claimed(claim) }
             }
             Some(claim) if claim.first == first => {
-                let is_repeated = now >= claim.at.saturating_add(self.config.reordering);
+                let is_repeated = now >= claim.at + self.config.reordering;
                 if is_repeated { End::Confirmed(first) } else { End::Claimed(claim) }
             }
             _ if packet.end_of_session => End::Claimed(Claim { first, at: now }),
@@ -417,7 +433,13 @@ impl MoldReceiver {
     }
 
     /// Delivers a message that is next in order, or buffers it; returns `false` if it is not new.
-    fn take(&mut self, now: u64, number: u64, message: &[u8], out: &mut impl FnMut(MoldItem<'_>)) -> bool {
+    fn take(
+        &mut self,
+        now: ClockTime,
+        number: u64,
+        message: &[u8],
+        out: &mut impl FnMut(MoldItem<'_>),
+    ) -> bool {
         if number < self.next || self.waiting.contains_key(&number) {
             self.statistics.copies += 1;
             return false;
@@ -434,36 +456,36 @@ impl MoldReceiver {
             self.waiting.insert(number, message.to_vec());
         } else {
             // It is requested again when there is room.
-            self.gaps.reopen(number, now, now.saturating_add(self.config.again));
+            self.gaps.reopen(number, now, now + self.config.again);
         }
         true
     }
 
     /// Makes the rest of a gap due when a reply ends within it: a reply is at most one datagram.
-    fn request_rest(&mut self, now: u64, end: u64) {
+    fn request_rest(&mut self, now: ClockTime, end: u64) {
         let reordering = self.config.reordering;
         if let Some(rest) = self.gaps.iter_mut().find(|gap| gap.first >= end)
             && rest.first == end
             && rest.tries > 0
         {
             // Not at once: this may be late data and not a reply, and more of it may follow.
-            rest.due = rest.due.min(rest.asked.saturating_add(reordering));
+            rest.due = rest.due.min(rest.asked + reordering);
             rest.noticed = now;
         }
     }
 
     /// Returns when the first gap is given up: never while only one datagram claims that its messages exist.
-    fn given_up_at(&self, gap: &Gap) -> u64 {
+    fn given_up_at(&self, gap: &Gap<u64>) -> ClockTime {
         let since = gap.noticed.max(self.progress);
         let since = match self.extent.believed {
-            believed if believed <= gap.first => return u64::MAX,
+            believed if believed <= gap.first => return ClockTime::NEVER,
             believed if believed < gap.end => since.max(self.extent.believed_at),
             _ => since,
         };
-        since.saturating_add(self.config.patience)
+        since + self.config.patience
     }
 
-    fn give_up(&mut self, now: u64, gap: &Gap, out: &mut impl FnMut(MoldItem<'_>)) {
+    fn give_up(&mut self, now: ClockTime, gap: &Gap<u64>, out: &mut impl FnMut(MoldItem<'_>)) {
         // Gaps may have been merged: some messages of this one may be buffered.
         let buffered = self.waiting.keys().next().copied().unwrap_or(u64::MAX);
         let end = gap.end.min(buffered).min(self.extent.believed.max(self.next + 1));
@@ -474,18 +496,18 @@ impl MoldReceiver {
     }
 
     /// Drops what only a stray datagram mentioned.
-    fn drop_stray(&mut self, now: u64) {
+    fn drop_stray(&mut self, now: ClockTime) {
         self.extent.drop_stray(now);
         let known = self.extent.known.max(self.next);
         self.waiting.split_off(&known);
-        let remaining: Vec<Gap> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
+        let remaining: Vec<Gap<u64>> = self.gaps.iter().filter(|gap| gap.first < known).copied().collect();
         self.gaps.clear();
         for gap in remaining {
             self.gaps.open(gap.first..gap.end.min(known), gap.noticed, gap.due);
         }
     }
 
-    fn deliver(&mut self, now: u64, out: &mut impl FnMut(MoldItem<'_>)) {
+    fn deliver(&mut self, now: ClockTime, out: &mut impl FnMut(MoldItem<'_>)) {
         while let Some(message) = self.waiting.remove(&self.next) {
             out(MoldItem::Message(self.next, &message));
             self.next += 1;

@@ -5,8 +5,8 @@
 //! view of the bytes of one frame. [`Packet::malformed`] reports the layer that could not be decoded; the
 //! layers before it remain available. IGMP and MLD have the same messages with addresses of different widths,
 //! so one [`gmp::GmpMessage`] serves both, for parsing and building. [`pim::PimMessage`] does the same for
-//! PIM. [`Lldp`] names the switch port at the other end of a link. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
-//! sequence number.
+//! PIM. [`Lldp`] names the switch port at the other end of a link. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64,
+//! PTP, mDNS and SSDP, and [`sequence`] counts losses by sequence number.
 //!
 //! ```
 //! let frame = [

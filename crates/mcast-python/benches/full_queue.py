@@ -5,7 +5,7 @@
 It compares pymcast with multicast_expert and the socket module, as far as they are installed, on the
 same work: a queue filled with as many datagrams as every contestant can hold, then emptied; and a
 sender that sends as many to a receiver whose queue takes them. Rounds are interleaved, every second
-goes backwards; medians are told, and their ratios to multicast_expert. It makes its own network, and
+goes backwards; medians are printed, and their ratios to multicast_expert. It makes its own network, and
 needs root or user namespaces and the package lab of the tests.
 """
 
@@ -238,7 +238,7 @@ def bare_sender() -> socket.socket:
 
 
 def packages() -> dict[str, Any]:
-    """multicast_expert, if it is there, first: the others are told as multiples of it."""
+    """multicast_expert, if it is there, first: the rates of the others are multiples of it."""
     found = {} if multicast_expert is None else {"multicast_expert": multicast_expert}
     return {**found, "pymcast.multicast_expert": drop_in}
 
@@ -302,7 +302,7 @@ def peer_of(name: str) -> str:
     return "multicast_expert sendto" if "send" in name or "writer" in name else "multicast_expert recvfrom"
 
 
-def tell(rates: dict[str, list[float]], as_json: bool) -> None:
+def print_rates(rates: dict[str, list[float]], as_json: bool) -> None:
     if as_json:
         for name, each in rates.items():
             print(json.dumps({"name": name, "per_second": [round(rate) for rate in each]}))
@@ -330,7 +330,7 @@ def main() -> None:
         names = list(contestants)
         for name in names if number % 2 == 0 else reversed(names):
             rates[name].append(contestants[name]())
-    tell(rates, asked.json)
+    print_rates(rates, asked.json)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ NAME = "prices"
 
 
 class Feed:
-    """The prices, and the publisher that tells them: a lock for both, so that a snapshot knows what it has."""
+    """The prices and their publisher, under one lock, so that a snapshot names the last message that it includes."""
 
     def __init__(self, publisher: pymcast.Publisher) -> None:
         self._publisher = publisher
         self._prices: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def tell(self, fruit: str, price: int) -> None:
+    def publish(self, fruit: str, price: int) -> None:
         with self._lock:
             self._prices[fruit] = price
             self._publisher.publish(json.dumps({fruit: price}).encode())
@@ -39,12 +39,12 @@ def publish(place: str, interface: str, address: str, count: int = 200) -> None:
         feed = Feed(publisher)
         publisher.serve_snapshots((address, 0), feed.snapshot)
         for price in range(101, 101 + count):
-            feed.tell("apples" if price % 2 == 0 else "pears", price)
+            feed.publish("apples" if price % 2 == 0 else "pears", price)
             time.sleep(0.05)
 
 
 def subscribe() -> dict[str, int]:
-    """Follows the prices to the end of the stream, and tells the last of each."""
+    """Follows the prices to the end of the stream, and prints the last of each."""
     prices: dict[str, int] = {}
     with pymcast.Subscriber(pymcast.find_stream(NAME), start="snapshot") as subscriber:
         for item in subscriber:

@@ -10,7 +10,7 @@ import sys
 import pymcast
 
 
-def tell(datagram: pymcast.Datagram) -> str:
+def describe(datagram: pymcast.Datagram) -> str:
     name = datagram.group.name or datagram.group.kind
     return (
         f"{len(datagram)} bytes for {datagram.group} ({name}) port {datagram.port}"
@@ -22,7 +22,7 @@ def main() -> None:
     with pymcast.Receiver(*sys.argv[1:]) as receiver:
         print("ready", file=sys.stderr, flush=True)
         for datagram in receiver:
-            print(tell(datagram), flush=True)
+            print(describe(datagram), flush=True)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: in
     assert finding.severity == "fault"
     assert finding in report.faults
     assert finding.interface == "two"
-    assert any(evidence.what == "counter" for evidence in finding.evidence)
+    assert any(evidence.kind == "counter" for evidence in finding.evidence)
     assert any(remedy.command and "rp_filter" in remedy.command for remedy in finding.remedies)
     assert "RFC 3704 section 2" in finding.references
     assert f"fault: reverse-path-filter: {finding.cause}" in str(report)
@@ -65,7 +65,7 @@ def test_a_working_membership_has_no_fault(other: lab.Host, port: int) -> None:
         stop.set()
         talking.join()
     assert report.faults == (), str(report)
-    assert any(seen.depth == "socket" for seen in report.observations), str(report)
+    assert any(each.layer == "socket" for each in report.observations), str(report)
 
 
 def test_the_machine_is_examined(other: lab.Host) -> None:

@@ -98,8 +98,8 @@ def test_every_name_exists_with_its_signature(path: str) -> None:
         return
     signature = inspect.signature(found)
     bare = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
-    told = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
-    assert told == SIGNATURES[path]
+    text = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    assert text == SIGNATURES[path]
 
 
 def test_types_and_exceptions_are_those_of_the_original() -> None:

@@ -30,8 +30,8 @@ def test_each_datagram_may_have_its_own_options(other: lab.Host, port: int) -> N
             sender.send(b"plain")
             sender.send(b"2", to=("239.3.0.3", port), interface="two", hop_limit=9, traffic_class=8)
             got = [receiver.recv(timeout=30) for _ in range(2)]
-    told = {(each.payload, str(each.group), each.interface, each.hop_limit, each.traffic_class) for each in got}
-    assert told == {(b"plain", "239.3.0.2", "one", 1, 0), (b"2", "239.3.0.3", "two", 9, 8)}
+    facts = {(each.payload, str(each.group), each.interface, each.hop_limit, each.traffic_class) for each in got}
+    assert facts == {(b"plain", "239.3.0.2", "one", 1, 0), (b"2", "239.3.0.3", "two", 9, 8)}
 
 
 def test_send_errors_name_the_reason(other: lab.Host, port: int) -> None:

@@ -97,15 +97,15 @@ def test_closing_counts_short_and_unknown_subscribers_and_unsent_datagrams(
     for _ in range(300):
         publisher.publish(bytes(1000))
     go_on.set()
-    wait_for_events(publisher, {"short", "silent"})
+    wait_for_events(publisher, {"incomplete", "silent"})
     # More than the rate allows at once.
     for _ in range(3):
         publisher.queue(bytes(50_000), timeout=20)
     closing = publisher.close(timeout=0)
     assert closing is not None
-    assert (closing.complete, closing.short, closing.unknown) == (0, 1, 1)
+    assert (closing.complete, closing.incomplete, closing.unknown) == (0, 1, 1)
     assert closing.unsent > 0
-    assert f"short=1 unknown=1 unsent={closing.unsent}>" in repr(closing)
+    assert f"incomplete=1 unknown=1 unsent={closing.unsent}>" in repr(closing)
     reading.close()
     silent.close()
     for thread in threads:
@@ -134,7 +134,7 @@ def test_a_loop_ends_with_the_stream_and_events_name_the_subscribers(other: lab.
             assert publisher.next_message == 1
             assert publisher.wait_complete(timeout=20)
             joined = [event for event in publisher.events() if event.kind == "joined"]
-            assert publisher.statistics.receivers == 1
+            assert publisher.statistics.subscribers == 1
         thread.join(timeout=20)
         assert not thread.is_alive()
     assert len(joined) == 1
@@ -194,7 +194,7 @@ def test_a_restarted_publisher_is_followed(other: lab.Host, port: int) -> None:
             with other.run(lambda: pymcast.Publisher(place, name="prices")) as publisher:
                 assert publisher.wait_for(1, timeout=20)
                 publisher.publish(payload)
-            # Incarnations are told apart by quarters of a second.
+            # Incarnations differ if they start at least a quarter of a second apart.
             deadline = time.monotonic() + 0.3
             while time.monotonic() < deadline:
                 thread.join(timeout=0.05)
@@ -224,8 +224,8 @@ def test_a_late_joiner_starts_from_a_snapshot(other: lab.Host, port: int) -> Non
             raise RuntimeError("not yet")
         return pymcast.Snapshot(at, b"%d" % total)
 
-    told: list[object] = []
-    former, sys.unraisablehook = sys.unraisablehook, lambda args: told.append(args.exc_value)
+    unraisable: list[object] = []
+    former, sys.unraisablehook = sys.unraisablehook, lambda args: unraisable.append(args.exc_value)
     try:
         # The server must listen in the other host's network.
         address = other.run(lambda: publisher.serve_snapshots((lab.address("one", 2), 0), capture))
@@ -251,7 +251,7 @@ def test_a_late_joiner_starts_from_a_snapshot(other: lab.Host, port: int) -> Non
     finally:
         sys.unraisablehook = former
         publisher.close(0)
-    assert [str(each) for each in told] == ["not yet"]
+    assert [str(each) for each in unraisable] == ["not yet"]
 
 
 def test_waiting_ends_after_the_timeout_and_on_closing(other: lab.Host, port: int) -> None:

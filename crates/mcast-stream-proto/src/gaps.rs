@@ -1,35 +1,36 @@
 //! Ranges of missing datagrams or messages, and when to request each.
 
+use crate::ClockTime;
 use alloc::collections::VecDeque;
-use core::ops::Range;
+use core::ops::{Add, Range};
 
 /// Beyond this number, new gaps are merged into the last one.
 const MAX_GAPS: usize = 4096;
 
-/// A range of missing datagrams that were noticed at the same time.
+/// A range of missing datagrams, or messages, that were noticed at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub struct Gap<N> {
     /// The first missing datagram.
-    pub first: u64,
+    pub first: N,
     /// One past the last.
-    pub end: u64,
+    pub end: N,
     /// When it was noticed.
-    pub noticed: u64,
+    pub noticed: ClockTime,
     /// When to request it.
-    pub due: u64,
+    pub due: ClockTime,
     /// When it was last requested.
-    pub asked: u64,
+    pub asked: ClockTime,
     /// How often it was requested.
     pub tries: u32,
 }
 
 /// Gaps in ascending order. Datagrams inside a gap may have arrived: check the window before requesting them.
 #[derive(Debug, Default)]
-pub struct Gaps {
-    all: VecDeque<Gap>,
+pub struct Gaps<N> {
+    all: VecDeque<Gap<N>>,
 }
 
-impl Gaps {
+impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
     /// Returns no gaps.
     #[must_use]
     pub const fn new() -> Self {
@@ -44,17 +45,17 @@ impl Gaps {
 
     /// Returns the first gap.
     #[must_use]
-    pub fn first(&self) -> Option<&Gap> {
+    pub fn first(&self) -> Option<&Gap<N>> {
         self.all.front()
     }
 
     /// Returns all gaps in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Gap> {
+    pub fn iter(&self) -> impl Iterator<Item = &Gap<N>> {
         self.all.iter()
     }
 
     /// Returns all gaps in order.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap<N>> {
         self.all.iter_mut()
     }
 
@@ -65,31 +66,33 @@ impl Gaps {
 
     /// The earliest time at which one is due.
     #[must_use]
-    pub fn next_due(&self) -> Option<u64> {
+    pub fn next_due(&self) -> Option<ClockTime> {
         self.all.iter().map(|gap| gap.due).min()
     }
 
     /// Adds a gap after all others: `missing` was noticed, and is to be requested, at these times.
-    pub fn open(&mut self, missing: Range<u64>, noticed: u64, due: u64) {
+    pub fn open(&mut self, missing: Range<N>, noticed: ClockTime, due: ClockTime) {
         let Range { start: first, end } = missing;
         let is_full = self.all.len() == MAX_GAPS;
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = end,
-            None => self.all.push_back(Gap { first, end, noticed, due, asked: 0, tries: 0 }),
+            None => {
+                self.all.push_back(Gap { first, end, noticed, due, asked: ClockTime::default(), tries: 0 });
+            }
         }
     }
 
     /// Removes a datagram that arrived; returns the gap that it was missing in, if any.
-    pub fn fill(&mut self, sequence: u64) -> Option<Gap> {
+    pub fn fill(&mut self, sequence: N) -> Option<Gap<N>> {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         let gap = self.all.get_mut(index).filter(|gap| gap.first <= sequence)?;
         let whole = *gap;
         if gap.first + 1 == gap.end {
             self.all.remove(index);
         } else if gap.first == sequence {
-            gap.first += 1;
+            gap.first = gap.first + 1;
         } else if gap.end == sequence + 1 {
-            gap.end -= 1;
+            gap.end = sequence;
         } else if self.all.len() < MAX_GAPS {
             self.all[index].end = sequence;
             self.all.insert(index + 1, Gap { first: sequence + 1, ..whole });
@@ -98,16 +101,25 @@ impl Gaps {
     }
 
     /// Adds a datagram that had arrived and was discarded.
-    pub fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
+    pub fn reopen(&mut self, sequence: N, noticed: ClockTime, due: ClockTime) {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         if self.all.len() < MAX_GAPS && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
-            self.all
-                .insert(index, Gap { first: sequence, end: sequence + 1, noticed, due, asked: 0, tries: 0 });
+            self.all.insert(
+                index,
+                Gap {
+                    first: sequence,
+                    end: sequence + 1,
+                    noticed,
+                    due,
+                    asked: ClockTime::default(),
+                    tries: 0,
+                },
+            );
         }
     }
 
     /// Removes everything before `base`.
-    pub fn trim(&mut self, base: u64) {
+    pub fn trim(&mut self, base: N) {
         while self.all.front().is_some_and(|gap| gap.end <= base) {
             self.all.pop_front();
         }
@@ -118,11 +130,11 @@ impl Gaps {
 
     /// Notes a repair of a gap that was requested at `asked`: gaps that were requested before it are due again by
     /// `due`. Returns whether there are any.
-    pub fn overtaken(&mut self, asked: u64, sequence: u64, due: u64) -> bool {
+    pub fn overtaken(&mut self, asked: ClockTime, sequence: N, due: ClockTime) -> bool {
         let mut some = false;
         for gap in &mut self.all {
             let is_before = gap.asked < asked || gap.asked == asked && gap.end <= sequence;
-            if gap.tries > 0 && is_before && gap.due > due && gap.due != u64::MAX {
+            if gap.tries > 0 && is_before && gap.due > due && gap.due != ClockTime::NEVER {
                 gap.due = due;
                 some = true;
             }
@@ -131,7 +143,7 @@ impl Gaps {
     }
 
     /// Postpones the requests for a range until this time.
-    pub fn postpone(&mut self, range: Range<u64>, until: u64) {
+    pub fn postpone(&mut self, range: Range<N>, until: ClockTime) {
         let index = self.all.partition_point(|gap| gap.end <= range.start);
         for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < range.end) {
             gap.due = gap.due.max(until);
@@ -156,7 +168,7 @@ mod tests {
         ) {
             let (mut gaps, mut missing, mut at) = (Gaps::default(), BTreeSet::new(), 0);
             for (length, skip) in lengths {
-                gaps.open(at..at + length, at, 0);
+                gaps.open(at..at + length, ClockTime(at), ClockTime(0));
                 missing.extend(at..at + length);
                 at += length + skip;
             }

@@ -8,8 +8,8 @@ use std::vec::Vec;
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::random::Random;
 use crate::subscriber::{Item, SubscriberConfig};
-use crate::wire::{Incarnation, StreamId};
-use crate::{PublisherMachine, SubscriberMachine};
+use crate::wire::{Incarnation, Sequence, StreamId};
+use crate::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const MESSAGES: u64 = 60_000;
 /// Nanoseconds for which a datagram occupies the publisher, and the one-way delay.
@@ -62,10 +62,10 @@ impl Transfer {
             PublisherConfig { datagram: 1472, seed: 1, ..PublisherConfig::new(stream, Incarnation(1)) };
         Self {
             now,
-            publisher: PublisherMachine::new(config, now).unwrap(),
+            publisher: PublisherMachine::new(config, ClockTime(now)).unwrap(),
             subscriber: SubscriberMachine::new(
                 SubscriberConfig { seed: 2, ..SubscriberConfig::new(stream) },
-                now,
+                ClockTime(now),
             ),
             forward: Link::new(loss, 2 * seed),
             back: Link::new(loss, 2 * seed + 1),
@@ -81,8 +81,9 @@ impl Transfer {
         }
         let began = self.now;
         while self.received < MESSAGES {
-            while self.published < MESSAGES && self.publisher.publish(self.now, &[7; 1344]).is_ok() {
-                self.publisher.flush(self.now);
+            while self.published < MESSAGES && self.publisher.publish(ClockTime(self.now), &[7; 1344]).is_ok()
+            {
+                self.publisher.flush(ClockTime(self.now));
                 self.published += 1;
             }
             self.step();
@@ -97,7 +98,11 @@ impl Transfer {
 
     fn step(&mut self) {
         while let Some((at, datagram)) = self.back.arrived(self.now) {
-            self.publisher.handle(at.max(self.now), SocketAddr::from(([10, 0, 0, 2], 7000)), &datagram);
+            self.publisher.handle(
+                ClockTime(at.max(self.now)),
+                SocketAddr::from(([10, 0, 0, 2], 7000)),
+                &datagram,
+            );
         }
         let has_sent = self.send();
         while let Some((at, datagram)) = self.forward.arrived(self.now) {
@@ -105,20 +110,21 @@ impl Transfer {
         }
         self.send_feedback(self.now);
         if !has_sent {
-            let timers = self.publisher.next_deadline().min(self.subscriber.next_deadline());
+            let timers = self.publisher.next_deadline().0.min(self.subscriber.next_deadline().0);
             self.now = self.forward.next().min(self.back.next()).min(timers).max(self.now + 1);
         }
     }
 
     fn send(&mut self) -> bool {
-        let Some(transmit) = self.publisher.poll(self.now) else { return false };
+        let Some(transmit) = self.publisher.poll(ClockTime(self.now)) else { return false };
         let mut carry = |datagram: &[u8]| {
             self.now += COST;
             self.forward.carry(self.now, datagram);
         };
         match transmit {
             Transmit::Data { first, count } => {
-                (first..first + count).for_each(|sequence| carry(self.publisher.datagram(sequence)));
+                Sequence::each(first..first + count)
+                    .for_each(|sequence| carry(self.publisher.datagram(sequence)));
             }
             Transmit::Repair { sequence, .. } => carry(self.publisher.datagram(sequence)),
             Transmit::Control(control) => carry(control.bytes()),
@@ -127,10 +133,10 @@ impl Transfer {
     }
 
     fn receive(&mut self, at: u64, datagram: &[u8]) {
-        self.subscriber.handle(at, 0, SocketAddr::from(([10, 0, 0, 1], 7000)), datagram);
-        while let Some(item) = self.subscriber.next(at, datagram) {
+        self.subscriber.handle(ClockTime(at), 0, SocketAddr::from(([10, 0, 0, 1], 7000)), datagram);
+        while let Some(item) = self.subscriber.next(ClockTime(at), datagram) {
             if let Item::Message(message) = item {
-                assert_eq!(message.number, self.received, "a reliable stream has no gaps");
+                assert_eq!(message.number.0, self.received, "a reliable stream has no gaps");
                 self.received += 1;
             }
         }
@@ -138,7 +144,7 @@ impl Transfer {
     }
 
     fn send_feedback(&mut self, at: u64) {
-        while let Some(control) = self.subscriber.poll(at) {
+        while let Some(control) = self.subscriber.poll(ClockTime(at)) {
             self.back.carry(at, control.bytes());
         }
     }

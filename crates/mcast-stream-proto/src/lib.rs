@@ -2,7 +2,7 @@
 //!
 //! `docs/protocol.md` specifies it. [`wire`] reads and writes its datagrams without allocation. [`PublisherMachine`]
 //! and [`SubscriberMachine`] are sans-IO state machines, without sockets, clocks, threads or random numbers of their
-//! own: the caller passes in time (in nanoseconds) and datagrams, and takes out datagrams, messages and events.
+//! own: the caller passes in time and datagrams, and takes out datagrams, messages and events.
 //! `mcast-stream` runs them on sockets.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
@@ -20,11 +20,13 @@ mod random;
 mod replay;
 pub mod seal;
 pub mod subscriber;
+mod time;
 pub mod wire;
 
 pub use outbox::{Control, Target};
 pub use publisher::PublisherMachine;
 pub use subscriber::SubscriberMachine;
+pub use time::ClockTime;
 
 /// A second in nanoseconds.
 const SECOND: u64 = 1_000_000_000;

@@ -2,16 +2,18 @@
 
 use core::hash::Hasher;
 
+use crate::wire::IncarnationSalt;
+
 /// SplitMix64: small, fast, good enough for timers and identifiers, and not for secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
-/// Returns a number derived from the seed that does not reveal it, unlike those of [`Random`]: it is sent in clear.
+/// Returns a salt derived from the seed that does not reveal it, unlike numbers of [`Random`]: it is sent in clear.
 #[expect(deprecated, reason = "core has no other keyed hash")]
-pub(crate) fn salt(seed: u64) -> u64 {
+pub(crate) fn salt(seed: u64) -> IncarnationSalt {
     let mut hasher = core::hash::SipHasher::new_with_keys(seed, 0x6d63_6173_7420_7361);
     hasher.write(b"the salt of a life");
-    hasher.finish()
+    IncarnationSalt(hasher.finish())
 }
 
 impl Random {

@@ -28,8 +28,8 @@
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
-//! descriptors. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C.
-//! `bpf` (Linux) loads BPF programs and reads the kernel's type information.
+//! descriptors. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. `bpf` (Linux) loads BPF
+//! programs and reads the kernel's type information.
 //!
 //! An operation that a system does not support returns an error of kind
 //! `io::ErrorKind::Unsupported`; it is never silently ignored.

@@ -62,7 +62,7 @@ pub struct SequenceStatistics {
     pub missing: u64,
     /// Number received more than once.
     pub duplicates: u64,
-    /// Number received after a higher one; `None` if the counter is too small to tell.
+    /// Number received after a higher one; `None` if the range of the counter is too small to determine it.
     pub reordered: Option<u64>,
     /// Number marked as retransmissions, whether they were missing or not; they count neither as duplicates
     /// nor as reordered. `None` if the format does not mark retransmissions.

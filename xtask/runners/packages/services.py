@@ -71,7 +71,7 @@ def assert_minimal_privileges(unit, task, may, keeps):
 def services_do_their_work():
     send_datagram()
     until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in metrics(9477), "the stream in the figures of top")
-    until(lambda: "mcast_doctor_looks_total" in metrics(9478), "figures of the doctor")
+    until(lambda: "mcast_doctor_examinations_total" in metrics(9478), "figures of the doctor")
     until(lambda: "sent IGMPv3 general query" in journal("mcast-querier@eth0"), "a query in the journal")
     until(lambda: contains_the_group(recordings()), "what was sent in the recording")
 
@@ -84,9 +84,9 @@ def messages_have_priorities_in_the_journal():
         assert own and levels <= {"3", "4", "5", "6", "7"}, (unit, levels)
         assert not any(entry["MESSAGE"].startswith("<") for entry in own), (unit, own)
     # Findings have the priority of their severity: no sender and an interface that is down are faults.
-    until(lambda: " found fault nothing-arrives " in journal("mcast-doctor@stream", "-p", "err"), "the silence to be found")
+    until(lambda: " found fault nothing-arrives " in journal("mcast-doctor@stream", "-p", "err"), "the finding about silence")
     call("ip", "link", "set", "eth0", "down")
-    until(lambda: " found fault interface-down " in journal("mcast-doctor@stream", "-p", "err"), "eth0 to be found down")
+    until(lambda: " found fault interface-down " in journal("mcast-doctor@stream", "-p", "err"), "the finding about eth0")
     assert " found warning " not in journal("mcast-doctor@stream", "-p", "err"), journal("mcast-doctor@stream")
     up()
     until(lambda: " gone  fault interface-down " in journal("mcast-doctor@stream"), "the doctor to see it up")
@@ -102,7 +102,7 @@ def reload_starts_over_in_the_same_process():
     # Without the reload, the next query would be sent after half a minute.
     until(lambda: journal("mcast-querier@eth0").count("sent IGMPv3 general query") > asked, "a query", 10)
     until(lambda: len(recordings()) == files + 1, "another file")
-    until(lambda: journal("mcast-doctor@stream").count(" found ") > found, "findings told again")
+    until(lambda: journal("mcast-doctor@stream").count(" found ") > found, "the findings to be reported again")
     until(lambda: "mcast_stream_datagrams_total{" not in metrics(9477), "no streams in the figures of top")
     for unit in UNITS:
         until(lambda: properties(unit, "ActiveState", "SubState") == ["active", "running"], f"{unit} to be ready again")
@@ -116,10 +116,10 @@ def the_watchdog_restarts_services_that_hang():
         write(f"/run/systemd/system/{kind}@.service.d/quick.conf", QUICK)
     systemctl("daemon-reload")
     systemctl("restart", *UNITS)
-    signs = {unit: last_watchdog_notification(unit) for unit in UNITS}
+    notified = {unit: last_watchdog_notification(unit) for unit in UNITS}
     for unit in UNITS:
-        until(lambda: last_watchdog_notification(unit) >= signs[unit] + 5_000_000, f"signs of life of {unit}")
-        assert restarts(unit) == 0, f"{unit} was ended though it lives"
+        until(lambda: last_watchdog_notification(unit) >= notified[unit] + 5_000_000, f"keep-alives of {unit}")
+        assert restarts(unit) == 0, f"{unit} was restarted although it runs"
     stopped = {unit: main_process(unit) for unit in UNITS}
     for process in stopped.values():
         os.kill(process, signal.SIGSTOP)
@@ -131,7 +131,7 @@ def the_watchdog_restarts_services_that_hang():
 
 def services_survive_the_loss_of_their_interface():
     # A failure at the first examination is not retried.
-    until(lambda: "mcast_doctor_look_end_seconds " in metrics(9478), "the first look of the doctor")
+    until(lambda: "mcast_doctor_examination_end_seconds " in metrics(9478), "the first examination of the doctor")
     network_without_eth0()
     until(lambda: restarts("mcast-top@eth0") >= 2, "figures to fail without their interface")
     assert "eth0 has gone" in journal("mcast-top@eth0")

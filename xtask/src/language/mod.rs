@@ -189,7 +189,7 @@ mod checks {
 
     fn rules() -> Rules {
         Rules {
-            names: ["Told".to_owned()].into(),
+            names: ["Wanted".to_owned()].into(),
             phrases: vec![("tick off".to_owned(), "check".to_owned())],
             allowed: vec!["a tick offset".to_owned(), "tick off items".to_owned()],
             shared_names: BTreeSet::new(),

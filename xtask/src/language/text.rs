@@ -152,12 +152,11 @@ mod checks {
 
     #[test]
     fn declarations_are_names_and_uses_are_not() {
-        let source =
-            "pub struct Told(u8);\npub(crate) enum Look { A }\nmod desk;\nlet x: Place = y;\n// struct Ear\n";
+        let source = "pub struct Wanted(u8);\npub(crate) enum Look { A }\nmod desk;\nlet x: Place = y;\n// struct Ear\n";
         let names: Vec<_> = read(source).names;
         let short: Vec<_> =
             names.iter().map(|n| (n.line, n.name.as_str(), n.is_public, n.is_module)).collect();
-        assert_eq!(short, [(1, "Told", true, false), (2, "Look", false, false), (3, "desk", false, true)]);
+        assert_eq!(short, [(1, "Wanted", true, false), (2, "Look", false, false), (3, "desk", false, true)]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         "an outdated message of a key is not delivered",
         "subscriber/deliver.rs",
         "if !self.latest.is_latest(key, number) {",
-        "if !self.latest.is_latest(key, number) && number == u64::MAX {",
+        "if !self.latest.is_latest(key, number) && number == MessageNumber::MAX {",
     ),
     rule(
         "a stream ends only after its last datagram",
@@ -166,7 +166,7 @@ pub(super) const RULES: &[Rule] = &[
         "datagrams are not overwritten before they are sent",
         "publisher/publish.rs",
         "if self.ring.has_room(count, keep) {",
-        "if keep > 0 {",
+        "if keep > Sequence::default() {",
     ),
     rule(
         "repairs stay within their rate limit",
@@ -177,8 +177,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "a datagram is not repaired twice in quick succession",
         "publisher/repair_scheduler.rs",
-        "let is_recent = |at: u64| now.saturating_sub(at) < holdoff;",
-        "let is_recent = |at: u64| at == u64::MAX && holdoff == 0;",
+        "let is_recent = |at: ClockTime| now.since(at) < holdoff;",
+        "let is_recent = |at: ClockTime| at == ClockTime::NEVER && holdoff == 0;",
     ),
     rule(
         "silent subscribers are removed",
@@ -187,10 +187,16 @@ pub(super) const RULES: &[Rule] = &[
         "while let Some(id) = silent(self).filter(|_| false) {",
     ),
     rule(
+        "a subscriber that gets repairs is not evicted",
+        "publisher/members.rs",
+        "} else if has_received && !lacks_nothing {",
+        "} else if has_received && lacks_nothing {",
+    ),
+    rule(
         "unicast repairs go only to verified addresses",
         "publisher/feedback.rs",
         "if !self.proof.is_valid(now, from, token) {",
-        "if token == u64::MAX {",
+        "if token == AddressToken(u64::MAX) {",
     ),
     rule(
         "a subscriber that changes its address is verified again",
@@ -202,7 +208,7 @@ pub(super) const RULES: &[Rule] = &[
         "heavy loss reduces the rate",
         "publisher/congestion.rs",
         "if loss >= HIGH && now >= immune_until && !other_on_trial {",
-        "if loss >= HIGH && now == u64::MAX && !other_on_trial {",
+        "if loss >= HIGH && now == ClockTime::NEVER && !other_on_trial {",
     ),
     rule(
         "a trial slows down by a bounded factor",
@@ -214,7 +220,7 @@ pub(super) const RULES: &[Rule] = &[
         "repairs for a subscriber need its credit",
         "publisher/repair_flow.rs",
         "if !self.credit.has(bytes) {",
-        "if !self.credit.has(bytes) && now == u64::MAX {",
+        "if !self.credit.has(bytes) && now == ClockTime::NEVER {",
     ),
     rule(
         "subscribers share the first credit",
@@ -232,7 +238,7 @@ pub(super) const RULES: &[Rule] = &[
         "links are unknown again when a limit ends",
         "publisher/pacing.rs",
         "if self.pacer.limit(now, found) && self.has_flow_control() {",
-        "if self.pacer.limit(now, found) && now == u64::MAX {",
+        "if self.pacer.limit(now, found) && now == ClockTime::NEVER {",
     ),
     rule(
         "repairs that arrive pay for more",
@@ -285,8 +291,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "there are no unnecessary wake-ups",
         "subscriber/feedback.rs",
-        "        if self.has_everything() {\n            deadline = u64::MAX;",
-        "        if self.delivery.has_ended() && self.base == u64::MAX {\n            deadline = u64::MAX;",
+        "        if self.has_everything() {\n            deadline = ClockTime::NEVER;",
+        "        if self.delivery.has_ended() && self.base == Sequence::MAX {\n            deadline = ClockTime::NEVER;",
     ),
     relay_rule(
         "a relay does not forward its own copies",

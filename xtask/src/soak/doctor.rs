@@ -16,10 +16,10 @@ fn run(seed: u32, options: &RunOptions) -> Result<Outcome> {
     let mut command = cargo(head);
     command.env("MCAST_SEED", seed.to_string()).env("MCAST_COMBINATIONS", "all");
     let finished = finish(command, options.verbose)?;
-    let combinations =
-        finished.output.lines().find(|line| line.ends_with(" combinations")).unwrap_or_default();
-    Ok(match finished.success {
-        true => Outcome::passed(combinations),
-        false => Outcome::failed(finished.status, finished.output),
+    // Without this line, no test ran.
+    let combinations = finished.output.lines().find(|line| line.ends_with(" combinations"));
+    Ok(match combinations.filter(|_| finished.success) {
+        Some(combinations) => Outcome::passed(combinations),
+        None => Outcome::failed(finished.status, finished.output),
     })
 }

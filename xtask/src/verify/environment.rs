@@ -13,6 +13,7 @@ pub(super) fn steps() -> Vec<Step> {
         interop("tshark", "the tests against tshark's dissectors"),
         interop("tcpdump", "the tests against tcpdump's captures"),
         interop("/usr/sbin/sshd", "the tests of fleets"),
+        interop("sudo", "the test of fleets with --sudo"),
         interop("chromium", "the test of a fleet's page"),
     ]
 }

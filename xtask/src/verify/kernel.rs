@@ -23,8 +23,9 @@ struct Suite {
 
 const SUITES: [Suite; 2] = [
     Suite {
-        // Not the test of a bridge with a full table: this kernel does not report the size of the table then.
-        tests: "package(mcast) & binary(contract) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-doctor) & binary(lab) - test(=table::snooping_table_full)",
+        // Of the doctor's tests, those of healthy networks and those that depend on what the kernel reports about its
+        // bridges and drops: each takes about a minute there.
+        tests: "package(mcast) & binary(contract) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-doctor) & binary(lab) & test(/^(healthy|unusual|depth|drops|boxes)::/)",
         ignored: false,
     },
     // The kernel of this machine may not support these.
@@ -55,6 +56,10 @@ fn outcome(options: &RunOptions) -> Result<Outcome> {
     };
     if let Some(missing) = PROGRAMS.iter().find(|(name, _)| environment::installed(name).is_none()) {
         return Ok(Outcome::skipped(format!("{} is not installed (Debian's {})", missing.0, missing.1)));
+    }
+    // The machine has a file system of its own there.
+    if home.starts_with("/tmp") {
+        return Ok(Outcome::skipped("this checkout is in /tmp, which the machine cannot read; move it"));
     }
     let system = match system::prepare(&home, options)? {
         Ok(system) => system,

@@ -23,7 +23,7 @@ fn truncated_file_yields_all_complete_frames_and_an_error() {
         for length in 0..bytes.len() {
             let reader = std::io::Cursor::new(bytes[..length].to_vec());
             let Ok(file) = CaptureFile::from_reader(reader, "memory") else {
-                assert!(length < 24, "{length} bytes are enough to tell");
+                assert!(length < 24, "{length} bytes contain a file header");
                 continue;
             };
             let (found, error) = crate::support::read_all(file);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::ledger::Account;
-use crate::publisher::{EVICT_AFTER, Life, LifeEnd};
+use crate::publisher::{EVICT_AFTER, EndedPublisher, PublisherEnd};
 use crate::round::Intervals;
 use crate::subscriber::Finished;
 
@@ -14,7 +14,7 @@ const SLACK: Duration = Duration::from_millis(1_500);
 
 /// Returns the violations in a round.
 pub(crate) fn judge(
-    lives: &[Life],
+    publishers: &[EndedPublisher],
     finished: &[Finished],
     intervals: &Intervals,
     begun: Instant,
@@ -23,11 +23,12 @@ pub(crate) fn judge(
     for each in finished {
         let name = format!("subscriber on {}", each.host);
         faults.extend(each.ledger.faults.iter().take(5).map(|fault| format!("{name}: {fault}")));
-        faults.extend(accounts(each, lives, finished).into_iter().map(|fault| format!("{name}: {fault}")));
+        faults
+            .extend(accounts(each, publishers, finished).into_iter().map(|fault| format!("{name}: {fault}")));
         faults.extend(status(each).map(|fault| format!("{name}: {fault}")));
     }
-    for (number, life) in lives.iter().enumerate() {
-        let reported = reports(number, life, finished);
+    for (number, publisher) in publishers.iter().enumerate() {
+        let reported = reports(number, publisher, finished);
         faults.extend(reported.into_iter().map(|fault| format!("publisher {number}: {fault}")));
     }
     // Post 0 is the witness.
@@ -44,45 +45,47 @@ pub(crate) fn judge(
 }
 
 /// Returns the number of messages of an incarnation that certainly exist.
-fn published(life: usize, lives: &[Life], finished: &[Finished]) -> u64 {
-    match &lives[life].end {
-        LifeEnd::Closed { .. } => lives[life].given,
-        LifeEnd::Killed => {
-            let of_life = finished.iter().flat_map(|each| &each.ledger.accounts);
-            let of_life = of_life.filter(|account| account.life == Some(life) && account.delivered > 0);
-            of_life.map(|account| account.next).max().unwrap_or(0)
+fn published(publisher: usize, publishers: &[EndedPublisher], finished: &[Finished]) -> u64 {
+    match &publishers[publisher].end {
+        PublisherEnd::Closed { .. } => publishers[publisher].given,
+        PublisherEnd::Killed => {
+            let of_publisher = finished.iter().flat_map(|each| &each.ledger.accounts);
+            let of_publisher =
+                of_publisher.filter(|account| account.publisher == Some(publisher) && account.delivered > 0);
+            of_publisher.map(|account| account.next).max().unwrap_or(0)
         }
     }
 }
 
 /// Every subscriber that was not killed has each message of each incarnation delivered or reported.
-fn accounts(subscriber: &Finished, lives: &[Life], finished: &[Finished]) -> Vec<String> {
+fn accounts(subscriber: &Finished, publishers: &[EndedPublisher], finished: &[Finished]) -> Vec<String> {
     let mut faults = Vec::new();
     let accounts = &subscriber.ledger.accounts;
     for (index, account) in accounts.iter().enumerate() {
         let is_last = index + 1 == accounts.len();
-        let Some(life) = account.life.or_else(|| life_of(account, finished)) else { continue };
+        let Some(publisher) = account.publisher.or_else(|| publisher_of(account, finished)) else { continue };
         if is_last && (subscriber.status.is_none() || account.silent && account.ended.is_none()) {
             continue;
         }
-        let published = published(life, lives, finished);
+        let published = published(publisher, publishers, finished);
         if account.next < published && !account.lost_unknown {
             faults.push(format!(
-                "life {life}: {} messages from {} on are missing in silence, of {published}",
+                "publisher {publisher}: {} messages from {} on are missing in silence, of {published}",
                 published - account.next,
                 account.next
             ));
         }
-        if let LifeEnd::Closed { .. } = lives[life].end
+        if let PublisherEnd::Closed { .. } = publishers[publisher].end
             && account.next > published
         {
-            faults.push(format!("life {life}: it has {} messages of {published}", account.next));
+            faults.push(format!("publisher {publisher}: it has {} messages of {published}", account.next));
         }
-        let next = accounts.get(index + 1).and_then(|next| next.life.or_else(|| life_of(next, finished)));
-        for unheard in life + 1..next.unwrap_or(0) {
-            let missed = self::published(unheard, lives, finished);
+        let next =
+            accounts.get(index + 1).and_then(|next| next.publisher.or_else(|| publisher_of(next, finished)));
+        for skipped in publisher + 1..next.unwrap_or(0) {
+            let missed = self::published(skipped, publishers, finished);
             if missed > 0 && !account.lost_unknown {
-                faults.push(format!("life {unheard}: all {missed} messages are missing in silence"));
+                faults.push(format!("publisher {skipped}: all {missed} messages are missing in silence"));
             }
         }
     }
@@ -90,9 +93,9 @@ fn accounts(subscriber: &Finished, lives: &[Life], finished: &[Finished]) -> Vec
 }
 
 /// Returns the publisher of an incarnation, as other subscribers learned from its messages.
-fn life_of(account: &Account, finished: &[Finished]) -> Option<usize> {
+fn publisher_of(account: &Account, finished: &[Finished]) -> Option<usize> {
     let all = finished.iter().flat_map(|each| &each.ledger.accounts);
-    all.filter(|other| other.incarnation == account.incarnation).find_map(|other| other.life)
+    all.filter(|other| other.incarnation == account.incarnation).find_map(|other| other.publisher)
 }
 
 /// A subscriber's exit status shows whether anything is missing.
@@ -100,10 +103,12 @@ fn status(subscriber: &Finished) -> Option<String> {
     if subscriber.is_late {
         return Some("did not end".to_owned());
     }
-    let is_short = subscriber.ledger.is_short();
+    let is_incomplete = subscriber.ledger.is_incomplete();
     match subscriber.status {
-        Some(0) if is_short => Some("exit status 0 although messages are missing".to_owned()),
-        Some(1) if !is_short && subscriber.ledger.accounts.iter().all(|account| account.ended.is_some()) => {
+        Some(0) if is_incomplete => Some("exit status 0 although messages are missing".to_owned()),
+        Some(1)
+            if !is_incomplete && subscriber.ledger.accounts.iter().all(|account| account.ended.is_some()) =>
+        {
             Some("exit status 1 although nothing is missing".to_owned())
         }
         None | Some(0 | 1) => None,
@@ -112,15 +117,15 @@ fn status(subscriber: &Finished) -> Option<String> {
 }
 
 /// What a publisher reports as complete was delivered; exit status 0 means that of every subscriber.
-fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
-    let LifeEnd::Closed { status, report } = &life.end else { return Vec::new() };
+fn reports(number: usize, publisher: &EndedPublisher, finished: &[Finished]) -> Vec<String> {
+    let PublisherEnd::Closed { status, report } = &publisher.end else { return Vec::new() };
     let Some(report) = report else { return vec!["printed no report".to_owned()] };
     let mut faults = Vec::new();
-    if report["messages"].as_u64() != Some(life.given) {
-        faults.push(format!("published {} of {} messages", report["messages"], life.given));
+    if report["messages"].as_u64() != Some(publisher.given) {
+        faults.push(format!("published {} of {} messages", report["messages"], publisher.given));
     }
     // An incarnation without messages cannot be identified.
-    if life.given == 0 {
+    if publisher.given == 0 {
         return faults;
     }
     let hosts = finished.iter().map(|each| each.host).max().unwrap_or(0);
@@ -132,18 +137,19 @@ fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
         let receivers: Vec<&Value> =
             report["subscribers"].as_array().into_iter().flatten().filter(of_host).collect();
         let complete = receivers.iter().filter(|receiver| receiver["state"] == "complete").count();
-        let heard = |each: &&Finished| {
-            each.host == host && each.ledger.accounts.iter().any(|account| account.life == Some(number))
+        let received = |each: &&Finished| {
+            each.host == host && each.ledger.accounts.iter().any(|account| account.publisher == Some(number))
         };
-        let heard: Vec<&Finished> = finished.iter().filter(heard).collect();
+        let received: Vec<&Finished> = finished.iter().filter(received).collect();
         // A killed subscriber may have had everything.
-        let served = heard.iter().filter(|each| each.status.is_none() || has_all(each, number, life.given));
+        let served =
+            received.iter().filter(|each| each.status.is_none() || has_all(each, number, publisher.given));
         let served = served.count();
         if complete > served {
             faults.push(format!("reports {complete} complete on {host}, where {served} have everything"));
         }
-        if *status == Some(0) && receivers.len() >= heard.len() && served < heard.len() {
-            faults.push(format!("exit status 0, and {} on {host} are short", heard.len() - served));
+        if *status == Some(0) && receivers.len() >= received.len() && served < received.len() {
+            faults.push(format!("exit status 0, and {} on {host} lack messages", received.len() - served));
         }
     }
     match status {
@@ -153,10 +159,11 @@ fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
     faults
 }
 
-fn has_all(subscriber: &Finished, life: usize, published: u64) -> bool {
-    let of_life = subscriber.ledger.accounts.iter().filter(|account| account.life == Some(life));
-    of_life.clone().next().is_some()
-        && of_life.fold(true, |all, account| {
+fn has_all(subscriber: &Finished, publisher: usize, published: u64) -> bool {
+    let of_publisher =
+        subscriber.ledger.accounts.iter().filter(|account| account.publisher == Some(publisher));
+    of_publisher.clone().next().is_some()
+        && of_publisher.fold(true, |all, account| {
             all && account.next == published && account.lost == 0 && !account.lost_unknown
         })
 }

@@ -11,8 +11,8 @@ const PAUSE: u128 = 1_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) incarnation: u64,
-    /// Which publisher of the round it is, as its messages say.
-    pub(crate) life: Option<usize>,
+    /// The number of the publisher in the round, from the text of its messages.
+    pub(crate) publisher: Option<usize>,
     /// All before this one were delivered or reported as lost.
     pub(crate) next: u64,
     pub(crate) delivered: u64,
@@ -55,18 +55,20 @@ impl Ledger {
         }
         let sequence = row["sequence"].as_u64().unwrap();
         let text = row["text"].as_str().unwrap_or_default();
-        let Some((life, number)) = read(text) else {
+        let Some((publisher, number)) = read(text) else {
             return self.faults.push(format!("message {sequence} was never published: {text:?}"));
         };
         let Some(account) = self.accounts.last_mut() else {
             return self.faults.push(format!("message {sequence} came before `joined`"));
         };
         if number != sequence {
-            self.faults.push(format!("message {number} of life {life} has number {sequence}"));
+            self.faults.push(format!("message {number} of publisher {publisher} has number {sequence}"));
         }
-        if *account.life.get_or_insert(life) != life || row["incarnation"] != account.incarnation {
+        if *account.publisher.get_or_insert(publisher) != publisher
+            || row["incarnation"] != account.incarnation
+        {
             self.faults.push(format!(
-                "message {sequence} of life {life} came in incarnation {}",
+                "message {sequence} of publisher {publisher} arrived in incarnation {}",
                 account.incarnation
             ));
         }
@@ -74,7 +76,8 @@ impl Ledger {
         if sequence != account.next && !may_skip {
             let fault =
                 if sequence < account.next { "arrived again or late" } else { "came behind a silent gap" };
-            self.faults.push(format!("life {life}: message {sequence} {fault}, {} was due", account.next));
+            self.faults
+                .push(format!("publisher {publisher}: message {sequence} {fault}, {} was due", account.next));
         }
         account.next = sequence + 1;
         account.delivered += 1;
@@ -114,7 +117,7 @@ impl Ledger {
         }
         self.accounts.push(Account {
             incarnation,
-            life: None,
+            publisher: None,
             next: first,
             delivered: 0,
             lost: 0,
@@ -125,19 +128,19 @@ impl Ledger {
     }
 
     /// Whether it reported that anything is missing.
-    pub(crate) fn is_short(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         self.accounts.iter().any(|account| account.lost > 0 || account.lost_unknown)
     }
 }
 
 /// The text of a message: incarnation, number, and padding.
-pub(crate) fn text(life: usize, number: u64) -> String {
+pub(crate) fn text(publisher: usize, number: u64) -> String {
     let filling = (number * 7 % 800) as usize;
-    format!("{life}:{number}:{}\n", "x".repeat(filling))
+    format!("{publisher}:{number}:{}\n", "x".repeat(filling))
 }
 
 fn read(message: &str) -> Option<(usize, u64)> {
     let mut parts = message.split(':');
-    let (life, number) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    (text(life, number).trim_end() == message).then_some((life, number))
+    let (publisher, number) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    (text(publisher, number).trim_end() == message).then_some((publisher, number))
 }

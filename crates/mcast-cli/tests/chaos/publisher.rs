@@ -29,14 +29,14 @@ pub(crate) struct Publisher {
 
 /// The end of a publisher.
 #[derive(Debug)]
-pub(crate) struct Life {
+pub(crate) struct EndedPublisher {
     pub(crate) given: u64,
-    pub(crate) end: LifeEnd,
+    pub(crate) end: PublisherEnd,
     pub(crate) stderr: String,
 }
 
 #[derive(Debug)]
-pub(crate) enum LifeEnd {
+pub(crate) enum PublisherEnd {
     Killed,
     /// Its input was closed: its exit status, and its report.
     Closed {
@@ -46,7 +46,7 @@ pub(crate) enum LifeEnd {
 }
 
 impl Publisher {
-    pub(crate) fn start(host: &Host, life: usize) -> Self {
+    pub(crate) fn start(host: &Host, publisher: usize) -> Self {
         let evict = format!("{}ms", EVICT_AFTER.as_millis());
         let arguments = [
             "publish",
@@ -71,7 +71,7 @@ impl Publisher {
             let (begun, mut given) = (Instant::now(), 0);
             while !is_over.load(Ordering::Acquire) {
                 for _ in 0..PER_STEP {
-                    if input.write_all(text(life, given).as_bytes()).is_err() {
+                    if input.write_all(text(publisher, given).as_bytes()).is_err() {
                         return given;
                     }
                     given += 1;
@@ -88,19 +88,23 @@ impl Publisher {
         self.running.child.signal(signal).unwrap();
     }
 
-    pub(crate) fn kill(self) -> Life {
+    pub(crate) fn kill(self) -> EndedPublisher {
         self.signal(libc::SIGKILL);
         let Ended { stderr, .. } = self.running.end();
         self.stop.store(true, Ordering::Release);
-        Life { given: self.feeder.join().unwrap(), end: LifeEnd::Killed, stderr }
+        EndedPublisher { given: self.feeder.join().unwrap(), end: PublisherEnd::Killed, stderr }
     }
 
     /// Closes its input, and waits for its end.
-    pub(crate) fn close(self) -> Life {
+    pub(crate) fn close(self) -> EndedPublisher {
         self.stop.store(true, Ordering::Release);
         let given = self.feeder.join().unwrap();
         let ended = self.running.end();
         let report = serde_json::from_slice(&ended.stdout).ok();
-        Life { given, end: LifeEnd::Closed { status: ended.status, report }, stderr: ended.stderr }
+        EndedPublisher {
+            given,
+            end: PublisherEnd::Closed { status: ended.status, report },
+            stderr: ended.stderr,
+        }
     }
 }

@@ -9,7 +9,7 @@ use mcast_lab::{Host, Impairment, Lab, LinkDirection};
 use crate::dice::Dice;
 use crate::harm::{Flood, Harm, loss};
 use crate::judge;
-use crate::publisher::{Life, Publisher};
+use crate::publisher::{EndedPublisher, Publisher};
 use crate::subscriber::{Finished, Post, Subscriber};
 use crate::support::eventually;
 
@@ -42,7 +42,7 @@ pub(crate) struct Round {
     pending: Vec<Pending>,
     publishing: Host,
     stranger: Host,
-    lives: Vec<Life>,
+    publishers: Vec<EndedPublisher>,
     finished: Vec<Finished>,
     intervals: Intervals,
     story: String,
@@ -78,7 +78,7 @@ impl Round {
             pending: Vec::new(),
             publishing,
             stranger,
-            lives: Vec::new(),
+            publishers: Vec::new(),
             finished: Vec::new(),
             intervals: Intervals::default(),
             story: String::new(),
@@ -118,7 +118,7 @@ impl Round {
         let closed = Instant::now();
         self.note(format_args!("the publisher's input ends"));
         if let Some(publisher) = self.publisher.take() {
-            self.lives.push(publisher.close());
+            self.publishers.push(publisher.close());
         }
         self.note(format_args!("the publisher has ended"));
         for (number, post) in self.posts.iter_mut().enumerate() {
@@ -162,7 +162,7 @@ impl Round {
             Harm::Loss => post.link.set(loss(0.1, seed)).unwrap(),
             Harm::KillPublisher => {
                 let killed = self.publisher.take().map(Publisher::kill);
-                self.lives.extend(killed);
+                self.publishers.extend(killed);
             }
             Harm::StopPublisher => {
                 if let Some(publisher) = &self.publisher {
@@ -205,7 +205,7 @@ impl Round {
             Harm::Partition => post.link.restore().unwrap(),
             Harm::BlockFeedback | Harm::Loss => post.link.set(Impairment::default()).unwrap(),
             Harm::KillPublisher => {
-                self.publisher = Some(Publisher::start(&self.publishing, self.lives.len()));
+                self.publisher = Some(Publisher::start(&self.publishing, self.publishers.len()));
             }
             Harm::StopPublisher => {
                 if let Some(publisher) = &self.publisher {
@@ -238,19 +238,19 @@ impl Round {
 
     /// Returns the violations.
     pub(crate) fn judge(&self) -> Vec<String> {
-        judge::judge(&self.lives, &self.finished, &self.intervals, self.begun)
+        judge::judge(&self.publishers, &self.finished, &self.intervals, self.begun)
     }
 
     /// Returns the events, and the output of the programs.
     pub(crate) fn story(&self) -> String {
         let mut story = self.story.clone();
-        for (number, life) in self.lives.iter().enumerate() {
+        for (number, publisher) in self.publishers.iter().enumerate() {
             writeln!(
                 story,
                 "publisher {number}: given {}, {:?}\n{}",
-                life.given,
-                life.end,
-                shortened(&life.stderr)
+                publisher.given,
+                publisher.end,
+                shortened(&publisher.stderr)
             )
             .unwrap();
         }

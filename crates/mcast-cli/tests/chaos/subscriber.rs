@@ -84,8 +84,8 @@ impl Subscriber {
         self.gate.set(stop);
     }
 
-    pub(crate) fn ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
-        look(&self.ledger.lock().unwrap())
+    pub(crate) fn ledger<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        read(&self.ledger.lock().unwrap())
     }
 
     pub(crate) fn kill(self, host: usize) -> Finished {

@@ -208,8 +208,8 @@ fn every_command_names_a_missing_interface() {
 fn an_interface_that_vanishes_while_sending_is_named() {
     let lan = Lan::new();
     let sends = start(&lan.a, &["send", "239.1.2.3:5000", "-i", "eth0", "tick", "--every", "5ms"]);
-    let hears = recv(&lan.b, &["239.1.2.3:5000", "--format", "text"]);
-    hears.stdout.wait_for("tick");
+    let receiver = recv(&lan.b, &["239.1.2.3:5000", "--format", "text"]);
+    receiver.stdout.wait_for("tick");
     lan.a.delete_interface("eth0").unwrap();
     sends.stderr.wait_for("warning: eth0 is gone: cannot send to 239.1.2.3:5000");
     let ended = sends.signalled(libc::SIGINT);

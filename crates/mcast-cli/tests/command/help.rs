@@ -116,8 +116,11 @@ fn every_finding_is_explained_by_its_page() {
 fn an_unknown_finding_is_reported() {
     let output = plain(&["explain", "no-querrier"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("no finding is called \"no-querrier\"") && told.contains("--findings"), "{told}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        printed.contains("no finding is called \"no-querrier\"") && printed.contains("--findings"),
+        "{printed}"
+    );
 }
 
 #[test]

@@ -83,7 +83,7 @@ listener.bind(("", int(sys.argv[2])))
 listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(sys.argv[1]) + socket.inet_aton(sys.argv[3]))
 print("joined", file=sys.stderr, flush=True)
 question, asker = listener.recvfrom(65535)
-listener.sendto(b"python heard " + question, asker)
+listener.sendto(b"python received " + question, asker)
 "#;
 
 /// Asks, and prints the first answer.
@@ -102,10 +102,10 @@ fn python_receives_from_mcast_send() {
         return;
     }
     let lan = Lan::new();
-    let hears = python(&lan.b, PYTHON_RECEIVER, &["239.255.1.2", "5000", "10.0.0.2"]);
-    hears.stderr.wait_for("joined");
+    let receiver = python(&lan.b, PYTHON_RECEIVER, &["239.255.1.2", "5000", "10.0.0.2"]);
+    receiver.stderr.wait_for("joined");
     send(&lan.a, &[GROUP, "Hello, Python!"]);
-    assert_eq!(hears.end().succeeded().text(), "10.0.0.1 Hello, Python!\n");
+    assert_eq!(receiver.end().succeeded().text(), "10.0.0.1 Hello, Python!\n");
 }
 
 #[test]
@@ -114,10 +114,10 @@ fn mcast_recv_receives_from_python() {
         return;
     }
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "2", "--format", "text"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "2", "--format", "text"]);
     python(&lan.a, PYTHON_SENDER, &["239.255.1.2", "5000", "by the route"]).end().succeeded();
     python(&lan.a, PYTHON_SENDER, &["239.255.1.2", "5000", "by address", "10.0.0.1"]).end().succeeded();
-    assert_eq!(hears.end().succeeded().text(), "by the route\nby address\n");
+    assert_eq!(receiver.end().succeeded().text(), "by the route\nby address\n");
 }
 
 #[test]
@@ -126,14 +126,14 @@ fn python_and_mcast_exchange_datagrams_over_ipv6() {
         return;
     }
     let lan = Lan::new();
-    let hears = python(&lan.b, PYTHON_RECEIVER_V6, &["ff15::1", "5000", "eth0"]);
-    hears.stderr.wait_for("joined");
+    let receiver = python(&lan.b, PYTHON_RECEIVER_V6, &["ff15::1", "5000", "eth0"]);
+    receiver.stderr.wait_for("joined");
     send(&lan.a, &["[ff15::1%eth0]:5000", "six"]);
-    assert_eq!(hears.end().succeeded().text(), "fd00::1 six\n");
+    assert_eq!(receiver.end().succeeded().text(), "fd00::1 six\n");
 
-    let hears = recv(&lan.b, &["[ff15::1]:5000", "-c", "1", "--format", "text"]);
+    let receiver = recv(&lan.b, &["[ff15::1]:5000", "-c", "1", "--format", "text"]);
     python(&lan.a, PYTHON_SENDER_V6, &["ff15::1", "5000", "and back", "eth0"]).end().succeeded();
-    assert_eq!(hears.end().succeeded().text(), "and back\n");
+    assert_eq!(receiver.end().succeeded().text(), "and back\n");
 }
 
 #[test]
@@ -145,12 +145,13 @@ fn python_and_mcast_answer_each_other() {
     let answers = python(&lan.b, PYTHON_ANSWERER, &["239.255.1.2", "5000", "10.0.0.2"]);
     answers.stderr.wait_for("joined");
     let asked = mcast(&lan.a, &["ask", GROUP, "mcast", "-c", "1", "-W", "20", "--json"]).succeeded();
-    assert_eq!(asked.json()[0]["text"], "python heard mcast");
+    assert_eq!(asked.json()[0]["text"], "python received mcast");
     answers.end().succeeded();
 
-    let answers = recv(&lan.c, &[GROUP, "-c", "1", "--exec", "printf 'mcast heard '; cat", "--exec-reply"]);
+    let answers =
+        recv(&lan.c, &[GROUP, "-c", "1", "--exec", "printf 'mcast received '; cat", "--exec-reply"]);
     let asked = python(&lan.a, PYTHON_ASKER, &["239.255.1.2", "5000", "python"]).end().succeeded();
-    assert_eq!(asked.text(), "10.0.0.3 5000 mcast heard python\n");
+    assert_eq!(asked.text(), "10.0.0.3 5000 mcast received python\n");
     answers.end().succeeded();
 }
 
@@ -175,12 +176,12 @@ fn socat_receives_from_mcast_send() {
         return;
     }
     let lan = Lan::new();
-    let hears =
+    let receiver =
         socat(&lan.b, &["-u", "UDP4-RECV:5000,ip-add-membership=239.255.1.2:10.0.0.2", "STDOUT"], false);
     wait_for_membership(&lan.b);
     send(&lan.a, &[GROUP, "Hello, socat!"]);
-    hears.stdout.wait_for("Hello, socat!");
-    killed(hears);
+    receiver.stdout.wait_for("Hello, socat!");
+    killed(receiver);
 }
 
 #[test]
@@ -189,9 +190,9 @@ fn mcast_recv_receives_from_socat() {
         return;
     }
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "raw"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "1", "--format", "raw"]);
     let sends = pipe_into_socat(&lan.a, "Hello, mcast!\n", &["STDIO", "UDP4-DATAGRAM:239.255.1.2:5000"]);
-    assert_eq!(hears.end().succeeded().text(), "Hello, mcast!\n");
+    assert_eq!(receiver.end().succeeded().text(), "Hello, mcast!\n");
     killed(sends);
 }
 

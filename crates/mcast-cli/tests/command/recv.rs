@@ -7,7 +7,7 @@ const GROUP: &str = "239.255.1.2:5000";
 #[test]
 fn recv_receives_only_its_group_across_a_switch() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text"]);
     let other = recv(&lan.c, &["239.255.9.9:5000", "-c", "1", "--format", "text"]);
 
     send(&lan.a, &["239.255.1.3:5000", "another group, the same port"]);
@@ -15,18 +15,18 @@ fn recv_receives_only_its_group_across_a_switch() {
     send(&lan.a, &[GROUP, "hello"]);
     send(&lan.a, &["239.255.9.9:5000", "for the other one"]);
 
-    assert_eq!(hears.end().succeeded().text(), "hello\n");
+    assert_eq!(receiver.end().succeeded().text(), "hello\n");
     assert_eq!(other.end().succeeded().text(), "for the other one\n");
 }
 
 #[test]
 fn recv_receives_ipv6() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &["[ff15::1]:5000", "-c", "1", "--json"]);
+    let receiver = recv(&lan.b, &["[ff15::1]:5000", "-c", "1", "--json"]);
     send(&lan.a, &["[ff15::1%eth0]:5000", "six"]);
-    let heard = hears.end().succeeded().json();
-    assert_eq!(heard[0]["text"], "six");
-    assert_eq!((&heard[0]["group"], &heard[0]["source"]), (&"ff15::1".into(), &"fd00::1".into()));
+    let received = receiver.end().succeeded().json();
+    assert_eq!(received[0]["text"], "six");
+    assert_eq!((&received[0]["group"], &received[0]["source"]), (&"ff15::1".into(), &"fd00::1".into()));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn recv_accepts_only_named_sources() {
 }
 
 #[test]
-fn a_source_specific_group_needs_a_source_unless_told_otherwise() {
+fn a_source_specific_group_needs_a_source_unless_any_source_is_allowed() {
     let lan = Lan::new();
     let refused = mcast(&lan.b, &["recv", "232.1.2.3:5000"]);
     assert_eq!(refused.status, Some(2), "{refused:?}");
@@ -83,12 +83,12 @@ fn every_format_shows_the_same_datagram_its_own_way() {
 #[test]
 fn json_has_every_field_for_every_datagram() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "3", "--json"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "3", "--json"]);
     send(&lan.a, &[GROUP, "grüß", "", "x"]);
-    let heard = hears.end().succeeded().json();
-    let texts: Vec<_> = heard.iter().map(|each| each["text"].as_str().unwrap()).collect();
+    let received = receiver.end().succeeded().json();
+    let texts: Vec<_> = received.iter().map(|each| each["text"].as_str().unwrap()).collect();
     assert_eq!(texts, ["grüß", "", "x"]);
-    for each in &heard {
+    for each in &received {
         crate::schemas::assert_valid("datagram", each);
         assert_eq!((&each["interface"], &each["lost"]), (&"eth0".into(), &0.into()));
         assert_eq!(each["length"], each["text"].as_str().unwrap().len());
@@ -106,21 +106,21 @@ fn meter_prints_an_asterisk_per_size_bytes() {
 #[test]
 fn lines_are_flushed_immediately() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "--format", "text"]);
+    let receiver = recv(&lan.b, &[GROUP, "--format", "text"]);
     for word in ["one", "two", "three"] {
         send(&lan.a, &[GROUP, word]);
-        hears.stdout.wait_for(word);
+        receiver.stdout.wait_for(word);
     }
 }
 
 #[test]
 fn ctrl_c_prints_the_summary() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "--format", "text"]);
+    let receiver = recv(&lan.b, &[GROUP, "--format", "text"]);
     send(&lan.a, &[GROUP, "hello"]);
-    hears.stdout.wait_for("hello");
+    receiver.stdout.wait_for("hello");
 
-    let ended = hears.signalled(libc::SIGINT);
+    let ended = receiver.signalled(libc::SIGINT);
 
     assert_eq!(ended.status, Some(130), "{ended:?}");
     assert!(ended.stderr.contains("received 1 datagram, 5 bytes in "), "{ended:?}");
@@ -160,20 +160,20 @@ fn a_closed_pipe_is_not_an_error() {
 #[test]
 fn quiet_silences_notes_and_summary() {
     let lan = Lan::new();
-    let hears = start(&lan.b, &["recv", GROUP, "-q", "--format", "text"]);
+    let receiver = start(&lan.b, &["recv", GROUP, "-q", "--format", "text"]);
     eventually("the first datagram", || {
         send(&lan.a, &[GROUP, "hello"]);
-        hears.stdout.text().contains("hello")
+        receiver.stdout.text().contains("hello")
     });
-    assert_eq!(hears.signalled(libc::SIGINT).stderr, "");
+    assert_eq!(receiver.signalled(libc::SIGINT).stderr, "");
 }
 
 #[test]
 fn memberships_follow_a_recreated_interface() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &["239.255.1.2%eth0:5000", "--follow", "-c", "2", "--json"]);
+    let receiver = recv(&lan.b, &["239.255.1.2%eth0:5000", "--follow", "-c", "2", "--json"]);
     send(&lan.a, &[GROUP, "before"]);
-    hears.stdout.wait_for("before");
+    receiver.stdout.wait_for("before");
 
     lan.b.delete_interface("eth0").unwrap();
     lan.b.reconnect("eth0", &lan.switch, &["10.0.0.22/24"]).unwrap();
@@ -182,19 +182,20 @@ fn memberships_follow_a_recreated_interface() {
     });
     send(&lan.a, &[GROUP, "after"]);
 
-    let heard = hears.end().succeeded().json();
-    assert_eq!((&heard[1]["text"], &heard[1]["interface"]), (&"after".into(), &"eth0".into()));
+    let received = receiver.end().succeeded().json();
+    assert_eq!((&received[1]["text"], &received[1]["interface"]), (&"after".into(), &"eth0".into()));
 }
 
 #[test]
 fn a_missing_interface_is_waited_for() {
     let lan = Lan::new();
-    let hears = start(&lan.b, &["recv", "239.255.1.2%eth7:5000", "--follow", "-c", "1", "--format", "text"]);
-    hears.stderr.wait_for("waiting for an interface");
+    let receiver =
+        start(&lan.b, &["recv", "239.255.1.2%eth7:5000", "--follow", "-c", "1", "--format", "text"]);
+    receiver.stderr.wait_for("waiting for an interface");
     lan.b.connect("eth7", &lan.switch, &["10.0.0.7/24"]).unwrap();
     eventually("the membership", || lan.b.read_proc_net("igmp").unwrap().contains("0201FFEF"));
     send(&lan.a, &[GROUP, "hello"]);
-    assert_eq!(hears.end().succeeded().text(), "hello\n");
+    assert_eq!(receiver.end().succeeded().text(), "hello\n");
 }
 
 #[test]
@@ -204,12 +205,12 @@ fn two_feeds_on_two_interfaces_are_separate() {
     lan.b.connect("eth1", &other, &["10.1.0.2/24"]).unwrap();
     let source = lan.lab.host("source").unwrap();
     source.connect("eth0", &other, &["10.1.0.1/24"]).unwrap();
-    let hears = recv(&lan.b, &[GROUP, "-i", "eth0", "-i", "eth1", "-c", "3", "--discard", "--json"]);
+    let receiver = recv(&lan.b, &[GROUP, "-i", "eth0", "-i", "eth1", "-c", "3", "--discard", "--json"]);
 
     send(&lan.a, &[GROUP, "left", "left"]);
     send(&source, &[GROUP, "-i", "eth0", "right!"]);
 
-    let ended = hears.end().succeeded();
+    let ended = receiver.end().succeeded();
     let summary = &ended.json()[0];
     crate::schemas::assert_valid("recv-summary", summary);
     let flow = |flow: &serde_json::Value| {
@@ -234,10 +235,11 @@ fn two_feeds_on_two_interfaces_are_separate() {
 #[test]
 fn many_groups_are_one_argument() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &["239.255.7.0/28:5000-5001", "-c", "32", "--json"]);
+    let receiver = recv(&lan.b, &["239.255.7.0/28:5000-5001", "-c", "32", "--json"]);
     send(&lan.a, &["239.255.7.0/28:5000-5001", "hello"]);
-    let heard = hears.end().succeeded().json();
-    let mut groups: Vec<_> = heard.iter().map(|each| format!("{}:{}", each["group"], each["port"])).collect();
+    let received = receiver.end().succeeded().json();
+    let mut groups: Vec<_> =
+        received.iter().map(|each| format!("{}:{}", each["group"], each["port"])).collect();
     groups.sort();
     groups.dedup();
     assert_eq!(groups.len(), 32);
@@ -247,13 +249,13 @@ fn many_groups_are_one_argument() {
 fn a_vanished_interface_keeps_its_name() {
     let lan = Lan::new();
     lan.b.connect("eth1", &lan.switch, &["10.0.0.9/24"]).unwrap();
-    let hears = recv(&lan.b, &["239.255.1.2%eth1:5000", "--follow"]);
+    let receiver = recv(&lan.b, &["239.255.1.2%eth1:5000", "--follow"]);
     send(&lan.a, &[GROUP, "hello"]);
-    hears.stdout.wait_for("hello");
+    receiver.stdout.wait_for("hello");
 
     lan.b.delete_interface("eth1").unwrap();
 
-    let ended = hears.signalled(libc::SIGINT);
+    let ended = receiver.signalled(libc::SIGINT);
     let flow = ended.stderr.lines().find(|line| line.contains("10.0.0.1 ")).expect(&ended.stderr);
     assert!(flow.contains("239.255.1.2:5000  eth1 "), "{ended:?}");
 }

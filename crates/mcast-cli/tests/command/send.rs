@@ -11,19 +11,19 @@ const GROUP: &str = "239.255.1.2:5000";
 /// What arrives when `mcast send` is run so.
 fn arriving(count: usize, sending: impl Fn(&Lan)) -> Vec<Value> {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", &count.to_string(), "--json"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", &count.to_string(), "--json"]);
     sending(&lan);
-    hears.end().succeeded().json()
+    receiver.end().succeeded().json()
 }
 
-fn texts(heard: &[Value]) -> Vec<String> {
-    heard.iter().map(|each| each["text"].as_str().unwrap_or("?").to_owned()).collect()
+fn texts(received: &[Value]) -> Vec<String> {
+    received.iter().map(|each| each["text"].as_str().unwrap_or("?").to_owned()).collect()
 }
 
 #[test]
 fn messages_are_sent_as_datagrams_and_repeated() {
-    let heard = arriving(5, |lan| send(&lan.a, &[GROUP, "a", "b", "-c", "5"]));
-    assert_eq!(texts(&heard), ["a", "b", "a", "b", "a"]);
+    let received = arriving(5, |lan| send(&lan.a, &[GROUP, "a", "b", "-c", "5"]));
+    assert_eq!(texts(&received), ["a", "b", "a", "b", "a"]);
 }
 
 #[test]
@@ -56,16 +56,16 @@ fn a_file_is_sent_whole_or_in_parts() {
 
 #[test]
 fn random_payloads_differ() {
-    let heard = arriving(3, |lan| send(&lan.a, &[GROUP, "--random", "1000", "-c", "3"]));
-    assert!(heard.iter().all(|each| each["length"] == 1000));
-    assert_ne!(heard[0]["base64"], heard[1]["base64"]);
-    assert_ne!(heard[1]["base64"], heard[2]["base64"]);
+    let received = arriving(3, |lan| send(&lan.a, &[GROUP, "--random", "1000", "-c", "3"]));
+    assert!(received.iter().all(|each| each["length"] == 1000));
+    assert_ne!(received[0]["base64"], received[1]["base64"]);
+    assert_ne!(received[1]["base64"], received[2]["base64"]);
 }
 
 #[test]
 fn a_datagram_may_be_empty_and_as_long_as_udp_carries() {
-    let heard = arriving(2, |lan| send(&lan.a, &[GROUP, "", &"x".repeat(65_507)]));
-    assert_eq!([&heard[0]["length"], &heard[1]["length"]], [0, 65_507]);
+    let received = arriving(2, |lan| send(&lan.a, &[GROUP, "", &"x".repeat(65_507)]));
+    assert_eq!([&received[0]["length"], &received[1]["length"]], [0, 65_507]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn payloads_too_long_for_udp_are_refused() {
 #[test]
 fn datagrams_refused_by_the_kernel_are_counted() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "2", "--format", "text"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "2", "--format", "text"]);
     // Longer than IPv4 carries, not longer than IPv6 does.
     let input = format!("before\n{}\nafter\n", "x".repeat(65_520));
     let ended = mcast_with_input(&lan.a, &["send", GROUP, "--json"], input.as_bytes());
@@ -99,7 +99,7 @@ fn datagrams_refused_by_the_kernel_are_counted() {
         (&summary["sent"], &summary["bytes"], &summary["refused"]),
         (&2.into(), &11.into(), &1.into())
     );
-    assert_eq!(hears.end().succeeded().text(), "before\nafter\n");
+    assert_eq!(receiver.end().succeeded().text(), "before\nafter\n");
 }
 
 #[test]
@@ -114,10 +114,11 @@ fn a_rate_is_kept_evenly() {
 fn why_uneven() -> Option<String> {
     const COUNT: usize = 1_000;
 
-    let heard = arriving(COUNT, |lan| {
+    let received = arriving(COUNT, |lan| {
         send(&lan.a, &[GROUP, "tick", "--rate", "2000pps", "-c", &COUNT.to_string()]);
     });
-    let times: Vec<f64> = heard.iter().map(|each| seconds_of_day(each["time"].as_str().unwrap())).collect();
+    let times: Vec<f64> =
+        received.iter().map(|each| seconds_of_day(each["time"].as_str().unwrap())).collect();
     // 999 steps of 500 µs: never faster, but for 10 ms of catching up.
     let span = times[COUNT - 1] - times[0];
     let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -148,9 +149,9 @@ fn a_rate_of_bits_counts_the_payload() {
 #[test]
 fn every_repeats_until_ctrl_c() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "3", "--format", "text"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "3", "--format", "text"]);
     let ticks = start(&lan.a, &["send", GROUP, "tick", "--every", "20ms"]);
-    assert_eq!(hears.end().succeeded().text(), "tick\ntick\ntick\n");
+    assert_eq!(receiver.end().succeeded().text(), "tick\ntick\ntick\n");
     let ended = ticks.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130), "{ended:?}");
     assert!(ended.stderr.contains("sent "), "{ended:?}");
@@ -159,10 +160,10 @@ fn every_repeats_until_ctrl_c() {
 #[test]
 fn ctrl_c_ends_a_wait_for_standard_input() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text"]);
     let mut waits = crate::support::program(&lan.a, crate::support::MCAST, &["send", GROUP], true);
     std::io::Write::write_all(waits.child.stdin.as_mut().unwrap(), b"first\n").unwrap();
-    assert_eq!(hears.end().succeeded().text(), "first\n");
+    assert_eq!(receiver.end().succeeded().text(), "first\n");
     let stdin = waits.child.stdin.take();
     let ended = waits.signalled(libc::SIGINT);
     drop(stdin);
@@ -191,14 +192,14 @@ fn each_interface_and_group_gets_one_datagram() {
     let far = lan.lab.host("far").unwrap();
     far.connect("eth0", &other, &["10.1.0.2/24"]).unwrap();
     let groups = [GROUP, "239.255.1.3:5000"];
-    let hears = [&lan.b, &far].map(|host| recv(host, &[&groups[..], &["-c", "2", "--json"]].concat()));
+    let receiver = [&lan.b, &far].map(|host| recv(host, &[&groups[..], &["-c", "2", "--json"]].concat()));
 
     let ended =
         mcast(&lan.a, &[&["send"], &groups[..], &["-i", "eth0", "-i", "10.1.0.1", "hi", "--json"]].concat());
 
     assert_eq!(ended.succeeded().json()[0]["sent"], 4);
-    let sources = hears.map(|hears| {
-        hears.end().succeeded().json().iter().map(|each| each["source"].to_string()).collect::<Vec<_>>()
+    let sources = receiver.map(|receiver| {
+        receiver.end().succeeded().json().iter().map(|each| each["source"].to_string()).collect::<Vec<_>>()
     });
     assert_eq!(sources, [["\"10.0.0.1\""; 2], ["\"10.1.0.1\""; 2]]);
 }
@@ -207,8 +208,8 @@ fn each_interface_and_group_gets_one_datagram() {
 fn the_defaults_are_reported_once() {
     let lan = Lan::new();
     let ended = mcast(&lan.a, &["send", GROUP, "a", "b"]).succeeded();
-    let told = "to 239.255.1.2:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)\n";
-    assert_eq!(ended.stderr.matches(told).count(), 1, "{ended:?}");
+    let note = "to 239.255.1.2:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)\n";
+    assert_eq!(ended.stderr.matches(note).count(), 1, "{ended:?}");
     assert_eq!(ended.text(), "");
 }
 
@@ -223,10 +224,10 @@ fn a_timeout_ends_it() {
 #[test]
 fn messages_that_are_not_utf8_are_sent_unchanged() {
     let lan = Lan::new();
-    let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "raw"]);
+    let receiver = recv(&lan.b, &[GROUP, "-c", "1", "--format", "raw"]);
     let script = format!("exec {} send {GROUP} \"$(printf '\\377\\376')\"", crate::support::MCAST);
     program(&lan.a, "sh", &["-c", &script], false).end().succeeded();
-    assert_eq!(hears.end().succeeded().stdout, [0xff, 0xfe]);
+    assert_eq!(receiver.end().succeeded().stdout, [0xff, 0xfe]);
 }
 
 #[test]

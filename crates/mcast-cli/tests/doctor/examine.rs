@@ -22,13 +22,14 @@ fn a_stream_that_arrives_is_not_a_fault() {
     let ended = ward.doctor(&[GROUP, "-W", "1s", "--json"]).succeeded();
     let verdict = &events(&ended, "verdict")[0];
     assert_eq!(verdict["faults"], 0, "{ended:?}");
-    let seen = events(&ended, "seen");
-    assert!(seen.iter().any(|seen| seen["depth"] == "socket"), "{ended:?}");
-    assert_eq!(verdict["unknown"].as_u64().unwrap(), events(&ended, "unknown").len() as u64);
+    let observations = events(&ended, "observation");
+    assert!(observations.iter().any(|each| each["layer"] == "socket"), "{ended:?}");
+    let questions = events(&ended, "open-question").len() as u64;
+    assert_eq!(verdict["open_questions"].as_u64().unwrap(), questions);
     assert_eq!((&verdict["verdict"], &verdict["arrival"]), (&"healthy".into(), &"arrives".into()));
     let flows = events(&ended, "flow");
     assert_eq!((flows.len(), &flows[0]["depth"]), (1, &"arrives".into()), "{ended:?}");
-    assert!(events(&ended, "examined").iter().any(|part| part["what"] == "wire of eth0"), "{ended:?}");
+    assert!(events(&ended, "examined").iter().any(|part| part["part"] == "wire of eth0"), "{ended:?}");
 }
 
 /// 20 datagrams per second arrive: 100 in five seconds.
@@ -87,9 +88,10 @@ fn json_has_the_same_finding() {
     );
     let evidence = &findings[0]["evidence"][0];
     let number = |field: &str| evidence[field].as_str().unwrap().parse::<u64>().unwrap();
-    assert!(number("now") > number("before"), "{evidence}");
-    events(&ended, "seen");
-    events(&ended, "unknown");
+    assert!(number("value") > number("previous_value"), "{evidence}");
+    for event in ["observation", "open-question", "flow", "examined"] {
+        events(&ended, event);
+    }
     assert_eq!(events(&ended, "verdict").len(), 1);
 }
 
@@ -123,9 +125,9 @@ fn several_groups_are_examined_one_after_the_other() {
         events(&ended, "finding").iter().map(|finding| finding["subject"]["group"].clone()).collect();
     assert!(about.contains(&GROUP.into()), "{ended:?}");
     assert!(
-        events(&ended, "seen")
+        events(&ended, "observation")
             .iter()
-            .any(|seen| seen["what"].as_str().unwrap().starts_with("239.1.2.4:5000"))
+            .any(|each| each["message"].as_str().unwrap().starts_with("239.1.2.4:5000"))
     );
 }
 
@@ -223,7 +225,7 @@ fn a_silent_group_without_a_capture_is_unknown() {
     assert!(!ended.stderr.contains("nothing wrong"), "{ended:?}");
     let ended = examine(&["--json"]);
     assert_eq!(events(&ended, "verdict")[0]["verdict"], "unknown", "{ended:?}");
-    assert!(events(&ended, "unknown").iter().any(|open| open["effect"] == "needs-rights"), "{ended:?}");
+    assert!(events(&ended, "open-question").iter().any(|open| open["effect"] == "needs-rights"), "{ended:?}");
 }
 
 #[test]

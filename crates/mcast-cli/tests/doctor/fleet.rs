@@ -36,16 +36,32 @@ fn has_sshd() -> bool {
     has_all
 }
 
+/// Returns whether this machine has sudo; prints a note if not.
+fn has_sudo() -> bool {
+    let has_sudo = Command::new("sudo").arg("-V").output().is_ok();
+    if !has_sudo {
+        eprintln!("SKIPPED: this test needs sudo");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    has_sudo
+}
+
 impl Fleet {
     fn new() -> Self {
+        Self::with_machines(|_, _| String::new())
+    }
+
+    /// Starts the servers in mount namespaces of their own, each after the shell commands that `prepare` returns for its
+    /// number and the folder.
+    fn with_machines(prepare: impl Fn(u8, &Path) -> String) -> Self {
         let lan = Lan::new();
         let folder = tempfile::tempdir().unwrap();
         // sshd separates its privileges in this folder, which the package's service creates.
         fs::create_dir_all("/run/sshd").unwrap();
         key(folder.path(), "host");
         key(folder.path(), "login");
-        let servers =
-            [(&lan.a, 1), (&lan.b, 2), (&lan.c, 3)].map(|(host, number)| serve(host, number, folder.path()));
+        let servers = [(&lan.a, 1), (&lan.b, 2), (&lan.c, 3)]
+            .map(|(host, number)| serve(host, number, folder.path(), &prepare(number, folder.path())));
         let config = format!(
             "Host *\nUser root\nIdentityFile {0}/login\nIdentitiesOnly yes\nUserKnownHostsFile {0}/known\n\
              StrictHostKeyChecking accept-new\nLogLevel ERROR\n",
@@ -80,8 +96,8 @@ fn key(folder: &Path, name: &str) {
     assert!(made.unwrap().success());
 }
 
-/// Starts an ssh server on a host, and waits until it listens.
-fn serve(host: &Host, number: u8, folder: &Path) -> Child {
+/// Starts an ssh server on a host after a shell has run `prepared`, and waits until it listens.
+fn serve(host: &Host, number: u8, folder: &Path, prepared: &str) -> Child {
     let login = fs::read(folder.join("login.pub")).unwrap();
     let keys = folder.join(format!("keys{number}"));
     fs::write(&keys, login).unwrap();
@@ -94,9 +110,9 @@ fn serve(host: &Host, number: u8, folder: &Path) -> Child {
         keys.display()
     );
     fs::write(&config, text).unwrap();
-    let mut command = host.command(SSHD).unwrap();
-    let config = config.to_str().unwrap();
-    let child = command.args(["-D", "-e", "-f", config]).stderr(Stdio::null()).spawn().unwrap();
+    let mut command = host.command("unshare").unwrap();
+    let script = format!("set -e; {prepared} exec {SSHD} -D -e -f {}", config.display());
+    let child = command.args(["--mount", "sh", "-c", &script]).stderr(Stdio::null()).spawn().unwrap();
     let listens = || host.read_proc_net("tcp").unwrap().contains(":0016 00000000:0000 0A");
     eventually("an ssh server", listens);
     child
@@ -278,6 +294,77 @@ fn machines_that_do_not_take_part_are_rows_of_the_report() {
         ],
     );
     assert_eq!((status(&ended), ended.status), (vec!["other-version".to_owned(); 2], Some(6)), "{ended:?}");
+}
+
+/// Returns commands that give a machine a user `operator`, who may become root without a password on the second machine
+/// and not on the others. They change the files of this machine in one mount namespace only.
+fn with_operator(number: u8, folder: &Path) -> String {
+    let path = |name: &str| folder.join(format!("{name}{number}"));
+    let append = |name: &str, line: &str| {
+        let own = path(name);
+        let text = fs::read_to_string(format!("/etc/{name}")).unwrap() + line;
+        fs::write(&own, text).unwrap();
+        format!("mount --bind {} /etc/{name}; ", own.display())
+    };
+    let admitted = if number == 2 { "operator ALL=(ALL) NOPASSWD: ALL\n" } else { "" };
+    fs::write(path("sudoers"), format!("root ALL=(ALL) ALL\n{admitted}")).unwrap();
+    fs::set_permissions(path("sudoers"), fs::Permissions::from_mode(0o440)).unwrap();
+    // sshd reads the keys as the user who logs in.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    append("passwd", "operator:x:4711:4711::/tmp:/bin/sh\n")
+        + &append("shadow", "operator:*:19000:0:99999:7:::\n")
+        + &format!("mount --bind {} /etc/sudoers;", path("sudoers").display())
+}
+
+#[test]
+fn members_become_root_where_sudo_does_not_ask() {
+    if !has_sshd() || !has_sudo() {
+        return;
+    }
+    let fleet = Fleet::with_machines(with_operator);
+    let hosts = "10.0.0.1,operator@10.0.0.2,operator@10.0.0.3";
+    let ended = fleet.run(&["--ssh", hosts, "--sudo", GROUP, "-c", "1", "--json"]);
+    assert_described(&ended);
+    let machines = events(&ended, "fleet-machine");
+    let statuses: Vec<_> = machines.iter().map(|machine| named(machine, "status")).collect();
+    assert_eq!(statuses, ["examined", "examined", "sudo-refused"], "{ended:?}");
+    assert_eq!((&machines[1]["captures"], ended.status), (&Value::Bool(true), Some(3)), "{ended:?}");
+
+    let ended = fleet.run(&["--ssh", hosts, GROUP, "-c", "1", "--json"]);
+    let machines = events(&ended, "fleet-machine");
+    let captures: Vec<_> = machines.iter().map(|machine| machine["captures"].as_bool().unwrap()).collect();
+    assert_eq!(captures, [true, false, false], "{ended:?}");
+    let paths = events(&ended, "fleet-path");
+    assert!(paths.iter().all(|path| path["outcome"] == "complete"), "{ended:?}");
+}
+
+#[test]
+fn a_member_that_does_not_answer_times_out_and_the_others_are_examined() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let silent = fleet.path("silent");
+    // Only the third machine starts something that never answers.
+    let script = format!(
+        "#!/bin/sh\nif ip -o address | grep -q ' 10.0.0.3/'; then exec cat > /dev/null; fi\nexec {MCAST} \"$@\"\n"
+    );
+    fs::write(&silent, script).unwrap();
+    fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = fleet.path("config");
+    let arguments = ["doctor", "--ssh-config", config.to_str().unwrap(), "--lldp", "0s"];
+    let fleet_of = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "--remote-command", silent.to_str().unwrap()];
+    let options = [GROUP, "-c", "1", "--json"];
+    let ended = crate::support::mcast(&fleet.lan.a, &[&arguments[..], &fleet_of[..], &options[..]].concat());
+    assert_described(&ended);
+    let statuses: Vec<_> =
+        events(&ended, "fleet-machine").iter().map(|machine| named(machine, "status").to_owned()).collect();
+    assert_eq!(statuses, ["examined", "examined", "timed-out"], "{ended:?}");
+    let outcomes: Vec<_> =
+        events(&ended, "fleet-path").iter().map(|path| named(path, "outcome").to_owned()).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "complete").count(), 2, "{ended:?}");
+    assert!(outcomes.iter().all(|outcome| ["complete", "not-tested"].contains(&&**outcome)), "{ended:?}");
+    assert_eq!(ended.status, Some(6), "{ended:?}");
 }
 
 #[test]

@@ -10,19 +10,19 @@ fn a_fault_is_reported_when_it_appears_and_when_it_is_gone() {
     let running = start(&ward.lan.b, &arguments);
     running.stderr.wait_for("listening for 0.500 s");
     sysctl(&ward.lan.b, "rp_filter", "1");
-    let told = |event: &str| {
+    let reports = |event: &str| {
         let whole = running.stdout.text();
         let lines = whole.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         lines.into_iter().any(|line| line.contains(event) && line.contains("\"reverse-path-filter\""))
     };
-    eventually("the fault", || told("\"found\""));
+    eventually("the fault", || reports("\"found\""));
     sysctl(&ward.lan.b, "rp_filter", "0");
-    eventually("its end", || told("\"gone\""));
+    eventually("its end", || reports("\"gone\""));
     let ended = running.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130), "{ended:?}");
     for event in ["found", "gone"] {
-        let told = events(&ended, event);
-        assert!(told.iter().any(|told| told["id"] == "reverse-path-filter"), "{ended:?}");
+        let changes = events(&ended, event);
+        assert!(changes.iter().any(|change| change["id"] == "reverse-path-filter"), "{ended:?}");
     }
 }
 
@@ -44,7 +44,7 @@ fn watching_a_process_ends_with_it() {
     let id = receiving.child.id().to_string();
     let watching =
         start(&lan.b, &["doctor", "-v", "--pid", &id, "-W", "200ms", "--watch", "--every", "200ms"]);
-    eventually("another look", || watching.stderr.text().matches("examining").count() >= 2);
+    eventually("another examination", || watching.stderr.text().matches("examining").count() >= 2);
     receiving.signalled(libc::SIGINT);
     let ended = watching.end();
     assert_eq!(ended.status, Some(4), "{ended:?}");
@@ -60,7 +60,7 @@ fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
         ward.doctor_without_capture(&[&arguments[..], &["-v", "--json"]].concat()),
     );
     for running in [&text, &json] {
-        eventually("a third look", || running.stderr.text().matches("examining").count() >= 3);
+        eventually("a third examination", || running.stderr.text().matches("examining").count() >= 3);
     }
     let ward = ward.streaming();
     eventually("a healthy verdict", || {
@@ -74,7 +74,7 @@ fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
     assert_eq!(verdicts[0]["verdict"], "unknown", "{json:?}");
     assert!(verdicts.iter().all(|verdict| verdict["time"].is_string()), "{json:?}");
     assert!(verdicts.windows(2).all(|pair| pair[0]["verdict"] != pair[1]["verdict"]), "{json:?}");
-    assert_eq!(events(&json, "unknown")[0]["effect"], "needs-rights", "{json:?}");
+    assert_eq!(events(&json, "open-question")[0]["effect"], "needs-rights", "{json:?}");
     drop(ward);
 }
 

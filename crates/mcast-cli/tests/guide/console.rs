@@ -1,14 +1,14 @@
 //! Blocks of `console`: a prompt, a command, and what it prints.
 //!
 //! `sender$ mcast send …` runs on the host *sender*; without a name it is the receiver; `sender2$` is a second terminal
-//! there. A terminal's next command waits for its last. Another terminal's command begins as soon as this one has said
-//! something. Each line that is shown must come, in this order; `…` in it stands for anything. `^C` is Ctrl-C, pressed
-//! when all that stands before it has come and all other commands have ended. A command ends with status 0, unless
-//! `(status 1)` stands under it.
+//! there. A command waits until the previous one of its terminal has ended, and until those of other terminals have
+//! printed something. Each line that is shown must be printed, in this order; `…` in it matches anything. `^C` is Ctrl-C,
+//! pressed when all lines before it were printed and all other commands have ended. A command ends with status 0, unless
+//! `(status 1)` follows its output.
 //!
 //! A block of `sh` is a script that must succeed; one of `sh elsewhere` cannot run in a lab. A block with
-//! `file=NAME` is put into that file first, one with `from=PATH` stands so in that file of the project, which has tests
-//! of its own. `<!-- lab: NAME -->` on a page asks for that network.
+//! `file=NAME` is written to that file first; one with `from=PATH` is an excerpt of that file of the project, which has
+//! tests of its own. `<!-- lab: NAME -->` on a page selects that network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::support::{Ended, MCAST, PATIENCE, Running, eventually, program};
 
 const INTERRUPT: &str = "^C";
 const STATUS: &str = "(status ";
-/// Pages that are followed at a time.
+/// Pages that are followed at the same time.
 const READERS: usize = 4;
 
 /// A command of a block, and what is shown of its output.
@@ -51,7 +51,7 @@ fn steps(block: &Block) -> Vec<Step> {
     steps
 }
 
-/// Runs a block; says what was not as it stands there.
+/// Runs a block; the error is how its output differs from the page.
 fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
     let steps = steps(block);
     let mut running: Vec<(&Step, Running)> = Vec::new();
@@ -62,7 +62,7 @@ fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
             check(earlier, &end(earlier, child)?, earlier.status())?;
         }
         let mut child = start(step, network, folder);
-        eventually("a word or an end", || child.has_ended() || child.has_spoken());
+        eventually("a word or an end", || child.has_ended() || child.has_printed());
         match step.shown.iter().any(|line| line == INTERRUPT) {
             true => interrupted.push((step, child)),
             false => running.push((step, child)),
@@ -73,7 +73,7 @@ fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
     }
     for (step, child) in interrupted {
         let before: Vec<_> = step.shown.iter().take_while(|line| *line != INTERRUPT).cloned().collect();
-        eventually("what stands before Ctrl-C", || missing(&before, &child.said()).is_none());
+        eventually("the lines before Ctrl-C", || missing(&before, &child.printed()).is_none());
         check(step, &child.signalled(libc::SIGINT), 130)?;
     }
     Ok(())
@@ -83,7 +83,7 @@ fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
 fn end(step: &Step, mut child: Running) -> Result<Ended, String> {
     match child.child.wait_timeout(PATIENCE).is_ok() {
         true => Ok(child.end()),
-        false => Err(format!("`{}` does not end; so far it says {:?}", step.command, child.said())),
+        false => Err(format!("`{}` does not end; it has printed {:?}", step.command, child.printed())),
     }
 }
 
@@ -113,58 +113,59 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
-    fn has_spoken(&self) -> bool {
-        self.said().iter().any(|text| !text.is_empty())
+    fn has_printed(&self) -> bool {
+        self.printed().iter().any(|text| !text.is_empty())
     }
 
-    fn said(&self) -> [String; 2] {
+    fn printed(&self) -> [String; 2] {
         [self.stdout.text(), self.stderr.text()]
     }
 }
 
 fn check(step: &Step, ended: &Ended, status: i32) -> Result<(), String> {
-    let said = [ended.text().to_owned(), ended.stderr.clone()];
-    let told =
-        || format!("`{}` ended with {:?} and said:\n{}{}", step.command, ended.status, said[0], said[1]);
+    let printed = [ended.text().to_owned(), ended.stderr.clone()];
+    let result = || {
+        format!("`{}` ended with {:?} and printed:\n{}{}", step.command, ended.status, printed[0], printed[1])
+    };
     if ended.status != Some(status) {
-        return Err(format!("expected status {status}, but {}", told()));
+        return Err(format!("expected status {status}, but {}", result()));
     }
-    match missing(&step.output(), &said) {
-        Some(line) => Err(format!("it does not say \"{line}\": {}", told())),
+    match missing(&step.output(), &printed) {
+        Some(line) => Err(format!("it does not print \"{line}\": {}", result())),
         None => Ok(()),
     }
 }
 
-/// The first of these lines that did not come on one of the streams, after those before it.
-fn missing(shown: &[String], said: &[String; 2]) -> Option<String> {
-    let mut streams = said.each_ref().map(|text| text.lines());
+/// Returns the first of these lines that neither stream has after the lines before it.
+fn missing(shown: &[String], printed: &[String; 2]) -> Option<String> {
+    let mut streams = printed.each_ref().map(|text| text.lines());
     shown
         .iter()
         .filter(|line| !line.is_empty())
         .find(|line| {
             !streams.iter_mut().any(|stream| {
                 let mut ahead = stream.clone();
-                let came = ahead.any(|said| matches(line, said));
-                if came {
+                let is_printed = ahead.any(|printed| matches(line, printed));
+                if is_printed {
                     *stream = ahead;
                 }
-                came
+                is_printed
             })
         })
         .cloned()
 }
 
-/// Whether a line is as shown, where `…` stands for anything.
-fn matches(shown: &str, said: &str) -> bool {
+/// Returns whether a line is as shown, where `…` matches anything.
+fn matches(shown: &str, printed: &str) -> bool {
     let mut parts = shown.trim_end().split('…');
-    let Some(mut rest) = parts.next().and_then(|start| said.trim_end().strip_prefix(start)) else {
+    let Some(mut rest) = parts.next().and_then(|start| printed.trim_end().strip_prefix(start)) else {
         return false;
     };
     let parts: Vec<&str> = parts.collect();
     let Some((last, between)) = parts.split_last() else { return rest.is_empty() };
     for part in between {
-        let Some(place) = rest.find(part) else { return false };
-        rest = &rest[place + part.len()..];
+        let Some(start) = rest.find(part) else { return false };
+        rest = &rest[start + part.len()..];
     }
     rest.ends_with(last)
 }
@@ -176,7 +177,7 @@ fn run_script(block: &Block, network: &Network, folder: &Path) -> Result<(), Str
     check(&step, &end(&step, start(&step, network, folder))?, 0)
 }
 
-/// Does what a block says; `None` where it says nothing to do.
+/// Carries out a block; `None` if there is nothing to do.
 fn perform(block: &Block, network: &Network, folder: &Path) -> Option<Result<(), String>> {
     let words: Vec<&str> = block.info.split_whitespace().collect();
     if let Some(name) = words.iter().find_map(|word| word.strip_prefix("file=")) {
@@ -184,7 +185,7 @@ fn perform(block: &Block, network: &Network, folder: &Path) -> Option<Result<(),
         return Some(written.map_err(|error| format!("{name}: {error}")));
     }
     if let Some(path) = words.iter().find_map(|word| word.strip_prefix("from=")) {
-        return Some(stands_in(block, path));
+        return Some(check_excerpt(block, path));
     }
     match words[..] {
         ["console"] => Some(run(block, network, folder)),
@@ -193,15 +194,15 @@ fn perform(block: &Block, network: &Network, folder: &Path) -> Option<Result<(),
     }
 }
 
-/// Whether a block stands in this file of the project, as it is.
-fn stands_in(block: &Block, path: &str) -> Result<(), String> {
+/// Checks that a file of the project contains a block.
+fn check_excerpt(block: &Block, path: &str) -> Result<(), String> {
     let text = fs::read_to_string(top().join("..").join(path)).map_err(|error| format!("{path}: {error}"))?;
     let is_there = !block.lines.is_empty() && text.contains(&block.lines.join("\n"));
     if is_there { Ok(()) } else { Err(format!("{path} has no such lines")) }
 }
 
-/// Does what a page says, in its order, on a network and in a folder of its own: blocks may build on each
-/// other. Says how many blocks there were, and what was not so.
+/// Carries out the blocks of a page in their order, on a network and in a folder of their own, because they may build on
+/// each other. Returns how many there were, and how the page differs from what happened.
 fn follow(file: &Path) -> (usize, Vec<String>) {
     let text = fs::read_to_string(file).unwrap();
     let all = blocks(&text);
@@ -243,10 +244,10 @@ fn every_command_of_the_guide_prints_the_shown_output() {
 fn shown_output_is_compared_with_actual_output() {
     assert!(matches("a…c", "abc") && matches("…", "x") && matches("a", "a  ") && matches("…b…", "abc"));
     assert!(!matches("a", "ab") && !matches("a…d", "abc") && !matches("b…", "abc"));
-    let said = ["one\ntwo\n".to_owned(), "three\n".to_owned()];
+    let printed = ["one\ntwo\n".to_owned(), "three\n".to_owned()];
     let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(missing(&lines(&["three", "one", "", "two"]), &said), None);
-    assert_eq!(missing(&lines(&["two", "one"]), &said), Some("one".into()));
+    assert_eq!(missing(&lines(&["three", "one", "", "two"]), &printed), None);
+    assert_eq!(missing(&lines(&["two", "one"]), &printed), Some("one".into()));
 }
 
 #[test]

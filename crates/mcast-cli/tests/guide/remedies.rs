@@ -13,7 +13,7 @@ use crate::markdown;
 fn blocks() -> impl Iterator<Item = (Id, Vec<String>, Vec<String>)> {
     Id::ALL.iter().flat_map(|id| {
         let words = |info: &str| info.split_whitespace().map(str::to_owned).collect();
-        markdown::blocks(id.page()).into_iter().map(move |block| (*id, words(&block.info), block.lines))
+        markdown::blocks(&id.page()).into_iter().map(move |block| (*id, words(&block.info), block.lines))
     })
 }
 
@@ -58,7 +58,7 @@ fn every_block_names_its_system_and_remedies_their_persistence() {
     ];
     for id in Id::ALL {
         let remedies = remedies_of(*id);
-        for block in markdown::blocks(id.page()) {
+        for block in markdown::blocks(&id.page()) {
             let tags: Vec<_> = block.info.split_whitespace().skip(1).collect();
             let systems = tags.iter().filter(|tag| SYSTEMS.contains(tag)).count();
             let known = tags.iter().filter(|tag| OTHER_TAGS.contains(tag)).count();
@@ -117,8 +117,8 @@ fn remedies_for_linux_are_accepted() {
             continue;
         }
         let (_lab, host) = patient();
-        let (succeeded, said) = run(&host, &command);
-        assert!(succeeded, "{id}: {command}: {said}");
+        let (succeeded, printed) = run(&host, &command);
+        assert!(succeeded, "{id}: {command}: {printed}");
         taken.push(program);
     }
     for program in ["ip", "sysctl", "bridge", "tc"] {
@@ -156,8 +156,8 @@ fn patient() -> (Lab, Host) {
                 &format!("; nft add chain inet {table} {chain} '{{ type filter hook {chain} priority 0; }}'");
         }
     }
-    let (succeeded, said) = run(&host, &prepare);
-    assert!(succeeded, "{said}");
+    let (succeeded, printed) = run(&host, &prepare);
+    assert!(succeeded, "{printed}");
     (lab, host)
 }
 
@@ -167,6 +167,6 @@ fn run(host: &Host, command: &str) -> (bool, String) {
     shell.args(["-e", "-c", command]).env("PATH", path).stdin(Stdio::null());
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = shell.output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
 }

@@ -26,9 +26,9 @@ fn round_trips_are_measured_with_and_without_spin() {
             let bars = played["histogram"].as_array().unwrap();
             assert_eq!(bars.iter().map(|bar| numbers(bar, ["count"])[0]).sum::<u64>(), 200);
 
-            let heard = object(&partner.end().succeeded());
-            assert_valid("perf-recv", &heard);
-            assert_eq!(numbers(&heard, ["sent", "received", "lost"]), [200, 200, 0], "{heard}");
+            let received = object(&partner.end().succeeded());
+            assert_valid("perf-recv", &received);
+            assert_eq!(numbers(&received, ["sent", "received", "lost"]), [200, 200, 0], "{received}");
         }
     }
 }

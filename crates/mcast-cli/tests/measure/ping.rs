@@ -89,23 +89,23 @@ fn too_few_responders_are_status_1() {
 #[test]
 fn a_killed_responder_loses_multicast_and_unicast() {
     let lan = Lan::new();
-    let (dies, lives) = (responder(&lan.b, &[GROUP]), responder(&lan.c, &[GROUP]));
+    let (killed, other) = (responder(&lan.b, &[GROUP]), responder(&lan.c, &[GROUP]));
     let arguments = [GROUP, "-c", "40", "--every", "20ms", "--wait", "3s", "--json", "--max-loss", "10"];
     let pinging = ping(&lan.a, &arguments);
-    // Until it has answered, which its end of the talk tells.
+    // Until it has answered, which the counters of its host show.
     crate::support::eventually("an answer", || {
         let table = lan.b.read_proc_net("snmp").unwrap();
         let line = table.lines().filter(|line| line.starts_with("Udp: ")).nth(1).unwrap().to_owned();
         line.split_whitespace().nth(4).unwrap().parse::<u64>().unwrap() >= 4
     });
-    dies.child.kill().unwrap();
+    killed.child.kill().unwrap();
     let ended = pinging.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
-    let (dead, alive) = (row(&ended, "10.0.0.2"), row(&ended, "10.0.0.3"));
-    assert!(dead["multicast"]["loss_percent"].as_f64().unwrap() > 10.0, "{dead}");
-    assert!(dead["unicast"]["loss_percent"].as_f64().unwrap() > 10.0, "{dead}");
-    assert_eq!(numbers(&alive["multicast"], ["sent", "received"]), [40, 40], "{alive}");
-    lives.signalled(libc::SIGINT);
+    let (killed_row, other_row) = (row(&ended, "10.0.0.2"), row(&ended, "10.0.0.3"));
+    assert!(killed_row["multicast"]["loss_percent"].as_f64().unwrap() > 10.0, "{killed_row}");
+    assert!(killed_row["unicast"]["loss_percent"].as_f64().unwrap() > 10.0, "{killed_row}");
+    assert_eq!(numbers(&other_row["multicast"], ["sent", "received"]), [40, 40], "{other_row}");
+    other.signalled(libc::SIGINT);
 }
 
 #[test]

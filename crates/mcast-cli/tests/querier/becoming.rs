@@ -40,8 +40,9 @@ fn a_receiver_behind_a_snooping_switch_keeps_receiving() {
         GROUPS.iter().for_each(|group| assert!(is_member(switch, group), "{group} was forgotten"));
         std::thread::sleep(Duration::from_millis(100));
     }
-    let say = |text: &str| GROUPS.iter().for_each(|group| send(a, &[&with_port(group), "-i", "eth0", text]));
-    say("with a querier");
+    let send_to_all =
+        |text: &str| GROUPS.iter().for_each(|group| send(a, &[&with_port(group), "-i", "eth0", text]));
+    send_to_all("with a querier");
     receivers.iter().for_each(|receiver| receiver.stdout.wait_for("with a querier"));
 
     // Without a querier the members expire and are cut off, because the switch still expects the querier that ended.
@@ -51,18 +52,18 @@ fn a_receiver_behind_a_snooping_switch_keeps_receiving() {
     for group in GROUPS {
         switch.wait_for_leave(b, "eth0", address(group), PATIENCE).unwrap();
     }
-    say("without a querier");
+    send_to_all("without a querier");
 
     // With the next querier it continues on its own.
     let querier = become_querier(c, &[]);
     for group in GROUPS {
         switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
     }
-    say("again");
+    send_to_all("again");
     for receiver in receivers {
         receiver.stdout.wait_for("again");
-        let heard = receiver.signalled(libc::SIGINT);
-        assert_eq!(heard.lines(), ["with a querier", "again"]);
+        let ended = receiver.signalled(libc::SIGINT);
+        assert_eq!(ended.lines(), ["with a querier", "again"]);
     }
     querier.signalled(libc::SIGTERM);
 }

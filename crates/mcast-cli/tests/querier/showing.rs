@@ -71,9 +71,9 @@ fn the_state_of_a_bridge_is_shown_to_ordinary_users_at_once() {
     let ended = bridge();
     // It cannot capture, which is reported; the state of the kernel is still shown.
     assert_eq!(ended.status, Some(3), "{ended:?}");
-    let told: Vec<_> = ended.json().into_iter().filter(|object| object["event"] == "bridge").collect();
-    assert_eq!(told.len(), 2, "{told:?}");
-    for object in told {
+    let records: Vec<_> = ended.json().into_iter().filter(|object| object["event"] == "bridge").collect();
+    assert_eq!(records.len(), 2, "{records:?}");
+    for object in records {
         assert_valid("querier-event", &object);
         assert!(object["expires_seconds"].as_f64().unwrap() > 200.0, "{object}");
     }

@@ -193,8 +193,8 @@ fn tshark_reads_a_recording() {
     for field in fields {
         tshark.args(["-e", field]);
     }
-    let said = String::from_utf8(tshark.output().unwrap().stdout).unwrap();
-    assert_eq!(said, "eth0\t10.0.0.1\t239.1.2.3\t5000\t13\t1\n".repeat(2));
+    let printed = String::from_utf8(tshark.output().unwrap().stdout).unwrap();
+    assert_eq!(printed, "eth0\t10.0.0.1\t239.1.2.3\t5000\t13\t1\n".repeat(2));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn recreated_interfaces_are_recorded_with_follow() {
     assert_eq!(read(&path).iter().map(Datagram::text).collect::<Vec<_>>(), ["before", "after"]);
 }
 
-/// How often it said that it has joined.
+/// Returns how many joins it has reported.
 fn read_count(running: &crate::support::Running) -> usize {
     running.stderr.text().matches("joined on eth0").count()
 }

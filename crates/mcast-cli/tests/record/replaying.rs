@@ -70,10 +70,10 @@ fn datagrams_are_replayed_in_order_at_their_times() {
     // Other processes may delay a try, but not every one.
     let most = Duration::from_millis(3);
     let is_in_time = |_| {
-        let (ended, heard) = replayed(&lan, &file, &["--json"], &[GROUP], after.len());
+        let (ended, received) = replayed(&lan, &file, &["--json"], &[GROUP], after.len());
         assert_eq!(summary(&ended.succeeded())["sent"], after.len());
-        assert_eq!(texts(&heard), after.map(|after| format!("at {after}")));
-        let since_first = heard.iter().map(|each| each.time.duration_since(heard[0].time).unwrap());
+        assert_eq!(texts(&received), after.map(|after| format!("at {after}")));
+        let since_first = received.iter().map(|each| each.time.duration_since(received[0].time).unwrap());
         let wrong = since_first.zip(after).map(|(since, after)| since.abs_diff(Duration::from_millis(after)));
         wrong.max().unwrap() < most
     };
@@ -103,9 +103,9 @@ fn speed_rate_and_maximum_gap_change_the_timing() {
     let after: Vec<u64> = (0..11).map(|number| number * 40).collect();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&after));
     let took = |arguments: &[&str]| {
-        let (ended, heard) = replayed(&lan, &file, arguments, &[GROUP], after.len());
+        let (ended, received) = replayed(&lan, &file, arguments, &[GROUP], after.len());
         assert_eq!(ended.status, Some(0), "{ended:?}");
-        heard[10].time.duration_since(heard[0].time).unwrap().as_millis()
+        received[10].time.duration_since(received[0].time).unwrap().as_millis()
     };
     // On a busy machine the first or the last may be late, but not every time.
     let fits = |expected: Range<u128>, arguments: &[&str]| {
@@ -134,9 +134,10 @@ fn groups_ports_and_hop_limits_are_rewritten() {
     send(&lan.a, &["239.1.2.3:5001", "-i", "eth0", "-t", "6", "two"]);
     recorded.end().succeeded();
     let facts = |arguments: &[&str], groups: &[&str]| {
-        let (ended, heard) = replayed(&lan, &file, arguments, groups, 2);
+        let (ended, received) = replayed(&lan, &file, arguments, groups, 2);
         assert_eq!(ended.status, Some(0), "{ended:?}");
-        let facts = heard.iter().map(|each| format!("{} {} {}", each.destination, each.hop_limit, each.dscp));
+        let facts =
+            received.iter().map(|each| format!("{} {} {}", each.destination, each.hop_limit, each.dscp));
         facts.collect::<Vec<_>>()
     };
     assert_eq!(facts(&[], &["239.1.2.3:5000-5001"]), ["239.1.2.3:5000 1 46", "239.1.2.3:5001 1 0"]);
@@ -170,14 +171,14 @@ fn incomplete_and_unicast_datagrams_are_counted_and_omitted() {
         Made::new(datagram("sent"), 3),
     ];
     let (_folder, file) = file_of(WriteFormat::PcapNg, &frames);
-    let (ended, heard) = replayed(&lan, &file, &["--json"], &[GROUP], 1);
-    assert_eq!(texts(&heard), ["sent"]);
+    let (ended, received) = replayed(&lan, &file, &["--json"], &[GROUP], 1);
+    assert_eq!(texts(&received), ["sent"]);
     let skipped = &summary(&ended)["skipped"];
     for reason in ["not_udp", "not_multicast", "fragments", "truncated", "malformed"] {
         assert_eq!(skipped[reason], 1, "{reason}: {skipped}");
     }
-    let told = "not sent: 1 not UDP, 1 not to a group, 1 fragments, 1 truncated by the capture, 1 malformed";
-    assert!(ended.stderr.contains(told), "{ended:?}");
+    let note = "not sent: 1 not UDP, 1 not to a group, 1 fragments, 1 truncated by the capture, 1 malformed";
+    assert!(ended.stderr.contains(note), "{ended:?}");
 }
 
 #[test]
@@ -194,9 +195,9 @@ fn every_format_is_read() {
     for frames in [tags, any, raw, plain] {
         for format in [WriteFormat::Pcap, WriteFormat::PcapNg] {
             let (_folder, file) = file_of(format, &frames);
-            let (ended, heard) = replayed(&lan, &file, &[], &[GROUP], 2);
+            let (ended, received) = replayed(&lan, &file, &[], &[GROUP], 2);
             assert_eq!(ended.status, Some(0), "{ended:?}");
-            assert_eq!(texts(&heard), ["one", "two"]);
+            assert_eq!(texts(&received), ["one", "two"]);
         }
     }
 }
@@ -228,8 +229,8 @@ fn files_of_tcpdump_and_tshark_are_replayed() {
         let file = path(&format!("{number}.cap"));
         let capturing: Running = program(&lan.b, name, &[arguments, &[file.as_str()]].concat(), false);
         capturing.stderr.wait_for(ready);
-        let hearing = crate::support::recv(&lan.b, &[GROUP, "-i", "eth0", "-c", "2", "-W", "20s"]);
-        // The capture may need a moment longer than it says.
+        let receiver = crate::support::recv(&lan.b, &[GROUP, "-i", "eth0", "-c", "2", "-W", "20s"]);
+        // The capture may start later than it prints that it has.
         let deadline = std::time::Instant::now() + crate::support::PATIENCE;
         while std::fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
             assert!(std::time::Instant::now() < deadline, "{}", capturing.stderr.text());
@@ -237,13 +238,13 @@ fn files_of_tcpdump_and_tshark_are_replayed() {
         }
         // Of two lengths, or the kernel would carry both as one packet, and they be captured as one.
         send(&lan.a, &[GROUP, "-i", "eth0", "-t", "2", "hello", "goodbye"]);
-        hearing.end().succeeded();
+        receiver.end().succeeded();
         let captured = capturing.end();
         assert_eq!(captured.status, Some(0), "{captured:?}");
-        let (ended, heard) = replayed(&lan, Path::new(&file), &["-t", "recorded"], &[GROUP], 2);
+        let (ended, received) = replayed(&lan, Path::new(&file), &["-t", "recorded"], &[GROUP], 2);
         assert_eq!(ended.status, Some(0), "{ended:?}");
-        assert_eq!(texts(&heard), ["hello", "goodbye"], "{name} {arguments:?}");
-        assert_eq!(heard[0].hop_limit, 2);
+        assert_eq!(texts(&received), ["hello", "goodbye"], "{name} {arguments:?}");
+        assert_eq!(received[0].hop_limit, 2);
     }
 }
 
@@ -251,12 +252,12 @@ fn files_of_tcpdump_and_tshark_are_replayed() {
 fn a_file_is_repeated_up_to_the_limits() {
     let lan = Lan::new();
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&[0, 5, 10]));
-    let (ended, heard) = replayed(&lan, &file, &["--loop", "3", "--json"], &[GROUP], 9);
-    assert_eq!(texts(&heard), ["at 0", "at 5", "at 10"].repeat(3));
+    let (ended, received) = replayed(&lan, &file, &["--loop", "3", "--json"], &[GROUP], 9);
+    assert_eq!(texts(&received), ["at 0", "at 5", "at 10"].repeat(3));
     let summary = summary(&ended);
     assert_eq!((&summary["sent"], &summary["rounds"]), (&9.into(), &3.into()));
-    let (_, heard) = replayed(&lan, &file, &["--loop", "0", "-c", "7"], &[GROUP], 7);
-    assert_eq!(heard.len(), 7);
+    let (_, received) = replayed(&lan, &file, &["--loop", "0", "-c", "7"], &[GROUP], 7);
+    assert_eq!(received.len(), 7);
     let ended = replay(&lan, &file, &["--loop", "0", "-W", "200ms"]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let forever = crate::support::start(
@@ -275,8 +276,8 @@ fn a_truncated_file_is_sent_up_to_its_end_and_a_damaged_one_fails() {
     let (_folder, file) = file_of(WriteFormat::PcapNg, &datagrams(&[0, 1, 2]));
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 7]).unwrap();
-    let (ended, heard) = replayed(&lan, &file, &[], &[GROUP], 2);
-    assert_eq!((ended.status, heard.len()), (Some(0), 2), "{ended:?}");
+    let (ended, received) = replayed(&lan, &file, &[], &[GROUP], 2);
+    assert_eq!((ended.status, received.len()), (Some(0), 2), "{ended:?}");
     assert!(ended.stderr.contains("ends within the record"), "{ended:?}");
     let mut damaged = whole.clone();
     let end = damaged.len();

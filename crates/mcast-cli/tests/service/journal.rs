@@ -10,7 +10,7 @@ use tempfile::tempdir;
 
 use crate::support::{Lan, MCAST, PATIENCE, eventually};
 
-/// `mcast` with these arguments, both of whose outputs are the journal.
+/// Starts `mcast` with both outputs connected to a file that it takes for the journal.
 fn start(host: &Host, arguments: &[&str], path: &Path) -> mcast_lab::Child {
     let journal = File::create(path).unwrap();
     let stream = format!("{}:{}", journal.metadata().unwrap().dev(), journal.metadata().unwrap().ino());
@@ -28,8 +28,8 @@ fn notes_for_the_journal_carry_their_level() {
     let arguments = ["record", "239.1.2.3:5000", "-i", "eth0", "-W", "100ms", "-w", file.to_str().unwrap()];
     let mut child = start(&lan.b, &arguments, &path);
     child.wait_timeout(PATIENCE).unwrap();
-    let said = std::fs::read_to_string(&path).unwrap();
-    assert!(said.lines().count() >= 3 && said.lines().all(|line| line.starts_with("<6>")), "{said}");
+    let printed = std::fs::read_to_string(&path).unwrap();
+    assert!(printed.lines().count() >= 3 && printed.lines().all(|line| line.starts_with("<6>")), "{printed}");
 }
 
 #[test]
@@ -39,15 +39,15 @@ fn findings_have_the_level_of_their_severity() {
     let path = folder.path().join("journal");
     lan.b.remove_route("224.0.0.0/4", "eth0").unwrap();
     let child = start(&lan.b, &["doctor", "--watch"], &path);
-    let mut said = String::new();
+    let mut printed = String::new();
     eventually("a finding in the journal", || {
-        said = std::fs::read_to_string(&path).unwrap();
-        // As far as lines are whole.
-        said.truncate(said.rfind('\n').map_or(0, |end| end + 1));
-        said.contains(" found ")
+        printed = std::fs::read_to_string(&path).unwrap();
+        // The last line may be incomplete.
+        printed.truncate(printed.rfind('\n').map_or(0, |end| end + 1));
+        printed.contains(" found ")
     });
     child.kill().unwrap();
-    for line in said.lines().filter(|line| line.contains(" found ")) {
+    for line in printed.lines().filter(|line| line.contains(" found ")) {
         let level = if line.contains(" fault ") {
             "<3>"
         } else if line.contains(" warning ") {
@@ -55,6 +55,6 @@ fn findings_have_the_level_of_their_severity() {
         } else {
             "<6>"
         };
-        assert!(line.starts_with(level), "{said}");
+        assert!(line.starts_with(level), "{printed}");
     }
 }

@@ -30,7 +30,7 @@ impl ServiceManager {
     }
 
     /// Returns the next message that is not a keep-alive.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn next_report(&self) -> String {
         loop {
             let message = self.next();
             if message != "WATCHDOG=1" {
@@ -46,7 +46,7 @@ impl ServiceManager {
     }
 }
 
-/// A folder that any user may look into.
+/// Creates a folder that any user may read.
 pub(crate) fn open_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     allow(folder.path(), 0o755);

@@ -87,7 +87,7 @@ fn without_rights_messages_and_replays_work() {
     assert!(subscribing.end().succeeded().text().contains("hello"));
     publishing.end().succeeded();
 
-    // From sockets, as it says.
+    // Without the right to capture, it records what sockets receive.
     let file = user.file("x.pcapng");
     let recording = user.start(&["record", "-i", "eth0", "-c", "1", "-w", &file, GROUP]);
     recording.stderr.wait_for("recording from sockets");
@@ -139,7 +139,7 @@ fn without_rights_the_doctor_reports_open_questions() {
     user.mcast(&["doctor", "--json"]);
     let examined = user.mcast(&["doctor", "-i", "eth0", "-W", "300ms", "--json", GROUP]);
     assert_eq!(examined.status, Some(3), "{examined:?}");
-    let open: Vec<_> = examined.json().into_iter().filter(|row| row["event"] == "unknown").collect();
+    let open: Vec<_> = examined.json().into_iter().filter(|row| row["event"] == "open-question").collect();
     assert!(open.iter().any(|row| row.to_string().contains("CAP_NET_RAW")), "{examined:?}");
 }
 

@@ -16,10 +16,10 @@ pub(crate) const NET_RAW: u64 = 1 << 13;
 const SYS_PTRACE: u64 = 1 << 19;
 pub(crate) const PERFMON: u64 = 1 << 38;
 pub(crate) const BPF: u64 = 1 << 39;
-/// To see whose sockets are whose.
-const LOOK: u64 = SYS_PTRACE | DAC_READ_SEARCH | NET_ADMIN;
+/// To find the processes of sockets.
+const FIND_OWNERS: u64 = SYS_PTRACE | DAC_READ_SEARCH | NET_ADMIN;
 /// To examine a machine.
-const EXAMINE: u64 = LOOK | NET_RAW | BPF | PERFMON;
+const EXAMINE: u64 = FIND_OWNERS | NET_RAW | BPF | PERFMON;
 
 /// The rights of a process.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Thread {
     }
 }
 
-/// What a subcommand keeps, and the words by which it says that it has begun.
+/// The rights that a subcommand keeps, and the text that it prints when it has begun.
 struct Case<'a> {
     arguments: &'a [&'a str],
     begun: &'a str,
@@ -104,7 +104,7 @@ fn every_thread_drops_unneeded_rights() {
             left: 0,
         },
         Case { arguments: &["top", "-i", "eth0"], begun: "watching eth0", left: 0 },
-        Case { arguments: &["groups", "--watch", "-a"], begun: "224.0.0.1", left: LOOK },
+        Case { arguments: &["groups", "--watch", "-a"], begun: "224.0.0.1", left: FIND_OWNERS },
         Case { arguments: &["doctor", "--watch"], begun: "until Ctrl-C", left: EXAMINE },
         Case { arguments: &["doctor", "--listen", GROUP, "-i", "eth0"], begun: "answering", left: EXAMINE },
         Case {
@@ -132,9 +132,9 @@ fn every_thread_drops_unneeded_rights() {
     ];
     for case in cases {
         let running = case.start(&lan);
-        // One looks into processes, and one captures where interfaces come; neither looks at frames.
+        // One thread reads which sockets processes have, and one captures on new interfaces; neither parses frames.
         let expected = |thread: &str| match thread {
-            "joined" => LOOK,
+            "joined" => FIND_OWNERS,
             "interfaces" => NET_RAW,
             _ => case.left,
         };

@@ -23,12 +23,12 @@ struct Served {
 }
 
 impl Served {
-    /// Once it is ready.
+    /// Starts it, and waits until it is ready.
     fn start(name: &str) -> Self {
         let (_, instance, settings) = UNITS.into_iter().find(|(each, ..)| *each == name).unwrap();
         let (lan, manager, unit) = (Lan::new(), ServiceManager::new(), Unit::read(name, instance, settings));
         let running = serve(&lan.b, &unit, &manager);
-        let ready = manager.told();
+        let ready = manager.next_report();
         assert!(ready.starts_with("READY=1\nSTATUS="), "{name}: {ready}");
         Self { lan, manager, unit, running }
     }
@@ -37,16 +37,16 @@ impl Served {
     fn reload(&self) {
         assert_eq!(self.unit.value("ExecReload"), "/bin/sh -c \"kill -HUP $MAINPID\"");
         self.running.child.signal(libc::SIGHUP).unwrap();
-        let reloading = self.manager.told();
+        let reloading = self.manager.next_report();
         assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-        let ready = self.manager.told();
+        let ready = self.manager.next_report();
         assert!(ready.starts_with("READY=1\n"), "{ready}");
     }
 
     /// Stops it as systemd does.
     fn stop(self) {
         self.running.child.signal(libc::SIGTERM).unwrap();
-        assert_eq!(self.manager.told(), "STOPPING=1");
+        assert_eq!(self.manager.next_report(), "STOPPING=1");
         let ended = self.running.end();
         assert_eq!(ended.status, Some(143), "{ended:?}");
         assert_eq!(self.unit.value("SuccessExitStatus"), "143");
@@ -59,8 +59,8 @@ impl Served {
     }
 }
 
-/// Starts a unit as systemd would: as another user where the test runs as root, with the rights of the unit only, and no
-/// way to get more.
+/// Starts a unit as systemd would: as another user if the test runs as root, with the rights of the unit only, and without
+/// a way to get more.
 fn serve(host: &Host, unit: &Unit, manager: &ServiceManager) -> Running {
     let folder = manager.folder.path();
     let state = folder.join("state");
@@ -111,9 +111,9 @@ fn fetch(address: &str) -> String {
 fn every_unit_starts_sends_keep_alives_reloads_and_stops() {
     for (name, ..) in UNITS {
         let served = Served::start(name);
-        eventually("a sign of life", || served.manager.next() == "WATCHDOG=1");
+        eventually("a keep-alive", || served.manager.next() == "WATCHDOG=1");
         served.reload();
-        eventually("a sign of life", || served.manager.next() == "WATCHDOG=1");
+        eventually("a keep-alive", || served.manager.next() == "WATCHDOG=1");
         served.stop();
     }
 }
@@ -132,7 +132,7 @@ fn every_unit_keeps_only_the_rights_it_needs() {
         let rights = Rights::of(&served.running.child);
         assert!(rights.threads.len() >= 2, "{name}: {rights:x?}");
         for thread in &rights.threads {
-            // What the thread that looks into processes would keep, the unit does not give.
+            // The thread that finds the owners of sockets would keep more, which the unit does not grant.
             assert_eq!((thread.effective, thread.permitted), (left, left), "{name}: {rights:x?}");
             assert_eq!((thread.inheritable, thread.ambient), (0, 0), "{name}: {rights:x?}");
             assert_eq!(thread.bounding & DAC_OVERRIDE, 0, "{name}: {rights:x?}");
@@ -190,7 +190,7 @@ fn a_vanished_interface_ends_the_metrics_service() {
 fn a_reload_makes_the_doctor_report_all_findings_again() {
     let served = Served::start("doctor");
     // No host sends to the group.
-    eventually("a look", || !served.metrics().contains("mcast_doctor_looks_total 0\n"));
+    eventually("an examination", || !served.metrics().contains("mcast_doctor_examinations_total 0\n"));
     let figures = served.metrics();
     assert!(figures.contains("mcast_doctor_findings{severity=\"fault\"} "), "{figures}");
     let finding =
@@ -199,36 +199,37 @@ fn a_reload_makes_the_doctor_report_all_findings_again() {
         });
     assert!(finding.ends_with(",program=\"\"} 1"), "{finding}");
     let count = figures.matches("\nmcast_doctor_finding{").count();
-    let told = || served.running.stdout.text().matches(" found ").count();
-    // The figures are there before the words.
-    eventually("all findings in words", || told() == count);
+    let reported = || served.running.stdout.text().matches(" found ").count();
+    // The metrics change before the text is printed.
+    eventually("all findings as text", || reported() == count);
     served.reload();
-    eventually("the same again", || told() >= 2 * count);
+    eventually("all findings again", || reported() >= 2 * count);
     served.stop();
 }
 
 #[test]
 fn a_watching_doctor_survives_a_vanished_interface() {
     let served = Served::start("doctor");
-    let looks = || number(&served.metrics(), "mcast_doctor_looks_total");
-    let failures = || number(&served.metrics(), "mcast_doctor_look_failures_total");
-    eventually("a look", || looks() > 0);
+    let examinations = || number(&served.metrics(), "mcast_doctor_examinations_total");
+    let failures = || number(&served.metrics(), "mcast_doctor_examination_failures_total");
+    eventually("an examination", || examinations() > 0);
     assert_eq!(failures(), 0);
     served.lan.b.delete_interface("eth0").unwrap();
-    let said = |words: &str| served.running.stderr.text().matches(words).count();
-    eventually("looks that fail", || failures() >= 3);
-    // The first may have failed while the interface went, for another reason.
-    let told = said("cannot examine: ");
-    eventually("more looks that fail", || failures() >= 6);
-    assert!((1..=2).contains(&told) && said("cannot examine: ") == told, "{}", served.running.stderr.text());
-    let before = looks();
+    let printed = |text: &str| served.running.stderr.text().matches(text).count();
+    eventually("failures", || failures() >= 3);
+    // The first one may have failed for another reason, while the interface was being removed.
+    let reported = printed("cannot examine: ");
+    eventually("more failures", || failures() >= 6);
+    assert!((1..=2).contains(&reported), "{}", served.running.stderr.text());
+    assert_eq!(printed("cannot examine: "), reported, "{}", served.running.stderr.text());
+    let before = examinations();
     served.lan.b.connect("eth0", &served.lan.switch, &["10.0.0.2/24"]).unwrap();
-    eventually("looks that don't", || looks() > before && said("can examine again") > 0);
-    assert_eq!(said("examining"), 1, "{}", served.running.stderr.text());
+    eventually("a successful examination", || examinations() > before && printed("can examine again") > 0);
+    assert_eq!(printed("examining"), 1, "{}", served.running.stderr.text());
     served.stop();
 }
 
-/// The value of a figure that has no labels.
+/// Returns the value of a metric without labels.
 fn number(figures: &str, name: &str) -> u64 {
     let value = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name}: {figures}")).parse().unwrap()

@@ -116,8 +116,8 @@ fn units_are_valid_and_give_few_rights() {
         let path = folder.path().join(format!("mcast-{name}@{instance}.service"));
         std::fs::write(&path, text).unwrap();
         let verified = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
-        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-        assert!(verified.status.success() && !said.contains(name), "{said}");
+        let printed = String::from_utf8_lossy(&verified.stderr).into_owned();
+        assert!(verified.status.success() && !printed.contains(name), "{printed}");
         let security = Command::new("systemd-analyze")
             .args(["security", "--no-pager", "--offline=true", "--threshold=25"])
             .arg(&path)

@@ -26,12 +26,12 @@ fn recv_and_sniff_take_its_streams_and_sources() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("feeds.SDP").to_str().unwrap().to_owned();
     std::fs::write(&path, TWO_FEEDS).unwrap();
-    let hears = recv(&lan.b, &[&path, "-c", "2", "--json"]);
-    let sees = sniff(&lan.c, &[&path, "-c", "2", "--json"]);
+    let receiver = recv(&lan.b, &[&path, "-c", "2", "--json"]);
+    let sniffer = sniff(&lan.c, &[&path, "-c", "2", "--json"]);
     send(&lan.c, &["239.255.1.1:5004", "not admitted"]);
     send(&lan.a, &["239.255.1.1:5004", "one"]);
     send(&lan.a, &["239.255.1.2:5004", "two"]);
-    for ended in [hears.end().succeeded(), sees.end().succeeded()] {
+    for ended in [receiver.end().succeeded(), sniffer.end().succeeded()] {
         let texts: Vec<_> = ended.json().iter().map(|each| each["text"].clone()).collect();
         assert_eq!(texts, ["one", "two"]);
         assert!(ended.stderr.contains("ignoring \"m=audio 9 TCP/x x\""), "{}", ended.stderr);

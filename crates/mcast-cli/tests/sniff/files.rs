@@ -15,11 +15,11 @@ fn captured() -> (tempfile::TempDir, String) {
     let folder = tempdir().unwrap();
     let path = folder.path().join("all.pcapng").to_str().unwrap().to_owned();
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &["-w", &path, "--port", "5000,5001", "-c", "3"]);
+    let sniffer = sniff(&lan.b, &["-w", &path, "--port", "5000,5001", "-c", "3"]);
     send(&lan.a, &[GROUP, "one"]);
     send(&lan.a, &["239.255.1.3:5001", "two"]);
     send(&lan.a, &["[ff15::1]:5000", "three", "-i", "eth0"]);
-    let ended = sees.end().succeeded();
+    let ended = sniffer.end().succeeded();
     assert_eq!(ended.text(), "", "what is written is not printed");
     assert!(ended.stderr.contains("3 packets written to "), "{}", ended.stderr);
     (folder, path)
@@ -32,12 +32,12 @@ fn packets_before_the_end_are_written() {
     let path = folder.path().join("ended.pcapng").to_str().unwrap().to_owned();
     // The kernel collects frames in blocks if they are only written.
     for _ in 0..5 {
-        let sees = sniff(&lan.b, &["-i", "eth0", "-w", &path, GROUP]);
+        let sniffer = sniff(&lan.b, &["-i", "eth0", "-w", &path, GROUP]);
         let before = packets_received(&lan.b);
         send(&lan.a, &[GROUP, "last"]);
         // On a busy machine, the kernel delivers it a while after it was sent.
         eventually("the packet comes in", || packets_received(&lan.b) > before);
-        let ended = sees.signalled(2);
+        let ended = sniffer.signalled(2);
         assert!(ended.stderr.contains("1 packet written to "), "{}", ended.stderr);
         assert_eq!(lines(&plain(&["sniff", "-r", &path])).len(), 1);
     }

@@ -45,11 +45,11 @@ for frame in sys.argv[1:]: s.send(bytes.fromhex(frame))";
 #[test]
 fn vlan_tags_are_shown() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--json"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "-c", "1", "--json"]);
     let mut tagged = datagram(b"tagged");
     tagged.splice(12..12, [0x81, 0x00, 0x00, 0x2a]);
     inject(&lan.a, &[tagged]);
-    let objects = sees.end().succeeded().json();
+    let objects = sniffer.end().succeeded().json();
     assert_eq!(objects[0]["vlans"], serde_json::json!([42]));
     assert!(objects[0]["summary"].as_str().unwrap().contains("802.1Q 42"));
 }
@@ -57,10 +57,10 @@ fn vlan_tags_are_shown() {
 #[test]
 fn every_fragment_belongs_to_the_port_of_its_datagram() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "3", "--json"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "-c", "3", "--json"]);
     send(&lan.a, &["239.255.1.2:6000", "--random", "4000", "-c", "1"]);
     send(&lan.a, &[GROUP, "--random", "4000", "-c", "1"]);
-    let objects = sees.end().succeeded().json();
+    let objects = sniffer.end().succeeded().json();
     let offsets: Vec<&Value> = objects.iter().map(|object| &object["fragment"]["offset"]).collect();
     assert_eq!(offsets, [&Value::from(0), &1480.into(), &2960.into()]);
     assert!(objects.iter().all(|object| object["fragment"]["id"] == objects[0]["fragment"]["id"]));
@@ -70,7 +70,7 @@ fn every_fragment_belongs_to_the_port_of_its_datagram() {
 #[test]
 fn damaged_packets_are_counted_and_shown() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "239.255.1.2", "-c", "3", "--json"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "239.255.1.2", "-c", "3", "--json"]);
     let mut bad = datagram(b"damaged");
     bad[44] ^= 0xff;
     let mut short = datagram(b"short");
@@ -78,7 +78,7 @@ fn damaged_packets_are_counted_and_shown() {
     short[38..40].copy_from_slice(&900_u16.to_be_bytes());
     let whole = datagram(b"whole");
     inject(&lan.a, &[bad, short, whole]);
-    let ended = sees.end().succeeded();
+    let ended = sniffer.end().succeeded();
     let objects = ended.json();
     assert_eq!(objects[0]["checksum"], "bad");
     assert!(objects[0]["summary"].as_str().unwrap().contains("(bad checksum "), "{}", objects[0]);
@@ -90,9 +90,9 @@ fn damaged_packets_are_counted_and_shown() {
 #[test]
 fn the_content_of_a_packet_is_escaped() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "2", "-v", "--hexdump"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "-c", "2", "-v", "--hexdump"]);
     send(&lan.a, &[GROUP, "\u{1b}[2J\u{7}", "NOTIFY * HTTP/1.1\r\nNT: \u{1b}[31m\r\n\r\n"]);
-    let ended = sees.end().succeeded();
+    let ended = sniffer.end().succeeded();
     assert!(!ended.text().contains(['\u{1b}', '\u{7}']), "{:?}", ended.text());
     assert!(ended.text().contains("\\x1b[2J\\x07"), "{:?}", ended.text());
 }

@@ -48,12 +48,12 @@ fn a_snooping_switch_forwards_joined_groups() {
 #[test]
 fn joined_groups_without_traffic_are_reported() {
     let (_lab, a, b) = snooping();
-    let sees = sniff(&b, &["239.255.1.2:5000", "239.255.1.3:5000", "--join"]);
+    let sniffer = sniff(&b, &["239.255.1.2:5000", "239.255.1.3:5000", "--join"]);
     eventually("a packet of one of both", || {
         send(&a, &["239.255.1.2:5000", "x"]);
-        !sees.stdout.text().is_empty()
+        !sniffer.stdout.text().is_empty()
     });
-    let ended = sees.signalled(libc::SIGINT);
+    let ended = sniffer.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130));
     assert!(
         ended.stderr.contains("239.255.1.3 is joined on eth0, but nothing has arrived for it"),
@@ -67,9 +67,9 @@ fn joined_groups_without_traffic_are_reported() {
 #[test]
 fn silence_is_reported_while_it_lasts() {
     let (_lab, _a, b) = snooping();
-    let sees = sniff(&b, &["239.255.1.2", "--join"]);
-    sees.stderr.wait_for("239.255.1.2 is joined on eth0, but nothing has arrived for it in ");
-    assert_eq!(sees.signalled(libc::SIGINT).status, Some(130));
+    let sniffer = sniff(&b, &["239.255.1.2", "--join"]);
+    sniffer.stderr.wait_for("239.255.1.2 is joined on eth0, but nothing has arrived for it in ");
+    assert_eq!(sniffer.signalled(libc::SIGINT).status, Some(130));
 }
 
 #[test]
@@ -78,9 +78,9 @@ fn duplicate_joins_are_reported_once() {
     for arguments in
         [&["239.255.1.2", "--join", "239.255.1.2"][..], &["--join=239.255.1.2", "--join=239.255.1.2"]]
     {
-        let sees = sniff(&b, arguments);
-        sees.stderr.wait_for("has arrived for it in ");
-        let ended = sees.signalled(libc::SIGINT);
+        let sniffer = sniff(&b, arguments);
+        sniffer.stderr.wait_for("has arrived for it in ");
+        let ended = sniffer.signalled(libc::SIGINT);
         assert_eq!(ended.stderr.matches("239.255.1.2: joined on eth0").count(), 1, "{ended:?}");
         // While it lasts, and at the end.
         assert_eq!(
@@ -94,15 +94,15 @@ fn duplicate_joins_are_reported_once() {
 #[test]
 fn traffic_that_is_not_shown_counts_as_arrived() {
     let (_lab, a, b) = snooping();
-    let sees = sniff(&b, &["239.255.1.2", "--join=239.255.1.3:5000"]);
-    sees.stderr.wait_for("239.255.1.3: joined on eth0");
+    let sniffer = sniff(&b, &["239.255.1.2", "--join=239.255.1.3:5000"]);
+    sniffer.stderr.wait_for("239.255.1.3: joined on eth0");
     let shown = sniff(&b, &["239.255.1.3"]);
     eventually("a packet that is joined", || {
         send(&a, &["239.255.1.3:5000", "x"]);
         !shown.stdout.text().is_empty()
     });
     shown.signalled(libc::SIGINT);
-    let ended = sees.signalled(libc::SIGINT);
+    let ended = sniffer.signalled(libc::SIGINT);
     assert_eq!(ended.text(), "", "{ended:?}");
     assert!(!ended.stderr.contains("nothing has arrived"), "{ended:?}");
 }

@@ -8,9 +8,9 @@ use crate::{GROUP, sniff};
 fn a_line_shows_time_interface_direction_layers_ttl_and_length() {
     let lan = Lan::new();
     // No host has joined; a switch without known members floods.
-    let sees = sniff(&lan.c, &[GROUP, "-c", "1"]);
+    let sniffer = sniff(&lan.c, &[GROUP, "-c", "1"]);
     send(&lan.a, &[GROUP, "Hello, World!", "-t", "3", "--source-port", "4000"]);
-    let ended = sees.end().succeeded();
+    let ended = sniffer.end().succeeded();
     let [line] = ended.lines()[..] else { panic!("{ended:?}") };
     let (time, rest) = line.split_once(' ').unwrap();
     assert_eq!(rest, "eth0 in  Ether / IP / UDP 10.0.0.1:4000 > 239.255.1.2:5000 / Raw  ttl 3  len 55");
@@ -23,9 +23,9 @@ fn a_line_shows_time_interface_direction_layers_ttl_and_length() {
 #[test]
 fn hexadecimal_is_below_its_line_with_the_text_beside_it() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--hexdump"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "-c", "1", "--hexdump"]);
     send(&lan.a, &[GROUP, "Hello, World!"]);
-    let ended = sees.end().succeeded();
+    let ended = sniffer.end().succeeded();
     let lines = ended.lines();
     assert!(lines[0].contains("/ UDP 10.0.0.1:"), "{lines:?}");
     assert!(lines[1].starts_with("0000  01 00 5E 7F 01 02 "), "{lines:?}");
@@ -36,10 +36,10 @@ fn hexadecimal_is_below_its_line_with_the_text_beside_it() {
 #[test]
 fn json_is_complete_and_follows_the_schema() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "[ff15::1]:5000", "-c", "2", "--json"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "[ff15::1]:5000", "-c", "2", "--json"]);
     send(&lan.a, &[GROUP, "four", "-t", "3"]);
     send(&lan.a, &["[ff15::1]:5000", "six", "-i", "eth0"]);
-    let objects = sees.end().succeeded().json();
+    let objects = sniffer.end().succeeded().json();
     for (object, (group, source, text)) in
         objects.iter().zip([("239.255.1.2", "10.0.0.1", "four"), ("ff15::1", "fd00::1", "six")])
     {
@@ -56,11 +56,12 @@ fn json_is_complete_and_follows_the_schema() {
 #[test]
 fn only_named_groups_are_shown() {
     let lan = Lan::new();
-    let sees = |arguments: &[&str]| sniff(&lan.b, &[arguments, &["-W", "20", "-c", "1", "--json"]].concat());
-    let by_port = sees(&["--port", "5001-5002"]);
-    let by_source = sees(&["-s", "10.0.0.3"]);
-    let by_group = sees(&["239.255.1.0/31"]);
-    let by_family = sees(&["-6", "--protocol", "udp"]);
+    let sniffer =
+        |arguments: &[&str]| sniff(&lan.b, &[arguments, &["-W", "20", "-c", "1", "--json"]].concat());
+    let by_port = sniffer(&["--port", "5001-5002"]);
+    let by_source = sniffer(&["-s", "10.0.0.3"]);
+    let by_group = sniffer(&["239.255.1.0/31"]);
+    let by_family = sniffer(&["-6", "--protocol", "udp"]);
     send(&lan.a, &[GROUP, "refused by all"]);
     send(&lan.a, &["239.255.1.2:5002", "port"]);
     send(&lan.c, &[GROUP, "source"]);
@@ -77,35 +78,35 @@ fn only_named_groups_are_shown() {
 #[test]
 fn outgoing_packets_are_marked() {
     let lan = Lan::new();
-    let sees = sniff(&lan.a, &[GROUP, "-c", "1", "--json"]);
+    let sniffer = sniff(&lan.a, &[GROUP, "-c", "1", "--json"]);
     send(&lan.a, &[GROUP, "x"]);
-    assert_eq!(sees.end().succeeded().json()[0]["direction"], "out");
+    assert_eq!(sniffer.end().succeeded().json()[0]["direction"], "out");
 }
 
 #[test]
 fn on_loopback_each_packet_is_shown_once() {
     let lan = Lan::new();
-    let sees = sniff(&lan.a, &[GROUP, "-i", "lo", "-c", "2", "--json"]);
+    let sniffer = sniff(&lan.a, &[GROUP, "-i", "lo", "-c", "2", "--json"]);
     send(&lan.a, &[GROUP, "first", "second", "-i", "lo"]);
-    let texts: Vec<_> = sees.end().succeeded().json().iter().map(|each| each["text"].clone()).collect();
+    let texts: Vec<_> = sniffer.end().succeeded().json().iter().map(|each| each["text"].clone()).collect();
     assert_eq!(texts, ["first", "second"]);
 }
 
 #[test]
 fn segmented_sends_are_shown_as_datagrams() {
     let lan = Lan::new();
-    let sees = sniff(&lan.a, &[GROUP, "-c", "200", "--json"]);
+    let sniffer = sniff(&lan.a, &[GROUP, "-c", "200", "--json"]);
     send(&lan.a, &[GROUP, "--random", "100", "-c", "200"]);
-    let objects = sees.end().succeeded().json();
+    let objects = sniffer.end().succeeded().json();
     assert!(objects.iter().all(|object| object["frame_length"] == 142), "{objects:?}");
 }
 
 #[test]
 fn payloads_of_perf_and_ping_are_recognized() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "20", "--json"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "-c", "20", "--json"]);
     start(&lan.a, &["perf", "send", GROUP, "-i", "eth0", "-c", "30", "--rate", "1kpps"]).end();
-    let objects = sees.end().succeeded().json();
+    let objects = sniffer.end().succeeded().json();
     let data = objects.iter().find(|object| object["summary"].as_str().unwrap().contains("data")).unwrap();
     assert_eq!(data["payload_format"], "mcast perf");
     assert!(data["summary"].as_str().unwrap().contains("/ mcast perf data, session "), "{data}");
@@ -115,14 +116,14 @@ fn payloads_of_perf_and_ping_are_recognized() {
 #[test]
 fn broadcasts_are_counted_separately() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP, "-c", "1", "--discard", "--json"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "-c", "1", "--discard", "--json"]);
     // A packet to an unused address causes an ARP request by broadcast.
     let mut ping = lan.a.command("python3").unwrap();
     ping.args(["-c", "import socket; socket.socket(2, 2).sendto(b'x', ('10.0.0.99', 9))"]);
     assert!(ping.status().unwrap().success());
     crate::support::eventually("the question for the address", || arp_was_sent(&lan));
     send(&lan.a, &[GROUP, "last"]);
-    let ended = sees.end().succeeded();
+    let ended = sniffer.end().succeeded();
     let [object] = &ended.json()[..] else { panic!("{ended:?}") };
     assert_valid("sniff-summary", object);
     assert_eq!(object["packets"], 1);
@@ -130,7 +131,7 @@ fn broadcasts_are_counted_separately() {
     assert!(ended.stderr.contains("; also "), "{}", ended.stderr);
 }
 
-/// Whether host a looks for the address in vain, or has.
+/// Returns whether host a has asked by ARP for the address that no host has.
 fn arp_was_sent(lan: &Lan) -> bool {
     let table = lan.a.run(|| std::fs::read_to_string("/proc/thread-self/net/arp").unwrap()).unwrap();
     table.contains("10.0.0.99")
@@ -139,10 +140,10 @@ fn arp_was_sent(lan: &Lan) -> bool {
 #[test]
 fn an_interrupt_ends_it_with_the_summary() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &[GROUP]);
+    let sniffer = sniff(&lan.b, &[GROUP]);
     send(&lan.a, &[GROUP, "x"]);
-    sees.stdout.wait_for("239.255.1.2:5000");
-    let ended = sees.signalled(libc::SIGINT);
+    sniffer.stdout.wait_for("239.255.1.2:5000");
+    let ended = sniffer.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130));
     assert!(ended.stderr.contains("saw 1 packet"), "{}", ended.stderr);
 }
@@ -163,11 +164,12 @@ fn several_interfaces_are_captured_at_once() {
     let other = lan.lab.switch("other").unwrap();
     lan.b.connect("eth1", &other, &["10.1.0.2/24"]).unwrap();
     lan.a.connect("eth1", &other, &["10.1.0.1/24"]).unwrap();
-    let sees = sniff(&lan.b, &[GROUP, "-i", "eth0", "-i", "10.1.0.2", "-c", "2", "--json"]);
+    let sniffer = sniff(&lan.b, &[GROUP, "-i", "eth0", "-i", "10.1.0.2", "-c", "2", "--json"]);
     let only = sniff(&lan.b, &["239.255.1.2%eth1:5000", "-c", "1", "--json"]);
     send(&lan.a, &[GROUP, "zero", "-i", "eth0"]);
     send(&lan.a, &[GROUP, "one", "-i", "eth1"]);
-    let seen: Vec<_> = sees.end().succeeded().json().iter().map(|each| each["interface"].clone()).collect();
+    let seen: Vec<_> =
+        sniffer.end().succeeded().json().iter().map(|each| each["interface"].clone()).collect();
     assert_eq!(seen, ["eth0", "eth1"]);
     assert_eq!(only.end().succeeded().json()[0]["text"], "one");
 }

@@ -10,15 +10,15 @@ use crate::support::{Lan, Running, mcast, mcast_with_input, start};
 
 const GROUP: &str = "239.1.2.3:6000";
 
-fn published(a: &Host, b: &Host, sees: &Running, arguments: &[&str]) {
+fn published(a: &Host, b: &Host, sniffer: &Running, arguments: &[&str]) {
     let lines = "message\n".repeat(200);
     let options = ["publish", GROUP, "-i", "eth0", "--wait-for", "1", "--rate", "1kpps"];
     let arguments = [&options, arguments].concat();
-    let hears = start(b, &[&["subscribe", GROUP, "-i", "eth0", "-q"], key_of(&arguments)].concat());
+    let receiver = start(b, &[&["subscribe", GROUP, "-i", "eth0", "-q"], key_of(&arguments)].concat());
     let publishes = mcast_with_input(a, &arguments, lines.as_bytes());
     publishes.succeeded();
-    hears.end().succeeded();
-    sees.child.signal(libc::SIGINT).unwrap();
+    receiver.end().succeeded();
+    sniffer.child.signal(libc::SIGINT).unwrap();
 }
 
 /// `--key FILE` among arguments.
@@ -37,9 +37,9 @@ fn stream_datagrams_show_kind_number_and_range() {
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     let loses = Impairment { loss: 0.2, ..Impairment::default() };
     let _link = lab.bad_link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"], loses).unwrap();
-    let sees = sniff(&a, &["--messages", GROUP, "--json"]);
-    published(&a, &b, &sees, &["--announce", "prices"]);
-    let ended = sees.end();
+    let sniffer = sniff(&a, &["--messages", GROUP, "--json"]);
+    published(&a, &b, &sniffer, &["--announce", "prices"]);
+    let ended = sniffer.end();
     let objects = ended.json();
     objects.iter().for_each(|object| {
         assert_valid("packet", object);
@@ -73,9 +73,9 @@ fn stream_datagrams_show_kind_number_and_range() {
 #[test]
 fn an_announcement_is_shown_with_its_name() {
     let lan = Lan::new();
-    let sees = sniff(&lan.c, &["239.255.251.67", "-c", "1"]);
+    let sniffer = sniff(&lan.c, &["239.255.251.67", "-c", "1"]);
     let publishes = start(&lan.a, &["publish", GROUP, "--announce", "prices", "--wait-for", "1", "one"]);
-    let ended = sees.end().succeeded();
+    let ended = sniffer.end().succeeded();
     assert!(ended.text().contains("/ mcast stream announcement, stream "), "{ended:?}");
     assert!(ended.text().contains("\"prices\" at 239.1.2.3:6000  ttl 1"), "{ended:?}");
     publishes.signalled(libc::SIGINT);
@@ -90,9 +90,9 @@ fn sealed_datagrams_are_opened_with_a_key() {
     for path in [&key, &other] {
         mcast(&lan.a, &["publish", "--new-key", path]).succeeded();
     }
-    let sees = sniff(&lan.a, &["--messages", "-w", &file]);
-    published(&lan.a, &lan.b, &sees, &["--key", &key]);
-    sees.end();
+    let sniffer = sniff(&lan.a, &["--messages", "-w", &file]);
+    published(&lan.a, &lan.b, &sniffer, &["--key", &key]);
+    sniffer.end();
     let read = |arguments: &[&str]| {
         mcast(&lan.a, &[&["sniff", "-r", &file, "--messages", "--json"], arguments].concat()).json()
     };
@@ -118,13 +118,13 @@ fn sealed_datagrams_are_opened_with_a_key() {
 #[test]
 fn broken_datagrams_are_marked_and_others_ignored() {
     let lan = Lan::new();
-    let sees = sniff(&lan.b, &["239.1.2.3:6000", "-c", "3", "--json"]);
+    let sniffer = sniff(&lan.b, &["239.1.2.3:6000", "-c", "3", "--json"]);
     let broken = "4d43100108040000010203040506070811223344000000070000000000000005";
     let send = |arguments: &[&str]| crate::support::send(&lan.a, arguments);
     send(&[GROUP, "MC is my name"]);
     send(&[GROUP, "--hex", broken]);
     send(&[GROUP, "--hex", &broken[..40]]);
-    let objects = sees.end().succeeded().json();
+    let objects = sniffer.end().succeeded().json();
     assert_eq!((&objects[0]["stream"], &objects[0]["payload_format"]), (&Value::Null, &Value::Null));
     assert_eq!(objects[1]["stream"]["malformed"], "the reserved flag is set");
     assert_eq!(objects[2]["stream"]["malformed"], "the datagram is truncated");

@@ -6,7 +6,7 @@ use crate::GROUP;
 use crate::support::{Lan, mcast};
 use crate::{publisher, subscriber};
 
-/// Every one of these ends with status 2, and says so.
+/// Arguments that end with status 2, each with a part of the error.
 const SENSELESS: &[(&[&str], &str)] = &[
     (&["publish", GROUP, "--history", "10", "x"], "fewer than 16 datagrams"),
     (&["publish", GROUP, "--history", "100G", "x"], "fit into memory"),
@@ -28,10 +28,10 @@ const SENSELESS: &[(&[&str], &str)] = &[
 #[test]
 fn invalid_combinations_are_usage_errors() {
     let lan = Lan::new();
-    for (arguments, says) in SENSELESS {
+    for (arguments, error) in SENSELESS {
         let ended = mcast(&lan.a, arguments);
         assert_eq!((ended.status, ended.text()), (Some(2), ""), "{arguments:?}: {ended:?}");
-        assert!(ended.stderr.contains(says), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(error), "{arguments:?}: {ended:?}");
     }
 }
 

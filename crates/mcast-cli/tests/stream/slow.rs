@@ -84,7 +84,7 @@ fn a_slow_subscriber_is_waited_for_as_long_as_evict_after_says() {
     let publishing = publisher(&lan.a, &arguments);
     publishing.stderr.wait_for("joined");
     running.child.signal(libc::SIGSTOP).unwrap();
-    // Unless told to wait, it would have given up three seconds before.
+    // Without `--evict-after`, it would have evicted the subscriber three seconds before.
     publishing.stderr.wait_for("has gone silent");
     let ended = publishing.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");

@@ -41,9 +41,13 @@ fn the_snapshot_is_delivered_before_the_messages_after_it() {
         publishing.end().succeeded();
         early.end().succeeded();
         let rows = late.end().succeeded().json();
-        let told = rows.iter().find(|row| row["event"] == "snapshot").unwrap();
-        assert_valid("stream-event", told);
-        assert_eq!((&told["text"], told["sequence"].as_u64()), (&"a\nb\n".into(), Some(2)), "{told}");
+        let snapshot = rows.iter().find(|row| row["event"] == "snapshot").unwrap();
+        assert_valid("stream-event", snapshot);
+        assert_eq!(
+            (&snapshot["text"], snapshot["sequence"].as_u64()),
+            (&"a\nb\n".into(), Some(2)),
+            "{snapshot}"
+        );
         let messages: Vec<_> = rows.iter().filter(|row| row["event"] == "message").collect();
         assert_eq!(messages.len(), 1, "{rows:?}");
         assert_eq!((&messages[0]["text"], messages[0]["sequence"].as_u64()), (&"c".into(), Some(2)));

@@ -76,7 +76,7 @@ fn metrics_are_served_without_a_terminal_until_a_signal() {
     assert_eq!(found[&format!("mcast_stream_hop_limit{labels}")], 1.0);
     let info = labels.replace('}', ",name=\"\",payload=\"RTP\",unit=\"datagrams\"}");
     assert_eq!(found[&format!("mcast_stream_info{info}")], 1.0);
-    assert_eq!((found["mcast_streams"], found["mcast_streams_left_out_total"]), (1.0, 0.0));
+    assert_eq!((found["mcast_streams"], found["mcast_streams_evicted_total"]), (1.0, 0.0));
     assert_eq!(found["mcast_capture_dropped_total"], 0.0);
     let ended = running.signalled(15);
     assert_eq!((ended.status, ended.text()), (Some(143), ""));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mcast_lab::{Impairment, Lab, SwitchOptions};
+use mcast_stream::ClockTime;
 use mcast_stream::publisher::{PublisherConfig, Transmit};
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{Incarnation, StreamId};
@@ -59,7 +60,7 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
     let _link = lab.bad_link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"], loses).unwrap();
     let before = top(&a, &["--json", "-i", "eth0", "--interval", "100", "239.1.2.3"]);
     let behind = top(&b, &["--json", "-i", "eth0", "--interval", "100", "239.1.2.3"]);
-    let hears = start(&b, &["subscribe", "-q", "-i", "eth0", GROUP]);
+    let subscriber = start(&b, &["subscribe", "-q", "-i", "eth0", GROUP]);
     let words = format!("{}\n", "x".repeat(700)).repeat(1_000);
     let arguments = [
         "publish",
@@ -75,7 +76,7 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
         "--json",
     ];
     let published = mcast_with_input(&a, &arguments, words.as_bytes()).succeeded();
-    hears.end().succeeded();
+    subscriber.end().succeeded();
     let (before, behind) = (stream(&before.signalled(2)), stream(&behind.signalled(2)));
 
     let datagrams = &published.json()[0]["datagrams"];
@@ -92,13 +93,13 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
 /// A sealed stream of three datagrams, two of them lost, and a heartbeat that shows that there were three.
 fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
     let config = PublisherConfig { keys, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
-    let mut sender = mcast_stream::PublisherMachine::new(config, 1).unwrap();
+    let mut sender = mcast_stream::PublisherMachine::new(config, ClockTime(1)).unwrap();
     for _ in 0..3 {
-        sender.publish(1, b"x").unwrap();
-        sender.flush(1);
+        sender.publish(ClockTime(1), b"x").unwrap();
+        sender.flush(ClockTime(1));
     }
     let mut sent = Vec::new();
-    for now in (1..50_000_000).step_by(100_000) {
+    for now in (1..50_000_000).step_by(100_000).map(ClockTime) {
         while let Some(transmit) = sender.poll(now) {
             match transmit {
                 Transmit::Control(control) => sent.push(control.bytes().to_vec()),

@@ -203,8 +203,8 @@ fn a_stream_is_recorded_into_a_file() {
     let scene = Scene::new((80, 24), &[GROUP]);
     scene.screen.press("w");
     scene.screen.wait_until("ten frames", |lines| {
-        let told = lines[1].strip_prefix("● mcast-239.1.2.3-5000-");
-        let frames = told.and_then(|told| told.split_whitespace().nth(1)?.parse::<u64>().ok());
+        let status = lines[1].strip_prefix("● mcast-239.1.2.3-5000-");
+        let frames = status.and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
         frames.is_some_and(|frames| frames >= 10)
     });
     scene.screen.press("w");

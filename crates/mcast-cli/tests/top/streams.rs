@@ -87,10 +87,10 @@ pub(crate) struct Television {
 impl Television {
     pub(crate) fn start(host: &Host, group: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (told, socket, group) = (Arc::clone(&stop), socket(host), group.to_owned());
+        let (is_stopped, socket, group) = (Arc::clone(&stop), socket(host), group.to_owned());
         let thread = std::thread::spawn(move || {
             for number in 0.. {
-                if told.load(Ordering::Acquire) {
+                if is_stopped.load(Ordering::Acquire) {
                     return;
                 }
                 if number % 10 != 9 {

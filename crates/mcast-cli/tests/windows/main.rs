@@ -1,7 +1,7 @@
 //! The command built for Windows, under Wine on one host of a lab, and the command of this system on
 //! another: what one sends the other receives, both ways.
 //!
-//! `cargo verify --only wine` builds the program and says where it and Wine are.
+//! `cargo verify --only wine` builds the program, and passes its path and that of Wine.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -166,15 +166,15 @@ fn messages_arrive_in_both_directions() {
     let subscribe = |group| ["subscribe", "-i", "eth0", group];
     let publish = |group| ["publish", "-i", "eth0", "--wait-for", "1", group, "one", "two", "three"];
     for (group, ..) in FAMILIES {
-        let hears = pair.windows.start(&subscribe(group));
-        hears.stderr.wait_for("joined");
+        let subscriber = pair.windows.start(&subscribe(group));
+        subscriber.stderr.wait_for("joined");
         mcast(&pair.linux, &publish(group)).succeeded();
-        assert_eq!(lines_of(&hears.end().succeeded()), ["one", "two", "three"]);
+        assert_eq!(lines_of(&subscriber.end().succeeded()), ["one", "two", "three"]);
 
-        let hears = start(&pair.linux, &subscribe(group));
-        hears.stderr.wait_for("joined");
+        let subscriber = start(&pair.linux, &subscribe(group));
+        subscriber.stderr.wait_for("joined");
         pair.windows.mcast(&publish(group)).succeeded();
-        assert_eq!(lines_of(&hears.end().succeeded()), ["one", "two", "three"]);
+        assert_eq!(lines_of(&subscriber.end().succeeded()), ["one", "two", "three"]);
     }
 }
 
@@ -205,11 +205,11 @@ fn the_doctor_reports_what_it_can_observe() {
     let ended = pair.windows.mcast(&examine);
     sending.signalled(libc::SIGINT);
     let rows = ended.json();
-    let told = |event: &'static str, words: &'static str| {
-        rows.iter().any(|row| row["event"] == event && row.to_string().contains(words))
+    let reports = |event: &'static str, text: &'static str| {
+        rows.iter().any(|row| row["event"] == event && row.to_string().contains(text))
     };
-    assert!(told("seen", "datagrams"), "{ended:?}");
-    assert!(told("unknown", "Npcap"), "{ended:?}");
+    assert!(reports("observation", "datagrams"), "{ended:?}");
+    assert!(reports("open-question", "Npcap"), "{ended:?}");
     assert_eq!(ended.status, Some(0), "{ended:?}");
 
     let ended = pair.windows.mcast(&["doctor", "--pid", "1", "-W", "100ms"]);

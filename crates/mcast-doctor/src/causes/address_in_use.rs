@@ -6,7 +6,7 @@ use super::{Cause, Check};
 use crate::observation::{Observation, Program};
 use crate::printed_error::{self, PrintedErrorKind};
 use crate::snapshot::UdpSocket;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_REUSEADDR"]);
 
@@ -31,10 +31,10 @@ fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
     let ports: Vec<_> = error.ports().chain(arguments).collect();
     let answer = Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line);
     let finding = finding(observation, &ports, answer).in_program(&program.name);
-    Some(finding.with_remedies([Remedy::advice(
+    Some(finding.advise(
         Tool::Program,
         "If no program has the port open, the socket has already joined this group on this interface: join once.",
-    )]))
+    ))
 }
 
 /// Returns the finding about the programs that have one of these ports open.
@@ -53,11 +53,11 @@ fn finding(observation: &Observation, ports: &[u16], answer: Evidence) -> Findin
     let only = if let [port] = ports { Some(*port) } else { None };
     let port = owners.first().map(|socket| socket.local.port()).or(only);
     let what = port.map_or_else(|| "the port".to_owned(), |port| format!("UDP port {port}"));
-    Finding::new(Id::AddressInUse, Severity::Fault, format!("{who} has {what} open and does not share it."))
+    Finding::fault(Id::AddressInUse, format!("{who} has {what} open and does not share it."))
         .with_evidence(answer)
         .with_all_evidence(evidence)
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Program,
             "Set SO_REUSEADDR (SO_REUSEPORT on macOS and BSD) before bind in every program that uses the port. A single program that does not set it keeps all others out.",
-        )])
+        )
 }

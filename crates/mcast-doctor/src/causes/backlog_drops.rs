@@ -5,9 +5,10 @@ use mcast::InterfaceIndex;
 use super::{Cause, Check};
 use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["sysctl/net: netdev_max_backlog"])
+    .offering(|on| [&enlarge_backlog()[..], &[enlarge_ring(on.name())]].concat());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -23,18 +24,17 @@ fn check(observation: &Observation) -> Vec<Finding> {
         && observation.expected_flows().iter().any(|flow| flow.status.depth.is_lost_here())
     {
         findings.push(
-            Finding::new(
+            Finding::warning(
                 Id::BacklogDrops,
-                Severity::Warning,
                 "The kernel's queue between the device and the IP layer overflowed and dropped packets.",
             )
-            .with_evidence(Evidence::change(
+            .change(
                 EvidenceKind::Counter,
                 "/proc/net/softnet_stat, second column",
                 observation.before.backlog_dropped,
                 observation.after.backlog_dropped,
-            ))
-            .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope())),
+            )
+            .with_remedies(enlarge_backlog()),
         );
     }
     let mut interfaces: Vec<_> = interests.iter().map(|interest| interest.interface).collect();
@@ -51,43 +51,45 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let cause = format!(
         "The kernel's queue between the device {interface} and the IP layer overflowed and dropped datagrams to {to}."
     );
-    let finding = Finding::new(Id::BacklogDrops, Severity::Fault, cause)
+    let finding = Finding::fault(Id::BacklogDrops, cause)
         .on_interface(interface)
         .for_group(to)
         .with_all_evidence(evidence(drops))
-        .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope()));
+        .with_remedies(enlarge_backlog());
     Some(finding)
 }
 
-fn scope() -> RemedyScope {
-    RemedyScope::new("everything that arrives on this machine, on any interface")
+fn enlarge_backlog() -> [Remedy; 2] {
+    let scope = RemedyScope::new("everything that arrives on this machine, on any interface");
+    remedies::sysctl("net.core.netdev_max_backlog", 10_000, scope)
+}
+
+fn enlarge_ring(interface: &str) -> Remedy {
+    Remedy::now(Tool::Ethtool, ["-G", interface, "rx", "4096"]).with_scope(
+        RemedyScope::new(format!("everything that arrives on {interface}"))
+            .warning("many devices lose their link for some seconds, and with it a remote session"),
+    )
 }
 
 fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding> {
     let (before, after) = (observation.before.link(interface)?, observation.after.link(interface)?);
     let missed = (before.statistics.receive_missed, after.statistics.receive_missed);
     (missed.1 > missed.0).then(|| {
-        Finding::new(
+        Finding::warning(
             Id::BacklogDrops,
-            Severity::Warning,
             format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name()),
         )
         .on_interface(after.name())
-        .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1))
-        .with_remedies([
-            Remedy::now(Tool::Ethtool, ["-G", after.name(), "rx", "4096"]).with_scope(
-                RemedyScope::new(format!("everything that arrives on {}", after.name()))
-                    .warning("many devices lose their link for some seconds, and with it a remote session"),
-            ),
-            Remedy::advice(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports."),
-        ])
+        .change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name()), missed.0, missed.1)
+        .with_remedies([enlarge_ring(after.name())]).advise(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports.")
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities};
     use super::*;
+    use crate::Severity;
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -106,8 +108,7 @@ mod tests {
         let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 5);
         observation.kernel_drops.drops = vec![kernel_drop("CPU_BACKLOG", "10.9.0.1:6000", TO, 5)];
         observation.after.backlog_dropped = 5;
-        let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
-        assert_eq!(severities, [Severity::Fault]);
+        assert_eq!(severities(&CAUSE, &observation), [Severity::Fault]);
     }
 
     #[test]

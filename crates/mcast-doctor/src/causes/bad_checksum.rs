@@ -4,7 +4,7 @@ use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation, explains};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, Tool};
 use mcast::Family;
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 768", "RFC 8200 section 8.1"]);
@@ -38,18 +38,17 @@ fn is_refused(observation: &Observation, flow: &Flow) -> bool {
 fn without_checksum(observation: &Observation, flow: &Flow) -> Finding {
     let (absent, all, source) = (flow.without_checksum, flow.datagrams, flow.key.source);
     let interface = observation.link_name(flow.key.interface);
-    Finding::new(
+    Finding::fault(
         Id::BadChecksum,
-        Severity::Fault,
         format!("{absent} of {all} datagrams from {source} have no UDP checksum (it is zero), which IPv6 allows only to tunnels, so UDP drops them."),
     )
     .about_flow(&interface, flow)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{absent} of {all} with the checksum 0")))
+    .evidence(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{absent} of {all} with the checksum 0"))
     .with_all_evidence(observation.counter_increase(Counter::IgnoredMulticast, Family::V6))
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         format!("Let the sender ({}) compute checksums: it builds its own packets or has set UDP_NO_CHECK6_TX. A receiving program accepts datagrams without a checksum if it sets UDP_NO_CHECK6_RX.", source.ip()),
-    )])
+    )
 }
 
 fn finding(observation: &Observation, flow: &Flow) -> Finding {
@@ -62,13 +61,9 @@ fn finding(observation: &Observation, flow: &Flow) -> Finding {
     let elsewhere = is_file.then(|| {
         Remedy::advice(Tool::Network, format!("If the capture was made on the sender ({}), its device may have completed the checksums later, and nothing is wrong: capture on a receiver to see what arrives.", source.ip()))
     });
-    Finding::new(
-        Id::BadChecksum,
-        Severity::Fault,
-        format!("{bad} of {all} datagrams from {source} have a wrong checksum, {consequence}."),
-    )
+    Finding::fault(Id::BadChecksum, format!("{bad} of {all} datagrams from {source} have a wrong checksum, {consequence}."))
     .about_flow(&interface, flow)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{bad} of {all} with a wrong checksum")))
+    .evidence(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{bad} of {all} with a wrong checksum"))
     .with_all_evidence(observation.counter_increase(Counter::ChecksumErrors, family))
     .with_remedies(elsewhere.into_iter().chain([
         Remedy::advice(Tool::Network, format!("The device, driver or program of the sender ({}) computes checksums incorrectly. Update it, or let the sender's kernel compute them at the cost of CPU time: ethtool -K INTERFACE tx off", source.ip())),

@@ -3,16 +3,11 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["ip(7)"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let Refusal::Address(local) = blocked.refusal else { return None };
     if !local.ip().is_multicast() {
         return None;
@@ -23,8 +18,8 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         local.ip()
     );
     let finding = blocked.finding(observation, Id::BoundToOtherGroup, cause, format!("bound to {local}"));
-    Some(finding.with_remedies([Remedy::advice(
+    Some(finding.advise(
         Tool::Program,
         format!("Bind to {to}, or join {} instead. One socket for several groups is bound to the wildcard address and checks the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", local.ip()),
-    )]))
+    ))
 }

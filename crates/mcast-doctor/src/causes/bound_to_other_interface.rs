@@ -3,16 +3,11 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_BINDTODEVICE"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["socket(7): SO_BINDTODEVICE"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let Refusal::Interface(bound) = blocked.refusal else { return None };
     let (bound, joined) = (observation.link_name(bound), observation.link_name(blocked.interface));
     let cause = format!(
@@ -21,8 +16,8 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     );
     let socket = format!("bound to {bound}, joined on {joined}");
     let finding = blocked.finding(observation, Id::BoundToOtherInterface, cause, socket);
-    Some(finding.with_remedies([Remedy::advice(
+    Some(finding.advise(
         Tool::Program,
         format!("Join on {bound} if the group arrives there; otherwise bind to {joined}, or to no interface. Many programs have an option for it (--interface, bindtodevice, so-bindtodevice)."),
-    )]))
+    ))
 }

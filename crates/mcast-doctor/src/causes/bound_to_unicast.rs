@@ -4,16 +4,11 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["RFC 3678 section 4"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     // `connect` sets the local address; binding differently would not help.
     let Refusal::Address(local) = blocked.refusal else { return None };
     if local.ip().is_multicast() || blocked.socket.peer.is_some() {
@@ -28,7 +23,7 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         blocked.to
     );
     let finding = blocked.finding(observation, Id::BoundToUnicast, cause, format!("bound to {local}"));
-    Some(finding.with_remedies([Remedy::advice(Tool::Program, advice)]))
+    Some(finding.advise(Tool::Program, advice))
 }
 
 #[cfg(test)]
@@ -48,22 +43,22 @@ mod tests {
     #[test]
     fn socket_bound_to_unicast_is_a_fault_unless_another_socket_receives() {
         let joined = socket(1, "10.9.0.2:5000", true);
-        assert_eq!(check(&program(vec![joined.clone()], Vec::new())).len(), 1);
+        assert_eq!(CAUSE.judge(&program(vec![joined.clone()], Vec::new())).len(), 1);
         let receives = socket(2, "0.0.0.0:5000", false);
-        assert_eq!(check(&program(vec![joined.clone(), receives], Vec::new())), []);
+        assert_eq!(CAUSE.judge(&program(vec![joined.clone(), receives], Vec::new())), []);
         let another_port = socket(2, "0.0.0.0:5001", false);
-        assert_eq!(check(&program(vec![joined, another_port], Vec::new())).len(), 1);
+        assert_eq!(CAUSE.judge(&program(vec![joined, another_port], Vec::new())).len(), 1);
     }
 
     #[test]
     fn connected_socket_is_not_a_fault() {
         let mut connected = socket(1, "10.9.0.2:5000", true);
         connected.peer = Some("10.9.0.7:6000".parse().unwrap());
-        assert_eq!(check(&program(vec![connected], Vec::new())), []);
+        assert_eq!(CAUSE.judge(&program(vec![connected], Vec::new())), []);
     }
 
     #[test]
     fn socket_without_memberships_is_not_a_fault() {
-        assert_eq!(check(&program(vec![socket(1, "10.9.0.2:5000", false)], Vec::new())), []);
+        assert_eq!(CAUSE.judge(&program(vec![socket(1, "10.9.0.2:5000", false)], Vec::new())), []);
     }
 }

@@ -4,7 +4,7 @@ use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
@@ -29,16 +29,14 @@ fn check(observation: &Observation) -> Vec<Finding> {
         cloud => format!("{cloud} virtual networks do not carry multicast."),
     };
     let finding = Finding::new(Id::CloudNetwork, severity, cause)
-        .with_evidence(Evidence::new(EvidenceKind::Machine, "/sys/class/dmi/id", cloud))
-        .with_remedies([
-            Remedy::advice(Tool::Network, "Send by unicast, or carry groups over an overlay (VXLAN with the addresses of the other machines). On EC2, set up a transit gateway multicast domain and admit IGMP from 0.0.0.0/32 in the security group."),
-        ]);
+        .evidence(EvidenceKind::Machine, "/sys/class/dmi/id", cloud)
+        .advise(Tool::Network, "Send by unicast, or carry groups over an overlay (VXLAN with the addresses of the other machines). On EC2, set up a transit gateway multicast domain and admit IGMP from 0.0.0.0/32 in the security group.");
     vec![finding]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, flow, membership, severities};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -50,8 +48,7 @@ mod tests {
 
     #[test]
     fn silent_group_in_a_cloud_is_a_warning() {
-        let findings = check(&in_cloud(membership(TO, Vec::new(), 0)));
-        assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Warning]);
+        assert_eq!(severities(&CAUSE, &in_cloud(membership(TO, Vec::new(), 0))), [Severity::Warning]);
     }
 
     #[test]

@@ -3,16 +3,11 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["udp(7)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["udp(7)"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let peer = blocked.socket.peer?;
     let cause = match blocked.refusal {
         Refusal::Peer(_) if peers_arrive(observation, blocked) => return None,
@@ -32,10 +27,10 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         _ => return None,
     };
     let finding = blocked.finding(observation, Id::ConnectedElsewhere, cause, format!("connected to {peer}"));
-    Some(finding.with_remedies([Remedy::advice(
+    Some(finding.advise(
         Tool::Program,
         "Do not connect the receiving socket. To admit a single source, join with that source (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP).",
-    )]))
+    ))
 }
 
 /// Returns whether the peer sends to the group as well: then the socket is connected to it on purpose.

@@ -4,7 +4,7 @@ use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
 
@@ -43,13 +43,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
     )
     .on_interface(link.name())
     .for_group(trial.destination())
-    .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), "veth with its peer in another network namespace"))
-    .with_evidence(Evidence::new(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name())))
+    .evidence(EvidenceKind::Interface, link.name(), "veth with its peer in another network namespace")
+    .evidence(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name()))
     .with_all_evidence(marker)
-    .with_remedies([
-        Remedy::advice(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan)."),
-        Remedy::advice(Tool::Network, "Or route the group on the host from its interface to the bridge, with smcroute."),
-    ]);
+    .advise(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan).").advise(Tool::Network, "Or route the group on the host from its interface to the bridge, with smcroute.");
     vec![finding]
 }
 

@@ -5,7 +5,7 @@ use mcast::Family;
 use super::filter_rules::explained;
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::{Defect, Flow};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 /// Returns the findings about flows with defects.
 pub(super) fn check(observation: &Observation) -> Vec<Finding> {
@@ -33,9 +33,9 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     )
     .about_flow(&interface, flow)
     .explaining([explained(observation, flow)])
-    .with_evidence(Evidence::new(EvidenceKind::Packet, interface, format!("{count} of {} {}", flow.datagrams, defect.text())))
+    .evidence(EvidenceKind::Packet, interface, format!("{count} of {} {}", flow.datagrams, defect.text()))
     .with_all_evidence(counters)
-    .with_remedies([Remedy::advice(Tool::Network, format!("The program, driver or device of the sender ({}), or of a tunnel or router on the path, builds these packets incorrectly. {}", source.ip(), defect.advice()))]);
+    .advise(Tool::Network, format!("The program, driver or device of the sender ({}), or of a tunnel or router on the path, builds these packets incorrectly. {}", source.ip(), defect.advice()));
     Some(finding)
 }
 

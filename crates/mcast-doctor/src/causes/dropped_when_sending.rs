@@ -1,21 +1,60 @@
 //! This machine drops the datagrams that it sends, for a reason that only the kernel gives. `send` reports success or an
-//! error that says little.
+//! unspecific error.
 
 use std::collections::BTreeMap;
 
 use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["systemd.resource-control(5)"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["systemd.resource-control(5)", "ip-xfrm(8)"]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut flows: BTreeMap<_, Vec<&KernelDrop>> = BTreeMap::new();
     for drop in observation.dropped_sending(is_reported) {
         flows.entry((drop.destination, drop.interface)).or_default().push(drop);
     }
-    flows.into_values().filter_map(|drops| finding(observation, drops)).collect()
+    let by_reason = flows.into_values().filter_map(|drops| finding(observation, drops));
+    by_reason.chain(by_policy(observation)).collect()
+}
+
+/// The counters of packets that IPsec keeps from leaving: by a policy that blocks, for lack of a key, and by a state that
+/// does not match.
+const BLOCKED: [&str; 3] = ["XfrmOutPolBlock", "XfrmOutNoStates", "XfrmOutStateInvalid"];
+
+/// Returns the finding about an IPsec policy, which drops before the packets exist, if nothing that is examined leaves.
+fn by_policy(observation: &Observation) -> Option<Finding> {
+    const MIN_PACKETS: u64 = 3;
+    let counter = BLOCKED.iter().find(|name| observation.rise_of(name).unwrap_or_default() >= MIN_PACKETS)?;
+    let (before, after) = observation.values(counter)?;
+    let interests = observation.interests();
+    let is_examined = |flow: &Flow| match observation.program() {
+        Some(program) => flow.key.outgoing && program.sends(flow),
+        None => interests.iter().any(|interest| interest.destination() == flow.destination()),
+    };
+    if observation.wire.flows.iter().any(is_examined) || observation.is_about_machine() {
+        return None;
+    }
+    // Whether a program of this machine sends the group at all is not known of a membership.
+    let severity = if observation.program().is_some() { Severity::Fault } else { Severity::Warning };
+    let cause = format!(
+        "An IPsec policy of this machine drops what it sends: {} packets while listening, and nothing that is examined left.",
+        after.saturating_sub(before)
+    );
+    let finding = Finding::new(Id::DroppedWhenSending, severity, cause)
+        .with_evidence(Evidence::change(EvidenceKind::Counter, *counter, before, after))
+        .with_remedies([Remedy::advice(
+            Tool::Ip,
+            "List the policies (ip xfrm policy list dir out) and exempt groups from those that block or encrypt them; the program that made them (strongSwan, Libreswan) has them in its configuration.",
+        )]);
+    Some(match (interests.first(), observation.program()) {
+        (Some(interest), _) => finding.for_group(interest.destination()),
+        (None, Some(program)) => finding.in_program(&program.name),
+        (None, None) => finding,
+    })
 }
 
 /// Returns whether no other cause reports the drop: those of filters, queues, and a hop limit of 0, for which the kernel
@@ -36,7 +75,7 @@ fn finding(observation: &Observation, drops: Vec<&KernelDrop>) -> Option<Finding
         "This machine drops datagrams to {to} that it sends from {source} by {interface}: {packets} while listening. The kernel's reason is {}.",
         most.describe()
     );
-    let finding = Finding::new(Id::DroppedWhenSending, Severity::Fault, cause)
+    let finding = Finding::fault(Id::DroppedWhenSending, cause)
         .on_interface(&interface)
         .for_group(to)
         .from_source(source)
@@ -55,6 +94,12 @@ fn remedy(reason: &str, interface: &str) -> Remedy {
             Tool::Program,
             format!(
                 "The program behind the tunnel {interface} does not read fast enough, or has stopped. Restart it, or send by another interface."
+            ),
+        ),
+        "NO_TX_TARGET" => Remedy::advice(
+            Tool::Bridge,
+            format!(
+                "{interface} has nobody to send groups to. A VXLAN needs a group (ip link ... type vxlan group GROUP dev LOWER) or an entry for each remote host: bridge fdb append 00:00:00:00:00:00 dev {interface} dst REMOTE. A bridge needs a port."
             ),
         ),
         "SECURITY_HOOK" => Remedy::advice(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).without_loss();
 
@@ -73,18 +73,16 @@ fn finding(observation: &Observation, first: &Flow, second: &Flow) -> Finding {
         .on_interface(&other)
         .for_group(to)
         .from_source(source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &one, count(first)))
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &other, count(second)))
-        .with_remedies([
-            Remedy::advice(
-                Tool::Program,
-                format!(
-                    "Join on only one of them, by its index: {} or {}.",
-                    first.key.interface, second.key.interface
-                ),
+        .evidence(EvidenceKind::Packet, &one, count(first))
+        .evidence(EvidenceKind::Packet, &other, count(second))
+        .advise(
+            Tool::Program,
+            format!(
+                "Join on only one of them, by its index: {} or {}.",
+                first.key.interface, second.key.interface
             ),
-            remedies::mcast::recv_on(to, &one),
-        ])
+        )
+        .with_remedies([remedies::mcast::recv_on(to, &one)])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 7761 section 4.6"]).without_loss();
@@ -41,19 +41,16 @@ fn finding(observation: &Observation, flow: &Flow) -> Finding {
         format!("{} of {} datagrams from {source} to {to} arrived a second time, {difference}.", flow.repeats, flow.datagrams),
     )
     .about_flow(&interface, flow)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams, {} repeated, hop limit {} to {}", flow.datagrams, flow.repeats, flow.hop_limits.0, flow.hop_limits.1)))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface} Ethernet sources"), flow.mac_list()))
-    .with_remedies([
-        Remedy::advice(Tool::Network, "Look for a loop between switches (enable spanning tree), a mirrored port, or a relay or second router that also forwards the group."),
-        Remedy::advice(Tool::Program, "If the sender sends on two interfaces of one network, choose one of them (IP_MULTICAST_IF)."),
-    ])
+    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams, {} repeated, hop limit {} to {}", flow.datagrams, flow.repeats, flow.hop_limits.0, flow.hop_limits.1))
+    .evidence(EvidenceKind::Packet, format!("{interface} Ethernet sources"), flow.mac_list())
+    .advise(Tool::Network, "Look for a loop between switches (enable spanning tree), a mirrored port, or a relay or second router that also forwards the group.").advise(Tool::Program, "If the sender sends on two interfaces of one network, choose one of them (IP_MULTICAST_IF).")
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, datagram, flow, membership};
     use super::*;
     use crate::wire::DatagramSummary;
 
@@ -63,18 +60,8 @@ mod tests {
     fn outcome(payloads: impl IntoIterator<Item = u64>, numbered: bool) -> usize {
         let first = flow(ETH0, "10.9.0.1:6000", TO);
         let summary = |(count, hash): (u16, u64)| DatagramSummary {
-            time: first.first + Duration::from_millis(u64::from(count)),
-            mac: None,
-            ethernet_destination: None,
-            hop_limit: 4,
             identification: if numbered { count + 1 } else { 0 },
-            hash,
-            length: 100,
-            bad_checksum: false,
-            defect: None,
-            fragmented: false,
-            resegmented: false,
-            without_checksum: false,
+            ..datagram(first.first + Duration::from_millis(u64::from(count)), hash)
         };
         let summaries: Vec<_> = (0..).zip(payloads).map(summary).collect();
         let mut repeating = Flow::new(first.key, &summaries[0]);

@@ -3,17 +3,12 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 3493 section 5.3", "ipv6(7): IPV6_V6ONLY"]);
+    Cause::new(Check::Blocked(check), &["RFC 3493 section 5.3", "ipv6(7): IPV6_V6ONLY"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     if blocked.refusal != Refusal::Family {
         return None;
     }
@@ -34,5 +29,5 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     };
     let cause = format!("{program} has joined {}, but {why}.", to.ip());
     let finding = blocked.finding(observation, Id::FamilyMismatch, cause, why);
-    Some(finding.with_remedies([Remedy::advice(Tool::Program, advice)]))
+    Some(finding.advise(Tool::Program, advice))
 }

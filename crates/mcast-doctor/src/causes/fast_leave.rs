@@ -2,10 +2,12 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::snapshot::Link;
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1"])
+    .without_loss()
+    .offering(|on| leave_slowly(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let risky = observation.after.links.iter().filter_map(|link| {
@@ -15,17 +17,22 @@ fn check(observation: &Observation) -> Vec<Finding> {
     });
     risky
         .map(|(link, port, bridge)| {
-            let scope = RemedyScope::new(format!("every group that hosts behind {} leave: it flows there a few seconds longer", link.name()));
-            Finding::new(
+            Finding::warning(
                 Id::FastLeave,
-                Severity::Warning,
                 format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts),
             )
             .on_interface(link.name())
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on"))
-            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge fdb of {}", link.name()), format!("{} hosts", port.hosts)))
-            .with_remedies([Remedy::now(Tool::Bridge, ["link", "set", "dev", link.name(), "fastleave", "off"]).with_scope(scope.clone())])
-            .with_remedies(remedies::networkd(link, "fast-leave", "[Bridge]\nFastLeave=no\n", scope))
+            .evidence(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on")
+            .evidence(EvidenceKind::Table, format!("bridge fdb of {}", link.name()), format!("{} hosts", port.hosts))
+            .with_remedies(leave_slowly(link))
         })
         .collect()
+}
+
+fn leave_slowly(port: &Link) -> Vec<Remedy> {
+    let name = port.name();
+    let scope = format!("every group that hosts behind {name} leave: it flows there a few seconds longer");
+    let scope = RemedyScope::new(scope);
+    let now = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "fastleave", "off"]);
+    remedies::with_networkd(now.with_scope(scope), port, "fast-leave", "[Bridge]\nFastLeave=no\n")
 }

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use mcast::Family;
+
 use crate::depth::LostFlow;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
-use crate::observation::{Interest, Observation};
-use crate::snapshot::DroppingRule;
-use crate::wire::Flow;
+use crate::observation::{Interest, Observation, explains};
+use crate::snapshot::{Counter, DroppingRule};
+use crate::wire::{Flow, FlowKey};
 use crate::{Evidence, EvidenceKind, ExplainedFlow};
 
 /// The hooks that a datagram passes from the wire to a socket of this machine.
@@ -95,6 +97,22 @@ pub(super) fn leaving(
     KnownPacket::datagram(source, to, None).leaving_by(interface, &observation.link_name(interface))
 }
 
+/// Returns the rules that change the source of a flow which leaves with an address that is not one of this machine;
+/// `None` if there are none.
+pub(super) fn masquerading(observation: &Observation, flow: &Flow) -> Option<Suspects> {
+    let FlowKey { interface, outgoing, source, .. } = flow.key;
+    let is_foreign = !observation.after.is_own(source.ip()) && !source.ip().is_unspecified();
+    let is_forwarded = observation.wire.incoming(flow.key.group).any(|other| other.key.source == source);
+    if !outgoing || !is_foreign || is_forwarded {
+        return None;
+    }
+    let name = observation.link_name(interface);
+    let packet = KnownPacket::from_anyone(flow.destination()).leaving_by(interface, &name);
+    let place = (Layer::Ip, Hook::Postrouting);
+    let met = met_by(observation, &packet, place, &name, &[RuleEffect::Masquerade]);
+    Some(responsible(observation, met, flow.datagrams)).filter(|suspects| !suspects.is_empty())
+}
+
 /// Returns the rules with one of the effects that a packet meets, or may meet, at a hook.
 pub(crate) fn met_by(
     observation: &Observation,
@@ -135,7 +153,10 @@ pub(crate) fn responsible(observation: &Observation, outcomes: Vec<Outcome>, los
     let (counted, uncounted): (Vec<_>, Vec<_>) = outcomes
         .into_iter()
         // Connection tracking applies what was decided for the first datagram of a flow to all that follow.
-        .partition(|outcome| outcome.rule.packets.is_some() && outcome.effect != RuleEffect::Redirect);
+        .partition(|outcome| {
+            let is_nat = matches!(outcome.effect, RuleEffect::Redirect | RuleEffect::Masquerade);
+            outcome.rule.packets.is_some() && !is_nat
+        });
     let counted: Vec<_> = counted
         .into_iter()
         .filter(|outcome| rise(outcome).is_some_and(|rise| rise * 5 >= lost.max(1)))
@@ -159,16 +180,13 @@ pub(super) struct HookLoss<'a> {
     pub(super) reached: u64,
     pub(super) passed: u64,
     pub(super) suspects: Suspects,
+    /// What the rule to name does; `None` if no rule is known.
+    pub(super) effect: Option<RuleEffect>,
 }
 
 impl HookLoss<'_> {
     pub(super) fn lost(&self) -> u64 {
         self.reached - self.passed
-    }
-
-    /// Returns what the rule to name does; `None` if no rule is known.
-    pub(super) fn effect(&self) -> Option<RuleEffect> {
-        self.suspects.effect()
     }
 
     /// Returns the sources, as in a sentence.
@@ -251,7 +269,27 @@ pub(super) fn loss_at<'a>(
         observation.hooks.of_flow(layer, hook, &flow.key).filter(|_| flow.fragmented == 0)?;
     is_serious(reached, passed).then_some(())?;
     let device = observation.link_name(flow.key.interface);
-    let outcomes = observation.after.ruleset.trace(&arriving(observation, flow), layer, hook, &device);
+    let mut outcomes = observation.after.ruleset.trace(&arriving(observation, flow), layer, hook, &device);
+    outcomes.retain(|outcome| outcome.effect != RuleEffect::Masquerade);
     let suspects = responsible(observation, outcomes, reached - passed);
-    Some(HookLoss { flows: vec![flow], hook, reached, passed, suspects })
+    let effect = suspects.effect().or_else(|| by_legacy_rule(observation, flow, hook, reached - passed));
+    Some(HookLoss { flows: vec![flow], hook, reached, passed, suspects, effect })
+}
+
+/// Returns what the rules of the old iptables do with the lost datagrams of a flow, as far as it follows from counters:
+/// what is delivered all the same was not dropped.
+fn by_legacy_rule(observation: &Observation, flow: &Flow, hook: Hook, lost: u64) -> Option<RuleEffect> {
+    let family = Family::of(flow.key.group);
+    let table = if family == Family::V4 { "iptables nat" } else { "ip6tables nat" };
+    let has_table = observation.after.ruleset.legacy_tables.iter().any(|name| name == table);
+    let rise = |counter| observation.rise(counter, family);
+    let delivered = rise(Counter::InDelivers)?.saturating_sub(rise(Counter::InMulticast)?);
+    (has_table && hook == Hook::Prerouting && explains(delivered, lost)).then_some(RuleEffect::Redirect)
+}
+
+/// Returns the tables of the old `iptables` as evidence if no other rule is known: their rules cannot be read.
+pub(super) fn legacy_tables(observation: &Observation, suspects: &Suspects) -> Option<Evidence> {
+    let tables = &observation.after.ruleset.legacy_tables;
+    (suspects.is_empty() && !tables.is_empty())
+        .then(|| Evidence::new(EvidenceKind::Rule, "tables whose rules were not read", tables.join(", ")))
 }

@@ -8,11 +8,12 @@
 use std::net::SocketAddr;
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, arriving_for, hook_losses, loss_at, met_by, responsible,
+    HookLoss, INCOMING, Suspects, arriving, arriving_for, hook_losses, legacy_tables, loss_at, met_by,
+    responsible,
 };
 use super::{Cause, Check, reverse_path_filter};
 use crate::depth::{Depth, LostFlow};
-use crate::kernel_drops::KernelVerdict;
+use crate::kernel_drops::{KernelVerdict, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, TrialMembership, explains};
 use crate::snapshot::{Counter, DroppingRule};
@@ -21,10 +22,14 @@ use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
 };
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::admit_datagrams(on.name(), on.to, Some(&on.rule)));
 
 /// What rules do that keep datagrams from every socket.
 const DROPS: [RuleEffect; 2] = [RuleEffect::Drop, RuleEffect::Queue];
+
+/// The kernel's reason for packets that its packet filter drops.
+const REASON: &str = "NETFILTER_DROP";
 
 /// The maximum number of flows that are listed as evidence.
 const MAX_SHOWN: usize = 3;
@@ -45,10 +50,10 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
     match hook_losses(observation, unfiltered(observation, interest)) {
         Some(losses) => losses
             .iter()
-            .filter(|loss| loss.effect().is_none_or(|effect| DROPS.contains(&effect)))
+            .filter(|loss| loss.effect.is_none_or(|effect| DROPS.contains(&effect)))
             .map(|loss| counted_at_hook(observation, interest, loss))
             .collect(),
-        None => by_counters(observation, interest).into_iter().collect(),
+        None => by_reason_or_counters(observation, interest).into_iter().collect(),
     }
 }
 
@@ -57,9 +62,8 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
     let interface = observation.link_name(interest.interface);
     let to = loss.flows.first().map_or_else(|| interest.destination(), |flow| flow.destination());
     let (lost, reached, hook) = (loss.lost(), loss.reached, loss.hook.name());
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!(
             "This machine's firewall drops the datagrams from {} to {to}: {lost} of {reached} that arrived on {interface} did not pass the {hook} hook, and {}.",
             loss.sources(),
@@ -73,36 +77,43 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
         .with_all_evidence(legacy_tables(observation, &loss.suspects))
-        .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
+        .with_remedies(admit(observation, &interface, to, (loss.hook, loss.suspects.rule())))
 }
 
-/// Judges by the counters of the IP layer and of the rules.
-fn by_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let lost = unfiltered(observation, interest);
-    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
-    // What another program's socket received is unknown.
-    let received = observation.trial().map_or(0, TrialMembership::received_count);
-    if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
-        return None;
-    }
-    let (lost, suspects) = explained(observation, interest, lost, received)?;
+/// Judges by the kernel's reasons; if it gives none, by the counters of the IP layer and of the rules.
+fn by_reason_or_counters(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let is_proven = |lost: &LostFlow<'_>| observation.kernel_verdict(lost, REASON) == KernelVerdict::Proven;
+    let (proven, others): (Vec<_>, Vec<_>) =
+        unfiltered(observation, interest).into_iter().partition(is_proven);
+    let (lost, suspects) = match proven.is_empty() {
+        true => explained(observation, interest, others)?,
+        false => {
+            let missing = proven.iter().map(|lost| lost.lost).sum();
+            let hooks = INCOMING.map(|(_, hook)| hook);
+            let suspects = suspects_on_path(observation, &proven, missing, &hooks);
+            (proven, suspects)
+        }
+    };
+    let drops = observation.kernel_drops.drops.iter();
+    let drops =
+        drops.filter(|drop| drop.reason == REASON && lost.iter().any(|lost| drop.is_of(&lost.flow.key)));
     let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
     let to = lost.first()?.status.destination;
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()),
     )
     .on_interface(&interface)
     .for_group(to)
     .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
+    .with_all_evidence(evidence(drops))
     .with_all_evidence(lost.iter().take(MAX_SHOWN).map(|lost| observation.packets_of(lost.flow)))
     .with_all_evidence(counters(observation, interest))
     .with_all_evidence(suspects.evidence(observation))
     .with_all_evidence(legacy_tables(observation, &suspects))
-    .with_remedies(admit(observation, &interface, to, suspects.rule()));
+    .with_remedies(admit(observation, &interface, to, (Hook::Input, suspects.rule())));
     Some(finding)
 }
 
@@ -118,7 +129,7 @@ fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<
     let mut lost = observation.lost_flows(interest);
     lost.extend(observation.stray_flows(interest));
     lost.retain(|lost| !is_dropped(lost.flow));
-    lost.retain(|lost| observation.kernel_verdict(lost, "NETFILTER_DROP") != KernelVerdict::Refuted);
+    lost.retain(|lost| observation.kernel_verdict(lost, REASON) != KernelVerdict::Refuted);
     lost
 }
 
@@ -128,15 +139,21 @@ fn explained<'a>(
     observation: &'a Observation,
     interest: &Interest<'_>,
     mut lost: Vec<LostFlow<'a>>,
-    received: u64,
 ) -> Option<(Vec<LostFlow<'a>>, Suspects)> {
+    let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
+    // What another program's socket received is unknown.
+    let received = observation.trial().map_or(0, TrialMembership::received_count);
+    if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
+        return None;
+    }
     lost.sort_by_key(|lost| lost.status.depth != Depth::AtIp);
     while !lost.is_empty() {
         let missing = lost.iter().map(|lost| lost.lost).sum();
         // The counters of the IP layer count fragments.
         let is_counted = lost.iter().all(|lost| lost.flow.fragmented == 0);
         let is_at_input = is_counted && is_dropped_at_input(observation, interest, missing, received);
-        let suspects = suspects_by_counters(observation, &lost, missing, is_at_input);
+        let likely: &[_] = if is_at_input { &[Hook::Input] } else { &[] };
+        let suspects = suspects_on_path(observation, &lost, missing, likely);
         if is_at_input || suspects.is_proven {
             return Some((lost, suspects));
         }
@@ -145,21 +162,21 @@ fn explained<'a>(
     None
 }
 
-/// Returns the rules on the incoming path that explain the loss: at the input hook if the counters show that the
-/// datagrams were lost there, otherwise before it.
-fn suspects_by_counters(
+/// Returns the rules on the incoming path that explain the loss. A rule that may match, and has no counter, does so only at
+/// the `likely` hooks, at which the datagrams were lost.
+fn suspects_on_path(
     observation: &Observation,
     lost: &[LostFlow<'_>],
     missing: u64,
-    is_at_input: bool,
+    likely: &[Hook],
 ) -> Suspects {
     let mut outcomes = Vec::new();
     for LostFlow { flow, .. } in lost {
         let (packet, device) = (arriving(observation, flow), observation.link_name(flow.key.interface));
         for place in INCOMING {
             for outcome in met_by(observation, &packet, place, &device, &DROPS) {
-                let is_likely = is_at_input && place.1 == Hook::Input;
-                // Before the input hook, only what is certain explains the loss: routing may drop as well.
+                let is_likely = likely.contains(&place.1);
+                // Elsewhere, only what is certain explains the loss: routing may drop as well.
                 if !outcomes.contains(&outcome)
                     && (is_likely || outcome.is_certain || outcome.rule.packets.is_some())
                 {
@@ -219,7 +236,7 @@ fn dropped_at_port(
         .explaining([explained])
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
-        .with_remedies(admit(observation, &port, to, loss.suspects.rule()));
+        .with_remedies(admit(observation, &port, to, (loss.hook, loss.suspects.rule())));
     Some(finding)
 }
 
@@ -240,44 +257,45 @@ fn dropped_when_forwarded(observation: &Observation, interest: &Interest<'_>) ->
         .for_group(to)
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
-        .with_remedies(admit(observation, &interface, to, loss.suspects.rule()))
+        .with_remedies(admit(observation, &interface, to, (loss.hook, loss.suspects.rule())))
     };
     losses.flatten().map(finding).collect()
 }
 
-/// Returns the tables of the old `iptables` as evidence if no other rule is known: their rules cannot be read.
-fn legacy_tables(observation: &Observation, suspects: &Suspects) -> Option<Evidence> {
-    let tables = &observation.after.ruleset.legacy_tables;
-    (suspects.is_empty() && !tables.is_empty())
-        .then(|| Evidence::new(EvidenceKind::Rule, "tables whose rules were not read", tables.join(", ")))
-}
-
-/// Returns the remedies that admit the datagrams. For rules of the old `iptables`, which cannot be read, these are
-/// commands that show them.
+/// Returns the remedies that admit the datagrams. Rules of the old `iptables` cannot be read: if no other is known, they
+/// are preceded where its tables are.
 fn admit(
     observation: &Observation,
     interface: &str,
     to: SocketAddr,
-    rule: Option<&DroppingRule>,
+    (hook, rule): (Hook, Option<&DroppingRule>),
 ) -> Vec<Remedy> {
     let mut remedies = remedies::admit_datagrams(interface, to, rule);
-    let tables = &observation.after.ruleset.legacy_tables;
-    if rule.is_none() && !tables.is_empty() {
-        let commands: Vec<_> = tables
-            .iter()
-            .filter_map(|table| table.split_once(' '))
-            .map(|(program, table)| format!("`{program}-legacy -t {table} -L -v -n`"))
-            .collect();
-        remedies.insert(
-            0,
-            Remedy::advice(
-                Tool::Nft,
-                format!(
-                    "This machine also has rules of the old iptables: {} show them with their counters.",
-                    commands.join(", ")
-                ),
-            ),
+    let program = if to.is_ipv4() { "iptables" } else { "ip6tables" };
+    let names = observation.after.ruleset.legacy_tables.iter();
+    let tables: Vec<_> = names.filter_map(|name| name.strip_prefix(program)).map(str::trim).collect();
+    // Rules that jump nowhere else are the same in all tables.
+    let (chain, order) = match hook {
+        Hook::Prerouting => ("PREROUTING", ["raw", "mangle"].as_slice()),
+        Hook::Input => ("INPUT", ["filter", "mangle", "security"].as_slice()),
+        Hook::Forward => ("FORWARD", ["filter", "mangle", "security"].as_slice()),
+        _ => return remedies,
+    };
+    let there = order.iter().filter(|table| tables.contains(*table));
+    let insert = |table: &&str| {
+        format!(
+            "`{program}-legacy -t {table} -I {chain} -i {interface} -d {} -p udp --dport {} -j ACCEPT`",
+            to.ip(),
+            to.port()
+        )
+    };
+    let commands: Vec<_> = there.map(insert).collect();
+    if rule.is_none() && !commands.is_empty() {
+        let advice = format!(
+            "This machine has rules of the old iptables (`{program}-legacy-save` shows them). Let the datagrams pass there: {}.",
+            commands.join(" and ")
         );
+        remedies.insert(0, Remedy::advice(Tool::Nft, advice));
     }
     remedies
 }
@@ -296,9 +314,8 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
     let outcomes = met_by(observation, &packet, (Layer::Ip, Hook::Input), &interface, &DROPS);
     let rule = responsible(observation, outcomes, accepted).rule().cloned();
     are_dropped.then(|| {
-        Finding::new(
+        Finding::warning(
             Id::FirewallDropsData,
-            Severity::Warning,
             format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."),
         )
         .on_interface(&interface)
@@ -317,15 +334,14 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
         .filter(|_| observation.trial().is_some() && !observation.received_anything())?;
     let state = observation.after.firewall.as_ref()?;
     let to = interest.destination();
-    let finding = Finding::new(
+    let finding = Finding::warning(
         Id::FirewallDropsData,
-        Severity::Warning,
         format!(
             "This machine's firewall blocks traffic that no rule admits, and nothing for {to} was received."
         ),
     )
     .for_group(to)
-    .with_evidence(Evidence::new(EvidenceKind::Rule, "firewall", state))
+    .evidence(EvidenceKind::Rule, "firewall", state)
     .with_remedies([if state.starts_with("profile") {
         Remedy::now(
             Tool::Netsh,
@@ -382,7 +398,7 @@ fn is_dropped_at_input(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -415,6 +431,20 @@ mod tests {
     }
 
     #[test]
+    fn reason_of_the_kernel_suffices_without_counters() {
+        let sources = ["10.9.0.1:6000", "10.9.0.7:6000"];
+        let mut observation =
+            membership(TO, sources.iter().map(|source| flow(ETH0, source, TO)).collect(), 0);
+        assert_eq!(check(&observation), []);
+        observation.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", sources[1], TO, 10)];
+        let findings = check(&observation);
+        let [finding] = &findings[..] else { panic!("{findings:#?}") };
+        assert_eq!(finding.flows.len(), 1, "only the flow of which the kernel dropped packets");
+        assert!(finding.cause.contains("10 of 10"), "{}", finding.cause);
+        assert!(finding.evidence.iter().any(|evidence| evidence.value.contains("NETFILTER_DROP")));
+    }
+
+    #[test]
     fn losses_that_other_counters_explain_were_not_filtered() {
         assert_eq!(outcome(10, [10, 10, 10, 0]), 0, "all were received");
         assert_eq!(outcome(0, [10, 0, 0, 0]), 0, "never accepted");
@@ -429,10 +459,7 @@ mod tests {
             observation.wire.flows.clear();
             observation.wire.taps[0].refused = Some("no right".into());
             let rises = [("IpInReceives", 20), ("IpExtInMcastPkts", 20), ("IpInDelivers", delivered)];
-            check(&with_counters(observation, &rises))
-                .iter()
-                .map(|finding| finding.severity)
-                .collect::<Vec<_>>()
+            severities(&CAUSE, &with_counters(observation, &rises))
         };
         assert_eq!(outcome(0, 0), [Severity::Warning]);
         assert_eq!((outcome(0, 2), outcome(10, 10)), (Vec::new(), Vec::new()));

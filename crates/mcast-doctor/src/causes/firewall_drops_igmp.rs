@@ -10,13 +10,14 @@ use mcast::Family;
 use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
 use super::{Cause, Check, ignored_query};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::observation::{ExaminationTarget, Interest, Observation, protocol};
 use crate::snapshot::{Counter, Link};
 use crate::wire::{ControlMessage, ControlPacket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::{EvidenceKind, Finding, Id, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"])
+        .offering(|on| remedies::admit_membership_protocol(Family::V4, on.name(), Some(&on.rule)));
 
 /// The first report is sent at once; after this time it is considered lost.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
@@ -41,7 +42,7 @@ fn dropped_at_ports(observation: &Observation) -> Vec<Finding> {
     let found = ports.flat_map(|(port, bridge)| {
         [Family::V4, Family::V6].into_iter().filter_map(move |family| {
             let packet = KnownPacket::control(ControlKind::Report, None, family).arriving_on(port.index(), port.name());
-            let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+            let protocol = protocol(family);
             let text = format!("{protocol} reports that arrive at {}, so {bridge} does not learn which groups hosts behind it have joined", port.name());
             static_finding(observation, &packet, &places, port.name(), (family, &text))
         })
@@ -61,7 +62,7 @@ fn reports_of_machine(observation: &Observation) -> Vec<Finding> {
         let link = observation.link(interface).filter(|link| link.is_of_the_host())?;
         let packet =
             KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, link.name());
-        let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+        let protocol = protocol(family);
         let text = format!(
             "{protocol} reports of this machine that leave by {}, on which it has joined groups",
             link.name()
@@ -84,14 +85,10 @@ fn static_finding(
     let outcome = met.into_iter().find(|outcome| outcome.is_certain)?;
     let location = outcome.rule.location();
     let evidence = format!("at {}, matches", outcome.rule.hook.name());
-    let finding = Finding::new(
-        Id::FirewallDropsIgmp,
-        Severity::Warning,
-        format!("The rule `{location}` drops {what}."),
-    )
-    .on_interface(interface)
-    .with_evidence(Evidence::new(EvidenceKind::Rule, location, evidence))
-    .with_remedies(remedies::admit_membership_protocol(family, interface, Some(&outcome.rule)));
+    let finding = Finding::warning(Id::FirewallDropsIgmp, format!("The rule `{location}` drops {what}."))
+        .on_interface(interface)
+        .evidence(EvidenceKind::Rule, location, evidence)
+        .with_remedies(remedies::admit_membership_protocol(family, interface, Some(&outcome.rule)));
     Some(finding)
 }
 
@@ -153,10 +150,10 @@ fn finding(
     let outcomes = met_by(observation, packet, place, &name, &[RuleEffect::Drop]);
     let suspects = responsible(observation, outcomes, lost);
     let text = format!("{lost} {} messages reached it, none passed it", interest.protocol());
-    Finding::new(Id::FirewallDropsIgmp, Severity::Fault, format!("{dropped}, and {}.", suspects.clause()))
+    Finding::fault(Id::FirewallDropsIgmp, format!("{dropped}, and {}.", suspects.clause()))
         .on_interface(&name)
         .for_group(interest.group)
-        .with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {}", place.1.name()), text))
+        .evidence(EvidenceKind::Counter, format!("hook {}", place.1.name()), text)
         .with_all_evidence(suspects.evidence(observation))
         .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, suspects.rule()))
 }
@@ -198,14 +195,13 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
         suspects = dropping_control(observation, interest, ControlKind::Query);
     }
     let counters = [Counter::OutRequests, Counter::OutTransmits];
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsIgmp,
-        Severity::Fault,
         format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name()),
     )
     .on_interface(link.name())
     .for_group(group)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, link.name(), reason))
+    .evidence(EvidenceKind::Packet, link.name(), reason)
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, family)))
     .with_all_evidence(suspects.evidence(observation))
     .with_remedies(remedies::admit_membership_protocol(family, link.name(), suspects.rule()));
@@ -262,10 +258,7 @@ fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Optio
         .wire
         .control
         .iter()
-        .filter(|control| {
-            control.interface == interest.interface
-                && matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group))
-        })
+        .filter(|control| control.interface == interest.interface && control.message.joins(group))
         .collect();
     let query = observation.wire.queries(interest.interface, v4).find(|query| {
         let ControlMessage::Query { group: None, response_time, .. } = query.message else {
@@ -288,15 +281,13 @@ fn reports<'a>(
 ) -> impl Iterator<Item = &'a ControlPacket> {
     let (group, interface) = (interest.group.addr(), interest.interface);
     observation.wire.control.iter().filter(move |control| {
-        let about =
-            matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
-        control.outgoing && control.interface == interface && about
+        control.outgoing && control.interface == interface && control.message.joins(group)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, membership};
+    use super::super::fixtures::{control, membership, query, report};
     use super::*;
 
     /// Returns a new membership without a captured report.
@@ -309,20 +300,8 @@ mod tests {
     fn reported() -> Observation {
         let mut observation = unreported("239.1.2.3:5000");
         let (time, _) = observation.wire.span.unwrap();
-        let message = ControlMessage::Report {
-            version: 3,
-            joined: vec!["239.1.2.3".parse().unwrap()],
-            left: Vec::new(),
-        };
-        let source = "10.9.0.2".parse().unwrap();
-        observation.wire.control.push(ControlPacket {
-            time,
-            interface: ETH0,
-            outgoing: true,
-            source,
-            message,
-            vlan: None,
-        });
+        let report = control(time, "10.9.0.2", report("239.1.2.3"));
+        observation.wire.control.push(ControlPacket { outgoing: true, ..report });
         observation
     }
 
@@ -352,17 +331,7 @@ mod tests {
         assert_eq!(CAUSE.judge(&observation).len(), 1);
 
         let (time, _) = observation.wire.span.unwrap();
-        let response_time = Duration::from_secs(10);
-        let message = ControlMessage::Query { version: 2, group: None, interval: None, response_time };
-        let source = "10.9.0.254".parse().unwrap();
-        observation.wire.control.push(ControlPacket {
-            time,
-            interface: ETH0,
-            outgoing: false,
-            source,
-            message,
-            vlan: None,
-        });
+        observation.wire.control.push(control(time, "10.9.0.254", query(2, None)));
         assert_eq!(
             CAUSE.judge(&observation),
             [],

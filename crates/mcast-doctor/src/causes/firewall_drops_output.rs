@@ -5,19 +5,24 @@ use std::net::SocketAddr;
 
 use super::filter_rules::{OUTGOING, is_serious, leaving, met_by, responsible};
 use super::{Cause, Check};
-use crate::netfilter::{CountedTraffic, HookCount, RuleEffect};
+use crate::netfilter::{CountedTraffic, Hook, HookCount, RuleEffect};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::snapshot::DroppingRule;
+use crate::{EvidenceKind, Finding, Id, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offering(|on| {
+    let rule = DroppingRule { hook: Hook::Output, ..on.rule.clone() };
+    remedies::admit_sent_datagrams(on.name(), on.to, Some(&rule))
+});
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let counts = observation.hooks.counts.iter();
-    counts.filter(|count| is_lost(observation, count)).filter_map(|count| judge(observation, count)).collect()
+    let lost = counts.filter(|count| is_lost(observation, count) && !observation.hooks.is_translated(count));
+    lost.filter_map(|count| judge(observation, count)).collect()
 }
 
 /// Returns whether a count is of datagrams of this machine that did not pass a hook on the way out.
-fn is_lost(observation: &Observation, count: &HookCount) -> bool {
+pub(super) fn is_lost(observation: &Observation, count: &HookCount) -> bool {
     let is_own = match count.traffic {
         CountedTraffic::Datagrams(_) => observation.after.is_own(count.peer.ip()),
         CountedTraffic::SentFrom(..) => true,
@@ -30,14 +35,16 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
     let (source, to) = ends(observation, count)?;
     let interface = observation.link_name(count.interface);
     let packet = leaving(observation, count.interface, source, to);
-    let effects = [RuleEffect::Drop, RuleEffect::Queue, RuleEffect::Divert];
+    let effects = [RuleEffect::Drop, RuleEffect::Queue, RuleEffect::Divert, RuleEffect::Redirect];
     let outcomes = met_by(observation, &packet, (count.layer, count.hook), &interface, &effects);
     let lost = count.reached - count.passed;
     let suspects = responsible(observation, outcomes, lost);
+    if suspects.effect() == Some(RuleEffect::Redirect) {
+        return None;
+    }
     let hook = count.hook.name();
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsOutput,
-        Severity::Fault,
         format!(
             "This machine's firewall drops what this machine sends to {to}: {lost} of {} datagrams from {source} to leave by {interface} did not pass the {hook} hook, and {}.",
             count.reached,
@@ -50,14 +57,14 @@ fn judge(observation: &Observation, count: &HookCount) -> Option<Finding> {
             .on_interface(&interface)
             .for_group(to)
             .from_source(source)
-            .with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {hook}"), counted))
+            .evidence(EvidenceKind::Counter, format!("hook {hook}"), counted)
             .with_all_evidence(suspects.evidence(observation))
             .with_remedies(remedies::admit_sent_datagrams(&interface, to, suspects.rule())),
     )
 }
 
 /// Returns the source and the destination of counted datagrams.
-fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, SocketAddr)> {
+pub(super) fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, SocketAddr)> {
     match count.traffic {
         CountedTraffic::Datagrams(to) => Some((count.peer, to)),
         CountedTraffic::SentFrom(family, port) => {
@@ -73,7 +80,7 @@ fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, Soc
 mod tests {
     use super::super::fixtures::{ETH0, membership};
     use super::*;
-    use crate::netfilter::{Hook, Layer};
+    use crate::netfilter::Layer;
 
     const TO: &str = "239.1.2.3:5000";
 

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use mcast::interface::InterfaceAddress;
 use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
+use super::Cause;
+use crate::Severity;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{
     BaseChain, Chain, Expression, Hook, Layer, Rule, RuleEffect, RuleVerdict, Ruleset, TableFamily,
@@ -14,7 +16,7 @@ use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
 use crate::snapshot::{Counters, JoinedGroup, Link, Snapshot};
-use crate::wire::{DatagramSummary, Flow, FlowKey, Tap, Wire};
+use crate::wire::{ControlMessage, ControlPacket, DatagramSummary, Flow, FlowKey, Tap, Wire};
 
 pub(crate) const LO: InterfaceIndex = InterfaceIndex::new(1).unwrap();
 pub(crate) const ETH0: InterfaceIndex = InterfaceIndex::new(2).unwrap();
@@ -44,26 +46,36 @@ pub(crate) fn machine() -> Snapshot {
 pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
     let (source, to): (SocketAddr, SocketAddr) = (source.parse().unwrap(), to.parse().unwrap());
     let key = FlowKey { interface, outgoing: false, source, group: to.ip(), port: to.port(), vlan: None };
-    let summary = |number: u64| DatagramSummary {
-        time: begin() + Duration::from_millis(number * 100),
+    let summary = |number| datagram(begin() + Duration::from_millis(number * 100), number);
+    let mut flow = Flow::new(key, &summary(0));
+    (0..10).for_each(|number| flow.add(summary(number)));
+    flow
+}
+
+/// Returns a datagram with this hash of its payload.
+pub(crate) const fn datagram(time: SystemTime, hash: u64) -> DatagramSummary {
+    DatagramSummary {
+        time,
         mac: None,
         ethernet_destination: None,
         hop_limit: 4,
         identification: 0,
-        hash: number,
+        hash,
         length: 100,
         bad_checksum: false,
         defect: None,
         fragmented: false,
         resegmented: false,
         without_checksum: false,
-    };
-    let mut flow = Flow::new(key, &summary(0));
-    (0..10).for_each(|number| flow.add(summary(number)));
-    flow
+    }
 }
 
-fn begin() -> SystemTime {
+/// Returns an RTP datagram.
+pub(crate) fn rtp(number: u16, ssrc: u32) -> Vec<u8> {
+    [&[0x80, 96][..], &number.to_be_bytes(), &[0, 0, 0, 1], &ssrc.to_be_bytes(), &[1, 2, 3, 4]].concat()
+}
+
+pub(crate) fn begin() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
@@ -114,6 +126,27 @@ pub(crate) fn program(sockets: Vec<ProgramSocket>, flows: Vec<Flow>) -> Observat
 fn wire(flows: Vec<Flow>) -> Wire {
     let span = Some((begin(), begin() + Duration::from_secs(2)));
     Wire { taps: machine().links[1..].iter().map(Tap::on).collect(), flows, span, ..Wire::default() }
+}
+
+/// Returns an IGMP or MLD message that arrived on `eth0`.
+pub(crate) fn control(time: SystemTime, source: &str, message: ControlMessage) -> ControlPacket {
+    let source = source.parse().unwrap();
+    ControlPacket { time, interface: ETH0, outgoing: false, source, message, vlan: None }
+}
+
+/// Returns a general query with a response time of 10 s.
+pub(crate) const fn query(version: u8, interval: Option<Duration>) -> ControlMessage {
+    ControlMessage::Query { version, group: None, interval, response_time: Duration::from_secs(10) }
+}
+
+/// Returns a report of a member of a group.
+pub(crate) fn report(group: &str) -> ControlMessage {
+    ControlMessage::Report { version: 3, joined: vec![group.parse().unwrap()], left: Vec::new() }
+}
+
+/// Returns the severities of what a cause finds.
+pub(super) fn severities(cause: &Cause, observation: &Observation) -> Vec<Severity> {
+    cause.judge(observation).iter().map(|finding| finding.severity).collect()
 }
 
 /// Adds counters that increased from zero by these values.

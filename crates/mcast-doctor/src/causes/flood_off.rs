@@ -3,10 +3,12 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::snapshot::Link;
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.2"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.2"])
+    .without_loss()
+    .offering(|on| flood(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter_map(|link| {
@@ -24,35 +26,26 @@ fn check(observation: &Observation) -> Vec<Finding> {
             } else {
                 (Severity::Fault, "any group, because snooping is off as well")
             };
-            let scope =
-                RemedyScope::new(format!("every group that no host behind {} has reported", link.name()));
             Finding::new(
                 Id::FloodOff,
                 severity,
                 format!("{} does not forward to {} {groups}.", bridge.name(), link.name()),
             )
             .on_interface(link.name())
-            .with_evidence(Evidence::new(
-                EvidenceKind::Setting,
-                format!("{} mcast_flood", link.name()),
-                "off",
-            ))
-            .with_evidence(Evidence::new(
+            .evidence(EvidenceKind::Setting, format!("{} mcast_flood", link.name()), "off")
+            .evidence(
                 EvidenceKind::Setting,
                 format!("{} mcast_snooping", bridge.name()),
                 if options.snooping { "on" } else { "off" },
-            ))
-            .with_remedies([Remedy::now(
-                Tool::Bridge,
-                ["link", "set", "dev", link.name(), "mcast_flood", "on"],
             )
-            .with_scope(scope.clone())])
-            .with_remedies(remedies::networkd(
-                link,
-                "flood",
-                "[Bridge]\nMulticastFlood=yes\n",
-                scope,
-            ))
+            .with_remedies(flood(link))
         })
         .collect()
+}
+
+fn flood(port: &Link) -> Vec<Remedy> {
+    let name = port.name();
+    let scope = RemedyScope::new(format!("every group that no host behind {name} has reported"));
+    let now = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "mcast_flood", "on"]);
+    remedies::with_networkd(now.with_scope(scope), port, "flood", "[Bridge]\nMulticastFlood=yes\n")
 }

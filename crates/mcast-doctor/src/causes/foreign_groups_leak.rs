@@ -5,7 +5,7 @@ use mcast::Family;
 use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]).without_loss();
@@ -35,18 +35,17 @@ fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     let flow = observation.wire.flows.iter().filter(foreign).find(open)?;
     let option = if flow.key.group.is_ipv4() { "IP_MULTICAST_ALL" } else { "IPV6_MULTICAST_ALL" };
     let interface = observation.link_name(flow.key.interface);
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::ForeignGroupsLeak,
-        Severity::Fault,
         format!("The socket is bound to {local} and also receives {}, which only another program has joined.", flow.destination()),
     )
     .about_flow(&interface, flow)
     .in_program(&program.name)
-    .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {} {option}", socket.inode), "1"))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams to {}, besides {}", flow.datagrams, flow.destination(), membership.address.group)))
-    .with_remedies([Remedy::advice(
+    .evidence(EvidenceKind::Socket, format!("socket {} {option}", socket.inode), "1")
+    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams to {}, besides {}", flow.datagrams, flow.destination(), membership.address.group))
+    .advise(
         Tool::Program,
         format!("Set {option} to 0 on the socket, or bind it to {}, or check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", std::net::SocketAddr::new(membership.address.group.addr(), local.port())),
-    )]);
+    );
     Some(finding)
 }

@@ -9,7 +9,7 @@ use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::Link;
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 /// Returns findings about rules that drop what is forwarded, unless the temporary rules counted it.
 pub(super) fn findings(observation: &Observation) -> Vec<Finding> {
@@ -39,9 +39,8 @@ fn of_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
         .incoming(to.ip())
         .any(|flow| Some(flow.key.interface) == first.bridge.map(Link::index));
     let subject = if first.bridge.is_some() && !arrives { first.from.name() } else { &names };
-    Finding::new(
+    Finding::fault(
         Id::FirewallDropsData,
-        Severity::Fault,
         format!("{}: the firewall drops them, and {}.", blocked.sentence(), suspects.clause()),
     )
     .about_flow(subject, first.flow)
@@ -76,19 +75,18 @@ fn unlearnt_members(observation: &Observation) -> Vec<Finding> {
                 met_by(observation, &packet, place, name, &[RuleEffect::Drop])
             });
             let suspects = responsible(observation, outcomes.collect(), 1);
-            Finding::new(
+            Finding::fault(
                 Id::FirewallDropsIgmp,
-                Severity::Fault,
                 format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there: {}.", interest.group, suspects.clause()),
             )
             .on_interface(name)
             .for_group(interest.group)
-            .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{protocol} reports of {}", interest.group)))
-            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge mdb show dev {bridge}"), format!("no entry for {} at {name}", interest.group)))
+            .evidence(EvidenceKind::Packet, name, format!("{protocol} reports of {}", interest.group))
+            .evidence(EvidenceKind::Table, format!("bridge mdb show dev {bridge}"), format!("no entry for {} at {name}", interest.group))
             .with_all_evidence(suspects.evidence(observation))
             .with_all_evidence(evidence(drops))
             .with_remedies(remedies::admit_membership_protocol(interest.family(), name, suspects.rule()))
-            .with_remedies([Remedy::advice(Tool::Nft, "A rule at a port is in the bridge family or, for one port, in a netdev chain; ebtables shows only its own.")])
+            .advise(Tool::Nft, "A rule at a port is in the bridge family or, for one port, in a netdev chain; ebtables shows only its own.")
         })
         .collect()
 }
@@ -143,10 +141,9 @@ fn reports_dropped_at<'a>(observation: &'a Observation, port: &Link, family: Fam
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causes::fixtures::{ETH0, kernel_drop};
+    use crate::causes::fixtures::{ETH0, control, kernel_drop, report};
     use crate::forwarding::tests::{TO, bridged};
     use crate::snapshot::BridgeGroup;
-    use crate::wire::ControlPacket;
 
     #[test]
     fn drops_by_the_firewall_are_reported_once() {
@@ -163,10 +160,7 @@ mod tests {
         let mut observation = bridged(0, |bridge, _| (bridge.snooping, bridge.querier) = (true, true));
         let (time, _) = observation.wire.span.unwrap();
         let group = [239, 1, 2, 3].into();
-        let message = ControlMessage::Report { version: 3, joined: vec![group], left: Vec::new() };
-        let source = [10, 9, 0, 7].into();
-        let packet = ControlPacket { time, interface: ETH0, outgoing: false, source, message, vlan: None };
-        observation.wire.ports.control.push(packet);
+        observation.wire.ports.control.push(control(time, "10.9.0.7", report("239.1.2.3")));
         let [finding] = &findings(&observation)[..] else { panic!() };
         assert_eq!(finding.id, Id::FirewallDropsIgmp);
         observation.after.bridge_groups.push(BridgeGroup { port: ETH0, group, source: None, blocked: false });

@@ -9,7 +9,7 @@ use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::Counter;
 use crate::wire::FragmentedDatagram;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2", "RFC 8900"]);
 
@@ -91,19 +91,15 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter();
     let counters = counters.filter_map(|counter| observation.counter_change(counter, interest.family()));
     let largest = if interest.group.addr().is_ipv4() { 1472 } else { 1452 };
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FragmentsLost,
-        Severity::Fault,
         format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()),
     )
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(source)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{complete} datagrams with all fragments, {broken} incomplete")))
+    .evidence(EvidenceKind::Packet, &interface, format!("{complete} datagrams with all fragments, {broken} incomplete"))
     .with_all_evidence(counters)
-    .with_remedies([
-        Remedy::advice(Tool::Program, format!("On Ethernet, send at most {largest} bytes per datagram to avoid fragmentation.")),
-        Remedy::advice(Tool::Network, "Let fragments pass the packet filters on the path: only the first fragment carries a port."),
-    ]);
+    .advise(Tool::Program, format!("On Ethernet, send at most {largest} bytes per datagram to avoid fragmentation.")).advise(Tool::Network, "Let fragments pass the packet filters on the path: only the first fragment carries a port.");
     Some(finding)
 }

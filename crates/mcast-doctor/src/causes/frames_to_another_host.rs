@@ -8,7 +8,7 @@ use super::{Cause, Check};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1112 section 6.4", "RFC 2464 section 7"]);
@@ -40,16 +40,16 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
     let cause = format!(
         "The datagrams from {source} to {to} arrive on {interface} in frames for another host: their Ethernet destination is {mac} instead of {right}, so the system drops them."
     );
-    let finding = Finding::new(Id::FramesToAnotherHost, Severity::Fault, cause)
+    let finding = Finding::fault(Id::FramesToAnotherHost, cause)
         .on_interface(&interface)
         .for_group(to)
         .from_source(source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("Ethernet destination {mac}, of the group: {right}")))
+        .evidence(EvidenceKind::Packet, &interface, format!("Ethernet destination {mac}, of the group: {right}"))
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Network,
             format!("Find out what sends the frames to {mac}: the sender ({source}), or a switch, bridge or access point that converts multicast to unicast (on a Linux bridge: bridge -details link show, mcast_to_unicast) and has the wrong host for this port. Frames to {to} belong to {right}."),
-        )]);
+        );
     Some(finding)
 }
 
@@ -71,13 +71,10 @@ fn other_groups_address(flow: &Flow) -> Option<MacAddress> {
 fn by_destination(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let mut links = observation.before.links.iter();
     let is_ethernet = observation.link(interest.interface)?.interface.hardware_address.is_some();
-    let is_received = |flow: &Flow| {
-        observation.trial().is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0)
-    };
     let flows = observation.arrivals(interest);
     let (flow, mac) = flows.iter().find_map(|flow| Some((*flow, host_address(flow)?)))?;
     let is_own = links.any(|link| link.interface.hardware_address.is_some_and(|own| own.0 == mac.0));
-    (is_ethernet && !is_own && !is_received(flow)).then(|| {
+    (is_ethernet && !is_own && !observation.is_received(flow)).then(|| {
         let cause = format!("The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the system drops them.", flow.key.source.ip(), interest.destination(), observation.link_name(interest.interface));
         wrong_destination(observation, flow, mac, Severity::Fault, cause)
     })
@@ -125,17 +122,17 @@ fn wrong_destination(
     );
     Finding::new(Id::FramesToAnotherHost, severity, cause)
         .about_flow(&interface, flow)
-        .with_evidence(Evidence::new(
+        .evidence(
             EvidenceKind::Packet,
             &interface,
             format!("{} datagrams with Ethernet destination {mac}, of the group: {right}", flow.datagrams),
-        ))
-        .with_remedies([Remedy::advice(Tool::Network, advice)])
+        )
+        .advise(Tool::Network, advice)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -166,7 +163,7 @@ mod tests {
         for links in [&mut observation.before.links, &mut observation.after.links] {
             links[1].interface.hardware_address = Some(mcast::interface::HardwareAddress([2, 0, 0, 0, 0, 2]));
         }
-        CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect()
+        severities(&CAUSE, &observation)
     }
 
     #[test]

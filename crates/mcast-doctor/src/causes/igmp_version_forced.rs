@@ -1,13 +1,18 @@
 //! An old version of IGMP or MLD is in use, which cannot report sources.
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation};
+use std::net::IpAddr;
+
+use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::ControlMessage;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
-use mcast::SourceFilter;
+use mcast::{Group, SourceFilter};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"]);
+    Cause::new(Check::Observation(check), &["RFC 9776 section 7.2.1", "ip-sysctl: force_igmp_version"])
+        .offering(|on| {
+            choose_version("net.ipv4.conf.INTERFACE.force_igmp_version", "IGMP", on.name()).into()
+        });
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> =
@@ -16,6 +21,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
         .extend(observation.after.settings.keys().filter_map(|name| forced_on_machine(observation, name)));
     if findings.is_empty() {
         findings.extend(by_querier(observation));
+        findings.extend(in_file(observation));
     }
     findings
 }
@@ -40,12 +46,11 @@ fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
     let concerns = observation.is_about_machine()
         || observation.interests().iter().any(|interest| interest.group.addr().is_ipv4() == v4);
     concerns.then(|| {
-        Finding::new(
+        Finding::warning(
             Id::IgmpVersionForced,
-            Severity::Warning,
             format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."),
         )
-        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
+        .evidence(EvidenceKind::Setting, name, version)
         .with_remedies([remedy])
     })
 }
@@ -70,18 +75,21 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
                 || affected.any(|interest| observation.link_name(interest.interface) == name)
         }
     };
-    let scope = RemedyScope::new(format!("every {protocol} membership on {interface}"))
-        .warning("old switches that understand only the forced version may stop forwarding");
     concerns.then(|| {
-        Finding::new(
+        Finding::warning(
             Id::IgmpVersionForced,
-            Severity::Warning,
             format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."),
         )
         .on_interface(interface)
-        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
-        .with_remedies(remedies::sysctl(name, 0, scope))
+        .evidence(EvidenceKind::Setting, name, version)
+        .with_remedies(choose_version(name, protocol, interface))
     })
+}
+
+fn choose_version(setting: &str, protocol: &str, interface: &str) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!("every {protocol} membership on {interface}"))
+        .warning("old switches that understand only the forced version may stop forwarding");
+    remedies::sysctl(setting, 0, scope)
 }
 
 /// Judges a querier of an older version, if a membership names sources.
@@ -94,15 +102,46 @@ fn by_querier(observation: &Observation) -> Option<Finding> {
         let interface = observation.link_name(interest.interface);
         let (version, evidence) = old_query(observation, &interest, newest)
             .or_else(|| old_version_in_use(observation, &interest))?;
-        let finding = Finding::new(
+        let finding = Finding::warning(
             Id::IgmpVersionForced,
-            Severity::Warning,
             format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
         )
         .on_interface(&interface)
         .for_group(interest.group)
         .with_evidence(evidence)
-        .with_remedies([Remedy::advice(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."))]);
+        .advise(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."));
+        Some(finding)
+    })
+}
+
+/// Judges a capture in which hosts report source-specific groups to a querier of an older version.
+fn in_file(observation: &Observation) -> Option<Finding> {
+    if !matches!(observation.target, ExaminationTarget::File) {
+        return None;
+    }
+    let reports = observation.wire.control.iter().filter_map(|packet| match &packet.message {
+        ControlMessage::Report { joined, .. } => Some((packet, joined)),
+        _ => None,
+    });
+    let is_specific = |group: &&IpAddr| Group::new(**group).is_ok_and(Group::is_source_specific);
+    reports.into_iter().find_map(|(packet, joined)| {
+        let group = joined.iter().find(is_specific)?;
+        let (protocol, newest) = if group.is_ipv4() { ("IGMP", 3) } else { ("MLD", 2) };
+        let mut queries = observation.wire.queries(packet.interface, group.is_ipv4());
+        let (querier, old) = queries.find_map(|query| match query.message {
+            ControlMessage::Query { version, .. } if version < newest => Some((query.source, version)),
+            _ => None,
+        })?;
+        let interface = observation.link_name(packet.interface);
+        let text = format!("{protocol}v{old} query from {querier}; {} reports {group}", packet.source);
+        let cause = format!(
+            "The querier {querier} on {interface} uses {protocol}v{old}, so the sources of {group} are not reported to it: the group is requested from all sources, or not at all."
+        );
+        let finding = Finding::new(Id::IgmpVersionForced, Severity::Warning, cause)
+            .on_interface(&interface)
+            .from_source(querier)
+            .with_evidence(Evidence::new(EvidenceKind::Packet, interface, text))
+            .with_remedies([Remedy::advice(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."))]);
         Some(finding)
     })
 }

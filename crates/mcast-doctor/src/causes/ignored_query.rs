@@ -11,7 +11,7 @@ use crate::netfilter::ControlKind;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
 use crate::wire::{ControlMessage, ControlPacket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, remedies};
 
 /// The counter of the MLD queries that the system processed.
 const MLD_QUERIES: &str = "Icmp6InGroupMembQueries";
@@ -24,14 +24,13 @@ pub(super) fn finding(observation: &Observation, interest: &Interest<'_>) -> Opt
     };
     let (protocol, interface) = (interest.protocol(), observation.link_name(interest.interface));
     let suspects = dropping_control(observation, interest, ControlKind::Query);
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::FirewallDropsIgmp,
-        Severity::Fault,
         format!("The {protocol}v{version} query from {} reached {interface}, but this system did not process it: a firewall drops incoming {protocol}. Switches forget {} as nobody reports it again.", query.source, interest.group),
     )
     .on_interface(&interface)
     .for_group(interest.group)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{protocol}v{version} query from {}", query.source)))
+    .evidence(EvidenceKind::Packet, &interface, format!("{protocol}v{version} query from {}", query.source))
     .with_evidence(proof)
     .with_all_evidence(suspects.evidence(observation))
     .with_remedies(remedies::admit_membership_protocol(interest.family(), &interface, suspects.rule()));
@@ -100,26 +99,15 @@ fn drops_by_reverse_path(observation: &Observation, source: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, membership, with_counters};
+    use super::super::fixtures::{control, membership, query, with_counters};
     use super::*;
 
     /// Returns an observation of a query that arrived a second before the end.
     fn queried(to: &str, source: &str, version: u8) -> Observation {
         let mut observation = membership(to, Vec::new(), 0);
         let (_, until) = observation.wire.span.unwrap();
-        observation.wire.control.push(ControlPacket {
-            time: until - Duration::from_secs(1),
-            interface: ETH0,
-            outgoing: false,
-            source: source.parse().unwrap(),
-            message: ControlMessage::Query {
-                version,
-                group: None,
-                interval: None,
-                response_time: Duration::from_secs(10),
-            },
-            vlan: None,
-        });
+        let time = until - Duration::from_secs(1);
+        observation.wire.control.push(control(time, source, query(version, None)));
         observation
     }
 

@@ -1,15 +1,24 @@
 //! The interface is down or has no carrier.
 
-use mcast::ErrorKind;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use mcast::{ErrorKind, Family, InterfaceSelector};
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::finding::list;
+use crate::observation::{Observation, Program, TrialMembership};
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &[]).offering(|on| remedies::linux::bring_up(&on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
+    if let Some(program) = observation.program() {
+        let is_cut_off = is_cut_off(observation, program);
+        return if is_cut_off { none_usable(observation) } else { of_program(observation, program) };
+    }
     let Some(trial) = observation.trial() else {
         return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
     };
@@ -27,7 +36,62 @@ fn check(observation: &Observation) -> Vec<Finding> {
         refused.into_iter().chain(without_carrier.map(|link| link.name().to_owned())).collect();
     names.dedup();
     let links = names.iter().filter_map(|name| observation.after.link_named(name));
-    links.map(|link| unusable(link).for_group(trial.destination())).collect()
+    let mut findings: Vec<_> = links.map(|link| unusable(link).for_group(trial.destination())).collect();
+    if findings.is_empty() && trial.failures.is_empty() {
+        findings = may_arrive_elsewhere(observation, trial);
+    }
+    findings
+}
+
+/// Returns warnings about interfaces on which a silent group may arrive once they work: those with an address, if the
+/// membership names no interface.
+fn may_arrive_elsewhere(observation: &Observation, trial: &TrialMembership) -> Vec<Finding> {
+    let names_one = !matches!(trial.membership.interface, None | Some(InterfaceSelector::All));
+    let is_seen = observation.wire.flows.iter().any(|flow| flow.key.group == trial.group().addr());
+    if names_one || is_seen || observation.received_anything() {
+        return Vec::new();
+    }
+    let family = trial.group().family();
+    let is_unusable = |link: &&Link| {
+        let is_broken = !link.interface.up || !link.interface.running;
+        // A bridge without ports has no carrier, and IPv6 addresses vanish with the link.
+        is_broken
+            && link.bridge.is_none()
+            && !link.interface.loopback
+            && link.interface.port_of.is_none()
+            && (link.has_address(family) || link.has_address(Family::V4))
+    };
+    let warning =
+        |link| Finding { severity: Severity::Warning, ..unusable(link).for_group(trial.destination()) };
+    observation.after.links.iter().filter(is_unusable).map(warning).collect()
+}
+
+/// Returns a finding for each group of a program that it has joined only on interfaces that are down or have no carrier.
+fn of_program(observation: &Observation, program: &Program) -> Vec<Finding> {
+    let mut groups = BTreeMap::<_, BTreeMap<_, &Link>>::new();
+    for interest in observation.interests() {
+        if let Some(link) = observation.link(interest.interface) {
+            groups.entry(interest.destination()).or_default().insert(link.index(), link);
+        }
+    }
+    let is_working = |link: &&Link| link.interface.up && link.interface.running;
+    let silent =
+        groups.into_iter().filter(|(_, links)| !links.values().copied().any(|link| is_working(&link)));
+    let finding = |to: SocketAddr, link| unusable(link).for_group(to).in_program(&program.name);
+    silent.flat_map(|(to, links)| links.into_values().map(move |link| finding(to, link))).collect()
+}
+
+/// Returns whether the examined program has joined groups at most on the loopback interface, and nothing that it
+/// receives or sends was captured.
+fn is_cut_off(observation: &Observation, program: &Program) -> bool {
+    let interests = observation.interests();
+    let is_inside = interests
+        .iter()
+        .filter_map(|interest| observation.link(interest.interface))
+        .all(|link| link.interface.loopback);
+    let is_silent = interests.iter().all(|interest| observation.arrivals(interest).is_empty())
+        && !observation.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow));
+    is_inside && is_silent && !program.sockets.is_empty()
 }
 
 /// Returns a finding for every interface that could be used, if no interface is usable.
@@ -50,13 +114,13 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
     }
     let cause =
         "No interface of this machine except the loopback can carry multicast: no group can reach it.";
-    let names: Vec<_> = observation.after.links.iter().map(Link::name).collect();
-    let finding = Finding::new(Id::InterfaceDown, Severity::Fault, cause)
-        .with_evidence(Evidence::new(EvidenceKind::Interface, "interfaces", names.join(", ")))
-        .with_remedies([Remedy::advice(
+    let names = list(observation.after.links.iter().map(Link::name));
+    let finding = Finding::fault(Id::InterfaceDown, cause)
+        .evidence(EvidenceKind::Interface, "interfaces", names)
+        .advise(
             Tool::Network,
             "Connect this machine to a network. If it is a container, start it with a network.",
-        )]);
+        );
     vec![finding]
 }
 
@@ -67,19 +131,20 @@ fn unusable(link: &Link) -> Finding {
     } else {
         ("is down", "down")
     };
-    let finding = Finding::new(Id::InterfaceDown, Severity::Fault, format!("{name} {description}."))
+    let finding = Finding::fault(Id::InterfaceDown, format!("{name} {description}."))
         .on_interface(name)
-        .with_evidence(Evidence::new(EvidenceKind::Interface, name, state));
+        .evidence(EvidenceKind::Interface, name, state);
     match link.interface.up {
-        true => finding
-            .with_remedies([Remedy::advice(Tool::Network, "Check the cable, the radio and the other end.")]),
+        true => finding.advise(Tool::Network, "Check the cable, the radio and the other end."),
         false => finding.with_remedies(remedies::bring_up(link)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, machine, membership};
+    use mcast::SourceFilter;
+
+    use super::super::fixtures::{ETH0, ETH1, joined_socket, machine, membership, program};
     use super::*;
 
     #[test]
@@ -105,6 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn silent_group_may_arrive_on_an_interface_that_is_down() {
+        use super::super::fixtures::flow;
+
+        let outcome = |flows, selector| {
+            let mut observation = membership("239.1.2.3:5000", flows, 0);
+            observation.trial_mut().membership.interface = selector;
+            observation.after.links[2].interface.up = false;
+            check(&observation)
+        };
+        let findings = outcome(Vec::new(), None);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.severity, finding.cause.as_str()), (Severity::Warning, "eth1 is down."));
+        assert_eq!(outcome(Vec::new(), Some(InterfaceSelector::Index(ETH0))), []);
+        assert_eq!(outcome(vec![flow(ETH0, "10.9.0.1:6000", "239.1.2.3:5000")], None), []);
+    }
+
+    #[test]
     fn one_of_several_without_carrier_is_not_reported() {
         let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
         observation.trial_mut().joined = vec![ETH0, ETH1];
@@ -112,5 +194,20 @@ mod tests {
         assert_eq!(check(&observation), []);
         observation.after.links[2].interface.running = false;
         assert_eq!(check(&observation).len(), 2);
+    }
+
+    #[test]
+    fn program_whose_interfaces_are_all_down_gets_nothing() {
+        let sockets = [ETH0, ETH1].map(|interface| joined_socket(interface, SourceFilter::ANY));
+        let mut observation = program(sockets.into(), Vec::new());
+        assert_eq!(check(&observation), []);
+        observation.after.links[1].interface.up = false;
+        assert_eq!(check(&observation), [], "eth1 is left");
+        observation.after.links[2].interface.running = false;
+        let causes: Vec<_> = check(&observation).into_iter().map(|finding| finding.cause).collect();
+        assert_eq!(
+            causes,
+            ["eth0 is down.", "eth1 has no carrier: no cable is plugged in, or the other end is down."]
+        );
     }
 }

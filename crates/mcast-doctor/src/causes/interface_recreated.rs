@@ -2,7 +2,7 @@
 
 use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket, index_of};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
 
@@ -26,20 +26,16 @@ fn lost(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     gone.map(|(membership, before, now)| {
         let event = if now.is_some() { "was created again" } else { "was deleted" };
         let index = now.map_or_else(|| "none".to_owned(), |now| now.index().to_string());
-        Finding::new(
+        Finding::fault(
             Id::InterfaceRecreated,
-            Severity::Fault,
             format!("{} {event}, and the membership of {} was lost with the old interface: the program must join again.", before.name(), membership.address.group),
         )
         .on_interface(before.name())
         .for_group(membership.address.group)
         .in_program(&program.name)
-        .with_evidence(Evidence::change(EvidenceKind::Interface, format!("index of {}", before.name()), before.index(), index))
-        .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("no longer a member of {}", membership.address.group)))
-        .with_remedies([
-            Remedy::advice(Tool::Program, "Join again when an interface of that name appears (netlink RTM_NEWLINK). In the mcast library, ReceiverBuilder::follow does this."),
-            Remedy::advice(Tool::Program, "Until then, restart the program."),
-        ])
+        .change(EvidenceKind::Interface, format!("index of {}", before.name()), before.index(), index)
+        .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("no longer a member of {}", membership.address.group))
+        .advise(Tool::Program, "Join again when an interface of that name appears (netlink RTM_NEWLINK). In the mcast library, ReceiverBuilder::follow does this.").advise(Tool::Program, "Until then, restart the program.")
     })
     .collect()
 }

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 
 use super::{Cause, Check};
-use crate::kernel_drops::{KernelDrop, evidence};
+use crate::depth::LostFlow;
+use crate::kernel_drops::{KernelDrop, KernelVerdict, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::Flow;
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Remedy, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1122 section 3.2.1.3", "RFC 4291 sections 2.5.3 and 2.7"]);
@@ -32,7 +33,7 @@ fn in_file(observation: &Observation, flow: &Flow) -> Option<Finding> {
         "Datagrams for {} come from {source}, which is {kind} and not a host's address, so receivers drop them.",
         flow.destination()
     );
-    let finding = Finding::new(Id::InvalidSource, Severity::Fault, cause)
+    let finding = Finding::fault(Id::InvalidSource, cause)
         .about_flow(&interface, flow)
         .with_evidence(observation.packets_of(flow))
         .with_remedies([correct_sender(flow)]);
@@ -54,16 +55,40 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Findin
     if observation.link(interest.interface).is_none_or(|link| link.interface.loopback) {
         return Vec::new();
     }
-    let is_received = |flow: &Flow| {
-        let trial = observation.trial();
-        trial.is_some_and(|trial| trial.received_from(interest.interface, flow.key.source) > 0)
-    };
     // Of this machine's own addresses, `source-is-local` reports the IPv4 ones.
     let is_reported = |source: IpAddr| source.is_ipv4() && observation.before.is_own(source);
     let mut flows = observation.arrivals(interest);
-    flows.retain(|flow| !is_received(flow) && !is_reported(flow.key.source.ip()));
-    let finding = |flow: &Flow| Some(finding(observation, interest, flow, kind(flow.key.source.ip())?));
-    flows.into_iter().filter_map(finding).collect()
+    flows.retain(|flow| !observation.is_received(flow) && !is_reported(flow.key.source.ip()));
+    let of_flow = |flow: &Flow| match kind(flow.key.source.ip()) {
+        Some(kind) => Some(finding(observation, interest, flow, kind, correct_sender(flow))),
+        None => broadcast_here(observation, interest, flow),
+    };
+    flows.into_iter().filter_map(of_flow).collect()
+}
+
+/// Returns the finding about a source that this machine takes for the broadcast address of its own network, because the
+/// prefix lengths differ. The reverse path filter, in both modes, and policy routing look for that.
+fn broadcast_here(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<Finding> {
+    let IpAddr::V4(source) = flow.key.source.ip() else { return None };
+    let links = observation.after.links.iter();
+    let network = links.flat_map(|link| &link.interface.addresses).find(|own| {
+        own.prefix < 31
+            && own.contains(source.into())
+            && source.to_bits() | !(u32::MAX << (32 - own.prefix)) == source.to_bits()
+    })?;
+    let is_this_flow = |lost: &&LostFlow<'_>| lost.flow.key == flow.key;
+    let lost = observation.lost_flows(interest);
+    let is_dropped = lost
+        .iter()
+        .find(is_this_flow)
+        .is_some_and(|lost| observation.kernel_verdict(lost, "IP_INVALID_SOURCE") != KernelVerdict::Refuted);
+    is_dropped.then(|| {
+        let kind = format!("the broadcast address of this machine's network {}/{}", network.address, network.prefix);
+        let advice = format!(
+            "Give {source} and this machine the same prefix length: with the right one, it is an ordinary address. `ip address show` shows the one here."
+        );
+        finding(observation, interest, flow, &kind, Remedy::advice(Tool::Network, advice))
+    })
 }
 
 /// Returns what an address is that cannot be a source; `None` for others.
@@ -77,7 +102,13 @@ fn kind(source: IpAddr) -> Option<&'static str> {
     }
 }
 
-fn finding(observation: &Observation, interest: &Interest<'_>, flow: &Flow, kind: &str) -> Finding {
+fn finding(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    flow: &Flow,
+    kind: &str,
+    remedy: Remedy,
+) -> Finding {
     let interface = observation.link_name(interest.interface);
     let (source, to) = (flow.key.source.ip(), interest.destination());
     let is_from = |drop: &KernelDrop| drop.source.ip() == source;
@@ -85,11 +116,11 @@ fn finding(observation: &Observation, interest: &Interest<'_>, flow: &Flow, kind
     let cause = format!(
         "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the system drops them."
     );
-    Finding::new(Id::InvalidSource, Severity::Fault, cause)
+    Finding::fault(Id::InvalidSource, cause)
         .about_flow(&interface, flow)
         .with_evidence(observation.packets_of(flow))
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
-        .with_remedies([correct_sender(flow)])
+        .with_remedies([remedy])
 }
 
 #[cfg(test)]
@@ -99,6 +130,18 @@ mod tests {
 
     fn findings(source: &str, to: &str, received: u64) -> usize {
         CAUSE.judge(&membership(to, vec![flow(ETH0, source, to)], received)).len()
+    }
+
+    #[test]
+    fn broadcast_address_of_this_machines_network_is_reported() {
+        let found = |source, received| {
+            let mut observation =
+                membership("239.1.2.3:5000", vec![flow(ETH0, source, "239.1.2.3:5000")], received);
+            observation.after.links[1].interface.addresses[0].prefix = 26;
+            CAUSE.judge(&observation).len()
+        };
+        assert_eq!((found("10.9.0.63:6000", 0), found("10.9.0.63:6000", 10)), (1, 0));
+        assert_eq!((found("10.9.0.62:6000", 0), found("10.9.0.127:6000", 0)), (0, 0));
     }
 
     #[test]

@@ -5,13 +5,48 @@ use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family};
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::kernel_drops::KernelVerdict;
+use crate::observation::{Interest, Observation};
 use crate::snapshot::{Link, interface_setting};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 4862 section 5.4"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["RFC 4862 section 5.4"]).offering(|on| enable(&on.link).into());
 
 fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let without_route = interests.iter().filter_map(|interest| without_route(observation, interest));
+    without_route.chain(without_address(observation)).collect()
+}
+
+/// Judges an interface whose route for groups is gone: the system discards what arrives there. Scripts that flush the
+/// table `local` delete it.
+fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link = observation.link(interest.interface)?;
+    let lost = observation.lost_flows(interest);
+    let is_concerned = interest.group.addr().is_ipv6()
+        && observation.after.lacks_v6_group_route(link.name())
+        && lost
+            .iter()
+            .any(|lost| observation.kernel_verdict(lost, "IP_INNOROUTES") != KernelVerdict::Refuted);
+    let scope = RemedyScope::new(format!("every IPv6 group on {}", link.name()));
+    is_concerned.then(|| {
+        Finding::fault(
+            Id::Ipv6NotReady,
+            format!("{} has no route for IPv6 groups, so the system discards what arrives there for {}.", link.name(), interest.destination()),
+        )
+        .on_interface(link.name())
+        .for_group(interest.destination())
+        .evidence(EvidenceKind::Route, "/proc/net/ipv6_route", format!("no route for ff00::/8 on {}", link.name()))
+        .with_all_evidence(lost.first().map(|lost| observation.packets_of(lost.flow)))
+        .with_remedies([
+            Remedy::now(Tool::Ip, ["-6", "route", "add", "multicast", "ff00::/8", "dev", link.name(), "table", "local"]).with_scope(scope),
+            Remedy::advice(Tool::Network, "The kernel adds this route when the interface comes up: find the script that deletes it, such as one that flushes the table local."),
+        ])
+    })
+}
+
+fn without_address(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
         return Vec::new();
     };
@@ -32,24 +67,20 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     let own = interface_setting(Family::V6, link.name(), "disable_ipv6");
     let address_in =
         |state| link.interface.addresses.iter().find(|own| own.address.is_ipv6() && own.state == state);
-    let finding =
-        |cause: String| Finding::new(Id::Ipv6NotReady, Severity::Fault, cause).on_interface(link.name());
+    let finding = |cause: String| Finding::fault(Id::Ipv6NotReady, cause).on_interface(link.name());
     if observation.after.number(&own) == Some(1) {
         return Some(
             finding(format!("IPv6 is disabled on {}.", link.name()))
-                .with_evidence(Evidence::new(EvidenceKind::Setting, &own, 1))
-                .with_remedies(remedies::sysctl(&own, 0, scope(link))),
+                .evidence(EvidenceKind::Setting, &own, 1)
+                .with_remedies(enable(link)),
         );
     }
     if let Some(duplicate) = address_in(AddressState::Duplicate) {
         let address = duplicate.address;
         return Some(
             finding(format!("{address} on {} is a duplicate: another host has the same address, so it is not used.", link.name()))
-                .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), format!("{address} dadfailed")))
-                .with_remedies([
-                    remedies::remove_address(address, duplicate.prefix, link.name()),
-                    Remedy::advice(Tool::Network, "Give each host its own address. Cloned virtual machines often have the same hardware address."),
-                ]),
+                .evidence(EvidenceKind::Interface, link.name(), format!("{address} dadfailed"))
+                .with_remedies([remedies::remove_address(address, duplicate.prefix, link.name())]).advise(Tool::Network, "Give each host its own address. Cloned virtual machines often have the same hardware address."),
         );
     }
     if let Some(tentative) =
@@ -61,18 +92,22 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
                 "{address} on {} is not ready yet: duplicate address detection is still running.",
                 link.name()
             ))
-            .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), format!("{address} tentative")))
-            .with_remedies([Remedy::advice(
+            .evidence(EvidenceKind::Interface, link.name(), format!("{address} tentative"))
+            .advise(
                 Tool::Program,
                 "Wait one or two seconds after the interface comes up, or send only when an address is ready.",
-            )]),
+            ),
         );
     }
     (!link.has_address(Family::V6)).then(|| {
         finding(format!("{} has no IPv6 address, not even a link-local one.", link.name()))
-            .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), "no IPv6 address"))
+            .evidence(EvidenceKind::Interface, link.name(), "no IPv6 address")
             .with_remedies(create_address(observation, link))
     })
+}
+
+fn enable(link: &Link) -> [Remedy; 2] {
+    remedies::sysctl(&interface_setting(Family::V6, link.name(), "disable_ipv6"), 0, scope(link))
 }
 
 /// Returns the scope of the settings.

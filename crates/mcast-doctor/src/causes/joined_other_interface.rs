@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use mcast::Family;
+use mcast::{Family, InterfaceSelector};
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation};
+use crate::finding::list;
+use crate::observation::{Interest, Observation, TrialMembership};
 use crate::snapshot::Link;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4"])
+    .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -21,7 +23,43 @@ fn check(observation: &Observation) -> Vec<Finding> {
         let same = interests.iter().filter(|interest| interest.address() == address);
         judge(observation, &same.copied().collect::<Vec<_>>())
     });
-    judged.chain(others(observation)).collect()
+    let on_ports = interests.iter().filter_map(|interest| joined_on_port(observation, interest));
+    judged.chain(on_ports).chain(others(observation)).collect()
+}
+
+/// The kinds of interfaces that take what arrives at their ports. A VRF does not.
+const TAKERS: [&str; 3] = ["bridge", "bond", "team"];
+
+/// Judges a group that is joined on a port of a bridge or bond and arrives there: what is above it takes all frames.
+fn joined_on_port(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let port = observation.link(interest.interface)?;
+    let above = observation.link(port.interface.port_of?)?;
+    if !above.kind.as_deref().is_some_and(|kind| TAKERS.contains(&kind)) {
+        return None;
+    }
+    let mut lost = observation.lost_flows(interest).into_iter().map(|lost| lost.flow);
+    let flow = lost.find(|flow| !flow.key.outgoing)?;
+    let (to, port, above) = (interest.destination(), port.name(), above.name());
+    let cause = format!(
+        "{to} arrives on {port}, which is a port of {above}: {above} takes all its frames, so programs of this machine receive the group on {above} only, and it is joined on {port}."
+    );
+    let finding = Finding::new(Id::JoinedOtherInterface, Severity::Fault, cause)
+        .on_interface(port)
+        .for_group(to)
+        .from_source(flow.key.source)
+        .with_evidence(observation.packets_of(flow))
+        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("ip link show {port}"), format!("master {above}")))
+        .with_remedies([
+            remedies::mcast::recv_on(to, above),
+            Remedy::advice(
+                Tool::Program,
+                format!("Join on {above}. If the address of this machine is still on {port}, move it: `ip address show dev {port}` lists it, and {above} should have it instead. This cuts connections by way of {port} for a moment."),
+            ),
+        ]);
+    Some(match interest.socket {
+        Some(socket) => finding.in_program(&socket.owner),
+        None => finding,
+    })
 }
 
 /// Judges the doctor's own membership, or those of the examined program.
@@ -77,7 +115,7 @@ impl<'a> Mismatch<'a> {
         let is_apart = |other: &Link| {
             joined.iter().all(|joined| {
                 joined.index() != other.index()
-                    && !joined.is_on(other)
+                    && !joined.has_frames_of(other)
                     && joined.interface.port_of != Some(other.index())
             })
         };
@@ -94,8 +132,7 @@ impl<'a> Mismatch<'a> {
 
     fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
         let Self { to, flow, arrives_on, .. } = self;
-        let joined_on: Vec<_> = self.joined_on.iter().map(|link| link.name().to_owned()).collect();
-        let joined_on = joined_on.join(", ");
+        let joined_on = list(self.joined_on.iter().map(|link| link.name()));
         let cause = match observation.trial() {
             Some(trial) if !trial.received.is_empty() => {
                 format!(
@@ -110,11 +147,11 @@ impl<'a> Mismatch<'a> {
             .for_group(to)
             .from_source(flow.key.source)
             .with_evidence(observation.packets_of(flow))
-            .with_evidence(Evidence::new(
+            .evidence(
                 EvidenceKind::Table,
                 format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
                 format!("{} on {joined_on}", to.ip()),
-            ))
+            )
     }
 
     /// Returns the remedies for the program, which must join on the other interface. A route moves the membership
@@ -123,8 +160,16 @@ impl<'a> Mismatch<'a> {
         let route =
             observation.after.group_routes.iter().find(|route| route.family == Family::of(self.to.ip()));
         let by_route = route.and_then(|route| route.interface);
-        let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index()) == by_route);
-        let route = remedies::route_group(self.to.ip(), self.arrives_on).filter(|_| was_chosen_by_route);
+        let names_none = |trial: &TrialMembership| {
+            !matches!(
+                trial.membership.interface,
+                Some(InterfaceSelector::Name(_) | InterfaceSelector::Index(_))
+            )
+        };
+        let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index()) == by_route)
+            && observation.trial().is_none_or(names_none);
+        let route = remedies::route_group(self.to.ip(), self.arrives_on, observation.after.has_routing_rules)
+            .filter(|_| was_chosen_by_route);
         let join = Remedy::advice(
             Tool::Program,
             format!(
@@ -154,8 +199,34 @@ mod tests {
         assert_eq!(check(&wrong)[0].subject.interface.as_deref(), Some("eth1"));
     }
 
+    #[test]
+    fn port_of_a_bridge_receives_nothing_itself() {
+        let outcome = |kind: &str| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            observation.after.links[1].interface.port_of = Some(ETH1);
+            observation.after.links[2].kind = Some(kind.into());
+            check(&observation)
+        };
+        assert_eq!(outcome("vrf"), []);
+        let findings = outcome("bridge");
+        assert!(findings[0].cause.contains("eth0, which is a port of eth1"), "{findings:?}");
+    }
+
     fn socket(interface: InterfaceIndex) -> ProgramSocket {
         joined_socket(interface, SourceFilter::ANY)
+    }
+
+    #[test]
+    fn vlan_gets_no_frames_without_its_tag() {
+        let found = |kind: &str, arrives_on, joined_on| {
+            let mut observation = membership(TO, vec![flow(arrives_on, "10.8.0.1:6000", TO)], 0);
+            observation.trial_mut().joined = vec![joined_on];
+            observation.after.links[2].lower = Some(ETH0);
+            observation.after.links[2].kind = Some(kind.to_owned());
+            check(&observation).len()
+        };
+        assert_eq!((found("vlan", ETH0, ETH1), found("vlan", ETH1, ETH0)), (1, 1));
+        assert_eq!((found("macvlan", ETH0, ETH1), found("macvlan", ETH1, ETH0)), (0, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use mcast::Membership;
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::observation::{Observation, index_of};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]);
 
@@ -56,15 +56,15 @@ fn finding(observation: &Observation, examined: &ExaminedSocket<'_>, membership:
     .on_interface(interface)
     .for_group(membership.address)
     .in_program(program)
-    .with_evidence(Evidence::change(
+    .change(
         EvidenceKind::Socket,
         format!("socket {}", socket.inode),
         format!("member of {group}"),
         if socket.closed { "closed" } else { "not a member" },
-    ))
+    )
     .with_all_evidence(observation.wire.incoming(group.addr()).map(|flow| observation.packets_of(flow)))
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         "See when it leaves: `strace -f -e trace=setsockopt,close -p PID`, or `mcast groups --watch`. A membership ends when the program leaves the group or closes the socket.",
-    )])
+    )
 }

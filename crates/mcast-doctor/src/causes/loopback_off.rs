@@ -5,7 +5,7 @@ use mcast::Family;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation, Program};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip(7): IP_MULTICAST_LOOP"]);
 
@@ -85,10 +85,10 @@ fn finding(observation: &Observation, flow: &Flow, severity: Severity, evidence:
         format!("Datagrams that {source} on this machine sends to {to} do not reach receivers on this machine: the sender has {option} off."),
     )
     .about_flow(&interface, flow)
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams sent, none looped back", flow.datagrams)))
+    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams sent, none looped back", flow.datagrams))
     .with_evidence(evidence)
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         format!("Set {option} to 1 on the sending socket (on Windows, on the receiving one)."),
-    )])
+    )
 }

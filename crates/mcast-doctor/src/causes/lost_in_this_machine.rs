@@ -6,10 +6,11 @@ use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
 use super::{Cause, Check};
 use crate::depth::{Depth, ExpectedFlow};
 use crate::kernel_drops::{KernelDrop, evidence};
-use crate::netfilter::{Hook, RuleEffect};
+use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Observation, explains};
 use crate::snapshot::{Counter, DroppingRule};
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool};
+use crate::socket_losses::BUFFER_FULL;
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Unexplained(check), &["nft(8): hooks", "tc-bpf(8)", "ip-link(8): xdp"]);
@@ -37,14 +38,15 @@ enum Stretch {
 fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
     let mut groups: BTreeMap<_, Vec<&ExpectedFlow<'_>>> = BTreeMap::new();
     for flow in unexplained.iter().filter(|flow| flow.status.depth.is_lost_here()) {
-        let stretch = stretch(observation, flow);
+        let (stretch, reason) = (stretch(observation, flow), main_reason(observation, flow));
         let status = &flow.status;
         groups
-            .entry((status.destination, status.interface.clone(), status.program.clone(), stretch))
+            .entry((status.destination, status.interface.clone(), status.program.clone(), stretch, reason))
             .or_default()
             .push(flow);
     }
-    groups.into_iter().map(|((.., stretch), flows)| finding(observation, stretch, &flows)).collect()
+    let groups = groups.into_iter();
+    groups.map(|((.., stretch, reason), flows)| finding(observation, stretch, reason, &flows)).collect()
 }
 
 /// Returns where a flow was lost, as far as the counters show it.
@@ -55,8 +57,14 @@ fn stretch(observation: &Observation, flow: &ExpectedFlow<'_>) -> Stretch {
     let is_small = |count: u64| count.saturating_mul(5) < lost;
     // The counters count coalesced packets once.
     let is_counted = flow.flow.is_none_or(|flow| flow.resegmented == 0 && flow.fragmented == 0);
+    let at_input = flow.flow.and_then(|flow| observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key));
     match (flow.status.depth, rise(Counter::InReceives), rise(Counter::InMulticast)) {
-        (Depth::AtSocket, ..) => Stretch::Socket,
+        (Depth::AtSocket, ..) => match drops_of(observation, flow).next() {
+            Some(drop) if drop.reason != BUFFER_FULL => Stretch::Udp,
+            _ => Stretch::Socket,
+        },
+        // The temporary rules count by flow, and the counters everything since before the join.
+        (Depth::AtIp, ..) if at_input.is_some_and(|(_, passed)| explains(passed, lost)) => Stretch::Udp,
         (Depth::AtIp, ..)
             if rise(Counter::IgnoredMulticast).is_some_and(|ignored| explains(ignored, lost)) =>
         {
@@ -85,16 +93,22 @@ fn lost(flow: &ExpectedFlow<'_>) -> u64 {
     flow.status.on_wire.unwrap_or_default().saturating_sub(flow.status.received.unwrap_or_default())
 }
 
-fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'_>]) -> Finding {
+fn finding(
+    observation: &Observation,
+    stretch: Stretch,
+    reason: Option<String>,
+    flows: &[&ExpectedFlow<'_>],
+) -> Finding {
     let Some(one) = flows.first() else {
-        return Finding::new(Id::LostInThisMachine, Severity::Fault, stretch.location());
+        return Finding::fault(Id::LostInThisMachine, stretch.location());
     };
     let status = &one.status;
     let (interface, to) = (&status.interface, status.destination);
     let lost: u64 = flows.iter().map(|flow| lost(flow)).sum();
     let all: u64 = flows.iter().filter_map(|flow| flow.status.on_wire).sum();
     let sources = sources(flows);
-    let (reason, drops) = reasons(observation, flows);
+    let reason = reason.map(|reason| format!("; the kernel's reason is {reason}")).unwrap_or_default();
+    let drops = flows.iter().flat_map(|flow| drops_of(observation, flow));
     let cause = format!(
         "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}. They stop {}{reason}.",
         stretch.location()
@@ -104,7 +118,7 @@ fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'
     let rules = uncounted_rules(observation, stretch, one)
         .into_iter()
         .map(|rule| Evidence::new(EvidenceKind::Rule, rule.location(), "may drop them; it has no counter"));
-    let finding = Finding::new(Id::LostInThisMachine, Severity::Fault, cause)
+    let finding = Finding::fault(Id::LostInThisMachine, cause)
         .on_interface(interface)
         .for_group(to)
         .from_source(&sources)
@@ -115,27 +129,34 @@ fn finding(observation: &Observation, stretch: Stretch, flows: &[&ExpectedFlow<'
             counters.filter_map(|counter| observation.counter_change(*counter, one.interest.family())),
         )
         .with_all_evidence(rules)
-        .with_remedies([Remedy::advice(
+        .advise(
             if stretch == Stretch::Socket { Tool::Program } else { Tool::Network },
             stretch.candidates(interface),
-        )]);
+        );
     match &status.program {
         Some(program) => finding.in_program(program),
         None => finding,
     }
 }
 
-/// Returns a clause with the reason that the kernel gives for most drops of these flows, and the drops.
-fn reasons<'a>(observation: &'a Observation, flows: &[&ExpectedFlow<'_>]) -> (String, Vec<&'a KernelDrop>) {
-    let is_of = |drop: &KernelDrop, flow: &ExpectedFlow<'_>| match flow.flow {
+/// Returns the reason that the kernel gives for most drops of a flow.
+fn main_reason(observation: &Observation, flow: &ExpectedFlow<'_>) -> Option<String> {
+    drops_of(observation, flow).max_by_key(|drop| drop.packets).map(KernelDrop::describe)
+}
+
+/// Returns the drops of a flow that the kernel reports.
+fn drops_of<'a>(
+    observation: &'a Observation,
+    flow: &ExpectedFlow<'_>,
+) -> impl Iterator<Item = &'a KernelDrop> {
+    observation.kernel_drops.drops.iter().filter(move |drop| match flow.flow {
         Some(flow) => drop.is_of(&flow.key),
-        None => drop.arrived_on == Some(flow.interest.interface) && drop.is_to(flow.status.destination),
-    };
-    let drops = observation.kernel_drops.drops.iter();
-    let drops: Vec<_> = drops.filter(|drop| flows.iter().any(|flow| is_of(drop, flow))).collect();
-    let most = drops.iter().max_by_key(|drop| drop.packets);
-    let clause = most.map(|drop| format!("; the kernel's reason is {}", drop.describe()));
-    (clause.unwrap_or_default(), drops)
+        None => {
+            drop.arrived_on == Some(flow.interest.interface)
+                && drop.is_to(flow.status.destination)
+                && Some(drop.source) == flow.status.source
+        }
+    })
 }
 
 /// Returns the sources as a list that is cut after a few.
@@ -199,7 +220,7 @@ impl Stretch {
                 "Look for rules at the hook input (nft list ruleset, iptables-legacy -S).".to_owned()
             }
             Self::Udp => {
-                "Look for rules that change or redirect the port (nft list ruleset), a filter on the socket (ss --udp --bpf), and a BPF program on its control group (bpftool cgroup tree)."
+                "Look for rules that change or redirect the port (nft list ruleset), a policy of IPsec (ip xfrm policy), a filter on the socket (ss --udp --bpf), and a BPF program on its control group (bpftool cgroup tree)."
                     .to_owned()
             }
             Self::Socket => {
@@ -227,7 +248,7 @@ impl Stretch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
     use super::*;
     use crate::causes::judge;
 
@@ -274,6 +295,31 @@ mod tests {
             "{}",
             finding.cause
         );
+    }
+
+    #[test]
+    fn each_source_has_the_reason_of_its_own_drops() {
+        let sources = ["10.9.0.1:6000", "10.9.0.7:6000"];
+        let reasons = [("XFRM_POLICY", 10), ("IP_INHDR", 8)];
+        let drops: Vec<_> = sources
+            .iter()
+            .zip(reasons)
+            .map(|(source, (reason, packets))| kernel_drop(reason, source, TO, packets))
+            .collect();
+        let seen = sources.iter().map(|source| flow(ETH0, source, TO)).collect();
+        // Without a capture of the flows, the drops themselves show them.
+        for flows in [seen, Vec::new()] {
+            let mut observation = membership(TO, flows, 0);
+            observation.kernel_drops.drops = drops.clone();
+            let lost = observation.expected_flows();
+            let findings = check(&observation, &lost);
+            assert_eq!(findings.len(), 2, "{findings:#?}");
+            for (source, (reason, _)) in sources.iter().zip(reasons) {
+                let mut of_source = findings.iter().filter(|finding| finding.cause.contains(source));
+                let cause = &of_source.next().unwrap().cause;
+                assert!(cause.contains(reason), "{cause}");
+            }
+        }
     }
 
     #[test]

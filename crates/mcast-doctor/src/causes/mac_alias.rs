@@ -1,10 +1,10 @@
-//! Groups share an Ethernet address (32 IPv4 groups each), so devices and simple switches cannot tell them apart.
+//! Groups share an Ethernet address (32 IPv4 groups each), so devices and simple switches cannot distinguish them.
 
 use mcast::Group;
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1112 section 6.4"]).without_loss();
@@ -67,15 +67,12 @@ fn alias_of_other_group(observation: &Observation, interest: &Interest<'_>) -> O
 }
 
 fn finding(observation: &Observation, interest: &Interest<'_>, cause: String, evidence: Evidence) -> Finding {
-    Finding::new(Id::MacAlias, Severity::Warning, cause)
+    Finding::warning(Id::MacAlias, cause)
         .on_interface(observation.link_name(interest.interface))
         .for_group(interest.group)
         .with_evidence(evidence)
-        .with_remedies([
-            Remedy::advice(
+        .advise(
                 Tool::Network,
                 "Choose a group whose low 23 bits differ from those of all other groups in use. Avoid x.0.0.y and x.128.0.y.",
-            ),
-            remedies::mcast::pick(),
-        ])
+            ).with_remedies([remedies::mcast::pick()])
 }

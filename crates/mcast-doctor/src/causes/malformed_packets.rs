@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Cause, Check, defective_flows};
 use crate::kernel_drops::{DroppedFlow, KernelDrop, evidence, meaning};
 use crate::observation::{Interest, Observation};
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::wire::ControlDefect;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(
     Check::Observation(check),
@@ -31,7 +32,34 @@ fn check(observation: &Observation) -> Vec<Finding> {
     };
     let new: Vec<_> = by_reason.into_iter().filter(|finding| !is_known(finding)).collect();
     findings.extend(new);
+    findings.extend(damaged_control(observation));
     findings
+}
+
+/// Returns the findings about IGMP and MLD messages that arrive damaged. Reports among them do not request a group.
+fn damaged_control(observation: &Observation) -> impl Iterator<Item = Finding> {
+    observation.wire.damaged_control.iter().map(|(damaged, count)| {
+        let (interface, source) = (observation.link_name(damaged.interface), damaged.source);
+        let protocol = if source.is_ipv4() { "IGMP" } else { "MLD" };
+        let (what, advice) = match damaged.defect {
+            ControlDefect::Checksum => (
+                "a wrong checksum".to_owned(),
+                "The program or device that sends them computes the checksum incorrectly, or a device on the path changes them.",
+            ),
+            ControlDefect::HopLimit(hop_limit) => (
+                format!("hop limit {hop_limit} instead of 1"),
+                "Messages of hosts and queriers have hop limit 1. Correct the program that sends them, or the firewall rule that changes the hop limit of all packets.",
+            ),
+        };
+        let cause = format!(
+            "{count} {protocol} messages from {source} on {interface} have {what}: routers and switches ignore them, so the groups in them are neither joined nor queried for."
+        );
+        Finding::new(Id::MalformedPackets, Severity::Warning, cause)
+            .on_interface(&interface)
+            .from_source(source)
+            .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{count} {protocol} messages from {source} with {what}")))
+            .with_remedies([Remedy::advice(Tool::Network, advice)])
+    })
 }
 
 fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
@@ -56,12 +84,12 @@ fn finding(observation: &Observation, interest: &Interest<'_>, flow: &DroppedFlo
         "The datagrams from {source} to {to} arrive on {interface} damaged ({what}), so the system drops them: {} while listening.",
         flow.packets
     );
-    Finding::new(Id::MalformedPackets, Severity::Fault, cause)
+    Finding::fault(Id::MalformedPackets, cause)
         .on_interface(&interface)
         .for_group(to)
         .from_source(source)
         .with_all_evidence(evidence(flow.drops.iter().copied()))
-        .with_remedies([Remedy::advice(Tool::Network, advice(source))])
+        .advise(Tool::Network, advice(source))
 }
 
 fn advice(source: IpAddr) -> String {

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use mcast::{Group, InterfaceIndex};
 
 use super::{Cause, Check, sent_to_another_group};
+use crate::finding::list;
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::{ControlMessage, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4541 section 2.1.1"]).without_loss();
@@ -60,16 +61,16 @@ fn judge(observation: &Observation, key: Key, membership: &Membership) -> Option
     let arrives = flows.any(|flow| {
         flow.key.group == group.addr() && flow.key.interface == interface && flow.key.vlan == vlan
     });
-    // Many well-known protocols are silent until someone asks.
+    // Many well-known protocols are silent until queried.
     if arrives || group.scope().stays_on_link() || group.name().is_some() {
         return None;
     }
     let name = observation.link_name(interface);
-    let hosts: Vec<_> = membership.hosts.iter().take(3).map(ToString::to_string).collect();
-    let hosts = hosts.join(", ");
+    let hosts = list(membership.hosts.iter().take(3));
     let elsewhere = observation.wire.flows.iter().find(|flow| flow.key.group == group.addr());
     let similar = observation.wire.flows.iter().find(|flow| {
-        flow.key.interface == interface && sent_to_another_group::is_similar(group.addr(), flow.key.group)
+        flow.key.interface == interface
+            && sent_to_another_group::similarity(group.addr(), flow.key.group).is_some()
     });
     let seconds = silence.as_secs_f64();
     let (severity, cause) = match elsewhere {
@@ -91,12 +92,9 @@ fn judge(observation: &Observation, key: Key, membership: &Membership) -> Option
     let finding = Finding::new(Id::MembersGetNothing, severity, cause)
         .on_interface(&name)
         .for_group(group)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &name, format!("reports for {group} from {hosts}, {}", in_vlan(vlan))))
+        .evidence(EvidenceKind::Packet, &name, format!("reports for {group} from {hosts}, {}", in_vlan(vlan)))
         .with_all_evidence(elsewhere.or(similar).map(|flow| observation.packets_of(flow)))
-        .with_remedies([
-            Remedy::advice(Tool::Network, format!("If {group} is being sent, it is lost before the place of this capture: make the next one on the other side of the switch or router, towards the sender.")),
-            Remedy::advice(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it."),
-        ]);
+        .advise(Tool::Network, format!("If {group} is being sent, it is lost before the place of this capture: make the next one on the other side of the switch or router, towards the sender.")).advise(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it.");
     Some(finding)
 }
 
@@ -106,7 +104,7 @@ fn in_vlan(vlan: Option<Tagging>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{self, ETH0, control, flow, membership};
     use super::*;
     use crate::wire::ControlPacket;
 
@@ -118,13 +116,11 @@ mod tests {
         observation.wire.span = Some((start, start + Duration::from_secs(5)));
         observation.wire.control.push(report(start, vec![group.parse().unwrap()], Vec::new()));
         change(&mut observation);
-        check(&observation).iter().map(|finding| finding.severity).collect()
+        fixtures::severities(&CAUSE, &observation)
     }
 
     fn report(time: SystemTime, joined: Vec<IpAddr>, left: Vec<IpAddr>) -> ControlPacket {
-        let message = ControlMessage::Report { version: 3, joined, left };
-        let source = "10.9.0.2".parse().unwrap();
-        ControlPacket { time, interface: ETH0, outgoing: false, source, message, vlan: None }
+        control(time, "10.9.0.2", ControlMessage::Report { version: 3, joined, left })
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"]);
+    Cause::new(Check::Observation(check), &["ip-sysctl: igmp_max_memberships", "ip-sysctl: igmp_max_msf"])
+        .offering(|_| remedies::sysctl(MEMBERSHIPS, 200, scope()).into());
 
 const MEMBERSHIPS: &str = "net.ipv4.igmp_max_memberships";
 const SOURCES: &str = "net.ipv4.igmp_max_msf";
@@ -58,10 +59,10 @@ fn refused(observation: &Observation) -> Option<Finding> {
         .saturating_mul(4)
         .max(i64::try_from(sources).unwrap_or(20))
         .max(20);
-    let finding = Finding::new(Id::MembershipLimit, Severity::Fault, cause)
+    let finding = Finding::fault(Id::MembershipLimit, cause)
         .for_group(trial.group())
-        .with_evidence(Evidence::new(EvidenceKind::Answer, "join", &failure.text))
-        .with_evidence(Evidence::new(EvidenceKind::Setting, setting, value))
+        .evidence(EvidenceKind::Answer, "join", &failure.text)
+        .evidence(EvidenceKind::Setting, setting, value)
         .with_remedies(remedies::sysctl(setting, raised, scope()))
         .with_remedies([restart()]);
     Some(finding)
@@ -72,17 +73,16 @@ fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
     let errors = program.failed_with(PrintedErrorKind::LimitReached, &observation.wire);
     let error = errors.first()?;
     let limit = observation.after.number(MEMBERSHIPS)?;
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::MembershipLimit,
-        Severity::Fault,
         format!(
             "{} was refused a join: a socket may join {limit} groups, or name too many sources.",
             program.name
         ),
     )
     .in_program(&program.name)
-    .with_evidence(Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line))
-    .with_evidence(Evidence::new(EvidenceKind::Setting, MEMBERSHIPS, limit))
+    .evidence(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line)
+    .evidence(EvidenceKind::Setting, MEMBERSHIPS, limit)
     .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10), scope()))
     .with_remedies([restart()]);
     Some(finding)
@@ -94,17 +94,16 @@ fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
     let count =
         socket.memberships.iter().filter(|membership| membership.address.group.addr().is_ipv4()).count();
     (count >= limit).then(|| {
-        Finding::new(
+        Finding::warning(
             Id::MembershipLimit,
-            Severity::Warning,
             format!("A socket of {} has joined {count} groups, the most that the system allows per socket: the next join fails.", program.name),
         )
         .in_program(&program.name)
-        .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{count} memberships")))
-        .with_evidence(Evidence::new(EvidenceKind::Setting, MEMBERSHIPS, limit))
+        .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{count} memberships"))
+        .evidence(EvidenceKind::Setting, MEMBERSHIPS, limit)
         .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10), scope()))
         .with_remedies([restart()])
-        .with_remedies([Remedy::advice(Tool::Program, format!("Or open another socket for every {limit} groups."))])
+        .advise(Tool::Program, format!("Or open another socket for every {limit} groups."))
     })
 }
 
@@ -126,12 +125,8 @@ fn full_of_sources(observation: &Observation, program: &Program, socket: &Progra
     )
     .for_group(full.address.group)
     .in_program(&program.name)
-    .with_evidence(Evidence::new(
-        EvidenceKind::Socket,
-        format!("socket {}", socket.inode),
-        format!("{limit} sources"),
-    ))
-    .with_evidence(Evidence::new(EvidenceKind::Setting, SOURCES, limit))
+    .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{limit} sources"))
+    .evidence(EvidenceKind::Setting, SOURCES, limit)
     .with_all_evidence(refused.into_iter().map(|flow| {
         let source = flow.key.source.ip();
         Evidence::new(
@@ -176,7 +171,7 @@ fn restart() -> Remedy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, joined_socket, program};
+    use super::super::fixtures::{ETH0, flow, joined_socket, program, severities};
     use super::super::source_not_admitted;
     use super::*;
 
@@ -188,8 +183,7 @@ mod tests {
         let outcome = |limit: &str| {
             let mut observation = program(vec![socket.clone()], vec![flow(ETH0, "10.9.0.9:6000", TO)]);
             observation.after.settings.insert(SOURCES.into(), limit.into());
-            let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
-            (severities, source_not_admitted::CAUSE.judge(&observation).len())
+            (severities(&CAUSE, &observation), source_not_admitted::CAUSE.judge(&observation).len())
         };
         assert_eq!(outcome("2"), (vec![Severity::Fault], 0));
         assert_eq!(outcome("10"), (vec![], 1));

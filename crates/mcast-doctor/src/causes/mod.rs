@@ -26,12 +26,12 @@ mod foreign_groups_leak;
 mod forwarded_filters;
 mod fragments_lost;
 mod frames_to_another_host;
-mod host_unreachable;
 mod igmp_version_forced;
 mod ignored_query;
 mod interface_down;
 mod interface_recreated;
 mod invalid_source;
+mod ipsec_policy;
 mod ipv6_loopback_route;
 mod ipv6_not_ready;
 mod joined_other_interface;
@@ -54,7 +54,7 @@ mod not_joined;
 mod not_read;
 mod nothing_arrives;
 mod own_groups_only;
-mod path_loss;
+mod path_tests;
 mod port_isolated;
 mod port_locked;
 mod port_not_forwarding;
@@ -62,13 +62,14 @@ mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
 mod redirected;
-mod replies_lost;
 mod reverse_path_filter;
 mod router_wrong_interface;
 mod scope_never_leaves;
+mod scope_section;
 mod sender_queue_drops;
 mod sent_by_other_interface;
 mod sent_to_another_group;
+mod sent_to_unicast;
 mod snooping_table_full;
 mod socket_filter;
 mod source_is_local;
@@ -80,7 +81,6 @@ mod tc_filters;
 mod ttl_threshold;
 mod ttl_too_small;
 mod two_queriers;
-mod unicast_only;
 mod vlan_tagged;
 mod vpn_takes_default;
 mod wireless;
@@ -96,13 +96,18 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::Finding;
+use crate::acceptance::{Blocked, ExaminedSocket};
 use crate::depth::ExpectedFlow;
 use crate::observation::{Interest, Observation};
+use crate::wire::Flow;
+use crate::{Finding, Remedy};
+use scope_section::Placeholders;
 
 /// What is known about a cause, declared in its module.
 struct Cause {
     check: Check,
+    /// The remedies with commands, for its page.
+    offers: fn(&Placeholders) -> Vec<Remedy>,
     references: &'static [&'static str],
     /// Whether datagrams that should arrive here are lost by it.
     loses_datagrams: bool,
@@ -114,6 +119,10 @@ enum Check {
     Observation(fn(&Observation) -> Vec<Finding>),
     /// Called for each group that the doctor or the program has joined on an interface.
     Interest(fn(&Observation, &Interest<'_>) -> Option<Finding>),
+    /// Called for each socket that does not take what its program has joined.
+    Blocked(fn(&Observation, &Blocked<'_>) -> Option<Finding>),
+    /// Called for each socket of the examined programs.
+    Socket(fn(&Observation, &ExaminedSocket<'_>) -> Option<Finding>),
     /// Called last, with the flows that do not arrive and that no other finding explains.
     Unexplained(fn(&Observation, &[ExpectedFlow<'_>]) -> Vec<Finding>),
     /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
@@ -123,7 +132,7 @@ enum Check {
 impl Cause {
     /// Declares a cause with its check, and the RFCs and kernel documentation that it is based on.
     const fn new(check: Check, references: &'static [&'static str]) -> Self {
-        Self { check, references, loses_datagrams: true }
+        Self { check, offers: |_| Vec::new(), references, loses_datagrams: true }
     }
 
     fn judge(&self, observation: &Observation) -> Vec<Finding> {
@@ -131,6 +140,13 @@ impl Cause {
             Check::Observation(check) => check(observation),
             Check::Interest(check) => {
                 observation.interests().iter().filter_map(|interest| check(observation, interest)).collect()
+            }
+            Check::Blocked(check) => {
+                observation.blocked().iter().filter_map(|blocked| check(observation, blocked)).collect()
+            }
+            Check::Socket(check) => {
+                let sockets = observation.examined_sockets();
+                sockets.iter().filter_map(|socket| check(observation, socket)).collect()
             }
             Check::Unexplained(_) | Check::PathTest => Vec::new(),
         }
@@ -143,15 +159,20 @@ impl Cause {
         }
     }
 
+    /// Declares its remedies with commands, whose scope and undo its page then states.
+    const fn offering(self, offers: fn(&Placeholders) -> Vec<Remedy>) -> Self {
+        Self { offers, ..self }
+    }
+
     /// Marks a cause that does not keep datagrams from arriving: it duplicates them, say, or harms other machines.
     const fn without_loss(self) -> Self {
         Self { loses_datagrams: false, ..self }
     }
 }
 
-/// Declares each cause by its module, its variant of [`Id`], and its text form, which is also the name of its page.
+/// Declares each cause by its constant, its variant of [`Id`], and its text form, which is also the name of its page.
 macro_rules! causes {
-    ($($module:ident: $variant:ident = $text:literal;)+) => {
+    ($($cause:path: $variant:ident = $text:literal;)+) => {
         /// The stable id of a cause. Its text form, in kebab case, never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -174,10 +195,8 @@ macro_rules! causes {
                 }
             }
 
-            /// Returns the page that describes the cause and its remedies, in Markdown. Words in capitals in its
-            /// commands are placeholders: INTERFACE, GROUP, PORT, SOURCE, BRIDGE.
-            #[must_use]
-            pub const fn page(self) -> &'static str {
+            /// Returns the page without what is made from the remedies.
+            const fn written_page(self) -> &'static str {
                 match self {
                     $(Self::$variant => include_str!(concat!("../../pages/", $text, ".md")),)+
                 }
@@ -185,7 +204,7 @@ macro_rules! causes {
 
             const fn cause(self) -> &'static Cause {
                 match self {
-                    $(Self::$variant => &$module::CAUSE,)+
+                    $(Self::$variant => &$cause,)+
                 }
             }
         }
@@ -193,85 +212,87 @@ macro_rules! causes {
 }
 
 causes! {
-    no_querier: NoQuerier = "no-querier";
-    joined_other_interface: JoinedOtherInterface = "joined-other-interface";
-    no_route: NoRoute = "no-route";
-    firewall_drops_data: FirewallDropsData = "firewall-drops-data";
-    firewall_drops_igmp: FirewallDropsIgmp = "firewall-drops-igmp";
-    reverse_path_filter: ReversePathFilter = "reverse-path-filter";
-    ttl_too_small: TtlTooSmall = "ttl-too-small";
-    receive_buffer_overflow: ReceiveBufferOverflow = "receive-buffer-overflow";
-    sender_queue_drops: SenderQueueDrops = "sender-queue-drops";
-    wrong_port: WrongPort = "wrong-port";
-    bound_to_unicast: BoundToUnicast = "bound-to-unicast";
-    foreign_groups_leak: ForeignGroupsLeak = "foreign-groups-leak";
-    address_in_use: AddressInUse = "address-in-use";
-    duplicate_interfaces: DuplicateInterfaces = "duplicate-interfaces";
-    duplicate_path: DuplicatePath = "duplicate-path";
-    loopback_off: LoopbackOff = "loopback-off";
-    membership_limit: MembershipLimit = "membership-limit";
-    ssm_without_source: SsmWithoutSource = "ssm-without-source";
-    source_not_admitted: SourceNotAdmitted = "source-not-admitted";
-    igmp_version_forced: IgmpVersionForced = "igmp-version-forced";
-    flood_off: FloodOff = "flood-off";
-    fast_leave: FastLeave = "fast-leave";
-    mac_alias: MacAlias = "mac-alias";
-    fragments_lost: FragmentsLost = "fragments-lost";
-    mtu_too_small: MtuTooSmall = "mtu-too-small";
-    bad_checksum: BadChecksum = "bad-checksum";
-    source_zero: SourceZero = "source-zero";
-    source_is_local: SourceIsLocal = "source-is-local";
-    ipv6_not_ready: Ipv6NotReady = "ipv6-not-ready";
-    ipv6_loopback_route: Ipv6LoopbackRoute = "ipv6-loopback-route";
-    scope_never_leaves: ScopeNeverLeaves = "scope-never-leaves";
-    interface_recreated: InterfaceRecreated = "interface-recreated";
-    container_bridge: ContainerBridge = "container-bridge";
-    cloud_network: CloudNetwork = "cloud-network";
-    vpn_takes_default: VpnTakesDefault = "vpn-takes-default";
-    wireless: Wireless = "wireless";
-    nothing_arrives: NothingArrives = "nothing-arrives";
-    interface_down: InterfaceDown = "interface-down";
-    backlog_drops: BacklogDrops = "backlog-drops";
-    snooping_table_full: SnoopingTableFull = "snooping-table-full";
-    vlan_tagged: VlanTagged = "vlan-tagged";
-    connected_elsewhere: ConnectedElsewhere = "connected-elsewhere";
-    not_joined: NotJoined = "not-joined";
-    router_wrong_interface: RouterWrongInterface = "router-wrong-interface";
-    ttl_threshold: TtlThreshold = "ttl-threshold";
-    firewall_drops_output: FirewallDropsOutput = "firewall-drops-output";
-    lost_in_this_machine: LostInThisMachine = "lost-in-this-machine";
-    tc_drops: TcDrops = "tc-drops";
-    xdp_drops: XdpDrops = "xdp-drops";
-    frames_to_another_host: FramesToAnotherHost = "frames-to-another-host";
-    invalid_source: InvalidSource = "invalid-source";
-    malformed_packets: MalformedPackets = "malformed-packets";
-    dropped_when_sending: DroppedWhenSending = "dropped-when-sending";
-    bound_to_other_group: BoundToOtherGroup = "bound-to-other-group";
-    bound_to_other_interface: BoundToOtherInterface = "bound-to-other-interface";
-    family_mismatch: FamilyMismatch = "family-mismatch";
-    own_groups_only: OwnGroupsOnly = "own-groups-only";
-    program_stopped: ProgramStopped = "program-stopped";
-    not_read: NotRead = "not-read";
-    socket_filter: SocketFilter = "socket-filter";
-    left_group: LeftGroup = "left-group";
-    sent_by_other_interface: SentByOtherInterface = "sent-by-other-interface";
-    lost_before_this_machine: LostBeforeThisMachine = "lost-before-this-machine";
-    two_queriers: TwoQueriers = "two-queriers";
-    querier_misconfigured: QuerierMisconfigured = "querier-misconfigured";
-    sent_to_another_group: SentToAnotherGroup = "sent-to-another-group";
-    macvlan_isolation: MacvlanIsolation = "macvlan-isolation";
-    path_loss: PathLoss = "path-loss";
-    replies_lost: RepliesLost = "replies-lost";
-    unicast_only: UnicastOnly = "unicast-only";
-    host_unreachable: HostUnreachable = "host-unreachable";
-    port_not_forwarding: PortNotForwarding = "port-not-forwarding";
-    port_isolated: PortIsolated = "port-isolated";
-    port_locked: PortLocked = "port-locked";
-    not_forwarded: NotForwarded = "not-forwarded";
-    no_multicast_route: NoMulticastRoute = "no-multicast-route";
-    members_get_nothing: MembersGetNothing = "members-get-nothing";
-    redirected: Redirected = "redirected";
-    no_such_interface: NoSuchInterface = "no-such-interface";
+    no_querier::CAUSE: NoQuerier = "no-querier";
+    joined_other_interface::CAUSE: JoinedOtherInterface = "joined-other-interface";
+    no_route::CAUSE: NoRoute = "no-route";
+    firewall_drops_data::CAUSE: FirewallDropsData = "firewall-drops-data";
+    firewall_drops_igmp::CAUSE: FirewallDropsIgmp = "firewall-drops-igmp";
+    reverse_path_filter::CAUSE: ReversePathFilter = "reverse-path-filter";
+    ttl_too_small::CAUSE: TtlTooSmall = "ttl-too-small";
+    receive_buffer_overflow::CAUSE: ReceiveBufferOverflow = "receive-buffer-overflow";
+    sender_queue_drops::CAUSE: SenderQueueDrops = "sender-queue-drops";
+    wrong_port::CAUSE: WrongPort = "wrong-port";
+    bound_to_unicast::CAUSE: BoundToUnicast = "bound-to-unicast";
+    foreign_groups_leak::CAUSE: ForeignGroupsLeak = "foreign-groups-leak";
+    address_in_use::CAUSE: AddressInUse = "address-in-use";
+    duplicate_interfaces::CAUSE: DuplicateInterfaces = "duplicate-interfaces";
+    duplicate_path::CAUSE: DuplicatePath = "duplicate-path";
+    loopback_off::CAUSE: LoopbackOff = "loopback-off";
+    membership_limit::CAUSE: MembershipLimit = "membership-limit";
+    ssm_without_source::CAUSE: SsmWithoutSource = "ssm-without-source";
+    source_not_admitted::CAUSE: SourceNotAdmitted = "source-not-admitted";
+    igmp_version_forced::CAUSE: IgmpVersionForced = "igmp-version-forced";
+    flood_off::CAUSE: FloodOff = "flood-off";
+    fast_leave::CAUSE: FastLeave = "fast-leave";
+    mac_alias::CAUSE: MacAlias = "mac-alias";
+    fragments_lost::CAUSE: FragmentsLost = "fragments-lost";
+    mtu_too_small::CAUSE: MtuTooSmall = "mtu-too-small";
+    bad_checksum::CAUSE: BadChecksum = "bad-checksum";
+    source_zero::CAUSE: SourceZero = "source-zero";
+    source_is_local::CAUSE: SourceIsLocal = "source-is-local";
+    ipv6_not_ready::CAUSE: Ipv6NotReady = "ipv6-not-ready";
+    ipv6_loopback_route::CAUSE: Ipv6LoopbackRoute = "ipv6-loopback-route";
+    scope_never_leaves::CAUSE: ScopeNeverLeaves = "scope-never-leaves";
+    interface_recreated::CAUSE: InterfaceRecreated = "interface-recreated";
+    container_bridge::CAUSE: ContainerBridge = "container-bridge";
+    cloud_network::CAUSE: CloudNetwork = "cloud-network";
+    vpn_takes_default::CAUSE: VpnTakesDefault = "vpn-takes-default";
+    wireless::CAUSE: Wireless = "wireless";
+    nothing_arrives::CAUSE: NothingArrives = "nothing-arrives";
+    interface_down::CAUSE: InterfaceDown = "interface-down";
+    backlog_drops::CAUSE: BacklogDrops = "backlog-drops";
+    snooping_table_full::CAUSE: SnoopingTableFull = "snooping-table-full";
+    vlan_tagged::CAUSE: VlanTagged = "vlan-tagged";
+    connected_elsewhere::CAUSE: ConnectedElsewhere = "connected-elsewhere";
+    not_joined::CAUSE: NotJoined = "not-joined";
+    router_wrong_interface::CAUSE: RouterWrongInterface = "router-wrong-interface";
+    ttl_threshold::CAUSE: TtlThreshold = "ttl-threshold";
+    firewall_drops_output::CAUSE: FirewallDropsOutput = "firewall-drops-output";
+    lost_in_this_machine::CAUSE: LostInThisMachine = "lost-in-this-machine";
+    tc_drops::CAUSE: TcDrops = "tc-drops";
+    xdp_drops::CAUSE: XdpDrops = "xdp-drops";
+    frames_to_another_host::CAUSE: FramesToAnotherHost = "frames-to-another-host";
+    invalid_source::CAUSE: InvalidSource = "invalid-source";
+    malformed_packets::CAUSE: MalformedPackets = "malformed-packets";
+    dropped_when_sending::CAUSE: DroppedWhenSending = "dropped-when-sending";
+    bound_to_other_group::CAUSE: BoundToOtherGroup = "bound-to-other-group";
+    bound_to_other_interface::CAUSE: BoundToOtherInterface = "bound-to-other-interface";
+    family_mismatch::CAUSE: FamilyMismatch = "family-mismatch";
+    own_groups_only::CAUSE: OwnGroupsOnly = "own-groups-only";
+    program_stopped::CAUSE: ProgramStopped = "program-stopped";
+    not_read::CAUSE: NotRead = "not-read";
+    socket_filter::CAUSE: SocketFilter = "socket-filter";
+    left_group::CAUSE: LeftGroup = "left-group";
+    sent_by_other_interface::CAUSE: SentByOtherInterface = "sent-by-other-interface";
+    lost_before_this_machine::CAUSE: LostBeforeThisMachine = "lost-before-this-machine";
+    two_queriers::CAUSE: TwoQueriers = "two-queriers";
+    querier_misconfigured::CAUSE: QuerierMisconfigured = "querier-misconfigured";
+    sent_to_another_group::CAUSE: SentToAnotherGroup = "sent-to-another-group";
+    macvlan_isolation::CAUSE: MacvlanIsolation = "macvlan-isolation";
+    path_tests::PATH_LOSS: PathLoss = "path-loss";
+    path_tests::REPLIES_LOST: RepliesLost = "replies-lost";
+    path_tests::UNICAST_ONLY: UnicastOnly = "unicast-only";
+    path_tests::HOST_UNREACHABLE: HostUnreachable = "host-unreachable";
+    port_not_forwarding::CAUSE: PortNotForwarding = "port-not-forwarding";
+    port_isolated::CAUSE: PortIsolated = "port-isolated";
+    port_locked::CAUSE: PortLocked = "port-locked";
+    not_forwarded::CAUSE: NotForwarded = "not-forwarded";
+    no_multicast_route::CAUSE: NoMulticastRoute = "no-multicast-route";
+    members_get_nothing::CAUSE: MembersGetNothing = "members-get-nothing";
+    redirected::CAUSE: Redirected = "redirected";
+    no_such_interface::CAUSE: NoSuchInterface = "no-such-interface";
+    sent_to_unicast::CAUSE: SentToUnicast = "sent-to-unicast";
+    ipsec_policy::CAUSE: IpsecPolicy = "ipsec-policy";
 }
 
 impl Id {
@@ -279,6 +300,13 @@ impl Id {
     #[must_use]
     pub const fn references(self) -> &'static [&'static str] {
         self.cause().references
+    }
+
+    /// Returns the page that describes the cause and its remedies, in Markdown. Words in capitals in its commands are
+    /// placeholders: INTERFACE, GROUP, PORT, SOURCE, BRIDGE.
+    #[must_use]
+    pub fn page(self) -> String {
+        scope_section::insert(self.written_page(), &(self.cause().offers)(&Placeholders::new()))
     }
 
     /// Returns whether datagrams that should arrive here are lost by the cause.
@@ -289,7 +317,7 @@ impl Id {
     /// Returns the summary, which is the first paragraph of the page.
     #[must_use]
     pub fn summary(self) -> String {
-        let paragraph = self.page().split("\n\n").nth(1).unwrap_or_default();
+        let paragraph = self.written_page().split("\n\n").nth(1).unwrap_or_default();
         paragraph.lines().collect::<Vec<_>>().join(" ")
     }
 }
@@ -306,6 +334,13 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
     findings.extend(causes().flat_map(|cause| cause.judge_unexplained(observation, &unexplained)));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
+}
+
+impl Observation {
+    /// Returns whether the doctor's own socket received datagrams of a flow.
+    fn is_received(&self, flow: &Flow) -> bool {
+        self.trial().is_some_and(|trial| trial.received_from(flow.key.interface, flow.key.source) > 0)
+    }
 }
 
 impl fmt::Display for Id {
@@ -357,15 +392,35 @@ mod tests {
         for id in Id::ALL {
             assert!(id.page().starts_with(&format!("# {id}\n\n")) && id.page().ends_with(".\n"), "{id}");
             assert!(id.summary().ends_with('.') && id.summary().len() < 160, "{id}: {}", id.summary());
-            let sections: Vec<_> = id.page().lines().filter_map(|line| line.strip_prefix("## ")).collect();
+            let page = id.page();
+            let sections: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
             assert_eq!(sections, SECTIONS, "{id}");
         }
     }
 
     #[test]
+    fn pages_state_the_scope_and_the_undo_of_commands() {
+        let states = |id: Id, text: &str| assert!(id.page().contains(text), "{id}: {}", id.page());
+        states(
+            Id::MtuTooSmall,
+            "- `ip link set dev INTERFACE mtu 1500`: all traffic of INTERFACE; takes effect at once.",
+        );
+        states(Id::MtuTooSmall, "with it a remote session. Undo: `ip link set dev INTERFACE mtu VALUE`.");
+        states(Id::FirewallDropsData, "datagrams to GROUP:PORT on INTERFACE, from any source");
+        states(Id::FirewallDropsData, "Undo: Delete the rule by its handle");
+        states(
+            Id::ReversePathFilter,
+            "Undo: `sysctl -w net.ipv4.conf.all.rp_filter=VALUE net.ipv4.conf.INTERFACE.rp_filter=VALUE`.",
+        );
+        states(Id::NoRoute, "Undo: `ip route del 224.0.0.0/4 dev INTERFACE`.");
+        let has_value = |id: &&Id| scope_section::WORDS.iter().any(|(value, _)| id.page().contains(value));
+        assert_eq!(Id::ALL.iter().find(has_value), None, "a value in place of its word");
+    }
+
+    #[test]
     fn every_page_cites_the_references_of_its_finding() {
         for id in Id::ALL {
-            let (_, references) = id.page().split_once("## References").unwrap();
+            let (_, references) = id.written_page().split_once("## References").unwrap();
             for reference in id.references() {
                 assert!(references.contains(reference), "{id} does not cite {reference}");
             }

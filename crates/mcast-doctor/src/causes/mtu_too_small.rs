@@ -3,10 +3,12 @@
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
+use crate::printed_error::PrintedErrorKind;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 8085 section 3.2"])
+    .offering(|on| vec![set_mtu(&on.link, ETHERNET)]);
 
 /// The MTU of Ethernet, which senders usually assume.
 const ETHERNET: u32 = 1500;
@@ -20,7 +22,31 @@ const MIN_DROPS: u64 = 3;
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut interests = observation.interests();
     interests.dedup_by_key(|interest| interest.interface);
-    interests.iter().filter_map(|interest| judge(observation, interest)).collect()
+    let judged = interests.iter().filter_map(|interest| judge(observation, interest));
+    judged.chain(printed(observation)).collect()
+}
+
+/// Judges a program that printed the error of a datagram that is too long to be sent.
+fn printed(observation: &Observation) -> Option<Finding> {
+    let program = observation.program()?;
+    let mut errors = program.printed.iter();
+    let error = errors.find(|error| error.kind == PrintedErrorKind::MessageTooLong)?;
+    let links = observation.after.links.iter().filter(|link| link.is_of_the_host());
+    let mtus = links
+        .map(|link| Evidence::new(EvidenceKind::Setting, format!("{} mtu", link.name()), link.interface.mtu));
+    let cause = format!(
+        "{} was refused a send: the datagram is longer than the MTU and must not be fragmented, or longer than UDP allows (65,507 bytes in IPv4).",
+        program.name
+    );
+    let finding = Finding::new(Id::MtuTooSmall, Severity::Fault, cause)
+        .in_program(&program.name)
+        .with_evidence(Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line))
+        .with_all_evidence(mtus)
+        .with_remedies([Remedy::advice(
+            Tool::Program,
+            "Send at most the MTU without the headers, 28 bytes in IPv4 and 48 in IPv6: 1472 or 1452 bytes on Ethernet. If larger datagrams should be fragmented, do not set IP_MTU_DISCOVER to IP_PMTUDISC_DO or IP_PMTUDISC_PROBE, and do not set IPV6_DONTFRAG.",
+        )]);
+    Some(finding)
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
@@ -56,27 +82,26 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(name)
     .for_group(interest.destination())
-    .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mtu"), mtu))
-    .with_evidence(Evidence::change(
-        EvidenceKind::Counter,
-        format!("{name} rx_dropped + rx_length_errors"),
-        old,
-        new,
+    .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
+    .change(EvidenceKind::Counter, format!("{name} rx_dropped + rx_length_errors"), old, new)
+    .with_remedies(remedies::with_networkd(
+        set_mtu(after, wanted),
+        after,
+        "mtu",
+        &format!("[Link]\nMTUBytes={wanted}\n"),
     ))
-    .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", name, "mtu", &wanted.to_string()])
-        .with_scope(scope(after))])
-    .with_remedies(remedies::networkd(after, "mtu", &format!("[Link]\nMTUBytes={wanted}\n"), scope(after)))
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         format!("Or have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)),
-    )]);
+    );
     Some(finding)
 }
 
-/// Returns the scope of a larger MTU.
-pub(super) fn scope(link: &Link) -> RemedyScope {
-    RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
+/// Returns the remedy that sets the MTU of an interface.
+pub(super) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
+    let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "mtu", &mtu.to_string()]);
+    remedy.with_scope(RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
         "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
         link.name()
-    ))
+    )))
 }

@@ -4,10 +4,11 @@
 use mcast::Family;
 
 use super::{Cause, Check};
+use crate::netfilter::{Hook, Layer};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, interface_setting};
-use crate::wire::{ControlMessage, Flow};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, Finding, FlowStatus, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4605", "RFC 7761 section 4.1", "ip-sysctl: mc_forwarding"])
@@ -31,9 +32,25 @@ fn check(observation: &Observation) -> Vec<Finding> {
                 && flow.hop_limits.0 > 1
                 && mcast::Group::new(flow.key.group).is_ok_and(|group| !group.scope().stays_on_link())
                 && !observation.before.is_own(flow.key.source.ip())
+                && reaches_routing(observation, flow)
         })
         .filter_map(|flow| judge(observation, flow))
         .collect()
+}
+
+/// Returns whether the datagrams of a flow are not dropped before the kernel looks for their route. It decides on it
+/// together with the delivery to this machine, which begins at the input hook.
+fn reaches_routing(observation: &Observation, flow: &Flow) -> bool {
+    if let Some((reached, _)) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key) {
+        return reached > 0;
+    }
+    let (interface, to) = (observation.link_name(flow.key.interface), flow.destination());
+    let is_lost = |status: &FlowStatus| {
+        status.depth.is_lost_here()
+            && (status.source, status.destination) == (Some(flow.key.source), to)
+            && status.interface == interface
+    };
+    !observation.expected_flows().iter().any(|expected| is_lost(&expected.status))
 }
 
 fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
@@ -98,11 +115,11 @@ fn to_nowhere(observation: &Observation, flow: &Flow, arrives: &Link, elsewhere:
         arrives.name()
     );
     let entry = format!("{} from {}, no outgoing interface", flow.key.group, arrives.name());
-    finding(observation, flow, arrives, severity, cause).with_evidence(Evidence::new(
+    finding(observation, flow, arrives, severity, cause).evidence(
         EvidenceKind::Table,
         table(Family::of(flow.key.group)),
         entry,
-    ))
+    )
 }
 
 /// Judges a machine on which no multicast routing runs: whether it is a router that should forward groups.
@@ -140,19 +157,15 @@ fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Op
         .map(|(host, interface)| format!(", although {host} on {interface} has joined it"))
         .unwrap_or_default();
     let cause = format!(
-        "This machine forwards unicast but not groups: no multicast routing runs, so {} from {} goes no further than {}, and hosts behind {} do not get it{hosts}.",
+        "This machine forwards unicast but not groups: no multicast routing runs, so {} from {} goes no further than {}, and hosts behind {} do not receive it{hosts}.",
         flow.key.group,
         flow.key.source.ip(),
         arrives.name(),
         names.join(", ")
     );
     let finding = finding(observation, flow, arrives, severity, cause)
-        .with_evidence(Evidence::new(EvidenceKind::Setting, setting, 1))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Setting,
-            interface_setting(family, "all", "mc_forwarding"),
-            0,
-        ));
+        .evidence(EvidenceKind::Setting, setting, 1)
+        .evidence(EvidenceKind::Setting, interface_setting(family, "all", "mc_forwarding"), 0);
     Some(finding)
 }
 
@@ -172,17 +185,13 @@ fn finding(
     Finding::new(Id::NoMulticastRoute, severity, cause)
         .about_flow(name, flow)
         .with_evidence(observation.packets_of(flow))
-        .with_remedies([
-            Remedy::advice(Tool::Network, format!("Where a daemon runs (`ip mroute show` lists its routes), have it route the group. smcroute: `smcroutectl add {name} {source} {group} {out}`. pimd, FRR: enable PIM on {name} and IGMP on {out}, and check that the router has learnt the member (`show ip igmp groups`)." )),
-            Remedy::advice(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM. `mcast relay` forwards single groups without a daemon of the kernel's."),
-        ])
+        .advise(Tool::Network, format!("Where a daemon runs (`ip mroute show` lists its routes), have it route the group. smcroute: `smcroutectl add {name} {source} {group} {out}`. pimd, FRR: enable PIM on {name} and IGMP on {out}, and check that the router has learnt the member (`show ip igmp groups`)." )).advise(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM.")
 }
 
 /// Returns a host on another interface of this machine that reported the group of a flow.
 fn member(observation: &Observation, flow: &Flow) -> Option<(std::net::IpAddr, String)> {
     let report = observation.wire.control.iter().find(|packet| {
-        let joins = matches!(&packet.message, ControlMessage::Report { joined, .. } if joined.contains(&flow.key.group));
-        joins && !packet.outgoing && packet.interface != flow.key.interface
+        packet.message.joins(flow.key.group) && !packet.outgoing && packet.interface != flow.key.interface
     })?;
     Some((report.source, observation.link_name(report.interface)))
 }
@@ -198,15 +207,15 @@ fn unresolved(observation: &Observation) -> Vec<Finding> {
     routes
         .map(|route| {
             let cause = format!(
-                "This router gets {} from {} and has no multicast route for it: the routing daemon has not answered the kernel.",
+                "This router receives {} from {} and has no multicast route for it: the routing daemon has not answered the kernel.",
                 route.group, route.source
             );
             let entry = format!("{} from {}: unresolved", route.group, route.source);
-            Finding::new(Id::NoMulticastRoute, Severity::Warning, cause)
+            Finding::warning(Id::NoMulticastRoute, cause)
                 .for_group(route.group)
                 .from_source(route.source)
-                .with_evidence(Evidence::new(EvidenceKind::Table, table(Family::of(route.group)), entry))
-                .with_remedies([Remedy::advice(Tool::Network, format!("Have the daemon route the group, or find out why it does not (smcroute: `smcroutectl show`; pimd, FRR: `show ip mroute`). `mcast doctor {}:PORT -i INTERFACE` examines it on the interface on which it arrives.", route.group))])
+                .evidence(EvidenceKind::Table, table(Family::of(route.group)), entry)
+                .advise(Tool::Network, format!("Have the daemon route the group, or find out why it does not (smcroute: `smcroutectl show`; pimd, FRR: `show ip mroute`). `mcast doctor {}:PORT -i INTERFACE` examines it on the interface on which it arrives.", route.group))
         })
         .collect()
 }
@@ -230,8 +239,9 @@ const fn table(family: Family) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::super::fixtures::{self, ETH0, ETH1, control, flow, membership, report};
     use super::*;
+    use crate::netfilter::{CountedTraffic, HookCount};
     use crate::wire::ControlPacket;
 
     const TO: &str = "239.1.2.3:5000";
@@ -263,7 +273,7 @@ mod tests {
     }
 
     fn severities(observation: &Observation) -> Vec<Severity> {
-        check(observation).iter().map(|finding| finding.severity).collect()
+        fixtures::severities(&CAUSE, observation)
     }
 
     #[test]
@@ -278,14 +288,31 @@ mod tests {
         let mut observation = routing(vec![route(Some("eth0"), &[])]);
         assert_eq!(severities(&observation), [Severity::Warning]);
         let (time, _) = observation.wire.span.unwrap();
-        observation.wire.control.push(ControlPacket {
-            time,
-            interface: ETH1,
-            outgoing: false,
-            source: [10, 8, 0, 9].into(),
-            message: ControlMessage::Report { version: 3, joined: vec![[239, 1, 2, 3].into()], left: vec![] },
-            vlan: None,
-        });
+        let report = control(time, "10.8.0.9", report("239.1.2.3"));
+        observation.wire.control.push(ControlPacket { interface: ETH1, ..report });
+        assert_eq!(severities(&observation), [Severity::Fault]);
+    }
+
+    #[test]
+    fn datagrams_that_are_dropped_before_routing_need_no_route() {
+        let mut observation = routing(vec![]);
+        observation.trial_mut().received.clear();
+        assert_eq!(severities(&observation), []);
+        // The input chain drops them, which does not concern those that are forwarded.
+        let key = observation.wire.flows[0].key;
+        let (layer, hook, traffic) = (Layer::Ip, Hook::Input, CountedTraffic::Datagrams(TO.parse().unwrap()));
+        observation.hooks.hooks = vec![(layer, hook, traffic)];
+        assert_eq!(severities(&observation), []);
+        let count = HookCount {
+            layer,
+            hook,
+            traffic,
+            interface: key.interface,
+            peer: key.source,
+            reached: 10,
+            passed: 0,
+        };
+        observation.hooks.counts = vec![count];
         assert_eq!(severities(&observation), [Severity::Fault]);
     }
 

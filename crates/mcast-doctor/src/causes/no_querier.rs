@@ -1,25 +1,61 @@
 //! The network has no querier. Snooping switches forget a member that has not reported for the membership
 //! interval, and hosts report again only in response to a query.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Family;
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation, RejoinOutcome};
+use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome, protocol};
 use crate::snapshot::Link;
 use crate::wire::{ControlMessage, ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]);
+    Cause::new(Check::Observation(check), &["RFC 4541 section 2.1.1", "RFC 9776 section 8"]).offering(|on| {
+        [make_bridge_query(&on.bridge), vec![remedies::mcast::become_querier(on.name())]].concat()
+    });
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let of_interests = interests.iter().filter_map(|interest| of_interest(observation, interest));
     let of_bridges = observation.after.links.iter().flat_map(of_bridge);
-    of_interests.chain(of_bridges).collect()
+    of_interests.chain(of_bridges).chain(in_file(observation)).collect()
+}
+
+/// Judges a capture whose querier has stopped although hosts have reported groups.
+fn in_file(observation: &Observation) -> Vec<Finding> {
+    let Some((_, until)) = observation.wire.span else { return Vec::new() };
+    if !matches!(observation.target, ExaminationTarget::File) {
+        return Vec::new();
+    }
+    let places: BTreeSet<_> =
+        observation.wire.control.iter().map(|packet| (packet.interface, packet.source.is_ipv4())).collect();
+    let judged = places.into_iter().filter_map(|(interface, v4)| {
+        let queries: Vec<_> = observation.wire.queries(interface, v4).collect();
+        let last = queries.iter().max_by_key(|query| query.time)?;
+        let ago = until.duration_since(last.time).ok()?;
+        let has_stopped = ago >= other_querier_present(&queries)?;
+        let has_members = observation.wire.control.iter().any(|packet| {
+            let joins = matches!(&packet.message, ControlMessage::Report { joined, .. } if !joined.is_empty());
+            (packet.interface, packet.source.is_ipv4()) == (interface, v4) && joins
+        });
+        let (name, protocol) = (observation.link_name(interface), if v4 { "IGMP" } else { "MLD" });
+        let cause = format!(
+            "The {protocol} querier {} on {name} has stopped: its last query is {} s before the end of the capture. Snooping switches forget members that it no longer asks.",
+            last.source,
+            ago.as_secs()
+        );
+        let finding = Finding::new(Id::NoQuerier, Severity::Warning, cause)
+            .on_interface(&name)
+            .from_source(last.source)
+            .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} queries from {}, none in the last {} s", queries.len(), last.source, ago.as_secs())))
+            .with_remedies([Remedy::advice(Tool::Network, "Restart the querier, or enable one on a switch or router of this network (on switches often called \"IGMP snooping querier\").")]);
+        (has_stopped && has_members).then_some(finding)
+    });
+    judged.collect()
 }
 
 /// Judges a bridge of this machine: it has forgotten its members, and takes a querier for present that has stopped.
@@ -35,7 +71,7 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
     });
     stopped
         .map(|(family, querier, silence)| {
-            let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
+            let protocol = protocol(family);
             let name = link.name();
             let cause = format!(
                 "{name} forwards groups to no member: the {protocol} querier {} sent its last query {} s ago, and {name} forgets members after {} s. It floods groups again in {} s.",
@@ -45,20 +81,23 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
                 querier.remaining.as_secs()
             );
             let timer = format!("other querier {}, {} s left", querier.address, querier.remaining.as_secs());
-            let scope =
-                RemedyScope::new(format!("every host behind {name}: it sends queries, and hosts answer them"));
-            Finding::new(Id::NoQuerier, Severity::Fault, cause)
+            Finding::fault(Id::NoQuerier, cause)
                 .on_interface(name)
-                .with_evidence(Evidence::new(EvidenceKind::Table, format!("ip -d link show {name}"), timer))
-                .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} mcast_querier"), 0))
-                .with_remedies([
-                    Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"])
-                        .with_scope(scope.clone()),
-                    Remedy::advice(Tool::Network, format!("Or restart the querier {}.", querier.address)),
-                ])
-                .with_remedies(remedies::networkd(link, "querier", "[Bridge]\nMulticastQuerier=yes\n", scope))
+                .evidence(EvidenceKind::Table, format!("ip -d link show {name}"), timer)
+                .evidence(EvidenceKind::Setting, format!("{name} mcast_querier"), 0)
+                .with_remedies(make_bridge_query(link))
+                .advise(Tool::Network, format!("Or restart the querier {}.", querier.address))
         })
         .collect()
+}
+
+/// Makes a bridge the querier.
+fn make_bridge_query(bridge: &Link) -> Vec<Remedy> {
+    let name = bridge.name();
+    let scope = format!("every host behind {name}: it sends queries, and hosts answer them");
+    let scope = RemedyScope::new(scope);
+    let now = Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"]);
+    remedies::with_networkd(now.with_scope(scope), bridge, "querier", "[Bridge]\nMulticastQuerier=yes\n")
 }
 
 fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
@@ -85,9 +124,8 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         (Some(flow), rejoin) => stopped_stream(observation, interest, flow, rejoin.is_some()),
         // A stream that still arrives does not depend on a querier.
         (None, _) if !flows.is_empty() => return None,
-        (None, _) => Finding::new(
+        (None, _) => Finding::warning(
             Id::NoQuerier,
-            Severity::Warning,
             format!(
                 "{} A snooping switch would have forgotten this membership.",
                 silence.sentence(link.name())
@@ -96,11 +134,11 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     };
     let protocol = interest.protocol();
     let since = silence.last.map_or(listened, |(_, ago)| ago);
-    let finding = finding.with_evidence(Evidence::new(
+    let finding = finding.evidence(
         EvidenceKind::Packet,
         link.name(),
         format!("no {protocol} query in {} s", since.as_secs()),
-    ));
+    );
     Some(with_remedies(finding, link.name(), interest))
 }
 
@@ -108,11 +146,7 @@ fn with_remedies(finding: Finding, interface: &str, interest: &Interest<'_>) -> 
     finding
         .on_interface(interface)
         .for_group(interest.destination())
-        .with_remedies([
-            Remedy::advice(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."),
-            Remedy::advice(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`."),
-            remedies::mcast::become_querier(interface),
-        ])
+        .advise(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\").").advise(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`.").with_remedies([remedies::mcast::become_querier(interface)])
 }
 
 /// Judges a group that a program had joined before, and that arrived only when the doctor reported it again.
@@ -120,28 +154,24 @@ fn forgotten(observation: &Observation, interest: &Interest<'_>) -> Finding {
     let (interface, to) = (observation.link_name(interest.interface), interest.destination());
     let protocol = interest.protocol();
     let cause = format!(
-        "Nothing for {to} reached {interface}, although a program has joined it, until the doctor sent an {protocol} report for it: a switch had forgotten this membership, and no querier asked for it."
+        "Nothing for {to} reached {interface}, although a program has joined it, until the doctor sent an {protocol} report for it: a switch had forgotten this membership, and there is no querier that would have renewed it."
     );
     let seconds = observation.listened().as_secs_f64();
-    let finding = Finding::new(Id::NoQuerier, Severity::Fault, cause)
-        .with_evidence(Evidence::new(
+    let finding = Finding::fault(Id::NoQuerier, cause)
+        .evidence(
             EvidenceKind::Packet,
             &interface,
             format!("no datagram to {to} and no {protocol} query in {seconds:.1} s"),
-        ))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Answer,
-            format!("{protocol} report"),
-            format!("datagrams to {to} arrived"),
-        ));
+        )
+        .evidence(EvidenceKind::Answer, format!("{protocol} report"), format!("datagrams to {to} arrived"));
     with_remedies(finding, &interface, interest)
 }
 
 /// How long no query has arrived.
 struct Silence {
-    /// The latest querier, and how long ago it asked.
+    /// The latest querier, and how long ago it sent a query.
     last: Option<(IpAddr, Duration)>,
-    /// Whether a querier would have asked meanwhile.
+    /// Whether a querier would have sent one meanwhile.
     is_conclusive: bool,
 }
 
@@ -217,9 +247,10 @@ fn stopped_stream(
 }
 
 fn last_report(observation: &Observation, interest: &Interest<'_>) -> Option<std::time::SystemTime> {
-    let reports_group = |message: &ControlMessage| matches!(message, ControlMessage::Report { joined: groups, .. } if groups.contains(&interest.group.addr()));
     let own = observation.wire.control.iter().filter(|control| {
-        control.outgoing && control.interface == interest.interface && reports_group(&control.message)
+        control.outgoing
+            && control.interface == interest.interface
+            && control.message.joins(interest.group.addr())
     });
     own.map(|control| control.time).max()
 }
@@ -231,7 +262,7 @@ fn is_snooped(interest: &Interest<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, control, flow, membership, query, severities};
     use super::*;
     use crate::snapshot::{Bridge, OtherQuerier};
 
@@ -244,7 +275,7 @@ mod tests {
             let (from, _) = observation.wire.span.unwrap();
             observation.wire.span = Some((from, from + Duration::from_secs(275)));
             observation.trial_mut().rejoin = rejoin;
-            CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+            severities(&CAUSE, &observation)
         };
         assert_eq!(outcome(Some(RejoinOutcome::CameBack)), [Severity::Fault]);
         assert_eq!(outcome(Some(RejoinOutcome::StayedSilent)), []);
@@ -279,19 +310,8 @@ mod tests {
         let outcome = |interval, silence| {
             let mut observation = membership(TO, Vec::new(), 0);
             let (start, _) = observation.wire.span.unwrap();
-            observation.wire.control.push(ControlPacket {
-                time: start,
-                interface: ETH0,
-                outgoing: false,
-                source: "10.9.0.254".parse().unwrap(),
-                message: ControlMessage::Query {
-                    version: 3,
-                    group: None,
-                    interval: Some(Duration::from_secs(interval)),
-                    response_time: Duration::from_secs(10),
-                },
-                vlan: None,
-            });
+            let query = query(3, Some(Duration::from_secs(interval)));
+            observation.wire.control.push(control(start, "10.9.0.254", query));
             observation.wire.span = Some((start, start + Duration::from_secs(silence)));
             CAUSE.judge(&observation).iter().map(|finding| finding.cause.clone()).collect::<Vec<_>>()
         };

@@ -7,19 +7,20 @@ use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::printed_error::PrintedErrorKind;
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"])
+    .offering(|on| remedies::linux::route_groups(Family::V4, &on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {
         let refused = trial.failed_with(ErrorKind::NoRoute);
         let finding = refused.map(|failure| {
-            finding(observation, trial.group().family(), Severity::Fault).with_evidence(Evidence::new(
+            finding(observation, trial.group().family(), Severity::Fault).evidence(
                 EvidenceKind::Answer,
                 "join",
                 &failure.text,
-            ))
+            )
         });
         return finding.into_iter().collect();
     }
@@ -79,7 +80,7 @@ fn finding(observation: &Observation, family: Family, severity: Severity) -> Fin
         severity,
         format!("There is no {family} route for groups, so programs that do not choose an interface can neither send nor join."),
     )
-    .with_evidence(Evidence::new(EvidenceKind::Route, if v4 { remedies::ROUTE_V4 } else { remedies::ROUTE_V6 }, "unreachable"))
+    .evidence(EvidenceKind::Route, if v4 { remedies::ROUTE_V4 } else { remedies::ROUTE_V6 }, "unreachable")
     .with_remedies(usable(observation, family).map(|link| remedies::route_groups(family, link)).unwrap_or_default())
-    .with_remedies([Remedy::advice(Tool::Program, "Or choose the interface in the program: with IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, and by its index to join.")])
+    .advise(Tool::Program, "Or choose the interface in the program: with IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, and by its index to join.")
 }

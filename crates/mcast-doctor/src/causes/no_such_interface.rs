@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Cause, Check, no_route};
+use crate::finding::list;
 use crate::observation::{Observation, Program};
 use crate::printed_error::PrintedErrorKind;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 3678 section 4", "ip(7)"]);
 
@@ -28,8 +29,8 @@ fn judge(observation: &Observation, program: &Program) -> Option<Finding> {
         None => "an interface or an address that this machine does not have".to_owned(),
     };
     let own = observation.after.links.iter().filter(|link| link.is_of_the_host()).map(|link| {
-        let addresses: Vec<_> = link.interface.addresses.iter().map(|own| own.address.to_string()).collect();
-        Evidence::new(EvidenceKind::Interface, link.name(), addresses.join(", "))
+        let addresses = link.interface.addresses.iter().map(|own| own.address);
+        Evidence::new(EvidenceKind::Interface, link.name(), list(addresses))
     });
     let answer = Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line);
     let finding = Finding::new(
@@ -40,10 +41,10 @@ fn judge(observation: &Observation, program: &Program) -> Option<Finding> {
     .in_program(&program.name)
     .with_evidence(answer)
     .with_all_evidence(own)
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         "Give the program the name or an address of one of these interfaces. In its code, choose interfaces by index (ip_mreqn.imr_ifindex, MCAST_JOIN_GROUP).",
-    )]);
+    );
     Some(finding)
 }
 

@@ -5,7 +5,7 @@ use super::{Cause, Check, forwarded_filters, mtu_too_small};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::evidence;
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).without_loss();
 
@@ -27,21 +27,17 @@ fn too_large_packets(blocked: &BlockedFlow<'_>) -> Finding {
         "{}, because its packets of up to {size} bytes exceed the MTU of {of} ({mtu} bytes).",
         blocked.sentence()
     );
-    Finding::new(Id::MtuTooSmall, Severity::Fault, cause)
+    Finding::fault(Id::MtuTooSmall, cause)
         .about_flow(&names, first.flow)
         .with_all_evidence(blocked.evidence())
-        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{of} mtu"), mtu))
-        .with_remedies([
-            Remedy::now(Tool::Ip, ["link", "set", "dev", of, "mtu", &first.from.interface.mtu.to_string()])
-                .with_scope(mtu_too_small::scope(first.to)),
-            Remedy::advice(Tool::Network, format!("The link behind {of} and the hosts there must accept packets of this size. Otherwise, have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28))),
-        ])
+        .evidence(EvidenceKind::Setting, format!("{of} mtu"), mtu)
+        .with_remedies([mtu_too_small::set_mtu(first.to, first.from.interface.mtu)]).advise(Tool::Network, format!("The link behind {of} and the hosts there must accept packets of this size. Otherwise, have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)))
 }
 
 fn interface_down(blocked: &BlockedFlow<'_>) -> Finding {
     let (first, of) = (blocked.first, blocked.first.to.name());
     let cause = format!("{}, because {of} is down.", blocked.sentence());
-    Finding::new(Id::InterfaceDown, Severity::Fault, cause)
+    Finding::fault(Id::InterfaceDown, cause)
         .about_flow(of, first.flow)
         .with_all_evidence(blocked.evidence())
         .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", of, "up"])
@@ -59,15 +55,12 @@ fn unexplained(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding 
         ),
         false => String::new(),
     };
-    Finding::new(Id::NotForwarded, Severity::Fault, format!("{}.{reason}", blocked.sentence()))
+    Finding::fault(Id::NotForwarded, format!("{}.{reason}", blocked.sentence()))
         .about_flow(&names, first.flow)
         .with_all_evidence(blocked.evidence())
         .with_all_evidence(evidence(drops))
         .with_all_evidence(suspects.evidence(observation))
-        .with_remedies([
-            Remedy::advice(Tool::Nft, "List the rules on the way through, and add a counter to those that drop: `nft -a list ruleset`, `ebtables -L --Lc`."),
-            Remedy::advice(Tool::Tc, format!("List filters and queues of {names}: `tc -s filter show dev {0} egress`, `tc -s qdisc show dev {0}`.", first.to.name())),
-        ])
+        .advise(Tool::Nft, "List the rules on the way through, and add a counter to those that drop: `nft -a list ruleset`, `ebtables -L --Lc`.").advise(Tool::Tc, format!("List filters and queues of {names}: `tc -s filter show dev {0} egress`, `tc -s qdisc show dev {0}`.", first.to.name()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{Cause, Check};
 use crate::observation::{Observation, Program, ProgramSocket};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1112 section 7.1"]);
 
@@ -34,18 +34,17 @@ fn judge(observation: &Observation, program: &Program, socket: &ProgramSocket) -
     }
     let interface = flow.map(|flow| observation.link_name(flow.key.interface));
     let packets = flow.map(|flow| observation.packets_of(flow));
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::NotJoined,
-        Severity::Fault,
         format!("{} has port {} open, but no program on this machine has joined {group}.", program.name, local.port()),
     )
     .for_group(std::net::SocketAddr::new(group, local.port()))
     .in_program(&program.name)
-    .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("bound to {local}, no memberships")))
+    .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("bound to {local}, no memberships"))
     .with_all_evidence(packets)
-    .with_remedies([Remedy::advice(
+    .advise(
         Tool::Program,
         format!("Join {group} on {} (MCAST_JOIN_GROUP with the index of the interface); binding alone does not join. If the program did join, the interface may have been deleted since: restart the program.", interface.as_deref().unwrap_or("the interface on which it arrives")),
-    )]);
+    );
     Some(finding)
 }

@@ -3,7 +3,7 @@
 use super::{Cause, Check};
 use crate::depth::{Depth, ExpectedFlow};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Unexplained(check), &[]);
 
@@ -37,13 +37,9 @@ fn check(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Fin
     .on_interface(&names)
     .for_group(to)
     .explaining(silent.iter().map(|flow| ExplainedFlow::from(&flow.status)))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, &names, format!("no datagram to {groups} in {seconds:.1} s")))
+    .evidence(EvidenceKind::Packet, &names, format!("no datagram to {groups} in {seconds:.1} s"))
     .with_all_evidence(others(observation, one))
-    .with_remedies([
-        remedies::mcast::listen(to),
-        Remedy::advice(Tool::Network, format!("Meanwhile, run `mcast {}` on the sender: the probes that arrive show where the path ends.", remedies::mcast::probe(to).join(" "))),
-        Remedy::advice(Tool::Network, "Also run `mcast doctor` on the sender: the datagrams must leave on the right interface, with a hop limit above 1 if there is a router in between, and that router must route the group."),
-    ]);
+    .with_remedies([remedies::mcast::listen(to)]).advise(Tool::Network, format!("Meanwhile, run `mcast {}` on the sender: the probes that arrive show where the path ends.", remedies::mcast::probe(to).join(" "))).advise(Tool::Network, "Also run `mcast doctor` on the sender: the datagrams must leave on the right interface, with a hop limit above 1 if there is a router in between, and that router must route the group.");
     vec![match observation.program() {
         Some(program) => finding.in_program(&program.name),
         None => finding,

@@ -3,16 +3,11 @@
 use super::{Cause, Check};
 use crate::acceptance::{Blocked, Refusal};
 use crate::observation::Observation;
-use crate::{Finding, Id, Remedy, Tool};
+use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["ip(7): IP_MULTICAST_ALL"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Blocked(check), &["ip(7): IP_MULTICAST_ALL"]);
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked();
-    blocked.iter().filter_map(|blocked| judge(observation, blocked)).collect()
-}
-
-fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
+fn check(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     if blocked.refusal != Refusal::Membership {
         return None;
     }
@@ -32,8 +27,8 @@ fn judge(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
         blocked.to.port()
     );
     let finding = blocked.finding(observation, Id::OwnGroupsOnly, cause, socket.to_owned());
-    Some(finding.with_remedies([Remedy::advice(
+    Some(finding.advise(
         Tool::Program,
         format!("Join {group} on the socket that reads (MCAST_JOIN_GROUP), or turn IP_MULTICAST_ALL (IPV6_MULTICAST_ALL) on there."),
-    )]))
+    ))
 }

@@ -1,13 +1,15 @@
 //! Two ports of a bridge are isolated: they exchange no frames with each other.
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::observation::Observation;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["bridge(8): isolated"]).without_loss();
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["bridge(8): isolated"])
+    .without_loss()
+    .offering(|on| vec![admit(on.name())]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let blocked = observation.blocked_flows(Obstacle::Isolation);
@@ -28,7 +30,7 @@ fn of_flow(blocked: &BlockedFlow<'_>) -> Finding {
         format!("{}, because {from} and {names} are isolated from each other.", blocked.sentence()),
     )
     .about_flow(from, blocked.first.flow)
-    .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{from}, {names} isolated"), "on"))
+    .evidence(EvidenceKind::Setting, format!("{from}, {names} isolated"), "on")
     .with_all_evidence(blocked.evidence())
     .with_remedies([admit(from)])
 }
@@ -48,7 +50,7 @@ fn of_bridge(observation: &Observation, bridge: &Link) -> Option<Finding> {
     };
     let member = ports.iter().find(has_member);
     let severity = if member.is_some() { Severity::Warning } else { Severity::Note };
-    let names = ports.iter().map(|port| port.name()).collect::<Vec<_>>().join(", ");
+    let names = list(ports.iter().map(|port| port.name()));
     let cause = format!(
         "{} forwards nothing between its ports {names}, which are isolated: a group that is sent behind one does not reach members behind the others.",
         bridge.name()
@@ -60,7 +62,7 @@ fn of_bridge(observation: &Observation, bridge: &Link) -> Option<Finding> {
     Some(
         Finding::new(Id::PortIsolated, severity, cause)
             .on_interface(&names)
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{names} isolated"), "on"))
+            .evidence(EvidenceKind::Setting, format!("{names} isolated"), "on")
             .with_all_evidence(member)
             .with_remedies([admit(first.name())]),
     )
@@ -76,17 +78,15 @@ fn admit(port: &str) -> Remedy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::fixtures::severities;
     use crate::forwarding::tests::bridged;
 
     #[test]
     fn isolation_is_serious_only_if_a_flow_does_not_pass() {
-        let severities = |observation: &Observation| {
-            check(observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
-        };
         let mut observation = bridged(0, |_, port| port.isolated = true);
-        assert_eq!(severities(&observation), [Severity::Warning]);
+        assert_eq!(severities(&CAUSE, &observation), [Severity::Warning]);
         observation.wire.ports.flows.clear();
-        assert_eq!(severities(&observation), [Severity::Note]);
-        assert_eq!(severities(&bridged(10, |_, _| {})), []);
+        assert_eq!(severities(&CAUSE, &observation), [Severity::Note]);
+        assert_eq!(severities(&CAUSE, &bridged(10, |_, _| {})), []);
     }
 }

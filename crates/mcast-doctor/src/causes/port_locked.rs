@@ -1,25 +1,26 @@
 //! A bridge port is locked: it accepts frames only from hosts that were entered in the forwarding table.
 
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::forwarding::Obstacle;
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1X", "bridge(8): locked"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1X", "bridge(8): locked"])
+    .offering(|on| vec![admit(on.name(), Placeholders::MAC)]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let blocked = observation.blocked_flows(Obstacle::Lock);
     let findings = blocked.iter().map(|blocked| {
         let from = blocked.first.from.name();
         let macs = blocked.first.flow.mac_list();
-        Finding::new(
+        Finding::fault(
             Id::PortLocked,
-            Severity::Fault,
             format!("{}, because {from} is locked and accepts no frames from {macs}.", blocked.sentence()),
         )
         .on_interface(from)
         .for_group(blocked.first.flow.destination())
-        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{from} locked"), "on"))
+        .evidence(EvidenceKind::Setting, format!("{from} locked"), "on")
         .with_all_evidence(blocked.evidence())
         .with_remedies(blocked.first.flow.macs.iter().map(|mac| admit(from, &mac.to_string())))
         .with_remedies([warning()])
@@ -34,14 +35,13 @@ fn check(observation: &Observation) -> Vec<Finding> {
     empty
         .map(|link| {
             let name = link.name();
-            Finding::new(
+            Finding::warning(
                 Id::PortLocked,
-                Severity::Warning,
                 format!("The port {name} is locked, and no host behind it is admitted: no frame that arrives there passes."),
             )
             .on_interface(name)
-            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} locked"), "on"))
-            .with_evidence(Evidence::new(EvidenceKind::Table, format!("bridge fdb of {name}"), "0 hosts"))
+            .evidence(EvidenceKind::Setting, format!("{name} locked"), "on")
+            .evidence(EvidenceKind::Table, format!("bridge fdb of {name}"), "0 hosts")
             .with_remedies([admit(name, "MAC"), warning()])
         })
         .collect()
@@ -72,13 +72,15 @@ fn warning() -> Remedy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Severity;
+    use crate::causes::fixtures::severities;
     use crate::forwarding::tests::bridged;
 
     #[test]
     fn lock_is_a_fault_if_a_flow_does_not_pass_it() {
         let locked = |forwarded| {
             let observation = bridged(forwarded, |_, port| (port.locked, port.hosts) = (true, 1));
-            check(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+            severities(&CAUSE, &observation)
         };
         assert_eq!((locked(0), locked(10)), (vec![Severity::Fault], vec![]));
     }

@@ -5,9 +5,10 @@ use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::observation::Observation;
 use crate::snapshot::{Link, PortState};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1D-2004 section 7.4"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1D-2004 section 7.4"])
+    .offering(|on| remedies(on.name(), on.bridge.name(), PortState::Blocking, false));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter(|link| link.interface.up && link.interface.running);
@@ -50,12 +51,12 @@ fn judge(observation: &Observation, port: &Link) -> Option<Finding> {
         format!("{of} passes no frames at its port {name}, because the port's spanning tree state is {state}.{soon}"),
     )
     .on_interface(name)
-    .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{name} state"), state))
-    .with_evidence(Evidence::new(
+    .evidence(EvidenceKind::Setting, format!("{name} state"), state)
+    .evidence(
         EvidenceKind::Setting,
         format!("{of} stp_state"),
         if settings.spanning_tree { "on" } else { "off" },
-    ))
+    )
     .with_all_evidence(blocked.first().map(BlockedFlow::evidence).unwrap_or_default())
     .with_remedies(remedies(name, of, state, settings.spanning_tree));
     let group = arrived.or_else(|| Some(blocked.first()?.first.flow)).map(Flow::destination);
@@ -113,6 +114,14 @@ mod tests {
         assert_eq!(severities(PortState::Learning, true, false), [Severity::Warning; 2]);
         assert_eq!(severities(PortState::Learning, true, true), [Severity::Fault; 2]);
         assert_eq!(severities(PortState::Learning, false, false), [Severity::Fault; 2]);
+        assert_eq!(severities(PortState::Listening, true, false), [Severity::Warning; 2]);
         assert_eq!(severities(PortState::Forwarding, true, true), []);
+    }
+
+    #[test]
+    fn port_that_spanning_tree_disabled_is_a_fault() {
+        assert_eq!(severities(PortState::Disabled, true, false), [Severity::Fault; 2]);
+        let [remedy] = &remedies("eth1", "br0", PortState::Disabled, true)[..] else { panic!("one remedy") };
+        assert_eq!(remedy.command(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The querier asks far too often, gives hosts more time than there is between two queries, or asks in a way that
+//! The querier sends queries far too often, gives hosts more time than there is between two queries, or sends queries that
 //! hosts ignore.
 
 use std::collections::BTreeMap;
@@ -36,18 +36,48 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let judged = queriers.iter().filter_map(|((interface, source), querier)| {
         let (cause, evidence, remedy) = judge(*source, querier)?;
         let interface = observation.link_name(*interface);
-        let finding = Finding::new(
+        let finding = Finding::warning(
             Id::QuerierMisconfigured,
-            Severity::Warning,
             format!("The querier {source} on the network of {interface} {cause}"),
         )
         .on_interface(&interface)
         .from_source(source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, evidence))
-        .with_remedies([Remedy::advice(Tool::Network, remedy)]);
+        .evidence(EvidenceKind::Packet, &interface, evidence)
+        .advise(Tool::Network, remedy);
         Some(finding)
     });
-    judged.collect()
+    judged.chain(forgetful_bridges(observation)).collect()
+}
+
+/// Returns the findings about bridges that query, and forget memberships before the next query.
+fn forgetful_bridges(observation: &Observation) -> impl Iterator<Item = Finding> {
+    let links = observation.after.links.iter().filter(|link| link.interface.up);
+    let bridges = links.filter_map(|link| Some((link, link.bridge?)));
+    let forgetful = bridges.filter(|(_, bridge)| {
+        let is_querier = bridge.snooping && bridge.querier;
+        is_querier && bridge.membership_interval < bridge.query_interval
+    });
+    forgetful.map(|(link, bridge)| {
+        let name = link.name();
+        let (keeps, asks) = (bridge.membership_interval.as_secs_f64(), bridge.query_interval.as_secs_f64());
+        let setting = |setting: &str, value: f64| {
+            Evidence::new(EvidenceKind::Setting, format!("{name} {setting}"), format!("{value:.1} s"))
+        };
+        // Twice the interval and the time to respond, in hundredths of a second (RFC 9776 section 8.4).
+        let enough = (asks * 2.0 + 10.0) * 100.0;
+        Finding::new(
+            Id::QuerierMisconfigured,
+            Severity::Warning,
+            format!("{name} sends queries every {asks:.1} s but forgets memberships after {keeps:.1} s: members get nothing until the next query."),
+        )
+        .on_interface(name)
+        .with_evidence(setting("mcast_membership_interval", keeps))
+        .with_evidence(setting("mcast_query_interval", asks))
+        .with_remedies([Remedy::advice(
+            Tool::Ip,
+            format!("Run `ip link set dev {name} type bridge mcast_membership_interval {enough:.0}`; it concerns all groups on {name}."),
+        )])
+    })
 }
 
 /// Returns what is wrong with a querier, the evidence, and the remedy.
@@ -65,7 +95,7 @@ fn judge(source: IpAddr, querier: &Querier) -> Option<(String, String, String)> 
     {
         let per_second = 1.0 / interval.as_secs_f64().max(0.000_1);
         return Some((
-            format!("sends {per_second:.0} queries per second: all hosts report all their groups all the time, and snooping switches are busy with it."),
+            format!("sends {per_second:.0} queries per second: every host reports all its groups over and over, which loads every snooping switch."),
             format!("{count} general queries, one every {:.3} s", interval.as_secs_f64()),
             "Set the query interval of the querier to 125 s (the default), or at least to some tens of seconds. If it is set so, look for a loop that repeats its queries.".into(),
         ));
@@ -75,7 +105,7 @@ fn judge(source: IpAddr, querier: &Querier) -> Option<(String, String, String)> 
     (querier.response_time >= interval).then(|| {
         let (response, interval) = (querier.response_time.as_secs_f64(), interval.as_secs_f64());
         (
-            format!("gives hosts {response:.1} s to respond but asks every {interval:.1} s: a response may come after the next query, and memberships expire in between."),
+            format!("gives hosts {response:.1} s to respond but sends a query every {interval:.1} s: a response may come after the next query, and memberships expire in between."),
             format!("response time {response:.1} s, interval {interval:.1} s"),
             "Set the query response interval of the querier to 10 s (the default), and to less than the query interval of 125 s.".into(),
         )
@@ -99,7 +129,7 @@ impl Querier {
         Some(last.duration_since(*first).ok()? / intervals)
     }
 
-    /// Returns the longest time between two queries, if there were enough of them to tell the interval.
+    /// Returns the longest time between two queries; `None` if there were too few queries to determine an interval.
     fn longest_interval(&self) -> Option<Duration> {
         let between = |pair: &[SystemTime]| pair.last()?.duration_since(*pair.first()?).ok();
         (self.times.len() >= MANY).then(|| self.times.windows(2).filter_map(between).max())?
@@ -138,9 +168,11 @@ mod tests {
         let often = querier(20, Duration::from_millis(100), None, 1);
         assert!(cause("10.0.0.1", &often).unwrap().contains("10 queries per second"));
         let slow = querier(1, Duration::ZERO, Some(5), 10);
-        assert!(cause("10.0.0.1", &slow).unwrap().contains("10.0 s to respond but asks every 5.0 s"));
+        assert!(
+            cause("10.0.0.1", &slow).unwrap().contains("10.0 s to respond but sends a query every 5.0 s")
+        );
         let slow = querier(5, Duration::from_secs(8), None, 10);
-        assert!(cause("10.0.0.1", &slow).unwrap().contains("asks every 8.0 s"));
+        assert!(cause("10.0.0.1", &slow).unwrap().contains("a query every 8.0 s"));
         let global = querier(1, Duration::ZERO, Some(125), 10);
         assert!(cause("2001:db8::1", &global).unwrap().contains("hosts ignore them"));
         assert!(cause("::", &global).unwrap().contains("hosts ignore them"));

@@ -3,11 +3,14 @@
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
 use crate::depth::Depth;
+use crate::kernel_drops::evidence;
 use crate::observation::{Observation, ProgramSocket};
 use crate::snapshot::{Counter, UdpSocket};
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::socket_losses::BUFFER_FULL;
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]);
+pub(super) const CAUSE: Cause =
+    Cause::new(Check::Observation(check), &["socket(7): SO_RCVBUF"]).offering(|_| raise_limit().into());
 
 /// The recommended buffer size: about 1/30 s of traffic at 1 Gbit/s.
 const LARGE_BUFFER: i64 = 4 << 20;
@@ -34,7 +37,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
 fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
     let full = observation.losses_of(socket).full;
-    if full == 0 || socket.stopped().is_some() || observation.is_unread(socket) {
+    if full == 0 || socket.is_stopped() || observation.is_unread(socket) {
         return None;
     }
     let (before, after) = socket.drops;
@@ -49,7 +52,8 @@ fn of_program(observation: &Observation, examined: &ExaminedSocket<'_>) -> Optio
     )
     .in_program(program)
     .explaining(flows_at(observation, socket))
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {} in /proc/net/udp", socket.inode), before, after))
+    .change(EvidenceKind::Counter, format!("drops of socket {} in /proc/net/udp", socket.inode), before, after)
+    .with_all_evidence(evidence(observation.drops_at(socket, BUFFER_FULL)))
     .with_all_evidence(size)
     .with_remedies(buffer_remedies(observation));
     Some(finding)
@@ -71,9 +75,8 @@ fn of_machine(observation: &Observation, socket: &UdpSocket) -> Option<Finding> 
         return None;
     }
     let who = socket.programs.first().map_or("An unidentified program", String::as_str);
-    let finding = Finding::new(
+    let finding = Finding::warning(
         Id::ReceiveBufferOverflow,
-        Severity::Warning,
         format!(
             "{who} has lost {} datagrams to {} because the receive buffer of its socket was full.",
             socket.drops, socket.local
@@ -81,29 +84,32 @@ fn of_machine(observation: &Observation, socket: &UdpSocket) -> Option<Finding> 
     )
     .for_group(socket.local)
     .in_program(who)
-    .with_evidence(Evidence::new(
+    .evidence(
         EvidenceKind::Counter,
         format!("drops of socket {} in /proc/net/udp", socket.inode),
         socket.drops,
-    ))
+    )
     .with_remedies(buffer_remedies(observation));
     Some(finding)
 }
 
-/// Judges the doctor's own socket: not a fault, but a program with the same buffer size would lose datagrams too.
+/// Judges the doctor's own socket: not a fault, but a program with the same buffer size would lose datagrams too. A socket
+/// that received nothing was not full, and dropped them for another reason.
 fn of_doctor(observation: &Observation) -> Option<Finding> {
-    let trial = observation.trial().filter(|trial| trial.dropped > 0)?;
-    let finding = Finding::new(
+    let trial = observation.trial()?;
+    let full = observation.losses_of_trial(trial).full;
+    if full == 0 {
+        return None;
+    }
+    let finding = Finding::note(
         Id::ReceiveBufferOverflow,
-        Severity::Note,
         format!(
-            "The receive buffer of the doctor's own socket was too small for {}: {} datagrams were dropped.",
-            trial.destination(),
-            trial.dropped
+            "The receive buffer of the doctor's own socket was too small for {}: {full} datagrams were dropped.",
+            trial.destination()
         ),
     )
     .for_group(trial.destination())
-    .with_evidence(Evidence::new(EvidenceKind::Counter, "SO_MEMINFO drops", trial.dropped))
+    .evidence(EvidenceKind::Counter, "SO_MEMINFO drops", full)
     .with_remedies(buffer_remedies(observation));
     Some(finding)
 }
@@ -114,12 +120,11 @@ fn of_any_program(observation: &Observation) -> Option<Finding> {
         observation.interests().into_iter().next().filter(|_| observation.after.udp_sockets.is_empty())?;
     let name = Counter::ReceiveBufferErrors.name(interest.family());
     let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
-    let finding = Finding::new(
+    let finding = Finding::warning(
         Id::ReceiveBufferOverflow,
-        Severity::Warning,
         format!("{} datagrams were dropped while listening because the receive buffer of some program was full. The system does not report which.", after - before),
     )
-    .with_evidence(Evidence::change(EvidenceKind::Counter, "netstat -s -p udp, dropped due to full socket buffers", before, after))
+    .change(EvidenceKind::Counter, "netstat -s -p udp, dropped due to full socket buffers", before, after)
     .with_remedies(buffer_remedies(observation));
     Some(finding)
 }
@@ -129,9 +134,13 @@ fn buffer_remedies(observation: &Observation) -> Vec<Remedy> {
         Tool::Program,
         "Request a larger buffer (SO_RCVBUF, 4 MiB), read in batches (recvmmsg), and process the datagrams in a different thread.",
     )];
-    let scope = RemedyScope::after_restart("the largest buffer that any program of this host may request");
     if observation.after.number("net.core.rmem_max").is_some_and(|limit| limit < LARGE_BUFFER) {
-        remedies.extend(crate::remedies::sysctl("net.core.rmem_max", LARGE_BUFFER, scope));
+        remedies.extend(raise_limit());
     }
     remedies
+}
+
+fn raise_limit() -> [Remedy; 2] {
+    let scope = RemedyScope::after_restart("the largest buffer that any program of this host may request");
+    remedies::sysctl("net.core.rmem_max", LARGE_BUFFER, scope)
 }

@@ -1,23 +1,34 @@
 //! A rule of this machine changes the destination of the datagrams (`redirect`, `dnat`), hands them to a proxy (`tproxy`),
-//! or sends them out again (`fwd`), so that sockets that joined the group do not get them.
+//! or sends them out again (`fwd`), so that sockets that joined the group do not get them. Rules may also change the
+//! destination or the source (`snat`, `masquerade`) of what this machine sends.
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, met_by, responsible,
+    HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, leaving, legacy_tables, masquerading,
+    met_by, responsible,
 };
+use super::firewall_drops_output::{ends, is_lost};
 use super::{Cause, Check};
 use crate::depth::LostFlow;
-use crate::netfilter::{Hook, Layer, RuleEffect};
+use crate::netfilter::{Hook, HookCount, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
-use crate::{Finding, Id, Severity, remedies};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offering(|on| {
+    remedies::keep_destination(Hook::Prerouting, on.name(), on.to, RuleEffect::Redirect, None)
+});
 
 /// What rules do that take datagrams elsewhere.
-const REDIRECTIONS: [RuleEffect; 3] = [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert];
+const REDIRECTIONS: [RuleEffect; 4] =
+    [RuleEffect::Redirect, RuleEffect::Proxy, RuleEffect::Divert, RuleEffect::Rewrite];
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
+    let sent_elsewhere =
+        observation.hooks.counts.iter().filter_map(|count| sent_elsewhere(observation, count));
+    let disguised = observation.wire.flows.iter().filter_map(|flow| disguised(observation, flow));
+    let sent = sent_elsewhere.chain(disguised);
     interests
         .iter()
         .flat_map(|interest| {
@@ -27,17 +38,98 @@ fn check(observation: &Observation) -> Vec<Finding> {
             let counted = counted.iter().filter_map(|loss| redirected(observation, interest, loss));
             counted.chain(alone).collect::<Vec<_>>()
         })
+        .chain(sent)
         .collect()
+}
+
+/// Returns the finding about datagrams of this machine whose destination a rule changes on the way out.
+fn sent_elsewhere(observation: &Observation, count: &HookCount) -> Option<Finding> {
+    let (source, to) = ends(observation, count).filter(|_| is_lost(observation, count))?;
+    let interface = observation.link_name(count.interface);
+    let packet = leaving(observation, count.interface, source, to);
+    let place = (count.layer, count.hook);
+    let met = met_by(observation, &packet, place, &interface, &[RuleEffect::Redirect]);
+    let lost = count.reached - count.passed;
+    let suspects = responsible(observation, met, lost);
+    let rule = suspects.rule()?;
+    let finding = Finding::new(
+        Id::Redirected,
+        Severity::Fault,
+        format!(
+            "{lost} of {} datagrams that this machine sends from {source} to {to} go elsewhere: `{}` changes their destination (nat).",
+            count.reached,
+            rule.location()
+        ),
+    );
+    let counted = format!("{} datagrams reached it, {} passed it to {to}", count.reached, count.passed);
+    Some(
+        finding
+            .on_interface(&interface)
+            .for_group(to)
+            .from_source(source)
+            .with_evidence(Evidence::new(
+                EvidenceKind::Counter,
+                format!("hook {}", count.hook.name()),
+                counted,
+            ))
+            .with_all_evidence(suspects.evidence(observation))
+            .with_remedies(remedies::keep_destination(
+                Hook::Output,
+                &interface,
+                to,
+                RuleEffect::Redirect,
+                Some(rule),
+            )),
+    )
+}
+
+/// Returns the finding about a flow of this machine whose source a rule changes to an address of another machine.
+/// Receivers that admit only the original source do not get it.
+fn disguised(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let (to, source) = (flow.destination(), flow.key.source);
+    let interests = observation.interests();
+    let mut examined = interests
+        .iter()
+        .filter(|interest| interest.destination() == to && interest.interface == flow.key.interface);
+    let interest = examined.next();
+    let is_sent = observation.program().is_some_and(|program| program.sends(flow));
+    let suspects = masquerading(observation, flow).filter(|_| is_sent || interest.is_some())?;
+    let rule = suspects.rule()?;
+    let interface = observation.link_name(flow.key.interface);
+    let is_refused = interest.is_some_and(|interest| !interest.sources.admits(source.ip()));
+    let severity = if is_refused { Severity::Fault } else { Severity::Warning };
+    let finding = Finding::new(
+        Id::Redirected,
+        severity,
+        format!(
+            "What this machine sends to {to} by {interface} leaves with the source {}, which is not an address of this machine: `{}` changes it (nat). Receivers that join with a source, and routers that check the reverse path, reject it.",
+            source.ip(),
+            rule.location()
+        ),
+    )
+    .on_interface(&interface)
+    .for_group(to)
+    .from_source(source)
+    .with_evidence(observation.packets_of(flow))
+    .with_all_evidence(suspects.evidence(observation))
+    .with_remedies(remedies::keep_destination(Hook::Output, &interface, to, RuleEffect::Masquerade, Some(rule)));
+    let silent = ExplainedFlow { destination: to, source: None, interface };
+    Some(finding.explaining(is_refused.then_some(silent)))
 }
 
 /// Returns the finding about datagrams that temporary rules counted before a hook and not behind it, if a rule there
 /// redirects them.
 fn redirected(observation: &Observation, interest: &Interest<'_>, loss: &HookLoss<'_>) -> Option<Finding> {
-    let effect = loss.effect().filter(|effect| REDIRECTIONS.contains(effect))?;
+    let effect = loss.effect.filter(|effect| REDIRECTIONS.contains(effect))?;
     let finding =
         finding(observation, interest, &loss.sources(), effect, (loss.lost(), loss.reached), &loss.suspects);
     let finding = finding.explaining(loss.explained(observation));
-    Some(finding.with_evidence(loss.evidence()).with_all_evidence(loss.suspects.evidence(observation)))
+    Some(
+        finding
+            .with_evidence(loss.evidence())
+            .with_all_evidence(loss.suspects.evidence(observation))
+            .with_all_evidence(legacy_tables(observation, &loss.suspects)),
+    )
 }
 
 /// Returns the finding about a flow that the doctor's own socket did not receive although it passed all hooks, or none of
@@ -86,19 +178,21 @@ fn finding(
     let what = match effect {
         RuleEffect::Proxy => "hands them to a proxy (tproxy)",
         RuleEffect::Divert => "sends them out by another interface (fwd)",
+        RuleEffect::Rewrite => "writes another address or port into them",
         _ => "changes their destination (nat)",
     };
-    let rule = suspects.rule().map_or_else(|| "a rule".to_owned(), |rule| format!("`{}`", rule.location()));
+    let rule = suspects.rule();
+    let rule =
+        rule.map_or_else(|| "a rule of iptables-legacy".to_owned(), |rule| format!("`{}`", rule.location()));
     let counters = [Counter::InDelivers, Counter::InMulticast];
-    Finding::new(
+    Finding::fault(
         Id::Redirected,
-        Severity::Fault,
         format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."),
     )
     .on_interface(&interface)
     .for_group(to)
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, interest.family())))
-    .with_remedies(remedies::keep_destination(&interface, to, effect, suspects.rule()))
+    .with_remedies(remedies::keep_destination(Hook::Prerouting, &interface, to, effect, suspects.rule()))
 }
 
 #[cfg(test)]
@@ -113,6 +207,32 @@ mod tests {
         let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
         observation.after.ruleset = ruleset(Hook::Prerouting, effect, None);
         observation
+    }
+
+    #[test]
+    fn rule_of_the_old_iptables_redirects_if_what_is_lost_is_delivered_elsewhere() {
+        use super::super::fixtures::with_counters;
+        use crate::netfilter::{CountedTraffic, HookCount};
+
+        let found = |delivered| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            observation.after.ruleset.legacy_tables = vec!["iptables nat".into()];
+            let count = |hook, passed| HookCount {
+                layer: Layer::Ip,
+                hook,
+                interface: ETH0,
+                traffic: CountedTraffic::Datagrams(TO.parse().unwrap()),
+                peer: "10.9.0.1:6000".parse().unwrap(),
+                reached: 10,
+                passed,
+            };
+            let hook = |hook| (Layer::Ip, hook, CountedTraffic::Datagrams(TO.parse().unwrap()));
+            observation.hooks.hooks = vec![hook(Hook::Prerouting), hook(Hook::Input)];
+            observation.hooks.counts = vec![count(Hook::Prerouting, 0), count(Hook::Input, 10)];
+            let rises = [("IpInDelivers", delivered), ("IpExtInMcastPkts", 0)];
+            check(&with_counters(observation, &rises)).len()
+        };
+        assert_eq!((found(10), found(0)), (1, 0));
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! The route to the source does not use the interface on which its datagrams arrive, so the system drops them
 //! as forged.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
 use mcast::Family;
 
 use super::{Cause, Check};
 use crate::depth::LostFlow;
+use crate::finding::list;
 use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::interface_setting;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, RemedyScope, Severity, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"]);
+    Cause::new(Check::Interest(check), &["RFC 3704 section 2", "ip-sysctl: rp_filter"])
+        .offering(|on| turn_off(on.name()).into());
 
 const COUNTER: &str = "TcpExtIPReversePathFilter";
 
@@ -26,28 +28,25 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         return None;
     }
     let interface = observation.link_name(interest.interface);
-    let mut sources: Vec<_> = dropped.iter().map(|lost| lost.flow.key.source.ip()).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    let sources = sources.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    let sources: BTreeSet<_> = dropped.iter().map(|lost| lost.flow.key.source.ip()).collect();
+    let sources = list(sources);
     let settings = settings(&interface);
     let mode = if is_strict(observation, &settings) { "strict" } else { "loose" };
     let (before, after) = observation.values(COUNTER)?;
     let evidence = settings.iter().filter_map(|name| {
         Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
     });
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::ReversePathFilter,
-        Severity::Fault,
         format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."),
     )
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(&sources)
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
+    .change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after)
     .with_all_evidence(evidence)
-    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0, scope(&interface)));
+    .with_remedies(turn_off(&interface));
     Some(finding)
 }
 
@@ -98,28 +97,25 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Optio
         .values(COUNTER)
         .filter(|(before, after)| after > before && interest.family() == Family::V4)?;
     let interface = observation.link_name(interest.interface);
-    let settings = settings(&interface);
-    let finding = Finding::new(
-        Id::ReversePathFilter,
-        Severity::Warning,
-        format!(
+    let finding = Finding::warning(Id::ReversePathFilter, format!(
             "The reverse path filter dropped {} packets while nothing for {} was received. Only a capture can show their sources.",
             after - before,
             interest.destination()
-        ),
-    )
+        ))
     .for_group(interest.destination())
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
-    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0, scope(&interface)));
+    .change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after)
+    .with_remedies(turn_off(&interface));
     Some(finding)
 }
 
-/// Returns the scope of the remedy.
-fn scope(interface: &str) -> RemedyScope {
-    RemedyScope::new(format!(
+fn turn_off(interface: &str) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!(
         "every IPv4 packet that arrives on {interface}, and on interfaces without a setting of their own"
-    ))
-    .warning("packets with forged source addresses are no longer dropped there, unless a firewall does that")
+    ));
+    let warning =
+        "packets with forged source addresses are no longer dropped there, unless a firewall does that";
+    let [all, own] = settings(interface);
+    remedies::sysctls(&[&all, &own], 0, scope.warning(warning))
 }
 
 /// Returns the two settings that apply. The larger value is in effect, so both must be changed.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::snapshot::MulticastRoute;
+use crate::wire::Flow;
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 7761 section 4.2"]).without_loss();
@@ -20,25 +22,31 @@ fn check(observation: &Observation) -> Vec<Finding> {
         (route.wrong_interface > before && reported.insert((route.group, route.source)))
             .then_some((route, from, before))
     });
+    let is_of = |route: &MulticastRoute, flow: &Flow| {
+        flow.key.source.ip() == route.source || route.source.is_unspecified()
+    };
+    let actual = |route: &MulticastRoute, from: &str| {
+        let mut incoming = observation.wire.incoming(route.group);
+        incoming.find(|flow| is_of(route, flow) && observation.link_name(flow.key.interface) != from)
+    };
+    // The kernel also counts its own copies of what it forwards to an interface on which a program has joined.
+    let is_own_copy = |route: &MulticastRoute, from: &str| {
+        actual(route, from).is_none() && observation.wire.outgoing(route.group).any(|flow| is_of(route, flow))
+    };
     wrong
+        .filter(|(route, from, _)| !is_own_copy(route, from))
         .map(|(route, from, before)| {
-            let actual = observation.wire.incoming(route.group).find(|flow| {
-                let same = flow.key.source.ip() == route.source || route.source.is_unspecified();
-                same && observation.link_name(flow.key.interface) != *from
-            });
+            let actual = actual(route, from);
             let by = actual.map_or_else(|| "another interface".to_owned(), |flow| observation.link_name(flow.key.interface));
-            Finding::new(
+            Finding::fault(
                 Id::RouterWrongInterface,
-                Severity::Fault,
                 format!("{} arrives on {by}, but its multicast route expects it on {from}, so it is not forwarded.", route.group),
             )
             .on_interface(from)
             .for_group(route.group)
             .from_source(route.source)
-            .with_evidence(Evidence::change(EvidenceKind::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface))
-            .with_remedies([
-                Remedy::advice(Tool::Network, format!("Route {} by unicast through the interface on which the group arrives, or change the incoming interface of the multicast route (smcroute, PIM).", route.source)),
-            ])
+            .change(EvidenceKind::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface)
+            .advise(Tool::Network, format!("Route {} by unicast through the interface on which the group arrives, or change the incoming interface of the multicast route (smcroute, PIM).", route.source))
         })
         .collect()
 }

@@ -7,10 +7,12 @@ use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::Observation;
 use crate::snapshot::{Counter, Link, Queue};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"]).without_loss();
+    Cause::new(Check::Observation(check), &["RFC 8085 section 4.1", "ip(7): IP_RECVERR"])
+        .without_loss()
+        .offering(|on| vec![enlarge_queue(&Queue { kind: "pfifo_fast".into(), dropped: 0 }, &on.link)]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     observation.after.links.iter().filter_map(|link| judge(observation, link)).collect()
@@ -36,19 +38,16 @@ fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
             .filter_map(move |counter| observation.counter_increase(counter, family))
     });
     let lost = queue.dropped - before;
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::SenderQueueDrops,
-        Severity::Fault,
         format!("The send queue of {} ({}) is full: {lost} outgoing packets were dropped while datagrams to {} were being sent.", link.name(), queue.kind, flow.destination()),
     )
     .about_flow(link.name(), flow)
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name()), before, queue.dropped))
+    .change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name()), before, queue.dropped)
     .with_all_evidence(evidence(drops))
     .with_all_evidence(errors)
     .with_remedies([enlarge_queue(queue, link)])
-    .with_remedies([
-        Remedy::advice(Tool::Program, "Send more evenly, below the rate of the interface. Set IP_RECVERR (IPV6_RECVERR), so that send fails with ENOBUFS when the queue is full."),
-    ]);
+    .advise(Tool::Program, "Send more evenly, below the rate of the interface. Set IP_RECVERR (IPV6_RECVERR), so that send fails with ENOBUFS when the queue is full.");
     Some(finding)
 }
 

@@ -6,12 +6,13 @@ use mcast::{Family, InterfaceIndex};
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::snapshot::Link;
-use crate::wire::{ControlMessage, Flow};
+use crate::snapshot::{Link, Snapshot};
+use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"]);
+    Cause::new(Check::Observation(check), &["RFC 1112 section 6.1", "ip(7): IP_MULTICAST_IF"])
+        .offering(|on| remedies::linux::route_group(on.to.ip(), &on.link, false).into_iter().collect());
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if observation.trial().is_some() {
@@ -40,7 +41,7 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
     let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere)?;
     let leaves = observation.link_name(flow.key.interface);
     let cause = format!(
-        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} gets it.",
+        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} receives it.",
         flow.destination(),
         expected.name(),
         expected.name()
@@ -66,6 +67,12 @@ fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<F
         let report = Evidence::new(EvidenceKind::Packet, location, format!("{member} reports {}", to.ip()));
         return Some(finding.in_program(program).with_evidence(report));
     }
+    if let Some(expected) = instead_of_loopback(observation, flow) {
+        let cause = format!(
+            "{program} sends {to} by {leaves}, the loopback interface: the datagrams stay on this machine, and no program has joined the group on {leaves}."
+        );
+        return Some(finding(observation, flow, expected, Severity::Fault, cause).in_program(program));
+    }
     let expected = owner_of(observation, flow.key.source.ip(), flow.key.interface)?;
     let cause = format!(
         "{program} sends {to} by {leaves} with the source address {} of {}: receivers that check the reverse path drop it.",
@@ -75,14 +82,21 @@ fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<F
     Some(finding(observation, flow, expected, Severity::Warning, cause).in_program(program))
 }
 
+/// Returns an interface to a network, if a flow leaves by the loopback interface and nobody has joined it there.
+fn instead_of_loopback<'a>(observation: &'a Observation, flow: &Flow) -> Option<&'a Link> {
+    let sends = observation.link(flow.key.interface).filter(|link| link.interface.loopback)?;
+    let is_joined = |snapshot: &Snapshot| snapshot.is_joined(flow.key.group, sends.index());
+    if is_joined(&observation.before) || is_joined(&observation.after) {
+        return None;
+    }
+    observation.after.links.iter().find(|link| link.is_of_the_host() && link.interface.multicast)
+}
+
 /// Returns another host that reported the group on another interface, if none reported it where it is sent.
 fn member_elsewhere<'a>(observation: &'a Observation, flow: &Flow) -> Option<(IpAddr, &'a Link)> {
     let group = flow.key.group;
-    let reports = observation.wire.control.iter().filter(|packet| {
-        let joins =
-            matches!(&packet.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
-        joins && !packet.outgoing
-    });
+    let reports =
+        observation.wire.control.iter().filter(|packet| packet.message.joins(group) && !packet.outgoing);
     if reports.clone().any(|packet| packet.interface == flow.key.interface) {
         return None;
     }
@@ -118,17 +132,18 @@ fn finding(
     let mut routes = observation.after.group_routes.iter().filter(|route| route.family == family);
     let by_route = routes.any(|route| route.interface == Some(flow.key.interface));
     // A route decides only if the program leaves the choice to it.
-    let route = remedies::route_group(to.ip(), expected).filter(|_| by_route);
+    let route =
+        remedies::route_group(to.ip(), expected, observation.after.has_routing_rules).filter(|_| by_route);
     let sent = format!("{} datagrams out from {} to {to}", flow.datagrams, flow.key.source);
     Finding::new(Id::SentByOtherInterface, severity, cause)
         .on_interface(&leaves)
         .for_group(to)
         .from_source(flow.key.source)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &leaves, sent))
-        .with_remedies([Remedy::advice(
+        .evidence(EvidenceKind::Packet, &leaves, sent)
+        .advise(
             Tool::Program,
             format!("In the sender, choose the interface: {option} with the index of {}, which is {}. Many programs have an option for it.", expected.name(), expected.index()),
-        )])
+        )
         .with_remedies(route)
 }
 

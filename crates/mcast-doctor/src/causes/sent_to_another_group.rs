@@ -1,13 +1,28 @@
 //! Nothing is sent to the group, but something is sent to one that a slip of the finger could turn it into.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 5771", "RFC 7346"]);
+
+/// The maximum number of groups that a sentence names.
+const MAX_NAMED: usize = 3;
+
+/// The mistake that turns one group into another, the likeliest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Similarity {
+    /// A character is changed, missing, added, or swapped with the next one.
+    Character,
+    /// Numbers are swapped.
+    Numbers,
+    /// A bit differs, as in groups that share an Ethernet address.
+    Bit,
+}
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let group = interest.group.addr();
@@ -15,25 +30,38 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     if !is_silent || observation.received_anything() {
         return None;
     }
+    let nearness = |flow: &&Flow| Some((near_miss(observation, interest, flow)?, Reverse(flow.datagrams)));
     let mut candidates: Vec<_> =
-        observation.wire.flows.iter().filter(|flow| is_near_miss(observation, interest, flow)).collect();
-    candidates.sort_by_key(|flow| std::cmp::Reverse(flow.datagrams));
-    let flow = *candidates.first()?;
+        observation.wire.flows.iter().filter_map(|flow| Some((nearness(&flow)?, flow))).collect();
+    candidates.sort_by_key(|(nearness, _)| *nearness);
+    let Some(((nearest, _), flow)) = candidates.first().copied() else {
+        return of_other_family(observation, interest);
+    };
     let interface = observation.link_name(interest.interface);
     let (to, actual) = (interest.destination(), flow.destination());
-    // Where several groups are alike, they are most likely the channels of one sender, and this one is off.
-    let is_single = candidates.iter().all(|other| other.key.group == flow.key.group);
-    let (severity, cause) = if is_single {
+    // Where several groups are equally near, they are most likely the channels of one sender, and this one is off.
+    let is_alone =
+        candidates.iter().all(|((other, _), own)| *other > nearest || own.key.group == flow.key.group);
+    let mut others: Vec<_> = candidates.iter().map(|(_, other)| other.destination().to_string()).collect();
+    others.retain(|other| *other != actual.to_string());
+    others.dedup();
+    others.truncate(MAX_NAMED - 1);
+    let (severity, cause) = if is_alone {
+        let beside = match others.is_empty() {
+            true => String::new(),
+            false => format!(" Less similar groups arrive as well: {}.", others.join(", ")),
+        };
         let cause = format!(
-            "Nothing for {to} reaches {interface}, but {} sends to {actual}, which differs in {}.",
+            "Nothing for {to} reaches {interface}, but {} sends to {actual}, which has {}.{beside}",
             flow.key.source,
             difference(group, flow.key.group)
         );
         (Severity::Fault, cause)
     } else {
         let cause = format!(
-            "Nothing for {to} reaches {interface}, but similar groups do, such as {actual} from {}.",
-            flow.key.source
+            "Nothing for {to} reaches {interface}, but similar groups do: {actual} from {}, and {}.",
+            flow.key.source,
+            others.join(", ")
         );
         (Severity::Warning, cause)
     };
@@ -41,27 +69,53 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         .on_interface(&interface)
         .for_group(to)
         .from_source(flow.key.source)
-        .with_all_evidence(candidates.iter().take(3).map(|flow| observation.packets_of(flow)))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Packet,
-            &interface,
-            format!("no datagram to {}", interest.group),
-        ))
+        .with_all_evidence(candidates.iter().take(MAX_NAMED).map(|(_, flow)| observation.packets_of(flow)))
+        .evidence(EvidenceKind::Packet, &interface, format!("no datagram to {}", interest.group))
         .with_remedies(remedies(actual, to));
     Some(finding)
 }
 
-/// Returns whether a flow is one that could have been meant: to the same port of a similar group that no program on
-/// this machine has joined.
-fn is_near_miss(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
+/// Returns how near a flow is that could have been meant: a candidate to a similar group.
+fn near_miss(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<Similarity> {
+    let is_candidate = is_candidate(observation, interest, flow);
+    similarity(interest.group.addr(), flow.key.group).filter(|_| is_candidate)
+}
+
+/// Returns a warning if nothing but a group of the other family gets datagrams on the same port.
+fn of_other_family(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let group = interest.group.addr();
+    let mut candidates = observation.wire.flows.iter().filter(|flow| {
+        is_candidate(observation, interest, flow) && flow.key.group.is_ipv4() != group.is_ipv4()
+    });
+    let (flow, None) = (candidates.next()?, candidates.next()) else { return None };
+    let interface = observation.link_name(interest.interface);
+    let (to, actual, source) = (interest.destination(), flow.destination(), flow.key.source);
+    let name = |is_ipv4| if is_ipv4 { "IPv4" } else { "IPv6" };
+    let cause = format!(
+        "Nothing for {to} reaches {interface}, but {source} sends to the same port of {}, by {} instead of {}.",
+        flow.key.group,
+        name(!group.is_ipv4()),
+        name(group.is_ipv4())
+    );
+    let finding = Finding::new(Id::SentToAnotherGroup, Severity::Warning, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .from_source(source)
+        .with_evidence(observation.packets_of(flow))
+        .with_remedies(remedies(actual, to));
+    Some(finding)
+}
+
+/// Returns whether a flow is to the same port of a group that no program on this machine has joined.
+fn is_candidate(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
     let is_joined = observation.before.is_joined(flow.key.group, interest.interface)
         || observation.after.is_joined(flow.key.group, interest.interface);
-    !flow.key.outgoing
+    let is_sent_here = observation.after.is_own(flow.key.source.ip());
+    (!flow.key.outgoing || is_sent_here)
         && flow.key.interface == interest.interface
         && flow.key.vlan.is_none()
         && flow.key.port == interest.port
         && !is_joined
-        && is_similar(interest.group.addr(), flow.key.group)
 }
 
 fn remedies(actual: SocketAddr, to: SocketAddr) -> [Remedy; 2] {
@@ -78,22 +132,25 @@ fn remedies(actual: SocketAddr, to: SocketAddr) -> [Remedy; 2] {
     ]
 }
 
-/// Returns whether a typing mistake turns one group into the other: one digit changed, missing, added or swapped with
-/// the next one; numbers swapped; or one bit.
-pub(super) fn is_similar(one: IpAddr, other: IpAddr) -> bool {
+/// Returns which mistake turns one group into the other; `None` if no single one does.
+pub(super) fn similarity(one: IpAddr, other: IpAddr) -> Option<Similarity> {
     let (bits, same_numbers) = match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => {
-            let sorted = |octets: [u8; 4]| {
-                let mut octets = octets;
+            let sorted = |mut octets: [u8; 4]| {
                 octets.sort_unstable();
                 octets
             };
             ((one.to_bits() ^ other.to_bits()).count_ones(), sorted(one.octets()) == sorted(other.octets()))
         }
         (IpAddr::V6(one), IpAddr::V6(other)) => ((one.to_bits() ^ other.to_bits()).count_ones(), false),
-        _ => return false,
+        _ => return None,
     };
-    bits == 1 || same_numbers || is_one_slip(&text(one), &text(other))
+    match () {
+        () if is_one_slip(&text(one), &text(other)) => Some(Similarity::Character),
+        () if same_numbers => Some(Similarity::Numbers),
+        () if bits == 1 => Some(Similarity::Bit),
+        () => None,
+    }
 }
 
 /// Returns the address with all its numbers, so that a slip in one does not change how others are abbreviated.
@@ -151,7 +208,8 @@ mod tests {
 
     #[test]
     fn slips_of_the_finger_are_similar() {
-        let is_similar = |one: &str, other: &str| is_similar(one.parse().unwrap(), other.parse().unwrap());
+        let is_similar =
+            |one: &str, other: &str| similarity(one.parse().unwrap(), other.parse().unwrap()).is_some();
         for other in [
             "239.61.7.70",
             "239.61.7.8",
@@ -176,12 +234,25 @@ mod tests {
         let observation = silent(&["239.61.7.70:5000", "224.0.0.251:5353"]);
         assert_eq!(severities(&observation), [Severity::Fault]);
         let cause = CAUSE.judge(&observation).remove(0).cause;
-        assert!(cause.contains("239.61.7.70:5000, which differs in 70 instead of 7."), "{cause}");
+        assert!(cause.contains("239.61.7.70:5000, which has 70 instead of 7."), "{cause}");
+    }
+
+    /// 239.189.7.7 has the Ethernet address of the group.
+    #[test]
+    fn nearest_group_by_typing_is_named_before_one_with_the_same_ethernet_address() {
+        let observation = silent(&["239.189.7.7:5000", "239.61.7.70:5000"]);
+        assert_eq!(severities(&observation), [Severity::Fault]);
+        let cause = CAUSE.judge(&observation).remove(0).cause;
+        let expected = "239.61.7.70:5000, which has 70 instead of 7. Less similar groups arrive as well: 239.189.7.7:5000.";
+        assert!(cause.ends_with(expected), "{cause}");
     }
 
     #[test]
     fn channels_of_one_sender_are_not_mistaken_for_slips() {
-        assert_eq!(severities(&silent(&["239.61.7.6:5000", "239.61.7.8:5000"])), [Severity::Warning]);
+        let observation = silent(&["239.61.7.6:5000", "239.61.7.8:5000"]);
+        assert_eq!(severities(&observation), [Severity::Warning]);
+        let cause = CAUSE.judge(&observation).remove(0).cause;
+        assert!(cause.ends_with("239.61.7.6:5000 from 10.9.0.1:6000, and 239.61.7.8:5000."), "{cause}");
     }
 
     #[test]

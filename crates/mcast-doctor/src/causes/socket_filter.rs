@@ -8,20 +8,18 @@ use mcast_sys::SocketFilter;
 
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
+use crate::kernel_drops::evidence;
 use crate::observation::Observation;
 use crate::snapshot::Counter;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::socket_losses::REJECTED;
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(
-    Check::Observation(check),
+    Check::Socket(check),
     &["socket(7): SO_ATTACH_FILTER", "systemd.resource-control(5): IPAddressDeny"],
 );
 
-fn check(observation: &Observation) -> Vec<Finding> {
-    observation.examined_sockets().iter().filter_map(|examined| judge(observation, examined)).collect()
-}
-
-fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
+fn check(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
     let refused = observation.losses_of(socket).refused;
     let flows = observation.taken_by(socket);
@@ -47,9 +45,10 @@ fn judge(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Fin
     )
     .for_group(to)
     .in_program(program)
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1))
+    .change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1)
     .with_all_evidence(observation.counter_change(Counter::ReceiveBufferErrors, family))
     .with_all_evidence(observation.counter_change(Counter::InErrors, family))
+    .with_all_evidence(evidence(observation.drops_at(socket, REJECTED)))
     .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
     .with_remedies([remedy]);
     Some(if sources.is_empty() { finding } else { finding.from_source(sources.join(", ")) })

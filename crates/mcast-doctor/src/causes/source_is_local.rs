@@ -1,19 +1,25 @@
-//! Datagrams arrive with one of this machine's own addresses as their source. The system drops them without
-//! counting them.
+//! Datagrams arrive with one of this machine's own addresses as their source, or with an address that a local route covers.
+//! The system drops them without counting them.
 
 use std::net::IpAddr;
 
 use mcast::Family;
 
+use super::scope_section::Placeholders;
 use super::{Cause, Check};
+use crate::kernel_drops::KernelVerdict;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::interface_setting;
-use crate::{
-    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
-};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
-pub(super) const CAUSE: Cause =
-    Cause::new(Check::Interest(check), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"]);
+pub(super) const CAUSE: Cause = Cause::new(
+    Check::Interest(check),
+    &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"],
+)
+.offering(|on| {
+    address_remedies(Placeholders::SOURCE, true, &interface_setting(Family::V4, on.name(), "accept_local"))
+});
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let interface = observation.link_name(interest.interface);
@@ -30,44 +36,89 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         let trial = observation.trial();
         trial.is_some_and(|trial| trial.received.iter().any(|count| count.source.ip() == source))
     };
-    let is_own = |source: IpAddr| observation.before.is_own(source) && !is_received(source);
     let mut flows = observation.arrivals(interest);
-    flows.retain(|flow| is_own(flow.key.source.ip()));
+    flows.retain(|flow| match flow.key.source.ip() {
+        source if observation.before.is_own(source) => !is_received(source),
+        source => is_routed_locally(observation, source) && is_lost(observation, interest, flow),
+    });
     let (flow, setting) = (flows.first()?, accept_local(&interface));
-    let source = flow.key.source.ip();
-    let finding = Finding::new(
-        Id::SourceIsLocal,
-        Severity::Fault,
-        format!("Datagrams for {} arrive on {interface} with this machine's own address {source} as their source, so the system drops them.", interest.destination()),
-    )
-    .on_interface(&interface)
-    .for_group(interest.destination())
-    .from_source(source)
-    .explaining(flows.iter().map(|flow| ExplainedFlow {
-        destination: flow.destination(),
-        source: Some(flow.key.source.ip()),
-        interface: interface.clone(),
-    }))
-    .with_all_evidence(flows.iter().map(|flow| Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {}", flow.datagrams, flow.key.source.ip(), flow.mac_list()))))
-    .with_evidence(Evidence::new(EvidenceKind::Setting, &setting, 0))
-    .with_remedies(address_remedies(source, &setting));
+    let (source, to) = (flow.key.source.ip(), interest.destination());
+    let cause = match observation.before.is_own(source) {
+        true => format!(
+            "Datagrams for {to} arrive on {interface} with this machine's own address {source} as their source, so the system drops them."
+        ),
+        false => format!(
+            "Datagrams for {to} arrive on {interface} from {source}, which this machine takes for an address of its own, because a route of type local covers it: the system drops them."
+        ),
+    };
+    let route = (!observation.before.is_own(source)).then(|| {
+        Evidence::new(
+            EvidenceKind::Route,
+            format!("ip route get {source}"),
+            "local, by the loopback interface",
+        )
+    });
+    let finding = Finding::fault(Id::SourceIsLocal, cause)
+        .on_interface(&interface)
+        .for_group(interest.destination())
+        .from_source(source)
+        .explaining(flows.iter().map(|flow| ExplainedFlow {
+            destination: flow.destination(),
+            source: Some(flow.key.source.ip()),
+            interface: interface.clone(),
+        }))
+        .with_all_evidence(flows.iter().map(|flow| {
+            Evidence::new(
+                EvidenceKind::Packet,
+                &interface,
+                format!(
+                    "{} datagrams from {}, sent by {}",
+                    flow.datagrams,
+                    flow.key.source.ip(),
+                    flow.mac_list()
+                ),
+            )
+        }))
+        .with_all_evidence(route)
+        .evidence(EvidenceKind::Setting, &setting, 0)
+        .with_remedies(address_remedies(source, observation.before.is_own(source), &setting));
     Some(finding)
 }
 
+/// Returns whether a flow is lost, and not for another reason that the kernel gives. Without policy routing and local
+/// routes of its own, the system compares the source only with the addresses of interfaces.
+fn is_lost(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
+    let lost = observation.lost_flows(interest);
+    let mut same = lost.iter().filter(|lost| lost.flow.key == flow.key);
+    same.any(|lost| observation.kernel_verdict(lost, "IP_LOCAL_SOURCE") != KernelVerdict::Refuted)
+}
+
+/// Returns whether a route makes an address local that no interface has.
+fn is_routed_locally(observation: &Observation, source: IpAddr) -> bool {
+    if source.is_loopback() {
+        return false;
+    }
+    let route = observation.source_routes.get(&source).copied().flatten();
+    route.and_then(|index| observation.link(index)).is_some_and(|link| link.interface.loopback)
+}
+
 /// Returns the remedies. A source in 127.0.0.0/8 is dropped whatever the setting (RFC 1122 section 3.2.1.3).
-fn address_remedies(source: IpAddr, setting: &str) -> Vec<Remedy> {
+fn address_remedies(source: IpAddr, is_own: bool, setting: &str) -> Vec<Remedy> {
     if source.is_loopback() {
         let advice = format!(
             "The sender has bound its socket to {source}. Bind it to the address of its interface, or to none."
         );
         return vec![Remedy::advice(Tool::Program, advice)];
     }
-    let mut remedies = vec![Remedy::advice(
-        Tool::Network,
-        format!(
+    let advice = match is_own {
+        true => format!(
             "If another host also has {source}, give one of them another address. If this machine sends to itself through two interfaces, allow that:"
         ),
-    )];
+        false => format!(
+            "Find the route with `ip route show table local match {source}` and narrow it: it comes from an address with too short a prefix, or from a transparent proxy or load balancer. Until then:"
+        ),
+    };
+    let mut remedies = vec![Remedy::advice(Tool::Network, advice)];
     let scope = RemedyScope::new("every IPv4 packet that arrives on this interface")
         .warning("packets that pretend to come from this machine are no longer dropped there");
     remedies.extend(remedies::sysctl(setting, 1, scope));
@@ -89,6 +140,20 @@ mod tests {
             finding.remedies.iter().filter_map(Remedy::command).count()
         };
         assert_eq!((commands("127.0.0.1:6000"), commands("10.8.0.2:6000")), (0, 2));
+    }
+
+    #[test]
+    fn source_that_a_local_route_covers_is_reported() {
+        use super::super::fixtures::{ETH1, LO};
+
+        let outcome = |route| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            observation.source_routes.insert("10.9.0.1".parse().unwrap(), Some(route));
+            CAUSE.judge(&observation)
+        };
+        assert_eq!(outcome(ETH1), []);
+        let findings = outcome(LO);
+        assert!(findings[0].cause.contains("a route of type local covers it"), "{findings:?}");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::membership_limit;
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{Interest, Observation};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 9776 section 3.2"]);
 
@@ -22,34 +23,22 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     let mut sources: Vec<_> = refused.iter().map(|flow| flow.key.source.ip()).collect();
     sources.sort_unstable();
     sources.dedup();
-    let text: Vec<_> = sources.iter().map(ToString::to_string).collect();
-    let text = text.join(", ");
+    let text = list(&sources);
     let interface = observation.link_name(interest.interface);
     let count: u64 = refused.iter().map(|flow| flow.datagrams).sum();
-    let listed: Vec<_> = interest.sources.sources().map(|source| source.to_string()).collect();
+    let listed = list(interest.sources.sources());
     let mode = if interest.sources.admits([0, 0, 0, 0].into()) { "all but" } else { "only" };
     let to = interest.destination();
-    let finding = Finding::new(
+    let finding = Finding::fault(
         Id::SourceNotAdmitted,
-        Severity::Fault,
-        format!("{text} sends to {to}, but the membership admits {mode} {}.", listed.join(", ")),
+        format!("{text} sends to {to}, but the membership admits {mode} {listed}."),
     )
     .on_interface(&interface)
     .for_group(to)
     .from_source(&text)
-    .with_evidence(Evidence::new(
-        EvidenceKind::Packet,
-        &interface,
-        format!("{count} datagrams from {text} to {to}"),
-    ))
-    .with_evidence(Evidence::new(
-        EvidenceKind::Table,
-        "/proc/net/mcfilter",
-        format!("{mode} {}", listed.join(", ")),
-    ))
-    .with_remedies([
-        Remedy::advice(Tool::Program, format!("Join with the source that actually sends: {text}@{to}.")),
-        remedies::mcast::recv_from(&sources, to),
-    ]);
+    .evidence(EvidenceKind::Packet, &interface, format!("{count} datagrams from {text} to {to}"))
+    .evidence(EvidenceKind::Table, "/proc/net/mcfilter", format!("{mode} {listed}"))
+    .advise(Tool::Program, format!("Join with the source that actually sends: {text}@{to}."))
+    .with_remedies([remedies::mcast::recv_from(&sources, to)]);
     Some(finding)
 }

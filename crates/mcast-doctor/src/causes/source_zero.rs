@@ -4,7 +4,7 @@
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 1122 section 3.2.1.3"]);
 
@@ -19,20 +19,22 @@ fn check(observation: &Observation) -> Vec<Finding> {
         Some(trial) => trial.received_from(flow.key.interface, flow.key.source) > 0,
         None => observation.program().is_some() && flow.key.source.is_ipv6(),
     };
-    flows.retain(|flow| flow.key.source.ip().is_unspecified() && !is_received(flow));
+    // A machine without an address may send to itself.
+    let is_inside =
+        |flow: &Flow| observation.link(flow.key.interface).is_some_and(|link| link.interface.loopback);
+    flows.retain(|flow| !is_inside(flow) && flow.key.source.ip().is_unspecified() && !is_received(flow));
     let mut findings = Vec::new();
     for flow in flows {
         let interface = observation.link_name(flow.key.interface);
         let macs = flow.mac_list();
         findings.push(
-            Finding::new(
+            Finding::fault(
                 Id::SourceZero,
-                Severity::Fault,
                 format!("Datagrams for {} arrive on {interface} without a source address ({}), so the system drops them.", flow.destination(), flow.key.source.ip()),
             )
             .about_flow(&interface, flow)
-            .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {macs}", flow.datagrams, flow.key.source)))
-            .with_remedies([Remedy::advice(Tool::Network, format!("On the machine with the hardware address {macs}, give the sending interface an address: ip address add ADDRESS/PREFIX dev INTERFACE"))]),
+            .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {macs}", flow.datagrams, flow.key.source))
+            .advise(Tool::Network, format!("On the machine with the hardware address {macs}, give the sending interface an address: ip address add ADDRESS/PREFIX dev INTERFACE")),
         );
     }
     findings

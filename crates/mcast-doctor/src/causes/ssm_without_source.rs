@@ -7,7 +7,7 @@ use mcast::{ErrorKind, Group, SourceFilter};
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 4607 section 4.3", "RFC 4604 section 2.2.1"]).without_loss();
@@ -16,11 +16,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {
         let refused = trial.failed_with(ErrorKind::SourceNeeded);
         let finding = refused.map(|failure| {
-            finding(observation, trial.group(), Some(trial.port())).with_evidence(Evidence::new(
+            finding(observation, trial.group(), Some(trial.port())).evidence(
                 EvidenceKind::Answer,
                 "join",
                 &failure.text,
-            ))
+            )
         });
         return finding.into_iter().collect();
     }
@@ -36,11 +36,11 @@ fn check(observation: &Observation) -> Vec<Finding> {
         .map(|interest| {
             let socket = interest.socket.map_or(0, |socket| socket.inode);
             finding(observation, interest.group, Some(interest.port))
-                .with_evidence(Evidence::new(
+                .evidence(
                     EvidenceKind::Socket,
                     format!("socket {socket}"),
                     format!("joined {} from any source", interest.group),
-                ))
+                )
                 .in_program(observation.program().map_or("", |program| &program.name))
         })
         .collect()
@@ -58,11 +58,7 @@ fn in_capture(observation: &Observation) -> Vec<Finding> {
                 let evidence = format!("{} reports {group} with version {version}", control.source);
                 findings.push(
                     finding(observation, group, None)
-                        .with_evidence(Evidence::new(
-                            EvidenceKind::Packet,
-                            observation.link_name(control.interface),
-                            evidence,
-                        ))
+                        .evidence(EvidenceKind::Packet, observation.link_name(control.interface), evidence)
                         .for_group(group),
                 );
             }
@@ -78,9 +74,8 @@ fn finding(observation: &Observation, group: Group, port: Option<u16>) -> Findin
         Some(port) => std::net::SocketAddr::new(group.addr(), port).to_string(),
         None => group.to_string(),
     };
-    Finding::new(
+    Finding::fault(
         Id::SsmWithoutSource,
-        Severity::Fault,
         format!("{group} is source-specific but was joined without a source: routers do not forward anything for such a membership."),
     )
     .for_group(&target)
@@ -88,7 +83,5 @@ fn finding(observation: &Observation, group: Group, port: Option<u16>) -> Findin
     .with_remedies(sender.zip(port).map(|(sender, port)| {
         remedies::mcast::recv_from(&[sender], std::net::SocketAddr::new(group.addr(), port))
     }))
-    .with_remedies([
-        Remedy::advice(Tool::Program, "Join with the address of the sender (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP), or use a group outside 232.0.0.0/8 and ff3x::/32."),
-    ])
+    .advise(Tool::Program, "Join with the address of the sender (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP), or use a group outside 232.0.0.0/8 and ff3x::/32.")
 }

@@ -1,13 +1,14 @@
-//! A traffic control filter drops the datagrams, before the IP layer gets them or after it has sent them.
+//! A traffic control filter drops the datagrams, before the IP layer receives them or after it has sent them.
 
 use std::fmt;
 
 use super::{Cause, Check, tc_filters};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["tc(8)", "tc-bpf(8)"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["tc(8)", "tc-bpf(8)"])
+    .offering(|on| vec![tc_filters::delete(on.name(), "ingress", "PREFERENCE")]);
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -63,10 +64,7 @@ fn finding(interface: &str, to: impl fmt::Display, what: &str, direction: &str) 
         "List the filters: tc -s filter show dev {interface} {direction}, and those attached by BPF: bpftool net show dev {interface}. Delete the one that drops: tc filter del dev {interface} {direction} pref PREF. The network plugin of a container platform may have put it there, and other traffic may depend on it: change the plugin's policy instead."
     );
     let cause = format!("A traffic control filter (tc) of {interface} drops {what}.");
-    Finding::new(Id::TcDrops, Severity::Fault, cause)
-        .on_interface(interface)
-        .for_group(to)
-        .with_remedies([Remedy::advice(Tool::Tc, advice)])
+    Finding::fault(Id::TcDrops, cause).on_interface(interface).for_group(to).advise(Tool::Tc, advice)
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use mcast::Family;
 
 use super::filter_rules::explained;
 use crate::depth::LostFlow;
+use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer};
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, Link, TrafficFilter};
 use crate::wire::{ControlPacket, Flow, Wire};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
 /// Returns the findings that the counts of temporary rules and of the queueing disciplines prove.
 pub(super) fn check(observation: &Observation) -> Vec<Finding> {
@@ -26,7 +27,9 @@ fn dropped_at_ingress(observation: &Observation, interest: &Interest<'_>) -> Opt
     lost.extend(observation.stray_flows(interest));
     // A coalesced packet is captured as several datagrams and counted once.
     lost.retain(|lost| lost.flow.resegmented == 0 && lost.flow.fragmented == 0 && !lost.flow.key.outgoing);
-    let others = observation.dropped_flows(interest, |drop| !drop.reason.starts_with("TC_"));
+    // A filter may hand packets to the queue of another interface, which drops them.
+    let is_other = |drop: &KernelDrop| !["TC_", "QDISC_"].iter().any(|begin| drop.reason.starts_with(begin));
+    let others = observation.dropped_flows(interest, is_other);
     lost.retain(|lost| {
         did_not_reach_a_hook(observation, lost, link)
             && !others.iter().any(|dropped| dropped.flow.is_some_and(|flow| flow.key == lost.flow.key))
@@ -46,7 +49,7 @@ fn dropped_at_ingress(observation: &Observation, interest: &Interest<'_>) -> Opt
     let reached = reached.map(|(reached, _)| {
         Evidence::new(EvidenceKind::Counter, "hook ingress", format!("{reached} datagrams reached it"))
     });
-    let finding = Finding::new(Id::TcDrops, Severity::Fault, cause)
+    let finding = Finding::fault(Id::TcDrops, cause)
         .on_interface(link.name())
         .for_group(to)
         .explaining(lost.iter().map(|lost| explained(observation, lost.flow)))
@@ -95,11 +98,10 @@ fn dropped_at_egress(observation: &Observation, count: &HookCount) -> Option<Fin
         link.name(),
         culprit(link, false)
     );
-    let finding = Finding::new(Id::TcDrops, Severity::Fault, cause).on_interface(link.name());
+    let finding = Finding::fault(Id::TcDrops, cause).on_interface(link.name());
     let finding = to.into_iter().fold(finding, Finding::for_group);
     let passed = format!("{} packets passed it", count.passed);
-    let finding =
-        finding.with_evidence(Evidence::new(EvidenceKind::Counter, format!("hook {}", last.name()), passed));
+    let finding = finding.evidence(EvidenceKind::Counter, format!("hook {}", last.name()), passed);
     Some(with_filters(finding, observation, link, false))
 }
 
@@ -179,16 +181,7 @@ fn with_filters(finding: Finding, observation: &Observation, link: &Link, is_ing
             )
         });
     let delete = match filters[..] {
-        [only] => Some(
-            Remedy::now(
-                Tool::Tc,
-                ["filter", "delete", "dev", name, side, "pref", &only.preference.to_string()],
-            )
-            .with_scope(
-                RemedyScope::new(format!("all traffic of {name} at {side}"))
-                    .warning("what the filter does to other traffic ends, too"),
-            ),
-        ),
+        [only] => Some(delete(name, side, &only.preference.to_string())),
         _ => None,
     };
     let show = match filters[..] {
@@ -199,11 +192,14 @@ fn with_filters(finding: Finding, observation: &Observation, link: &Link, is_ing
             "`tc -s filter show dev {name} {side}` shows the filters. Deleting one also ends what it does to other traffic: if it is needed, exempt the group in it instead."
         ),
     };
-    finding
-        .with_all_evidence(counter)
-        .with_all_evidence(listed)
-        .with_remedies(delete)
-        .with_remedies([Remedy::advice(Tool::Tc, show)])
+    finding.with_all_evidence(counter).with_all_evidence(listed).with_remedies(delete).advise(Tool::Tc, show)
+}
+
+/// Deletes the filter with a preference.
+pub(super) fn delete(interface: &str, side: &str, preference: &str) -> Remedy {
+    let scope = RemedyScope::new(format!("all traffic of {interface} at {side}"))
+        .warning("what the filter does to other traffic ends, too");
+    Remedy::now(Tool::Tc, ["filter", "delete", "dev", interface, side, "pref", preference]).with_scope(scope)
 }
 
 #[cfg(test)]
@@ -228,6 +224,18 @@ mod tests {
         assert_eq!(check(&with_classifier(0, 10)).len(), 1);
         assert_eq!(check(&with_classifier(10, 10)), [], "all were received");
         assert_eq!(check(&with_classifier(0, 0)), [], "nothing was dropped there");
+    }
+
+    #[test]
+    fn filter_that_hands_packets_to_a_full_queue_is_reported() {
+        use super::super::fixtures::kernel_drop;
+
+        let found = |reason| {
+            let mut observation = with_classifier(0, 10);
+            observation.kernel_drops.drops = vec![kernel_drop(reason, "10.9.0.1:6000", TO, 10)];
+            check(&observation).len()
+        };
+        assert_eq!((found("QDISC_DROP"), found("OTHERHOST")), (1, 0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]).without_loss();
@@ -22,39 +22,32 @@ fn check(observation: &Observation) -> Vec<Finding> {
             route.to.iter().filter(|(_, threshold)| *threshold >= flow.hop_limits.1).collect();
         let Some((interface, threshold)) = strict.first() else { continue };
         findings.push(
-            Finding::new(
-                Id::TtlThreshold,
-                Severity::Fault,
-                format!(
+            Finding::fault(Id::TtlThreshold, format!(
                     "{} arrives with hop limit {}, but is forwarded to {interface} only with a hop limit above {threshold}.",
                     route.group, flow.hop_limits.1
-                ),
-            )
+                ))
             .on_interface(interface)
             .for_group(flow.destination())
             .from_source(flow.key.source)
-            .with_evidence(Evidence::new(
+            .evidence(
                 EvidenceKind::Table,
                 "/proc/net/ip_mr_cache",
                 format!("{interface}, threshold {threshold}"),
-            ))
-            .with_evidence(Evidence::new(
+            )
+            .evidence(
                 EvidenceKind::Packet,
                 from,
                 format!("hop limit {} to {}", flow.hop_limits.0, flow.hop_limits.1),
-            ))
-            .with_remedies([
-                Remedy::advice(
+            )
+            .advise(
                     Tool::Network,
                     format!(
                         "Lower the threshold of {interface} (smcroute: phyint {interface} ttl-threshold 1)."
                     ),
-                ),
-                Remedy::advice(
+                ).advise(
                     Tool::Program,
                     format!("Or send with a hop limit above {threshold} (IP_MULTICAST_TTL)."),
                 ),
-            ]),
         );
     }
     findings

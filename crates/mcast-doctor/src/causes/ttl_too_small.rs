@@ -4,10 +4,11 @@ use mcast::group::Scope;
 use mcast::{Family, Group};
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{Observation, ReceivedCount, TrialMembership};
 use crate::snapshot::UdpSocket;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 1112 section 6.1"]).without_loss();
@@ -76,7 +77,7 @@ fn zero_hop_limit(
         format!("{who} sends to {text} from port {port} with hop limit 0: while a program on this machine has joined the group, nothing leaves the machine."),
     )
     .in_program(who)
-    .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{option} 0")))
+    .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{option} 0"))
     .with_remedies([raise(family)]);
     match to {
         Some(to) => finding.for_group(to).with_remedies([remedies::mcast::send_far(to)]),
@@ -99,8 +100,7 @@ fn blocked_outgoing_interfaces(observation: &Observation, flow: &Flow) -> Option
         let here = route.from.as_deref() == Some(&observation.link_name(flow.key.interface));
         !flow.key.outgoing && here && route.group == flow.key.group && route.source == flow.key.source.ip()
     })?;
-    let names: Vec<_> = route.to.iter().map(|(name, _)| name.as_str()).collect();
-    (!names.is_empty()).then(|| names.join(", "))
+    (!route.to.is_empty()).then(|| list(route.to.iter().map(|(name, _)| name)))
 }
 
 fn at_router(observation: &Observation, flow: &Flow, to: &str) -> Finding {
@@ -110,17 +110,18 @@ fn at_router(observation: &Observation, flow: &Flow, to: &str) -> Finding {
     let cause = format!(
         "{destination} from {source} arrives with hop limit {hop_limit}, so it is not forwarded to {to}."
     );
-    finding(observation, flow, Severity::Fault, cause).with_evidence(Evidence::new(
+    finding(observation, flow, Severity::Fault, cause).evidence(
         EvidenceKind::Table,
         "/proc/net/ip_mr_cache",
         route,
-    ))
+    )
 }
 
 fn at_sender(observation: &Observation, flow: &Flow) -> Finding {
     let (destination, hop_limit) = (flow.destination(), flow.hop_limits.1);
-    let cause =
-        format!("{destination} is sent with hop limit {hop_limit}: receivers behind a router do not get it.");
+    let cause = format!(
+        "{destination} is sent with hop limit {hop_limit}: receivers behind a router do not receive it."
+    );
     finding(observation, flow, Severity::Note, cause)
 }
 
@@ -129,7 +130,7 @@ fn finding(observation: &Observation, flow: &Flow, severity: Severity, cause: St
     let packets = format!("{} datagrams, hop limit {}", flow.datagrams, flow.hop_limits.1);
     Finding::new(Id::TtlTooSmall, severity, cause)
         .about_flow(&interface, flow)
-        .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, packets))
+        .evidence(EvidenceKind::Packet, &interface, packets)
         .with_remedies([raise(Family::of(flow.key.group)), remedies::mcast::send_far(flow.destination())])
 }
 

@@ -1,4 +1,4 @@
-//! Two queriers ask on one network, although the one with the higher address must be silent.
+//! Two queriers send queries on one network, although the one with the higher address must be silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use mcast::InterfaceIndex;
 
 use super::{Cause, Check};
-use crate::observation::Observation;
+use crate::observation::{Observation, protocol};
 use crate::wire::{ControlMessage, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 6.6.2", "RFC 4541 section 2.1.1"])
@@ -38,15 +38,15 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let judged = networks.into_iter().filter_map(|((interface, ..), queriers)| {
         let mut queriers = queriers.into_iter();
         let elected = queriers.next()?;
-        let other = queriers.find(|(_, other)| keeps_asking(&elected.1, other))?;
+        let other = queriers.find(|(_, other)| keeps_querying(&elected.1, other))?;
         Some(finding(observation, interface, &elected, &other))
     });
     judged.collect()
 }
 
-/// Returns whether the other querier asked again after it must have heard the elected one. One query may have been on
+/// Returns whether the other querier sent queries after it must have received one of the elected querier. One query may have been on
 /// its way.
-fn keeps_asking(elected: &Querier, other: &Querier) -> bool {
+fn keeps_querying(elected: &Querier, other: &Querier) -> bool {
     const NOTICED_WITHIN: Duration = Duration::from_millis(100);
     let first = elected.times.iter().min().copied();
     let later = |time: &&SystemTime| {
@@ -62,7 +62,7 @@ fn finding(
     other: &(IpAddr, Querier),
 ) -> Finding {
     let interface = observation.link_name(interface);
-    let protocol = if elected.0.is_ipv4() { "IGMP" } else { "MLD" };
+    let protocol = protocol(mcast::Family::of(elected.0));
     let queries = |(source, querier): &(IpAddr, Querier)| {
         let versions: Vec<_> =
             querier.versions.iter().map(|version| format!("{protocol}v{version}")).collect();
@@ -74,45 +74,29 @@ fn finding(
     } else {
         " They use different versions, so hosts fall back to the older one."
     };
-    Finding::new(
+    Finding::warning(
         Id::TwoQueriers,
-        Severity::Warning,
-        format!("{} and {} both ask as {protocol} querier on the network of {interface}: {} does not hear {}, or ignores it.{mixed}", elected.0, other.0, other.0, elected.0),
+        format!("{} and {} both send {protocol} queries on the network of {interface}: {} does not receive those of {}, or ignores them.{mixed}", elected.0, other.0, other.0, elected.0),
     )
     .on_interface(&interface)
     .from_source(other.0)
     .with_evidence(queries(elected))
     .with_evidence(queries(other))
-    .with_remedies([
-        Remedy::advice(Tool::Network, format!("Disable the querier on {}, or let the queries of {} reach it: a filter or a switch between them drops {protocol}.", other.0, elected.0)),
-        Remedy::advice(Tool::Network, "If they belong to two networks, the networks are connected where they should not be: look for a cable or a VLAN that joins them."),
-    ])
+    .advise(Tool::Network, format!("Disable the querier on {}, or let the queries of {} reach it: a filter or a switch between them drops {protocol}.", other.0, elected.0)).advise(Tool::Network, "If they belong to two networks, the networks are connected where they should not be: look for a cable or a VLAN that joins them.")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, membership};
+    use super::super::fixtures::{control, membership, query};
     use super::*;
-    use crate::wire::ControlPacket;
 
     /// Returns whether queries from these sources, one every 30 s, are reported.
     fn is_reported(sources: &[&str]) -> bool {
         let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
         let (start, _) = observation.wire.span.unwrap();
         for (number, source) in (0_u32..).zip(sources) {
-            observation.wire.control.push(ControlPacket {
-                time: start + Duration::from_secs(30) * number,
-                interface: ETH0,
-                outgoing: false,
-                source: source.parse().unwrap(),
-                message: ControlMessage::Query {
-                    version: 2,
-                    group: None,
-                    interval: None,
-                    response_time: Duration::from_secs(10),
-                },
-                vlan: None,
-            });
+            let time = start + Duration::from_secs(30) * number;
+            observation.wire.control.push(control(time, source, query(2, None)));
         }
         !check(&observation).is_empty()
     }

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::{Cause, Check};
+use crate::finding::list;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::{Flow, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 use mcast_packet::ether_type;
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1Q"]).offering(|on| {
+    create_vlan_interface(on.name(), Tagging { id: 7, protocol: ether_type::VLAN, inner: None })
+});
 
 fn check(observation: &Observation) -> Vec<Finding> {
     if matches!(observation.target, ExaminationTarget::File) {
@@ -32,44 +35,48 @@ fn in_file(observation: &Observation) -> Vec<Finding> {
         let cause = format!(
             "{to} is tagged with VLAN {vlan} in the capture: a host receives it only on an interface in that VLAN, or behind a switch port that removes the tag."
         );
-        let finding = Finding::new(Id::VlanTagged, Severity::Note, cause)
-            .about_flow(&interface, flow)
-            .with_evidence(Evidence::new(
-                EvidenceKind::Packet,
-                &interface,
-                format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
-            ));
+        let finding = Finding::note(Id::VlanTagged, cause).about_flow(&interface, flow).evidence(
+            EvidenceKind::Packet,
+            &interface,
+            format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
+        );
         Some(finding)
     };
     tagged.filter_map(note).collect()
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let links = &observation.after.links;
+    let joined = observation.link(interest.interface)?;
+    // The frames of all VLANs arrive on the interface below.
+    let wire = joined.lower.filter(|_| joined.is_vlan()).unwrap_or(interest.interface);
+    let mut vlans = links.iter().filter(|link| link.lower == Some(wire) && link.is_vlan()).peekable();
+    let is_trunk = vlans.peek().is_some();
+    // The tap on an interface that is down does not show whether it is in the VLAN.
+    if vlans.any(|link| !link.interface.up) {
+        return None;
+    }
     // VLAN id 0 carries only a priority, and every system removes it.
     let in_vlan = |flow: &Flow| flow.key.vlan.is_some_and(|tagging| tagging.id != 0);
-    let tagged = |flow: &&Flow| {
-        flow.key.interface == interest.interface && flow.key.port == interest.port && in_vlan(flow)
+    let tagged = |flow: &&Flow| flow.key.interface == wire && flow.key.port == interest.port && in_vlan(flow);
+    let incoming = || observation.wire.incoming(interest.group.addr());
+    let untagged = |flow: &Flow| {
+        let is_same = |other: &Flow| other.key.source.ip() == flow.key.source.ip();
+        incoming().any(|other| other.key.port == interest.port && !in_vlan(other) && is_same(other))
     };
-    let arrivals = observation.arrivals(interest);
-    let untagged = |flow: &&Flow| arrivals.iter().any(|other| other.key.source.ip() == flow.key.source.ip());
-    let incoming = observation.wire.incoming(interest.group.addr());
-    let flows: Vec<_> = incoming.filter(tagged).filter(|flow| !untagged(flow)).collect();
+    let flows: Vec<_> = incoming().filter(tagged).filter(|flow| !untagged(flow)).collect();
     let flow = flows.first()?;
     let tagging = flow.key.vlan?;
     let vlan = tagging.id;
-    let has_vlan_interface = observation
-        .after
-        .links
-        .iter()
-        .any(|link| link.lower == Some(interest.interface) && link.kind.as_deref() == Some("vlan"));
-    if has_vlan_interface || !(arrivals.is_empty() || interest.sources.admits(flow.key.source.ip())) {
+    let arrives = !observation.arrivals(interest).is_empty();
+    // Other VLANs of a trunk may carry the same group.
+    if arrives && (is_trunk || !interest.sources.admits(flow.key.source.ip())) {
         return None;
     }
-    let sources: Vec<_> = flows.iter().map(|flow| flow.key.source.to_string()).collect();
-    let interface = observation.link_name(interest.interface);
-    let finding = Finding::new(
+    let sources = list(flows.iter().map(|flow| flow.key.source));
+    let interface = observation.link_name(wire);
+    let finding = Finding::fault(
         Id::VlanTagged,
-        Severity::Fault,
         format!(
             "{} arrives on {interface} in VLAN {vlan}, but no interface of this machine is in that VLAN.",
             interest.destination()
@@ -77,17 +84,10 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     )
     .on_interface(&interface)
     .for_group(interest.destination())
-    .from_source(sources.join(", "))
-    .with_evidence(Evidence::new(
-        EvidenceKind::Packet,
-        &interface,
-        format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
-    ))
+    .from_source(sources)
+    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams with VLAN tag {vlan}", flow.datagrams))
     .with_remedies(create_vlan_interface(&interface, tagging))
-    .with_remedies([Remedy::advice(
-        Tool::Network,
-        format!("Or configure the switch to send VLAN {vlan} to this port untagged."),
-    )]);
+    .advise(Tool::Network, format!("Or configure the switch to send VLAN {vlan} to this port untagged."));
     Some(finding)
 }
 
@@ -125,7 +125,7 @@ fn create_vlan_interface(interface: &str, tagging: Tagging) -> Vec<Remedy> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, ETH1, flow, membership};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
@@ -161,6 +161,29 @@ mod tests {
         };
         assert_eq!(sources("10.9.0.7:6000"), ["10.9.0.7:6000"]);
         assert!(sources("10.9.0.1:6000").is_empty(), "a copy of what arrives");
+    }
+
+    #[test]
+    fn member_in_another_vlan_of_a_trunk_gets_nothing() {
+        let tagging = Tagging { id: 77, protocol: ether_type::VLAN, inner: None };
+        let outcome = |decapsulated: &[&str], joined_on| {
+            let mut tagged = flow(ETH0, "10.9.0.7:6000", TO);
+            tagged.key.vlan = Some(tagging);
+            let others = decapsulated.iter().map(|source| flow(ETH1, source, TO));
+            let mut observation = membership(TO, others.chain([tagged]).collect(), 0);
+            observation.trial_mut().joined = vec![joined_on];
+            observation.after.links[2].lower = Some(ETH0);
+            observation.after.links[2].kind = Some("vlan".into());
+            CAUSE
+                .judge(&observation)
+                .into_iter()
+                .filter_map(|finding| finding.subject.interface)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(outcome(&[], ETH1), ["eth0"]);
+        assert_eq!(outcome(&[], ETH0), ["eth0"]);
+        assert!(outcome(&["10.9.0.7:6000"], ETH0).is_empty(), "the machine is in the VLAN");
+        assert!(outcome(&["10.9.0.1:6000"], ETH1).is_empty(), "another VLAN carries the group, too");
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use super::{Cause, Check};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 use mcast::{Family, InterfaceSelector};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .offering(|on| remedies::linux::route_groups(Family::V4, &on.link));
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let by_default = observation
@@ -38,24 +39,24 @@ fn check(observation: &Observation) -> Vec<Finding> {
             ),
         )
         .on_interface(tunnel.name())
-        .with_evidence(Evidence::new(
+        .evidence(
             EvidenceKind::Route,
             if v4 { "ip route get 239.255.255.1" } else { "ip -6 route get ff15::1" },
             format!("dev {}", tunnel.name()),
-        ))
-        .with_evidence(Evidence::new(
+        )
+        .evidence(
             EvidenceKind::Interface,
             tunnel.name(),
             tunnel.kind.as_deref().unwrap_or("point-to-point"),
-        ))
+        )
         .with_remedies(match observation.trial() {
-            Some(trial) => remedies::route_group(trial.group().addr(), other).into_iter().collect(),
+            Some(trial) => remedies::route_group(trial.group().addr(), other, observation.after.has_routing_rules).into_iter().collect(),
             None => remedies::route_groups(route.family, other),
         })
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Program,
             format!("Or choose the interface {} in the program.", other.name()),
-        )]);
+        );
         Some(finding)
     });
     findings.collect()

@@ -3,7 +3,7 @@
 
 use super::{Cause, Check};
 use crate::observation::Observation;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["RFC 9119 section 3"]);
 
@@ -16,17 +16,13 @@ fn check(observation: &Observation) -> Vec<Finding> {
     });
     wireless
         .map(|link| {
-            Finding::new(
+            Finding::note(
                 Id::Wireless,
-                Severity::Note,
                 format!("{} is wireless: groups arrive at the lowest rate, late, and with losses that are not retransmitted.", link.name()),
             )
             .on_interface(link.name())
-            .with_evidence(Evidence::new(EvidenceKind::Interface, link.name(), "wireless"))
-            .with_remedies([
-                Remedy::advice(Tool::Network, "On the access point, enable the conversion of multicast to unicast (\"multicast enhancement\", \"IGMP snooping\"), or raise the multicast rate. Or use a cable."),
-                Remedy::advice(Tool::Mcast, "Run `mcast ping GROUP:PORT` to measure delay and loss to another machine."),
-            ])
+            .evidence(EvidenceKind::Interface, link.name(), "wireless")
+            .advise(Tool::Network, "On the access point, enable the conversion of multicast to unicast (\"multicast enhancement\", \"IGMP snooping\"), or raise the multicast rate. Or use a cable.").advise(Tool::Mcast, "Run `mcast ping GROUP:PORT` to measure delay and loss to another machine.")
         })
         .collect()
 }
@@ -35,6 +31,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
 mod tests {
     use super::super::fixtures::membership;
     use super::*;
+    use crate::Severity;
 
     #[test]
     fn only_wireless_interfaces_in_use_are_reported() {

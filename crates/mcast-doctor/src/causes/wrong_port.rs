@@ -1,9 +1,10 @@
 //! The group arrives, but on another port.
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation};
+use crate::kernel_drops::evidence;
+use crate::observation::{Interest, Observation, explains};
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &[]);
 
@@ -23,12 +24,16 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             && interest.sources.admits(flow.key.source.ip())
             && !is_served(flow.key.port)
     };
-    let flow = observation.wire.incoming(group).find(other)?;
+    let is_own = |flow: &&Flow| observation.after.is_own(flow.key.source.ip());
+    let sent = observation.wire.outgoing(group).filter(is_own);
+    let flow = observation.wire.incoming(group).chain(sent).find(other)?;
     let (actual_port, source) = (flow.key.port, flow.key.source);
+    let drops = observation.kernel_drops.drops.iter();
+    let unclaimed: Vec<_> = drops.filter(|drop| drop.is_without_socket() && drop.is_of(&flow.key)).collect();
+    let is_claimed = !explains(unclaimed.iter().map(|drop| drop.packets).sum(), flow.datagrams);
     // Another program on this machine has that port open and may be the intended receiver.
-    let has_another_receiver =
-        observation.after.udp_sockets.iter().any(|socket| socket.local.port() == actual_port);
-    let severity = if has_another_receiver { Severity::Warning } else { Severity::Fault };
+    let is_open = observation.after.udp_sockets.iter().any(|socket| socket.local.port() == actual_port);
+    let severity = if is_open && is_claimed { Severity::Warning } else { Severity::Fault };
     let interface = observation.link_name(interest.interface);
     let actual = std::net::SocketAddr::new(group, actual_port);
     let finding = Finding::new(
@@ -42,24 +47,23 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .on_interface(&interface)
     .for_group(interest.destination())
     .from_source(source)
-    .with_evidence(Evidence::new(
+    .evidence(
         EvidenceKind::Packet,
         &interface,
         format!("{} datagrams to {actual}, none to port {}", flow.datagrams, interest.port),
-    ))
-    .with_remedies([
-        Remedy::advice(
-            Tool::Program,
-            format!("Bind to port {actual_port}, or have the sender use port {}.", interest.port),
-        ),
-        remedies::mcast::recv(actual),
-    ]);
+    )
+    .with_all_evidence(evidence(unclaimed))
+    .advise(
+        Tool::Program,
+        format!("Bind to port {actual_port}, or have the sender use port {}.", interest.port),
+    )
+    .with_remedies([remedies::mcast::recv(actual)]);
     Some(finding)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::super::fixtures::{ETH0, ETH1, flow, kernel_drop, membership};
     use super::*;
     use crate::snapshot::UdpSocket;
 
@@ -78,6 +82,8 @@ mod tests {
             programs: Vec::new(),
         }];
         assert_eq!(CAUSE.judge(&observation)[0].severity, Severity::Warning);
+        observation.kernel_drops.drops = vec![kernel_drop("NO_SOCKET", "10.9.0.1:6000", OTHER, 10)];
+        assert_eq!(CAUSE.judge(&observation)[0].severity, Severity::Fault, "that program does not take them");
     }
 
     #[test]

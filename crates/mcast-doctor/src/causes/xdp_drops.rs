@@ -3,9 +3,10 @@
 use super::{Cause, Check, xdp_programs};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Interest, Observation};
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::{Finding, Id, Severity, Tool};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): xdp"]);
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["ip-link(8): xdp"])
+    .offering(|on| vec![xdp_programs::detach(on.name(), "xdp")]);
 
 fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let counted = xdp_programs::check(observation, interest);
@@ -28,11 +29,11 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
     let advice = format!(
         "See which program it is: ip -details link show dev {interface}. Remove it with ip link set dev {interface} xdp off, or correct it. It may protect this machine from floods or balance load, and other traffic may depend on it."
     );
-    let finding = Finding::new(Id::XdpDrops, Severity::Fault, cause)
+    let finding = Finding::fault(Id::XdpDrops, cause)
         .on_interface(&interface)
         .for_group(to)
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
-        .with_remedies([Remedy::advice(Tool::Ip, advice)]);
+        .advise(Tool::Ip, advice);
     Some(finding)
 }
 
@@ -44,7 +45,7 @@ mod tests {
     const TO: &str = "239.1.2.3:5000";
 
     #[test]
-    fn function_of_the_driver_tells_what_the_reason_does_not() {
+    fn function_of_the_driver_shows_what_the_reason_does_not() {
         let findings = |function: Option<&str>, reason| {
             let mut observation = membership(TO, Vec::new(), 0);
             let drop = kernel_drop(reason, "10.9.0.1:6000", TO, 10);

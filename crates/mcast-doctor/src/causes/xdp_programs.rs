@@ -2,7 +2,7 @@
 
 use crate::observation::{Interest, Observation};
 use crate::snapshot::XdpProgram;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 /// Fewer frames may have arrived before the tap was open.
 const MIN_FRAMES: u64 = 10;
@@ -33,17 +33,18 @@ pub(super) fn check(observation: &Observation, interest: &Interest<'_>) -> Optio
     )
     .on_interface(name)
     .for_group(to)
-    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{name} rx_packets"), before.received, after.received))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{seen} frames behind the program")))
-    .with_evidence(Evidence::new(EvidenceKind::Interface, format!("ip link show dev {name}"), format!("XDP program {program}")))
-    .with_remedies([
-        Remedy::now(Tool::Ip, ["link", "set", "dev", name, mode, "off"]).with_scope(
-            RemedyScope::new(format!("everything that arrives on {name}"))
-                .warning("what the program does to other traffic ends, too, such as protection or load balancing"),
-        ),
-        Remedy::advice(Tool::Ip, format!("Detaching the program also ends what it does to other traffic. `bpftool prog show id {program}` names it: if it is needed, let it pass the group instead.")),
-    ]);
+    .change(EvidenceKind::Counter, format!("{name} rx_packets"), before.received, after.received)
+    .evidence(EvidenceKind::Packet, name, format!("{seen} frames behind the program"))
+    .evidence(EvidenceKind::Interface, format!("ip link show dev {name}"), format!("XDP program {program}"))
+    .with_remedies([detach(name, mode)]).advise(Tool::Ip, format!("Detaching the program also ends what it does to other traffic. `bpftool prog show id {program}` names it: if it is needed, let it pass the group instead."));
     Some(finding)
+}
+
+/// Detaches the program of an interface.
+pub(super) fn detach(interface: &str, mode: &str) -> Remedy {
+    let scope = RemedyScope::new(format!("everything that arrives on {interface}"))
+        .warning("what the program does to other traffic ends, too, such as protection or load balancing");
+    Remedy::now(Tool::Ip, ["link", "set", "dev", interface, mode, "off"]).with_scope(scope)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 mod program;
 mod status;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 
@@ -82,7 +82,10 @@ impl Observation {
         let mut dropped = self.dropped_flows(interest, |_| true);
         dropped.retain(|dropped| {
             let source = dropped.source.ip();
-            dropped.flow.is_none() && interest.sources.admits(source) && !self.before.is_own(source)
+            dropped.flow.is_none()
+                && interest.sources.admits(source)
+                && !self.before.is_own(source)
+                && !self.forwards(interest, source)
         });
         let expected = |dropped: DroppedFlow<'_>| {
             let status = FlowStatus {
@@ -95,6 +98,13 @@ impl Observation {
             ExpectedFlow { interest: *interest, flow: None, status }
         };
         dropped.into_iter().map(expected).collect()
+    }
+
+    /// Returns whether this machine forwards datagrams from a source to the interface of an interest. Its own copies of
+    /// them arrive there.
+    fn forwards(&self, interest: &Interest<'_>, source: IpAddr) -> bool {
+        let mut sent = self.wire.outgoing(interest.group.addr());
+        sent.any(|flow| flow.key.interface == interest.interface && flow.key.source.ip() == source)
     }
 
     /// Returns the flows of an interest that the doctor's own socket did not receive; for another program, those of
@@ -174,6 +184,8 @@ impl Observation {
             on_wire: Some(on_wire),
             received,
             depth,
+            some_arrive: received
+                .map_or_else(|| program::reads_some(self, interest, flow), |received| received > 0),
             ..self.status(interest)
         };
         ExpectedFlow { interest: *interest, flow: Some(flow), status }
@@ -206,6 +218,7 @@ impl Observation {
             on_wire: None,
             received: None,
             depth: Depth::Unknown,
+            some_arrive: false,
         }
     }
 
@@ -237,14 +250,32 @@ impl Observation {
         let elsewhere = trial.received.iter().filter(|count| {
             count.source == source && count.interface != interest.interface && !is_captured(count.interface)
         });
-        Some(here.saturating_add(elsewhere.map(|count| count.datagrams).sum()))
+        let received = here.saturating_add(elsewhere.map(|count| count.datagrams).sum());
+        Some(if received == 0 { self.received_from_another_source(interest, flow) } else { received })
+    }
+
+    /// Returns how many datagrams of a flow the doctor's own socket received from a source that was not on the wire, because
+    /// a rule of the packet filter changes it: as many as were on the wire, if this flow is the only one without receipts.
+    fn received_from_another_source(&self, interest: &Interest<'_>, flow: &Flow) -> u64 {
+        let Some(trial) = self.trial() else { return 0 };
+        let same = |other: &&Flow| other.destination() == flow.destination();
+        let captured: Vec<_> = self.wire.flows.iter().filter(same).map(|other| other.key.source).collect();
+        let is_received = |source| trial.received.iter().any(|count| count.source == source);
+        let are_others_received =
+            captured.iter().all(|source| *source == flow.key.source || is_received(*source));
+        let unseen = trial
+            .received
+            .iter()
+            .filter(|count| count.interface == interest.interface && !captured.contains(&count.source));
+        let unseen: u64 = unseen.map(|count| count.datagrams).sum();
+        let is_as_many = unseen.abs_diff(flow.datagrams).saturating_mul(20) <= flow.datagrams;
+        if are_others_received && is_as_many { unseen } else { 0 }
     }
 
     fn depth_of_trial(&self, flow: &Flow, on_wire: u64, received: u64) -> Depth {
         let Some(trial) = self.trial() else { return Depth::Unknown };
-        // A full buffer drops datagrams of every flow: it does not explain why all of one flow are missing.
-        let others_arrive = trial.received.iter().any(|count| count.datagrams > 0);
-        let dropped = if received == 0 && others_arrive { 0 } else { trial.dropped };
+        // A full buffer drops datagrams of every flow, and was empty once: it does not explain why all of one are missing.
+        let dropped = if received == 0 { 0 } else { self.losses_of_trial(trial).full };
         let loss = Loss { expected: on_wire, received: received.min(on_wire), dropped };
         if !loss.is_serious() {
             return Depth::Arrives;
@@ -287,6 +318,7 @@ impl Observation {
             on_wire: Some(flow.datagrams),
             received: None,
             depth: Depth::Leaves,
+            some_arrive: false,
         })
         .collect()
     }
@@ -301,7 +333,7 @@ pub(crate) fn arrival<'a>(flows: impl IntoIterator<Item = &'a FlowStatus>) -> Ar
             // Why the doctor's own socket received nothing is unknown, that it did not is certain.
             Depth::Unknown if flow.received == Some(0) => lost = true,
             Depth::Unknown | Depth::Leaves => unknown = true,
-            _ => lost = true,
+            _ => (arrives, lost) = (arrives || flow.some_arrive, true),
         }
     }
     match (arrives, lost, unknown) {

@@ -3,8 +3,10 @@
 use mcast::Family;
 
 use super::Depth;
+use crate::netfilter::{Hook, Layer};
 use crate::observation::{Interest, Observation, explains};
 use crate::snapshot::{Counter, UdpSocket};
+use crate::socket_losses::MIN_QUEUED;
 use crate::wire::Flow;
 
 /// Fewer datagrams may still be on their way.
@@ -22,10 +24,45 @@ pub(super) fn depth(observation: &Observation, interest: &Interest<'_>, flow: &F
     if read == 0 && flow.datagrams >= MIN_DATAGRAMS {
         return where_unread(observation, flow);
     }
-    match certainly_read(observation, flow, read) {
-        Some(certain) if certain.saturating_mul(20) >= flow.datagrams.saturating_mul(19) => Depth::Arrives,
-        _ => Depth::Unknown,
+    let bounds =
+        [certainly_read(observation, interest, flow, read), taken_from_queue(observation, interest, flow)];
+    let least = bounds.into_iter().flatten().max().unwrap_or_default();
+    let most = observation.passed_firewall(flow);
+    if most == Some(0) && flow.datagrams >= MIN_DATAGRAMS {
+        return before_delivery(observation, flow);
     }
+    let read = least.min(most.unwrap_or(u64::MAX));
+    if read.saturating_mul(20) >= flow.datagrams.saturating_mul(19) { Depth::Arrives } else { Depth::Unknown }
+}
+
+/// Returns the depth of a flow of which nothing was delivered to UDP.
+fn before_delivery(observation: &Observation, flow: &Flow) -> Depth {
+    let accepted = observation.accepted_by_ip(flow);
+    let is_accepted = accepted.is_some_and(|accepted| explains(accepted, flow.datagrams));
+    if is_accepted { Depth::AtIp } else { Depth::OnWire }
+}
+
+/// Returns a lower bound for the datagrams of a flow that its socket has read, whatever else this machine receives: those
+/// that passed the firewall, that the socket takes, that it has not dropped, and that do not wait in its queue. `None` if
+/// one of these is unknown.
+fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> Option<u64> {
+    let socket = interest.socket.filter(|socket| !socket.closed)?;
+    let (_, passed) = observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key)?;
+    let is_taken = observation.taken_by(socket).iter().any(|taken| taken.key == flow.key);
+    let waiting = socket.queued.last()?.div_ceil(MIN_QUEUED);
+    let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+    is_taken.then(|| passed.min(flow.sound()).saturating_sub(dropped).saturating_sub(waiting))
+}
+
+/// Returns whether a program that loses datagrams at its socket reads others: some were not dropped, and programs read.
+pub(super) fn reads_some(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
+    let Some(socket) = interest.socket else { return false };
+    let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+    let is_read = observation.rise(Counter::DatagramsRead, interest.family()).is_some_and(|read| read > 0);
+    is_read
+        && dropped.saturating_mul(20) < flow.datagrams.saturating_mul(19)
+        && socket.stopped().is_none()
+        && !observation.is_unread(socket)
 }
 
 /// Returns the depth of a flow while no program on this machine reads anything.
@@ -50,31 +87,59 @@ fn where_unread(observation: &Observation, flow: &Flow) -> Depth {
 /// counter.
 ///
 /// Of the datagrams read, at most as many were unicast as unicast packets other than TCP arrived. All others came from
-/// groups, and at most as many of them were of other flows as were captured, times their sockets.
-fn certainly_read(observation: &Observation, flow: &Flow, read: u64) -> Option<u64> {
+/// groups, and at most as many of them were of other flows as were captured, times their sockets. What had no room in
+/// the buffers of other sockets was not read.
+fn certainly_read(observation: &Observation, interest: &Interest<'_>, flow: &Flow, read: u64) -> Option<u64> {
     let family = Family::of(flow.key.group);
     let other_family = if family == Family::V4 { Family::V6 } else { Family::V4 };
     // TCP is counted for both families together, and without IPv6 there are no counters for it.
     let segments = observation.rise_of("TcpInSegs").unwrap_or_default();
     let segments = segments.saturating_sub(unicast(observation, other_family).unwrap_or_default());
     let by_unicast = unicast(observation, family)?.saturating_sub(segments);
-    let sockets = |flow: &Flow| {
-        let is_open = |socket: &&UdpSocket| {
-            let local = socket.local.ip();
-            socket.local.port() == flow.key.port && (local.is_unspecified() || local == flow.key.group)
-        };
-        observation.after.udp_sockets.iter().filter(is_open).count() as u64
+    let is_open = |socket: &UdpSocket, flow: &Flow| {
+        let local = socket.local.ip();
+        socket.local.port() == flow.key.port && (local.is_unspecified() || local == flow.key.group)
     };
-    let is_other = |other: &&Flow| other.key != flow.key && Family::of(other.key.group) == family;
+    let all_sockets = || observation.after.udp_sockets.iter();
+    let sockets = |flow: &Flow| all_sockets().filter(|socket| is_open(socket, flow)).count() as u64;
+    // On the loopback interface, what leaves is what arrives.
+    let is_second_copy = |other: &Flow| {
+        let is_loopback = observation.link(other.key.interface).is_some_and(|link| link.interface.loopback);
+        other.key.outgoing && is_loopback
+    };
+    let is_other = |other: &&Flow| {
+        other.key != flow.key && Family::of(other.key.group) == family && !is_second_copy(other)
+    };
     let others = observation.wire.flows.iter().filter(is_other);
     let by_others: u64 = others.map(|other| other.datagrams.saturating_mul(sockets(other))).sum();
     // If the flow has several sockets, all but this one may have read all of it.
     let by_other_sockets = flow.datagrams.saturating_mul(sockets(flow).saturating_sub(1));
-    Some([by_unicast, by_others, by_other_sockets].into_iter().fold(read, u64::saturating_sub))
+    let own = interest.socket.map(|socket| socket.inode);
+    let others = || observation.wire.flows.iter().filter(|other| Family::of(other.key.group) == family);
+    let may_read =
+        |socket: &&UdpSocket| Some(socket.inode) != own && others().any(|other| is_open(socket, other));
+    let dropped: u64 = all_sockets().filter(may_read).map(|socket| dropped_at(observation, socket)).sum();
+    let by_others = by_others.saturating_add(by_other_sockets).saturating_sub(dropped);
+    Some(read.saturating_sub(by_unicast).saturating_sub(by_others))
 }
 
-/// Returns the number of packets that arrived and were not sent to a group.
+/// Returns how many datagrams a socket dropped while listening.
+fn dropped_at(observation: &Observation, socket: &UdpSocket) -> u64 {
+    let mut before = observation.before.udp_sockets.iter();
+    let before = before.find(|earlier| earlier.inode == socket.inode).map_or(0, |earlier| earlier.drops);
+    socket.drops.saturating_sub(before)
+}
+
+/// Returns the number of packets that arrived, were not sent to a group, and may have been delivered to a socket.
 fn unicast(observation: &Observation, family: Family) -> Option<u64> {
     let received = observation.rise(Counter::InReceives, family)?;
-    Some(received.saturating_sub(observation.rise(Counter::InMulticast, family)?))
+    let (unclaimed, forwarded) = match family {
+        Family::V4 => ("UdpNoPorts", "IpForwDatagrams"),
+        Family::V6 => ("Udp6NoPorts", "Ip6OutForwDatagrams"),
+    };
+    // The counter includes the groups that a multicast router forwards.
+    let forwarded = Some(forwarded).filter(|_| observation.after.multicast_routes.is_empty());
+    let others = [Some(unclaimed), forwarded].into_iter().flatten();
+    let others: u64 = others.filter_map(|name| observation.rise_of(name)).sum();
+    Some(received.saturating_sub(observation.rise(Counter::InMulticast, family)?).saturating_sub(others))
 }

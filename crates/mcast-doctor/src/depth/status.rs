@@ -51,6 +51,9 @@ pub struct FlowStatus {
     pub received: Option<u64>,
     /// How far the datagrams came.
     pub depth: Depth,
+    /// Whether some of them arrive although others are lost.
+    #[serde(skip)]
+    pub(crate) some_arrive: bool,
 }
 
 impl Depth {

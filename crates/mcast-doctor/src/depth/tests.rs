@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::causes::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program, ruleset, with_counters};
 use crate::causes::judge;
-use crate::netfilter::{Hook, RuleEffect};
+use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer, RuleEffect};
 use crate::observation::ReceivedCount;
 use crate::snapshot::{JoinedGroup, UdpSocket};
 use crate::{Report, Severity, Verdict};
@@ -26,6 +26,19 @@ fn each_source_has_a_depth_of_its_own() {
     assert_eq!(depths(&observation), [Depth::OnWire, Depth::Arrives]);
     let statuses = observation.expected_flows().into_iter().map(|flow| flow.status).collect::<Vec<_>>();
     assert_eq!(arrival(&statuses), ArrivalStatus::Incomplete);
+}
+
+#[test]
+fn source_may_change_on_the_way_to_the_socket() {
+    let depth_of = |datagrams, others: &[&str]| {
+        let flows = ["10.9.0.1:6000"].iter().chain(others).map(|source| flow(ETH0, source, TO)).collect();
+        let mut observation = membership(TO, flows, 0);
+        let source = "10.9.0.99:6000".parse().unwrap();
+        observation.trial_mut().received = vec![ReceivedCount { interface: ETH0, source, datagrams }];
+        depths(&observation)[0]
+    };
+    assert_eq!((depth_of(10, &[]), depth_of(3, &[])), (Depth::Arrives, Depth::OnWire));
+    assert_eq!(depth_of(10, &["10.9.0.7:6000"]), Depth::OnWire, "which of the two arrives is not known");
 }
 
 #[test]
@@ -76,6 +89,8 @@ fn full_buffer_does_not_explain_a_source_that_is_missing_altogether() {
     assert_eq!(depths(&observation), [Depth::Arrives, Depth::Arrives]);
     observation.trial_mut().received.pop();
     assert_eq!(depths(&observation), [Depth::Arrives, Depth::OnWire]);
+    observation.trial_mut().received.clear();
+    assert_eq!(depths(&observation), [Depth::OnWire; 2], "the buffer had room for the first");
 }
 
 /// Returns the observation of a program with one socket, for which 10 datagrams arrived.
@@ -109,6 +124,67 @@ fn program_reads_what_nothing_else_can_have_been() {
     let mut second = rises(30, 10);
     second.after.udp_sockets.push(second.after.udp_sockets[0].clone());
     assert_eq!(depths(&second), [Depth::Unknown], "the other socket may have read them");
+}
+
+/// A host with 1,000 unicast packets that UDP does not deliver, such as answers to pings.
+fn beside_unicast(dropped: u64, queued: &[u64], passed: u64) -> Observation {
+    let mut observation = listening(&[
+        ("IpInReceives", 1_010),
+        ("IpExtInMcastPkts", 10),
+        ("TcpInSegs", 0),
+        ("UdpInDatagrams", 10),
+    ]);
+    let ExaminationTarget::Program(program) = &mut observation.target else { panic!("{observation:?}") };
+    program.sockets[0].drops = (7, 7 + dropped);
+    program.sockets[0].queued = queued.to_vec();
+    let group = TO.parse::<SocketAddr>().unwrap().ip();
+    observation.before.joined = vec![JoinedGroup { group, interface: ETH0 }];
+    let traffic = CountedTraffic::Datagrams(TO.parse().unwrap());
+    observation.hooks.hooks.push((Layer::Ip, Hook::Input, traffic));
+    observation.hooks.counts.push(HookCount {
+        layer: Layer::Ip,
+        hook: Hook::Input,
+        traffic,
+        interface: ETH0,
+        peer: "10.9.0.1:6000".parse().unwrap(),
+        reached: 10,
+        passed,
+    });
+    observation
+}
+
+#[test]
+fn what_passed_the_firewall_and_left_the_queue_was_read() {
+    let depth = |dropped, queued: &[u64], passed| depths(&beside_unicast(dropped, queued, passed));
+    assert_eq!(depth(0, &[0, 0], 10), [Depth::Arrives]);
+    assert_eq!(depth(0, &[], 10), [Depth::Unknown], "the queue was not seen");
+    assert_eq!(depth(0, &[0, 7_680], 10), [Depth::Unknown], "they wait in the queue");
+    assert_eq!(depth(0, &[0, 0], 5), [Depth::Unknown], "the firewall dropped some");
+    assert_eq!(depth(0, &[0, 0], 0), [Depth::AtIp], "the firewall dropped all");
+    assert_eq!(depth(10, &[0, 0], 10), [Depth::AtSocket], "the socket dropped them");
+    let mut connected = beside_unicast(0, &[0, 0], 10);
+    let ExaminationTarget::Program(program) = &mut connected.target else { panic!("{connected:?}") };
+    program.sockets[0].peer = Some("10.9.0.7:6000".parse().unwrap());
+    assert_eq!(depths(&connected), [Depth::Unknown], "the socket does not take them");
+}
+
+#[test]
+fn datagrams_of_another_source_do_not_stand_in_for_what_the_firewall_drops() {
+    let mut observation = beside_unicast(0, &[0, 0], 0);
+    // More than the taps saw, as the counters are read before and after they are open.
+    observation = with_counters(observation, &[("IpInReceives", 30), ("UdpInDatagrams", 30)]);
+    assert_eq!(depths(&observation), [Depth::AtIp]);
+}
+
+#[test]
+fn unicast_that_no_socket_receives_does_not_hide_what_is_read() {
+    let read = |others: &[(&str, u64)]| {
+        let own = [("IpInReceives", 110), ("IpExtInMcastPkts", 10), ("UdpInDatagrams", 10)];
+        depths(&listening(&[&own, others].concat()))
+    };
+    assert_eq!(read(&[]), [Depth::Unknown]);
+    assert_eq!(read(&[("UdpNoPorts", 60), ("IpForwDatagrams", 40)]), [Depth::Arrives]);
+    assert_eq!(read(&[("UdpNoPorts", 60), ("IpForwDatagrams", 30)]), [Depth::Unknown]);
 }
 
 #[test]

@@ -11,9 +11,12 @@ use crate::wire::Tap;
 pub(super) fn parts(observation: &Observation) -> Vec<ExaminedPart> {
     if matches!(observation.target, ExaminationTarget::File) {
         let frames = ExaminedPart::new("the frames in the file");
-        return std::iter::once(frames).chain(unnumbered_stream(observation)).collect();
+        let incomplete = observation.wire.taps.iter().filter(|tap| tap.dropped > 0).map(tapped);
+        let parts = std::iter::once(frames).chain(incomplete).chain(unrecorded(observation));
+        return parts.chain(unnumbered_stream(observation)).collect();
     }
     let mut parts: Vec<_> = observation.wire.taps.iter().map(tapped).collect();
+    parts.extend(unrecorded(observation));
     parts.extend(match &observation.target {
         ExaminationTarget::Membership(trial) if trial.joined.is_empty() => {
             Some(ExaminedPart::new("a socket").without("the join failed"))
@@ -41,6 +44,13 @@ pub(super) fn parts(observation: &Observation) -> Vec<ExaminedPart> {
     parts.extend(observation.after.parts.iter().cloned());
     parts.extend(unnumbered_stream(observation));
     parts
+}
+
+/// Returns the captured frames that were not recorded, if there are any.
+fn unrecorded(observation: &Observation) -> Option<ExaminedPart> {
+    let frames = observation.wire.unrecorded;
+    let part = || ExaminedPart::new(format!("{frames} captured frames"));
+    (frames > 0).then(|| part().without("they are of more flows, fragments or messages than are recorded"))
 }
 
 /// Returns the gap that a stream leaves whose payloads have no sequence numbers.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::summary;
 use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{Interest, Observation};
 use crate::{LayerObservation, OpenQuestion, Report};
@@ -14,7 +15,8 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     let arriving = flows.iter().flat_map(|flow| flow.drops.iter().copied());
     let leaving = observation.dropped_sending(|_| true);
     let lines: BTreeSet<_> = arriving.chain(leaving).map(|drop| line(observation, drop)).collect();
-    report.observations.extend(lines.into_iter().map(|line| LayerObservation::new("kernel", line)));
+    let lines = lines.into_iter().map(|line| LayerObservation::new("kernel", line));
+    summary::extend_limited(&mut report.observations, "kernel", "kinds of drops", lines);
     let drops = &observation.kernel_drops;
     if drops.uncounted > 0 {
         let what = format!(
@@ -77,7 +79,14 @@ mod tests {
         let report = report(0, KernelDrops { drops, uncounted: 7, refused: None });
         let [drop, uncounted] = &report.observations[..] else { panic!("{report:#?}") };
         let expected = "10 packets from 10.9.0.1:6000 to 239.1.2.3:5000 dropped, arrived on eth0: XFRM_POLICY (an IPsec policy)";
-        assert_eq!(drop.what, expected);
-        assert!(uncounted.what.starts_with("7 further packets"), "{}", uncounted.what);
+        assert_eq!(drop.message, expected);
+        assert!(uncounted.message.starts_with("7 further packets"), "{}", uncounted.message);
+    }
+
+    #[test]
+    fn only_some_of_many_forged_sources_are_listed() {
+        let drops = (0..100).map(|last| kernel_drop("NEW", &format!("10.9.1.{last}:6000"), TO, 10)).collect();
+        let report = report(0, KernelDrops { drops, ..KernelDrops::default() });
+        assert_eq!(report.observations.last().unwrap().message, "and 80 more kinds of drops");
     }
 }

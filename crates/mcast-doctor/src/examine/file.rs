@@ -20,12 +20,15 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
     let mut file = CaptureFile::open(path)?;
     let mut recorder = Recorder::default();
     let damage = record(&mut file, &mut recorder)?;
-    let links: Vec<_> = (1..)
+    let (links, taps): (Vec<_>, Vec<_>) = (1..)
         .filter_map(InterfaceIndex::new)
         .zip(file.interfaces())
-        .map(|(number, interface)| link(number, interface.name.as_deref()))
-        .collect();
-    let taps = links.iter().map(Tap::on).collect();
+        .map(|(number, interface)| {
+            let link = link(number, interface.name.as_deref());
+            let tap = Tap { dropped: interface.dropped.unwrap_or_default(), ..Tap::on(&link) };
+            (link, tap)
+        })
+        .unzip();
     let machine = Snapshot { links, ..Snapshot::default() };
     let wire = recorder.finish(taps, None);
     let observation = Observation {

@@ -33,7 +33,7 @@ pub fn examine_membership(
     let other_sockets = program::find(ProgramSelector::Port(port), &before)
         .map(|program| program.sockets)
         .unwrap_or_default();
-    let mut taps = Taps::of(&before, &named(membership, &before));
+    let mut taps = Taps::of(&before, &named(membership, &before)).with_ports([port]);
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_membership(membership), &before, options);
     let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
@@ -67,11 +67,12 @@ pub fn examine_membership(
     let (wire, probe) = listen(taps, receiver.as_ref(), rejoin.as_ref(), filter, &options, &mut sampling)?;
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut trial.other_sockets);
+    let (hooks, experiments) = experiment.finish();
+    let experiments = experiments.into_iter().chain(probe.experiment.clone()).collect();
     trial.rejoin = probe.rejoin;
     trial.received = probe.counts();
     trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
-    let (hooks, experiments) = experiment.finish();
     let after = snapshot()?;
     let last = program::find(ProgramSelector::Port(port), &after).unwrap_or_default();
     program::add_later_state(&mut trial.other_sockets, &last.sockets);

@@ -12,10 +12,12 @@ pub use membership::examine_membership;
 pub use program::{ProgramSelector, examine_program};
 pub(crate) use program::{examine_started, explain_failure};
 
+use mcast::joined::Visibility;
+
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
-use crate::{ArrivalStatus, Depth, Report, Result, causes, depth, undo};
+use crate::{ArrivalStatus, Depth, ExaminedPart, Report, Result, causes, depth, undo};
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.
@@ -26,8 +28,14 @@ pub fn examine_machine() -> Result<Report> {
     let mut now = snapshot()?;
     add_socket_owners(&mut now);
     add_socket_options(&mut now);
-    // Without the right to inspect programs, their sockets stay unknown.
-    let programs = all_joined(&now).unwrap_or_default();
+    let part = ExaminedPart::new("the sockets of all programs");
+    let (programs, part) = match all_joined(&now) {
+        Ok((programs, Visibility::Full)) => (programs, part),
+        Ok((programs, Visibility::NoProcesses { why })) => (programs, part.without(why)),
+        Ok((programs, _)) => (programs, part.without("some belong to other users")),
+        Err(error) => (Vec::new(), part.without(error)),
+    };
+    now.parts.push(part);
     let observation = Observation {
         programs,
         before: now.clone(),

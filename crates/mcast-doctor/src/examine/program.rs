@@ -50,7 +50,9 @@ pub(crate) fn examine_started(
     program::add_socket_options(&mut before);
     let mut found = program::find(target, &before)?;
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
-    let mut taps = Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>());
+    let ports = found.sockets.iter().filter_map(|socket| Some(socket.local?.port()));
+    let mut taps =
+        Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>()).with_ports(ports);
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
     let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives.
@@ -69,6 +71,7 @@ pub(crate) fn examine_started(
     let kernel_drops = drop_counter.finish();
     program::sample_queues(&mut found.sockets);
     let (hooks, experiments) = experiment.finish();
+    let experiments = experiments.into_iter().chain(probe.experiment).collect();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The observations and open questions of a report: how far the datagrams came.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
@@ -10,8 +11,8 @@ use crate::snapshot::Counter;
 use crate::wire::{ControlMessage, Flow};
 use crate::{Effect, LayerObservation, OpenQuestion, Report};
 
-/// The maximum number of flows listed one by one; the others are only counted.
-const MAX_LISTED_FLOWS: usize = 20;
+/// The maximum number of flows, queriers and sources listed one by one; the others are only counted.
+const MAX_LISTED: usize = 20;
 
 /// Adds the observations and open questions to a report that has its findings.
 pub(super) fn add_to(report: &mut Report, observation: &Observation) {
@@ -32,25 +33,11 @@ fn report_wire(observation: &Observation, report: &mut Report) {
     let of_interest = |flow: &&Flow| observation.trial().is_none() || groups.contains(&flow.key.group);
     let mut flows: Vec<_> = observation.wire.flows.iter().filter(of_interest).collect();
     flows.sort_by_key(|flow| (!groups.contains(&flow.key.group), std::cmp::Reverse(flow.datagrams)));
-    report.observations.extend(flows.iter().take(MAX_LISTED_FLOWS).map(|flow| {
-        let direction = if flow.key.outgoing { "out" } else { "in" };
-        LayerObservation::new(
-            format!("wire {}", observation.link_name(flow.key.interface)),
-            format!(
-                "{} datagrams {direction} from {} to {}, hop limit {}",
-                flow.datagrams,
-                flow.key.source,
-                flow.destination(),
-                flow.hop_limits.1
-            ),
-        )
-    }));
-    if flows.len() > MAX_LISTED_FLOWS {
-        report.observations.push(LayerObservation::new(
-            "wire",
-            format!("and {} more flows", flows.len() - MAX_LISTED_FLOWS),
-        ));
-    }
+    let lines = flows.iter().map(|flow| {
+        let LayerObservation { layer, message } = flow_line(observation, "wire", flow);
+        LayerObservation { layer, message: format!("{message}, hop limit {}", flow.hop_limits.1) }
+    });
+    extend_limited(&mut report.observations, "wire", "flows", lines);
     for tap in observation.wire.taps.iter().filter(|tap| tap.dropped > 0) {
         report.observations.push(LayerObservation::new(
             format!("wire {}", tap.name),
@@ -63,35 +50,46 @@ fn report_wire(observation: &Observation, report: &mut Report) {
 fn report_ports(observation: &Observation, report: &mut Report) {
     let destinations: Vec<_> = observation.interests().iter().map(Interest::destination).collect();
     let flows = observation.wire.ports.flows.iter().filter(|flow| destinations.contains(&flow.destination()));
-    report.observations.extend(flows.take(MAX_LISTED_FLOWS).map(|flow| {
-        let direction = if flow.key.outgoing { "out" } else { "in" };
-        LayerObservation::new(
-            format!("port {}", observation.link_name(flow.key.interface)),
-            format!(
-                "{} datagrams {direction} from {} to {}",
-                flow.datagrams,
-                flow.key.source,
-                flow.destination()
-            ),
-        )
-    }));
+    let lines: Vec<_> = flows.map(|flow| flow_line(observation, "port", flow)).collect();
+    extend_limited(&mut report.observations, "port", "flows", lines.into_iter());
+}
+
+fn flow_line(observation: &Observation, layer: &str, flow: &Flow) -> LayerObservation {
+    let direction = if flow.key.outgoing { "out" } else { "in" };
+    let (datagrams, source, to) = (flow.datagrams, flow.key.source, flow.destination());
+    LayerObservation::new(
+        format!("{layer} {}", observation.link_name(flow.key.interface)),
+        format!("{datagrams} datagrams {direction} from {source} to {to}"),
+    )
 }
 
 fn report_queriers(observation: &Observation, report: &mut Report) {
-    let mut reported = Vec::new();
+    let mut queriers = BTreeMap::new();
     for control in &observation.wire.control {
-        let ControlMessage::Query { version, group: None, .. } = control.message else { continue };
-        let querier = (control.interface, control.source);
-        if !reported.contains(&querier) {
-            reported.push(querier);
-            let protocol = if control.source.is_ipv4() { "IGMP" } else { "MLD" };
-            report.observations.push(LayerObservation::new(
-                format!("wire {}", observation.link_name(control.interface)),
-                format!("{protocol}v{version} querier {}", control.source),
-            ));
+        if let ControlMessage::Query { version, group: None, .. } = control.message {
+            queriers.entry((control.interface, control.source)).or_insert(version);
         }
     }
-    note_unknown_querier(observation, report, &reported);
+    let lines = queriers.iter().map(|((interface, source), version)| {
+        let protocol = if source.is_ipv4() { "IGMP" } else { "MLD" };
+        let layer = format!("wire {}", observation.link_name(*interface));
+        LayerObservation::new(layer, format!("{protocol}v{version} querier {source}"))
+    });
+    extend_limited(&mut report.observations, "wire", "queriers", lines);
+    note_unknown_querier(observation, report, &queriers);
+}
+
+/// Adds observations, and only the number of those beyond a limit: forged sources can cause any number.
+pub(super) fn extend_limited(
+    observations: &mut Vec<LayerObservation>,
+    layer: &str,
+    what: &str,
+    mut lines: impl ExactSizeIterator<Item = LayerObservation>,
+) {
+    observations.extend(lines.by_ref().take(MAX_LISTED));
+    if lines.len() > 0 {
+        observations.push(LayerObservation::new(layer, format!("and {} more {what}", lines.len())));
+    }
 }
 
 /// Adds the open question whether there is a querier, if a group is silent: without one, a switch may have forgotten
@@ -99,14 +97,14 @@ fn report_queriers(observation: &Observation, report: &mut Report) {
 fn note_unknown_querier(
     observation: &Observation,
     report: &mut Report,
-    queriers: &[(InterfaceIndex, IpAddr)],
+    queriers: &BTreeMap<(InterfaceIndex, IpAddr), u8>,
 ) {
     let timeout = observation.options.querier_timeout();
     let has_querier = |interest: &Interest<'_>| {
         let is_same = |(interface, source): &(InterfaceIndex, IpAddr)| {
             *interface == interest.interface && Family::of(*source) == interest.family()
         };
-        queriers.iter().any(is_same)
+        queriers.keys().any(is_same)
     };
     let is_loopback = |index| observation.link(index).is_none_or(|link| link.interface.loopback);
     let flows = observation.expected_flows();
@@ -167,17 +165,12 @@ fn report_socket(observation: &Observation, report: &mut Report) {
     if trial.joined.is_empty() {
         return;
     }
-    for count in &trial.received {
-        report.observations.push(LayerObservation::new(
-            "socket",
-            format!(
-                "{} datagrams from {} on {}",
-                count.datagrams,
-                count.source,
-                observation.link_name(count.interface)
-            ),
-        ));
-    }
+    let lines = trial.received.iter().map(|count| {
+        let name = observation.link_name(count.interface);
+        let what = format!("{} datagrams from {} on {name}", count.datagrams, count.source);
+        LayerObservation::new("socket", what)
+    });
+    extend_limited(&mut report.observations, "socket", "sources", lines);
     if trial.rejoin == Some(RejoinOutcome::StayedSilent) {
         let what = format!(
             "{} stopped and stayed silent after rejoining: its sender has stopped",

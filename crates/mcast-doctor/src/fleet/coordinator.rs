@@ -14,7 +14,7 @@ use super::session::{MemberSession, SessionError, SshOptions};
 use super::status::{FleetHostStatus, status_of};
 
 /// How long a member may take to join, beyond the time for the connection.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a member may take for what is not proportional to the number of probes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Much more than a probe takes.
@@ -156,7 +156,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Returns what a member says next; if it fails, notes why.
+    /// Returns the next message of a member; if it fails, notes why.
     fn next(&mut self, index: usize, deadline: Instant) -> Option<MemberEvent> {
         let session = self.members[index].session.as_mut()?;
         match session.next(deadline, self.keep_going) {

@@ -1,6 +1,7 @@
 //! Decides which paths of a fleet fail, in which way, and what they have in common.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use mcast::Family;
 use serde::Serialize;
@@ -40,6 +41,17 @@ enum Failure {
     Lossy,
     /// It arrives, and the answers do not.
     Replies,
+    /// It arrives only with a high hop limit.
+    HopLimit(HopLimits),
+}
+
+/// The hop limits that show how many routers are between two machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct HopLimits {
+    /// The highest one with which nothing arrives.
+    failed: u8,
+    /// The lowest one with which probes arrive.
+    arrived: u8,
 }
 
 /// Judges the results of a fleet.
@@ -106,8 +118,11 @@ impl FamilyJudge<'_> {
             (Failure::Lossy, lossy, &audible),
             (Failure::Replies, replies, &audible),
         ];
-        let cases = cases.into_iter();
+        let routed = self.hop_limits(&audible).into_iter();
+        let routed = routed.map(|(limits, pairs)| (Failure::HopLimit(limits), pairs, &audible));
         cases
+            .into_iter()
+            .chain(routed)
             .flat_map(|(failure, failing, tested)| {
                 edges(&failing, tested).into_iter().map(move |edge| (failure, edge))
             })
@@ -143,6 +158,25 @@ impl FamilyJudge<'_> {
         (lost >= 2 && lost * 50 >= sent).then_some((sent, lost))
     }
 
+    /// Returns the pairs between which low hop limits fail, by these limits.
+    fn hop_limits(&self, audible: &Pairs) -> BTreeMap<HopLimits, Pairs> {
+        /// A single lost probe may be chance.
+        const MIN_PROBES: u64 = 2;
+        let mut pairs = BTreeMap::<HopLimits, Pairs>::new();
+        for pair in audible {
+            let cells = || self.matrix.between(self.family, *pair).filter(|cell| cell.round == 0);
+            let arrived = cells().filter(|cell| cell.received > 0).map(|cell| cell.hop_limit).min();
+            let Some(arrived) = arrived else { continue };
+            let failed = || cells().filter(|cell| cell.hop_limit < arrived && cell.is_silent());
+            if let Some(highest) = failed().map(|cell| cell.hop_limit).max()
+                && failed().map(|cell| cell.sent).sum::<u64>() >= MIN_PROBES
+            {
+                pairs.entry(HopLimits { failed: highest, arrived }).or_default().insert(*pair);
+            }
+        }
+        pairs
+    }
+
     /// Returns the pairs of which probes arrived and no answer came back.
     fn without_replies(&self, audible: &Pairs) -> Pairs {
         let is_mute = |pair: &&FleetPair| {
@@ -176,7 +210,7 @@ impl FamilyJudge<'_> {
         let (from, to) = (names(&edge.from), names(&edge.to));
         let cause = format!("{}: {what}", self.location(edge));
         let finding = Finding::new(id, severity, cause)
-            .with_all_evidence(self.evidence(edge))
+            .with_all_evidence(self.evidence(failure, edge))
             .with_remedies([Remedy::advice(Tool::Network, advice(failure))]);
         FleetFinding { finding, edge: edge.edge, from, to }
     }
@@ -232,6 +266,7 @@ impl FamilyJudge<'_> {
             Failure::Replies => {
                 (Id::RepliesLost, Severity::Warning, "probes arrive, and the answers do not come back".into())
             }
+            Failure::HopLimit(limits) => (Id::TtlTooSmall, Severity::Note, limits.to_string()),
         }
     }
 
@@ -277,23 +312,50 @@ impl FamilyJudge<'_> {
         }
     }
 
-    fn evidence(&self, edge: &EdgeFailure) -> Vec<Evidence> {
+    fn evidence(&self, failure: Failure, edge: &EdgeFailure) -> Vec<Evidence> {
         /// More lines do not help.
         const MOST: usize = 3;
         let name = |host: usize| self.matrix.hosts.get(host).map_or("?", String::as_str);
         let of = |pair: &FleetPair| {
-            let (sent, received) = self
-                .of(*pair)
+            let (limit, cells): (_, Vec<_>) = match failure {
+                Failure::HopLimit(HopLimits { failed, .. }) => {
+                    let cells = self.matrix.between(self.family, *pair);
+                    let is_low = |cell: &&FleetCell| cell.hop_limit <= failed;
+                    (format!(" with a hop limit of at most {failed}"), cells.filter(is_low).collect())
+                }
+                _ => (String::new(), self.of(*pair).collect()),
+            };
+            let (sent, received) = cells
+                .iter()
                 .fold((0, 0), |sum, cell| (sum.0 + cell.sent, sum.1 + cell.received.min(cell.sent)));
-            let location = format!("probes from {} that {} received", name(pair.0), name(pair.1));
+            let location = format!("probes{limit} from {} that {} received", name(pair.0), name(pair.1));
             Evidence::new(EvidenceKind::Packet, location, format!("{received} of {sent}"))
         };
         edge.pairs.iter().take(MOST).map(of).collect()
     }
 }
 
-fn advice(failure: Failure) -> &'static str {
-    match failure {
+impl fmt::Display for HopLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failed, arrived } = self;
+        write!(f, "probes arrive with a hop limit of {arrived} and not with {failed}: ")?;
+        // Each router reduces the hop limit by 1, and does not forward what would have 0.
+        match (failed, arrived - 1) {
+            (1, 1) => f.write_str("1 router is between them"),
+            (fewest, most) if *fewest == most => write!(f, "{most} routers are between them"),
+            (fewest, most) if fewest + 1 == most => write!(f, "{fewest} or {most} routers are between them"),
+            (fewest, most) => write!(f, "{fewest} to {most} routers are between them"),
+        }
+    }
+}
+
+fn advice(failure: Failure) -> String {
+    let text = match failure {
+        Failure::HopLimit(HopLimits { arrived, .. }) => {
+            return format!(
+                "between these machines, send with a hop limit of {arrived} (mcast send -t {arrived})"
+            );
+        }
         Failure::Silent => {
             "look at the findings of these machines about themselves; if there are none, at the switch between them: \
              IGMP snooping without a querier, a port that does not forward, a VLAN. If a router is between them, add -t 16"
@@ -309,7 +371,8 @@ fn advice(failure: Failure) -> &'static str {
             "look at the counters of the interfaces and switch ports between them, at storm control, and at cables"
         }
         Failure::Replies => "let UDP that answers their own datagrams pass the firewall of the senders",
-    }
+    };
+    text.to_owned()
 }
 
 #[cfg(test)]
@@ -437,6 +500,48 @@ mod tests {
         mute.cells.iter_mut().filter(|cell| cell.from == 0).for_each(|cell| cell.answered = 0);
         let (id, edge, _) = only(&mute, &[]);
         assert_eq!((id, edge), (Id::RepliesLost, FleetEdge::FromHost));
+    }
+
+    #[test]
+    fn hop_limits_that_fail_show_how_many_routers_are_between() {
+        let behind_routers = |routers: u8, sent: u64| {
+            let mut far = matrix(3, 1, |_, _, _, _| SENT);
+            for cell in &mut far.cells {
+                cell.hop_limit = 16;
+            }
+            for (cell, hop_limit) in far
+                .cells
+                .clone()
+                .into_iter()
+                .filter(|cell| cell.size == 64)
+                .flat_map(|cell| [1, 2, 4, 8].map(|limit| (cell, limit)))
+            {
+                let passes = (cell.from < 2) == (cell.to < 2) || hop_limit > routers;
+                far.cells.push(FleetCell {
+                    hop_limit,
+                    sent,
+                    received: if passes { sent } else { 0 },
+                    ..cell
+                });
+            }
+            judge_fleet(&far, &[])
+        };
+        for (routers, text) in [
+            (1, "2 and not with 1: 1 router is"),
+            (2, "4 and not with 2: 2 or 3 routers are"),
+            (7, "8 and not with 4: 4 to 7 routers are"),
+        ] {
+            let [found] = &behind_routers(routers, SENT)[..] else { panic!("{routers}") };
+            assert_eq!(
+                (found.finding.id, found.finding.severity, found.edge),
+                (Id::TtlTooSmall, Severity::Note, FleetEdge::Host)
+            );
+            let expected =
+                format!("From and to h2: probes arrive with a hop limit of {text} between them (IPv4).");
+            assert_eq!(found.finding.cause, expected);
+        }
+        assert_eq!(behind_routers(0, SENT), []);
+        assert_eq!(behind_routers(1, 1), [], "one lost probe is chance");
     }
 
     #[test]

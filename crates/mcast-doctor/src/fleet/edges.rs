@@ -77,7 +77,7 @@ fn single_hosts(
         FleetEdge::ToHost => to == host,
         _ => from == host || to == host,
     };
-    // The other machines must tell the failure of one from a failure between two.
+    // With fewer pairs, a failure of one machine looks the same as a failure between two.
     let enough = if edge == FleetEdge::Host { 4 } else { 2 };
     let of = |host: usize, pairs: &Pairs| -> Pairs {
         pairs.iter().copied().filter(|pair| concerns(host, *pair)).collect()

@@ -151,17 +151,17 @@ struct Session<'a, W> {
 
 impl<W: Write> Session<'_, W> {
     fn follow(&mut self, commands: &Commands<MemberCommand>, end: Option<Instant>) -> Result<()> {
-        self.say(&MemberEvent::Hello(self.member.hello()))?;
+        self.send(&MemberEvent::Hello(self.member.hello()))?;
         while end.is_none_or(|end| Instant::now() < end) {
             match commands.recv_timeout(POLL_INTERVAL) {
                 Ok(MemberCommand::Probe { count, ttl, peers }) => {
                     for target in &self.member.targets {
                         let probed = self.probe(target, count, ttl, &peers);
-                        self.say(&MemberEvent::Probed(probed))?;
+                        self.send(&MemberEvent::Probed(probed))?;
                     }
-                    self.say(&MemberEvent::ProbesDone)?;
+                    self.send(&MemberEvent::ProbesDone)?;
                 }
-                Ok(MemberCommand::Report) => self.say(&MemberEvent::Report(self.report()))?,
+                Ok(MemberCommand::Report) => self.send(&MemberEvent::Report(self.report()))?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -169,7 +169,7 @@ impl<W: Write> Session<'_, W> {
         Ok(())
     }
 
-    fn say(&mut self, event: &MemberEvent) -> Result<()> {
+    fn send(&mut self, event: &MemberEvent) -> Result<()> {
         let written = serde_json::to_string(event)
             .map_err(std::io::Error::from)
             .and_then(|line| writeln!(self.output, "{line}"))

@@ -1,4 +1,4 @@
-//! What the coordinator of a fleet and its members say to each other: one JSON object per line.
+//! The messages between the coordinator of a fleet and its members: one JSON object per line.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use crate::UnicastFailure;
 /// The version of these messages.
 pub(super) const PROTOCOL: u32 = 1;
 
-/// What a member is asked to do.
+/// A command to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub(super) enum MemberCommand {
@@ -19,7 +19,7 @@ pub(super) enum MemberCommand {
     Report,
 }
 
-/// What a member says.
+/// A message of a member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum MemberEvent {

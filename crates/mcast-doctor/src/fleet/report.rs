@@ -34,7 +34,7 @@ pub struct FleetHostReport {
     /// Whether it took part.
     pub status: FleetHostStatus,
     /// Why not.
-    pub why: Option<String>,
+    pub reason: Option<String>,
     /// Whether it can capture, which it needs to see what it loses itself, and to listen for LLDP.
     pub captures: bool,
     /// The switch ports that it is connected to.
@@ -106,14 +106,14 @@ impl FleetHostReport {
         captures: bool,
         report: &MemberReport,
     ) -> Self {
-        let (status, why) = match failure {
-            Some((status, why)) => (*status, Some(why.clone())),
+        let (status, reason) = match failure {
+            Some((status, reason)) => (*status, Some(reason.clone())),
             None => (FleetHostStatus::Examined, None),
         };
         Self {
             name: host.name.clone(),
             status,
-            why,
+            reason,
             captures,
             switch_ports: report.switch_ports.clone(),
             findings: report.findings.iter().filter_map(|own| own_finding(&host.name, own)).collect(),
@@ -137,7 +137,7 @@ mod tests {
         let host = |status: &FleetHostStatus| FleetHostReport {
             name: "a".into(),
             status: *status,
-            why: None,
+            reason: None,
             captures: true,
             switch_ports: Vec::new(),
             findings: own.iter().map(|severity| Finding::new(Id::NoRoute, *severity, "x")).collect(),

@@ -36,7 +36,7 @@ pub struct SshOptions {
     pub config: Option<PathBuf>,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
-    /// Whether to run the command on the machines as root, with sudo that does not ask.
+    /// Whether to run the command on the machines as root, with sudo, which must not require a password.
     pub sudo: bool,
     /// The command on the machines.
     pub remote_command: String,
@@ -91,7 +91,7 @@ impl SshOptions {
     }
 }
 
-/// Why a member did not say what it should.
+/// Why there is no valid message of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SessionError {
     /// ssh could not be started.
@@ -155,7 +155,7 @@ impl MemberSession {
         }
     }
 
-    /// Returns what the member says next, by `deadline`. Lines that are not objects are skipped: the start-up files of a
+    /// Returns the next message of the member, by `deadline`. Lines that are not objects are skipped: the start-up files of a
     /// shell may print something.
     pub(super) fn next(
         &mut self,

@@ -13,13 +13,13 @@ pub enum FleetHostStatus {
     Examined,
     /// ssh cannot reach it.
     Unreachable,
-    /// The ssh server asks for a password, or does not accept the key, or its own key is unknown or has changed.
+    /// The ssh server requires a password, or does not accept the key, or its own key is unknown or has changed.
     LoginRefused,
     /// `mcast` is not installed there.
     CommandMissing,
     /// Its `mcast` is another version.
     OtherVersion,
-    /// sudo asks for a password.
+    /// sudo requires a password, or does not allow the command.
     SudoRefused,
     /// `mcast` failed there, for example because an interface does not exist.
     Failed,

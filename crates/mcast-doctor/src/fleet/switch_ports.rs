@@ -15,7 +15,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The maximum number of interfaces.
 const MAX_PORTS: usize = 256;
 
-/// The switch ports heard of so far, by interface.
+/// The switch ports that LLDP has named so far, by interface.
 #[derive(Debug, Default)]
 pub(super) struct SwitchPorts(Mutex<BTreeMap<String, SwitchPort>>);
 
@@ -45,7 +45,7 @@ impl SwitchPorts {
         }
     }
 
-    /// Returns the ports heard of so far.
+    /// Returns the ports named so far.
     pub(super) fn all(&self) -> Vec<SwitchPort> {
         self.ports().values().cloned().collect()
     }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use mcast::{Family, Membership};
+use mcast::{Family, InterfaceIndex, Membership};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::linux::counting_rules::{CountingPlan, CountingRules};
+use super::linux::counting_rules::CountingRules;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-use super::other::counting_rules::{CountingPlan, CountingRules};
+use super::other::counting_rules::CountingRules;
 use crate::Options;
 use crate::netfilter::{CountedTraffic, HookCounts};
 use crate::observation::Program;
@@ -18,6 +18,22 @@ use crate::snapshot::{Link, Snapshot};
 const MAX_DESTINATIONS: usize = 16;
 /// The number of devices at which datagrams are counted.
 const MAX_DEVICES: usize = 32;
+
+/// The devices and traffic to count.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "other systems have no rules that count")
+)]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CountingPlan {
+    pub(crate) traffic: Vec<CountedTraffic>,
+    /// The devices at whose ingress and egress hooks datagrams are counted.
+    pub(crate) devices: Vec<(InterfaceIndex, String)>,
+    /// Whether this machine is a bridge.
+    pub(crate) bridges: bool,
+    /// Whether this machine forwards.
+    pub(crate) forwards: bool,
+}
 
 /// The traffic of an examination.
 #[derive(Clone, Debug, Default)]
@@ -110,8 +126,16 @@ impl HookExperiment {
 
     /// Returns what was counted and what was done, and removes the rules.
     pub(crate) fn finish(self) -> (HookCounts, Vec<String>) {
-        let Self { rules, description } = self;
-        let counts = rules.and_then(|mut rules| rules.read().ok()).unwrap_or_default();
+        let Self { rules, mut description } = self;
+        let counts = match rules.map(|mut rules| rules.read()) {
+            Some(Ok(counts)) => counts,
+            Some(Err(error)) => {
+                description =
+                    description.map(|what| format!("{what}; the counts could not be read: {error}"));
+                HookCounts::default()
+            }
+            None => HookCounts::default(),
+        };
         (counts, description.into_iter().collect())
     }
 }

@@ -1,16 +1,16 @@
 //! Listens on the wire and at the socket at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{InterfaceIndex, Receiver};
-use mcast_capture::{Capture, CaptureOptions, Filter};
+use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
 use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
-use crate::wire::{PortTraffic, Recorder, Refusal, Tap, Wire};
+use crate::wire::{PortTraffic, Recorder, Refusal, Tap, UnicastRecorder, Wire};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
@@ -22,6 +22,12 @@ const GRACE: Duration = Duration::from_millis(100);
 /// The maximum number of ports that are tapped, and the size of the receive buffer of each. Both bound the memory.
 const MAX_PORTS: usize = 32;
 const PORT_BUFFER: usize = 1 << 20;
+/// The number of ports for which unicast is captured.
+const MAX_UNICAST_PORTS: usize = 4;
+/// How many frames or datagrams are taken at once: to drain a fast interface may never end.
+const MAX_AT_ONCE: usize = 4096;
+/// The number of sources that the doctor's socket counts: far more than of flows that the taps record.
+const MAX_SOURCES: usize = 10_000;
 /// The size of the largest UDP datagram.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -34,6 +40,9 @@ pub(crate) struct Taps {
     port_recorder: Recorder,
     /// Taps without a filter on interfaces with an XDP program, each with the frames and bytes that arrived.
     unfiltered: Vec<(InterfaceIndex, Capture, (u64, u64))>,
+    /// Taps for the examined ports, on the interfaces of `open`.
+    by_port: Vec<Capture>,
+    unicast: UnicastRecorder,
     pub(crate) recorder: Recorder,
 }
 
@@ -47,10 +56,14 @@ pub(crate) struct GroupFilter {
 /// Counts what the doctor's own receiver gets.
 #[derive(Default)]
 pub(crate) struct SocketProbe {
+    /// Earlier datagrams are not counted, because the taps have not counted them.
+    from: Option<SystemTime>,
     received: BTreeMap<(InterfaceIndex, SocketAddr), u64>,
     buffer: Vec<u8>,
     /// The result of rejoining after the stream stopped; `None` if the doctor did not rejoin.
     pub(crate) rejoin: Option<RejoinOutcome>,
+    /// What was done to rejoin, for the report.
+    pub(crate) experiment: Option<String>,
 }
 
 impl Taps {
@@ -62,6 +75,8 @@ impl Taps {
             ports: Vec::new(),
             port_recorder: Recorder::default(),
             unfiltered: Vec::new(),
+            by_port: Vec::new(),
+            unicast: UnicastRecorder::default(),
             recorder: Recorder::default(),
         };
         for link in links {
@@ -76,9 +91,13 @@ impl Taps {
         self.port_recorder.count_data_from(time);
     }
 
-    /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
+    /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`. On the
+    /// loopback interface, programs may send by mistake.
     pub(crate) fn of(machine: &Snapshot, named: &[InterfaceIndex]) -> Self {
-        let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index());
+        let is_tapped = |link: &&Link| {
+            let is_loopback = link.interface.loopback && link.interface.up;
+            link.is_of_the_host() || is_loopback || named.contains(&link.index())
+        };
         let mut taps = Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>());
         let is_port = |link: &&Link| {
             let above = link.interface.port_of.and_then(|index| machine.link(index));
@@ -89,6 +108,23 @@ impl Taps {
         let open = |link| Some((Tap::on(link), Capture::open(options(link).buffer_size(PORT_BUFFER)).ok()?));
         taps.ports = ports.filter_map(open).collect();
         taps
+    }
+
+    /// Also captures what is sent from and to these ports and not to groups.
+    pub(crate) fn with_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        let ports: BTreeSet<_> =
+            ports.into_iter().filter(|port| *port != 0).take(MAX_UNICAST_PORTS).collect();
+        let open = |interface, port| {
+            let options = CaptureOptions::on(interface).filter(Filter::UnicastUdpPort(port));
+            Capture::open(options.buffer_size(PORT_BUFFER)).ok()
+        };
+        // What cannot be captured here was refused for groups as well, and is reported there.
+        self.by_port = self
+            .open
+            .iter()
+            .flat_map(|(tap, _)| ports.iter().filter_map(move |port| open(tap.interface, *port)))
+            .collect();
+        self
     }
 
     fn add(&mut self, link: &Link) {
@@ -111,8 +147,14 @@ impl Taps {
     pub(super) fn drain(&mut self) -> bool {
         let any = drain(&mut self.open, &mut self.recorder);
         let any = drain(&mut self.ports, &mut self.port_recorder) | any;
+        for capture in &mut self.by_port {
+            for _ in 0..MAX_AT_ONCE {
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
+                self.unicast.record(&frame);
+            }
+        }
         for (_, capture, (frames, bytes)) in &mut self.unfiltered {
-            for _ in 0..4096 {
+            for _ in 0..MAX_AT_ONCE {
                 let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
                 if !frame.direction.is_outgoing() {
                     *frames += 1;
@@ -140,17 +182,24 @@ impl Taps {
 
     fn finish(self, until: SystemTime) -> Wire {
         let closed = |(mut tap, mut capture): (Tap, Capture)| {
-            tap.dropped = capture.statistics().map_or(0, |statistics| statistics.dropped);
-            // An interface that went down once was still tapped.
-            tap.refused = None;
+            match capture.statistics() {
+                Ok(statistics) => tap.dropped = statistics.dropped,
+                Err(error) => note_failure(&mut tap, &error),
+            }
             tap
         };
         let taps = self.open.into_iter().map(closed).chain(self.refused).collect();
         let ports = self.port_recorder.finish(self.ports.into_iter().map(closed).collect(), Some(until));
         let ports = PortTraffic { taps: ports.taps, flows: ports.flows, control: ports.control };
-        let unfiltered =
-            self.unfiltered.into_iter().map(|(interface, _, count)| (interface, count)).collect();
-        Wire { ports, unfiltered, ..self.recorder.finish(taps, Some(until)) }
+        // Frames that the capture dropped would appear to be dropped by the program.
+        let is_complete =
+            |capture: &mut Capture| capture.statistics().is_ok_and(|counts| counts.dropped == 0);
+        let unfiltered = self.unfiltered.into_iter().filter_map(|(interface, mut capture, count)| {
+            is_complete(&mut capture).then_some((interface, count))
+        });
+        let unfiltered = unfiltered.collect();
+        let unicast = self.unicast.finish();
+        Wire { ports, unfiltered, unicast, ..self.recorder.finish(taps, Some(until)) }
     }
 }
 
@@ -158,14 +207,12 @@ impl Taps {
 fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
     let mut any = false;
     for (tap, capture) in taps {
-        // Bounded, because draining a fast interface may never end.
-        for _ in 0..4096 {
+        for _ in 0..MAX_AT_ONCE {
             match capture.next(Some(Duration::ZERO)) {
                 Ok(Some(frame)) => recorder.record(&frame),
                 Ok(None) => break,
-                // The snapshots show an interface that went down.
                 Err(error) => {
-                    tap.refused.get_or_insert_with(|| Refusal::new(&error));
+                    note_failure(tap, &error);
                     break;
                 }
             }
@@ -175,6 +222,14 @@ fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
     any
 }
 
+/// Records why a tap failed while listening. The snapshots show an interface that went down or was deleted; until then, it
+/// was tapped.
+fn note_failure(tap: &mut Tap, error: &mcast_capture::Error) {
+    if !matches!(error.kind(), ErrorKind::InterfaceDown | ErrorKind::NoSuchInterface) {
+        tap.refused.get_or_insert_with(|| Refusal::new(error));
+    }
+}
+
 /// Returns the options of a tap for groups.
 fn options(link: &Link) -> CaptureOptions {
     CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true)
@@ -182,17 +237,25 @@ fn options(link: &Link) -> CaptureOptions {
 
 impl SocketProbe {
     /// Counts all pending datagrams; returns whether there were any. Datagrams that arrived after `until` are
-    /// not counted, because the taps have not captured them.
+    /// not counted either.
     fn drain(&mut self, receiver: &Receiver, until: Option<SystemTime>) -> Result<bool> {
         self.buffer.resize(MAX_DATAGRAM, 0);
         let mut any = false;
-        for _ in 0..4096 {
+        for _ in 0..MAX_AT_ONCE {
+            let begin = SystemTime::now();
             let Some(datagram) = receiver.try_recv(&mut self.buffer)? else { break };
             let arrival = datagram.arrival();
             any = true;
-            if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
+            // The kernel begins to note arrivals some time after a socket asks for it; until then, it returns the time
+            // at which a datagram is read.
+            let time = arrival.time.filter(|time| *time < begin);
+            let is_within =
+                |time| self.from.is_none_or(|from| time >= from) && until.is_none_or(|until| time <= until);
+            if time.is_none_or(is_within) {
                 let key = (arrival.interface, as_on_wire(arrival.source));
-                *self.received.entry(key).or_default() += 1;
+                if self.received.len() < MAX_SOURCES || self.received.contains_key(&key) {
+                    *self.received.entry(key).or_default() += 1;
+                }
             }
         }
         Ok(any)
@@ -214,7 +277,7 @@ fn as_on_wire(source: SocketAddr) -> SocketAddr {
 }
 
 /// Listens for as long as the options say, or until the callback stops it. With a membership in `rejoin`, finds out
-/// why its stream has stopped or is silent.
+/// why its stream has stopped or is silent, unless the options forbid experiments.
 pub(crate) fn listen(
     mut taps: Taps,
     receiver: Option<&Receiver>,
@@ -224,7 +287,7 @@ pub(crate) fn listen(
     report_progress: ProgressCallback<'_>,
 ) -> Result<(Wire, SocketProbe)> {
     let (begin, of) = (Instant::now(), options.duration());
-    let mut probe = SocketProbe::default();
+    let mut probe = SocketProbe { from: taps.recorder.data_from, ..SocketProbe::default() };
     let mut last_progress = begin;
     while begin.elapsed() < of {
         let any = taps.drain() | receiver.map_or(Ok(false), |receiver| probe.drain(receiver, None))?;
@@ -243,12 +306,14 @@ pub(crate) fn listen(
     let until = SystemTime::now();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
-    if let Some(rejoin) = rejoin {
+    if let Some(rejoin) = rejoin.filter(|_| options.experiments) {
         // Count what has arrived so far: datagrams of the rejoin are not part of the examination.
         if let Some(receiver) = receiver {
             probe.drain(receiver, Some(until))?;
         }
-        probe.rejoin = rejoin.perform(&mut taps, until, is_conclusive)?;
+        if let Some((outcome, experiment)) = rejoin.perform(&mut taps, until, is_conclusive)? {
+            (probe.rejoin, probe.experiment) = (outcome, Some(experiment));
+        }
     }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {

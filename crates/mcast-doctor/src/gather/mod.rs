@@ -33,8 +33,8 @@ pub(crate) fn source_routes(
     sources: impl IntoIterator<Item = IpAddr>,
 ) -> BTreeMap<IpAddr, Option<InterfaceIndex>> {
     let route = |source| Some((source, mcast_sys::route::interface_towards(source).ok()?));
-    let sources: BTreeSet<_> = sources.into_iter().take(MAX_SOURCES).collect();
-    sources.into_iter().filter_map(route).collect()
+    let sources: BTreeSet<_> = sources.into_iter().collect();
+    sources.into_iter().take(MAX_SOURCES).filter_map(route).collect()
 }
 
 /// Looks up the route of an ordinary group of each family.

@@ -8,9 +8,9 @@ use std::process::Command;
 use super::bsd as tools;
 #[cfg(windows)]
 use super::windows as tools;
-use crate::Result;
 use crate::kernel_drops::KernelDrops;
 use crate::snapshot::{JoinedGroup, Link, Snapshot};
+use crate::{ExaminedPart, Result};
 
 /// Other systems, for which no suitable tools are known.
 #[cfg(not(any(target_vendor = "apple", target_os = "freebsd", windows)))]
@@ -22,11 +22,16 @@ mod tools {
 
 /// Takes a snapshot of this machine.
 pub(crate) fn snapshot() -> Result<Snapshot> {
-    let holdings = mcast::joined::memberships().map(|all| all.holdings).unwrap_or_default();
+    let part = ExaminedPart::new("joined groups");
+    let (holdings, part) = match mcast::joined::memberships() {
+        Ok(all) => (all.holdings, part),
+        Err(error) => (Vec::new(), part.without(error)),
+    };
     let joined = holdings
         .iter()
         .map(|holding| JoinedGroup { group: holding.group.addr(), interface: holding.interface });
     Ok(Snapshot {
+        parts: vec![part],
         group_routes: super::group_routes(),
         joined: joined.collect(),
         links: mcast::interfaces()?.into_iter().map(Link::from).collect(),
@@ -69,17 +74,8 @@ fn output(program: &str, arguments: &[&str]) -> String {
 pub(crate) mod counting_rules {
     use std::io;
 
-    use crate::netfilter::{CountedTraffic, HookCounts};
-
-    /// The devices and traffic to count.
-    #[derive(Clone, Debug, Default)]
-    #[expect(dead_code, reason = "there is nothing to add")]
-    pub(crate) struct CountingPlan {
-        pub(crate) traffic: Vec<CountedTraffic>,
-        pub(crate) devices: Vec<(mcast::InterfaceIndex, String)>,
-        pub(crate) bridges: bool,
-        pub(crate) forwards: bool,
-    }
+    use crate::gather::experiment::CountingPlan;
+    use crate::netfilter::HookCounts;
 
     /// There are no such rules.
     #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
+use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Visibility};
 use mcast::{GroupAddr, InterfaceSelector, Membership};
 
 use super::processes;
@@ -68,8 +68,8 @@ pub(crate) fn has_sockets(pid: u32, family: &[u32]) -> Result<bool> {
     }
 }
 
-/// Returns the programs of this machine that have joined groups.
-pub(crate) fn all_joined(machine: &Snapshot) -> Result<Vec<Program>> {
+/// Returns the programs of this machine that have joined groups, and whether all programs could be inspected.
+pub(crate) fn all_joined(machine: &Snapshot) -> Result<(Vec<Program>, Visibility)> {
     let survey = Survey::of(machine)?;
     let mut programs: BTreeMap<String, Vec<ProgramSocket>> = BTreeMap::new();
     for socket in survey.sockets(|inode, _| survey.owners.contains_key(&inode)) {
@@ -78,7 +78,8 @@ pub(crate) fn all_joined(machine: &Snapshot) -> Result<Vec<Program>> {
     let joined = |sockets: &Vec<ProgramSocket>| sockets.iter().any(|socket| !socket.memberships.is_empty());
     let program =
         |(name, sockets)| Program { name, sockets, visible: true, is_one: true, ..Program::default() };
-    Ok(programs.into_iter().filter(|(_, sockets)| joined(sockets)).map(program).collect())
+    let programs = programs.into_iter().filter(|(_, sockets)| joined(sockets)).map(program).collect();
+    Ok((programs, survey.visibility))
 }
 
 /// Adds the options of the UDP sockets of this machine.
@@ -120,12 +121,14 @@ pub(crate) fn sample_queues(sockets: &mut [ProgramSocket]) {
 struct Survey<'a> {
     machine: &'a Snapshot,
     holdings: Vec<Holding>,
+    visibility: Visibility,
     owners: SocketOwners,
 }
 
 impl<'a> Survey<'a> {
     fn of(machine: &'a Snapshot) -> Result<Self> {
-        Ok(Self { machine, holdings: joined::memberships()?.holdings, owners: processes::owners() })
+        let joined::Memberships { holdings, visibility, .. } = joined::memberships()?;
+        Ok(Self { machine, holdings, visibility, owners: processes::owners() })
     }
 
     /// Returns the sockets whose inode and port match.

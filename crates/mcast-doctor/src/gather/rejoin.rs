@@ -34,19 +34,23 @@ pub(crate) enum RejoinMethod<'a> {
 }
 
 impl Rejoin<'_> {
-    /// Reports the membership if its stream has stopped or if nothing of it has arrived, and waits for the stream.
+    /// Reports the membership if its stream has stopped or if nothing of it has arrived, and waits for the stream. Returns
+    /// the outcome, which is `None` if no report could be sent, and what was done, for the report.
     pub(super) fn perform(
         &self,
         taps: &mut Taps,
         until: SystemTime,
         is_conclusive: bool,
-    ) -> Result<Option<RejoinOutcome>> {
+    ) -> Result<Option<(Option<RejoinOutcome>, String)>> {
         let (group, port) = (self.address.group.addr(), self.address.port);
         let count = |taps: &Taps| taps.recorder.count(group, Some(port));
         let was_silent = matches!(self.method, RejoinMethod::Report(..)) && count(taps) == 0;
         let has_stopped = is_conclusive && taps.recorder.has_stopped(group, port, until);
-        if !(was_silent || has_stopped) || !self.report()? {
+        if !(was_silent || has_stopped) {
             return Ok(None);
+        }
+        if !self.report()? {
+            return Ok(Some((None, format!("not possible: {}", self.description()))));
         }
         let timeout = if was_silent { FIRST_TIMEOUT } else { TIMEOUT };
         let before = std::mem::take(&mut taps.recorder);
@@ -56,9 +60,24 @@ impl Rejoin<'_> {
                 std::thread::sleep(POLL_INTERVAL);
             }
         }
-        let came = count(taps) > 0;
+        let (outcome, result) = match count(taps) {
+            0 => (RejoinOutcome::StayedSilent, "nothing arrived"),
+            _ => (RejoinOutcome::CameBack, "datagrams arrived"),
+        };
         taps.recorder = before;
-        Ok(Some(if came { RejoinOutcome::CameBack } else { RejoinOutcome::StayedSilent }))
+        Ok(Some((Some(outcome), format!("{}: {result}", self.description()))))
+    }
+
+    /// Returns what it does, in words.
+    fn description(&self) -> String {
+        let to = self.address;
+        match &self.method {
+            RejoinMethod::Join(..) => format!("leave {to} and join it again"),
+            RejoinMethod::Report(links, _) => {
+                let names: Vec<_> = links.iter().map(|(link, _)| link.name()).collect();
+                format!("send another report for {to} on {}", names.join(", "))
+            }
+        }
     }
 
     /// Returns whether a report was sent.

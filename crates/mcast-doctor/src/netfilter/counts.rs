@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::{Family, InterfaceIndex};
 
 use super::{Hook, Layer};
+use crate::observation::explains;
 use crate::wire::FlowKey;
 
 /// The packets that a rule counts.
@@ -57,6 +58,17 @@ impl HookCounts {
         Some(sum(self.counts.iter().filter(of_flow)))
     }
 
+    /// Returns how many packets of a flow passed the input hook, on whichever interface; `None` if they were not counted.
+    pub(crate) fn passed_input(&self, key: &FlowKey) -> Option<u64> {
+        let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
+        let (layer, hook) = (Layer::Ip, Hook::Input);
+        self.hooks.contains(&(layer, hook, traffic)).then_some(())?;
+        let of_flow = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic, count.peer) == (layer, hook, traffic, key.source)
+        };
+        Some(self.counts.iter().filter(of_flow).map(|count| count.passed).sum())
+    }
+
     /// Returns the IGMP or MLD messages on an interface that reached and passed a hook, of the sources for which
     /// `is_counted` is true.
     pub(crate) fn of_control(
@@ -71,7 +83,34 @@ impl HookCounts {
                 && count.interface == interface
                 && is_counted(count.peer.ip())
         };
-        sum(self.counts.iter().filter(of_family))
+        let (reached, passed) = sum(self.counts.iter().filter(of_family));
+        let of_others = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic) == (layer, hook, CountedTraffic::Control(family))
+                && count.interface == interface
+                && !is_counted(count.peer.ip())
+        };
+        // Messages that pass from a source from which they did not reach the hook had another before.
+        let translated: u64 = self.counts.iter().filter(of_others).map(HookCount::excess).sum();
+        (reached, passed.saturating_add(translated))
+    }
+
+    /// Returns whether datagrams that reached a hook passed it with another source, or for [`CountedTraffic::SentFrom`]
+    /// another destination: address translation has changed it.
+    pub(crate) fn is_translated(&self, count: &HookCount) -> bool {
+        let same = |other: &&HookCount| {
+            (other.layer, other.hook, other.traffic) == (count.layer, count.hook, count.traffic)
+                && other.interface == count.interface
+                && other.peer != count.peer
+        };
+        let translated = self.counts.iter().filter(same).map(HookCount::excess).sum();
+        explains(translated, count.reached.saturating_sub(count.passed))
+    }
+}
+
+impl HookCount {
+    /// Returns how many more packets passed the hook than reached it.
+    fn excess(&self) -> u64 {
+        self.passed.saturating_sub(self.reached)
     }
 }
 

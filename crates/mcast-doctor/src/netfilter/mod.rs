@@ -3,6 +3,8 @@
 mod counts;
 mod packet;
 mod ruleset;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub(crate) use counts::{CountedTraffic, HookCount, HookCounts};

@@ -21,8 +21,8 @@ pub(crate) struct KnownPacket {
     link: Bytes,
     network: Bytes,
     transport: Bytes,
-    /// As `ct state` reports it.
-    connection_state: u32,
+    /// As `ct state` reports it; `None` if it is unknown.
+    connection_state: Option<u32>,
     incoming: Option<(InterfaceIndex, String)>,
     outgoing: Option<(InterfaceIndex, String)>,
 }
@@ -79,7 +79,13 @@ impl KnownPacket {
             Family::V6 => ipv6(source, to, protocol, hop_limit),
         };
         let link = ethernet(to);
+        let connection_state = Some(connection_state);
         Self { family, protocol, link, network, transport, connection_state, incoming: None, outgoing: None }
+    }
+
+    /// Forgets the state of its connection.
+    pub(super) fn with_unknown_state(self) -> Self {
+        Self { connection_state: None, ..self }
     }
 
     /// Sets the interface on which it arrives.
@@ -110,7 +116,7 @@ impl KnownPacket {
     }
 
     pub(super) fn connection_state(&self) -> Bytes {
-        known(&self.connection_state.to_ne_bytes())
+        self.connection_state.map_or_else(|| vec![None; 4], |state| known(&state.to_ne_bytes()))
     }
 
     /// Returns the value of a key of `meta` (`NFT_META_…`); `None` if it is unknown.

@@ -108,6 +108,8 @@ pub(crate) enum Expression {
         name: String,
         writes: Option<Register>,
     },
+    /// It keeps connection tracking from the packet (`notrack`).
+    Untrack,
     /// An expression that does not affect what happens to the packet.
     Neutral,
 }
@@ -155,12 +157,16 @@ pub(crate) enum RuleEffect {
     Drop,
     /// Its destination changes (`redirect`, `dnat`).
     Redirect,
+    /// Its source changes (`snat`, `masquerade`).
+    Masquerade,
     /// It goes to the socket of a proxy (`tproxy`).
     Proxy,
     /// A program decides (`queue`).
     Queue,
     /// It leaves by another interface (`fwd`).
     Divert,
+    /// The rule writes its addresses or its destination port.
+    Rewrite,
 }
 
 /// A set or map.

@@ -90,6 +90,10 @@ impl Ruleset {
         };
         let mut chains: Vec<_> = self.chains.iter().filter(is_met).collect();
         chains.sort_by_key(|chain| chain.base.as_ref().map(|base| base.priority));
+        let untracks = |rule: &Rule| rule.expressions.contains(&Expression::Untrack);
+        let untracked = self.chains.iter().flat_map(|chain| &chain.rules).any(untracks);
+        // Which of the packets connection tracking sees is not known then.
+        let packet = &if untracked { packet.clone().with_unknown_state() } else { packet.clone() };
         let mut tracer = Tracer { rules: self, packet, layer, hook, outcomes: Vec::new(), budget: MAX_RULES };
         let mut reach = Certainly;
         for chain in chains {
@@ -180,8 +184,10 @@ impl<'a> Tracer<'a> {
             RuleVerdict::Effect(effect) => {
                 self.record(chain, rule, *effect, reach);
                 match effect {
-                    RuleEffect::Proxy => return reach,
-                    RuleEffect::Redirect => exits.accepted = exits.accepted.max(reach),
+                    RuleEffect::Proxy | RuleEffect::Rewrite => return reach,
+                    RuleEffect::Redirect | RuleEffect::Masquerade => {
+                        exits.accepted = exits.accepted.max(reach);
+                    }
                     RuleEffect::Drop | RuleEffect::Queue | RuleEffect::Divert => {}
                 }
             }
@@ -332,7 +338,7 @@ fn step(
             Some(to) => write(registers, *to, &[None; 16]),
             None => return Possibly,
         },
-        Expression::Lookup { .. } | Expression::Verdict(_) | Expression::Neutral => {}
+        Expression::Lookup { .. } | Expression::Verdict(_) | Expression::Untrack | Expression::Neutral => {}
     }
     Certainly
 }

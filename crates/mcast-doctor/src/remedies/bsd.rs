@@ -22,7 +22,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
     ]
 }
 
-pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
+pub(crate) fn route_group(group: IpAddr, link: &Link, _has_routing_rules: bool) -> Option<Remedy> {
     let option = if group.is_ipv4() { "-host" } else { "-inet6" };
     let remedy = Remedy::now(Tool::Route, ["add", option, &group.to_string(), "-interface", link.name()]);
     Some(remedy.with_scope(scope_of_group(group, link.name())))

@@ -41,10 +41,15 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
     }
 }
 
-pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
+/// Routes a group to an interface. The table `local` comes before all rules for routing, which may choose others.
+pub(crate) fn route_group(group: IpAddr, link: &Link, has_routing_rules: bool) -> Option<Remedy> {
     let to = format!("{group}/{}", if group.is_ipv4() { 32 } else { 128 });
+    let table = if has_routing_rules { ["table", "local"].as_slice() } else { &[] };
     let remedy = match group {
-        IpAddr::V4(_) => Remedy::now(Tool::Ip, ["route", "replace", &to, "dev", link.name()]),
+        IpAddr::V4(_) => {
+            let route = ["route", "replace", &to, "dev", link.name()];
+            Remedy::now(Tool::Ip, route.iter().chain(table))
+        }
         IpAddr::V6(_) => Remedy::now(
             Tool::Ip,
             ["-6", "route", "replace", "multicast", &to, "dev", link.name(), "table", "local"],

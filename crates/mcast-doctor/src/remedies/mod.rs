@@ -3,7 +3,7 @@
 //! The module of each platform family provides:
 //! - `ROUTE_V4`, `ROUTE_V6`: the commands that show the interface by which groups leave.
 //! - `route_groups(family, link)`: makes groups leave by an interface unless a program chooses another.
-//! - `route_group(group, link)`: the same for one group, leaving the routes of others unchanged.
+//! - `route_group(group, link, has_routing_rules)`: the same for one group, leaving the routes of others unchanged.
 //! - `bring_up(link)`: brings an interface up.
 //! - `remove_address(address, prefix, interface)`: removes an IPv6 address.
 //!
@@ -14,8 +14,11 @@
 
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bsd;
-#[cfg(any(test, not(any(target_vendor = "apple", target_os = "freebsd", windows))))]
-mod linux;
+#[cfg_attr(
+    any(target_vendor = "apple", target_os = "freebsd", windows),
+    allow(dead_code, reason = "other systems need only what pages show")
+)]
+pub(crate) mod linux;
 pub(crate) mod mcast;
 #[cfg(any(test, windows))]
 mod windows;
@@ -32,6 +35,7 @@ use std::net::{IpAddr, SocketAddr};
 use ::mcast::Family;
 
 use crate::netfilter::{Hook, Layer, RuleEffect};
+use crate::observation::protocol;
 use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
 use crate::{Action, Persistence, Remedy, RemedyScope, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
@@ -45,7 +49,6 @@ fn scope_of_groups(family: Family, interface: &str) -> RemedyScope {
 }
 
 /// The scope of a route for one group.
-#[cfg_attr(all(windows, not(test)), expect(dead_code, reason = "Windows has no command for such a route"))]
 fn scope_of_group(group: IpAddr, interface: &str) -> RemedyScope {
     RemedyScope::after_restart(format!("moves {group} to {interface}, unless a program names an interface"))
 }
@@ -116,6 +119,12 @@ pub(crate) fn networkd(link: &Link, topic: &str, lines: &str, scope: RemedyScope
     Some(remedy.with_scope(scope.warning(warning)))
 }
 
+/// Returns a remedy, and the same in the systemd-networkd configuration of the interface, if networkd manages it.
+pub(crate) fn with_networkd(now: Remedy, link: &Link, topic: &str, lines: &str) -> Vec<Remedy> {
+    let permanent = now.scope.clone().and_then(|scope| networkd(link, topic, lines, scope));
+    std::iter::once(now).chain(permanent).collect()
+}
+
 /// Admits datagrams that arrive: with an nftables rule in front of the one that drops, if it is known, and with the
 /// tools that make rules permanent.
 pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
@@ -127,7 +136,7 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
             format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-port={port}/udp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
         ));
     }
-    remedies.push(ufw("in", interface, to));
+    remedies.extend(permanently(ufw("in", interface, to), rule));
     remedies
 }
 
@@ -141,7 +150,8 @@ pub(crate) fn admit_forwarded(
     let path = ["route", "allow", "in", "on", from, "out", "on", to];
     let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
     let mut remedies = admit_by_rule(from, address, rule);
-    remedies.push(Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address)));
+    let ufw = Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address));
+    remedies.extend(permanently(ufw, rule));
     remedies
 }
 
@@ -152,23 +162,24 @@ pub(crate) fn admit_sent_datagrams(
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     let mut remedies = admit_by_rule(interface, to, rule);
-    remedies.push(ufw("out", interface, to));
+    remedies.extend(permanently(ufw("out", interface, to), rule));
     remedies
 }
 
 /// Keeps a rule from redirecting datagrams. Connection tracking remembers translated destinations, so that a rule in
 /// front of the one that translates would not help a stream that is running.
 pub(crate) fn keep_destination(
+    hook: Hook,
     interface: &str,
     to: SocketAddr,
     effect: RuleEffect,
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
-    if effect != RuleEffect::Redirect {
+    if !matches!(effect, RuleEffect::Redirect | RuleEffect::Masquerade) {
         return admit_by_rule(interface, to, rule);
     }
     let (family, group) = (if to.is_ipv4() { "ip" } else { "ip6" }, to.ip().to_string());
-    let raw = ["{", "type", "filter", "hook", "prerouting", "priority", "-300", ";", "}"];
+    let raw = ["{", "type", "filter", "hook", hook.name(), "priority", "-300", ";", "}"];
     let chain = ["add", "chain", "inet", "mcast", "untracked"].into_iter().chain(raw);
     let port = to.port().to_string();
     vec![
@@ -196,6 +207,21 @@ pub(crate) fn keep_destination(
     ]
 }
 
+/// Returns the remedy by ufw if its rules may be the ones that drop: what it accepts, rules of other tables still drop.
+fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
+    match rule {
+        Some(rule) if rule.is_of_firewalld() => None,
+        Some(rule) if !rule.may_be_of_ufw() => Some(Remedy::advice(
+            Tool::Nft,
+            format!(
+                "Permanently: put the rule into the file that creates the table `{} {}`, often /etc/nftables.conf.",
+                rule.family, rule.table
+            ),
+        )),
+        _ => Some(ufw),
+    }
+}
+
 fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {
     let (group, port) = (to.ip().to_string(), to.port().to_string());
     let args = ["allow", direction, "on", interface, "to", &group, "port", &port, "proto", "udp"];
@@ -207,19 +233,24 @@ fn scope_of_flow(interface: &str, to: SocketAddr) -> RemedyScope {
     RemedyScope::new(format!("datagrams to {to} on {interface}, from any source"))
 }
 
-/// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
+/// Inserts a rule that admits datagrams in front of the one that drops.
 fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
     let family = if to.is_ipv4() { "ip" } else { "ip6" };
-    let (group, port) = (to.ip().to_string(), to.port());
-    let matches = [family, "daddr", &group, "udp", "dport", &port.to_string(), "accept"].map(str::to_owned);
-    let scope = scope_of_flow(interface, to);
-    let inserted = rule.and_then(|rule| insert_before(rule, interface, matches, &scope));
-    vec![inserted.unwrap_or_else(|| {
+    let (group, port) = (to.ip().to_string(), to.port().to_string());
+    let matches = [family, "daddr", &group, "udp", "dport", &port];
+    vec![accept(&matches, interface, rule, &scope_of_flow(interface, to))]
+}
+
+/// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
+fn accept(matches: &[&str], interface: &str, rule: Option<&DroppingRule>, scope: &RemedyScope) -> Remedy {
+    let words = matches.iter().chain(&["accept"]).map(|word| (*word).to_owned());
+    rule.and_then(|rule| insert_before(rule, interface, words, scope)).unwrap_or_else(|| {
+        let what = matches.join(" ");
         Remedy::advice(
             Tool::Nft,
-            format!("Accept `{family} daddr {group} udp dport {port}` before the rule that drops it (`nft -a list ruleset` shows the rules)."),
+            format!("Accept `{what}` on {interface} before the rule that drops it (`nft -a list ruleset` shows the rules)."),
         )
-    })]
+    })
 }
 
 /// Admits IGMP or MLD, in and out.
@@ -229,21 +260,11 @@ pub(crate) fn admit_membership_protocol(
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     let matches: &[&str] = match family {
-        Family::V4 => &["ip", "protocol", "igmp", "accept"],
-        Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}", "accept"],
+        Family::V4 => &["ip", "protocol", "igmp"],
+        Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}"],
     };
-    let protocol = if family == Family::V4 { "IGMP" } else { "MLD" };
-    let scope = RemedyScope::new(format!("{protocol} on {interface}; no other traffic"));
-    let accept = || matches.iter().map(|word| (*word).to_owned());
-    let mut remedies: Vec<_> =
-        rule.and_then(|rule| insert_before(rule, interface, accept(), &scope)).into_iter().collect();
-    if remedies.is_empty() {
-        let what = matches[..matches.len() - 1].join(" ");
-        remedies.push(Remedy::advice(
-            Tool::Nft,
-            format!("Accept `{what}` on {interface} before the rule that drops it (`nft -a list ruleset` shows the rules)."),
-        ));
-    }
+    let scope = RemedyScope::new(format!("{} on {interface}; no other traffic", protocol(family)));
+    let mut remedies = vec![accept(matches, interface, rule, &scope)];
     if family == Family::V4 {
         remedies.push(Remedy::advice(
             Tool::Ufw,
@@ -300,7 +321,7 @@ mod tests {
             remedies.extend($system::bring_up(&link));
             remedies.extend($system::route_groups(Family::V4, &link));
             remedies.extend($system::route_groups(Family::V6, &link));
-            remedies.extend($system::route_group("239.1.2.3".parse().unwrap(), &link));
+            remedies.extend($system::route_group("239.1.2.3".parse().unwrap(), &link, false));
             let commands = remedies.iter().filter_map(Remedy::command);
             commands.chain([$system::ROUTE_V4, $system::ROUTE_V6].map(str::to_owned)).collect::<Vec<_>>()
         }};

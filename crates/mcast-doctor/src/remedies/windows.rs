@@ -26,7 +26,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
 
 /// Returns `None`: Windows joins on the interface of the unicast route, so a route for one group does not move
 /// its membership.
-pub(crate) fn route_group(_group: IpAddr, _link: &Link) -> Option<Remedy> {
+pub(crate) fn route_group(_group: IpAddr, _link: &Link, _has_routing_rules: bool) -> Option<Remedy> {
     None
 }
 

@@ -32,6 +32,25 @@ pub(crate) struct Link {
     pub(crate) classifier: Option<Queue>,
     /// The filters of traffic control at ingress and egress.
     pub(crate) filters: Vec<TrafficFilter>,
+    /// The mode, if it is a macvlan.
+    pub(crate) macvlan_mode: Option<MacvlanMode>,
+}
+
+/// With which other macvlan interfaces on the same device a macvlan exchanges frames.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MacvlanMode {
+    /// With none.
+    Private,
+    /// With those that the switch sends the frames back to.
+    Vepa,
+    /// With all.
+    Bridge,
+    /// With none; it receives only from the Ethernet addresses in a list.
+    Source,
 }
 
 /// An XDP program that is attached to an interface.
@@ -94,12 +113,14 @@ pub(crate) struct Bridge {
     pub(crate) querier: bool,
     /// How long it keeps a membership that is not reported again.
     pub(crate) membership_interval: Duration,
-    /// How long it takes another querier for present after its last query.
+    /// How long it considers another querier present after that querier's last query.
     pub(crate) querier_interval: Duration,
-    /// The other querier of IPv4, if it takes one for present.
+    /// The other querier of IPv4 that it considers present.
     pub(crate) other_querier_v4: Option<OtherQuerier>,
     /// The same for IPv6.
     pub(crate) other_querier_v6: Option<OtherQuerier>,
+    /// How often it sends queries.
+    pub(crate) query_interval: Duration,
 }
 
 /// A querier on the network of a bridge.
@@ -108,12 +129,12 @@ pub(crate) struct OtherQuerier {
     pub(crate) address: IpAddr,
     /// The port behind which it is.
     pub(crate) port: Option<InterfaceIndex>,
-    /// How long the bridge still takes it for present without another query.
+    /// How long the bridge still considers it present without another query.
     pub(crate) remaining: Duration,
 }
 
 impl Bridge {
-    /// Returns the querier of a family that the bridge takes for present, apart from itself.
+    /// Returns the querier of a family, other than itself, that the bridge considers present.
     pub(crate) fn other_querier(&self, family: Family) -> Option<OtherQuerier> {
         match family {
             Family::V4 => self.other_querier_v4,
@@ -195,6 +216,7 @@ impl From<Interface> for Link {
             xdp_program: None,
             classifier: None,
             filters: Vec::new(),
+            macvlan_mode: None,
         }
     }
 }
@@ -220,9 +242,14 @@ impl Link {
         self.interface.point_to_point || self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
     }
 
-    /// Returns whether it carries the same frames as `other` because one is on top of the other.
-    pub(crate) fn is_on(&self, other: &Self) -> bool {
-        self.lower == Some(other.index()) || other.lower == Some(self.index())
+    /// Returns whether one of both is on the other, and takes the same frames without a VLAN tag.
+    pub(crate) fn has_frames_of(&self, other: &Self) -> bool {
+        let is_above = |upper: &Self, lower: &Self| upper.lower == Some(lower.index()) && !upper.is_vlan();
+        is_above(self, other) || is_above(other, self)
+    }
+
+    pub(crate) fn is_vlan(&self) -> bool {
+        self.kind.as_deref() == Some("vlan")
     }
 
     pub(crate) fn has_address(&self, family: Family) -> bool {

@@ -6,7 +6,7 @@ mod counters;
 mod link;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,14 @@ use crate::netfilter::Ruleset;
 pub(crate) use counters::{Counter, Counters};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::Statistics;
-pub(crate) use link::{Bridge, ConfigService, Link, PortState, Queue, TrafficFilter, XdpProgram};
+pub(crate) use link::{
+    Bridge, ConfigService, Link, MacvlanMode, PortState, Queue, TrafficFilter, XdpProgram,
+};
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use link::{BridgePort, OtherQuerier};
 pub(crate) use tables::{
-    BridgeGroup, DroppingRule, JoinedGroup, MulticastRoute, Route, SocketOwners, UdpSocket,
+    BridgeGroup, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, MulticastRoute, Route, SocketOwners,
+    UdpSocket,
 };
 
 /// This machine, or this thread's network namespace, at one moment.
@@ -37,8 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) group_routes: Vec<Route>,
     /// The names of the interfaces that a default route with a gateway uses.
     pub(crate) gateways: Vec<String>,
-    /// Whether the loopback interface has a route of type `local` for IPv6 groups.
-    pub(crate) loopback_takes_v6_groups: bool,
+    /// The names of the interfaces with a route for IPv6 groups that does not reject; `None` if the routes are not known.
+    pub(crate) v6_group_routes: Option<BTreeSet<String>>,
     /// The groups that are joined, with their interfaces.
     pub(crate) joined: Vec<JoinedGroup>,
     /// The IGMP version in use, by interface name.
@@ -61,6 +64,10 @@ pub(crate) struct Snapshot {
     pub(crate) bridge_groups: Vec<BridgeGroup>,
     /// The ports of bridges behind which there are routers or queriers, which get every group.
     pub(crate) router_ports: Vec<InterfaceIndex>,
+    /// Whether rules for the routing of IPv4 exist besides the three of every machine.
+    pub(crate) has_routing_rules: bool,
+    /// The IPsec policies for packets that arrive, if they can be read.
+    pub(crate) ipsec_policies: Vec<IpsecPolicy>,
 }
 
 /// The kind of machine.
@@ -102,6 +109,11 @@ impl Snapshot {
 
     pub(crate) fn number(&self, name: &str) -> Option<i64> {
         self.setting(name)?.trim().parse().ok()
+    }
+
+    /// Returns whether an interface lacks a route for IPv6 groups, without which it neither sends nor receives them.
+    pub(crate) fn lacks_v6_group_route(&self, interface: &str) -> bool {
+        self.v6_group_routes.as_ref().is_some_and(|names| !names.contains(interface))
     }
 
     /// Returns whether an address belongs to this machine.

@@ -1,6 +1,7 @@
 //! The kernel's tables: routes, firewall rules, sockets and joined groups.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::netfilter::{Hook, Layer};
@@ -64,10 +65,88 @@ impl DroppingRule {
         format!("nft {} {} {} {}", self.family, self.table, self.chain, self.part)
     }
 
+    /// Returns whether ufw may have created the rule or policy.
+    pub(crate) fn may_be_of_ufw(&self) -> bool {
+        self.table == "filter" && (self.chain.starts_with("ufw") || self.part.starts_with("policy"))
+    }
+
     /// Returns whether firewalld created the rule.
     pub(crate) fn is_of_firewalld(&self) -> bool {
         self.table == "firewalld"
     }
+}
+
+/// An IPsec policy for packets that arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IpsecPolicy {
+    /// The addresses that it selects, as networks.
+    pub(crate) source: (IpAddr, u8),
+    pub(crate) destination: (IpAddr, u8),
+    /// The protocol that it selects; 0 for all.
+    pub(crate) protocol: u8,
+    /// The destination port that it selects; `None` for all.
+    pub(crate) port: Option<u16>,
+    /// Of the policies that select a packet, the one with the lowest number decides.
+    pub(crate) priority: u32,
+    pub(crate) action: IpsecAction,
+}
+
+/// What an IPsec policy does with the packets that it selects.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IpsecAction {
+    Allow,
+    Block,
+    /// It accepts them only if they arrived by an IPsec association.
+    Protect,
+}
+
+impl IpsecPolicy {
+    /// Returns whether it selects the datagrams from a source.
+    pub(crate) fn applies_to(&self, source: IpAddr, to: SocketAddr) -> bool {
+        const UDP: u8 = 17;
+        contains(self.source, source)
+            && contains(self.destination, to.ip())
+            && [0, UDP].contains(&self.protocol)
+            && self.port.is_none_or(|port| port == to.port())
+    }
+
+    /// Returns the packets that it selects, in the syntax of `ip xfrm`.
+    pub(crate) fn selector(&self) -> String {
+        let ((source, from), (destination, to)) = (self.source, self.destination);
+        let protocol = match self.protocol {
+            0 => String::new(),
+            17 => " proto udp".to_owned(),
+            other => format!(" proto {other}"),
+        };
+        let port = self.port.map(|port| format!(" dport {port}")).unwrap_or_default();
+        format!("src {source}/{from} dst {destination}/{to}{protocol}{port}")
+    }
+}
+
+impl fmt::Display for IpsecPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = match self.action {
+            IpsecAction::Allow => " action allow",
+            IpsecAction::Block => " action block",
+            IpsecAction::Protect => "",
+        };
+        write!(f, "{}{action} priority {}", self.selector(), self.priority)
+    }
+}
+
+/// Returns whether an address is in a network.
+fn contains((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    };
+    let ((network, width), (address, other)) = (bits(network), bits(address));
+    let differing = (network ^ address).checked_shr(128 - u32::from(prefix.min(width)));
+    width == other && differing.unwrap_or_default() == 0
 }
 
 /// The processes that have each socket open, by the inode of the socket, as far as they can be determined.

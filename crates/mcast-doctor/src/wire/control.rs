@@ -24,6 +24,23 @@ pub(crate) struct ControlPacket {
     pub(crate) vlan: Option<Tagging>,
 }
 
+/// Messages of IGMP or MLD from one source that routers, switches and hosts ignore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DamagedControl {
+    pub(crate) interface: InterfaceIndex,
+    pub(crate) source: IpAddr,
+    pub(crate) defect: ControlDefect,
+}
+
+/// Why a message of IGMP or MLD is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ControlDefect {
+    /// Its checksum is wrong.
+    Checksum,
+    /// Its hop limit is not 1: it may come from another network.
+    HopLimit(u8),
+}
+
 /// The part of a control message that the causes need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ControlMessage {
@@ -36,6 +53,20 @@ pub(crate) enum ControlMessage {
 }
 
 impl ControlMessage {
+    /// Returns whether it reports a member of a group.
+    pub(crate) fn joins(&self, group: IpAddr) -> bool {
+        matches!(self, Self::Report { joined, .. } if joined.contains(&group))
+    }
+
+    /// Returns the number of groups that it lists.
+    pub(super) fn groups(&self) -> usize {
+        match self {
+            Self::Report { joined, left, .. } => joined.len() + left.len(),
+            Self::Query { .. } | Self::Pim => 0,
+        }
+    }
+
+    /// Returns what the causes need of an IGMP or MLD message; `None` if that is nothing.
     pub(crate) fn of<A: Address + Into<IpAddr>>(message: &GmpMessage<'_, A>) -> Option<Self> {
         let version = message.version();
         let report = |joined, left| Some(Self::Report { version, joined, left });

@@ -11,15 +11,15 @@ use super::numbering::Numbering;
 
 /// How many earlier datagrams are compared to detect a repetition.
 const REPEAT_WINDOW: usize = 64;
-/// The same for datagrams without an IPv4 identification, which cannot be told apart reliably.
+/// The same for datagrams without an IPv4 identification, which cannot be distinguished reliably.
 const UNNUMBERED_WINDOW: usize = 4;
 /// An equal datagram that arrives later than this is not counted as a repetition.
 const REPEAT_WITHIN: Duration = Duration::from_secs(1);
 /// The maximum number of distinct payloads remembered.
 const MAX_PAYLOADS: usize = 256;
 
-/// The maximum number of Ethernet destination addresses remembered.
-const MAX_DESTINATIONS: usize = 8;
+/// The maximum number of Ethernet source addresses remembered, and of destination addresses.
+const MAX_ADDRESSES: usize = 8;
 
 /// The key of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,9 +69,9 @@ pub(crate) struct Flow {
     pub(crate) first: SystemTime,
     pub(crate) last: SystemTime,
     pub(crate) longest_pause: Duration,
-    /// The Ethernet source addresses: of the sender, or of routers and relays.
+    /// The Ethernet source addresses, at most [`MAX_ADDRESSES`]: of the sender, or of routers and relays.
     pub(crate) macs: BTreeSet<MacAddress>,
-    /// The Ethernet destination addresses, at most [`MAX_DESTINATIONS`].
+    /// The Ethernet destination addresses, at most [`MAX_ADDRESSES`].
     pub(crate) ethernet_destinations: BTreeSet<MacAddress>,
     /// Datagrams that repeat an earlier one.
     pub(crate) repeats: u64,
@@ -158,9 +158,10 @@ impl Flow {
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);
-        self.macs.extend(summary.mac);
-        if self.ethernet_destinations.len() < MAX_DESTINATIONS {
-            self.ethernet_destinations.extend(summary.ethernet_destination);
+        for (addresses, new) in
+            [(&mut self.macs, summary.mac), (&mut self.ethernet_destinations, summary.ethernet_destination)]
+        {
+            addresses.extend(new.filter(|_| addresses.len() < MAX_ADDRESSES));
         }
         self.note_repeat(&summary);
         if self.payloads.len() < MAX_PAYLOADS {
@@ -188,7 +189,7 @@ impl Flow {
         const ESTABLISHED: u64 = 10;
         const SILENCE: Duration = Duration::from_secs(2);
         let silence = until.duration_since(self.last).unwrap_or_default();
-        self.datagrams >= ESTABLISHED && silence >= SILENCE.max(self.longest_pause * 5)
+        self.datagrams >= ESTABLISHED && silence >= SILENCE.max(self.longest_pause.saturating_mul(5))
     }
 
     /// Returns the number of datagrams that are well-formed and have a valid checksum.

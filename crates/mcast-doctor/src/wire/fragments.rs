@@ -7,6 +7,9 @@ use std::time::SystemTime;
 use mcast::InterfaceIndex;
 use mcast_packet::Fragment;
 
+/// The number of separate stretches of a datagram that are remembered. More arrive only if somebody makes them up.
+const MAX_PARTS: usize = 64;
+
 /// The captured fragments of one datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentedDatagram {
@@ -18,6 +21,7 @@ pub(crate) struct FragmentedDatagram {
     pub(crate) last: SystemTime,
     /// The destination port, which only the first fragment carries.
     pub(crate) port: Option<u16>,
+    /// The stretches that arrived. They neither overlap nor touch each other.
     parts: Vec<Range<usize>>,
     length: Option<usize>,
 }
@@ -31,23 +35,23 @@ impl FragmentedDatagram {
         time: SystemTime,
     ) -> Self {
         let (source, group) = addresses;
-        let parts = Vec::new();
-        Self {
-            interface,
-            outgoing,
-            source,
-            group,
-            identification,
-            last: time,
-            port: None,
-            parts,
-            length: None,
-        }
+        let (port, parts, length) = (None, Vec::new(), None);
+        Self { interface, outgoing, source, group, identification, last: time, port, parts, length }
     }
 
     pub(crate) fn add(&mut self, fragment: Fragment, length: usize, time: SystemTime) {
         let end = fragment.offset + length;
-        self.parts.push(fragment.offset..end);
+        let mut new = fragment.offset..end;
+        self.parts.retain(|part| {
+            let is_apart = part.end < new.start || new.end < part.start;
+            if !is_apart {
+                new = new.start.min(part.start)..new.end.max(part.end);
+            }
+            is_apart
+        });
+        if self.parts.len() < MAX_PARTS {
+            self.parts.push(new);
+        }
         self.last = self.last.max(time);
         if !fragment.more {
             self.length = Some(end);
@@ -56,12 +60,7 @@ impl FragmentedDatagram {
 
     /// Returns whether all fragments were captured.
     pub(crate) fn is_complete(&self) -> bool {
-        let mut parts = self.parts.clone();
-        parts.sort_by_key(|part| part.start);
-        let reached = parts
-            .iter()
-            .try_fold(0, |reached: usize, part| (part.start <= reached).then_some(reached.max(part.end)));
-        reached.is_some() && reached == self.length
+        self.length.is_some_and(|length| self.parts == std::slice::from_ref(&(0..length)))
     }
 }
 
@@ -91,5 +90,14 @@ mod tests {
         assert!(!fragmented(&[(0, 1480, true)]).is_complete());
         assert!(!fragmented(&[(1480, 520, false)]).is_complete());
         assert!(!fragmented(&[(0, 1480, true), (2960, 100, false)]).is_complete());
+        assert!(fragmented(&[(0, 8, true), (16, 8, false), (0, 8, true), (4, 14, true)]).is_complete());
+    }
+
+    #[test]
+    fn memory_is_bounded_for_any_number_of_fragments() {
+        let same = vec![(0, 1480, true); 10_000];
+        assert_eq!(fragmented(&same).parts, std::slice::from_ref(&(0..1480)));
+        let scattered: Vec<_> = (0..8_000).map(|number| (number * 8, 7, true)).collect();
+        assert_eq!(fragmented(&scattered).parts.len(), MAX_PARTS);
     }
 }

@@ -1,4 +1,4 @@
-//! How losses are distributed over time, which tells what loses the datagrams.
+//! The distribution of losses over time, which depends on what causes them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::numbering::{Gap, Numbering, SLOT};
 /// How losses are distributed over time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum LossPattern {
-    /// Too few to tell.
+    /// Too few losses to show a pattern.
     Few,
     /// Single datagrams at irregular intervals.
     Random,
@@ -146,29 +146,18 @@ impl fmt::Display for LossPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::FlowKey;
-    use std::time::SystemTime;
+    use crate::causes::fixtures::{ETH0, begin, flow, rtp};
 
     /// Returns the pattern of an RTP stream, given when each number was sent, and whether it arrived.
     fn pattern(datagrams: impl Iterator<Item = (Duration, bool)>) -> LossPattern {
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let key = FlowKey {
-            interface: mcast::InterfaceIndex::new(2).unwrap(),
-            outgoing: false,
-            source: "10.9.0.1:6000".parse().unwrap(),
-            group: "239.1.2.3".parse().unwrap(),
-            port: 5000,
-            vlan: None,
-        };
+        let key = flow(ETH0, "10.9.0.1:6000", "239.1.2.3:5000").key;
         let mut numbering = Numbering::default();
         for (number, (time, arrives)) in (0_u16..).zip(datagrams) {
-            let [high, low] = number.to_be_bytes();
-            let payload = [0x80, 96, high, low, 0, 0, 0, 1, 0, 0, 0, 7, 1, 2, 3, 4];
             if arrives {
-                numbering.observe(&key, &payload, start + time);
+                numbering.observe(&key, &rtp(number, 7), begin() + time);
             }
         }
-        let gaps: Vec<_> = numbering.gaps(start + Duration::from_secs(1000)).copied().collect();
+        let gaps: Vec<_> = numbering.gaps(begin() + Duration::from_secs(1000)).copied().collect();
         LossPattern::of(&numbering, &gaps, 1.0)
     }
 

@@ -6,6 +6,7 @@ mod fragments;
 mod loss_pattern;
 mod numbering;
 mod recorder;
+mod unicast;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use mcast::InterfaceIndex;
 
 use crate::snapshot::Link;
-pub(crate) use control::{ControlMessage, ControlPacket};
+pub(crate) use control::{ControlDefect, ControlMessage, ControlPacket, DamagedControl};
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
 pub(crate) use flow::{Defect, Flow, FlowKey, Tagging};
@@ -22,6 +23,7 @@ pub(crate) use fragments::FragmentedDatagram;
 pub(crate) use loss_pattern::LossPattern;
 pub(crate) use numbering::Gap;
 pub(crate) use recorder::Recorder;
+pub(crate) use unicast::{UnicastFlow, UnicastRecorder};
 
 /// What was captured on the wire.
 #[derive(Clone, Debug, Default)]
@@ -35,10 +37,16 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
+    /// Captured frames that were not recorded, because they were of too many flows, datagrams or messages.
+    pub(crate) unrecorded: u64,
     /// What was captured on the ports of tapped bridges and bonds.
     pub(crate) ports: PortTraffic,
     /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.
     pub(crate) unfiltered: BTreeMap<InterfaceIndex, (u64, u64)>,
+    /// Datagrams from and to the examined ports that were not sent to a group.
+    pub(crate) unicast: Vec<UnicastFlow>,
+    /// Messages of IGMP and MLD that arrived and are ignored, and how many.
+    pub(crate) damaged_control: BTreeMap<DamagedControl, u64>,
 }
 
 /// What was captured on the ports of bridges and bonds, before it reaches the bridge or after it has left it.
@@ -96,9 +104,9 @@ impl Wire {
         self.taps.iter().any(|tap| tap.interface == interface && tap.refused.is_none())
     }
 
-    /// Returns whether an interface was tapped and no tap dropped frames. Only then is silence conclusive.
+    /// Returns whether an interface was tapped and every frame was recorded. Only then is silence conclusive.
     pub(crate) fn is_complete(&self, interface: InterfaceIndex) -> bool {
-        self.is_tapped(interface) && self.taps.iter().all(|tap| tap.dropped == 0)
+        self.is_tapped(interface) && self.unrecorded == 0 && self.taps.iter().all(|tap| tap.dropped == 0)
     }
 
     /// Returns why an interface was not tapped.

@@ -176,7 +176,7 @@ impl FieldSearch {
     }
 }
 
-/// Returns the field that counts the datagrams: the widest, big-endian if its order cannot be told.
+/// Returns the field that counts the datagrams: the widest, big-endian if both byte orders are possible.
 fn counter(samples: &[(Vec<u8>, SystemTime)]) -> Option<SequenceField> {
     let fields = || {
         [8, 4, 2].into_iter().flat_map(|size| {
@@ -188,11 +188,15 @@ fn counter(samples: &[(Vec<u8>, SystemTime)]) -> Option<SequenceField> {
 }
 
 /// Returns whether a field is one larger in each datagram than in the one before, apart from those that were lost,
-/// overtaken or repeated. A clock also grows, but sometimes by zero or by the same larger step.
+/// overtaken or repeated. A clock also grows, but sometimes by zero or by the same larger step. The last digit of a
+/// number in text does so only until the digit before it changes.
 fn counts(field: SequenceField, samples: &[(Vec<u8>, SystemTime)]) -> bool {
     /// More in a row are not lost where at least two thirds arrive.
     const LARGEST_STEP: i64 = 1_000;
     let unused = 64 - field.bits();
+    if samples.iter().all(|(payload, _)| field.read(payload).is_some_and(is_decimal)) {
+        return false;
+    }
     let (mut steps, mut single) = (0, 0);
     for pair in samples.windows(2) {
         let [(before, _), (after, _)] = pair else { return false };
@@ -211,43 +215,36 @@ fn counts(field: SequenceField, samples: &[(Vec<u8>, SystemTime)]) -> bool {
     steps * 2 >= FieldSearch::SAMPLES as u32 && single * 3 >= steps * 2
 }
 
+/// Returns whether the last digit of a number may be decimal or a hexadecimal digit of text, as those of a counter are
+/// not for long. In ASCII, the lower half of `0` to `9` and of `a` to `f` is at most 9, as is that of a packed decimal.
+const fn is_decimal(number: u64) -> bool {
+    number & 0xf <= 9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::fixtures::{self, ETH0, begin, flow};
 
     fn key() -> FlowKey {
-        FlowKey {
-            interface: mcast::InterfaceIndex::new(2).unwrap(),
-            outgoing: false,
-            source: "10.9.0.1:6000".parse().unwrap(),
-            group: "239.1.2.3".parse().unwrap(),
-            port: 5000,
-            vlan: None,
-        }
-    }
-
-    fn start() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+        flow(ETH0, "10.9.0.1:6000", "239.1.2.3:5000").key
     }
 
     /// Returns the numbering of payloads that arrive every 10 ms.
     fn numbering(payloads: impl IntoIterator<Item = Vec<u8>>) -> Numbering {
-        let mut numbering = Numbering::default();
+        let (key, mut numbering) = (key(), Numbering::default());
         for (number, payload) in (0..).zip(payloads) {
-            numbering.observe(&key(), &payload, start() + Duration::from_millis(10) * number);
+            numbering.observe(&key, &payload, begin() + Duration::from_millis(10) * number);
         }
         numbering
     }
 
     fn rtp(number: u16) -> Vec<u8> {
-        let mut payload = vec![0x80, 96];
-        payload.extend(number.to_be_bytes());
-        payload.extend([0, 0, 0, 1, 0, 0, 0, 7, 1, 2, 3, 4]);
-        payload
+        fixtures::rtp(number, 7)
     }
 
     fn missing(numbering: &Numbering) -> Vec<u64> {
-        let until = start() + Duration::from_secs(100);
+        let until = begin() + Duration::from_secs(100);
         numbering.gaps(until).map(|gap| gap.missing).collect()
     }
 
@@ -278,7 +275,7 @@ mod tests {
     fn number_that_is_missing_at_the_end_may_still_arrive() {
         let numbers = (0..50_u16).filter(|number| *number != 45).map(rtp);
         let numbering = numbering(numbers);
-        let until = start() + Duration::from_millis(490);
+        let until = begin() + Duration::from_millis(490);
         assert_eq!((numbering.gaps(until).count(), missing(&numbering)), (0, vec![1]));
     }
 
@@ -297,6 +294,15 @@ mod tests {
     fn text_times_and_constants_are_no_counters() {
         let found = |payload: fn(u64) -> Vec<u8>| numbering((0..200).map(payload)).field();
         assert_eq!(found(|_| b"hello".to_vec()), None);
+        for start in [0, 8, 60, 95, 140, 990] {
+            let texts = |format: fn(u64) -> String| {
+                numbering((start..start + 200).map(|number| format(number).into_bytes())).field()
+            };
+            assert_eq!(texts(|number| format!("{number} volts")), None, "{start}");
+            assert_eq!(texts(|number| format!("{{\"seq\": {number}}}")), None, "{start}");
+            assert_eq!(texts(|number| format!("{number:08x}")), None, "{start}");
+            assert_eq!(texts(|number| format!("{number:04}")), None, "{start}");
+        }
         assert_eq!(found(|number| format!("temperature {}", number * 7919 % 30).into_bytes()), None);
         assert_eq!(found(|number| (number * 10 + number % 3).to_be_bytes().to_vec()), None);
         assert_eq!(found(|number| (1_700_000_000 + number / 100).to_be_bytes().to_vec()), None);
@@ -307,7 +313,7 @@ mod tests {
     fn seconds_of_a_slow_stream_are_no_counter() {
         let mut slow = Numbering::default();
         for second in 0..100_u64 {
-            slow.observe(&key(), &second.to_be_bytes(), start() + Duration::from_secs(second));
+            slow.observe(&key(), &second.to_be_bytes(), begin() + Duration::from_secs(second));
         }
         assert_eq!(slow.statistics(), None);
     }

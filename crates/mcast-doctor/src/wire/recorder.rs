@@ -1,6 +1,7 @@
 //! Sorts captured frames into flows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
@@ -10,22 +11,36 @@ use mcast_capture::Frame;
 use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 
 use super::flow::{DatagramSummary, Defect, Tagging};
-use super::{ControlMessage, ControlPacket, Flow, FlowKey, FragmentedDatagram, PortTraffic, Tap, Wire};
+use super::{
+    ControlDefect, ControlMessage, ControlPacket, DamagedControl, Flow, FlowKey, FragmentedDatagram,
+    PortTraffic, Tap, Wire,
+};
 
-/// Limits of what is recorded, which bound the memory. The examined flows are among the first.
+/// Limits of what is recorded, which bound the memory. A capture of more is not complete.
 const MAX_FLOWS: usize = 10_000;
-const MAX_CONTROL_PACKETS: usize = 20_000;
+/// The number of flows to the same destination, which also bounds the time: they are compared with each other.
+const MAX_SOURCES: usize = 1_000;
+/// IGMP, MLD and PIM messages, and the groups in them.
+const MAX_CONTROL: usize = 20_000;
 const MAX_FRAGMENTED: usize = 20_000;
+const MAX_DAMAGED: usize = 1_000;
 
 /// Sorts captured frames into flows.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     flows: BTreeMap<FlowKey, Flow>,
+    /// The number of flows by destination.
+    destinations: BTreeMap<(InterfaceIndex, IpAddr, u16), usize>,
     control: Vec<ControlPacket>,
+    /// The number of control messages, and of the groups in them.
+    control_parts: usize,
     fragmented: BTreeMap<(InterfaceIndex, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
+    damaged_control: BTreeMap<DamagedControl, u64>,
     span: Option<(SystemTime, SystemTime)>,
+    /// Frames that exceed a limit.
+    unrecorded: u64,
     /// Data before this moment does not count, because the group had not been joined yet.
-    data_from: Option<SystemTime>,
+    pub(crate) data_from: Option<SystemTime>,
 }
 
 /// Where and when a frame was captured.
@@ -41,6 +56,7 @@ impl Recorder {
     /// Ignores data captured before `time`, also what was recorded.
     pub(crate) fn count_data_from(&mut self, time: SystemTime) {
         self.flows.clear();
+        self.destinations.clear();
         self.fragmented.clear();
         self.data_from = Some(time);
     }
@@ -58,9 +74,11 @@ impl Recorder {
         let Some(ip) = packet.ip_layer() else { return };
         match &packet.transport {
             Some(Transport::Igmp(control)) => {
+                self.record_damage(context, ip, &control.checksum);
                 self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
             }
             Some(Transport::Mld(control)) => {
+                self.record_damage(context, ip, &control.checksum);
                 self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
             }
             Some(Transport::Pim(_)) => self.record_control(context, &packet, ip, Some(ControlMessage::Pim)),
@@ -82,8 +100,11 @@ impl Recorder {
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
+            unrecorded: self.unrecorded,
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
+            unicast: Vec::new(),
+            damaged_control: self.damaged_control,
         }
     }
 
@@ -113,9 +134,29 @@ impl Recorder {
         message: Option<ControlMessage>,
     ) {
         let FrameContext { interface, outgoing, time, .. } = context;
-        if let Some(message) = message.filter(|_| self.control.len() < MAX_CONTROL_PACKETS) {
-            let (source, vlan) = (ip.source, Tagging::of(packet.vlans()));
-            self.control.push(ControlPacket { time, interface, outgoing, source, message, vlan });
+        let Some(message) = message else { return };
+        let parts = self.control_parts.saturating_add(1 + message.groups());
+        if parts > MAX_CONTROL {
+            self.unrecorded += 1;
+            return;
+        }
+        self.control_parts = parts;
+        let (source, vlan) = (ip.source, Tagging::of(packet.vlans()));
+        self.control.push(ControlPacket { time, interface, outgoing, source, message, vlan });
+    }
+
+    /// Counts a message of IGMP or MLD that arrived and that routers, switches and hosts ignore.
+    fn record_damage(&mut self, context: FrameContext, ip: &Ip<'_>, checksum: &ChecksumStatus) {
+        let defect = match ip.hop_limit {
+            _ if checksum.is_invalid() => ControlDefect::Checksum,
+            1 => return,
+            hop_limit => ControlDefect::HopLimit(hop_limit),
+        };
+        let damaged = DamagedControl { interface: context.interface, source: ip.source, defect };
+        let has_room =
+            self.damaged_control.len() < MAX_DAMAGED || self.damaged_control.contains_key(&damaged);
+        if !context.outgoing && has_room {
+            *self.damaged_control.entry(damaged).or_default() += 1;
         }
     }
 
@@ -146,10 +187,29 @@ impl Recorder {
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
         };
-        if self.flows.len() < MAX_FLOWS || self.flows.contains_key(&key) {
-            let flow = self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary));
-            flow.add(summary);
-            flow.numbering.observe(&key, udp.payload, context.time);
+        match self.flow(key, &summary) {
+            Some(flow) => {
+                flow.add(summary);
+                flow.numbering.observe(&key, udp.payload, context.time);
+            }
+            None => self.unrecorded += 1,
+        }
+    }
+
+    /// Returns a flow, which may be new; `None` if there are too many.
+    fn flow(&mut self, key: FlowKey, first: &DatagramSummary) -> Option<&mut Flow> {
+        let count = self.flows.len();
+        match self.flows.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => {
+                let destination = (key.interface, key.group, key.port);
+                let sources = self.destinations.get(&destination).copied().unwrap_or_default();
+                if count >= MAX_FLOWS || sources >= MAX_SOURCES {
+                    return None;
+                }
+                self.destinations.insert(destination, sources + 1);
+                Some(new.insert(Flow::new(key, first)))
+            }
         }
     }
 
@@ -158,6 +218,7 @@ impl Recorder {
         let FrameContext { interface, outgoing, time, .. } = context;
         let key = (interface, outgoing, ip.source, ip.destination, fragment.identification);
         if self.fragmented.len() >= MAX_FRAGMENTED && !self.fragmented.contains_key(&key) {
+            self.unrecorded += 1;
             return;
         }
         let addresses = (ip.source, ip.destination);
@@ -191,4 +252,53 @@ fn hash(payload: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     payload.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use mcast_capture::Direction;
+    use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
+
+    use super::*;
+    use crate::causes::fixtures::{ETH0, machine};
+
+    #[test]
+    fn capture_of_more_flows_than_are_recorded_is_not_complete() {
+        let recorded = |flows: usize, groups: usize| {
+            let mut recorder = Recorder::default();
+            for number in 0..flows {
+                let port = 5000 + (number % groups) as u16;
+                let frame = UdpFrame {
+                    mac: MacAddress([2, 0, 0, 0, 0, 1]),
+                    source: Ipv4Addr::from(0x0a00_0000 + number as u32).into(),
+                    source_port: 6000,
+                    group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
+                    destination_port: port,
+                    hop_limit: 4,
+                    payload: &[1, 2, 3],
+                };
+                let mut buffer = [0; 128];
+                let length = frame.emit(&mut buffer).unwrap();
+                recorder.record(&Frame {
+                    bytes: &buffer[..length],
+                    original_length: length,
+                    link_type: LinkType::Ethernet,
+                    interface: ETH0,
+                    interface_name: None,
+                    direction: Direction::Multicast,
+                    time: SystemTime::UNIX_EPOCH,
+                    checksums: Checksums::Computed,
+                    resegmented: false,
+                });
+            }
+            recorder.finish(machine().links.iter().map(Tap::on).collect(), None)
+        };
+        assert!(recorded(MAX_FLOWS, 10).is_complete(ETH0));
+        for (limit, groups) in [(MAX_FLOWS, 100), (MAX_SOURCES, 1)] {
+            let more = recorded(limit + 7, groups);
+            assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (limit, 7, false));
+        }
+    }
 }

@@ -7,9 +7,9 @@ use mcast_lab::{Host, Lab, RouteGroup, Router, SwitchOptions};
 
 use crate::net::{
     Listener, Net, Stream, assert_healthy, assert_only, assert_received, examine, examine_for, examine_host,
-    has_programs, inject, listener, nft, run,
+    has_programs, listener, nft, run,
 };
-use crate::switches::query;
+use crate::switches::last_query;
 
 const TO: &str = "239.1.2.3:5000";
 const TO_V6: &str = "[ff15::1234]:5000";
@@ -205,7 +205,7 @@ pub(crate) fn small_port() -> Report {
 /// A switch whose querier has stopped, examined on the switch.
 pub(crate) fn stopped_querier() -> Report {
     let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(Duration::from_secs(1)));
-    drop(inject(&net.sender, "eth0", &[query(&net)]));
+    last_query(&net);
     let begin = Instant::now();
     loop {
         let report = examine_host(&net.lan.inside());
@@ -217,15 +217,15 @@ pub(crate) fn stopped_querier() -> Report {
 }
 
 /// sender - lan1 - router - lan2 - receiver
-struct Routed {
+pub(crate) struct Routed {
     _lab: Lab,
-    sender: Host,
-    router: Router,
+    pub(crate) sender: Host,
+    pub(crate) router: Router,
     receiver: Host,
 }
 
 impl Routed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let lab = Lab::new().unwrap();
         let (lan1, lan2) = (lab.switch("lan1").unwrap(), lab.switch("lan2").unwrap());
         let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
@@ -250,7 +250,7 @@ impl Routed {
         Self { _lab: lab, sender, router, receiver }
     }
 
-    fn route(&self, group: &str, to: &[&str]) {
+    pub(crate) fn route(&self, group: &str, to: &[&str]) {
         let group = group.parse().unwrap();
         self.router
             .route_group(RouteGroup { source: None, group, from: "r0", to, ttl_threshold: 1 })
@@ -383,7 +383,7 @@ fn remedy_in_the_forward_chain_lets_the_group_pass() {
 }
 
 #[test]
-fn switches_and_routers_that_forward_are_healthy() {
+pub(crate) fn switches_and_routers_that_forward_are_healthy() {
     if !has_programs() {
         return;
     }
@@ -394,7 +394,10 @@ fn switches_and_routers_that_forward_are_healthy() {
     assert_received(&net.examine());
     let ports = net.examine().observations;
     let count = |direction| {
-        ports.iter().filter(|line| line.depth.starts_with("port ") && line.what.contains(direction)).count()
+        ports
+            .iter()
+            .filter(|line| line.layer.starts_with("port ") && line.message.contains(direction))
+            .count()
     };
     assert_eq!((count(" in from 10.9.0.1"), count(" out from 10.9.0.1")), (1, 1), "{ports:#?}");
 

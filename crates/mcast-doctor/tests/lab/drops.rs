@@ -83,11 +83,11 @@ pub(crate) fn tc_ingress_for_program() -> Report {
 
 /// A tunnel whose program does not read, examined on the sender.
 pub(crate) fn full_tunnel() -> Report {
-    const PROGRAM: &str = "import fcntl, os, struct, time
+    const PROGRAM: &str = "import fcntl, os, signal, struct
 tun = os.open('/dev/net/tun', os.O_RDWR)
 fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH22x', b'tun0', 0x1001))
 print('open', flush=True)
-time.sleep(60)";
+signal.pause()";
     let net = Net::new();
     let mut python = net.sender.command("python3").unwrap();
     let mut child = python.args(["-c", PROGRAM]).stdout(std::process::Stdio::piped()).spawn().unwrap();
@@ -207,8 +207,8 @@ fn changed(source: &str, to: &str, membership: &str, change: impl Fn(&mut [u8]))
 
 /// Returns what the kernel reports about its drops.
 fn kernel_lines(report: &Report) -> Vec<&str> {
-    let kernel = report.observations.iter().filter(|observation| observation.depth == "kernel");
-    kernel.map(|observation| observation.what.as_str()).collect()
+    let kernel = report.observations.iter().filter(|observation| observation.layer == "kernel");
+    kernel.map(|observation| observation.message.as_str()).collect()
 }
 
 #[test]

@@ -46,9 +46,9 @@ fn capture_of_a_healthy_stream_has_no_findings() {
     let report = explain(&frames("10.9.0.1"));
     assert_healthy(&report);
     // An interface without a name is called as `mcast sniff` and `mcast top` call it.
-    assert!(report.observations.iter().all(|observation| observation.depth == "wire #1"), "{report:#?}");
+    assert!(report.observations.iter().all(|observation| observation.layer == "wire #1"), "{report:#?}");
     assert!(
-        report.observations.iter().any(|observation| observation.what.contains("20 datagrams")),
+        report.observations.iter().any(|observation| observation.message.contains("20 datagrams")),
         "{report:#?}"
     );
 }
@@ -163,8 +163,8 @@ fn truncated_capture_is_examined_up_to_the_damage() {
     let report = explain_capture(&path).unwrap();
     assert_eq!(ids(&report), [Id::SourceZero]);
     assert!(
-        report.observations.iter().any(|observation| observation.what.contains("19 datagrams")),
+        report.observations.iter().any(|observation| observation.message.contains("19 datagrams")),
         "{report:#?}"
     );
-    assert!(report.unknown.iter().any(|unknown| unknown.why.contains("ends within")), "{report:#?}");
+    assert!(report.unknown.iter().any(|unknown| unknown.reason.contains("ends within")), "{report:#?}");
 }

@@ -10,8 +10,8 @@ use mcast_lab::{Host, SwitchOptions};
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Net, Stream, assert_received, examine, examine_for, examine_host, examine_port, has_programs, inject,
-    listener, run, socket,
+    Net, Stream, assert_received, examine, examine_for, examine_host, examine_port, has_programs,
+    idle_listener, inject, listener, run, socket,
 };
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -120,7 +120,7 @@ pub(crate) fn input_rule_without_experiments() -> Report {
     let _stream = Stream::to(&net.sender, GROUP);
     let options = Options { experiments: false, ..Options::default() }.listening(crate::net::LISTEN);
     let report = examine_for(&net.receiver, MEMBERSHIP, &options);
-    assert_eq!(experiments(&report), Vec::<&str>::new());
+    assert_eq!(experiments_of(&report).next(), None);
     report
 }
 
@@ -340,11 +340,13 @@ fn remedy_cures_bridges() {
 /// Examines the group behind a switch with a querier, for long enough to see a query.
 fn with_querier(version: u8, rules: &str, membership: &str) -> Report {
     let options = SwitchOptions::managed()
+        .querier(false)
         .igmp_version(version)
         .query_interval(Duration::from_secs(1))
         .query_response_interval(Duration::from_millis(500));
     let net = Net::with(options);
     load(&net.receiver, rules);
+    net.lan.set_querier(true).unwrap();
     let _stream = Stream::to(&net.sender, if membership == MEMBERSHIP { GROUP } else { GROUP_V6 });
     examine_for(&net.receiver, membership, &Options::default().listening(Duration::from_secs(3)))
 }
@@ -413,9 +415,9 @@ fn apply(host: &Host, report: &Report, id: Id) {
 }
 
 /// Returns the experiments that a report lists.
-fn experiments(report: &Report) -> Vec<&str> {
-    let experiments = report.observations.iter().filter(|observation| observation.depth == "experiment");
-    experiments.map(|observation| observation.what.as_str()).collect()
+fn experiments_of(report: &Report) -> impl Iterator<Item = &str> {
+    let experiments = report.observations.iter().filter(|observation| observation.layer == "experiment");
+    experiments.map(|observation| observation.message.as_str())
 }
 
 /// Applies the first remedy, and asserts that the datagrams arrive then.
@@ -455,7 +457,7 @@ fn rule_is_named_although_other_rules_have_no_counter_either() {
 }
 
 #[test]
-fn rules_that_admit_the_group_are_healthy() {
+pub(crate) fn rules_that_admit_the_group_are_healthy() {
     if !has_programs() {
         return;
     }
@@ -472,13 +474,28 @@ fn temporary_rules_are_gone_afterwards() {
     }
     let net = Net::new();
     let report = net.examine(GROUP, MEMBERSHIP);
-    let [experiment] = experiments(&report)[..] else { panic!("{report:#?}") };
+    let [experiment] = experiments_of(&report).collect::<Vec<_>>()[..] else { panic!("{report:#?}") };
     assert!(
         experiment.starts_with("count the datagrams to 239.1.2.3:5000 before and behind each"),
         "{experiment}"
     );
     let output = net.receiver.command("nft").unwrap().args(["list", "ruleset"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
+#[test]
+fn another_report_is_an_experiment_that_can_be_switched_off() {
+    let net = Net::new();
+    // As another program has joined, the doctor sends the report itself.
+    let _member = idle_listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    let reports = |experiments| {
+        let options = Options { experiments, ..Options::default() }.listening(crate::net::LISTEN);
+        let report = examine_for(&net.receiver, MEMBERSHIP, &options);
+        let reports = experiments_of(&report).filter(|what| what.contains("another report"));
+        reports.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(reports(true), ["send another report for 239.1.2.3:5000 on eth0: nothing arrived"]);
+    assert_eq!(reports(false), Vec::<String>::new());
 }
 
 /// Set for the process that [`killed_examination_leaves_no_rules`] starts.

@@ -11,6 +11,7 @@ use mcast_lab::{Host, Impairment, Lab};
 use mcast_measure::wire::SessionId;
 
 use crate::net::{Net, nft, run};
+use crate::treatment::{on, timed};
 
 const GROUP: &str = "239.1.2.3:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
@@ -27,7 +28,7 @@ fn probe(sender: &Host, receiver: &Host, to: &str, peers: &[&str]) -> Report {
             let keep_going = || !is_done.load(Ordering::Relaxed);
             receiver.run(|| listener.run(Some(PATIENCE), keep_going, |_| ()))
         });
-        let report = report_of(sender, to, peers, 10);
+        let report = timed(|| report_of(sender, to, peers, 10));
         is_done.store(true, Ordering::Relaxed);
         listener.receiver().waker().wake().unwrap();
         report
@@ -48,7 +49,7 @@ fn report_of(sender: &Host, to: &str, peers: &[&str], count: u16) -> Report {
         test
     };
     let mut report = Report::default();
-    report.findings = sender.run(probe).unwrap().findings(false);
+    report.findings = on(sender, probe).findings(false);
     report
 }
 
@@ -100,11 +101,13 @@ pub(crate) fn multicast_blocked_v6() -> Report {
 }
 
 pub(crate) fn nobody_there() -> Report {
-    report_of(&Net::new().sender, GROUP, &["10.9.0.77"], 2)
+    let net = Net::new();
+    timed(|| report_of(&net.sender, GROUP, &["10.9.0.77"], 2))
 }
 
 pub(crate) fn no_listener() -> Report {
-    report_of(&Net::new().sender, GROUP, &["10.9.0.2"], 2)
+    let net = Net::new();
+    timed(|| report_of(&net.sender, GROUP, &["10.9.0.2"], 2))
 }
 
 /// The listener captures the probes, and reports its own firewall.

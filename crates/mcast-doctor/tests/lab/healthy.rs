@@ -12,16 +12,16 @@ use crate::net::{
 };
 
 #[test]
-fn examination_of_a_program_listens_for_the_requested_time() {
+pub(crate) fn examination_of_a_program_listens_for_the_requested_time() {
     let net = Net::new();
     let _socket = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let report = examine_port(&net.receiver, 5000);
-    let open = report.unknown.iter().find(|unknown| unknown.what.contains("has a querier")).unwrap();
-    assert!(open.why.starts_with("no IGMP query in 1 s"), "{open}");
+    let open = report.unknown.iter().find(|unknown| unknown.question.contains("has a querier")).unwrap();
+    assert!(open.reason.starts_with("no IGMP query in 1 s"), "{open}");
 }
 
 #[test]
-fn a_plain_switch() {
+pub(crate) fn a_plain_switch() {
     let net = Net::new();
     assert_received(&net.examine("239.1.2.3:5000", "239.1.2.3:5000"));
     assert_healthy(&examine_host(&net.receiver));
@@ -29,7 +29,7 @@ fn a_plain_switch() {
 }
 
 #[test]
-fn a_snooping_switch_with_a_querier() {
+pub(crate) fn a_snooping_switch_with_a_querier() {
     let net = Net::with(
         SwitchOptions::managed()
             .query_interval(Duration::from_secs(1))
@@ -50,21 +50,21 @@ fn a_snooping_switch_with_a_querier() {
 }
 
 #[test]
-fn a_snooping_switch_that_never_had_a_querier_floods() {
+pub(crate) fn a_snooping_switch_that_never_had_a_querier_floods() {
     let net = Net::with(SwitchOptions::default().snooping(true));
     assert_received(&net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000"));
     assert_healthy(&examine_host(&net.lan.inside()));
 }
 
 #[test]
-fn ipv6_on_a_snooping_switch() {
+pub(crate) fn ipv6_on_a_snooping_switch() {
     let net = Net::with(SwitchOptions::managed());
     assert_received(&net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000"));
     assert_received(&net.examine("[ff02::4321]:5000", "[ff02::4321%eth0]:5000"));
 }
 
 #[test]
-fn a_source_specific_group_among_others() {
+pub(crate) fn a_source_specific_group_among_others() {
     if !has_programs() {
         return;
     }
@@ -79,7 +79,7 @@ fn a_source_specific_group_among_others() {
 }
 
 #[test]
-fn two_feeds_on_two_networks() {
+pub(crate) fn two_feeds_on_two_networks() {
     let net = Net::new();
     let (lan1, _) = net.second_lan();
     net.sender.connect("eth1", &lan1, &["10.8.0.1/24"]).unwrap();
@@ -91,7 +91,7 @@ fn two_feeds_on_two_networks() {
 }
 
 #[test]
-fn a_routed_network() {
+pub(crate) fn a_routed_network() {
     let lab = Lab::new().unwrap();
     let (lan1, lan2) =
         (lab.switch_with("lan1", SwitchOptions::managed()).unwrap(), lab.switch("lan2").unwrap());
@@ -117,7 +117,7 @@ fn a_routed_network() {
 }
 
 #[test]
-fn a_firewall_that_admits_the_group() {
+pub(crate) fn a_firewall_that_admits_the_group() {
     if !has_programs() {
         return;
     }
@@ -132,7 +132,7 @@ fn a_firewall_that_admits_the_group() {
 }
 
 #[test]
-fn correct_programs() {
+pub(crate) fn correct_programs() {
     let net = Net::with(SwitchOptions::managed());
     let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let sender = UdpSocket::from(socket(&net.sender, [239, 1, 2, 3].into(), "eth0"));
@@ -144,14 +144,14 @@ fn correct_programs() {
 }
 
 #[test]
-fn a_host_that_receives_its_own_stream() {
+pub(crate) fn a_host_that_receives_its_own_stream() {
     let net = Net::new();
     let _stream = Stream::to(&net.receiver, "239.1.2.3:5000");
     assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
 }
 
 #[test]
-fn a_network_that_delays_and_reorders() {
+pub(crate) fn a_network_that_delays_and_reorders() {
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
     let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
@@ -168,14 +168,14 @@ fn a_network_that_delays_and_reorders() {
 }
 
 #[test]
-fn fragmented_datagrams_that_all_arrive() {
+pub(crate) fn fragmented_datagrams_that_all_arrive() {
     let net = Net::new();
     let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 4000, |_| {});
     assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
 }
 
 #[test]
-fn a_sender_that_repeats_the_same_payload() {
+pub(crate) fn a_sender_that_repeats_the_same_payload() {
     let net = Net::new();
     let sender = UdpSocket::from(socket(&net.sender, [239, 1, 2, 3].into(), "eth0"));
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -193,7 +193,7 @@ fn a_sender_that_repeats_the_same_payload() {
 }
 
 #[test]
-fn a_fast_sender_that_uses_segmentation_offload() {
+pub(crate) fn a_fast_sender_that_uses_segmentation_offload() {
     let net = Net::new();
     let to: mcast::Destination = "239.1.2.3%eth0:5000".parse().unwrap();
     let sender =
@@ -220,7 +220,7 @@ fn a_fast_sender_that_uses_segmentation_offload() {
 
 /// Without snooping and without a querier, a stream that stops is not the fault of a switch.
 #[test]
-fn a_sender_that_stops_on_a_flat_network() {
+pub(crate) fn a_sender_that_stops_on_a_flat_network() {
     let net = Net::new();
     let to: std::net::SocketAddr = "239.1.2.3:5000".parse().unwrap();
     let sender = UdpSocket::from(socket(&net.sender, to.ip(), "eth0"));
@@ -241,7 +241,7 @@ fn a_sender_that_stops_on_a_flat_network() {
     });
     assert_received(&report);
     assert!(
-        report.observations.iter().any(|observation| observation.what.contains("its sender has stopped")),
+        report.observations.iter().any(|observation| observation.message.contains("its sender has stopped")),
         "{report:#?}"
     );
 }

@@ -2,25 +2,30 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::{ControlFlow, Deref};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mcast::InterfaceIndex;
+use mcast_capture::ControlSender;
 use mcast_doctor::{
-    ArrivalStatus, Finding, Id, Options, ProgramSelector, Report, Severity, Verdict, examine_machine,
-    examine_membership, examine_program,
+    ArrivalStatus, Finding, Id, Options, ProgramSelector, Progress, Report, Severity, Verdict,
+    examine_machine, examine_membership, examine_program,
 };
-use mcast_lab::{Host, HostInterface, Lab, Switch, SwitchOptions};
+use mcast_lab::{Host, HostInterface, Lab, Router, Switch, SwitchOptions};
+use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
 use mcast_packet::{MacAddress, UdpFrame};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::treatment::examine_and_treat;
+use crate::treatment::{examine_and_treat, on};
 
 /// How long an examination listens.
 pub(crate) const LISTEN: Duration = Duration::from_millis(1200);
+/// How many datagrams show each pattern of losses, and the time limit for them on a busy machine.
+const MANY: u64 = 200;
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The interval between two datagrams of a stream.
 const INTERVAL: Duration = Duration::from_millis(10);
 
@@ -40,8 +45,21 @@ impl Net {
 
     pub(crate) fn with(options: SwitchOptions) -> Self {
         let lab = Lab::new().unwrap();
+        let receiver = lab.host("receiver").unwrap();
+        Self::of(lab, receiver, options)
+    }
+
+    /// Returns a network whose receiver is a router.
+    pub(crate) fn with_router() -> (Self, Option<Router>) {
+        let lab = Lab::new().unwrap();
+        let router = lab.router("receiver").unwrap();
+        let net = Self::of(lab, (*router).clone(), SwitchOptions::default());
+        (net, Some(router))
+    }
+
+    fn of(lab: Lab, receiver: Host, options: SwitchOptions) -> Self {
         let lan = lab.switch_with("lan", options).unwrap();
-        let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
+        let sender = lab.host("sender").unwrap();
         let a = sender.connect("eth0", &lan, &["10.9.0.1/24", "fd09::1/64"]).unwrap();
         let b = receiver.connect("eth0", &lan, &["10.9.0.2/24", "fd09::2/64"]).unwrap();
         for host in [&sender, &receiver] {
@@ -63,6 +81,13 @@ impl Net {
         examine(&self.receiver, membership)
     }
 
+    /// Sends an IGMP message from the sender.
+    pub(crate) fn send_igmp(&self, message: &IgmpMessage<'_>) {
+        let index = InterfaceIndex::new(self.sender.interface_index("eth0").unwrap()).unwrap();
+        let send = || ControlSender::open(index, Ipv4Addr::new(10, 9, 0, 1)).unwrap().send(message).unwrap();
+        self.sender.run(send).unwrap();
+    }
+
     /// Returns a UDP frame of the sender, which tests modify and inject.
     pub(crate) fn frame(&self, source: &str, to: &str, number: u32) -> Vec<u8> {
         let to: SocketAddr = to.parse().unwrap();
@@ -81,52 +106,115 @@ impl Net {
     }
 }
 
+/// Returns an IGMPv3 general query.
+pub(crate) fn general_query(interval: Duration, max_response_time: Duration) -> IgmpMessage<'static> {
+    let source_query = SourceQuery { suppress: false, robustness: 2, interval, sources: Sources::none() };
+    IgmpMessage::Query(Query { group: None, max_response_time, source_query: Some(source_query) })
+}
+
+/// Returns whether the table of the guide is written. The doctor then listens as long as the command does.
+pub(crate) fn is_blessing() -> bool {
+    std::env::var_os("MCAST_BLESS").is_some()
+}
+
+/// Returns the options of most examinations, which listen for [`LISTEN`].
+pub(crate) fn briefly() -> Options {
+    if is_blessing() { Options::default() } else { Options::default().listening(LISTEN) }
+}
+
 /// Examines a membership on a host for [`LISTEN`].
 pub(crate) fn examine(host: &Host, membership: &str) -> Report {
-    examine_for(host, membership, &Options::default().listening(LISTEN))
+    examine_for(host, membership, &briefly())
 }
 
 pub(crate) fn examine_for(host: &Host, membership: &str, options: &Options) -> Report {
+    examine_while(host, membership, options, || {})
+}
+
+/// Like [`examine_for`], and calls `act` on another thread once the doctor listens.
+pub(crate) fn examine_while(
+    host: &Host,
+    membership: &str,
+    options: &Options,
+    act: impl FnOnce() + Send,
+) -> Report {
+    when_listening(act, None, |report_progress| joined(host, membership, options, report_progress))
+}
+
+/// Like [`examine`], until enough datagrams have arrived for losses to show.
+pub(crate) fn examine_many(host: &Host, membership: &str) -> Report {
+    let options = Options::default().listening(PATIENCE);
+    when_listening(|| {}, Some(MANY), |report_progress| joined(host, membership, &options, report_progress))
+}
+
+fn joined(host: &Host, membership: &str, options: &Options, report_progress: Reporter<'_>) -> Report {
     let membership = membership.parse().unwrap();
     examine_and_treat(host, || {
-        host.run(|| examine_membership(&membership, options, &mut |_| ControlFlow::Continue(())).unwrap())
-            .unwrap()
+        on(host, || examine_membership(&membership, options, &mut &*report_progress).unwrap())
     })
 }
 
 /// Examines the program that has a port open on a host.
 pub(crate) fn examine_port(host: &Host, port: u16) -> Report {
-    let (listens, _) = channel();
-    examine_port_and_signal(host, port, listens)
+    examine_port_while(host, port, || {})
+}
+
+/// Like [`examine_port`], and calls `act` on another thread once the doctor listens.
+pub(crate) fn examine_port_while(host: &Host, port: u16, act: impl FnOnce() + Send) -> Report {
+    let program = ProgramSelector::Port(port);
+    when_listening(act, None, |report_progress| selected(host, program, &briefly(), report_progress))
+}
+
+/// Like [`examine_port`], until enough datagrams have arrived for losses to show.
+pub(crate) fn examine_port_for_many(host: &Host, port: u16) -> Report {
+    let (program, options) = (ProgramSelector::Port(port), Options::default().listening(PATIENCE));
+    when_listening(|| {}, Some(MANY), |report_progress| selected(host, program, &options, report_progress))
 }
 
 /// Examines a process on a host.
 pub(crate) fn examine_process(host: &Host, id: u32) -> Report {
-    let options = Options::default().listening(LISTEN);
+    let program = ProgramSelector::Process(id);
+    when_listening(|| {}, None, |report_progress| selected(host, program, &briefly(), report_progress))
+}
+
+fn selected(
+    host: &Host,
+    program: ProgramSelector,
+    options: &Options,
+    report_progress: Reporter<'_>,
+) -> Report {
     examine_and_treat(host, || {
-        let mut report_progress = |_| ControlFlow::Continue(());
-        host.run(|| examine_program(ProgramSelector::Process(id), &options, &mut report_progress).unwrap())
-            .unwrap()
+        on(host, || examine_program(program, options, &mut &*report_progress).unwrap())
     })
 }
 
-/// Like [`examine_port`], and signals `listens` once it listens.
-pub(crate) fn examine_port_and_signal(host: &Host, port: u16, listens: Sender<()>) -> Report {
-    let options = Options::default().listening(LISTEN);
-    examine_and_treat(host, || {
-        let listens = listens.clone();
-        let mut report_progress = move |_| {
-            // The other end may be closed after the first signal.
-            let _ = listens.send(());
-            ControlFlow::Continue(())
-        };
-        host.run(|| examine_program(ProgramSelector::Port(port), &options, &mut report_progress).unwrap())
-            .unwrap()
+/// A progress callback of an examination that may run more than once.
+type Reporter<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
+
+/// Runs an examination with a progress callback, whose first call lets `act` begin on another thread, and which ends the
+/// examination when `enough` datagrams have arrived.
+fn when_listening(
+    act: impl FnOnce() + Send,
+    enough: Option<u64>,
+    examine: impl FnOnce(Reporter<'_>) -> Report,
+) -> Report {
+    let (listens, listening) = sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || listening.recv().map(|()| act()));
+        examine(&move |progress: Progress| {
+            // Only the first call matters.
+            let _ = listens.try_send(());
+            let is_enough = match enough {
+                Some(enough) => progress.on_wire >= enough,
+                None => progress.of == Options::default().listen && progress.is_enough(),
+            };
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
     })
 }
 
 pub(crate) fn examine_host(host: &Host) -> Report {
-    examine_and_treat(host, || host.run(|| examine_machine().unwrap()).unwrap())
+    examine_and_treat(host, || on(host, || examine_machine().unwrap()))
 }
 
 /// A stream of numbered datagrams at a constant rate, until it is dropped.
@@ -327,9 +415,10 @@ pub(crate) fn run(host: &Host, command: &str) {
 
 /// Returns whether this machine has the programs that inject causes; prints a note if not.
 pub(crate) fn has_programs() -> bool {
-    let runs = |program: &&str| Command::new(program).arg("--help").output().is_ok();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let exists = |program: &&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     let missing: Vec<_> =
-        ["nft", "tc", "bridge", "ip", "python3"].into_iter().filter(|each| !runs(each)).collect();
+        ["nft", "tc", "bridge", "ip", "python3"].into_iter().filter(|each| !exists(each)).collect();
     if !missing.is_empty() {
         eprintln!("SKIPPED: this test needs {}", missing.join(", "));
         assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
@@ -392,6 +481,14 @@ pub(crate) fn assert_only(report: &Report, id: Id) {
     let others: Vec<_> = report.findings.iter().filter(|each| is_fault(each)).filter(is_other).collect();
     assert!(report.findings.iter().any(|each| each.id == id), "no {id}:\n{}\n{report:#?}", listing());
     assert!(others.is_empty(), "besides {id}:\n{}\n{report:#?}", listing());
+    report.findings.iter().for_each(assert_documented);
+}
+
+/// Asserts that the page of a finding states the scope of its commands.
+fn assert_documented(finding: &Finding) {
+    let has_scope = finding.remedies.iter().any(|remedy| remedy.scope.is_some());
+    let is_stated = || finding.id.page().contains("What the doctor's commands affect");
+    assert!(!has_scope || is_stated(), "declare the remedies of {} with `offering`", finding.id);
 }
 
 /// Asserts that there are no findings.
@@ -404,10 +501,9 @@ pub(crate) fn assert_healthy(report: &Report) {
 pub(crate) fn assert_received(report: &Report) {
     assert_healthy(report);
     assert!(
-        report
-            .observations
-            .iter()
-            .any(|observation| observation.depth == "socket" && observation.what.contains("datagrams from")),
+        report.observations.iter().any(
+            |observation| observation.layer == "socket" && observation.message.contains("datagrams from")
+        ),
         "{report:#?}"
     );
     assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Healthy), "{report:#?}");

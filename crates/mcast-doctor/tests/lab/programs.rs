@@ -11,7 +11,7 @@ use mcast_lab::{Child, Host};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use crate::net::{
-    Net, Stream, examine, examine_host, examine_port, examine_port_and_signal, has_programs, idle_listener,
+    Net, Stream, examine, examine_host, examine_port, examine_port_while, has_programs, idle_listener,
     listener, options, run,
 };
 
@@ -269,14 +269,10 @@ pub(crate) fn socket_filter_v6() -> Report {
 pub(crate) fn left_group() -> Report {
     let net = Net::new();
     let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
-    let (listens, listening) = std::sync::mpsc::channel();
     let _stream = Stream::to(&net.sender, GROUP);
-    std::thread::scope(|scope| {
-        let examination = scope.spawn(|| examine_port_and_signal(&net.receiver, 5000, listens));
-        listening.recv_timeout(Duration::from_secs(10)).unwrap();
+    examine_port_while(&net.receiver, 5000, || {
         let eth0 = socket2::InterfaceIndexOrAddress::Address(ETH0);
         options(&listener).leave_multicast_v4_n(&Ipv4Addr::new(239, 1, 2, 3), &eth0).unwrap();
-        examination.join().unwrap()
     })
 }
 
@@ -338,12 +334,9 @@ pub(crate) fn sent_by_other_interface_than_that_of_a_member() -> Report {
     let sender = UdpSocket::from(crate::net::socket(&net.sender, [239, 1, 2, 3].into(), "eth1"));
     let port = sender.local_addr().unwrap().port();
     let _stream = Stream::by(sender, GROUP.parse().unwrap(), 64);
-    let (listens, listening) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        let examination = scope.spawn(|| examine_port_and_signal(&net.sender, port, listens));
-        listening.recv_timeout(Duration::from_secs(10)).unwrap();
-        let _member = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
-        examination.join().unwrap()
+    let mut member = None;
+    examine_port_while(&net.sender, port, || {
+        member = Some(listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]));
     })
 }
 
@@ -452,7 +445,7 @@ fn sockets_receive_after_the_remedy() {
 }
 
 /// Programs that look unusual and receive.
-mod healthy {
+pub(crate) mod healthy {
     use super::*;
     use crate::net::assert_healthy;
 
@@ -460,7 +453,7 @@ mod healthy {
     const ADMIT: SockFilter = SockFilter::new(6, 0, 0, 65_535);
 
     #[test]
-    fn ipv6_socket_that_has_joined_an_ipv4_group_itself() {
+    pub(crate) fn ipv6_socket_that_has_joined_an_ipv4_group_itself() {
         let net = Net::new();
         let socket = listener(&net.receiver, "[::]:5000", &[]);
         join_v4(&socket, ETH0);
@@ -471,7 +464,7 @@ mod healthy {
 
     /// Each of several sockets on a port gets a copy, also with `SO_REUSEPORT`.
     #[test]
-    fn sockets_that_share_a_port() {
+    pub(crate) fn sockets_that_share_a_port() {
         let net = Net::new();
         let reader = || {
             let prepare = |socket: &Socket| socket.set_reuse_port(true).unwrap();
@@ -501,7 +494,7 @@ mod healthy {
     }
 
     #[test]
-    fn one_socket_for_each_interface() {
+    pub(crate) fn one_socket_for_each_interface() {
         let net = Net::new();
         net.second_lan();
         let sockets = ["eth0", "eth1"].map(|interface| {
@@ -515,7 +508,7 @@ mod healthy {
     }
 
     #[test]
-    fn socket_with_a_filter_that_admits_the_group() {
+    pub(crate) fn socket_with_a_filter_that_admits_the_group() {
         let net = Net::new();
         let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
         options(&listener).attach_filter(&[ADMIT]).unwrap();
@@ -524,7 +517,7 @@ mod healthy {
     }
 
     #[test]
-    fn program_that_reads_in_bursts() {
+    pub(crate) fn program_that_reads_in_bursts() {
         const IN_BURSTS: &str = "
 s.setblocking(False)
 while True:
@@ -539,7 +532,7 @@ while True:
     }
 
     #[test]
-    fn sender_with_two_interfaces_that_has_chosen_one() {
+    pub(crate) fn sender_with_two_interfaces_that_has_chosen_one() {
         let net = Net::new();
         second_lan_of_sender(&net);
         let sender = UdpSocket::from(crate::net::socket(&net.sender, [239, 1, 2, 3].into(), "eth1"));
@@ -551,7 +544,7 @@ while True:
 
     /// Chat programs do this.
     #[test]
-    fn program_that_does_not_want_to_receive_what_it_sends() {
+    pub(crate) fn program_that_does_not_want_to_receive_what_it_sends() {
         let net = Net::new();
         let listener = listener(&net.receiver, GROUP, &[("239.1.2.3", "eth0")]);
         options(&listener).set_multicast_loop_v4(false).unwrap();

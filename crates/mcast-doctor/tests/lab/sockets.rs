@@ -1,14 +1,13 @@
 //! Faults of programs and of their sockets.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
 
 use mcast_doctor::Report;
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Listener, Net, Stream, examine, examine_host, examine_port, examine_port_and_signal, idle_listener,
-    listener, options, reading, run, socket,
+    Listener, Net, Stream, examine, examine_host, examine_port, examine_port_while, idle_listener, listener,
+    options, reading, run, socket,
 };
 
 /// A membership on the wrong one of two interfaces.
@@ -176,12 +175,8 @@ pub(crate) fn source_not_admitted_by_program() -> Report {
 pub(crate) fn interface_recreated() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
-    let (listens, listening) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        let examination = scope.spawn(|| examine_port_and_signal(&net.receiver, 5000, listens));
-        listening.recv_timeout(Duration::from_secs(10)).unwrap();
+    examine_port_while(&net.receiver, 5000, || {
         net.receiver.reconnect("eth0", &net.lan, &["10.9.0.2/24"]).unwrap();
-        examination.join().unwrap()
     })
 }
 
@@ -223,6 +218,15 @@ pub(crate) fn interface_down() -> Report {
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
+/// The interface of a program is down.
+pub(crate) fn interface_down_of_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    net.receiver.set_down("eth0").unwrap();
+    examine_port(&net.receiver, 5000)
+}
+
 /// There is no sender.
 pub(crate) fn nothing_arrives() -> Report {
     examine(&Net::new().receiver, "239.1.2.3%eth0:5000")
@@ -236,7 +240,7 @@ pub(crate) fn mac_alias() -> Report {
 }
 
 #[test]
-fn socket_that_only_joins_is_fine_if_another_receives() {
+pub(crate) fn socket_that_only_joins_is_fine_if_another_receives() {
     let net = Net::new();
     let _joins = listener(&net.receiver, "10.9.0.2:5000", &[("239.1.2.3", "eth0")]);
     let receives = listener(&net.receiver, "239.1.2.3:5000", &[]);

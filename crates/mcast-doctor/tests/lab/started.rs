@@ -3,10 +3,11 @@
 use std::net::UdpSocket;
 use std::ops::ControlFlow;
 
-use mcast_doctor::{Id, Options, Report, StartedProgram};
+use mcast_doctor::{Id, Report, StartedProgram};
 use mcast_lab::Host;
 
-use crate::net::{LISTEN, Net, Stream, assert_healthy, has_programs, run};
+use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, run};
+use crate::treatment::{on, timed};
 
 /// Binds to a port, joins a group on the interface with an address, and reads.
 const PLAYER: &str = "import socket, sys
@@ -18,8 +19,8 @@ while True:
     s.recv(2000)";
 
 /// Starts a command on a host and examines it, as `mcast doctor -- COMMAND` does.
-fn examine_command(host: &Host, command: &[&str]) -> Report {
-    let options = Options::default().listening(LISTEN);
+pub(crate) fn examine_command(host: &Host, command: &[&str]) -> Report {
+    let options = briefly();
     let examine = || {
         let (program, arguments) = command.split_first().unwrap();
         let mut started = StartedProgram::start(std::process::Command::new(program).args(arguments)).unwrap();
@@ -28,7 +29,7 @@ fn examine_command(host: &Host, command: &[&str]) -> Report {
             Err(error) => started.explain(error),
         }
     };
-    host.run(|| examine().unwrap()).unwrap()
+    timed(|| on(host, || examine().unwrap()))
 }
 
 /// A program that cannot bind, because another has the port open.
@@ -88,7 +89,7 @@ fn program_in_the_background_is_examined_and_ended() {
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
     let report = examine_command(&net.receiver, &["sh", "-c", DETACHED, PLAYER]);
     assert_healthy(&report);
-    let wire = |what: &str| report.observations.iter().any(|seen| seen.what.contains(what));
+    let wire = |what: &str| report.observations.iter().any(|seen| seen.message.contains(what));
     assert!(wire("to 239.1.2.3:5000"), "{report:#?}");
     let left = net.receiver.read_proc_net("udp").unwrap();
     assert!(!left.contains(":1388"), "the program was left: {left}");

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use mcast_doctor::{Options, Report};
 use mcast_lab::SwitchOptions;
-use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
-use mcast_packet::{ControlFrame, MacAddress};
 
-use crate::net::{Net, Stream, examine_for, examine_host, examine_port, inject, listener, run};
+use crate::net::{Net, Stream, examine_for, examine_host, examine_port, general_query, listener, run};
 
 /// A snooping switch received one query and then none, so it forgets its members.
 pub(crate) fn no_querier() -> Report {
     let interval = Duration::from_secs(4);
     let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(interval));
-    drop(inject(&net.sender, "eth0", &[query(&net)]));
+    last_query(&net);
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
     let options = Options {
         listen: Duration::from_secs(9),
@@ -24,22 +22,9 @@ pub(crate) fn no_querier() -> Report {
     examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
 }
 
-/// Returns an IGMPv3 general query, sent once by a querier that then disappeared.
-pub(crate) fn query(net: &Net) -> Vec<u8> {
-    let message = IgmpMessage::Query(Query {
-        group: None,
-        max_response_time: Duration::from_secs(1),
-        source_query: Some(SourceQuery {
-            suppress: false,
-            robustness: 2,
-            interval: Duration::from_secs(125),
-            sources: Sources::none(),
-        }),
-    });
-    let mut buffer = [0; 128];
-    let mac = MacAddress(net.ports[0].hardware_address);
-    let length = ControlFrame { mac, source: [10, 9, 0, 1].into(), message }.emit(&mut buffer).unwrap();
-    buffer[..length].to_vec()
+/// A general query, sent once by a querier that then disappears.
+pub(crate) fn last_query(net: &Net) {
+    net.send_igmp(&general_query(Duration::from_secs(125), Duration::from_secs(1)));
 }
 
 /// An IGMPv2 querier and a membership with a source.

@@ -29,7 +29,7 @@ fn assert_not_accused(report: &Report) {
 }
 
 #[test]
-fn three_senders_of_one_group() {
+pub(crate) fn three_senders_of_one_group() {
     if !has_programs() {
         return;
     }
@@ -42,7 +42,7 @@ fn three_senders_of_one_group() {
 }
 
 #[test]
-fn ipv6_groups_of_every_scope() {
+pub(crate) fn ipv6_groups_of_every_scope() {
     let net = Net::new();
     for group in ["ff02::1234", "ff05::1234", "ff08::1234", "ff1e::1234"] {
         assert_received(&net.examine(&format!("[{group}]:5000"), &format!("[{group}%eth0]:5000")));
@@ -50,19 +50,19 @@ fn ipv6_groups_of_every_scope() {
 }
 
 #[test]
-fn link_local_group_of_ipv4() {
+pub(crate) fn link_local_group_of_ipv4() {
     let net = Net::with(SwitchOptions::managed());
     assert_received(&net.examine("224.0.0.200:5000", "224.0.0.200%eth0:5000"));
 }
 
 #[test]
-fn source_specific_group_of_ipv6() {
+pub(crate) fn source_specific_group_of_ipv6() {
     let net = Net::new();
     assert_received(&net.examine("[ff35::8000:1234]:5000", "fd09::1@[ff35::8000:1234%eth0]:5000"));
 }
 
 #[test]
-fn hop_limits_of_255_and_1() {
+pub(crate) fn hop_limits_of_255_and_1() {
     let net = Net::new();
     for hops in [1, 255] {
         let _stream = Stream::with(&net.sender, GROUP, move |socket| {
@@ -73,7 +73,7 @@ fn hop_limits_of_255_and_1() {
 }
 
 #[test]
-fn unicast_and_broadcast_to_the_same_port() {
+pub(crate) fn unicast_and_broadcast_to_the_same_port() {
     let net = Net::new();
     let sender = net.sender.run(|| UdpSocket::bind("10.9.0.1:0").unwrap()).unwrap();
     sender.set_broadcast(true).unwrap();
@@ -84,7 +84,7 @@ fn unicast_and_broadcast_to_the_same_port() {
 }
 
 #[test]
-fn jumbo_frames_on_both_sides() {
+pub(crate) fn jumbo_frames_on_both_sides() {
     let net = Net::new();
     for host in [&net.sender, &net.receiver] {
         host.set_mtu("eth0", 9000).unwrap();
@@ -98,7 +98,7 @@ fn jumbo_frames_on_both_sides() {
 }
 
 #[test]
-fn other_groups_with_vlan_tags() {
+pub(crate) fn other_groups_with_vlan_tags() {
     if !has_programs() {
         return;
     }
@@ -113,7 +113,7 @@ fn other_groups_with_vlan_tags() {
 }
 
 #[test]
-fn priority_tags() {
+pub(crate) fn priority_tags() {
     if !has_programs() {
         return;
     }
@@ -128,7 +128,7 @@ fn priority_tags() {
 }
 
 #[test]
-fn policy_routing_that_knows_the_source() {
+pub(crate) fn policy_routing_that_knows_the_source() {
     if !has_programs() {
         return;
     }
@@ -142,7 +142,7 @@ fn policy_routing_that_knows_the_source() {
 }
 
 #[test]
-fn address_translation_of_another_port() {
+pub(crate) fn address_translation_of_another_port() {
     if !has_programs() {
         return;
     }
@@ -156,7 +156,7 @@ fn address_translation_of_another_port() {
 }
 
 #[test]
-fn firewall_with_a_drop_policy_that_admits_groups() {
+pub(crate) fn firewall_with_a_drop_policy_that_admits_groups() {
     if !has_programs() {
         return;
     }
@@ -171,7 +171,7 @@ fn firewall_with_a_drop_policy_that_admits_groups() {
 }
 
 #[test]
-fn rules_for_other_sources_and_interfaces() {
+pub(crate) fn rules_for_other_sources_and_interfaces() {
     if !has_programs() {
         return;
     }
@@ -184,7 +184,7 @@ fn rules_for_other_sources_and_interfaces() {
 }
 
 #[test]
-fn traffic_control_of_other_traffic() {
+pub(crate) fn traffic_control_of_other_traffic() {
     if !has_programs() {
         return;
     }
@@ -202,7 +202,7 @@ fn traffic_control_of_other_traffic() {
 }
 
 #[test]
-fn shaped_sender_within_its_rate() {
+pub(crate) fn shaped_sender_within_its_rate() {
     if !has_programs() {
         return;
     }
@@ -212,7 +212,7 @@ fn shaped_sender_within_its_rate() {
 }
 
 #[test]
-fn programs_of_every_binding() {
+pub(crate) fn programs_of_every_binding() {
     let net = Net::new();
     let member = [("239.1.2.3", "eth0")];
     let _programs = ["0.0.0.0:5000", GROUP].map(|bind| listener(&net.receiver, bind, &member));
@@ -224,7 +224,7 @@ fn programs_of_every_binding() {
 }
 
 #[test]
-fn idle_program_without_the_group() {
+pub(crate) fn idle_program_without_the_group() {
     let net = Net::new();
     let _idle = idle_listener(&net.receiver, "0.0.0.0:6000", &[]);
     let _other = idle_listener(&net.receiver, "239.9.9.9:6001", &[("239.9.9.9", "eth0")]);
@@ -232,7 +232,7 @@ fn idle_program_without_the_group() {
 }
 
 #[test]
-fn many_groups_on_many_sockets() {
+pub(crate) fn many_groups_on_many_sockets() {
     let net = Net::new();
     let groups: Vec<_> = (1..=30).map(|last| format!("239.7.7.{last}")).collect();
     let _sockets: Vec<_> = groups
@@ -243,7 +243,7 @@ fn many_groups_on_many_sockets() {
 }
 
 #[test]
-fn old_querier_without_source_specific_groups() {
+pub(crate) fn old_querier_without_source_specific_groups() {
     let interval = Duration::from_millis(500);
     let net = Net::with(
         SwitchOptions::managed()
@@ -256,7 +256,7 @@ fn old_querier_without_source_specific_groups() {
 }
 
 #[test]
-fn bridge_on_the_receiver() {
+pub(crate) fn bridge_on_the_receiver() {
     if !has_programs() {
         return;
     }
@@ -270,7 +270,7 @@ fn bridge_on_the_receiver() {
 
 /// sender - router a - router b - receiver
 #[test]
-fn source_behind_two_routers() {
+pub(crate) fn source_behind_two_routers() {
     let lab = Lab::new().unwrap();
     let lans = ["lan0", "lan1", "lan2"].map(|name| lab.switch(name).unwrap());
     let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
@@ -301,7 +301,7 @@ fn source_behind_two_routers() {
 }
 
 #[test]
-fn one_group_on_two_networks() {
+pub(crate) fn one_group_on_two_networks() {
     let net = Net::new();
     let (lan, _) = net.second_lan();
     net.sender.connect("eth1", &lan, &["10.8.0.1/24"]).unwrap();
@@ -313,7 +313,7 @@ fn one_group_on_two_networks() {
 }
 
 #[test]
-fn xdp_program_that_passes_everything() {
+pub(crate) fn xdp_program_that_passes_everything() {
     if !crate::drops::can_trace() {
         return;
     }
@@ -324,7 +324,7 @@ fn xdp_program_that_passes_everything() {
 }
 
 #[test]
-fn stopped_program_of_another_group() {
+pub(crate) fn stopped_program_of_another_group() {
     if !has_programs() {
         return;
     }
@@ -336,14 +336,14 @@ fn stopped_program_of_another_group() {
 }
 
 #[test]
-fn fragments_of_ipv6() {
+pub(crate) fn fragments_of_ipv6() {
     let net = Net::new();
     let _stream = Stream::sized(&net.sender, GROUP_V6, 4000, |_| {});
     assert_received(&examine(&net.receiver, MEMBERSHIP_V6));
 }
 
 #[test]
-fn small_mtu_on_both_sides() {
+pub(crate) fn small_mtu_on_both_sides() {
     let net = Net::new();
     for host in [&net.sender, &net.receiver] {
         host.set_mtu("eth0", 1300).unwrap();
@@ -353,14 +353,14 @@ fn small_mtu_on_both_sides() {
 }
 
 #[test]
-fn ipv4_group_on_a_host_without_ipv6() {
+pub(crate) fn ipv4_group_on_a_host_without_ipv6() {
     let net = Net::new();
     net.receiver.sysctl("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
     assert_received(&net.examine(GROUP, MEMBERSHIP));
 }
 
 #[test]
-fn unused_interface_that_is_down() {
+pub(crate) fn unused_interface_that_is_down() {
     let net = Net::new();
     net.second_lan();
     net.receiver.set_down("eth1").unwrap();

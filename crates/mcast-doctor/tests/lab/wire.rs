@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use mcast_doctor::{Options, Report, Severity};
 use mcast_lab::{Host, Impairment, Lab, Switch, SwitchOptions};
-use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery, Sources};
+use mcast_packet::gmp::IgmpMessage;
 use mcast_packet::{ControlFrame, MacAddress};
 
 use crate::net::{
-    Net, Stream, assert_received, examine, examine_for, examine_port, has_programs, inject, listener, nft,
-    rtp, run, socket,
+    Net, Stream, assert_received, briefly, examine, examine_for, examine_many, examine_port,
+    examine_port_for_many, examine_while, general_query, has_programs, inject, listener, nft, rtp, run,
+    socket,
 };
 
 /// A sender, and a receiver behind a bad link.
@@ -33,7 +34,7 @@ fn bad_net(impairment: Impairment) -> BadNet {
 pub(crate) fn random_loss() -> Report {
     let net = bad_net(Impairment { loss: 0.05, ..Impairment::default() });
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
-    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(2)))
+    examine_many(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
 /// The same for a program.
@@ -41,60 +42,34 @@ pub(crate) fn random_loss_for_program() -> Report {
     let net = bad_net(Impairment { loss: 0.05, ..Impairment::default() });
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
-    examine_port(&net.receiver, 5000)
+    examine_port_for_many(&net.receiver, 5000)
 }
 
 /// A link that loses 10 % of a stream of datagrams that begin with a number.
 pub(crate) fn loss_of_numbered_datagrams() -> Report {
     let net = bad_net(Impairment { loss: 0.1, ..Impairment::default() });
     let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
-    examine_for(
-        &net.receiver,
-        "[ff15::1234%eth0]:5000",
-        &Options::default().listening(Duration::from_secs(2)),
-    )
+    examine_many(&net.receiver, "[ff15::1234%eth0]:5000")
 }
 
 /// A switch that lets fewer datagrams through than are sent.
 pub(crate) fn storm_control() -> Report {
     let net = Net::new();
-    nft(&net.lan.inside(), "bridge", "hook forward", "limit rate over 60/second drop");
+    nft(&net.lan.inside(), "bridge", "hook forward", "limit rate over 20/second drop");
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
-    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(2)))
+    examine_many(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
-/// A switch that drops everything for a moment, twice.
+/// A switch that drops 30 datagrams in a row, again and again.
 pub(crate) fn link_flap() -> Report {
     let net = Net::new();
+    nft(&net.lan.inside(), "bridge", "hook forward", "'udp dport 5000 numgen inc mod 100 < 30 drop'");
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
-    let switch = net.lan.inside();
-    let rule = "nft add table bridge flap && nft 'add chain bridge flap c { type filter hook forward priority 0 ; }'";
-    run(&switch, rule);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let program = "for turn in 1 2; do sleep 0.6; nft add rule bridge flap c udp dport 5000 drop; sleep 0.3; nft flush chain bridge flap c; done";
-            run(&switch, program);
-        });
-        examine_for(
-            &net.receiver,
-            "239.1.2.3%eth0:5000",
-            &Options::default().listening(Duration::from_secs(3)),
-        )
-    })
+    examine_many(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
-/// Returns an IGMPv3 general query from an address.
-fn query(net: &Net, source: [u8; 4], interval: Duration, response: Duration) -> Vec<u8> {
-    let message = IgmpMessage::Query(Query {
-        group: None,
-        max_response_time: response,
-        source_query: Some(SourceQuery {
-            suppress: false,
-            robustness: 2,
-            interval,
-            sources: Sources::none(),
-        }),
-    });
+/// Returns the frame of a message from an address.
+fn frame(net: &Net, source: [u8; 4], message: IgmpMessage<'_>) -> Vec<u8> {
     let mut buffer = [0; 128];
     let mac = MacAddress(net.ports[0].hardware_address);
     let length = ControlFrame { mac, source: source.into(), message }.emit(&mut buffer).unwrap();
@@ -104,32 +79,39 @@ fn query(net: &Net, source: [u8; 4], interval: Duration, response: Duration) -> 
 const QUERY_INTERVAL: Duration = Duration::from_secs(125);
 const RESPONSE_TIME: Duration = Duration::from_secs(10);
 
-/// Returns a network whose switch asks every second with these versions, and answers to which come at once.
-fn queried_net(options: SwitchOptions) -> Net {
-    let interval = Duration::from_secs(1);
-    Net::with(options.query_interval(interval).query_response_interval(Duration::from_millis(500)))
+/// Returns the options of a switch that asks every second, and expects answers at once.
+fn queried(options: SwitchOptions) -> SwitchOptions {
+    options.query_interval(Duration::from_secs(1)).query_response_interval(Duration::from_millis(500))
+}
+
+/// Returns a network with this querier, whose first query arrives after the firewall of the receiver has this rule.
+fn queried_behind(options: SwitchOptions, (family, hook, rule): (&str, &str, &str)) -> Net {
+    let net = Net::with(queried(options).querier(false));
+    nft(&net.receiver, family, hook, rule);
+    net.lan.set_querier(true).unwrap();
+    net
 }
 
 /// An IGMPv2 querier, and a firewall that drops incoming IGMP.
 pub(crate) fn igmp_queries_blocked() -> Report {
-    let net = queried_net(SwitchOptions::managed().igmp_version(2));
-    nft(&net.receiver, "inet", "hook input", "meta l4proto igmp drop");
+    let rule = ("inet", "hook input", "meta l4proto igmp drop");
+    let net = queried_behind(SwitchOptions::managed().igmp_version(2), rule);
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
     examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(4)))
 }
 
 /// The same with IGMPv3, in which the system does not show what it has processed.
 pub(crate) fn igmpv3_queries_blocked() -> Report {
-    let net = queried_net(SwitchOptions::managed().igmp_version(3));
-    nft(&net.receiver, "ip", "hook prerouting", "ip protocol igmp drop");
+    let rule = ("ip", "hook prerouting", "ip protocol igmp drop");
+    let net = queried_behind(SwitchOptions::managed().igmp_version(3), rule);
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
     examine_for(&net.receiver, "239.1.2.3%eth0:5000", &Options::default().listening(Duration::from_secs(4)))
 }
 
 /// A program, and a firewall that drops incoming MLD queries.
 pub(crate) fn mld_queries_blocked() -> Report {
-    let net = queried_net(SwitchOptions::managed().mld_version(1));
-    nft(&net.receiver, "ip6", "hook input", "icmpv6 type mld-listener-query counter drop");
+    let rule = ("ip6", "hook input", "icmpv6 type mld-listener-query counter drop");
+    let net = queried_behind(SwitchOptions::managed().mld_version(1), rule);
     let _listener = listener(&net.receiver, "[ff15::1234]:5000", &[("ff15::1234", "eth0")]);
     let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
     examine_port(&net.receiver, 5000)
@@ -137,7 +119,7 @@ pub(crate) fn mld_queries_blocked() -> Report {
 
 /// An MLDv1 querier and a membership with a source.
 pub(crate) fn old_mld_querier() -> Report {
-    let net = queried_net(SwitchOptions::managed().mld_version(1));
+    let net = Net::with(queried(SwitchOptions::managed().mld_version(1)));
     let _stream = Stream::to(&net.sender, "[ff3e::4321:1234]:5000");
     let options = Options::default().listening(Duration::from_secs(3));
     examine_for(&net.receiver, "fd09::1@[ff3e::4321:1234%eth0]:5000", &options)
@@ -153,40 +135,31 @@ fn examine_with_queries(queries: impl FnOnce(&Net) -> Vec<Vec<u8>>) -> Report {
 /// Two queriers.
 pub(crate) fn two_queriers() -> Report {
     examine_with_queries(|net| {
-        [1, 254].map(|host| query(net, [10, 9, 0, host], QUERY_INTERVAL, RESPONSE_TIME)).into()
+        let query = general_query(QUERY_INTERVAL, RESPONSE_TIME);
+        [1, 254].map(|host| frame(net, [10, 9, 0, host], query)).into()
     })
 }
 
 /// A hundred queries per second.
 pub(crate) fn frequent_queries() -> Report {
-    examine_with_queries(|net| vec![query(net, [10, 9, 0, 1], QUERY_INTERVAL, RESPONSE_TIME)])
+    let query = general_query(QUERY_INTERVAL, RESPONSE_TIME);
+    examine_with_queries(|net| vec![frame(net, [10, 9, 0, 1], query)])
 }
 
 /// A querier that gives hosts more time than there is between two queries.
 pub(crate) fn long_response_time() -> Report {
     let net = Net::new();
-    let queries = [query(&net, [10, 9, 0, 1], Duration::from_secs(5), RESPONSE_TIME)];
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(300));
-            drop(inject(&net.sender, "eth0", &queries));
-        });
-        net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
-    })
+    let query = general_query(Duration::from_secs(5), RESPONSE_TIME);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_while(&net.receiver, "239.1.2.3%eth0:5000", &briefly(), || net.send_igmp(&query))
 }
 
 /// A querier that stops while the doctor listens.
 pub(crate) fn stopped_querier() -> Report {
     let net = Net::new();
-    let queries = [query(&net, [10, 9, 0, 1], Duration::from_secs(1), Duration::from_millis(100))];
+    let query = general_query(Duration::from_secs(1), Duration::from_millis(100));
     let options = Options::default().listening(Duration::from_secs(4));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(300));
-            drop(inject(&net.sender, "eth0", &queries));
-        });
-        examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
-    })
+    examine_while(&net.receiver, "239.1.2.3%eth0:5000", &options, || net.send_igmp(&query))
 }
 
 /// A program that joined a while ago, and a switch that has forgotten it.
@@ -195,11 +168,7 @@ fn forgotten<T>(examine: impl FnOnce(&Net) -> T) -> T {
     let interval = Duration::from_secs(2);
     let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(interval));
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
-    drop(inject(
-        &net.sender,
-        "eth0",
-        &[query(&net, [10, 9, 0, 1], QUERY_INTERVAL, Duration::from_millis(100))],
-    ));
+    net.send_igmp(&general_query(QUERY_INTERVAL, Duration::from_millis(100)));
     let at_most = Duration::from_secs(10);
     net.lan.wait_for_member(&net.receiver, "eth0", group, at_most).unwrap();
     net.lan.wait_for_leave(&net.receiver, "eth0", group, at_most).unwrap();
@@ -219,17 +188,18 @@ pub(crate) fn forgotten_membership_of_program() -> Report {
 
 #[test]
 fn querier_keeps_the_membership() {
-    let net = queried_net(SwitchOptions::managed());
+    let net = Net::with(queried(SwitchOptions::managed()));
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let report = examine(&net.receiver, "239.1.2.3%eth0:5000");
     assert!(report.findings.iter().all(|finding| finding.id != mcast_doctor::Id::NoQuerier), "{report:#?}");
 }
 
 #[test]
-fn queriers_of_all_versions_are_healthy() {
+pub(crate) fn queriers_of_all_versions_are_healthy() {
     let options = Options::default().listening(Duration::from_secs(3));
     for version in [2, 3] {
-        let net = queried_net(SwitchOptions::managed().igmp_version(version).mld_version(version - 1));
+        let switch = SwitchOptions::managed().igmp_version(version).mld_version(version - 1);
+        let net = Net::with(queried(switch));
         let _streams =
             [Stream::to(&net.sender, "239.1.2.3:5000"), Stream::to(&net.sender, "[ff15::1234]:5000")];
         assert_received(&examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options));
@@ -343,7 +313,7 @@ fn remedies_make_datagrams_arrive() {
 }
 
 #[test]
-fn interfaces_of_one_network_that_only_the_doctor_joined_are_healthy() {
+pub(crate) fn interfaces_of_one_network_that_only_the_doctor_joined_are_healthy() {
     let net = Net::new();
     net.receiver.connect("eth1", &net.lan, &["10.9.0.3/24"]).unwrap();
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
@@ -375,7 +345,7 @@ fn pattern_of_a_loss_is_reported() {
 }
 
 #[test]
-fn rtp_that_is_reordered_repeated_and_restarted_has_lost_nothing() {
+pub(crate) fn rtp_that_is_reordered_repeated_and_restarted_has_lost_nothing() {
     let net = bad_net(Impairment {
         delay: Duration::from_millis(5),
         jitter: Duration::from_millis(20),
@@ -398,6 +368,6 @@ fn loss_of_payloads_without_numbers_is_not_examined() {
     let _stream = Stream::of(sender.into(), "239.1.2.3:5000".parse().unwrap(), |_| b"hello".to_vec());
     let report = examine(&net.receiver, "239.1.2.3%eth0:5000");
     assert_received(&report);
-    let part = report.examined.iter().find(|part| part.what.contains("loss before this machine")).unwrap();
+    let part = report.examined.iter().find(|part| part.part.contains("loss before this machine")).unwrap();
     assert!(part.gap.as_ref().unwrap().contains("without sequence numbers"), "{part:?}");
 }

@@ -122,7 +122,7 @@ fn conflict(check: PlanCheck, entry: &PlanEntry, membership: &Membership, other:
         ),
         _ => format!(
             "{group} has the same Ethernet address, {}, as a group of \"{name}\" ({line}): network cards, and \
-             switches that snoop by Ethernet address, cannot tell them apart",
+             switches that snoop by Ethernet address, cannot distinguish them",
             group.ethernet_address()
         ),
     };

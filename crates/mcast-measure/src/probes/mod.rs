@@ -98,8 +98,8 @@ impl ProbeSession {
         Self::new(id, Purpose::PathTest, cases, Duration::ZERO)
     }
 
-    /// Like [`Self::path_test`], with probes by unicast to one host. Its results are those that
-    /// [`Responder::multicast`] returns otherwise.
+    /// Like [`Self::path_test`], with probes by unicast to one host. [`Responder::multicast`] returns their results, as in
+    /// a test by multicast.
     #[must_use]
     pub fn unicast_path_test(id: SessionId, cases: Vec<ProbeCase>) -> Self {
         Self { purpose: Purpose::UnicastPathTest, ..Self::path_test(id, cases) }

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from pymcast._capture import capture
 from pymcast._discovery import discover, find_stream
-from pymcast._doctor import Evidence, Finding, Remedy, Report, Seen, Unknown, doctor
+from pymcast._doctor import Evidence, Finding, Observation, OpenQuestion, Remedy, Report, doctor
 from pymcast._errors import (
     AddressInUseError,
     AddressNotAvailableError,
@@ -143,6 +143,8 @@ __all__ = [
     "NoSuchInterfaceError",
     "NoUsableInterfaceError",
     "NotJoinedError",
+    "Observation",
+    "OpenQuestion",
     "Outgoing",
     "Packet",
     "ParseError",
@@ -155,7 +157,6 @@ __all__ = [
     "Receiver",
     "Remedy",
     "Report",
-    "Seen",
     "SendStatistics",
     "Sender",
     "ShortName",
@@ -167,7 +168,6 @@ __all__ = [
     "Subscriber",
     "SubscriberStatistics",
     "TooLargeError",
-    "Unknown",
     "UnsupportedError",
     "Writer",
     "__version__",

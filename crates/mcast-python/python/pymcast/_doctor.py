@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 class Evidence:
     """One observation that supports a finding, and its previous value."""
 
-    what: str
+    kind: str
     """The kind of evidence: "counter", "setting", "packet", "socket"..."""
-    where: str
+    location: str
     """Where to look it up."""
-    now: str
+    value: str
     """The current value."""
-    before: str | None = None
+    previous_value: str | None = None
     """The previous value, if relevant."""
 
     def __str__(self) -> str:
-        change = self.now if self.before is None else f"{self.before} -> {self.now}"
-        return f"{self.where}: {change}"
+        change = self.value if self.previous_value is None else f"{self.previous_value} -> {self.value}"
+        return f"{self.location}: {change}"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Remedy:
 
     tool: str
     """The tool: "sysctl", "ip", "nft"..., "program" (the program at fault), "network" (network devices)."""
-    lasts: Literal["now", "for-good"]
+    persistence: Literal["until-reboot", "permanent"]
     """Whether it lasts until the next boot, or permanently."""
     command: str | None = None
     """A shell command, ready to paste."""
@@ -86,12 +86,12 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Unknown:
+class OpenQuestion:
     """A question that the doctor could not answer."""
 
-    what: str
+    question: str
     """The question."""
-    why: str
+    reason: str
     """Why it could not be answered."""
     known_after_seconds: float | None = None
     """How many seconds of listening would answer it; None if listening longer does not help."""
@@ -99,20 +99,20 @@ class Unknown:
     """The effect on the result: none; there is no answer; or there is none because of missing permissions."""
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.why}"
+        return f"{self.question}: {self.reason}"
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """An observation, good or bad."""
 
-    depth: str
+    layer: str
     """Where it was made: "wire eth0", "IP layer", "socket"."""
-    what: str
+    message: str
     """What was observed."""
 
     def __str__(self) -> str:
-        return f"{self.depth}: {self.what}"
+        return f"{self.layer}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ class Report:
 
     findings: tuple[Finding, ...]
     """The causes found, the most severe first."""
-    unknown: tuple[Unknown, ...]
+    unknown: tuple[OpenQuestion, ...]
     """The questions that could not be answered."""
-    observations: tuple[Seen, ...]
+    observations: tuple[Observation, ...]
     """The observations: how far the datagrams got."""
 
     @property
@@ -137,8 +137,8 @@ class Report:
             lines.append(str(finding))
             lines += [f"  because {evidence}" for evidence in finding.evidence]
             lines += [f"  remedy: {remedy}" for remedy in finding.remedies]
-        lines += [f"seen: {seen}" for seen in self.observations]
-        lines += [f"unknown: {unknown}" for unknown in self.unknown]
+        lines += [f"observed: {observation}" for observation in self.observations]
+        lines += [f"open: {question}" for question in self.unknown]
         return "\n".join(lines) or "nothing was found"
 
 
@@ -162,14 +162,14 @@ def doctor(
     report = json.loads(examine(membership, pid, port, file, listen))
     return Report(
         findings=tuple(_finding(each) for each in report["findings"]),
-        unknown=tuple(Unknown(**each) for each in report["unknown"]),
-        observations=tuple(Seen(**each) for each in report["observations"]),
+        unknown=tuple(OpenQuestion(**each) for each in report["unknown"]),
+        observations=tuple(Observation(**each) for each in report["observations"]),
     )
 
 
 def _remedy(fields: dict[str, object]) -> Remedy:
     undo = cast("dict[str, str]", fields.get("undo", {}))
-    names = ("tool", "lasts", "command", "advice", "scope", "effective", "warning")
+    names = ("tool", "persistence", "command", "advice", "scope", "effective", "warning")
     texts = {name: cast("str", fields[name]) for name in names if name in fields}
     return Remedy(**texts, undo=undo.get("command", undo.get("advice")))  # type: ignore[arg-type]
 

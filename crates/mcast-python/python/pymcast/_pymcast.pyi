@@ -273,7 +273,7 @@ class Statistics:
     def dropped(self) -> int | None:
         """Datagrams that the system dropped because a buffer was full; None where it does not count them."""
     @property
-    def dropped_is(self) -> Literal["exactly", "at least", "at most", "about", "unknown"]:
+    def dropped_certainty(self) -> Literal["exactly", "at least", "at most", "about", "unknown"]:
         """How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown"."""
     @property
     def calls(self) -> int:
@@ -1127,12 +1127,12 @@ class PublisherEvent:
     def kind(self) -> str:
         """"joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
         "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
-        left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because it lost datagrams),
-        "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
+        left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
+        "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
         events were discarded because they were not fetched), or "other".
         """
     @property
-    def receiver(self) -> int | None:
+    def subscriber(self) -> int | None:
         """The subscriber that it is about."""
     @property
     def address(self) -> str | None:
@@ -1167,7 +1167,7 @@ class PublisherStatistics:
     def refused(self) -> int:
         """Datagrams received that were not sealed with the group's keys, or were replayed."""
     @property
-    def receivers(self) -> int:
+    def subscribers(self) -> int:
         """Subscribers at present."""
     def __eq__(self, other: object, /) -> bool: ...
 
@@ -1219,7 +1219,7 @@ class Closing:
     def behind(self) -> list[tuple[int, int]]:
         """Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing."""
     @property
-    def short(self) -> int:
+    def incomplete(self) -> int:
         """Subscribers with unrecoverable losses, including those that have left."""
     @property
     def unknown(self) -> int:
@@ -1373,7 +1373,7 @@ class Publisher:
     @property
     def next_message(self) -> int:
         """The number of the next message. A Snapshot that includes all messages so far has this number."""
-    def wait_for(self, receivers: int, timeout: float | None = None) -> bool:
+    def wait_for(self, subscribers: int, timeout: float | None = None) -> bool:
         """Waits until this many subscribers have joined; returns False after `timeout` seconds."""
     def wait_complete(self, timeout: float | None = None) -> bool:
         """Waits until all subscribers have received everything that was published; returns False after `timeout`
@@ -1572,7 +1572,7 @@ def _statistics(
     truncated: int,
     refused: int,
     dropped: int | None,
-    dropped_is: str,
+    dropped_certainty: str,
     calls: int,
     merged: int,
 ) -> Statistics:

@@ -76,9 +76,9 @@ class Publisher:
         """Sends the queued messages."""
         self._publisher.flush()
 
-    async def wait_for(self, receivers: int, timeout: float | None = None) -> bool:
+    async def wait_for(self, subscribers: int, timeout: float | None = None) -> bool:
         """Waits until this many subscribers have joined; returns False after `timeout` seconds."""
-        return await self._until(lambda: self._publisher.wait_for(receivers, 0), timeout)
+        return await self._until(lambda: self._publisher.wait_for(subscribers, 0), timeout)
 
     async def wait_complete(self, timeout: float | None = None) -> bool:
         """Waits until all subscribers have received everything; returns False after `timeout` seconds."""

@@ -60,14 +60,14 @@ pub(crate) fn _statistics(
     truncated: u64,
     refused: u64,
     dropped: Option<u64>,
-    dropped_is: &str,
+    dropped_certainty: &str,
     calls: u64,
     merged: u64,
 ) -> PyResult<Statistics> {
     let known = ["exactly", "at least", "at most", "about", "unknown"];
-    let dropped_is = known.into_iter().find(|each| *each == dropped_is);
-    let dropped_is = dropped_is.ok_or_else(|| unpickle_error("Statistics"))?;
-    Ok(Statistics { received, truncated, refused, dropped, dropped_is, calls, merged })
+    let dropped_certainty = known.into_iter().find(|each| *each == dropped_certainty);
+    let dropped_certainty = dropped_certainty.ok_or_else(|| unpickle_error("Statistics"))?;
+    Ok(Statistics { received, truncated, refused, dropped, dropped_certainty, calls, merged })
 }
 
 /// Statistics of a receiver.
@@ -83,7 +83,7 @@ pub(crate) struct Statistics {
     /// Datagrams that the system dropped because a buffer was full; None where it does not count them.
     dropped: Option<u64>,
     /// How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown".
-    dropped_is: &'static str,
+    dropped_certainty: &'static str,
     /// System calls that received at least one datagram.
     calls: u64,
     /// Buffers that held more than one datagram.
@@ -93,8 +93,12 @@ pub(crate) struct Statistics {
 #[pymethods]
 impl Statistics {
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
-        let Self { received, truncated, refused, dropped, dropped_is, calls, merged } = self;
-        pickled(py, "_statistics", (*received, *truncated, *refused, *dropped, *dropped_is, *calls, *merged))
+        let Self { received, truncated, refused, dropped, dropped_certainty, calls, merged } = self;
+        pickled(
+            py,
+            "_statistics",
+            (*received, *truncated, *refused, *dropped, *dropped_certainty, *calls, *merged),
+        )
     }
 
     fn __repr__(&self) -> String {
@@ -111,7 +115,7 @@ impl From<mcast::Statistics> for Statistics {
             truncated: counted.truncated,
             refused: counted.refused,
             dropped: counted.dropped.count(),
-            dropped_is: match counted.dropped {
+            dropped_certainty: match counted.dropped {
                 Drops::Unknown => "unknown",
                 Drops::Exactly(_) => "exactly",
                 Drops::AtLeast(_) => "at least",

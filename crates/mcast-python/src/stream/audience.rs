@@ -11,12 +11,12 @@ use super::statistics::PublisherStatistics;
 pub(crate) struct PublisherEvent {
     /// "joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
     /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
-    /// left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because it lost datagrams),
-    /// "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
+    /// left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
+    /// "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams), "missed" (`count`
     /// events were discarded because they were not fetched), or "other".
     kind: &'static str,
     /// The subscriber that it is about.
-    receiver: Option<u64>,
+    subscriber: Option<u64>,
     /// Of "joined": the address of the subscriber, as "ADDRESS:PORT".
     address: Option<String>,
     /// The number that `kind` describes.
@@ -25,37 +25,37 @@ pub(crate) struct PublisherEvent {
 
 impl From<Event> for PublisherEvent {
     fn from(event: Event) -> Self {
-        let about = |kind, receiver: mcast_stream::wire::SubscriberId| Self {
+        let about = |kind, subscriber: mcast_stream::wire::SubscriberId| Self {
             kind,
-            receiver: Some(receiver.0),
+            subscriber: Some(subscriber.0),
             address: None,
             count: None,
         };
         match event {
-            Event::SubscriberJoined(receiver, address) => {
-                Self { address: Some(address.to_string()), ..about("joined", receiver) }
+            Event::SubscriberJoined(subscriber, address) => {
+                Self { address: Some(address.to_string()), ..about("joined", subscriber) }
             }
-            Event::SubscriberLeft(receiver) => about("left", receiver),
-            Event::SubscriberSilent(receiver) => about("silent", receiver),
-            Event::SubscriberEvicted(receiver, behind) => {
-                Self { count: Some(behind), ..about("evicted", receiver) }
+            Event::SubscriberLeft(subscriber) => about("left", subscriber),
+            Event::SubscriberSilent(subscriber) => about("silent", subscriber),
+            Event::SubscriberEvicted(subscriber, behind) => {
+                Self { count: Some(behind), ..about("evicted", subscriber) }
             }
-            Event::SubscriberReturned(receiver) => about("returned", receiver),
-            Event::SubscriberRefused(receiver) => about("refused", receiver),
-            Event::Unrecoverable(receiver, first, end) => {
-                Self { count: Some(end.saturating_sub(first)), ..about("unrecoverable", receiver) }
+            Event::SubscriberReturned(subscriber) => about("returned", subscriber),
+            Event::SubscriberRefused(subscriber) => about("refused", subscriber),
+            Event::Unrecoverable(subscriber, first, end) => {
+                Self { count: Some(end.ahead_of(first)), ..about("unrecoverable", subscriber) }
             }
-            Event::SubscriberShort(receiver, count) => {
-                Self { count: Some(count), ..about("short", receiver) }
+            Event::SubscriberIncomplete(subscriber, count) => {
+                Self { count: Some(count), ..about("incomplete", subscriber) }
             }
             Event::Slowed { subscriber, rate, .. } => {
                 Self { count: Some(rate), ..about("slowed", subscriber) }
             }
-            Event::Recovered => Self { kind: "recovered", receiver: None, address: None, count: None },
+            Event::Recovered => Self { kind: "recovered", subscriber: None, address: None, count: None },
             Event::Missed(events) => {
-                Self { kind: "missed", receiver: None, address: None, count: Some(events) }
+                Self { kind: "missed", subscriber: None, address: None, count: Some(events) }
             }
-            _ => Self { kind: "other", receiver: None, address: None, count: None },
+            _ => Self { kind: "other", subscriber: None, address: None, count: None },
         }
     }
 }
@@ -64,7 +64,7 @@ impl From<Event> for PublisherEvent {
 impl PublisherEvent {
     fn __str__(&self) -> String {
         let details = [
-            self.receiver.map(|number| format!("receiver {number:016x}")),
+            self.subscriber.map(|number| format!("subscriber {number:016x}")),
             self.address.clone(),
             self.count.map(|number| number.to_string()),
         ];
@@ -88,7 +88,7 @@ pub(crate) struct Closing {
     /// Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing.
     behind: Vec<(u64, u64)>,
     /// Subscribers with unrecoverable losses, including those that have left.
-    short: u64,
+    incomplete: u64,
     /// Subscribers that became silent before they confirmed everything; what they received is unknown.
     unknown: u64,
     /// Datagrams that were queued but not sent before the timeout.
@@ -102,8 +102,8 @@ impl From<mcast_stream::Closing> for Closing {
         Self {
             complete: closing.complete,
             unread: closing.audience.unread,
-            behind: closing.behind.iter().map(|(receiver, missing)| (receiver.0, *missing)).collect(),
-            short: closing.audience.short,
+            behind: closing.behind.iter().map(|(subscriber, missing)| (subscriber.0, *missing)).collect(),
+            incomplete: closing.audience.incomplete,
             unknown: closing.audience.unknown,
             unsent: closing.unsent,
             statistics: closing.statistics.into(),
@@ -132,10 +132,10 @@ impl Closing {
 #[pymethods]
 impl Closing {
     fn __repr__(&self) -> String {
-        let Self { complete, unread, behind, short, unknown, unsent, .. } = self;
+        let Self { complete, unread, behind, incomplete, unknown, unsent, .. } = self;
         let behind = behind.len();
         format!(
-            "<Closing complete={complete} unread={unread} behind={behind} short={short} unknown={unknown} unsent={unsent}>"
+            "<Closing complete={complete} unread={unread} behind={behind} incomplete={incomplete} unknown={unknown} unsent={unsent}>"
         )
     }
 }

@@ -93,21 +93,21 @@ impl From<&SubscriberEvent> for StreamEvent {
         };
         match *event {
             SubscriberEvent::Joined { incarnation, publisher, message } => Self {
-                message: Some(message),
+                message: Some(message.0),
                 incarnation: Some(incarnation.0),
                 sender: Some(publisher.to_string()),
                 ..plain
             },
             SubscriberEvent::Lost { first, end, cause } => {
-                Self { message: Some(first), end: Some(end), cause: Some(cause.name()), ..plain }
+                Self { message: Some(first.0), end: Some(end.0), cause: Some(cause.name()), ..plain }
             }
-            SubscriberEvent::SnapshotWanted { message } => Self { message: Some(message), ..plain },
+            SubscriberEvent::SnapshotWanted { message } => Self { message: Some(message.0), ..plain },
             SubscriberEvent::Restarted { to, .. } => Self { incarnation: Some(to.0), ..plain },
             SubscriberEvent::Ended { messages } => Self { message: Some(messages), ..plain },
             SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => {
                 Self { path: Some(path), ..plain }
             }
-            SubscriberEvent::LostUnknown { first } => Self { message: Some(first), ..plain },
+            SubscriberEvent::LostUnknown { first } => Self { message: Some(first.0), ..plain },
             SubscriberEvent::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..plain },
             SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
                 Self { epoch: Some(epoch.0), ..plain }
@@ -122,7 +122,7 @@ pub(super) fn item_to_python(py: Python<'_>, item: &Item<'_>) -> PyResult<Py<PyA
     match item {
         Item::Message(message) => {
             let payload = PyBytes::new(py, message.bytes).unbind();
-            Message { payload, number: message.number, key: message.key }.into_py_any(py)
+            Message { payload, number: message.number.0, key: message.key.map(|key| key.0) }.into_py_any(py)
         }
         Item::Event(event) => StreamEvent::from(event).into_py_any(py),
     }

@@ -240,13 +240,13 @@ impl Publisher {
     #[getter]
     fn next_message(&self, py: Python<'_>) -> PyResult<u64> {
         let publisher = self.opened(py)?;
-        Ok(py.detach(|| publisher.next_message()))
+        Ok(py.detach(|| publisher.next_message()).0)
     }
 
     /// Waits until this many subscribers have joined; returns False after `timeout` seconds.
-    #[pyo3(signature = (receivers, timeout=None))]
-    fn wait_for(&self, py: Python<'_>, receivers: Subscribers, timeout: Option<f64>) -> PyResult<bool> {
-        self.wait(py, Timeout::new(timeout)?, |publisher, slice| publisher.wait_for(receivers.0, slice))
+    #[pyo3(signature = (subscribers, timeout=None))]
+    fn wait_for(&self, py: Python<'_>, subscribers: Subscribers, timeout: Option<f64>) -> PyResult<bool> {
+        self.wait(py, Timeout::new(timeout)?, |publisher, slice| publisher.wait_for(subscribers.0, slice))
     }
 
     /// Waits until all subscribers have received everything that was published; returns False after `timeout`
@@ -412,12 +412,12 @@ fn try_queue(
     key: Option<MessageKey>,
 ) -> Result<Option<u64>, StreamError> {
     let result = match key {
-        Some(MessageKey(key)) => publisher.try_queue_keyed(key, bytes),
+        Some(MessageKey(key)) => publisher.try_queue_keyed(mcast_stream::wire::MessageKey(key), bytes),
         None => publisher.try_queue(bytes),
     };
     match result {
         Err(StreamError::Refused(refusal)) if Refusal::is_temporary(refusal) => Ok(None),
-        result => result.map(Some),
+        result => Ok(Some(result?.0)),
     }
 }
 

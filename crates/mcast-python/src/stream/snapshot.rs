@@ -33,7 +33,7 @@ impl Snapshot {
 
 impl Snapshot {
     pub(super) fn of(py: Python<'_>, snapshot: &mcast_stream::Snapshot) -> Self {
-        Self { message: snapshot.message, payload: PyBytes::new(py, &snapshot.bytes).unbind() }
+        Self { message: snapshot.message.0, payload: PyBytes::new(py, &snapshot.bytes).unbind() }
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn capture(make: &Py<PyAny>) -> Option<mcast_stream::Snapshot> {
         let snapshot = make.call0(py).and_then(|object| {
             let snapshot = object.bind(py).cast::<Snapshot>().map_err(PyErr::from)?.get();
             let bytes = snapshot.payload.as_bytes(py).to_vec();
-            Ok(mcast_stream::Snapshot { message: snapshot.message, bytes })
+            Ok(mcast_stream::Snapshot { message: mcast_stream::wire::MessageNumber(snapshot.message), bytes })
         });
         snapshot.map_err(|error| error.write_unraisable(py, Some(make.bind(py)))).ok()
     });

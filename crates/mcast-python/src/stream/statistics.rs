@@ -22,7 +22,7 @@ pub(crate) struct PublisherStatistics {
     /// Datagrams received that were not sealed with the group's keys, or were replayed.
     refused: u64,
     /// Subscribers at present.
-    receivers: u64,
+    subscribers: u64,
 }
 
 impl From<publisher::PublisherStatistics> for PublisherStatistics {
@@ -35,7 +35,7 @@ impl From<publisher::PublisherStatistics> for PublisherStatistics {
             naks: counted.naks,
             unrecoverable: counted.unrecoverable,
             refused: counted.refused,
-            receivers: counted.subscribers,
+            subscribers: counted.subscribers,
         }
     }
 }
@@ -43,10 +43,10 @@ impl From<publisher::PublisherStatistics> for PublisherStatistics {
 #[pymethods]
 impl PublisherStatistics {
     fn __repr__(&self) -> String {
-        let Self { messages, datagrams, repairs, receivers, .. } = self;
+        let Self { messages, datagrams, repairs, subscribers, .. } = self;
         format!(
             "<PublisherStatistics messages={messages} datagrams={datagrams} repairs={repairs} \
-             receivers={receivers}>"
+             subscribers={subscribers}>"
         )
     }
 }

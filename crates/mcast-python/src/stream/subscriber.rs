@@ -73,7 +73,7 @@ struct OpenSubscriber {
     keys: Keys,
     incarnation: Option<Incarnation>,
     /// Set while a snapshot is wanted: it must include all messages before this one.
-    snapshot_wanted: Option<u64>,
+    snapshot_wanted: Option<mcast_stream::wire::MessageNumber>,
     /// Items received while a snapshot was fetched.
     pending: VecDeque<Py<PyAny>>,
 }
@@ -208,7 +208,7 @@ impl Subscriber {
     fn resume(&self, py: Python<'_>, message: MessageNumber) -> PyResult<()> {
         self.with(py, |open| {
             open.snapshot_wanted = None;
-            open.subscriber.resume(message.0);
+            open.subscriber.resume(mcast_stream::wire::MessageNumber(message.0));
         })
     }
 

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::PublisherMachine;
 use super::members::{Departed, Departure, End, Member, Progress, Role};
-use crate::wire::SubscriberId;
+use crate::wire::{Sequence, SubscriberId};
 
 /// The delivery state of a subscriber. Best-effort subscribers have none: they request no repairs, and the publisher
 /// does not wait for them.
@@ -21,8 +21,8 @@ pub enum Standing {
         /// The number of unconfirmed datagrams.
         datagrams: u64,
     },
-    /// It has given up some datagrams, so its copy of the stream is incomplete.
-    Short {
+    /// It has given up some datagrams: it never gets them.
+    Incomplete {
         /// Datagrams given up.
         datagrams: u64,
         /// Messages reported as lost to its application so far.
@@ -45,8 +45,8 @@ pub struct Audience {
     pub unread: u64,
     /// [`Standing::Behind`].
     pub behind: u64,
-    /// [`Standing::Short`].
-    pub short: u64,
+    /// [`Standing::Incomplete`].
+    pub incomplete: u64,
     /// [`Standing::Left`].
     pub left: u64,
     /// [`Standing::Unknown`].
@@ -57,7 +57,7 @@ impl Audience {
     /// Returns the number of all subscribers.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.complete + self.unread + self.behind + self.short + self.left + self.unknown
+        self.complete + self.unread + self.behind + self.incomplete + self.left + self.unknown
     }
 
     pub(super) fn add(&mut self, standing: Standing) {
@@ -65,7 +65,7 @@ impl Audience {
             Standing::Complete => &mut self.complete,
             Standing::Unread => &mut self.unread,
             Standing::Behind { .. } => &mut self.behind,
-            Standing::Short { .. } => &mut self.short,
+            Standing::Incomplete { .. } => &mut self.incomplete,
             Standing::Left => &mut self.left,
             Standing::Unknown => &mut self.unknown,
         } += 1;
@@ -107,12 +107,12 @@ impl PublisherMachine {
     pub fn behind(&self) -> impl Iterator<Item = (SubscriberId, u64)> {
         let counted = self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
         let waiting = counted.filter(|(_, member)| !self.is_settled(&member.progress));
-        waiting.map(|(id, member)| (id, self.ring.next.saturating_sub(member.progress.next)))
+        waiting.map(|(id, member)| (id, self.ring.next.ahead_of(member.progress.next)))
     }
 
     /// Returns the present subscribers: identifier, address, the first datagram that is not confirmed, and whether the
     /// publisher waits for it.
-    pub fn known(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, u64, bool)> {
+    pub fn known(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, Sequence, bool)> {
         self.members
             .iter()
             .map(|(id, member)| (id, member.address, member.progress.next, member.role == Role::Awaited))
@@ -127,9 +127,9 @@ impl PublisherMachine {
         let progress = &member.progress;
         match member.role {
             Role::Unknown | Role::BestEffort => None,
-            _ if progress.is_short() => Some(short(progress)),
+            _ if progress.is_incomplete() => Some(incomplete(progress)),
             _ if !self.is_settled(progress) => {
-                Some(Standing::Behind { datagrams: self.ring.next.saturating_sub(progress.next) })
+                Some(Standing::Behind { datagrams: self.ring.next.ahead_of(progress.next) })
             }
             _ if self.closed && progress.end < End::Delivered => Some(Standing::Unread),
             _ => Some(Standing::Complete),
@@ -140,7 +140,7 @@ impl PublisherMachine {
         let progress = &departed.progress;
         match (departed.role, departed.departure) {
             (Role::Unknown | Role::BestEffort, _) => None,
-            _ if progress.is_short() => Some(short(progress)),
+            _ if progress.is_incomplete() => Some(incomplete(progress)),
             _ if self.closed && progress.end == End::Delivered => Some(Standing::Complete),
             (_, Departure::Left) => Some(Standing::Left),
             (_, Departure::Silent) => Some(Standing::Unknown),
@@ -148,6 +148,6 @@ impl PublisherMachine {
     }
 }
 
-const fn short(progress: &Progress) -> Standing {
-    Standing::Short { datagrams: progress.given_up, messages: progress.lost_messages }
+const fn incomplete(progress: &Progress) -> Standing {
+    Standing::Incomplete { datagrams: progress.given_up, messages: progress.lost_messages }
 }

@@ -8,6 +8,7 @@
 //! The result of a trial holds for all subscribers that lose no more. If each made its own, twenty subscribers on one
 //! lossy radio network would hold the publisher at half its rate, or half of that again, for most of the time.
 
+use crate::ClockTime;
 use crate::SECOND;
 
 /// Loss at which the publisher begins a trial, in parts per million.
@@ -78,8 +79,8 @@ pub(crate) enum RateChange {
     /// The limit is removed.
     Recovered,
     /// The rate is not the cause of this loss. No other trial begins before `until`; the next one that fails is
-    /// followed by `immunity`. `certain` is the part of the loss that does not depend on the rate for certain.
-    Cleared { loss: u32, until: u64, immunity: u64, certain: u32 },
+    /// followed by `immunity`. `certain` is the part of the loss that certainly does not depend on the rate.
+    Cleared { loss: u32, until: ClockTime, immunity: u64, certain: u32 },
 }
 
 /// The publisher has slowed down to see whether loss falls.
@@ -140,7 +141,7 @@ enum State {
     /// There is no limit. No trial begins before this time.
     ///
     /// The last trial found that this loss, in parts per million, does not depend on the rate.
-    Free { immune_until: u64, cleared: u32 },
+    Free { immune_until: ClockTime, cleared: u32 },
     /// The publisher has slowed down to see whether this loss falls. The trial fails after `samples` more without less
     /// loss.
     Trial(Trial),
@@ -149,7 +150,7 @@ enum State {
 }
 
 impl State {
-    const FREE: Self = Self::Free { immune_until: 0, cleared: 0 };
+    const FREE: Self = Self::Free { immune_until: ClockTime(0), cleared: 0 };
 }
 
 /// What the link carries, in bytes per second.
@@ -229,7 +230,7 @@ impl RateControl {
     /// trial begins while another subscriber's trial runs.
     pub(crate) fn observe(
         &mut self,
-        now: u64,
+        now: ClockTime,
         sample: Sample,
         is_full: bool,
         other_on_trial: bool,
@@ -256,7 +257,7 @@ impl RateControl {
     }
 
     /// Judges a trial by all its samples, because one alone may be too small.
-    fn judge_trial(&mut self, now: u64, trial: Trial, sample: &Sample) -> Option<RateChange> {
+    fn judge_trial(&mut self, now: ClockTime, trial: Trial, sample: &Sample) -> Option<RateChange> {
         let Trial { loss: before, before: offered, rate, .. } = trial;
         let has_fallen = trial.has_less_loss() || is_below(before, sample.sent, sample.lost);
         if !has_fallen {
@@ -274,7 +275,7 @@ impl RateControl {
     }
 
     /// Takes over the result of another subscriber's trial: the rate is not the cause of this loss.
-    pub(crate) fn learn(&mut self, loss: u32, until: u64, immunity: u64, certain: u32) {
+    pub(crate) fn learn(&mut self, loss: u32, until: ClockTime, immunity: u64, certain: u32) {
         if let State::Free { immune_until, cleared } = &mut self.state
             && self.loss <= loss.saturating_add(loss / 2)
         {
@@ -321,7 +322,7 @@ impl RateControl {
     }
 
     /// Ends a trial that showed another cause than the rate.
-    fn end_trial(&mut self, now: u64, trial: &Trial) -> Option<RateChange> {
+    fn end_trial(&mut self, now: ClockTime, trial: &Trial) -> Option<RateChange> {
         let until = now + self.immunity;
         let certain = trial.certain_loss();
         self.state = State::Free { immune_until: until, cleared: certain };
@@ -373,7 +374,7 @@ mod tests {
             let rate = control.rate().map_or(offered, |rate| rate.min(offered));
             let sample = transmit(rate, link, random);
             (sent, arrived) = (sent + sample.sent, arrived + sample.sent - sample.lost);
-            control.observe(round * INTERVAL, sample, rate < offered, false);
+            control.observe(ClockTime(round * INTERVAL), sample, rate < offered, false);
         }
         (sent, arrived)
     }
@@ -396,11 +397,11 @@ mod tests {
 
     #[test]
     fn the_result_of_a_trial_holds_for_subscribers_that_lose_no_more() {
-        let until = 10 * SECOND;
+        let until = ClockTime(10 * SECOND);
         let begins_after_learning = |random, now| {
             let mut control = RateControl::new(10_000);
             let sample = transmit(1_000_000, u64::MAX, random);
-            control.observe(SECOND, sample, false, true);
+            control.observe(ClockTime(SECOND), sample, false, true);
             assert!(!control.is_on_trial(), "a second trial began");
             control.learn(300_000, until, FIRST_IMMUNITY, 0);
             control.observe(now, sample, false, false);
@@ -419,9 +420,9 @@ mod tests {
     fn a_trial_without_less_traffic_shows_nothing() {
         let end_of_trial = |rate| {
             let mut control = RateControl::new(10_000);
-            control.observe(SECOND, transmit(1_000_000, u64::MAX, 0.3), false, false);
+            control.observe(ClockTime(SECOND), transmit(1_000_000, u64::MAX, 0.3), false, false);
             assert!(control.is_on_trial());
-            let samples = (1..=TRIAL_SAMPLES).map(|sample| SECOND + sample * INTERVAL);
+            let samples = (1..=TRIAL_SAMPLES).map(|sample| ClockTime(SECOND + sample * INTERVAL));
             let change = samples
                 .filter_map(|now| control.observe(now, transmit(rate, u64::MAX, 0.3), true, false))
                 .next();

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
-use crate::wire::SubscriberId;
+use crate::wire::{Sequence, SubscriberId};
 
 /// Events kept until the caller fetches them; older ones are dropped.
 const MAX_EVENTS: usize = 1024;
@@ -61,10 +61,10 @@ pub enum PublisherEvent {
     /// The publisher is back at its configured rate.
     Recovered,
     /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
-    Unrecoverable(SubscriberId, u64, u64),
+    Unrecoverable(SubscriberId, Sequence, Sequence),
     /// A subscriber has given up datagrams for the first time; the number is how many.
     /// [`PublisherMachine::standings`](super::PublisherMachine::standings) reports what it lacks at the end.
-    SubscriberShort(SubscriberId, u64),
+    SubscriberIncomplete(SubscriberId, u64),
     /// Events were not fetched in time; the number is how many were dropped before this one.
     Missed(u64),
 }
@@ -79,7 +79,7 @@ pub enum Refusal {
         /// The subscriber.
         subscriber: SubscriberId,
         /// The first datagram that it has not confirmed.
-        next: u64,
+        next: Sequence,
     },
     /// Earlier messages are not sent yet: the rate, or the system, admits no more.
     #[error("waiting until what was published before is sent")]

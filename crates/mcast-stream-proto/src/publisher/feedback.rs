@@ -6,10 +6,11 @@ use super::members::{Departure, End, Role};
 use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
+use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
-    DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Probe, Reset, ResetReason,
-    Status, SubscriberId, TAG_LENGTH,
+    AddressToken, DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Probe, Reset,
+    ResetReason, Status, SubscriberId, TAG_LENGTH,
 };
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
@@ -25,7 +26,7 @@ impl PublisherMachine {
     ///
     /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
     /// address. No state is kept for a subscriber before that.
-    pub fn handle(&mut self, now: u64, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle(&mut self, now: ClockTime, from: SocketAddr, datagram: &[u8]) {
         let Ok(view) = DatagramView::parse(datagram) else {
             self.statistics.foreign += 1;
             return;
@@ -55,7 +56,14 @@ impl PublisherMachine {
         self.scratch = scratch;
     }
 
-    fn take_from(&mut self, now: u64, id: SubscriberId, from: SocketAddr, header: &Header, body: &[u8]) {
+    fn take_from(
+        &mut self,
+        now: ClockTime,
+        id: SubscriberId,
+        from: SocketAddr,
+        header: &Header,
+        body: &[u8],
+    ) {
         match header.kind {
             Kind::Probe => {
                 if let Ok(Probe { clock, .. }) = Probe::read(body) {
@@ -82,7 +90,7 @@ impl PublisherMachine {
 
     fn take_status(
         &mut self,
-        now: u64,
+        now: ClockTime,
         id: SubscriberId,
         from: SocketAddr,
         header: &Header,
@@ -98,7 +106,14 @@ impl PublisherMachine {
 
     /// Returns whether the subscriber has proven its address and is a member; adds it if it is new. A datagram from an
     /// unproven address only causes an echo, with which the subscriber can prove the address.
-    fn admit(&mut self, now: u64, id: SubscriberId, from: SocketAddr, header: &Header, token: u64) -> bool {
+    fn admit(
+        &mut self,
+        now: ClockTime,
+        id: SubscriberId,
+        from: SocketAddr,
+        header: &Header,
+        token: AddressToken,
+    ) -> bool {
         if !self.proof.is_valid(now, from, token) {
             self.statistics.unproven += 1;
             self.echo(now, id, from, 0);
@@ -127,7 +142,7 @@ impl PublisherMachine {
     }
 
     /// Schedules a heartbeat for a subscriber that joins, if the bytes of such requests have paid for it.
-    fn heartbeat_on_demand(&mut self, now: u64) {
+    fn heartbeat_on_demand(&mut self, now: ClockTime) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
         let price =
             ((HEADER_LENGTH + Heartbeat::LENGTH + sealed) * usize::from(self.config.paths.max(1))) as u64;
@@ -136,7 +151,7 @@ impl PublisherMachine {
         self.heartbeats.request(now, paid, price);
     }
 
-    fn on_status(&mut self, now: u64, id: SubscriberId, from: SocketAddr, status: &Status) {
+    fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, status: &Status) {
         self.statistics.statuses += 1;
         // No subscriber can have data that was never sent.
         if status.next > self.ring.sent {
@@ -147,10 +162,9 @@ impl PublisherMachine {
         let is_near = sent - status.next <= self.ring.capacity() / 4;
         let group_round_trip = self.round_trip;
         let Some(member) = self.members.get_mut(id) else { return };
-        let (was_short, before) = (member.progress.is_short(), member.role);
+        let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
         // Nobody receives anything new while the stream pauses.
-        let silence =
-            member.record(status, now, group_round_trip).min(now.saturating_sub(self.data_resumed_at));
+        let silence = member.record(status, now, group_round_trip).min(now.since(self.data_resumed_at));
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
@@ -180,8 +194,8 @@ impl PublisherMachine {
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }
-        if progress.is_short() && !was_short {
-            self.events.push(PublisherEvent::SubscriberShort(id, progress.given_up));
+        if progress.is_incomplete() && !was_incomplete {
+            self.events.push(PublisherEvent::SubscriberIncomplete(id, progress.given_up));
         }
         if has_returned {
             self.events.push(PublisherEvent::SubscriberReturned(id));
@@ -208,13 +222,13 @@ impl PublisherMachine {
     }
 
     /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe.
-    fn echo(&mut self, now: u64, id: SubscriberId, from: SocketAddr, clock: u64) {
-        let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id.0 };
+    fn echo(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, clock: u64) {
+        let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id };
         self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {
-        let reset = Reset { subscriber: id.0, reason };
+        let reset = Reset { subscriber: id, reason };
         self.push_control(Target::Address(to), Kind::Reset, Flags(0), |writer| reset.write(writer));
     }
 

@@ -2,7 +2,9 @@
 
 use super::members::{Members, Role};
 use super::ring::Ring;
+use crate::ClockTime;
 use crate::SECOND;
+use crate::wire::Sequence;
 
 /// Datagrams in the first flight, and in the last one before the limit is removed.
 const FIRST_FLIGHT: u64 = 256;
@@ -15,8 +17,8 @@ const LONGEST_FLIGHT: u64 = SECOND / 20;
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     size: u64,
-    end: u64,
-    since: u64,
+    end: Sequence,
+    since: ClockTime,
 }
 
 /// The state of flow control.
@@ -24,7 +26,7 @@ struct Flight {
 pub(super) struct FlowState {
     flight: Option<Flight>,
     /// Since when it has stopped the publisher.
-    blocked: Option<u64>,
+    blocked: Option<ClockTime>,
     /// How many datagrams the publisher needs room for.
     room_needed: u64,
 }
@@ -35,16 +37,16 @@ impl FlowState {
     }
 
     /// Returns the first datagram that must not be sent yet.
-    pub(super) fn limit(&mut self, now: u64, ring: &Ring, members: &mut Members) -> u64 {
+    pub(super) fn limit(&mut self, now: ClockTime, ring: &Ring, members: &mut Members) -> Sequence {
         if self.flight.is_some_and(|flight| ring.sent >= flight.end) {
             self.extend_flight(now, ring, members);
         }
-        let flight = self.flight.map_or(u64::MAX, |flight| flight.end);
+        let flight = self.flight.map_or(Sequence::MAX, |flight| flight.end);
         members.limit().min(flight)
     }
 
     /// Limits the data in flight when the first subscriber has joined, because its link is unknown.
-    pub(super) fn begin_flights(&mut self, now: u64, ring: &Ring, members: &Members) {
+    pub(super) fn begin_flights(&mut self, now: ClockTime, ring: &Ring, members: &Members) {
         let awaited = members.iter().filter(|(_, member)| member.role == Role::Awaited);
         if awaited.count() == 1 {
             self.begin_flight(now, ring);
@@ -52,12 +54,12 @@ impl FlowState {
     }
 
     /// Limits the data in flight, because what the links carry is unknown.
-    pub(super) fn begin_flight(&mut self, now: u64, ring: &Ring) {
+    pub(super) fn begin_flight(&mut self, now: ClockTime, ring: &Ring) {
         self.flight = Some(Flight { size: FIRST_FLIGHT, end: ring.sent + FIRST_FLIGHT, since: now });
     }
 
     /// Begins the next flight when all subscribers know of this one, twice as large if it was used up.
-    pub(super) fn extend_flight(&mut self, now: u64, ring: &Ring, members: &mut Members) {
+    pub(super) fn extend_flight(&mut self, now: ClockTime, ring: &Ring, members: &mut Members) {
         let Some(flight) = self.flight else { return };
         let is_over = members.least_known() >= flight.end.min(ring.next);
         if !is_over && now < flight.since + LONGEST_FLIGHT {
@@ -70,10 +72,10 @@ impl FlowState {
     }
 
     /// Returns when the next flight may begin without answers.
-    pub(super) fn next_flight_time(&self, ring: &Ring) -> u64 {
+    pub(super) fn next_flight_time(&self, ring: &Ring) -> ClockTime {
         let waits = ring.sent < ring.next;
         let blocking = self.flight.filter(|flight| waits && ring.sent >= flight.end);
-        blocking.map_or(u64::MAX, |flight| flight.since + LONGEST_FLIGHT)
+        blocking.map_or(ClockTime::NEVER, |flight| flight.since + LONGEST_FLIGHT)
     }
 
     /// Returns whether the capacity of the links is unknown, so that flights limit the data.
@@ -82,7 +84,7 @@ impl FlowState {
     }
 
     /// Returns since when flow control has stopped the publisher.
-    pub(super) const fn blocked_since(&self) -> Option<u64> {
+    pub(super) const fn blocked_since(&self) -> Option<ClockTime> {
         self.blocked
     }
 
@@ -91,7 +93,7 @@ impl FlowState {
     }
 
     /// Notes that flow control stops the publisher; returns whether it did not before.
-    pub(super) const fn block(&mut self, now: u64) -> bool {
+    pub(super) const fn block(&mut self, now: ClockTime) -> bool {
         let is_new = self.blocked.is_none();
         if is_new {
             self.blocked = Some(now);
@@ -104,7 +106,7 @@ impl FlowState {
     }
 
     /// Notes that the publisher did not run for some time.
-    pub(super) fn excuse_pause(&mut self, now: u64, pause: u64) {
+    pub(super) fn excuse_pause(&mut self, now: ClockTime, pause: u64) {
         self.blocked = self.blocked.map(|since| (since + pause).min(now));
     }
 

@@ -1,5 +1,6 @@
 //! When to send heartbeats: soon after data, at intervals in a long burst, rarely when idle.
 
+use crate::ClockTime;
 /// The time between heartbeats while data is sent, and between the first two of an idle publisher.
 const BUSY_INTERVAL: u64 = 10_000_000;
 /// The shortest time between heartbeats that are requested or that follow a burst.
@@ -17,8 +18,8 @@ const MAX_DEMAND_CREDIT: u64 = 4096;
 /// The schedule of the heartbeats. `spacing` is the shortest time between two that the rate admits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeartbeatSchedule {
-    at: u64,
-    last: u64,
+    at: ClockTime,
+    last: ClockTime,
     interval: u64,
     has_sent_data: bool,
     /// Bytes of heartbeat requests received from unproven addresses.
@@ -27,29 +28,29 @@ pub(super) struct HeartbeatSchedule {
 
 impl HeartbeatSchedule {
     /// Schedules the first heartbeat at once.
-    pub(super) const fn new(now: u64) -> Self {
+    pub(super) const fn new(now: ClockTime) -> Self {
         Self { at: now, last: now, interval: BUSY_INTERVAL, has_sent_data: false, demand_credit: 0 }
     }
 
     /// Returns when the next heartbeat is due.
-    pub(super) const fn at(&self) -> u64 {
+    pub(super) const fn at(&self) -> ClockTime {
         self.at
     }
 
     /// Restarts the interval with a heartbeat at once.
-    pub(super) const fn restart(&mut self, now: u64) {
+    pub(super) const fn restart(&mut self, now: ClockTime) {
         (self.at, self.interval) = (now, BUSY_INTERVAL);
     }
 
     /// Lets a datagram that was just completed precede a heartbeat that is due.
-    pub(super) fn let_data_precede(&mut self, now: u64) {
+    pub(super) fn let_data_precede(&mut self, now: ClockTime) {
         self.at = self.at.max(now);
     }
 
     /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long
     /// one.
     #[inline]
-    pub(super) fn note_data(&mut self, now: u64, round_trip: u64, spacing: u64) {
+    pub(super) fn note_data(&mut self, now: ClockTime, round_trip: u64, spacing: u64) {
         self.has_sent_data = true;
         let busy = self.last + BUSY_INTERVAL.max(spacing);
         // The delay is bounded, so that a distant subscriber does not delay the repairs of near ones.
@@ -61,7 +62,7 @@ impl HeartbeatSchedule {
 
     /// Notes that a repair was sent: a status in answer to the next heartbeat reports whether it arrived.
     #[inline]
-    pub(super) fn note_repair(&mut self, now: u64) {
+    pub(super) fn note_repair(&mut self, now: ClockTime) {
         self.has_sent_data = true;
         self.at = self.at.min(now + BUSY_INTERVAL);
         self.interval = BUSY_INTERVAL;
@@ -75,7 +76,7 @@ impl HeartbeatSchedule {
 
     /// Schedules a heartbeat for a subscriber that joins. The `paid` bytes of such requests pay the `price` of the
     /// heartbeat, because their source address is unproven: a forged request must not cause more traffic than it is.
-    pub(super) fn request(&mut self, now: u64, paid: u64, price: u64) {
+    pub(super) fn request(&mut self, now: ClockTime, paid: u64, price: u64) {
         self.demand_credit = (self.demand_credit + paid).min(MAX_DEMAND_CREDIT);
         let at = now.max(self.last + MIN_INTERVAL);
         if self.at > at && self.demand_credit >= price {
@@ -85,7 +86,7 @@ impl HeartbeatSchedule {
     }
 
     /// Notes that a heartbeat was sent, and schedules the next one.
-    pub(super) fn note_sent(&mut self, now: u64, is_waiting: bool, round_trip: u64, spacing: u64) {
+    pub(super) fn note_sent(&mut self, now: ClockTime, is_waiting: bool, round_trip: u64, spacing: u64) {
         let interval = match self.has_sent_data {
             true if is_waiting => waiting_interval(round_trip),
             true => BUSY_INTERVAL,

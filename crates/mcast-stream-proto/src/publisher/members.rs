@@ -8,9 +8,10 @@ use core::net::SocketAddr;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::repair_flow::RepairFlow;
+use crate::ClockTime;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
-use crate::wire::{NAK_INTERVAL, Status, SubscriberId};
+use crate::wire::{NAK_INTERVAL, Sequence, Status, SubscriberId};
 
 /// The role of a subscriber in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl End {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     /// The first datagram that it has neither received nor given up.
-    pub(crate) next: u64,
+    pub(crate) next: Sequence,
     pub(crate) given_up: u64,
     pub(crate) lost_messages: u64,
     pub(crate) end: End,
@@ -61,7 +62,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) const fn is_short(&self) -> bool {
+    pub(crate) const fn is_incomplete(&self) -> bool {
         self.given_up > 0 || self.lost_messages > 0
     }
 }
@@ -85,10 +86,10 @@ pub(crate) struct Member {
     /// The largest window that it ever reported: a smaller one means that datagrams wait for the application.
     widest: u32,
     /// The end of its room when it last made progress, and the time of that.
-    pub(crate) advanced: (u64, u64),
+    pub(crate) advanced: (Sequence, ClockTime),
     /// When it last returned after an eviction.
-    pub(crate) returned: Option<u64>,
-    pub(crate) last_heard: u64,
+    pub(crate) returned: Option<ClockTime>,
+    pub(crate) last_heard: ClockTime,
     /// The round-trip time; 0 before the first sample.
     pub(crate) round_trip: u64,
     /// The last sample of the round-trip time, which includes queues on the way.
@@ -97,36 +98,36 @@ pub(crate) struct Member {
     samples: (u32, u64, u64),
     /// Datagrams that it has received, and one past the greatest sequence that it knows of.
     pub(crate) received: u64,
-    pub(crate) highest: u64,
+    pub(crate) highest: Sequence,
     /// When it first reported that sequence.
-    highest_at: u64,
+    highest_at: ClockTime,
     /// Datagrams that it detected as missing: a count that wraps.
     pub(crate) missed: u32,
     pub(super) mark: LossMark,
     /// The rate that its link carries.
     pub(crate) control: RateControl,
     /// NAKs that it may still send, and the time of the last refill.
-    naks_left: (u32, u64),
+    naks_left: (u32, ClockTime),
     pub(crate) repairs: RepairFlow,
     pub(crate) cipher: Option<(Purpose, Box<dyn Cipher>)>,
 }
 
 impl Member {
-    pub(crate) fn new(address: SocketAddr, now: u64, progress: Progress, repairs: RepairFlow) -> Self {
+    pub(crate) fn new(address: SocketAddr, now: ClockTime, progress: Progress, repairs: RepairFlow) -> Self {
         Self {
             address,
             role: Role::Unknown,
             progress,
             window: 0,
             widest: 0,
-            advanced: (0, now),
+            advanced: (Sequence::default(), now),
             returned: None,
             last_heard: now,
             round_trip: 0,
             last_sample: 0,
             samples: (0, 0, 0),
             received: 0,
-            highest: 0,
+            highest: Sequence::default(),
             highest_at: now,
             missed: 0,
             mark: LossMark::default(),
@@ -138,16 +139,17 @@ impl Member {
     }
 
     /// Records a status; returns for how long the subscriber had received nothing new of the stream before it.
-    pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) -> u64 {
+    pub(crate) fn record(&mut self, status: &Status, now: ClockTime, expected: u64) -> u64 {
         let progress = &mut self.progress;
         // A status that was overtaken on the way must not revert progress.
         progress.next = progress.next.max(status.next);
         progress.end = progress.end.max(End::of(status));
         progress.given_up = progress.given_up.max(status.given_up);
         progress.lost_messages = progress.lost_messages.max(status.lost_messages);
+        let has_received = status.received > self.received;
         let mut silence = 0;
         if status.highest > self.highest {
-            silence = now.saturating_sub(self.highest_at);
+            silence = now.since(self.highest_at);
             self.highest_at = now;
         }
         if status.highest >= self.highest {
@@ -155,24 +157,27 @@ impl Member {
         }
         self.window = status.window;
         self.widest = self.widest.max(status.window);
-        // A subscriber that lacks a datagram makes progress only if it gets it or gives it up. If its application has stopped
-        // reading, it may do neither, with all its room.
+        // Room alone is not progress for a subscriber that lacks datagrams: it may have all of it, and an application
+        // that has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a
+        // bottleneck, its repairs may be dropped again and again.
         let lacks_nothing = status.next >= status.highest;
         let has_read_all = lacks_nothing && self.window > 0 && self.window == self.widest;
         if has_read_all || self.room_end() > self.advanced.0 {
             self.advanced = (self.room_end(), now);
+        } else if has_received && !lacks_nothing {
+            self.advanced.1 = now;
         }
         if status.clock != 0 {
             let held = u64::from(status.held) * 1_000;
-            let sample = now.saturating_sub(status.clock).saturating_sub(held).max(1);
+            let sample = now.since(ClockTime(status.clock)).saturating_sub(held).max(1);
             self.measure(sample, expected);
         }
         silence
     }
 
     /// Returns the first datagram that it has no room for.
-    pub(crate) fn room_end(&self) -> u64 {
-        self.progress.next.saturating_add(u64::from(self.window))
+    pub(crate) fn room_end(&self) -> Sequence {
+        self.progress.next + u64::from(self.window)
     }
 
     /// Returns whether its room is large enough that it will not block the publisher soon.
@@ -204,9 +209,9 @@ impl Member {
     }
 
     /// Returns whether another NAK is within the subscriber's limit: a burst, and then one in `NAK_INTERVAL`.
-    pub(crate) fn may_nak(&mut self, now: u64) -> bool {
+    pub(crate) fn may_nak(&mut self, now: ClockTime) -> bool {
         let (left, at) = self.naks_left;
-        let gained = now.saturating_sub(at) / NAK_INTERVAL;
+        let gained = now.since(at) / NAK_INTERVAL;
         let left = left.saturating_add(u32::try_from(gained).unwrap_or(NAK_BURST)).min(NAK_BURST);
         self.naks_left = (left.saturating_sub(1), at + gained * NAK_INTERVAL);
         left > 0
@@ -257,11 +262,11 @@ pub(crate) struct Members {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// The subscriber that has confirmed least, and its first unconfirmed datagram.
-    slowest: Option<(SubscriberId, u64)>,
+    slowest: Option<(SubscriberId, Sequence)>,
     /// The subscriber with the least room, and the first datagram that it has no room for.
-    narrowest: Option<(SubscriberId, u64)>,
+    narrowest: Option<(SubscriberId, Sequence)>,
     /// All subscribers know of the datagrams before this one.
-    least_known: u64,
+    least_known: Sequence,
     /// The capacity of the slowest link, and that of the fastest if all are limited. Bytes per second.
     rate: Option<u64>,
     rate_of_all: Option<u64>,
@@ -279,7 +284,7 @@ impl Members {
             limits: Limits {
                 slowest: None,
                 narrowest: None,
-                least_known: u64::MAX,
+                least_known: Sequence::MAX,
                 rate: None,
                 rate_of_all: None,
                 repair_rate: None,
@@ -314,9 +319,9 @@ impl Members {
         &mut self,
         id: SubscriberId,
         address: SocketAddr,
-        now: u64,
+        now: ClockTime,
         repairs: RepairFlow,
-        sent: u64,
+        sent: Sequence,
     ) {
         let mut member = Member::new(address, now, Progress::default(), repairs);
         if let Some(departed) = self.departed.remove(&id) {
@@ -358,17 +363,17 @@ impl Members {
     }
 
     /// Returns the awaited subscriber that has confirmed least, and its first unconfirmed datagram.
-    pub(crate) fn slowest(&mut self) -> Option<(SubscriberId, u64)> {
+    pub(crate) fn slowest(&mut self) -> Option<(SubscriberId, Sequence)> {
         self.refresh().slowest
     }
 
     /// Returns the awaited subscriber with the least room, and the first datagram that it has no room for.
-    pub(crate) fn narrowest(&mut self) -> Option<(SubscriberId, u64)> {
+    pub(crate) fn narrowest(&mut self) -> Option<(SubscriberId, Sequence)> {
         self.refresh().narrowest
     }
 
     /// Returns the datagram before which all awaited subscribers know of everything.
-    pub(crate) fn least_known(&mut self) -> u64 {
+    pub(crate) fn least_known(&mut self) -> Sequence {
         self.refresh().least_known
     }
 
@@ -393,8 +398,8 @@ impl Members {
     }
 
     /// Returns the first datagram that an awaited subscriber has no room for.
-    pub(crate) fn limit(&mut self) -> u64 {
-        self.narrowest().map_or(u64::MAX, |(_, end)| end)
+    pub(crate) fn limit(&mut self) -> Sequence {
+        self.narrowest().map_or(Sequence::MAX, |(_, end)| end)
     }
 
     fn refresh(&mut self) -> Limits {
@@ -405,7 +410,7 @@ impl Members {
                 awaited().map(|(id, member)| (*id, member.progress.next)).min_by_key(|(_, end)| *end);
             let narrowest =
                 awaited().map(|(id, member)| (*id, member.room_end())).min_by_key(|(_, end)| *end);
-            let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(u64::MAX);
+            let least_known = awaited().map(|(_, member)| member.highest).min().unwrap_or(Sequence::MAX);
             let (rate, rate_of_all) = limits(awaited().map(|(_, member)| member.control.rate()));
             let (repair_rate, repair_rate_of_all) =
                 limits(awaited().map(|(_, member)| member.repairs.rate()));
@@ -440,32 +445,43 @@ mod tests {
         SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 2)), 7000);
 
     fn repairs() -> RepairFlow {
-        RepairFlow::new(1_000, 1_000, 0, 1)
+        RepairFlow::new(1_000, 1_000, 0, ClockTime(1))
     }
 
     /// With all its room, an application that has stopped reading may wait forever for a datagram that cannot be repaired.
     #[test]
     fn room_is_no_progress_for_a_subscriber_that_lacks_a_datagram() {
-        let mut member = Member::new(HOME, 1, Progress::default(), repairs());
-        let status = |next, highest| Status { next, highest, window: 10, ..Status::default() };
-        for now in [2, 3] {
+        let mut member = Member::new(HOME, ClockTime(1), Progress::default(), repairs());
+        let status = |next, highest| Status {
+            next: Sequence(next),
+            highest: Sequence(highest),
+            window: 10,
+            ..Status::default()
+        };
+        for now in [2, 3].map(ClockTime) {
             member.record(&status(5, 5), now, 1);
-            assert_eq!(member.advanced, (15, now));
+            assert_eq!(member.advanced, (Sequence(15), now));
         }
-        for now in [4, 5] {
+        for now in [4, 5].map(ClockTime) {
             member.record(&status(5, 9), now, 1);
-            assert_eq!(member.advanced, (15, 3));
+            assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
+        }
+        // A repair of another datagram is progress, once.
+        for now in [6, 7].map(ClockTime) {
+            member.record(&Status { received: 7, ..status(5, 9) }, now, 1);
+            assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
         }
     }
 
     #[test]
     fn an_overtaken_status_does_not_revert_progress() {
-        let mut member = Member::new(HOME, 1, Progress::default(), repairs());
-        let status = |next, flags, given_up| Status { next, flags, given_up, ..Status::default() };
-        member.record(&status(5, Status::ENDED, 2), 2, 1);
-        member.record(&status(3, 0, 0), 3, 1);
+        let mut member = Member::new(HOME, ClockTime(1), Progress::default(), repairs());
+        let status =
+            |next, flags, given_up| Status { next: Sequence(next), flags, given_up, ..Status::default() };
+        member.record(&status(5, Status::ENDED, 2), ClockTime(2), 1);
+        member.record(&status(3, 0, 0), ClockTime(3), 1);
         let Progress { next, end, given_up, .. } = member.progress;
-        assert_eq!((next, end, given_up), (5, End::Received, 2));
+        assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
     }
 
     #[test]
@@ -474,7 +490,7 @@ mod tests {
         let mut forgotten = 0;
         for number in 0..3 * MAX_DEPARTED as u64 {
             let id = SubscriberId(number);
-            members.join(id, HOME, 1, repairs(), 1);
+            members.join(id, HOME, ClockTime(1), repairs(), Sequence(1));
             members.get_mut(id).unwrap().progress.counts.note(9);
             forgotten += usize::from(members.depart(id, Departure::Left).is_some());
         }
@@ -482,7 +498,7 @@ mod tests {
         let last = SubscriberId(3 * MAX_DEPARTED as u64 - 1);
         assert!(!members.is_new(last, 9), "a replay is accepted as new");
         for _ in 0..3 * MAX_DEPARTED {
-            members.join(last, HOME, 1, repairs(), 1);
+            members.join(last, HOME, ClockTime(1), repairs(), Sequence(1));
             members.depart(last, Departure::Silent);
         }
         assert!(members.order.len() <= MAX_DEPARTED);

@@ -1,6 +1,4 @@
 //! The publisher's state machine: new data, the retransmission buffer, repairs, flow control and congestion control.
-//!
-//! Time is a number of nanoseconds that never decreases; the caller chooses its origin.
 
 mod audience;
 mod config;
@@ -31,10 +29,11 @@ pub use config::{ConfigError, Congestion, PublisherConfig};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use transmit::Transmit;
 
+use crate::ClockTime;
 use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Header, Kind};
+use crate::wire::{FlowControl, Header, Kind, MessageNumber};
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -61,7 +60,7 @@ pub struct PublisherMachine {
     ring: Ring,
     open: Option<OpenDatagram>,
     long_message: Option<LongMessage>,
-    next_message: u64,
+    next_message: MessageNumber,
     closed: bool,
     broken: bool,
     members: Members,
@@ -76,15 +75,15 @@ pub struct PublisherMachine {
     confirmations: ConfirmationSchedule,
     flow: FlowState,
     /// When data was last sent, and when that began again after a pause.
-    data_sent_at: u64,
-    data_resumed_at: u64,
+    data_sent_at: ClockTime,
+    data_resumed_at: ClockTime,
     /// The rate in the last [`PublisherEvent::Slowed`], until the publisher has recovered.
     slowed_to: Option<u64>,
     heartbeats: HeartbeatSchedule,
     round_trip: u64,
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
-    check_at: u64,
+    check_at: ClockTime,
 }
 
 impl PublisherMachine {
@@ -92,14 +91,14 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// [`ConfigError`] when a setting is out of range.
-    pub fn new(config: PublisherConfig, now: u64) -> Result<Self, ConfigError> {
+    pub fn new(config: PublisherConfig, now: ClockTime) -> Result<Self, ConfigError> {
         config.check()?;
         let mut random = Random::new(config.seed);
         Ok(Self {
             ring: Ring::new(config.history, config.datagram),
             open: None,
             long_message: None,
-            next_message: 0,
+            next_message: MessageNumber(0),
             closed: false,
             broken: false,
             members: Members::new(),
@@ -126,7 +125,7 @@ impl PublisherMachine {
 
     /// Ends the stream after the messages published so far. Heartbeats announce the end to subscribers; repairs
     /// continue for as long as the caller polls the publisher.
-    pub fn close(&mut self, now: u64) {
+    pub fn close(&mut self, now: ClockTime) {
         self.flush(now);
         self.closed = true;
         self.heartbeats.restart(now);
@@ -134,7 +133,7 @@ impl PublisherMachine {
 
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers
     /// a new secret before the publisher.
-    pub fn set_keys(&mut self, now: u64, keys: Keys) {
+    pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         self.flush(now);
         self.config.keys = keys;
         self.sealer.clear();
@@ -172,7 +171,7 @@ impl PublisherMachine {
 
     /// Returns the number of the next message.
     #[must_use]
-    pub const fn next_message(&self) -> u64 {
+    pub const fn next_message(&self) -> MessageNumber {
         self.next_message
     }
 
@@ -186,7 +185,7 @@ impl PublisherMachine {
     /// Returns the number of complete datagrams not sent yet.
     #[inline]
     #[must_use]
-    pub const fn unsent(&self) -> u64 {
+    pub fn unsent(&self) -> u64 {
         self.ring.next - self.ring.sent
     }
 

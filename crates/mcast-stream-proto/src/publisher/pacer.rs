@@ -2,6 +2,7 @@
 
 use mcast_measure::TokenBucket;
 
+use crate::ClockTime;
 use crate::SECOND;
 
 /// Bytes that pacing admits at once.
@@ -25,9 +26,9 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// Creates the pacer of a publisher with this configured rate, whose datagrams are at most `longest` bytes.
-    pub(super) fn new(configured: Option<u64>, longest: usize, now: u64) -> Self {
+    pub(super) fn new(configured: Option<u64>, longest: usize, now: ClockTime) -> Self {
         let longest = longest as u64;
-        let bucket = configured.map(|rate| TokenBucket::new(rate, BURST.max(longest), now));
+        let bucket = configured.map(|rate| TokenBucket::new(rate, BURST.max(longest), now.0));
         Self { bucket, rate: configured, configured, longest, held_back: 0 }
     }
 
@@ -42,15 +43,15 @@ impl Pacer {
     }
 
     #[inline]
-    pub(super) fn refill(&mut self, now: u64) {
+    pub(super) fn refill(&mut self, now: ClockTime) {
         if let Some(bucket) = &mut self.bucket {
-            bucket.refill(now);
+            bucket.refill(now.0);
         }
     }
 
     /// Limits the rate to what the links of the subscribers were found to carry, or no longer. Returns whether it was
     /// limited before and is not now.
-    pub(super) fn limit(&mut self, now: u64, found: Option<u64>) -> bool {
+    pub(super) fn limit(&mut self, now: ClockTime, found: Option<u64>) -> bool {
         let rate = [found, self.configured].into_iter().flatten().min();
         if rate == self.rate {
             return false;
@@ -64,12 +65,12 @@ impl Pacer {
         };
         self.bucket = match (self.bucket, rate) {
             (Some(mut bucket), Some(rate)) => {
-                bucket.refill(now);
+                bucket.refill(now.0);
                 bucket.set_rate(rate);
                 bucket.set_capacity(burst);
                 Some(bucket)
             }
-            (None, Some(rate)) => Some(TokenBucket::new(rate, burst, now)),
+            (None, Some(rate)) => Some(TokenBucket::new(rate, burst, now.0)),
             (_, None) => None,
         };
         rate == self.configured
@@ -110,8 +111,8 @@ impl Pacer {
     }
 
     /// Returns when the rate admits this many bytes.
-    pub(super) fn when(&self, bytes: u64) -> u64 {
-        self.bucket.as_ref().map_or(0, |bucket| bucket.available_at(bytes))
+    pub(super) fn when(&self, bytes: u64) -> ClockTime {
+        self.bucket.as_ref().map_or(ClockTime(0), |bucket| ClockTime(bucket.available_at(bytes)))
     }
 
     /// Returns the shortest time between control datagrams of this size, so that they use little of the rate.

@@ -4,8 +4,9 @@ use super::congestion::{LONGEST_SILENCE, RateChange, Sample};
 use super::members::{Member, Role};
 use super::repair_flow::RepairReport;
 use super::{Congestion, PublisherEvent, PublisherMachine};
+use crate::ClockTime;
 use crate::SECOND;
-use crate::wire::{Status, SubscriberId};
+use crate::wire::{Sequence, Status, SubscriberId};
 
 /// The least number of datagrams in a loss sample, and its least duration.
 const SAMPLE_DATAGRAMS: u64 = 128;
@@ -18,24 +19,24 @@ const FEWEST_DATAGRAMS: u64 = 32;
 /// The counters of a subscriber at the beginning of a loss sample.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LossMark {
-    highest: u64,
+    highest: Sequence,
     received: u64,
     missed: u32,
     /// Bytes of repairs sent to other subscribers only.
     other_repairs: u64,
     /// How often pacing had delayed a datagram.
     held_back: u64,
-    since: u64,
+    since: Option<ClockTime>,
     /// The time of the last sample, and the number of datagrams received by then.
-    last_sample: (u64, u64),
+    last_sample: (ClockTime, u64),
     /// Losses before this datagram belong to another rate.
-    from: u64,
+    from: Sequence,
 }
 
 impl LossMark {
     /// Restarts sampling at `sent`: earlier losses have another cause than the rate.
-    pub(super) const fn begin_at(&mut self, sent: u64) {
-        (self.since, self.from) = (0, sent);
+    pub(super) const fn begin_at(&mut self, sent: Sequence) {
+        (self.since, self.from) = (None, sent);
     }
 }
 
@@ -52,15 +53,15 @@ pub(super) enum Reception {
 
 impl PublisherMachine {
     /// Returns the first datagram that must not be sent yet.
-    pub(super) fn data_limit(&mut self, now: u64) -> u64 {
+    pub(super) fn data_limit(&mut self, now: ClockTime) -> Sequence {
         match self.has_flow_control() {
             true => self.flow.limit(now, &self.ring, &mut self.members),
-            false => u64::MAX,
+            false => Sequence::MAX,
         }
     }
 
     /// Takes a loss sample of a subscriber, if enough was sent, and adapts the rate.
-    pub(super) fn observe_loss(&mut self, now: u64, id: SubscriberId, reception: Reception) {
+    pub(super) fn observe_loss(&mut self, now: ClockTime, id: SubscriberId, reception: Reception) {
         if !self.adapts_rate() {
             return;
         }
@@ -72,7 +73,7 @@ impl PublisherMachine {
             return;
         };
         match reception {
-            Reception::CatchingUp if member.mark.since == 0 => return,
+            Reception::CatchingUp if member.mark.since.is_none() => return,
             // A subscriber that has been sampled before lost the last datagrams before a heartbeat.
             Reception::CatchingUp | Reception::Steady => {}
             Reception::Interrupted => return member.mark.begin_at(sent),
@@ -104,7 +105,7 @@ impl PublisherMachine {
     /// Notes which repairs arrived, and adapts their rate.
     pub(super) fn observe_repairs(
         &mut self,
-        now: u64,
+        now: ClockTime,
         id: SubscriberId,
         status: &Status,
         reception: Reception,
@@ -115,9 +116,9 @@ impl PublisherMachine {
         let subscribers = self.members.len() as u64;
         let Some(member) = self.members.get_mut(id) else { return };
         let until = match status.clock {
-            0 => now.saturating_sub(member.answer_time()),
+            0 => now - member.answer_time(),
             // As long after that heartbeat was sent as this status after it arrived.
-            clock => clock.saturating_add(u64::from(status.held) * 1_000).min(now),
+            clock => (ClockTime(clock) + u64::from(status.held) * 1_000).min(now),
         };
         let is_steady = reception != Reception::Interrupted;
         let report = RepairReport { arrived: status.repairs, until, is_steady, subscribers };
@@ -167,13 +168,13 @@ impl PublisherMachine {
 
     /// Raises limited rates without recent samples: repairs and pauses yield none. A low rate must not persist when the
     /// data arrives, or when nothing is sent.
-    pub(super) fn relax(&mut self, now: u64) {
+    pub(super) fn relax(&mut self, now: ClockTime) {
         let average = self.average_length();
         let mut has_changed = false;
         for (_, member) in self.members.iter_mut() {
             let Some(rate) = member.control.rate() else { continue };
             let (last_sample, received) = member.mark.last_sample;
-            let elapsed = now.saturating_sub(last_sample);
+            let elapsed = now.since(last_sample);
             if elapsed < LONGEST_SILENCE {
                 continue;
             }
@@ -191,7 +192,7 @@ impl PublisherMachine {
     }
 
     /// Applies the rate that follows from the configured one and from the subscribers' links.
-    pub(super) fn keep_pace(&mut self, now: u64) {
+    pub(super) fn keep_pace(&mut self, now: ClockTime) {
         let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
         if self.pacer.limit(now, found) && self.has_flow_control() {
             // More than the limit was never tried: what the links carry is unknown again.
@@ -207,17 +208,23 @@ impl PublisherMachine {
 
 impl Member {
     /// Returns a loss sample of what was sent since the last one, if that is enough.
-    fn sample(&mut self, now: u64, average: u64, single_bytes: u64, is_starting: bool) -> Option<Sample> {
+    fn sample(
+        &mut self,
+        now: ClockTime,
+        average: u64,
+        single_bytes: u64,
+        is_starting: bool,
+    ) -> Option<Sample> {
         let other_repairs = single_bytes - self.repairs.single_bytes();
         let mark = self.mark;
-        if mark.since == 0 || mark.highest < mark.from {
-            let begins = mark.since == 0 || self.highest >= mark.from;
+        let Some(since) = mark.since.filter(|_| mark.highest >= mark.from) else {
+            let begins = mark.since.is_none() || self.highest >= mark.from;
             if begins {
                 self.set_mark(now, other_repairs);
             }
             return None;
-        }
-        let (sent, elapsed) = (self.highest.saturating_sub(mark.highest), now.saturating_sub(mark.since));
+        };
+        let (sent, elapsed) = (self.highest.ahead_of(mark.highest), now.since(since));
         let least = if is_starting { 0 } else { SAMPLE_TIME.max(4 * self.round_trip) };
         let needed = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
         let is_enough = sent >= needed || sent >= FEWEST_DATAGRAMS && elapsed >= SECOND;
@@ -233,8 +240,8 @@ impl Member {
         Some(Sample { sent, lost, sent_bytes: sent.saturating_mul(average), arrived_bytes, elapsed })
     }
 
-    fn set_mark(&mut self, now: u64, other_repairs: u64) {
+    fn set_mark(&mut self, now: ClockTime, other_repairs: u64) {
         let (highest, received, missed) = (self.highest, self.received, self.missed);
-        self.mark = LossMark { highest, received, missed, other_repairs, since: now.max(1), ..self.mark };
+        self.mark = LossMark { highest, received, missed, other_repairs, since: Some(now), ..self.mark };
     }
 }

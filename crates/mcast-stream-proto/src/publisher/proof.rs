@@ -3,7 +3,9 @@
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
+use crate::ClockTime;
 use crate::random::Random;
+use crate::wire::AddressToken;
 
 /// The period of a token in nanoseconds. A token is valid in its period and in the next one.
 const TOKEN_TIME: u64 = 64_000_000_000;
@@ -20,20 +22,20 @@ impl AddressProof {
     }
 
     /// Returns the present token of an address.
-    pub(super) fn token(&self, now: u64, address: SocketAddr) -> u64 {
-        self.token_of(now / TOKEN_TIME, address)
+    pub(super) fn token(&self, now: ClockTime, address: SocketAddr) -> AddressToken {
+        self.token_of(now.0 / TOKEN_TIME, address)
     }
 
     /// Returns whether the token is valid for the address: its owner has received an echo there.
-    pub(super) fn is_valid(&self, now: u64, address: SocketAddr, token: u64) -> bool {
-        let period = now / TOKEN_TIME;
+    pub(super) fn is_valid(&self, now: ClockTime, address: SocketAddr, token: AddressToken) -> bool {
+        let period = now.0 / TOKEN_TIME;
         let is_of = |period| token == self.token_of(period, address);
-        token != 0 && (is_of(period) || is_of(period.saturating_sub(1)))
+        token != AddressToken::NONE && (is_of(period) || is_of(period.saturating_sub(1)))
     }
 
     /// Returns a keyed hash of the address and the period.
     #[expect(deprecated, reason = "core has no other keyed hash")]
-    fn token_of(&self, period: u64, address: SocketAddr) -> u64 {
+    fn token_of(&self, period: u64, address: SocketAddr) -> AddressToken {
         let mut hasher = core::hash::SipHasher::new_with_keys(self.key.0, self.key.1);
         match address.ip() {
             IpAddr::V4(ip) => hasher.write(&ip.octets()),
@@ -41,6 +43,6 @@ impl AddressProof {
         }
         hasher.write(&address.port().to_be_bytes());
         hasher.write(&period.to_be_bytes());
-        hasher.finish().max(1)
+        AddressToken(hasher.finish().max(1))
     }
 }

@@ -1,12 +1,12 @@
 //! Packs messages into datagrams: many small ones into one, a large one into fragments.
 
 use super::{PublisherMachine, Refusal};
+use crate::ClockTime;
 use crate::wire::{
-    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, TAG_LENGTH, batch_overhead,
+    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
+    TAG_LENGTH, batch_overhead,
 };
 
-/// Bytes of the key in front of a message.
-const KEY_LENGTH: usize = 8;
 const TOTAL_EXTENSION: usize = 8;
 const KEYED_EXTENSION: usize = 4;
 const SALT_EXTENSION: usize = 12;
@@ -19,26 +19,26 @@ pub(super) struct OpenDatagram {
     body: usize,
     fill: usize,
     keyed: bool,
-    since: u64,
+    since: ClockTime,
     /// The length of a message that is claimed and not committed yet, including its key.
     claimed: Option<usize>,
 }
 
 impl OpenDatagram {
-    pub(super) const fn since(&self) -> u64 {
+    pub(super) const fn since(&self) -> ClockTime {
         self.since
     }
 
-    pub(super) const fn first_message(&self, message: u64) -> u64 {
-        // The header has the lower half of the number, and a datagram begins fewer than 2^32 messages.
-        let back = (message as u32).wrapping_sub(self.header.message);
-        message - back as u64
+    /// Returns its first message, where `next` is the next one to be published.
+    pub(super) const fn first_message(&self, next: MessageNumber) -> MessageNumber {
+        next.nearest(self.header.message)
     }
 }
 
 /// A long message that is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LongMessage {
+    number: MessageNumber,
     total: usize,
     left: usize,
     keyed: bool,
@@ -51,7 +51,7 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal`] when the message is not accepted now; then no part of it is.
     #[inline]
-    pub fn publish(&mut self, now: u64, message: &[u8]) -> Result<u64, Refusal> {
+    pub fn publish(&mut self, now: ClockTime, message: &[u8]) -> Result<MessageNumber, Refusal> {
         self.publish_with(now, None, message)
     }
 
@@ -59,11 +59,21 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn publish_keyed(&mut self, now: u64, key: u64, message: &[u8]) -> Result<u64, Refusal> {
+    pub fn publish_keyed(
+        &mut self,
+        now: ClockTime,
+        key: MessageKey,
+        message: &[u8],
+    ) -> Result<MessageNumber, Refusal> {
         self.publish_with(now, Some(key), message)
     }
 
-    fn publish_with(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
+    fn publish_with(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        message: &[u8],
+    ) -> Result<MessageNumber, Refusal> {
         if message.len() > self.longest_claim(key.is_some()) {
             return self.publish_long(now, key, message);
         }
@@ -77,7 +87,7 @@ impl PublisherMachine {
     /// # Errors
     /// As [`publish`](Self::publish); [`Refusal::TooLong`] when the message does not fit one datagram.
     #[inline]
-    pub fn claim(&mut self, now: u64, length: usize) -> Result<&mut [u8], Refusal> {
+    pub fn claim(&mut self, now: ClockTime, length: usize) -> Result<&mut [u8], Refusal> {
         self.claim_with(now, None, length)
     }
 
@@ -85,7 +95,12 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
-    pub fn claim_keyed(&mut self, now: u64, key: u64, length: usize) -> Result<&mut [u8], Refusal> {
+    pub fn claim_keyed(
+        &mut self,
+        now: ClockTime,
+        key: MessageKey,
+        length: usize,
+    ) -> Result<&mut [u8], Refusal> {
         self.claim_with(now, Some(key), length)
     }
 
@@ -94,7 +109,7 @@ impl PublisherMachine {
     /// # Errors
     /// [`Refusal::Writing`] when nothing was claimed.
     #[inline]
-    pub fn commit(&mut self, now: u64) -> Result<u64, Refusal> {
+    pub fn commit(&mut self, now: ClockTime) -> Result<MessageNumber, Refusal> {
         let longest = self.config.datagram - self.tag_length();
         let Some(open) = &mut self.open else { return Err(Refusal::Writing) };
         let Some(length) = open.claimed.take() else { return Err(Refusal::Writing) };
@@ -113,14 +128,14 @@ impl PublisherMachine {
     /// Returns the length of the longest message that fits one datagram.
     #[must_use]
     pub const fn longest_claim(&self, keyed: bool) -> usize {
-        let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + KEY_LENGTH } else { 0 };
+        let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + MessageKey::LENGTH } else { 0 };
         let longest = self.config.datagram - head - self.seal_length() - batch_overhead();
         if longest > u16::MAX as usize { u16::MAX as usize } else { longest }
     }
 
     /// Completes the current datagram, so that it can be sent.
     #[inline]
-    pub fn flush(&mut self, now: u64) {
+    pub fn flush(&mut self, now: ClockTime) {
         if self.long_message.is_none() {
             self.close_datagram(now);
         }
@@ -130,12 +145,12 @@ impl PublisherMachine {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn begin(&mut self, now: u64, length: usize) -> Result<u64, Refusal> {
+    pub fn begin(&mut self, now: ClockTime, length: usize) -> Result<MessageNumber, Refusal> {
         self.begin_with(now, None, length)
     }
 
     /// Writes more of a long message, and returns how many bytes were accepted: fewer than all if there is no room now.
-    pub fn write(&mut self, now: u64, bytes: &[u8]) -> usize {
+    pub fn write(&mut self, now: ClockTime, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(message) = self.long_message.filter(|_| taken < bytes.len()) {
             if self.open.is_none() && (self.room_for(now, 1).is_err() || !self.open_fragment(now, message)) {
@@ -152,14 +167,20 @@ impl PublisherMachine {
         self.long_message.map_or(0, |message| message.left)
     }
 
-    fn publish_long(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
+    fn publish_long(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        message: &[u8],
+    ) -> Result<MessageNumber, Refusal> {
         let capacity = self.config.datagram - HEADER_LENGTH - self.seal_length();
-        let fragments = (message.len() + KEY_LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
+        let fragments =
+            (message.len() + MessageKey::LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
         self.check_open()?;
         self.check_length(message.len())?;
         if fragments as u64 + 1 > self.ring.capacity() {
             let longest = (self.ring.capacity() as usize - 1) * capacity
-                - KEY_LENGTH
+                - MessageKey::LENGTH
                 - TOTAL_EXTENSION
                 - KEYED_EXTENSION;
             return Err(Refusal::TooLong { length: message.len(), longest });
@@ -171,34 +192,44 @@ impl PublisherMachine {
         Ok(number)
     }
 
-    fn begin_with(&mut self, now: u64, key: Option<u64>, length: usize) -> Result<u64, Refusal> {
+    fn begin_with(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        length: usize,
+    ) -> Result<MessageNumber, Refusal> {
         self.check_open()?;
         self.check_length(length)?;
         self.flush(now);
         self.room_for(now, 1)?;
-        let total = length + if key.is_some() { KEY_LENGTH } else { 0 };
-        let message = LongMessage { total, left: total, keyed: key.is_some() };
-        self.long_message = Some(message);
+        let total = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
         let number = self.next_message;
+        let message = LongMessage { number, total, left: total, keyed: key.is_some() };
+        self.long_message = Some(message);
         self.next_message += 1;
         self.statistics.messages += 1;
         self.statistics.message_bytes += length as u64;
         if let Some(key) = key {
-            self.write(now, &key.to_be_bytes());
+            self.write(now, &key.0.to_be_bytes());
         } else if total == 0 && self.open_fragment(now, message) {
             self.fill_fragment(now, &[]);
         }
         Ok(number)
     }
 
-    fn claim_with(&mut self, now: u64, key: Option<u64>, length: usize) -> Result<&mut [u8], Refusal> {
+    fn claim_with(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        length: usize,
+    ) -> Result<&mut [u8], Refusal> {
         self.check_open()?;
         let longest = self.longest_claim(key.is_some());
         if length > longest {
             return Err(Refusal::TooLong { length, longest });
         }
         self.check_length(length)?;
-        let whole = length + if key.is_some() { KEY_LENGTH } else { 0 };
+        let whole = length + if key.is_some() { MessageKey::LENGTH } else { 0 };
         let end = self.config.datagram - self.tag_length();
         let fits =
             |open: &OpenDatagram| open.keyed == key.is_some() && open.fill + batch_overhead() + whole <= end;
@@ -216,8 +247,8 @@ impl PublisherMachine {
         match key {
             None => Ok(message),
             Some(key) => {
-                let (room, message) = message.split_at_mut(KEY_LENGTH);
-                room.copy_from_slice(&key.to_be_bytes());
+                let (room, message) = message.split_at_mut(MessageKey::LENGTH);
+                room.copy_from_slice(&key.0.to_be_bytes());
                 Ok(message)
             }
         }
@@ -238,7 +269,7 @@ impl PublisherMachine {
     }
 
     /// Checks that `count` more datagrams fit without overwriting data that is still needed.
-    fn room_for(&mut self, now: u64, count: u64) -> Result<(), Refusal> {
+    fn room_for(&mut self, now: ClockTime, count: u64) -> Result<(), Refusal> {
         let sent = self.ring.sent;
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
@@ -250,7 +281,7 @@ impl PublisherMachine {
             return Ok(());
         }
         if !is_full && sent < self.ring.next {
-            // What waits for the rate is sent meanwhile, so that nobody waits for a subscriber yet.
+            // The datagrams that wait for the rate are sent meanwhile: the publisher does not wait for a subscriber yet.
             return Err(Refusal::Unsent);
         }
         let narrowest = self.members.narrowest().filter(|_| is_full);
@@ -258,7 +289,8 @@ impl PublisherMachine {
             Some((subscriber, _)) => {
                 self.flow.need_room(count);
                 self.block(now);
-                let next = self.members.get(subscriber).map_or(0, |member| member.progress.next);
+                let next = self.members.get(subscriber).map(|member| member.progress.next);
+                let next = next.unwrap_or_default();
                 Err(Refusal::WaitingFor { subscriber, next })
             }
             None => Err(Refusal::Unsent),
@@ -266,33 +298,33 @@ impl PublisherMachine {
     }
 
     /// Records that flow control stops the publisher, and requests statuses.
-    pub(super) fn block(&mut self, now: u64) {
+    pub(super) fn block(&mut self, now: ClockTime) {
         if self.flow.block(now) {
             self.request_statuses();
         }
     }
 
-    fn open_batch(&mut self, now: u64, keyed: bool) {
-        let message = self.next_message as u32;
-        let header = Header { flags: Flags::BATCH, message, ..self.header(Kind::Data, self.ring.next) };
+    fn open_batch(&mut self, now: ClockTime, keyed: bool) {
+        let message = self.next_message.low();
+        let header = Header { flags: Flags::BATCH, message, ..self.header(Kind::Data, self.ring.next.0) };
         self.open_datagram(now, header, keyed, None);
     }
 
-    fn open_fragment(&mut self, now: u64, long: LongMessage) -> bool {
+    fn open_fragment(&mut self, now: ClockTime, long: LongMessage) -> bool {
         let is_first = long.left == long.total;
         let flags = if is_first { Flags::BEGIN } else { Flags(0) };
-        let message = (self.next_message - 1) as u32;
-        let header = Header { flags, message, ..self.header(Kind::Data, self.ring.next) };
+        let header =
+            Header { flags, message: long.number.low(), ..self.header(Kind::Data, self.ring.next.0) };
         let head = HEADER_LENGTH + self.seal_length() + if long.keyed { KEYED_EXTENSION } else { 0 };
         let is_long = is_first && long.total > self.config.datagram - head;
         self.open_datagram(now, header, is_first && long.keyed, is_long.then_some(long.total as u32))
     }
 
-    fn open_datagram(&mut self, now: u64, header: Header, keyed: bool, total: Option<u32>) -> bool {
+    fn open_datagram(&mut self, now: ClockTime, header: Header, keyed: bool, total: Option<u32>) -> bool {
         self.ring.make_room();
         let salt = self.sealer.salt(&header);
         let written = DatagramWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
-            salt.map_or(Ok(()), |salt| salt.write(&mut writer))?;
+            writer.salt(salt)?;
             if let Some(total) = total {
                 writer.extension(ExtensionKind::TOTAL_LENGTH, 0, &total.to_be_bytes())?;
             }
@@ -313,7 +345,7 @@ impl PublisherMachine {
     }
 
     /// Adds bytes to the open fragment, and closes it when it is full or the message ends.
-    fn fill_fragment(&mut self, now: u64, bytes: &[u8]) -> usize {
+    fn fill_fragment(&mut self, now: ClockTime, bytes: &[u8]) -> usize {
         let end = self.config.datagram - self.tag_length();
         let (Some(open), Some(message)) = (&mut self.open, &mut self.long_message) else { return 0 };
         let count = bytes.len().min(end - open.fill).min(message.left);
@@ -332,17 +364,15 @@ impl PublisherMachine {
     }
 
     /// Completes and seals the datagram that is being written, if there is one.
-    fn close_datagram(&mut self, now: u64) {
+    fn close_datagram(&mut self, now: ClockTime) {
         let Some(open) = self.open.take() else { return };
         if open.fill == open.body && open.header.flags.has(Flags::BATCH) {
             return;
         }
         self.ring.open_mut()[Header::FLAGS_AT] = open.header.flags.0;
-        let message = match open.header.flags.has(Flags::BATCH) {
-            true => open.first_message(self.next_message),
-            false if open.header.flags.has(Flags::BEGIN) => self.next_message - 1,
-            false => self.next_message,
-        };
+        let begins_message = open.header.flags.has(Flags::BATCH) || open.header.flags.has(Flags::BEGIN);
+        let next = self.next_message;
+        let message = if begins_message { open.first_message(next) } else { next };
         if !self.seal_open(&open) {
             self.broken = true;
             return;
@@ -354,7 +384,7 @@ impl PublisherMachine {
     }
 
     /// Returns whether only the datagram that was just closed is unsent: then the heartbeat follows it.
-    const fn is_sent_but_one(&self) -> bool {
+    fn is_sent_but_one(&self) -> bool {
         self.ring.sent + 1 == self.ring.next
     }
 

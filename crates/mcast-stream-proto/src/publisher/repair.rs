@@ -3,9 +3,10 @@
 use super::repair_scheduler::Repair;
 use super::ring::RepairTarget;
 use super::{PublisherEvent, PublisherMachine, Transmit};
+use crate::ClockTime;
 use crate::SECOND;
 use crate::outbox::Target;
-use crate::wire::{Flags, Kind, NakWriter, Ranges, SubscriberId};
+use crate::wire::{Flags, Kind, NakWriter, Ranges, Sequence, SubscriberId};
 
 /// The shortest time between two confirmations is a round trip, but at most this.
 const CONFIRM_INTERVAL: u64 = SECOND / 100;
@@ -20,29 +21,29 @@ pub(super) struct ConfirmationSchedule {
     /// Whether a subscriber requested what is no longer retained.
     is_wanted: bool,
     /// The earliest time of the next confirmation.
-    at: u64,
+    at: ClockTime,
     /// When the next one is due while repairs wait, unless this many bytes of repairs were sent before.
-    late_at: u64,
+    late_at: ClockTime,
     repair_bytes: u64,
 }
 
 impl ConfirmationSchedule {
-    pub(super) const fn new(now: u64) -> Self {
+    pub(super) const fn new(now: ClockTime) -> Self {
         Self { is_wanted: false, at: now, late_at: now, repair_bytes: 0 }
     }
 
-    /// Returns when a confirmation that is wanted is due; [`u64::MAX`] if none is wanted.
-    pub(super) const fn deadline(&self) -> u64 {
-        if self.is_wanted { self.at } else { u64::MAX }
+    /// Returns when a confirmation that is wanted is due; never if none is wanted.
+    pub(super) const fn deadline(&self) -> ClockTime {
+        if self.is_wanted { self.at } else { ClockTime::NEVER }
     }
 
     /// Returns whether one is due while repairs wait, after this many bytes of repairs.
-    const fn is_due_while_waiting(&self, now: u64, repair_bytes: u64) -> bool {
+    fn is_due_while_waiting(&self, now: ClockTime, repair_bytes: u64) -> bool {
         now >= self.at && (now >= self.late_at || repair_bytes >= self.repair_bytes)
     }
 
     /// Notes that one of this length was sent.
-    const fn note_sent(&mut self, now: u64, interval: u64, length: u64, repair_bytes: u64) {
+    fn note_sent(&mut self, now: ClockTime, interval: u64, length: u64, repair_bytes: u64) {
         *self = Self {
             is_wanted: false,
             at: now + interval,
@@ -54,23 +55,23 @@ impl ConfirmationSchedule {
 
 impl PublisherMachine {
     /// Handles the NAK of a subscriber.
-    pub(super) fn on_nak(&mut self, now: u64, id: SubscriberId, missing: Ranges<'_>) {
+    pub(super) fn on_nak(&mut self, now: ClockTime, id: SubscriberId, missing: Ranges<'_>) {
         self.statistics.naks += 1;
         if !self.members.get_mut(id).is_some_and(|member| member.may_nak(now)) {
             self.statistics.naks_refused += 1;
             return;
         }
         let (oldest, sent) = (self.ring.oldest_retained, self.ring.sent);
-        let mut unrecoverable: Option<(u64, u64)> = None;
+        let mut unrecoverable: Option<(Sequence, Sequence)> = None;
         // A NAK may list a datagram many times: bound the work by the number of datagrams retained.
         let mut remaining = self.ring.len();
         for (first, count) in missing {
-            let end = first.saturating_add(u64::from(count));
+            let end = first + u64::from(count);
             if first < oldest {
                 let (lost, lost_end) = unrecoverable.unwrap_or((first, first));
                 unrecoverable = Some((lost.min(first), lost_end.max(end.min(oldest))));
             }
-            for sequence in first.max(oldest)..end.min(sent) {
+            for sequence in Sequence::each(first.max(oldest)..end.min(sent)) {
                 if remaining == 0 {
                     return;
                 }
@@ -86,7 +87,7 @@ impl PublisherMachine {
     }
 
     /// Returns the next repair that the rate and the allowances admit.
-    pub(super) fn next_repair(&mut self, now: u64) -> Option<Transmit> {
+    pub(super) fn next_repair(&mut self, now: ClockTime) -> Option<Transmit> {
         if now >= self.confirmations.deadline() {
             return self.confirm(now);
         }
@@ -95,7 +96,7 @@ impl PublisherMachine {
             return self.repair(now, repair);
         }
         // Others must not request meanwhile what is queued for the group.
-        let waits = self.repairs.next_time() != u64::MAX && self.members.len() > 1;
+        let waits = self.repairs.next_time() != ClockTime::NEVER && self.members.len() > 1;
         let is_due = self.confirmations.is_due_while_waiting(now, self.statistics.repair_bytes);
         if !waits || !is_due {
             return None;
@@ -107,7 +108,7 @@ impl PublisherMachine {
         self.confirm(now)
     }
 
-    fn repair(&mut self, now: u64, Repair { sequence, length, target }: Repair) -> Option<Transmit> {
+    fn repair(&mut self, now: ClockTime, Repair { sequence, length, target }: Repair) -> Option<Transmit> {
         let to = match target {
             RepairTarget::Group => {
                 self.statistics.group_repairs += 1;
@@ -129,7 +130,7 @@ impl PublisherMachine {
 
     /// Confirms to the group which repairs are coming, so that subscribers do not request them meanwhile, and what is
     /// retained.
-    fn confirm(&mut self, now: u64) -> Option<Transmit> {
+    fn confirm(&mut self, now: ClockTime) -> Option<Transmit> {
         let oldest = self.ring.oldest_retained;
         let oldest_message = self.message_at(oldest);
         let mut list = NakWriter::new();

@@ -6,7 +6,9 @@ use mcast_measure::TokenBucket;
 
 use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample};
 use super::sent_log::SentLog;
+use crate::ClockTime;
 use crate::SECOND;
+use crate::wire::Sequence;
 
 /// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
@@ -40,8 +42,8 @@ pub(super) struct RepairPace {
 }
 
 impl RepairPace {
-    pub(super) const fn new(floor: u64, now: u64) -> Self {
-        Self { floor, bucket: TokenBucket::new(floor, BURST, now), is_limited: false, share: 0, denied: 0 }
+    pub(super) const fn new(floor: u64, now: ClockTime) -> Self {
+        Self { floor, bucket: TokenBucket::new(floor, BURST, now.0), is_limited: false, share: 0, denied: 0 }
     }
 
     /// Limits the rate to what the links carry, or no longer.
@@ -51,8 +53,8 @@ impl RepairPace {
     }
 
     /// Returns whether this many bytes are admitted; new data has added `share` bytes in all.
-    fn admits(&mut self, bytes: u64, share: u64, now: u64) -> bool {
-        self.bucket.refill(now);
+    fn admits(&mut self, bytes: u64, share: u64, now: ClockTime) -> bool {
+        self.bucket.refill(now.0);
         let added = share - core::mem::replace(&mut self.share, share);
         if !self.is_limited {
             self.bucket.add(added);
@@ -76,7 +78,7 @@ pub(super) struct RepairReport {
     /// The lower half of the number of repairs that arrived.
     pub(super) arrived: u32,
     /// The subscriber has counted, or lost, what was sent until this time.
-    pub(super) until: u64,
+    pub(super) until: ClockTime,
     /// Whether the subscriber has received continuously since its last status.
     pub(super) is_steady: bool,
     /// The number of subscribers.
@@ -86,9 +88,9 @@ pub(super) struct RepairReport {
 /// The counts at the last status.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reported {
-    at: u64,
+    at: ClockTime,
     /// What was sent until this time had arrived or was lost.
-    until: u64,
+    until: ClockTime,
     /// Repairs that passed the subscriber's link, and those of them that it requested, until that time.
     sent: u64,
     paid: u64,
@@ -101,7 +103,7 @@ struct Reported {
 #[derive(Clone, Copy, Debug, Default)]
 struct Pending {
     /// Repairs that were sent before this time are not counted.
-    from: u64,
+    from: ClockTime,
     /// The time in which repairs were sent or arrived.
     elapsed: u64,
     sent: u64,
@@ -115,7 +117,7 @@ struct Pending {
 #[derive(Debug)]
 pub(crate) struct RepairFlow {
     /// The datagrams to repair. Those that were repaired meanwhile for others are still in it.
-    pub(super) waiting: VecDeque<u64>,
+    pub(super) waiting: VecDeque<Sequence>,
     pace: RepairPace,
     /// Bytes that may be sent before more repairs are known to have arrived. It bounds what is sent in vain, however
     /// late the losses are reported.
@@ -133,16 +135,16 @@ pub(crate) struct RepairFlow {
     /// Recent repairs that it requested, and those that passed its link.
     recent: (u64, u64),
     /// When a repair was last on its way to it, if one ever was.
-    active_at: Option<u64>,
+    active_at: Option<ClockTime>,
 }
 
 impl RepairFlow {
-    pub(crate) fn new(floor: u64, datagram: usize, group_before: u64, now: u64) -> Self {
+    pub(crate) fn new(floor: u64, datagram: usize, group_before: u64, now: ClockTime) -> Self {
         let slowest = 64 * datagram as u64;
         Self {
             waiting: VecDeque::new(),
             pace: RepairPace::new(floor, now),
-            credit: TokenBucket::new(8 * datagram as u64, 0, now),
+            credit: TokenBucket::new(8 * datagram as u64, 0, now.0),
             control: RateControl::new(slowest),
             singles: SentLog::of_subscriber(),
             paid: SentLog::of_subscriber(),
@@ -156,10 +158,10 @@ impl RepairFlow {
     }
 
     /// Queues a repair of one of at most `retained` datagrams.
-    pub(super) fn push(&mut self, sequence: u64, retained: u64) {
+    pub(super) fn push(&mut self, sequence: Sequence, retained: u64) {
         if self.waiting.len() as u64 >= 2 * retained {
             // A datagram that was repaired for others and requested again is in it several times.
-            self.waiting = self.waiting.drain(..).collect::<BTreeSet<u64>>().into_iter().collect();
+            self.waiting = self.waiting.drain(..).collect::<BTreeSet<Sequence>>().into_iter().collect();
         }
         self.waiting.push_back(sequence);
     }
@@ -175,13 +177,13 @@ impl RepairFlow {
     }
 
     /// Returns whether a trial of its rate is running; a trial without recent repairs is not.
-    pub(super) fn is_on_trial(&self, now: u64) -> bool {
-        let is_active = |at| now.saturating_sub(at) < LONGEST_SILENCE;
+    pub(super) fn is_on_trial(&self, now: ClockTime) -> bool {
+        let is_active = |at| now.since(at) < LONGEST_SILENCE;
         self.control.is_on_trial() && self.active_at.is_some_and(is_active)
     }
 
     /// Takes over the result of another subscriber's trial.
-    pub(super) fn learn(&mut self, loss: u32, until: u64, immunity: u64, certain: u32) {
+    pub(super) fn learn(&mut self, loss: u32, until: ClockTime, immunity: u64, certain: u32) {
         self.control.learn(loss, until, immunity, certain);
     }
 
@@ -195,13 +197,13 @@ impl RepairFlow {
         bytes: u64,
         group: Option<&mut GroupRepairs>,
         share: u64,
-        now: u64,
+        now: ClockTime,
         subscribers: u64,
-    ) -> Result<(), u64> {
+    ) -> Result<(), ClockTime> {
         self.end_pause(now, subscribers);
-        self.credit.refill(now);
+        self.credit.refill(now.0);
         if !self.credit.has(bytes) {
-            return Err(self.credit.available_at(bytes));
+            return Err(ClockTime(self.credit.available_at(bytes)));
         }
         let is_single = group.is_none();
         let (pace, log) = match group {
@@ -209,7 +211,7 @@ impl RepairFlow {
             None => (&mut self.pace, &mut self.singles),
         };
         if !pace.admits(bytes, share, now) {
-            return Err(pace.bucket.available_at(bytes));
+            return Err(ClockTime(pace.bucket.available_at(bytes)));
         }
         pace.bucket.take(bytes);
         log.note(now);
@@ -223,9 +225,9 @@ impl RepairFlow {
 
     /// Gives the first credit, also after a pause without repairs, which ends the sample, and the limit as far as it is
     /// out of date.
-    fn end_pause(&mut self, now: u64, subscribers: u64) {
+    fn end_pause(&mut self, now: ClockTime, subscribers: u64) {
         let before = self.active_at.replace(now);
-        let pause = before.map_or(u64::MAX, |at| now.saturating_sub(at));
+        let pause = before.map_or(u64::MAX, |at| now.since(at));
         if pause < LONGEST_SILENCE {
             return;
         }
@@ -243,7 +245,7 @@ impl RepairFlow {
     /// once a sample is complete. `average` is the length of a datagram.
     pub(super) fn note_report(
         &mut self,
-        now: u64,
+        now: ClockTime,
         report: RepairReport,
         group: &GroupRepairs,
         average: u64,
@@ -283,7 +285,7 @@ impl RepairFlow {
             return None;
         }
         if sent > 0 || arrived > 0 {
-            self.pending.elapsed += now.saturating_sub(before.at);
+            self.pending.elapsed += now.since(before.at);
         }
         self.pending.sent += sent;
         self.pending.arrived += arrived;
@@ -329,8 +331,8 @@ mod tests {
     const MILLISECOND: u64 = SECOND / 1_000;
 
     fn flow() -> (RepairFlow, GroupRepairs) {
-        let group = GroupRepairs { pace: RepairPace::new(FLOOR, 0), log: SentLog::of_group() };
-        (RepairFlow::new(FLOOR, DATAGRAM as usize, 0, 0), group)
+        let group = GroupRepairs { pace: RepairPace::new(FLOOR, ClockTime(0)), log: SentLog::of_group() };
+        (RepairFlow::new(FLOOR, DATAGRAM as usize, 0, ClockTime(0)), group)
     }
 
     /// Sends repairs for a second, of which this share arrives, in percent; returns how many were sent.
@@ -341,7 +343,7 @@ mod tests {
         arriving: u64,
         counts: &mut (u64, u64),
     ) {
-        for now in (start..start + SECOND).step_by(MILLISECOND as usize) {
+        for now in (start..start + SECOND).step_by(MILLISECOND as usize).map(ClockTime) {
             for _ in 0..100 {
                 if flow.take(DATAGRAM, None, 0, now, 1).is_ok() {
                     counts.0 += 1;
@@ -373,7 +375,8 @@ mod tests {
             let (mut flow, _) = flow();
             for start in [0, 60 * SECOND] {
                 let times = (start..start + SECOND).step_by(MILLISECOND as usize);
-                let is_sent = |now: &u64| flow.take(DATAGRAM, None, u64::MAX, *now, subscribers).is_ok();
+                let is_sent =
+                    |now: &u64| flow.take(DATAGRAM, None, u64::MAX, ClockTime(*now), subscribers).is_ok();
                 let bytes = times.filter(is_sent).count() as u64 * DATAGRAM;
                 // Up to two seconds add eight datagrams each.
                 let most = part + 2 * 8 * DATAGRAM;
@@ -388,13 +391,13 @@ mod tests {
         let (mut flow, group) = flow();
         let mut sent = 0;
         for (now, arrived) in [(1, u32::MAX), (2, 0), (3, u32::MAX), (4, 7), (5, u32::MAX)] {
-            let now = now * MILLISECOND;
+            let now = ClockTime(now * MILLISECOND);
             sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now, 1).is_ok()).count() as u64;
             let report = RepairReport { arrived, until: now, is_steady: true, subscribers: 1 };
             flow.note_report(now, report, &group, DATAGRAM, MILLISECOND, false);
             assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
         }
-        flow.take(DATAGRAM, None, u64::MAX, 6 * MILLISECOND, 1).unwrap();
+        flow.take(DATAGRAM, None, u64::MAX, ClockTime(6 * MILLISECOND), 1).unwrap();
     }
 
     /// What a link carried a minute ago says nothing about it now.
@@ -404,9 +407,10 @@ mod tests {
         let mut counts = (0, 0);
         repair_for_a_second(&mut flow, &group, 0, 50, &mut counts);
         assert!(flow.rate().is_some(), "losing half does not limit repairs");
-        assert!(flow.take(DATAGRAM, None, 0, 61 * SECOND, 1).is_ok());
+        let now = ClockTime(61 * SECOND);
+        assert!(flow.take(DATAGRAM, None, 0, now, 1).is_ok());
         assert_eq!(flow.rate(), None);
-        let sent = (0..1_000).filter(|_| flow.take(DATAGRAM, None, 0, 61 * SECOND, 1).is_ok()).count() as u64;
+        let sent = (0..1_000).filter(|_| flow.take(DATAGRAM, None, 0, now, 1).is_ok()).count() as u64;
         assert_eq!(sent + 1, BURST / DATAGRAM, "the bucket does not fill at the full rate");
     }
 }

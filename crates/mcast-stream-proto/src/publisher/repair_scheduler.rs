@@ -12,7 +12,8 @@ use super::pacer::Pacer;
 use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{RepairTarget, Ring};
 use super::sent_log::SentLog;
-use crate::wire::SubscriberId;
+use crate::ClockTime;
+use crate::wire::{Sequence, SubscriberId};
 
 /// A request sooner than this after a repair was sent before the repair arrived.
 const MIN_HOLDOFF: u64 = 200_000;
@@ -32,7 +33,7 @@ pub(super) struct RepairScheduler {
     /// Repairs sent in the current turn.
     turn_taken: usize,
     /// The earliest time of the next repair.
-    next_at: u64,
+    next_at: ClockTime,
     /// Bytes of repairs sent to single subscribers.
     single_bytes: u64,
     allowance: TokenBucket,
@@ -46,7 +47,7 @@ pub(super) struct RepairScheduler {
 /// A repair that is admitted now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repair {
-    pub(super) sequence: u64,
+    pub(super) sequence: Sequence,
     pub(super) length: u64,
     pub(super) target: RepairTarget,
 }
@@ -57,20 +58,20 @@ enum Turn {
     /// Nothing is queued for it.
     Over,
     /// Its own allowance, or that of the group, admits nothing before this time.
-    Waits(u64),
+    Waits(ClockTime),
     /// The allowance of all repairs admits nothing before this time.
-    PublisherWaits(u64),
+    PublisherWaits(ClockTime),
 }
 
 impl RepairScheduler {
-    pub(super) fn new(config: &PublisherConfig, now: u64) -> Self {
+    pub(super) fn new(config: &PublisherConfig, now: ClockTime) -> Self {
         Self {
             group: GroupRepairs { pace: RepairPace::new(config.repair_floor, now), log: SentLog::of_group() },
             turns: VecDeque::new(),
             turn_taken: 0,
-            next_at: 0,
+            next_at: ClockTime(0),
             single_bytes: 0,
-            allowance: TokenBucket::new(config.repair_floor, (config.history / 4) as u64, now),
+            allowance: TokenBucket::new(config.repair_floor, (config.history / 4) as u64, now.0),
             share: 0,
             percent: config.repair_percent,
             shared_loss: HALF + 100,
@@ -78,8 +79,8 @@ impl RepairScheduler {
     }
 
     #[inline]
-    pub(super) fn refill(&mut self, now: u64) {
-        self.allowance.refill(now);
+    pub(super) fn refill(&mut self, now: ClockTime) {
+        self.allowance.refill(now.0);
     }
 
     /// Notes that this many bytes of new data were sent.
@@ -88,7 +89,7 @@ impl RepairScheduler {
         self.allowance.add(share);
         self.share += share;
         if !self.turns.is_empty() {
-            self.next_at = 0;
+            self.next_at = ClockTime(0);
         }
     }
 
@@ -110,8 +111,8 @@ impl RepairScheduler {
     /// Queues a repair for a subscriber, unless the datagram was repaired for it just now.
     pub(super) fn request(
         &mut self,
-        now: u64,
-        sequence: u64,
+        now: ClockTime,
+        sequence: Sequence,
         id: SubscriberId,
         members: &mut Members,
         ring: &mut Ring,
@@ -128,7 +129,7 @@ impl RepairScheduler {
             self.shared_loss -= self.shared_loss / 16;
         }
         let last_requester = state.requested_by.replace(id);
-        let is_recent = |at: u64| now.saturating_sub(at) < holdoff;
+        let is_recent = |at: ClockTime| now.since(at) < holdoff;
         let target = match (state.repaired, state.pending) {
             (_, Some(RepairTarget::Group)) if last_requester == Some(id) => return,
             // It also waits for this subscriber: the other one's link may be slow.
@@ -144,7 +145,7 @@ impl RepairScheduler {
         state.pending = Some(if is_common { RepairTarget::Group } else { target });
         if member.repairs.waiting.is_empty() {
             self.turns.push_back(id);
-            self.next_at = 0;
+            self.next_at = ClockTime(0);
         }
         member.repairs.push(sequence, retained);
     }
@@ -152,13 +153,13 @@ impl RepairScheduler {
     /// Handles what a subscriber reports of repairs.
     pub(super) fn note_report(
         &mut self,
-        now: u64,
+        now: ClockTime,
         member: &mut Member,
         report: RepairReport,
         average: u64,
         other_on_trial: bool,
     ) -> Option<RateChange> {
-        self.next_at = 0;
+        self.next_at = ClockTime(0);
         let round_trip = member.round_trip;
         member.repairs.note_report(now, report, &self.group, average, round_trip, other_on_trial)
     }
@@ -179,7 +180,7 @@ impl RepairScheduler {
     /// Serves the subscribers in turn. One that has used up its own allowance does not delay the others.
     pub(super) fn next(
         &mut self,
-        now: u64,
+        now: ClockTime,
         members: &mut Members,
         ring: &Ring,
         pacer: &mut Pacer,
@@ -187,7 +188,7 @@ impl RepairScheduler {
         if now < self.next_at {
             return None;
         }
-        let mut earliest = u64::MAX;
+        let mut earliest = ClockTime::NEVER;
         for _ in 0..self.turns.len() {
             let id = *self.turns.front()?;
             match self.take_turn(now, id, members, ring, pacer) {
@@ -205,13 +206,13 @@ impl RepairScheduler {
                 }
             }
         }
-        self.next_at = if earliest == u64::MAX { 0 } else { earliest };
+        self.next_at = if earliest == ClockTime::NEVER { ClockTime(0) } else { earliest };
         None
     }
 
     fn take_turn(
         &mut self,
-        now: u64,
+        now: ClockTime,
         id: SubscriberId,
         members: &mut Members,
         ring: &Ring,
@@ -260,23 +261,23 @@ impl RepairScheduler {
     }
 
     /// Returns when a repair of this many bytes is admitted.
-    fn when(&self, length: u64, pacer: &Pacer) -> u64 {
-        self.allowance.available_at(length).max(pacer.when(length))
+    fn when(&self, length: u64, pacer: &Pacer) -> ClockTime {
+        ClockTime(self.allowance.available_at(length)).max(pacer.when(length))
     }
 
-    /// Returns when the next repair is admitted; [`u64::MAX`] if none is queued.
-    pub(super) fn next_time(&self) -> u64 {
-        if self.turns.is_empty() { u64::MAX } else { self.next_at }
+    /// Returns when the next repair is admitted; never if none is queued.
+    pub(super) fn next_time(&self) -> ClockTime {
+        if self.turns.is_empty() { ClockTime::NEVER } else { self.next_at }
     }
 
     /// Returns the datagrams that are going to be repaired to the group, in order.
-    pub(super) fn coming(&self, members: &Members, ring: &Ring) -> Vec<u64> {
+    pub(super) fn coming(&self, members: &Members, ring: &Ring) -> Vec<Sequence> {
         let queues = self.turns.iter().filter_map(|id| members.get(*id));
         let queued = queues.flat_map(|member| member.repairs.waiting.iter().copied());
-        let is_for_group = |sequence: &u64| {
+        let is_for_group = |sequence: &Sequence| {
             ring.repair(*sequence).is_some_and(|state| state.pending == Some(RepairTarget::Group))
         };
-        let mut coming: Vec<u64> = queued.filter(is_for_group).collect();
+        let mut coming: Vec<Sequence> = queued.filter(is_for_group).collect();
         coming.sort_unstable();
         coming.dedup();
         coming
@@ -284,7 +285,7 @@ impl RepairScheduler {
 }
 
 /// Returns where a repair that a subscriber requested will be sent, if it still waits.
-fn pending_target(ring: &Ring, sequence: u64, id: SubscriberId) -> Option<RepairTarget> {
+fn pending_target(ring: &Ring, sequence: Sequence, id: SubscriberId) -> Option<RepairTarget> {
     let pending = ring.repair(sequence)?.pending?;
     (pending == RepairTarget::Group || pending == RepairTarget::Subscriber(id)).then_some(pending)
 }

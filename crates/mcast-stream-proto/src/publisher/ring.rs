@@ -6,7 +6,8 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::wire::{Flags, Header, SubscriberId};
+use crate::ClockTime;
+use crate::wire::{Flags, Header, MessageNumber, Sequence, SubscriberId};
 
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
 const BYTES_PER_ENTRY: usize = 64;
@@ -29,7 +30,7 @@ pub(crate) struct RepairState {
     pub(crate) requested_by: Option<SubscriberId>,
     pub(crate) is_shared: bool,
     /// The time and destination of the last repair.
-    pub(crate) repaired: Option<(u64, RepairTarget)>,
+    pub(crate) repaired: Option<(ClockTime, RepairTarget)>,
 }
 
 impl RepairState {
@@ -41,7 +42,7 @@ struct Entry {
     offset: usize,
     length: u16,
     /// The first message that begins in this datagram or after it.
-    message: u64,
+    message: MessageNumber,
     repair: Option<Box<RepairState>>,
 }
 
@@ -55,9 +56,9 @@ pub(crate) struct Ring {
     most_entries: usize,
     /// The offset of the datagram that is being written.
     tail: usize,
-    pub(crate) oldest_retained: u64,
-    pub(crate) sent: u64,
-    pub(crate) next: u64,
+    pub(crate) oldest_retained: Sequence,
+    pub(crate) sent: Sequence,
+    pub(crate) next: Sequence,
 }
 
 impl Ring {
@@ -70,9 +71,9 @@ impl Ring {
             datagram,
             most_entries: (history / BYTES_PER_ENTRY).max(16),
             tail: 0,
-            oldest_retained: 1,
-            sent: 1,
-            next: 1,
+            oldest_retained: Sequence(1),
+            sent: Sequence(1),
+            next: Sequence(1),
         }
     }
 
@@ -87,9 +88,9 @@ impl Ring {
     }
 
     /// Returns whether `count` more datagrams of any length fit without overwriting any from `keep` on.
-    pub(crate) fn has_room(&self, count: u64, keep: u64) -> bool {
+    pub(crate) fn has_room(&self, count: u64, keep: Sequence) -> bool {
         let keep = keep.max(self.oldest_retained);
-        let kept = self.next.saturating_sub(keep);
+        let kept = self.next.ahead_of(keep);
         if kept + count > self.most_entries as u64 {
             return false;
         }
@@ -109,7 +110,7 @@ impl Ring {
     }
 
     /// Completes the datagram that is being written.
-    pub(crate) fn close(&mut self, length: usize, message: u64) {
+    pub(crate) fn close(&mut self, length: usize, message: MessageNumber) {
         self.entries.push_back(Entry { offset: self.tail, length: length as u16, message, repair: None });
         self.tail += length;
         self.next += 1;
@@ -138,35 +139,35 @@ impl Ring {
 
     /// Returns the bytes of a datagram; none if it is no longer retained, or not complete yet.
     #[inline]
-    pub(crate) fn get(&self, sequence: u64) -> &[u8] {
+    pub(crate) fn get(&self, sequence: Sequence) -> &[u8] {
         self.entry(sequence)
             .map_or(&[], |entry| &self.memory[entry.offset..entry.offset + usize::from(entry.length)])
     }
 
-    pub(crate) fn contains(&self, sequence: u64) -> bool {
+    pub(crate) fn contains(&self, sequence: Sequence) -> bool {
         (self.oldest_retained..self.next).contains(&sequence)
     }
 
     /// Returns the repair state of a retained datagram, and creates it if there is none.
-    pub(crate) fn repair_mut(&mut self, sequence: u64) -> Option<&mut RepairState> {
+    pub(crate) fn repair_mut(&mut self, sequence: Sequence) -> Option<&mut RepairState> {
         let index = self.index(sequence)?;
         let entry = self.entries.get_mut(index)?;
         Some(entry.repair.get_or_insert_with(|| Box::new(RepairState::NONE)))
     }
 
     /// Returns the repair state of a datagram that was requested.
-    pub(crate) fn repair(&self, sequence: u64) -> Option<&RepairState> {
+    pub(crate) fn repair(&self, sequence: Sequence) -> Option<&RepairState> {
         self.entry(sequence)?.repair.as_deref()
     }
 
     /// Returns the first message that begins in a datagram or after it.
-    pub(crate) fn message_at(&self, sequence: u64, next_message: u64) -> u64 {
+    pub(crate) fn message_at(&self, sequence: Sequence, next_message: MessageNumber) -> MessageNumber {
         self.entry(sequence).map_or(next_message, |entry| entry.message)
     }
 
     /// Sets the flags that may differ between two copies of a datagram.
     #[inline]
-    pub(crate) fn mark(&mut self, sequence: u64, path: u8, is_repair: bool) {
+    pub(crate) fn mark(&mut self, sequence: Sequence, path: u8, is_repair: bool) {
         let repair = if is_repair { Flags::REPAIR } else { Flags(0) };
         let Some(offset) = self.entry(sequence).map(|entry| entry.offset) else { return };
         let flags = &mut self.memory[offset + Header::FLAGS_AT];
@@ -174,13 +175,13 @@ impl Ring {
     }
 
     #[inline]
-    fn entry(&self, sequence: u64) -> Option<&Entry> {
+    fn entry(&self, sequence: Sequence) -> Option<&Entry> {
         self.entries.get(self.index(sequence)?)
     }
 
     #[inline]
-    fn index(&self, sequence: u64) -> Option<usize> {
-        sequence.checked_sub(self.oldest_retained).and_then(|index| usize::try_from(index).ok())
+    fn index(&self, sequence: Sequence) -> Option<usize> {
+        sequence.offset_from(self.oldest_retained).and_then(|index| usize::try_from(index).ok())
     }
 }
 
@@ -193,9 +194,9 @@ mod tests {
     /// Writes a datagram of this length, filled with the low byte of its sequence.
     fn write(ring: &mut Ring, length: usize) {
         ring.make_room();
-        let fill = ring.next as u8;
+        let fill = ring.next.0 as u8;
         ring.open_mut()[..length].fill(fill);
-        ring.close(length, ring.next);
+        ring.close(length, MessageNumber(ring.next.0));
     }
 
     #[test]
@@ -214,18 +215,18 @@ mod tests {
         ) {
             let mut ring = Ring::new(history, 256);
             for length in lengths {
-                let keep = ring.next.saturating_sub(reserve).max(ring.oldest_retained);
+                let keep = Sequence(ring.next.0.saturating_sub(reserve)).max(ring.oldest_retained);
                 let had_room = ring.has_room(1, keep);
                 write(&mut ring, length);
                 prop_assert!(!had_room || ring.oldest_retained <= keep, "a datagram from `keep` on was overwritten");
                 prop_assert!(ring.len() as usize * 34 <= ring.memory.len());
-                for sequence in ring.oldest_retained..ring.next {
+                for sequence in Sequence::each(ring.oldest_retained..ring.next) {
                     let bytes = ring.get(sequence);
-                    prop_assert!(bytes.len() >= 34 && bytes.iter().all(|byte| *byte == sequence as u8));
+                    prop_assert!(bytes.len() >= 34 && bytes.iter().all(|byte| *byte == sequence.0 as u8));
                 }
-                prop_assert!(ring.get(ring.next).is_empty() && ring.get(ring.oldest_retained - 1).is_empty());
+                prop_assert!(ring.get(ring.next).is_empty() && ring.get(Sequence(ring.oldest_retained.0 - 1)).is_empty());
             }
-            prop_assert!(ring.len() + 1 >= ring.capacity().min(ring.next - 1).min(20), "{} of {}", ring.len(), ring.capacity());
+            prop_assert!(ring.len() + 1 >= ring.capacity().min(ring.next - Sequence(1)).min(20), "{} of {}", ring.len(), ring.capacity());
         }
     }
 }

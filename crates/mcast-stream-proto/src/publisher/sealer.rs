@@ -6,26 +6,16 @@ use alloc::vec::Vec;
 use super::members::Member;
 use crate::random;
 use crate::seal::{self, Cipher, Ciphers, Keys, Purpose, Sealed};
-use crate::wire::{DatagramWriter, ExtensionKind, Header, KeyEpoch, SubscriberId, TAG_LENGTH, WriteError};
+use crate::wire::{Header, IncarnationSalt, KeyEpoch, SubscriberId, TAG_LENGTH};
 
 /// The ciphers in use, and what makes each nonce unique.
 pub(super) struct Sealer {
     /// Random per incarnation, so that no two incarnations share a key.
-    salt: u64,
+    salt: IncarnationSalt,
     data: Option<(Purpose, Box<dyn Cipher>)>,
     others: Ciphers,
     /// The number of control datagrams so far.
     controls: u64,
-}
-
-/// The salt in the head of a sealed datagram.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Salt(u64);
-
-impl Salt {
-    pub(super) fn write(self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        writer.extension(ExtensionKind::SALT, 0, &self.0.to_be_bytes())
-    }
 }
 
 impl Sealer {
@@ -45,9 +35,9 @@ impl Sealer {
         self.controls
     }
 
-    /// Returns the salt for a datagram with this header, if it will be sealed.
-    pub(super) fn salt(&self, header: &Header) -> Option<Salt> {
-        (header.epoch != KeyEpoch::CLEAR).then_some(Salt(self.salt))
+    /// Returns the salt for a datagram with this header: none if it will not be sealed.
+    pub(super) fn salt(&self, header: &Header) -> IncarnationSalt {
+        if header.epoch == KeyEpoch::CLEAR { IncarnationSalt::NONE } else { self.salt }
     }
 
     /// Seals a datagram of data, whose body begins at `body` and whose last bytes are room for the tag. Returns `false`

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::ClockTime;
 use crate::SECOND;
 
 /// The finest resolution in nanoseconds.
@@ -17,7 +18,7 @@ const INTERVALS: usize = 512;
 #[derive(Clone, Debug)]
 pub(super) struct SentLog {
     /// The beginning of each interval in which something was sent, and the number sent before it.
-    intervals: VecDeque<(u64, u64)>,
+    intervals: VecDeque<(ClockTime, u64)>,
     total: u64,
     resolution: u64,
     most: usize,
@@ -40,9 +41,9 @@ impl SentLog {
     }
 
     /// Notes that one was sent.
-    pub(super) fn note(&mut self, now: u64) {
-        if self.intervals.back().is_none_or(|(start, _)| now >= start + self.resolution) {
-            self.forget(now.saturating_sub(MEMORY));
+    pub(super) fn note(&mut self, now: ClockTime) {
+        if self.intervals.back().is_none_or(|(start, _)| now >= *start + self.resolution) {
+            self.forget(now - MEMORY);
             if self.intervals.len() >= self.most {
                 self.coarsen();
             }
@@ -62,7 +63,7 @@ impl SentLog {
     }
 
     /// Forgets when those before this time were sent.
-    pub(super) fn forget(&mut self, time: u64) {
+    pub(super) fn forget(&mut self, time: ClockTime) {
         // The interval that contains the time is kept.
         while self.intervals.get(1).is_some_and(|(start, _)| *start <= time) {
             self.intervals.pop_front();
@@ -73,13 +74,13 @@ impl SentLog {
     }
 
     /// Returns how many were sent until this time, as if those of an interval were sent at equal distances.
-    pub(super) fn until(&self, time: u64) -> u64 {
+    pub(super) fn until(&self, time: ClockTime) -> u64 {
         let after = self.intervals.partition_point(|(start, _)| *start <= time);
         let Some((start, before)) = after.checked_sub(1).and_then(|last| self.intervals.get(last)) else {
             return self.intervals.front().map_or(self.total, |(_, before)| *before);
         };
         let end = self.intervals.get(after).map_or(self.total, |(_, before)| *before);
-        before + (end - before) * (time - start).min(self.resolution) / self.resolution
+        before + (end - before) * time.since(*start).min(self.resolution) / self.resolution
     }
 }
 
@@ -92,17 +93,17 @@ mod tests {
     #[test]
     fn what_was_sent_until_a_time_is_known_for_a_second() {
         for (mut log, error) in [(SentLog::of_group(), 1), (SentLog::of_subscriber(), 4)] {
-            assert_eq!(log.until(5), 0);
+            assert_eq!(log.until(ClockTime(5)), 0);
             for now in 0..4_000 {
-                log.note(now * MILLISECOND);
+                log.note(ClockTime(now * MILLISECOND));
             }
             assert_eq!(log.total(), 4_000);
             for millisecond in 3_000..4_000 {
-                let sent = log.until(millisecond * MILLISECOND);
+                let sent = log.until(ClockTime(millisecond * MILLISECOND));
                 assert!(sent.abs_diff(millisecond) <= error, "{sent} by {millisecond} ms");
             }
-            assert_eq!(log.until(5 * SECOND), 4_000);
-            assert!(log.until(0) >= 2_990, "what was sent long ago counts as sent");
+            assert_eq!(log.until(ClockTime(5 * SECOND)), 4_000);
+            assert!(log.until(ClockTime(0)) >= 2_990, "what was sent long ago counts as sent");
             assert!(log.intervals.len() <= log.most);
         }
     }
@@ -110,11 +111,11 @@ mod tests {
     #[test]
     fn the_resolution_is_fine_if_what_was_reported_is_forgotten() {
         let mut log = SentLog::of_subscriber();
-        for now in 0..100_000 {
-            log.note(now * 10_000);
-            log.forget((now * 10_000).saturating_sub(MILLISECOND));
+        for now in (0..100_000).map(|step| ClockTime(step * 10_000)) {
+            log.note(now);
+            log.forget(now - MILLISECOND);
         }
         assert_eq!(log.resolution, FINEST);
-        assert!(log.until(SECOND - MILLISECOND).abs_diff(99_900) <= 25);
+        assert!(log.until(ClockTime(SECOND - MILLISECOND)).abs_diff(99_900) <= 25);
     }
 }

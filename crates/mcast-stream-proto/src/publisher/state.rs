@@ -4,9 +4,11 @@ use alloc::vec::Vec;
 
 use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
+use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
-    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, ResetReason, SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, MessageNumber, ResetReason, Sequence,
+    SubscriberId, WriteError,
 };
 
 /// The time between checks of the subscribers and the rate.
@@ -20,10 +22,10 @@ const PROBATION: u64 = 16;
 
 impl PublisherMachine {
     /// Runs the timers that are due.
-    pub(super) fn run_timers(&mut self, now: u64) {
+    pub(super) fn run_timers(&mut self, now: ClockTime) {
         self.pacer.refill(now);
         self.repairs.refill(now);
-        let is_over = |since: u64| now >= since.saturating_add(self.config.linger);
+        let is_over = |since: ClockTime| now >= since + self.config.linger;
         if self.open.is_some_and(|open| is_over(open.since())) {
             self.flush(now);
         }
@@ -39,7 +41,7 @@ impl PublisherMachine {
     }
 
     /// Queues a heartbeat.
-    pub(super) fn heartbeat(&mut self, now: u64) {
+    pub(super) fn heartbeat(&mut self, now: ClockTime) {
         self.measure_round_trip();
         let round_trip = u32::try_from(self.round_trip / 1_000).unwrap_or(u32::MAX).max(1);
         let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
@@ -49,8 +51,8 @@ impl PublisherMachine {
             next_message: self.message_at(sent),
             oldest_retained: self.ring.oldest_retained.min(sent),
             oldest_message: self.message_at(self.ring.oldest_retained.min(sent)),
-            clock: now.max(1),
-            unix_time: self.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now)),
+            clock: now.0.max(1),
+            unix_time: self.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now.0)),
             rate: self.pacer.rate().unwrap_or(0),
             round_trip,
             group_size,
@@ -77,7 +79,7 @@ impl PublisherMachine {
     }
 
     /// Returns the first message that begins in this datagram or after it.
-    pub(super) fn message_at(&self, sequence: u64) -> u64 {
+    pub(super) fn message_at(&self, sequence: Sequence) -> MessageNumber {
         let unwritten = self.open.filter(|_| self.long_message.is_none());
         let next_message = unwritten.map_or(self.next_message, |open| open.first_message(self.next_message));
         self.ring.message_at(sequence, next_message)
@@ -95,7 +97,7 @@ impl PublisherMachine {
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
         let salt = self.sealer.salt(&header);
         let whole = |writer: &mut DatagramWriter<'_>| {
-            salt.map_or(Ok(()), |salt| salt.write(writer))?;
+            writer.salt(salt)?;
             write(writer)
         };
         let Self { sealer, config, outbox, .. } = self;
@@ -124,8 +126,8 @@ impl PublisherMachine {
     }
 
     /// Gives subscribers as much more time as this process did not run: what they sent meanwhile is not read yet.
-    fn excuse_pause(&mut self, now: u64) {
-        let pause = now - self.check_at;
+    fn excuse_pause(&mut self, now: ClockTime) {
+        let pause = now.since(self.check_at);
         if pause < MAX_CHECK_DELAY {
             return;
         }
@@ -136,10 +138,10 @@ impl PublisherMachine {
         self.flow.excuse_pause(now, pause);
     }
 
-    fn remove_silent_members(&mut self, now: u64) {
+    fn remove_silent_members(&mut self, now: ClockTime) {
         // In a large group each subscriber sends a status only rarely.
         let timeout = self.config.subscriber_timeout.max(8 * self.status_interval());
-        let is_silent = |last_heard: u64| now.saturating_sub(last_heard) > timeout;
+        let is_silent = |last_heard: ClockTime| now.since(last_heard) > timeout;
         let silent = |publisher: &Self| {
             publisher.members.iter().find(|(_, member)| is_silent(member.last_heard)).map(|(id, _)| id)
         };
@@ -153,17 +155,17 @@ impl PublisherMachine {
     ///
     /// Each is judged by its own room and its own last progress, so that the eviction times of several subscribers that
     /// stopped reading do not add up.
-    fn evict_stalled(&mut self, now: u64) {
+    fn evict_stalled(&mut self, now: ClockTime) {
         let Some(since) = self.flow.blocked_since() else { return };
         // A subscriber that reads reports progress when a heartbeat requests it: allow time for that.
-        if now - since < self.config.eviction / 4 {
+        if now.since(since) < self.config.eviction / 4 {
             return;
         }
         let is_stalled = |member: &Member| {
             let eviction_time = self.eviction_time(member, now);
             self.blocks(member)
-                && now.saturating_sub(member.advanced.1) >= eviction_time
-                && now - since >= eviction_time / 4
+                && now.since(member.advanced.1) >= eviction_time
+                && now.since(since) >= eviction_time / 4
         };
         let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
         let stalled: Vec<SubscriberId> =
@@ -174,9 +176,9 @@ impl PublisherMachine {
     }
 
     /// Returns how long a subscriber may block the publisher without progress: a short time while it is on probation.
-    fn eviction_time(&self, member: &Member, now: u64) -> u64 {
+    fn eviction_time(&self, member: &Member, now: ClockTime) -> u64 {
         let eviction = self.config.eviction;
-        let is_on_probation = |at: u64| now.saturating_sub(at) < PROBATION * eviction;
+        let is_on_probation = |at: ClockTime| now.since(at) < PROBATION * eviction;
         if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
     }
 
@@ -195,6 +197,6 @@ impl PublisherMachine {
         self.members.changed();
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
-        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.saturating_sub(next)));
+        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
     }
 }

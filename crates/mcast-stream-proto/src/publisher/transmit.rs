@@ -1,8 +1,9 @@
 //! Selects the next datagram to send, and computes the next deadline.
 
 use super::PublisherMachine;
+use crate::ClockTime;
 use crate::outbox::{Control, Target};
-use crate::wire::{HEADER_LENGTH, Heartbeat};
+use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
 const MAX_AT_ONCE: u64 = 132;
@@ -14,14 +15,14 @@ pub enum Transmit {
     /// New data, to the group on each path: consecutive datagrams, whose bytes [`PublisherMachine::datagram`] returns.
     Data {
         /// The sequence of the first.
-        first: u64,
+        first: Sequence,
         /// The number of datagrams.
         count: u64,
     },
     /// A repair: a datagram of data again.
     Repair {
         /// Its sequence.
-        sequence: u64,
+        sequence: Sequence,
         /// Its destination.
         to: Target,
     },
@@ -31,7 +32,7 @@ pub enum Transmit {
 
 impl PublisherMachine {
     /// Returns what to send now. Call it until it returns `None`; what it returned counts as sent.
-    pub fn poll(&mut self, now: u64) -> Option<Transmit> {
+    pub fn poll(&mut self, now: ClockTime) -> Option<Transmit> {
         self.run_timers(now);
         if let Some(control) = self.outbox.pop() {
             return Some(Transmit::Control(control));
@@ -49,13 +50,13 @@ impl PublisherMachine {
     /// Returns the bytes of a datagram of data.
     #[inline]
     #[must_use]
-    pub fn datagram(&self, sequence: u64) -> &[u8] {
+    pub fn datagram(&self, sequence: Sequence) -> &[u8] {
         self.ring.get(sequence)
     }
 
     /// Writes the path (0 to 3) into the flags of datagrams that are about to be sent.
-    pub fn mark_path(&mut self, first: u64, count: u64, path: u8, is_repair: bool) {
-        for sequence in first..first.saturating_add(count.min(self.ring.len())) {
+    pub fn mark_path(&mut self, first: Sequence, count: u64, path: u8, is_repair: bool) {
+        for sequence in Sequence::each(first..first + count.min(self.ring.len())) {
             if self.ring.contains(sequence) {
                 self.ring.mark(sequence, path, is_repair);
             }
@@ -69,15 +70,15 @@ impl PublisherMachine {
 
     /// Returns the time by which to call [`poll`](Self::poll) again.
     #[must_use]
-    pub fn next_deadline(&self) -> u64 {
+    pub fn next_deadline(&self) -> ClockTime {
         if !self.outbox.is_empty() {
-            return 0;
+            return ClockTime(0);
         }
         let mut deadline =
             self.heartbeats.at().min(self.check_at).min(self.flow.next_flight_time(&self.ring));
         deadline = deadline.min(self.confirmations.deadline());
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
-            deadline = deadline.min(open.since().saturating_add(self.config.linger));
+            deadline = deadline.min(open.since() + self.config.linger);
         }
         deadline = deadline.min(self.repairs.next_time());
         if self.ring.sent < self.ring.next && self.may_send_more() {
@@ -87,7 +88,7 @@ impl PublisherMachine {
         deadline
     }
 
-    fn next_data(&mut self, now: u64) -> Option<Transmit> {
+    fn next_data(&mut self, now: ClockTime) -> Option<Transmit> {
         let first = self.ring.sent;
         if first == self.ring.next {
             return None;
@@ -114,7 +115,7 @@ impl PublisherMachine {
             return None;
         }
         self.ring.sent = sequence;
-        if now.saturating_sub(self.data_sent_at) > MAX_PAUSE {
+        if now.since(self.data_sent_at) > MAX_PAUSE {
             self.data_resumed_at = now;
         }
         self.data_sent_at = now;

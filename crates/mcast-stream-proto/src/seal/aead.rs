@@ -119,13 +119,13 @@ impl Cipher for NoCipher {
 mod tests {
     use super::*;
     use crate::seal::Sealed;
-    use crate::wire::{Incarnation, KeyEpoch, StreamId, SubscriberId};
+    use crate::wire::{Incarnation, IncarnationSalt, KeyEpoch, StreamId, SubscriberId};
 
     const PURPOSE: Purpose = Purpose {
         stream: StreamId(1),
         incarnation: Incarnation(2),
         epoch: KeyEpoch(3),
-        sealed: Sealed::Data(0),
+        sealed: Sealed::Data(IncarnationSalt::NONE),
         block: 0,
     };
 
@@ -157,8 +157,8 @@ mod tests {
                 Purpose { stream: StreamId(2), ..PURPOSE },
                 Purpose { incarnation: Incarnation(3), ..PURPOSE },
                 Purpose { epoch: KeyEpoch(4), ..PURPOSE },
-                Purpose { sealed: Sealed::Control(0), ..PURPOSE },
-                Purpose { sealed: Sealed::Data(1), ..PURPOSE },
+                Purpose { sealed: Sealed::Control(IncarnationSalt::NONE), ..PURPOSE },
+                Purpose { sealed: Sealed::Data(IncarnationSalt(1)), ..PURPOSE },
                 Purpose { sealed: Sealed::Subscriber(SubscriberId(0)), ..PURPOSE },
                 Purpose { block: 1, ..PURPOSE },
             ];

@@ -7,7 +7,7 @@ use super::{Algorithm, GroupSecret, Keys};
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::subscriber::{Item, SubscriberConfig, SubscriberMachine};
 use crate::wire::{DatagramView, Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
-use crate::{PublisherMachine, SECOND, Target};
+use crate::{ClockTime, PublisherMachine, SECOND, Target};
 
 fn keys() -> Keys {
     Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm))
@@ -16,10 +16,10 @@ fn keys() -> Keys {
 /// Returns the datagrams of an incarnation that publishes one message: a heartbeat, the data, a heartbeat.
 fn incarnation(seed: u64, message: &[u8]) -> Vec<Vec<u8>> {
     let config = PublisherConfig { keys: keys(), seed, ..PublisherConfig::new(StreamId(1), Incarnation(1)) };
-    let mut publisher = PublisherMachine::new(config, SECOND).unwrap();
+    let mut publisher = PublisherMachine::new(config, ClockTime(SECOND)).unwrap();
     let mut datagrams = Vec::new();
     let mut take = |publisher: &mut PublisherMachine, now| {
-        while let Some(transmit) = publisher.poll(now) {
+        while let Some(transmit) = publisher.poll(ClockTime(now)) {
             match transmit {
                 Transmit::Data { first, .. } => datagrams.push(publisher.datagram(first).to_vec()),
                 Transmit::Control(control) if control.to == Target::Group => {
@@ -30,8 +30,8 @@ fn incarnation(seed: u64, message: &[u8]) -> Vec<Vec<u8>> {
         }
     };
     take(&mut publisher, SECOND);
-    publisher.publish(SECOND, message).unwrap();
-    publisher.flush(SECOND);
+    publisher.publish(ClockTime(SECOND), message).unwrap();
+    publisher.flush(ClockTime(SECOND));
     take(&mut publisher, SECOND);
     take(&mut publisher, SECOND + SECOND / 100);
     assert_eq!(datagrams.len(), 3);
@@ -40,9 +40,9 @@ fn incarnation(seed: u64, message: &[u8]) -> Vec<Vec<u8>> {
 
 fn receive(subscriber: &mut SubscriberMachine, datagram: &[u8]) -> Vec<Vec<u8>> {
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-    subscriber.handle(SECOND, 0, from, datagram);
+    subscriber.handle(ClockTime(SECOND), 0, from, datagram);
     let mut messages = Vec::new();
-    while let Some(item) = subscriber.next(SECOND, datagram) {
+    while let Some(item) = subscriber.next(ClockTime(SECOND), datagram) {
         if let Item::Message(message) = item {
             messages.push(message.bytes.to_vec());
         }
@@ -68,7 +68,7 @@ fn a_subscriber_of_one_incarnation_accepts_nothing_of_the_other() {
     let (one, other) = (incarnation(1, b"one"), incarnation(2, b"other"));
     let mut subscriber = SubscriberMachine::new(
         SubscriberConfig { keys: keys(), ..SubscriberConfig::new(StreamId(1)) },
-        SECOND,
+        ClockTime(SECOND),
     );
     assert!(receive(&mut subscriber, &one[0]).is_empty());
     for datagram in &other {

@@ -21,7 +21,8 @@ pub use aead::{Algorithm, GroupSecret};
 pub use file::KeyFileError;
 
 use crate::wire::{
-    DatagramView, Flags, Header, Incarnation, KeyEpoch, Kind, StreamId, SubscriberId, TAG_LENGTH,
+    DatagramView, Flags, Header, Incarnation, IncarnationSalt, KeyEpoch, Kind, StreamId, SubscriberId,
+    TAG_LENGTH,
 };
 
 /// Seals and opens with one key. The nonce is derived from the count, which is never used twice.
@@ -45,9 +46,9 @@ pub trait Secret: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sealed {
     /// The publisher's data, in the incarnation with this salt.
-    Data(u64),
+    Data(IncarnationSalt),
     /// The publisher's control datagrams, in the incarnation with this salt.
-    Control(u64),
+    Control(IncarnationSalt),
     /// The datagrams of this subscriber.
     Subscriber(SubscriberId),
     /// Both directions of the snapshot connection with this number.
@@ -84,8 +85,8 @@ impl Purpose {
     #[must_use]
     pub fn bytes(&self) -> [u8; 47] {
         let (kind, salt) = match self.sealed {
-            Sealed::Data(salt) => (0, salt),
-            Sealed::Control(salt) => (1, salt),
+            Sealed::Data(salt) => (0, salt.0),
+            Sealed::Control(salt) => (1, salt.0),
             Sealed::Subscriber(subscriber) => (2, subscriber.0),
             Sealed::Snapshot(connection) => (3, connection),
         };

@@ -2,7 +2,8 @@
 
 use core::net::SocketAddr;
 
-use crate::wire::Probe;
+use crate::ClockTime;
+use crate::wire::{AddressToken, Probe};
 
 /// The address is proven again this often.
 const PROBE_INTERVAL: u64 = 50_000_000_000;
@@ -27,12 +28,12 @@ const MAX_ROUND_TRIP: u64 = 10_000_000_000;
 pub(super) struct PublisherAddress {
     address: Option<SocketAddr>,
     /// When a datagram last arrived from that address.
-    heard_at: u64,
+    heard_at: ClockTime,
     /// Control datagrams that have come from other addresses since, saturating.
     elsewhere: u32,
-    /// The token that proves this subscriber's address to the publisher; 0 until the publisher has sent one.
-    token: u64,
-    probe_at: u64,
+    /// The token that proves this subscriber's address to the publisher.
+    token: AddressToken,
+    probe_at: ClockTime,
     /// Probes sent since this publisher address is known, saturating.
     probes: u32,
     /// The smoothed round-trip time to the publisher; 0 until it is measured.
@@ -40,13 +41,13 @@ pub(super) struct PublisherAddress {
 }
 
 impl PublisherAddress {
-    pub(super) const fn unknown(now: u64) -> Self {
+    pub(super) const fn unknown(now: ClockTime) -> Self {
         Self {
             address: None,
             heard_at: now,
             elsewhere: 0,
-            token: 0,
-            probe_at: u64::MAX,
+            token: AddressToken::NONE,
+            probe_at: ClockTime::NEVER,
             probes: 0,
             round_trip: 0,
         }
@@ -56,19 +57,19 @@ impl PublisherAddress {
         self.address
     }
 
-    /// Returns the token for statuses and NAKs; 0 if there is none yet.
-    pub(super) const fn token(&self) -> u64 {
+    /// Returns the token for statuses and NAKs.
+    pub(super) const fn token(&self) -> AddressToken {
         self.token
     }
 
     /// Returns whether this subscriber's address is proven: otherwise the publisher ignores its statuses and NAKs.
-    pub(super) const fn is_proven(&self) -> bool {
-        self.token != 0
+    pub(super) fn is_proven(&self) -> bool {
+        self.token != AddressToken::NONE
     }
 
     /// Returns whether the publisher has answered none of many probes.
-    pub(super) const fn is_unprovable(&self) -> bool {
-        self.token == 0 && self.probes >= PROBES_WITHOUT_PROOF
+    pub(super) fn is_unprovable(&self) -> bool {
+        !self.is_proven() && self.probes >= PROBES_WITHOUT_PROOF
     }
 
     /// Returns the smoothed round-trip time to the publisher; 0 until it is measured.
@@ -77,12 +78,12 @@ impl PublisherAddress {
     }
 
     /// Returns when the next probe is due.
-    pub(super) const fn probe_at(&self) -> u64 {
+    pub(super) const fn probe_at(&self) -> ClockTime {
         self.probe_at
     }
 
     /// Notes a datagram of the publisher; returns whether it came from the known address.
-    pub(super) fn note_heard(&mut self, now: u64, from: SocketAddr) -> bool {
+    pub(super) fn note_heard(&mut self, now: ClockTime, from: SocketAddr) -> bool {
         let is_known = self.address == Some(from);
         match is_known {
             true => (self.heard_at, self.elsewhere) = (now, 0),
@@ -92,27 +93,27 @@ impl PublisherAddress {
     }
 
     /// Returns whether another address may replace the known one, because that has been silent.
-    pub(super) const fn is_outdated(&self, now: u64) -> bool {
+    pub(super) fn is_outdated(&self, now: ClockTime) -> bool {
         let time = if self.elsewhere >= FAILOVER_DATAGRAMS { FAILOVER_TIME } else { ADDRESS_TIME };
-        now >= self.heard_at.saturating_add(time)
+        now >= self.heard_at + time
     }
 
     /// Starts to prove this subscriber's address to a publisher at a new address.
-    pub(super) const fn change(&mut self, now: u64, to: SocketAddr) {
+    pub(super) const fn change(&mut self, now: ClockTime, to: SocketAddr) {
         (self.address, self.heard_at, self.elsewhere) = (Some(to), now, 0);
-        (self.token, self.probe_at, self.probes) = (0, now, 0);
+        (self.token, self.probe_at, self.probes) = (AddressToken::NONE, now, 0);
     }
 
     /// Notes that a probe was sent, and schedules the next one.
-    pub(super) fn note_probe(&mut self, now: u64) {
-        self.probe_at = now + if self.token == 0 { PROBE_AGAIN << self.probes } else { PROBE_INTERVAL };
+    pub(super) fn note_probe(&mut self, now: ClockTime) {
+        self.probe_at = now + if self.is_proven() { PROBE_INTERVAL } else { PROBE_AGAIN << self.probes };
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
     }
 
     /// Takes the token of an echo, and measures the round trip. Returns whether the token is new.
-    pub(super) fn note_echo(&mut self, now: u64, echo: &Probe) -> bool {
+    pub(super) fn note_echo(&mut self, now: ClockTime, echo: &Probe) -> bool {
         if echo.clock != 0 {
-            let sample = now.saturating_sub(echo.clock).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
+            let sample = now.since(ClockTime(echo.clock)).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
             self.round_trip = match self.round_trip {
                 0 => sample,
                 known => known - known / 4 + sample / 4,

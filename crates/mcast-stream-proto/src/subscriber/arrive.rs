@@ -8,8 +8,9 @@ use super::event::SubscriberEvent;
 use super::item::BodyLocation;
 use super::window::Meta;
 use super::{Policy, SubscriberMachine};
+use crate::ClockTime;
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, WireError};
+use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, Sequence, WireError};
 
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
@@ -18,7 +19,7 @@ impl SubscriberMachine {
     /// messages that are not fetched count as not received.
     ///
     /// Cheap checks come first, then the seal. Nothing of a datagram is stored before it has passed both.
-    pub fn handle(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8]) {
+    pub fn handle(&mut self, now: ClockTime, path: u8, from: SocketAddr, datagram: &[u8]) {
         self.discard_unfetched(now);
         let view = match DatagramView::parse(datagram) {
             Ok(view) if view.header.stream == self.config.stream => view,
@@ -44,7 +45,14 @@ impl SubscriberMachine {
         }
     }
 
-    fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], view: &DatagramView<'_>) {
+    fn on_data(
+        &mut self,
+        now: ClockTime,
+        path: u8,
+        from: SocketAddr,
+        datagram: &[u8],
+        view: &DatagramView<'_>,
+    ) {
         if !self.incarnations.is_current(view.header.incarnation) {
             self.statistics.other += 1;
             // A datagram that the group did not seal gets no reply.
@@ -58,12 +66,12 @@ impl SubscriberMachine {
             self.statistics.malformed += 1;
             return;
         }
-        let (sequence, is_repair) = (view.header.sequence, view.header.flags.has(Flags::REPAIR));
+        let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
         if is_repair {
             self.note_repair(path);
         }
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        let is_new = match sequence.checked_sub(self.base) {
+        let is_new = match sequence.offset_from(self.base) {
             None => false,
             Some(ahead) if ahead >= self.window.length() => {
                 self.statistics.beyond += 1;
@@ -143,7 +151,7 @@ impl SubscriberMachine {
     }
 
     /// Accounts for the first copy of a datagram: opens the gap before it, or fills the gap that it was missing in.
-    fn note_arrival(&mut self, now: u64, sequence: u64, is_repair: bool) {
+    fn note_arrival(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
         self.statistics.received += 1;
         if sequence >= self.highest {
             self.note_sent_before(now, sequence);
@@ -155,7 +163,7 @@ impl SubscriberMachine {
     }
 
     /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
-    pub(super) fn note_sent_before(&mut self, now: u64, end: u64) {
+    pub(super) fn note_sent_before(&mut self, now: ClockTime, end: Sequence) {
         let end = end.min(self.base + self.window.length());
         let first = self.highest.max(self.base);
         if first >= end {
@@ -167,19 +175,19 @@ impl SubscriberMachine {
         self.naks.open_gap(first..end, now, due);
     }
 
-    pub(super) fn note_path(&mut self, now: u64, path: u8, first: bool) {
+    pub(super) fn note_path(&mut self, now: ClockTime, path: u8, first: bool) {
         self.paths.received(path, first);
         self.note_path_activity(now, path);
     }
 
-    pub(super) fn note_path_activity(&mut self, now: u64, path: u8) {
+    pub(super) fn note_path_activity(&mut self, now: ClockTime, path: u8) {
         if let Some(event) = self.paths.note_activity(path, now) {
             self.emit(event);
         }
     }
 
     /// Treats a datagram that was handled and not fetched as not received.
-    fn discard_unfetched(&mut self, now: u64) {
+    fn discard_unfetched(&mut self, now: ClockTime) {
         let is_lent = |current: &mut Current| {
             matches!(current.location, BodyLocation::Datagram | BodyLocation::Decrypted)
         };

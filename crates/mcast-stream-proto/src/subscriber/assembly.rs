@@ -2,12 +2,14 @@
 
 use alloc::vec::Vec;
 
+use crate::wire::{MessageNumber, Sequence};
+
 /// The message that is being reassembled, or the last one that was.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     bytes: Vec<u8>,
     /// Its number, its length, and the sequence of its next fragment.
-    current: Option<(u64, usize, u64)>,
+    current: Option<(MessageNumber, usize, Sequence)>,
     pub(super) keyed: bool,
 }
 
@@ -37,9 +39,9 @@ impl Assembly {
     /// that is claimed.
     pub(super) fn begin(
         &mut self,
-        number: u64,
+        number: MessageNumber,
         total: usize,
-        sequence: u64,
+        sequence: Sequence,
         keyed: bool,
         fragment: &[u8],
     ) -> AssemblyOutcome {
@@ -52,8 +54,8 @@ impl Assembly {
     /// Adds the next fragment.
     pub(super) fn add(
         &mut self,
-        number: u64,
-        sequence: u64,
+        number: MessageNumber,
+        sequence: Sequence,
         fragment: &[u8],
         is_last: bool,
     ) -> AssemblyOutcome {

@@ -8,24 +8,27 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::wire::{Flags, Messages, batch_overhead};
-
-/// The size of the key before a keyed message, in bytes.
-const KEY_LENGTH: usize = 8;
+use crate::ClockTime;
+use crate::wire::{Flags, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
 
 /// The datagram whose messages are being delivered.
 #[derive(Clone, Debug)]
 pub(super) struct Current {
-    pub(super) sequence: u64,
+    pub(super) sequence: Sequence,
     pub(super) location: BodyLocation,
     meta: Meta,
     range: Range<usize>,
     /// The number of the message at the start of `range`, once it was computed.
-    number: Option<u64>,
+    number: Option<MessageNumber>,
 }
 
 impl Current {
-    pub(super) const fn new(sequence: u64, meta: Meta, location: BodyLocation, range: Range<usize>) -> Self {
+    pub(super) const fn new(
+        sequence: Sequence,
+        meta: Meta,
+        location: BodyLocation,
+        range: Range<usize>,
+    ) -> Self {
         Self { sequence, location, meta, range, number: None }
     }
 }
@@ -33,14 +36,14 @@ impl Current {
 impl SubscriberMachine {
     /// Returns the next message or event. `datagram` is the datagram that was [`handle`](Self::handle)d last.
     #[inline]
-    pub fn next<'a>(&'a mut self, now: u64, datagram: &'a [u8]) -> Option<Item<'a>> {
+    pub fn next<'a>(&'a mut self, now: ClockTime, datagram: &'a [u8]) -> Option<Item<'a>> {
         let step = self.step(now, datagram)?;
         Some(self.item(&step, datagram))
     }
 
     /// Returns the next message or event without its bytes, so that nothing stays borrowed.
     #[inline]
-    pub fn step(&mut self, now: u64, datagram: &[u8]) -> Option<Step> {
+    pub fn step(&mut self, now: ClockTime, datagram: &[u8]) -> Option<Step> {
         self.delivery.set_buffering(false);
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -81,9 +84,9 @@ impl SubscriberMachine {
             return Item::Event(event);
         };
         let bytes = self.bytes_at(*location, datagram).get(range.clone()).unwrap_or_default();
-        let message = match bytes.split_first_chunk::<KEY_LENGTH>().filter(|_| *keyed) {
+        let message = match bytes.split_first_chunk::<{ MessageKey::LENGTH }>().filter(|_| *keyed) {
             Some((key, rest)) => {
-                Message { number: *number, key: Some(u64::from_be_bytes(*key)), bytes: rest }
+                Message { number: *number, key: Some(MessageKey(u64::from_be_bytes(*key))), bytes: rest }
             }
             None => Message { number: *number, key: None, bytes },
         };
@@ -100,7 +103,7 @@ impl SubscriberMachine {
     }
 
     /// Prepares the next datagram in order. `None`: there is nothing to deliver. `Some(None)`: call it again.
-    fn next_in_order(&mut self, now: u64) -> Option<Option<Step>> {
+    fn next_in_order(&mut self, now: ClockTime) -> Option<Option<Step>> {
         self.incarnations.current()?;
         if self.delivery.has_ended() && !self.incarnations.has_successor() {
             return None;
@@ -132,7 +135,7 @@ impl SubscriberMachine {
     }
 
     /// Checks how the stream continues where nothing more is known to have been sent.
-    fn check_end(&mut self, now: u64) -> Option<SubscriberEvent> {
+    fn check_end(&mut self, now: ClockTime) -> Option<SubscriberEvent> {
         let next_message = self.heartbeat.next_message;
         let is_whole = self.assembly.is_empty() || self.abandoned.is_some();
         if self.base >= self.heartbeat.next && is_whole && self.expected < next_message {
@@ -155,11 +158,11 @@ impl SubscriberMachine {
             let at = now + self.jitter();
             self.statuses.confirm_end(at);
         }
-        Some(SubscriberEvent::Ended { messages })
+        Some(SubscriberEvent::Ended { messages: messages.0 })
     }
 
     /// Whether the application stops while a publisher is silent that has not ended its stream: it may have sent more.
-    fn is_cut_off(&self, now: u64) -> bool {
+    fn is_cut_off(&self, now: ClockTime) -> bool {
         let is_silent = now >= self.liveness.after(ADDRESS_TIME);
         self.abandoned == Some(Cause::Abandoned)
             && self.incarnations.current().is_some()
@@ -199,14 +202,14 @@ impl SubscriberMachine {
     }
 
     /// Gives up datagrams that cannot be repaired or are not awaited; returns `false` if they may still arrive.
-    fn give_up(&mut self, now: u64) -> bool {
+    fn give_up(&mut self, now: ClockTime) -> bool {
         if self.naks.first_gap().is_none_or(|gap| gap.first > self.base) {
             let due = now + self.round_trip();
             self.naks.reopen(self.base, now, due);
         }
         let gap_end = self.naks.first_gap().map_or(self.highest, |gap| gap.end.max(self.base + 1));
         let noticed = self.naks.first_gap().map_or(now, |gap| gap.noticed);
-        let is_over = |limit: u64| now >= noticed.saturating_add(limit);
+        let is_over = |limit: u64| now >= noticed + limit;
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
                 (gap_end.min(self.oldest_retained), Cause::Unrecoverable)
@@ -234,7 +237,7 @@ impl SubscriberMachine {
         let mut current = self.current.take()?;
         let flags = current.meta.flags;
         if current.number.is_none() {
-            let number = self.number(current.meta.message);
+            let number = self.expected.nearest(current.meta.message);
             if flags.has(Flags::BATCH) || flags.has(Flags::BEGIN) {
                 if current.sequence == self.base
                     && let Some(step) = self.lost_before(number)
@@ -281,7 +284,7 @@ impl SubscriberMachine {
         self.window.buffer(current.sequence, current.meta, body.unwrap_or_default());
     }
 
-    fn next_of_batch(&mut self, mut current: Current, first: u64, datagram: &[u8]) -> Option<Step> {
+    fn next_of_batch(&mut self, mut current: Current, first: MessageNumber, datagram: &[u8]) -> Option<Step> {
         let body = self.bytes_at(current.location, datagram).get(current.range.clone()).unwrap_or_default();
         let mut messages = match Messages::read(body) {
             Ok((messages, _)) => messages,
@@ -305,7 +308,7 @@ impl SubscriberMachine {
         self.deliver(first, keyed, location, range, in_order, datagram)
     }
 
-    fn next_fragment(&mut self, current: &Current, number: u64, datagram: &[u8]) -> Option<Step> {
+    fn next_fragment(&mut self, current: &Current, number: MessageNumber, datagram: &[u8]) -> Option<Step> {
         let flags = current.meta.flags;
         let (is_first, is_last) = (flags.has(Flags::BEGIN), flags.has(Flags::END));
         let in_order = current.sequence == self.base;
@@ -320,7 +323,7 @@ impl SubscriberMachine {
         let total = current.meta.total.map_or(0, |total| total as usize);
         let outcome = match is_first {
             _ if number < self.expected => AssemblyOutcome::Unrelated,
-            true if total > self.config.longest_message.saturating_add(KEY_LENGTH) => {
+            true if total > self.config.longest_message.saturating_add(MessageKey::LENGTH) => {
                 AssemblyOutcome::Invalid
             }
             true => assembly.begin(number, total, current.sequence, current.meta.keyed, fragment),
@@ -344,7 +347,7 @@ impl SubscriberMachine {
     /// Returns a message, unless it was delivered before or is outdated.
     fn deliver(
         &mut self,
-        number: u64,
+        number: MessageNumber,
         keyed: bool,
         location: BodyLocation,
         range: Range<usize>,
@@ -359,7 +362,7 @@ impl SubscriberMachine {
         }
         if self.config.policy == Policy::Latest && keyed {
             let bytes = self.bytes_at(location, datagram).get(range.clone()).unwrap_or_default();
-            let key = bytes.first_chunk().map_or(0, |key| u64::from_be_bytes(*key));
+            let key = MessageKey(bytes.first_chunk().map_or(0, |key| u64::from_be_bytes(*key)));
             if !self.latest.is_latest(key, number) {
                 return None;
             }
@@ -371,7 +374,7 @@ impl SubscriberMachine {
     }
 
     /// Finishes a datagram of one message with the next call, because its bytes are still to be borrowed.
-    fn finish_after_delivery(&mut self, current: &Current, next: u64) {
+    fn finish_after_delivery(&mut self, current: &Current, next: MessageNumber) {
         let flags = current.meta.flags.without(Flags::BEGIN.with(Flags::END)).with(Flags::BATCH);
         let meta = Meta { flags, ..current.meta };
         let range = current.range.end..current.range.end;
@@ -385,12 +388,12 @@ impl SubscriberMachine {
     }
 
     /// Notes that a datagram was delivered completely. `next` is one past its last message.
-    fn finish(&mut self, current: &Current, next: u64) {
+    fn finish(&mut self, current: &Current, next: MessageNumber) {
         if current.sequence == self.base {
             self.advance_base();
         } else {
-            let first = self.number(current.meta.message);
-            self.window.mark_delivered(current.sequence, first, next.saturating_sub(first));
+            let first = self.expected.nearest(current.meta.message);
+            self.window.mark_delivered(current.sequence, first, next.ahead_of(first));
         }
     }
 
@@ -401,14 +404,8 @@ impl SubscriberMachine {
         self.schedule_status_after_progress();
     }
 
-    /// Returns the full message number with this lower half that is nearest to the expected one.
-    const fn number(&self, low: u32) -> u64 {
-        let ahead = low.wrapping_sub(self.expected as u32) as i32;
-        self.expected.saturating_add_signed(ahead as i64)
-    }
-
     /// Returns an event for the messages between the expected one and this one, which are lost.
-    fn lost_before(&mut self, number: u64) -> Option<Step> {
+    fn lost_before(&mut self, number: MessageNumber) -> Option<Step> {
         if number <= self.expected {
             return None;
         }
@@ -419,18 +416,17 @@ impl SubscriberMachine {
         Some(Step(StepKind::Event(event)))
     }
 
-    fn request_newer_snapshot(&mut self, message: u64) -> Option<SubscriberEvent> {
+    fn request_newer_snapshot(&mut self, message: MessageNumber) -> Option<SubscriberEvent> {
         self.delivery.await_snapshot();
         Some(SubscriberEvent::SnapshotWanted { message })
     }
 
     /// Gives up all messages before `end`.
-    pub(super) fn report_lost(&mut self, end: u64, cause: Cause) -> SubscriberEvent {
+    pub(super) fn report_lost(&mut self, end: MessageNumber, cause: Cause) -> SubscriberEvent {
         let first = self.expected;
         self.expected = end;
         self.assembly.abandon();
-        self.statistics.lost_messages =
-            self.statistics.lost_messages.saturating_add(end.saturating_sub(first));
+        self.statistics.lost_messages = self.statistics.lost_messages.saturating_add(end.ahead_of(first));
         if cause == Cause::Unreadable {
             // Its datagrams have arrived, so nothing else counts this loss.
             self.note_given_up(1);
@@ -446,7 +442,7 @@ impl SubscriberMachine {
         SubscriberEvent::LostUnknown { first: self.expected }
     }
 
-    fn react_to_loss(&mut self, end: u64, cause: Cause) {
+    fn react_to_loss(&mut self, end: MessageNumber, cause: Cause) {
         let Policy::Reliable(on_loss) = self.config.policy else { return };
         match on_loss {
             OnLoss::Stop => self.delivery.stop(),

@@ -2,7 +2,8 @@
 
 use core::net::SocketAddr;
 
-use crate::wire::{Incarnation, KeyEpoch, StreamId};
+use crate::ClockTime;
+use crate::wire::{Incarnation, KeyEpoch, MessageNumber, Sequence, StreamId};
 
 /// Why messages were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +51,14 @@ pub enum SubscriberEvent {
         /// The address that it sends from.
         publisher: SocketAddr,
         /// The number of the first message that can arrive.
-        message: u64,
+        message: MessageNumber,
     },
     /// The messages from `first` to before `end` are lost.
     Lost {
         /// The first lost message.
-        first: u64,
+        first: MessageNumber,
         /// One past the last lost message.
-        end: u64,
+        end: MessageNumber,
         /// Why.
         cause: Cause,
     },
@@ -65,14 +66,14 @@ pub enum SubscriberEvent {
     /// stream, and it is not known how much it published after its last datagram that arrived.
     LostUnknown {
         /// The first message that may be lost.
-        first: u64,
+        first: MessageNumber,
     },
     /// A snapshot is needed that covers all messages before this one, or more. Nothing is delivered until
     /// [`SubscriberMachine::resume`](super::SubscriberMachine::resume) is called with the number of messages that it
     /// covers.
     SnapshotWanted {
         /// The first message that can still be delivered.
-        message: u64,
+        message: MessageNumber,
     },
     /// The publisher has restarted. Its messages are numbered from 0 again.
     Restarted {
@@ -89,7 +90,7 @@ pub enum SubscriberEvent {
     /// A gap has delayed delivery for longer than [`stalled_after`](super::SubscriberConfig::stalled_after).
     Stalled {
         /// The first missing datagram.
-        datagram: u64,
+        datagram: Sequence,
         /// The number of datagrams that have arrived and wait for it.
         waiting: u64,
     },
@@ -217,8 +218,8 @@ pub struct PathStatistics {
     pub received: u64,
     /// Data datagrams that arrived on this path first.
     pub first: u64,
-    /// When a datagram last arrived on it, by the subscriber's clock in nanoseconds.
-    pub heard: u64,
+    /// When a datagram last arrived on it, by the subscriber's clock.
+    pub heard: ClockTime,
     /// Whether it counts as silent.
     pub silent: bool,
 }

@@ -7,11 +7,13 @@ use core::ops::Range;
 use super::SubscriberMachine;
 use super::config::Policy;
 use super::event::{Cause, SubscriberEvent};
+use crate::ClockTime;
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Status, WriteError,
+    AddressToken, DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence, Status,
+    WriteError,
 };
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
@@ -40,22 +42,22 @@ const MAX_NAKS: u64 = 4;
 impl SubscriberMachine {
     /// Returns the latest time to call [`poll`](Self::poll) and [`next`](Self::next) again.
     #[must_use]
-    pub fn next_deadline(&self) -> u64 {
+    pub fn next_deadline(&self) -> ClockTime {
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
-            return 0;
+            return ClockTime(0);
         }
         let mut deadline = self.liveness.after(self.config.publisher_silence);
         if self.has_everything() {
-            deadline = u64::MAX;
+            deadline = ClockTime::NEVER;
         } else if self.liveness.is_silent() {
             deadline = self.gone_at();
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
         if self.delivery.has_stopped() {
-            return if self.has_left { deadline } else { 0 };
+            return if self.has_left { deadline } else { ClockTime(0) };
         }
         if self.incarnations.current().is_some() && !self.config.mute {
-            let probe = if self.liveness.is_silent() { u64::MAX } else { self.publisher.probe_at() };
+            let probe = if self.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
             deadline = deadline.min(probe);
             if self.publisher.is_proven() {
                 deadline = deadline.min(self.statuses.deadline(self.idle_interval()));
@@ -77,21 +79,19 @@ impl SubscriberMachine {
     }
 
     /// When a gap that was noticed at this time is given up, or reported as a stall.
-    fn gap_deadline(&self, noticed: u64) -> u64 {
+    fn gap_deadline(&self, noticed: ClockTime) -> ClockTime {
         let stalled = match self.reported.is_new_stall(noticed) {
-            true => noticed.saturating_add(self.config.stalled_after),
-            false => u64::MAX,
+            true => noticed + self.config.stalled_after,
+            false => ClockTime::NEVER,
         };
         match self.config.policy {
-            Policy::Deadline(patience) | Policy::BestEffort(patience) => {
-                stalled.min(noticed.saturating_add(patience))
-            }
+            Policy::Deadline(patience) | Policy::BestEffort(patience) => stalled.min(noticed + patience),
             _ => stalled,
         }
     }
 
     /// Does everything that is due by now.
-    pub(super) fn run_timers(&mut self, now: u64) {
+    pub(super) fn run_timers(&mut self, now: ClockTime) {
         if let Some(event) = self.paths.take_silent(now, self.config.path_silence) {
             self.emit(event);
         }
@@ -122,7 +122,7 @@ impl SubscriberMachine {
     }
 
     /// Leaves the stream, so that the publisher no longer waits for this subscriber.
-    pub fn leave(&mut self, now: u64) {
+    pub fn leave(&mut self, now: ClockTime) {
         self.has_left = true;
         if self.incarnations.current().is_some() && !self.config.mute && self.publisher.is_proven() {
             // What is buffered for an application that stops will not be delivered.
@@ -131,7 +131,7 @@ impl SubscriberMachine {
         }
     }
 
-    fn check_publisher_silence(&mut self, now: u64) {
+    fn check_publisher_silence(&mut self, now: ClockTime) {
         let is_silent = now >= self.liveness.after(self.config.publisher_silence);
         let has_fallen_silent = is_silent && !self.has_everything() && self.liveness.note_silence();
         if has_fallen_silent && self.incarnations.current().is_some() {
@@ -144,18 +144,16 @@ impl SubscriberMachine {
     }
 
     /// When a publisher that has closed its stream, and has been silent since, counts as gone.
-    fn gone_at(&self) -> u64 {
+    fn gone_at(&self) -> ClockTime {
         match self.end.is_some() && self.abandoned.is_none() {
             true => self.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence)),
-            false => u64::MAX,
+            false => ClockTime::NEVER,
         }
     }
 
-    fn check_stall(&mut self, now: u64) {
+    fn check_stall(&mut self, now: ClockTime) {
         let Some(gap) = self.naks.first_gap().copied().filter(|_| self.delivery.is_active()) else { return };
-        if self.reported.is_new_stall(gap.noticed)
-            && now >= gap.noticed.saturating_add(self.config.stalled_after)
-        {
+        if self.reported.is_new_stall(gap.noticed) && now >= gap.noticed + self.config.stalled_after {
             // All gaps that exist by now are reported as one stall.
             self.reported.note_stall(now);
             self.emit(SubscriberEvent::Stalled { datagram: self.base, waiting: self.window.len() as u64 });
@@ -169,7 +167,7 @@ impl SubscriberMachine {
     }
 
     /// Requests everything that is due, in as few NAKs as possible and within the allowance.
-    fn send_naks(&mut self, now: u64) {
+    fn send_naks(&mut self, now: ClockTime) {
         let (group_size, received) = (self.heartbeat.group_size, self.statistics.received);
         let allowed = self.naks.allowed(now, group_size, received).min(MAX_NAKS);
         if allowed == 0 {
@@ -181,8 +179,8 @@ impl SubscriberMachine {
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
-            Policy::Deadline(patience) => now.saturating_add(round_trip).saturating_sub(patience),
-            _ => 0,
+            Policy::Deadline(patience) => now + round_trip - patience,
+            _ => ClockTime(0),
         };
         let spread = self.backoff();
         let before = self.statistics.naks;
@@ -191,7 +189,7 @@ impl SubscriberMachine {
         let mut gaps = self.naks.take_gaps();
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
             if gap.noticed < too_late || gap.end <= self.oldest_retained {
-                gap.due = u64::MAX;
+                gap.due = ClockTime::NEVER;
                 continue;
             }
             if naks > allowed {
@@ -210,10 +208,11 @@ impl SubscriberMachine {
     }
 
     /// Adds the datagrams of a gap that did not arrive; sends the list whenever it is full.
-    fn add_missing(&mut self, gap: Range<u64>, list: &mut NakWriter, naks: &mut u64) {
+    fn add_missing(&mut self, gap: Range<Sequence>, list: &mut NakWriter, naks: &mut u64) {
         let Range { mut start, end } = gap;
         while start < end {
-            let missing = (start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
+            let missing =
+                Sequence::each(start..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
             if missing == 0 {
                 start += 1;
                 continue;
@@ -241,7 +240,7 @@ impl SubscriberMachine {
         list.clear();
     }
 
-    fn status(&mut self, now: u64, flags: u32) {
+    fn status(&mut self, now: ClockTime, flags: u32) {
         let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
             return;
         };
@@ -267,17 +266,17 @@ impl SubscriberMachine {
         self.statuses.note_sent(now, status, interval);
     }
 
-    fn probe(&mut self, now: u64) {
+    fn probe(&mut self, now: ClockTime) {
         let (Some(publisher), Some(incarnation)) = (self.publisher.get(), self.incarnations.current()) else {
             return;
         };
-        let probe = Probe { clock: now, token: 0, subscriber: self.id.0 };
+        let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
         self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
         self.publisher.note_probe(now);
     }
 
     /// Schedules a status after a heartbeat, if the publisher does not know this subscriber's state yet.
-    pub(super) fn schedule_status_after_heartbeat(&mut self, now: u64, is_urgent: bool) {
+    pub(super) fn schedule_status_after_heartbeat(&mut self, now: ClockTime, is_urgent: bool) {
         let is_urgent = is_urgent && self.config.repairs();
         let reported = self.statuses.reported();
         let has_news = self.confirmed() != reported.next
@@ -306,7 +305,7 @@ impl SubscriberMachine {
         let confirmed = self.statuses.reported().next;
         let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
-        let enough = if self.highest - confirmed.min(self.highest) >= self.credit / 4 * 3 {
+        let enough = if self.highest.ahead_of(confirmed) >= self.credit / 4 * 3 {
             self.credit / 16
         } else {
             self.credit / 4
@@ -363,7 +362,7 @@ impl SubscriberMachine {
 
     /// The datagram before which everything has arrived or was given up. Buffered datagrams count, and it never falls
     /// below what an earlier status confirmed.
-    fn confirmed(&self) -> u64 {
+    fn confirmed(&self) -> Sequence {
         let arrived = match self.delivery.is_buffering() {
             true => self.naks.first_gap().map_or(self.highest, |gap| gap.first),
             false => self.base,
@@ -372,8 +371,8 @@ impl SubscriberMachine {
     }
 
     /// The first datagram for which there is no room: in the window, or in the socket's receive buffer.
-    fn room_end(&self) -> u64 {
-        (self.base + self.window.length()).min(self.highest.max(self.base).saturating_add(self.socket_room()))
+    fn room_end(&self) -> Sequence {
+        (self.base + self.window.length()).min(self.highest.max(self.base) + self.socket_room())
     }
 
     /// The number of datagrams that the socket's receive buffer holds. The kernel counts its overhead separately (Linux

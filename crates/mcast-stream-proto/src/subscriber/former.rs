@@ -6,7 +6,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::wire::Incarnation;
+use crate::wire::{Incarnation, MessageNumber, Sequence};
 
 /// Number of incarnations to remember; then the oldest is forgotten.
 const MAX_REMEMBERED: usize = 8;
@@ -18,7 +18,7 @@ pub(super) struct FormerIncarnation {
     /// The clock in its last heartbeat.
     pub(super) clock: u64,
     /// The next datagram, and the first message that starts in it or after it.
-    pub(super) position: (u64, u64),
+    pub(super) position: (Sequence, MessageNumber),
     /// Datagrams that were given up.
     pub(super) given_up: u64,
     /// Messages that were reported as lost.
@@ -53,7 +53,13 @@ mod tests {
 
     fn former(incarnation: u32, clock: u64) -> FormerIncarnation {
         let incarnation = Incarnation(incarnation);
-        FormerIncarnation { incarnation, clock, position: (0, 0), given_up: 0, lost_messages: 0 }
+        FormerIncarnation {
+            incarnation,
+            clock,
+            position: (Sequence::default(), MessageNumber(0)),
+            given_up: 0,
+            lost_messages: 0,
+        }
     }
 
     #[test]

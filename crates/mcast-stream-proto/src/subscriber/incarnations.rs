@@ -3,8 +3,9 @@
 use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
+use crate::ClockTime;
 use crate::replay::Counts;
-use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, KeyEpoch};
+use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch};
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
 const RIVAL_TIME: u64 = 1_000_000_000;
@@ -13,7 +14,7 @@ const RIVAL_TIME: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IncarnationIdentity {
     pub(super) incarnation: Incarnation,
-    pub(super) salt: u64,
+    pub(super) salt: IncarnationSalt,
     pub(super) epoch: KeyEpoch,
     /// The sequence of that heartbeat.
     pub(super) count: u64,
@@ -40,7 +41,7 @@ pub(super) struct Successor {
 #[derive(Clone, Copy, Debug)]
 struct Rival {
     incarnation: Incarnation,
-    since: u64,
+    since: ClockTime,
     is_reported: bool,
 }
 
@@ -49,8 +50,8 @@ struct Rival {
 pub(super) struct Incarnations {
     /// The one that is followed, once one of its heartbeats has arrived.
     current: Option<Incarnation>,
-    /// The salt that it seals with. 0: it does not seal.
-    salt: u64,
+    /// The salt that it seals with.
+    salt: IncarnationSalt,
     /// The epoch of the key that it seals with.
     epoch: KeyEpoch,
     /// The counts of its control datagrams.
@@ -67,7 +68,7 @@ impl Incarnations {
     pub(super) fn none() -> Self {
         Self {
             current: None,
-            salt: 0,
+            salt: IncarnationSalt::NONE,
             epoch: KeyEpoch::CLEAR,
             counts: Counts::default(),
             successor: None,
@@ -97,8 +98,8 @@ impl Incarnations {
 
     /// Returns whether a datagram with this salt is of another incarnation with the number of the current one.
     #[inline]
-    pub(super) fn is_namesake(&self, incarnation: Incarnation, salt: u64) -> bool {
-        self.is_current(incarnation) && self.salt != 0 && salt != self.salt
+    pub(super) fn is_namesake(&self, incarnation: Incarnation, salt: IncarnationSalt) -> bool {
+        self.is_current(incarnation) && self.salt != IncarnationSalt::NONE && salt != self.salt
     }
 
     /// Returns whether a control datagram of the current one is new.
@@ -107,9 +108,9 @@ impl Incarnations {
     }
 
     /// Notes a control datagram of the current one.
-    pub(super) const fn note_control(&mut self, count: u64, salt: u64) {
+    pub(super) fn note_control(&mut self, count: u64, salt: IncarnationSalt) {
         self.counts.note(count);
-        if self.salt == 0 {
+        if self.salt == IncarnationSalt::NONE {
             // The publisher has started to seal.
             self.salt = salt;
         }
@@ -173,11 +174,11 @@ impl Incarnations {
     }
 
     /// Notes a heartbeat of an older one; returns whether it is a rival, and not merely late.
-    pub(super) fn note_older(&mut self, now: u64, incarnation: Incarnation) -> bool {
+    pub(super) fn note_older(&mut self, now: ClockTime, incarnation: Incarnation) -> bool {
         let known = self.rival.filter(|rival| rival.incarnation == incarnation);
         let rival = known.unwrap_or(Rival { incarnation, since: now, is_reported: false });
         self.rival = Some(rival);
-        now >= rival.since.saturating_add(RIVAL_TIME)
+        now >= rival.since + RIVAL_TIME
     }
 
     /// Returns whether the rival is to be reported, the first time.

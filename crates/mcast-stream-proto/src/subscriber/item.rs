@@ -3,14 +3,15 @@
 use core::ops::Range;
 
 use super::event::SubscriberEvent;
+use crate::wire::{MessageKey, MessageNumber, Sequence};
 
 /// A message, borrowed from the subscriber or from the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Its number. The first message of an incarnation is 0, and there are no gaps.
-    pub number: u64,
+    pub number: MessageNumber,
     /// Its key, if it was published with one.
-    pub key: Option<u64>,
+    pub key: Option<MessageKey>,
     /// Its bytes.
     pub bytes: &'a [u8],
 }
@@ -48,7 +49,7 @@ impl Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StepKind {
-    Message { number: u64, keyed: bool, location: BodyLocation, range: Range<usize> },
+    Message { number: MessageNumber, keyed: bool, location: BodyLocation, range: Range<usize> },
     Event(SubscriberEvent),
 }
 
@@ -60,7 +61,7 @@ pub(super) enum BodyLocation {
     /// In the buffer with the decrypted copy of that datagram.
     Decrypted,
     /// In the window, at this sequence.
-    Window(u64),
+    Window(Sequence),
     /// In the buffer of reassembled fragments.
     Assembly,
 }

@@ -2,9 +2,11 @@
 
 use alloc::collections::BTreeMap;
 
+use crate::wire::{MessageKey, MessageNumber};
+
 #[derive(Debug)]
 pub(super) struct Latest {
-    all: BTreeMap<u64, u64>,
+    all: BTreeMap<MessageKey, MessageNumber>,
     most: usize,
 }
 
@@ -18,7 +20,7 @@ impl Latest {
     }
 
     /// Notes a message; returns `false` if a later one of its key was delivered.
-    pub(super) fn is_latest(&mut self, key: u64, number: u64) -> bool {
+    pub(super) fn is_latest(&mut self, key: MessageKey, number: MessageNumber) -> bool {
         match self.all.get_mut(&key) {
             Some(known) if *known > number => false,
             Some(known) => {

@@ -1,19 +1,20 @@
 //! Whether the publisher is heard.
 
+use crate::ClockTime;
 /// When the last heartbeat arrived, and whether the publisher counts as silent since.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    heartbeat_at: u64,
+    heartbeat_at: ClockTime,
     is_silent: bool,
 }
 
 impl Liveness {
-    pub(super) const fn new(now: u64) -> Self {
+    pub(super) const fn new(now: ClockTime) -> Self {
         Self { heartbeat_at: now, is_silent: false }
     }
 
     /// Notes a heartbeat that says something new.
-    pub(super) const fn note_heartbeat(&mut self, now: u64) {
+    pub(super) const fn note_heartbeat(&mut self, now: ClockTime) {
         self.heartbeat_at = now;
     }
 
@@ -32,12 +33,12 @@ impl Liveness {
     }
 
     /// Returns when the last heartbeat will have been this long ago.
-    pub(super) const fn after(&self, silence: u64) -> u64 {
-        self.heartbeat_at.saturating_add(silence)
+    pub(super) fn after(&self, silence: u64) -> ClockTime {
+        self.heartbeat_at + silence
     }
 
     /// Returns the time since the last heartbeat.
-    pub(super) const fn elapsed(&self, now: u64) -> u64 {
-        now.saturating_sub(self.heartbeat_at)
+    pub(super) const fn elapsed(&self, now: ClockTime) -> u64 {
+        now.since(self.heartbeat_at)
     }
 }

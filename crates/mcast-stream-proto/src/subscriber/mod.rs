@@ -1,6 +1,4 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
-//!
-//! Times are nanoseconds on a monotonic clock of the caller's choice.
 
 mod address;
 mod arrive;
@@ -33,10 +31,11 @@ pub use config::{OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
 
+use crate::ClockTime;
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
-use crate::wire::{Heartbeat, Incarnation, StreamId, SubscriberId};
+use crate::wire::{Heartbeat, Incarnation, MessageNumber, Sequence, StreamId, SubscriberId};
 use address::PublisherAddress;
 use assembly::Assembly;
 use deliver::Current;
@@ -72,17 +71,17 @@ pub struct SubscriberMachine {
     liveness: Liveness,
     publisher: PublisherAddress,
     /// The next datagram to deliver.
-    base: u64,
+    base: Sequence,
     /// One past the last datagram that is known to have been sent.
-    highest: u64,
+    highest: Sequence,
     /// The oldest datagram that the publisher retains: those before it cannot be repaired.
-    oldest_retained: u64,
+    oldest_retained: Sequence,
     /// How far the publisher may send beyond the last status: what it retains, or the window if that is less.
     credit: u64,
     /// The next message to deliver.
-    expected: u64,
+    expected: MessageNumber,
     /// Where the stream ends: one past the last datagram, and the number of messages.
-    end: Option<(u64, u64)>,
+    end: Option<(Sequence, MessageNumber)>,
     window: Window,
     naks: NakScheduler,
     assembly: Assembly,
@@ -109,7 +108,7 @@ pub struct SubscriberMachine {
 impl SubscriberMachine {
     /// Returns a subscriber with these settings that starts at `now`.
     #[must_use]
-    pub fn new(config: SubscriberConfig, now: u64) -> Self {
+    pub fn new(config: SubscriberConfig, now: ClockTime) -> Self {
         let mut random = Random::new(config.seed);
         let mut paths = Paths::new(config.paths);
         paths.begin(now);
@@ -120,11 +119,11 @@ impl SubscriberMachine {
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
             liveness: Liveness::new(now),
             publisher: PublisherAddress::unknown(now),
-            base: 0,
-            highest: 0,
-            oldest_retained: 0,
+            base: Sequence::default(),
+            highest: Sequence::default(),
+            oldest_retained: Sequence::default(),
             credit: MIN_CREDIT,
-            expected: 0,
+            expected: MessageNumber(0),
             end: None,
             window: Window::new(config.slots(), config.window_bytes),
             naks: NakScheduler::new(now),
@@ -186,7 +185,7 @@ impl SubscriberMachine {
     }
 
     /// Continues after a snapshot that covers all messages before this number.
-    pub fn resume(&mut self, message: u64) {
+    pub fn resume(&mut self, message: MessageNumber) {
         if self.delivery.resume() {
             self.assembly.abandon();
             self.expected = message;
@@ -205,7 +204,7 @@ impl SubscriberMachine {
     }
 
     /// Returns the next datagram to send now. Call it until it returns `None`.
-    pub fn poll(&mut self, now: u64) -> Option<Control> {
+    pub fn poll(&mut self, now: ClockTime) -> Option<Control> {
         self.run_timers(now);
         self.outbox.pop()
     }
@@ -247,7 +246,7 @@ impl SubscriberMachine {
 
     /// Returns the number of the message to be delivered next.
     #[must_use]
-    pub const fn next_message(&self) -> u64 {
+    pub const fn next_message(&self) -> MessageNumber {
         self.expected
     }
 
@@ -259,7 +258,7 @@ impl SubscriberMachine {
 
     /// Whether the stream has ended and the publisher needs no more confirmations of that.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.delivery.has_ended() && (self.statuses.is_settled() || self.publisher.is_unprovable())
     }
 

@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use mcast_measure::TokenBucket;
 
+use crate::ClockTime;
 use crate::gaps::{Gap, Gaps};
-use crate::wire::NAK_INTERVAL;
+use crate::wire::{NAK_INTERVAL, Sequence};
 
 /// The shortest time after which a datagram that is out of order counts as missing, in nanoseconds.
 const MIN_REORDER_GUARD: u64 = 50_000;
@@ -26,11 +27,11 @@ const NAK_RETRY: u64 = 5_000_000;
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]
 pub(super) struct NakScheduler {
-    gaps: Gaps,
+    gaps: Gaps<Sequence>,
     /// When the next NAK is due; recomputed when gaps change.
-    at: u64,
+    at: ClockTime,
     /// No NAK is sent before this time.
-    not_before: u64,
+    not_before: ClockTime,
     /// NAKs that may be sent, in millionths, and the number of datagrams received at the last refill.
     allowance: TokenBucket,
     received: u64,
@@ -42,12 +43,12 @@ pub(super) struct NakScheduler {
 }
 
 impl NakScheduler {
-    pub(super) const fn new(now: u64) -> Self {
+    pub(super) const fn new(now: ClockTime) -> Self {
         Self {
             gaps: Gaps::new(),
-            at: u64::MAX,
-            not_before: 0,
-            allowance: TokenBucket::new(0, NAK_BURST * NAK, now),
+            at: ClockTime::NEVER,
+            not_before: ClockTime(0),
+            allowance: TokenBucket::new(0, NAK_BURST * NAK, now.0),
             received: 0,
             reordering: 0,
             repair_time: 0,
@@ -61,12 +62,12 @@ impl NakScheduler {
     }
 
     /// Returns the first gap.
-    pub(super) fn first_gap(&self) -> Option<&Gap> {
+    pub(super) fn first_gap(&self) -> Option<&Gap<Sequence>> {
         self.gaps.first()
     }
 
     /// Returns when the next NAK is due.
-    pub(super) fn at(&self) -> u64 {
+    pub(super) fn at(&self) -> ClockTime {
         self.at.max(self.not_before)
     }
 
@@ -88,35 +89,35 @@ impl NakScheduler {
     /// Forgets all gaps.
     pub(super) fn clear(&mut self) {
         self.gaps.clear();
-        self.at = u64::MAX;
+        self.at = ClockTime::NEVER;
     }
 
     /// Adds a gap after all others, to be requested at `due`.
-    pub(super) fn open_gap(&mut self, missing: Range<u64>, now: u64, due: u64) {
+    pub(super) fn open_gap(&mut self, missing: Range<Sequence>, now: ClockTime, due: ClockTime) {
         self.gaps.open(missing, now, due);
         self.at = self.at.min(due);
     }
 
     /// Adds a datagram that had arrived and was discarded.
-    pub(super) fn reopen(&mut self, sequence: u64, now: u64, due: u64) {
+    pub(super) fn reopen(&mut self, sequence: Sequence, now: ClockTime, due: ClockTime) {
         self.gaps.reopen(sequence, now, due);
         self.at = self.at.min(due);
     }
 
     /// Forgets the gaps before `base`.
-    pub(super) fn trim(&mut self, base: u64) {
+    pub(super) fn trim(&mut self, base: Sequence) {
         self.gaps.trim(base);
     }
 
     /// Notes the first copy of a datagram that was missing, and learns from its delay.
-    pub(super) fn fill(&mut self, now: u64, sequence: u64, is_repair: bool) {
+    pub(super) fn fill(&mut self, now: ClockTime, sequence: Sequence, is_repair: bool) {
         let Some(gap) = self.gaps.fill(sequence) else { return };
         if !is_repair {
-            let late = now.saturating_sub(gap.noticed).min(MAX_REORDERING);
+            let late = now.since(gap.noticed).min(MAX_REORDERING);
             self.reordering = late.max(self.reordering - self.reordering / 64);
         } else if gap.tries == 1 {
             // With several requests it is unknown which one was answered (Karn's algorithm).
-            self.measure_repair(now.saturating_sub(gap.asked));
+            self.measure_repair(now.since(gap.asked));
             // Repairs arrive in the order of their requests, so an earlier request or its repair is lost.
             let due = now + MIN_REORDER_GUARD;
             if self.gaps.overtaken(gap.asked, sequence, due) {
@@ -124,7 +125,7 @@ impl NakScheduler {
             }
         }
         if self.gaps.is_empty() {
-            self.at = u64::MAX;
+            self.at = ClockTime::NEVER;
         }
     }
 
@@ -141,44 +142,47 @@ impl NakScheduler {
     }
 
     /// Postpones the requests for a range until this time.
-    pub(super) fn postpone(&mut self, range: Range<u64>, until: u64) {
+    pub(super) fn postpone(&mut self, range: Range<Sequence>, until: ClockTime) {
         self.gaps.postpone(range, until);
     }
 
     /// Postpones all requests until this time.
-    pub(super) fn postpone_all(&mut self, until: u64) {
-        self.gaps.iter_mut().filter(|gap| gap.due != u64::MAX).for_each(|gap| gap.due = gap.due.max(until));
-        self.at = self.gaps.next_due().unwrap_or(u64::MAX);
+    pub(super) fn postpone_all(&mut self, until: ClockTime) {
+        self.gaps
+            .iter_mut()
+            .filter(|gap| gap.due != ClockTime::NEVER)
+            .for_each(|gap| gap.due = gap.due.max(until));
+        self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER);
     }
 
     /// Returns how many NAKs this subscriber may send now: its share of the allowance of a group of this size.
     /// `received` is the number of datagrams received so far.
-    pub(super) fn allowed(&mut self, now: u64, group_size: u32, received: u64) -> u64 {
+    pub(super) fn allowed(&mut self, now: ClockTime, group_size: u32, received: u64) -> u64 {
         let group = u64::from(group_size.max(1));
         let new = received - core::mem::replace(&mut self.received, received);
         self.allowance.set_rate(NAK_RATE * NAK / group);
         self.allowance.set_capacity((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
-        self.allowance.refill(now);
+        self.allowance.refill(now.0);
         self.allowance.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
         self.allowance.level() / NAK
     }
 
     /// Waits until the allowance admits another NAK.
-    pub(super) fn wait_for_allowance(&mut self, now: u64) {
-        self.not_before = self.allowance.available_at(NAK).min(now + NAK_RETRY);
+    pub(super) fn wait_for_allowance(&mut self, now: ClockTime) {
+        self.not_before = ClockTime(self.allowance.available_at(NAK)).min(now + NAK_RETRY);
     }
 
     /// Takes the gaps out, to request them; [`note_sent`](Self::note_sent) takes them back.
-    pub(super) fn take_gaps(&mut self) -> Gaps {
+    pub(super) fn take_gaps(&mut self) -> Gaps<Sequence> {
         core::mem::take(&mut self.gaps)
     }
 
     /// Takes back the gaps, after `sent` NAKs for them, and schedules the next one.
-    pub(super) fn note_sent(&mut self, now: u64, sent: u64, gaps: Gaps) {
+    pub(super) fn note_sent(&mut self, now: ClockTime, sent: u64, gaps: Gaps<Sequence>) {
         self.gaps = gaps;
         self.allowance.spend(sent * NAK);
         // The publisher ignores NAKs of one subscriber that follow each other faster.
         self.not_before = now + NAK_INTERVAL * sent.max(1);
-        self.at = self.gaps.next_due().unwrap_or(u64::MAX).max(now + 1);
+        self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + 1);
     }
 }

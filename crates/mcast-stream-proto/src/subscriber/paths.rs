@@ -1,6 +1,7 @@
 //! The same stream on several paths: which path delivers the first copy, and which is silent.
 
 use super::event::{PathStatistics, SubscriberEvent};
+use crate::ClockTime;
 
 /// The header has two bits for the path.
 const MAX_PATHS: usize = 4;
@@ -24,14 +25,14 @@ impl Paths {
     }
 
     /// Takes all paths as active at `now`.
-    pub(super) fn begin(&mut self, now: u64) {
+    pub(super) fn begin(&mut self, now: ClockTime) {
         for path in &mut self.all {
             path.heard = now;
         }
     }
 
     #[inline]
-    pub(super) fn note_activity(&mut self, path: u8, now: u64) -> Option<SubscriberEvent> {
+    pub(super) fn note_activity(&mut self, path: u8, now: ClockTime) -> Option<SubscriberEvent> {
         let path = usize::from(path).min(self.used - 1);
         self.all[path].heard = now;
         core::mem::take(&mut self.all[path].silent).then_some(SubscriberEvent::PathBack(path as u8))
@@ -56,13 +57,13 @@ impl Paths {
         self.repairs.iter().copied().max().unwrap_or(0)
     }
 
-    /// When a path next becomes silent; [`u64::MAX`] unless something arrives before.
-    pub(super) fn next_silence_check(&self, silence: u64) -> u64 {
-        self.silent_from(silence).map(|(_, at)| at).min().unwrap_or(u64::MAX)
+    /// When a path next becomes silent; never unless something arrives before.
+    pub(super) fn next_silence_check(&self, silence: u64) -> ClockTime {
+        self.silent_from(silence).map(|(_, at)| at).min().unwrap_or(ClockTime::NEVER)
     }
 
     /// Returns an event for a path on which nothing arrived for `silence` nanoseconds while another one was active.
-    pub(super) fn take_silent(&mut self, now: u64, silence: u64) -> Option<SubscriberEvent> {
+    pub(super) fn take_silent(&mut self, now: ClockTime, silence: u64) -> Option<SubscriberEvent> {
         let (index, _) = self.silent_from(silence).find(|(_, at)| now >= *at)?;
         self.all[index].silent = true;
         Some(SubscriberEvent::PathSilent(index as u8))
@@ -70,10 +71,10 @@ impl Paths {
 
     /// Returns the paths that are silent from a known time on, because another one was active shortly before that time.
     /// It does not depend on the present time: a check that comes late must find the same, or it would be due forever.
-    fn silent_from(&self, silence: u64) -> impl Iterator<Item = (usize, u64)> {
+    fn silent_from(&self, silence: u64) -> impl Iterator<Item = (usize, ClockTime)> {
         let paths = self.statistics();
-        let active_until = paths.iter().map(|path| path.heard).max().unwrap_or(0).saturating_add(silence / 2);
-        let at = move |path: &PathStatistics| path.heard.saturating_add(silence + 1);
+        let active_until = paths.iter().map(|path| path.heard).max().unwrap_or_default() + silence / 2;
+        let at = move |path: &PathStatistics| path.heard + silence + 1;
         let due = paths.iter().enumerate().filter(|(_, path)| !path.silent);
         due.map(move |(index, path)| (index, at(path))).filter(move |(_, at)| *at <= active_until)
     }
@@ -88,15 +89,18 @@ mod tests {
     #[test]
     fn a_path_is_silent_once_while_another_is_active() {
         let mut paths = Paths::new(2);
-        paths.begin(0);
-        assert_eq!(paths.next_silence_check(SILENCE), u64::MAX, "both may be idle");
-        paths.note_activity(1, 600);
+        paths.begin(ClockTime(0));
+        assert_eq!(paths.next_silence_check(SILENCE), ClockTime::NEVER, "both may be idle");
+        paths.note_activity(1, ClockTime(600));
         let due = paths.next_silence_check(SILENCE);
-        assert_eq!(due, SILENCE + 1);
+        assert_eq!(due, ClockTime(SILENCE + 1));
         assert_eq!(paths.take_silent(due - 1, SILENCE), None);
         assert_eq!(paths.take_silent(due + 5_000, SILENCE), Some(SubscriberEvent::PathSilent(0)), "late");
-        assert_eq!((paths.take_silent(due, SILENCE), paths.next_silence_check(SILENCE)), (None, u64::MAX));
-        assert_eq!(paths.note_activity(0, 7_000), Some(SubscriberEvent::PathBack(0)));
+        assert_eq!(
+            (paths.take_silent(due, SILENCE), paths.next_silence_check(SILENCE)),
+            (None, ClockTime::NEVER)
+        );
+        assert_eq!(paths.note_activity(0, ClockTime(7_000)), Some(SubscriberEvent::PathBack(0)));
     }
 
     /// A deadline that has passed and changes nothing would make a subscriber poll without a pause.
@@ -104,11 +108,11 @@ mod tests {
     fn no_check_is_due_after_a_check() {
         for active in (0..3_000).step_by(100) {
             let mut paths = Paths::new(3);
-            paths.begin(0);
-            paths.note_activity(1, active);
-            for now in (0..6_000).step_by(50) {
+            paths.begin(ClockTime(0));
+            paths.note_activity(1, ClockTime(active));
+            for now in (0..6_000).step_by(50).map(ClockTime) {
                 while paths.take_silent(now, SILENCE).is_some() {}
-                assert!(paths.next_silence_check(SILENCE) > now, "active until {active}, at {now}");
+                assert!(paths.next_silence_check(SILENCE) > now, "active until {active}, at {now:?}");
             }
         }
     }

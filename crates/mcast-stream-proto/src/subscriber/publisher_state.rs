@@ -9,10 +9,11 @@ use super::incarnations::{IncarnationIdentity, Successor};
 use super::losses::LossAccount;
 use super::transit::Transit;
 use super::{MIN_CREDIT, Start, SubscriberMachine};
+use crate::ClockTime;
 use crate::backoff::SMALL_GROUP;
 use crate::wire::{
-    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Probe, Reset, ResetReason,
-    Status,
+    DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Probe, Reset,
+    ResetReason, Status,
 };
 
 /// A sealed publisher whose clock is off by more than this may be a replayed recording.
@@ -23,7 +24,7 @@ const JOIN_INTERVAL: u64 = 50_000_000;
 impl SubscriberMachine {
     pub(super) fn on_control(
         &mut self,
-        now: u64,
+        now: ClockTime,
         path: u8,
         from: SocketAddr,
         datagram: &[u8],
@@ -57,7 +58,13 @@ impl SubscriberMachine {
     }
 
     /// Handles a decrypted body; returns `false` if it is malformed.
-    fn take_control(&mut self, now: u64, from: SocketAddr, view: &DatagramView<'_>, body: &[u8]) -> bool {
+    fn take_control(
+        &mut self,
+        now: ClockTime,
+        from: SocketAddr,
+        view: &DatagramView<'_>,
+        body: &[u8],
+    ) -> bool {
         let header = &view.header;
         let is_current = self.incarnations.is_current(header.incarnation);
         if is_current {
@@ -83,13 +90,13 @@ impl SubscriberMachine {
             }
             Kind::Reset => {
                 let Ok(reset) = Reset::read(body) else { return false };
-                if reset.subscriber == self.id.0 {
+                if reset.subscriber == self.id {
                     self.on_reset(reset.reason);
                 }
             }
             Kind::Echo => {
                 let Ok(echo) = Probe::read(body) else { return false };
-                if echo.subscriber == self.id.0 {
+                if echo.subscriber == self.id {
                     self.on_echo(now, &echo);
                 }
             }
@@ -99,7 +106,7 @@ impl SubscriberMachine {
         true
     }
 
-    fn on_heartbeat(&mut self, now: u64, from: SocketAddr, header: &Header, heartbeat: Heartbeat) {
+    fn on_heartbeat(&mut self, now: ClockTime, from: SocketAddr, header: &Header, heartbeat: Heartbeat) {
         // On another path the publisher has another address; the proven one is kept as long as it is active.
         if !self.publisher.note_heard(now, from) && self.publisher.is_outdated(now) {
             self.publisher.change(now, from);
@@ -126,7 +133,7 @@ impl SubscriberMachine {
     }
 
     /// Takes the token that proves this subscriber's address, and measures the round trip.
-    fn on_echo(&mut self, now: u64, echo: &Probe) {
+    fn on_echo(&mut self, now: ClockTime, echo: &Probe) {
         if self.publisher.note_echo(now, echo) {
             // The publisher has ignored statuses and NAKs without this token.
             let soon = now + self.random.below(self.urgent_interval().max(1));
@@ -136,7 +143,7 @@ impl SubscriberMachine {
     }
 
     /// Spreads the requests for everything that was missing before the publisher would accept NAKs from this address.
-    fn postpone_naks(&mut self, now: u64) {
+    fn postpone_naks(&mut self, now: ClockTime) {
         let until = now + self.backoff();
         self.naks.postpone_all(until);
     }
@@ -153,13 +160,13 @@ impl SubscriberMachine {
     /// Estimates how much the publisher retains, from its oldest retained datagram. In a large group, where statuses
     /// are costly, the capacity that it states is used from the start.
     fn note_credit(&mut self, heartbeat: &Heartbeat) {
-        let shown = heartbeat.next.saturating_sub(heartbeat.oldest_retained);
+        let shown = heartbeat.next.ahead_of(heartbeat.oldest_retained);
         let stated = if heartbeat.group_size > SMALL_GROUP { u64::from(heartbeat.capacity) } else { 0 };
         let most = self.window.length().min(self.socket_room());
         self.credit = shown.max(stated).max(self.credit).min(most);
     }
 
-    fn on_confirmation(&mut self, now: u64, confirmation: &Ncf<'_>) {
+    fn on_confirmation(&mut self, now: ClockTime, confirmation: &Ncf<'_>) {
         self.oldest_retained =
             self.oldest_retained.max(confirmation.oldest_retained.min(self.heartbeat.next.max(self.highest)));
         let until = now + 2 * self.round_trip();
@@ -171,7 +178,7 @@ impl SubscriberMachine {
     /// Handles a heartbeat of a publisher that is not known yet, or of a newer incarnation.
     fn on_new_incarnation(
         &mut self,
-        now: u64,
+        now: ClockTime,
         from: SocketAddr,
         identity: IncarnationIdentity,
         heartbeat: Heartbeat,
@@ -195,7 +202,7 @@ impl SubscriberMachine {
     /// two publishers. If the followed one is silent, the older number comes from a clock that was set back.
     fn on_older_incarnation(
         &mut self,
-        now: u64,
+        now: ClockTime,
         from: SocketAddr,
         identity: IncarnationIdentity,
         heartbeat: Heartbeat,
@@ -221,17 +228,17 @@ impl SubscriberMachine {
     }
 
     /// Whether a heartbeat may be a replayed recording, by its time of day.
-    fn is_stale(&self, now: u64, heartbeat: &Heartbeat) -> bool {
+    fn is_stale(&self, now: ClockTime, heartbeat: &Heartbeat) -> bool {
         match (self.config.unix_offset, heartbeat.unix_time) {
             (None, _) | (_, 0) => false,
-            (Some(offset), theirs) => offset.wrapping_add(now).abs_diff(theirs) > MAX_SKEW,
+            (Some(offset), theirs) => offset.wrapping_add(now.0).abs_diff(theirs) > MAX_SKEW,
         }
     }
 
     /// Follows this incarnation of the publisher.
     fn follow(
         &mut self,
-        now: u64,
+        now: ClockTime,
         identity: IncarnationIdentity,
         heartbeat: Heartbeat,
         from: SocketAddr,
@@ -293,7 +300,7 @@ impl SubscriberMachine {
     }
 
     /// Changes to the publisher's new incarnation, once everything available of the current one is delivered.
-    pub(super) fn follow_successor(&mut self, now: u64) -> Option<SubscriberEvent> {
+    pub(super) fn follow_successor(&mut self, now: ClockTime) -> Option<SubscriberEvent> {
         let successor = self.incarnations.successor()?;
         if !self.delivery.has_stopped()
             && let Some(event) = self.report_remaining_loss(successor)
@@ -310,16 +317,16 @@ impl SubscriberMachine {
         let start = if self.config.start == Start::Snapshot { Start::Snapshot } else { Start::Oldest };
         self.follow(now, identity, heartbeat, from, start);
         let is_first_time = self.incarnations.former(identity.incarnation).is_none();
-        if start == Start::Oldest && self.expected > 0 && is_first_time {
+        if start == Start::Oldest && self.expected > MessageNumber(0) && is_first_time {
             // The new incarnation started at message 0; what it no longer retains is lost.
-            (self.expected, self.cause) = (0, Cause::Unrecoverable);
+            (self.expected, self.cause) = (MessageNumber(0), Cause::Unrecoverable);
         }
         Some(SubscriberEvent::Restarted { from: former, to: identity.incarnation })
     }
 
     /// Reports the known losses of the old incarnation and then, unless it ended its stream, an unknown loss.
     fn report_remaining_loss(&mut self, successor: Successor) -> Option<SubscriberEvent> {
-        let ended = self.end.map_or(0, |(_, messages)| messages);
+        let ended = self.end.map_or(MessageNumber(0), |(_, messages)| messages);
         let known = self.expected.max(self.heartbeat.next_message).max(ended);
         if self.expected < known {
             return Some(self.report_lost(known, Cause::Restart));
@@ -332,14 +339,14 @@ impl SubscriberMachine {
     }
 
     /// Whether an unknown incarnation may be asked for a heartbeat now.
-    pub(super) fn may_ask_to_join(&self, now: u64, incarnation: Incarnation) -> bool {
+    pub(super) fn may_ask_to_join(&self, now: ClockTime, incarnation: Incarnation) -> bool {
         let is_old = self.incarnations.current().is_some_and(|known| known > incarnation);
-        let is_too_soon = now < self.statuses.last() + JOIN_INTERVAL && self.statuses.last() > 0;
+        let is_too_soon = now < self.statuses.last() + JOIN_INTERVAL && self.statuses.last() > ClockTime(0);
         !(self.config.mute || is_old || is_too_soon)
     }
 
     /// Asks an unknown incarnation for a heartbeat.
-    pub(super) fn ask_to_join(&mut self, now: u64, from: SocketAddr, incarnation: Incarnation) {
+    pub(super) fn ask_to_join(&mut self, now: ClockTime, from: SocketAddr, incarnation: Incarnation) {
         self.statuses.note_join_request(now);
         let status = Status { flags: Status::JOINING, ..Status::default() };
         self.push_control(from, incarnation, Kind::Status, |writer| status.write(writer));

@@ -1,12 +1,13 @@
 //! Which conditions the application knows already: each is reported once.
 
+use crate::ClockTime;
 use crate::wire::KeyEpoch;
 
 /// The conditions that were reported.
 #[derive(Debug)]
 pub(super) struct Reported {
     /// All gaps noticed until then were reported as one stall.
-    stalled_at: u64,
+    stalled_at: ClockTime,
     /// A recording that somebody replays.
     stale: bool,
     /// What a publisher sent last, before it fell silent, is unknown.
@@ -18,7 +19,7 @@ pub(super) struct Reported {
 impl Reported {
     pub(super) const fn nothing() -> Self {
         Self {
-            stalled_at: 0,
+            stalled_at: ClockTime(0),
             stale: false,
             unknown_loss: false,
             missing_key: KeyEpoch::CLEAR,
@@ -27,11 +28,11 @@ impl Reported {
     }
 
     /// Whether a gap that was noticed at this time may still be reported as a stall.
-    pub(super) const fn is_new_stall(&self, noticed: u64) -> bool {
+    pub(super) fn is_new_stall(&self, noticed: ClockTime) -> bool {
         noticed > self.stalled_at
     }
 
-    pub(super) const fn note_stall(&mut self, now: u64) {
+    pub(super) const fn note_stall(&mut self, now: ClockTime) {
         self.stalled_at = now;
     }
 

@@ -1,6 +1,7 @@
 //! When to send a status, and what the last one reported.
 
-use crate::wire::Status;
+use crate::ClockTime;
+use crate::wire::{Sequence, Status};
 
 /// How often the end of a stream is confirmed.
 const END_CONFIRMATIONS: u8 = 5;
@@ -8,8 +9,8 @@ const END_CONFIRMATIONS: u8 = 5;
 /// The schedule of the statuses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StatusScheduler {
-    at: Option<u64>,
-    last: u64,
+    at: Option<ClockTime>,
+    last: ClockTime,
     reported: Status,
     /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
     end_confirmations: u8,
@@ -23,8 +24,8 @@ impl StatusScheduler {
     }
 
     /// Returns when the next status is due; a subscriber without news sends one in each `idle_interval`.
-    pub(super) fn deadline(&self, idle_interval: u64) -> u64 {
-        self.at.unwrap_or(u64::MAX).min(self.last.saturating_add(idle_interval))
+    pub(super) fn deadline(&self, idle_interval: u64) -> ClockTime {
+        self.at.unwrap_or(ClockTime::NEVER).min(self.last + idle_interval)
     }
 
     /// Returns whether a status is scheduled, besides those of an idle subscriber.
@@ -33,7 +34,7 @@ impl StatusScheduler {
     }
 
     /// Returns when the last status was sent.
-    pub(super) const fn last(&self) -> u64 {
+    pub(super) const fn last(&self) -> ClockTime {
         self.last
     }
 
@@ -43,36 +44,36 @@ impl StatusScheduler {
     }
 
     /// Returns the end of the room that the last status reported.
-    pub(super) fn reported_room(&self) -> u64 {
+    pub(super) fn reported_room(&self) -> Sequence {
         self.reported.next + u64::from(self.reported.window)
     }
 
     /// Schedules a status by this time.
     #[inline]
-    pub(super) fn schedule(&mut self, at: u64) {
+    pub(super) fn schedule(&mut self, at: ClockTime) {
         self.at = Some(self.at.map_or(at, |known| known.min(at)));
     }
 
     /// Schedules the next status for this time, whatever was scheduled before.
-    pub(super) const fn reschedule(&mut self, at: u64) {
+    pub(super) const fn reschedule(&mut self, at: ClockTime) {
         self.at = Some(at);
     }
 
     /// Notes that a status was sent. While the end is to be confirmed, the next one follows after
     /// `confirmation_interval`.
-    pub(super) fn note_sent(&mut self, now: u64, status: Status, confirmation_interval: u64) {
+    pub(super) fn note_sent(&mut self, now: ClockTime, status: Status, confirmation_interval: u64) {
         (self.last, self.reported) = (now, status);
         self.end_confirmations = self.end_confirmations.saturating_sub(1);
         self.at = (self.end_confirmations > 0).then_some(now + confirmation_interval);
     }
 
     /// Notes that an unknown incarnation was asked for a heartbeat.
-    pub(super) const fn note_join_request(&mut self, now: u64) {
+    pub(super) const fn note_join_request(&mut self, now: ClockTime) {
         self.last = now;
     }
 
     /// Confirms the end several times, from this time on.
-    pub(super) const fn confirm_end(&mut self, at: u64) {
+    pub(super) const fn confirm_end(&mut self, at: ClockTime) {
         (self.end_confirmations, self.at) = (END_CONFIRMATIONS, Some(at));
     }
 

@@ -1,5 +1,6 @@
 //! Queueing delay on the way from the publisher, from the clocks in heartbeats.
 
+use crate::ClockTime;
 /// The minimum transit time is taken over two periods of this length, so that clocks may drift.
 const PERIOD: u64 = 5_000_000_000;
 /// No queue delays a datagram for longer. A longer delay is a clock that was stepped.
@@ -10,16 +11,16 @@ const MAX_QUEUEING: u64 = 1_000_000_000;
 pub(super) struct Transit {
     /// The minimum of the previous period and of this one.
     least: Option<(i128, i128)>,
-    began: u64,
+    began: ClockTime,
     queueing: u64,
 }
 
 impl Transit {
     /// Notes a heartbeat that was sent at `sent` by the publisher's clock.
-    pub(super) fn note(&mut self, now: u64, sent: u64) {
-        let time = i128::from(now) - i128::from(sent);
+    pub(super) fn note(&mut self, now: ClockTime, sent: u64) {
+        let time = i128::from(now.0) - i128::from(sent);
         let (before, current) = self.least.unwrap_or((time, time));
-        let (before, current) = match now.saturating_sub(self.began) >= PERIOD {
+        let (before, current) = match now.since(self.began) >= PERIOD {
             true => {
                 self.began = now;
                 (current, time)
@@ -47,7 +48,7 @@ mod tests {
         for (now, sent, queueing) in
             [(1_000, 900_000, 0), (2_000, 901_000, 0), (3_500, 902_000, 500), (4_000, 903_000, 0)]
         {
-            transit.note(now, sent);
+            transit.note(ClockTime(now), sent);
             assert_eq!(transit.queueing(), queueing);
         }
     }
@@ -55,9 +56,9 @@ mod tests {
     #[test]
     fn a_clock_step_is_forgotten_after_two_periods() {
         let mut transit = Transit::default();
-        transit.note(0, 0);
+        transit.note(ClockTime(0), 0);
         for second in 1..20_u64 {
-            transit.note(second * 1_000_000_000 + 30_000_000_000, second * 1_000_000_000);
+            transit.note(ClockTime(second * 1_000_000_000 + 30_000_000_000), second * 1_000_000_000);
             assert!(transit.queueing() <= MAX_QUEUEING);
         }
         assert_eq!(transit.queueing(), 0);

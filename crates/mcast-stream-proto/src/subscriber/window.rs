@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::{DatagramView, ExtensionKind, Flags};
+use crate::wire::{DatagramView, ExtensionKind, Flags, MessageNumber, Sequence};
 
 /// The fields of a data header that delivery needs.
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +38,14 @@ enum Slot {
     Empty,
     Buffered(Meta, Vec<u8>),
     /// It was delivered out of order: its first message, and the number of its messages.
-    Delivered(u64, u64),
+    Delivered(MessageNumber, u64),
 }
 
 /// What a slot contains, without the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SlotContent {
     Buffered(Meta),
-    Delivered(u64, u64),
+    Delivered(MessageNumber, u64),
 }
 
 /// Longer buffers are freed instead of reused, in bytes.
@@ -79,7 +79,7 @@ impl Window {
         self.len
     }
 
-    pub(super) fn has(&self, sequence: u64) -> bool {
+    pub(super) fn has(&self, sequence: Sequence) -> bool {
         !matches!(self.slots[self.index(sequence)], Slot::Empty)
     }
 
@@ -88,18 +88,18 @@ impl Window {
         self.bytes + bytes <= self.max_bytes
     }
 
-    pub(super) fn buffer(&mut self, sequence: u64, meta: Meta, body: &[u8]) {
+    pub(super) fn buffer(&mut self, sequence: Sequence, meta: Meta, body: &[u8]) {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(body);
         self.put(sequence, Slot::Buffered(meta, bytes));
     }
 
-    pub(super) fn mark_delivered(&mut self, sequence: u64, first: u64, count: u64) {
+    pub(super) fn mark_delivered(&mut self, sequence: Sequence, first: MessageNumber, count: u64) {
         self.put(sequence, Slot::Delivered(first, count));
     }
 
-    pub(super) fn content(&self, sequence: u64) -> Option<SlotContent> {
+    pub(super) fn content(&self, sequence: Sequence) -> Option<SlotContent> {
         match &self.slots[self.index(sequence)] {
             Slot::Empty => None,
             Slot::Buffered(meta, _) => Some(SlotContent::Buffered(*meta)),
@@ -108,14 +108,14 @@ impl Window {
     }
 
     /// Returns the body of a buffered datagram, and an empty slice for any other.
-    pub(super) fn body(&self, sequence: u64) -> &[u8] {
+    pub(super) fn body(&self, sequence: Sequence) -> &[u8] {
         match &self.slots[self.index(sequence)] {
             Slot::Buffered(_, bytes) => bytes,
             _ => &[],
         }
     }
 
-    pub(super) fn release(&mut self, sequence: u64) {
+    pub(super) fn release(&mut self, sequence: Sequence) {
         let index = self.index(sequence);
         match core::mem::take(&mut self.slots[index]) {
             Slot::Empty => {}
@@ -132,11 +132,11 @@ impl Window {
 
     pub(super) fn clear(&mut self) {
         for index in 0..self.length() {
-            self.release(index);
+            self.release(Sequence(index));
         }
     }
 
-    fn put(&mut self, sequence: u64, slot: Slot) {
+    fn put(&mut self, sequence: Sequence, slot: Slot) {
         self.release(sequence);
         let index = self.index(sequence);
         if let Slot::Buffered(_, bytes) = &slot {
@@ -146,7 +146,7 @@ impl Window {
         self.len += 1;
     }
 
-    const fn index(&self, sequence: u64) -> usize {
-        sequence as usize & (self.slots.len() - 1)
+    const fn index(&self, sequence: Sequence) -> usize {
+        sequence.0 as usize & (self.slots.len() - 1)
     }
 }

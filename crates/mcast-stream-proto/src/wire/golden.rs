@@ -62,10 +62,10 @@ fn the_first_fragment_of_a_long_message() {
 #[test]
 fn heartbeat() {
     let heartbeat = Heartbeat {
-        next: 100,
-        next_message: 250,
-        oldest_retained: 10,
-        oldest_message: 20,
+        next: Sequence(100),
+        next_message: MessageNumber(250),
+        oldest_retained: Sequence(10),
+        oldest_message: MessageNumber(20),
         clock: 1,
         unix_time: 2,
         rate: 3,
@@ -93,10 +93,10 @@ fn heartbeat() {
 #[test]
 fn nak() {
     let mut list = NakWriter::new();
-    assert!(list.add(50, 1) && list.add(52, 2) && list.add(200, 100));
+    assert!(list.add(Sequence(50), 1) && list.add(Sequence(52), 2) && list.add(Sequence(200), 100));
     let written = written(&header(Kind::Nak, 3), |writer| {
         writer.subscriber(SubscriberId(0xaabb)).unwrap();
-        list.write_nak(5, writer).unwrap();
+        list.write_nak(AddressToken(5), writer).unwrap();
     });
     agree(
         &written,
@@ -105,14 +105,16 @@ fn nak() {
          0000000000000032 0001 0001 00000000 00000006 00000096 00000064",
     );
     let listed: Vec<_> = Nak::read(&written[44..]).unwrap().missing.collect();
-    assert_eq!(listed, [(50, 1), (52, 2), (200, 100)]);
+    assert_eq!(listed, [(Sequence(50), 1), (Sequence(52), 2), (Sequence(200), 100)]);
 }
 
 #[test]
 fn confirmation() {
     let mut list = NakWriter::new();
-    assert!(list.add(50, 3));
-    let written = written(&header(Kind::Ncf, 4), |writer| list.write_ncf(40, 90, writer).unwrap());
+    assert!(list.add(Sequence(50), 3));
+    let written = written(&header(Kind::Ncf, 4), |writer| {
+        list.write_ncf(Sequence(40), MessageNumber(90), writer).unwrap();
+    });
     agree(
         &written,
         "4d43 10 06 08 00 0000 0102030405060708 11223344 00000000 0000000000000004
@@ -123,14 +125,14 @@ fn confirmation() {
 #[test]
 fn status() {
     let status = Status {
-        next: 60,
-        highest: 100,
+        next: Sequence(60),
+        highest: Sequence(100),
         window: 4096,
         missed: 10_000,
         clock: 1,
         held: 150,
         flags: Status::JOINING,
-        token: 5,
+        token: AddressToken(5),
         received: 59,
         tag: 0,
         repairs: 11,
@@ -152,7 +154,7 @@ fn status() {
 
 #[test]
 fn probe_echo_and_reset() {
-    let probe = Probe { clock: 9, token: 0, subscriber: 0xaabb };
+    let probe = Probe { clock: 9, token: AddressToken::NONE, subscriber: SubscriberId(0xaabb) };
     let request = written(&header(Kind::Probe, 1), |writer| {
         writer.subscriber(SubscriberId(0xaabb)).unwrap();
         probe.write(writer).unwrap();
@@ -162,7 +164,7 @@ fn probe_echo_and_reset() {
         "4d43 10 07 0b 00 0000 0102030405060708 11223344 00000000 0000000000000001
          8903 0000 000000000000aabb 0000000000000009 0000000000000000 000000000000aabb",
     );
-    let echo = Probe { token: 5, ..probe };
+    let echo = Probe { token: AddressToken(5), ..probe };
     let reply = written(&header(Kind::Echo, 11), |writer| echo.write(writer).unwrap());
     agree(
         &reply,
@@ -170,7 +172,7 @@ fn probe_echo_and_reset() {
          0000000000000009 0000000000000005 000000000000aabb",
     );
     assert!(reply.len() <= request.len());
-    let reset = Reset { subscriber: 0xaabb, reason: ResetReason::Evicted };
+    let reset = Reset { subscriber: SubscriberId(0xaabb), reason: ResetReason::Evicted };
     let written = written(&header(Kind::Reset, 12), |writer| reset.write(writer).unwrap());
     agree(
         &written,

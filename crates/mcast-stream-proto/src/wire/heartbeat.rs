@@ -1,6 +1,7 @@
 //! Heartbeats: the publisher's state, sent at intervals and after every burst.
 
 use super::bytes::{u32_at, u64_at};
+use super::number::{MessageNumber, Sequence};
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -42,13 +43,13 @@ const LARGEST: u64 = 1 << 62;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeat {
     /// The sequence of the next datagram of data.
-    pub next: u64,
+    pub next: Sequence,
     /// The number of the next message.
-    pub next_message: u64,
+    pub next_message: MessageNumber,
     /// The sequence of the oldest datagram in the retransmission buffer; `next` if it is empty.
-    pub oldest_retained: u64,
+    pub oldest_retained: Sequence,
     /// The number of the first message that begins in `oldest_retained` or after it.
-    pub oldest_message: u64,
+    pub oldest_message: MessageNumber,
     /// The publisher's clock, in its own units; statuses return it.
     pub clock: u64,
     /// Nanoseconds since 1970; 0 if unknown.
@@ -88,10 +89,10 @@ impl Heartbeat {
         let small = |at| u32_at(body, at).ok_or(WireError::Body);
         let byte = |at: usize| body.get(at).copied().ok_or(WireError::Body);
         let heartbeat = Self {
-            next: number(0)?,
-            next_message: number(8)?,
-            oldest_retained: number(16)?,
-            oldest_message: number(24)?,
+            next: Sequence(number(0)?),
+            next_message: MessageNumber(number(8)?),
+            oldest_retained: Sequence(number(16)?),
+            oldest_message: MessageNumber(number(24)?),
             clock: number(32)?,
             unix_time: number(40)?,
             rate: number(48)?,
@@ -105,9 +106,9 @@ impl Heartbeat {
             datagram: (small(72)? >> 16) as u16,
             capacity: small(76)?,
         };
-        let possible = (1..LARGEST).contains(&heartbeat.next)
-            && heartbeat.next_message < LARGEST
-            && (1..=heartbeat.next).contains(&heartbeat.oldest_retained)
+        let possible = (1..LARGEST).contains(&heartbeat.next.0)
+            && heartbeat.next_message.0 < LARGEST
+            && (Sequence(1)..=heartbeat.next).contains(&heartbeat.oldest_retained)
             && heartbeat.oldest_message <= heartbeat.next_message
             && body.len() >= Self::LENGTH;
         possible.then_some(heartbeat).ok_or(WireError::Body)
@@ -119,10 +120,10 @@ impl Heartbeat {
     /// When the buffer is too short.
     pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         let numbers = [
-            self.next,
-            self.next_message,
-            self.oldest_retained,
-            self.oldest_message,
+            self.next.0,
+            self.next_message.0,
+            self.oldest_retained.0,
+            self.oldest_message.0,
             self.clock,
             self.unix_time,
             self.rate,

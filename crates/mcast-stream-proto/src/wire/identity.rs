@@ -14,6 +14,20 @@ pub struct Incarnation(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriberId(pub u64);
 
+/// The key of a message, of which subscribers may keep only the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct MessageKey(pub u64);
+
+/// Proves the address of a subscriber: the publisher sends it to that address in an echo, and the subscriber returns it
+/// in NAKs and statuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AddressToken(pub u64);
+
+/// The salt of a publisher's incarnation: random, so that no two incarnations share a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IncarnationSalt(pub u64);
+
 /// The number of the group secret that sealed a datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyEpoch(pub u16);
@@ -23,19 +37,37 @@ impl KeyEpoch {
     pub const CLEAR: Self = Self(0);
 }
 
+impl AddressToken {
+    /// No token: the address is not proven.
+    pub const NONE: Self = Self(0);
+}
+
+impl IncarnationSalt {
+    /// No salt: the publisher does not seal.
+    pub const NONE: Self = Self(0);
+}
+
+impl MessageKey {
+    /// The length of a key in bytes, in front of the message.
+    pub const LENGTH: usize = 8;
+
+    /// Returns the key of what these bytes identify: their 64-bit FNV-1a hash.
+    #[must_use]
+    pub const fn of(bytes: &[u8]) -> Self {
+        Self(fnv_1a(bytes))
+    }
+}
+
 impl StreamId {
     /// Returns the identifier of the stream with this name, so that a restarted publisher continues its stream. It is
     /// the 64-bit FNV-1a hash of the name, which is not a proof of identity.
     #[must_use]
     pub const fn named(name: &str) -> Self {
-        Self(key_of(name.as_bytes()))
+        Self(fnv_1a(name.as_bytes()))
     }
 }
 
-/// Returns the 64-bit FNV-1a hash of these bytes: the id of a stream from its name, or the key of a message from what
-/// identifies it.
-#[must_use]
-pub const fn key_of(bytes: &[u8]) -> u64 {
+const fn fnv_1a(bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
     while at < bytes.len() {

@@ -26,6 +26,7 @@ mod heartbeat;
 mod identity;
 mod messages;
 mod nak;
+mod number;
 mod probe;
 mod reset;
 mod status;
@@ -36,10 +37,13 @@ pub use announce::{Announce, AnnouncedPath};
 pub use extension::{Extension, ExtensionKind, Extensions};
 pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
 pub use heartbeat::{FlowControl, Heartbeat};
-pub use identity::{Incarnation, KeyEpoch, StreamId, SubscriberId, key_of};
+pub use identity::{
+    AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, StreamId, SubscriberId,
+};
 pub use messages::{Messages, batch_overhead, push_message};
 pub(crate) use nak::NAK_INTERVAL;
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
+pub use number::{MessageNumber, Sequence};
 pub use probe::Probe;
 pub use reset::{Reset, ResetReason};
 pub use status::Status;

@@ -5,6 +5,8 @@
 //! spots, which cover up to 33 datagrams each, long losses use ranges.
 
 use super::bytes::{u16_at, u32_at, u64_at};
+use super::identity::AddressToken;
+use super::number::{MessageNumber, Sequence};
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -22,8 +24,8 @@ pub(crate) const NAK_INTERVAL: u64 = 200_000;
 /// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nak<'a> {
-    /// The token of the last echo; 0 if there was none.
-    pub token: u64,
+    /// The token of the last echo.
+    pub token: AddressToken,
     /// The missing datagrams.
     pub missing: Ranges<'a>,
 }
@@ -34,7 +36,7 @@ impl<'a> Nak<'a> {
     /// # Errors
     /// [`WireError::Body`] when the list is malformed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
-        let token = u64_at(body, 0).ok_or(WireError::Body)?;
+        let token = AddressToken(u64_at(body, 0).ok_or(WireError::Body)?);
         Ok(Self { token, missing: Ranges::read(body.get(8..).unwrap_or_default())? })
     }
 }
@@ -43,9 +45,9 @@ impl<'a> Nak<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ncf<'a> {
     /// The sequence of the oldest datagram in the retransmission buffer: earlier ones cannot be repaired.
-    pub oldest_retained: u64,
+    pub oldest_retained: Sequence,
     /// The number of the first message that begins in `oldest_retained` or after it.
-    pub oldest_message: u64,
+    pub oldest_message: MessageNumber,
     /// The datagrams about to be repaired.
     pub coming: Ranges<'a>,
 }
@@ -56,8 +58,8 @@ impl<'a> Ncf<'a> {
     /// # Errors
     /// [`WireError::Body`] when the list is malformed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
-        let oldest_retained = u64_at(body, 0).ok_or(WireError::Body)?;
-        let oldest_message = u64_at(body, 8).ok_or(WireError::Body)?;
+        let oldest_retained = Sequence(u64_at(body, 0).ok_or(WireError::Body)?);
+        let oldest_message = MessageNumber(u64_at(body, 8).ok_or(WireError::Body)?);
         Ok(Self {
             oldest_retained,
             oldest_message,
@@ -69,33 +71,33 @@ impl<'a> Ncf<'a> {
 /// An iterator over ranges of datagrams: the first sequence and the number of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ranges<'a> {
-    base: u64,
+    base: Sequence,
     /// The current spot: the sequence of its lowest bit, and the bits not yet returned.
-    spot: (u64, u32),
+    spot: (Sequence, u32),
     spots: &'a [u8],
     ranges: &'a [u8],
 }
 
 impl<'a> Ranges<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let base = u64_at(bytes, 0).ok_or(WireError::Body)?;
+        let base = Sequence(u64_at(bytes, 0).ok_or(WireError::Body)?);
         let count = |at| u16_at(bytes, at).map(usize::from).ok_or(WireError::Body);
         let (spots, ranges) = (count(8)?, count(10)?);
-        if spots + ranges > MOST_ENTRIES || base > u64::MAX - (1 << 34) {
+        if spots + ranges > MOST_ENTRIES || base.0 > u64::MAX - (1 << 34) {
             return Err(WireError::Body);
         }
         let entries = bytes.get(LIST_HEADER..).unwrap_or_default();
         let (spots, rest) = entries.split_at_checked(spots * ENTRY).ok_or(WireError::Body)?;
         let ranges = rest.get(..ranges * ENTRY).ok_or(WireError::Body)?;
-        let list = Self { base, spot: (0, 0), spots, ranges };
-        let possible = |(_, count): (u64, u32)| (1..=LONGEST_RANGE).contains(&count);
+        let list = Self { base, spot: (base, 0), spots, ranges };
+        let possible = |(_, count): (Sequence, u32)| (1..=LONGEST_RANGE).contains(&count);
         if !list.clone().all(possible) {
             return Err(WireError::Body);
         }
         Ok(list)
     }
 
-    fn next_of_spot(&mut self) -> Option<(u64, u32)> {
+    fn next_of_spot(&mut self) -> Option<(Sequence, u32)> {
         let (first, bits) = self.spot;
         if bits == 0 {
             return None;
@@ -109,9 +111,9 @@ impl<'a> Ranges<'a> {
 }
 
 impl Iterator for Ranges<'_> {
-    type Item = (u64, u32);
+    type Item = (Sequence, u32);
 
-    fn next(&mut self) -> Option<(u64, u32)> {
+    fn next(&mut self) -> Option<(Sequence, u32)> {
         if let Some(range) = self.next_of_spot() {
             return Some(range);
         }
@@ -132,7 +134,7 @@ impl Iterator for Ranges<'_> {
 /// Collects ascending ranges for a NAK or a confirmation, without allocation.
 #[derive(Clone, Debug)]
 pub struct NakWriter {
-    base: u64,
+    base: Sequence,
     spots: [(u32, u32); MOST_ENTRIES],
     spot_count: usize,
     ranges: [(u32, u32); MOST_ENTRIES],
@@ -142,7 +144,7 @@ pub struct NakWriter {
 impl Default for NakWriter {
     fn default() -> Self {
         let empty = [(0, 0); MOST_ENTRIES];
-        Self { base: 0, spots: empty, spot_count: 0, ranges: empty, range_count: 0 }
+        Self { base: Sequence::default(), spots: empty, spot_count: 0, ranges: empty, range_count: 0 }
     }
 }
 
@@ -168,11 +170,11 @@ impl NakWriter {
     }
 
     /// Adds a range after all others; returns `false` if the list is full.
-    pub fn add(&mut self, first: u64, count: u32) -> bool {
+    pub fn add(&mut self, first: Sequence, count: u32) -> bool {
         if self.is_empty() {
             self.base = first;
         }
-        let offset = first.checked_sub(self.base).and_then(|offset| u32::try_from(offset).ok());
+        let offset = first.offset_from(self.base).and_then(|offset| u32::try_from(offset).ok());
         let Some(offset) = offset.filter(|_| (1..=LONGEST_RANGE).contains(&count)) else {
             return false;
         };
@@ -206,8 +208,8 @@ impl NakWriter {
     ///
     /// # Errors
     /// When the buffer is too short.
-    pub fn write_nak(&self, token: u64, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        writer.put(&token.to_be_bytes())?;
+    pub fn write_nak(&self, token: AddressToken, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+        writer.put(&token.0.to_be_bytes())?;
         self.write(writer)
     }
 
@@ -217,17 +219,17 @@ impl NakWriter {
     /// When the buffer is too short.
     pub fn write_ncf(
         &self,
-        oldest_retained: u64,
-        oldest_message: u64,
+        oldest_retained: Sequence,
+        oldest_message: MessageNumber,
         writer: &mut DatagramWriter<'_>,
     ) -> Result<(), WriteError> {
-        writer.put(&oldest_retained.to_be_bytes())?;
-        writer.put(&oldest_message.to_be_bytes())?;
+        writer.put(&oldest_retained.0.to_be_bytes())?;
+        writer.put(&oldest_message.0.to_be_bytes())?;
         self.write(writer)
     }
 
     fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        writer.put(&self.base.to_be_bytes())?;
+        writer.put(&self.base.0.to_be_bytes())?;
         writer.put(&(self.spot_count as u16).to_be_bytes())?;
         writer.put(&(self.range_count as u16).to_be_bytes())?;
         let entries = self.spots[..self.spot_count].iter().chain(&self.ranges[..self.range_count]);

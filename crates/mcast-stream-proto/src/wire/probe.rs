@@ -1,18 +1,19 @@
 //! Probes and echoes: a subscriber proves its address, and measures the round-trip time.
 
 use super::bytes::u64_at;
+use super::identity::{AddressToken, SubscriberId};
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
 /// The body of a probe and of an echo: 24 bytes each, so that an echo is no longer than its probe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// In a probe, the subscriber's clock; the echo returns it.
     pub clock: u64,
-    /// In an echo, the token that proves the address: the subscriber sends it in every NAK and status.
-    pub token: u64,
+    /// In an echo, the token that proves the address.
+    pub token: AddressToken,
     /// In an echo, the subscriber to which it is sent.
-    pub subscriber: u64,
+    pub subscriber: SubscriberId,
 }
 
 impl Probe {
@@ -25,7 +26,8 @@ impl Probe {
     /// [`WireError::Body`] when the body is too short.
     pub fn read(body: &[u8]) -> Result<Self, WireError> {
         let number = |at| u64_at(body, at).ok_or(WireError::Body);
-        Ok(Self { clock: number(0)?, token: number(8)?, subscriber: number(16)? })
+        let (token, subscriber) = (AddressToken(number(8)?), SubscriberId(number(16)?));
+        Ok(Self { clock: number(0)?, token, subscriber })
     }
 
     /// Writes the body.
@@ -34,7 +36,7 @@ impl Probe {
     /// When the buffer is too short.
     pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
         writer.put(&self.clock.to_be_bytes())?;
-        writer.put(&self.token.to_be_bytes())?;
-        writer.put(&self.subscriber.to_be_bytes())
+        writer.put(&self.token.0.to_be_bytes())?;
+        writer.put(&self.subscriber.0.to_be_bytes())
     }
 }

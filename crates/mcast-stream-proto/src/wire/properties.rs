@@ -29,9 +29,9 @@ proptest! {
 
     #[test]
     fn heartbeats_survive(a in any::<[u64; 5]>(), b in any::<[u32; 3]>(), c in any::<(u8, u16)>(), span in 0_u64..1000) {
-        let next = (a[0] >> 2).max(1);
+        let next = Sequence((a[0] >> 2).max(1));
         let heartbeat = Heartbeat {
-            next, next_message: a[1] >> 2, oldest_retained: next.saturating_sub(span).max(1), oldest_message: a[1] >> 3,
+            next, next_message: MessageNumber(a[1] >> 2), oldest_retained: Sequence(next.0.saturating_sub(span).max(1)), oldest_message: MessageNumber(a[1] >> 3),
             clock: a[2], unix_time: a[3], rate: a[4], round_trip: b[0], group_size: b[1], backoff: c.0,
             flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, capacity: b[1],
         };
@@ -46,8 +46,8 @@ proptest! {
     #[test]
     fn statuses_and_their_subscriber_survive(a in any::<[u64; 5]>(), b in any::<[u32; 6]>()) {
         let status = Status {
-            next: a[0].min(a[1]), highest: a[0].max(a[1]), window: b[0], missed: b[1], clock: a[2], held: b[2],
-            flags: b[3], token: a[3], received: a[4], tag: b[4], repairs: b[5], given_up: a[0], lost_messages: a[1],
+            next: Sequence(a[0].min(a[1])), highest: Sequence(a[0].max(a[1])), window: b[0], missed: b[1], clock: a[2], held: b[2],
+            flags: b[3], token: AddressToken(a[3]), received: a[4], tag: b[4], repairs: b[5], given_up: a[0], lost_messages: a[1],
         };
         let mut buffer = [0; 200];
         let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();
@@ -64,18 +64,18 @@ proptest! {
         let mut list = NakWriter::new();
         let (mut at, mut expected) = (base, Vec::new());
         for (skip, count) in steps {
-            prop_assert!(list.add(at, count));
+            prop_assert!(list.add(Sequence(at), count));
             expected.extend(at..at + u64::from(count));
             at += u64::from(count) + skip;
         }
         let mut buffer = [0; 1400];
         let mut writer = DatagramWriter::new(&mut buffer, &Header::new(Kind::Nak, StreamId(9), Incarnation(8), 7)).unwrap();
-        list.write_nak(77, &mut writer).unwrap();
+        list.write_nak(AddressToken(77), &mut writer).unwrap();
         let length = writer.finish();
         let view = DatagramView::parse(&buffer[..length]).unwrap();
         let nak = Nak::read(view.body).unwrap();
-        prop_assert_eq!(nak.token, 77);
-        let mut listed: Vec<u64> = nak.missing.flat_map(|(first, count)| first..first + u64::from(count)).collect();
+        prop_assert_eq!(nak.token.0, 77);
+        let mut listed: Vec<u64> = nak.missing.flat_map(|(first, count)| first.0..first.0 + u64::from(count)).collect();
         listed.sort_unstable();
         prop_assert_eq!(listed, expected);
     }
@@ -159,10 +159,10 @@ fn an_unknown_extension_is_passed_over_unless_it_is_critical() {
 #[test]
 fn a_list_refuses_what_it_cannot_hold() {
     let mut list = NakWriter::new();
-    assert!(list.add(100, 1));
-    assert!(!list.add(99, 1), "before the first");
-    assert!(!list.add(200, 0));
-    assert!(!list.add(101 + (1 << 32), 1));
-    while list.add(100 + 40 * list.spot_count_for_tests() as u64, 1) {}
+    assert!(list.add(Sequence(100), 1));
+    assert!(!list.add(Sequence(99), 1), "before the first");
+    assert!(!list.add(Sequence(200), 0));
+    assert!(!list.add(Sequence(101 + (1 << 32)), 1));
+    while list.add(Sequence(100 + 40 * list.spot_count_for_tests() as u64), 1) {}
     assert_eq!(list.spot_count_for_tests(), 140);
 }

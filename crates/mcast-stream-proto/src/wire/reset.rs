@@ -1,6 +1,7 @@
 //! Resets: the publisher evicts, refuses or releases a subscriber.
 
 use super::bytes::u64_at;
+use super::identity::SubscriberId;
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -22,7 +23,7 @@ pub enum ResetReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
     /// The subscriber to which it applies.
-    pub subscriber: u64,
+    pub subscriber: SubscriberId,
     /// The reason.
     pub reason: ResetReason,
 }
@@ -36,7 +37,7 @@ impl Reset {
     /// # Errors
     /// [`WireError::Body`] when the body is too short.
     pub fn read(body: &[u8]) -> Result<Self, WireError> {
-        let subscriber = u64_at(body, 0).ok_or(WireError::Body)?;
+        let subscriber = SubscriberId(u64_at(body, 0).ok_or(WireError::Body)?);
         let reason = match (u64_at(body, 8).ok_or(WireError::Body)? >> 56) as u8 {
             1 => ResetReason::Evicted,
             2 => ResetReason::Full,
@@ -57,7 +58,7 @@ impl Reset {
             ResetReason::Settled => 3,
             ResetReason::Other(number) => number,
         };
-        writer.put(&self.subscriber.to_be_bytes())?;
+        writer.put(&self.subscriber.0.to_be_bytes())?;
         writer.put(&[reason, 0, 0, 0, 0, 0, 0, 0])
     }
 }

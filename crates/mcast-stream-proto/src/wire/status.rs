@@ -1,6 +1,8 @@
 //! Statuses: the progress of a subscriber.
 
 use super::bytes::{u32_at, u64_at};
+use super::identity::AddressToken;
+use super::number::Sequence;
 use super::view::WireError;
 use super::writer::{DatagramWriter, WriteError};
 
@@ -9,9 +11,9 @@ use super::writer::{DatagramWriter, WriteError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Everything before this datagram was received or given up; `given_up` counts the latter.
-    pub next: u64,
+    pub next: Sequence,
     /// One past the greatest sequence known to the subscriber.
-    pub highest: u64,
+    pub highest: Sequence,
     /// The room for datagrams from `next` on.
     pub window: u32,
     /// The number of datagrams detected as missing when a later one arrived: the lower half of the count.
@@ -23,8 +25,8 @@ pub struct Status {
     /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
     /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED).
     pub flags: u32,
-    /// The token of the last echo; 0 if there was none.
-    pub token: u64,
+    /// The token of the last echo.
+    pub token: AddressToken,
     /// Datagrams received so far, not counting copies.
     pub received: u64,
     /// The part of the group to which the subscriber belongs; 0 if none.
@@ -65,14 +67,14 @@ impl Status {
         let number = |at| u64_at(body, at).ok_or(WireError::Body);
         let small = |at| u32_at(body, at).ok_or(WireError::Body);
         let status = Self {
-            next: number(0)?,
-            highest: number(8)?,
+            next: Sequence(number(0)?),
+            highest: Sequence(number(8)?),
             window: small(16)?,
             missed: small(20)?,
             clock: number(24)?,
             held: small(32)?,
             flags: small(36)?,
-            token: number(40)?,
+            token: AddressToken(number(40)?),
             received: number(48)?,
             tag: small(56)?,
             repairs: small(60)?,
@@ -87,14 +89,14 @@ impl Status {
     /// # Errors
     /// When the buffer is too short.
     pub fn write(&self, writer: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
-        writer.put(&self.next.to_be_bytes())?;
-        writer.put(&self.highest.to_be_bytes())?;
+        writer.put(&self.next.0.to_be_bytes())?;
+        writer.put(&self.highest.0.to_be_bytes())?;
         writer.put(&self.window.to_be_bytes())?;
         writer.put(&self.missed.to_be_bytes())?;
         writer.put(&self.clock.to_be_bytes())?;
         writer.put(&self.held.to_be_bytes())?;
         writer.put(&self.flags.to_be_bytes())?;
-        writer.put(&self.token.to_be_bytes())?;
+        writer.put(&self.token.0.to_be_bytes())?;
         writer.put(&self.received.to_be_bytes())?;
         writer.put(&self.tag.to_be_bytes())?;
         writer.put(&self.repairs.to_be_bytes())?;

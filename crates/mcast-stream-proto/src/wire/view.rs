@@ -2,7 +2,7 @@
 
 use super::extension::{ExtensionKind, Extensions};
 use super::header::{Header, Kind};
-use super::identity::{KeyEpoch, SubscriberId};
+use super::identity::{IncarnationSalt, KeyEpoch, SubscriberId};
 
 /// The reason why bytes cannot be parsed as a datagram of this protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,11 +69,14 @@ impl<'a> DatagramView<'a> {
         Ok(Self { header, extensions, head, body })
     }
 
-    /// Returns the salt of the publisher's incarnation, which its keys depend on; 0 if there is none.
+    /// Returns the salt of the publisher's incarnation, which its keys depend on.
     #[must_use]
     #[inline]
-    pub fn salt(&self) -> u64 {
-        if self.extensions.is_empty() { 0 } else { self.extensions.u64(ExtensionKind::SALT).unwrap_or(0) }
+    pub fn salt(&self) -> IncarnationSalt {
+        match self.extensions.is_empty() {
+            true => IncarnationSalt::NONE,
+            false => self.extensions.u64(ExtensionKind::SALT).map_or(IncarnationSalt::NONE, IncarnationSalt),
+        }
     }
 
     /// Returns the subscriber that sent the datagram, if one did.

@@ -2,7 +2,7 @@
 
 use super::extension::ExtensionKind;
 use super::header::Header;
-use super::identity::SubscriberId;
+use super::identity::{IncarnationSalt, SubscriberId};
 
 /// The buffer is too short for the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,18 @@ impl<'a> DatagramWriter<'a> {
     /// As [`extension`](Self::extension).
     pub fn subscriber(&mut self, subscriber: SubscriberId) -> Result<(), WriteError> {
         self.extension(ExtensionKind::SUBSCRIBER, 0, &subscriber.0.to_be_bytes())
+    }
+
+    /// Adds the extension with the salt of the publisher's incarnation, if there is one.
+    ///
+    /// # Errors
+    /// As [`extension`](Self::extension).
+    pub fn salt(&mut self, salt: IncarnationSalt) -> Result<(), WriteError> {
+        if salt == IncarnationSalt::NONE {
+            Ok(())
+        } else {
+            self.extension(ExtensionKind::SALT, 0, &salt.0.to_be_bytes())
+        }
     }
 
     /// Appends bytes to the body.

@@ -1,6 +1,7 @@
 //! Checks the messages and events delivered by one subscriber, and the state that its user derives from them.
 
 use mcast_stream_proto::subscriber::{Message, SubscriberEvent};
+use mcast_stream_proto::wire::MessageNumber;
 
 use crate::scene::{EPOCH, ORDER, REPORTED, WHOLE};
 use crate::state::Broken;
@@ -29,7 +30,7 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(crate) fn message(&mut self, message: &Message<'_>) -> Result<(), Broken> {
-        let number = message.number;
+        let number = message.number.0;
         if message.bytes.starts_with(FORGED) {
             return Err((EPOCH, format!("message {number} is from a stranger")));
         }
@@ -69,9 +70,9 @@ impl Audit {
                     return Err((EPOCH, format!("it follows the unknown incarnation {}", incarnation.0)));
                 }
                 // A subscriber that followed a former incarnation receives this one from its first message.
-                let begins_whole = std::mem::take(&mut self.restarted) || message == 0;
+                let begins_whole = std::mem::take(&mut self.restarted) || message.0 == 0;
                 (self.incarnation, self.birth) = (Some(incarnation.0), None);
-                (self.due, self.whole) = if begins_whole { (0, Some(0)) } else { (message, None) };
+                (self.due, self.whole) = if begins_whole { (0, Some(0)) } else { (message.0, None) };
             }
             SubscriberEvent::Restarted { to, .. } => {
                 if !is_known(to.0) {
@@ -79,7 +80,7 @@ impl Audit {
                 }
                 (self.restarted, self.ended, self.wants) = (true, false, None);
             }
-            SubscriberEvent::Lost { first, end, .. } => {
+            SubscriberEvent::Lost { first: MessageNumber(first), end: MessageNumber(end), .. } => {
                 if first != self.due || end <= first {
                     return Err((
                         REPORTED,
@@ -88,7 +89,7 @@ impl Audit {
                 }
                 (self.due, self.whole) = (end, None);
             }
-            SubscriberEvent::SnapshotWanted { message } => (self.wants, self.whole) = (Some(message), None),
+            SubscriberEvent::SnapshotWanted { message } => (self.wants, self.whole) = (Some(message.0), None),
             SubscriberEvent::Ended { messages } => {
                 if messages != self.due || self.ended {
                     return Err((

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, StreamId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine, Target};
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, MessageNumber, Sequence, StreamId};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine, Target};
 
 use crate::audit::{Audit, content};
 use crate::cipher::Notary;
@@ -211,7 +211,7 @@ impl<'s> Group<'s> {
             Action::UseKey => {
                 self.keys.used_from = Some(self.published);
                 self.publisher_journal.note(self.now, b"key");
-                self.publisher.set_keys(self.now, keys(self.scene, &self.notary, true));
+                self.publisher.set_keys(ClockTime(self.now), keys(self.scene, &self.notary, true));
                 self.serve_publisher();
             }
             Action::Deliver(index) => {
@@ -239,10 +239,10 @@ impl<'s> Group<'s> {
         for _ in 0..self.scene.bursts[self.bursts] {
             let message = content(self.incarnation, self.incarnations.len() as u32, self.published);
             // There is no flow control, so there is always room.
-            if self.publisher.publish(self.now, &message).is_ok() {
+            if self.publisher.publish(ClockTime(self.now), &message).is_ok() {
                 self.published += 1;
             }
-            self.publisher.flush(self.now);
+            self.publisher.flush(ClockTime(self.now));
             self.serve_publisher();
         }
         self.bursts += 1;
@@ -263,7 +263,7 @@ impl<'s> Group<'s> {
         };
         let node = &mut self.nodes[index];
         (node.has_new_key, node.has_old_key) = (has_new, self.scene.sealed);
-        node.subscriber = Some(SubscriberMachine::new(config, self.now));
+        node.subscriber = Some(SubscriberMachine::new(config, ClockTime(self.now)));
         node.journal.note(self.now, b"join");
         self.serve(index, &[]);
     }
@@ -279,7 +279,7 @@ impl<'s> Group<'s> {
         if node.audit.incarnation == Some(incarnation)
             && node.audit.wants.is_some_and(|wanted| wanted <= messages)
         {
-            subscriber.resume(messages);
+            subscriber.resume(MessageNumber(messages));
             node.audit.snapshot(messages, messages.saturating_sub(lacks));
             node.journal.note(self.now, &messages.to_be_bytes());
         }
@@ -339,14 +339,14 @@ impl<'s> Group<'s> {
             self.remaining.delays = self.remaining.delays.saturating_sub(1);
         }
         let subscribers = self.nodes.iter().filter_map(|node| node.subscriber.as_ref());
-        let next = subscribers.map(SubscriberMachine::next_deadline).min().unwrap_or(u64::MAX);
-        self.now = next.min(self.publisher.next_deadline()).max(self.now + 1_000);
-        if self.publisher.next_deadline() <= self.now {
+        let next = subscribers.map(|subscriber| subscriber.next_deadline().0).min().unwrap_or(u64::MAX);
+        self.now = next.min(self.publisher.next_deadline().0).max(self.now + 1_000);
+        if self.publisher.next_deadline().0 <= self.now {
             self.publisher_journal.note(self.now, b"wait");
             self.serve_publisher();
         }
         for index in 0..self.nodes.len() {
-            let is_due = |subscriber: &SubscriberMachine| subscriber.next_deadline() <= self.now;
+            let is_due = |subscriber: &SubscriberMachine| subscriber.next_deadline().0 <= self.now;
             if self.nodes[index].subscriber.as_ref().is_some_and(is_due) {
                 self.nodes[index].journal.note(self.now, b"wait");
                 self.serve(index, &[]);
@@ -360,14 +360,14 @@ impl<'s> Group<'s> {
                 Endpoint::PublisherMachine => {
                     let Endpoint::Subscriber(from) = flight.from else { continue };
                     self.publisher_journal.note(self.now, &datagram);
-                    self.publisher.handle(self.now, address(from), &datagram);
+                    self.publisher.handle(ClockTime(self.now), address(from), &datagram);
                     self.serve_publisher();
                 }
                 Endpoint::Subscriber(index) => {
                     let node = &mut self.nodes[index];
                     let Some(subscriber) = &mut node.subscriber else { continue };
                     node.journal.note(self.now, &datagram);
-                    subscriber.handle(self.now, 0, PUBLISHER, &datagram);
+                    subscriber.handle(ClockTime(self.now), 0, PUBLISHER, &datagram);
                     self.serve(index, &datagram);
                 }
             }
@@ -376,11 +376,11 @@ impl<'s> Group<'s> {
 
     fn serve_publisher(&mut self) {
         let mut to: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.nodes.len()];
-        while let Some(transmit) = self.publisher.poll(self.now) {
+        while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
             let (datagrams, target) = match transmit {
                 Transmit::Data { first, count } => {
-                    let all =
-                        (first..first + count).map(|sequence| self.publisher.datagram(sequence).to_vec());
+                    let all = Sequence::each(first..first + count)
+                        .map(|sequence| self.publisher.datagram(sequence).to_vec());
                     (all.collect(), Target::Group)
                 }
                 Transmit::Repair { sequence, to } => (vec![self.publisher.datagram(sequence).to_vec()], to),
@@ -404,7 +404,7 @@ impl<'s> Group<'s> {
     fn serve(&mut self, index: usize, datagram: &[u8]) {
         let (now, incarnations) = (self.now, &self.incarnations);
         let Node { subscriber: Some(subscriber), audit, .. } = &mut self.nodes[index] else { return };
-        while let Some(item) = subscriber.next(now, datagram) {
+        while let Some(item) = subscriber.next(ClockTime(now), datagram) {
             let result = match item {
                 Item::Message(message) => audit.message(&message),
                 Item::Event(event) => audit.event(&event, |incarnation| incarnations.contains(&incarnation)),
@@ -412,7 +412,7 @@ impl<'s> Group<'s> {
             self.broken = self.broken.take().or_else(|| result.err());
         }
         let mut feedback = Vec::new();
-        while let Some(control) = subscriber.poll(now) {
+        while let Some(control) = subscriber.poll(ClockTime(now)) {
             feedback.push(control.bytes().to_vec());
         }
         self.network.add(Endpoint::Subscriber(index), Endpoint::PublisherMachine, feedback);
@@ -421,7 +421,7 @@ impl<'s> Group<'s> {
     /// Returns whether every subscriber reaches the end of the stream if no more faults happen.
     pub(crate) fn can_reach_the_end(mut self) -> bool {
         const MAX_STEPS: usize = 3_000;
-        self.publisher.close(self.now);
+        self.publisher.close(ClockTime(self.now));
         self.serve_publisher();
         for _ in 0..MAX_STEPS {
             if self.nodes.iter().all(|node| self.is_at_the_end(node)) {
@@ -478,5 +478,5 @@ fn new_publisher(incarnation: u32, keys: Keys, now: u64) -> PublisherMachine {
         keys,
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
-    PublisherMachine::new(config, now).unwrap()
+    PublisherMachine::new(config, ClockTime(now)).unwrap()
 }

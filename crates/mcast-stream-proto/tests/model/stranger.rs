@@ -1,10 +1,11 @@
 //! Datagrams that subscribers must reject: from strangers without a secret or with another one, and from an excluded
 //! member with the previous one.
 
+use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch};
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
 
 use crate::audit::FORGED;
 use crate::cipher::Notary;
@@ -37,16 +38,19 @@ fn forge(keys: Keys, incarnation: u32, next: u64, now: u64) -> Vec<Vec<u8>> {
         keys,
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
-    let mut publisher = PublisherMachine::new(config, now).unwrap();
+    let mut publisher = PublisherMachine::new(config, ClockTime(now)).unwrap();
     for number in 0..next + 2 {
-        publisher.publish(now, &[FORGED, &number.to_be_bytes()].concat()).unwrap();
-        publisher.flush(now);
+        publisher.publish(ClockTime(now), &[FORGED, &number.to_be_bytes()].concat()).unwrap();
+        publisher.flush(ClockTime(now));
     }
     let mut all = Vec::new();
-    while let Some(transmit) = publisher.poll(now) {
+    while let Some(transmit) = publisher.poll(ClockTime(now)) {
         match transmit {
             Transmit::Data { first, count } => {
-                all.extend((first..first + count).map(|sequence| publisher.datagram(sequence).to_vec()));
+                all.extend(
+                    Sequence::each(first..first + count)
+                        .map(|sequence| publisher.datagram(sequence).to_vec()),
+                );
             }
             Transmit::Control(control) => all.push(control.bytes().to_vec()),
             Transmit::Repair { .. } => {}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use mcast_stream_proto::subscriber::{Cause, Message, OnLoss, Policy, Start, SubscriberEvent};
+use mcast_stream_proto::wire::{MessageKey, MessageNumber};
 
 use crate::content;
 use crate::plan::Plan;
@@ -14,11 +15,11 @@ pub(crate) struct Audit {
     start: Start,
     pub(crate) incarnation: Option<u32>,
     /// The number of the next message or loss.
-    pub(crate) cursor: Option<u64>,
-    latest: HashMap<u64, u64>,
+    pub(crate) cursor: Option<MessageNumber>,
+    latest: HashMap<MessageKey, MessageNumber>,
     pub(crate) ended: bool,
-    pub(crate) wants_snapshot: Option<u64>,
-    pub(crate) lost: Vec<(u32, u64, u64, Cause)>,
+    pub(crate) wants_snapshot: Option<MessageNumber>,
+    pub(crate) lost: Vec<(u32, MessageNumber, MessageNumber, Cause)>,
     pub(crate) messages: u64,
     pub(crate) restarted: bool,
     /// The number of [`SubscriberEvent::LostUnknown`].
@@ -27,7 +28,7 @@ pub(crate) struct Audit {
     lacks_unknown: bool,
     former: Vec<Balance>,
     /// The cursor of each former incarnation when it was left.
-    left_at: HashMap<u32, u64>,
+    left_at: HashMap<u32, MessageNumber>,
 }
 
 /// What a subscriber accounts for of an incarnation: one past the last message that it delivered or reported as lost,
@@ -67,7 +68,7 @@ impl Audit {
         if self.wants_snapshot.is_some() {
             return Err(format!("message {} while it waits for a snapshot", message.number));
         }
-        let (key, bytes) = content::message(plan, incarnation, message.number);
+        let (key, bytes) = content::message(plan, incarnation, message.number.0);
         if (message.key, message.bytes) != (key, &bytes[..]) {
             return Err(format!("message {} is not what was sent", message.number));
         }
@@ -86,7 +87,7 @@ impl Audit {
         let Some(key) = message.key else { return Ok(()) };
         match self.latest.insert(key, message.number) {
             Some(known) if known >= message.number => {
-                Err(format!("delivered message {} of key {key} after {known}", message.number))
+                Err(format!("delivered message {} of key {key:?} after {known}", message.number))
             }
             _ => Ok(()),
         }
@@ -98,7 +99,7 @@ impl Audit {
                 self.incarnation = Some(incarnation.0);
                 // A subscriber of the former incarnation accounts for everything in this one, and for nothing twice.
                 let wants_all = self.restarted && self.start != Start::Snapshot;
-                let left_at = self.left_at.get(&incarnation.0).copied().unwrap_or(0);
+                let left_at = self.left_at.get(&incarnation.0).copied().unwrap_or_default();
                 self.cursor = Some(if wants_all { left_at } else { message });
                 self.latest.clear();
             }
@@ -126,7 +127,8 @@ impl Audit {
             SubscriberEvent::Rival { .. } => self.lacks_unknown = true,
             SubscriberEvent::SnapshotWanted { message } => self.wants_snapshot = Some(message),
             SubscriberEvent::Ended { messages } => {
-                if self.ended || self.policy != Policy::Latest && self.cursor != Some(messages) {
+                if self.ended || self.policy != Policy::Latest && self.cursor != Some(MessageNumber(messages))
+                {
                     return Err(format!("it ended with {messages}, expected {:?}", self.cursor));
                 }
                 self.ended = true;
@@ -136,7 +138,7 @@ impl Audit {
         Ok(())
     }
 
-    fn lost(&mut self, first: u64, end: u64, cause: Cause) -> Result<(), String> {
+    fn lost(&mut self, first: MessageNumber, end: MessageNumber, cause: Cause) -> Result<(), String> {
         if end <= first || self.policy != Policy::Latest && self.cursor != Some(first) {
             return Err(format!("a loss from {first} to {end}, expected {:?}", self.cursor));
         }
@@ -164,7 +166,7 @@ impl Audit {
         let is_excused =
             self.may_have_stopped() || self.wants_snapshot.is_some() || self.policy == Policy::Latest;
         let (incarnation, accounted) = self.incarnation.zip(self.cursor).filter(|_| !is_excused)?;
-        Some(Balance { incarnation, accounted, is_unknown: self.lacks_unknown })
+        Some(Balance { incarnation, accounted: accounted.0, is_unknown: self.lacks_unknown })
     }
 
     /// Whether a loss has stopped it, with `OnLoss::Stop`.
@@ -172,7 +174,7 @@ impl Audit {
         self.policy == Policy::Reliable(OnLoss::Stop) && (!self.lost.is_empty() || self.unknown > 0)
     }
 
-    pub(crate) fn latest(&self, key: u64) -> Option<u64> {
-        self.latest.get(&key).copied()
+    pub(crate) fn latest(&self, key: MessageKey) -> Option<u64> {
+        self.latest.get(&key).map(|number| number.0)
     }
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Status, StreamId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Sequence, Status, StreamId};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
@@ -41,8 +41,8 @@ impl Two {
         let config = PublisherConfig { history: HISTORY, ..PublisherConfig::new(STREAM, Incarnation(1)) };
         let mut two = Self {
             now,
-            publisher: PublisherMachine::new(config, now).unwrap(),
-            subscriber: SubscriberMachine::new(subscriber, now),
+            publisher: PublisherMachine::new(config, ClockTime(now)).unwrap(),
+            subscriber: SubscriberMachine::new(subscriber, ClockTime(now)),
             messages: 0,
             busy: false,
         };
@@ -59,7 +59,7 @@ impl Two {
         const OLDEST_RETAINED: usize = NEXT + 16;
 
         loop {
-            if let Some(Transmit::Control(control)) = self.publisher.poll(self.now)
+            if let Some(Transmit::Control(control)) = self.publisher.poll(ClockTime(self.now))
                 && let mut forged = control.bytes().to_vec()
                 && DatagramView::parse(&forged).is_ok_and(|view| view.header.kind == Kind::Heartbeat)
             {
@@ -76,23 +76,27 @@ impl Two {
     /// Delivers everything that is sent now, and advances the clock by 0.1 ms.
     fn step(&mut self, arrivals: Arrivals) {
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-        while let Some(transmit) = self.publisher.poll(self.now) {
+        while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
             let arriving: Vec<Vec<u8>> = match transmit {
                 Transmit::Control(control) => vec![control.bytes().to_vec()],
                 _ if arrivals == Arrivals::ControlAlone => Vec::new(),
-                Transmit::Data { first, count } => (first..first + count)
-                    .filter(|number| arrivals != Arrivals::TwoOfThree || number % 3 != 0)
+                Transmit::Data { first, count } => Sequence::each(first..first + count)
+                    .filter(|number| arrivals != Arrivals::TwoOfThree || number.0 % 3 != 0)
                     .map(|number| self.publisher.datagram(number).to_vec())
                     .collect(),
                 Transmit::Repair { sequence, .. } => vec![self.publisher.datagram(sequence).to_vec()],
             };
             for datagram in arriving {
-                self.subscriber.handle(self.now, 0, from, &datagram);
+                self.subscriber.handle(ClockTime(self.now), 0, from, &datagram);
                 self.read(&datagram);
             }
         }
-        while let Some(control) = self.subscriber.poll(self.now) {
-            self.publisher.handle(self.now, SocketAddr::from(([10, 0, 0, 2], 7000)), control.bytes());
+        while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
+            self.publisher.handle(
+                ClockTime(self.now),
+                SocketAddr::from(([10, 0, 0, 2], 7000)),
+                control.bytes(),
+            );
         }
         self.now += MILLISECOND / 10;
     }
@@ -106,14 +110,14 @@ impl Two {
     /// Reads all messages, unless the application is busy.
     fn read(&mut self, datagram: &[u8]) {
         while !self.busy
-            && let Some(item) = self.subscriber.next(self.now, datagram)
+            && let Some(item) = self.subscriber.next(ClockTime(self.now), datagram)
         {
             match item {
                 Item::Message(message) => {
-                    assert_eq!(message.number, self.messages);
+                    assert_eq!(message.number.0, self.messages);
                     self.messages += 1;
                 }
-                Item::Event(SubscriberEvent::Lost { end, .. }) => self.messages = end,
+                Item::Event(SubscriberEvent::Lost { end, .. }) => self.messages = end.0,
                 Item::Event(_) => {}
             }
         }
@@ -139,8 +143,8 @@ impl Two {
     /// Publishes messages up to `end` while there is room, each in its own datagram; returns the next number.
     fn publish_from(&mut self, first: u64, end: u64) -> u64 {
         let mut number = first;
-        while number < end && self.publisher.publish(self.now, &number.to_be_bytes()).is_ok() {
-            self.publisher.flush(self.now);
+        while number < end && self.publisher.publish(ClockTime(self.now), &number.to_be_bytes()).is_ok() {
+            self.publisher.flush(ClockTime(self.now));
             number += 1;
         }
         number
@@ -155,7 +159,7 @@ fn a_subscriber_with_a_busy_application_keeps_sending_feedback() {
     two.run(SECOND, Arrivals::Everything, |two| two.messages == 1);
     two.make_busy();
     assert_eq!(two.publish_from(1, 200), 200);
-    two.publisher.close(two.now);
+    two.publisher.close(ClockTime(two.now));
     let began = two.now;
     two.run(5 * SECOND, Arrivals::TwoOfThree, |two| two.publisher.audience().unread == 1);
     assert!(
@@ -207,7 +211,7 @@ fn a_silent_subscriber_is_forgotten() {
     let mut two = Two::joined();
     let silent_since = two.now;
     let forgotten = loop {
-        while two.publisher.poll(two.now).is_some() {}
+        while two.publisher.poll(ClockTime(two.now)).is_some() {}
         match two.publisher.poll_event() {
             Some(PublisherEvent::SubscriberSilent(_)) => break two.now - silent_since,
             Some(_) => {}
@@ -223,8 +227,8 @@ fn a_silent_subscriber_is_forgotten() {
 #[test]
 fn repairs_keep_to_their_allowance() {
     let mut two = Two::joined();
-    while two.publisher.publish(two.now, &[7; 1000]).is_ok() {
-        two.publisher.flush(two.now);
+    while two.publisher.publish(ClockTime(two.now), &[7; 1000]).is_ok() {
+        two.publisher.flush(ClockTime(two.now));
         two.step(Arrivals::ControlAlone);
     }
     let (before, began) = (0, two.now);
@@ -257,7 +261,7 @@ fn an_evicted_subscriber_that_returns_is_reported_with_its_loss() {
             events.extend(std::iter::from_fn(|| two.publisher.poll_event()));
         }
         let position = |is: fn(&PublisherEvent) -> bool| events.iter().position(is);
-        let gone = position(|event| matches!(event, PublisherEvent::SubscriberShort(..)));
+        let gone = position(|event| matches!(event, PublisherEvent::SubscriberIncomplete(..)));
         let returned = position(|event| matches!(event, PublisherEvent::SubscriberReturned(_)));
         assert_eq!((gone.is_some(), returned.is_some()), (lacks, lacks), "{events:?}");
         assert_eq!(two.subscriber.statistics().lost_messages > 0, lacks);
@@ -273,9 +277,9 @@ fn a_forged_oldest_retained_does_not_block_the_subscriber() {
         let mut two = Two::with(config);
         let forged = two.forged_heartbeat((1 << 62) - 1, (1 << 62) - 2);
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-        two.subscriber.handle(two.now, 0, from, &forged);
+        two.subscriber.handle(ClockTime(two.now), 0, from, &forged);
         let mut items = 0;
-        while two.subscriber.next(two.now, &forged).is_some() {
+        while two.subscriber.next(ClockTime(two.now), &forged).is_some() {
             items += 1;
         }
         assert!(items <= 4, "{items} events");
@@ -288,12 +292,12 @@ fn a_forged_end_of_a_former_incarnation_does_not_block_the_subscriber() {
     let mut two = Two::with(SubscriberConfig::new(STREAM));
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
     let mut forged = two.forged_heartbeat((1 << 62) - 1, 1);
-    two.subscriber.handle(two.now, 0, from, &forged);
-    while two.subscriber.next(two.now, &forged).is_some() {}
+    two.subscriber.handle(ClockTime(two.now), 0, from, &forged);
+    while two.subscriber.next(ClockTime(two.now), &forged).is_some() {}
     forged[16..20].copy_from_slice(&2_u32.to_be_bytes());
-    two.subscriber.handle(two.now, 0, from, &forged);
+    two.subscriber.handle(ClockTime(two.now), 0, from, &forged);
     let mut restarted = false;
-    while let Some(item) = two.subscriber.next(two.now, &forged) {
+    while let Some(item) = two.subscriber.next(ClockTime(two.now), &forged) {
         restarted |= matches!(item, Item::Event(SubscriberEvent::Restarted { .. }));
     }
     assert!(restarted);
@@ -304,22 +308,22 @@ fn a_forged_end_of_a_former_incarnation_does_not_block_the_subscriber() {
 fn a_subscriber_reports_each_32_repairs() {
     let mut two = Two::joined();
     for _ in 0..200 {
-        two.publisher.publish(two.now, &[7; 1_000]).unwrap();
-        two.publisher.flush(two.now);
+        two.publisher.publish(ClockTime(two.now), &[7; 1_000]).unwrap();
+        two.publisher.flush(ClockTime(two.now));
     }
     let from = SocketAddr::from(([10, 0, 0, 1], 7000));
-    while let Some(transmit) = two.publisher.poll(two.now) {
+    while let Some(transmit) = two.publisher.poll(ClockTime(two.now)) {
         let Transmit::Data { first, count } = transmit else { continue };
-        for number in (first..first + count).filter(|number| number % 3 != 0) {
-            two.subscriber.handle(two.now, 0, from, two.publisher.datagram(number));
+        for number in Sequence::each(first..first + count).filter(|number| number.0 % 3 != 0) {
+            two.subscriber.handle(ClockTime(two.now), 0, from, two.publisher.datagram(number));
         }
     }
     let mut reported = Vec::new();
     // The first one stays missing, so that there is nothing else to report.
-    for missing in (6..=198).step_by(3) {
+    for missing in (6..=198).step_by(3).map(Sequence) {
         two.publisher.mark_path(missing, 1, 0, true);
-        two.subscriber.handle(two.now, 0, from, two.publisher.datagram(missing));
-        while let Some(control) = two.subscriber.poll(two.now) {
+        two.subscriber.handle(ClockTime(two.now), 0, from, two.publisher.datagram(missing));
+        while let Some(control) = two.subscriber.poll(ClockTime(two.now)) {
             let view = DatagramView::parse(control.bytes()).unwrap();
             if view.header.kind == Kind::Status {
                 reported.push(Status::read(view.body).unwrap().repairs);
@@ -336,9 +340,9 @@ fn a_publisher_that_was_stopped_neither_forgets_nor_evicts_a_subscriber() {
     for (window, messages, pause) in [(64, 4_000, 4 * SECOND), (4_096, 10, 12 * SECOND)] {
         let mut two = Two::with(SubscriberConfig { window, ..SubscriberConfig::new(STREAM) });
         two.publish_from(0, messages);
-        while two.publisher.poll(two.now).is_some() {}
+        while two.publisher.poll(ClockTime(two.now)).is_some() {}
         two.now += pause;
-        while two.publisher.poll(two.now).is_some() {}
+        while two.publisher.poll(ClockTime(two.now)).is_some() {}
         assert_eq!(two.publisher.audience().total(), 1);
         while let Some(event) = two.publisher.poll_event() {
             assert!(matches!(event, PublisherEvent::SubscriberJoined(..)), "{event:?}");
@@ -346,7 +350,7 @@ fn a_publisher_that_was_stopped_neither_forgets_nor_evicts_a_subscriber() {
         let began = two.now;
         while two.publisher.audience().unknown == 0 {
             two.now += 50 * MILLISECOND;
-            while two.publisher.poll(two.now).is_some() {}
+            while two.publisher.poll(ClockTime(two.now)).is_some() {}
             assert!(two.now < began + 6 * SECOND, "a subscriber that is gone is not forgotten");
         }
     }

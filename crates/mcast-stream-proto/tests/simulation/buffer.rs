@@ -1,8 +1,9 @@
 //! The capacity of the retransmission buffer, as in the table of `docs/how-to/choose-a-policy.md`.
 
+use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Refusal};
-use mcast_stream_proto::wire::{Incarnation, StreamId};
+use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
 
 use crate::plan::{MILLISECOND, SECOND};
 
@@ -10,7 +11,7 @@ const HISTORY: usize = 8 << 20;
 
 fn publisher() -> PublisherMachine {
     let config = PublisherConfig { history: HISTORY, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
-    PublisherMachine::new(config, SECOND).unwrap()
+    PublisherMachine::new(config, ClockTime(SECOND)).unwrap()
 }
 
 /// Returns the number of retained messages of this length, each sent in its own datagram.
@@ -20,12 +21,12 @@ fn kept(length: usize) -> u64 {
     let message = vec![7; length];
     for number in 0..ALL {
         let now = SECOND + number * MILLISECOND;
-        publisher.publish(now, &message).unwrap();
-        publisher.flush(now);
-        while publisher.poll(now).is_some() {}
+        publisher.publish(ClockTime(now), &message).unwrap();
+        publisher.flush(ClockTime(now));
+        while publisher.poll(ClockTime(now)).is_some() {}
     }
     assert_eq!(publisher.statistics().datagrams, ALL);
-    (1..=ALL).filter(|number| !publisher.datagram(*number).is_empty()).count() as u64
+    (1..=ALL).filter(|number| !publisher.datagram(Sequence(*number)).is_empty()).count() as u64
 }
 
 /// It holds 4/3 of the configured size. A datagram takes its message and 34 bytes, and at least 64 bytes of the size.
@@ -42,7 +43,8 @@ fn the_buffer_holds_bytes() {
 
 #[test]
 fn a_message_must_fit_the_buffer() {
-    let Err(Refusal::TooLong { longest, .. }) = publisher().publish(SECOND, &vec![7; 16 << 20]) else {
+    let Err(Refusal::TooLong { longest, .. }) = publisher().publish(ClockTime(SECOND), &vec![7; 16 << 20])
+    else {
         panic!("it was accepted")
     };
     assert!((10_800_000..11_000_000).contains(&longest), "{longest}");

@@ -6,7 +6,7 @@ use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, KeyEpoch, StreamId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::cipher::Notary;
 use crate::plan::SECOND;
@@ -32,10 +32,10 @@ impl Ends {
             unix_offset: Some(publisher),
             ..PublisherConfig::new(STREAM, Incarnation(1))
         };
-        let publisher = PublisherMachine::new(config, SECOND).unwrap();
+        let publisher = PublisherMachine::new(config, ClockTime(SECOND)).unwrap();
         let config =
             SubscriberConfig { keys, unix_offset: Some(subscriber), ..SubscriberConfig::new(STREAM) };
-        Self { publisher, subscriber: SubscriberMachine::new(config, SECOND), now: SECOND }
+        Self { publisher, subscriber: SubscriberMachine::new(config, ClockTime(SECOND)), now: SECOND }
     }
 
     /// Runs for ten seconds, in which the publisher sends heartbeats; returns the subscriber's events.
@@ -43,15 +43,15 @@ impl Ends {
         let mut events = Vec::new();
         let end = self.now + 10 * SECOND;
         while self.now < end {
-            while let Some(transmit) = self.publisher.poll(self.now) {
+            while let Some(transmit) = self.publisher.poll(ClockTime(self.now)) {
                 if let Transmit::Control(control) = transmit {
-                    self.subscriber.handle(self.now, 0, FROM, control.bytes());
+                    self.subscriber.handle(ClockTime(self.now), 0, FROM, control.bytes());
                 }
             }
-            while let Some(control) = self.subscriber.poll(self.now) {
-                self.publisher.handle(self.now, ([10, 0, 0, 2], 7000).into(), control.bytes());
+            while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
+                self.publisher.handle(ClockTime(self.now), ([10, 0, 0, 2], 7000).into(), control.bytes());
             }
-            while let Some(item) = self.subscriber.next(self.now, &[]) {
+            while let Some(item) = self.subscriber.next(ClockTime(self.now), &[]) {
                 if let Item::Event(event) = item {
                     events.push(event);
                 }

@@ -1,13 +1,15 @@
 //! The content of messages. It follows from the message's number and the publisher's incarnation, so that subscribers
 //! can check it.
 
+use mcast_stream_proto::wire::MessageKey;
+
 use crate::dice::{Dice, mix};
 use crate::plan::Plan;
 
-pub(crate) fn message(plan: &Plan, incarnation: u32, number: u64) -> (Option<u64>, Vec<u8>) {
+pub(crate) fn message(plan: &Plan, incarnation: u32, number: u64) -> (Option<MessageKey>, Vec<u8>) {
     let mut dice = Dice::new(mix(plan.seed ^ u64::from(incarnation) << 40 ^ number << 8));
     let length = plan.sizes.draw(&mut dice);
-    let key = plan.keyed.then(|| dice.below(7));
+    let key = plan.keyed.then(|| MessageKey(dice.below(7)));
     let bytes = (0..length).map(|at| mix(number ^ u64::from(incarnation) ^ (at as u64 / 8)) as u8).collect();
     (key, bytes)
 }

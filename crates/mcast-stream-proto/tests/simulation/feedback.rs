@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::wire::{
-    DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, StreamId, SubscriberId,
-    WriteError,
+    AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, NakWriter, Probe, Sequence,
+    StreamId, SubscriberId, WriteError,
 };
-use mcast_stream_proto::{PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use crate::plan::SECOND;
 
@@ -15,7 +15,7 @@ const STREAM: StreamId = StreamId(7);
 const SUBSCRIBER: SubscriberId = SubscriberId(0xaabb);
 
 fn publisher(config: PublisherConfig) -> PublisherMachine {
-    PublisherMachine::new(config, SECOND).unwrap()
+    PublisherMachine::new(config, ClockTime(SECOND)).unwrap()
 }
 
 fn settings() -> PublisherConfig {
@@ -38,9 +38,9 @@ fn subscriber_datagram(
     bytes
 }
 
-fn nak(count: u64, token: u64, missing: u64) -> Vec<u8> {
+fn nak(count: u64, token: AddressToken, missing: u64) -> Vec<u8> {
     let mut list = NakWriter::new();
-    assert!(list.add(missing, 1));
+    assert!(list.add(Sequence(missing), 1));
     subscriber_datagram(Kind::Nak, count, |writer| list.write_nak(token, writer))
 }
 
@@ -51,9 +51,9 @@ fn repaired_to(
     from: SocketAddr,
     datagram: &[u8],
 ) -> Option<Target> {
-    publisher.handle(now, from, datagram);
+    publisher.handle(ClockTime(now), from, datagram);
     let mut to = None;
-    while let Some(transmit) = publisher.poll(now) {
+    while let Some(transmit) = publisher.poll(ClockTime(now)) {
         if let Transmit::Repair { to: target, .. } = transmit {
             to = Some(target);
         }
@@ -67,18 +67,18 @@ fn repairs_are_sent_only_to_proven_addresses() {
     let (own, another) = (SocketAddr::from(([10, 0, 0, 2], 7000)), SocketAddr::from(([10, 0, 0, 3], 7000)));
     let (mut publisher, now) = (publisher(settings()), 2 * SECOND);
     for _ in 0..20 {
-        publisher.publish(now, &[7; 1000]).unwrap();
-        publisher.flush(now);
+        publisher.publish(ClockTime(now), &[7; 1000]).unwrap();
+        publisher.flush(ClockTime(now));
     }
-    while publisher.poll(now).is_some() {}
-    assert_eq!(repaired_to(&mut publisher, now, own, &nak(1, 0, 3)), None);
-    assert_eq!(repaired_to(&mut publisher, now, own, &nak(2, 12_345, 4)), None);
+    while publisher.poll(ClockTime(now)).is_some() {}
+    assert_eq!(repaired_to(&mut publisher, now, own, &nak(1, AddressToken::NONE, 3)), None);
+    assert_eq!(repaired_to(&mut publisher, now, own, &nak(2, AddressToken(12_345), 4)), None);
 
     let probe = subscriber_datagram(Kind::Probe, 3, |writer| {
-        Probe { clock: 1, token: 0, subscriber: SUBSCRIBER.0 }.write(writer)
+        Probe { clock: 1, token: AddressToken::NONE, subscriber: SUBSCRIBER }.write(writer)
     });
-    publisher.handle(now, own, &probe);
-    let Some(Transmit::Control(echo)) = publisher.poll(now) else { panic!("no echo") };
+    publisher.handle(ClockTime(now), own, &probe);
+    let Some(Transmit::Control(echo)) = publisher.poll(ClockTime(now)) else { panic!("no echo") };
     assert_eq!(echo.to, Target::Address(own));
     assert!(echo.bytes().len() <= probe.len(), "an echo is longer than its probe");
     let head = DatagramView::parse(echo.bytes()).unwrap().head.len();
@@ -86,7 +86,7 @@ fn repairs_are_sent_only_to_proven_addresses() {
 
     assert_eq!(repaired_to(&mut publisher, now, another, &nak(4, token, 5)), None);
     assert_eq!(repaired_to(&mut publisher, now, own, &nak(5, token, 6)), Some(Target::Address(own)));
-    assert_eq!(repaired_to(&mut publisher, now, another, &nak(6, 0, 7)), None);
+    assert_eq!(repaired_to(&mut publisher, now, another, &nak(6, AddressToken::NONE, 7)), None);
     let later = now + 200 * SECOND;
     assert_eq!(repaired_to(&mut publisher, later, own, &nak(7, token, 8)), None);
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{Incarnation, StreamId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::wire::{Incarnation, MessageNumber, Sequence, StreamId};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::plan::{MILLISECOND, SECOND};
 
@@ -13,7 +13,7 @@ const STREAM: StreamId = StreamId(7);
 const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 7000);
 const MESSAGES: u64 = 3;
 
-/// A subscriber that stays when a stream ends, and what it was told.
+/// A subscriber that stays when a stream ends, and its events.
 struct Subscriber {
     subscriber: SubscriberMachine,
     now: u64,
@@ -25,7 +25,7 @@ impl Subscriber {
     fn new() -> Self {
         let config = SubscriberConfig { start: Start::Oldest, ..SubscriberConfig::new(STREAM) };
         Self {
-            subscriber: SubscriberMachine::new(config, SECOND),
+            subscriber: SubscriberMachine::new(config, ClockTime(SECOND)),
             now: SECOND,
             messages: 0,
             events: Vec::new(),
@@ -35,35 +35,36 @@ impl Subscriber {
     /// Hears an incarnation publish its messages, and end its stream or not, for two seconds.
     fn hear(&mut self, incarnation: u32, is_ended: bool) {
         let config = PublisherConfig::new(STREAM, Incarnation(incarnation));
-        let mut publisher = PublisherMachine::new(config, self.now).unwrap();
+        let mut publisher = PublisherMachine::new(config, ClockTime(self.now)).unwrap();
         let until = self.now + 2 * SECOND;
         for _ in 0..MESSAGES {
-            publisher.publish(self.now, b"message").unwrap();
+            publisher.publish(ClockTime(self.now), b"message").unwrap();
         }
-        publisher.flush(self.now);
+        publisher.flush(ClockTime(self.now));
         if is_ended {
-            publisher.close(self.now);
+            publisher.close(ClockTime(self.now));
         }
         while self.now < until {
-            while let Some(transmit) = publisher.poll(self.now) {
+            while let Some(transmit) = publisher.poll(ClockTime(self.now)) {
                 match transmit {
                     Transmit::Data { first, count } => {
-                        (first..first + count).for_each(|sequence| self.take(publisher.datagram(sequence)));
+                        Sequence::each(first..first + count)
+                            .for_each(|sequence| self.take(publisher.datagram(sequence)));
                     }
                     Transmit::Repair { sequence, .. } => self.take(publisher.datagram(sequence)),
                     Transmit::Control(control) => self.take(control.bytes()),
                 }
             }
-            while let Some(control) = self.subscriber.poll(self.now) {
-                publisher.handle(self.now, ([10, 0, 0, 2], 7000).into(), control.bytes());
+            while let Some(control) = self.subscriber.poll(ClockTime(self.now)) {
+                publisher.handle(ClockTime(self.now), ([10, 0, 0, 2], 7000).into(), control.bytes());
             }
             self.now += MILLISECOND;
         }
     }
 
     fn take(&mut self, datagram: &[u8]) {
-        self.subscriber.handle(self.now, 0, FROM, datagram);
-        while let Some(item) = self.subscriber.next(self.now, datagram) {
+        self.subscriber.handle(ClockTime(self.now), 0, FROM, datagram);
+        while let Some(item) = self.subscriber.next(ClockTime(self.now), datagram) {
             match item {
                 Item::Message(_) => self.messages += 1,
                 Item::Event(event) => self.events.push(event),
@@ -84,7 +85,10 @@ fn an_incarnation_that_nobody_heard_is_covered_by_an_unknown_loss_if_the_former_
     // Incarnation 2 begins and ends while the subscriber is cut off.
     subscriber.hear(3, true);
     assert_eq!(subscriber.messages, 2 * MESSAGES);
-    assert_eq!(subscriber.unknown_losses(), [&SubscriberEvent::LostUnknown { first: MESSAGES }]);
+    assert_eq!(
+        subscriber.unknown_losses(),
+        [&SubscriberEvent::LostUnknown { first: MessageNumber(MESSAGES) }]
+    );
 }
 
 /// A stream may end and start again without a loss, and nothing says how often it did so meanwhile. The documents name

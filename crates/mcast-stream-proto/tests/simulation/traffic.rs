@@ -91,6 +91,21 @@ fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered(
     }
 }
 
+/// Repairs that the queue of the link drops may leave the first missing datagram missing for long, while others arrive.
+#[test]
+fn subscribers_behind_a_bottleneck_are_not_evicted_while_repairs_arrive() {
+    for (slots, loss) in [(512, 0.0), (512, 0.05), (4_096, 0.0)] {
+        let bottleneck = Bottleneck { rate: 2 * MEGABIT, queue: 256 * KIBIBYTE };
+        let down = Quality { loss, ..Quality::GOOD };
+        let subscriber = SubscriberPlan { down, ..SubscriberPlan::simple() };
+        let plan = feed(4_000, 1_200, 100_000, vec![subscriber; 2]);
+        let plan = Plan { bottleneck: Some(bottleneck), slots, good_from: 400 * SECOND, ..plan };
+        let outcome = World::run(&plan).unwrap();
+        assert!(outcome.evicted.is_empty(), "{slots} slots, loss {loss}: {:?}", outcome.evicted);
+        delivers_all(&outcome, plan.messages);
+    }
+}
+
 /// It requests about 4,000 datagrams at once, behind a link that carries 1,700 per second.
 #[test]
 fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_times() {

@@ -6,7 +6,10 @@ use serde::{Serialize, Serializer};
 
 use super::text::{kind_name, reason_name, status_names};
 use super::{Body, ParsedDatagram, StreamDatagram};
-use crate::wire::{Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, Ncf, Ranges, Reset, Status};
+use crate::wire::{
+    Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges, Reset, Sequence,
+    Status,
+};
 
 impl Serialize for StreamDatagram<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -40,7 +43,7 @@ enum BodyFields {
     Messages { message: u32, messages: u32 },
     Fragment { message: u32, fragment: MessagePart },
     Nak { missing: Vec<Range> },
-    Confirmation { pending_repairs: Vec<Range>, oldest_retained: u64 },
+    Confirmation { pending_repairs: Vec<Range>, oldest_retained: Sequence },
     Heartbeat { heartbeat: Beat },
     Status { status: State },
     Announcement { announcement: Announcement },
@@ -60,16 +63,16 @@ struct MessagePart {
 /// Datagrams in a row.
 #[derive(Serialize)]
 struct Range {
-    first: u64,
-    last: u64,
+    first: Sequence,
+    last: Sequence,
 }
 
 #[derive(Serialize)]
 struct Beat {
-    next: u64,
-    next_message: u64,
-    oldest_retained: u64,
-    oldest_retained_message: u64,
+    next: Sequence,
+    next_message: MessageNumber,
+    oldest_retained: Sequence,
+    oldest_retained_message: MessageNumber,
     bytes_per_second: u64,
     round_trip_seconds: f64,
     subscribers: u32,
@@ -79,8 +82,8 @@ struct Beat {
 
 #[derive(Serialize)]
 struct State {
-    next: u64,
-    highest: u64,
+    next: Sequence,
+    highest: Sequence,
     window: u32,
     missed: u32,
     given_up: u64,
@@ -148,9 +151,9 @@ impl BodyFields {
             }
             Body::Announcement(announce) => Self::Announcement { announcement: Announcement::new(announce) },
             Body::Reset(Reset { subscriber, reason }) => {
-                Self::Reset { reset: reason_name(*reason), to_subscriber: format!("{subscriber:016x}") }
+                Self::Reset { reset: reason_name(*reason), to_subscriber: subscriber.to_string() }
             }
-            Body::Echo(echo) => Self::Echo { to_subscriber: format!("{:016x}", echo.subscriber) },
+            Body::Echo(echo) => Self::Echo { to_subscriber: echo.subscriber.to_string() },
             _ => return None,
         })
     }
@@ -158,7 +161,7 @@ impl BodyFields {
 
 /// Returns all ranges of a NAK: its list holds at most 140 entries of at most 17 ranges each.
 fn all_ranges(ranges: Ranges<'_>) -> Vec<Range> {
-    ranges.map(|(first, count)| Range { first, last: first + u64::from(count) - 1 }).collect()
+    ranges.map(|(first, count)| Range { first, last: first + u64::from(count - 1) }).collect()
 }
 
 impl Beat {

@@ -1,6 +1,6 @@
 use crate::wire::{
-    Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, StreamId,
-    SubscriberId,
+    AddressToken, Announce, AnnouncedPath, DatagramWriter, Flags, Header, Incarnation, IncarnationSalt,
+    KeyEpoch, Kind, NakWriter, Reset, ResetReason, Sequence, StreamId, SubscriberId,
 };
 use proptest::prelude::*;
 
@@ -80,13 +80,13 @@ fn sealed_broken_and_cut_off_datagrams_are_marked_in_json() {
 fn a_long_list_is_shortened() {
     let mut list = NakWriter::new();
     for number in 0..100 {
-        assert!(list.add(1_000 + 10 * number, 2));
+        assert!(list.add(Sequence(1_000 + 10 * number), 2));
     }
     let mut buffer = [0; 1_400];
     let header = Header::new(Kind::Nak, StreamId(1), Incarnation(2), 3);
     let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
     writer.subscriber(SubscriberId(7)).unwrap();
-    list.write_nak(0, &mut writer).unwrap();
+    list.write_nak(AddressToken::NONE, &mut writer).unwrap();
     let length = writer.finish();
     let shown = text(&buffer[..length]).unwrap();
     assert!(
@@ -111,6 +111,26 @@ fn the_name_in_an_announcement_is_escaped() {
         shown.ends_with("\"pri\\x1b[2Jces\" at 10.0.0.1@239.1.2.3:5000, snapshots from 10.0.0.1:4000"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_reset_says_whether_it_refuses() {
+    let shown = |reason| {
+        let mut buffer = [0; 100];
+        let header = Header::new(Kind::Reset, StreamId(1), Incarnation(2), 0);
+        let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
+        Reset { subscriber: SubscriberId(7), reason }.write(&mut writer).unwrap();
+        let length = writer.finish();
+        text(&buffer[..length]).unwrap()
+    };
+    assert!(shown(ResetReason::Evicted).contains("refuses subscriber"));
+    let settled = shown(ResetReason::Settled);
+    assert!(settled.contains("confirms the end of the stream") && !settled.contains("refuses"), "{settled}");
+}
+
+#[test]
+fn every_flag_of_a_status_has_a_name() {
+    assert_eq!(super::text::status_names(63).count(), 6);
 }
 
 #[test]
@@ -184,7 +204,7 @@ fn a_key_opens_only_what_it_sealed() {
         ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
     };
     let secret = GroupSecret::new(&[7; 32], Algorithm::default());
-    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data(0)));
+    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data(IncarnationSalt::NONE)));
     let tag = cipher.seal(9, &header.bytes(), &mut body).unwrap();
     let sealed = [&header.bytes()[..], &body, &tag].concat();
     let clear = opened(&sealed, &keys(7)).unwrap();

@@ -70,7 +70,7 @@ impl ParsedDatagram<'_> {
             Body::Status(status) => fmt_status(f, status),
             Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
             Body::Probe(_) => f.write_str(", proves its address"),
-            Body::Echo(echo) => write!(f, ", to subscriber {:016x}", echo.subscriber),
+            Body::Echo(echo) => write!(f, ", to subscriber {}", echo.subscriber),
             Body::Announcement(announcement) => fmt_announcement(f, announcement),
             Body::Reset(reset) => fmt_reset(f, reset),
             Body::Reserved => f.write_str(", of a newer version"),
@@ -99,7 +99,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns which part of a message a fragment is.
+/// Returns a description of a datagram's fragment of a message: the whole message, or its first, last or another part.
 const fn fragment_name(flags: Flags) -> &'static str {
     match (flags.has(Flags::BEGIN), flags.has(Flags::END)) {
         (true, true) => "whole",
@@ -114,6 +114,7 @@ pub(super) const fn reason_name(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::Evicted => "evicted",
         ResetReason::Full => "no room",
+        ResetReason::Settled => "settled",
         _ => "other",
     }
 }
@@ -143,7 +144,7 @@ impl Display for RangeList<'_> {
             }
             match count {
                 1 => write!(f, "{first}")?,
-                _ => write!(f, "{first}-{}", first + u64::from(count) - 1)?,
+                _ => write!(f, "{first}-{}", first + u64::from(count - 1))?,
             }
         }
         match ranges {
@@ -183,6 +184,7 @@ pub(super) fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
         (Status::PASSIVE, "passive"),
         (Status::ENDED, "ended"),
         (Status::CATCHING_UP, "catching up"),
+        (Status::DELIVERED, "delivered"),
     ];
     names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }
@@ -212,5 +214,10 @@ fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::
 }
 
 fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
-    write!(f, ", refuses subscriber {:016x}: {}", reset.subscriber, reason_name(reset.reason))
+    match reset.reason {
+        ResetReason::Settled => {
+            write!(f, ", confirms the end of the stream to subscriber {}", reset.subscriber)
+        }
+        reason => write!(f, ", refuses subscriber {}: {}", reset.subscriber, reason_name(reason)),
+    }
 }

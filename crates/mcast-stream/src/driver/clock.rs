@@ -1,7 +1,8 @@
-//! A monotonic clock in nanoseconds for the state machines, and its offset to the time of day.
+//! A monotonic clock for the state machines, and its offset to the time of day.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::ClockTime;
 use crate::wire::Incarnation;
 
 #[derive(Clone, Copy, Debug)]
@@ -10,7 +11,7 @@ pub(crate) struct Clock {
 }
 
 /// The clock's first value: some fields use 0 for "never".
-const FIRST: u64 = 1_000_000_000;
+const FIRST: ClockTime = ClockTime(1_000_000_000);
 
 impl Clock {
     pub(crate) fn new() -> Self {
@@ -18,18 +19,18 @@ impl Clock {
     }
 
     #[inline]
-    pub(crate) fn now(&self) -> u64 {
-        FIRST + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX - FIRST)
+    pub(crate) fn now(&self) -> ClockTime {
+        FIRST + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn until(&self, deadline: u64) -> Duration {
-        Duration::from_nanos(deadline.saturating_sub(self.now()))
+    pub(crate) fn until(&self, deadline: ClockTime) -> Duration {
+        Duration::from_nanos(deadline.since(self.now()))
     }
 
     /// Returns the offset from this clock to nanoseconds since 1970.
     pub(crate) fn unix_offset(&self) -> Option<u64> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
-        Some(u64::try_from(unix).ok()?.wrapping_sub(self.now()))
+        Some(u64::try_from(unix).ok()?.wrapping_sub(self.now().0))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mcast::{Destination, Family, Group, GroupAddr, InterfaceSelector, Membership};
 
 use super::error::StreamError;
+use crate::ClockTime;
 use crate::seal::Keys;
 use crate::wire::{Announce, AnnouncedPath, DatagramView, Incarnation, KeyEpoch, Kind, MINOR, StreamId};
 
@@ -232,7 +233,7 @@ pub(super) struct Announcement {
     name: String,
     paths: [Option<AnnouncedPath>; 4],
     pub(super) snapshot: Option<SocketAddr>,
-    next: u64,
+    next: ClockTime,
 }
 
 impl Announcement {
@@ -241,11 +242,15 @@ impl Announcement {
         for (path, destination) in paths.iter_mut().zip(destinations) {
             *path = Some(AnnouncedPath { group: destination.address.into(), source: None });
         }
-        Self { name, paths, snapshot: None, next: 0 }
+        Self { name, paths, snapshot: None, next: ClockTime(0) }
     }
 
     /// Announces the stream if an announcement is due; returns when the next one is.
-    pub(super) fn announce_if_due(&mut self, machine: &mut crate::PublisherMachine, now: u64) -> u64 {
+    pub(super) fn announce_if_due(
+        &mut self,
+        machine: &mut crate::PublisherMachine,
+        now: ClockTime,
+    ) -> ClockTime {
         if now >= self.next {
             self.next = now + INTERVAL;
             let rate = machine.config().rate.unwrap_or(0);

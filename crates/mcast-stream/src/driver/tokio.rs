@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::publisher::{END_INTERVAL, END_REPEATS, OnDrop, READ_TIMEOUT, is_complete, is_read};
 use super::subscriber::Poll;
+use crate::ClockTime;
 use crate::publisher::Refusal;
 use crate::seal::Keys;
 use crate::subscriber::Item;
-use crate::wire::Incarnation;
+use crate::wire::{Incarnation, MessageKey, MessageNumber};
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
 
 /// How often a waiting publisher checks again.
@@ -42,7 +43,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
-    pub async fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub async fn publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.publish_by(|machine, now| machine.publish(now, message)).await
     }
 
@@ -51,14 +52,14 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub async fn publish_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
+    pub async fn publish_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.publish_by(|machine, now| machine.publish_keyed(now, key, message)).await
     }
 
     async fn publish_by(
         &self,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
-    ) -> Result<u64, StreamError> {
+        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
+    ) -> Result<MessageNumber, StreamError> {
         let mut tried = 0;
         loop {
             match self.0.post(&mut publish) {
@@ -110,7 +111,7 @@ impl Publisher {
     }
 
     /// Runs `work` as soon as the lock is free.
-    async fn run<T>(&self, mut work: impl FnMut(&mut crate::PublisherMachine, u64) -> T) -> T {
+    async fn run<T>(&self, mut work: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> T) -> T {
         loop {
             match self.0.post(&mut work) {
                 Some(done) => return done,
@@ -169,7 +170,7 @@ impl Subscriber {
     }
 
     /// Continues after a snapshot that covers all messages before this number.
-    pub fn resume(&mut self, message: u64) {
+    pub fn resume(&mut self, message: MessageNumber) {
         self.subscriber.resume(message);
     }
 
@@ -200,7 +201,7 @@ impl Deref for Subscriber {
 pub async fn fetch_snapshot(
     found: &AnnouncedStream,
     incarnation: Incarnation,
-    message: u64,
+    message: MessageNumber,
     keys: &Keys,
     max_size: u64,
     time: Duration,

@@ -5,7 +5,7 @@ use mcast::{Family, Outgoing};
 use super::health::PathHealth;
 use super::repairs::Repairs;
 use super::unicast::UnicastSocket;
-use crate::wire::Flags;
+use crate::wire::{Flags, Sequence};
 use crate::{Control, Target};
 
 /// The sockets of a publisher.
@@ -25,7 +25,7 @@ impl PublisherSockets {
     pub(super) fn send_data(
         &self,
         machine: &mut crate::PublisherMachine,
-        first: u64,
+        first: Sequence,
         count: u64,
         health: &mut PathHealth,
     ) {
@@ -33,7 +33,7 @@ impl PublisherSockets {
             if self.paths.len() > 1 {
                 machine.mark_path(first, count, path as u8, false);
             }
-            health.note(path, send_datagrams(sender, machine, first..first + count));
+            health.note(path, send_datagrams(sender, machine, Sequence::each(first..first + count)));
         }
     }
 
@@ -84,7 +84,7 @@ const MAX_BATCH: usize = 256;
 fn send_datagrams(
     sender: &mcast::Sender,
     machine: &crate::PublisherMachine,
-    mut sequences: impl Iterator<Item = u64>,
+    mut sequences: impl Iterator<Item = Sequence>,
 ) -> mcast::Result<()> {
     let mut first_error = Ok(());
     let mut outgoing = [const { Outgoing::new(&[]) }; MAX_BATCH];

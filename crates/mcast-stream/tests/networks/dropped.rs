@@ -21,7 +21,7 @@ fn receive_all(subscriber: &mut Subscriber) {
         let left = deadline.saturating_duration_since(Instant::now());
         match subscriber.next_timeout(left).unwrap() {
             Some(Item::Message(message)) => {
-                assert_eq!((message.number, message.bytes), (next, &[next as u8; 600][..]));
+                assert_eq!((message.number.0, message.bytes), (next, &[next as u8; 600][..]));
                 next += 1;
             }
             Some(Item::Event(event)) => assert!(
@@ -125,12 +125,12 @@ fn publishing_with_a_timeout_ends_with_the_reason() {
     let (mut published, before) = (0, Instant::now());
     let refusal = loop {
         match publisher.publish_timeout(&message(0), timeout) {
-            Ok(number) => published = number + 1,
+            Ok(number) => published = number.0 + 1,
             Err(StreamError::Refused(refusal)) => break refusal,
             Err(error) => panic!("{error}"),
         }
         assert!(before.elapsed() < TIMEOUT, "{published} messages fit 64 KiB");
     };
     assert_eq!(refusal, Refusal::Unsent);
-    assert_eq!(publisher.next_message(), published, "a message that is refused is not published");
+    assert_eq!(publisher.next_message().0, published, "a message that is refused is not published");
 }

@@ -8,7 +8,7 @@ use mcast::{Family, InterfaceSelector};
 use mcast_lab::Impairment;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Start};
-use mcast_stream::wire::SubscriberId;
+use mcast_stream::wire::{MessageNumber, SubscriberId};
 use mcast_stream::{Publisher, Snapshot, SnapshotFetcher, StreamError, Subscriber, find_stream};
 
 use crate::net::{Net, TIMEOUT, digest, message, receive_stream};
@@ -20,12 +20,12 @@ fn eth0() -> Option<InterfaceSelector> {
 fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys: &Keys) {
     let net = Net::new(family, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let publisher = Arc::new(net.publisher(|settings| settings.announce("prices").keys(keys.clone())));
-    (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     let server = {
         let weak = Arc::downgrade(&publisher);
         let capture = move || {
-            let message = weak.upgrade().map_or(0, |publisher| publisher.next_message());
-            Snapshot { message, bytes: digest(message) }
+            let message = weak.upgrade().map_or(MessageNumber(0), |publisher| publisher.next_message());
+            Snapshot { message, bytes: digest(message.0) }
         };
         let serve = || {
             let address = publisher.interface_address().unwrap();
@@ -65,11 +65,11 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
             };
             let snapshot = host.run(fetch).unwrap();
             has_fetched.send(()).unwrap();
-            assert_eq!(snapshot.bytes, digest(snapshot.message));
+            assert_eq!(snapshot.bytes, digest(snapshot.message.0));
             subscriber.resume(snapshot.message);
             (snapshot.message, receive_stream(&mut subscriber, message))
         });
-        (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         assert!(publisher.wait_for(1, TIMEOUT));
         let (subscriber, address, _) = publisher.standings()[0];
         assert_eq!(publisher.address_of(subscriber), Some(address));
@@ -79,7 +79,7 @@ fn a_late_joiner_finds_the_stream_and_gets_the_whole_state(family: Family, keys:
         let publisher = Arc::into_inner(publisher).unwrap();
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         let (reached, received) = receiving.join().unwrap();
-        assert_eq!(reached + received.messages, 500, "{:?}", received.events);
+        assert_eq!(reached.0 + received.messages, 500, "{:?}", received.events);
     });
 }
 
@@ -122,17 +122,22 @@ fn without_the_keys_a_sealed_stream_is_not_found_and_not_fetched() {
     let key = |byte| Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
     let publisher =
         net.publisher(|settings| settings.announce("prices").keys(key(7)).incarnation(Incarnation(5)));
-    let capture = || Snapshot { message: 0, bytes: vec![1] };
+    let capture = || Snapshot { message: MessageNumber(0), bytes: vec![1] };
     let at = "10.0.0.1:0".parse().unwrap();
     let server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
     let host = &net.subscribers[0].0;
     for stranger in [Keys::none(), key(8)] {
         let find = || discover(Family::V4, eth0(), &stranger, Duration::from_millis(1_500)).unwrap();
         assert_eq!(host.run(find).unwrap(), []);
-        let fetch = || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &stranger, 0);
+        let fetch = || {
+            fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &stranger, MessageNumber(0))
+        };
         let fetched = host.run(fetch).unwrap();
         assert!(matches!(fetched, Err(StreamError::Snapshot(_))), "{fetched:?}");
     }
-    let fetch = || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &key(7), 0).unwrap();
+    let fetch = || {
+        fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &key(7), MessageNumber(0))
+            .unwrap()
+    };
     assert_eq!(host.run(fetch).unwrap().bytes, [1]);
 }

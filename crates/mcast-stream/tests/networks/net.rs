@@ -114,8 +114,8 @@ pub(crate) fn receive_stream(subscriber: &mut Subscriber, expected: impl Fn(u64)
         match item {
             Item::Message(message) => {
                 assert!(next.is_none_or(|next| next == message.number), "{} after {next:?}", message.number);
-                assert!(message.bytes == expected(message.number), "message {} is wrong", message.number);
-                received.first = received.first.or(Some(message.number));
+                assert!(message.bytes == expected(message.number.0), "message {} is wrong", message.number);
+                received.first = received.first.or(Some(message.number.0));
                 received.messages += 1;
                 next = Some(message.number + 1);
             }

@@ -24,9 +24,9 @@ fn everything_arrives_although(family: Family, disturb: impl Fn(&Net)) {
             .map(|(number, subscriber)| scope.spawn(move || receive_stream(subscriber, number)))
             .collect();
         assert!(publisher.wait_for(2, TIMEOUT));
-        (0..200).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        (0..200).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         disturb(&net);
-        (200..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        (200..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         let closing = publisher.close(TIMEOUT);
         assert_eq!((closing.complete, &closing.behind[..]), (2, &[][..]), "{closing:?}");
         for one in receiving {
@@ -83,7 +83,7 @@ fn messages_are_repaired_after_a_link_lost_its_carrier() {
                 200 => net.subscribers[0].1.restore().unwrap(),
                 _ => {}
             }
-            assert_eq!(publisher.publish(&message(number)).unwrap(), number);
+            assert_eq!(publisher.publish(&message(number)).unwrap().0, number);
         }
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         let received = receiving.join().unwrap();

@@ -72,7 +72,7 @@ fn one_of_two_paths_may_be_cut() {
                 400 => nets.links[1].restore().unwrap(),
                 _ => {}
             }
-            assert_eq!(publisher.publish(&message(number)).unwrap(), number);
+            assert_eq!(publisher.publish(&message(number)).unwrap().0, number);
         }
         let closing = publisher.close(TIMEOUT);
         assert!(closing.behind.is_empty(), "{closing:?}");
@@ -131,7 +131,7 @@ fn two_bad_paths_complement_each_other() {
             (received, subscriber.paths().to_vec())
         });
         assert!(publisher.wait_for(1, TIMEOUT));
-        (0..1_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        (0..1_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         let (received, paths) = receiving.join().unwrap();
         assert_eq!((received.first, received.messages), (Some(0), 1_000), "{:?}", received.events);

@@ -61,7 +61,7 @@ fn publishes() {
     let publisher = Publisher::builder().stream(STREAM).to(GROUP.parse().unwrap()).build().unwrap();
     assert!(publisher.wait_for(1, TIMEOUT));
     for number in 0..count() {
-        assert_eq!(publisher.publish(&message(number)).unwrap(), number);
+        assert_eq!(publisher.publish(&message(number)).unwrap().0, number);
     }
     assert!(publisher.close(TIMEOUT).behind.is_empty());
 }
@@ -78,7 +78,7 @@ fn a_killed_publisher_is_followed_after_its_restart() {
     loop {
         match subscriber.next_timeout(TIMEOUT).unwrap() {
             Some(Item::Message(received)) => {
-                assert_eq!(received.number, next);
+                assert_eq!(received.number.0, next);
                 assert!(received.bytes == message(next), "message {next} is wrong");
                 next += 1;
                 if next == 30 && restarts < 2 {
@@ -93,7 +93,7 @@ fn a_killed_publisher_is_followed_after_its_restart() {
                 assert!(to > from);
                 next = 0;
             }
-            Some(Item::Event(SubscriberEvent::Lost { end, .. })) => next = end,
+            Some(Item::Event(SubscriberEvent::Lost { end, .. })) => next = end.0,
             Some(Item::Event(SubscriberEvent::Ended { messages })) => {
                 assert_eq!((messages, next, restarts), (whole, whole, 2));
                 break;
@@ -119,7 +119,11 @@ fn subscribes() {
     let lost: u64 = received
         .events
         .iter()
-        .map(|event| if let SubscriberEvent::Lost { first, end, .. } = event { end - first } else { 0 })
+        .map(
+            |event| {
+                if let SubscriberEvent::Lost { first, end, .. } = event { end.ahead_of(*first) } else { 0 }
+            },
+        )
         .sum();
     assert_eq!(received.messages + lost, expected, "{:?}", received.events);
     writeln!(output, "received {} lost {lost}", received.messages).unwrap();
@@ -160,7 +164,7 @@ fn a_subscriber_that_is_stopped_for_a_while_is_waited_for() {
     let accepted = publish_until_blocked(&publisher);
     assert!(accepted < 3_000, "{accepted} messages fit 256 KiB");
     child.signal(libc::SIGCONT).unwrap();
-    (accepted..3_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    (accepted..3_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     let closing = publisher.close(TIMEOUT);
     assert!(closing.behind.is_empty(), "{closing:?}");
     assert!(await_line(&lines, "received").contains("received 3000 lost 0"));
@@ -177,10 +181,10 @@ fn an_evicted_subscriber_reports_exactly_what_it_missed() {
     child.signal(libc::SIGSTOP).unwrap();
     // More than the publisher's retransmission buffer and the subscriber's socket buffer hold.
     net.subscribers[0].1.set(Impairment { loss: 1.0, ..Impairment::default() }).unwrap();
-    (0..900).for_each(|number| assert_eq!(publisher.publish(&short_message(number)).unwrap(), number));
+    (0..900).for_each(|number| assert_eq!(publisher.publish(&short_message(number)).unwrap().0, number));
     net.subscribers[0].1.set(Impairment::default()).unwrap();
     child.signal(libc::SIGCONT).unwrap();
-    (900..1_000).for_each(|number| assert_eq!(publisher.publish(&short_message(number)).unwrap(), number));
+    (900..1_000).for_each(|number| assert_eq!(publisher.publish(&short_message(number)).unwrap().0, number));
     let closing = publisher.close(TIMEOUT);
     let line = await_line(&lines, "received");
     assert!(!line.contains("lost 0"), "{line} {closing:?}");

@@ -19,11 +19,11 @@ fn a_restarted_publisher_is_followed_from_its_first_message() {
     thread::scope(|scope| {
         let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
         assert!(first.wait_for(1, TIMEOUT));
-        (0..200).for_each(|number| assert_eq!(first.publish(&message(number)).unwrap(), number));
+        (0..200).for_each(|number| assert_eq!(first.publish(&message(number)).unwrap().0, number));
         assert!(first.wait_complete(TIMEOUT));
         drop(first);
         let second = start(2);
-        (0..200).for_each(|number| assert_eq!(second.publish(&message(number)).unwrap(), number));
+        (0..200).for_each(|number| assert_eq!(second.publish(&message(number)).unwrap().0, number));
         assert!(second.wait_for(1, TIMEOUT));
         assert!(second.close(TIMEOUT).behind.is_empty());
         let received = receiving.join().unwrap();
@@ -37,7 +37,7 @@ fn a_restarted_publisher_is_followed_from_its_first_message() {
 fn a_late_joiner_receives_everything_retained() {
     let net = Net::new(Family::V4, 2, Impairment { loss: 0.02, ..Impairment::default() });
     let publisher = net.publisher(|settings| settings);
-    (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     net.until_passed(&publisher);
     let mut oldest = net.subscriber(0, |settings| settings.start(Start::Oldest));
     let mut now = net.subscriber(1, |settings| settings.start(Start::Now));
@@ -45,7 +45,7 @@ fn a_late_joiner_receives_everything_retained() {
         let oldest = scope.spawn(|| receive_stream(&mut oldest, message));
         let now = scope.spawn(|| receive_stream(&mut now, message));
         assert!(publisher.wait_for(2, TIMEOUT));
-        (300..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        (300..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         let (oldest, now) = (oldest.join().unwrap(), now.join().unwrap());
         assert_eq!((oldest.first, oldest.messages), (Some(0), 400));
@@ -57,7 +57,7 @@ fn a_late_joiner_receives_everything_retained() {
 fn messages_continue_after_a_snapshot_without_a_gap() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let publisher = net.publisher(|settings| settings);
-    (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     net.until_passed(&publisher);
     let mut subscriber = net.subscriber(0, |settings| settings.start(Start::Snapshot));
     thread::scope(|scope| {
@@ -76,9 +76,9 @@ fn messages_continue_after_a_snapshot_without_a_gap() {
             (needed, receive_stream(&mut subscriber, message))
         });
         assert!(publisher.wait_for(1, TIMEOUT));
-        (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         let (needed, received) = receiving.join().unwrap();
-        assert_eq!((needed, received.first, received.messages), (300, Some(350), 150));
+        assert_eq!((needed.0, received.first, received.messages), (300, Some(350), 150));
     });
 }

@@ -7,7 +7,7 @@ use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::subscriber::{Item, SubscriberEvent};
-use mcast_stream::wire::{Incarnation, KeyEpoch};
+use mcast_stream::wire::{Incarnation, KeyEpoch, MessageNumber};
 use mcast_stream::{Snapshot, fetch_snapshot};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
@@ -26,7 +26,7 @@ fn the_group_receives_everything_and_others_nothing() {
         thread::scope(|scope| {
             let receiving = scope.spawn(|| receive_stream(&mut member, message));
             assert!(publisher.wait_for(1, TIMEOUT));
-            (0..500).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
+            (0..500).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap().0, number));
             let closing = publisher.close(TIMEOUT);
             assert_eq!((closing.complete, closing.behind.len()), (1, 0));
             assert_eq!(receiving.join().unwrap().messages, 500);
@@ -51,9 +51,9 @@ fn a_key_changes_without_a_gap() {
     thread::scope(|scope| {
         let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
         assert!(publisher.wait_for(1, TIMEOUT));
-        (0..200).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
+        (0..200).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap().0, number));
         publisher.set_keys(both.clone());
-        (200..400).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
+        (200..400).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap().0, number));
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         assert_eq!(receiving.join().unwrap().messages, 400);
     });
@@ -67,11 +67,12 @@ fn snapshots_are_available_during_a_key_change() {
     let mut both = old.clone();
     both.add(KeyEpoch(2), GroupSecret::new(&[9; 32], Algorithm::Aes128Gcm));
     let publisher = net.publisher(|settings| settings.keys(old).incarnation(Incarnation(5)));
-    let capture = || Snapshot { message: 0, bytes: vec![1] };
+    let capture = || Snapshot { message: MessageNumber(0), bytes: vec![1] };
     let at = "10.0.0.1:0".parse().unwrap();
     let server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
     let fetch = |keys: &Keys| {
-        let fetch = || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), keys, 0);
+        let fetch =
+            || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), keys, MessageNumber(0));
         net.subscribers[0].0.run(fetch).unwrap()
     };
     assert_eq!(fetch(&both).unwrap().bytes, [1]);

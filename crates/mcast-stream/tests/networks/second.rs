@@ -8,7 +8,7 @@ use mcast::Family;
 use mcast_lab::{Host, Impairment};
 use mcast_stream::Snapshot;
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
-use mcast_stream::wire::KeyEpoch;
+use mcast_stream::wire::{KeyEpoch, MessageNumber};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -52,7 +52,7 @@ fn second_receives_everything(keys: &Keys, count: u64) {
     let publisher = net.publisher(|settings| settings.keys(keys.clone()));
     let receiver = program(&net.subscribers[0].0, "receiver.py", &["239.7.7.7", "7000", "10.0.0.2"], keys);
     assert!(publisher.wait_for(1, TIMEOUT), "{:?}", publisher.statistics());
-    (0..count).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    (0..count).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     let closing = publisher.close(TIMEOUT);
     let output = receiver.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -99,7 +99,7 @@ fn second_finds_and_fetches(keys: &Keys, length: usize) {
     let publisher = net.publisher(|settings| settings.announce("prices").keys(keys.clone()));
     let snapshot: Vec<u8> = (0..length).map(|at| at as u8).collect();
     let bytes = snapshot.clone();
-    let capture = move || Snapshot { message: 5, bytes: bytes.clone() };
+    let capture = move || Snapshot { message: MessageNumber(5), bytes: bytes.clone() };
     let at = "10.0.0.1:0".parse().unwrap();
     let _server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
     let finder = program(&net.subscribers[0].0, "find.py", &["prices", "10.0.0.2"], keys);

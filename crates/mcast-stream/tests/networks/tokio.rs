@@ -7,6 +7,7 @@ use mcast_lab::Impairment;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
 use mcast_stream::tokio::{Publisher, Subscriber, fetch_snapshot};
+use mcast_stream::wire::{MessageKey, MessageNumber};
 use mcast_stream::{MAX_SNAPSHOT, Snapshot, find_stream};
 
 use crate::net::{Net, TIMEOUT, message};
@@ -27,7 +28,7 @@ fn tasks_publish_and_receive_over_a_lossy_link() {
             while let Some(item) = subscriber.next().await.unwrap() {
                 match item {
                     Item::Message(received) => {
-                        assert_eq!((received.number, received.bytes), (count, &message(count)[..]));
+                        assert_eq!((received.number.0, received.bytes), (count, &message(count)[..]));
                         count += 1;
                     }
                     Item::Event(event) => {
@@ -41,7 +42,7 @@ fn tasks_publish_and_receive_over_a_lossy_link() {
         assert!(!publisher.wait_for(2, Duration::from_millis(1)).await);
         assert!(publisher.wait_for(1, TIMEOUT).await);
         for number in 0..600 {
-            assert_eq!(publisher.publish(&message(number)).await.unwrap(), number);
+            assert_eq!(publisher.publish(&message(number)).await.unwrap().0, number);
         }
         assert!(publisher.wait_complete(TIMEOUT).await);
         let closing = publisher.close(TIMEOUT).await;
@@ -56,9 +57,11 @@ fn tasks_publish_and_receive_over_a_lossy_link() {
 fn a_task_starts_with_a_snapshot() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let publisher = net.publisher(|settings| settings.announce("prices"));
-    (0..10).for_each(|number| assert_eq!(publisher.queue_keyed(7, &message(number)).unwrap(), number));
+    (0..10).for_each(|number| {
+        assert_eq!(publisher.queue_keyed(MessageKey(7), &message(number)).unwrap().0, number);
+    });
     let serve = || {
-        let capture = || Snapshot { message: 10, bytes: b"state".to_vec() };
+        let capture = || Snapshot { message: MessageNumber(10), bytes: b"state".to_vec() };
         publisher.serve_snapshots("10.0.0.1:0".parse().unwrap(), capture).unwrap()
     };
     let _server = net.publisher.run(serve).unwrap();
@@ -81,16 +84,16 @@ fn a_task_starts_with_a_snapshot() {
             let fetched =
                 fetch_snapshot(&found, found.incarnation, needed, &keys, MAX_SNAPSHOT, TIMEOUT).await;
             let snapshot = fetched.unwrap();
-            assert_eq!((snapshot.message, &snapshot.bytes[..]), (10, &b"state"[..]));
+            assert_eq!((snapshot.message.0, &snapshot.bytes[..]), (10, &b"state"[..]));
             subscriber.resume(snapshot.message);
-            assert_eq!(publisher.publish_keyed(8, b"after it").await.unwrap(), 10);
+            assert_eq!(publisher.publish_keyed(MessageKey(8), b"after it").await.unwrap().0, 10);
             loop {
                 if let Some(Item::Message(received)) = subscriber.next().await.unwrap() {
-                    return (received.number, received.key, received.bytes.to_vec());
+                    return (received.number.0, received.key, received.bytes.to_vec());
                 }
             }
         })
     };
     let received = net.subscribers[0].0.run(subscribe).unwrap();
-    assert_eq!(received, (10, Some(8), b"after it".to_vec()));
+    assert_eq!(received, (10, Some(MessageKey(8)), b"after it".to_vec()));
 }

@@ -23,6 +23,8 @@ pub enum NetlinkProtocol {
     Route,
     /// The firewall (nftables).
     Netfilter,
+    /// Policies and associations of IPsec (`ip-xfrm(8)`).
+    Ipsec,
 }
 
 /// A socket for requests. It operates in the network namespace it was opened in, whichever thread
@@ -171,6 +173,7 @@ fn open_socket(protocol: NetlinkProtocol) -> io::Result<Socket> {
     let number = match protocol {
         NetlinkProtocol::Route => libc::NETLINK_ROUTE,
         NetlinkProtocol::Netfilter => libc::NETLINK_NETFILTER,
+        NetlinkProtocol::Ipsec => libc::NETLINK_XFRM,
     };
     Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, Some(Protocol::from(number)))
 }

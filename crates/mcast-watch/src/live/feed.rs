@@ -162,7 +162,7 @@ impl<'a> StreamPacket<'a> {
         let (header, is_data) = (&self.view.header, self.is(Kind::Data));
         let body = if self.is(Kind::Heartbeat) { self.body(keys) } else { None };
         let end = match body {
-            Some(body) => Some(Heartbeat::read(&body).ok()?.next),
+            Some(body) => Some(Heartbeat::read(&body).ok()?.next.0),
             None => None,
         };
         Some(SequenceInfo {

@@ -55,10 +55,10 @@ impl Examinations {
 
 fn figures(state: &State) -> Exposition {
     let mut out = Exposition::default();
-    out.family("mcast_doctor_looks_total", MetricKind::Counter, "Completed examinations.")
+    out.family("mcast_doctor_examinations_total", MetricKind::Counter, "Completed examinations.")
         .sample(&[], state.number);
     out.family(
-        "mcast_doctor_look_failures_total",
+        "mcast_doctor_examination_failures_total",
         MetricKind::Counter,
         "Failed examinations, for example because the interface is gone.",
     )
@@ -75,8 +75,7 @@ fn of_findings(out: &mut Exposition, report: &Report) {
     let mut family = out.family(
         "mcast_doctor_finding",
         MetricKind::Gauge,
-        "Always 1; the labels name a finding of the latest \
-            examination and its subject.",
+        "Always 1; the labels name a finding of the latest examination and its subject.",
     );
     for (number, finding) in findings.iter().enumerate() {
         // Findings that differ only in their evidence would be the same sample twice.
@@ -109,18 +108,21 @@ fn with_labels(finding: &Finding, then: impl FnOnce(&[(&str, &dyn Display)])) {
 fn of_examination(out: &mut Exposition, examination: &Examination) {
     let end = examination.end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     out.family(
-        "mcast_doctor_unknown",
+        "mcast_doctor_open_questions",
         MetricKind::Gauge,
         "Questions that the latest examination could not answer.",
     )
     .sample(&[], examination.report.unknown.len());
-    out.family("mcast_doctor_look_seconds", MetricKind::Gauge, "Duration of the latest examination.")
-        .sample(&[], examination.took.as_secs_f64());
     out.family(
-        "mcast_doctor_look_end_seconds",
+        "mcast_doctor_examination_duration_seconds",
         MetricKind::Gauge,
-        "When the latest examination ended, in seconds \
-        since 1970.",
+        "Duration of the latest examination.",
+    )
+    .sample(&[], examination.took.as_secs_f64());
+    out.family(
+        "mcast_doctor_examination_end_seconds",
+        MetricKind::Gauge,
+        "When the latest examination ended, in seconds since 1970.",
     )
     .sample(&[], end.as_secs_f64());
 }
@@ -146,13 +148,13 @@ mod tests {
         assert_eq!(text.matches(finding).count(), 1, "{text}");
         assert!(text.contains("mcast_doctor_findings{severity=\"fault\"} 2\n"), "{text}");
         assert!(text.contains("mcast_doctor_findings{severity=\"note\"} 0\n"), "{text}");
-        assert!(text.contains("mcast_doctor_look_seconds 1.5\n"), "{text}");
+        assert!(text.contains("mcast_doctor_examination_duration_seconds 1.5\n"), "{text}");
     }
 
     #[test]
     fn before_the_first_examination_there_are_no_findings() {
         let text = figures(&State::default()).into_text();
 
-        assert!(text.contains("mcast_doctor_looks_total 0\n") && !text.contains("findings"), "{text}");
+        assert!(text.contains("mcast_doctor_examinations_total 0\n") && !text.contains("findings"), "{text}");
     }
 }

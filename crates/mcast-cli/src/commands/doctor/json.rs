@@ -17,8 +17,8 @@ use crate::output::{rfc3339, write_json};
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Object<'a> {
     Finding(&'a Finding),
-    Seen(&'a LayerObservation),
-    Unknown(&'a OpenQuestion),
+    Observation(&'a LayerObservation),
+    OpenQuestion(&'a OpenQuestion),
     Flow(&'a FlowStatus),
     Examined(&'a ExaminedPart),
     Verdict(VerdictRecord),
@@ -34,18 +34,18 @@ struct VerdictRecord {
     faults: usize,
     warnings: usize,
     notes: usize,
-    unknown: usize,
+    open_questions: usize,
 }
 
 pub(super) fn write(report: &Report, out: &mut Output) -> io::Result<()> {
     for finding in &report.findings {
         write_json(out, &Object::Finding(finding))?;
     }
-    for seen in &report.observations {
-        write_json(out, &Object::Seen(seen))?;
+    for observation in &report.observations {
+        write_json(out, &Object::Observation(observation))?;
     }
-    for unknown in &report.unknown {
-        write_json(out, &Object::Unknown(unknown))?;
+    for question in &report.unknown {
+        write_json(out, &Object::OpenQuestion(question))?;
     }
     for flow in &report.flows {
         write_json(out, &Object::Flow(flow))?;
@@ -58,8 +58,8 @@ pub(super) fn write(report: &Report, out: &mut Output) -> io::Result<()> {
 
 /// Writes the verdict of one examination of `--watch`, after the questions that keep it unknown.
 pub(super) fn write_verdict(report: &Report, out: &mut Output) -> io::Result<()> {
-    for unknown in report.undecided() {
-        write_json(out, &Object::Unknown(unknown))?;
+    for question in report.undecided() {
+        write_json(out, &Object::OpenQuestion(question))?;
     }
     write_json(out, &Object::Verdict(VerdictRecord::of(report, Some(rfc3339(SystemTime::now())))))
 }
@@ -73,7 +73,7 @@ impl VerdictRecord {
             faults: report.count(Severity::Fault),
             warnings: report.count(Severity::Warning),
             notes: report.count(Severity::Note),
-            unknown: report.unknown.len(),
+            open_questions: report.unknown.len(),
         }
     }
 }

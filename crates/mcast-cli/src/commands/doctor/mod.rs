@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     admission: Admission,
 
-    /// Do not count packets at the hooks of the packet filter with temporary nftables rules
+    /// Make no experiments: no temporary nftables rules that count packets, and no second report for a silent group
     #[arg(long)]
     no_experiments: bool,
 
@@ -137,7 +137,7 @@ struct TimingOptions {
     every: Duration,
 
     /// Record each examination of --watch in this file, and report since when something is wrong; without --watch,
-    /// print what the file says
+    /// print the history in the file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "command", "apply", "listen", "prober", "soak"])]
     journal: Option<PathBuf>,
 
@@ -320,7 +320,7 @@ impl Doctor<'_> {
         let elsewhere = examined.as_ref().err().and_then(|error| error.downcast_ref());
         let examined = match elsewhere {
             Some(mcast_doctor::Error::OtherNamespace { name, pid }) if self.network_of.get().is_none() => {
-                // Without the right to enter it, the error says how to do it.
+                // Without the right to enter it, the error explains how to do it.
                 if mcast_doctor::enter_network_of(*pid).is_err() {
                     return examined;
                 }

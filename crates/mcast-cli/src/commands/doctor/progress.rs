@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use mcast_doctor::{Options, Progress as Step};
 
@@ -12,9 +11,6 @@ use crate::console::Console;
 use crate::interrupt::Interrupt;
 use crate::output::{count, seconds};
 use crate::service::Service;
-
-/// What is enough for a verdict without `--timeout`: how long to listen, and how many datagrams.
-const ENOUGH: (Duration, u64) = (Duration::from_secs(3), 50);
 
 /// Shows the progress of listening, and ends it at an interrupt, or once enough has arrived.
 pub(super) struct Progress<'a> {
@@ -66,10 +62,9 @@ impl<'a> Progress<'a> {
             write(&format!("\r\x1b[K{line}"));
             self.shown = line;
         }
-        let (time, datagrams) = ENOUGH;
-        match step.elapsed >= time && step.on_wire.max(step.at_socket) >= datagrams {
-            true if self.ends_early => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
+        match self.ends_early && step.is_enough() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     }
 }

@@ -145,7 +145,7 @@ fn examine_each(
             report
                 .observations
                 .iter_mut()
-                .for_each(|seen| seen.what = format!("{membership}: {}", seen.what));
+                .for_each(|each| each.message = format!("{membership}: {}", each.message));
         }
         reports.push(report);
         if progress.is_interrupted() {

@@ -27,8 +27,9 @@ pub(super) fn write(
         writeln!(out)?;
     }
     if shows_observations || console.is_verbose() {
-        for seen in &report.observations {
-            labelled("seen", palette.dim, &format!("{}: {}", seen.depth, seen.what), 0, out)?;
+        for observation in &report.observations {
+            let text = format!("{}: {}", observation.layer, observation.message);
+            labelled("observed", palette.dim, &text, 0, out)?;
         }
     }
     if console.is_verbose() {
@@ -56,14 +57,14 @@ fn description(flow: &FlowStatus) -> String {
 
 /// Writes what was examined, and what could not be.
 fn write_examined(parts: &[ExaminedPart], palette: &Palette, out: &mut Output) -> io::Result<()> {
-    let (seen, unseen): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.gap.is_none());
-    let seen: Vec<_> = seen.iter().map(|part| part.what.as_str()).collect();
+    let (examined, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.gap.is_none());
+    let examined: Vec<_> = examined.iter().map(|part| part.part.as_str()).collect();
     let with_gap = |part: &&ExaminedPart| match &part.gap {
-        Some(gap) => format!("{} ({gap})", part.what),
-        None => part.what.clone(),
+        Some(gap) => format!("{} ({gap})", part.part),
+        None => part.part.clone(),
     };
-    let unseen: Vec<_> = unseen.iter().map(with_gap).collect();
-    for (label, parts) in [("examined", seen.join(", ")), ("not", unseen.join(", "))] {
+    let others: Vec<_> = others.iter().map(with_gap).collect();
+    for (label, parts) in [("examined", examined.join(", ")), ("not", others.join(", "))] {
         if !parts.is_empty() {
             labelled(label, palette.dim, &parts, 0, out)?;
         }

@@ -130,7 +130,7 @@ pub(super) struct PageRecord {
     finding: Id,
     summary: String,
     references: &'static [&'static str],
-    text: &'static str,
+    text: String,
 }
 
 impl PageRecord {

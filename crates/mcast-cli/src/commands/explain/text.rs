@@ -149,7 +149,7 @@ pub(super) fn write_findings(palette: &Palette, out: &mut Output) -> io::Result<
 /// Writes the page of a finding, which is part of the guide as well.
 pub(super) fn write_page(id: Id, palette: &Palette, out: &mut Output) -> io::Result<()> {
     let mut writer = PageWriter { out, palette, is_first: true, text: String::new(), rows: Vec::new() };
-    Parser::new_ext(id.page(), Options::ENABLE_TABLES).try_for_each(|event| writer.event(event))
+    Parser::new_ext(&id.page(), Options::ENABLE_TABLES).try_for_each(|event| writer.event(event))
 }
 
 /// Writes the blocks of a page as the parser reports them.

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, BufReader};
 
 use anyhow::Context;
-use mcast_stream::{ReadAhead, framing, wire};
+use mcast_stream::wire::MessageKey;
+use mcast_stream::{ReadAhead, framing};
 
 use super::Content;
 use crate::exit::Failure;
@@ -47,9 +48,9 @@ fn read_input(records: bool) -> anyhow::Result<ReadAhead<anyhow::Error>> {
 }
 
 /// Returns the key of a message for `--keyed`, which its first word determines.
-pub(super) fn key_of(message: &[u8]) -> u64 {
+pub(super) fn key_of(message: &[u8]) -> MessageKey {
     let mut words = message.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    wire::key_of(words.next().unwrap_or_default())
+    MessageKey::of(words.next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -60,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_key_is_the_hash_of_the_first_word() {
-        assert_eq!(key_of(b"apples 5"), StreamId::named("apples").0);
+        assert_eq!(key_of(b"apples 5").0, StreamId::named("apples").0);
         assert_eq!(key_of(b"  apples\t7"), key_of(b"apples"));
         assert_ne!(key_of(b"\xff 1"), key_of(b"\xfe 1"));
         assert_eq!(key_of(b""), key_of(b" \n"));

@@ -18,33 +18,33 @@ const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are bes
 
 /// Reports an event: that a subscriber joined or left, for instance.
 pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Console) {
-    let name = |receiver: SubscriberId| match publisher.address_of(receiver) {
+    let name = |subscriber: SubscriberId| match publisher.address_of(subscriber) {
         Some(address) => address.ip().to_string(),
-        None => receiver.to_string(),
+        None => subscriber.to_string(),
     };
     match *event {
         PublisherEvent::SubscriberJoined(_, address) => {
             console.note(format_args!("subscriber {} joined", address.ip()));
         }
-        PublisherEvent::SubscriberLeft(receiver) => {
-            console.note(format_args!("subscriber {} left", name(receiver)));
+        PublisherEvent::SubscriberLeft(subscriber) => {
+            console.note(format_args!("subscriber {} left", name(subscriber)));
         }
-        PublisherEvent::SubscriberSilent(receiver) => {
-            console.warn(format_args!("subscriber {} has gone silent", name(receiver)));
+        PublisherEvent::SubscriberSilent(subscriber) => {
+            console.warn(format_args!("subscriber {} has gone silent", name(subscriber)));
         }
-        PublisherEvent::SubscriberEvicted(receiver, missing) => {
+        PublisherEvent::SubscriberEvicted(subscriber, missing) => {
             console.warn(format_args!(
                 "evicted subscriber {}: too slow, {} behind (--evict-after allows more time)",
-                name(receiver),
+                name(subscriber),
                 count_of(missing, "datagram")
             ));
         }
-        PublisherEvent::SubscriberReturned(receiver) => {
-            console.note(format_args!("subscriber {} has caught up", name(receiver)));
+        PublisherEvent::SubscriberReturned(subscriber) => {
+            console.note(format_args!("subscriber {} has caught up", name(subscriber)));
         }
-        PublisherEvent::SubscriberRefused(receiver) => {
+        PublisherEvent::SubscriberRefused(subscriber) => {
             console.warn(format_args!(
-                "subscriber {receiver} exceeds the limit: it is not waited for, and gets no repairs"
+                "subscriber {subscriber} exceeds the limit: it is not waited for, and gets no repairs"
             ));
         }
         PublisherEvent::Slowed { subscriber, loss, rate } => console.warn(format_args!(
@@ -54,14 +54,14 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, console: &Con
             f64::from(loss) / 1e4
         )),
         PublisherEvent::Recovered => console.note("as fast as before again"),
-        PublisherEvent::Unrecoverable(receiver, first, end) => console.warn(format_args!(
+        PublisherEvent::Unrecoverable(subscriber, first, end) => console.warn(format_args!(
             "subscriber {} missed {} that have left the retransmission buffer (--history enlarges it)",
-            name(receiver),
-            count_of(end.saturating_sub(first), "datagram")
+            name(subscriber),
+            count_of(end.ahead_of(first), "datagram")
         )),
-        PublisherEvent::SubscriberShort(receiver, given_up) => console.warn(format_args!(
+        PublisherEvent::SubscriberIncomplete(subscriber, given_up) => console.warn(format_args!(
             "subscriber {} has given up {}: it will not have everything",
-            name(receiver),
+            name(subscriber),
             count_of(given_up, "datagram")
         )),
         PublisherEvent::Missed(events) => {
@@ -112,7 +112,7 @@ impl Member {
             Standing::Complete => ("complete", 0, 0),
             Standing::Unread => ("unread", 0, 0),
             Standing::Behind { datagrams } => ("behind", datagrams, 0),
-            Standing::Short { datagrams, messages } => ("short", datagrams, messages),
+            Standing::Incomplete { datagrams, messages } => ("incomplete", datagrams, messages),
             Standing::Left => ("left", 0, 0),
             _ => ("unknown", 0, 0),
         };
@@ -133,14 +133,14 @@ impl Member {
             "unread" => "has received everything, and is still reading".into(),
             "behind" if *missing == 0 => "has not confirmed the end".into(),
             "behind" => format!("has not confirmed the last {}", count_of(*missing, "datagram")),
-            "short" if *lost_messages > 0 => {
+            "incomplete" if *lost_messages > 0 => {
                 format!(
-                    "short of {}: lost {}",
+                    "lacks {}: lost {}",
                     count_of(*missing, "datagram"),
                     count_of(*lost_messages, "message")
                 )
             }
-            "short" => format!("short of {}", count_of(*missing, "datagram")),
+            "incomplete" => format!("lacks {}", count_of(*missing, "datagram")),
             "left" => "left before the end".into(),
             _ => "fell silent: what it has is unknown".into(),
         })

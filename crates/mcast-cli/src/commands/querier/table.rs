@@ -58,9 +58,11 @@ pub(super) fn print(
 
 fn row(target: &QuerierInterface, known: &ObservedQuerier) -> [Cell; 7] {
     let every = match (known.mean_interval, known.query.interval) {
-        (Some(seen), Some(told)) => format!("{} (announced: {})", seconds(seen), whole(told)),
-        (Some(seen), None) => seconds(seen),
-        (None, Some(told)) => format!("{} (announced)", whole(told)),
+        (Some(observed), Some(announced)) => {
+            format!("{} (announced: {})", seconds(observed), whole(announced))
+        }
+        (Some(observed), None) => seconds(observed),
+        (None, Some(announced)) => format!("{} (announced)", whole(announced)),
         (None, None) => "?".into(),
     };
     let querier = match known.address.is_unspecified() {

@@ -1,6 +1,7 @@
 //! Events of a stream, as text and as JSON.
 
 use mcast_stream::subscriber::{Cause, SubscriberEvent};
+use mcast_stream::wire::MessageNumber;
 use serde::Serialize;
 
 use crate::output::count_of;
@@ -18,9 +19,9 @@ pub(super) struct EventRecord {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum EventFields {
-    Joined { incarnation: u32, publisher: String, sequence: u64 },
-    Lost { sequence: u64, count: u64, cause: &'static str },
-    Message { sequence: u64 },
+    Joined { incarnation: u32, publisher: String, sequence: MessageNumber },
+    Lost { sequence: MessageNumber, count: u64, cause: &'static str },
+    Message { sequence: MessageNumber },
     Incarnation { incarnation: u32 },
     Count { count: u64 },
     Path { path: u8 },
@@ -44,7 +45,7 @@ impl EventFields {
                 sequence: message,
             },
             SubscriberEvent::Lost { first, end, cause } => {
-                Self::Lost { sequence: first, count: end.saturating_sub(first), cause: cause.name() }
+                Self::Lost { sequence: first, count: end.ahead_of(first), cause: cause.name() }
             }
             SubscriberEvent::LostUnknown { first: sequence }
             | SubscriberEvent::SnapshotWanted { message: sequence } => Self::Message { sequence },
@@ -99,7 +100,7 @@ pub(super) fn describe(event: &SubscriberEvent) -> (Importance, String) {
             (Importance::Note, format!("subscribed to {}, starting with message {message}", publisher.ip()))
         }
         SubscriberEvent::Lost { first, end, cause } => {
-            let lost = count_of(end.saturating_sub(first), "message");
+            let lost = count_of(end.ahead_of(first), "message");
             (Importance::Warning, format!("lost {lost}, starting with {first}: {}", why(cause)))
         }
         SubscriberEvent::LostUnknown { first } => {
@@ -168,7 +169,7 @@ pub(super) fn describe(event: &SubscriberEvent) -> (Importance, String) {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{Incarnation, KeyEpoch, StreamId};
+    use mcast_stream::wire::{Incarnation, KeyEpoch, Sequence, StreamId};
 
     use super::*;
 
@@ -176,22 +177,22 @@ mod tests {
     fn the_schema_names_every_event_and_cause() {
         let schema: serde_json::Value =
             serde_json::from_str(include_str!("../../../schemas/stream-event.json")).unwrap();
-        let lost = |cause| SubscriberEvent::Lost { first: 1, end: 3, cause };
+        let lost = |cause| SubscriberEvent::Lost { first: MessageNumber(1), end: MessageNumber(3), cause };
         let events = [
             SubscriberEvent::Joined {
                 incarnation: Incarnation(1),
                 publisher: ([10, 0, 0, 1], 7).into(),
-                message: 2,
+                message: MessageNumber(2),
             },
             lost(Cause::Unrecoverable),
             lost(Cause::Deadline),
             lost(Cause::NotRepaired),
             lost(Cause::Restart),
             lost(Cause::Unreadable),
-            SubscriberEvent::SnapshotWanted { message: 1 },
+            SubscriberEvent::SnapshotWanted { message: MessageNumber(1) },
             SubscriberEvent::Restarted { from: Incarnation(1), to: Incarnation(2) },
             SubscriberEvent::Ended { messages: 3 },
-            SubscriberEvent::Stalled { datagram: 1, waiting: 2 },
+            SubscriberEvent::Stalled { datagram: Sequence(1), waiting: 2 },
             SubscriberEvent::PathSilent(0),
             SubscriberEvent::PathBack(0),
             SubscriberEvent::PublisherSilent,
@@ -201,7 +202,7 @@ mod tests {
             SubscriberEvent::Stale,
             lost(Cause::Abandoned),
             lost(Cause::PublisherGone),
-            SubscriberEvent::LostUnknown { first: 7 },
+            SubscriberEvent::LostUnknown { first: MessageNumber(7) },
             SubscriberEvent::Full,
             SubscriberEvent::Rival { followed: Incarnation(2), ignored: Incarnation(1) },
             SubscriberEvent::KeyWrong(KeyEpoch(1)),

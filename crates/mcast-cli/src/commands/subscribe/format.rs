@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use mcast_stream::subscriber::{Message, SubscriberEvent};
-use mcast_stream::wire::StreamId;
+use mcast_stream::wire::{MessageKey, MessageNumber, StreamId};
 use mcast_stream::{Snapshot, framing};
 use serde::Serialize;
 
@@ -33,9 +33,9 @@ enum OutputFormat {
 struct MessageRecord<'a> {
     stream: String,
     incarnation: Option<u32>,
-    sequence: u64,
+    sequence: MessageNumber,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<u64>,
+    key: Option<MessageKey>,
     length: usize,
     time: String,
     #[serde(flatten)]
@@ -46,7 +46,7 @@ struct MessageRecord<'a> {
 #[derive(Debug, Serialize)]
 struct SnapshotRecord<'a> {
     time: String,
-    sequence: u64,
+    sequence: MessageNumber,
     length: usize,
     #[serde(flatten)]
     payload: Payload<'a>,

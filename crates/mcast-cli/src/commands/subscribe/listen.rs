@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast::Drops;
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
-use mcast_stream::wire::StreamId;
+use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 
 use super::Plan;
@@ -288,7 +288,7 @@ impl<'a> Listener<'a> {
         }
         self.subscriber.abandon();
         let until = Instant::now() + GRACE;
-        let mut undelivered: Option<Range<u64>> = None;
+        let mut undelivered: Option<Range<MessageNumber>> = None;
         loop {
             let stream = self.subscriber.stream();
             let has_time = Instant::now() < until;
@@ -318,7 +318,7 @@ impl<'a> Listener<'a> {
     }
 
     /// Reports messages that were received too late to be delivered.
-    fn report_undelivered(&mut self, messages: Option<Range<u64>>) -> anyhow::Result<()> {
+    fn report_undelivered(&mut self, messages: Option<Range<MessageNumber>>) -> anyhow::Result<()> {
         let Some(Range { start: first, end }) = messages else { return Ok(()) };
         self.sink.event(&SubscriberEvent::Lost { first, end, cause: Cause::Abandoned })
     }
@@ -444,7 +444,7 @@ impl Sink<'_> {
 }
 
 /// Returns a call of the command with these bytes as its input.
-fn call_with(command: &Arc<str>, stream: StreamId, number: u64, input: Vec<u8>) -> Call {
+fn call_with(command: &Arc<str>, stream: StreamId, number: MessageNumber, input: Vec<u8>) -> Call {
     let variables = vec![
         ("MCAST_STREAM", stream.to_string()),
         ("MCAST_SEQUENCE", number.to_string()),
@@ -459,7 +459,7 @@ impl Tally {
             SubscriberEvent::Joined { incarnation, .. } => self.incarnation = Some(incarnation.0),
             SubscriberEvent::Stale => self.stale = true,
             SubscriberEvent::LostUnknown { .. } => self.unknown_losses += 1,
-            SubscriberEvent::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
+            SubscriberEvent::Lost { first, end, .. } => self.lost += end.ahead_of(first),
             _ => {}
         }
     }

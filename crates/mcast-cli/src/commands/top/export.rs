@@ -211,7 +211,7 @@ fn totals(out: &mut Exposition, picture: &MonitorReport) {
     let mut one = |name, kind, help, number: u64| out.family(name, kind, help).sample(&[], number);
     one("mcast_streams", MetricKind::Gauge, "Streams in the table.", streams.len() as u64);
     one(
-        "mcast_streams_left_out_total",
+        "mcast_streams_evicted_total",
         MetricKind::Counter,
         "Streams evicted because the table was full.",
         totals.streams_evicted,

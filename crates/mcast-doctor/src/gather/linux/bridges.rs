@@ -1,5 +1,6 @@
 //! Bridges and their ports, from rtnetlink: multicast settings, port states, and the table of groups.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -7,12 +8,12 @@ use mcast::InterfaceIndex;
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, u32_at};
 
 use super::dump;
-use crate::snapshot::{Bridge, BridgeGroup, BridgePort, OtherQuerier, PortState};
+use crate::snapshot::{Bridge, BridgeGroup, BridgePort, Link, OtherQuerier, PortState};
 
 pub(super) const AF_BRIDGE: u8 = 7;
-pub(super) const GET_GROUPS: u16 = 86;
+const GET_GROUPS: u16 = 86;
 /// The length of the header of messages about groups (`struct br_port_msg`).
-pub(super) const GROUPS_HEADER: usize = 8;
+const GROUPS_HEADER: usize = 8;
 
 // Attributes of bridges and ports (linux/if_link.h).
 const BR_STP_STATE: u16 = 5;
@@ -21,6 +22,7 @@ const BR_MCAST_QUERIER: u16 = 25;
 const BR_MCAST_HASH_MAX: u16 = 27;
 const BR_MCAST_MEMBERSHIP_INTERVAL: u16 = 31;
 const BR_MCAST_QUERIER_INTERVAL: u16 = 32;
+const BR_MCAST_QUERY_INTERVAL: u16 = 33;
 const BR_MCAST_QUERIER_STATE: u16 = 47;
 const PORT_STATE: u16 = 1;
 const PORT_FAST_LEAVE: u16 = 7;
@@ -34,14 +36,26 @@ const PORT_LOCKED: u16 = 39;
 pub(super) struct BridgeTables {
     pub(super) groups: Vec<BridgeGroup>,
     pub(super) router_ports: Vec<InterfaceIndex>,
+    /// The number of entries by bridge. A bridge may be listed several times.
+    sizes: Vec<(InterfaceIndex, u32)>,
 }
 
-/// Returns the tables of all bridges. A kernel without bridge support refuses the request, and has none.
-pub(super) fn tables() -> BridgeTables {
+/// Returns the tables of all bridges, and adds their sizes. A kernel whose bridges do not snoop has none.
+pub(super) fn tables(links: &mut [Link]) -> io::Result<BridgeTables> {
     let mut header = [0; GROUPS_HEADER];
     header[0] = AF_BRIDGE;
-    let replies = dump(NetlinkProtocol::Route, GET_GROUPS, &header).unwrap_or_default();
-    parse_tables(&replies)
+    let replies = match dump(NetlinkProtocol::Route, GET_GROUPS, &header) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Vec::new(),
+        replies => replies?,
+    };
+    let tables = parse_tables(&replies);
+    for (index, size) in &tables.sizes {
+        let link = links.iter_mut().find(|link| link.index() == *index);
+        if let Some(bridge) = link.and_then(|link| link.bridge.as_mut()) {
+            bridge.table_entries += size;
+        }
+    }
+    Ok(tables)
 }
 
 fn parse_tables(replies: &[NetlinkReply]) -> BridgeTables {
@@ -51,10 +65,11 @@ fn parse_tables(replies: &[NetlinkReply]) -> BridgeTables {
     let mut tables = BridgeTables::default();
     for reply in replies {
         let body = reply.payload.get(GROUPS_HEADER..).unwrap_or_default();
-        let entries = nested(body, GROUPS).filter(|(kind, _)| *kind == ENTRY);
-        tables
-            .groups
-            .extend(entries.flat_map(|(_, entry)| attributes(entry)).filter_map(|(_, info)| group(info)));
+        let entries: Vec<_> = nested(body, GROUPS).filter(|(kind, _)| *kind == ENTRY).collect();
+        let bridge = u32_at(&reply.payload, 4).and_then(InterfaceIndex::new);
+        tables.sizes.extend(bridge.map(|bridge| (bridge, entries.len() as u32)));
+        let infos = entries.into_iter().flat_map(|(_, entry)| attributes(entry));
+        tables.groups.extend(infos.filter_map(|(_, info)| group(info)));
         let ports = nested(body, ROUTERS).filter(|(kind, _)| *kind == ENTRY);
         tables
             .router_ports
@@ -121,6 +136,7 @@ pub(super) fn bridge(data: &[u8]) -> Bridge {
         querier_interval: time(BR_MCAST_QUERIER_INTERVAL),
         other_querier_v4: other_querier(state, [1, 2, 3], false),
         other_querier_v6: other_querier(state, [5, 6, 7], true),
+        query_interval: time(BR_MCAST_QUERY_INTERVAL),
     }
 }
 
@@ -181,7 +197,8 @@ mod tests {
         entry.extend([0x08, 0x00, 0, 0]);
         entry[..4].copy_from_slice(&7_u32.to_ne_bytes());
         entry.extend(more);
-        let mut payload = vec![0; GROUPS_HEADER];
+        let mut payload = vec![AF_BRIDGE, 0, 0, 0];
+        payload.extend(9_u32.to_ne_bytes());
         payload.extend(encode(1, &encode(1, &encode(1, &entry))));
         payload.extend(encode(2, &encode(1, &8_u32.to_ne_bytes())));
         NetlinkReply { kind: 84, payload }
@@ -194,6 +211,7 @@ mod tests {
         let group = "239.1.2.3".parse().unwrap();
         assert_eq!(tables.groups, [BridgeGroup { port, group, source: None, blocked: false }]);
         assert_eq!(tables.router_ports, [InterfaceIndex::new(8).unwrap()]);
+        assert_eq!(tables.sizes, [(InterfaceIndex::new(9).unwrap(), 1)]);
     }
 
     #[test]

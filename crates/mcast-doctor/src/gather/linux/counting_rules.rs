@@ -3,6 +3,7 @@
 //! They are in tables of their own that the kernel removes when this process closes the netlink socket, thus also
 //! when it is killed (`NFT_TABLE_F_OWNER`, Linux 5.12). They accept everything.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,6 +14,7 @@ use mcast_sys::netlink::{Netlink, NetlinkChange, NetlinkProtocol, attribute, att
 use super::nftables::{
     CREATE, GET_SET_ELEMENTS, NEW_CHAIN, NEW_RULE, NEW_SET, NEW_TABLE, SUBSYSTEM_NUMBER, be32_at, be64_at,
 };
+use crate::gather::experiment::CountingPlan;
 use crate::netfilter::{CountedTraffic, Hook, HookCount, HookCounts, Layer};
 
 /// The families of nftables tables (`NFPROTO_…`).
@@ -26,18 +28,6 @@ const MAX_SOURCES: u32 = 4096;
 const KEY_REGISTER: u32 = 8;
 /// Another register, for comparisons.
 const COMPARISON_REGISTER: u32 = 1;
-
-/// The devices and traffic to count.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CountingPlan {
-    pub(crate) traffic: Vec<CountedTraffic>,
-    /// The devices at whose ingress and egress hooks datagrams are counted.
-    pub(crate) devices: Vec<(InterfaceIndex, String)>,
-    /// Whether this machine is a bridge.
-    pub(crate) bridges: bool,
-    /// Whether this machine forwards.
-    pub(crate) forwards: bool,
-}
 
 /// Counting rules that are in place until this is dropped.
 #[derive(Debug)]
@@ -99,22 +89,28 @@ impl CountingRules {
     }
 
     /// Returns what was counted so far. The hooks are read in the order in which packets pass them, so that packets
-    /// that arrive meanwhile do not appear to be lost.
+    /// that arrive meanwhile do not appear to be lost. A hook at which a set is full did not count all sources, and is
+    /// omitted.
     pub(crate) fn read(&mut self) -> io::Result<HookCounts> {
         let mut counts = HookCounts { devices: self.devices.clone(), ..HookCounts::default() };
         for point in self.points.clone() {
             let CountingPoint { layer, hook, traffic, sets: [first, last] } = point;
-            counts.hooks.push((layer, hook, traffic));
             let reached = self.elements(layer, traffic, &first)?;
             let passed = self.elements(layer, traffic, &last)?;
-            counts.counts.extend(reached.into_iter().map(|(key, packets)| HookCount {
+            if reached.len().max(passed.len()) >= MAX_SOURCES as usize {
+                continue;
+            }
+            counts.hooks.push((layer, hook, traffic));
+            // Address translation makes packets pass with keys that none reached the hook with.
+            let keys: BTreeSet<_> = reached.keys().chain(passed.keys()).copied().collect();
+            counts.counts.extend(keys.into_iter().map(|key| HookCount {
                 layer,
                 hook,
                 traffic,
                 interface: key.interface,
                 peer: key.peer,
-                reached: packets,
-                passed: passed.iter().find(|(each, _)| *each == key).map_or(0, |(_, packets)| *packets),
+                reached: reached.get(&key).copied().unwrap_or_default(),
+                passed: passed.get(&key).copied().unwrap_or_default(),
             }));
         }
         Ok(counts)
@@ -125,7 +121,7 @@ impl CountingRules {
         layer: Layer,
         traffic: CountedTraffic,
         set: &str,
-    ) -> io::Result<Vec<(ElementKey, u64)>> {
+    ) -> io::Result<BTreeMap<ElementKey, u64>> {
         let mut body = header(family_of(layer));
         push_text(&mut body, 1, &self.table);
         push_text(&mut body, 2, set);
@@ -484,7 +480,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ElementKey {
     interface: InterfaceIndex,
     peer: SocketAddr,

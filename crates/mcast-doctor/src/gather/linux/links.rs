@@ -6,9 +6,9 @@ use std::io;
 use mcast::InterfaceIndex;
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, text, u16_at, u32_at};
 
-use super::bridges::{AF_BRIDGE, GET_GROUPS, GROUPS_HEADER, bridge, bridge_port};
-use super::{dump, traffic_filters};
-use crate::snapshot::{BridgePort, Link, Queue, Statistics, XdpProgram};
+use super::bridges::{AF_BRIDGE, bridge, bridge_port};
+use super::dump;
+use crate::snapshot::{BridgePort, Link, MacvlanMode, Queue, Statistics, XdpProgram};
 use crate::{Error, Result};
 
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
@@ -38,12 +38,7 @@ pub(super) fn list() -> Result<Vec<Link>> {
     let links = mcast::interfaces()?.into_iter().map(|interface| (interface.index, Link::from(interface)));
     let mut links: BTreeMap<_, _> = links.collect();
     add_details(&mut links).map_err(|source| Error::System { what: "the interfaces".into(), source })?;
-    if links.values().any(|link| link.bridge.is_some()) {
-        add_bridge_tables(&mut links);
-    }
-    let mut links: Vec<_> = links.into_values().collect();
-    traffic_filters::add(&mut links);
-    Ok(links)
+    Ok(links.into_values().collect())
 }
 
 fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
@@ -71,35 +66,22 @@ fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
 /// Returns the interface in the header of a reply of this kind, and the attributes behind the header.
 fn body(reply: &NetlinkReply, kind: u16, header: usize) -> Option<(InterfaceIndex, &[u8])> {
     let (header, attributes) = reply.payload.split_at_checked(header).filter(|_| reply.kind == kind)?;
-    Some((index_at(header)?, attributes))
+    // It has the same position in all these headers.
+    Some((InterfaceIndex::new(u32_at(header, 4)?)?, attributes))
 }
 
-/// Reads the interface index, which has the same position in all these headers.
-fn index_at(header: &[u8]) -> Option<InterfaceIndex> {
-    InterfaceIndex::new(u32_at(header, 4)?)
-}
-
-/// Adds the hosts and groups that bridges have learnt. A kernel without bridge support refuses the request,
-/// and then has nothing to add.
-fn add_bridge_tables(links: &mut BTreeMap<InterfaceIndex, Link>) {
+/// Adds the hosts that bridges have learnt behind their ports.
+pub(super) fn add_hosts(links: &mut [Link]) -> io::Result<()> {
     let mut header = [0; NEIGHBOUR_HEADER];
     header[0] = AF_BRIDGE;
-    let hosts = dump(NetlinkProtocol::Route, GET_NEIGHBOUR, &header).unwrap_or_default();
+    let hosts = dump(NetlinkProtocol::Route, GET_NEIGHBOUR, &header)?;
     for index in hosts.iter().filter_map(learnt_behind) {
-        let port = links.get_mut(&index).and_then(|link| link.port.as_mut());
-        if let Some(port) = port {
+        let link = links.iter_mut().find(|link| link.index() == index);
+        if let Some(port) = link.and_then(|link| link.port.as_mut()) {
             port.hosts += 1;
         }
     }
-    let mut header = [0; GROUPS_HEADER];
-    header[0] = AF_BRIDGE;
-    let groups = dump(NetlinkProtocol::Route, GET_GROUPS, &header).unwrap_or_default();
-    for message in &groups {
-        let bridge = index_at(&message.payload).and_then(|index| links.get_mut(&index)?.bridge.as_mut());
-        if let Some(bridge) = bridge {
-            bridge.table_entries += groups_in(message);
-        }
-    }
+    Ok(())
 }
 
 fn add_link_attributes(link: &mut Link, all: &[u8]) {
@@ -151,6 +133,9 @@ fn add_info(link: &mut Link, info: &[u8]) {
     if link.kind.as_deref() == Some("bridge") {
         link.bridge = attribute(info, INFO_DATA).map(bridge);
     }
+    if link.kind.as_deref() == Some("macvlan") {
+        link.macvlan_mode = attribute(info, INFO_DATA).and_then(macvlan_mode);
+    }
     link.port = match attribute(info, INFO_SLAVE_KIND).map(text).as_deref() {
         Some("bridge") => attribute(info, INFO_SLAVE_DATA).map(bridge_port),
         Some("bond" | "team" | "openvswitch" | "batadv") => {
@@ -158,6 +143,18 @@ fn add_info(link: &mut Link, info: &[u8]) {
         }
         _ => None,
     };
+}
+
+/// Reads the mode of a macvlan. The other modes have one macvlan on a device, or none that a mode concerns.
+fn macvlan_mode(data: &[u8]) -> Option<MacvlanMode> {
+    const MODE: u16 = 1;
+    match u32_at(attribute(data, MODE)?, 0)? {
+        1 => Some(MacvlanMode::Private),
+        2 => Some(MacvlanMode::Vepa),
+        4 => Some(MacvlanMode::Bridge),
+        16 => Some(MacvlanMode::Source),
+        _ => None,
+    }
 }
 
 /// Reads the root queueing discipline of an interface. Children are skipped, because their drops are
@@ -188,11 +185,4 @@ fn learnt_behind(reply: &NetlinkReply) -> Option<InterfaceIndex> {
     const PERMANENT: u16 = 0x80;
     let (port, _) = body(reply, NEW_NEIGHBOUR, NEIGHBOUR_HEADER)?;
     (u16_at(&reply.payload, 8)? & PERMANENT == 0).then_some(port)
-}
-
-/// Returns the number of entries (`MDBA_MDB_ENTRY` in `MDBA_MDB`) in a message of a bridge's group table.
-fn groups_in(message: &NetlinkReply) -> u32 {
-    let body = message.payload.get(GROUPS_HEADER..).unwrap_or_default();
-    let table = attribute(body, 1).unwrap_or_default();
-    attributes(table).filter(|(kind, _)| *kind == 1).count() as u32
 }

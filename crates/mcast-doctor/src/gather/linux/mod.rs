@@ -5,6 +5,7 @@ mod config_services;
 mod counters;
 pub(crate) mod counting_rules;
 mod freezer;
+mod ipsec;
 mod kernel_drops;
 mod links;
 mod multicast_routes;
@@ -18,7 +19,7 @@ pub(crate) use counters::host_drops;
 pub(crate) use kernel_drops::DropCounter;
 pub(crate) use sockets::queues;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
@@ -34,48 +35,78 @@ use crate::{ExaminedPart, Result};
 pub(crate) fn snapshot() -> Result<Snapshot> {
     let mut links = links::list()?;
     config_services::add_config_services(&mut links);
-    let tables = match links.iter().any(|link| link.bridge.is_some()) {
-        true => bridges::tables(),
-        false => bridges::BridgeTables::default(),
-    };
+    let mut parts = Vec::new();
+    // Without `CAP_NET_ADMIN`, there is no evidence of rules.
+    let mut ruleset = read("nftables rules", nftables::ruleset(), &mut parts);
+    // The rules of the old iptables are not nftables rules.
+    ruleset.legacy_tables = legacy_tables();
+    if !ruleset.legacy_tables.is_empty() {
+        parts.push(ExaminedPart::new("rules of iptables-legacy").without("mcast does not read them"));
+    }
+    let mut tables = bridges::BridgeTables::default();
+    if links.iter().any(|link| link.bridge.is_some()) {
+        read("hosts behind the ports of bridges", links::add_hosts(&mut links), &mut parts);
+        tables = read("groups of bridges", bridges::tables(&mut links), &mut parts);
+    }
+    if links.iter().any(|link| link.classifier.is_some()) {
+        read("tc filters", traffic_filters::add(&mut links), &mut parts);
+    }
     // Android does not let every app read it.
-    let memberships = mcast_sys::joined::table().unwrap_or_default();
+    let memberships = read("joined groups", mcast_sys::joined::table(), &mut parts);
     let mut counters = counters::pairs(&net_table("snmp"));
     counters.extend(counters::pairs(&net_table("netstat")));
     counters.extend(counters::lines(&net_table("snmp6")));
+    // Kernels without IPsec have none.
+    counters.extend(counters::lines(&net_table("xfrm_stat")));
     let mut udp_sockets = sockets::parse(&net_table("udp"));
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
-    let mut parts = legacy_rules();
     Ok(Snapshot {
         counters: counters.into_iter().collect(),
         settings: settings(&links),
         group_routes: super::group_routes(),
         gateways: gateways(&net_table("route")),
-        loopback_takes_v6_groups: loopback_takes_groups(&net_table("ipv6_route")),
+        v6_group_routes: Some(v6_group_routes(&net_table("ipv6_route"))),
         joined: memberships.iter().map(joined_group).collect(),
         igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
         udp_sockets,
         multicast_routes: routes,
         backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
-        // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
-        ruleset: read("nftables rules", nftables::ruleset(), &mut parts),
+        ruleset,
         firewall: None,
         machine: machine(),
         socket_options: BTreeMap::new(),
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
+        has_routing_rules: has_routing_rules(),
+        ipsec_policies: ipsec::policies(),
         links,
         parts,
     })
 }
 
-/// Returns the gap that rules of the old iptables leave, if there may be any: they are not nftables rules.
-fn legacy_rules() -> Vec<ExaminedPart> {
-    let tables = format!("{}{}", net_table("ip_tables_names"), net_table("ip6_tables_names"));
-    let gap = || ExaminedPart::new("rules of iptables-legacy").without("mcast does not read them");
-    tables.lines().next().map(|_| gap()).into_iter().collect()
+/// Returns the tables of the old `iptables` and `ip6tables`, each with its program.
+fn legacy_tables() -> Vec<String> {
+    let tables = [("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")];
+    let names =
+        |(program, file)| net_table(file).lines().map(|name| format!("{program} {name}")).collect::<Vec<_>>();
+    tables.into_iter().flat_map(names).collect()
+}
+
+/// Returns whether IPv4 has rules for routing (`ip rule`) besides those for the tables `local`, `main` and `default`.
+fn has_routing_rules() -> bool {
+    const NEW_RULE: u16 = 32;
+    const GET_RULE: u16 = 34;
+    const HEADER: usize = 12;
+    const AF_INET: u8 = 2;
+    // `RT_TABLE_DEFAULT`, `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`, in the fifth byte of the header.
+    const TABLES: [u8; 3] = [253, 254, 255];
+    let mut request = [0; HEADER];
+    request[0] = AF_INET;
+    let rules = dump(NetlinkProtocol::Route, GET_RULE, &request).unwrap_or_default();
+    let mut own = rules.iter().filter(|rule| rule.kind == NEW_RULE);
+    own.any(|rule| rule.payload.get(4).is_some_and(|table| !TABLES.contains(table)))
 }
 
 /// Records whether a part of this machine could be read, and returns its default if not.
@@ -165,16 +196,17 @@ fn gateways(table: &str) -> Vec<String> {
     table.lines().skip(1).filter_map(gateway).collect()
 }
 
-/// Returns whether `/proc/net/ipv6_route` (`DESTINATION LENGTH … FLAGS INTERFACE`) has a route for `ff00::/8`
-/// on `lo` that does not reject.
-fn loopback_takes_groups(table: &str) -> bool {
+/// Returns the interfaces for which `/proc/net/ipv6_route` (`DESTINATION LENGTH … FLAGS INTERFACE`) has a route for
+/// `ff00::/8` that does not reject.
+fn v6_group_routes(table: &str) -> BTreeSet<String> {
     const REJECTS: u32 = 0x0200;
-    table.lines().any(|line| {
+    let interface = |line: &str| {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
-        let [destination, length, .., flags, interface] = words.as_slice() else { return false };
+        let [destination, length, .., flags, interface] = words.as_slice() else { return None };
         let takes = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & REJECTS == 0);
-        *interface == "lo" && destination.starts_with("ff00") && *length == "08" && takes
-    })
+        (destination.starts_with("ff00") && *length == "08" && takes).then(|| (*interface).to_owned())
+    };
+    table.lines().filter_map(interface).collect()
 }
 
 fn machine() -> Machine {

@@ -16,16 +16,7 @@ fn known(name: &str, data: &[u8]) -> Option<Expression> {
     let value = |kind| attribute(data, kind).and_then(|value| attribute(value, 1)).map(<[u8]>::to_vec);
     let opaque = |writes| Some(Expression::Opaque { name: name.to_owned(), writes });
     Some(match name {
-        "payload" => Expression::Payload {
-            header: header(number(2)?),
-            offset: number(3)? as usize,
-            length: number(4)? as usize,
-            // Without a destination, the expression writes to the packet.
-            to: match register(1) {
-                Some(to) => to,
-                None => return Some(Expression::Neutral),
-            },
-        },
+        "payload" => payload(header(number(2)?), number(3)? as usize, number(4)? as usize, register(1)),
         "meta" => match register(1) {
             Some(to) => Expression::Meta { key: number(2)?, to },
             None => Expression::Neutral,
@@ -65,21 +56,38 @@ fn known(name: &str, data: &[u8]) -> Option<Expression> {
         "redir" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Redirect)),
         // `NFT_NAT_DNAT`
         "nat" if number(1) == Some(1) => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Redirect)),
-        "nat" | "masq" => Expression::Verdict(RuleVerdict::Accept),
+        "nat" | "masq" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Masquerade)),
         "tproxy" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Proxy)),
         "queue" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Queue)),
         "fwd" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Divert)),
         "target" => target(&text(attribute(data, 1)?))?,
         // Those that add to a set match unless the set is full, or a condition in it fails.
         "dynset" if attribute(data, 7).is_some() || attribute(data, 10).is_some() => return opaque(None),
-        "counter" | "log" | "dynset" | "notrack" | "last" | "dup" | "objref" | "flow_offload" => {
-            Expression::Neutral
-        }
+        "counter" | "log" | "dynset" | "last" | "dup" | "objref" | "flow_offload" => Expression::Neutral,
+        "notrack" => Expression::Untrack,
         "fib" | "rt" | "xfrm" | "osf" | "exthdr" | "numgen" => return opaque(register(1)),
         "socket" | "tunnel" | "hash" | "byteorder" => return opaque(register(2)),
         // `limit`, `quota`, `connlimit`, `match`
         _ => return None,
     })
+}
+
+/// Returns what loads a part of the packet, or writes to it if there is no register to load it to.
+fn payload(header: Header, offset: usize, length: usize, to: Option<Register>) -> Expression {
+    /// The addresses of both families, and neither hop limit nor checksum, end behind it.
+    const BEFORE_ADDRESSES: usize = 12;
+    const DESTINATION_PORT: std::ops::Range<usize> = 2..4;
+    let end = offset.saturating_add(length);
+    let is_address = match header {
+        Header::Network => end > BEFORE_ADDRESSES,
+        Header::Transport => offset < DESTINATION_PORT.end && end > DESTINATION_PORT.start,
+        Header::Link | Header::Other => false,
+    };
+    match to {
+        Some(to) => Expression::Payload { header, offset, length, to },
+        None if is_address => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Rewrite)),
+        None => Expression::Neutral,
+    }
 }
 
 fn immediate(data: &[u8]) -> Option<Expression> {
@@ -112,11 +120,12 @@ fn target(name: &str) -> Option<Expression> {
     let effect = match name {
         "REJECT" => RuleEffect::Drop,
         "DNAT" | "REDIRECT" => RuleEffect::Redirect,
+        "SNAT" | "MASQUERADE" => RuleEffect::Masquerade,
         "TPROXY" => RuleEffect::Proxy,
         "NFQUEUE" => RuleEffect::Queue,
-        "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "NOTRACK" | "CLASSIFY" | "TTL" | "HL" | "TEE"
-        | "TRACE" | "CHECKSUM" | "DSCP" | "SET" => return Some(Expression::Neutral),
-        "SNAT" | "MASQUERADE" => return Some(Expression::Verdict(RuleVerdict::Accept)),
+        "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CLASSIFY" | "TTL" | "HL" | "TEE" | "TRACE" | "CHECKSUM"
+        | "DSCP" | "SET" => return Some(Expression::Neutral),
+        "CT" | "NOTRACK" => return Some(Expression::Untrack),
         _ => return None,
     };
     Some(Expression::Verdict(RuleVerdict::Effect(effect)))

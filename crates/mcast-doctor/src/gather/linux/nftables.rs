@@ -2,7 +2,6 @@
 //! included.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 
 use mcast_sys::netlink::{
@@ -59,17 +58,7 @@ pub(super) fn ruleset() -> io::Result<Ruleset> {
         chain.rules = rules.remove(&id).unwrap_or_default();
     }
     let sets = if chains.is_empty() { Vec::new() } else { sets()? };
-    Ok(Ruleset { chains, sets, legacy_tables: legacy_tables() })
-}
-
-/// Returns the tables of the old `iptables` and `ip6tables`, which do not use nftables.
-fn legacy_tables() -> Vec<String> {
-    let tables = [("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")];
-    let names = tables.into_iter().flat_map(|(program, file)| {
-        let names = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-        names.lines().map(|name| format!("{program} {name}")).collect::<Vec<_>>()
-    });
-    names.collect()
+    Ok(Ruleset { chains, sets, legacy_tables: Vec::new() })
 }
 
 /// A chain: family, table and name.
@@ -288,6 +277,42 @@ mod tests {
         assert_eq!(only.rule.location(), "nft ip t c handle 2");
         assert_eq!(outcomes("239.1.2.3:5001", Hook::Input), []);
         assert_eq!(outcomes("239.1.2.3:5000", Hook::Output), []);
+    }
+
+    #[test]
+    fn state_of_the_connection_is_unknown_where_tracking_can_be_off() {
+        let outcomes = |first: Vec<Expression>| {
+            let (_, mut rule) = parsed_rule();
+            let state = [
+                Expression::ConnectionState { to: 0 },
+                // `NF_CT_STATE_UNTRACKED`
+                Expression::Compare {
+                    register: 0,
+                    operator: Comparison::Equal,
+                    with: 64_u32.to_ne_bytes().to_vec(),
+                },
+            ];
+            rule.expressions.splice(0..0, state);
+            let mut ruleset = crate::causes::fixtures::ruleset(Hook::Input, RuleEffect::Drop, None);
+            ruleset.chains[0].rules = vec![Rule { expressions: first, ..Rule::default() }, rule];
+            let (source, to) = ("10.9.0.1:6000".parse().unwrap(), "239.1.2.3:5000".parse().unwrap());
+            ruleset.trace(&KnownPacket::datagram(source, to, None), Layer::Ip, Hook::Input, "eth0").len()
+        };
+        assert_eq!((outcomes(vec![]), outcomes(vec![Expression::Untrack])), (0, 1));
+    }
+
+    #[test]
+    fn what_writes_addresses_and_ports_is_told_from_what_writes_the_hop_limit() {
+        // Attributes with big-endian values: header, offset, length, source register.
+        let write = |header: u8, offset: u8, length: u8| {
+            let attribute = |kind: u8, value: u8| [8, 0, kind, 0, 0, 0, 0, value];
+            let data =
+                [attribute(2, header), attribute(3, offset), attribute(4, length), attribute(5, 1)].concat();
+            nft_expressions::expression("payload", &data)
+                == Expression::Verdict(RuleVerdict::Effect(RuleEffect::Rewrite))
+        };
+        assert!(write(1, 16, 4) && write(1, 24, 16) && write(2, 2, 2));
+        assert!(!write(1, 8, 1) && !write(1, 8, 2) && !write(2, 0, 2) && !write(0, 0, 6));
     }
 
     proptest! {

@@ -21,11 +21,7 @@ pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
 
 /// Returns the running processes with a mark. Those that the program has detached from itself keep it.
 pub(crate) fn marked(mark: &str) -> Vec<u32> {
-    let entry = format!("{MARK}={mark}");
-    let has_mark = |pid: &u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|each| each == entry.as_bytes())
-    };
+    let has_mark = |pid: &u32| mark_of(*pid).as_deref() == Some(mark);
     mcast_sys::process::ids().into_iter().flatten().filter(has_mark).collect()
 }
 

@@ -1,5 +1,7 @@
 //! The filters of traffic control (`tc filter`), which act before the IP layer and behind it, from rtnetlink.
 
+use std::io;
+
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply, attribute, text, u32_at};
 
 use crate::snapshot::{Link, TrafficFilter};
@@ -15,13 +17,12 @@ const BPF_NAME: u16 = 7;
 const INGRESS: u32 = 0xffff_fff2;
 const EGRESS: u32 = 0xffff_fff3;
 
-/// Adds the filters to the interfaces that have any, as far as they can be read.
-pub(super) fn add(links: &mut [Link]) {
-    let Ok(mut netlink) = Netlink::open(NetlinkProtocol::Route) else { return };
+/// Adds the filters to the interfaces that have any.
+pub(super) fn add(links: &mut [Link]) -> io::Result<()> {
+    let mut netlink = Netlink::open(NetlinkProtocol::Route)?;
     for link in links.iter_mut().filter(|link| link.classifier.is_some()) {
         for (parent, is_ingress) in [(INGRESS, true), (EGRESS, false)] {
-            let replies =
-                netlink.dump(GET_FILTER, &request(link.index().number(), parent)).unwrap_or_default();
+            let replies = netlink.dump(GET_FILTER, &request(link.index().number(), parent))?;
             for filter in replies.iter().filter_map(|reply| filter(reply, is_ingress)) {
                 // A filter is listed with each of its tables and entries.
                 let same = |other: &&mut TrafficFilter| {
@@ -34,6 +35,7 @@ pub(super) fn add(links: &mut [Link]) {
             }
         }
     }
+    Ok(())
 }
 
 fn request(interface: u32, parent: u32) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use mcast_stream_proto::publisher::Standing;
 use mcast_stream_proto::subscriber::Policy;
-use mcast_stream_proto::wire::SubscriberId;
+use mcast_stream_proto::wire::{MessageNumber, SubscriberId};
 
 use super::World;
 use crate::audit::{Audit, Balance};
@@ -68,7 +68,7 @@ impl World<'_> {
                 let is_unknown = |standing| {
                     let zero = Standing::Behind { datagrams: 0 };
                     standing == zero
-                        || matches!(standing, Standing::Unknown | Standing::Short { messages: 0, .. })
+                        || matches!(standing, Standing::Unknown | Standing::Incomplete { messages: 0, .. })
                 };
                 if standing.is_none_or(|(.., standing)| is_unknown(standing)) {
                     continue;
@@ -90,7 +90,8 @@ impl World<'_> {
     /// Whether it delivered all of the present incarnation since it joined.
     fn has_all(&self, audit: &Audit) -> bool {
         let has_lost = audit.lost.iter().any(|(incarnation, ..)| *incarnation == self.incarnation);
-        let is_at_end = audit.cursor == Some(self.published) || audit.policy == Policy::Latest && audit.ended;
+        let is_at_end = audit.cursor == Some(MessageNumber(self.published))
+            || audit.policy == Policy::Latest && audit.ended;
         audit.incarnation == Some(self.incarnation) && is_at_end && !has_lost || self.had_all(audit)
     }
 

@@ -1,19 +1,42 @@
 //! Limits of delays and of traffic, and their causes.
 
-use mcast_stream_proto::wire::{DatagramView, Kind, Status, SubscriberId};
+use mcast_stream_proto::wire::{DatagramView, Kind, Sequence, Status, SubscriberId};
 
 use super::subscribers::address;
 use super::{Delivery, World};
 use crate::plan::{MILLISECOND, SECOND, Stuck, SubscriberPlan};
 
-/// The default eviction time, and half a second until a publisher notices.
-pub(crate) const EVICTION: u64 = 2_500 * MILLISECOND;
+/// The default eviction time. For a subscriber that was evicted before, it is an eighth.
+const EVICTION_TIME: u64 = 2_000 * MILLISECOND;
+/// The eviction time, and half a second until a publisher notices.
+pub(crate) const EVICTION: u64 = EVICTION_TIME + 500 * MILLISECOND;
 /// A subscriber that is gone is forgotten after this silence at the latest.
 const SILENCE: u64 = 5_500 * MILLISECOND;
 /// Tolerance for timers.
 const SLACK: u64 = 100 * MILLISECOND;
 /// The credit with which subscribers begin, before any of them has reported what arrives of the repairs.
 const FIRST_CREDIT: u64 = 524_288;
+
+/// The progress that a subscriber has reported to the present publisher.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ReportedProgress {
+    incarnation: u32,
+    room_end: Sequence,
+    received: u64,
+    /// When a status last showed progress, by the publisher's clock, which may jump.
+    at: u64,
+}
+
+impl ReportedProgress {
+    /// Adds a status: there is progress if the room has moved, or if repairs arrive.
+    fn with(self, status: &Status, now: u64) -> Self {
+        let room_end = status.next + u64::from(status.window);
+        let gets_repairs = status.next < status.highest && status.received > self.received;
+        let at = if room_end > self.room_end || gets_repairs { now } else { self.at };
+        let received = self.received.max(status.received);
+        Self { room_end: self.room_end.max(room_end), received, at, ..self }
+    }
+}
 
 impl World<'_> {
     /// Notes a subscriber's status, if it is not sealed.
@@ -24,6 +47,12 @@ impl World<'_> {
         }
         if let (Some(id), Ok(status)) = (view.subscriber(), Status::read(view.body)) {
             self.statuses.insert(id, status);
+            let none = ReportedProgress { incarnation: self.incarnation, ..ReportedProgress::default() };
+            let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
+            if view.header.incarnation.0 == self.incarnation {
+                let progress = known.copied().unwrap_or(none).with(&status, self.publisher_now());
+                self.progress.insert(id, progress);
+            }
         }
     }
 
@@ -35,13 +64,20 @@ impl World<'_> {
         }
     }
 
-    /// Checks an eviction: only subscribers without room, or that lack datagrams, may be evicted.
+    /// Checks an eviction: only subscribers without room, or that lack datagrams, may be evicted, and only if their
+    /// reports show no progress.
     pub(super) fn note_eviction(&mut self, id: SubscriberId) {
-        let sent = self.publisher.statistics().datagrams + 1;
+        let sent = Sequence(self.publisher.statistics().datagrams + 1);
         let has_room = |status: &&Status| status.next >= sent && status.window > 0;
         if let Some(status) = self.statuses.get(&id).filter(has_room) {
             self.violations
                 .push(format!("a subscriber with room was evicted at {}: {status:?} of {sent}", self.now));
+        }
+        let was_evicted = self.evicted.iter().any(|index| self.nodes[*index].id == Some(id));
+        let least = if was_evicted { EVICTION_TIME / 8 } else { EVICTION_TIME };
+        let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
+        if let Some(progress) = known.filter(|known| self.publisher_now() < known.at + least) {
+            self.violations.push(format!("a subscriber was evicted at {} despite {progress:?}", self.now));
         }
     }
 
@@ -118,7 +154,7 @@ impl World<'_> {
     fn judge_feedback(&self) -> Result<(), String> {
         let seconds = self.now / SECOND + 1;
         let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
-        // While a window is full, the publisher requests a status of everybody.
+        // While a window is full, the publisher requests a status of all subscribers.
         let smallest = self.plan.subscribers.iter().map(|subscriber| subscriber.window).min();
         let waits = smallest.filter(|_| self.plan.waits).map_or(0, windows);
         let few: u64 = self
@@ -147,6 +183,6 @@ impl World<'_> {
 /// Returns the totals of a subscriber.
 pub(super) fn delivery(mut node: super::Node) -> Delivery {
     node.latencies.sort_unstable();
-    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end - first).sum();
+    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end.ahead_of(*first)).sum();
     Delivery { messages: node.audit.messages, lost, latencies: node.latencies }
 }

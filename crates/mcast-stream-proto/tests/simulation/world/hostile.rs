@@ -1,6 +1,8 @@
 //! Hostile datagrams to all parties.
 
-use mcast_stream_proto::wire::{DatagramWriter, Header, Heartbeat, Incarnation, Kind};
+use mcast_stream_proto::wire::{
+    DatagramWriter, Header, Heartbeat, Incarnation, Kind, MessageNumber, Sequence,
+};
 
 use super::{Happening, STREAM, World};
 
@@ -37,10 +39,10 @@ impl World<'_> {
         let kind = self.dice.pick(&[Kind::Heartbeat, Kind::Data, Kind::Ncf]);
         let header = Header::new(kind, STREAM, incarnation, self.dice.between(1, 100));
         let heartbeat = Heartbeat {
-            next: 90,
-            next_message: 200,
-            oldest_retained: 80,
-            oldest_message: 100,
+            next: Sequence(90),
+            next_message: MessageNumber(200),
+            oldest_retained: Sequence(80),
+            oldest_message: MessageNumber(100),
             ..Heartbeat::default()
         };
         let mut bytes = vec![0; 200];

@@ -2,7 +2,7 @@
 
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::subscriber::Policy;
-use mcast_stream_proto::wire::Kind;
+use mcast_stream_proto::wire::{Kind, MessageKey};
 
 use super::delays::delivery;
 use super::{Node, Outcome, World};
@@ -88,7 +88,7 @@ impl World<'_> {
             return Err(format!("subscriber {index} has not ended by {}: {state}", self.now));
         }
         if node.audit.policy == Policy::Latest {
-            for key in 0..7 {
+            for key in (0..7).map(MessageKey) {
                 let last = (0..self.published)
                     .rev()
                     .find(|number| content::message(self.plan, self.incarnation, *number).0 == Some(key));
@@ -96,7 +96,7 @@ impl World<'_> {
                 // If the message was lost, or from before it joined, it may have an older one or none.
                 let excused = !node.audit.lost.is_empty() || known.is_none();
                 if known != last && !excused {
-                    return Err(format!("subscriber {index} has {known:?} of key {key}, not {last:?}"));
+                    return Err(format!("subscriber {index} has {known:?} of {key:?}, not {last:?}"));
                 }
             }
         }

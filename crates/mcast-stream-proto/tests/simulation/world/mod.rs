@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{KeyEpoch, Kind, Status, StreamId, SubscriberId};
-use mcast_stream_proto::{PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::audit::Audit;
 use crate::cipher::Notary;
@@ -26,6 +26,7 @@ use crate::dice::Dice;
 use crate::link::{Link, Quality};
 use crate::plan::{Bottleneck, MILLISECOND, Plan, SECOND, SubscriberPlan};
 pub(crate) use delays::EVICTION;
+use delays::ReportedProgress;
 use former::FormerPublisher;
 pub(crate) use meter::Meter;
 use publisher::new_publisher;
@@ -173,6 +174,8 @@ pub(crate) struct World<'p> {
     slowed: u64,
     /// The last status of each subscriber, if it is not sealed.
     statuses: HashMap<SubscriberId, Status>,
+    /// The progress that each of them has reported.
+    progress: HashMap<SubscriberId, ReportedProgress>,
     /// How long the publisher waited for each subscriber that is gone.
     waited_for_absent: HashMap<SubscriberId, u64>,
     /// Violations that were noticed during the run.
@@ -271,6 +274,7 @@ impl<'p> World<'p> {
             evicted: Vec::new(),
             slowed: 0,
             statuses: HashMap::new(),
+            progress: HashMap::new(),
             waited_for_absent: HashMap::new(),
             violations: Vec::new(),
         }
@@ -356,9 +360,9 @@ impl<'p> World<'p> {
                 self.overhear(index, &bytes);
                 self.note_status(&bytes);
                 let now = self.publisher_now();
-                self.publisher.handle(now, address(index), &bytes);
+                self.publisher.handle(ClockTime(now), address(index), &bytes);
                 if let Some(former) = &mut self.former {
-                    former.publisher.handle(now, address(index), &bytes);
+                    former.publisher.handle(ClockTime(now), address(index), &bytes);
                 }
             }
             Happening::Hostile => self.hostile(),

@@ -2,8 +2,8 @@
 
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Refusal, Transmit};
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch};
-use mcast_stream_proto::{PublisherMachine, Target};
+use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};
+use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use super::former::FormerPublisher;
 use super::{FIRST_INCARNATION, Happening, STREAM, World};
@@ -22,7 +22,7 @@ impl World<'_> {
         let now = self.publisher_now();
         if self.published == self.plan.messages {
             self.closed = true;
-            self.publisher.close(now);
+            self.publisher.close(ClockTime(now));
             return Ok(());
         }
         let pause = self.publish_message()?;
@@ -35,11 +35,11 @@ impl World<'_> {
         let now = self.publisher_now();
         let (key, bytes) = content::message(self.plan, self.incarnation, self.published);
         let published = match key {
-            Some(key) => self.publisher.publish_keyed(now, key, &bytes),
-            None => self.publisher.publish(now, &bytes),
+            Some(key) => self.publisher.publish_keyed(ClockTime(now), key, &bytes),
+            None => self.publisher.publish(ClockTime(now), &bytes),
         };
         match published {
-            Ok(number) if number != self.published => Err(format!("{number} follows {}", self.published)),
+            Ok(number) if number.0 != self.published => Err(format!("{number} follows {}", self.published)),
             Ok(_) => {
                 self.note_published();
                 Ok(self.plan.pause)
@@ -60,7 +60,7 @@ impl World<'_> {
         self.accepted.insert(self.incarnation, self.published);
         self.published_at.push(self.now);
         if self.plan.flush || self.dice.chance(0.1) {
-            self.publisher.flush(self.publisher_now());
+            self.publisher.flush(ClockTime(self.publisher_now()));
         }
         // No faults are planned for later incarnations.
         if self.incarnation != FIRST_INCARNATION || self.accepted.len() > 1 {
@@ -86,7 +86,7 @@ impl World<'_> {
                 late => self.at(self.now + late, Happening::GetsKey(index)),
             }
         }
-        self.publisher.set_keys(self.publisher_now(), self.keys.clone());
+        self.publisher.set_keys(ClockTime(self.publisher_now()), self.keys.clone());
     }
 
     fn restart(&mut self, incarnation: NextIncarnation) {
@@ -113,7 +113,7 @@ impl World<'_> {
         while let Some(event) = self.publisher.poll_event() {
             self.note_event(event);
         }
-        let at = self.publisher.next_deadline().saturating_sub(self.publisher_clock).max(self.now + 1_000);
+        let at = self.publisher.next_deadline().0.saturating_sub(self.publisher_clock).max(self.now + 1_000);
         if at < self.publisher_wakes_at {
             self.publisher_wakes_at = at;
             self.at(at, Happening::PublisherWakes);
@@ -141,7 +141,7 @@ impl World<'_> {
 
     pub(super) fn send_from_publisher(&mut self) {
         let now = self.publisher_now();
-        while let Some(transmit) = self.publisher.poll(now) {
+        while let Some(transmit) = self.publisher.poll(ClockTime(now)) {
             match transmit {
                 Transmit::Data { first, count } => self.send_data(first, count),
                 Transmit::Repair { sequence, to } => {
@@ -159,10 +159,10 @@ impl World<'_> {
         }
     }
 
-    fn send_data(&mut self, first: u64, count: u64) {
+    fn send_data(&mut self, first: Sequence, count: u64) {
         for path in 0..self.plan.paths {
             self.publisher.mark_path(first, count, path, false);
-            for sequence in first..first + count {
+            for sequence in Sequence::each(first..first + count) {
                 let bytes = self.publisher.datagram(sequence).to_vec();
                 if path == 0 {
                     self.meter.data(self.now, bytes.len());
@@ -201,5 +201,5 @@ pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64
         paths: plan.paths,
         ..PublisherConfig::new(STREAM, Incarnation(incarnation))
     };
-    PublisherMachine::new(config, now).unwrap()
+    PublisherMachine::new(config, ClockTime(now)).unwrap()
 }

@@ -2,7 +2,8 @@
 //! It has its own address and never replies.
 
 use mcast_stream_proto::wire::{
-    DatagramWriter, Header, Incarnation, Kind, NakWriter, Status, SubscriberId, WriteError,
+    AddressToken, DatagramWriter, Header, Incarnation, Kind, NakWriter, Sequence, Status, SubscriberId,
+    WriteError,
 };
 
 use super::{Happening, STREAM, World};
@@ -51,13 +52,13 @@ impl World<'_> {
 
     fn forged_nak(&self, count: u64) -> Vec<u8> {
         let mut list = NakWriter::new();
-        list.add(1, self.publisher.statistics().datagrams.clamp(1, 1 << 20) as u32);
-        self.claimed(Kind::Nak, CLAIMED, count, |writer| list.write_nak(0, writer))
+        list.add(Sequence(1), self.publisher.statistics().datagrams.clamp(1, 1 << 20) as u32);
+        self.claimed(Kind::Nak, CLAIMED, count, |writer| list.write_nak(AddressToken::NONE, writer))
     }
 
     /// Returns a status, of another subscriber each time.
     fn forged_status(&self, count: u64) -> Vec<u8> {
-        let status = Status { next: 1, highest: 1, ..Status::default() };
+        let status = Status { next: Sequence(1), highest: Sequence(1), ..Status::default() };
         self.claimed(Kind::Status, CLAIMED + count, 1, |writer| status.write(writer))
     }
 

@@ -1,10 +1,11 @@
 //! The subscribers: their starts, their input and their output.
 
+use mcast_stream_proto::ClockTime;
 use std::net::SocketAddr;
 
 use mcast_stream_proto::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Cause, Item, SubscriberConfig, SubscriberEvent};
-use mcast_stream_proto::wire::{DatagramView, Kind, SubscriberId};
+use mcast_stream_proto::wire::{DatagramView, Kind, MessageNumber, SubscriberId};
 
 use super::{BUFFER, Happening, STREAM, World};
 use crate::audit::Audit;
@@ -33,7 +34,7 @@ impl World<'_> {
             seed: self.plan.seed ^ (index as u64) << 32 ^ node.starts << 20,
             ..SubscriberConfig::new(STREAM)
         };
-        node.subscriber = Some(SubscriberMachine::new(config, self.now + node.clock));
+        node.subscriber = Some(SubscriberMachine::new(config, ClockTime(self.now + node.clock)));
         node.inbox.clear();
         node.busy_until = 0;
         let former = std::mem::replace(&mut node.audit, Audit::new(plan.policy, plan.start));
@@ -48,7 +49,7 @@ impl World<'_> {
     pub(super) fn leave(&mut self, index: usize) -> Result<(), String> {
         let node = &mut self.nodes[index];
         if let Some(subscriber) = &mut node.subscriber {
-            subscriber.leave(self.now + node.clock);
+            subscriber.leave(ClockTime(self.now + node.clock));
         }
         self.send_from(index);
         self.nodes[index].has_left = true;
@@ -87,7 +88,7 @@ impl World<'_> {
         while let Some((path, bytes)) = self.take_from_buffer(index) {
             let node = &mut self.nodes[index];
             let Some(subscriber) = &mut node.subscriber else { return Ok(()) };
-            subscriber.handle(self.now + node.clock, path, PUBLISHER, &bytes);
+            subscriber.handle(ClockTime(self.now + node.clock), path, PUBLISHER, &bytes);
             self.take_all(index, &bytes)?;
         }
         self.send_from(index);
@@ -122,12 +123,12 @@ impl World<'_> {
         let (mut lost, mut free_at) = (Vec::new(), None);
         while now >= node.busy_until {
             resume(&mut node.audit, subscriber, incarnation, published);
-            let Some(item) = subscriber.next(now + clock, bytes) else { break };
+            let Some(item) = subscriber.next(ClockTime(now + clock), bytes) else { break };
             self.progress_at = now;
             match item {
                 Item::Message(message) => {
                     node.audit.message(plan, &message).map_err(blame)?;
-                    if let Some(at) = self.published_at.get(message.number as usize) {
+                    if let Some(at) = self.published_at.get(message.number.0 as usize) {
                         let latency = now.saturating_sub(*at);
                         self.slowest = self.slowest.max(latency);
                         node.latencies.push(latency);
@@ -173,7 +174,7 @@ impl World<'_> {
         index: usize,
         id: SubscriberId,
         incarnation: Option<u32>,
-        first: u64,
+        first: MessageNumber,
         cause: Cause,
     ) -> Result<(), String> {
         let is_waited = self.plan.waits
@@ -184,7 +185,7 @@ impl World<'_> {
         else {
             return Ok(());
         };
-        match self.published_at.get(first as usize) {
+        match self.published_at.get(first.0 as usize) {
             Some(at) if at > since => Err(format!(
                 "subscriber {index} lost {first} although it is under flow control since {since}"
             )),
@@ -196,7 +197,7 @@ impl World<'_> {
         let (now, node) = (self.now, &mut self.nodes[index]);
         let mut sent = Vec::new();
         if let Some(subscriber) = &mut node.subscriber {
-            while let Some(control) = subscriber.poll(now + node.clock) {
+            while let Some(control) = subscriber.poll(ClockTime(now + node.clock)) {
                 sent.push(control.bytes().to_vec());
                 subscriber.reuse(control);
             }
@@ -220,7 +221,7 @@ impl World<'_> {
     fn wake_subscriber(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         let Some(subscriber) = &node.subscriber else { return };
-        let at = subscriber.next_deadline().saturating_sub(node.clock).max(self.now + 1_000);
+        let at = subscriber.next_deadline().0.saturating_sub(node.clock).max(self.now + 1_000);
         if at < node.wakes_at {
             node.wakes_at = at;
             self.at(at, Happening::SubscriberWakes(index));
@@ -230,9 +231,11 @@ impl World<'_> {
 
 /// Loads a requested snapshot at once, of everything published by now.
 fn resume(audit: &mut Audit, subscriber: &mut SubscriberMachine, incarnation: u32, published: u64) {
-    let is_possible = |message: &u64| audit.incarnation == Some(incarnation) && published >= *message;
+    let is_possible = |message: &MessageNumber| {
+        audit.incarnation == Some(incarnation) && MessageNumber(published) >= *message
+    };
     if audit.wants_snapshot.filter(is_possible).is_some() {
-        (audit.wants_snapshot, audit.cursor) = (None, Some(published));
-        subscriber.resume(published);
+        (audit.wants_snapshot, audit.cursor) = (None, Some(MessageNumber(published)));
+        subscriber.resume(MessageNumber(published));
     }
 }

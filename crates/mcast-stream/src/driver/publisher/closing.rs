@@ -51,8 +51,8 @@ impl Closing {
     /// Returns whether everything was sent, and read by every subscriber that did not leave on its own.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        let Audience { unread, behind, short, unknown, .. } = self.audience;
-        self.unsent == 0 && unread == 0 && behind == 0 && short == 0 && unknown == 0
+        let Audience { unread, behind, incomplete, unknown, .. } = self.audience;
+        self.unsent == 0 && unread == 0 && behind == 0 && incomplete == 0 && unknown == 0
     }
 
     pub(crate) fn of(machine: &crate::PublisherMachine) -> Self {

@@ -26,9 +26,10 @@ use super::health::PathChange;
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::PublisherSockets;
 use super::unicast::UnicastSocket;
+use crate::ClockTime;
 use crate::publisher::{Audience, PublisherConfig, PublisherEvent, PublisherStatistics, Refusal, Standing};
 use crate::seal::Keys;
-use crate::wire::{Incarnation, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, StreamId, SubscriberId};
 use shared::{Core, Shared};
 
 /// Queued datagrams are sent once there are this many.
@@ -155,7 +156,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
-    pub fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         let number = self.queue(message)?;
         self.flush();
         Ok(number)
@@ -167,7 +168,7 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`] if there was no room in time, with the reason, for instance the subscriber that the
     /// publisher waits for ([`Refusal::is_temporary`]); or if the message can never be accepted.
-    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<u64, StreamError> {
+    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<MessageNumber, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
         let number = self.queue_until(deadline, |machine, now| machine.publish(now, message))?;
         self.flush();
@@ -178,7 +179,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn try_publish(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         let number = core.machine.publish(self.shared.clock.now(), message)?;
         self.flush_now(&mut core);
@@ -188,7 +189,10 @@ impl Publisher {
     /// Runs `work` without waiting, not even for the lock, which a sending thread may hold while the system's queue is
     /// full. The publisher's own thread then sends. `None`: the lock was taken, and nothing was done.
     #[cfg(feature = "tokio")]
-    pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::PublisherMachine, u64) -> T) -> Option<T> {
+    pub(crate) fn post<T>(
+        &self,
+        work: impl FnOnce(&mut crate::PublisherMachine, ClockTime) -> T,
+    ) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let now = self.shared.clock.now();
         let done = work(&mut core.machine, now);
@@ -202,7 +206,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn queue(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn queue(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.queue_by(|machine, now| machine.publish(now, message))
     }
 
@@ -210,7 +214,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue(&self, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn try_queue(&self, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.try_queue_by(|machine, now| machine.publish(now, message))
     }
 
@@ -218,14 +222,14 @@ impl Publisher {
     ///
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn try_queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.try_queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
     fn try_queue_by(
         &self,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
-    ) -> Result<u64, StreamError> {
+        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
+    ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
@@ -252,7 +256,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub fn queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
+    pub fn queue_keyed(&self, key: MessageKey, message: &[u8]) -> Result<MessageNumber, StreamError> {
         self.queue_by(|machine, now| machine.publish_keyed(now, key, message))
     }
 
@@ -263,7 +267,7 @@ impl Publisher {
     pub fn publish_all<'m>(
         &self,
         messages: impl IntoIterator<Item = &'m [u8]>,
-    ) -> Result<Option<u64>, StreamError> {
+    ) -> Result<Option<MessageNumber>, StreamError> {
         let mut core = self.shared.core();
         let mut now = self.shared.clock.now();
         let mut last = None;
@@ -368,7 +372,7 @@ impl Publisher {
 
     /// Returns the number of the next message. A snapshot of all messages so far has this number.
     #[must_use]
-    pub fn next_message(&self) -> u64 {
+    pub fn next_message(&self) -> MessageNumber {
         self.shared.core().machine.next_message()
     }
 
@@ -431,16 +435,16 @@ impl Publisher {
 
     fn queue_by(
         &self,
-        publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
-    ) -> Result<u64, StreamError> {
+        publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
+    ) -> Result<MessageNumber, StreamError> {
         self.queue_until(None, publish)
     }
 
     fn queue_until(
         &self,
         deadline: Option<Instant>,
-        mut publish: impl FnMut(&mut crate::PublisherMachine, u64) -> Result<u64, Refusal>,
-    ) -> Result<u64, StreamError> {
+        mut publish: impl FnMut(&mut crate::PublisherMachine, ClockTime) -> Result<MessageNumber, Refusal>,
+    ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
             let now = self.shared.clock.now();
@@ -459,10 +463,10 @@ impl Publisher {
 
     /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in
     /// time.
-    fn send_soon(&self, core: &mut Core, now: u64) {
+    fn send_soon(&self, core: &mut Core, now: ClockTime) {
         if core.machine.unsent() >= SEND_THRESHOLD {
             self.shared.send(core);
-        } else if core.sleeps_until > now.saturating_add(core.machine.config().linger) {
+        } else if core.sleeps_until > now + core.machine.config().linger {
             self.shared.timer.notify_one();
         }
     }
@@ -551,7 +555,7 @@ mod tests {
             assert!(!publisher.wait_complete(Duration::from_millis(20)).await);
             assert!(!publisher.wait_for(0, Duration::from_millis(20)).await);
             drop(held);
-            assert_eq!(publishing.await.unwrap(), 0);
+            assert_eq!(publishing.await.unwrap().0, 0);
             assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");
         });
         assert_eq!(publisher.statistics().datagrams, 1);

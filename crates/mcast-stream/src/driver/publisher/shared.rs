@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::ClockTime;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
@@ -43,7 +44,7 @@ pub(super) struct Shared {
 pub(super) struct Core {
     pub(super) machine: crate::PublisherMachine,
     /// Until when the timer thread sleeps.
-    pub(super) sleeps_until: u64,
+    pub(super) sleeps_until: ClockTime,
     pub(super) health: PathHealth,
     /// Feedback is handled when this number of data datagrams has been sent.
     feedback_due: u64,
@@ -56,7 +57,7 @@ impl Core {
         let buffer = vec![0; MAX_FEEDBACK].into_boxed_slice();
         let repairs = Repairs::default();
         let health = PathHealth::new(paths);
-        Self { machine, sleeps_until: 0, health, feedback_due: FEEDBACK_EVERY, repairs, buffer }
+        Self { machine, sleeps_until: ClockTime(0), health, feedback_due: FEEDBACK_EVERY, repairs, buffer }
     }
 }
 
@@ -162,9 +163,9 @@ impl Shared {
     }
 
     /// Announces the stream if an announcement is due; returns when the next one is.
-    fn announce(&self, core: &mut Core) -> u64 {
+    fn announce(&self, core: &mut Core) -> ClockTime {
         let mut announcement = self.announcement.lock().unwrap_or_else(PoisonError::into_inner);
-        announcement.as_mut().map_or(u64::MAX, |announcement| {
+        announcement.as_mut().map_or(ClockTime::NEVER, |announcement| {
             announcement.announce_if_due(&mut core.machine, self.clock.now())
         })
     }
@@ -183,7 +184,7 @@ impl Shared {
             core.sleeps_until = self.clock.now() + sleep.as_nanos() as u64;
             let woken = self.timer.wait_timeout(core, sleep);
             core = woken.map_or_else(|error| error.into_inner().0, |(core, _)| core);
-            core.sleeps_until = 0;
+            core.sleeps_until = ClockTime(0);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::driver::clock;
 use crate::driver::discovery::{AnnouncedStream, Announcements};
 use crate::driver::error::StreamError;
 use crate::seal::Keys;
-use crate::wire::{Incarnation, StreamId};
+use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 /// The default limit of a snapshot's size, in bytes: 64 MiB. For a stream in clear, any host can announce snapshots of
 /// any size.
@@ -33,7 +33,7 @@ pub fn fetch_snapshot(
     stream: StreamId,
     incarnation: Incarnation,
     keys: &Keys,
-    message: u64,
+    message: MessageNumber,
 ) -> Result<Snapshot, StreamError> {
     fetch_snapshot_while(from, stream, incarnation, keys, message, MAX_SNAPSHOT, &mut || true)
 }
@@ -48,7 +48,7 @@ pub fn fetch_snapshot_while(
     stream: StreamId,
     incarnation: Incarnation,
     keys: &Keys,
-    message: u64,
+    message: MessageNumber,
     max_size: u64,
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Snapshot, StreamError> {
@@ -79,7 +79,7 @@ impl AnnouncedStream {
     pub fn fetch_snapshot(
         &self,
         incarnation: Incarnation,
-        message: u64,
+        message: MessageNumber,
         keys: &Keys,
         time: Duration,
     ) -> Result<Snapshot, StreamError> {
@@ -94,7 +94,7 @@ impl AnnouncedStream {
     pub fn fetch_snapshot_while(
         &self,
         incarnation: Incarnation,
-        message: u64,
+        message: MessageNumber,
         keys: &Keys,
         max_size: u64,
         time: Duration,
@@ -162,7 +162,7 @@ fn next_announcement(
 /// The header of a server's reply, before the snapshot is received.
 struct Answer<'p> {
     channel: Channel<'p>,
-    message: u64,
+    message: MessageNumber,
     size: u64,
 }
 
@@ -171,7 +171,7 @@ fn request<'p>(
     stream: StreamId,
     incarnation: Incarnation,
     keys: &Keys,
-    message: u64,
+    message: MessageNumber,
     mut deadline: StepDeadline<'p>,
 ) -> io::Result<Answer<'p>> {
     let connection = connect(from, &mut deadline)?;
@@ -184,7 +184,7 @@ fn request<'p>(
         let number = answer.get(offset..).and_then(<[u8]>::first_chunk).copied();
         number.map(u64::from_be_bytes).ok_or_else(|| invalid("the reply is too short"))
     };
-    let (reached, size) = (number_at(0)?, number_at(8)?);
+    let (reached, size) = (MessageNumber(number_at(0)?), number_at(8)?);
     if reached < message {
         return Err(invalid("it is older than requested"));
     }
@@ -251,8 +251,15 @@ mod tests {
             asked < times
         };
         let keys = Keys::none();
-        let fetched =
-            fetch_snapshot_while(from, StreamId(1), Incarnation(1), &keys, 0, 1 << 32, &mut keep_going);
+        let fetched = fetch_snapshot_while(
+            from,
+            StreamId(1),
+            Incarnation(1),
+            &keys,
+            MessageNumber(0),
+            1 << 32,
+            &mut keep_going,
+        );
         assert!(began.elapsed() < SOON && asked == times, "asked {asked} times");
         fetched.unwrap_err().to_string()
     }

@@ -8,7 +8,10 @@ use crate::driver::discovery::AnnouncedStream;
 use crate::driver::error::StreamError;
 use crate::seal::Keys;
 use crate::subscriber::SubscriberEvent;
-use crate::{Subscriber, wire::Incarnation};
+use crate::{
+    Subscriber,
+    wire::{Incarnation, MessageNumber},
+};
 
 /// The time limit for fetching a snapshot.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,7 +101,7 @@ impl SnapshotFetcher {
     fn fetch(
         &mut self,
         incarnation: Incarnation,
-        message: u64,
+        message: MessageNumber,
         subscriber: &Subscriber,
     ) -> Result<(), StreamError> {
         let (sender, pending) = channel();

@@ -15,7 +15,7 @@ pub use server::SnapshotServer;
 use std::io;
 use std::time::Duration;
 
-use crate::wire::{Incarnation, StreamId};
+use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 /// The time limit for one step of the other side.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,16 +29,16 @@ const FIRST_ANSWER: u64 = 1 << 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// It covers all messages before this one.
-    pub message: u64,
+    pub message: MessageNumber,
     /// The state.
     pub bytes: Vec<u8>,
 }
 
-fn request_bytes(stream: StreamId, incarnation: Incarnation, message: u64) -> [u8; REQUEST] {
+fn request_bytes(stream: StreamId, incarnation: Incarnation, message: MessageNumber) -> [u8; REQUEST] {
     let mut request = [0; REQUEST];
     request[..8].copy_from_slice(&stream.0.to_be_bytes());
     request[8..12].copy_from_slice(&incarnation.0.to_be_bytes());
-    request[12..].copy_from_slice(&message.to_be_bytes());
+    request[12..].copy_from_slice(&message.0.to_be_bytes());
     request
 }
 

@@ -14,7 +14,7 @@ use super::{ANSWER, FIRST_ANSWER, FRAME, REQUEST, Snapshot, TIMEOUT, invalid, re
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::seal::Keys;
-use crate::wire::{Incarnation, StreamId};
+use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 /// A client must complete its request within this time.
 const REQUEST_TIME: Duration = Duration::from_secs(3);
@@ -154,7 +154,7 @@ impl<F: Fn() -> Option<Snapshot>> Service<F> {
         channel.greet(clock::seed(), keys.latest())?;
         channel.seal_with(&keys, keys.latest(), self.stream, self.incarnation)?;
         let request = channel.receive(1, REQUEST)?;
-        let expected = request_bytes(self.stream, self.incarnation, 0);
+        let expected = request_bytes(self.stream, self.incarnation, MessageNumber(0));
         if request.len() != REQUEST || request[..12] != expected[..12] {
             return Err(invalid("the request is for another stream"));
         }
@@ -163,7 +163,7 @@ impl<F: Fn() -> Option<Snapshot>> Service<F> {
         // Without a snapshot, the client sees the end of the connection.
         let Some(snapshot) = (self.capture)() else { return Ok(()) };
         let mut answer = [0; ANSWER];
-        answer[..8].copy_from_slice(&snapshot.message.to_be_bytes());
+        answer[..8].copy_from_slice(&snapshot.message.0.to_be_bytes());
         answer[8..].copy_from_slice(&(snapshot.bytes.len() as u64).to_be_bytes());
         channel.send(FIRST_ANSWER, &answer)?;
         for (count, frame) in (FIRST_ANSWER + 1..).zip(snapshot.bytes.chunks(FRAME)) {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn state() -> Option<Snapshot> {
-        Some(Snapshot { message: 5, bytes: b"state".to_vec() })
+        Some(Snapshot { message: MessageNumber(5), bytes: b"state".to_vec() })
     }
 
     fn secret() -> Keys {
@@ -208,7 +208,8 @@ mod tests {
             let server = server(keys.clone(), state);
             let connect = |_| TcpStream::connect(server.address()).unwrap();
             let idle: Vec<TcpStream> = (0..2 * MAX_CLIENTS).map(connect).collect();
-            let fetched = fetch_snapshot(server.address(), STREAM.0, STREAM.1, &keys, 5).unwrap();
+            let fetched =
+                fetch_snapshot(server.address(), STREAM.0, STREAM.1, &keys, MessageNumber(5)).unwrap();
             assert_eq!(fetched.bytes, b"state");
             drop(idle);
         }
@@ -235,9 +236,18 @@ mod tests {
 
     #[test]
     fn a_snapshot_longer_than_the_limit_is_refused() {
-        let server = server(Keys::none(), || Some(Snapshot { message: 5, bytes: vec![7; 100_001] }));
+        let server =
+            server(Keys::none(), || Some(Snapshot { message: MessageNumber(5), bytes: vec![7; 100_001] }));
         let fetch = |limit| {
-            fetch_snapshot_while(server.address(), STREAM.0, STREAM.1, &Keys::none(), 5, limit, &mut || true)
+            fetch_snapshot_while(
+                server.address(),
+                STREAM.0,
+                STREAM.1,
+                &Keys::none(),
+                MessageNumber(5),
+                limit,
+                &mut || true,
+            )
         };
         let refused = fetch(100_000).unwrap_err();
         assert!(
@@ -251,7 +261,8 @@ mod tests {
     fn a_client_is_removed_if_the_capture_panics() {
         let server = server(Keys::none(), || resume_unwind(Box::new("the caller's code fails")));
         for _ in 0..=MAX_CLIENTS {
-            fetch_snapshot(server.address(), STREAM.0, STREAM.1, &Keys::none(), 5).unwrap_err();
+            fetch_snapshot(server.address(), STREAM.0, STREAM.1, &Keys::none(), MessageNumber(5))
+                .unwrap_err();
         }
     }
 }

@@ -19,11 +19,12 @@ use super::clock::Clock;
 use super::error::StreamError;
 use super::present_index;
 use super::publisher::any_address;
+use crate::ClockTime;
 use crate::Target;
 use crate::seal::Keys;
 use crate::subscriber::{Item, PathStatistics, Step, SubscriberConfig, SubscriberStatistics};
 use crate::sys;
-use crate::wire::{Header, StreamId};
+use crate::wire::{Header, MessageNumber, StreamId};
 pub use builder::SubscriberBuilder;
 use others::OtherStreams;
 use path::Paths;
@@ -93,8 +94,8 @@ pub struct Subscriber {
     #[cfg(feature = "metrics")]
     labels: (String, String),
     paths: Paths,
-    now: u64,
-    check_clock_at: u64,
+    now: ClockTime,
+    check_clock_at: ClockTime,
     /// Whether the publisher has sent a unicast datagram to this subscriber.
     is_answered: bool,
     /// Whether a waker has ended a wait.
@@ -192,7 +193,7 @@ impl Subscriber {
             #[cfg(feature = "metrics")]
             labels,
             paths,
-            check_clock_at: 0,
+            check_clock_at: ClockTime(0),
             is_answered: false,
             woken: false,
             is_caller_busy: false,
@@ -286,7 +287,7 @@ impl Subscriber {
     }
 
     /// Continues after a snapshot that covers all messages before this number.
-    pub fn resume(&mut self, message: u64) {
+    pub fn resume(&mut self, message: MessageNumber) {
         if let Some(core) = &mut self.core {
             core.resume(message);
         }
@@ -436,7 +437,7 @@ impl Subscriber {
         if self.now < self.check_clock_at {
             return;
         }
-        self.check_clock_at = self.now.saturating_add(CLOCK_INTERVAL);
+        self.check_clock_at = self.now + CLOCK_INTERVAL;
         self.config.unix_offset = self.clock.unix_offset();
         if let Some(core) = &mut self.core {
             core.set_unix_offset(self.config.unix_offset);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::select::is_heartbeat;
+use crate::ClockTime;
 use crate::seal::Keys;
 use crate::subscriber::SubscriberEvent;
 use crate::wire::{Header, StreamId};
@@ -16,9 +17,9 @@ const ACTIVE_TIME: u64 = 2_500_000_000;
 #[derive(Debug, Default)]
 pub(super) struct OtherStreams {
     /// When a datagram of the followed stream last arrived.
-    followed_heard_at: u64,
+    followed_heard_at: ClockTime,
     /// The other stream with the latest datagram, and when that arrived.
-    last: Option<(StreamId, u64)>,
+    last: Option<(StreamId, ClockTime)>,
     reported: Vec<StreamId>,
     events: VecDeque<SubscriberEvent>,
 }
@@ -32,7 +33,7 @@ impl OtherStreams {
         keys: &Keys,
         datagram: &[u8],
         sender: SocketAddr,
-        now: u64,
+        now: ClockTime,
     ) {
         let Ok((header, _)) = Header::read(datagram) else { return };
         if header.stream == followed {
@@ -42,7 +43,7 @@ impl OtherStreams {
         }
     }
 
-    fn note_other(&mut self, stream: StreamId, sender: SocketAddr, now: u64) {
+    fn note_other(&mut self, stream: StreamId, sender: SocketAddr, now: ClockTime) {
         self.last = Some((stream, now));
         if self.reported.len() < MAX_REPORTED && !self.reported.contains(&stream) {
             self.reported.push(stream);
@@ -52,14 +53,14 @@ impl OtherStreams {
 
     /// Returns the stream to follow instead: an active one, if the followed stream has ended or was silent for
     /// `silence`.
-    pub(super) fn successor(&self, now: u64, silence: u64, has_ended: bool) -> Option<StreamId> {
+    pub(super) fn successor(&self, now: ClockTime, silence: u64, has_ended: bool) -> Option<StreamId> {
         let (stream, at) = self.last?;
-        let is_over = has_ended || now >= self.followed_heard_at.saturating_add(silence);
-        (is_over && now < at.saturating_add(ACTIVE_TIME)).then_some(stream)
+        let is_over = has_ended || now >= self.followed_heard_at + silence;
+        (is_over && now < at + ACTIVE_TIME).then_some(stream)
     }
 
     /// Notes that the stream `to` is followed from now on.
-    pub(super) fn follow(&mut self, from: StreamId, to: StreamId, now: u64) {
+    pub(super) fn follow(&mut self, from: StreamId, to: StreamId, now: ClockTime) {
         (self.followed_heard_at, self.last) = (now, None);
         self.reported.retain(|stream| *stream != to);
         self.events.push_back(SubscriberEvent::StreamChanged { from, to });

@@ -2,6 +2,8 @@
 
 use mcast::{GroupAddr, InterfaceIndex, Membership, MembershipStatus, Receiver};
 
+use crate::ClockTime;
+
 /// The shortest time between two lookups of unknown interfaces, in nanoseconds.
 const LOOKUP_INTERVAL: u64 = 10_000_000;
 
@@ -10,7 +12,7 @@ const LOOKUP_INTERVAL: u64 = 10_000_000;
 pub(super) struct Paths {
     all: Vec<Path>,
     /// The earliest time of the next lookup of the interfaces.
-    lookup_allowed_at: u64,
+    lookup_allowed_at: ClockTime,
 }
 
 #[derive(Debug)]
@@ -24,7 +26,7 @@ impl Paths {
     /// Returns paths with their interfaces' present indexes.
     pub(super) fn new(paths: impl IntoIterator<Item = (Membership, Option<InterfaceIndex>)>) -> Self {
         let path = |(membership, interface)| Path { membership, interface };
-        Self { all: paths.into_iter().map(path).collect(), lookup_allowed_at: 0 }
+        Self { all: paths.into_iter().map(path).collect(), lookup_allowed_at: ClockTime(0) }
     }
 
     pub(super) const fn count(&self) -> u8 {
@@ -43,7 +45,7 @@ impl Paths {
         &mut self,
         group: GroupAddr,
         interface: InterfaceIndex,
-        now: u64,
+        now: ClockTime,
         receiver: &Receiver,
     ) -> u8 {
         if self.all.len() == 1 {

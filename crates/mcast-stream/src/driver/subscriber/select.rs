@@ -1,5 +1,6 @@
 //! Selects the stream to follow by the first datagrams that arrive.
 
+use crate::ClockTime;
 use crate::driver::clock;
 use crate::seal::Keys;
 use crate::subscriber::{SubscriberConfig, SubscriberEvent};
@@ -25,7 +26,7 @@ impl StreamSelector {
         chosen: Option<StreamId>,
         config: &SubscriberConfig,
         datagram: &[u8],
-        now: u64,
+        now: ClockTime,
     ) -> Option<crate::SubscriberMachine> {
         let (header, _) = Header::read(datagram).ok()?;
         if header.kind.is_from_subscribers() || chosen.is_some_and(|chosen| chosen != header.stream) {

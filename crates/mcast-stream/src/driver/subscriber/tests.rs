@@ -7,6 +7,7 @@ use mcast_lab::{Host, Lab};
 use super::*;
 
 const JUNK: &[u8] = b"not a datagram of a stream";
+const NOW: ClockTime = ClockTime(1);
 
 fn run_on_a_lab_host(test: impl FnOnce(Subscriber) + Send) {
     let lab = Lab::new().unwrap();
@@ -54,7 +55,7 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
     let keys = |epoch, byte| Keys::one(KeyEpoch(epoch), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
     let heartbeat = |keys| {
         let config = PublisherConfig { keys, ..PublisherConfig::new(StreamId(7), Incarnation(1)) };
-        match crate::PublisherMachine::new(config, 1).unwrap().poll(1) {
+        match crate::PublisherMachine::new(config, NOW).unwrap().poll(NOW) {
             Some(Transmit::Control(control)) => control.bytes().to_vec(),
             other => unreachable!("{other:?}"),
         }
@@ -64,21 +65,21 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
     let config = SubscriberConfig::new(StreamId(0));
     let mut selector = StreamSelector::default();
     let chosen = Some(StreamId(7));
-    assert!(selector.select(chosen, &config, &clear.bytes(), 1).is_some());
-    assert!(selector.select(None, &config, &heartbeat(Keys::none()), 1).is_some());
+    assert!(selector.select(chosen, &config, &clear.bytes(), NOW).is_some());
+    assert!(selector.select(None, &config, &heartbeat(Keys::none()), NOW).is_some());
     assert!(
-        selector.select(None, &config, &clear.bytes(), 1).is_none(),
+        selector.select(None, &config, &clear.bytes(), NOW).is_none(),
         "a header alone is a stray datagram"
     );
 
     let config = SubscriberConfig { keys: keys(1, 7), ..config };
     for other in [&clear.bytes()[..], &forged, &heartbeat(keys(1, 8)), &heartbeat(keys(2, 7))] {
-        assert!(selector.select(None, &config, other, 1).is_none());
+        assert!(selector.select(None, &config, other, NOW).is_none());
     }
     assert_eq!(selector.refused, 4);
     assert_eq!(selector.event(), Some(SubscriberEvent::KeyMissing(KeyEpoch(2))));
     assert_eq!((selector.event(), selector.event()), (Some(SubscriberEvent::KeyWrong(KeyEpoch(1))), None));
-    assert!(selector.select(None, &config, &heartbeat(keys(1, 7)), 1).is_some());
+    assert!(selector.select(None, &config, &heartbeat(keys(1, 7)), NOW).is_some());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Parses the kernel's type information (BTF, `Documentation/bpf/btf.rst`): offsets of members, values of enumerations,
-//! and the number of arguments of a tracepoint. The bytes are trusted in nothing.
+//! and the number of arguments of a tracepoint. Damaged bytes are an error, or a name that is not found.
 
 use std::collections::BTreeMap;
 
-/// The file in which the kernel offers its own type information.
+/// The file with the type information of the running kernel.
 pub const KERNEL: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;

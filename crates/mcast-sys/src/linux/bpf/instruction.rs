@@ -45,6 +45,19 @@ pub enum Size {
     U64,
 }
 
+/// A function of the kernel that a program can call, by its number in `linux/bpf.h`. None of these writes memory of
+/// processes, or removes entries of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum BpfHelper {
+    /// `bpf_map_lookup_elem(map, key)`: the address of the value, or 0.
+    MapLookup = 1,
+    /// `bpf_map_update_elem(map, key, value, flags)`: 0, or an error.
+    MapUpdate = 2,
+    /// `bpf_probe_read_kernel(to, length, address)`: copies kernel memory. What cannot be read becomes zeros.
+    ReadKernel = 113,
+}
+
 /// When to jump, comparing a register with a value, which is sign-extended to 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -207,9 +220,9 @@ impl Assembler {
         self.push(operation, register as u8, 0, value);
     }
 
-    /// Calls a helper of the kernel by its number in `linux/bpf.h`.
-    pub fn call(&mut self, helper: i32) {
-        self.push(CALL, 0, 0, helper);
+    /// Calls a helper of the kernel.
+    pub fn call(&mut self, helper: BpfHelper) {
+        self.push(CALL, 0, 0, helper as i32);
     }
 
     /// Ends the program with the value in `R0`.

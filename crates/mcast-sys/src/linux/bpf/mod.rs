@@ -1,8 +1,9 @@
 //! BPF programs, maps and tracepoints by the system call `bpf(2)`, and the kernel's type information ([`btf`]).
 //!
-//! Contract: whatever program a caller passes, the kernel's verifier checks it before it runs, so loading one is safe;
-//! a rejected program is an error. The kernel reads and writes memory of this process only during a call, and only as
-//! many bytes as the map's key and value sizes say: [`Map`] stores these sizes and compares every slice with them.
+//! Contract: loading a program is safe, because the kernel's verifier checks it before it runs (a rejected program is an
+//! error), and because programs consist of the instructions and helpers of [`Assembler`], none of which writes memory
+//! of a process. The kernel reads and writes memory of this process only during a call, and only as
+//! many bytes as the key and value sizes of the map: [`Map`] stores these sizes and compares every slice with them.
 //! Programs, maps and attachments exist until they are dropped, or until the process ends, however it ends.
 
 pub mod btf;
@@ -14,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use mcast_group::InterfaceIndex;
 
-pub use instruction::{Assembler, BpfRegister, Condition, Instruction, Label, Size};
+pub use instruction::{Assembler, BpfHelper, BpfRegister, Condition, Instruction, Label, Size};
 
 /// Commands, types and flags from `linux/bpf.h`.
 const MAP_CREATE: libc::c_int = 0;
@@ -147,7 +148,7 @@ impl Map {
         found(unsafe { call(MAP_LOOKUP_ELEM, &attributes) }).map(|found| found.map(|()| value))
     }
 
-    /// Returns all keys. Keys that are added meanwhile may be missing.
+    /// Returns all keys. Keys that a program adds meanwhile may be missing.
     pub fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         loop {

@@ -8,7 +8,7 @@ use mcast_doctor::{
     Finding, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, Instructions, PathOutcome, Remedy,
 };
 
-use super::text::{pairs, ports, summary, why};
+use super::text::{pairs, ports, reason, summary};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --ok: #1a7f37; --bad: #c62828; --warn: #9a6700; --dim: #767676; }
@@ -100,7 +100,7 @@ fn machines(report: &FleetReport, out: &mut impl Write) -> io::Result<()> {
             Escaped(&host.name),
             host.status.as_str(),
             Escaped(&ports(host)),
-            Escaped(&why(host)),
+            Escaped(&reason(host)),
         )?;
     }
     writeln!(out, "</table></div>")

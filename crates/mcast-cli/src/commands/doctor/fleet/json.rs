@@ -30,7 +30,7 @@ enum Object<'a> {
 struct Machine<'a> {
     machine: &'a str,
     status: FleetHostStatus,
-    why: Option<&'a str>,
+    reason: Option<&'a str>,
     captures: bool,
     switch_ports: &'a [SwitchPort],
     findings: &'a [Finding],
@@ -71,7 +71,7 @@ fn machine(host: &FleetHostReport) -> Machine<'_> {
     Machine {
         machine: &host.name,
         status: host.status,
-        why: host.why.as_deref(),
+        reason: host.reason.as_deref(),
         captures: host.captures,
         switch_ports: &host.switch_ports,
         findings: &host.findings,

@@ -4,7 +4,7 @@ mod html;
 mod json;
 mod text;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ pub(super) struct FleetOptions {
     #[arg(long, value_name = "FILE", requires = "many")]
     html: Option<PathBuf>,
 
-    /// Follow the commands of `--fleet` on standard input
+    /// Run as a machine of `--fleet`, which sends commands on standard input
     #[arg(long, hide = true)]
     fleet_member: bool,
 }
@@ -172,17 +172,17 @@ fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome
     Ok(Outcome::Yes)
 }
 
-/// Shows what is done: a line that is updated on a terminal, otherwise notes.
+/// Shows the current step: on a terminal as a line that is updated, otherwise as notes.
 struct Steps<'a> {
     console: &'a Console,
     is_live: bool,
-    shown: RefCell<bool>,
+    shown: Cell<bool>,
 }
 
 impl<'a> Steps<'a> {
     fn new(console: &'a Console) -> Self {
         let is_live = io::stderr().is_terminal() && !console.is_quiet();
-        Self { console, is_live, shown: RefCell::new(false) }
+        Self { console, is_live, shown: Cell::new(false) }
     }
 
     fn show(&self, step: &str) {
@@ -190,7 +190,7 @@ impl<'a> Steps<'a> {
             return self.console.detail(step);
         }
         write_progress(&format!("\r\x1b[K{}", super::text::safe(step)));
-        self.shown.replace(true);
+        self.shown.set(true);
     }
 
     fn clear(&self) {

@@ -51,7 +51,7 @@ fn needs_legend(report: &FleetReport, family: Family) -> bool {
 }
 
 fn machines(report: &FleetReport, palette: &Palette) -> Table {
-    let mut table = Table::new(&["#", "machine", "status", "switch port", "why"], palette.heading);
+    let mut table = Table::new(&["#", "machine", "status", "switch port", "reason"], palette.heading);
     for (index, host) in report.hosts.iter().enumerate() {
         let style = if host.status == FleetHostStatus::Examined { palette.good } else { palette.bad };
         table.row([
@@ -59,7 +59,7 @@ fn machines(report: &FleetReport, palette: &Palette) -> Table {
             Cell::new(safe(&host.name)).style(palette.address),
             Cell::new(host.status.as_str()).style(style),
             Cell::new(ports(host)),
-            Cell::new(why(host)).style(palette.dim),
+            Cell::new(reason(host)).style(palette.dim),
         ]);
     }
     table
@@ -71,8 +71,8 @@ pub(super) fn ports(host: &FleetHostReport) -> String {
 }
 
 /// Returns why a machine did not take part, or what it could not see.
-pub(super) fn why(host: &FleetHostReport) -> String {
-    match &host.why {
+pub(super) fn reason(host: &FleetHostReport) -> String {
+    match &host.reason {
         Some(why) => safe(why),
         None if !host.captures => "cannot capture: no LLDP, and less about itself (--sudo)".into(),
         None => String::new(),

@@ -18,7 +18,7 @@ pub(super) struct Entry {
     pub(super) queriers: Vec<Querier>,
 }
 
-/// A stream that an examination heard.
+/// A stream of which an examination received datagrams.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Stream {
     pub(super) interface: String,
@@ -31,12 +31,12 @@ pub(super) struct Stream {
 pub(super) struct Querier {
     pub(super) interface: String,
     pub(super) address: String,
-    pub(super) last: String,
+    pub(super) last_heard: String,
 }
 
 impl Entry {
     pub(super) fn new(report: &Report, queriers: &[QuerierSighting]) -> Self {
-        let is_heard = |flow: &&FlowStatus| flow.on_wire.or(flow.received).is_some_and(|count| count > 0);
+        let has_arrived = |flow: &&FlowStatus| flow.on_wire.or(flow.received).is_some_and(|count| count > 0);
         let stream = |flow: &FlowStatus| {
             Some(Stream {
                 interface: flow.interface.clone(),
@@ -44,13 +44,13 @@ impl Entry {
                 group: flow.destination.to_string(),
             })
         };
-        let mut streams: Vec<_> = report.flows.iter().filter(is_heard).filter_map(stream).collect();
+        let mut streams: Vec<_> = report.flows.iter().filter(has_arrived).filter_map(stream).collect();
         streams.sort();
         streams.dedup();
         let querier = |sighting: &QuerierSighting| Querier {
             interface: sighting.interface.clone(),
             address: sighting.address.to_string(),
-            last: rfc3339(sighting.last),
+            last_heard: rfc3339(sighting.last),
         };
         Self {
             time: rfc3339(SystemTime::now()),

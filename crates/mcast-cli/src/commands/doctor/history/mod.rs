@@ -46,7 +46,7 @@ struct OnsetRecord<'a> {
 struct Stopped<'a> {
     #[serde(flatten)]
     stream: &'a Stream,
-    last: String,
+    last_heard: String,
 }
 
 impl History {
@@ -55,7 +55,11 @@ impl History {
         let failed = || format!("cannot record a history in {}", path.display());
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(failed)?;
         let mut timeline = Timeline::default();
-        read(&file, |entry| timeline.add(&entry)).with_context(failed)?;
+        let is_complete = read(&file, |entry| timeline.add(&entry)).with_context(failed)?;
+        if !is_complete {
+            // The next line must not continue a damaged one.
+            (&file).write_all(b"\n").with_context(failed)?;
+        }
         let size = file.metadata().with_context(failed)?.len();
         let queriers = QuerierLog::start();
         if let Err(error) = &queriers {
@@ -79,7 +83,8 @@ impl History {
         if self.size > MAX_SIZE { self.shorten() } else { Ok(()) }
     }
 
-    /// Removes the older half of the file. The new file replaces the old one at once, so that none is lost half-way.
+    /// Removes the older half of the file. The new file, with the same permissions, replaces the old one once it is on the
+    /// disk, so that neither a crash nor a power failure leaves half of it.
     fn shorten(&mut self) -> io::Result<()> {
         let text = fs::read(&self.path)?;
         let half = text.len() / 2;
@@ -87,7 +92,10 @@ impl History {
             text[half..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| half + end + 1);
         let mut name = OsString::from(&self.path);
         name.push(".new");
-        fs::write(&name, &text[start..])?;
+        let mut shorter = File::create(&name)?;
+        shorter.set_permissions(self.file.metadata()?.permissions())?;
+        shorter.write_all(&text[start..])?;
+        shorter.sync_all()?;
         fs::rename(&name, &self.path)?;
         self.file = OpenOptions::new().append(true).open(&self.path)?;
         self.size = (text.len() - start) as u64;
@@ -138,7 +146,7 @@ fn write_onset(onset: &Onset, is_json: bool, out: &mut Output) -> io::Result<()>
     if !is_json {
         return writeln!(out, "{}", super::text::safe(&onset.to_string()));
     }
-    let stopped = onset.stopped.iter().map(|(stream, last)| Stopped { stream, last: last.to_string() });
+    let stopped = onset.stopped.iter().map(|(stream, last)| Stopped { stream, last_heard: last.to_string() });
     let record = OnsetRecord {
         since: onset.since.to_string(),
         healthy_until: onset.healthy_until.map(|until| until.to_string()),
@@ -148,16 +156,19 @@ fn write_onset(onset: &Onset, is_json: bool, out: &mut Output) -> io::Result<()>
     write_record(out, "since", &record)
 }
 
-/// Reads the lines of a history. A line that is damaged, such as the last one after a power failure, is skipped.
-fn read(file: &File, mut on_entry: impl FnMut(Entry)) -> io::Result<()> {
+/// Reads the lines of a history, and returns whether the last one is complete. A damaged line, such as the last one after
+/// a power failure, is skipped.
+fn read(file: &File, mut on_entry: impl FnMut(Entry)) -> io::Result<bool> {
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
+    let mut is_complete = true;
     loop {
         line.clear();
         let mut limited = io::Read::take(&mut reader, MAX_LINE);
         if limited.read_until(b'\n', &mut line)? == 0 {
-            return Ok(());
+            return Ok(is_complete);
         }
+        is_complete = line.ends_with(b"\n");
         if let Ok(entry) = serde_json::from_slice(&line) {
             on_entry(entry);
         }
@@ -205,6 +216,23 @@ mod tests {
         history(&path).add(&entry(1, "faults")).unwrap();
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"\xff\xfe\n{\"event\":\"history\",\"ti").unwrap();
-        assert_eq!(history(&path).timeline.changes().count(), 1);
+        let mut continued = history(&path);
+        assert_eq!(continued.timeline.changes().count(), 1);
+        continued.add(&entry(2, "healthy")).unwrap();
+        assert_eq!(history(&path).timeline.changes().count(), 2);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_shortened_file_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let mut recorded = history(&path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        recorded.add(&entry(1, "healthy")).unwrap();
+        recorded.shorten().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -1,4 +1,4 @@
-//! What a series of examinations says about the time at which something went wrong. Pure: no files, no clock.
+//! Determines from a series of examinations when something went wrong. It uses neither files nor the clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -53,7 +53,7 @@ impl Timeline {
             self.streams.insert(stream.clone(), time);
         }
         for querier in &entry.queriers {
-            if let Ok(last) = querier.last.parse::<Timestamp>() {
+            if let Ok(last) = querier.last_heard.parse::<Timestamp>() {
                 let key = (querier.interface.clone(), querier.address.clone());
                 let known = self.queriers.entry(key).or_insert(last);
                 *known = last.max(*known);
@@ -88,7 +88,7 @@ impl Timeline {
         let queriers = self.queriers.iter().map(|((interface, address), last)| Querier {
             interface: interface.clone(),
             address: address.clone(),
-            last: last.to_string(),
+            last_heard: last.to_string(),
         });
         Some(Onset {
             since,
@@ -125,7 +125,7 @@ impl fmt::Display for Onset {
             )
         });
         let queriers = self.queriers.iter().filter_map(|querier| {
-            let last = querier.last.parse().ok()?;
+            let last = querier.last_heard.parse().ok()?;
             Some(format!(
                 "querier {} on {} last heard {}",
                 querier.address,
@@ -168,7 +168,7 @@ mod tests {
         let queriers = querier.map(|last| Querier {
             interface: "eth0".into(),
             address: "10.0.0.1".into(),
-            last: format!("2026-11-21T{last}Z"),
+            last_heard: format!("2026-11-21T{last}Z"),
         });
         Entry {
             time: format!("2026-11-21T{time}Z"),

@@ -177,7 +177,7 @@ impl StreamRun {
             }
             let has_arrived = match subscriber.next_timeout(left.min(POLL_INTERVAL))? {
                 Some(Item::Message(Message { number, bytes, .. })) => {
-                    self.meter.record(number, bytes, self.start.elapsed(), UnixNanos::now());
+                    self.meter.record(number.0, bytes, self.start.elapsed(), UnixNanos::now());
                     true
                 }
                 Some(Item::Event(event)) => {
@@ -198,9 +198,9 @@ impl StreamRun {
     fn note(&mut self, event: &SubscriberEvent, console: &Console) {
         match *event {
             SubscriberEvent::Joined { incarnation, publisher, message } => {
-                self.joined = Some((publisher, incarnation.0, message));
+                self.joined = Some((publisher, incarnation.0, message.0));
             }
-            SubscriberEvent::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
+            SubscriberEvent::Lost { first, end, .. } => self.lost += end.ahead_of(first),
             SubscriberEvent::Stalled { .. } => self.stalls += 1,
             SubscriberEvent::Ended { messages } => self.ended = Some(messages),
             SubscriberEvent::PublisherSilent => {

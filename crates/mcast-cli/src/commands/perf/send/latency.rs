@@ -39,7 +39,7 @@ pub(super) fn run(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> 
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
-    console.note(format_args!("ping-pong with {partner}, {} a datagram", bytes(plan.size as u64)));
+    console.note(format_args!("ping-pong with {partner}, {} per datagram", bytes(plan.size as u64)));
     let (game, elapsed) = player.play(keep_going)?;
     match plan.json {
         true => write_json(plan, partner, elapsed, &game, console)?,

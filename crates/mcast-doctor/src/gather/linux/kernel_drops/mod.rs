@@ -92,7 +92,7 @@ impl Counting {
     }
 }
 
-/// Adds the names of the functions to the drops whose reason says nothing.
+/// Adds the names of the functions to the drops for which the kernel specifies no reason.
 fn with_functions(drops: Vec<(KernelDrop, u64)>) -> Vec<KernelDrop> {
     const UNSPECIFIED: &str = "NOT_SPECIFIED";
     let unknown = drops.iter().filter(|(drop, _)| drop.reason == UNSPECIFIED);
@@ -103,12 +103,17 @@ fn with_functions(drops: Vec<(KernelDrop, u64)>) -> Vec<KernelDrop> {
         let arrived_on = drop.arrived_on.or_else(|| drop.interface.filter(|_| drop.is_by_xdp()));
         KernelDrop { arrived_on, ..drop }
     };
-    drops.into_iter().map(named).filter(|drop| !is_of_capture(drop)).collect()
+    drops.into_iter().map(named).filter(|drop| !is_harmless(drop)).collect()
 }
 
-/// Returns whether a capture that was too slow missed packets, for which older kernels give no reason.
-fn is_of_capture(drop: &KernelDrop) -> bool {
-    drop.function.as_ref().is_some_and(|function| function.ends_with("packet_rcv"))
+/// Returns whether nothing was lost, although an older kernel gives no reason: a capture was too slow, a socket was
+/// closed with unread datagrams, or what was coalesced had been read.
+fn is_harmless(drop: &KernelDrop) -> bool {
+    let is_harmless = |function: &String| {
+        function.ends_with("packet_rcv")
+            || ["skb_queue_purge", "skb_release_data"].iter().any(|own| function.starts_with(own))
+    };
+    drop.function.as_ref().is_some_and(is_harmless)
 }
 
 fn refusal(error: &io::Error) -> Refusal {

@@ -1,11 +1,12 @@
 //! The program that the kernel runs for each packet that it drops.
 //!
-//! Some 150 instructions, assembled here: a compiler for BPF and a loader of its object files would be a far larger
+//! Some 250 instructions, assembled here: a compiler for BPF and a loader of its object files would be a far larger
 //! dependency. The program counts the packets to groups of one network namespace by reason, addresses and interface. It
 //! counts in the kernel instead of copying packets to this process, so a flood costs little and loses no counts.
 
 use std::os::fd::AsFd;
 
+use mcast_sys::bpf::BpfHelper::{MapLookup, MapUpdate, ReadKernel};
 use mcast_sys::bpf::BpfRegister::{R0, R1, R2, R3, R4, R6, R7, R8, R9, Stack};
 use mcast_sys::bpf::Condition::{AnyBit, Equal, NotEqual, NotEqual32};
 use mcast_sys::bpf::Size::{U8, U16, U32, U64};
@@ -16,11 +17,8 @@ use super::record::{
     ARRIVED_ON, DESTINATION, INTERFACE, KEY_BYTES, LOCATION, MAC, PORTS, PROTOCOL, REASON, SOURCE, VERSION,
 };
 
-/// The kernel's helpers by their numbers in `linux/bpf.h`.
-const MAP_LOOKUP: i32 = 1;
-const MAP_UPDATE: i32 = 2;
-/// Reads kernel memory; what cannot be read becomes zeros.
-const READ_KERNEL: i32 = 113;
+/// `BPF_NOEXIST`: an update fails if the key exists.
+const NEW_KEY: i32 = 1;
 
 /// The areas on the stack.
 const KEY: i16 = -(KEY_BYTES as i16);
@@ -69,7 +67,7 @@ impl KernelProgram<'_> {
         self.code.set(R2, length);
         self.code.copy(R3, address);
         self.code.add(R3, offset);
-        self.code.call(READ_KERNEL);
+        self.code.call(ReadKernel);
     }
 
     /// Follows a pointer in the kernel's memory: `to = *(address + offset)`.
@@ -207,22 +205,26 @@ impl KernelProgram<'_> {
     fn count(&mut self, map: &Map, done: Label) {
         let add = self.code.label();
         self.set_map_and_key(map);
-        self.code.call(MAP_LOOKUP);
+        self.code.call(MapLookup);
         self.code.jump_if(R0, NotEqual, 0, add);
         self.code.store_value(Stack, SCRATCH, 1);
         self.set_map_and_key(map);
         self.code.copy(R3, Stack);
         self.code.add(R3, SCRATCH.into());
-        self.code.set(R4, 0);
-        self.code.call(MAP_UPDATE);
+        self.code.set(R4, NEW_KEY);
+        self.code.call(MapUpdate);
         self.code.jump_if(R0, Equal, 0, done);
+        // Another processor may have added the key since the first look-up.
+        self.set_map_and_key(map);
+        self.code.call(MapLookup);
+        self.code.jump_if(R0, NotEqual, 0, add);
 
         // No room.
         for offset in (0..KEY_BYTES as i16).step_by(8) {
             self.code.store_value(Stack, KEY + offset, 0);
         }
         self.set_map_and_key(map);
-        self.code.call(MAP_LOOKUP);
+        self.code.call(MapLookup);
         self.code.jump_if(R0, Equal, 0, done);
         self.code.place(add);
         self.code.set(R1, 1);

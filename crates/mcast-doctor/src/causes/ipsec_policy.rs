@@ -1,0 +1,188 @@
+//! An IPsec policy of this machine rejects the datagrams, because they arrive without protection or are not allowed.
+
+use std::net::SocketAddr;
+
+use super::filter_rules::explained;
+use super::scope_section::Placeholders;
+use super::{Cause, Check};
+use crate::depth::LostFlow;
+use crate::kernel_drops::{KernelVerdict, evidence};
+use crate::observation::{Interest, Observation, explains};
+use crate::snapshot::{IpsecAction, IpsecPolicy};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+
+pub(super) const CAUSE: Cause = Cause::new(Check::Interest(check), &["RFC 4301 section 4.4.1", "ip-xfrm(8)"])
+    .offering(|on| vec![allow(1, &Placeholders::SOURCE.to_string(), on.to)]);
+
+/// The counters of packets that arrived and that a policy rejected.
+const COUNTERS: [&str; 4] = ["XfrmInPolBlock", "XfrmInTmplMismatch", "XfrmInNoPols", "XfrmInPolError"];
+
+/// The number of packets below which unrelated traffic may explain the counters.
+const MIN_PACKETS: u64 = 10;
+
+const LIST: &str = "`ip xfrm policy` lists the policies. Permanently: exempt the group where they are configured (a passthrough connection of strongSwan or Libreswan), or protect the stream with IPsec at the sender, too.";
+
+impl Observation {
+    /// Returns how many packets IPsec policies rejected for a socket.
+    pub(crate) fn refused_by_ipsec(&self) -> u64 {
+        COUNTERS.iter().filter_map(|name| self.rise_of(name)).sum()
+    }
+}
+
+fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let refused = observation.refused_by_ipsec();
+    if !observation.wire.is_tapped(interest.interface) {
+        return by_counters_alone(observation, interest);
+    }
+    let is_rejected = |lost: &LostFlow<'_>| match observation.kernel_verdict(lost, "XFRM_POLICY") {
+        KernelVerdict::Proven => true,
+        KernelVerdict::Refuted => false,
+        KernelVerdict::Unknown => explains(refused, lost.lost),
+    };
+    let mut lost = observation.lost_flows(interest);
+    lost.retain(is_rejected);
+    let first = lost.first()?.flow;
+    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    let source = first.key.source;
+    // The first that matches decides.
+    let policies = observation.after.ipsec_policies.iter();
+    let policy = policies
+        .filter(|policy| policy.applies_to(source.ip(), to))
+        .min_by_key(|policy| policy.priority)
+        .filter(|policy| policy.action != IpsecAction::Allow);
+    let why = match policy.map(|policy| policy.action) {
+        Some(IpsecAction::Protect) => ": it demands IPsec, and they arrive without it",
+        _ => "",
+    };
+    let named =
+        policy.map_or_else(|| "An IPsec policy".to_owned(), |policy| format!("The IPsec policy `{policy}`"));
+    let cause = format!(
+        "{named} of this machine rejects the datagrams from {source} to {to} that arrive on {interface}{why}."
+    );
+    let drops = observation.kernel_drops.drops.iter();
+    let drops = drops.filter(|drop| drop.reason == "XFRM_POLICY" && drop.is_of(&first.key));
+    let finding = Finding::new(Id::IpsecPolicy, Severity::Fault, cause)
+        .about_flow(&interface, first)
+        .explaining(lost.iter().map(|lost| explained(observation, lost.flow)))
+        .with_evidence(observation.packets_of(first))
+        .with_all_evidence(evidence(drops))
+        .with_all_evidence(counters(observation))
+        .with_remedies(remedies(policy, &first.key.source.ip().to_string(), to));
+    Some(match interest.socket {
+        Some(socket) => finding.in_program(&socket.owner),
+        None => finding,
+    })
+}
+
+/// Judges without a capture: policies rejected packets while nothing was received.
+fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let is_silent = observation.trial().is_some() && !observation.received_anything();
+    let to = interest.destination();
+    let refused =
+        Some(observation.refused_by_ipsec()).filter(|refused| is_silent && *refused >= MIN_PACKETS)?;
+    let cause = format!(
+        "IPsec policies of this machine rejected {refused} packets while nothing for {to} was received. They may or may not be for {to}."
+    );
+    let finding = Finding::new(Id::IpsecPolicy, Severity::Warning, cause)
+        .on_interface(observation.link_name(interest.interface))
+        .for_group(to)
+        .with_all_evidence(counters(observation))
+        .with_remedies([Remedy::advice(Tool::Ip, LIST)]);
+    Some(finding)
+}
+
+/// Returns the counters that increased.
+fn counters(observation: &Observation) -> impl Iterator<Item = Evidence> {
+    COUNTERS.iter().filter_map(|name| {
+        let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
+        Some(Evidence::change(EvidenceKind::Counter, *name, before, after))
+    })
+}
+
+/// Lets the datagrams pass with a policy in front of the one that rejects them, if there can be one.
+fn remedies(policy: Option<&IpsecPolicy>, source: &str, to: SocketAddr) -> Vec<Remedy> {
+    let before = policy.and_then(|policy| policy.priority.checked_sub(1));
+    let pass = before.map(|priority| allow(priority, source, to));
+    let advice = match policy {
+        Some(policy) if policy.priority == 0 => format!(
+            "No policy can precede this one, as its priority is 0. Change it where it is configured (strongSwan, Libreswan), or delete it: `ip xfrm policy delete dir in {}`.",
+            policy.selector()
+        ),
+        _ => LIST.to_owned(),
+    };
+    pass.into_iter().chain([Remedy::advice(Tool::Ip, advice)]).collect()
+}
+
+/// Returns a policy that accepts a stream as it is.
+fn allow(priority: u32, source: &str, to: SocketAddr) -> Remedy {
+    let (group, port) = (to.ip().to_string(), to.port().to_string());
+    let policy = ["xfrm", "policy", "add", "dir", "in", "src", source, "dst", &group];
+    let rest = ["proto", "udp", "dport", &port, "priority", &priority.to_string(), "action", "allow"];
+    Remedy::now(Tool::Ip, policy.into_iter().chain(rest)).with_scope(
+        RemedyScope::new(format!("datagrams from {source} to {to}"))
+            .warning("they are accepted without encryption and without proof of their origin"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, with_counters};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn observation(received: u64) -> Observation {
+        membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received)
+    }
+
+    fn policy(priority: u32, action: IpsecAction) -> IpsecPolicy {
+        let network = |address: &str, prefix| (address.parse().unwrap(), prefix);
+        IpsecPolicy {
+            source: network("10.9.0.0", 24),
+            destination: network("239.0.0.0", 8),
+            protocol: 0,
+            port: None,
+            priority,
+            action,
+        }
+    }
+
+    #[test]
+    fn counter_or_reason_of_the_kernel_proves_it() {
+        let by_counter =
+            |rise| CAUSE.judge(&with_counters(observation(0), &[("XfrmInPolBlock", rise)])).len();
+        assert_eq!((by_counter(10), by_counter(1)), (1, 0));
+        let mut other = with_counters(observation(0), &[("XfrmInPolBlock", 10)]);
+        other.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", "10.9.0.1:6000", TO, 10)];
+        assert_eq!(CAUSE.judge(&other), []);
+        other.kernel_drops.drops = vec![kernel_drop("XFRM_POLICY", "10.9.0.1:6000", TO, 10)];
+        assert_eq!(CAUSE.judge(&other).len(), 1);
+        assert_eq!(CAUSE.judge(&with_counters(observation(10), &[("XfrmInPolBlock", 10)])), []);
+    }
+
+    #[test]
+    fn without_a_capture_it_is_a_warning() {
+        let found = |received, rise| {
+            let mut observation = with_counters(observation(received), &[("XfrmInNoPols", rise)]);
+            observation.wire.taps[0].refused = Some("no right".into());
+            CAUSE.judge(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+        };
+        assert_eq!((found(0, 10), found(10, 10), found(0, 3)), (vec![Severity::Warning], vec![], vec![]));
+    }
+
+    #[test]
+    fn remedy_precedes_the_policy_that_rejects() {
+        let commands = |policies: Vec<IpsecPolicy>| {
+            let mut observation = with_counters(observation(0), &[("XfrmInPolBlock", 10)]);
+            observation.after.ipsec_policies = policies;
+            let finding = CAUSE.judge(&observation).remove(0);
+            (finding.cause, finding.remedies.iter().find_map(Remedy::command))
+        };
+        let (cause, command) = commands(vec![policy(9, IpsecAction::Protect), policy(7, IpsecAction::Block)]);
+        assert!(cause.contains("src 10.9.0.0/24 dst 239.0.0.0/8 action block priority 7"), "{cause}");
+        let expected = "ip xfrm policy add dir in src 10.9.0.1 dst 239.1.2.3 proto udp dport 5000 priority 6 action allow";
+        assert_eq!(command.as_deref(), Some(expected));
+        assert_eq!(commands(vec![policy(0, IpsecAction::Block)]).1, None);
+        assert_eq!(commands(vec![]).1, None);
+    }
+}
