@@ -50,7 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
             }
             5 => {
                 if let Ok(message) = IgmpMessage::parse(payload) {
-                    relay.receive_membership(now, leg_id, &message);
+                    relay.receive_membership(now, leg_id, from.ip(), &message);
                 }
             }
             _ if choice % 2 == 0 => relay.leg_down(now, leg_id),

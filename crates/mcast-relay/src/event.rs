@@ -191,6 +191,26 @@ impl RefusalReason {
         Self::Unreachable,
     ];
 
+    /// Returns its name in JSON and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OwnCopy => "own-copy",
+            Self::CopyOfPeer => "copy-of-peer",
+            Self::Standby => "standby",
+            Self::NoLeg => "no-leg",
+            Self::NotWanted => "not-wanted",
+            Self::Repeat => "repeat",
+            Self::Echo => "echo",
+            Self::TooManyRepeats => "too-many-repeats",
+            Self::HopLimit => "hop-limit",
+            Self::RateLimit => "rate-limit",
+            Self::TooManyPaths => "too-many-paths",
+            Self::Filtered => "filtered",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
     /// Returns whether somebody has to do something about it, so that it is reported as an event.
     pub(crate) const fn is_reported(self) -> bool {
         matches!(

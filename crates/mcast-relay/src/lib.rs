@@ -1,4 +1,5 @@
-//! Forwards multicast between segments, as a state machine: no sockets, no clocks, no threads.
+//! Forwards multicast between segments, as a state machine: no sockets, no clocks, no threads. The feature `driver` adds
+//! those.
 //!
 //! A [`Relay`] forwards what its [`Rule`]s name. Its driver passes arrivals, replies, announcements, memberships and
 //! interface changes, and does what [`Relay::poll_output`] returns. Times are durations since any fixed moment.
@@ -12,6 +13,7 @@
 //! | `paths` | the sockets by which replies come back |
 //! | `demand` | what hosts downstream have joined (RFC 4605) |
 //! | `mdns` | mDNS by service, without conflicts of names |
+//! | [`driver`] | with the feature `driver`, on Linux: the sockets, interfaces and namespaces |
 //!
 //! A relay never feeds a storm. What it holds against loops, in this order:
 //!
@@ -30,6 +32,8 @@
 mod arrival;
 mod counts;
 mod demand;
+#[cfg(all(feature = "driver", target_os = "linux"))]
+pub mod driver;
 mod event;
 mod guard;
 mod limits;
@@ -49,7 +53,9 @@ pub use paths::{PathPort, PathSide};
 #[cfg(feature = "seal")]
 pub use peers::AnnouncementKey;
 pub use peers::{AnnouncementError, Authenticator, PortBlock, RelayId};
-pub use relay::{LegId, PathId, Relay, RelayConfig, TooManyLegs};
+pub use relay::{
+    LegId, PairState, PairStatus, PathId, PeerStatus, Relay, RelayConfig, TooManyLegs,
+};
 pub use rule::{
     DiscoveryProtocol, Leg, Namespace, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError,
     RuleTarget, Selection, ServiceFilter, Traffic, parse_rules,

@@ -313,6 +313,12 @@ pub(super) const RULES: &[Rule] = &[
         "one == other",
     ),
     relay_rule(
+        "relays do not keep memberships of each other alive",
+        "relay/membership.rs",
+        "|| self.peers.has_address(source) {",
+        "{",
+    ),
+    relay_rule(
         "a relay that starts listens first",
         "relay/election.rs",
         "PairState::Listening { until: now + LISTENING }",

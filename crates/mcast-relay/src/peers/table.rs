@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::announcement::{AnnouncedPair, AnnouncedState, Announcement, PortBlock, RelayId, UNICAST};
-use crate::LegId;
+use crate::{LegId, PeerStatus};
 
 /// A relay whose announcements are missing for this long is gone: three of the longest intervals.
 pub(crate) const LIFETIME: Duration = Duration::from_millis(2_400);
@@ -119,6 +119,17 @@ impl Peers {
     /// Returns whether a relay has this address.
     pub(crate) fn has_address(&self, address: IpAddr) -> bool {
         self.peers.values().any(|peer| peer.addresses.contains(&address))
+    }
+
+    /// Returns the relays whose announcements arrive.
+    pub(crate) fn statuses(&self, now: Duration) -> Vec<PeerStatus> {
+        let status = |(id, peer): (&RelayId, &Peer)| PeerStatus {
+            relay: *id,
+            priority: peer.priority,
+            addresses: peer.addresses.clone(),
+            legs: peer.legs.iter().filter(|(_, leg)| leg.is_alive(now)).map(|(id, _)| *id).collect(),
+        };
+        self.peers.iter().map(status).filter(|peer| !peer.legs.is_empty()).collect()
     }
 
     /// Returns the relays received on a leg, each with its latest nonce.

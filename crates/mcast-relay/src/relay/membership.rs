@@ -1,7 +1,7 @@
 //! Which groups the relay joins: those that somebody downstream has joined (RFC 4605 section 4).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{AddrRange, Group, GroupRange, SourceFilter};
@@ -14,7 +14,20 @@ use crate::rule::{MAX_ALWAYS, RewriteTarget, Rule};
 
 impl Relay {
     /// Handles an IGMP or MLD message that has arrived on a leg. The caller has verified its checksum and hop limit.
-    pub fn receive_membership<A: Address>(&mut self, now: Duration, leg: LegId, message: &GmpMessage<'_, A>) {
+    ///
+    /// Those of this relay and of other relays are ignored: a relay joins what somebody on another leg has joined, so
+    /// that two relays would keep each other's memberships alive.
+    pub fn receive_membership<A: Address>(
+        &mut self,
+        now: Duration,
+        leg: LegId,
+        source: IpAddr,
+        message: &GmpMessage<'_, A>,
+    ) {
+        let mut own = self.legs.iter().filter_map(|leg| leg.addresses.as_ref()).flatten();
+        if own.any(|address| *address == source) || self.peers.has_address(source) {
+            return;
+        }
         if !self.demand.receive(now, leg, message).is_empty() {
             self.update_joins(now);
         }
@@ -24,7 +37,7 @@ impl Relay {
     pub(super) fn is_wanted(&self, now: Duration, index: usize, leg: LegId, destination: SocketAddr) -> bool {
         let Ok(group) = Group::new(destination.ip()) else { return true };
         let rule = self.pairs.get(index).and_then(|pair| self.rules.get(pair.rule));
-        rule.is_some_and(|state| is_always(&state.rule))
+        rule.is_some_and(|state| state.rule.is_always())
             || !is_by_membership(group)
             || self.is_requested(now, leg, group)
     }
@@ -57,7 +70,7 @@ impl Relay {
     pub(super) fn report_silence(&mut self, leg: LegId) {
         let waits = |pair: &Pair| {
             let rule = self.rules.get(pair.rule).map(|state| &state.rule);
-            pair.key.to_leg() == Some(leg) && rule.is_some_and(|rule| !is_always(rule))
+            pair.key.to_leg() == Some(leg) && rule.is_some_and(|rule| !rule.is_always())
         };
         if self.pairs.iter().any(waits) {
             self.report(RelayEvent::NoReports { leg });
@@ -69,7 +82,7 @@ impl Relay {
         let ranges = rule.traffic.ranges();
         let is_broadcast =
             rule.rewrite.as_ref().is_some_and(|rewrite| rewrite.target == RewriteTarget::Broadcast);
-        let Some(to) = pair.key.to_leg().filter(|_| !is_always(rule) && !is_broadcast) else {
+        let Some(to) = pair.key.to_leg().filter(|_| !rule.is_always() && !is_broadcast) else {
             return ranges.iter().map(|range| range.groups).collect();
         };
         let origins = |range: &AddrRange, group: Group| match &rule.rewrite {
@@ -114,16 +127,10 @@ impl Relay {
     }
 }
 
-/// Returns whether the rule forwards whether or not somebody downstream has joined. Discovery protocols do: programs send
-/// requests to a group that they have not joined, and there is little traffic.
-fn is_always(rule: &Rule) -> bool {
-    rule.always || rule.traffic.protocol.is_some()
-}
-
 /// Returns whether hosts report memberships of the group.
 fn is_by_membership(group: Group) -> bool {
     match group.addr() {
-        std::net::IpAddr::V4(group) => group.is_forwarded_by_membership(),
-        std::net::IpAddr::V6(group) => group.is_forwarded_by_membership(),
+        IpAddr::V4(group) => group.is_forwarded_by_membership(),
+        IpAddr::V6(group) => group.is_forwarded_by_membership(),
     }
 }

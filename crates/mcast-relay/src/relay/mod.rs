@@ -5,6 +5,7 @@ mod forward;
 mod membership;
 mod replies;
 mod rules;
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -23,7 +24,9 @@ use crate::paths::{PathSide, Paths};
 use crate::peers::{Authenticator, Peers, PortBlock, RelayId};
 use crate::rule::{Leg, Rule};
 use election::Announcer;
+pub use rules::PairState;
 use rules::{Pair, RuleState};
+pub use status::{PairStatus, PeerStatus};
 
 /// The number of a leg, given by the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -30,13 +30,16 @@ pub(super) struct Pair {
     pub(super) reachability: Reachability,
 }
 
-/// What the relay does for a pair.
+/// What the relay does for a leg that traffic arrives on and a side that it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PairState {
+pub enum PairState {
     /// A leg is down, or both are on the same segment.
     Down,
     /// It waits for announcements of other relays.
-    Listening { until: Duration },
+    Listening {
+        /// Until when.
+        until: Duration,
+    },
     /// Another relay forwards.
     Standby(RelayId),
     /// It forwards.

@@ -124,6 +124,13 @@ impl Rule {
         from.into_iter().chain(to).chain(between)
     }
 
+    /// Returns whether the rule forwards whether or not somebody downstream has joined. Discovery protocols do: programs
+    /// send requests to a group that they have not joined, and there is little traffic.
+    #[must_use]
+    pub const fn is_always(&self) -> bool {
+        self.always || self.traffic.protocol.is_some()
+    }
+
     /// Returns each leg that the traffic arrives on with each target that it is sent to.
     #[must_use]
     pub fn pairs(&self) -> Vec<(Leg, RuleTarget)> {

@@ -77,7 +77,7 @@ proptest! {
                 }
                 Step::Report(leg, bytes) => {
                     let message = IgmpMessage::parse(&bytes).unwrap();
-                    subject.relay.receive_membership(now, LegId(leg), &message);
+                    subject.relay.receive_membership(now, LegId(leg), [10, 0, leg, 7].into(), &message);
                 }
                 Step::Leg(leg, true) => subject.relay.leg_up(now, LegId(leg), &[IpAddr::from([10, 0, leg, 200])]),
                 Step::Leg(leg, false) => subject.relay.leg_down(now, LegId(leg)),

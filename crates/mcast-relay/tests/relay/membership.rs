@@ -11,7 +11,8 @@ use crate::subject::Subject;
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 
 fn report(subject: &mut Subject, leg: u8, message: &IgmpMessage<'_>) {
-    subject.relay.receive_membership(subject.now, LegId(leg), message);
+    let host = [10, 0, leg, 7].into();
+    subject.relay.receive_membership(subject.now, LegId(leg), host, message);
     subject.outputs(&[]);
 }
 

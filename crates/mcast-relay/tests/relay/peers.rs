@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use mcast_packet::gmp::IgmpMessage;
 use mcast_relay::{LegId, RefusalReason, RelayConfig, RelayEvent};
 
-use crate::subject::Subject;
+use crate::subject::{Subject, own};
 
 const RULE: &str = "239.1.2.3:5000 between s0 and s1 always";
 
@@ -130,4 +131,26 @@ mod with_key {
         let (leg, bytes) = stranger.announcements.last().unwrap();
         assert!(subject.relay.receive_announcement(subject.now, *leg, bytes).is_err());
     }
+}
+
+#[test]
+fn relays_do_not_keep_memberships_of_each_other_alive() {
+    let mut other = Subject::with(config(2));
+    for leg in [0, 1] {
+        other.relay.leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
+    }
+    other.outputs(&[]);
+    other.announcements.clear();
+    other.wait(Duration::from_secs(1));
+    let mut subject = Subject::new("239.1.2.3:5000 between s0 and s1");
+    pass(&mut other, &mut subject);
+    let mut joins_after_report_from = |source| {
+        let message = IgmpMessage::Report { group: [239, 1, 2, 3].into() };
+        subject.relay.receive_membership(subject.now, LegId(1), source, &message);
+        subject.outputs(&[]);
+        subject.joins.len()
+    };
+    assert_eq!(joins_after_report_from([10, 0, 1, 99].into()), 0, "the other relay");
+    assert_eq!(joins_after_report_from(own(0)), 0, "its own report, from another leg on the same segment");
+    assert_eq!(joins_after_report_from([10, 0, 1, 7].into()), 1);
 }
