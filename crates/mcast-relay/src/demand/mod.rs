@@ -4,7 +4,7 @@
 
 mod group_state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(crate) struct Demand {
 #[derive(Debug)]
 struct LegDemand {
     groups: BTreeMap<Group, GroupState>,
+    /// Groups that programs of the leg's own namespace have joined, whose reports are not received.
+    local: BTreeSet<Group>,
     /// When to report that no host has reported anything. `None` once one has, or that was reported.
     silent_at: Option<Duration>,
 }
@@ -44,7 +46,7 @@ impl Demand {
     /// Starts to listen on a leg.
     pub(crate) fn start(&mut self, now: Duration, leg: LegId) {
         let silent_at = Some(now + SILENCE);
-        self.legs.insert(leg, LegDemand { groups: BTreeMap::new(), silent_at });
+        self.legs.insert(leg, LegDemand { groups: BTreeMap::new(), local: BTreeSet::new(), silent_at });
     }
 
     /// Forgets a leg.
@@ -85,15 +87,29 @@ impl Demand {
         changed
     }
 
+    /// Replaces the groups that local programs have joined. Returns whether they have changed.
+    pub(crate) fn set_local(&mut self, leg: LegId, groups: &BTreeSet<Group>) -> bool {
+        let Some(leg) = self.legs.get_mut(&leg).filter(|leg| leg.local != *groups) else { return false };
+        leg.local.clone_from(groups);
+        leg.silent_at = leg.silent_at.filter(|_| groups.is_empty());
+        true
+    }
+
     /// Returns the sources that hosts on the leg have requested of the group.
     pub(crate) fn requested(&self, now: Duration, leg: LegId, group: Group) -> SourceFilter {
-        let state = self.legs.get(&leg).and_then(|leg| leg.groups.get(&group));
-        state.map_or(SourceFilter::NONE, |state| state.filter(now))
+        let Some(leg) = self.legs.get(&leg) else { return SourceFilter::NONE };
+        match leg.local.contains(&group) {
+            true => SourceFilter::ANY,
+            false => leg.groups.get(&group).map_or(SourceFilter::NONE, |state| state.filter(now)),
+        }
     }
 
     /// Returns the groups that hosts on the leg have joined.
     pub(crate) fn groups(&self, leg: LegId) -> impl Iterator<Item = Group> {
-        self.legs.get(&leg).into_iter().flat_map(|leg| leg.groups.keys().copied())
+        let leg = self.legs.get(&leg);
+        let groups: BTreeSet<Group> =
+            leg.into_iter().flat_map(|leg| leg.groups.keys().chain(&leg.local).copied()).collect();
+        groups.into_iter()
     }
 
     /// Forgets memberships that are no longer reported; returns their groups.

@@ -1,6 +1,6 @@
 //! Which groups the relay joins: those that somebody downstream has joined (RFC 4605 section 4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -29,6 +29,14 @@ impl Relay {
             return;
         }
         if !self.demand.receive(now, leg, message).is_empty() {
+            self.update_joins(now);
+        }
+    }
+
+    /// Replaces the groups that programs in the namespace of a leg have joined. Their reports are not received, as those of
+    /// other hosts are. Without this, they count as not joined.
+    pub fn set_local_members(&mut self, now: Duration, leg: LegId, groups: &BTreeSet<Group>) {
+        if self.demand.set_local(leg, groups) {
             self.update_joins(now);
         }
     }

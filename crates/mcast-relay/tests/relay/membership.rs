@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use mcast_group::Group;
 use mcast_packet::gmp::{IgmpMessage, Record, RecordKind};
 use mcast_relay::{LegId, RefusalReason, RelayEvent};
 
@@ -79,4 +80,20 @@ fn a_leg_without_reports_is_reported_if_a_rule_waits_for_them() {
         })
         .collect();
     assert_eq!(silent, [LegId(1)]);
+}
+
+#[test]
+fn groups_of_local_programs_are_wanted_while_they_are_joined() {
+    let mut subject = Subject::new("239.0.0.0/8:5000 from s0 to s1");
+    let set = |subject: &mut Subject, groups: &[Ipv4Addr]| {
+        let groups = groups.iter().map(|group| Group::new((*group).into()).unwrap()).collect();
+        subject.relay.set_local_members(subject.now, LegId(1), &groups);
+        subject.outputs(&[]);
+    };
+    set(&mut subject, &[GROUP]);
+    assert_eq!((subject.joins.len(), send(&mut subject, 0)), (1, 1));
+    set(&mut subject, &[GROUP]);
+    assert_eq!(subject.joins.len(), 1);
+    set(&mut subject, &[]);
+    assert_eq!((subject.joins.len(), send(&mut subject, 1)), (2, 0));
 }
