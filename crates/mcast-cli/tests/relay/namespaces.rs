@@ -1,8 +1,8 @@
 //! Legs in other network namespaces, which need neither routes nor addresses that others know.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::Ipv4Addr;
 
-use crate::network::{Network, address, of_type, relay, relay_unready, sender, stop};
+use crate::network::{Network, address, member, of_type, relay, relay_unready, sender, stop};
 use crate::support::{PATIENCE, eventually, program, recv, send};
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -16,10 +16,8 @@ fn a_program_in_a_namespace_without_routes_receives_and_is_answered() {
     let holder = program(&inside, "sleep", &["60"], false);
     let leg = format!("netns:{}/eth0", holder.child.id());
     let relay = relay(&r, &[&format!("239.1.2.3:5000 between eth0 and {leg}")]);
-    // Its own host is a member here, not one that is queried.
-    let member = inside.run(|| UdpSocket::bind("0.0.0.0:5000")).unwrap().unwrap();
-    let own = Ipv4Addr::new(10, 0, 2, 5);
-    inside.run(|| member.join_multicast_v4(&Ipv4Addr::new(239, 1, 2, 3), &own)).unwrap().unwrap();
+    // A program on the leg's own host, whose reports the relay does not receive.
+    let member = member(&inside, Ipv4Addr::new(239, 1, 2, 3), Ipv4Addr::new(10, 0, 2, 5));
     member.set_read_timeout(Some(PATIENCE)).unwrap();
     let asker = sender(&a, address(1, 1));
     asker.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,9 +1,10 @@
 //! Segments, the hosts on them, and relays between them.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use mcast_lab::{Host, Lab, Switch};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::schemas::assert_valid;
 use crate::support::{Ended, Running, start};
@@ -94,4 +95,16 @@ pub(crate) fn sender(host: &Host, own: IpAddr) -> UdpSocket {
 /// Returns the texts of the datagrams that `mcast recv --json` has printed.
 pub(crate) fn texts(ended: &Ended) -> Vec<String> {
     ended.json().iter().filter_map(|datagram| Some(datagram["text"].as_str()?.to_owned())).collect()
+}
+
+/// Opens a socket on port 5000 that joins a group on the interface with this address, as programs do that share the port.
+pub(crate) fn member(host: &Host, group: Ipv4Addr, own: Ipv4Addr) -> UdpSocket {
+    let open = || {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5000)).into())?;
+        socket.join_multicast_v4(&group, &own)?;
+        Ok::<_, std::io::Error>(socket.into())
+    };
+    host.run(open).unwrap().unwrap()
 }
