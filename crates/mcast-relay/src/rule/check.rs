@@ -10,6 +10,9 @@ use crate::rule::DiscoveryProtocol;
 /// The largest number of groups that a rule joins while nobody has joined them.
 pub(crate) const MAX_ALWAYS: usize = 4_096;
 
+/// The largest number of ports of a rule: each of them needs a socket.
+const MAX_PORTS: usize = 256;
+
 /// Ports of protocols that forwarding breaks.
 const REFUSED_PORTS: [(u16, &str); 6] = [
     (67, "DHCP"),
@@ -83,6 +86,9 @@ fn check_groups(groups: GroupRange) -> Result<(), RuleError> {
 }
 
 fn check_ports(ports: std::ops::RangeInclusive<u16>) -> Result<(), RuleError> {
+    if ports.len() > MAX_PORTS {
+        return Err(RuleError::TooManyPorts(ports.len(), MAX_PORTS));
+    }
     match REFUSED_PORTS.iter().find(|(port, _)| ports.contains(port)) {
         Some((port, protocol)) => Err(RuleError::Port(*port, protocol)),
         None => Ok(()),

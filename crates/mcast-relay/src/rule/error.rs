@@ -62,6 +62,9 @@ pub enum RuleError {
     /// A group is source-specific, and the rule names no source.
     #[error("{0} is source-specific and the rule does not name a source; write SOURCE@GROUP:PORT")]
     NoSource(GroupRange),
+    /// The range of ports is too large.
+    #[error("it names {0} ports, and at most {1} can be received; name fewer")]
+    TooManyPorts(usize, usize),
     /// Too many groups are to be joined always.
     #[error("always joins {0} groups, and at most {1} can be joined; name fewer, or omit always")]
     TooManyGroups(u128, usize),

@@ -99,6 +99,7 @@ fn rules_that_cannot_work_are_refused_with_the_reason() {
         ("239.0.0.0/8:5000 from a to b always", "always joins 16777216 groups"),
         ("239.1.2.3%eth0:5000 from a to b", "contains an interface"),
         ("239.1.2.3 from a to b", "has no port"),
+        ("239.1.2.3:5000-6000 from a to b", "it names 1001 ports"),
         ("10.0.0.1:5000 from a to b", "is not a multicast address"),
     ] {
         assert!(error(text).contains(reason), "{text}: {}", error(text));

@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
         arguments: &'a Arguments,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let (waker, start) = (driver.waker(), Instant::now());
+        let (waker, start, service) = (driver.waker(), Instant::now(), Service::begin());
         Ok(Self {
             names: Names::of(driver.relay()),
             driver,
@@ -58,9 +58,12 @@ impl<'a> Session<'a> {
             start,
             // If the waker fails, the wait ends after its longest time.
             interrupt: Interrupt::catch(move || drop(waker.wake()))?,
-            // Rules of the command line cannot change.
-            hangup: arguments.config.as_ref().map(|_| Hangup::catch()).transpose()?,
-            service: Service::begin(),
+            hangup: match arguments.config {
+                Some(_) => Some(Hangup::catch()?),
+                // Rules of the command line cannot change. A service manager may request a reload anyway.
+                None => service.hangups()?,
+            },
+            service,
         })
     }
 
