@@ -91,3 +91,23 @@ fn a_container_needs_its_engine() {
     let down = of_type(&events, "leg-down");
     assert!(down[0]["reason"].as_str().unwrap().contains("docker:web"), "{down:?}");
 }
+
+#[test]
+fn rules_that_are_reread_may_name_more_interfaces_of_a_namespace() {
+    let network = Network::new(3);
+    let r = network.host("r", 9, &[1]);
+    let inside = network.host("inside", 5, &[2, 3]);
+    let holder = program(&inside, "sleep", &["60"], false);
+    let namespace = format!("netns:{}", holder.child.id());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules");
+    std::fs::write(&file, format!("239.1.2.3:5000 from eth0 to {namespace}/eth0 always")).unwrap();
+    let relay = relay(&r, &["--config", file.to_str().unwrap()]);
+    std::fs::write(&file, format!("239.1.2.3:5000 from eth0 to {namespace}/eth0,{namespace}/eth1 always"))
+        .unwrap();
+    relay.child.signal(libc::SIGHUP).unwrap();
+    relay.stdout.wait_for(&format!(r#""to":"{namespace}/eth1""#));
+    let (events, _) = stop(relay);
+    assert_eq!(of_type(&events, "forwarding").len(), 2, "the first one continues: {events:?}");
+    holder.child.kill().unwrap();
+}

@@ -36,7 +36,9 @@ impl Driver {
             });
             self.legs.push(DriverLeg::new(leg, namespace));
         }
-        self.refresh(0)
+        let is_open = |position: &usize| self.namespaces[*position].watch().is_some();
+        let open: Vec<usize> = (0..self.namespaces.len()).filter(is_open).collect();
+        open.into_iter().try_for_each(|position| self.refresh(position))
     }
 
     /// Opens namespaces that have come or been replaced, and closes the legs of those that have gone.
