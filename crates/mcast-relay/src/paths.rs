@@ -2,7 +2,7 @@
 //!
 //! Each upstream sender has a socket of its own on each leg that its datagrams are sent on, so that a reply to that
 //! socket belongs to that sender. Each host that replies has a socket of its own on the leg of the sender, so that the
-//! sender can tell them apart and answer them. This also works through a stateful firewall.
+//! sender can distinguish and answer them. This also works through a stateful firewall.
 
 use std::collections::HashSet;
 use std::hash::RandomState;

@@ -42,7 +42,7 @@ impl<'a> Avahi<'a> {
         let mut avahi = Self { host, folder, running: vec![bus] };
         // The daemon has its socket and its process id below /run.
         let script = format!(
-            "mount -t tmpfs tmpfs /run && exec avahi-daemon -f {daemon} --no-drop-root --no-chroot --no-rlimits"
+            "mount -t tmpfs tmpfs /run && PATH=$PATH:/usr/sbin exec avahi-daemon -f {daemon} --no-drop-root --no-chroot --no-rlimits"
         );
         let daemon = avahi.program("unshare", &["-m", "sh", "-c", &script]);
         daemon.stderr.wait_for("Server startup complete");

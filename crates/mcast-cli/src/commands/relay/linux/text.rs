@@ -132,7 +132,9 @@ const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) 
         RefusalReason::RateLimit => ("above the rate", Some("raise the rate of the rule, if it should pass")),
         RefusalReason::TooManyPaths => ("too many senders", Some("raise --max-paths, or lower --path-idle")),
         RefusalReason::Unreachable => ("the target cannot be reached", None),
-        RefusalReason::TooManyRepeats => ("too many repeats at once to tell whether they are a loop", None),
+        RefusalReason::TooManyRepeats => {
+            ("too many repeats at once to determine whether they are a loop", None)
+        }
         RefusalReason::OwnCopy => ("sent by this relay", None),
         RefusalReason::CopyOfPeer => ("sent by another relay", None),
         RefusalReason::Standby => ("another relay forwards", None),
