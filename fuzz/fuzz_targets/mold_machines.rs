@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, SessionName};
+use mcast_mold::{ClockTime, MoldConfig, MoldItem, MoldReceiver, MoldSender, Nanos, SessionName};
 
 const SESSIONS: [SessionName; 2] = [*b"A         ", *b"B         "];
 
@@ -39,9 +39,9 @@ fuzz_target!(|input: (u8, Vec<Arrival<'_>>)| {
     };
     let mut receiver = MoldReceiver::new(config);
     let Ok(mut sender) = MoldSender::new(SESSIONS[0], 1_400, 1 << 10) else { return };
-    let (mut now, mut next) = (1, None);
+    let (mut now, mut next) = (ClockTime(1), None);
     for (pause, choice, bytes) in datagrams {
-        now += u64::from(pause) * 1_000_000;
+        now = now + Nanos::from_millis(u64::from(pause));
         let mut out = |item: MoldItem<'_>| match item {
             MoldItem::Session(_, first) => next = Some(first),
             MoldItem::Message(number, _) => {

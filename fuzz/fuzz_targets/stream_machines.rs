@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use mcast_stream_proto::publisher::PublisherConfig;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
 
 const WINDOW: usize = 32;
 const LONGEST: usize = 4096;
@@ -34,7 +34,7 @@ fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
     let (choice, datagrams) = input;
     let policy = match choice % 4 {
         0 => Policy::Reliable(OnLoss::Snapshot),
-        1 => Policy::Deadline(1_000_000),
+        1 => Policy::Deadline(Nanos::from_millis(1)),
         2 => Policy::Latest,
         _ => Policy::Reliable(OnLoss::Continue),
     };
@@ -53,7 +53,7 @@ fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
     let address = SocketAddr::from(([10, 0, 0, 1], 9));
     let mut now = ClockTime(1);
     for (number, (pause, bytes)) in datagrams.into_iter().enumerate() {
-        now = now + u64::from(pause) * 1_000;
+        now = now + Nanos::from_micros(u64::from(pause));
         let datagram = addressed(bytes);
         subscriber.handle(now, choice % 3, address, &datagram);
         let mut items = 0;

@@ -308,6 +308,26 @@ fn vlan_tags_are_restored() {
 }
 
 #[test]
+fn unicast_of_a_port_is_captured_without_groups() {
+    let cable = Cable::new();
+    let mut capture = open(&cable.b, &cable.b0, Filter::UnicastUdpPort(5000));
+    let v6 = cable.a.run(|| UdpSocket::bind("[fd00::1]:0").unwrap()).unwrap();
+    let v4 = cable.sender();
+    v4.send_to(b"group", "239.1.2.3:5000").unwrap();
+    v4.send_to(b"other port", "10.0.0.2:5001").unwrap();
+    v4.send_to(b"four", "10.0.0.2:5000").unwrap();
+    v6.send_to(b"group", "[ff15::1234]:5000").unwrap();
+    v6.send_to(b"six", "[fd00::2]:5000").unwrap();
+    let from = cable.a.run(|| UdpSocket::bind("10.0.0.1:5000").unwrap()).unwrap();
+    from.send_to(b"from the port", "10.0.0.2:5001").unwrap();
+    from.send_to(b"from the port", "239.1.2.3:5001").unwrap();
+
+    let payloads = [(); 3].map(|()| String::from_utf8(next(&mut capture).payload).unwrap());
+    assert_eq!(payloads, ["four", "six", "from the port"]);
+    assert!(capture.next(Some(until_readable())).unwrap().is_none());
+}
+
+#[test]
 fn filter_accepts_exactly_the_selected_frames() {
     let cable = Cable::new();
     let v4 = |port: u16, group: [u8; 4], text: &str| {

@@ -356,6 +356,7 @@ mod tests {
                 bound_interface: None,
                 receive_buffer: 0,
                 filter: None,
+                encapsulation: None,
                 groups: BTreeMap::new(),
             });
         };

@@ -19,7 +19,7 @@ impl Finding {
     #[must_use]
     pub fn remedies_here(&self) -> Vec<&Remedy> {
         let mut chosen = Vec::new();
-        for persistence in [Persistence::Now, Persistence::ForGood] {
+        for persistence in [Persistence::Now, Persistence::Permanent] {
             let lasts = |remedy: &&Remedy| remedy.persistence == persistence && !remedy.actions().is_empty();
             let all = || self.remedies.iter().filter(lasts);
             let here: Vec<_> = all().filter(|remedy| remedy.tool.is_here()).collect();
@@ -382,7 +382,7 @@ mod tests {
     fn file_is_written_whole_and_its_folder_created() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("10-x;id&y.network.d").join("mcast.conf");
-        let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, &path, "[Link]\nMTUBytes=1500\n");
+        let remedy = Remedy::file(Tool::Networkd, Persistence::Permanent, &path, "[Link]\nMTUBytes=1500\n");
         let mut applied = AppliedRemedies::default();
         applied.apply(&remedy).unwrap();
         applied.apply(&remedy).unwrap();

@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use mcast_sys::{ClassifiedError, FailureClass};
 
 /// The reason why an examination or a measurement failed. What could not be observed is not an error: it is listed in
-/// [`Report::unknown`](crate::Report::unknown).
+/// [`Report::open_questions`](crate::Report::open_questions).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

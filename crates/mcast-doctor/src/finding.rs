@@ -247,6 +247,16 @@ impl Finding {
     }
 }
 
+/// Writes the fields that apply: `on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interface = self.interface.as_ref().map(|interface| format!("on {interface}"));
+        let source = self.source.as_ref().map(|source| format!("from {source}"));
+        let parts = [interface, self.group.clone(), source, self.program.clone()];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
 impl Subject {
     /// Returns whether it includes a flow. A silent flow has no source, and may be sent to another interface.
     fn covers(&self, flow: &FlowStatus) -> bool {

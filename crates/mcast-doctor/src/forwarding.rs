@@ -3,6 +3,7 @@
 //! A [`Leg`] is a flow that comes in on one interface and should leave by another. The taps count it on both.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
 
@@ -10,8 +11,8 @@ use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Observation, explains};
-use crate::snapshot::{Bridge, Link, PortState};
-use crate::wire::Flow;
+use crate::snapshot::{Bridge, Link, PortState, interface_setting};
+use crate::wire::{ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind};
 
 /// Fewer datagrams prove nothing.
@@ -92,6 +93,66 @@ impl Observation {
     pub(crate) fn bridge_of(&self, port: &Link) -> Option<(&Link, Bridge)> {
         let bridge = self.after.link(port.interface.port_of?)?;
         Some((bridge, bridge.bridge?))
+    }
+
+    /// Returns the spanning tree state in which a port passes no frames, or passed none when the examination began; `None`
+    /// if the port forwarded at both times.
+    pub(crate) fn closed_state(&self, port: &Link) -> Option<PortState> {
+        let earlier = self.before.link(port.index());
+        let mut states =
+            [Some(port), earlier].into_iter().flatten().filter_map(|link| Some(link.port?.state));
+        states.find(|state| *state != PortState::Forwarding)
+    }
+
+    /// Returns whether more than a tenth of a flow that comes in at a port did not reach the bridge itself.
+    pub(crate) fn is_short_on(&self, bridge: &Link, flow: &Flow) -> bool {
+        let key = &flow.key;
+        let of_flow = self.wire.incoming(key.group).filter(|passed| {
+            let passed = &passed.key;
+            passed.interface == bridge.index() && (passed.source, passed.port) == (key.source, key.port)
+        });
+        let passed = of_flow.map(|passed| passed.datagrams).sum();
+        self.wire.is_complete(bridge.index()) && is_short(flow.datagrams, passed)
+    }
+
+    /// Returns whether an interface works and nothing of this machine uses it: it has no address but link-local ones, is
+    /// below no other interface, and no multicast routing runs on it.
+    pub(crate) fn is_unused(&self, link: &Link) -> bool {
+        let Link { interface, .. } = link;
+        let is_link_local = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        // Of a pair of veth interfaces, each is the other's peer.
+        let is_above =
+            |upper: &Link| upper.lower == Some(interface.index) && upper.kind.as_deref() != Some("veth");
+        let is_routed = |family| {
+            let setting = interface_setting(family, link.name(), "mc_forwarding");
+            self.after.number(&setting).is_some_and(|value| value != 0)
+        };
+        interface.running
+            && link.is_of_the_host()
+            && link.bridge.is_none()
+            && !link.is_tunnel()
+            && interface.addresses.iter().all(|own| is_link_local(own.address))
+            && !self.after.links.iter().any(is_above)
+            && ![Family::V4, Family::V6].into_iter().any(is_routed)
+    }
+
+    /// Returns the report of a host behind a port that has joined a group and not left it, if snooping should have learnt the
+    /// group there and has not.
+    pub(crate) fn unlearnt_report(&self, port: &Link, group: IpAddr) -> Option<&ControlPacket> {
+        let (_, bridge) = self.bridge_of(port)?;
+        let mut reports =
+            self.wire.ports.control.iter().rev().filter(|packet| {
+                packet.interface == port.index() && !packet.outgoing && packet.vlan.is_none()
+            });
+        let last = reports.find(|packet| packet.message.joins(group) || packet.message.leaves(group));
+        let mut learnt = self.after.bridge_groups.iter();
+        let is_learnt = learnt.any(|entry| (entry.port, entry.group) == (port.index(), group));
+        let stays_on_link = mcast::Group::new(group).is_ok_and(|group| group.scope().stays_on_link());
+        let is_snooped = bridge.limits_groups(Family::of(group)) && !stays_on_link;
+        last.filter(|packet| packet.message.joins(group) && is_snooped && !is_learnt)
     }
 
     /// Returns the flows that come in at ports of bridges, once for each other port by which they should leave.
@@ -181,11 +242,17 @@ fn is_sent(sent: &Flow, flow: &Flow, to: InterfaceIndex) -> bool {
         && (out.source, out.group, out.port) == (key.source, key.group, key.port)
 }
 
+/// Returns whether more than a tenth of the datagrams that came in did not pass.
+fn is_short(came: u64, passed: u64) -> bool {
+    // Between the first and the last tap that is opened, a few datagrams may pass.
+    came >= MIN_DATAGRAMS && came.saturating_sub(passed).saturating_mul(10) > came
+}
+
 /// Returns whether bridges flood a group always: 224.0.0.x, and all nodes in IPv6.
-fn is_never_snooped(group: std::net::IpAddr) -> bool {
+fn is_never_snooped(group: IpAddr) -> bool {
     match group {
-        std::net::IpAddr::V4(group) => group.octets()[..3] == [224, 0, 0],
-        std::net::IpAddr::V6(group) => group.segments() == [0xff02, 0, 0, 0, 0, 0, 0, 1],
+        IpAddr::V4(group) => group.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(group) => group.segments() == [0xff02, 0, 0, 0, 0, 0, 0, 1],
     }
 }
 
@@ -195,14 +262,13 @@ impl Leg<'_> {
         self.flow.datagrams.saturating_sub(self.forwarded)
     }
 
-    /// Returns whether more than a tenth are missing.
     fn is_blocked(&self) -> bool {
-        // Between the first and the last tap that is opened, a few datagrams may pass.
-        self.flow.datagrams >= MIN_DATAGRAMS && self.lost().saturating_mul(10) > self.flow.datagrams
+        is_short(self.flow.datagrams, self.forwarded)
     }
 
     fn obstacle(&self, observation: &Observation) -> Obstacle {
-        let forwards = |link: &Link| link.port.is_none_or(|port| port.state == PortState::Forwarding);
+        // The state may change while the doctor listens.
+        let forwards = |link: &Link| observation.closed_state(link).is_none();
         let isolated = |link: &Link| link.port.is_some_and(|port| port.isolated);
         let locked = self.from.port.is_some_and(|port| port.locked);
         match () {
@@ -355,6 +421,12 @@ pub(crate) mod tests {
         let mut left = flow(ETH1, "10.9.0.1:6000", TO);
         (left.key.outgoing, left.datagrams) = (true, forwarded as u64);
         observation.wire.ports.flows = vec![came, left];
+        observation
+    }
+
+    /// Joins the group on the bridge instead.
+    pub(crate) fn on_bridge(mut observation: Observation) -> Observation {
+        observation.trial_mut().joined = vec![BRIDGE];
         observation
     }
 

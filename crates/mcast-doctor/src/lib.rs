@@ -18,7 +18,7 @@
 //!
 //! Each cause is a pure function from observations to findings (`src/causes`). Input and output are separate
 //! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
-//! because a false alarm does more harm than a missed cause. Open questions are in [`Report::unknown`].
+//! because a false alarm does more harm than a missed cause. Open questions are in [`Report::open_questions`].
 //!
 //! Two machines measure the path between them: a [`Pinger`] or a [`PathTest`] and a [`ProbeListener`], or a
 //! [`PerfSender`] or [`PingPongPlayer`] and a [`PerfListener`]. These are the sessions of `mcast-measure` on sockets.
@@ -34,6 +34,7 @@ mod finding;
 mod fleet;
 mod forwarding;
 mod gather;
+mod history;
 mod kernel_drops;
 mod measure;
 #[cfg_attr(
@@ -64,9 +65,10 @@ pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
     FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
-    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetVerdict, MemberTarget, PathOutcome,
-    SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
+    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetTarget, FleetVerdict, MemberTarget,
+    PathOutcome, SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
 };
+pub use history::{History, HistoryEntry, HistoryQuerier, HistoryStream, HistoryTimeline, Onset};
 pub use measure::{
     PerfListener, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer, PingSchedule,
     Pinger, ProbeListener, ProbeListenerCounts, UNICAST_PROBE_PORT, clock_id,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use mcast::{
@@ -114,6 +115,8 @@ pub(crate) struct Program {
     pub(crate) printed: Vec<PrintedError>,
     /// Its arguments, if the doctor has started it.
     pub(crate) arguments: Vec<String>,
+    /// How it ended, if the doctor has started it and it does not run any more.
+    pub(crate) ended: Option<ExitStatus>,
 }
 
 /// A UDP socket of another program.

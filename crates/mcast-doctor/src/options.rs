@@ -74,15 +74,35 @@ pub struct Progress {
     pub on_wire: u64,
     /// Datagrams received by the doctor's own socket.
     pub at_socket: u64,
+    /// How long no datagram of the examined group has arrived.
+    pub silence: Duration,
 }
 
 impl Progress {
-    /// Returns whether enough has arrived for a verdict: 50 datagrams, and whatever else arrives within 3 s.
+    /// Returns whether enough has arrived for a verdict: 50 datagrams, and whatever else arrives within 3 s. A stream that is
+    /// silent then may have stopped, which takes longer to see.
     #[must_use]
     pub fn is_enough(&self) -> bool {
-        self.elapsed >= Duration::from_secs(3) && self.on_wire.max(self.at_socket) >= 50
+        const PAUSE: Duration = Duration::from_millis(300);
+        let has_arrived = self.on_wire.max(self.at_socket) >= 50;
+        self.elapsed >= Duration::from_secs(3) && has_arrived && self.silence < PAUSE
     }
 }
 
 /// A callback that is called several times per second while the doctor listens. `Break` stops it early.
 pub type ProgressCallback<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_examined_for_longer() {
+        let (elapsed, of) = (Duration::from_secs(3), Duration::from_secs(5));
+        let progress = Progress { elapsed, of, on_wire: 50, at_socket: 0, silence: Duration::ZERO };
+        assert!(progress.is_enough());
+        assert!(!Progress { on_wire: 49, ..progress }.is_enough());
+        assert!(!Progress { elapsed: Duration::from_millis(2900), ..progress }.is_enough());
+        assert!(!Progress { silence: Duration::from_millis(300), ..progress }.is_enough());
+    }
+}

@@ -1,14 +1,17 @@
 //! Errors of sockets in what a program prints.
 
 use std::io::{self, Read, Write};
-use std::process::ChildStderr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// The longest part of a line that is searched and kept.
 const MAX_LINE: usize = 400;
 /// The number of errors that are kept.
 const MAX_ERRORS: usize = 32;
+/// How long to wait for the rest of the output of a program that has ended, and the time between two checks.
+const PATIENCE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// An error of a socket that a program has printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,23 +79,27 @@ pub(crate) fn ports(text: &str) -> impl Iterator<Item = u16> {
     words.map(|word| word.trim_matches('.')).filter_map(|word| word.parse().ok()).filter(|port| *port != 0)
 }
 
-/// What a program prints to standard error: it is passed on, and searched for errors.
-#[derive(Debug)]
+/// What a program prints: it is passed on, and searched for errors.
+#[derive(Debug, Default)]
 pub(crate) struct ProgramOutput {
     errors: Arc<Mutex<Vec<PrintedError>>>,
-    reader: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl ProgramOutput {
-    /// Starts to read.
+    /// Starts to read what a program prints, and to write it to one of this process's own outputs.
     ///
     /// # Errors
     /// Returns an error if the system cannot start a thread.
-    pub(crate) fn read(stderr: ChildStderr) -> io::Result<Self> {
-        let errors = Arc::new(Mutex::new(Vec::new()));
-        let found = Arc::clone(&errors);
-        let reader = Builder::new().name("program-output".into()).spawn(move || pass_on(stderr, &found))?;
-        Ok(Self { errors, reader: Some(reader) })
+    pub(crate) fn pass_on(
+        &mut self,
+        from: impl Read + Send + 'static,
+        to: impl Write + Send + 'static,
+    ) -> io::Result<()> {
+        let found = Arc::clone(&self.errors);
+        let reader = Builder::new().name("program-output".into());
+        self.readers.push(reader.spawn(move || pass_on(from, to, &found))?);
+        Ok(())
     }
 
     /// Returns the errors so far.
@@ -100,34 +107,39 @@ impl ProgramOutput {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until everything is read. The processes that could print must have ended.
+    /// Waits until everything is read. The processes that could print must have ended; one that was not found may not keep
+    /// this process from ending.
     pub(crate) fn finish(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            // A reader that has panicked has read what it could.
-            let _ = reader.join();
+        let begin = Instant::now();
+        while self.readers.iter().any(|reader| !reader.is_finished()) && begin.elapsed() < PATIENCE {
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
-fn pass_on(mut stderr: ChildStderr, found: &Mutex<Vec<PrintedError>>) {
+fn pass_on(mut from: impl Read, mut to: impl Write, found: &Mutex<Vec<PrintedError>>) {
     let mut lines = Lines::default();
     let mut buffer = [0; 4096];
     loop {
-        let length = match stderr.read(&mut buffer) {
+        let length = match from.read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // The other side of a pseudoterminal is closed.
             Err(_) => break,
         };
         let Some(read) = buffer.get(..length) else { break };
-        // The program must not stop because standard error is closed.
-        let _ = io::stderr().write_all(read);
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_ERRORS.saturating_sub(found.len());
-        found.extend(lines.add(read).into_iter().take(room));
+        // The program must not stop because the output is closed.
+        let _ = to.write_all(read).and_then(|()| to.flush());
+        add(found, lines.add(read));
     }
+    add(found, lines.add(b"\n"));
+}
+
+fn add(found: &Mutex<Vec<PrintedError>>, new: Vec<PrintedError>) {
     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-    found.extend(lines.add(b"\n"));
+    let room = MAX_ERRORS.saturating_sub(found.len());
+    found.extend(new.into_iter().take(room));
 }
 
 /// Splits what is read into lines.

@@ -70,7 +70,7 @@ pub enum Persistence {
     Now,
     /// It is permanent, and takes effect at the next boot or reload at the latest.
     #[serde(rename = "permanent")]
-    ForGood,
+    Permanent,
 }
 
 /// The tool that applies a remedy.
@@ -144,8 +144,8 @@ impl Remedy {
 
     /// Returns a remedy that runs the tool's program and is permanent.
     #[must_use]
-    pub fn for_good(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self::with_actions(tool, Persistence::ForGood, vec![Action::run(tool, args)])
+    pub fn permanent(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self::with_actions(tool, Persistence::Permanent, vec![Action::run(tool, args)])
     }
 
     /// Returns a remedy that writes `text` to the file at `path`.
@@ -164,7 +164,7 @@ impl Remedy {
     pub fn advice(tool: Tool, advice: impl Into<String>) -> Self {
         Self {
             tool,
-            persistence: Persistence::ForGood,
+            persistence: Persistence::Permanent,
             instructions: Instructions::Advice(advice.into()),
             scope: None,
             undo: None,
@@ -221,7 +221,7 @@ impl Remedy {
             other => other.clone(),
         };
         let instructions = enter_all(actions)?;
-        let is_lasting = self.persistence == Persistence::ForGood;
+        let is_lasting = self.persistence == Persistence::Permanent;
         let remedy = Self { instructions, undo, ..self };
         (!is_lasting).then_some(remedy)
     }
@@ -412,8 +412,8 @@ mod tests {
         let command = |remedy: Remedy| remedy.in_network_of(7).and_then(|remedy| remedy.command());
         let sysctl = Remedy::now(Tool::Sysctl, ["-w", "x=0"]);
         assert_eq!(command(sysctl).as_deref(), Some("nsenter --net=/proc/7/ns/net sysctl -w x=0"));
-        assert_eq!(Remedy::file(Tool::Sysctl, Persistence::ForGood, "/etc/x", "x").in_network_of(7), None);
-        assert_eq!(Remedy::for_good(Tool::NetworkManager, ["x"]).in_network_of(7), None);
+        assert_eq!(Remedy::file(Tool::Sysctl, Persistence::Permanent, "/etc/x", "x").in_network_of(7), None);
+        assert_eq!(Remedy::permanent(Tool::NetworkManager, ["x"]).in_network_of(7), None);
         let unchanged = [Remedy::advice(Tool::Program, "Join."), Remedy::now(Tool::Kill, ["-CONT", "7"])];
         for remedy in unchanged {
             assert_eq!(remedy.clone().in_network_of(7), Some(remedy));
@@ -448,7 +448,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new folder").join("x;id>y.conf");
         let text = "[Route]\nName=$(id) %s 'x'\n";
-        let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, &path, text);
+        let remedy = Remedy::file(Tool::Networkd, Persistence::Permanent, &path, text);
         for _ in 0..2 {
             let command = remedy.command().unwrap();
             let status = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();

@@ -15,7 +15,7 @@ pub struct Report {
     /// The findings, most severe first.
     pub findings: Vec<Finding>,
     /// Questions that the examination could not answer.
-    pub unknown: Vec<OpenQuestion>,
+    pub open_questions: Vec<OpenQuestion>,
     /// What was observed at each layer, good or bad. It shows how far the datagrams came.
     pub observations: Vec<LayerObservation>,
     /// Whether datagrams of the examined membership arrive.
@@ -137,7 +137,7 @@ impl Report {
     pub fn and(mut self, other: Self) -> Self {
         self.findings.extend(new_in(&self.findings, other.findings));
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
-        self.unknown.extend(new_in(&self.unknown, other.unknown));
+        self.open_questions.extend(new_in(&self.open_questions, other.open_questions));
         self.observations.extend(other.observations);
         self.flows.extend(other.flows);
         self.examined.extend(new_in(&self.examined, other.examined));
@@ -176,7 +176,7 @@ impl Report {
             };
             return format!("{counts}{separator}unknown: {}: {}{hint}", open.question, open.reason);
         }
-        if let Some(open) = count_of(self.unknown.len(), "question") {
+        if let Some(open) = count_of(self.open_questions.len(), "question") {
             counts += if counts.is_empty() { "" } else { ", " };
             counts += &format!("{open} unanswered");
         }
@@ -202,7 +202,7 @@ impl Report {
 
     /// Returns the open questions that leave the examination undecided.
     pub fn undecided(&self) -> impl Iterator<Item = &OpenQuestion> {
-        self.unknown.iter().filter(|unknown| unknown.effect != Effect::Minor)
+        self.open_questions.iter().filter(|question| question.effect != Effect::Minor)
     }
 }
 
@@ -312,7 +312,7 @@ mod tests {
             let findings = severity.map(|severity| Finding::new(Id::NoRoute, severity, "x"));
             let report = Report {
                 findings: findings.into_iter().collect(),
-                unknown: vec![OpenQuestion::new("the wire", "no right").with_effect(effect)],
+                open_questions: vec![OpenQuestion::new("the wire", "no right").with_effect(effect)],
                 ..Report::default()
             };
             report.verdict()
@@ -328,7 +328,7 @@ mod tests {
     fn summary_counts_findings_by_severity_and_open_questions() {
         let mut report = Report::default();
         assert_eq!(report.summary(), "nothing wrong found");
-        report.unknown.push(OpenQuestion::new("the wire", "it needs root"));
+        report.open_questions.push(OpenQuestion::new("the wire", "it needs root"));
         assert_eq!(report.summary(), "nothing wrong found; 1 question unanswered");
         for severity in [Severity::Note, Severity::Fault, Severity::Note] {
             report.findings.push(Finding::new(Id::NoRoute, severity, "x"));
@@ -344,7 +344,7 @@ mod tests {
     fn an_unknown_answer_is_the_end_of_the_summary() {
         let mut report = Report::default();
         let question = OpenQuestion::new("whether it arrives", "no right").with_effect(Effect::NeedsRights);
-        report.unknown.push(question);
+        report.open_questions.push(question);
         let unknown = "unknown: whether it arrives: no right (run as root, or with CAP_NET_RAW)";
         assert_eq!(report.summary(), unknown);
         report.findings.push(Finding::new(Id::NoRoute, Severity::Warning, "x"));

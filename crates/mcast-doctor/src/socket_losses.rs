@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mcast::Family;
+use mcast_sys::Encapsulation;
 
 use crate::kernel_drops::{KernelDrop, NO_SOCKET};
 use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, RunState, TrialMembership};
@@ -21,6 +22,8 @@ pub(crate) const REJECTED: &str = "SOCKET_FILTER";
 const IPSEC: &str = "XFRM_POLICY";
 /// The kernel's reasons for drops at a socket, which other sockets do not share.
 const AT_SOCKET: [&str; 4] = [BUFFER_FULL, REJECTED, "PROTO_MEM", NO_SOCKET];
+/// The counters of packets that arrived as ESP and that no security association is for.
+pub(crate) const UNKNOWN_ESP: [&str; 2] = ["XfrmInNoStates", "XfrmInHdrError"];
 /// How long the queue must have been watched at least.
 const MIN_WATCHED: Duration = Duration::from_millis(500);
 
@@ -47,6 +50,22 @@ impl Observation {
             (0, 0) if by_kernel(IPSEC) > 0 => SocketLosses { refused: 0, ..by_counters },
             (0, 0) | (1.., 1..) => by_counters,
             (full, refused) => SocketLosses { full: full.min(dropped), refused: refused.min(dropped) },
+        }
+    }
+
+    /// Returns how many datagrams of a flow the kernel takes for a tunnel, instead of delivering them to a socket
+    /// (`UDP_ENCAP`). `None` if it may take them, but only the tunnel knows which.
+    pub(crate) fn decapsulated(&self, socket: Option<&ProgramSocket>, flow: &Flow) -> Option<u64> {
+        let Some(socket) = socket else { return Some(0) };
+        match socket.options.as_ref().map(|options| options.encapsulation) {
+            Some(None) => Some(0),
+            Some(Some(Encapsulation::Esp)) => Some(flow.like_esp),
+            Some(Some(Encapsulation::Other(_))) => None,
+            // Where the program may not be inspected, IPsec shows that something was taken for ESP.
+            None => {
+                let taken = UNKNOWN_ESP.iter().filter_map(|name| self.rise_of(name)).sum::<u64>();
+                (taken.min(flow.like_esp).saturating_mul(20) < flow.datagrams.max(1)).then_some(0)
+            }
         }
     }
 

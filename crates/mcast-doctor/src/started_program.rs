@@ -1,8 +1,8 @@
 //! A program that is started to be examined.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::process::{Child, Command, Stdio};
+use std::io::{self, IsTerminal};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mcast::joined::{self, Holder, Holding};
 use mcast::{Group, InterfaceIndex};
 use mcast_sys::process;
+use mcast_sys::terminal::PseudoTerminal;
 
 use crate::examine::{examine_started, explain_failure};
 use crate::gather::{processes, program};
@@ -26,8 +27,8 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// The time between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A program that runs while it is examined. What it prints to standard error is passed on, and searched for errors of
-/// sockets. Dropping it ends the program and all processes that the program has started: they are asked first, then killed.
+/// A program that runs while it is examined. What it prints is passed on, and searched for errors of sockets. If standard
+/// output is a terminal, it prints to a pseudoterminal, so that it prints the same as without the doctor. Dropping it ends the program and all processes that the program has started: they are asked first, then killed.
 /// On systems other than Unix, only the program itself is killed.
 ///
 /// ```no_run
@@ -66,13 +67,9 @@ impl StartedProgram {
         let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let mark = mark();
         process::lead_group(command);
-        command.env(processes::MARK, &mark).stderr(Stdio::piped());
-        let started = command.spawn().and_then(|mut child| {
-            let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
-            Ok((ProgramOutput::read(stderr)?, child))
-        });
-        match started {
-            Ok((output, child)) => Ok(Self { name, arguments, child, output, mark, is_ended: false }),
+        command.env(processes::MARK, &mark);
+        match spawn(command) {
+            Ok((child, output)) => Ok(Self { name, arguments, child, output, mark, is_ended: false }),
             Err(source) => Err(Error::Start { program: name, source }),
         }
     }
@@ -89,10 +86,7 @@ impl StartedProgram {
         let mut joined = Vec::new();
         loop {
             let processes = self.processes();
-            let ended = process::has_ended(&mut self.child);
-            let ended =
-                ended.map_err(|source| Error::System { what: "the state of the program".into(), source })?;
-            if ended && processes.is_empty() {
+            if self.exit_status()?.is_some() && processes.is_empty() {
                 return Err(self.ended());
             }
             let now = Instant::now();
@@ -115,12 +109,22 @@ impl StartedProgram {
     ///
     /// # Errors
     /// Those of [`examine_program`](crate::examine_program).
-    pub fn examine(&self, options: &Options, report_progress: ProgressCallback<'_>) -> Result<Report> {
+    pub fn examine(&mut self, options: &Options, report_progress: ProgressCallback<'_>) -> Result<Report> {
+        let selector = self.selector();
         let complete = |program: &mut Program| {
             program.printed = self.output.errors();
             program.arguments.clone_from(&self.arguments);
+            // What it has left running may still receive.
+            program.ended = self.exit_status()?.filter(|_| self.processes().is_empty());
+            Ok(())
         };
-        examine_started(self.selector(), options, report_progress, complete)
+        examine_started(selector, options, report_progress, complete)
+    }
+
+    /// Returns how the program itself ended; `None` if it runs.
+    fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        let status = process::exit_status(&mut self.child);
+        status.map_err(|source| Error::System { what: "the state of the program".into(), source })
     }
 
     /// Ends the program after [`Self::wait_until_joined`] has failed, and explains the error by what the program has printed.
@@ -132,7 +136,6 @@ impl StartedProgram {
             return Err(error);
         }
         self.end();
-        self.output.finish();
         let program = Program {
             name: self.name.clone(),
             printed: self.output.errors(),
@@ -179,7 +182,7 @@ impl StartedProgram {
         while Instant::now() < deadline {
             // Processes that have left the group and lost their parent are known from before.
             family = family.into_iter().flat_map(processes::family).chain(self.processes()).collect();
-            if family.is_empty() && process::has_ended(&mut self.child).unwrap_or(true) {
+            if family.is_empty() && !matches!(self.exit_status(), Ok(None)) {
                 break;
             }
             thread::sleep(POLL_INTERVAL);
@@ -187,6 +190,7 @@ impl StartedProgram {
         self.signal(&family, true);
         // If waiting fails, there is no process to wait for.
         let _ = self.child.wait();
+        self.output.finish();
         self.is_ended = true;
     }
 
@@ -201,6 +205,29 @@ impl Drop for StartedProgram {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Starts a program whose output is passed on.
+fn spawn(command: &mut Command) -> io::Result<(Child, ProgramOutput)> {
+    let terminal = io::stdout().is_terminal().then(PseudoTerminal::open);
+    let (stdout, reader) = match terminal {
+        Some(Ok(PseudoTerminal { program, reader })) => (Stdio::from(program), Some(reader)),
+        // Without a pseudoterminal, the program sees a pipe.
+        Some(Err(_)) | None => (Stdio::piped(), None),
+    };
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
+    // Otherwise this process would keep the pseudoterminal open.
+    command.stdout(Stdio::null());
+    let mut child = child?;
+    let mut output = ProgramOutput::default();
+    let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    output.pass_on(stderr, io::stderr())?;
+    match (reader, child.stdout.take()) {
+        (Some(reader), _) => output.pass_on(reader, io::stdout())?,
+        (None, Some(stdout)) => output.pass_on(stdout, io::stdout())?,
+        (None, None) => return Err(io::ErrorKind::BrokenPipe.into()),
+    }
+    Ok((child, output))
 }
 
 /// Returns a mark that no other program has.

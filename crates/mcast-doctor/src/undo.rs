@@ -34,7 +34,7 @@ pub(crate) fn add_to(report: &mut Report) {
 /// Returns how to undo a remedy on a machine of which nothing is known, with `VALUE` for a value before.
 pub(crate) fn with_placeholders(remedy: &Remedy) -> Option<Instructions> {
     /// What programs print about interfaces.
-    const STATE: &str = "<> mtu VALUE qlen VALUE fastleave VALUE isolated VALUE state VALUE mcast_flood VALUE mcast_querier VALUE mcast_hash_max VALUE mcast_snooping VALUE Current hardware settings RX: VALUE";
+    const STATE: &str = "<> mtu VALUE qlen VALUE fastleave VALUE isolated VALUE mcast_max_groups VALUE state VALUE mcast_flood VALUE mcast_querier VALUE mcast_hash_max VALUE mcast_snooping VALUE Current hardware settings RX: VALUE";
     let mut query = |program: &str, args: &[&str]| match program {
         "nft" => None,
         "cat" => Some("VALUE".to_owned()),
@@ -206,6 +206,10 @@ fn link_option(name: &str, option: &[&str], query: Query<'_>) -> Option<Inverse>
             let is_up = flags.split('>').next()?.split(',').any(|flag| flag == "UP");
             set([if is_up { "up" } else { "down" }, ""])
         }
+        ["master", _] => match word_after(&state, "master") {
+            Some(bridge) => set(["master", bridge]),
+            None => set(["nomaster", ""]),
+        },
         ["mtu", _] => set(["mtu", word_after(&state, "mtu")?]),
         ["txqueuelen", _] => set(["txqueuelen", word_after(&state, "qlen")?]),
         _ => return None,

@@ -130,7 +130,8 @@ impl BadLink {
         }
     }
 
-    /// Changes the impairment of both directions. Frames that are in flight are not affected.
+    /// Changes the impairment of both directions for all frames that are sent after this call. Frames that are in flight
+    /// are not affected.
     ///
     /// # Errors
     ///

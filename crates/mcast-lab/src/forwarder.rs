@@ -5,7 +5,10 @@ use std::{
     os::fd::AsFd,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     thread::{self, JoinHandle},
     time::Instant,
@@ -43,11 +46,16 @@ pub(crate) struct Forwarder {
 struct ForwardingLoop {
     sockets: [FrameSocket; 2],
     lanes: [Lane; 2],
-    impairments: [Impairment; 2],
-    seen_changes: u64,
+    impairments: CurrentImpairments,
     shared: Arc<SharedState>,
     /// The frames that are sent now; empty between bursts.
     batch: FrameBatch,
+}
+
+/// The forwarder's copy of the impairments.
+struct CurrentImpairments {
+    of_directions: [Impairment; 2],
+    changes: u64,
 }
 
 impl SharedState {
@@ -62,11 +70,20 @@ impl SharedState {
     pub(crate) fn set(&self, directions: &[LinkDirection], impairment: Impairment) {
         let mut impairments = self.impairments.lock().unwrap_or_else(PoisonError::into_inner);
         directions.iter().for_each(|direction| impairments[*direction as usize] = impairment);
-        self.changes.fetch_add(1, Relaxed);
+        self.changes.fetch_add(1, Release);
     }
 
-    fn impairments(&self) -> [Impairment; 2] {
-        *self.impairments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn impairments(&self) -> CurrentImpairments {
+        let of_directions = self.impairments.lock().unwrap_or_else(PoisonError::into_inner);
+        CurrentImpairments { of_directions: *of_directions, changes: self.changes.load(Acquire) }
+    }
+}
+
+impl CurrentImpairments {
+    fn update(&mut self, shared: &SharedState) {
+        if self.changes != shared.changes.load(Acquire) {
+            *self = shared.impairments();
+        }
     }
 }
 
@@ -76,14 +93,8 @@ impl Forwarder {
         let (stop_signal, stop) = io::pipe()?;
         let lanes = [Lane::new(LinkDirection::Forward), Lane::new(LinkDirection::Reverse)];
         let impairments = shared.impairments();
-        let mut forwarding = ForwardingLoop {
-            sockets,
-            lanes,
-            impairments,
-            seen_changes: 0,
-            shared,
-            batch: FrameBatch::default(),
-        };
+        let mut forwarding =
+            ForwardingLoop { sockets, lanes, impairments, shared, batch: FrameBatch::default() };
         let thread =
             thread::Builder::new().name("bad link".to_owned()).spawn(move || forwarding.run(&stop_signal))?;
         Ok(Self { thread: Some(thread), stop: Some(stop) })
@@ -102,7 +113,6 @@ impl Drop for Forwarder {
 impl ForwardingLoop {
     fn run(&mut self, stop_signal: &PipeReader) {
         while !is_readable(stop_signal).unwrap_or(true) {
-            self.update_impairments();
             let mut busy = false;
             for direction in [LinkDirection::Forward, LinkDirection::Reverse] {
                 busy |= self.forward(direction);
@@ -111,14 +121,6 @@ impl ForwardingLoop {
                 self.count_overruns();
                 self.wait(stop_signal);
             }
-        }
-    }
-
-    fn update_impairments(&mut self) {
-        let changes = self.shared.changes.load(Relaxed);
-        if changes != self.seen_changes {
-            self.seen_changes = changes;
-            self.impairments = self.shared.impairments();
         }
     }
 
@@ -131,21 +133,30 @@ impl ForwardingLoop {
             LinkDirection::Reverse => (second, &*first),
         };
         let index = direction as usize;
-        let (lane, impairment, counters) = (&mut lanes[index], &impairments[index], &shared.counters[index]);
-        let send = |frame: &[u8]| batch.push(frame);
-        let mut context = LaneContext { now: Instant::now(), impairment, counters, send };
+        let (lane, counters) = (&mut lanes[index], &shared.counters[index]);
+        let mut send = |frame: &[u8]| batch.push(frame);
+        let now = Instant::now();
         let mut received = 0;
         while received < MAX_BURST
             && let Some(frame) = from.take_next()
         {
             received += 1;
+            // A change applies to every frame that is sent after it, also in the middle of a burst.
+            impairments.update(shared);
             if frame.is_complete {
-                lane.receive(&frame, &mut context);
+                let impairment = &impairments.of_directions[index];
+                lane.receive(&frame, &mut LaneContext { now, impairment, counters, send: &mut send });
             } else {
                 counters.unsent.fetch_add(1, Relaxed);
             }
         }
-        lane.send_due(&mut context);
+        impairments.update(shared);
+        lane.send_due(&mut LaneContext {
+            now,
+            impairment: &impairments.of_directions[index],
+            counters,
+            send,
+        });
         let failed = to.send(batch);
         counters.unsent.fetch_add(failed as u64, Relaxed);
         batch.clear();

@@ -136,6 +136,9 @@ impl SwitchOptions {
             InfoBridge::MulticastMembershipInterval(ticks(self.membership_interval)),
             InfoBridge::MulticastQueryResponseInterval(0),
             InfoBridge::MulticastQueryUseIfaddr(self.querier_address.is_some()),
+            // Otherwise a timer moves a port whose state is set to "learning" on to "forwarding" 15 s after it came up,
+            // although there is no spanning tree.
+            InfoBridge::ForwardDelay(0),
         ]
     }
 

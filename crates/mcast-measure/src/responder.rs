@@ -13,8 +13,11 @@ use crate::{Limiter, ProbeCase, Quota};
 const EACH: Quota = Quota { per_second: 250, burst: 50 };
 const ALL: Quota = Quota { per_second: 2_000, burst: 400 };
 
-/// The maximum number of sessions whose arrivals are counted. The oldest is forgotten first.
-const MAX_SESSIONS: usize = 64;
+/// The maximum number of counters of all sessions. The oldest session is forgotten first. The probes of a large fleet fit:
+/// each of its machines is a few sessions with about ten counters.
+const MAX_COUNTERS: usize = 16_384;
+/// A session takes the memory of this number of counters, beside its own.
+const SESSION: usize = 8;
 /// The maximum number of cases per session.
 const MAX_CASES: usize = 256;
 
@@ -39,6 +42,9 @@ pub struct ProbeResponder {
     limiter: Limiter,
     foreign: u64,
     arrivals: VecDeque<SessionArrivals>,
+    /// The counters in `arrivals`.
+    counters: usize,
+    forgotten: u64,
 }
 
 /// What has arrived of one session at a responder, including what the rate limit left unanswered.
@@ -75,11 +81,19 @@ impl SessionArrivals {
         self.by_group.values().sum()
     }
 
-    fn record(&mut self, case: ProbeCase, by_unicast: bool) {
+    /// Returns whether the case is new.
+    fn record(&mut self, case: ProbeCase, by_unicast: bool) -> bool {
         let counts = if by_unicast { &mut self.by_unicast } else { &mut self.by_group };
-        if counts.len() < MAX_CASES || counts.contains_key(&case) {
-            *counts.entry(case).or_default() += 1;
+        let is_new = !counts.contains_key(&case);
+        if is_new && counts.len() >= MAX_CASES {
+            return false;
         }
+        *counts.entry(case).or_default() += 1;
+        is_new
+    }
+
+    fn counters(&self) -> usize {
+        SESSION + self.by_group.len() + self.by_unicast.len()
     }
 }
 
@@ -88,7 +102,8 @@ impl ProbeResponder {
     /// receives none.
     #[must_use]
     pub fn new(id: u64, unicast_port: u16) -> Self {
-        Self { id, unicast_port, limiter: Limiter::new(EACH, ALL), foreign: 0, arrivals: VecDeque::new() }
+        let (limiter, arrivals) = (Limiter::new(EACH, ALL), VecDeque::new());
+        Self { id, unicast_port, limiter, foreign: 0, arrivals, counters: 0, forgotten: 0 }
     }
 
     /// Returns the reply to a message that arrived `joined` after the responder joined, if the message is a
@@ -104,7 +119,9 @@ impl ProbeResponder {
             }
         };
         let case = ProbeCase { size: message.len(), hop_limit: probe.hop_limit };
-        self.arrivals_of(header.session, arrival.source).record(case, arrival.by_unicast);
+        let is_new = self.arrivals_of(header.session, arrival.source).record(case, arrival.by_unicast);
+        self.counters += usize::from(is_new);
+        self.forget_oldest();
         let reply = ProbeReply {
             responder: self.id,
             interface: arrival.interface,
@@ -131,6 +148,7 @@ impl ProbeResponder {
     ) -> Option<Vec<u8>> {
         let header = request(message)?;
         let at_socket = self.arrivals_of(header.session, arrival.source).to_group();
+        self.forget_oldest();
         if !self.limiter.allows(arrival.source, joined) {
             return None;
         }
@@ -144,15 +162,28 @@ impl ProbeResponder {
     }
 
     fn arrivals_of(&mut self, session: SessionId, source: IpAddr) -> &mut SessionArrivals {
-        let position = self.arrivals.iter().position(|arrivals| arrivals.session == session);
+        // The latest sessions are the most likely ones.
+        let position = self.arrivals.iter().rposition(|arrivals| arrivals.session == session);
         let index = position.unwrap_or_else(|| {
-            if self.arrivals.len() == MAX_SESSIONS {
-                self.arrivals.pop_front();
-            }
             self.arrivals.push_back(SessionArrivals::new(session, source));
+            self.counters += SESSION;
             self.arrivals.len() - 1
         });
         &mut self.arrivals[index]
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.counters > MAX_COUNTERS {
+            let Some(oldest) = self.arrivals.pop_front() else { return };
+            self.counters = self.counters.saturating_sub(oldest.counters());
+            self.forgotten += 1;
+        }
+    }
+
+    /// Returns the number of sessions of which [`arrivals`](Self::arrivals) contains nothing any more.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Returns the responder's id, which its replies carry.
@@ -239,14 +270,30 @@ mod tests {
         let arrivals = responder.arrivals().next().unwrap();
         let count = |size| arrivals.count(ProbeCase { size, hop_limit: 4 }, false);
         assert_eq!([64, 1_400, 99].map(count), [2, 1, 0]);
-        for number in 0..1_000 {
+        for number in 2..4_000 {
             let header = SessionHeader::new(MessageType::Probe, SessionId(number));
             let probe =
                 ProbeRequest { hop_limit: 4, by_unicast: false, short_reply: true }.encode(header, 64);
             let _ = reply(&mut responder, &probe);
         }
-        assert_eq!(responder.arrivals().count(), MAX_SESSIONS);
-        assert_eq!(responder.arrivals().last().unwrap().session, SessionId(999));
+        // Each session has one counter.
+        assert_eq!(responder.arrivals().count(), MAX_COUNTERS / (SESSION + 1));
+        assert_eq!(responder.arrivals().last().unwrap().session, SessionId(3_999));
+        assert_eq!(responder.forgotten() as usize + MAX_COUNTERS / (SESSION + 1), 3_999);
+    }
+
+    #[test]
+    fn nothing_of_a_large_fleet_is_forgotten() {
+        let mut responder = ProbeResponder::new(1, 9);
+        // 64 machines, two families, two rounds, multicast and unicast.
+        for (session, length) in (0..64 * 8).flat_map(|session| (64..80).map(move |length| (session, length)))
+        {
+            let header = SessionHeader::new(MessageType::Probe, SessionId(session));
+            let probe = ProbeRequest { hop_limit: 4, by_unicast: false, short_reply: true };
+            let _ = reply(&mut responder, &probe.encode(header, length));
+        }
+        assert_eq!((responder.arrivals().count(), responder.forgotten()), (64 * 8, 0));
+        assert!(responder.arrivals().all(|arrivals| arrivals.to_group() == 16));
     }
 
     #[test]

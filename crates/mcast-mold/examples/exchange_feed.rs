@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, Membership};
-use mcast_mold::{MoldConfig, MoldItem, MoldReceiver, MoldSender, SessionName};
+use mcast_mold::{ClockTime, MoldConfig, MoldItem, MoldReceiver, MoldSender, SessionName};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -33,7 +33,7 @@ pub(crate) fn publish(
     let mut over = None;
     let mut published = 0;
     while over.is_none_or(|over: Instant| stays(over.elapsed())) {
-        let now = began.elapsed().as_nanos() as u64;
+        let now = ClockTime(0) + began.elapsed().into();
         if published < orders {
             published += 1;
             sender.publish(format!("order {published}").as_bytes())?;
@@ -73,7 +73,7 @@ pub(crate) fn receive(feeds: [Membership; 2], server: SocketAddr) -> Result<(Vec
     };
     let mut buffer = vec![0; 65_536];
     loop {
-        let now = || began.elapsed().as_nanos() as u64;
+        let now = || ClockTime(0) + began.elapsed().into();
         // Replies to re-requests arrive on another socket, which is read every millisecond.
         if let Some(datagram) = receiver.recv_timeout(&mut buffer, Duration::from_millis(1))? {
             let path = u8::from(datagram.arrival().group == groups[1]);

@@ -2,7 +2,7 @@
 
 use core::cmp::Ordering;
 
-use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::{ClockTime, Nanos};
 
 /// The claim of a datagram that all messages before `first` exist, and its time.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Extent {
 
     /// Takes the claim of a datagram with messages from `first` to before `end`. A copy that arrives within the
     /// reordering time confirms nothing.
-    pub(super) fn claim(&mut self, now: ClockTime, first: u64, end: u64, reordering: u64) {
+    pub(super) fn claim(&mut self, now: ClockTime, first: u64, end: u64, reordering: Nanos) {
         let believed = match first.cmp(&self.top.first) {
             Ordering::Greater => {
                 let before = core::mem::replace(&mut self.top, Claim { first, at: now });
@@ -60,7 +60,7 @@ impl Extent {
 
     /// Returns whether a datagram with this first message refutes the greatest claim: the session continues before the
     /// claim, which nothing has confirmed for this long.
-    pub(super) fn refutes(&self, now: ClockTime, first: u64, patience: u64) -> bool {
+    pub(super) fn refutes(&self, now: ClockTime, first: u64, patience: Nanos) -> bool {
         first < self.top.first && self.is_stray() && now >= self.top.at + patience
     }
 

@@ -2,8 +2,8 @@
 //!
 //! MoldUDP64 1.00 is a protocol by Nasdaq in which exchanges send market data: messages of up to 65,535 bytes, numbered
 //! from 1 within a session, several to a datagram, without fragments, seals or flow control. Missing messages are
-//! requested from a server by unicast. The state machines have no sockets and no clocks: time is in nanoseconds. The
-//! example `exchange_feed` runs them on sockets: a feed to two groups, and a re-request server.
+//! requested from a server by unicast. The state machines have no sockets and no clocks: the caller passes the time.
+//! The example `exchange_feed` runs them on sockets: a feed to two groups, and a re-request server.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
@@ -18,6 +18,7 @@ mod extent;
 mod receiver;
 mod sender;
 
+pub use mcast_stream_proto::{ClockTime, Nanos};
 pub use receiver::{MoldConfig, MoldItem, MoldReceiver, MoldStatistics};
 pub use sender::{MoldError, MoldSender};
 

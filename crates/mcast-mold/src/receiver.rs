@@ -7,8 +7,8 @@ use mcast_packet::payload::MoldUdp64;
 
 use super::extent::{Claim, Extent};
 use super::{HEADER, SessionName, request};
-use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::gaps::{Gap, Gaps};
+use mcast_stream_proto::{ClockTime, Nanos};
 
 /// Gaps that are requested at a time; later ones wait until these are filled or given up.
 const MAX_REQUESTED_GAPS: usize = 64;
@@ -16,9 +16,7 @@ const MAX_REQUESTED_GAPS: usize = 64;
 /// How often the interval between requests for messages that may not exist doubles.
 const MAX_DOUBLINGS: u32 = 6;
 
-const MILLISECOND: u64 = 1_000_000;
-
-/// Settings of a [`MoldReceiver`]. Times are in nanoseconds.
+/// Settings of a [`MoldReceiver`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoldConfig {
     /// The only session to receive. `None`: the first that arrives, and its successor when it is over or silent.
@@ -28,19 +26,19 @@ pub struct MoldConfig {
     /// The largest number of messages buffered out of order. Default: 65,536.
     pub window: usize,
     /// The time after which a message counts as missing and not only as reordered. Default: 1 ms.
-    pub reordering: u64,
+    pub reordering: Nanos,
     /// The time after which an unanswered request is repeated. Default: 20 ms.
-    pub again: u64,
+    pub again: Nanos,
     /// The time after which a gap without progress is given up, once a second datagram confirms that its messages
     /// exist. Default: 1 s.
-    pub patience: u64,
+    pub patience: Nanos,
     /// Whether to request missing messages. Default: yes.
     pub requests: bool,
     /// The largest number of messages in one request. Default: 1,000.
     pub most_at_once: u16,
     /// Report [`MoldItem::Silent`] after this time without a datagram of the session; senders send heartbeats every
     /// second. A session that is silent for this long is left when another is sent. Default: 5 s.
-    pub silence: u64,
+    pub silence: Nanos,
 }
 
 impl Default for MoldConfig {
@@ -49,12 +47,12 @@ impl Default for MoldConfig {
             session: None,
             first: None,
             window: 65_536,
-            reordering: MILLISECOND,
-            again: 20 * MILLISECOND,
-            patience: 1_000 * MILLISECOND,
+            reordering: Nanos::from_millis(1),
+            again: Nanos::from_millis(20),
+            patience: Nanos::SECOND,
             requests: true,
             most_at_once: 1_000,
-            silence: 5_000 * MILLISECOND,
+            silence: Nanos::from_secs(5),
         }
     }
 }
@@ -178,8 +176,7 @@ impl MoldReceiver {
 
     /// Handles a datagram received on a path (0 to 3), or from the re-request server, and delivers the messages that
     /// are next in order.
-    pub fn handle(&mut self, now: u64, path: u8, datagram: &[u8], mut out: impl FnMut(MoldItem<'_>)) {
-        let now = ClockTime(now);
+    pub fn handle(&mut self, now: ClockTime, path: u8, datagram: &[u8], mut out: impl FnMut(MoldItem<'_>)) {
         let last_arrival =
             *self.last_arrival.get_or_insert(LastArrival { at: now, is_silence_reported: false });
         let Some(packet) = MoldUdp64::parse(datagram).filter(|packet| self.is_possible(packet)) else {
@@ -198,8 +195,7 @@ impl MoldReceiver {
     }
 
     /// Gives up messages that have been missing for too long, delivers the ones after them, and reports silence.
-    pub fn pass(&mut self, now: u64, mut out: impl FnMut(MoldItem<'_>)) {
-        let now = ClockTime(now);
+    pub fn pass(&mut self, now: ClockTime, mut out: impl FnMut(MoldItem<'_>)) {
         while let Some(gap) = self.gaps.first().copied().filter(|gap| now >= self.given_up_at(gap)) {
             self.give_up(now, &gap, &mut out);
         }
@@ -232,14 +228,13 @@ impl MoldReceiver {
 
     /// Returns a request for missing messages, if one is due: send it to a re-request server, and call again until
     /// there is none.
-    pub fn poll(&mut self, now: u64) -> Option<[u8; HEADER]> {
-        let now = ClockTime(now);
+    pub fn poll(&mut self, now: ClockTime) -> Option<[u8; HEADER]> {
         let session = self.session.filter(|_| self.config.requests)?;
         let believed = self.extent.believed;
         let gap = self.gaps.iter_mut().take(MAX_REQUESTED_GAPS).find(|gap| gap.due <= now)?;
         // Messages that may not exist are requested at growing intervals.
         let doublings = if gap.end <= believed { 0 } else { gap.tries.min(MAX_DOUBLINGS) };
-        let again = self.config.again.saturating_mul(1 << doublings);
+        let again = (1 << doublings) * self.config.again;
         (gap.due, gap.asked, gap.tries) = (now + again, now, gap.tries.saturating_add(1));
         let (first, count) = (gap.first, gap.end - gap.first);
         self.statistics.requests += 1;
@@ -248,7 +243,7 @@ impl MoldReceiver {
 
     /// Returns the time by which to call [`pass`](Self::pass) and [`poll`](Self::poll).
     #[must_use]
-    pub fn next_deadline(&self) -> u64 {
+    pub fn next_deadline(&self) -> ClockTime {
         let patience = self.gaps.first().map_or(ClockTime::NEVER, |gap| self.given_up_at(gap));
         let request = self.gaps.iter().take(MAX_REQUESTED_GAPS).map(|gap| gap.due).min();
         let request = request.filter(|_| self.config.requests).unwrap_or(ClockTime::NEVER);
@@ -257,7 +252,7 @@ impl MoldReceiver {
             Some(last_arrival) if last_arrival.is_silence_reported || self.has_ended() => ClockTime::NEVER,
             Some(last_arrival) => last_arrival.at + self.config.silence,
         };
-        patience.min(request).min(silence).0
+        patience.min(request).min(silence)
     }
 
     /// Returns the counters.

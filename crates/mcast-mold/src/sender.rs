@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 
 use mcast_measure::TokenBucket;
 use mcast_packet::payload::MoldUdp64;
+use mcast_stream_proto::{ClockTime, Nanos};
 
 use super::{HEADER, SessionName, request};
 
 /// The time between the heartbeats of an idle sender.
-const HEARTBEAT: u64 = 1_000_000_000;
+const HEARTBEAT: Nanos = Nanos::SECOND;
 /// The default bandwidth of replies in bytes per second, and their burst in bytes.
 const ALLOWANCE: (u64, u64) = (12_500_000, 1 << 20);
 const END_OF_SESSION: u16 = 0xffff;
@@ -49,7 +50,7 @@ pub struct MoldSender {
     open: Vec<u8>,
     open_count: u16,
     ready: VecDeque<Vec<u8>>,
-    heartbeat_at: u64,
+    heartbeat_at: ClockTime,
     ended: bool,
     allowance: TokenBucket,
 }
@@ -74,7 +75,7 @@ impl MoldSender {
             open: Vec::new(),
             open_count: 0,
             ready: VecDeque::new(),
-            heartbeat_at: 0,
+            heartbeat_at: ClockTime(0),
             ended: false,
             allowance: TokenBucket::new(ALLOWANCE.0, ALLOWANCE.1, 0),
         })
@@ -126,13 +127,13 @@ impl MoldSender {
     /// Ends the session: heartbeats announce the end from now on.
     pub fn end(&mut self) {
         self.flush();
-        (self.ended, self.heartbeat_at) = (true, 0);
+        (self.ended, self.heartbeat_at) = (true, ClockTime(0));
     }
 
     /// Returns the next datagram to send now.
-    pub fn poll(&mut self, now: u64) -> Option<Vec<u8>> {
+    pub fn poll(&mut self, now: ClockTime) -> Option<Vec<u8>> {
         if let Some(packet) = self.ready.pop_front() {
-            self.heartbeat_at = if self.ended { 0 } else { now + HEARTBEAT };
+            self.heartbeat_at = if self.ended { ClockTime(0) } else { now + HEARTBEAT };
             return Some(packet);
         }
         if now < self.heartbeat_at || self.open_count > 0 {
@@ -145,14 +146,14 @@ impl MoldSender {
 
     /// Returns the time by which to call [`poll`](Self::poll).
     #[must_use]
-    pub fn next_deadline(&self) -> u64 {
-        if self.ready.is_empty() { self.heartbeat_at } else { 0 }
+    pub fn next_deadline(&self) -> ClockTime {
+        if self.ready.is_empty() { self.heartbeat_at } else { ClockTime(0) }
     }
 
     /// Returns the reply to a request: as many of the messages as fit one datagram. `None` if `request` is not a
     /// request for this session, its first message is no longer kept, or the [allowance](Self::allow) is used up.
     #[must_use]
-    pub fn answer(&mut self, now: u64, request: &[u8]) -> Option<Vec<u8>> {
+    pub fn answer(&mut self, now: ClockTime, request: &[u8]) -> Option<Vec<u8>> {
         let session: SessionName = *request.first_chunk()?;
         let first = u64::from_be_bytes(*request.get(10..)?.first_chunk()?);
         let count = u16::from_be_bytes(*request.get(18..)?.first_chunk()?);
@@ -172,7 +173,7 @@ impl MoldSender {
         let mut packet = alloc::vec![0; self.datagram];
         let end = MoldUdp64::emit(session, first, &messages, &mut packet).ok()?;
         packet.truncate(end);
-        self.allowance.refill(now);
+        self.allowance.refill(now.0);
         (!messages.is_empty() && self.allowance.take(end as u64)).then_some(packet)
     }
 

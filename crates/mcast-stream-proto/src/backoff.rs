@@ -2,6 +2,7 @@
 
 use core::f64::consts::{LN_2, LOG2_E};
 
+use crate::Nanos;
 use crate::random::Random;
 
 /// The largest group without a back-off: the publisher can handle a NAK of each subscriber, and repairs for all after
@@ -10,14 +11,14 @@ pub(crate) const SMALL_GROUP: u32 = 8;
 
 /// Returns a time of at most `longest` from the truncated exponential distribution: late times are likelier, the more
 /// so the larger the group is. Returns 0 in a small group, where waiting would cost more than it saves.
-pub(crate) fn backoff(longest: u64, group_size: u32, random: &mut Random) -> u64 {
-    if group_size <= SMALL_GROUP || longest == 0 {
-        return 0;
+pub(crate) fn backoff(longest: Nanos, group_size: u32, random: &mut Random) -> Nanos {
+    if group_size <= SMALL_GROUP || longest == Nanos::ZERO {
+        return Nanos::ZERO;
     }
     let lambda = ln(f64::from(group_size)) + 1.0;
     let grown = exp(lambda) - 1.0;
     let share = ln(1.0 + random.unit() * grown) / lambda;
-    (share * longest as f64) as u64
+    Nanos((share * longest.0 as f64) as u64)
 }
 
 /// Returns the natural logarithm of a number of at least 1; `core` has none.
@@ -61,11 +62,11 @@ mod tests {
             let rounds = 20;
             let mut early = 0;
             for _ in 0..rounds {
-                let times: std::vec::Vec<u64> =
-                    (0..group).map(|_| backoff(6_000, group, &mut random)).collect();
+                let times: std::vec::Vec<Nanos> =
+                    (0..group).map(|_| backoff(Nanos(6_000), group, &mut random)).collect();
                 let first = times.iter().min().unwrap();
-                assert!(times.iter().all(|time| *time <= 6_000));
-                early += times.iter().filter(|time| **time < first + 1_000).count();
+                assert!(times.iter().all(|time| *time <= Nanos(6_000)));
+                early += times.iter().filter(|time| **time < *first + Nanos(1_000)).count();
             }
             let naks = early as f64 / f64::from(rounds);
             assert!(naks < most, "{naks} of {group} subscribers send a NAK before one of them is answered");
@@ -75,7 +76,9 @@ mod tests {
     #[test]
     fn a_small_group_does_not_wait() {
         let mut random = Random::new(3);
-        assert!((0..=SMALL_GROUP).all(|size| backoff(1_000_000, size, &mut random) == 0));
-        assert_ne!(backoff(1_000_000, SMALL_GROUP + 1, &mut random), 0);
+        assert!(
+            (0..=SMALL_GROUP).all(|size| backoff(Nanos::from_millis(1), size, &mut random) == Nanos::ZERO)
+        );
+        assert_ne!(backoff(Nanos::from_millis(1), SMALL_GROUP + 1, &mut random), Nanos::ZERO);
     }
 }

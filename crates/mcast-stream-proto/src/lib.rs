@@ -26,7 +26,4 @@ pub mod wire;
 pub use outbox::{Control, Target};
 pub use publisher::PublisherMachine;
 pub use subscriber::SubscriberMachine;
-pub use time::ClockTime;
-
-/// A second in nanoseconds.
-const SECOND: u64 = 1_000_000_000;
+pub use time::{ClockTime, Nanos};

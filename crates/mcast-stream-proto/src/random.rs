@@ -2,6 +2,7 @@
 
 use core::hash::Hasher;
 
+use crate::Nanos;
 use crate::wire::IncarnationSalt;
 
 /// SplitMix64: small, fast, good enough for timers and identifiers, and not for secrets.
@@ -34,8 +35,8 @@ impl Random {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Returns a number from 0 to `end`, excluding `end`; 0 if `end` is 0.
-    pub(crate) const fn below(&mut self, end: u64) -> u64 {
-        ((self.next() as u128 * end as u128) >> 64) as u64
+    /// Returns a time from 0 to `end`, excluding `end`; 0 if `end` is 0.
+    pub(crate) const fn below(&mut self, end: Nanos) -> Nanos {
+        Nanos(((self.next() as u128 * end.0 as u128) >> 64) as u64)
     }
 }

@@ -144,7 +144,7 @@ mod linux {
                 statistics.group_repairs,
                 statistics.single_repairs,
                 statistics.naks,
-                statistics.round_trip / 1_000,
+                Duration::from(statistics.round_trip).as_micros(),
                 closing.complete,
                 hosts.len(),
             );

@@ -23,5 +23,5 @@ pub use driver::{
 };
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast_stream_proto::{
-    ClockTime, Control, PublisherMachine, SubscriberMachine, Target, publisher, seal, subscriber, wire,
+    ClockTime, Control, Nanos, PublisherMachine, SubscriberMachine, Target, publisher, seal, subscriber, wire,
 };

@@ -40,14 +40,13 @@
 //! }
 //! ```
 
+use std::time::Duration;
+
 use ::metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use crate::{Publisher, Subscriber};
-
-/// Nanoseconds in a second.
-const SECOND: f64 = 1e9;
+use crate::{Nanos, Publisher, Subscriber};
 
 /// The name, description and present value of a counter.
 type Figure = (&'static str, &'static str, u64);
@@ -93,11 +92,11 @@ impl Subscriber {
 const PUBLISHER: &str = "mcast_stream_publisher_";
 const SUBSCRIBER: &str = "mcast_stream_subscriber_";
 
-fn export(prefix: &str, counters: &[Figure], round_trip: u64, labels: &[Label]) {
+fn export(prefix: &str, counters: &[Figure], round_trip: Nanos, labels: &[Label]) {
     for (name, _, value) in counters {
         counter!(format!("{prefix}{name}"), labels.to_vec()).absolute(*value);
     }
-    let round_trip = round_trip as f64 / SECOND;
+    let round_trip = Duration::from(round_trip).as_secs_f64();
     gauge!(format!("{prefix}round_trip_seconds"), labels.to_vec()).set(round_trip);
     histogram!(format!("{prefix}round_trip_sample_seconds"), labels.to_vec()).record(round_trip);
 }

@@ -101,6 +101,9 @@ pub mod ready;
 #[cfg_attr(not(unix), path = "without_process_groups.rs")]
 pub mod process;
 
+#[cfg_attr(any(not(unix), target_os = "android"), path = "without_terminal.rs")]
+pub mod terminal;
+
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "without_unicast.rs")]
 pub mod unicast;
 

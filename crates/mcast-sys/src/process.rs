@@ -2,8 +2,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
 
 use crate::platform::layout::most_descriptors;
 
@@ -67,16 +67,29 @@ pub fn end_all(ids: &[u32], force: bool) {
     }
 }
 
-/// Returns whether a child has ended. It stays a zombie, so that its group keeps the id.
-pub fn has_ended(child: &mut Child) -> io::Result<bool> {
+/// Returns how a child ended; `None` if it runs. It stays a zombie, so that its group keeps the id.
+pub fn exit_status(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: the pointer is that of a value that outlives the call.
     match unsafe { libc::waitid(libc::P_PID, child.id() as libc::id_t, information.as_mut_ptr(), options) } {
-        // SAFETY: plain data that was zeroed; the system fills it only if the child has ended.
-        0 => Ok(unsafe { information.assume_init() }.si_signo != 0),
-        _ => Err(io::Error::last_os_error()),
+        0 => {}
+        _ => return Err(io::Error::last_os_error()),
     }
+    // SAFETY: plain data that was zeroed; the system fills it only if the child has ended.
+    let information = unsafe { information.assume_init() };
+    if information.si_signo == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the system has filled it for a child, with its status.
+    let status = unsafe { information.si_status() };
+    // As `wait` encodes it.
+    const CORE_DUMPED: i32 = 0x80;
+    Ok(Some(ExitStatus::from_raw(match information.si_code {
+        libc::CLD_EXITED => status << 8,
+        libc::CLD_DUMPED => status | CORE_DUMPED,
+        _ => status,
+    })))
 }
 
 fn signal(id: libc::pid_t, force: bool) -> io::Result<()> {
@@ -99,12 +112,28 @@ mod tests {
         let mut command = Command::new("sh");
         lead_group(command.args(["-c", "sleep 60 & wait"]).stdin(Stdio::null()));
         let mut child = command.spawn().unwrap();
-        assert!(!has_ended(&mut child).unwrap());
+        assert_eq!(exit_status(&mut child).unwrap(), None);
         end_group(&mut child, true);
-        while !has_ended(&mut child).unwrap() {
-            std::thread::yield_now();
+        let ended = ended(&mut child);
+        assert_eq!(exit_status(&mut child).unwrap(), Some(ended), "a zombie until it is waited for");
+        assert_eq!((child.wait().unwrap(), ended.signal()), (ended, Some(libc::SIGKILL)));
+    }
+
+    fn ended(child: &mut Child) -> ExitStatus {
+        loop {
+            match exit_status(child).unwrap() {
+                Some(status) => return status,
+                None => std::thread::yield_now(),
+            }
         }
-        assert!(has_ended(&mut child).unwrap(), "a zombie until it is waited for");
-        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn exit_status_is_that_of_the_child() {
+        for script in ["exit 0", "exit 7", "kill -SEGV $$"] {
+            let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let status = ended(&mut child);
+            assert_eq!(child.wait().unwrap(), status, "{script}");
+        }
     }
 }

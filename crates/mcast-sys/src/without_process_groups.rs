@@ -1,7 +1,7 @@
 //! Processes on systems that have no limit on descriptors to raise, and where the standard library is the only way to end one.
 
 use std::io;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 
 /// Returns `false`: there is no limit that a process could raise.
 pub fn raise_descriptor_limit() -> bool {
@@ -24,7 +24,7 @@ pub fn end_group(child: &mut Child, _force: bool) {
 /// Does nothing: the standard library cannot end a process by its id.
 pub fn end_all(_ids: &[u32], _force: bool) {}
 
-/// Returns whether a child has ended.
-pub fn has_ended(child: &mut Child) -> io::Result<bool> {
-    child.try_wait().map(|status| status.is_some())
+/// Returns how a child ended; `None` if it runs.
+pub fn exit_status(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    child.try_wait()
 }

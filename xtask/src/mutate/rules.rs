@@ -61,6 +61,30 @@ pub(super) const RULES: &[Rule] = &[
         "window: self.window.length() as u32,",
     ),
     rule(
+        "a full window requests no statuses of the other subscribers",
+        "subscriber/feedback.rs",
+        "flags.has(Flags::URGENT) && concerns",
+        "flags.has(Flags::URGENT) || concerns",
+    ),
+    rule(
+        "a subscriber that was removed may request again what waited for it",
+        "publisher/repair_scheduler.rs",
+        "state.requested_by = state.requested_by.filter(|requester| *requester != id);",
+        "",
+    ),
+    rule(
+        "a status that was overtaken gives no room",
+        "publisher/members.rs",
+        "self.room_end = self.room_end.max(status.next + u64::from(status.window));",
+        "self.room_end = self.progress.next + u64::from(status.window);",
+    ),
+    rule(
+        "a doubtful round trip is measured again",
+        "subscriber/address.rs",
+        "(self.doubtful, self.probes, self.probe_at) = (Some(sample), 0, now);",
+        "self.round_trip = sample.round_trip;",
+    ),
+    rule(
         "data in flight fits into the socket's receive buffer",
         "subscriber/feedback.rs",
         "longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(MIN_SOCKET_ROOM),",
@@ -178,7 +202,7 @@ pub(super) const RULES: &[Rule] = &[
         "a datagram is not repaired twice in quick succession",
         "publisher/repair_scheduler.rs",
         "let is_recent = |at: ClockTime| now.since(at) < holdoff;",
-        "let is_recent = |at: ClockTime| at == ClockTime::NEVER && holdoff == 0;",
+        "let is_recent = |at: ClockTime| at == ClockTime::NEVER && holdoff == Nanos::ZERO;",
     ),
     rule(
         "silent subscribers are removed",
@@ -279,14 +303,14 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "in a large group few subscribers send NAKs",
         "backoff.rs",
-        "if group_size <= SMALL_GROUP || longest == 0 {",
+        "if group_size <= SMALL_GROUP || longest == Nanos::ZERO {",
         "if group_size < u32::MAX {",
     ),
     rule(
         "the end of a burst is announced",
         "publisher/heartbeat.rs",
         "self.at = tail.min(busy.max(now));",
-        "self.at = now + 1_000_000_000;",
+        "self.at = now + Nanos::SECOND;",
     ),
     rule(
         "there are no unnecessary wake-ups",

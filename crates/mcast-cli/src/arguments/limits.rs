@@ -16,7 +16,7 @@ pub(crate) struct Limits {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// Stop after TIME; exit status 1 if nothing arrived, or less than --count or --expect require
+    /// Stop after TIME; exit status 1 if nothing arrived, or fewer than --count or --expect require
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 

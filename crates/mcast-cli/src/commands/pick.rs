@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     ssm: bool,
 
-    /// A group that is in use already: avoid it and all that share its Ethernet address
+    /// Avoid this group, which is in use already, and all that share its Ethernet address
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     in_use: Vec<Group>,
 

@@ -39,7 +39,7 @@ A list:
     video     239.192.1.0/28:5004           allow=shared-port
 
 Options of a line:
-  pair=NAME    one of the redundant feeds NAME
+  pair=NAME    one of the redundant feeds named NAME
   ttl=N        the TTL that the sender uses
   allow=ID,…   findings that are intended
 
@@ -53,7 +53,7 @@ Findings:
 
 Examples:
   mcast plan groups.txt                exit status 1 if there is a fault, for CI
-  mcast plan groups.txt --strict       or if there is a warning
+  mcast plan groups.txt --strict       exit status 1 also for a warning
   mcast plan a.sdp b.sdp --json        for programs";
 
 /// The maximum length of a plan.

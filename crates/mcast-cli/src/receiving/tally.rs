@@ -123,7 +123,7 @@ impl Tally {
 pub(crate) fn drops_text(dropped: Drops) -> String {
     match (dropped.count(), certainty(dropped)) {
         (None, _) => "unknown".into(),
-        (Some(number), "exact") | (Some(number @ 0), _) => count(number),
+        (Some(number), "exactly") | (Some(number @ 0), _) => count(number),
         (Some(number), certainty) => format!("{certainty} {}", count(number)),
     }
 }
@@ -132,7 +132,7 @@ pub(crate) fn drops_text(dropped: Drops) -> String {
 pub(crate) fn certainty(dropped: Drops) -> &'static str {
     match dropped {
         Drops::Unknown => "unknown",
-        Drops::Exactly(_) => "exact",
+        Drops::Exactly(_) => "exactly",
         Drops::AtLeast(_) => "at least",
         Drops::AtMost(_) => "at most",
         Drops::About(_) => "about",

@@ -274,10 +274,7 @@ fn machines_that_do_not_take_part_are_rows_of_the_report() {
     assert_eq!(status(&ended), ["command-missing", "command-missing"], "{ended:?}");
     // A member of another version.
     let other = fleet.path("other");
-    let hello = serde_json::json!({
-        "event": "hello", "protocol": 1, "version": "0.0.0-other", "listener": 1, "unicast_port": 0, "groups": [],
-        "addresses": [], "captures": false,
-    });
+    let hello = r#"{"event":"hello","protocol":1,"version":"0.0.0-other","listener":1,"unicast_port":0,"groups":[],"addresses":[],"captures":false}"#;
     fs::write(&other, format!("#!/bin/sh\necho '{hello}'\ncat > /dev/null\n")).unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
     let ended = crate::support::mcast(
@@ -448,6 +445,143 @@ while True:
     );
 }
 
+/// Runs a fleet of three with a program on the third machine, and `mcast` on the others.
+fn with_program(fleet: &Fleet, name: &str, program: &str) -> Ended {
+    let path = fleet.path(name);
+    let script = format!(
+        "#!/bin/sh\nif ip -o address | grep -q ' 10.0.0.3/'; then {program}; fi\nexec {MCAST} \"$@\"\n"
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = fleet.path("config");
+    let arguments = ["doctor", "--ssh-config", config.to_str().unwrap(), "--lldp", "0s", "--remote-command"];
+    let options = [path.to_str().unwrap(), "--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"];
+    crate::support::mcast(&fleet.lan.a, &[&arguments[..], &options[..]].concat())
+}
+
+#[test]
+fn what_a_shell_prints_before_the_member_does_not_matter() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    for (name, noise) in [
+        ("line", "echo Welcome"),
+        ("open", "printf 'Welcome '"),
+        ("latin1", "printf 'Gr\\374\\337e\\n'"),
+        ("json", "echo '{\"motd\": 1}'"),
+    ] {
+        let ended = with_program(&fleet, name, noise);
+        assert_eq!(ended.status, Some(0), "{name}: {ended:?}");
+    }
+    let ended =
+        with_program(&fleet, "refuses", "echo Welcome; echo 'error: no' >&2; echo 'remedy: x' >&2; exit 4");
+    let machine = &events(&ended, "fleet-machine")[2];
+    assert_eq!((named(machine, "status"), named(machine, "reason")), ("failed", "no"), "{ended:?}");
+}
+
+#[test]
+fn a_group_that_does_not_arrive_is_told_from_one_that_does() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    drop_at(&fleet.lan.c, "prerouting", "ip daddr 239.192.1.3");
+    let ended =
+        fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "239.192.1.3:5000", "-c", "1", "--json"]);
+    assert_described(&ended);
+    let silent: Vec<_> = events(&ended, "fleet-path")
+        .into_iter()
+        .filter(|path| path["outcome"] != "complete")
+        .map(|path| {
+            (named(&path, "group").to_owned(), named(&path, "to").to_owned(), path["outcome"].clone())
+        })
+        .collect();
+    let expected = ("239.192.1.3:5000".to_owned(), "10.0.0.3".to_owned(), Value::from("silent"));
+    assert_eq!(silent, [expected.clone(), expected], "{ended:?}");
+    let findings = events(&ended, "fleet-finding");
+    assert_eq!(findings.len(), 1, "{ended:?}");
+    assert!(named(&findings[0], "cause").ends_with("(239.192.1.3:5000)."), "{ended:?}");
+}
+
+#[test]
+fn a_family_that_a_machine_lacks_is_not_called_healthy() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let mut command = fleet.lan.c.command("sh").unwrap();
+    let disable = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6";
+    assert!(command.args(["-c", disable]).status().unwrap().success());
+    let page = fleet.path("page.html");
+    let options = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "1", "--html", page.to_str().unwrap()];
+    let ended = fleet.run(&options);
+    assert_eq!(ended.status, Some(6), "{ended:?}");
+    let why = "no interface has an IPv6 address";
+    assert!(ended.stderr.contains(why) && ended.stderr.contains("unknown: some paths"), "{ended:?}");
+    assert!(fs::read_to_string(page).unwrap().contains(why));
+    let only = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "1", "-4"]);
+    assert_eq!(only.status, Some(0), "{only:?}");
+}
+
+#[test]
+fn a_report_is_printed_even_if_its_page_cannot_be_written() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2", GROUP, "-c", "1", "--json", "--html", "/dev/full"]);
+    assert!(ended.status != Some(0) && ended.stderr.contains("cannot write /dev/full"), "{ended:?}");
+    assert_eq!(named(&events(&ended, "fleet-verdict")[0], "verdict"), "healthy", "{ended:?}");
+}
+
+#[test]
+fn an_interrupt_while_waiting_for_lldp_keeps_the_report() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    drop_at(&fleet.lan.c, "prerouting", "ip daddr 239.192.1.2");
+    let config = fleet.path("config");
+    let arguments = ["doctor", "--ssh-config", config.to_str().unwrap(), "--remote-command", MCAST, "-v"];
+    let options = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json", "--lldp", "1h"];
+    let running = start(&fleet.lan.a, &[&arguments[..], &options[..]].concat());
+    running.stderr.wait_for("waiting for LLDP");
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(events(&ended, "fleet-finding").len(), 1, "{ended:?}");
+    assert_eq!(events(&ended, "fleet-verdict")[0]["examined"], 3, "{ended:?}");
+}
+
+#[test]
+fn an_interrupt_before_the_second_round_keeps_the_results_of_the_first() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    drop_at(&fleet.lan.c, "prerouting", "ip daddr 239.192.1.2");
+    let options = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json", "--for", "1h", "-v"];
+    let running = fleet.start(&options);
+    running.stderr.wait_for("waiting until");
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(events(&ended, "fleet-finding").len(), 1, "{ended:?}");
+    assert_eq!(events(&ended, "fleet-verdict")[0]["examined"], 3, "{ended:?}");
+}
+
+#[test]
+fn a_machine_with_two_names_is_one_machine() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    let path = fleet.path("config");
+    let config = "Host alias\nHostName 10.0.0.2\n".to_owned() + &fs::read_to_string(&path).unwrap();
+    fs::write(path, config).unwrap();
+    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,alias", GROUP, "-c", "1", "--json"]);
+    let machine = &events(&ended, "fleet-machine")[2];
+    assert_eq!(named(machine, "reason"), "the same machine as 10.0.0.2, under another name", "{ended:?}");
+    assert_eq!(ended.status, Some(6), "{ended:?}");
+}
+
 #[test]
 fn a_fleet_has_at_least_two_machines_and_valid_names() {
     let lan = Lan::new();
@@ -456,6 +590,7 @@ fn a_fleet_has_at_least_two_machines_and_valid_names() {
         &["--ssh", "a,a"],
         &["--ssh", "a,-oProxyCommand=x"],
         &["--ssh", "a,b", "--listen"],
+        &["--ssh", "a,b", "10.0.0.1@232.1.2.3:5000"],
     ] {
         let ended = crate::support::mcast(&lan.a, &[&["doctor"], arguments].concat());
         assert_eq!(ended.status, Some(2), "{arguments:?}: {ended:?}");

@@ -9,7 +9,7 @@ use mcast_lab::{Host, Lab};
 use crate::markdown;
 
 /// The blocks of commands on the pages, each with the words of its info string: the language; a system or `mcast`; a
-/// tool; `ipv4` or `ipv6`; `now` or `for-good`.
+/// tool; `ipv4` or `ipv6`; `now` or `permanent`.
 fn blocks() -> impl Iterator<Item = (Id, Vec<String>, Vec<String>)> {
     Id::ALL.iter().flat_map(|id| {
         let words = |info: &str| info.split_whitespace().map(str::to_owned).collect();
@@ -54,7 +54,7 @@ fn every_block_names_its_system_and_remedies_their_persistence() {
         "ipv4",
         "ipv6",
         "now",
-        "for-good",
+        "permanent",
     ];
     for id in Id::ALL {
         let remedies = remedies_of(*id);
@@ -63,7 +63,7 @@ fn every_block_names_its_system_and_remedies_their_persistence() {
             let systems = tags.iter().filter(|tag| SYSTEMS.contains(tag)).count();
             let known = tags.iter().filter(|tag| OTHER_TAGS.contains(tag)).count();
             assert_eq!((systems, known), (1, tags.len() - 1), "{id}: {tags:?}");
-            let lasts = tags.contains(&"now") || tags.contains(&"for-good");
+            let lasts = tags.contains(&"now") || tags.contains(&"permanent");
             assert_eq!(lasts, remedies.contains(&block.line), "{id}: {tags:?}");
             assert!(!block.lines.is_empty(), "{id}");
         }

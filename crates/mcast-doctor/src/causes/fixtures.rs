@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::interface::InterfaceAddress;
-use mcast::{GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
+use mcast::{Family, GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use super::Cause;
 use crate::Severity;
@@ -15,7 +15,7 @@ use crate::netfilter::{
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
-use crate::snapshot::{Counters, JoinedGroup, Link, Snapshot};
+use crate::snapshot::{Counter, Counters, JoinedGroup, Link, Snapshot};
 use crate::wire::{ControlMessage, ControlPacket, DatagramSummary, Flow, FlowKey, Tap, Wire};
 
 pub(crate) const LO: InterfaceIndex = InterfaceIndex::new(1).unwrap();
@@ -67,6 +67,7 @@ pub(crate) const fn datagram(time: SystemTime, hash: u64) -> DatagramSummary {
         fragmented: false,
         resegmented: false,
         without_checksum: false,
+        like_esp: false,
     }
 }
 
@@ -141,7 +142,8 @@ pub(crate) const fn query(version: u8, interval: Option<Duration>) -> ControlMes
 
 /// Returns a report of a member of a group.
 pub(crate) fn report(group: &str) -> ControlMessage {
-    ControlMessage::Report { version: 3, joined: vec![group.parse().unwrap()], left: Vec::new() }
+    let joined = vec![group.parse().unwrap()];
+    ControlMessage::Report { version: 3, joined, left: Vec::new(), sources: Vec::new() }
 }
 
 /// Returns the severities of what a cause finds.
@@ -149,11 +151,14 @@ pub(super) fn severities(cause: &Cause, observation: &Observation) -> Vec<Severi
     cause.judge(observation).iter().map(|finding| finding.severity).collect()
 }
 
-/// Adds counters that increased from zero by these values.
+/// Adds counters that increased from zero by these values while listening.
 pub(crate) fn with_counters(mut observation: Observation, rises: &[(&str, u64)]) -> Observation {
     for (name, rise) in rises {
         observation.before.counters = std::mem::take(&mut observation.before.counters).with(name, 0);
         observation.after.counters = std::mem::take(&mut observation.after.counters).with(name, *rise);
+        let family =
+            [Family::V4, Family::V6].into_iter().find(|family| Counter::InMulticast.name(*family) == *name);
+        observation.wire.accepted.extend(family.map(|family| (family, *rise)));
     }
     observation
 }

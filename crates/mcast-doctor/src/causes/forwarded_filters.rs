@@ -8,7 +8,6 @@ use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::wire::ControlMessage;
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 /// Returns findings about rules that drop what is forwarded, unless the temporary rules counted it.
@@ -91,36 +90,13 @@ fn unlearnt_members(observation: &Observation) -> Vec<Finding> {
         .collect()
 }
 
-/// Returns whether a host behind a port reported a group and did not leave it, and the bridge has no entry for it though
-/// it should.
+/// Returns whether a host behind a port reported a group, and the bridge has no entry for it though it should.
 fn is_reported_and_unlearnt(observation: &Observation, port: &Link, group: std::net::IpAddr) -> bool {
     let Some((_, bridge)) = observation.bridge_of(port) else { return false };
-    let mut reports = observation
-        .wire
-        .ports
-        .control
-        .iter()
-        .rev()
-        .filter(|packet| packet.interface == port.index() && !packet.outgoing && packet.vlan.is_none());
-    let last = reports.find_map(|packet| match &packet.message {
-        ControlMessage::Report { joined, .. } if joined.contains(&group) => Some(true),
-        ControlMessage::Report { left, .. } if left.contains(&group) => Some(false),
-        _ => None,
-    });
-    let is_learnt = observation
-        .after
-        .bridge_groups
-        .iter()
-        .any(|entry| (entry.port, entry.group) == (port.index(), group));
     let has_space = bridge.table_limit == 0 || bridge.table_entries < bridge.table_limit;
-    let is_open = port.port.is_some_and(|port| port.state == Default::default() && !port.locked);
-    let stays_on_link = mcast::Group::new(group).is_ok_and(|group| group.scope().stays_on_link());
-    last == Some(true)
-        && bridge.limits_groups(Family::of(group))
-        && !is_learnt
-        && has_space
-        && is_open
-        && !stays_on_link
+    let is_open = observation.closed_state(port).is_none()
+        && port.port.is_some_and(|port| !port.locked && !port.has_all_groups());
+    has_space && is_open && observation.unlearnt_report(port, group).is_some()
 }
 
 /// Returns the reports that the kernel dropped at a port.

@@ -103,3 +103,75 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     .advise(Tool::Program, format!("On Ethernet, send at most {largest} bytes per datagram to avoid fragmentation.")).advise(Tool::Network, "Let fragments pass the packet filters on the path: only the first fragment carries a port.");
     Some(finding)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use mcast_packet::Fragment;
+
+    use super::super::fixtures::{ETH0, begin, flow, membership, severities, with_counters};
+    use super::*;
+    use crate::Severity;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    /// Returns a datagram of 2000 bytes whose fragments arrived at a time, all of them or only the first.
+    fn datagram(identification: u32, is_whole: bool, time: SystemTime) -> FragmentedDatagram {
+        let addresses = ("10.9.0.1".parse().unwrap(), "239.1.2.3".parse().unwrap());
+        let mut datagram = FragmentedDatagram::new(ETH0, false, addresses, identification, time);
+        datagram.port = Some(5000);
+        datagram.add(Fragment { identification, offset: 0, more: true }, 1480, time);
+        if is_whole {
+            datagram.add(Fragment { identification, offset: 1480, more: false }, 528, time);
+        }
+        datagram
+    }
+
+    /// Returns an observation of 20 datagrams in fragments, of which the first are incomplete.
+    fn observed(incomplete: u32, received: u64) -> Observation {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        observation.wire.fragmented =
+            (0..20).map(|number| datagram(number, number >= incomplete, begin())).collect();
+        observation
+    }
+
+    fn in_file(mut observation: Observation) -> Observation {
+        observation.target = ExaminationTarget::File;
+        observation
+    }
+
+    #[test]
+    fn capture_shows_fragments_that_the_network_lost() {
+        assert_eq!(severities(&CAUSE, &in_file(observed(1, 0))), [Severity::Fault]);
+        assert_eq!(severities(&CAUSE, &in_file(observed(0, 0))), []);
+        let [finding] = &check(&in_file(observed(5, 0)))[..] else { panic!() };
+        assert!(finding.cause.contains("some of which are lost in the network"), "{}", finding.cause);
+        assert_eq!(finding.subject.group.as_deref(), Some(TO));
+    }
+
+    #[test]
+    fn last_fragments_of_a_capture_may_be_missing_in_it_alone() {
+        let mut observation = in_file(observed(0, 0));
+        let (_, until) = observation.wire.span.unwrap();
+        observation.wire.fragmented = (0..2).map(|number| datagram(number, false, until)).collect();
+        assert_eq!(severities(&CAUSE, &observation), []);
+    }
+
+    #[test]
+    fn capture_that_dropped_frames_proves_nothing() {
+        let mut observation = in_file(observed(5, 0));
+        observation.wire.taps[0].dropped = 1;
+        assert_eq!(severities(&CAUSE, &observation), []);
+    }
+
+    #[test]
+    fn datagrams_that_are_not_reassembled_are_lost_before_the_ip_layer() {
+        let outcome = |received, assembled| {
+            let observation = with_counters(observed(0, received), &[("IpReasmOKs", assembled)]);
+            check(&observation).pop().map(|finding| finding.cause)
+        };
+        assert!(outcome(0, 0).unwrap().contains("between the wire and the IP layer"));
+        assert_eq!((outcome(0, 20), outcome(20, 0)), (None, None));
+    }
+}

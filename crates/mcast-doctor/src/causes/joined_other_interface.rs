@@ -119,6 +119,9 @@ impl<'a> Mismatch<'a> {
                     && joined.interface.port_of != Some(other.index())
             })
         };
+        // An interface that nothing uses should be a port of the bridge: `port-missing`.
+        let is_bridged = joined.iter().any(|joined| joined.bridge.is_some());
+        let is_apart = |other: &Link| is_apart(other) && !(is_bridged && observation.is_unused(other));
         let elsewhere = |flow: &&Flow| {
             flow.key.port == one.port
                 && flow.key.vlan.is_none()

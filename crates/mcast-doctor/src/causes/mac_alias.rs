@@ -76,3 +76,34 @@ fn finding(observation: &Observation, interest: &Interest<'_>, cause: String, ev
                 "Choose a group whose low 23 bits differ from those of all other groups in use. Avoid x.0.0.y and x.128.0.y.",
             ).with_remedies([remedies::mcast::pick()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, ETH1, flow, membership, severities};
+    use super::*;
+    use crate::Severity;
+    use crate::snapshot::JoinedGroup;
+
+    #[test]
+    fn group_that_arrives_only_by_its_ethernet_address_is_a_warning() {
+        let outcome = |interface, group: &str, is_joined: bool| {
+            let other = flow(interface, "10.9.0.7:6000", &format!("{group}:5000"));
+            let mut observation = membership("239.1.2.3:5000", vec![other], 0);
+            if is_joined {
+                let group = group.parse().unwrap();
+                observation.after.joined.push(JoinedGroup { group, interface });
+            }
+            severities(&CAUSE, &observation)
+        };
+        assert_eq!(outcome(ETH0, "239.129.2.3", false), [Severity::Warning]);
+        assert_eq!(outcome(ETH0, "239.129.2.3", true), [], "a program wants it");
+        assert_eq!(outcome(ETH0, "239.1.2.4", false), []);
+        assert_eq!(outcome(ETH1, "239.129.2.3", false), []);
+    }
+
+    #[test]
+    fn group_with_the_ethernet_address_of_a_control_group_is_flooded() {
+        let outcome = |group: &str| severities(&CAUSE, &membership(&format!("{group}:5000"), Vec::new(), 0));
+        assert_eq!((outcome("239.128.0.5"), outcome("239.128.1.5")), (vec![Severity::Warning], vec![]));
+    }
+}

@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn report(time: SystemTime, joined: Vec<IpAddr>, left: Vec<IpAddr>) -> ControlPacket {
-        control(time, "10.9.0.2", ControlMessage::Report { version: 3, joined, left })
+        control(time, "10.9.0.2", ControlMessage::Report { version: 3, joined, left, sources: Vec::new() })
     }
 
     #[test]

@@ -9,8 +9,10 @@ mod bound_to_other_group;
 mod bound_to_other_interface;
 mod bound_to_unicast;
 mod cloud_network;
+mod conflicting_streams;
 mod connected_elsewhere;
 mod container_bridge;
+mod decapsulated;
 mod defective_flows;
 mod dropped_when_sending;
 mod duplicate_interfaces;
@@ -55,9 +57,12 @@ mod not_read;
 mod nothing_arrives;
 mod own_groups_only;
 mod path_tests;
+mod port_group_limit;
 mod port_isolated;
 mod port_locked;
+mod port_missing;
 mod port_not_forwarding;
+mod program_ended;
 mod program_stopped;
 mod querier_misconfigured;
 mod receive_buffer_overflow;
@@ -76,6 +81,7 @@ mod source_is_local;
 mod source_not_admitted;
 mod source_zero;
 mod ssm_without_source;
+mod stream_stopped;
 mod tc_drops;
 mod tc_filters;
 mod ttl_threshold;
@@ -293,6 +299,12 @@ causes! {
     no_such_interface::CAUSE: NoSuchInterface = "no-such-interface";
     sent_to_unicast::CAUSE: SentToUnicast = "sent-to-unicast";
     ipsec_policy::CAUSE: IpsecPolicy = "ipsec-policy";
+    decapsulated::CAUSE: Decapsulated = "decapsulated";
+    port_missing::CAUSE: PortMissing = "port-missing";
+    port_group_limit::CAUSE: PortGroupLimit = "port-group-limit";
+    conflicting_streams::CAUSE: ConflictingStreams = "conflicting-streams";
+    stream_stopped::CAUSE: StreamStopped = "stream-stopped";
+    program_ended::CAUSE: ProgramEnded = "program-ended";
 }
 
 impl Id {

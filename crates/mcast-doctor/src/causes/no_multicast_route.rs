@@ -7,7 +7,7 @@ use super::{Cause, Check};
 use crate::netfilter::{Hook, Layer};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, interface_setting};
-use crate::wire::Flow;
+use crate::wire::{ControlPacket, Flow, FlowKey};
 use crate::{Evidence, EvidenceKind, Finding, FlowStatus, Id, Severity, Tool};
 
 pub(super) const CAUSE: Cause =
@@ -80,9 +80,14 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let routes = || observation.after.multicast_routes.iter().filter(|route| is_for(route, flow));
     let table = table(family);
     if let Some(route) = routes().find(|route| route.from.is_some()) {
+        if route.from.as_deref() != Some(arrives.name()) {
+            return None;
+        }
         let leads_nowhere = route.to.iter().all(|(name, _)| name == arrives.name());
-        return (leads_nowhere && route.from.as_deref() == Some(arrives.name()))
-            .then(|| to_nowhere(observation, flow, arrives, &elsewhere));
+        return match leads_nowhere {
+            true => Some(to_nowhere(observation, flow, arrives, &elsewhere)),
+            false => omits_member(observation, flow, arrives, route),
+        };
     }
     let state = if routes().next().is_some() {
         "unresolved: its routing daemon has not answered"
@@ -120,6 +125,41 @@ fn to_nowhere(observation: &Observation, flow: &Flow, arrives: &Link, elsewhere:
         table(Family::of(flow.key.group)),
         entry,
     )
+}
+
+/// Judges a route that leads to some interfaces, but not to one behind which a host has joined the group.
+fn omits_member(
+    observation: &Observation,
+    flow: &Flow,
+    arrives: &Link,
+    route: &MulticastRoute,
+) -> Option<Finding> {
+    let to: Vec<_> = route.to.iter().map(|(name, _)| name.as_str()).collect();
+    // Where several routers lead to a network, one of them forwards the group.
+    let is_forwarded_by_another = |interface| {
+        let mut flows = observation.wire.incoming(flow.key.group);
+        flows.any(|other| other.key.source == flow.key.source && other.key.interface == interface)
+    };
+    let (host, name) = members(observation, flow).find_map(|packet| {
+        let name = observation.link_name(packet.interface);
+        let is_omitted = !to.contains(&name.as_str()) && !is_forwarded_by_another(packet.interface);
+        is_omitted.then_some((packet.source, name))
+    })?;
+    let (group, source) = (flow.key.group, flow.key.source.ip());
+    let cause = format!(
+        "This router's route for {group} from {source} leads from {} to {}, and not to {name}, although {host} behind {name} has joined the group.",
+        arrives.name(),
+        to.join(", ")
+    );
+    let entry = format!("{group} from {} to {}", arrives.name(), to.join(", "));
+    let report = Evidence::new(EvidenceKind::Packet, &name, format!("a report for {group} from {host}"));
+    let finding = Finding::fault(Id::NoMulticastRoute, cause)
+        .about_flow(arrives.name(), flow)
+        .with_evidence(observation.packets_of(flow))
+        .evidence(EvidenceKind::Table, table(Family::of(group)), entry)
+        .with_evidence(report)
+        .advise(Tool::Network, format!("Have the routing daemon route the group to {name}, too. smcroute: `smcroutectl add {} {source} {group} {} {name}`. pimd, FRR: enable IGMP (or MLD) on {name}, and check that the router has learnt the member (`show ip igmp groups`). igmpproxy: `phyint {name} downstream`.", arrives.name(), to.join(" ")));
+    Some(finding)
 }
 
 /// Judges a machine on which no multicast routing runs: whether it is a router that should forward groups.
@@ -190,10 +230,22 @@ fn finding(
 
 /// Returns a host on another interface of this machine that reported the group of a flow.
 fn member(observation: &Observation, flow: &Flow) -> Option<(std::net::IpAddr, String)> {
-    let report = observation.wire.control.iter().find(|packet| {
-        packet.message.joins(flow.key.group) && !packet.outgoing && packet.interface != flow.key.interface
-    })?;
+    let report = members(observation, flow).next()?;
     Some((report.source, observation.link_name(report.interface)))
+}
+
+/// Returns reports for a flow from hosts on other interfaces of this machine that have not left its group later.
+fn members<'a>(observation: &'a Observation, flow: &Flow) -> impl Iterator<Item = &'a ControlPacket> {
+    let FlowKey { group, interface, source, .. } = flow.key;
+    let reports = observation.wire.control.iter();
+    let reports = reports.filter(move |packet| !packet.outgoing && packet.interface != interface);
+    let joins = reports.filter(move |packet| packet.message.joins_from(group, source.ip()));
+    joins.filter(move |join| {
+        let mut later = observation.wire.control.iter().filter(|packet| packet.time > join.time);
+        !later.any(|packet| {
+            (packet.source, packet.interface) == (join.source, join.interface) && packet.message.leaves(group)
+        })
+    })
 }
 
 /// Returns routes that wait for a routing daemon.
@@ -242,7 +294,7 @@ mod tests {
     use super::super::fixtures::{self, ETH0, ETH1, control, flow, membership, report};
     use super::*;
     use crate::netfilter::{CountedTraffic, HookCount};
-    use crate::wire::ControlPacket;
+    use crate::wire::ControlMessage;
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -291,6 +343,46 @@ mod tests {
         let report = control(time, "10.8.0.9", report("239.1.2.3"));
         observation.wire.control.push(ControlPacket { interface: ETH1, ..report });
         assert_eq!(severities(&observation), [Severity::Fault]);
+    }
+
+    #[test]
+    fn route_that_omits_a_member_is_a_fault() {
+        let outcome = |to: &[&str], change: &dyn Fn(&mut Observation)| {
+            let mut observation = routing(vec![route(Some("eth0"), to)]);
+            let (time, _) = observation.wire.span.unwrap();
+            let report = control(time, "10.8.0.9", report("239.1.2.3"));
+            observation.wire.control.push(ControlPacket { interface: ETH1, ..report });
+            change(&mut observation);
+            severities(&observation)
+        };
+        assert_eq!(outcome(&["eth2"], &|_| {}), [Severity::Fault]);
+        assert_eq!(outcome(&["eth2", "eth1"], &|_| {}), []);
+        let by_another_router = |observation: &mut Observation| {
+            observation.wire.flows.push(flow(ETH1, "10.9.0.1:6000", TO));
+        };
+        assert_eq!(outcome(&["eth2"], &by_another_router), []);
+        let left = |observation: &mut Observation| {
+            let (_, time) = observation.wire.span.unwrap();
+            let group = [239, 1, 2, 3].into();
+            let leave = ControlMessage::Report {
+                version: 3,
+                joined: Vec::new(),
+                left: vec![group],
+                sources: Vec::new(),
+            };
+            observation
+                .wire
+                .control
+                .push(ControlPacket { interface: ETH1, ..control(time, "10.8.0.9", leave) });
+        };
+        assert_eq!(outcome(&["eth2"], &left), []);
+        let for_another_source = |observation: &mut Observation| {
+            let ControlMessage::Report { sources, .. } = &mut observation.wire.control[0].message else {
+                panic!()
+            };
+            sources.push(([239, 1, 2, 3].into(), [10, 9, 0, 7].into()));
+        };
+        assert_eq!(outcome(&["eth2"], &for_another_source), []);
     }
 
     #[test]

@@ -8,7 +8,22 @@ use crate::wire::Flow;
 use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["IEEE 802.1D-2004 section 7.4"])
-    .offering(|on| remedies(on.name(), on.bridge.name(), PortState::Blocking, false));
+    .offering(|on| {
+        let (name, bridge) = (on.name(), on.bridge.name());
+        let state = PortState::Blocking;
+        ClosedPort { name, bridge, state, spanning_tree: false, forwards_now: false }.remedies()
+    });
+
+/// A port that passes no frames, or passed none when the examination began.
+#[derive(Clone, Copy)]
+struct ClosedPort<'a> {
+    name: &'a str,
+    bridge: &'a str,
+    state: PortState,
+    /// Whether spanning tree runs on the bridge.
+    spanning_tree: bool,
+    forwards_now: bool,
+}
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let ports = observation.after.links.iter().filter(|link| link.interface.up && link.interface.running);
@@ -17,81 +32,120 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 fn judge(observation: &Observation, port: &Link) -> Option<Finding> {
     let (bridge, settings) = observation.bridge_of(port)?;
-    let state = port.port?.state;
-    let is_redundant = state == PortState::Blocking && settings.spanning_tree;
-    if state == PortState::Forwarding || is_redundant || !bridge.interface.up {
+    let spanning_tree = settings.spanning_tree;
+    let now = port.port?.state;
+    let is_redundant = now == PortState::Blocking && spanning_tree;
+    if is_redundant || !bridge.interface.up {
         return None;
     }
-    // The ports of a bridge with spanning tree pass through these states when they come up.
-    let is_transient = settings.spanning_tree && matches!(state, PortState::Listening | PortState::Learning);
+    let closed = ClosedPort {
+        name: port.name(),
+        bridge: bridge.name(),
+        state: observation.closed_state(port)?,
+        spanning_tree,
+        forwards_now: now == PortState::Forwarding,
+    };
     let arrived = observation.wire.ports.flows.iter().find(|flow| {
         flow.key.interface == port.index()
             && !flow.key.outgoing
             && observation.interests().iter().any(|interest| interest.destination() == flow.destination())
+            && (!closed.forwards_now || observation.is_short_on(bridge, flow))
     });
-    let blocked: Vec<_> = [Obstacle::IngressState, Obstacle::EgressState]
-        .into_iter()
-        .flat_map(|obstacle| observation.blocked_flows(obstacle))
-        .filter(|blocked| {
-            blocked.first.from.index() == port.index()
-                || blocked.legs.iter().any(|leg| leg.to.index() == port.index())
-        })
-        .collect();
+    let blocked = blocked_at(observation, port);
     let loses = arrived.is_some() || !blocked.is_empty();
-    let severity = if is_transient && !loses { Severity::Warning } else { Severity::Fault };
-    let (name, of) = (port.name(), bridge.name());
-    let soon = if is_transient {
-        " Spanning tree moves it on to forwarding within its forward delay, 15 s for each state."
-    } else {
-        ""
-    };
-    let finding = Finding::new(
-        Id::PortNotForwarding,
-        severity,
-        format!("{of} passes no frames at its port {name}, because the port's spanning tree state is {state}.{soon}"),
-    )
-    .on_interface(name)
-    .evidence(EvidenceKind::Setting, format!("{name} state"), state)
-    .evidence(
-        EvidenceKind::Setting,
-        format!("{of} stp_state"),
-        if settings.spanning_tree { "on" } else { "off" },
-    )
-    .with_all_evidence(blocked.first().map(BlockedFlow::evidence).unwrap_or_default())
-    .with_remedies(remedies(name, of, state, settings.spanning_tree));
+    if closed.forwards_now && !loses {
+        return None;
+    }
     let group = arrived.or_else(|| Some(blocked.first()?.first.flow)).map(Flow::destination);
+    let finding = closed
+        .finding(loses, now)
+        .with_all_evidence(blocked.first().map(BlockedFlow::evidence).unwrap_or_default());
     Some(match group {
         Some(group) => finding.for_group(group),
         None => finding,
     })
 }
 
-fn remedies(port: &str, bridge: &str, state: PortState, spanning_tree: bool) -> Vec<Remedy> {
-    match (spanning_tree, state) {
-        (true, PortState::Disabled) => vec![Remedy::advice(
-            Tool::Network,
-            format!(
-                "Find out why spanning tree disabled the port ({port}): its program's log, or a BPDU on a port with `guard on`."
+/// Returns the flows that do not pass because of the state of a port.
+fn blocked_at<'a>(observation: &'a Observation, port: &Link) -> Vec<BlockedFlow<'a>> {
+    let obstacles = [Obstacle::IngressState, Obstacle::EgressState].into_iter();
+    obstacles
+        .flat_map(|obstacle| observation.blocked_flows(obstacle))
+        .filter(|blocked| {
+            blocked.first.from.index() == port.index()
+                || blocked.legs.iter().any(|leg| leg.to.index() == port.index())
+        })
+        .collect()
+}
+
+impl ClosedPort<'_> {
+    /// Returns whether spanning tree will move the port on: the ports of a bridge with spanning tree pass through these
+    /// states when they come up.
+    fn is_transient(&self) -> bool {
+        self.spanning_tree && matches!(self.state, PortState::Listening | PortState::Learning)
+    }
+
+    fn finding(&self, loses: bool, now: PortState) -> Finding {
+        let Self { name, bridge, state, .. } = self;
+        let severity = if self.is_transient() && !loses { Severity::Warning } else { Severity::Fault };
+        let soon = match self.is_transient() {
+            true => " Spanning tree moves it on to forwarding within its forward delay, 15 s for each state.",
+            false => "",
+        };
+        let cause = match self.forwards_now {
+            true => format!(
+                "{bridge} passed no frames at its port {name} while the port's spanning tree state was {state}. The port has begun to forward since the examination began."
             ),
-        )],
-        (true, _) => vec![Remedy::advice(
-            Tool::Network,
-            format!(
-                "Wait for spanning tree, or shorten the delay: `ip link set dev {bridge} type bridge forward_delay 400` (4 s). On a bridge without redundant links, spanning tree may be turned off."
+            false => format!(
+                "{bridge} passes no frames at its port {name}, because the port's spanning tree state is {state}.{soon}"
             ),
-        )],
-        (false, _) => vec![Remedy::now(Tool::Bridge, ["link", "set", "dev", port, "state", "3"]).with_scope(
-            RemedyScope::new(format!("all traffic of {port}")).warning(
-                "make sure first that the port closes no loop: without spanning tree, nothing else breaks it",
+        };
+        let (location, kind) = (format!("{name} state"), EvidenceKind::Setting);
+        let finding = Finding::new(Id::PortNotForwarding, severity, cause).on_interface(name);
+        let finding = match self.forwards_now {
+            true => finding.change(kind, location, state, now),
+            false => finding.evidence(kind, location, state),
+        };
+        finding
+            .evidence(kind, format!("{bridge} stp_state"), if self.spanning_tree { "on" } else { "off" })
+            .with_remedies(self.remedies())
+    }
+
+    fn remedies(&self) -> Vec<Remedy> {
+        let Self { name, bridge, .. } = self;
+        let shorter = format!("`ip link set dev {bridge} type bridge forward_delay 400` (4 s)");
+        let advice = match (self.spanning_tree, self.state) {
+            (true, _) if self.forwards_now => format!(
+                "Examine the group again, now that the port forwards. To make ports forward sooner, shorten the delay of spanning tree: {shorter}."
             ),
-        )],
+            (false, _) if self.forwards_now => {
+                "Examine the group again, now that the port forwards.".to_owned()
+            }
+            (true, PortState::Disabled) => format!(
+                "Find out why spanning tree disabled the port ({name}): its program's log, or a BPDU on a port with `guard on`."
+            ),
+            (true, _) => format!(
+                "Wait for spanning tree, or shorten the delay: {shorter}. On a bridge without redundant links, spanning tree may be turned off."
+            ),
+            (false, _) => {
+                let scope = RemedyScope::new(format!("all traffic of {name}")).warning(
+                    "make sure first that the port closes no loop: without spanning tree, nothing else breaks it",
+                );
+                let forward = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "state", "3"]);
+                return vec![forward.with_scope(scope)];
+            }
+        };
+        vec![Remedy::advice(Tool::Network, advice)]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forwarding::tests::bridged;
+    use crate::causes::fixtures::flow;
+    use crate::forwarding::tests::{TO, bridged};
+    use crate::snapshot::BridgePort;
+    use crate::wire::Tap;
 
     fn severities(state: PortState, spanning_tree: bool, frames: bool) -> Vec<Severity> {
         let mut observation = bridged(0, |bridge, port| {
@@ -121,7 +175,39 @@ mod tests {
     #[test]
     fn port_that_spanning_tree_disabled_is_a_fault() {
         assert_eq!(severities(PortState::Disabled, true, false), [Severity::Fault; 2]);
-        let [remedy] = &remedies("eth1", "br0", PortState::Disabled, true)[..] else { panic!("one remedy") };
+        let observation = bridged(0, |bridge, port| {
+            (bridge.spanning_tree, port.state) = (true, PortState::Disabled);
+        });
+        let [remedy] = &check(&observation)[0].remedies[..] else { panic!("one remedy") };
         assert_eq!(remedy.command(), None);
+    }
+
+    /// Returns what is found if both ports have begun to forward, and this many of 10 datagrams left, and reached the bridge.
+    fn opened(from: PortState, left: usize, reached: usize) -> Vec<Finding> {
+        let mut observation = bridged(left, |_, port| port.state = from);
+        let bridge = observation.after.links[3].clone();
+        observation.wire.taps.push(Tap::on(&bridge));
+        let mut passed = flow(bridge.index(), "10.9.0.1:6000", TO);
+        passed.datagrams = reached as u64;
+        observation.wire.flows.push(passed);
+        for link in &mut observation.after.links[1..3] {
+            link.port = Some(BridgePort { floods_multicast: true, ..BridgePort::default() });
+        }
+        check(&observation)
+    }
+
+    #[test]
+    fn port_that_has_begun_to_forward_is_a_fault_only_if_it_lost_datagrams() {
+        for from in [PortState::Learning, PortState::Blocking] {
+            let [ingress, egress] = &opened(from, 2, 10)[..] else { panic!("the flow passes two ports") };
+            assert_eq!((ingress.severity, egress.severity), (Severity::Fault, Severity::Fault));
+            assert!(ingress.cause.contains(&format!("state was {from}")), "{}", ingress.cause);
+            assert_eq!(ingress.remedies[0].command(), None, "nothing is left to set");
+            assert_eq!(opened(from, 10, 10), []);
+        }
+        let [ingress] = &opened(PortState::Learning, 10, 2)[..] else {
+            panic!("it did not reach the bridge")
+        };
+        assert_eq!(ingress.subject.interface.as_deref(), Some("eth0"));
     }
 }

@@ -85,3 +85,44 @@ fn finding(observation: &Observation, group: Group, port: Option<u16>) -> Findin
     }))
     .advise(Tool::Program, "Join with the address of the sender (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP), or use a group outside 232.0.0.0/8 and ff3x::/32.")
 }
+
+#[cfg(test)]
+mod tests {
+    use mcast::SourceFilter;
+
+    use super::super::fixtures::{ETH0, control, joined_socket, membership, program, severities};
+    use super::*;
+    use crate::Severity;
+
+    /// Returns what a capture shows in which a host reports a group with this version.
+    fn in_file(source: &str, group: &str, version: u8) -> Vec<Severity> {
+        let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
+        observation.target = ExaminationTarget::File;
+        let (time, _) = observation.wire.span.unwrap();
+        let joined = vec![group.parse().unwrap()];
+        let report = ControlMessage::Report { version, joined, left: Vec::new(), sources: Vec::new() };
+        observation.wire.control = vec![control(time, source, report.clone()), control(time, source, report)];
+        severities(&CAUSE, &observation)
+    }
+
+    #[test]
+    fn capture_shows_reports_of_old_versions_for_source_specific_groups() {
+        assert_eq!(in_file("10.9.0.2", "232.1.2.3", 2), [Severity::Fault], "once for each host");
+        assert_eq!(in_file("10.9.0.2", "232.1.2.3", 3), []);
+        assert_eq!(in_file("10.9.0.2", "239.1.2.3", 2), []);
+        assert_eq!(in_file("fe80::2", "ff35::8000:1234", 1), [Severity::Fault]);
+        assert_eq!(in_file("fe80::2", "ff35::8000:1234", 2), []);
+    }
+
+    #[test]
+    fn program_that_joins_a_source_specific_group_needs_sources() {
+        let outcome = |group: &str, sources: SourceFilter| {
+            let mut socket = joined_socket(ETH0, sources);
+            socket.memberships[0].address.group = group.parse().unwrap();
+            severities(&CAUSE, &program(vec![socket], Vec::new()))
+        };
+        let one = || SourceFilter::Include(["10.9.0.1".parse().unwrap()].into());
+        assert_eq!(outcome("232.1.2.3", SourceFilter::ANY), [Severity::Fault]);
+        assert_eq!((outcome("232.1.2.3", one()), outcome("239.1.2.3", SourceFilter::ANY)), (vec![], vec![]));
+    }
+}

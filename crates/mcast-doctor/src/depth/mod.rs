@@ -14,7 +14,6 @@ use mcast::Family;
 use crate::ArrivalStatus;
 use crate::kernel_drops::DroppedFlow;
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
-use crate::snapshot::Counter;
 use crate::wire::Flow;
 pub use status::{Depth, FlowStatus};
 
@@ -290,7 +289,7 @@ impl Observation {
     /// all other captured packets to groups. `None` if the counter cannot be compared with captured packets.
     pub(crate) fn accepted_by_ip(&self, flow: &Flow) -> Option<u64> {
         let family = Family::of(flow.key.group);
-        let counted = self.rise(Counter::InMulticast, family)?;
+        let counted = *self.wire.accepted.get(&family)?;
         let same_family = || self.wire.flows.iter().filter(|other| Family::of(other.key.group) == family);
         // The counter counts fragments and coalesced packets.
         if same_family().any(|other| other.fragmented > 0 || other.resegmented > 0) {

@@ -20,6 +20,12 @@ pub(super) fn depth(observation: &Observation, interest: &Interest<'_>, flow: &F
         return Depth::AtSocket;
     }
     let family = interest.family();
+    // The kernel counts what it decapsulates as read.
+    match observation.decapsulated(interest.socket, flow) {
+        Some(taken) if taken.saturating_mul(20) >= flow.datagrams.max(1) => return Depth::AtSocket,
+        Some(_) => {}
+        None => return Depth::Unknown,
+    }
     let Some(read) = observation.rise(Counter::DatagramsRead, family) else { return Depth::Unknown };
     if read == 0 && flow.datagrams >= MIN_DATAGRAMS {
         return where_unread(observation, flow);
@@ -57,7 +63,8 @@ fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &F
 /// Returns whether a program that loses datagrams at its socket reads others: some were not dropped, and programs read.
 pub(super) fn reads_some(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
     let Some(socket) = interest.socket else { return false };
-    let dropped = socket.drops.1.saturating_sub(socket.drops.0);
+    let decapsulated = observation.decapsulated(interest.socket, flow).unwrap_or_default();
+    let dropped = socket.drops.1.saturating_sub(socket.drops.0).saturating_add(decapsulated);
     let is_read = observation.rise(Counter::DatagramsRead, interest.family()).is_some_and(|read| read > 0);
     is_read
         && dropped.saturating_mul(20) < flow.datagrams.saturating_mul(19)

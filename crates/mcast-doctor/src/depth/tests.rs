@@ -51,6 +51,16 @@ fn counter_for_groups_shows_what_the_ip_layer_accepted() {
 }
 
 #[test]
+fn packets_that_were_accepted_before_the_capture_began_are_of_no_captured_flow() {
+    let flows = ["10.9.0.1:6000", "10.9.0.7:6000"].map(|source| flow(ETH0, source, TO));
+    let mut observation = with_counters(membership(TO, flows.to_vec(), 10), &[("IpExtInMcastPkts", 20)]);
+    observation.trial_mut().received.pop();
+    assert_eq!(depths(&observation), [Depth::Arrives, Depth::AtIp]);
+    observation.wire.accepted.insert(Family::V4, 10);
+    assert_eq!(depths(&observation), [Depth::Arrives, Depth::OnWire]);
+}
+
+#[test]
 fn silence_is_certain_only_where_the_wire_was_captured() {
     let mut observation = membership(TO, Vec::new(), 0);
     assert_eq!(depths(&observation), [Depth::NotOnWire]);

@@ -30,7 +30,7 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
         observation.lost_flows(interest).iter().any(|lost| lost.status.depth.is_lost_here())
     };
     if let Some(refused) = drops.refused.as_ref().filter(|_| interests.iter().any(has_loss)) {
-        report.unknown.push(OpenQuestion::new("why the kernel drops datagrams", &refused.why));
+        report.open_questions.push(OpenQuestion::new("why the kernel drops datagrams", &refused.why));
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     fn missing_right_is_reported_only_after_a_loss() {
         let questions = |received| {
             let refused = Some(Refusal::from("it needs the right to trace"));
-            report(received, KernelDrops { refused, ..KernelDrops::default() }).unknown.len()
+            report(received, KernelDrops { refused, ..KernelDrops::default() }).open_questions.len()
         };
         assert_eq!((questions(0), questions(10)), (1, 0));
     }

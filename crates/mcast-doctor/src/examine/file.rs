@@ -39,7 +39,7 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
         ..Observation::default()
     };
     let mut report = super::report(observation);
-    report.unknown.extend(
+    report.open_questions.extend(
         damage.map(|error| OpenQuestion::new("what the rest of the file contains", error.to_string())),
     );
     Ok(report)

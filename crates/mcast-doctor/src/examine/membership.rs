@@ -1,14 +1,12 @@
 //! Examination of a membership: join it, and listen at all layers.
 
-use std::time::SystemTime;
-
 use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use super::ProgramSelector;
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::rejoin::{Rejoin, RejoinMethod};
-use crate::gather::{DropCounter, program, snapshot};
+use crate::gather::{DropCounter, program, refresh_counters, snapshot};
 use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
 use crate::snapshot::{Link, Snapshot};
 use crate::{Options, ProgressCallback, Report, Result};
@@ -37,12 +35,14 @@ pub fn examine_membership(
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_membership(membership), &before, options);
     let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
+    refresh_counters(&mut before);
     let mut receiver = join(&mut taps, &mut trial)?;
     if trial.failed_with(ErrorKind::SourceNeeded).is_some()
         && let Some(source) = taps.wait_for_source(group.addr(), port, options.listen.min(SHORT_LISTEN))
     {
         // The rest of the path is examined with the source that sends.
         trial.membership = membership.clone().from_sources(SourceFilter::Include([source].into()));
+        refresh_counters(&mut before);
         receiver = join(&mut taps, &mut trial)?;
     }
     drop_counter.start();
@@ -98,7 +98,7 @@ pub fn examine_membership(
 fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
     let built = Receiver::builder().join(trial.membership.clone()).build();
     // Switches forward the group only after the report.
-    taps.count_data_from(SystemTime::now());
+    taps.begin_counting();
     match built {
         Ok(receiver) => Ok(Some(receiver)),
         Err(error) if has_finding(error.kind()) => {

@@ -1,14 +1,13 @@
 //! Examination of another program.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use mcast::Membership;
 
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::rejoin::{Rejoin, RejoinMethod};
-use crate::gather::{DropCounter, program, snapshot};
+use crate::gather::{DropCounter, program, refresh_counters, snapshot};
 use crate::observation::{ExaminationTarget, Observation, Program, index_of};
 use crate::snapshot::Snapshot;
 use crate::{Options, ProgressCallback, Report, Result};
@@ -36,7 +35,7 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
-    examine_started(target, options, report_progress, |_| {})
+    examine_started(target, options, report_progress, |_| Ok(()))
 }
 
 /// Like [`examine_program`]; after listening, `complete` adds what else is known about the program.
@@ -44,7 +43,7 @@ pub(crate) fn examine_started(
     target: ProgramSelector,
     options: &Options,
     report_progress: ProgressCallback<'_>,
-    complete: impl FnOnce(&mut Program),
+    complete: impl FnOnce(&mut Program) -> Result<()>,
 ) -> Result<Report> {
     let mut before = snapshot()?;
     program::add_socket_options(&mut before);
@@ -55,8 +54,9 @@ pub(crate) fn examine_started(
         Taps::of(&before, &memberships().filter_map(index_of).collect::<Vec<_>>()).with_ports(ports);
     let experiment = HookExperiment::begin(&ExaminedTraffic::of_program(&found), &before, options);
     let mut drop_counter = DropCounter::prepare();
-    // The observation starts now, whether or not anything arrives.
-    taps.count_data_from(SystemTime::now());
+    // The observation starts now, whether or not anything arrives. The counters may start earlier, but not later.
+    refresh_counters(&mut before);
+    taps.begin_counting();
     drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());
     let filter = GroupFilter { group, port: None };
@@ -76,7 +76,7 @@ pub(crate) fn examine_started(
     // The program may have exited meanwhile, which closes its sockets.
     let last = program::find(target, &after).unwrap_or_default();
     program::add_later_state(&mut found.sockets, &last.sockets);
-    complete(&mut found);
+    complete(&mut found)?;
     if !found.printed.is_empty() {
         program::add_socket_owners(&mut before);
     }

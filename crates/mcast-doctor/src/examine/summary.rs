@@ -134,7 +134,7 @@ fn note_unknown_querier(
         observation.options.query_interval.as_secs()
     );
     let what = format!("whether the network of {} has a querier", names.join(", "));
-    report.unknown.push(OpenQuestion::new(what, why).known_after(timeout));
+    report.open_questions.push(OpenQuestion::new(what, why).known_after(timeout));
 }
 
 fn report_counters(observation: &Observation, report: &mut Report) {
@@ -187,7 +187,7 @@ fn note_refused_taps(observation: &Observation, report: &mut Report) {
     for tap in &observation.wire.taps {
         if let Some(why) = &tap.refused {
             report
-                .unknown
+                .open_questions
                 .push(OpenQuestion::new(format!("which datagrams arrive on {}", tap.name), &why.why));
         }
     }
@@ -202,7 +202,7 @@ fn note_unknown_depths(observation: &Observation, report: &mut Report) {
             continue;
         }
         known.push(key);
-        report.unknown.push(match flow.flow {
+        report.open_questions.push(match flow.flow {
             Some(_) => unknown_reading(observation, &flow.status),
             None => unseen_silence(observation, &flow.interest),
         });
@@ -257,6 +257,6 @@ fn note_idle_program(observation: &Observation, report: &mut Report) {
     if let Some(program) = observation.program().filter(|_| report.flows.is_empty()) {
         let what = format!("whether {} receives or sends multicast", program.name);
         let why = "its sockets have joined no group, and none of their datagrams to groups was seen";
-        report.unknown.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
+        report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
     }
 }

@@ -1,14 +1,10 @@
 //! Examines a fleet: starts the members, lets them probe, and collects their reports.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mcast::{Family, GroupAddr};
-
-use super::decision::judge_fleet;
+use super::collection::{Collection, Member};
 use super::hosts::FleetHost;
-use super::matrix::{FleetCell, FleetMatrix, UnicastCell};
-use super::message::{Hello, MemberCommand, MemberEvent, MemberReport, PROTOCOL, Probed, ProbedCase};
+use super::message::{Hello, MemberCommand, MemberEvent, PROTOCOL, Peer};
 use super::report::{FleetHostReport, FleetReport};
 use super::session::{MemberSession, SessionError, SshOptions};
 use super::status::{FleetHostStatus, status_of};
@@ -17,10 +13,17 @@ use super::status::{FleetHostStatus, status_of};
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a member may take for what is not proportional to the number of probes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long members may take to report after an interrupt.
+const INTERRUPTED_TIMEOUT: Duration = Duration::from_secs(5);
 /// Much more than a probe takes.
 const PER_PROBE: Duration = Duration::from_millis(40);
 /// More than the number of sizes and hop limits of a test.
 const CASES: u32 = 20;
+/// More than the number of groups and interfaces that a member probes.
+const MAX_TARGETS: usize = 1_000;
+
+/// The reason of a member that does not follow the protocol.
+const UNEXPECTED: &str = "unexpected answer";
 
 /// What to examine.
 #[derive(Clone, Debug)]
@@ -86,7 +89,7 @@ pub fn examine_fleet(
         if Instant::now() < end {
             report_progress("waiting for LLDP, which names the switch ports");
             coordinator.wait_until(end);
-            coordinator.collect_reports();
+            coordinator.update_reports();
             report = coordinator.report();
         }
     }
@@ -100,28 +103,6 @@ struct Coordinator<'a> {
     start: Instant,
 }
 
-/// What is known about one machine.
-#[derive(Default)]
-struct Member {
-    session: Option<MemberSession>,
-    hello: Option<Hello>,
-    failure: Option<(FleetHostStatus, String)>,
-    /// The probes that it has sent, with the round.
-    probed: Vec<(u8, Probed)>,
-    report: MemberReport,
-}
-
-impl Member {
-    fn report_of(&self, host: &FleetHost) -> FleetHostReport {
-        let captures = self.hello.as_ref().is_some_and(|hello| hello.captures);
-        FleetHostReport::new(host, self.failure.as_ref(), captures, &self.report)
-    }
-
-    const fn takes_part(&self) -> bool {
-        self.hello.is_some() && self.failure.is_none()
-    }
-}
-
 impl Coordinator<'_> {
     /// Starts all sessions at once, and waits until each has joined or failed.
     fn connect(&mut self) {
@@ -132,7 +113,7 @@ impl Coordinator<'_> {
             let mut member = Member::default();
             match MemberSession::start(&self.plan.ssh, host, &arguments) {
                 Ok(session) => member.session = Some(session),
-                Err(error) => member.failure = Some(self.status_of(&error)),
+                Err(error) => member.failure = Some(status_of(&error, self.plan.ssh.sudo, false)),
             }
             self.members.push(member);
         }
@@ -140,7 +121,7 @@ impl Coordinator<'_> {
         for index in 0..self.members.len() {
             match self.next(index, deadline) {
                 Some(MemberEvent::Hello(hello)) => self.accept(index, hello),
-                Some(_) => self.fail(index, FleetHostStatus::Failed, "unexpected answer".into()),
+                Some(_) => self.fail(index, FleetHostStatus::Failed, UNEXPECTED.into()),
                 None => {}
             }
         }
@@ -149,20 +130,39 @@ impl Coordinator<'_> {
     fn accept(&mut self, index: usize, hello: Hello) {
         let own = env!("CARGO_PKG_VERSION");
         if hello.protocol != PROTOCOL || hello.version != own {
-            let why = format!("its mcast is {}, this one is {own}", hello.version);
+            let why = match hello.version == own {
+                true => format!("its mcast is another build of {own}"),
+                false => format!("its mcast is {}, this one is {own}", hello.version),
+            };
             self.fail(index, FleetHostStatus::OtherVersion, why);
+        } else if let Some(other) = self.same_machine(&hello) {
+            let why = format!("the same machine as {}, under another name", self.plan.hosts[other].name);
+            self.fail(index, FleetHostStatus::Failed, why);
         } else {
             self.members[index].hello = Some(hello);
         }
     }
 
-    /// Returns the next message of a member; if it fails, notes why.
+    /// Returns the member with the same addresses. On two machines with the same addresses, both would have the same port.
+    fn same_machine(&self, hello: &Hello) -> Option<usize> {
+        let is_same = |other: &Hello| {
+            !hello.addresses.is_empty()
+                && other.addresses == hello.addresses
+                && other.unicast_port != hello.unicast_port
+        };
+        self.members.iter().position(|member| member.hello.as_ref().is_some_and(is_same))
+    }
+
+    /// Returns the next message of a member; if it fails, notes why. An interrupt ends the probes of a member that has
+    /// joined, not its session: its report shows what has arrived so far.
     fn next(&mut self, index: usize, deadline: Instant) -> Option<MemberEvent> {
         let session = self.members[index].session.as_mut()?;
         match session.next(deadline, self.keep_going) {
             Ok(event) => Some(event),
+            Err(SessionError::Cancelled) if self.members[index].hello.is_some() => None,
             Err(error) => {
-                let (status, why) = self.status_of(&error);
+                let has_joined = self.members[index].hello.is_some();
+                let (status, why) = status_of(&error, self.plan.ssh.sudo, has_joined);
                 self.fail(index, status, why);
                 None
             }
@@ -174,10 +174,6 @@ impl Coordinator<'_> {
         member.failure.get_or_insert((status, why));
         // Dropping the session ends the member.
         member.session = None;
-    }
-
-    fn status_of(&self, error: &SessionError) -> (FleetHostStatus, String) {
-        status_of(error, self.plan.ssh.sudo)
     }
 
     /// Lets one machine after the other probe, so that they do not disturb each other.
@@ -192,28 +188,35 @@ impl Coordinator<'_> {
             if let Some(session) = &mut self.members[index].session {
                 session.send(&command);
             }
-            let probes = u32::from(self.plan.count).saturating_mul(CASES);
-            let deadline = Instant::now() + ANSWER_TIMEOUT + PER_PROBE.saturating_mul(probes);
-            while let Some(MemberEvent::Probed(probed)) = self.next(index, deadline) {
-                self.members[index].probed.push((round, probed));
-            }
+            self.receive_results(index, round);
         }
     }
 
-    /// Returns an address of each family of all other machines.
-    fn peers_of(&self, index: usize) -> Vec<SocketAddr> {
+    /// Receives the results of a probe command: one per group and interface.
+    fn receive_results(&mut self, index: usize, round: u8) {
+        let probes = u32::from(self.plan.count).saturating_mul(CASES);
+        let timeout = ANSWER_TIMEOUT + PER_PROBE.saturating_mul(probes);
+        for _ in 0..MAX_TARGETS {
+            match self.next(index, Instant::now() + timeout) {
+                Some(MemberEvent::Probed(probed)) => self.members[index].probed.push((round, probed)),
+                Some(MemberEvent::ProbesDone) | None => return,
+                Some(_) => break,
+            }
+        }
+        self.fail(index, FleetHostStatus::Failed, UNEXPECTED.into());
+    }
+
+    /// Returns all other machines.
+    fn peers_of(&self, index: usize) -> Vec<Peer> {
         let others =
             self.members.iter().enumerate().filter(|(other, member)| *other != index && member.takes_part());
-        let hellos =
-            others.filter_map(|(_, member)| member.hello.as_ref()).filter(|hello| hello.unicast_port != 0);
-        let addresses = hellos.flat_map(|hello| {
-            let first = |is_v4: bool| hello.addresses.iter().find(move |address| address.is_ipv4() == is_v4);
-            [first(true), first(false)]
-                .into_iter()
-                .flatten()
-                .map(|address| SocketAddr::new(*address, hello.unicast_port))
+        let hellos = others.filter_map(|(_, member)| member.hello.as_ref());
+        let peers = hellos.filter(|hello| hello.unicast_port != 0).map(|hello| Peer {
+            listener: hello.listener,
+            port: hello.unicast_port,
+            addresses: hello.addresses.clone(),
         });
-        addresses.collect()
+        peers.collect()
     }
 
     fn wait_until(&self, end: Instant) {
@@ -223,97 +226,60 @@ impl Coordinator<'_> {
         }
     }
 
-    fn collect_reports(&mut self) {
+    /// Returns when the reports must have arrived.
+    fn request_reports(&mut self) -> Instant {
         for member in &mut self.members {
             if let Some(session) = &mut member.session {
                 session.send(&MemberCommand::Report);
             }
         }
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        Instant::now() + if (self.keep_going)() { ANSWER_TIMEOUT } else { INTERRUPTED_TIMEOUT }
+    }
+
+    /// Collects the reports, also after an interrupt.
+    fn collect_reports(&mut self) {
+        let deadline = self.request_reports();
         for index in 0..self.members.len() {
-            match self.next(index, deadline) {
-                Some(MemberEvent::Report(report)) => self.members[index].report = report,
-                Some(_) => self.fail(index, FleetHostStatus::Failed, "unexpected answer".into()),
-                None => {}
+            if let Err((status, why)) = self.collect_report(index, deadline) {
+                self.fail(index, status, why);
+            }
+        }
+    }
+
+    fn collect_report(&mut self, index: usize, deadline: Instant) -> Result<(), (FleetHostStatus, String)> {
+        let member = &mut self.members[index];
+        let Some(session) = &mut member.session else { return Ok(()) };
+        let is_interrupted = !(self.keep_going)();
+        for _ in 0..MAX_TARGETS {
+            match session.next(deadline, &|| true) {
+                Ok(MemberEvent::Report(report)) => {
+                    member.report = report;
+                    return Ok(());
+                }
+                // The results of the probes during which the interrupt arrived.
+                Ok(MemberEvent::Probed(_) | MemberEvent::ProbesDone) if is_interrupted => {}
+                Ok(_) => break,
+                Err(SessionError::TimedOut) if is_interrupted => {
+                    return Err(status_of(&SessionError::Cancelled, self.plan.ssh.sudo, true));
+                }
+                Err(error) => return Err(status_of(&error, self.plan.ssh.sudo, true)),
+            }
+        }
+        Err((FleetHostStatus::Failed, UNEXPECTED.into()))
+    }
+
+    /// Collects the reports again. A member whose session has ended meanwhile, or is interrupted, keeps its first one.
+    fn update_reports(&mut self) {
+        let deadline = self.request_reports();
+        for member in &mut self.members {
+            let next = member.session.as_mut().map(|session| session.next(deadline, self.keep_going));
+            if let Some(Ok(MemberEvent::Report(report))) = next {
+                member.report = report;
             }
         }
     }
 
     fn report(&self) -> FleetReport {
-        let hosts: Vec<_> =
-            self.plan.hosts.iter().zip(&self.members).map(|(host, member)| member.report_of(host)).collect();
-        let mut matrix = FleetMatrix {
-            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
-            switch_ports: hosts.iter().map(|host| host.switch_ports.clone()).collect(),
-            cells: Vec::new(),
-        };
-        let mut unicast = Vec::new();
-        let mut not_probed = Vec::new();
-        for (from, member) in self.members.iter().enumerate() {
-            for (round, probed) in &member.probed {
-                if let Some(error) = &probed.error {
-                    not_probed.push((hosts[from].name.clone(), format!("{}: {error}", probed.group)));
-                }
-                for to in (0..self.members.len()).filter(|to| *to != from) {
-                    matrix.cells.extend(self.cells(from, to, *round, probed));
-                    unicast.extend(self.unicast(from, to, probed).filter(|_| *round == 0));
-                }
-            }
-        }
-        let findings = judge_fleet(&matrix, &unicast);
-        FleetReport { hosts, matrix, unicast, findings, not_probed }
-    }
-
-    /// Returns what one machine has received of a test of another.
-    fn cells(&self, from: usize, to: usize, round: u8, probed: &Probed) -> Vec<FleetCell> {
-        let receiver = &self.members[to];
-        let (Some(hello), Ok(group)) = (&receiver.hello, probed.group.parse::<GroupAddr>()) else {
-            return Vec::new();
-        };
-        if !receiver.takes_part() || !hello.groups.contains(&probed.group) {
-            return Vec::new();
-        }
-        let arrivals = receiver.report.arrivals.iter().find(|arrivals| arrivals.session == probed.session);
-        let received = |case: &ProbedCase| {
-            let probes = arrivals.into_iter().flat_map(|arrivals| &arrivals.probes);
-            let same = probes.filter(|(size, ttl, _)| (*size, *ttl) == (case.size, case.ttl));
-            same.map(|(_, _, count)| *count).sum()
-        };
-        let answered = |case: &ProbedCase| {
-            let own = case.answered.iter().find(|(listener, _)| *listener == hello.listener);
-            own.map_or(0, |(_, answered)| *answered)
-        };
-        let family = group.group.family();
-        let cell = |case: &ProbedCase| FleetCell {
-            from,
-            to,
-            family,
-            size: case.size,
-            hop_limit: case.ttl,
-            round,
-            fits: case.size <= probed.frame,
-            sent: case.sent,
-            received: received(case),
-            answered: answered(case),
-        };
-        probed.cases.iter().map(cell).collect()
-    }
-
-    fn unicast(&self, from: usize, to: usize, probed: &Probed) -> impl Iterator<Item = UnicastCell> {
-        let hello = self.members[to].hello.as_ref();
-        let is_to = |address: SocketAddr| {
-            hello.is_some_and(|hello| {
-                hello.unicast_port == address.port() && hello.addresses.contains(&address.ip())
-            })
-        };
-        let peers = probed.unicast.iter().filter(|peer| is_to(peer.address));
-        let cells = peers.map(|peer| UnicastCell {
-            from,
-            to,
-            family: Family::of(peer.address.ip()),
-            sent: peer.sent,
-            answered: peer.answered,
-        });
-        cells.collect::<Vec<_>>().into_iter()
+        Collection { hosts: &self.plan.hosts, members: &self.members, hop_limit: self.plan.ttl }.report()
     }
 }

@@ -1,13 +1,12 @@
 //! Decides which paths of a fleet fail, in which way, and what they have in common.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 
-use mcast::Family;
 use serde::Serialize;
 
 use super::edges::{EdgeFailure, FleetEdge, edges};
-use super::matrix::{FleetCell, FleetMatrix, FleetPair, UnicastCell};
+use super::hop_limits::{HopLimits, hop_limits};
+use super::matrix::{FleetCell, FleetMatrix, FleetPair, PathOutcome, UnicastCell};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 type Pairs = BTreeSet<FleetPair>;
@@ -31,6 +30,8 @@ pub struct FleetFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     Silent,
+    /// Nothing arrives in another network.
+    OtherNetwork,
     /// Nothing of a size arrives, although it fits in a frame.
     Size,
     /// Nothing arrives that needs several frames.
@@ -39,86 +40,86 @@ enum Failure {
     Forgotten,
     /// Part of it is lost at every size.
     Lossy,
+    /// Part of what needs several frames is lost.
+    LossyFragments,
     /// It arrives, and the answers do not.
     Replies,
     /// It arrives only with a high hop limit.
     HopLimit(HopLimits),
 }
 
-/// The hop limits that show how many routers are between two machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct HopLimits {
-    /// The highest one with which nothing arrives.
-    failed: u8,
-    /// The lowest one with which probes arrive.
-    arrived: u8,
-}
-
 /// Judges the results of a fleet.
 #[must_use]
 pub fn judge_fleet(matrix: &FleetMatrix, unicast: &[UnicastCell]) -> Vec<FleetFinding> {
-    let mut findings: Vec<(FleetFinding, Vec<Family>)> = Vec::new();
-    for family in matrix.families() {
-        for found in (FamilyJudge { matrix, unicast, family }).findings() {
+    let mut findings: Vec<(FleetFinding, Vec<String>)> = Vec::new();
+    for target in 0..matrix.targets.len() {
+        let name = matrix.target_name(target);
+        for found in (TargetJudge { matrix, unicast, target }).findings() {
             match findings.iter_mut().find(|(known, _)| known.is_same(&found)) {
-                Some((known, families)) => {
+                Some((known, targets)) => {
+                    known.finding.severity = known.finding.severity.max(found.finding.severity);
                     known.finding.evidence.extend(found.finding.evidence);
-                    families.push(family);
+                    targets.push(name.clone());
                 }
-                None => findings.push((found, vec![family])),
+                None => findings.push((found, vec![name.clone()])),
             }
         }
     }
     findings.sort_by_key(|(found, _)| std::cmp::Reverse(found.finding.severity));
-    findings.into_iter().map(|(found, families)| found.in_families(&families)).collect()
+    findings.into_iter().map(|(found, targets)| found.about(&targets)).collect()
 }
 
 impl FleetFinding {
-    /// Returns whether this is the same finding in another family.
+    /// Returns whether this is the same finding about another target.
     fn is_same(&self, other: &Self) -> bool {
         let key = |found: &Self| (found.finding.id, found.edge, found.from.clone(), found.to.clone());
         key(self) == key(other) && self.finding.cause == other.finding.cause
     }
 
-    /// Names the families at the end of the cause.
-    fn in_families(mut self, families: &[Family]) -> Self {
-        let names: Vec<_> = families.iter().map(ToString::to_string).collect();
-        self.finding.cause = format!("{} ({}).", self.finding.cause, names.join(" and "));
+    /// Names the targets at the end of the cause.
+    fn about(mut self, targets: &[String]) -> Self {
+        self.finding.cause = format!("{} ({}).", self.finding.cause, targets.join(" and "));
         self
     }
 }
 
-struct FamilyJudge<'a> {
+struct TargetJudge<'a> {
     matrix: &'a FleetMatrix,
     unicast: &'a [UnicastCell],
-    family: Family,
+    target: usize,
 }
 
-impl FamilyJudge<'_> {
+impl TargetJudge<'_> {
     fn findings(&self) -> Vec<FleetFinding> {
-        let first = |cell: &FleetCell| self.is_decisive(cell) && cell.round == 0;
-        let tested = self.matrix.pairs(first);
-        let silent = self.silent(0, &tested);
-        let audible: Pairs = tested.difference(&silent).copied().collect();
-        let sizes =
-            |fits: bool| self.matrix.pairs(|cell| first(cell) && cell.fits == fits && cell.is_silent());
-        let too_large: Pairs = sizes(true).intersection(&audible).copied().collect();
-        let fragments: Pairs =
-            sizes(false).intersection(&audible).copied().filter(|pair| !too_large.contains(pair)).collect();
-        let again = self.matrix.pairs(|cell| self.is_decisive(cell) && cell.round > 0);
-        let tested_again: Pairs = again.intersection(&audible).copied().collect();
-        let forgotten = self.silent(1, &tested_again);
-        let lossy: Pairs = audible.iter().copied().filter(|pair| self.loss(*pair).is_some()).collect();
-        let replies = self.without_replies(&audible);
+        let tested = self.matrix.tested(self.target);
+        let select = |from: &Pairs, selects: &dyn Fn(FleetPair) -> bool| -> Pairs {
+            from.iter().copied().filter(|pair| selects(*pair)).collect()
+        };
+        let outcome = |pair| self.matrix.outcome(self.target, pair);
+        let sizes = |pair| self.matrix.sizes(self.target, pair);
+        let silent = select(&tested, &|pair| outcome(pair) == PathOutcome::Silent);
+        let (elsewhere, silent): (Pairs, Pairs) =
+            silent.into_iter().partition(|pair| self.is_in_other_network(*pair));
+        let audible = select(&tested, &|pair| outcome(pair) != PathOutcome::Silent);
+        let forgotten = select(&audible, &|pair| outcome(pair) == PathOutcome::Forgotten);
+        let too_large = |pair, fits| {
+            let sizes = sizes(pair);
+            sizes.too_large().is_some_and(|size| sizes.fits(size) == fits)
+        };
+        // Where single frames are lost, it is chance on which paths these are fragments.
+        let lossy = select(&audible, &|pair| sizes(pair).loss().is_some());
+        let is_of_fragments = |pair: &FleetPair| sizes(*pair).loss().is_some_and(|loss| loss.is_of_fragments);
+        let loss = if lossy.iter().all(is_of_fragments) { Failure::LossyFragments } else { Failure::Lossy };
         let cases = [
             (Failure::Silent, silent, &tested),
-            (Failure::Size, too_large, &audible),
-            (Failure::Fragments, fragments, &audible),
-            (Failure::Forgotten, forgotten, &tested_again),
-            (Failure::Lossy, lossy, &audible),
-            (Failure::Replies, replies, &audible),
+            (Failure::OtherNetwork, elsewhere, &tested),
+            (Failure::Size, select(&audible, &|pair| too_large(pair, true)), &audible),
+            (Failure::Fragments, select(&audible, &|pair| too_large(pair, false)), &audible),
+            (Failure::Forgotten, forgotten, &audible),
+            (loss, lossy, &audible),
+            (Failure::Replies, select(&audible, &|pair| self.is_without_replies(pair)), &audible),
         ];
-        let routed = self.hop_limits(&audible).into_iter();
+        let routed = hop_limits(self.matrix, self.target, &audible).into_iter();
         let routed = routed.map(|(limits, pairs)| (Failure::HopLimit(limits), pairs, &audible));
         cases
             .into_iter()
@@ -130,70 +131,32 @@ impl FamilyJudge<'_> {
             .collect()
     }
 
-    /// Returns whether a cell is of this family and has the highest hop limit.
-    fn is_decisive(&self, cell: &FleetCell) -> bool {
-        cell.family == self.family && cell.hop_limit == self.matrix.highest_hop_limit()
-    }
-
+    /// Returns the cells with the highest hop limit.
     fn of(&self, pair: FleetPair) -> impl Iterator<Item = &FleetCell> {
-        self.matrix.between(self.family, pair).filter(|cell| self.is_decisive(cell))
+        let cells = self.matrix.between(self.target, pair).iter();
+        cells.filter(|cell| cell.hop_limit == self.matrix.hop_limit)
     }
 
-    /// Returns the pairs of which nothing arrived that fits in a frame.
-    fn silent(&self, round: u8, tested: &Pairs) -> Pairs {
-        let is_silent = |pair: &&FleetPair| {
-            let mut fitting =
-                self.of(**pair).filter(|cell| cell.round == round && cell.fits && cell.sent > 0);
-            fitting.all(FleetCell::is_silent)
-        };
-        tested.iter().filter(is_silent).copied().collect()
+    /// Returns whether the machines have addresses in different networks, so that a router is between them.
+    fn is_in_other_network(&self, pair: FleetPair) -> bool {
+        let of_pair = |cell: &&UnicastCell| cell.target == self.target && (cell.from, cell.to) == pair;
+        self.unicast.iter().filter(of_pair).any(|cell| cell.is_on_link == Some(false))
     }
 
-    /// Returns the probes that fit in a frame and arrived at all, and how many of them did not, unless that may be chance.
-    fn loss(&self, pair: FleetPair) -> Option<(u64, u64)> {
-        let cells = self.of(pair).filter(|cell| cell.round == 0 && cell.fits && !cell.is_silent());
-        let (sent, lost) = cells.fold((0, 0), |(sent, lost), cell| {
-            (sent + cell.sent, lost + cell.sent.saturating_sub(cell.received))
-        });
-        (lost >= 2 && lost * 50 >= sent).then_some((sent, lost))
-    }
-
-    /// Returns the pairs between which low hop limits fail, by these limits.
-    fn hop_limits(&self, audible: &Pairs) -> BTreeMap<HopLimits, Pairs> {
-        /// A single lost probe may be chance.
-        const MIN_PROBES: u64 = 2;
-        let mut pairs = BTreeMap::<HopLimits, Pairs>::new();
-        for pair in audible {
-            let cells = || self.matrix.between(self.family, *pair).filter(|cell| cell.round == 0);
-            let arrived = cells().filter(|cell| cell.received > 0).map(|cell| cell.hop_limit).min();
-            let Some(arrived) = arrived else { continue };
-            let failed = || cells().filter(|cell| cell.hop_limit < arrived && cell.is_silent());
-            if let Some(highest) = failed().map(|cell| cell.hop_limit).max()
-                && failed().map(|cell| cell.sent).sum::<u64>() >= MIN_PROBES
-            {
-                pairs.entry(HopLimits { failed: highest, arrived }).or_default().insert(*pair);
-            }
-        }
-        pairs
-    }
-
-    /// Returns the pairs of which probes arrived and no answer came back.
-    fn without_replies(&self, audible: &Pairs) -> Pairs {
-        let is_mute = |pair: &&FleetPair| {
-            let mut cells = self.of(**pair).filter(|cell| cell.round == 0).peekable();
-            cells.peek().is_some() && cells.all(|cell| cell.answered == 0)
-        };
-        audible.iter().filter(is_mute).copied().collect()
+    /// Returns whether probes arrived and no answer came back, and the way back does not lose everything anyway.
+    fn is_without_replies(&self, pair: FleetPair) -> bool {
+        let back = (pair.1, pair.0);
+        let is_cut = self.matrix.outcome(self.target, back) == PathOutcome::Silent
+            && self.unicast(&Pairs::from([back])) == Some(false);
+        self.of(pair).all(|cell| cell.answered == 0) && !is_cut
     }
 
     /// Returns how unicast does on these paths: all pass, none does, or it is unclear.
     fn unicast(&self, pairs: &Pairs) -> Option<bool> {
-        let cells: Vec<_> = self
-            .unicast
-            .iter()
-            .filter(|cell| cell.sent > 0 && cell.family == self.family)
-            .filter(|cell| pairs.contains(&(cell.from, cell.to)))
-            .collect();
+        let is_here = |cell: &&UnicastCell| {
+            cell.sent > 0 && cell.target == self.target && pairs.contains(&(cell.from, cell.to))
+        };
+        let cells: Vec<_> = self.unicast.iter().filter(is_here).collect();
         match () {
             () if cells.is_empty() => None,
             () if cells.iter().all(|cell| cell.answered > 0) => Some(true),
@@ -211,20 +174,22 @@ impl FamilyJudge<'_> {
         let cause = format!("{}: {what}", self.location(edge));
         let finding = Finding::new(id, severity, cause)
             .with_all_evidence(self.evidence(failure, edge))
-            .with_remedies([Remedy::advice(Tool::Network, advice(failure))]);
+            .with_remedies([Remedy::advice(Tool::Network, self.advice(failure))]);
         FleetFinding { finding, edge: edge.edge, from, to }
     }
 
     fn describe(&self, failure: Failure, edge: &EdgeFailure) -> (Id, Severity, String) {
-        let sizes = |fits: bool| {
-            let sizes = edge.pairs.iter().flat_map(|pair| self.of(*pair));
-            sizes
-                .filter(|cell| cell.round == 0 && cell.fits == fits && cell.is_silent())
-                .map(|cell| cell.size)
-                .min()
-        };
+        let sizes = || edge.pairs.iter().map(|pair| self.matrix.sizes(self.target, *pair));
+        let too_large = || sizes().filter_map(|sizes| sizes.too_large()).min().unwrap_or_default();
         match failure {
-            Failure::Silent => match self.unicast(&edge.pairs) {
+            Failure::OtherNetwork if self.matrix.hop_limit == 1 => (
+                Id::TtlTooSmall,
+                Severity::Warning,
+                "no probe arrives, because these machines are in different networks, and no router forwards \
+                 datagrams with a hop limit of 1"
+                    .into(),
+            ),
+            Failure::Silent | Failure::OtherNetwork => match self.unicast(&edge.pairs) {
                 Some(true) => {
                     (Id::UnicastOnly, Severity::Fault, "unicast arrives, multicast does not".into())
                 }
@@ -233,40 +198,37 @@ impl FamilyJudge<'_> {
                 }
                 None => (Id::NothingArrives, Severity::Fault, "no probe arrives".into()),
             },
-            Failure::Size => {
-                let size = sizes(true).unwrap_or_default();
-                (
-                    Id::MtuTooSmall,
-                    Severity::Fault,
-                    format!("datagrams of {size} bytes do not arrive, although they fit in a frame"),
-                )
-            }
-            Failure::Fragments => {
-                let size = sizes(false).unwrap_or_default();
-                (
-                    Id::FragmentsLost,
-                    Severity::Warning,
-                    format!("datagrams of {size} bytes do not arrive: their fragments are lost"),
-                )
-            }
+            Failure::Size => (
+                Id::MtuTooSmall,
+                Severity::Fault,
+                format!("datagrams of {} bytes do not arrive, although they fit in a frame", too_large()),
+            ),
+            Failure::Fragments => (
+                Id::FragmentsLost,
+                Severity::Warning,
+                format!("datagrams of {} bytes do not arrive: their fragments are lost", too_large()),
+            ),
             Failure::Forgotten => (
                 Id::NoQuerier,
                 Severity::Fault,
                 "probes arrived at first and do not any more: a switch has forgotten the memberships".into(),
             ),
             Failure::Lossy => {
-                let (sent, lost) = edge
-                    .pairs
-                    .iter()
-                    .filter_map(|pair| self.loss(*pair))
-                    .fold((0, 0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
-                let severity = if lost * 10 >= sent { Severity::Fault } else { Severity::Warning };
-                (Id::PathLoss, severity, format!("{lost} of {sent} probes are lost, at every size"))
+                let severities = sizes().filter_map(|sizes| sizes.loss()).map(|loss| loss.severity);
+                let severity = severities.max().unwrap_or(Severity::Warning);
+                (Id::PathLoss, severity, "some of the probes are lost".into())
             }
-            Failure::Replies => {
-                (Id::RepliesLost, Severity::Warning, "probes arrive, and the answers do not come back".into())
-            }
-            Failure::HopLimit(limits) => (Id::TtlTooSmall, Severity::Note, limits.to_string()),
+            Failure::LossyFragments => (
+                Id::PathLoss,
+                Severity::Warning,
+                "some of the probes are lost that need several frames".into(),
+            ),
+            Failure::Replies => (
+                Id::RepliesLost,
+                Severity::Warning,
+                "probes arrive, and no answers come back within 1 s".into(),
+            ),
+            Failure::HopLimit(limits) => limits.describe(),
         }
     }
 
@@ -276,18 +238,16 @@ impl FamilyJudge<'_> {
             let names = hosts.iter().filter_map(|host| self.matrix.hosts.get(*host));
             names.cloned().collect::<Vec<_>>().join(", ")
         };
-        let port = |host: Option<&usize>| {
-            host.and_then(|host| self.matrix.ports_of(*host))
-                .map_or_else(String::new, |port| format!(" (port {port})"))
-        };
+        let port =
+            |hosts: &BTreeSet<usize>| hosts.first().and_then(|host| self.port(*host)).unwrap_or_default();
         match edge.edge {
             FleetEdge::Everything => "Between all machines".into(),
-            FleetEdge::Host => format!("From and to {}{}", names(&edge.from), port(edge.from.first())),
+            FleetEdge::Host => format!("From and to {}{}", names(&edge.from), port(&edge.from)),
             FleetEdge::FromHost => {
-                format!("From {}{} to every other machine", names(&edge.from), port(edge.from.first()))
+                format!("From {}{} to every other machine", names(&edge.from), port(&edge.from))
             }
             FleetEdge::ToHost => {
-                format!("To {}{} from every other machine", names(&edge.to), port(edge.to.first()))
+                format!("To {}{} from every other machine", names(&edge.to), port(&edge.to))
             }
             FleetEdge::OneWay => {
                 format!("From {} to {}{}", names(&edge.from), names(&edge.to), self.switches(edge))
@@ -296,6 +256,19 @@ impl FamilyJudge<'_> {
                 format!("Between {} and {}{}", names(&edge.from), names(&edge.to), self.switches(edge))
             }
         }
+    }
+
+    /// Returns ` (port Gi1/0/7 of sw3)`. If no other machine is at that switch, the fault may also be behind it.
+    fn port(&self, host: usize) -> Option<String> {
+        let port = self.matrix.ports_of(host)?;
+        let own = self.matrix.switch_of(host);
+        let others = (0..self.matrix.hosts.len()).filter(|other| *other != host);
+        let mut others = others.filter_map(|other| self.matrix.switch_of(other)).peekable();
+        let is_alone = others.peek().is_some() && others.all(|other| Some(other) != own);
+        Some(match own.filter(|_| is_alone) {
+            Some(switch) => format!(" (port {port}, or between {switch} and the other switches)"),
+            None => format!(" (port {port})"),
+        })
     }
 
     /// Returns ` (between the switches sw1 and sw2)` if each side is at one switch.
@@ -316,10 +289,11 @@ impl FamilyJudge<'_> {
         /// More lines do not help.
         const MOST: usize = 3;
         let name = |host: usize| self.matrix.hosts.get(host).map_or("?", String::as_str);
+        let target = self.matrix.target_name(self.target);
         let of = |pair: &FleetPair| {
             let (limit, cells): (_, Vec<_>) = match failure {
                 Failure::HopLimit(HopLimits { failed, .. }) => {
-                    let cells = self.matrix.between(self.family, *pair);
+                    let cells = self.matrix.between(self.target, *pair).iter();
                     let is_low = |cell: &&FleetCell| cell.hop_limit <= failed;
                     (format!(" with a hop limit of at most {failed}"), cells.filter(is_low).collect())
                 }
@@ -328,58 +302,58 @@ impl FamilyJudge<'_> {
             let (sent, received) = cells
                 .iter()
                 .fold((0, 0), |sum, cell| (sum.0 + cell.sent, sum.1 + cell.received.min(cell.sent)));
-            let location = format!("probes{limit} from {} that {} received", name(pair.0), name(pair.1));
+            let location =
+                format!("probes{limit} from {} that {} received ({target})", name(pair.0), name(pair.1));
             Evidence::new(EvidenceKind::Packet, location, format!("{received} of {sent}"))
         };
         edge.pairs.iter().take(MOST).map(of).collect()
     }
-}
 
-impl fmt::Display for HopLimits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { failed, arrived } = self;
-        write!(f, "probes arrive with a hop limit of {arrived} and not with {failed}: ")?;
-        // Each router reduces the hop limit by 1, and does not forward what would have 0.
-        match (failed, arrived - 1) {
-            (1, 1) => f.write_str("1 router is between them"),
-            (fewest, most) if *fewest == most => write!(f, "{most} routers are between them"),
-            (fewest, most) if fewest + 1 == most => write!(f, "{fewest} or {most} routers are between them"),
-            (fewest, most) => write!(f, "{fewest} to {most} routers are between them"),
-        }
+    fn advice(&self, failure: Failure) -> String {
+        let text = match failure {
+            Failure::HopLimit(limits) => return limits.advice(),
+            Failure::Silent => {
+                "look at the findings of these machines about themselves; if there are none, at the switch between \
+                 them: IGMP snooping without a querier, a port that does not forward, a VLAN. If a router is between \
+                 them, add -t 16"
+            }
+            Failure::OtherNetwork if self.matrix.hop_limit > 1 => {
+                "these machines are in different networks: a router between them must forward the group (PIM, or a \
+                 proxy for IGMP and MLD)"
+            }
+            Failure::OtherNetwork => {
+                "test with a higher hop limit: add -t 16; programs must set one as well (mcast send -t 16)"
+            }
+            Failure::Size => "set the same MTU on both machines and on every switch and tunnel between them",
+            Failure::Fragments => {
+                "let fragments pass the packet filters on the way, or send datagrams that fit in a frame"
+            }
+            Failure::Forgotten => {
+                "enable the querier on a switch or router of this network (often called \"IGMP snooping querier\")"
+            }
+            Failure::Lossy => {
+                "look at the counters of the interfaces and switch ports between them, at storm control, and at cables"
+            }
+            Failure::LossyFragments => {
+                "a lost frame loses its whole datagram: send datagrams that fit in a frame, and probe with -c 100, \
+                 which shows how many single frames are lost"
+            }
+            Failure::Replies => "let UDP that answers their own datagrams pass the firewall of the senders",
+        };
+        text.to_owned()
     }
-}
-
-fn advice(failure: Failure) -> String {
-    let text = match failure {
-        Failure::HopLimit(HopLimits { arrived, .. }) => {
-            return format!(
-                "between these machines, send with a hop limit of {arrived} (mcast send -t {arrived})"
-            );
-        }
-        Failure::Silent => {
-            "look at the findings of these machines about themselves; if there are none, at the switch between them: \
-             IGMP snooping without a querier, a port that does not forward, a VLAN. If a router is between them, add -t 16"
-        }
-        Failure::Size => "set the same MTU on both machines and on every switch and tunnel between them",
-        Failure::Fragments => {
-            "let fragments pass the packet filters on the way, or send datagrams that fit in a frame"
-        }
-        Failure::Forgotten => {
-            "enable the querier on a switch or router of this network (often called \"IGMP snooping querier\")"
-        }
-        Failure::Lossy => {
-            "look at the counters of the interfaces and switch ports between them, at storm control, and at cables"
-        }
-        Failure::Replies => "let UDP that answers their own datagrams pass the firewall of the senders",
-    };
-    text.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::matrix::FleetTarget;
     use super::super::message::SwitchPort;
     use super::*;
 
+    const V4: &str = "239.1.2.3:5000";
+    const V6: &str = "[ff15::1]:5000";
     const SIZES: [usize; 4] = [64, 1_472, 1_473, 4_000];
     const SENT: u64 = 5;
 
@@ -388,7 +362,9 @@ mod tests {
         let mut matrix = FleetMatrix {
             hosts: (0..hosts).map(|host| format!("h{host}")).collect(),
             switch_ports: vec![Vec::new(); hosts],
-            cells: Vec::new(),
+            targets: vec![FleetTarget { group: V4.parse().unwrap(), interface: None }],
+            hop_limit: 1,
+            cells: BTreeMap::new(),
         };
         for (from, to) in (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to))) {
             for (size, round) in
@@ -396,18 +372,18 @@ mod tests {
             {
                 let received = received(from, to, size, round);
                 let cell = FleetCell {
-                    from,
-                    to,
-                    family: Family::V4,
                     size,
                     hop_limit: 1,
                     round,
-                    fits: size <= 1_472,
+                    frame: 1_472,
+                    routers: None,
                     sent: SENT,
                     received,
                     answered: received,
                 };
-                matrix.cells.extend((from != to).then_some(cell));
+                if from != to {
+                    matrix.cells.entry((0, (from, to))).or_default().push(cell);
+                }
             }
         }
         matrix
@@ -415,7 +391,10 @@ mod tests {
 
     fn unicast(hosts: usize, answered: u64) -> Vec<UnicastCell> {
         let pairs = (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to)));
-        pairs.map(|(from, to)| UnicastCell { from, to, family: Family::V4, sent: SENT, answered }).collect()
+        let is_on_link = Some(true);
+        pairs
+            .map(|(from, to)| UnicastCell { from, to, target: 0, is_on_link, sent: SENT, answered })
+            .collect()
     }
 
     fn only(matrix: &FleetMatrix, unicast: &[UnicastCell]) -> (Id, FleetEdge, String) {
@@ -441,6 +420,17 @@ mod tests {
         assert_eq!(cause, expected);
         assert_eq!(only(&deaf, &unicast(3, 0)).0, Id::HostUnreachable);
         assert_eq!(only(&deaf, &[]).0, Id::NothingArrives);
+    }
+
+    #[test]
+    fn the_only_machine_of_a_switch_does_not_decide_between_its_port_and_the_link_to_the_switch() {
+        let mut deaf = matrix(3, 1, |_, to, _, _| if to == 2 { 0 } else { SENT });
+        for (host, switch) in [(0, "sw1"), (1, "sw1"), (2, "sw2")] {
+            let (interface, port) = ("eth0".into(), host.to_string());
+            deaf.switch_ports[host] = vec![SwitchPort { interface, switch: switch.into(), port }];
+        }
+        let (_, _, cause) = only(&deaf, &[]);
+        assert!(cause.starts_with("To h2 (port 2 of sw2, or between sw2 and the other switches)"), "{cause}");
     }
 
     #[test]
@@ -482,7 +472,8 @@ mod tests {
     #[test]
     fn a_finding_in_both_families_is_one() {
         let mut deaf = matrix(3, 1, |_, to, _, _| if to == 2 { 0 } else { SENT });
-        let v6 = deaf.cells.clone().into_iter().map(|cell| FleetCell { family: Family::V6, ..cell });
+        deaf.targets.push(FleetTarget { group: V6.parse().unwrap(), interface: None });
+        let v6 = deaf.cells.clone().into_iter().map(|((_, pair), cells)| ((1, pair), cells));
         deaf.cells.extend(v6);
         let (_, _, cause) = only(&deaf, &[]);
         assert_eq!(cause, "To h2 from every other machine: no probe arrives (IPv4 and IPv6).");
@@ -497,51 +488,75 @@ mod tests {
     #[test]
     fn answers_that_do_not_come_back_are_a_fault_of_the_way_back() {
         let mut mute = matrix(3, 1, |_, _, _, _| SENT);
-        mute.cells.iter_mut().filter(|cell| cell.from == 0).for_each(|cell| cell.answered = 0);
+        let from = mute.cells.iter_mut().filter(|((_, pair), _)| pair.0 == 0);
+        from.flat_map(|(_, cells)| cells).for_each(|cell| cell.answered = 0);
         let (id, edge, _) = only(&mute, &[]);
         assert_eq!((id, edge), (Id::RepliesLost, FleetEdge::FromHost));
     }
 
     #[test]
-    fn hop_limits_that_fail_show_how_many_routers_are_between() {
-        let behind_routers = |routers: u8, sent: u64| {
-            let mut far = matrix(3, 1, |_, _, _, _| SENT);
-            for cell in &mut far.cells {
-                cell.hop_limit = 16;
-            }
-            for (cell, hop_limit) in far
-                .cells
-                .clone()
-                .into_iter()
-                .filter(|cell| cell.size == 64)
-                .flat_map(|cell| [1, 2, 4, 8].map(|limit| (cell, limit)))
-            {
-                let passes = (cell.from < 2) == (cell.to < 2) || hop_limit > routers;
-                far.cells.push(FleetCell {
-                    hop_limit,
-                    sent,
-                    received: if passes { sent } else { 0 },
-                    ..cell
-                });
-            }
-            judge_fleet(&far, &[])
-        };
-        for (routers, text) in [
-            (1, "2 and not with 1: 1 router is"),
-            (2, "4 and not with 2: 2 or 3 routers are"),
-            (7, "8 and not with 4: 4 to 7 routers are"),
-        ] {
-            let [found] = &behind_routers(routers, SENT)[..] else { panic!("{routers}") };
-            assert_eq!(
-                (found.finding.id, found.finding.severity, found.edge),
-                (Id::TtlTooSmall, Severity::Note, FleetEdge::Host)
-            );
-            let expected =
-                format!("From and to h2: probes arrive with a hop limit of {text} between them (IPv4).");
-            assert_eq!(found.finding.cause, expected);
+    fn two_groups_of_a_family_are_judged_apart() {
+        let mut matrix = matrix(3, 1, |_, _, _, _| SENT);
+        let silent = |cell: &FleetCell| FleetCell { received: 0, answered: 0, ..*cell };
+        for interface in ["eth0", "eth1"] {
+            let target = FleetTarget { group: V4.parse().unwrap(), interface: Some(interface.into()) };
+            matrix.targets.push(target);
         }
-        assert_eq!(behind_routers(0, SENT), []);
-        assert_eq!(behind_routers(1, 1), [], "one lost probe is chance");
+        let cells = matrix.cells.clone().into_iter();
+        matrix.cells.extend(cells.flat_map(|((_, pair), cells)| {
+            let second = if pair.1 == 2 { cells.iter().map(silent).collect() } else { cells.clone() };
+            [((1, pair), cells), ((2, pair), second)]
+        }));
+        let (id, edge, cause) = only(&matrix, &[]);
+        assert_eq!((id, edge), (Id::NothingArrives, FleetEdge::ToHost));
+        assert_eq!(cause, "To h2 from every other machine: no probe arrives (239.1.2.3:5000 on eth1).");
+    }
+
+    #[test]
+    fn a_hop_limit_of_1_does_not_reach_another_network() {
+        let far = matrix(3, 1, |from, to, _, _| if (from == 2) == (to == 2) { SENT } else { 0 });
+        let mut beside = unicast(3, SENT);
+        beside.iter_mut().for_each(|cell| cell.is_on_link = Some((cell.from == 2) == (cell.to == 2)));
+        let [found] = &judge_fleet(&far, &beside)[..] else { panic!() };
+        let (id, severity) = (found.finding.id, found.finding.severity);
+        assert_eq!((id, severity, found.edge), (Id::TtlTooSmall, Severity::Warning, FleetEdge::Host));
+        // With a higher hop limit, routers should forward them.
+        let higher = far.cells.iter().map(|(path, cells)| {
+            (*path, cells.iter().map(|cell| FleetCell { hop_limit: 16, ..*cell }).collect())
+        });
+        let far = FleetMatrix { cells: higher.collect(), hop_limit: 16, ..far.clone() };
+        assert_eq!(only(&far, &beside).0, Id::UnicastOnly);
+    }
+
+    #[test]
+    fn answers_on_a_way_that_loses_everything_are_no_fault_of_their_own() {
+        let mut cut = matrix(3, 1, |from, to, _, _| if (from, to) == (0, 1) { 0 } else { SENT });
+        cut.cells.get_mut(&(0, (1, 0))).unwrap().iter_mut().for_each(|cell| cell.answered = 0);
+        let mut beside = unicast(3, SENT);
+        beside.retain(|cell| (cell.from, cell.to) != (1, 0));
+        beside.iter_mut().filter(|cell| (cell.from, cell.to) == (0, 1)).for_each(|cell| cell.answered = 0);
+        assert_eq!(only(&cut, &beside).0, Id::HostUnreachable);
+    }
+
+    #[test]
+    fn loss_is_one_finding_and_never_healthy() {
+        let lossy = |_: usize, to: usize, size: usize, _| match (to, size) {
+            (2, 4_000) => 2,
+            (2, 64 | 1_472) => 4,
+            _ => SENT,
+        };
+        let (id, edge, cause) = only(&matrix(3, 1, lossy), &[]);
+        assert_eq!((id, edge), (Id::PathLoss, FleetEdge::ToHost));
+        assert!(cause.contains("some of the probes are lost (IPv4)"), "{cause}");
+        let mixed = |from: usize, to: usize, size: usize, _| match (from, to, size) {
+            (0, 2, 64 | 512) | (1, 2, 4_000) => 3,
+            _ => SENT,
+        };
+        assert_eq!(only(&matrix(3, 1, mixed), &[]).1, FleetEdge::ToHost);
+        let fragments = |_: usize, to: usize, size: usize, _| if (to, size) == (2, 4_000) { 3 } else { SENT };
+        let (id, edge, cause) = only(&matrix(3, 1, fragments), &[]);
+        assert_eq!((id, edge), (Id::PathLoss, FleetEdge::ToHost));
+        assert!(cause.contains("several frames"), "{cause}");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum FleetHostError {
 /// # Errors
 /// If a line does not name a machine, or two name the same.
 pub fn parse_fleet(text: &str) -> Result<Vec<FleetHost>, FleetHostError> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, without_comment(line)));
     let mut hosts = Vec::new();
     let mut names = BTreeSet::new();
@@ -154,6 +156,7 @@ mod tests {
 
     #[test]
     fn a_file_has_a_host_per_line_and_comments() {
+        assert_eq!(parse_fleet("\u{feff}a\r\nb\r\n").unwrap().len(), 2);
         let hosts = parse_fleet("# rack 4\na  # the first\n\n  joe@b interface=eth1\n").unwrap();
         assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let error = parse_fleet("a\n-b\n").unwrap_err().to_string();

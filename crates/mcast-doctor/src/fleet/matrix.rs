@@ -1,35 +1,40 @@
 //! The results of all probes between the machines of a fleet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mcast::Family;
+use mcast::GroupAddr;
 use serde::Serialize;
 
 use super::message::SwitchPort;
+use super::sizes::Sizes;
 
 /// The results of a fleet: which probes of which machine have reached which other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetMatrix {
-    /// The names of the machines. Cells refer to them by index.
+    /// The names of the machines. Paths refer to them by index.
     pub hosts: Vec<String>,
     /// The switch ports of the machines, as far as LLDP names them.
     pub switch_ports: Vec<Vec<SwitchPort>>,
-    /// The results.
-    pub cells: Vec<FleetCell>,
+    /// What was probed. Paths refer to it by index.
+    pub targets: Vec<FleetTarget>,
+    /// The hop limit that decides: the highest one.
+    pub hop_limit: u8,
+    /// The results by target, sender and receiver.
+    pub cells: BTreeMap<(usize, FleetPair), Vec<FleetCell>>,
+}
+
+/// A group that the machines of a fleet probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetTarget {
+    /// The group.
+    pub group: GroupAddr,
+    /// The interface of the senders, if one of them sends on several.
+    pub interface: Option<String>,
 }
 
 /// The probes of one size and hop limit from one machine to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct FleetCell {
-    /// The index of the sending machine.
-    #[serde(skip)]
-    pub from: usize,
-    /// The index of the receiving machine.
-    #[serde(skip)]
-    pub to: usize,
-    /// The family of the group.
-    #[serde(skip)]
-    pub family: Family,
     /// The payload in bytes.
     pub size: usize,
     /// The hop limit.
@@ -37,9 +42,11 @@ pub struct FleetCell {
     pub hop_limit: u8,
     /// 0 for the first round, 1 for the one after the time given by `--for`.
     pub round: u8,
-    /// Whether the payload fits in one frame of the sender.
+    /// The largest payload that fits in one frame of the sender.
     #[serde(skip)]
-    pub fits: bool,
+    pub frame: usize,
+    /// The number of routers on the way, if an answer shows it.
+    pub routers: Option<u8>,
     /// Probes sent.
     pub sent: u64,
     /// Probes that the receiving machine has received, duplicates included.
@@ -55,8 +62,11 @@ pub struct UnicastCell {
     pub from: usize,
     /// The index of the receiving machine.
     pub to: usize,
-    /// The family of the addresses.
-    pub family: Family,
+    /// The index of the target beside which they were sent.
+    pub target: usize,
+    /// Whether the receiver has an address in the network of the sender's interface; `None` if one of them has no address
+    /// of this family.
+    pub is_on_link: Option<bool>,
     /// Probes sent.
     pub sent: u64,
     /// Probes answered.
@@ -90,83 +100,88 @@ impl FleetCell {
     pub const fn is_silent(&self) -> bool {
         self.sent > 0 && self.received == 0
     }
-
-    pub(super) const fn pair(&self) -> FleetPair {
-        (self.from, self.to)
-    }
 }
 
 impl FleetMatrix {
-    /// Returns the families that were probed.
+    /// Returns the name of a target: its family, or its group and interface where that is not unique.
     #[must_use]
-    pub fn families(&self) -> Vec<Family> {
-        let has = |family: &Family| self.cells.iter().any(|cell| cell.family == *family);
-        [Family::V4, Family::V6].into_iter().filter(has).collect()
+    pub fn target_name(&self, target: usize) -> String {
+        let Some(FleetTarget { group, interface }) = self.targets.get(target) else { return String::new() };
+        let family = group.group.family();
+        let same = self.targets.iter().filter(|other| other.group.group.family() == family);
+        match (same.count(), interface) {
+            (1, None) => family.to_string(),
+            (_, None) => group.to_string(),
+            (_, Some(interface)) => format!("{group} on {interface}"),
+        }
     }
 
-    /// Returns the cells of a family from one machine to another.
-    pub fn between(&self, family: Family, (from, to): FleetPair) -> impl Iterator<Item = &FleetCell> {
-        self.cells.iter().filter(move |cell| cell.family == family && (cell.from, cell.to) == (from, to))
+    /// Returns the results of a target from one machine to another.
+    #[must_use]
+    pub fn between(&self, target: usize, pair: FleetPair) -> &[FleetCell] {
+        self.cells.get(&(target, pair)).map_or(&[], Vec::as_slice)
     }
 
     /// Returns what became of the probes from one machine to another, with the highest hop limit.
     #[must_use]
-    pub fn outcome(&self, family: Family, pair: FleetPair) -> PathOutcome {
-        let highest = self.highest_hop_limit();
-        let all =
-            || self.between(family, pair).filter(move |cell| cell.hop_limit == highest && cell.sent > 0);
-        let first = || all().filter(|cell| cell.round == 0);
-        let mut later = all().filter(|cell| cell.round > 0).peekable();
-        let arrives = |cell: &FleetCell| !cell.is_silent();
+    pub fn outcome(&self, target: usize, pair: FleetPair) -> PathOutcome {
+        let sizes = self.sizes(target, pair);
         match () {
-            () if first().next().is_none() => PathOutcome::NotTested,
-            () if !first().any(arrives) => PathOutcome::Silent,
-            () if later.peek().is_some() && !later.any(arrives) => PathOutcome::Forgotten,
-            () if first().any(FleetCell::is_silent) => PathOutcome::Limited,
-            () if self.lost(family, pair) > 0 => PathOutcome::Lossy,
+            () if sizes.is_empty() => PathOutcome::NotTested,
+            () if sizes.largest().is_none() => PathOutcome::Silent,
+            () if self.is_forgotten(target, pair) => PathOutcome::Forgotten,
+            () if sizes.too_large().is_some() => PathOutcome::Limited,
+            () if sizes.loss().is_some() => PathOutcome::Lossy,
             () => PathOutcome::Complete,
         }
     }
 
     /// Returns the outcome in a few characters: `ok`, `none`, `≤1472`, `-20%`, `later`, or `?`.
     #[must_use]
-    pub fn short_outcome(&self, family: Family, pair: FleetPair) -> String {
-        match self.outcome(family, pair) {
+    pub fn short_outcome(&self, target: usize, pair: FleetPair) -> String {
+        let sizes = self.sizes(target, pair);
+        match self.outcome(target, pair) {
             PathOutcome::NotTested => "?".into(),
             PathOutcome::Silent => "none".into(),
             PathOutcome::Forgotten => "later".into(),
-            PathOutcome::Limited => format!("\u{2264}{}", self.largest(family, pair)),
-            PathOutcome::Lossy => format!("-{}%", self.lost(family, pair).max(1)),
+            PathOutcome::Limited => format!("\u{2264}{}", sizes.largest().unwrap_or_default()),
+            PathOutcome::Lossy => format!("-{}%", sizes.percent_lost()),
             PathOutcome::Complete => "ok".into(),
         }
     }
 
-    /// Returns the largest size of which something arrived.
-    fn largest(&self, family: Family, pair: FleetPair) -> usize {
-        let arrived = self.between(family, pair).filter(|cell| cell.round == 0 && cell.received > 0);
-        arrived.map(|cell| cell.size).max().unwrap_or_default()
+    /// Returns whether something arrived in the first round, and nothing in later ones.
+    pub(super) fn is_forgotten(&self, target: usize, pair: FleetPair) -> bool {
+        let arrived = |is_first: bool| {
+            let mut cells =
+                self.decisive(target, pair).filter(move |cell| (cell.round == 0) == is_first).peekable();
+            cells.peek().is_some().then(|| cells.any(|cell| !cell.is_silent()))
+        };
+        (arrived(true), arrived(false)) == (Some(true), Some(false))
     }
 
-    /// Returns the percentage of probes that were lost of sizes of which some arrive; at least two lost probes count.
-    fn lost(&self, family: Family, pair: FleetPair) -> u64 {
-        let highest = self.highest_hop_limit();
-        let cells = self.between(family, pair);
-        let cells = cells.filter(|cell| cell.round == 0 && cell.hop_limit == highest && cell.received > 0);
-        let (sent, lost) = cells.fold((0, 0), |(sent, lost), cell| {
-            (sent + cell.sent, lost + cell.sent.saturating_sub(cell.received))
-        });
-        if lost < 2 { 0 } else { (lost * 100).div_ceil(sent) }
+    /// Returns what arrives by size, with the highest hop limit: in all rounds, or in the first if later ones are silent.
+    pub(super) fn sizes(&self, target: usize, pair: FleetPair) -> Sizes {
+        let is_forgotten = self.is_forgotten(target, pair);
+        Sizes::of(self.decisive(target, pair).filter(move |cell| !is_forgotten || cell.round == 0))
     }
 
-    /// Returns the pairs with a cell that `selects` selects.
-    pub(super) fn pairs(&self, selects: impl Fn(&FleetCell) -> bool) -> BTreeSet<FleetPair> {
-        self.cells.iter().filter(|cell| cell.sent > 0 && selects(cell)).map(FleetCell::pair).collect()
+    /// Returns the cells with the highest hop limit.
+    fn decisive(&self, target: usize, pair: FleetPair) -> impl Iterator<Item = &FleetCell> {
+        let cells = self.between(target, pair).iter();
+        cells.filter(|cell| cell.hop_limit == self.hop_limit && cell.sent > 0)
     }
 
-    /// Returns the hop limit that decides: the highest one.
-    #[must_use]
-    pub fn highest_hop_limit(&self) -> u8 {
-        self.cells.iter().map(|cell| cell.hop_limit).max().unwrap_or(1)
+    /// Returns the pairs of machines with a result for this target.
+    pub(super) fn tested(&self, target: usize) -> BTreeSet<FleetPair> {
+        let pairs = self.cells.keys().filter(|(of, _)| *of == target).map(|(_, pair)| *pair);
+        pairs.filter(|pair| self.outcome(target, *pair) != PathOutcome::NotTested).collect()
+    }
+
+    /// Returns whether a group was probed from one machine to another, on any interface.
+    pub(super) fn is_tested(&self, group: GroupAddr, pair: FleetPair) -> bool {
+        let targets = self.targets.iter().enumerate().filter(|(_, target)| target.group == group);
+        targets.into_iter().any(|(target, _)| self.outcome(target, pair) != PathOutcome::NotTested)
     }
 
     /// Returns the switch of a machine, if LLDP names one for it and no second one.
@@ -176,15 +191,13 @@ impl FleetMatrix {
         ports.iter().all(|port| port.switch == first.switch).then_some(&*first.switch)
     }
 
-    /// Returns the switch ports of a machine: `Gi1/0/7 of sw3`.
+    /// Returns the switch ports of a machine: `Gi1/0/7 of sw3`. Behind a switch that forwards LLDP, an interface has
+    /// several neighbors, one of which is its switch.
     pub(super) fn ports_of(&self, host: usize) -> Option<String> {
         let ports = self.switch_ports.get(host).filter(|ports| !ports.is_empty())?;
-        Some(
-            ports
-                .iter()
-                .map(|port| format!("{} of {}", port.port, port.switch))
-                .collect::<Vec<_>>()
-                .join(", "),
-        )
+        let interfaces: BTreeSet<_> = ports.iter().map(|port| &port.interface).collect();
+        let separator = if interfaces.len() == ports.len() { ", " } else { " or " };
+        let ports = ports.iter().map(|port| format!("{} of {}", port.port, port.switch));
+        Some(ports.collect::<Vec<_>>().join(separator))
     }
 }

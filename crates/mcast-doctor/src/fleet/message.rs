@@ -1,22 +1,28 @@
 //! The messages between the coordinator of a fleet and its members: one JSON object per line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::UnicastFailure;
-
 /// The version of these messages.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// A command to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub(super) enum MemberCommand {
-    /// Probe all groups, and these hosts by unicast.
-    Probe { count: u16, ttl: u8, peers: Vec<SocketAddr> },
+    /// Probe all groups, and these members by unicast.
+    Probe { count: u16, ttl: u8, peers: Vec<Peer> },
     /// Report what has arrived and what was found.
     Report,
+}
+
+/// Another member, as a destination of unicast probes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Peer {
+    pub(super) listener: u64,
+    pub(super) port: u16,
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// A message of a member.
@@ -48,14 +54,18 @@ pub(super) struct Hello {
     pub(super) captures: bool,
 }
 
-/// The probes that one machine has sent to one group.
+/// The probes that one machine has sent to one group on one interface.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Probed {
     pub(super) group: String,
+    /// The name of the interface, if it is known.
+    pub(super) interface: Option<String>,
     pub(super) session: u64,
     /// The largest payload that fits in one frame.
     pub(super) frame: usize,
     pub(super) cases: Vec<ProbedCase>,
+    /// The number of routers on the way to the listeners that answered.
+    pub(super) hops: Vec<(u64, u8)>,
     pub(super) unicast: Vec<ProbedPeer>,
     /// Why the group could not be probed.
     pub(super) error: Option<String>,
@@ -72,16 +82,19 @@ pub(super) struct ProbedCase {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ProbedPeer {
-    pub(super) address: SocketAddr,
+    pub(super) listener: u64,
+    /// Whether it has an address in the network of the interface; `None` if one of the two has no address.
+    pub(super) is_on_link: Option<bool>,
     pub(super) sent: u64,
     pub(super) answered: u64,
-    pub(super) failure: Option<UnicastFailure>,
 }
 
 /// What a member found out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct MemberReport {
     pub(super) arrivals: Vec<Arrivals>,
+    /// Sessions of which `arrivals` contains nothing any more.
+    pub(super) forgotten: u64,
     pub(super) findings: Vec<OwnFinding>,
     pub(super) switch_ports: Vec<SwitchPort>,
 }

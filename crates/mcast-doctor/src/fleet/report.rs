@@ -1,11 +1,13 @@
 //! The result of examining a fleet.
 
+use mcast::GroupAddr;
 use serde::Serialize;
 
+use super::collection::Member;
 use super::decision::FleetFinding;
 use super::hosts::FleetHost;
 use super::matrix::{FleetMatrix, UnicastCell};
-use super::message::{MemberReport, OwnFinding, SwitchPort};
+use super::message::{OwnFinding, SwitchPort};
 use super::status::FleetHostStatus;
 use crate::{Finding, Id, Remedy, Severity, Tool};
 
@@ -21,8 +23,6 @@ pub struct FleetReport {
     pub unicast: Vec<UnicastCell>,
     /// The findings about the paths, most severe first.
     pub findings: Vec<FleetFinding>,
-    /// Groups that a machine could not probe, with the reason.
-    pub not_probed: Vec<(String, String)>,
 }
 
 /// One machine of a fleet.
@@ -37,6 +37,8 @@ pub struct FleetHostReport {
     pub reason: Option<String>,
     /// Whether it can capture, which it needs to see what it loses itself, and to listen for LLDP.
     pub captures: bool,
+    /// Groups that it could not probe, with the reason.
+    pub not_probed: Vec<String>,
     /// The switch ports that it is connected to.
     pub switch_ports: Vec<SwitchPort>,
     /// What it found out about itself.
@@ -51,7 +53,7 @@ pub enum FleetVerdict {
     Healthy,
     /// There are warnings and no faults.
     Warnings,
-    /// Some machines did not take part, or fewer than two did.
+    /// Some machines did not take part, or fewer than two did, or a path between those that did was not tested.
     Unknown,
     /// Like [`Unknown`](Self::Unknown), because ssh or sudo refused to run it.
     NeedsRights,
@@ -87,10 +89,7 @@ impl FleetReport {
             _ if absent.peek().is_some() && absent.all(FleetHostStatus::needs_rights) => {
                 FleetVerdict::NeedsRights
             }
-            _ if self.hosts.iter().filter(|host| host.status == FleetHostStatus::Examined).count() < 2
-                || self.hosts.iter().any(|host| host.status != FleetHostStatus::Examined)
-                || !self.not_probed.is_empty() =>
-            {
+            _ if self.examined() < self.hosts.len().max(2) || self.has_untested_paths() => {
                 FleetVerdict::Unknown
             }
             Some(Severity::Warning) => FleetVerdict::Warnings,
@@ -99,14 +98,33 @@ impl FleetReport {
     }
 }
 
+impl FleetReport {
+    /// Returns the number of machines that took part until the end.
+    #[must_use]
+    pub fn examined(&self) -> usize {
+        self.hosts.iter().filter(|host| host.status == FleetHostStatus::Examined).count()
+    }
+
+    /// Returns whether a group was not probed from a machine that took part to another one, or none was probed at all.
+    #[must_use]
+    pub fn has_untested_paths(&self) -> bool {
+        let examined: Vec<_> =
+            self.hosts.iter().map(|host| host.status == FleetHostStatus::Examined).collect();
+        let takes_part = |host: usize| examined.get(host).copied().unwrap_or_default();
+        let hosts = || (0..self.hosts.len()).filter(|host| takes_part(*host));
+        let is_untested = |group: GroupAddr| {
+            let mut pairs = hosts().flat_map(|from| hosts().map(move |to| (from, to)));
+            pairs.any(|(from, to)| from != to && !self.matrix.is_tested(group, (from, to)))
+        };
+        let targets = &self.matrix.targets;
+        targets.is_empty() || targets.iter().any(|target| is_untested(target.group))
+    }
+}
+
 impl FleetHostReport {
-    pub(super) fn new(
-        host: &FleetHost,
-        failure: Option<&(FleetHostStatus, String)>,
-        captures: bool,
-        report: &MemberReport,
-    ) -> Self {
-        let (status, reason) = match failure {
+    pub(super) fn new(host: &FleetHost, member: &Member, not_probed: Vec<String>) -> Self {
+        let report = &member.report;
+        let (status, reason) = match &member.failure {
             Some((status, reason)) => (*status, Some(reason.clone())),
             None => (FleetHostStatus::Examined, None),
         };
@@ -114,7 +132,8 @@ impl FleetHostReport {
             name: host.name.clone(),
             status,
             reason,
-            captures,
+            captures: member.hello.as_ref().is_some_and(|hello| hello.captures),
+            not_probed,
             switch_ports: report.switch_ports.clone(),
             findings: report.findings.iter().filter_map(|own| own_finding(&host.name, own)).collect(),
         }
@@ -131,6 +150,7 @@ fn own_finding(host: &str, own: &OwnFinding) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::matrix::{FleetCell, FleetTarget};
     use super::*;
 
     fn report(statuses: &[FleetHostStatus], own: &[Severity]) -> FleetReport {
@@ -139,16 +159,37 @@ mod tests {
             status: *status,
             reason: None,
             captures: true,
+            not_probed: Vec::new(),
             switch_ports: Vec::new(),
             findings: own.iter().map(|severity| Finding::new(Id::NoRoute, *severity, "x")).collect(),
         };
-        FleetReport {
-            hosts: statuses.iter().map(host).collect(),
-            matrix: FleetMatrix::default(),
-            unicast: Vec::new(),
-            findings: Vec::new(),
-            not_probed: Vec::new(),
-        }
+        let hosts: Vec<_> = statuses.iter().map(host).collect();
+        let target = FleetTarget { group: "239.1.2.3:5000".parse().unwrap(), interface: None };
+        let pairs = (0..hosts.len()).flat_map(|from| (0..hosts.len()).map(move |to| (from, to)));
+        let cell = FleetCell {
+            size: 64,
+            hop_limit: 1,
+            round: 0,
+            frame: 1_472,
+            routers: None,
+            sent: 5,
+            received: 5,
+            answered: 5,
+        };
+        let cells = pairs.filter(|(from, to)| from != to).map(|pair| ((0, pair), vec![cell]));
+        let (targets, cells) = (vec![target], cells.collect());
+        let matrix = FleetMatrix { targets, hop_limit: 1, cells, ..FleetMatrix::default() };
+        FleetReport { hosts, matrix, unicast: Vec::new(), findings: Vec::new() }
+    }
+
+    #[test]
+    fn a_path_that_was_not_tested_is_not_healthy() {
+        let mut report = report(&[FleetHostStatus::Examined; 3], &[]);
+        assert_eq!(report.verdict(), FleetVerdict::Healthy);
+        report.matrix.cells.remove(&(0, (0, 1)));
+        assert_eq!(report.verdict(), FleetVerdict::Unknown);
+        report.matrix = FleetMatrix::default();
+        assert_eq!(report.verdict(), FleetVerdict::Unknown);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mcast_sys::process;
+
 use super::hosts::FleetHost;
 use super::message::{MemberCommand, MemberEvent};
 use crate::remedy::posix_line;
@@ -70,6 +72,7 @@ impl SshOptions {
             "ServerAliveInterval=5",
             "ServerAliveCountMax=3",
             "ClearAllForwardings=yes",
+            "RemoteCommand=none",
             &timeout,
         ];
         command.arg("-T").args(options.iter().flat_map(|option| ["-o", option]));
@@ -83,7 +86,8 @@ impl SshOptions {
 
     /// Returns the line that the shell on the machine runs. The only place where words are quoted for it.
     fn remote_line(&self, arguments: &[String]) -> String {
-        let sudo = ["sudo", "-n", "--"].map(str::to_owned);
+        // The status of a machine depends on what sudo prints, so that must not be translated.
+        let sudo = ["env", "LC_ALL=C", "sudo", "-n", "--"].map(str::to_owned);
         let mut words = if self.sudo { sudo.to_vec() } else { Vec::new() };
         words.push(self.remote_command.clone());
         words.extend_from_slice(arguments);
@@ -110,7 +114,7 @@ pub(super) enum SessionError {
 pub(super) struct MemberSession {
     child: Child,
     stdin: Option<ChildStdin>,
-    lines: Lines<String>,
+    lines: Lines<Vec<u8>>,
     errors: Arc<Mutex<VecDeque<u8>>>,
     /// Disconnected once all of standard error has been read.
     errors_end: Lines<()>,
@@ -125,7 +129,10 @@ impl MemberSession {
         let start = |error: std::io::Error| {
             SessionError::Start(format!("cannot start {}: {error}", options.program.display()))
         };
-        let mut child = options.command(host, arguments).spawn().map_err(start)?;
+        let mut command = options.command(host, arguments);
+        // An interrupt by the keyboard goes to a whole process group. It must not end the sessions before their reports.
+        process::lead_group(&mut command);
+        let mut child = command.spawn().map_err(start)?;
         let (sender, lines) = sync_channel(PENDING_LINES);
         let errors = Arc::new(Mutex::new(VecDeque::new()));
         let stdin = child.stdin.take();
@@ -155,8 +162,8 @@ impl MemberSession {
         }
     }
 
-    /// Returns the next message of the member, by `deadline`. Lines that are not objects are skipped: the start-up files of a
-    /// shell may print something.
+    /// Returns the next message of the member, by `deadline`. The start-up files of a shell may print something before it,
+    /// and need not end the line.
     pub(super) fn next(
         &mut self,
         deadline: Instant,
@@ -164,15 +171,23 @@ impl MemberSession {
     ) -> Result<MemberEvent, SessionError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left.min(POLL_INTERVAL)) {
-                Ok(line) if line.starts_with('{') => {
-                    return serde_json::from_str(&line).map_err(|_| SessionError::Garbled(shortened(&line)));
+            let received = self.lines.recv_timeout(left.min(POLL_INTERVAL));
+            match received {
+                Ok(line) => {
+                    if let Some(message) = message_in(&line) {
+                        return serde_json::from_slice(message)
+                            .map_err(|_| SessionError::Garbled(shortened(message)));
+                    }
                 }
-                Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
-                Err(RecvTimeoutError::Timeout) if !keep_going() => return Err(SessionError::Cancelled),
-                Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(SessionError::TimedOut),
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            // Also while it keeps printing something else.
+            if !keep_going() {
+                return Err(SessionError::Cancelled);
+            }
+            if left.is_zero() {
+                return Err(SessionError::TimedOut);
             }
         }
     }
@@ -198,8 +213,8 @@ impl MemberSession {
                 Err(_) => break,
             }
         }
-        // A process that has ended meanwhile cannot be killed, and need not be.
-        let _ = self.child.kill();
+        // With it ends the ssh through which it jumps.
+        process::end_group(&mut self.child, true);
         self.child.wait().ok()
     }
 }
@@ -210,17 +225,23 @@ impl Drop for MemberSession {
     }
 }
 
-fn read_lines(stdout: impl Read, lines: &SyncSender<String>) {
+fn read_lines(stdout: impl Read, lines: &SyncSender<Vec<u8>>) {
     let mut stdout = BufReader::new(stdout);
-    let mut line = String::new();
     loop {
-        line.clear();
-        match (&mut stdout).take(MAX_LINE).read_line(&mut line) {
+        let mut line = Vec::new();
+        match (&mut stdout).take(MAX_LINE).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
-            Ok(_) if lines.send(std::mem::take(&mut line)).is_err() => return,
+            Ok(_) if lines.send(line).is_err() => return,
             Ok(_) => {}
         }
     }
+}
+
+/// Returns the message at the end of a line, if there is one. Members write the event first.
+fn message_in(line: &[u8]) -> Option<&[u8]> {
+    const START: &[u8] = b"{\"event\":";
+    let start = line.windows(START.len()).position(|bytes| bytes == START)?;
+    line.get(start..)
 }
 
 /// Keeps the end of standard error.
@@ -234,9 +255,9 @@ fn read_errors(mut stderr: impl Read, errors: &Mutex<VecDeque<u8>>) {
     }
 }
 
-fn shortened(line: &str) -> String {
+fn shortened(line: &[u8]) -> String {
     const MOST: usize = 200;
-    line.trim().chars().take(MOST).collect()
+    String::from_utf8_lossy(line).trim().chars().take(MOST).collect()
 }
 
 #[cfg(test)]
@@ -255,7 +276,7 @@ mod tests {
             "'/opt/my tools/mcast' doctor '[ff15::1]:5' 'a'\\''b'"
         );
         let options = SshOptions { sudo: true, ..SshOptions::default() };
-        assert_eq!(line(&options, &["doctor"]), "sudo -n -- mcast doctor");
+        assert_eq!(line(&options, &["doctor"]), "env LC_ALL=C sudo -n -- mcast doctor");
     }
 
     #[test]
@@ -290,7 +311,31 @@ mod tests {
         let ended = SessionError::Ended { status: Some(7), errors: "no".into() };
         assert_eq!(next("echo Welcome; echo no >&2; exit 7"), Err(ended));
         assert!(matches!(next("echo '{\"event\":\"other\"}'"), Err(SessionError::Garbled(_))));
-        assert_eq!(next("echo Welcome; echo '{\"event\":\"probes-done\"}'"), Ok(MemberEvent::ProbesDone));
+        for noise in ["echo Welcome", "printf Welcome", "printf 'Gr\\374\\337e\\n'", "echo '{\"motd\":1}'"] {
+            let script = format!("{noise}; echo '{{\"event\":\"probes-done\"}}'");
+            assert_eq!(next(&script), Ok(MemberEvent::ProbesDone), "{noise}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_session_that_prints_without_end_times_out_or_is_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut endless = session(folder.path(), "exec yes");
+        let soon = Instant::now() + Duration::from_millis(200);
+        assert_eq!(endless.next(soon, &|| true), Err(SessionError::TimedOut));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        assert_eq!(endless.next(deadline, &|| false), Err(SessionError::Cancelled));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_session_does_not_share_the_interrupts_of_the_keyboard() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = "ps -o pgid= -p $$ | tr -d ' '";
+        let script = format!("test \"$({group})\" = $$ && echo '{{\"event\":\"probes-done\"}}'");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        assert_eq!(session(folder.path(), &script).next(deadline, &|| true), Ok(MemberEvent::ProbesDone));
     }
 
     #[cfg(unix)]

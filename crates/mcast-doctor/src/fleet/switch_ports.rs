@@ -12,12 +12,16 @@ use super::message::SwitchPort;
 
 /// The longest wait before a check whether to stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The maximum number of interfaces.
+/// The maximum number of ports.
 const MAX_PORTS: usize = 256;
 
-/// The switch ports that LLDP has named so far, by interface.
+/// The switch ports that LLDP has named so far, by interface and chassis. A switch that forwards LLDP, instead of sending
+/// its own, lets an interface hear several.
 #[derive(Debug, Default)]
-pub(super) struct SwitchPorts(Mutex<BTreeMap<String, SwitchPort>>);
+pub(super) struct SwitchPorts(Mutex<BTreeMap<Key, SwitchPort>>);
+
+/// An interface and a chassis.
+type Key = (String, String);
 
 impl SwitchPorts {
     /// Records the LLDP of these interfaces until `is_stopped`. Ends at once without the right to capture.
@@ -38,10 +42,11 @@ impl SwitchPorts {
 
     fn record(&self, interface: &str, unit: &Lldp<'_>) {
         let mut ports = self.ports();
+        let key = (interface.to_owned(), unit.chassis.to_string());
         if unit.lifetime == 0 {
-            ports.remove(interface);
-        } else if ports.len() < MAX_PORTS || ports.contains_key(interface) {
-            ports.insert(interface.to_owned(), switch_port(interface, unit));
+            ports.remove(&key);
+        } else if ports.len() < MAX_PORTS || ports.contains_key(&key) {
+            ports.insert(key, switch_port(interface, unit));
         }
     }
 
@@ -50,7 +55,7 @@ impl SwitchPorts {
         self.ports().values().cloned().collect()
     }
 
-    fn ports(&self) -> MutexGuard<'_, BTreeMap<String, SwitchPort>> {
+    fn ports(&self) -> MutexGuard<'_, BTreeMap<Key, SwitchPort>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,6 +70,7 @@ fn switch_port(interface: &str, unit: &Lldp<'_>) -> SwitchPort {
 
 #[cfg(test)]
 mod tests {
+    use super::super::matrix::FleetMatrix;
     use super::*;
 
     #[test]
@@ -78,5 +84,18 @@ mod tests {
         assert_eq!(ports.all(), [expected]);
         ports.record("eth0", &Lldp::parse(&unit(0)).unwrap());
         assert_eq!(ports.all(), []);
+    }
+
+    #[test]
+    fn an_interface_behind_a_switch_that_forwards_lldp_has_several_ports() {
+        let ports = SwitchPorts::default();
+        for chassis in *b"cd" {
+            let unit = [2, 2, 7, chassis, 4, 2, 5, chassis, 6, 2, 0, 120, 0, 0];
+            ports.record("eth0", &Lldp::parse(&unit).unwrap());
+        }
+        assert_eq!(ports.all().len(), 2);
+        let matrix = FleetMatrix { switch_ports: vec![ports.all()], ..FleetMatrix::default() };
+        assert_eq!(matrix.ports_of(0).unwrap(), "c of c or d of d");
+        assert_eq!(matrix.switch_of(0), None);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{InterfaceIndex, Receiver};
+use mcast::{Family, InterfaceIndex, Receiver};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
+use super::accepted_packets;
 use super::rejoin::Rejoin;
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
@@ -19,6 +20,8 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
+/// The longest time in which a socket is drained to which datagrams arrive without a pause.
+const MAX_GRACE: Duration = Duration::from_secs(2);
 /// The maximum number of ports that are tapped, and the size of the receive buffer of each. Both bound the memory.
 const MAX_PORTS: usize = 32;
 const PORT_BUFFER: usize = 1 << 20;
@@ -44,6 +47,8 @@ pub(crate) struct Taps {
     by_port: Vec<Capture>,
     unicast: UnicastRecorder,
     pub(crate) recorder: Recorder,
+    /// How many packets to groups the IP layer had accepted when counting began; then, how many it accepted until it ended.
+    accepted: BTreeMap<Family, u64>,
 }
 
 /// The group that the progress callback counts.
@@ -78,6 +83,7 @@ impl Taps {
             by_port: Vec::new(),
             unicast: UnicastRecorder::default(),
             recorder: Recorder::default(),
+            accepted: BTreeMap::new(),
         };
         for link in links {
             taps.add(link);
@@ -85,10 +91,24 @@ impl Taps {
         taps
     }
 
-    /// Ignores data captured before `time`.
-    pub(crate) fn count_data_from(&mut self, time: SystemTime) {
-        self.recorder.count_data_from(time);
-        self.port_recorder.count_data_from(time);
+    /// Ignores data captured before this moment.
+    pub(crate) fn begin_counting(&mut self) {
+        let now = SystemTime::now();
+        self.recorder.count_data_from(now);
+        self.port_recorder.count_data_from(now);
+        self.accepted = accepted_packets();
+    }
+
+    /// Ignores data captured after this moment, and returns it.
+    fn end_counting(&mut self) -> SystemTime {
+        let earlier = std::mem::replace(&mut self.accepted, accepted_packets());
+        for (family, count) in &mut self.accepted {
+            *count = count.saturating_sub(earlier.get(family).copied().unwrap_or_default());
+        }
+        let now = SystemTime::now();
+        self.recorder.count_data_until(now);
+        self.port_recorder.count_data_until(now);
+        now
     }
 
     /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`. On the
@@ -199,7 +219,8 @@ impl Taps {
         });
         let unfiltered = unfiltered.collect();
         let unicast = self.unicast.finish();
-        Wire { ports, unfiltered, unicast, ..self.recorder.finish(taps, Some(until)) }
+        let accepted = self.accepted;
+        Wire { ports, unfiltered, unicast, accepted, ..self.recorder.finish(taps, Some(until)) }
     }
 }
 
@@ -261,6 +282,22 @@ impl SocketProbe {
         Ok(any)
     }
 
+    /// Counts what arrived until `until` and still waits in the queue. However long this thread waits for a processor, the
+    /// queue was empty once after the last datagrams have got from the wire to the socket.
+    fn finish(&mut self, receiver: &Receiver, until: SystemTime) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let is_last = begin.elapsed() >= GRACE;
+            let any = self.drain(receiver, Some(until))?;
+            if (is_last && !any) || begin.elapsed() >= MAX_GRACE {
+                return Ok(());
+            }
+            if !any {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+        }
+    }
+
     fn count(&self) -> u64 {
         self.received.values().sum()
     }
@@ -288,13 +325,18 @@ pub(crate) fn listen(
 ) -> Result<(Wire, SocketProbe)> {
     let (begin, of) = (Instant::now(), options.duration());
     let mut probe = SocketProbe { from: taps.recorder.data_from, ..SocketProbe::default() };
-    let mut last_progress = begin;
+    let (mut last_progress, mut last_arrival) = (begin, (begin, 0));
     while begin.elapsed() < of {
         let any = taps.drain() | receiver.map_or(Ok(false), |receiver| probe.drain(receiver, None))?;
         if last_progress.elapsed() >= PROGRESS_INTERVAL {
             last_progress = Instant::now();
             let on_wire = filter.group.map_or(0, |group| taps.recorder.count(group, filter.port));
-            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket: probe.count() };
+            let at_socket = probe.count();
+            if on_wire + at_socket > last_arrival.1 {
+                last_arrival = (last_progress, on_wire + at_socket);
+            }
+            let silence = last_arrival.0.elapsed();
+            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket, silence };
             if report_progress(progress).is_break() {
                 break;
             }
@@ -303,7 +345,7 @@ pub(crate) fn listen(
             std::thread::sleep(POLL_INTERVAL);
         }
     }
-    let until = SystemTime::now();
+    let until = taps.end_counting();
     taps.drain();
     let is_conclusive = begin.elapsed() >= options.querier_timeout();
     if let Some(rejoin) = rejoin.filter(|_| options.experiments) {
@@ -317,12 +359,7 @@ pub(crate) fn listen(
     }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {
-        let last = Instant::now();
-        while last.elapsed() < GRACE {
-            if !probe.drain(receiver, Some(until))? {
-                std::thread::sleep(POLL_INTERVAL);
-            }
-        }
+        probe.finish(receiver, until)?;
     }
     Ok((wire, probe))
 }

@@ -21,9 +21,13 @@ use mcast::{Group, InterfaceIndex};
 
 use crate::snapshot::Route;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{DropCounter, host_drops, processes, queues, snapshot};
+pub(crate) use linux::{
+    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, snapshot,
+};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) use other::{DropCounter, host_drops, processes, queues, snapshot};
+pub(crate) use other::{
+    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, snapshot,
+};
 
 /// The maximum number of sources that are looked up.
 const MAX_SOURCES: usize = 256;

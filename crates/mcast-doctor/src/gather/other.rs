@@ -39,6 +39,13 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     })
 }
 
+/// Returns no counts: these systems do not count what their IP layer accepts for groups.
+pub(crate) fn accepted_packets() -> BTreeMap<mcast::Family, u64> {
+    BTreeMap::new()
+}
+/// Keeps the counters: the tools that report them are slow.
+pub(crate) fn refresh_counters(_machine: &mut Snapshot) {}
+
 /// Returns no counts, because no tool reports them cheaply.
 pub(crate) fn host_drops() -> mcast_measure::DropCounts {
     mcast_measure::DropCounts::default()

@@ -62,6 +62,8 @@ pub struct ProbeListenerCounts {
     pub foreign: u64,
     /// Answers that the system refused to send.
     pub failed: u64,
+    /// Sessions that [`ProbeListener::arrivals`] no longer contains.
+    pub forgotten: u64,
 }
 
 impl ProbeListener {
@@ -243,6 +245,7 @@ impl ProbeListener {
             refused: state.responder.refused(),
             foreign: state.responder.foreign(),
             failed: state.failed,
+            forgotten: state.responder.forgotten(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Loss by size: of everything at random, of datagrams above a size, or of the replies.
 
+use std::ops::AddAssign;
+
 use mcast_measure::{Responder, SizeLimit};
 
 use super::PathTest;
@@ -10,11 +12,26 @@ const CERTAIN: f64 = 3.0;
 /// Fewer lost probes may be lost by chance.
 const FEWEST: u64 = 2;
 
-/// What was sent and what was answered.
+/// What was sent and what was answered, or received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    sent: u64,
-    received: u64,
+pub(crate) struct Tally {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+    }
+}
+
+/// Returns whether it cannot be chance that nothing arrived of what was `sent`, by size, if what is smaller arrives like
+/// `arrives`. A datagram that needs several frames needs them all.
+pub(crate) fn is_certain(arrives: Tally, sent: impl Iterator<Item = (usize, u64)>, frame: usize) -> bool {
+    let fragments = |size: usize| size.div_ceil(frame.max(1)) as f64;
+    let survives = |size: usize| (1.0 - arrives.rate()).powf(fragments(size));
+    sent.map(|(size, sent)| sent as f64 * survives(size)).sum::<f64>() >= CERTAIN
 }
 
 impl Tally {
@@ -28,7 +45,7 @@ impl Tally {
     }
 
     /// Returns the severity of the loss: a fault from 10 %, a warning from 2 %.
-    const fn severity(self) -> Option<Severity> {
+    pub(crate) const fn severity(self) -> Option<Severity> {
         let lost = self.lost();
         match () {
             () if lost < FEWEST || lost * 50 < self.sent => None,
@@ -69,17 +86,11 @@ impl PathTest {
             return None;
         };
         let random = self.tally(listener, |size| size <= passes.min(self.frame));
-        let survives = |size: usize| (1.0 - random.rate()).powf(self.fragments(size));
         let sizes = self.session.cases().iter().enumerate();
-        let expected: f64 = sizes
+        let sent = sizes
             .filter(|(_, case)| case.hop_limit == self.highest && case.size >= lost)
-            .map(|(index, case)| self.session.sent(index) as f64 * survives(case.size))
-            .sum();
-        (expected >= CERTAIN).then_some((passes, lost))
-    }
-
-    fn fragments(&self, size: usize) -> f64 {
-        size.div_ceil(self.frame.max(1)) as f64
+            .map(|(index, case)| (case.size, self.session.sent(index)));
+        is_certain(random, sent, self.frame).then_some((passes, lost))
     }
 
     /// Returns the finding that datagrams of every size are lost, or their replies.

@@ -16,6 +16,7 @@ use mcast::{GroupAddr, Interface};
 use mcast_measure::wire::{Examination, SessionId};
 use mcast_measure::{ProbeSession, Responder};
 
+pub(crate) use loss::{Tally, is_certain};
 pub use unicast::{UnicastFailure, UnicastPath};
 
 /// A test of the path to the listeners of a group: which sizes and hop limits arrive, and how often, by multicast and

@@ -22,7 +22,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
             remedies.extend(networkd(link, "route", lines, scope.clone()));
             if let Some(ConfigService::NetworkManager { connection }) = &link.config_service {
                 remedies.push(
-                    Remedy::for_good(
+                    Remedy::permanent(
                         Tool::NetworkManager,
                         ["connection", "modify", "uuid", connection, "+ipv4.routes", "224.0.0.0/4"],
                     )
@@ -64,7 +64,7 @@ pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
     let mut remedies = vec![now.with_scope(scope.clone())];
     if matches!(link.config_service, Some(ConfigService::NetworkManager { .. })) {
         remedies.push(
-            Remedy::for_good(
+            Remedy::permanent(
                 Tool::NetworkManager,
                 ["device", "set", link.name(), "managed", "yes", "autoconnect", "yes"],
             )

@@ -102,7 +102,7 @@ fn make_permanent(names: &[&str], value: &impl std::fmt::Display, scope: RemedyS
     let name = names.last().copied().unwrap_or_default().replace('/', ".");
     let path = format!("/etc/sysctl.d/90-mcast-{name}.conf");
     let text: String = names.iter().map(|name| format!("{name} = {value}\n")).collect();
-    Remedy::file(Tool::Sysctl, Persistence::ForGood, &path, text).then(["-p", &path]).with_scope(scope)
+    Remedy::file(Tool::Sysctl, Persistence::Permanent, &path, text).then(["-p", &path]).with_scope(scope)
 }
 
 /// Adds lines to the systemd-networkd configuration of an interface, if networkd manages it. `topic` names the
@@ -110,7 +110,7 @@ fn make_permanent(names: &[&str], value: &impl std::fmt::Display, scope: RemedyS
 pub(crate) fn networkd(link: &Link, topic: &str, lines: &str, scope: RemedyScope) -> Option<Remedy> {
     let Some(ConfigService::Networkd { file }) = &link.config_service else { return None };
     let path = format!("/etc/systemd/network/{file}.d/mcast-{topic}.conf");
-    let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, path, lines).then(["reload"]);
+    let remedy = Remedy::file(Tool::Networkd, Persistence::Permanent, path, lines).then(["reload"]);
     let reconfigured = "networkd reloads every interface whose files have changed";
     let warning = scope
         .warning
@@ -150,7 +150,7 @@ pub(crate) fn admit_forwarded(
     let path = ["route", "allow", "in", "on", from, "out", "on", to];
     let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
     let mut remedies = admit_by_rule(from, address, rule);
-    let ufw = Remedy::for_good(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address));
+    let ufw = Remedy::permanent(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address));
     remedies.extend(permanently(ufw, rule));
     remedies
 }
@@ -225,7 +225,7 @@ fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
 fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {
     let (group, port) = (to.ip().to_string(), to.port().to_string());
     let args = ["allow", direction, "on", interface, "to", &group, "port", &port, "proto", "udp"];
-    Remedy::for_good(Tool::Ufw, args).with_scope(scope_of_flow(interface, to))
+    Remedy::permanent(Tool::Ufw, args).with_scope(scope_of_flow(interface, to))
 }
 
 /// The scope of a rule that admits the datagrams to one group and port.
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn permanent_setting_has_its_own_file() {
-        let [now, for_good] =
+        let [now, permanent] =
             sysctls(&["net.ipv4.conf.all.x", "net.ipv4.conf.a/b.x"], 0, RemedyScope::new("x"));
         assert_eq!(now.command().unwrap(), "sysctl -w net.ipv4.conf.all.x=0 net.ipv4.conf.a/b.x=0");
         let path = "/etc/sysctl.d/90-mcast-net.ipv4.conf.a.b.x.conf";
@@ -376,7 +376,7 @@ mod tests {
             Action::Write { path: path.into(), text },
             Action::Run { program: "sysctl".into(), args: vec!["-p".into(), path.into()] },
         ];
-        assert_eq!(for_good.actions(), expected);
+        assert_eq!(permanent.actions(), expected);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
     let scope = scope_of_groups(family, link.name());
     vec![
         Remedy::now(Tool::Netsh, args("store=active")).with_scope(scope.clone()),
-        Remedy::for_good(Tool::Netsh, args("store=persistent")).with_scope(scope),
+        Remedy::permanent(Tool::Netsh, args("store=persistent")).with_scope(scope),
     ]
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn route_group(_group: IpAddr, _link: &Link, _has_routing_rules: bool
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
-    let remedy = Remedy::for_good(Tool::Netsh, ["interface", "set", "interface", link.name(), "enabled"]);
+    let remedy = Remedy::permanent(Tool::Netsh, ["interface", "set", "interface", link.name(), "enabled"]);
     vec![remedy.with_scope(scope_of_interface(link.name()))]
 }
 

@@ -163,6 +163,17 @@ pub(crate) struct BridgePort {
     pub(crate) isolated: bool,
     /// Whether it accepts frames only from hosts in the forwarding table (802.1X).
     pub(crate) locked: bool,
+    /// The number of groups that snooping has learnt behind it.
+    pub(crate) groups: u32,
+    /// How many of them it may have; 0 for any number.
+    pub(crate) group_limit: u32,
+}
+
+impl BridgePort {
+    /// Returns whether it has as many groups as it may have.
+    pub(crate) fn has_all_groups(self) -> bool {
+        self.group_limit > 0 && self.groups >= self.group_limit
+    }
 }
 
 /// The spanning tree state of a port.

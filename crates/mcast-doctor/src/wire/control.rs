@@ -46,8 +46,9 @@ pub(crate) enum ControlDefect {
 pub(crate) enum ControlMessage {
     /// A general query, or a query for one group. Hosts may delay their response by up to `response_time`.
     Query { version: u8, group: Option<IpAddr>, interval: Option<Duration>, response_time: Duration },
-    /// A report or leave: the groups that are joined, and those that are left.
-    Report { version: u8, joined: Vec<IpAddr>, left: Vec<IpAddr> },
+    /// A report or leave: the groups that are joined, those that are left, and the only sources of joined groups that are
+    /// admitted.
+    Report { version: u8, joined: Vec<IpAddr>, left: Vec<IpAddr>, sources: Vec<(IpAddr, IpAddr)> },
     /// PIM.
     Pim,
 }
@@ -58,10 +59,22 @@ impl ControlMessage {
         matches!(self, Self::Report { joined, .. } if joined.contains(&group))
     }
 
-    /// Returns the number of groups that it lists.
+    /// Returns whether it reports a member of a group that admits a source.
+    pub(crate) fn joins_from(&self, group: IpAddr, source: IpAddr) -> bool {
+        let Self::Report { sources, .. } = self else { return false };
+        let mut admitted = sources.iter().filter(|(of, _)| *of == group).peekable();
+        self.joins(group) && (admitted.peek().is_none() || admitted.any(|(_, admitted)| *admitted == source))
+    }
+
+    /// Returns whether it reports that a host has left a group.
+    pub(crate) fn leaves(&self, group: IpAddr) -> bool {
+        matches!(self, Self::Report { left, .. } if left.contains(&group))
+    }
+
+    /// Returns the number of groups and sources that it lists.
     pub(super) fn groups(&self) -> usize {
         match self {
-            Self::Report { joined, left, .. } => joined.len() + left.len(),
+            Self::Report { joined, left, sources, .. } => joined.len() + left.len() + sources.len(),
             Self::Query { .. } | Self::Pim => 0,
         }
     }
@@ -69,7 +82,7 @@ impl ControlMessage {
     /// Returns what the causes need of an IGMP or MLD message; `None` if that is nothing.
     pub(crate) fn of<A: Address + Into<IpAddr>>(message: &GmpMessage<'_, A>) -> Option<Self> {
         let version = message.version();
-        let report = |joined, left| Some(Self::Report { version, joined, left });
+        let report = |joined, left| Some(Self::Report { version, joined, left, sources: Vec::new() });
         match message {
             GmpMessage::Query(query) => Some(Self::Query {
                 version,
@@ -85,17 +98,24 @@ impl ControlMessage {
             }
             GmpMessage::Leave { group } => report(Vec::new(), vec![(*group).into()]),
             GmpMessage::V3Report(records) => {
-                let (mut joined, mut left) = (Vec::new(), Vec::new());
+                let (mut joined, mut left, mut sources) = (Vec::new(), Vec::new(), Vec::new());
                 for record in records.iter() {
                     let none = record.sources.is_empty();
+                    let group: IpAddr = record.group.into();
+                    if matches!(
+                        record.kind,
+                        RecordKind::ChangeToInclude | RecordKind::ModeIsInclude | RecordKind::AllowNewSources
+                    ) {
+                        sources.extend(record.sources.iter().map(|source| (group, source.into())));
+                    }
                     let list = match record.kind {
                         RecordKind::ChangeToInclude | RecordKind::ModeIsInclude if none => &mut left,
                         RecordKind::BlockOldSources => &mut left,
                         _ => &mut joined,
                     };
-                    list.push(record.group.into());
+                    list.push(group);
                 }
-                report(joined, left)
+                Some(Self::Report { version, joined, left, sources })
             }
             GmpMessage::RouterDiscovery(_) => None,
         }

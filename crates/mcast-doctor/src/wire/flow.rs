@@ -77,7 +77,7 @@ pub(crate) struct Flow {
     pub(crate) repeats: u64,
     /// Repeats with another hop limit or Ethernet source than the original.
     pub(crate) repeats_by_other_path: u64,
-    /// Hashes of the payloads, at most [`MAX_PAYLOADS`].
+    /// The smallest hashes of the payloads, at most [`MAX_PAYLOADS`]: two flows with the same payloads have the same.
     pub(crate) payloads: BTreeSet<u64>,
     /// Datagrams that the kernel carried in coalesced packets, which its counters count once.
     pub(crate) resegmented: u64,
@@ -85,6 +85,8 @@ pub(crate) struct Flow {
     pub(crate) numbering: Numbering,
     /// IPv6 datagrams without a UDP checksum, which only tunnels may send.
     pub(crate) without_checksum: u64,
+    /// Datagrams that a socket which decapsulates ESP does not receive, because they look like ESP.
+    pub(crate) like_esp: u64,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -116,6 +118,8 @@ pub(crate) struct DatagramSummary {
     pub(crate) resegmented: bool,
     /// Whether it is an IPv6 datagram without a UDP checksum.
     pub(crate) without_checksum: bool,
+    /// Whether it looks like ESP in UDP.
+    pub(crate) like_esp: bool,
 }
 
 impl Flow {
@@ -139,6 +143,7 @@ impl Flow {
             resegmented: 0,
             numbering: Numbering::default(),
             without_checksum: 0,
+            like_esp: 0,
             recent: VecDeque::new(),
         }
     }
@@ -155,6 +160,7 @@ impl Flow {
         self.fragmented += u64::from(summary.fragmented);
         self.resegmented += u64::from(summary.resegmented);
         self.without_checksum += u64::from(summary.without_checksum);
+        self.like_esp += u64::from(summary.like_esp);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);
@@ -164,8 +170,9 @@ impl Flow {
             addresses.extend(new.filter(|_| addresses.len() < MAX_ADDRESSES));
         }
         self.note_repeat(&summary);
-        if self.payloads.len() < MAX_PAYLOADS {
-            self.payloads.insert(summary.hash);
+        self.payloads.insert(summary.hash);
+        if self.payloads.len() > MAX_PAYLOADS {
+            self.payloads.pop_last();
         }
         if self.recent.len() == REPEAT_WINDOW {
             self.recent.pop_front();
@@ -181,6 +188,12 @@ impl Flow {
     /// Returns the Ethernet source addresses as a list.
     pub(crate) fn mac_list(&self) -> String {
         self.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns whether at least a tenth of the payloads of a flow are also those of this one, as on redundant paths.
+    pub(crate) fn has_payloads_of(&self, other: &Self) -> bool {
+        let common = self.payloads.intersection(&other.payloads).count();
+        common * 10 >= self.payloads.len().min(other.payloads.len())
     }
 
     /// Returns whether the flow has stopped: it had at least 10 datagrams, and has been silent for at least 2 s

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use mcast::InterfaceIndex;
+use mcast::{Family, InterfaceIndex};
 
 use crate::snapshot::Link;
 pub(crate) use control::{ControlDefect, ControlMessage, ControlPacket, DamagedControl};
@@ -37,6 +37,8 @@ pub(crate) struct Wire {
     pub(crate) fragmented: Vec<FragmentedDatagram>,
     /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
+    /// How many packets to groups the IP layer accepted in that span, where the system counts them.
+    pub(crate) accepted: BTreeMap<Family, u64>,
     /// Captured frames that were not recorded, because they were of too many flows, datagrams or messages.
     pub(crate) unrecorded: u64,
     /// What was captured on the ports of tapped bridges and bonds.

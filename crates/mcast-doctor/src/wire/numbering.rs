@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use mcast::Group;
+use mcast_packet::payload::Rtp;
 use mcast_packet::sequence::SequenceField;
 use mcast_watch::live::sequence_info;
 use mcast_watch::{Format, SequenceMeter, SequenceStatistics};
@@ -28,6 +29,8 @@ pub(crate) struct Numbering {
     slots: Vec<u32>,
     first: Option<SystemTime>,
     previous: Option<SystemTime>,
+    /// The first source that payloads of RTP state.
+    ssrc: Option<u32>,
 }
 
 /// Missing sequence numbers between two datagrams.
@@ -65,6 +68,9 @@ impl Numbering {
         let Ok(group) = Group::new(key.group) else { return };
         let info = sequence_info(payload);
         let update = self.meter.observe(group, key.port, payload, self.search.field(), info.as_ref());
+        if self.ssrc.is_none() && self.format() == Some(Format::Rtp) {
+            self.ssrc = Rtp::parse(payload).map(|packet| packet.ssrc);
+        }
         let pause = self.previous.and_then(|previous| time.duration_since(previous).ok()).unwrap_or_default();
         self.previous = Some(time);
         match u64::try_from(update.lost) {
@@ -92,6 +98,11 @@ impl Numbering {
     /// Returns the format of the payloads, once it is certain.
     pub(crate) fn format(&self) -> Option<Format> {
         self.meter.format()
+    }
+
+    /// Returns the source that payloads of RTP state.
+    pub(crate) fn ssrc(&self) -> Option<u32> {
+        self.ssrc
     }
 
     /// Returns where the number is in payloads of an unknown format.

@@ -41,6 +41,8 @@ pub(crate) struct Recorder {
     unrecorded: u64,
     /// Data before this moment does not count, because the group had not been joined yet.
     pub(crate) data_from: Option<SystemTime>,
+    /// Data after this moment does not count, because the socket does not count it either.
+    data_until: Option<SystemTime>,
 }
 
 /// Where and when a frame was captured.
@@ -59,6 +61,11 @@ impl Recorder {
         self.destinations.clear();
         self.fragmented.clear();
         self.data_from = Some(time);
+    }
+
+    /// Ignores data captured after `time`. Frames that are still to be recorded may have arrived later.
+    pub(crate) fn count_data_until(&mut self, time: SystemTime) {
+        self.data_until = Some(time);
     }
 
     pub(crate) fn record(&mut self, frame: &Frame<'_>) {
@@ -84,6 +91,7 @@ impl Recorder {
             Some(Transport::Pim(_)) => self.record_control(context, &packet, ip, Some(ControlMessage::Pim)),
             _ if !ip.destination.is_multicast() => {}
             _ if self.data_from.is_some_and(|from| context.time < from) => {}
+            _ if self.data_until.is_some_and(|until| context.time > until) => {}
             Some(Transport::Udp(udp)) => self.record_datagram(context, &packet, ip, udp),
             Some(Transport::Fragment(_)) => self.record_fragment(context, ip, None),
             _ => {}
@@ -100,6 +108,7 @@ impl Recorder {
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
+            accepted: BTreeMap::new(),
             unrecorded: self.unrecorded,
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
@@ -186,6 +195,7 @@ impl Recorder {
             fragmented: ip.fragment.is_some(),
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
+            like_esp: is_like_esp(udp.payload),
         };
         match self.flow(key, &summary) {
             Some(flow) => {
@@ -248,6 +258,13 @@ fn identification(ip: &Ip<'_>) -> u16 {
     }
 }
 
+/// Returns whether the kernel takes a payload for ESP (RFC 3948 section 2): it is longer than the header of ESP, and does not
+/// begin with the four zero bytes of a message of IKE.
+fn is_like_esp(payload: &[u8]) -> bool {
+    const ESP_HEADER: usize = 8;
+    payload.len() > ESP_HEADER && !payload.starts_with(&[0; 4])
+}
+
 fn hash(payload: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     payload.hash(&mut hasher);
@@ -257,41 +274,64 @@ fn hash(payload: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use mcast_capture::Direction;
     use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
 
     use super::*;
-    use crate::causes::fixtures::{ETH0, machine};
+    use crate::causes::fixtures::{ETH0, begin, machine};
+
+    /// Records a datagram from 10.0.0.0 plus this number to 239.1.2.3.
+    fn record(recorder: &mut Recorder, number: u32, port: u16, time: SystemTime) {
+        let frame = UdpFrame {
+            mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            source: Ipv4Addr::from(0x0a00_0000 + number).into(),
+            source_port: 6000,
+            group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
+            destination_port: port,
+            hop_limit: 4,
+            payload: &[1, 2, 3],
+        };
+        let mut buffer = [0; 128];
+        let length = frame.emit(&mut buffer).unwrap();
+        recorder.record(&Frame {
+            bytes: &buffer[..length],
+            original_length: length,
+            link_type: LinkType::Ethernet,
+            interface: ETH0,
+            interface_name: None,
+            direction: Direction::Multicast,
+            time,
+            checksums: Checksums::Computed,
+            resegmented: false,
+        });
+    }
+
+    #[test]
+    fn only_data_between_the_join_and_the_end_counts() {
+        let at = |seconds| begin() + Duration::from_secs(seconds);
+        let mut recorder = Recorder::default();
+        recorder.count_data_from(at(1));
+        (0..3).for_each(|second| record(&mut recorder, 1, 5000, at(second)));
+        recorder.count_data_until(at(3));
+        (3..9).for_each(|second| record(&mut recorder, 1, 5000, at(second)));
+        let wire = recorder.finish(Vec::new(), Some(at(3)));
+        assert_eq!(wire.flows.iter().map(|flow| flow.datagrams).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn only_long_payloads_without_leading_zeros_look_like_esp() {
+        assert!(is_like_esp(&[1; 9]) && is_like_esp(&[0, 0, 0, 1, 0, 0, 0, 0, 0]));
+        assert!(!is_like_esp(&[1; 8]) && !is_like_esp(&[0, 0, 0, 0, 1, 1, 1, 1, 1]) && !is_like_esp(&[0xff]));
+    }
 
     #[test]
     fn capture_of_more_flows_than_are_recorded_is_not_complete() {
         let recorded = |flows: usize, groups: usize| {
             let mut recorder = Recorder::default();
             for number in 0..flows {
-                let port = 5000 + (number % groups) as u16;
-                let frame = UdpFrame {
-                    mac: MacAddress([2, 0, 0, 0, 0, 1]),
-                    source: Ipv4Addr::from(0x0a00_0000 + number as u32).into(),
-                    source_port: 6000,
-                    group: mcast::Group::new([239, 1, 2, 3].into()).unwrap(),
-                    destination_port: port,
-                    hop_limit: 4,
-                    payload: &[1, 2, 3],
-                };
-                let mut buffer = [0; 128];
-                let length = frame.emit(&mut buffer).unwrap();
-                recorder.record(&Frame {
-                    bytes: &buffer[..length],
-                    original_length: length,
-                    link_type: LinkType::Ethernet,
-                    interface: ETH0,
-                    interface_name: None,
-                    direction: Direction::Multicast,
-                    time: SystemTime::UNIX_EPOCH,
-                    checksums: Checksums::Computed,
-                    resegmented: false,
-                });
+                record(&mut recorder, number as u32, 5000 + (number % groups) as u16, begin());
             }
             recorder.finish(machine().links.iter().map(Tap::on).collect(), None)
         };

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use mcast_doctor::{Id, Options, Report};
-use mcast_lab::{Host, Lab, RouteGroup, Router, SwitchOptions};
+use mcast_lab::{Host, Lab, RouteGroup, Router, Switch, SwitchOptions};
 
 use crate::net::{
-    Listener, Net, Stream, assert_healthy, assert_only, assert_received, examine, examine_for, examine_host,
-    has_programs, listener, nft, run,
+    Listener, Net, Stream, assert_healthy, assert_only, assert_received, briefly, examine, examine_for,
+    examine_host, examine_while, has_programs, listener, nft, run, socket,
 };
 use crate::switches::last_query;
 
@@ -27,6 +27,15 @@ struct Switched {
     _stream: Stream,
 }
 
+/// Returns the ports of the sender and of the receiver.
+fn ports(switch: &Host) -> [String; 2] {
+    let list = "ip -o link show master br0 | sed 's/^[0-9]*: //; s/[@:].*//'";
+    let output = switch.command("sh").unwrap().args(["-c", list]).output().unwrap();
+    let names = String::from_utf8(output.stdout).unwrap();
+    let [sender, receiver] = names.lines().collect::<Vec<_>>()[..] else { panic!("{names}") };
+    [sender.to_owned(), receiver.to_owned()]
+}
+
 impl Switched {
     fn new(to: &str) -> Self {
         Self::with(to, 64, SwitchOptions::managed())
@@ -35,11 +44,7 @@ impl Switched {
     fn with(to: &str, size: usize, options: SwitchOptions) -> Self {
         let net = Net::with(options);
         let switch = net.lan.inside();
-        let list = "ip -o link show master br0 | sed 's/^[0-9]*: //; s/[@:].*//'";
-        let output = switch.command("sh").unwrap().args(["-c", list]).output().unwrap();
-        let names = String::from_utf8(output.stdout).unwrap();
-        let [sender, receiver] = names.lines().collect::<Vec<_>>()[..] else { panic!("{names}") };
-        let ports = [sender.to_owned(), receiver.to_owned()];
+        let ports = ports(&switch);
         let group = to.parse::<std::net::SocketAddr>().unwrap().ip();
         let bind = if group.is_ipv4() { "0.0.0.0:5000" } else { "[::]:5000" };
         let listener = listener(&net.receiver, bind, &[(&group.to_string(), "eth0")]);
@@ -113,6 +118,111 @@ fn lock(net: &Switched) {
             net.ports[0], net.ports[0]
         ),
     );
+}
+
+/// Takes a port down.
+fn take_down(net: &Switched, port: usize) {
+    run(&net.switch, &format!("ip link set dev {} down", net.ports[port]));
+}
+
+/// Takes an interface out of the bridge.
+fn take_out(switch: &Host, port: &str) {
+    run(switch, &format!("ip link set dev {port} nomaster"));
+}
+
+/// The port of the sender is down.
+pub(crate) fn port_of_sender_down() -> Report {
+    let net = Switched::new(TO);
+    take_down(&net, 0);
+    net.examine()
+}
+
+/// The port of the receiver is down, in IPv6.
+pub(crate) fn port_of_receiver_down_v6() -> Report {
+    let net = Switched::new(TO_V6);
+    take_down(&net, 1);
+    examine(&net.switch, ON_BRIDGE_V6)
+}
+
+/// The same, without a group.
+pub(crate) fn port_down_of_machine() -> Report {
+    let net = Switched::new(TO);
+    take_down(&net, 1);
+    examine_host(&net.switch)
+}
+
+/// The port of the receiver goes down while the doctor listens.
+pub(crate) fn port_goes_down() -> Report {
+    let net = Switched::new(TO);
+    examine_while(&net.switch, ON_BRIDGE, &briefly(), || take_down(&net, 1))
+}
+
+/// The interface of the sender is not a port of the bridge any more.
+pub(crate) fn sender_taken_out() -> Report {
+    let net = Switched::new(TO);
+    take_out(&net.switch, &net.ports[0]);
+    net.examine()
+}
+
+pub(crate) fn sender_taken_out_v6() -> Report {
+    let net = Switched::new(TO_V6);
+    take_out(&net.switch, &net.ports[0]);
+    examine(&net.switch, ON_BRIDGE_V6)
+}
+
+/// The interface of a receiver that joins is not a port of the bridge any more.
+pub(crate) fn receiver_taken_out() -> Report {
+    let net = Net::with(SwitchOptions::managed());
+    let switch = net.lan.inside();
+    let [_, port] = ports(&switch);
+    take_out(&switch, &port);
+    let _stream = Stream::to(&net.sender, TO);
+    examine_while(&switch, ON_BRIDGE, &briefly(), || join_for_good(&net.receiver))
+}
+
+/// Joins the group until the process ends.
+fn join_for_good(host: &Host) {
+    std::mem::forget(listener(host, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]));
+}
+
+/// Sets how many groups a port may have, as `bridge link set dev PORT mcast_max_groups` does since iproute2 6.3.
+fn limit_groups(switch: &Host, port: &str, limit: u32) {
+    const PROGRAM: &str = "import socket, struct, sys
+def attribute(kind, value):
+    return struct.pack('HH', 4 + len(value), kind) + value
+NESTED, PROTOCOL_INFO, MAX_GROUPS, SET_LINK, AF_BRIDGE = 1 << 15, 12, 42, 19, 7
+info = attribute(PROTOCOL_INFO | NESTED, attribute(MAX_GROUPS, struct.pack('I', int(sys.argv[2]))))
+body = struct.pack('BBHiII', AF_BRIDGE, 0, 0, socket.if_nametoindex(sys.argv[1]), 0, 0) + info
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+s.send(struct.pack('IHHII', 16 + len(body), SET_LINK, 5, 1, 0) + body)
+error, = struct.unpack_from('i', s.recv(4096), 16)
+assert error == 0, error";
+    let arguments = ["-c", PROGRAM, port, &limit.to_string()];
+    assert!(switch.command("python3").unwrap().args(arguments).status().unwrap().success());
+}
+
+/// Returns a switch whose port of the receiver may have one group, and has it.
+fn limited() -> Net {
+    let net = Net::with(SwitchOptions::managed());
+    let switch = net.lan.inside();
+    let [_, port] = ports(&switch);
+    let first = "239.7.7.7".parse().unwrap();
+    std::mem::forget(listener(&net.receiver, "0.0.0.0:7777", &[("239.7.7.7", "eth0")]));
+    net.lan.wait_for_member(&net.receiver, "eth0", first, TIMEOUT).unwrap();
+    limit_groups(&switch, &port, 1);
+    net
+}
+
+/// A host joins a second group behind a port that may have one.
+pub(crate) fn port_group_limit() -> Report {
+    let net = limited();
+    let _stream = Stream::to(&net.sender, TO);
+    examine_while(&net.lan.inside(), ON_BRIDGE, &briefly(), || join_for_good(&net.receiver))
+}
+
+/// The same, without a group.
+pub(crate) fn port_group_limit_of_machine() -> Report {
+    examine_host(&limited().lan.inside())
 }
 
 /// A rule of the bridge family with a counter.
@@ -218,7 +328,7 @@ pub(crate) fn stopped_querier() -> Report {
 
 /// sender - lan1 - router - lan2 - receiver
 pub(crate) struct Routed {
-    _lab: Lab,
+    lab: Lab,
     pub(crate) sender: Host,
     pub(crate) router: Router,
     receiver: Host,
@@ -247,7 +357,7 @@ impl Routed {
         };
         router.route_group(other).unwrap();
         router.route_group(RouteGroup { group: "ff15::9999".parse().unwrap(), ..other }).unwrap();
-        Self { _lab: lab, sender, router, receiver }
+        Self { lab, sender, router, receiver }
     }
 
     pub(crate) fn route(&self, group: &str, to: &[&str]) {
@@ -255,6 +365,16 @@ impl Routed {
         self.router
             .route_group(RouteGroup { source: None, group, from: "r0", to, ttl_threshold: 1 })
             .unwrap();
+    }
+
+    /// Connects the router to a third network with `r2`, and a host there.
+    fn third_network(&self) -> (Host, Switch) {
+        let lan = self.lab.switch("lan3").unwrap();
+        let host = self.lab.host("member").unwrap();
+        self.router.connect("r2", &lan, &["10.3.0.254/24", "fd03::fe/64"]).unwrap();
+        host.connect("eth0", &lan, &["10.3.0.1/24", "fd03::1/64"]).unwrap();
+        host.add_route_via("0.0.0.0/0", "10.3.0.254").unwrap();
+        (host, lan)
     }
 
     fn examine(&self) -> Report {
@@ -283,6 +403,26 @@ pub(crate) fn route_to_nowhere() -> Report {
     let net = Routed::new();
     net.route("239.1.2.3", &[]);
     net.examine()
+}
+
+/// A route that omits the network of a host that joins.
+pub(crate) fn omitted_leg() -> Report {
+    let net = Routed::new();
+    let (member, _lan) = net.third_network();
+    net.route("239.1.2.3", &["r1"]);
+    let _stream = Stream::to(&net.sender, TO);
+    examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), || join_for_good(&member))
+}
+
+/// The same in IPv6.
+pub(crate) fn omitted_leg_v6() -> Report {
+    let net = Routed::new();
+    let (member, _lan) = net.third_network();
+    net.route("ff15::1234", &["r1"]);
+    let _stream = Stream::to(&net.sender, TO_V6);
+    examine_while(&net.router, "[ff15::1234%r0]:5000", &briefly(), || {
+        std::mem::forget(listener(&member, "[::]:5000", &[("ff15::1234", "eth0")]));
+    })
 }
 
 /// The forward chain of a router.
@@ -337,6 +477,23 @@ fn assert_heals(id: Id, inject: impl FnOnce(&Switched)) {
 }
 
 #[test]
+fn port_that_begins_to_forward_while_the_doctor_listens_is_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Switched::new(TO);
+    net.set(0, "state 2");
+    let burst = socket(&net.net.sender, [239, 1, 2, 3].into(), "eth0");
+    let report = examine_while(&net.switch, ON_BRIDGE, &briefly(), || {
+        let to: std::net::SocketAddr = TO.parse().unwrap();
+        (0..100).for_each(|_| assert_eq!(burst.send_to(b"lost", &to.into()).unwrap(), 4));
+        net.set(0, "state 3");
+    });
+    assert_only(&report, Id::PortNotForwarding);
+    assert_received(&net.examine());
+}
+
+#[test]
 fn remedies_at_ports_let_the_group_pass() {
     if has_programs() {
         assert_heals(Id::PortNotForwarding, |net| net.set(0, "state 2"));
@@ -366,6 +523,34 @@ fn remedy_for_reports_dropped_at_a_port_lets_the_switch_learn_the_member() {
     apply(&net.1, &report, Id::FirewallDropsIgmp);
     net.0.lan.wait_for_member(&net.0.receiver, "eth0", [239, 1, 2, 3].into(), TIMEOUT).unwrap();
     assert_received(&net.examine_for_a_query());
+}
+
+#[test]
+fn higher_limit_of_groups_lets_the_group_pass() {
+    if !has_programs() {
+        return;
+    }
+    let net = limited();
+    let switch = net.lan.inside();
+    let report = examine_host(&switch);
+    let command = report.findings[0].remedies[0].command().unwrap();
+    let [_, port] = ports(&switch);
+    let limit = command.strip_prefix(&format!("bridge link set dev {port} mcast_max_groups ")).unwrap();
+    limit_groups(&switch, &port, limit.parse().unwrap());
+    let _stream = Stream::to(&net.sender, TO);
+    assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
+}
+
+/// `smcroutectl add r0 SOURCE GROUP r1 r2`, in effect.
+#[test]
+fn route_to_the_omitted_member_lets_the_group_pass() {
+    let net = Routed::new();
+    let (member, _lan) = net.third_network();
+    net.route("239.1.2.3", &["r1", "r2"]);
+    let _stream = Stream::to(&net.sender, TO);
+    let report = examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), || join_for_good(&member));
+    assert_received(&report);
+    assert_received(&examine(&member, "239.1.2.3%eth0:5000"));
 }
 
 #[test]

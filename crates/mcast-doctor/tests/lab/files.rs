@@ -166,5 +166,8 @@ fn truncated_capture_is_examined_up_to_the_damage() {
         report.observations.iter().any(|observation| observation.message.contains("19 datagrams")),
         "{report:#?}"
     );
-    assert!(report.unknown.iter().any(|unknown| unknown.reason.contains("ends within")), "{report:#?}");
+    assert!(
+        report.open_questions.iter().any(|unknown| unknown.reason.contains("ends within")),
+        "{report:#?}"
+    );
 }

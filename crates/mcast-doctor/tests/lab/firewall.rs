@@ -1,8 +1,8 @@
 //! Packet filters on the receiving machine.
 
-use mcast_doctor::{Id, Report};
+use mcast_doctor::{ArrivalStatus, Id, Report};
 
-use crate::net::{Net, Stream, examine, examine_port, has_programs, inject, listener, nft};
+use crate::net::{Net, Stream, examine, examine_port, has_programs, inject, listener, nft, run};
 
 /// A rule in the input chain.
 pub(crate) fn input_rule() -> Report {
@@ -90,4 +90,24 @@ fn rule_for_another_port_is_not_reported() {
     let _other = Stream::to(&net.sender, "239.1.2.3:5001");
     let report = net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000");
     assert!(report.findings.iter().all(|finding| finding.id != Id::FirewallDropsData), "{report:#?}");
+}
+
+/// A rule for datagrams that connection tracking does not see, because of another rule.
+pub(crate) fn untracked_dropped() -> Report {
+    let net = Net::new();
+    run(
+        &net.receiver,
+        "nft add table inet test && nft 'add chain inet test raw { type filter hook prerouting priority -300 ; }' && nft add rule inet test raw udp dport 5000 notrack && nft 'add chain inet test c { type filter hook input priority 0 ; }' && nft add rule inet test c ct state untracked udp dport 5000 drop",
+    );
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+#[test]
+fn some_of_a_flow_that_loses_datagrams_arrive() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    nft(&net.receiver, "inet", "hook input", "udp dport 5000 numgen random mod 2 0 drop");
+    assert_eq!(net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000").arrival, ArrivalStatus::Incomplete);
 }

@@ -14,7 +14,7 @@ use mcast_doctor::{Evidence, Finding, Report, Severity};
 
 use crate::net::is_blessing;
 use crate::table::{CASES, Case, NOT_IN_A_LAB};
-use crate::{boxes, filters, healthy, programs, sockets, treatment, unusual, wire};
+use crate::{boxes, filters, healthy, programs, sockets, streams, treatment, unusual, wire};
 
 /// The smallest share of injections whose cause is named, in percent.
 const NAMED_PERCENT: f64 = 97.0;
@@ -52,7 +52,9 @@ networks! {
     healthy::fragmented_datagrams_that_all_arrive,
     healthy::a_sender_that_repeats_the_same_payload,
     healthy::a_fast_sender_that_uses_segmentation_offload,
-    healthy::a_sender_that_stops_on_a_flat_network,
+    streams::sender_that_ends_after_a_burst,
+    streams::one_transport_stream_on_two_paths,
+    streams::several_participants_that_send_rtp,
     unusual::three_senders_of_one_group,
     unusual::ipv6_groups_of_every_scope,
     unusual::link_local_group_of_ipv4,

@@ -332,6 +332,14 @@ pub(crate) fn socket(host: &Host, group: IpAddr, interface: &str) -> Socket {
     .unwrap()
 }
 
+/// Streams from a host with a socket of its own, and returns its port.
+pub(crate) fn stream_of_program(host: &Host, to: &str, interface: &str) -> (Stream, u16) {
+    let to = to.parse::<SocketAddr>().unwrap();
+    let socket = socket(host, to.ip(), interface);
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (Stream::by(socket.into(), to, 64), port)
+}
+
 /// A socket that a thread reads until it is dropped.
 pub(crate) struct Listener {
     socket: UdpSocket,
@@ -469,6 +477,11 @@ impl Drop for Injection {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// Returns whether a report has a finding with this id, of any severity.
+pub(crate) fn has(report: &Report, id: Id) -> bool {
+    report.findings.iter().any(|finding| finding.id == id)
 }
 
 /// Asserts that the cause was found, and no other fault.

@@ -265,6 +265,25 @@ pub(crate) fn socket_filter_v6() -> Report {
     filtered(GROUP_V6)
 }
 
+/// A program whose socket takes ESP out of UDP, and datagrams that do not begin with four zero bytes.
+fn decapsulating(group: &str) -> Report {
+    const ESP_IN_UDP: &str = "s.setsockopt(17, 100, 2)";
+    let net = Net::new();
+    let _player = Player::start(&net.receiver, group, ESP_IN_UDP);
+    let to: SocketAddr = group.parse().unwrap();
+    let sender = crate::net::socket(&net.sender, to.ip(), "eth0");
+    let _stream = Stream::of(sender.into(), to, |number| format!("picture {number:08}").into_bytes());
+    examine_port(&net.receiver, 5000)
+}
+
+pub(crate) fn decapsulated() -> Report {
+    decapsulating(GROUP)
+}
+
+pub(crate) fn decapsulated_v6() -> Report {
+    decapsulating(GROUP_V6)
+}
+
 /// A program that leaves the group while it is examined.
 pub(crate) fn left_group() -> Report {
     let net = Net::new();

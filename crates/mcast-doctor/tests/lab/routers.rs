@@ -4,7 +4,7 @@ use mcast_doctor::Report;
 use mcast_lab::{Host, Lab, RouteGroup, Router};
 use socket2::Socket;
 
-use crate::net::{Stream, examine, examine_host, run};
+use crate::net::{Stream, assert_received, examine, examine_host, run};
 
 /// sender - lan1 - router - lan2
 struct Routed {
@@ -77,4 +77,14 @@ pub(crate) fn tunnel() -> Report {
         "ip tuntap add mode tun name tun0 && ip address add 10.99.0.1/24 dev tun0 && ip link set tun0 up && ip route add 224.0.0.0/4 dev tun0",
     );
     examine_host(&net.far)
+}
+
+#[test]
+fn router_that_has_joined_on_both_sides() {
+    for (to, group) in [("239.1.2.3:5000", "239.1.2.3"), ("[ff15::1234]:5000", "ff15::1234")] {
+        let net = crate::boxes::Routed::new();
+        net.route(group, &["r1"]);
+        let _stream = Stream::to(&net.sender, to);
+        assert_received(&examine(&net.router, to));
+    }
 }

@@ -6,8 +6,8 @@ use mcast_doctor::Report;
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Listener, Net, Stream, examine, examine_host, examine_port, examine_port_while, idle_listener, listener,
-    options, reading, run, socket,
+    Listener, Net, Stream, assert_healthy, examine, examine_host, examine_port, examine_port_while,
+    idle_listener, listener, options, reading, run, socket,
 };
 
 /// A membership on the wrong one of two interfaces.
@@ -248,4 +248,43 @@ pub(crate) fn socket_that_only_joins_is_fine_if_another_receives() {
     let report = examine_port(&net.receiver, 5000);
     drop(receives);
     crate::net::assert_healthy(&report);
+}
+
+/// A process that inherited the socket should read it, and is stopped; its parent waits.
+pub(crate) fn stopped_worker() -> Report {
+    // The worker ends with its parent (`PR_SET_PDEATHSIG`).
+    const WORKER: &str = "
+import ctypes
+worker = os.fork()
+if worker == 0:
+    ctypes.CDLL(None).prctl(1, 9)
+    os.kill(os.getpid(), signal.SIGSTOP)
+else:
+    os.waitpid(worker, 0)";
+    let net = Net::new();
+    let _player = crate::programs::Player::start(&net.receiver, "239.1.2.3:5000", WORKER);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+#[test]
+fn program_beside_one_whose_buffer_is_full() {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    let full = idle_listener(&net.receiver, "0.0.0.0:6000", &[("239.7.7.7", "eth0")]);
+    options(&full).set_recv_buffer_size(2048).unwrap();
+    let _other = Stream::to(&net.sender, "239.7.7.7:6000");
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    // The buffer is full before the examination begins.
+    while net
+        .receiver
+        .read_proc_net("udp")
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains(":1770 "))
+        .all(|line| line.trim_end().ends_with(" 0"))
+    {
+        std::thread::yield_now();
+    }
+    assert_healthy(&examine_port(&net.receiver, 5000));
 }

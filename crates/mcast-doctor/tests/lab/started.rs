@@ -43,6 +43,32 @@ pub(crate) fn address_in_use() -> Report {
     report
 }
 
+/// The same for a program that prints to standard output.
+pub(crate) fn address_in_use_on_stdout() -> Report {
+    let net = Net::new();
+    let _greedy = net.receiver.run(|| UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
+    let script = "exec python3 \"$@\" 2>&1";
+    examine_command(&net.receiver, &["sh", "-c", script, "sh", "-c", PLAYER, "239.1.2.3", "5000", "10.9.0.2"])
+}
+
+/// A program that crashes when it is examined.
+pub(crate) fn ended_by_signal() -> Report {
+    const CRASH: &str = "import socket, os, resource, signal
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', 5000))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, bytes([239, 1, 2, 3, 10, 9, 0, 2]))
+for _ in range(150):
+    s.recv(2000)
+os.kill(os.getpid(), signal.SIGSEGV)";
+    let net = Net::new();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let report = examine_command(&net.receiver, &["python3", "-c", CRASH]);
+    let ended = report.findings.iter().find(|finding| finding.id == Id::ProgramEnded);
+    assert!(ended.is_some_and(|finding| finding.cause.contains("signal: 11 (SIGSEGV)")), "{report:#?}");
+    report
+}
+
 /// A program that names no interface, on a machine without a route for groups.
 pub(crate) fn no_route() -> Report {
     let net = Net::new();
@@ -139,4 +165,13 @@ fn socat_is_examined_like_any_program() {
     assert_eq!(ids(device), [Id::BoundToOtherInterface]);
     let foreign = "UDP4-RECV:5000,ip-add-membership=239.1.2.3:10.9.0.99,reuseaddr";
     assert_eq!(ids(foreign), [Id::NoSuchInterface]);
+}
+
+/// A program that sends longer datagrams than fit, and forbids fragments.
+pub(crate) fn message_too_long() -> Report {
+    const SENDER: &str = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 10, 2)
+s.sendto(bytes(3000), ('239.1.2.3', 5000))";
+    examine_command(&Net::new().receiver, &["python3", "-c", SENDER])
 }

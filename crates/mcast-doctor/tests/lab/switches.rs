@@ -5,7 +5,10 @@ use std::time::Duration;
 use mcast_doctor::{Options, Report};
 use mcast_lab::SwitchOptions;
 
-use crate::net::{Net, Stream, examine_for, examine_host, examine_port, general_query, listener, run};
+use crate::net::{
+    Net, Stream, assert_received, examine, examine_for, examine_host, examine_port, general_query,
+    has_programs, listener, run,
+};
 
 /// A snooping switch received one query and then none, so it forgets its members.
 pub(crate) fn no_querier() -> Report {
@@ -90,4 +93,25 @@ pub(crate) fn full_table() -> Report {
         "for i in $(seq 100); do ip -d link show br0 | grep -q 'mcast_snooping 0' && exit 0; sleep 0.05; done; bridge mdb; exit 1",
     );
     examine_host(&net.lan.inside())
+}
+
+/// A switch that forgets memberships long before it queries again.
+pub(crate) fn forgetful_switch() -> Report {
+    let net = Net::with(SwitchOptions::managed());
+    let switch = net.lan.inside();
+    run(&switch, "ip link set dev br0 type bridge mcast_membership_interval 500");
+    examine_host(&switch)
+}
+
+/// Reports to the group itself, which the kernel may drop after it has looked at them, are not datagrams.
+#[test]
+fn switch_with_an_old_querier() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::with(SwitchOptions::managed().igmp_version(2));
+    let switch = net.lan.inside();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    assert_received(&examine(&switch, "239.1.2.3%br0:5000"));
 }

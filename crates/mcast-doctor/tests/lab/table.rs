@@ -5,8 +5,8 @@ use mcast_doctor::{Id, Report};
 use crate::filters;
 use crate::net::assert_only;
 use crate::{
-    boxes, depth, drops, files, firewall, fleet, ipv6, path, programs, remedies, routers, sockets, started,
-    strangers, switches, unseen, wire,
+    boxes, depth, drops, files, firewall, fleet, interfaces, ipsec, ipv6, misaddressed, path, programs,
+    remedies, routers, routing, sockets, started, streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -187,7 +187,7 @@ cases! {
     loss_by_storm_control: LostBeforeThisMachine, "20 datagrams per second let through by the switch", wire::storm_control;
     loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", wire::loss_of_numbered_datagrams;
     loss_for_a_program: LostBeforeThisMachine, "5 % of RTP lost on the way, program examined", wire::random_loss_for_program;
-    loss_in_bursts: LostBeforeThisMachine, "the switch port goes down for a moment", wire::link_flap;
+    loss_in_bursts: LostBeforeThisMachine, "a switch that drops 30 datagrams in a row, again and again", wire::burst_loss;
     igmp_queries_blocked: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv2 querier", wire::igmp_queries_blocked;
     igmpv3_queries_blocked: FirewallDropsIgmp, "`nft` prerouting rule for IGMP, an IGMPv3 querier", wire::igmpv3_queries_blocked;
     mld_queries_blocked: FirewallDropsIgmp, "`nft` input rule for MLD queries, program examined", wire::mld_queries_blocked;
@@ -247,38 +247,58 @@ cases! {
     no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
     membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
     interface_down_of_a_program: InterfaceDown, "the interface is down, program examined", sockets::interface_down_of_program;
-    translated_source: Redirected, "`nft` rule with `snat` for groups, the sender examined with its own source", strangers::translated_source;
-    translated_source_of_program: Redirected, "the same, sending program examined", strangers::translated_source_of_program;
-    translated_destination: Redirected, "`nft` output rule with `dnat`, the sender examined", strangers::translated_destination;
-    translated_destination_of_program: Redirected, "the same, sending program examined", strangers::translated_destination_of_program;
-    sent_by_unicast: SentToUnicast, "sent to the receiver's unicast address", strangers::sent_by_unicast;
-    sent_by_unicast_v6: SentToUnicast, "the same, IPv6", strangers::sent_by_unicast_v6;
-    sent_by_broadcast: SentToUnicast, "sent to the broadcast address, program examined", strangers::sent_by_broadcast;
-    sent_by_unicast_by_program: SentToUnicast, "a program sends to a unicast address only, it is examined", strangers::sent_by_unicast_by_program;
-    other_group_sent_here: SentToAnotherGroup, "sent to 239.1.3.2, 239.1.2.3 examined on the sender", strangers::other_group_sent_here;
-    other_port_sent_here: WrongPort, "sent to port 500, port 5000 examined on the sender, IPv6", strangers::other_port_sent_here;
-    joined_on_port: JoinedOtherInterface, "joined on `eth0`, which is a port of the bridge `br0`", strangers::joined_on_port;
-    joined_on_port_v6: JoinedOtherInterface, "the same, IPv6", strangers::joined_on_port_v6;
-    program_on_port: JoinedOtherInterface, "the same, program examined", strangers::program_on_port;
-    sent_by_loopback: SentByOtherInterface, "a program sends by `lo`, it is examined", strangers::sent_by_loopback;
-    sender_without_carrier: InterfaceDown, "the switch port of a sending program is down, it is examined", strangers::sender_without_carrier;
-    policy_blocks_output: DroppedWhenSending, "an IPsec policy blocks what a program sends, it is examined", strangers::policy_blocks_output;
-    vxlan_without_remotes: DroppedWhenSending, "a program sends by a VXLAN without remote hosts, it is examined", strangers::vxlan_without_remotes;
-    stopped_worker: ProgramStopped, "a process that shares the socket of a waiting parent is stopped", strangers::stopped_worker;
-    forgetful_switch: QuerierMisconfigured, "a bridge that forgets memberships before its next query, switch examined without a group", strangers::forgetful_switch;
-    message_too_long: MtuTooSmall, "a program that forbids fragments sends 3000 bytes and prints `EMSGSIZE`", strangers::message_too_long;
-    ipsec_policy: IpsecPolicy, "an IPsec policy that blocks groups", unseen::ipsec_blocks;
-    ipsec_policy_of_ipv6: IpsecPolicy, "an IPsec policy that demands ESP, IPv6", unseen::ipsec_demands_esp;
-    ipsec_policy_for_a_program: IpsecPolicy, "an IPsec policy that blocks the group, program examined", unseen::ipsec_blocks_program;
-    local_route_covers_source: SourceIsLocal, "a route of type `local` that covers the source", unseen::local_route_covers_source;
-    prefix_on_loopback: SourceIsLocal, "the prefix of the network at an address of `lo`", unseen::prefix_on_loopback;
-    source_is_broadcast_address: InvalidSource, "the broadcast address of the receiver's network as the source", unseen::source_is_broadcast_address;
-    no_v6_group_route: Ipv6NotReady, "no route for IPv6 groups in the table `local`", unseen::no_v6_group_route;
-    macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", unseen::macvlan_in_source_mode;
-    firewall_drops_untracked: FirewallDropsData, "`nft` rules `notrack` and `ct state untracked drop`", unseen::untracked_dropped;
-    destination_rewritten: Redirected, "`nft` rule that writes a unicast address as the destination", unseen::destination_rewritten;
-    joined_by_routing_rule: JoinedOtherInterface, "joined on the interface that `ip rule` chooses, `eth1`, sent on `eth0`", unseen::joined_by_routing_rule;
-    interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", unseen::one_of_two_interfaces_is_down;
+    translated_source: Redirected, "`nft` rule with `snat` for groups, the sender examined with its own source", translation::translated_source;
+    translated_source_of_program: Redirected, "the same, sending program examined", translation::translated_source_of_program;
+    translated_destination: Redirected, "`nft` output rule with `dnat`, the sender examined", translation::translated_destination;
+    translated_destination_of_program: Redirected, "the same, sending program examined", translation::translated_destination_of_program;
+    sent_by_unicast: SentToUnicast, "sent to the receiver's unicast address", misaddressed::sent_by_unicast;
+    sent_by_unicast_v6: SentToUnicast, "the same, IPv6", misaddressed::sent_by_unicast_v6;
+    sent_by_broadcast: SentToUnicast, "sent to the broadcast address, program examined", misaddressed::sent_by_broadcast;
+    sent_by_unicast_by_program: SentToUnicast, "a program sends to a unicast address only, it is examined", misaddressed::sent_by_unicast_by_program;
+    other_group_sent_here: SentToAnotherGroup, "sent to 239.1.3.2, 239.1.2.3 examined on the sender", misaddressed::other_group_sent_here;
+    other_port_sent_here: WrongPort, "sent to port 500, port 5000 examined on the sender, IPv6", misaddressed::other_port_sent_here;
+    joined_on_port: JoinedOtherInterface, "joined on `eth0`, which is a port of the bridge `br0`", interfaces::joined_on_port;
+    joined_on_port_v6: JoinedOtherInterface, "the same, IPv6", interfaces::joined_on_port_v6;
+    program_on_port: JoinedOtherInterface, "the same, program examined", interfaces::program_on_port;
+    sent_by_loopback: SentByOtherInterface, "a program sends by `lo`, it is examined", interfaces::sent_by_loopback;
+    sender_without_carrier: InterfaceDown, "the switch port of a sending program is down, it is examined", interfaces::sender_without_carrier;
+    policy_blocks_output: DroppedWhenSending, "an IPsec policy blocks what a program sends, it is examined", ipsec::policy_blocks_output;
+    vxlan_without_remotes: DroppedWhenSending, "a program sends by a VXLAN without remote hosts, it is examined", interfaces::vxlan_without_remotes;
+    stopped_worker: ProgramStopped, "a process that shares the socket of a waiting parent is stopped", sockets::stopped_worker;
+    forgetful_switch: QuerierMisconfigured, "a bridge that forgets memberships before its next query, switch examined without a group", switches::forgetful_switch;
+    message_too_long: MtuTooSmall, "a program that forbids fragments sends 3000 bytes and prints `EMSGSIZE`", started::message_too_long;
+    ipsec_policy: IpsecPolicy, "an IPsec policy that blocks groups", ipsec::ipsec_blocks;
+    ipsec_policy_of_ipv6: IpsecPolicy, "an IPsec policy that demands ESP, IPv6", ipsec::ipsec_demands_esp;
+    ipsec_policy_for_a_program: IpsecPolicy, "an IPsec policy that blocks the group, program examined", ipsec::ipsec_blocks_program;
+    local_route_covers_source: SourceIsLocal, "a route of type `local` that covers the source", routing::local_route_covers_source;
+    prefix_on_loopback: SourceIsLocal, "the prefix of the network at an address of `lo`", routing::prefix_on_loopback;
+    source_is_broadcast_address: InvalidSource, "the broadcast address of the receiver's network as the source", routing::source_is_broadcast_address;
+    no_v6_group_route: Ipv6NotReady, "no route for IPv6 groups in the table `local`", routing::no_v6_group_route;
+    macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", interfaces::macvlan_in_source_mode;
+    firewall_drops_untracked: FirewallDropsData, "`nft` rules `notrack` and `ct state untracked drop`", firewall::untracked_dropped;
+    destination_rewritten: Redirected, "`nft` rule that writes a unicast address as the destination", translation::destination_rewritten;
+    joined_by_routing_rule: JoinedOtherInterface, "joined on the interface that `ip rule` chooses, `eth1`, sent on `eth0`", routing::joined_by_routing_rule;
+    interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", interfaces::one_of_two_interfaces_is_down;
+    port_of_sender_down: PortMissing, "the port of the sender is down, examined on the switch", boxes::port_of_sender_down;
+    port_of_receiver_down_v6: PortMissing, "the port of the receiver is down, IPv6, examined on the switch", boxes::port_of_receiver_down_v6;
+    port_down_of_machine: PortMissing, "the port of the receiver is down, switch examined without a group", boxes::port_down_of_machine;
+    port_goes_down: PortMissing, "the port of the receiver goes down while the doctor listens on the switch", boxes::port_goes_down;
+    sender_taken_out: PortMissing, "the sender's interface is taken out of the bridge, examined on the switch", boxes::sender_taken_out;
+    sender_taken_out_v6: PortMissing, "the same in IPv6 (taken out of the bridge)", boxes::sender_taken_out_v6;
+    receiver_taken_out: PortMissing, "the interface of a host that joins is taken out of the bridge, examined on the switch", boxes::receiver_taken_out;
+    port_group_limit: PortGroupLimit, "`mcast_max_groups` 1 at the port of a host that joins a second group, examined on the switch", boxes::port_group_limit;
+    port_group_limit_of_machine: PortGroupLimit, "the same, switch examined without a group (`mcast_max_groups`)", boxes::port_group_limit_of_machine;
+    omitted_leg: NoMulticastRoute, "a route that omits the network of a host that joins, examined on the router", boxes::omitted_leg;
+    omitted_leg_v6: NoMulticastRoute, "the same in IPv6 (route that omits a network)", boxes::omitted_leg_v6;
+    conflicting_transport_streams: ConflictingStreams, "two MPEG transport streams to one group and port", streams::conflicting_transport_streams;
+    conflicting_transport_streams_for_a_program: ConflictingStreams, "the same from two hosts, program examined", streams::conflicting_transport_streams_for_a_program;
+    conflicting_rtp_v6: ConflictingStreams, "two streams of RTP with the same SSRC, IPv6", streams::conflicting_rtp_v6;
+    stopped_stream: StreamStopped, "a regular stream whose sender ends", streams::stopped;
+    stopped_stream_v6: StreamStopped, "the same, IPv6 (sender ends)", streams::stopped_v6;
+    program_ended: ProgramEnded, "a program that a signal ends after it has joined", started::ended_by_signal;
+    address_in_use_printed_to_stdout: AddressInUse, "a program prints `EADDRINUSE` to standard output", started::address_in_use_on_stdout;
+    decapsulated: Decapsulated, "a program whose socket decapsulates ESP in UDP", programs::decapsulated;
+    decapsulated_v6: Decapsulated, "the same, IPv6 (ESP in UDP)", programs::decapsulated_v6;
 }
 
 /// Causes that a lab cannot create; unit tests cover them. Each loss that it can create has a cause of its own.

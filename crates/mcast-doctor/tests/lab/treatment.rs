@@ -79,11 +79,13 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::FamilyMismatch,
             Id::OwnGroupsOnly,
             Id::SocketFilter,
+            Id::Decapsulated,
             Id::NotRead,
             Id::LeftGroup,
             Id::InterfaceRecreated,
             Id::ScopeNeverLeaves,
             Id::NoSuchInterface,
+            Id::ProgramEnded,
         ],
     ),
     (
@@ -101,6 +103,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::SentToAnotherGroup,
             Id::DroppedWhenSending,
             Id::SentToUnicast,
+            Id::StreamStopped,
         ],
     ),
     (
@@ -132,6 +135,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
     ("a setting of the whole machine, not of one network namespace", &[Id::ReceiveBufferOverflow]),
     ("the command creates an interface, on which the program must join", &[Id::MacvlanIsolation]),
     ("not every kernel of a lab has VLAN interfaces", &[Id::VlanTagged]),
+    ("the command needs iproute2 6.3; `boxes` has a test that does the same", &[Id::PortGroupLimit]),
     ("a lab cannot create the cause", &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops]),
 ];
 
@@ -151,6 +155,8 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ),
     ("igmp_version_of_the_querier", "the advice is to change the querier"),
     ("old_mld_querier", "the advice is to change the querier"),
+    ("conflicting_transport_streams", "both streams have one source address"),
+    ("conflicting_rtp_v6", "both streams have one source address"),
     ("membership_limit_printed", "the program has ended"),
     ("no_route_printed", "the program has ended"),
     ("message_too_long", "the program has ended"),

@@ -61,7 +61,7 @@ pub(crate) fn storm_control() -> Report {
 }
 
 /// A switch that drops 30 datagrams in a row, again and again.
-pub(crate) fn link_flap() -> Report {
+pub(crate) fn burst_loss() -> Report {
     let net = Net::new();
     nft(&net.lan.inside(), "bridge", "hook forward", "'udp dport 5000 numgen inc mod 100 < 30 drop'");
     let _stream = Stream::rtp(&net.sender, "239.1.2.3:5000");
@@ -340,8 +340,8 @@ fn pattern_of_a_loss_is_reported() {
         return;
     }
     assert!(evidence(&random_loss()).contains("at random"), "{:#?}", random_loss());
-    let flapping = link_flap();
-    assert!(evidence(&flapping).contains("in bursts"), "{flapping:#?}");
+    let bursts = burst_loss();
+    assert!(evidence(&bursts).contains("in bursts"), "{bursts:#?}");
 }
 
 #[test]
@@ -370,4 +370,22 @@ fn loss_of_payloads_without_numbers_is_not_examined() {
     assert_received(&report);
     let part = report.examined.iter().find(|part| part.part.contains("loss before this machine")).unwrap();
     assert!(part.gap.as_ref().unwrap().contains("without sequence numbers"), "{part:?}");
+}
+
+#[test]
+fn numbers_in_text_are_not_sequence_numbers() {
+    let net = Net::new();
+    let formats: [fn(u64) -> String; 4] = [
+        |number| format!("{} volts", number + 10),
+        |number| format!("{{\"seq\": {}, \"ok\": true}}", number + 100),
+        |number| format!("{:06x}", number + 8),
+        |number| format!("${number:04},240.5,-3.1*"),
+    ];
+    for format in formats {
+        let socket = socket(&net.sender, [239, 1, 2, 3].into(), "eth0");
+        let _stream = Stream::of(socket.into(), "239.1.2.3:5000".parse().unwrap(), move |number| {
+            format(number).into_bytes()
+        });
+        assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
+    }
 }

@@ -201,8 +201,8 @@ fn neighbour_discovery_is_only_impaired_when_the_scope_is_all() {
     wait_for_datagrams(&pair.link, 1);
     assert!(pair.link.statistics().untouched >= 2);
 
-    let before = pair.link.statistics();
     pair.link.set(Impairment { loss: 1.0, scope: ImpairmentScope::All, ..Impairment::default() }).unwrap();
+    let before = pair.link.statistics();
     let socket = pair.a.run(|| UdpSocket::bind("[fd00::1]:0").unwrap()).unwrap();
     socket.send_to(b"x", "[fd00::2]:5000").unwrap();
     wait_for_datagrams(&pair.link, before.datagrams + 1);

@@ -8,6 +8,7 @@ use super::*;
 use crate::{MoldError, MoldSender};
 
 const SESSION: SessionName = *b"SESSION  1";
+const MILLISECOND: u64 = 1_000_000;
 
 /// Returns the messages delivered, the ranges reported as lost, and whether the session ended.
 fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u64)>, bool) {
@@ -30,7 +31,7 @@ fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u
                 sender.end();
             }
         }
-        while let Some(packet) = sender.poll(now) {
+        while let Some(packet) = sender.poll(ClockTime(now)) {
             // Two paths, both with the same loss.
             for path in 0..2 {
                 if random.unit() >= loss {
@@ -54,14 +55,14 @@ fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u
             MoldItem::Left(_) => panic!("{item:?}"),
         };
         while let Some(packet) = under_way.pop_front() {
-            receiver.handle(now, packet[0], &packet[1..], &mut out);
+            receiver.handle(ClockTime(now), packet[0], &packet[1..], &mut out);
         }
-        receiver.pass(now, &mut out);
-        while let Some(request) = receiver.poll(now) {
-            if let Some(answer) = sender.answer(now, &request)
+        receiver.pass(ClockTime(now), &mut out);
+        while let Some(request) = receiver.poll(ClockTime(now)) {
+            if let Some(answer) = sender.answer(ClockTime(now), &request)
                 && random.unit() >= loss
             {
-                receiver.handle(now, 3, &answer, &mut out);
+                receiver.handle(ClockTime(now), 3, &answer, &mut out);
             }
         }
         if ended {
@@ -100,9 +101,9 @@ proptest! {
                 datagram[..10].copy_from_slice(&SESSION);
                 datagram[18] = 0;
             }
-            receiver.handle(now * 100_000_000, 0, &datagram, |_| {});
-            receiver.pass(now * 100_000_000, |_| {});
-            let _ = receiver.poll(now * 100_000_000);
+            receiver.handle(ClockTime(now * 100_000_000), 0, &datagram, |_| {});
+            receiver.pass(ClockTime(now * 100_000_000), |_| {});
+            let _ = receiver.poll(ClockTime(now * 100_000_000));
             prop_assert!(receiver.waiting.len() <= 16);
         }
     }
@@ -113,7 +114,7 @@ fn datagrams(sender: &mut MoldSender, messages: u64) -> Vec<Vec<u8>> {
     let publish = |number: u64| {
         sender.publish(&number.to_be_bytes()).unwrap();
         sender.flush();
-        sender.poll(1).unwrap()
+        sender.poll(ClockTime(1)).unwrap()
     };
     (1..=messages).map(publish).collect()
 }
@@ -124,10 +125,12 @@ fn repaired_at(receiver: &mut MoldReceiver, sender: &mut MoldSender, messages: u
     for now in (0..10_000).map(|step| step * MILLISECOND / 10) {
         while answers.front().is_some_and(|(at, _)| *at <= now) {
             let (_, answer) = answers.pop_front().unwrap();
-            receiver.handle(now, 3, &answer, |item| assert!(!matches!(item, MoldItem::Lost(..))));
+            receiver.handle(ClockTime(now), 3, &answer, |item| assert!(!matches!(item, MoldItem::Lost(..))));
         }
-        while let Some(request) = receiver.poll(now) {
-            answers.extend(sender.answer(now, &request).map(|answer| (now + MILLISECOND / 2, answer)));
+        while let Some(request) = receiver.poll(ClockTime(now)) {
+            answers.extend(
+                sender.answer(ClockTime(now), &request).map(|answer| (now + MILLISECOND / 2, answer)),
+            );
         }
         if receiver.next_message() > messages {
             return now;
@@ -142,7 +145,7 @@ fn all_gaps_are_requested_at_once() {
     let mut receiver = MoldReceiver::new(MoldConfig::default());
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 101)) {
         if number % 10 != 5 {
-            receiver.handle(0, 0, &datagram, |_| {});
+            receiver.handle(ClockTime(0), 0, &datagram, |_| {});
         }
     }
     assert!(repaired_at(&mut receiver, &mut sender, 101) < 3 * MILLISECOND);
@@ -156,7 +159,7 @@ fn a_gap_longer_than_a_reply_is_requested_in_parts_without_waiting() {
     let mut receiver = MoldReceiver::new(MoldConfig::default());
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 1_002)) {
         if !(2..=1_001).contains(&number) {
-            receiver.handle(0, 0, &datagram, |_| {});
+            receiver.handle(ClockTime(0), 0, &datagram, |_| {});
         }
     }
     assert!(repaired_at(&mut receiver, &mut sender, 1_002) < 12 * MILLISECOND);
@@ -169,7 +172,7 @@ fn messages_beyond_the_window_are_requested_later() {
     let mut receiver = MoldReceiver::new(MoldConfig { window: 4, ..MoldConfig::default() });
     for (number, datagram) in (1..).zip(datagrams(&mut sender, 40)) {
         if number != 2 {
-            receiver.handle(0, 0, &datagram, |_| {});
+            receiver.handle(ClockTime(0), 0, &datagram, |_| {});
         }
     }
     assert!(receiver.waiting.len() <= 4);
@@ -182,7 +185,7 @@ fn replies_to_endless_requests_keep_to_the_allowance() {
     let _ = datagrams(&mut sender, 1_000);
     let asked = request(SESSION, 1, 1_000);
     let answered = |sender: &mut MoldSender, now: u64| -> usize {
-        let answers = std::iter::from_fn(|| sender.answer(now, &asked)).take(10_000);
+        let answers = std::iter::from_fn(|| sender.answer(ClockTime(now), &asked)).take(10_000);
         answers.map(|answer| answer.len()).sum()
     };
     let at_once = answered(&mut sender, 1);
@@ -210,13 +213,13 @@ fn another_session_is_received_only_when_the_one_before_is_over() {
         } else {
             sender.publish(b"m").map(|_| sender.flush()).unwrap();
         }
-        sender.poll(0).unwrap()
+        sender.poll(ClockTime(0)).unwrap()
     };
     let (a, b) = (b"A         ", b"B         ");
     for (now, session, end) in
         [(0, a, false), (0, b, false), (0, a, true), (MILLISECOND, a, true), (MILLISECOND, b, false)]
     {
-        receiver.handle(now, 0, &packet(session, end), |item| {
+        receiver.handle(ClockTime(now), 0, &packet(session, end), |item| {
             if let MoldItem::Session(session, _) = item {
                 items.push(session[0]);
             }
@@ -285,8 +288,8 @@ impl Trial {
             MoldItem::Ended(next) => self.ended = Some(next),
         };
         match bytes {
-            Some(bytes) => self.receiver.handle(self.now, 0, bytes, &mut out),
-            None => self.receiver.pass(self.now, &mut out),
+            Some(bytes) => self.receiver.handle(ClockTime(self.now), 0, bytes, &mut out),
+            None => self.receiver.pass(ClockTime(self.now), &mut out),
         }
     }
 
@@ -300,7 +303,7 @@ impl Trial {
         for _ in 0..millis {
             self.now += MILLISECOND;
             self.take(None);
-            while self.receiver.poll(self.now).is_some() {}
+            while self.receiver.poll(ClockTime(self.now)).is_some() {}
         }
     }
 }
@@ -435,7 +438,7 @@ fn silence_is_reported_once_until_a_datagram_arrives() {
     trial.after(0, Datagram::Message(1));
     trial.wait(4_000);
     assert_eq!(trial.silences, 1);
-    assert!(trial.receiver.next_deadline() <= trial.now + 1_001 * MILLISECOND);
+    assert!(trial.receiver.next_deadline() <= ClockTime(trial.now + 1_001 * MILLISECOND));
     trial.wait(4_000);
     assert_eq!(trial.silences, 2);
 }

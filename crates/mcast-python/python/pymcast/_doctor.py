@@ -121,7 +121,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     """The causes found, the most severe first."""
-    unknown: tuple[OpenQuestion, ...]
+    open_questions: tuple[OpenQuestion, ...]
     """The questions that could not be answered."""
     observations: tuple[Observation, ...]
     """The observations: how far the datagrams got."""
@@ -138,7 +138,7 @@ class Report:
             lines += [f"  because {evidence}" for evidence in finding.evidence]
             lines += [f"  remedy: {remedy}" for remedy in finding.remedies]
         lines += [f"observed: {observation}" for observation in self.observations]
-        lines += [f"open: {question}" for question in self.unknown]
+        lines += [f"open: {question}" for question in self.open_questions]
         return "\n".join(lines) or "nothing was found"
 
 
@@ -157,12 +157,12 @@ def doctor(
     file. Without any of these, it examines the settings of this machine, without listening.
 
     Raises `pymcast.Error` if the examination fails, `pymcast.CaptureFileError` for a file. Questions that it could
-    not answer, for instance because capturing requires permissions, are in the report's `unknown`.
+    not answer, for instance because capturing requires permissions, are in the report's `open_questions`.
     """
     report = json.loads(examine(membership, pid, port, file, listen))
     return Report(
         findings=tuple(_finding(each) for each in report["findings"]),
-        unknown=tuple(OpenQuestion(**each) for each in report["unknown"]),
+        open_questions=tuple(OpenQuestion(**each) for each in report["open_questions"]),
         observations=tuple(Observation(**each) for each in report["observations"]),
     )
 

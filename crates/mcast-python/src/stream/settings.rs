@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use mcast_stream::Nanos;
 use mcast_stream::subscriber::{OnLoss, Policy, Start};
 use mcast_stream::wire::FlowControl;
 use pyo3::prelude::*;
 
 use crate::error::value_error;
 
-/// How long the best-effort policy waits for datagrams that arrive out of order, in nanoseconds.
-const REORDERING_WINDOW: u64 = 1_000_000;
+/// How long the best-effort policy waits for datagrams that arrive out of order.
+const REORDERING_WINDOW: Nanos = Nanos::from_millis(1);
 
 pub(super) fn start(word: &str) -> PyResult<Start> {
     match word {
@@ -50,7 +51,7 @@ pub(super) fn policy(
         ("reliable", None) => Ok(Policy::Reliable(on_loss)),
         ("best-effort", None) => Ok(Policy::BestEffort(REORDERING_WINDOW)),
         ("latest", None) => Ok(Policy::Latest),
-        ("deadline", Some(seconds)) => Ok(Policy::Deadline(nanoseconds(seconds)?)),
+        ("deadline", Some(seconds)) => Ok(Policy::Deadline(time(seconds)?.into())),
         ("deadline", None) => {
             Err(value_error("policy=\"deadline\" requires a deadline in seconds, such as deadline=0.05"))
         }
@@ -75,8 +76,4 @@ pub(super) fn flow(word: &str) -> PyResult<FlowControl> {
 pub(super) fn time(seconds: f64) -> PyResult<Duration> {
     let time = Duration::try_from_secs_f64(seconds);
     time.map_err(|_| value_error("a time must be zero or a positive number of seconds"))
-}
-
-fn nanoseconds(seconds: f64) -> PyResult<u64> {
-    Ok(u64::try_from(time(seconds)?.as_nanos()).unwrap_or(u64::MAX))
 }

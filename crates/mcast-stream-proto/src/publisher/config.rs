@@ -1,12 +1,10 @@
 //! Settings of a publisher.
 
+use crate::Nanos;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Incarnation, StreamId};
 
-/// Nanoseconds in a millisecond.
-const MILLISECOND: u64 = 1_000_000;
-
-/// Settings of a [`PublisherMachine`](super::PublisherMachine). Times are in nanoseconds.
+/// Settings of a [`PublisherMachine`](super::PublisherMachine).
 #[derive(Clone, Debug)]
 pub struct PublisherConfig {
     /// The stream.
@@ -25,9 +23,9 @@ pub struct PublisherConfig {
     pub flow: FlowControl,
     /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
     /// Default: 2 s.
-    pub eviction: u64,
+    pub eviction: Nanos,
     /// Time without a datagram of a subscriber after which it counts as departed. Default: 5 s.
-    pub subscriber_timeout: u64,
+    pub subscriber_timeout: Nanos,
     /// Largest number of subscribers known at a time. Default: 4,096.
     pub most_subscribers: usize,
     /// Rate in bytes per second. Default: unlimited.
@@ -41,11 +39,11 @@ pub struct PublisherConfig {
     /// Number of paths on which each datagram to the group is sent: the price of a heartbeat on demand. Default: 1.
     pub paths: u8,
     /// Time for which a small message waits for others to share its datagram, unless flushed. Default: 1 ms.
-    pub linger: u64,
+    pub linger: Nanos,
     /// Number of group round trips over which NAKs of more than eight subscribers are spread. Default: 6.
     pub backoff: u8,
     /// The group round-trip time assumed before the first measurement. Default: 1 ms.
-    pub round_trip: u64,
+    pub round_trip: Nanos,
     /// The offset from the publisher's clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
     /// Seed of the random numbers: a different one for each publisher.
@@ -76,17 +74,17 @@ impl PublisherConfig {
             history: 8 << 20,
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
-            eviction: 2_000 * MILLISECOND,
-            subscriber_timeout: 5_000 * MILLISECOND,
+            eviction: Nanos::from_secs(2),
+            subscriber_timeout: Nanos::from_secs(5),
             most_subscribers: 4096,
             rate: None,
             repair_percent: 50,
             repair_floor: 12_500_000,
             congestion: Congestion::Adapt,
             paths: 1,
-            linger: MILLISECOND,
+            linger: Nanos::from_millis(1),
             backoff: 6,
-            round_trip: MILLISECOND,
+            round_trip: Nanos::from_millis(1),
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),

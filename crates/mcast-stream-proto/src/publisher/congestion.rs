@@ -8,8 +8,7 @@
 //! The result of a trial holds for all subscribers that lose no more. If each made its own, twenty subscribers on one
 //! lossy radio network would hold the publisher at half its rate, or half of that again, for most of the time.
 
-use crate::ClockTime;
-use crate::SECOND;
+use crate::{ClockTime, Nanos};
 
 /// Loss at which the publisher begins a trial, in parts per million.
 const HIGH: u32 = 200_000;
@@ -18,14 +17,14 @@ const LOW: u32 = 100_000;
 /// Loss below which the link carries more than this rate, in parts per million.
 const NEGLIGIBLE: u32 = 20_000;
 /// Time without trials after the first one that showed another cause; it doubles with each further one.
-const FIRST_IMMUNITY: u64 = 5 * SECOND;
-const LONGEST_IMMUNITY: u64 = 60 * SECOND;
+const FIRST_IMMUNITY: Nanos = Nanos::from_secs(5);
+const LONGEST_IMMUNITY: Nanos = Nanos::from_secs(60);
 /// A trial ends as failed after this many samples without less loss: the queue on the way may be full at first. A
 /// sample that takes longer than `TRIAL_TIME` counts for several.
 const TRIAL_SAMPLES: u64 = 3;
-const TRIAL_TIME: u64 = SECOND / 5;
+const TRIAL_TIME: Nanos = Nanos::from_millis(200);
 /// A limited rate is doubled when there is no sample for this long.
-pub(crate) const LONGEST_SILENCE: u64 = 2 * SECOND;
+pub(crate) const LONGEST_SILENCE: Nanos = Nanos::from_secs(2);
 /// A trial divides the rate by at most this: what arrives of a burst says little about the link.
 const LARGEST_CUT: u64 = 8;
 /// Near the capacity of the link, the rate grows by one part in this many with each good sample.
@@ -39,8 +38,8 @@ pub(crate) struct Sample {
     /// The same in bytes: those that were sent, and those that arrived.
     pub(crate) sent_bytes: u64,
     pub(crate) arrived_bytes: u64,
-    /// The time that they took, in nanoseconds.
-    pub(crate) elapsed: u64,
+    /// The time that they took.
+    pub(crate) elapsed: Nanos,
 }
 
 impl Sample {
@@ -55,8 +54,8 @@ impl Sample {
     }
 }
 
-fn per_second(bytes: u64, elapsed: u64) -> u64 {
-    let rate = u128::from(bytes) * u128::from(SECOND) / u128::from(elapsed.max(1));
+fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
+    let rate = u128::from(bytes) * u128::from(Nanos::SECOND.0) / u128::from(elapsed.0.max(1));
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
@@ -80,7 +79,7 @@ pub(crate) enum RateChange {
     Recovered,
     /// The rate is not the cause of this loss. No other trial begins before `until`; the next one that fails is
     /// followed by `immunity`. `certain` is the part of the loss that certainly does not depend on the rate.
-    Cleared { loss: u32, until: ClockTime, immunity: u64, certain: u32 },
+    Cleared { loss: u32, until: ClockTime, immunity: Nanos, certain: u32 },
 }
 
 /// The publisher has slowed down to see whether loss falls.
@@ -97,12 +96,21 @@ struct Trial {
     sent: u64,
     lost: u64,
     sent_bytes: u64,
-    elapsed: u64,
+    elapsed: Nanos,
 }
 
 impl Trial {
     const fn new(loss: u32, before: u64, rate: u64) -> Self {
-        Self { loss, before, rate, samples: TRIAL_SAMPLES, sent: 0, lost: 0, sent_bytes: 0, elapsed: 0 }
+        Self {
+            loss,
+            before,
+            rate,
+            samples: TRIAL_SAMPLES,
+            sent: 0,
+            lost: 0,
+            sent_bytes: 0,
+            elapsed: Nanos::ZERO,
+        }
     }
 
     fn with(self, sample: &Sample) -> Self {
@@ -183,7 +191,7 @@ impl Capacity {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateControl {
     state: State,
-    immunity: u64,
+    immunity: Nanos,
     /// The lowest rate, and the rate from which on the limit is removed. Bytes per second.
     slowest: u64,
     fastest: u64,
@@ -275,7 +283,7 @@ impl RateControl {
     }
 
     /// Takes over the result of another subscriber's trial: the rate is not the cause of this loss.
-    pub(crate) fn learn(&mut self, loss: u32, until: ClockTime, immunity: u64, certain: u32) {
+    pub(crate) fn learn(&mut self, loss: u32, until: ClockTime, immunity: Nanos, certain: u32) {
         if let State::Free { immune_until, cleared } = &mut self.state
             && self.loss <= loss.saturating_add(loss / 2)
         {
@@ -287,7 +295,7 @@ impl RateControl {
 
     /// Doubles a limited rate for each [`LONGEST_SILENCE`] without a sample, so that the estimate does not stay too
     /// low.
-    pub(crate) fn relax_after(&mut self, silence: u64) {
+    pub(crate) fn relax_after(&mut self, silence: Nanos) {
         for _ in 0..(silence / LONGEST_SILENCE).min(u64::from(u64::BITS)) {
             self.relax();
         }
@@ -353,6 +361,7 @@ impl RateControl {
 mod tests {
     use super::*;
 
+    const SECOND: u64 = Nanos::SECOND.0;
     const INTERVAL: u64 = SECOND / 10;
 
     /// Returns the sample for `rate` bytes per second on a link with this capacity and share of random loss.
@@ -364,7 +373,7 @@ mod tests {
             lost: sent - arrived,
             sent_bytes: sent * 1_000,
             arrived_bytes: arrived * 1_000,
-            elapsed: INTERVAL,
+            elapsed: Nanos(INTERVAL),
         }
     }
 
@@ -407,10 +416,10 @@ mod tests {
             control.observe(now, sample, false, false);
             control.is_on_trial()
         };
-        assert!(!begins_after_learning(0.3, until - 1));
+        assert!(!begins_after_learning(0.3, until - Nanos(1)));
         assert!(begins_after_learning(0.3, until));
         assert!(
-            begins_after_learning(0.6, until - 1),
+            begins_after_learning(0.6, until - Nanos(1)),
             "a trial at lower loss does not explain twice as much"
         );
     }

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
+use crate::Nanos;
 use crate::wire::{Sequence, SubscriberId};
 
 /// Events kept until the caller fetches them; older ones are dropped.
@@ -145,8 +146,8 @@ pub struct PublisherStatistics {
     pub refused: u64,
     /// NAKs and statuses from unproven addresses; each was answered with an echo.
     pub unproven: u64,
-    /// The group round-trip time in nanoseconds.
-    pub round_trip: u64,
+    /// The group round-trip time.
+    pub round_trip: Nanos,
     /// Subscribers known now.
     pub subscribers: u64,
 }

@@ -6,12 +6,12 @@ use super::members::{Departure, End, Role};
 use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
 use super::{PublisherEvent, PublisherMachine};
-use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
     AddressToken, DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Probe, Reset,
     ResetReason, Status, SubscriberId, TAG_LENGTH,
 };
+use crate::{ClockTime, Nanos};
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
@@ -19,7 +19,7 @@ const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
 const SUBSCRIBER_EXTENSION: usize = 12;
 /// Losses of a subscriber that received nothing new for longer than this and four status intervals, although data was
 /// sent, do not count against the rate.
-const MAX_SILENCE: u64 = 500_000_000;
+const MAX_SILENCE: Nanos = Nanos::from_millis(500);
 
 impl PublisherMachine {
     /// Handles a datagram received on the publisher's own port.

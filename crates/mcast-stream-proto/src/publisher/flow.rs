@@ -2,15 +2,14 @@
 
 use super::members::{Members, Role};
 use super::ring::Ring;
-use crate::ClockTime;
-use crate::SECOND;
 use crate::wire::Sequence;
+use crate::{ClockTime, Nanos};
 
 /// Datagrams in the first flight, and in the last one before the limit is removed.
 const FIRST_FLIGHT: u64 = 256;
 const LAST_FLIGHT: u64 = 16_384;
 /// The longest wait for the answers to a flight. The next flight does not grow if they are late.
-const LONGEST_FLIGHT: u64 = SECOND / 20;
+const LONGEST_FLIGHT: Nanos = Nanos::from_millis(50);
 
 /// The limit on data in flight while the capacity of the links is unknown. It doubles when all subscribers know of a
 /// whole flight.
@@ -106,7 +105,7 @@ impl FlowState {
     }
 
     /// Notes that the publisher did not run for some time.
-    pub(super) fn excuse_pause(&mut self, now: ClockTime, pause: u64) {
+    pub(super) fn excuse_pause(&mut self, now: ClockTime, pause: Nanos) {
         self.blocked = self.blocked.map(|since| (since + pause).min(now));
     }
 

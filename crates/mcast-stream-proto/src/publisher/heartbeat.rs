@@ -1,17 +1,17 @@
 //! When to send heartbeats: soon after data, at intervals in a long burst, rarely when idle.
 
-use crate::ClockTime;
+use crate::{ClockTime, Nanos};
 /// The time between heartbeats while data is sent, and between the first two of an idle publisher.
-const BUSY_INTERVAL: u64 = 10_000_000;
+const BUSY_INTERVAL: Nanos = Nanos::from_millis(10);
 /// The shortest time between heartbeats that are requested or that follow a burst.
-const MIN_INTERVAL: u64 = 5_000_000;
+const MIN_INTERVAL: Nanos = Nanos::from_millis(5);
 /// The shortest time between the first two heartbeats of a publisher that waits for subscribers.
-const WAITING_INTERVAL: u64 = 1_000_000;
+const WAITING_INTERVAL: Nanos = Nanos::from_millis(1);
 /// The longest time between the heartbeats of an idle publisher.
-const IDLE_INTERVAL: u64 = 1_000_000_000;
+const IDLE_INTERVAL: Nanos = Nanos::SECOND;
 /// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
-const SHORTEST_TAIL: u64 = 100_000;
-const LONGEST_TAIL: u64 = 1_000_000;
+const SHORTEST_TAIL: Nanos = Nanos::from_micros(100);
+const LONGEST_TAIL: Nanos = Nanos::from_millis(1);
 /// The largest credit for heartbeats on demand, in bytes.
 const MAX_DEMAND_CREDIT: u64 = 4096;
 
@@ -20,7 +20,7 @@ const MAX_DEMAND_CREDIT: u64 = 4096;
 pub(super) struct HeartbeatSchedule {
     at: ClockTime,
     last: ClockTime,
-    interval: u64,
+    interval: Nanos,
     has_sent_data: bool,
     /// Bytes of heartbeat requests received from unproven addresses.
     demand_credit: u64,
@@ -50,7 +50,7 @@ impl HeartbeatSchedule {
     /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long
     /// one.
     #[inline]
-    pub(super) fn note_data(&mut self, now: ClockTime, round_trip: u64, spacing: u64) {
+    pub(super) fn note_data(&mut self, now: ClockTime, round_trip: Nanos, spacing: Nanos) {
         self.has_sent_data = true;
         let busy = self.last + BUSY_INTERVAL.max(spacing);
         // The delay is bounded, so that a distant subscriber does not delay the repairs of near ones.
@@ -69,7 +69,7 @@ impl HeartbeatSchedule {
     }
 
     /// Schedules a heartbeat soon, because the publisher waits for the statuses that answer it.
-    pub(super) fn hasten(&mut self, round_trip: u64, spacing: u64) {
+    pub(super) fn hasten(&mut self, round_trip: Nanos, spacing: Nanos) {
         self.interval = waiting_interval(round_trip).max(spacing);
         self.at = self.at.min(self.last + self.interval);
     }
@@ -86,11 +86,11 @@ impl HeartbeatSchedule {
     }
 
     /// Notes that a heartbeat was sent, and schedules the next one.
-    pub(super) fn note_sent(&mut self, now: ClockTime, is_waiting: bool, round_trip: u64, spacing: u64) {
+    pub(super) fn note_sent(&mut self, now: ClockTime, is_waiting: bool, round_trip: Nanos, spacing: Nanos) {
         let interval = match self.has_sent_data {
             true if is_waiting => waiting_interval(round_trip),
             true => BUSY_INTERVAL,
-            false => (self.interval * 2).min(IDLE_INTERVAL),
+            false => (2 * self.interval).min(IDLE_INTERVAL),
         };
         self.interval = interval.max(spacing);
         self.has_sent_data = false;
@@ -99,6 +99,6 @@ impl HeartbeatSchedule {
     }
 }
 
-fn waiting_interval(round_trip: u64) -> u64 {
+fn waiting_interval(round_trip: Nanos) -> Nanos {
     round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL)
 }

@@ -8,10 +8,10 @@ use core::net::SocketAddr;
 use super::congestion::RateControl;
 use super::pacing::LossMark;
 use super::repair_flow::RepairFlow;
-use crate::ClockTime;
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
 use crate::wire::{NAK_INTERVAL, Sequence, Status, SubscriberId};
+use crate::{ClockTime, Nanos};
 
 /// The role of a subscriber in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub(crate) struct Member {
     pub(crate) address: SocketAddr,
     pub(crate) role: Role,
     pub(crate) progress: Progress,
-    /// Room for datagrams from `progress.next` on.
-    pub(crate) window: u32,
+    /// The first datagram that it has no room for. A status that was overtaken on the way must not change it.
+    room_end: Sequence,
     /// The largest window that it ever reported: a smaller one means that datagrams wait for the application.
     widest: u32,
     /// The end of its room when it last made progress, and the time of that.
@@ -91,11 +91,11 @@ pub(crate) struct Member {
     pub(crate) returned: Option<ClockTime>,
     pub(crate) last_heard: ClockTime,
     /// The round-trip time; 0 before the first sample.
-    pub(crate) round_trip: u64,
+    pub(crate) round_trip: Nanos,
     /// The last sample of the round-trip time, which includes queues on the way.
-    last_sample: u64,
+    last_sample: Nanos,
     /// Samples of the round-trip time: their number, the least of the last full eight, the least since.
-    samples: (u32, u64, u64),
+    samples: (u32, Nanos, Nanos),
     /// Datagrams that it has received, and one past the greatest sequence that it knows of.
     pub(crate) received: u64,
     pub(crate) highest: Sequence,
@@ -118,14 +118,14 @@ impl Member {
             address,
             role: Role::Unknown,
             progress,
-            window: 0,
+            room_end: Sequence::default(),
             widest: 0,
             advanced: (Sequence::default(), now),
             returned: None,
             last_heard: now,
-            round_trip: 0,
-            last_sample: 0,
-            samples: (0, 0, 0),
+            round_trip: Nanos::ZERO,
+            last_sample: Nanos::ZERO,
+            samples: (0, Nanos::ZERO, Nanos::ZERO),
             received: 0,
             highest: Sequence::default(),
             highest_at: now,
@@ -139,7 +139,7 @@ impl Member {
     }
 
     /// Records a status; returns for how long the subscriber had received nothing new of the stream before it.
-    pub(crate) fn record(&mut self, status: &Status, now: ClockTime, expected: u64) -> u64 {
+    pub(crate) fn record(&mut self, status: &Status, now: ClockTime, expected: Nanos) -> Nanos {
         let progress = &mut self.progress;
         // A status that was overtaken on the way must not revert progress.
         progress.next = progress.next.max(status.next);
@@ -147,7 +147,7 @@ impl Member {
         progress.given_up = progress.given_up.max(status.given_up);
         progress.lost_messages = progress.lost_messages.max(status.lost_messages);
         let has_received = status.received > self.received;
-        let mut silence = 0;
+        let mut silence = Nanos::ZERO;
         if status.highest > self.highest {
             silence = now.since(self.highest_at);
             self.highest_at = now;
@@ -155,43 +155,48 @@ impl Member {
         if status.highest >= self.highest {
             (self.received, self.highest, self.missed) = (status.received, status.highest, status.missed);
         }
-        self.window = status.window;
+        self.room_end = self.room_end.max(status.next + u64::from(status.window));
         self.widest = self.widest.max(status.window);
         // Room alone is not progress for a subscriber that lacks datagrams: it may have all of it, and an application
         // that has stopped reading. Repairs are, even if the first missing datagram is not among them: behind a
         // bottleneck, its repairs may be dropped again and again.
         let lacks_nothing = status.next >= status.highest;
-        let has_read_all = lacks_nothing && self.window > 0 && self.window == self.widest;
-        if has_read_all || self.room_end() > self.advanced.0 {
-            self.advanced = (self.room_end(), now);
+        let has_read_all = lacks_nothing && self.window() > 0 && self.window() == u64::from(self.widest);
+        if has_read_all || self.room_end > self.advanced.0 {
+            self.advanced = (self.room_end, now);
         } else if has_received && !lacks_nothing {
             self.advanced.1 = now;
         }
         if status.clock != 0 {
-            let held = u64::from(status.held) * 1_000;
-            let sample = now.since(ClockTime(status.clock)).saturating_sub(held).max(1);
+            let held = Nanos::from_micros(status.held.into());
+            let sample = (now.since(ClockTime(status.clock)) - held).max(Nanos(1));
             self.measure(sample, expected);
         }
         silence
     }
 
     /// Returns the first datagram that it has no room for.
-    pub(crate) fn room_end(&self) -> Sequence {
-        self.progress.next + u64::from(self.window)
+    pub(crate) const fn room_end(&self) -> Sequence {
+        self.room_end
+    }
+
+    /// Returns its room for datagrams from `progress.next` on.
+    fn window(&self) -> u64 {
+        self.room_end.ahead_of(self.progress.next)
     }
 
     /// Returns whether its room is large enough that it will not block the publisher soon.
-    pub(crate) const fn has_ample_room(&self) -> bool {
-        self.window >= self.widest / 4
+    pub(crate) fn has_ample_room(&self) -> bool {
+        self.window() >= u64::from(self.widest / 4)
     }
 
     /// Updates the round-trip time: the least of the last eight to sixteen samples, because a longer sample shows a
     /// queue and not the length of the way.
-    fn measure(&mut self, sample: u64, expected: u64) {
+    fn measure(&mut self, sample: Nanos, expected: Nanos) {
         self.last_sample = sample;
-        if self.round_trip == 0 {
+        if self.round_trip == Nanos::ZERO {
             // The first sample may be wrong, too: a clock was set, or the subscriber was suspended.
-            let first = sample.min(16 * expected + 10_000_000);
+            let first = sample.min(16 * expected + Nanos::from_millis(10));
             self.samples = (0, first, first);
         }
         let (count, before, least) = self.samples;
@@ -199,12 +204,12 @@ impl Member {
             0 => (count + 1, least, sample),
             _ => (count + 1, before, least.min(sample)),
         };
-        self.round_trip = self.samples.1.min(self.samples.2).max(1);
+        self.round_trip = self.samples.1.min(self.samples.2).max(Nanos(1));
     }
 
     /// Returns the time in which an answer to a datagram sent now is expected: the round-trip time with plausible
     /// queues on the way.
-    pub(crate) fn answer_time(&self) -> u64 {
+    pub(crate) fn answer_time(&self) -> Nanos {
         self.round_trip.max(self.last_sample.min(LONGEST_QUEUE))
     }
 
@@ -219,7 +224,7 @@ impl Member {
 }
 
 /// The longest plausible time in a queue: a subscriber that takes longer was suspended.
-const LONGEST_QUEUE: u64 = 1_000_000_000;
+const LONGEST_QUEUE: Nanos = Nanos::SECOND;
 /// The lowest rate to which a link can limit the publisher, in bytes per second.
 const SLOWEST: u64 = 65_536;
 /// NAKs that one subscriber may send at once.
@@ -233,7 +238,7 @@ impl fmt::Debug for Member {
             .field("address", &self.address)
             .field("role", &self.role)
             .field("progress", &self.progress)
-            .field("window", &self.window)
+            .field("room_end", &self.room_end)
             .finish_non_exhaustive()
     }
 }
@@ -459,16 +464,16 @@ mod tests {
             ..Status::default()
         };
         for now in [2, 3].map(ClockTime) {
-            member.record(&status(5, 5), now, 1);
+            member.record(&status(5, 5), now, Nanos(1));
             assert_eq!(member.advanced, (Sequence(15), now));
         }
         for now in [4, 5].map(ClockTime) {
-            member.record(&status(5, 9), now, 1);
+            member.record(&status(5, 9), now, Nanos(1));
             assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
         }
         // A repair of another datagram is progress, once.
         for now in [6, 7].map(ClockTime) {
-            member.record(&Status { received: 7, ..status(5, 9) }, now, 1);
+            member.record(&Status { received: 7, ..status(5, 9) }, now, Nanos(1));
             assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
         }
     }
@@ -476,12 +481,18 @@ mod tests {
     #[test]
     fn an_overtaken_status_does_not_revert_progress() {
         let mut member = Member::new(HOME, ClockTime(1), Progress::default(), repairs());
-        let status =
-            |next, flags, given_up| Status { next: Sequence(next), flags, given_up, ..Status::default() };
-        member.record(&status(5, Status::ENDED, 2), ClockTime(2), 1);
-        member.record(&status(3, 0, 0), ClockTime(3), 1);
+        let status = |next, window, flags, given_up| Status {
+            next: Sequence(next),
+            window,
+            flags,
+            given_up,
+            ..Status::default()
+        };
+        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Nanos(1));
+        member.record(&status(3, 6, 0, 0), ClockTime(3), Nanos(1));
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
+        assert_eq!(member.room_end(), Sequence(9), "an overtaken status gave it more room than it has");
     }
 
     #[test]

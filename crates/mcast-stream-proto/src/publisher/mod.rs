@@ -29,11 +29,11 @@ pub use config::{ConfigError, Congestion, PublisherConfig};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use transmit::Transmit;
 
-use crate::ClockTime;
 use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, Kind, MessageNumber};
+use crate::{ClockTime, Nanos};
 use event::EventQueue;
 use flow::FlowState;
 use heartbeat::HeartbeatSchedule;
@@ -47,8 +47,8 @@ use ring::Ring;
 use sealer::Sealer;
 
 /// A shorter timer would be lost in the scheduling delay of the system.
-const MIN_ROUND_TRIP: u64 = 50_000;
-const LONGEST_ROUND_TRIP: u64 = 10_000_000_000;
+const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
+const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
 
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
@@ -80,7 +80,7 @@ pub struct PublisherMachine {
     /// The rate in the last [`PublisherEvent::Slowed`], until the publisher has recovered.
     slowed_to: Option<u64>,
     heartbeats: HeartbeatSchedule,
-    round_trip: u64,
+    round_trip: Nanos,
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     check_at: ClockTime,

@@ -2,8 +2,7 @@
 
 use mcast_measure::TokenBucket;
 
-use crate::ClockTime;
-use crate::SECOND;
+use crate::{ClockTime, Nanos};
 
 /// Bytes that pacing admits at once.
 const BURST: u64 = 65_536;
@@ -116,7 +115,7 @@ impl Pacer {
     }
 
     /// Returns the shortest time between control datagrams of this size, so that they use little of the rate.
-    pub(super) fn spacing(&self, bytes: u64) -> u64 {
-        self.rate.map_or(0, |rate| bytes.saturating_mul(CONTROL_SHARE * SECOND) / rate.max(1))
+    pub(super) fn spacing(&self, bytes: u64) -> Nanos {
+        self.rate.map_or(Nanos::ZERO, |rate| bytes * (CONTROL_SHARE * Nanos::SECOND) / rate.max(1))
     }
 }

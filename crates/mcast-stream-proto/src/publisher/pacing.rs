@@ -4,15 +4,14 @@ use super::congestion::{LONGEST_SILENCE, RateChange, Sample};
 use super::members::{Member, Role};
 use super::repair_flow::RepairReport;
 use super::{Congestion, PublisherEvent, PublisherMachine};
-use crate::ClockTime;
-use crate::SECOND;
 use crate::wire::{Sequence, Status, SubscriberId};
+use crate::{ClockTime, Nanos};
 
 /// The least number of datagrams in a loss sample, and its least duration.
 const SAMPLE_DATAGRAMS: u64 = 128;
 /// The least number while the links are unknown, and in a trial, because a trial slows down all subscribers.
 const FIRST_SAMPLE: u64 = 64;
-const SAMPLE_TIME: u64 = SECOND / 20;
+const SAMPLE_TIME: Nanos = Nanos::from_millis(50);
 /// The least number in a sample that takes a second.
 const FEWEST_DATAGRAMS: u64 = 32;
 
@@ -118,7 +117,7 @@ impl PublisherMachine {
         let until = match status.clock {
             0 => now - member.answer_time(),
             // As long after that heartbeat was sent as this status after it arrived.
-            clock => (ClockTime(clock) + u64::from(status.held) * 1_000).min(now),
+            clock => (ClockTime(clock) + Nanos::from_micros(status.held.into())).min(now),
         };
         let is_steady = reception != Reception::Interrupted;
         let report = RepairReport { arrived: status.repairs, until, is_steady, subscribers };
@@ -179,7 +178,7 @@ impl PublisherMachine {
                 continue;
             }
             let bytes = member.received.saturating_sub(received).saturating_mul(average);
-            let allowed = u128::from(rate) * u128::from(elapsed) / u128::from(SECOND);
+            let allowed = u128::from(rate) * u128::from(elapsed.0) / u128::from(Nanos::SECOND.0);
             if bytes == 0 || u128::from(bytes) >= allowed / 4 * 3 {
                 member.control.relax_after(LONGEST_SILENCE);
                 has_changed = true;
@@ -225,9 +224,9 @@ impl Member {
             return None;
         };
         let (sent, elapsed) = (self.highest.ahead_of(mark.highest), now.since(since));
-        let least = if is_starting { 0 } else { SAMPLE_TIME.max(4 * self.round_trip) };
+        let least = if is_starting { Nanos::ZERO } else { SAMPLE_TIME.max(4 * self.round_trip) };
         let needed = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
-        let is_enough = sent >= needed || sent >= FEWEST_DATAGRAMS && elapsed >= SECOND;
+        let is_enough = sent >= needed || sent >= FEWEST_DATAGRAMS && elapsed >= Nanos::SECOND;
         if !is_enough || elapsed < least {
             return None;
         }

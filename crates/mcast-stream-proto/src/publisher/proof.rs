@@ -3,12 +3,12 @@
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
-use crate::ClockTime;
 use crate::random::Random;
 use crate::wire::AddressToken;
+use crate::{ClockTime, Nanos};
 
-/// The period of a token in nanoseconds. A token is valid in its period and in the next one.
-const TOKEN_TIME: u64 = 64_000_000_000;
+/// The period of a token. A token is valid in its period and in the next one.
+const TOKEN_TIME: Nanos = Nanos::from_secs(64);
 
 /// Issues a token for each address, which its owner returns, so that no state is needed before the address is proven.
 #[derive(Clone, Copy)]
@@ -23,12 +23,12 @@ impl AddressProof {
 
     /// Returns the present token of an address.
     pub(super) fn token(&self, now: ClockTime, address: SocketAddr) -> AddressToken {
-        self.token_of(now.0 / TOKEN_TIME, address)
+        self.token_of(now.0 / TOKEN_TIME.0, address)
     }
 
     /// Returns whether the token is valid for the address: its owner has received an echo there.
     pub(super) fn is_valid(&self, now: ClockTime, address: SocketAddr, token: AddressToken) -> bool {
-        let period = now.0 / TOKEN_TIME;
+        let period = now.0 / TOKEN_TIME.0;
         let is_of = |period| token == self.token_of(period, address);
         token != AddressToken::NONE && (is_of(period) || is_of(period.saturating_sub(1)))
     }

@@ -3,17 +3,16 @@
 use super::repair_scheduler::Repair;
 use super::ring::RepairTarget;
 use super::{PublisherEvent, PublisherMachine, Transmit};
-use crate::ClockTime;
-use crate::SECOND;
 use crate::outbox::Target;
 use crate::wire::{Flags, Kind, NakWriter, Ranges, Sequence, SubscriberId};
+use crate::{ClockTime, Nanos};
 
 /// The shortest time between two confirmations is a round trip, but at most this.
-const CONFIRM_INTERVAL: u64 = SECOND / 100;
+const CONFIRM_INTERVAL: Nanos = Nanos::from_millis(10);
 /// While repairs wait, confirmations use at most one part in this many of the bytes of repairs, except for one in
 /// `MAX_CONFIRM_INTERVAL`: a slow link must not be filled with them.
 const CONFIRM_SHARE: u64 = 16;
-const MAX_CONFIRM_INTERVAL: u64 = SECOND / 2;
+const MAX_CONFIRM_INTERVAL: Nanos = Nanos::from_millis(500);
 
 /// When to confirm to the group which repairs are coming and what is retained.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,7 @@ impl ConfirmationSchedule {
     }
 
     /// Notes that one of this length was sent.
-    fn note_sent(&mut self, now: ClockTime, interval: u64, length: u64, repair_bytes: u64) {
+    fn note_sent(&mut self, now: ClockTime, interval: Nanos, length: u64, repair_bytes: u64) {
         *self = Self {
             is_wanted: false,
             at: now + interval,

@@ -6,9 +6,8 @@ use mcast_measure::TokenBucket;
 
 use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample};
 use super::sent_log::SentLog;
-use crate::ClockTime;
-use crate::SECOND;
 use crate::wire::Sequence;
+use crate::{ClockTime, Nanos};
 
 /// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
@@ -26,7 +25,7 @@ const MAX_LOSS: u32 = 750_000;
 /// The least number of repairs in a sample, and its least duration: a busy subscriber reads a heartbeat up to some tens
 /// of milliseconds before repairs that were sent earlier, because they wait in different sockets.
 const SAMPLE_REPAIRS: u64 = 64;
-const SAMPLE_TIME: u64 = SECOND / 10;
+const SAMPLE_TIME: Nanos = Nanos::from_millis(100);
 
 /// A rate of repairs, to which new data adds as long as no link was found to be too slow.
 #[derive(Debug)]
@@ -105,7 +104,7 @@ struct Pending {
     /// Repairs that were sent before this time are not counted.
     from: ClockTime,
     /// The time in which repairs were sent or arrived.
-    elapsed: u64,
+    elapsed: Nanos,
     sent: u64,
     arrived: u64,
     /// How often repairs had had to wait before.
@@ -183,7 +182,7 @@ impl RepairFlow {
     }
 
     /// Takes over the result of another subscriber's trial.
-    pub(super) fn learn(&mut self, loss: u32, until: ClockTime, immunity: u64, certain: u32) {
+    pub(super) fn learn(&mut self, loss: u32, until: ClockTime, immunity: Nanos, certain: u32) {
         self.control.learn(loss, until, immunity, certain);
     }
 
@@ -227,7 +226,7 @@ impl RepairFlow {
     /// out of date.
     fn end_pause(&mut self, now: ClockTime, subscribers: u64) {
         let before = self.active_at.replace(now);
-        let pause = before.map_or(u64::MAX, |at| now.since(at));
+        let pause = before.map_or(Nanos::MAX, |at| now.since(at));
         if pause < LONGEST_SILENCE {
             return;
         }
@@ -249,7 +248,7 @@ impl RepairFlow {
         report: RepairReport,
         group: &GroupRepairs,
         average: u64,
-        round_trip: u64,
+        round_trip: Nanos,
         other_on_trial: bool,
     ) -> Option<RateChange> {
         let before = self.reported;
@@ -328,6 +327,7 @@ mod tests {
 
     const FLOOR: u64 = 12_500_000;
     const DATAGRAM: u64 = 1_000;
+    const SECOND: u64 = Nanos::SECOND.0;
     const MILLISECOND: u64 = SECOND / 1_000;
 
     fn flow() -> (RepairFlow, GroupRepairs) {
@@ -352,7 +352,7 @@ mod tests {
             counts.1 = counts.0 * arriving / 100;
             let report =
                 RepairReport { arrived: counts.1 as u32, until: now, is_steady: true, subscribers: 1 };
-            flow.note_report(now, report, group, DATAGRAM, MILLISECOND, false);
+            flow.note_report(now, report, group, DATAGRAM, Nanos(MILLISECOND), false);
         }
     }
 
@@ -394,7 +394,7 @@ mod tests {
             let now = ClockTime(now * MILLISECOND);
             sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now, 1).is_ok()).count() as u64;
             let report = RepairReport { arrived, until: now, is_steady: true, subscribers: 1 };
-            flow.note_report(now, report, &group, DATAGRAM, MILLISECOND, false);
+            flow.note_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
             assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
         }
         flow.take(DATAGRAM, None, u64::MAX, ClockTime(6 * MILLISECOND), 1).unwrap();

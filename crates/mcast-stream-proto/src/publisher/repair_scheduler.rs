@@ -12,11 +12,11 @@ use super::pacer::Pacer;
 use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{RepairTarget, Ring};
 use super::sent_log::SentLog;
-use crate::ClockTime;
 use crate::wire::{Sequence, SubscriberId};
+use crate::{ClockTime, Nanos};
 
 /// A request sooner than this after a repair was sent before the repair arrived.
-const MIN_HOLDOFF: u64 = 200_000;
+const MIN_HOLDOFF: Nanos = Nanos::from_micros(200);
 /// If more than this share of recent losses had several requesters, the first request is repaired to the group: a
 /// separate repair would be sent in vain, and waiting would let many subscribers send NAKs. In thousandths.
 const HALF: u32 = 500;
@@ -168,11 +168,10 @@ impl RepairScheduler {
     pub(super) fn cancel(&mut self, id: SubscriberId, members: &mut Members, ring: &mut Ring) {
         let Some(member) = members.get_mut(id) else { return };
         for sequence in core::mem::take(&mut member.repairs.waiting) {
-            if pending_target(ring, sequence, id) == Some(RepairTarget::Subscriber(id))
-                && let Some(state) = ring.repair_mut(sequence)
-            {
-                state.pending = None;
-            }
+            let Some(state) = ring.repair_mut(sequence) else { continue };
+            // A repair to the group may wait in another queue, too. If this subscriber returns, it may request it again.
+            state.requested_by = state.requested_by.filter(|requester| *requester != id);
+            state.pending = state.pending.filter(|target| *target != RepairTarget::Subscriber(id));
         }
         self.turns.retain(|turn| *turn != id);
     }

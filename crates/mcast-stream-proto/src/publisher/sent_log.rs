@@ -2,13 +2,12 @@
 
 use alloc::collections::VecDeque;
 
-use crate::ClockTime;
-use crate::SECOND;
+use crate::{ClockTime, Nanos};
 
-/// The finest resolution in nanoseconds.
-const FINEST: u64 = SECOND / 4_000;
+/// The finest resolution.
+const FINEST: Nanos = Nanos::from_micros(250);
 /// For how long times are remembered.
-const MEMORY: u64 = SECOND;
+const MEMORY: Nanos = Nanos::SECOND;
 /// The number of intervals that the log of the group has, which is never shortened, and that of a subscriber.
 const GROUP_INTERVALS: usize = 4_096;
 const INTERVALS: usize = 512;
@@ -20,7 +19,7 @@ pub(super) struct SentLog {
     /// The beginning of each interval in which something was sent, and the number sent before it.
     intervals: VecDeque<(ClockTime, u64)>,
     total: u64,
-    resolution: u64,
+    resolution: Nanos,
     most: usize,
 }
 
@@ -54,7 +53,7 @@ impl SentLog {
 
     /// Halves the resolution.
     fn coarsen(&mut self) {
-        self.resolution *= 2;
+        self.resolution = 2 * self.resolution;
         let mut is_kept = false;
         self.intervals.retain(|_| {
             is_kept = !is_kept;
@@ -88,6 +87,7 @@ impl SentLog {
 mod tests {
     use super::*;
 
+    const SECOND: u64 = Nanos::SECOND.0;
     const MILLISECOND: u64 = SECOND / 1_000;
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
         let mut log = SentLog::of_subscriber();
         for now in (0..100_000).map(|step| ClockTime(step * 10_000)) {
             log.note(now);
-            log.forget(now - MILLISECOND);
+            log.forget(now - Nanos(MILLISECOND));
         }
         assert_eq!(log.resolution, FINEST);
         assert!(log.until(ClockTime(SECOND - MILLISECOND)).abs_diff(99_900) <= 25);

@@ -4,19 +4,19 @@ use alloc::vec::Vec;
 
 use super::members::{Departure, Member, Role};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
-use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
     Announce, DatagramWriter, Flags, Heartbeat, Kind, MINOR, MessageNumber, ResetReason, Sequence,
     SubscriberId, WriteError,
 };
+use crate::{ClockTime, Nanos};
 
 /// The time between checks of the subscribers and the rate.
-const CHECK_INTERVAL: u64 = 100_000_000;
+const CHECK_INTERVAL: Nanos = Nanos::from_millis(100);
 /// A check that is later than this was delayed because the process did not run.
-const MAX_CHECK_DELAY: u64 = 500_000_000;
+const MAX_CHECK_DELAY: Nanos = Nanos::from_millis(500);
 /// The average time between two statuses of all subscribers together.
-const STATUS_SPACING: u64 = 10_000_000;
+const STATUS_SPACING: Nanos = Nanos::from_millis(10);
 /// The number of eviction times for which a subscriber that returned from an eviction is on probation.
 const PROBATION: u64 = 16;
 
@@ -43,7 +43,7 @@ impl PublisherMachine {
     /// Queues a heartbeat.
     pub(super) fn heartbeat(&mut self, now: ClockTime) {
         self.measure_round_trip();
-        let round_trip = u32::try_from(self.round_trip / 1_000).unwrap_or(u32::MAX).max(1);
+        let round_trip = self.round_trip.as_wire_micros().max(1);
         let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let sent = self.ring.sent;
         let heartbeat = Heartbeat {
@@ -60,17 +60,26 @@ impl PublisherMachine {
             flow: self.config.flow,
             min_minor: 0,
             max_minor: MINOR,
-            status_interval: u32::try_from(self.status_interval() / 1_000).unwrap_or(u32::MAX),
+            status_interval: self.status_interval().as_wire_micros(),
             datagram: self.config.datagram as u16,
             capacity: u32::try_from(self.ring.capacity()).unwrap_or(u32::MAX),
         };
         let is_over = self.closed && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
-        let urgent = if self.flow.is_blocked() { Flags::URGENT } else { Flags(0) };
-        let flags = end.with(urgent);
+        let flags = end.with(self.requested_statuses());
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| heartbeat.write(writer));
         self.statistics.heartbeats += 1;
         self.heartbeats.note_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
+    }
+
+    /// Returns the flags that request the statuses without which the publisher cannot continue. As long as a window is
+    /// full, only its subscriber can help: the statuses of all others, in a large group, would be in vain.
+    fn requested_statuses(&mut self) -> Flags {
+        match self.flow.is_blocked() {
+            true if self.members.limit() <= self.ring.sent => Flags::URGENT.with(Flags::NO_ROOM),
+            true => Flags::URGENT,
+            false => Flags(0),
+        }
     }
 
     /// Queues an announcement to the discovery group: the name and the paths of the stream.
@@ -111,14 +120,14 @@ impl PublisherMachine {
     }
 
     /// Returns the shortest time between two statuses of one subscriber.
-    pub(super) fn status_interval(&self) -> u64 {
+    pub(super) fn status_interval(&self) -> Nanos {
         (self.members.len() as u64).max(1) * STATUS_SPACING
     }
 
     /// Updates the group round-trip time: the longest of all subscribers, which rises at once and falls slowly.
     fn measure_round_trip(&mut self) {
-        let longest = self.members.iter().map(|(_, member)| member.round_trip).max().unwrap_or(0);
-        if longest == 0 {
+        let longest = self.members.iter().map(|(_, member)| member.round_trip).max().unwrap_or_default();
+        if longest == Nanos::ZERO {
             return;
         }
         let kept = self.round_trip - self.round_trip / 10 + longest / 10;
@@ -176,7 +185,7 @@ impl PublisherMachine {
     }
 
     /// Returns how long a subscriber may block the publisher without progress: a short time while it is on probation.
-    fn eviction_time(&self, member: &Member, now: ClockTime) -> u64 {
+    fn eviction_time(&self, member: &Member, now: ClockTime) -> Nanos {
         let eviction = self.config.eviction;
         let is_on_probation = |at: ClockTime| now.since(at) < PROBATION * eviction;
         if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }

@@ -1,14 +1,14 @@
 //! Selects the next datagram to send, and computes the next deadline.
 
 use super::PublisherMachine;
-use crate::ClockTime;
 use crate::outbox::{Control, Target};
 use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
+use crate::{ClockTime, Nanos};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
 const MAX_AT_ONCE: u64 = 132;
 /// Data after a longer pause than this counts as a new beginning.
-const MAX_PAUSE: u64 = 250_000_000;
+const MAX_PAUSE: Nanos = Nanos::from_millis(250);
 /// A datagram, or several, to be sent.
 #[derive(Debug)]
 pub enum Transmit {
@@ -137,7 +137,7 @@ impl PublisherMachine {
     }
 
     /// Returns the shortest time between two heartbeats that the rate admits.
-    pub(super) fn heartbeat_spacing(&self) -> u64 {
+    pub(super) fn heartbeat_spacing(&self) -> Nanos {
         self.pacer.spacing((HEADER_LENGTH + Heartbeat::LENGTH) as u64)
     }
 }

@@ -7,7 +7,9 @@ use super::{Algorithm, GroupSecret, Keys};
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::subscriber::{Item, SubscriberConfig, SubscriberMachine};
 use crate::wire::{DatagramView, Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
-use crate::{ClockTime, PublisherMachine, SECOND, Target};
+use crate::{ClockTime, Nanos, PublisherMachine, Target};
+
+const SECOND: u64 = Nanos::SECOND.0;
 
 fn keys() -> Keys {
     Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm))

@@ -2,26 +2,39 @@
 
 use core::net::SocketAddr;
 
-use crate::ClockTime;
 use crate::wire::{AddressToken, Probe};
+use crate::{ClockTime, Nanos};
 
 /// The address is proven again this often.
-const PROBE_INTERVAL: u64 = 50_000_000_000;
+const PROBE_INTERVAL: Nanos = Nanos::from_secs(50);
 /// An unanswered probe is repeated after this time, which doubles with each repetition.
-const PROBE_AGAIN: u64 = 10_000_000;
+const PROBE_AGAIN: Nanos = Nanos::from_millis(10);
 const PROBE_DOUBLINGS: u32 = 9;
 /// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
 const PROBES_WITHOUT_PROOF: u32 = 6;
 /// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
-pub(super) const ADDRESS_TIME: u64 = 2_500_000_000;
+pub(super) const ADDRESS_TIME: Nanos = Nanos::from_millis(2500);
 /// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of
 /// control datagrams came from elsewhere. Otherwise, flow control would stop the publisher, and then evict this
 /// subscriber.
-const FAILOVER_TIME: u64 = 500_000_000;
+const FAILOVER_TIME: Nanos = Nanos::from_millis(500);
 const FAILOVER_DATAGRAMS: u32 = 8;
 /// Measured round trips are clamped to this range.
-const MIN_ROUND_TRIP: u64 = 50_000;
-const MAX_ROUND_TRIP: u64 = 10_000_000_000;
+pub(super) const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
+pub(super) const MAX_ROUND_TRIP: Nanos = Nanos::from_secs(10);
+
+/// A sample above this, and above this many times the known round trip, is confirmed by another probe: between a probe
+/// and its echo, the process may have been suspended. Shorter ones also occur when a queue fills on the way, and then
+/// repairs must be requested as slowly.
+const PLAUSIBLE_ROUND_TRIP: Nanos = Nanos::SECOND;
+const PLAUSIBLE_GROWTH: u64 = 4;
+
+/// A measured round trip, and the probe that measured it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sample {
+    probe: u64,
+    round_trip: Nanos,
+}
 
 /// The address that the publisher sends from, and what it knows of this subscriber's address.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +50,9 @@ pub(super) struct PublisherAddress {
     /// Probes sent since this publisher address is known, saturating.
     probes: u32,
     /// The smoothed round-trip time to the publisher; 0 until it is measured.
-    round_trip: u64,
+    round_trip: Nanos,
+    /// A sample that is to be confirmed.
+    doubtful: Option<Sample>,
 }
 
 impl PublisherAddress {
@@ -49,7 +64,8 @@ impl PublisherAddress {
             token: AddressToken::NONE,
             probe_at: ClockTime::NEVER,
             probes: 0,
-            round_trip: 0,
+            round_trip: Nanos::ZERO,
+            doubtful: None,
         }
     }
 
@@ -73,7 +89,7 @@ impl PublisherAddress {
     }
 
     /// Returns the smoothed round-trip time to the publisher; 0 until it is measured.
-    pub(super) const fn round_trip(&self) -> u64 {
+    pub(super) const fn round_trip(&self) -> Nanos {
         self.round_trip
     }
 
@@ -106,23 +122,85 @@ impl PublisherAddress {
 
     /// Notes that a probe was sent, and schedules the next one.
     pub(super) fn note_probe(&mut self, now: ClockTime) {
-        self.probe_at = now + if self.is_proven() { PROBE_INTERVAL } else { PROBE_AGAIN << self.probes };
+        let is_settled = self.is_proven() && self.doubtful.is_none();
+        self.probe_at = now + if is_settled { PROBE_INTERVAL } else { (1 << self.probes) * PROBE_AGAIN };
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
     }
 
     /// Takes the token of an echo, and measures the round trip. Returns whether the token is new.
     pub(super) fn note_echo(&mut self, now: ClockTime, echo: &Probe) -> bool {
-        if echo.clock != 0 {
-            let sample = now.since(ClockTime(echo.clock)).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
-            self.round_trip = match self.round_trip {
-                0 => sample,
-                known => known - known / 4 + sample / 4,
-            };
-        }
         let is_new = core::mem::replace(&mut self.token, echo.token) != echo.token;
         if is_new {
             self.probe_at = now + PROBE_INTERVAL;
         }
+        if echo.clock != 0 {
+            let round_trip = now.since(ClockTime(echo.clock)).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP);
+            self.note_sample(now, Sample { probe: echo.clock, round_trip });
+        }
         is_new
+    }
+
+    /// Adds a sample to the round-trip time. Of a doubtful one and the next, the shorter counts.
+    fn note_sample(&mut self, now: ClockTime, sample: Sample) {
+        let smoothed = |known: Nanos, sample: Nanos| known - known / 4 + sample / 4;
+        let is_implausible =
+            |sample, known| sample > PLAUSIBLE_ROUND_TRIP && sample > PLAUSIBLE_GROWTH * known;
+        match (self.doubtful, self.round_trip) {
+            // A copy of an echo confirms nothing.
+            (Some(doubtful), _) if doubtful.probe == sample.probe => {}
+            (Some(doubtful), known) => {
+                self.doubtful = None;
+                self.probe_at = now + PROBE_INTERVAL;
+                let round_trip = doubtful.round_trip.min(sample.round_trip);
+                let is_other = known == doubtful.round_trip || is_implausible(round_trip, known);
+                self.round_trip = if is_other { round_trip } else { smoothed(known, round_trip) };
+            }
+            (None, known) if is_implausible(sample.round_trip, known) => {
+                if known == Nanos::ZERO {
+                    self.round_trip = sample.round_trip;
+                }
+                (self.doubtful, self.probes, self.probe_at) = (Some(sample), 0, now);
+            }
+            (None, Nanos::ZERO) => self.round_trip = sample.round_trip,
+            (None, known) => self.round_trip = smoothed(known, sample.round_trip),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::SubscriberId;
+
+    /// Sends a probe, and returns the round trip after its echo.
+    fn measure(publisher: &mut PublisherAddress, at: u64, milliseconds: u64) -> u64 {
+        let sent = ClockTime(at);
+        publisher.note_probe(sent);
+        let echo = Probe { clock: sent.0, token: AddressToken(7), subscriber: SubscriberId(1) };
+        publisher.note_echo(sent + Nanos::from_millis(milliseconds), &echo);
+        publisher.round_trip() / Nanos::from_millis(1)
+    }
+
+    #[test]
+    fn a_round_trip_in_which_the_process_was_suspended_does_not_count() {
+        for first in [1, 20_000] {
+            let mut publisher = PublisherAddress::unknown(ClockTime(1));
+            measure(&mut publisher, 1, first);
+            measure(&mut publisher, 2, 1);
+            measure(&mut publisher, 3, 20_000);
+            assert!(publisher.probe_at() <= ClockTime(3) + Nanos::from_secs(20), "it is not measured again");
+            let echo = Probe { clock: 3, token: AddressToken(7), subscriber: SubscriberId(1) };
+            publisher.note_echo(ClockTime(0) + Nanos::from_millis(20_001), &echo);
+            assert_eq!(measure(&mut publisher, 4, 1), 1, "first {first} ms");
+        }
+    }
+
+    #[test]
+    fn a_round_trip_that_has_grown_counts_once_it_is_confirmed() {
+        let mut publisher = PublisherAddress::unknown(ClockTime(1));
+        assert_eq!(measure(&mut publisher, 1, 1), 1);
+        assert_eq!(measure(&mut publisher, 2, 2_000), 1);
+        assert_eq!(measure(&mut publisher, 3, 2_400), 2_000);
+        assert_eq!(measure(&mut publisher, 4, 4_000), 2_500);
     }
 }

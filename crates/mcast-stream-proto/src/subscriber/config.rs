@@ -1,9 +1,8 @@
 //! The settings of a subscriber.
 
+use crate::Nanos;
 use crate::seal::Keys;
 use crate::wire::StreamId;
-
-const MILLISECOND: u64 = 1_000_000;
 
 /// Where in the stream a subscriber starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,11 +21,11 @@ pub enum Start {
 pub enum Policy {
     /// Waits until each is repaired. Losses that cannot be repaired are reported and then handled like this.
     Reliable(OnLoss),
-    /// Waits for at most this many nanoseconds, then reports the loss and continues.
-    Deadline(u64),
-    /// Requests no repairs. Waits this many nanoseconds for datagrams that are out of order, then reports the loss and
+    /// Waits for at most this time, then reports the loss and continues.
+    Deadline(Nanos),
+    /// Requests no repairs. Waits this long for datagrams that are out of order, then reports the loss and
     /// continues.
-    BestEffort(u64),
+    BestEffort(Nanos),
     /// Delivers only the latest message of each key: each message as soon as it arrives, and a repaired one only if no
     /// later message of its key was delivered. Messages without a key are delivered as with `Reliable`.
     Latest,
@@ -44,7 +43,7 @@ pub enum OnLoss {
     Stop,
 }
 
-/// Settings of a [`SubscriberMachine`](super::SubscriberMachine). Times are in nanoseconds.
+/// Settings of a [`SubscriberMachine`](super::SubscriberMachine).
 #[derive(Clone, Debug)]
 pub struct SubscriberConfig {
     /// The stream.
@@ -67,11 +66,11 @@ pub struct SubscriberConfig {
     /// The number of paths on which the stream arrives, at most 4. Default: 1.
     pub paths: u8,
     /// A path that is silent for this time while another is not is reported. Default: 500 ms.
-    pub path_silence: u64,
+    pub path_silence: Nanos,
     /// A publisher that is silent for this time is reported. Default: 5 s.
-    pub publisher_silence: u64,
+    pub publisher_silence: Nanos,
     /// A gap that delays delivery for this time is reported. Default: 1 s.
-    pub stalled_after: u64,
+    pub stalled_after: Nanos,
     /// Whether it sends nothing to the publisher, so that nothing is repaired. Default: no.
     pub mute: bool,
     /// The offset from its clock to nanoseconds since 1970. `None`: unknown.
@@ -96,9 +95,9 @@ impl SubscriberConfig {
             longest_message: 16 << 20,
             most_keys: 1 << 20,
             paths: 1,
-            path_silence: 500 * MILLISECOND,
-            publisher_silence: 5_000 * MILLISECOND,
-            stalled_after: 1_000 * MILLISECOND,
+            path_silence: Nanos::from_millis(500),
+            publisher_silence: Nanos::from_secs(5),
+            stalled_after: Nanos::SECOND,
             mute: false,
             unix_offset: None,
             seed: 0,

@@ -8,8 +8,8 @@ use super::event::{Cause, SubscriberEvent};
 use super::item::{BodyLocation, Item, Message, Step, StepKind};
 use super::window::{Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
-use crate::ClockTime;
 use crate::wire::{Flags, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
+use crate::{ClockTime, Nanos};
 
 /// The datagram whose messages are being delivered.
 #[derive(Clone, Debug)]
@@ -179,8 +179,8 @@ impl SubscriberMachine {
             _ if self.base < self.oldest_retained => (self.oldest_retained.min(next), Cause::Unrecoverable),
             _ if self.incarnations.has_successor() => (next, Cause::Restart),
             _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
-            Policy::Deadline(0) => (next, Cause::Deadline),
-            Policy::BestEffort(0) => (next, Cause::NotRepaired),
+            Policy::Deadline(Nanos::ZERO) => (next, Cause::Deadline),
+            Policy::BestEffort(Nanos::ZERO) => (next, Cause::NotRepaired),
             _ => return false,
         };
         let passed = end - self.base;
@@ -209,7 +209,7 @@ impl SubscriberMachine {
         }
         let gap_end = self.naks.first_gap().map_or(self.highest, |gap| gap.end.max(self.base + 1));
         let noticed = self.naks.first_gap().map_or(now, |gap| gap.noticed);
-        let is_over = |limit: u64| now >= noticed + limit;
+        let is_over = |limit: Nanos| now >= noticed + limit;
         let (end, cause) = match self.config.policy {
             _ if self.base < self.oldest_retained => {
                 (gap_end.min(self.oldest_retained), Cause::Unrecoverable)

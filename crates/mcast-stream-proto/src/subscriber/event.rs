@@ -2,8 +2,8 @@
 
 use core::net::SocketAddr;
 
-use crate::ClockTime;
 use crate::wire::{Incarnation, KeyEpoch, MessageNumber, Sequence, StreamId};
+use crate::{ClockTime, Nanos};
 
 /// Why messages were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,10 +202,10 @@ pub struct SubscriberStatistics {
     pub naks: u64,
     /// Statuses that were sent.
     pub statuses: u64,
-    /// The round-trip time to the publisher in nanoseconds; the group's until it is measured.
-    pub round_trip: u64,
-    /// How late datagrams that were out of order have recently arrived, in nanoseconds.
-    pub reordering: u64,
+    /// The round-trip time to the publisher; the group's until it is measured.
+    pub round_trip: Nanos,
+    /// How late datagrams that were out of order have recently arrived.
+    pub reordering: Nanos,
     /// Datagrams in the window that wait for missing ones.
     pub waiting: u64,
 }

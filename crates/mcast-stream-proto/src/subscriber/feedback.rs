@@ -7,30 +7,30 @@ use core::ops::Range;
 use super::SubscriberMachine;
 use super::config::Policy;
 use super::event::{Cause, SubscriberEvent};
-use crate::ClockTime;
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    AddressToken, DatagramWriter, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence, Status,
-    WriteError,
+    AddressToken, DatagramWriter, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe, Sequence,
+    Status, WriteError,
 };
+use crate::{ClockTime, Nanos};
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
-const MIN_BACKOFF_UNIT: u64 = 500_000;
+const MIN_BACKOFF_UNIT: Nanos = Nanos::from_micros(500);
 /// A subscriber without news sends a status this often.
-const IDLE_STATUS: u64 = 1_000_000_000;
+const IDLE_STATUS: Nanos = Nanos::SECOND;
 /// The shortest time between two confirmations of the end.
-const END_CONFIRMATION_INTERVAL: u64 = 2_000_000;
+const END_CONFIRMATION_INTERVAL: Nanos = Nanos::from_millis(2);
 /// A publisher that has closed its stream and is silent for this time is gone.
-const PUBLISHER_GONE: u64 = 30_000_000_000;
+const PUBLISHER_GONE: Nanos = Nanos::from_secs(30);
 /// The mean spacing of the group's statuses when the publisher waits for them.
-const URGENT_SPACING: u64 = 50_000;
+const URGENT_SPACING: Nanos = Nanos::from_micros(50);
 /// The delay before a repeated request doubles at most this often.
 const MAX_DOUBLINGS: u32 = 2;
 /// The delay before a repeated request is at most this, or two round trips, because delivery waits for it. Where
 /// repairs are lost because they are too many, the publisher spaces them itself.
-const MAX_RETRY_DELAY: u64 = 500_000_000;
+const MAX_RETRY_DELAY: Nanos = Nanos::from_millis(500);
 /// The publisher is always allowed this many datagrams beyond what has arrived.
 const MIN_SOCKET_ROOM: u64 = 16;
 /// The subscribers of a group together send about one status for this many repairs that arrive: their number is the
@@ -161,7 +161,7 @@ impl SubscriberMachine {
     }
 
     /// Returns a random delay, by which few of many subscribers request the same repair.
-    pub(super) fn backoff(&mut self) -> u64 {
+    pub(super) fn backoff(&mut self) -> Nanos {
         let longest = u64::from(self.heartbeat.backoff.max(1)) * self.round_trip().max(MIN_BACKOFF_UNIT);
         backoff(longest, self.heartbeat.group_size, &mut self.random)
     }
@@ -197,7 +197,7 @@ impl SubscriberMachine {
             }
             let first = gap.first.max(self.base).max(self.oldest_retained);
             self.add_missing(first..gap.end, &mut list, &mut naks);
-            gap.due = now + (patience << gap.tries.min(MAX_DOUBLINGS)).min(longest) + spread;
+            gap.due = now + ((1 << gap.tries.min(MAX_DOUBLINGS)) * patience).min(longest) + spread;
             gap.asked = now;
             gap.tries += 1;
         }
@@ -251,7 +251,7 @@ impl SubscriberMachine {
             window: (self.room_end() - next) as u32,
             missed: self.losses.missed(&self.statistics) as u32,
             clock: self.heartbeat.clock,
-            held: u32::try_from(self.liveness.elapsed(now) / 1_000).unwrap_or(u32::MAX),
+            held: self.liveness.elapsed(now).as_wire_micros(),
             flags,
             token: self.publisher.token(),
             received: self.statistics.received,
@@ -273,6 +273,12 @@ impl SubscriberMachine {
         let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
         self.push_control(publisher, incarnation, Kind::Probe, |writer| probe.write(writer));
         self.publisher.note_probe(now);
+    }
+
+    /// Returns whether a heartbeat with these flags requests a status of this subscriber soon.
+    pub(super) fn is_awaited(&self, flags: Flags) -> bool {
+        let concerns = !flags.has(Flags::NO_ROOM) || self.statuses.reported_room() <= self.heartbeat.next;
+        flags.has(Flags::URGENT) && concerns
     }
 
     /// Schedules a status after a heartbeat, if the publisher does not know this subscriber's state yet.
@@ -329,23 +335,23 @@ impl SubscriberMachine {
     }
 
     /// Returns a random delay, so that the subscribers of a large group do not all send at once.
-    pub(super) fn jitter(&mut self) -> u64 {
+    pub(super) fn jitter(&mut self) -> Nanos {
         match self.has_company() {
             true => self.random.below(self.status_interval()),
-            false => 0,
+            false => Nanos::ZERO,
         }
     }
 
-    fn status_interval(&self) -> u64 {
-        u64::from(self.heartbeat.status_interval) * 1_000
+    fn status_interval(&self) -> Nanos {
+        Nanos::from_micros(self.heartbeat.status_interval.into())
     }
 
     /// The interval when the publisher waits for the status, or will soon.
-    pub(super) fn urgent_interval(&self) -> u64 {
-        URGENT_SPACING * u64::from(self.heartbeat.group_size)
+    pub(super) fn urgent_interval(&self) -> Nanos {
+        u64::from(self.heartbeat.group_size) * URGENT_SPACING
     }
 
-    fn idle_interval(&self) -> u64 {
+    fn idle_interval(&self) -> Nanos {
         IDLE_STATUS.max(4 * self.status_interval())
     }
 

@@ -3,12 +3,12 @@
 use core::net::SocketAddr;
 
 use super::former::{FormerIncarnation, FormerIncarnations};
-use crate::ClockTime;
 use crate::replay::Counts;
 use crate::wire::{DatagramView, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch};
+use crate::{ClockTime, Nanos};
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
-const RIVAL_TIME: u64 = 1_000_000_000;
+const RIVAL_TIME: Nanos = Nanos::SECOND;
 
 /// What identifies an incarnation of the publisher, from the header of one of its heartbeats.
 #[derive(Clone, Copy, Debug)]

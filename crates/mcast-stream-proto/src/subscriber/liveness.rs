@@ -1,6 +1,6 @@
 //! Whether the publisher is heard.
 
-use crate::ClockTime;
+use crate::{ClockTime, Nanos};
 /// When the last heartbeat arrived, and whether the publisher counts as silent since.
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -33,12 +33,12 @@ impl Liveness {
     }
 
     /// Returns when the last heartbeat will have been this long ago.
-    pub(super) fn after(&self, silence: u64) -> ClockTime {
+    pub(super) fn after(&self, silence: Nanos) -> ClockTime {
         self.heartbeat_at + silence
     }
 
     /// Returns the time since the last heartbeat.
-    pub(super) const fn elapsed(&self, now: ClockTime) -> u64 {
+    pub(super) const fn elapsed(&self, now: ClockTime) -> Nanos {
         now.since(self.heartbeat_at)
     }
 }

@@ -31,12 +31,12 @@ pub use config::{OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics};
 pub use item::{Item, Message, Step};
 
-use crate::ClockTime;
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
 use crate::wire::{Heartbeat, Incarnation, MessageNumber, Sequence, StreamId, SubscriberId};
-use address::PublisherAddress;
+use crate::{ClockTime, Nanos};
+use address::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, PublisherAddress};
 use assembly::Assembly;
 use deliver::Current;
 use delivery::Delivery;
@@ -301,10 +301,12 @@ impl SubscriberMachine {
         self.abandoned.get_or_insert(cause);
     }
 
-    /// This subscriber's own round-trip time in nanoseconds, queueing included; the group's until it is measured.
-    fn round_trip(&self) -> u64 {
+    /// This subscriber's own round-trip time, queueing included; the group's until it is measured.
+    fn round_trip(&self) -> Nanos {
         match self.publisher.round_trip() {
-            0 => u64::from(self.heartbeat.round_trip).clamp(50, 10_000_000) * 1_000,
+            Nanos::ZERO => {
+                Nanos::from_micros(self.heartbeat.round_trip.into()).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP)
+            }
             own => own + self.transit.queueing(),
         }
     }

@@ -4,16 +4,16 @@ use core::ops::Range;
 
 use mcast_measure::TokenBucket;
 
-use crate::ClockTime;
 use crate::gaps::{Gap, Gaps};
 use crate::wire::{NAK_INTERVAL, Sequence};
+use crate::{ClockTime, Nanos};
 
-/// The shortest time after which a datagram that is out of order counts as missing, in nanoseconds.
-const MIN_REORDER_GUARD: u64 = 50_000;
-/// A datagram that is out of order by more than this counts as lost, in nanoseconds.
-const MAX_REORDERING: u64 = 250_000_000;
+/// The shortest time after which a datagram that is out of order counts as missing.
+const MIN_REORDER_GUARD: Nanos = Nanos::from_micros(50);
+/// A datagram that is out of order by more than this counts as lost.
+const MAX_REORDERING: Nanos = Nanos::from_millis(250);
 /// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
-const MAX_REPAIR: u64 = 2_000_000_000;
+const MAX_REPAIR: Nanos = Nanos::from_secs(2);
 /// The NAKs per second of all subscribers together, plus one per `DATAGRAMS_PER_NAK` datagrams received.
 const NAK_RATE: u64 = 75;
 const DATAGRAMS_PER_NAK: u64 = 64;
@@ -22,7 +22,7 @@ const NAK_BURST: u64 = 64;
 const MIN_NAK_BURST: u64 = 4;
 /// The allowance is counted in millionths of a NAK, and checked again after `NAK_RETRY` when it is used up.
 const NAK: u64 = 1_000_000;
-const NAK_RETRY: u64 = 5_000_000;
+const NAK_RETRY: Nanos = Nanos::from_millis(5);
 
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]
@@ -36,10 +36,10 @@ pub(super) struct NakScheduler {
     allowance: TokenBucket,
     received: u64,
     /// How late datagrams that were out of order have recently arrived.
-    reordering: u64,
+    reordering: Nanos,
     /// The smoothed time from a NAK to its repair, and its mean deviation.
-    repair_time: u64,
-    repair_spread: u64,
+    repair_time: Nanos,
+    repair_spread: Nanos,
 }
 
 impl NakScheduler {
@@ -50,9 +50,9 @@ impl NakScheduler {
             not_before: ClockTime(0),
             allowance: TokenBucket::new(0, NAK_BURST * NAK, now.0),
             received: 0,
-            reordering: 0,
-            repair_time: 0,
-            repair_spread: 0,
+            reordering: Nanos::ZERO,
+            repair_time: Nanos::ZERO,
+            repair_spread: Nanos::ZERO,
         }
     }
 
@@ -72,18 +72,18 @@ impl NakScheduler {
     }
 
     /// Returns how late datagrams that were out of order have recently arrived.
-    pub(super) const fn reordering(&self) -> u64 {
+    pub(super) const fn reordering(&self) -> Nanos {
         self.reordering
     }
 
     /// Returns how long a missing datagram may be merely out of order.
-    pub(super) fn reorder_guard(&self, round_trip: u64) -> u64 {
+    pub(super) fn reorder_guard(&self, round_trip: Nanos) -> Nanos {
         MIN_REORDER_GUARD.max(2 * self.reordering).max(round_trip / 8)
     }
 
     /// Returns the time in which the repair for a NAK is expected.
-    pub(super) fn repair_patience(&self, round_trip: u64) -> u64 {
-        (round_trip * 3 / 2).max(self.repair_time + 4 * self.repair_spread)
+    pub(super) fn repair_patience(&self, round_trip: Nanos) -> Nanos {
+        (3 * round_trip / 2).max(self.repair_time + 4 * self.repair_spread)
     }
 
     /// Forgets all gaps.
@@ -130,9 +130,9 @@ impl NakScheduler {
     }
 
     /// Updates the smoothed repair time and its mean deviation, as in RFC 6298 section 2.
-    fn measure_repair(&mut self, took: u64) {
+    fn measure_repair(&mut self, took: Nanos) {
         let took = took.min(MAX_REPAIR);
-        if self.repair_time == 0 {
+        if self.repair_time == Nanos::ZERO {
             (self.repair_time, self.repair_spread) = (took, took / 2);
             return;
         }
@@ -182,7 +182,7 @@ impl NakScheduler {
         self.gaps = gaps;
         self.allowance.spend(sent * NAK);
         // The publisher ignores NAKs of one subscriber that follow each other faster.
-        self.not_before = now + NAK_INTERVAL * sent.max(1);
-        self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + 1);
+        self.not_before = now + sent.max(1) * NAK_INTERVAL;
+        self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + Nanos(1));
     }
 }

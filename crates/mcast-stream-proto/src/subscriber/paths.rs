@@ -1,7 +1,7 @@
 //! The same stream on several paths: which path delivers the first copy, and which is silent.
 
 use super::event::{PathStatistics, SubscriberEvent};
-use crate::ClockTime;
+use crate::{ClockTime, Nanos};
 
 /// The header has two bits for the path.
 const MAX_PATHS: usize = 4;
@@ -58,12 +58,12 @@ impl Paths {
     }
 
     /// When a path next becomes silent; never unless something arrives before.
-    pub(super) fn next_silence_check(&self, silence: u64) -> ClockTime {
+    pub(super) fn next_silence_check(&self, silence: Nanos) -> ClockTime {
         self.silent_from(silence).map(|(_, at)| at).min().unwrap_or(ClockTime::NEVER)
     }
 
-    /// Returns an event for a path on which nothing arrived for `silence` nanoseconds while another one was active.
-    pub(super) fn take_silent(&mut self, now: ClockTime, silence: u64) -> Option<SubscriberEvent> {
+    /// Returns an event for a path on which nothing arrived for this time while another one was active.
+    pub(super) fn take_silent(&mut self, now: ClockTime, silence: Nanos) -> Option<SubscriberEvent> {
         let (index, _) = self.silent_from(silence).find(|(_, at)| now >= *at)?;
         self.all[index].silent = true;
         Some(SubscriberEvent::PathSilent(index as u8))
@@ -71,10 +71,10 @@ impl Paths {
 
     /// Returns the paths that are silent from a known time on, because another one was active shortly before that time.
     /// It does not depend on the present time: a check that comes late must find the same, or it would be due forever.
-    fn silent_from(&self, silence: u64) -> impl Iterator<Item = (usize, ClockTime)> {
+    fn silent_from(&self, silence: Nanos) -> impl Iterator<Item = (usize, ClockTime)> {
         let paths = self.statistics();
         let active_until = paths.iter().map(|path| path.heard).max().unwrap_or_default() + silence / 2;
-        let at = move |path: &PathStatistics| path.heard + silence + 1;
+        let at = move |path: &PathStatistics| path.heard + silence + Nanos(1);
         let due = paths.iter().enumerate().filter(|(_, path)| !path.silent);
         due.map(move |(index, path)| (index, at(path))).filter(move |(_, at)| *at <= active_until)
     }
@@ -84,7 +84,7 @@ impl Paths {
 mod tests {
     use super::*;
 
-    const SILENCE: u64 = 1_000;
+    const SILENCE: Nanos = Nanos(1_000);
 
     #[test]
     fn a_path_is_silent_once_while_another_is_active() {
@@ -93,9 +93,13 @@ mod tests {
         assert_eq!(paths.next_silence_check(SILENCE), ClockTime::NEVER, "both may be idle");
         paths.note_activity(1, ClockTime(600));
         let due = paths.next_silence_check(SILENCE);
-        assert_eq!(due, ClockTime(SILENCE + 1));
-        assert_eq!(paths.take_silent(due - 1, SILENCE), None);
-        assert_eq!(paths.take_silent(due + 5_000, SILENCE), Some(SubscriberEvent::PathSilent(0)), "late");
+        assert_eq!(due, ClockTime(1_001));
+        assert_eq!(paths.take_silent(due - Nanos(1), SILENCE), None);
+        assert_eq!(
+            paths.take_silent(due + Nanos(5_000), SILENCE),
+            Some(SubscriberEvent::PathSilent(0)),
+            "late"
+        );
         assert_eq!(
             (paths.take_silent(due, SILENCE), paths.next_silence_check(SILENCE)),
             (None, ClockTime::NEVER)

@@ -9,17 +9,17 @@ use super::incarnations::{IncarnationIdentity, Successor};
 use super::losses::LossAccount;
 use super::transit::Transit;
 use super::{MIN_CREDIT, Start, SubscriberMachine};
-use crate::ClockTime;
 use crate::backoff::SMALL_GROUP;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Probe, Reset,
     ResetReason, Status,
 };
+use crate::{ClockTime, Nanos};
 
 /// A sealed publisher whose clock is off by more than this may be a replayed recording.
-const MAX_SKEW: u64 = 120_000_000_000;
+const MAX_SKEW: Nanos = Nanos::from_secs(120);
 /// The shortest time between two requests to join.
-const JOIN_INTERVAL: u64 = 50_000_000;
+const JOIN_INTERVAL: Nanos = Nanos::from_millis(50);
 
 impl SubscriberMachine {
     pub(super) fn on_control(
@@ -129,14 +129,14 @@ impl SubscriberMachine {
             self.end = Some((heartbeat.next, heartbeat.next_message));
         }
         self.note_sent_before(now, heartbeat.next);
-        self.schedule_status_after_heartbeat(now, header.flags.has(Flags::URGENT));
+        self.schedule_status_after_heartbeat(now, self.is_awaited(header.flags));
     }
 
     /// Takes the token that proves this subscriber's address, and measures the round trip.
     fn on_echo(&mut self, now: ClockTime, echo: &Probe) {
         if self.publisher.note_echo(now, echo) {
             // The publisher has ignored statuses and NAKs without this token.
-            let soon = now + self.random.below(self.urgent_interval().max(1));
+            let soon = now + self.random.below(self.urgent_interval().max(Nanos(1)));
             self.statuses.schedule(soon);
             self.postpone_naks(now);
         }
@@ -231,7 +231,7 @@ impl SubscriberMachine {
     fn is_stale(&self, now: ClockTime, heartbeat: &Heartbeat) -> bool {
         match (self.config.unix_offset, heartbeat.unix_time) {
             (None, _) | (_, 0) => false,
-            (Some(offset), theirs) => offset.wrapping_add(now.0).abs_diff(theirs) > MAX_SKEW,
+            (Some(offset), theirs) => offset.wrapping_add(now.0).abs_diff(theirs) > MAX_SKEW.0,
         }
     }
 

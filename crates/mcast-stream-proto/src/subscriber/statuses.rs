@@ -1,7 +1,7 @@
 //! When to send a status, and what the last one reported.
 
-use crate::ClockTime;
 use crate::wire::{Sequence, Status};
+use crate::{ClockTime, Nanos};
 
 /// How often the end of a stream is confirmed.
 const END_CONFIRMATIONS: u8 = 5;
@@ -24,7 +24,7 @@ impl StatusScheduler {
     }
 
     /// Returns when the next status is due; a subscriber without news sends one in each `idle_interval`.
-    pub(super) fn deadline(&self, idle_interval: u64) -> ClockTime {
+    pub(super) fn deadline(&self, idle_interval: Nanos) -> ClockTime {
         self.at.unwrap_or(ClockTime::NEVER).min(self.last + idle_interval)
     }
 
@@ -61,7 +61,7 @@ impl StatusScheduler {
 
     /// Notes that a status was sent. While the end is to be confirmed, the next one follows after
     /// `confirmation_interval`.
-    pub(super) fn note_sent(&mut self, now: ClockTime, status: Status, confirmation_interval: u64) {
+    pub(super) fn note_sent(&mut self, now: ClockTime, status: Status, confirmation_interval: Nanos) {
         (self.last, self.reported) = (now, status);
         self.end_confirmations = self.end_confirmations.saturating_sub(1);
         self.at = (self.end_confirmations > 0).then_some(now + confirmation_interval);

@@ -1,10 +1,10 @@
 //! Queueing delay on the way from the publisher, from the clocks in heartbeats.
 
-use crate::ClockTime;
+use crate::{ClockTime, Nanos};
 /// The minimum transit time is taken over two periods of this length, so that clocks may drift.
-const PERIOD: u64 = 5_000_000_000;
+const PERIOD: Nanos = Nanos::from_secs(5);
 /// No queue delays a datagram for longer. A longer delay is a clock that was stepped.
-const MAX_QUEUEING: u64 = 1_000_000_000;
+const MAX_QUEUEING: Nanos = Nanos::SECOND;
 
 /// Transit times measured with two clocks, of which only differences are meaningful.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,7 +12,7 @@ pub(super) struct Transit {
     /// The minimum of the previous period and of this one.
     least: Option<(i128, i128)>,
     began: ClockTime,
-    queueing: u64,
+    queueing: Nanos,
 }
 
 impl Transit {
@@ -29,11 +29,11 @@ impl Transit {
         };
         self.least = Some((before, current));
         let waited = time - before.min(current);
-        self.queueing = u64::try_from(waited).unwrap_or(0).min(MAX_QUEUEING);
+        self.queueing = Nanos(u64::try_from(waited).unwrap_or(0)).min(MAX_QUEUEING);
     }
 
-    /// The queueing delay of the last heartbeat, in nanoseconds.
-    pub(super) const fn queueing(&self) -> u64 {
+    /// The queueing delay of the last heartbeat.
+    pub(super) const fn queueing(&self) -> Nanos {
         self.queueing
     }
 }
@@ -49,7 +49,7 @@ mod tests {
             [(1_000, 900_000, 0), (2_000, 901_000, 0), (3_500, 902_000, 500), (4_000, 903_000, 0)]
         {
             transit.note(ClockTime(now), sent);
-            assert_eq!(transit.queueing(), queueing);
+            assert_eq!(transit.queueing(), Nanos(queueing));
         }
     }
 
@@ -61,6 +61,6 @@ mod tests {
             transit.note(ClockTime(second * 1_000_000_000 + 30_000_000_000), second * 1_000_000_000);
             assert!(transit.queueing() <= MAX_QUEUEING);
         }
-        assert_eq!(transit.queueing(), 0);
+        assert_eq!(transit.queueing(), Nanos::ZERO);
     }
 }

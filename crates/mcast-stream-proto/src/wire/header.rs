@@ -93,6 +93,8 @@ impl Flags {
     pub const END_OF_STREAM: Self = Self(0x10);
     /// Of a heartbeat: the publisher waits for statuses.
     pub const URGENT: Self = Self(0x80);
+    /// Of a heartbeat: the publisher waits only for subscribers that have no room for the datagram `next`.
+    pub const NO_ROOM: Self = Self(0x40);
     /// Whole messages, each prefixed with its length.
     pub const BATCH: Self = Self(0x08);
     /// Must be zero.

@@ -4,6 +4,8 @@
 //! from the base and a bitmap of the 32 datagrams after that; a range is an offset and a length. Scattered losses use
 //! spots, which cover up to 33 datagrams each, long losses use ranges.
 
+use crate::Nanos;
+
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::identity::AddressToken;
 use super::number::{MessageNumber, Sequence};
@@ -17,9 +19,9 @@ const MOST_ENTRIES: usize = 140;
 /// The largest number of datagrams in a range: no window is larger.
 const LONGEST_RANGE: u32 = 1 << 24;
 
-/// The shortest average time between NAKs of one subscriber after a burst, in nanoseconds. The publisher ignores the
+/// The shortest average time between NAKs of one subscriber after a burst. The publisher ignores the
 /// excess.
-pub(crate) const NAK_INTERVAL: u64 = 200_000;
+pub(crate) const NAK_INTERVAL: Nanos = Nanos::from_micros(200);
 
 /// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

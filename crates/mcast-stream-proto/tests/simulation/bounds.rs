@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Sequence, Status, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
@@ -272,7 +272,9 @@ fn an_evicted_subscriber_that_returns_is_reported_with_its_loss() {
 /// through.
 #[test]
 fn a_forged_oldest_retained_does_not_block_the_subscriber() {
-    for policy in [Policy::Reliable(OnLoss::Continue), Policy::BestEffort(0), Policy::Deadline(0)] {
+    for policy in
+        [Policy::Reliable(OnLoss::Continue), Policy::BestEffort(Nanos::ZERO), Policy::Deadline(Nanos::ZERO)]
+    {
         let config = SubscriberConfig { policy, ..SubscriberConfig::new(STREAM) };
         let mut two = Two::with(config);
         let forged = two.forged_heartbeat((1 << 62) - 1, (1 << 62) - 2);

@@ -55,7 +55,7 @@ fn must_hold(seed: u64) -> Outcome {
     let plan = Plan::of(seed);
     attempt(&plan).unwrap_or_else(|why| {
         if number("MCAST_SHRINK") == Some(0) {
-            panic!("seed {seed}: {why}");
+            panic!("seed {seed}: {why}\nof {plan:#?}");
         }
         let (simple, simple_why) = shrunk(plan, why.clone());
         panic!("seed {seed}: {why}\nshrunk to {simple:#?}\n{simple_why}\nadd the seed to tests/simulation/seeds.txt");

@@ -2,6 +2,7 @@
 
 mod troubles;
 
+use mcast_stream_proto::Nanos;
 use mcast_stream_proto::subscriber::{OnLoss, Policy, Start};
 
 use crate::dice::Dice;
@@ -379,8 +380,8 @@ impl SubscriberPlan {
     fn draw(dice: &mut Dice, sealed: bool, keyed: bool) -> Self {
         let reliable = [OnLoss::Continue, OnLoss::Continue, OnLoss::Snapshot, OnLoss::Stop];
         let policy = match dice.below(8) {
-            0 => Policy::Deadline(dice.pick(&[MILLISECOND, 20 * MILLISECOND])),
-            1 => Policy::BestEffort(dice.pick(&[0, MILLISECOND])),
+            0 => Policy::Deadline(Nanos(dice.pick(&[MILLISECOND, 20 * MILLISECOND]))),
+            1 => Policy::BestEffort(Nanos(dice.pick(&[0, MILLISECOND]))),
             2 if keyed => Policy::Latest,
             _ => Policy::Reliable(dice.pick(&reliable)),
         };

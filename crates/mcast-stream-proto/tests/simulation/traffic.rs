@@ -69,6 +69,18 @@ fn feedback_of_lossy_subscribers_stays_below_200_per_second_plus_windows() {
     is_bounded(&feed(6_000, 100, MILLISECOND, vec![lossy; 8]));
 }
 
+/// The publisher waits for it 625 times. The statuses of the others would not help it.
+#[test]
+fn only_the_subscriber_with_a_full_window_answers_while_the_publisher_waits_for_it() {
+    let mut plan = feed(10_000, 1_400, 0, vec![SubscriberPlan::simple(); 30]);
+    plan.subscribers[0].window = 16;
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, plan.messages);
+    let seconds = outcome.published / SECOND + 1;
+    let (feedback, most) = (outcome.meter.all_feedback(), 220 * seconds + 30 * 60 + 8 * 625);
+    assert!(feedback <= most, "{feedback} statuses and NAKs in {seconds} s, limit {most}");
+}
+
 #[test]
 fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered() {
     for (rate, queue) in [(20, 64), (20, 256), (100, 64), (100, 256)] {
@@ -360,7 +372,7 @@ fn a_replay_of_sealed_feedback_delays_nobody() {
         let outcome = World::run(&plan).unwrap();
         assert!(outcome.intruder.datagrams > 10);
         assert_eq!(outcome.waited, 0, "the publisher waited for {} ns", outcome.waited);
-        let (round_trip, before) = (outcome.statistics.round_trip, honest.statistics.round_trip);
+        let (round_trip, before) = (outcome.statistics.round_trip.0, honest.statistics.round_trip.0);
         assert!(round_trip <= 2 * before, "the estimated round trip is {round_trip} ns, not {before}");
         assert!(outcome.intruder.answered <= outcome.intruder.bytes, "{:?}", outcome.intruder);
         for subscriber in &outcome.subscribers[1..] {

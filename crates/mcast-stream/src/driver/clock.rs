@@ -20,11 +20,11 @@ impl Clock {
 
     #[inline]
     pub(crate) fn now(&self) -> ClockTime {
-        FIRST + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        FIRST + self.start.elapsed().into()
     }
 
     pub(crate) fn until(&self, deadline: ClockTime) -> Duration {
-        Duration::from_nanos(deadline.since(self.now()))
+        deadline.since(self.now()).into()
     }
 
     /// Returns the offset from this clock to nanoseconds since 1970.

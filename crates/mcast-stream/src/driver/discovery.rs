@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use mcast::{Destination, Family, Group, GroupAddr, InterfaceSelector, Membership};
 
 use super::error::StreamError;
-use crate::ClockTime;
 use crate::seal::Keys;
 use crate::wire::{Announce, AnnouncedPath, DatagramView, Incarnation, KeyEpoch, Kind, MINOR, StreamId};
+use crate::{ClockTime, Nanos};
 
 /// The IPv4 group and port of announcements. It is administratively scoped, so that it stays in the site, and above the
 /// part of that scope that other protocols use by convention (Streaming ACN up to 239.255.249.255).
@@ -18,8 +18,8 @@ pub const DISCOVERY_V4: SocketAddr =
 pub const DISCOVERY_V6: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0x8000, 0x4d43)), PORT);
 const PORT: u16 = 7767;
-/// The time between two announcements, in nanoseconds.
-const INTERVAL: u64 = 1_000_000_000;
+/// The time between two announcements.
+const INTERVAL: Nanos = Nanos::SECOND;
 /// Limit of listed streams.
 const MAX_STREAMS: usize = 1024;
 /// Limit of listed streams that one address announces.

@@ -87,7 +87,8 @@ fn a_publisher_that_is_dropped_repairs_what_was_lost() {
 fn a_publisher_that_a_task_drops_sends_what_was_accepted_and_blocks_no_executor() {
     everything_arrives(
         Impairment { loss: 0.05, ..Impairment::default() },
-        |settings| settings.rate(600_000),
+        // Everything takes two seconds.
+        |settings| settings.rate(300_000),
         |publisher| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -97,7 +98,7 @@ fn a_publisher_that_a_task_drops_sends_what_was_accepted_and_blocks_no_executor(
                 }
                 let before = Instant::now();
                 drop(publisher);
-                assert!(before.elapsed() < Duration::from_millis(200), "{:?}", before.elapsed());
+                assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
             });
         },
     );

@@ -17,5 +17,5 @@ pub use error::{ErrorKind, Operation};
 pub use holding::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Version, Visibility};
 pub use interface::{AddressState, HardwareAddress, Interface, InterfaceAddress, Notice};
 pub use receive_buffer::ReceiveBuffer;
-pub use socket_options::{GroupOptions, SocketFilter, SocketOptions};
+pub use socket_options::{Encapsulation, GroupOptions, SocketFilter, SocketOptions};
 pub use warning::Warning;

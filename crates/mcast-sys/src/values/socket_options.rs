@@ -17,6 +17,8 @@ pub struct SocketOptions {
     pub receive_buffer: usize,
     /// The filter that is attached to it (`SO_ATTACH_FILTER`, `SO_ATTACH_BPF`), if any.
     pub filter: Option<SocketFilter>,
+    /// The protocol that the kernel takes out of its datagrams (`UDP_ENCAP`), if any.
+    pub encapsulation: Option<Encapsulation>,
     /// Its options for groups, for each family that it can use.
     pub groups: BTreeMap<Family, GroupOptions>,
 }
@@ -40,4 +42,13 @@ pub enum SocketFilter {
     Classic(u32),
     /// eBPF.
     Extended,
+}
+
+/// A protocol that the kernel takes out of the datagrams of a socket. The program does not receive these datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// ESP (RFC 3948). Datagrams that begin with four zero bytes, and those of at most 8 bytes, are the program's.
+    Esp,
+    /// Another protocol, such as L2TP, by its number in `linux/udp.h`.
+    Other(u32),
 }

@@ -379,10 +379,11 @@ fn refused_sends_leave_no_error_behind(net: &Net) {
             }
             let mut buffer = [0; 64];
             let before = processor_time();
-            let wait = Duration::from_millis(300);
+            let wait = Duration::from_millis(500);
             assert!(sender.recv_answer(net.family, &mut buffer, wait).unwrap().is_none());
+            // An error that is left behind wakes the thread all the time; an emulated processor takes 20 ms for one wait.
             let worked = processor_time() - before;
-            assert!(worked < wait / 20, "worked for {worked:?} while waiting");
+            assert!(worked < wait / 5, "worked for {worked:?} while waiting");
 
             for _ in 0..2_000 {
                 assert_eq!(sender.send(&[0; 2_000]).unwrap_err().kind(), ErrorKind::TooLarge);

@@ -112,7 +112,7 @@ fn of_examination(out: &mut Exposition, examination: &Examination) {
         MetricKind::Gauge,
         "Questions that the latest examination could not answer.",
     )
-    .sample(&[], examination.report.unknown.len());
+    .sample(&[], examination.report.open_questions.len());
     out.family(
         "mcast_doctor_examination_duration_seconds",
         MetricKind::Gauge,

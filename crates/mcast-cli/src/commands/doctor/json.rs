@@ -44,7 +44,7 @@ pub(super) fn write(report: &Report, out: &mut Output) -> io::Result<()> {
     for observation in &report.observations {
         write_json(out, &Object::Observation(observation))?;
     }
-    for question in &report.unknown {
+    for question in &report.open_questions {
         write_json(out, &Object::OpenQuestion(question))?;
     }
     for flow in &report.flows {
@@ -73,7 +73,7 @@ impl VerdictRecord {
             faults: report.count(Severity::Fault),
             warnings: report.count(Severity::Warning),
             notes: report.count(Severity::Note),
-            open_questions: report.unknown.len(),
+            open_questions: report.open_questions.len(),
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::service::Service;
 use progress::Progress;
 use subject::Subject;
 
-/// Find out why multicast does not arrive, and what helps
+/// Find out why multicast does not arrive, and how to fix it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -148,13 +148,13 @@ struct TimingOptions {
 
 /// What to do with the findings.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What to do with it")]
+#[command(next_help_heading = "Results")]
 struct ResultOptions {
     /// Exit status 1 also for warnings
     #[arg(long)]
     strict: bool,
 
-    /// Apply the remedy of this finding after asking, and examine again: unless datagrams arrive then, undo it.
+    /// Apply the remedy of this finding after asking, and examine again; undo it if datagrams still do not arrive.
     /// Repeatable, for faults that hide each other
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
     apply: Vec<Id>,
@@ -179,12 +179,12 @@ Examples:
   mcast doctor 239.1.2.3:5000                 why this does not arrive
   mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from this source, on this interface
   mcast doctor 239.1.2.3:5000 --soak          why it stops after four minutes
-  mcast doctor --port 5000                    what is wrong with the program on that port
-  mcast doctor --pid 4711 --strict            with this process; warnings count as faults
-  mcast doctor -- ./player udp://@239.1.2.3:5000    with this program, which is started
+  mcast doctor --port 5000                    why the program on that port does not receive
+  mcast doctor --pid 4711 --strict            why this process does not receive; warnings count as faults
+  mcast doctor -- ./player udp://@239.1.2.3:5000    start this program, and examine it
   mcast doctor -r capture.pcapng              what a capture shows
-  mcast doctor --listen                       test a path: here,
-  mcast doctor --probe -t 8                   and on the other machine, across routers
+  mcast doctor --listen                       wait for the probes of another machine
+  mcast doctor --probe -t 8                   probe the path from that machine, across routers
   mcast doctor --ssh a,b,c                    the paths between all of these, over ssh
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
   mcast doctor --json --watch                 for programs, repeatedly
@@ -232,7 +232,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     if arguments.timing.watch {
         let history = arguments.timing.journal.as_ref();
-        let history = history.map(|path| history::History::open(path, console)).transpose()?;
+        let history = history.map(|path| history::open(path, console)).transpose()?;
         return watch::run(&doctor, arguments.timing.every, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;

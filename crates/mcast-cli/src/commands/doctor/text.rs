@@ -37,8 +37,8 @@ pub(super) fn write(
             labelled("flow", palette.dim, &description(flow), 0, out)?;
         }
     }
-    for unknown in &report.unknown {
-        labelled("open", palette.warning, &unknown.to_string(), 0, out)?;
+    for question in &report.open_questions {
+        labelled("open", palette.warning, &question.to_string(), 0, out)?;
     }
     if report.arrival != ArrivalStatus::Arrives || console.is_verbose() {
         write_examined(&report.examined, palette, out)?;
@@ -97,15 +97,9 @@ pub(super) fn write_finding(finding: &Finding, palette: &Palette, out: &mut Outp
 
 /// Returns the subject of a finding: ` on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
 pub(super) fn about(finding: &Finding) -> String {
-    let subject = &finding.subject;
-    let mut parts = Vec::new();
-    parts.extend(subject.interface.as_ref().map(|interface| format!("on {interface}")));
-    parts.extend(subject.group.clone());
-    parts.extend(subject.source.as_ref().map(|source| format!("from {source}")));
-    parts.extend(subject.program.clone());
-    match parts.is_empty() {
-        true => String::new(),
-        false => format!("  {}", safe(&parts.join(", "))),
+    match finding.subject.to_string() {
+        subject if subject.is_empty() => subject,
+        subject => format!("  {}", safe(&subject)),
     }
 }
 
@@ -137,15 +131,22 @@ fn write_remedy(
             labelled("warning", palette.warning, warning, INDENT, out)?;
         }
     }
-    let undo = remedy.undo.as_ref().map_or_else(|| "not possible".to_owned(), Instructions::text);
-    writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{}", "", "undo", safe(&undo), dim = palette.dim)
+    match &remedy.undo {
+        // On one line, like the command.
+        Some(undo @ Instructions::Actions { .. }) => {
+            let (dim, undo) = (palette.dim, undo.text());
+            writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{}", "", "undo", safe(&undo))
+        }
+        Some(Instructions::Advice(advice)) => labelled("undo", palette.dim, advice, INDENT, out),
+        None => labelled("undo", palette.dim, "not possible", INDENT, out),
+    }
 }
 
 fn kind_of(remedy: &Remedy) -> &'static str {
     match (&remedy.instructions, remedy.persistence) {
         (Instructions::Advice(_), _) => "advice",
         (_, Persistence::Now) => "now",
-        (_, Persistence::ForGood) => "permanent",
+        (_, Persistence::Permanent) => "permanent",
     }
 }
 

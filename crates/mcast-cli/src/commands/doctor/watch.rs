@@ -3,13 +3,12 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast_doctor::{Finding, Report, Severity, Verdict};
+use mcast_doctor::{Finding, History, Report, Severity, Verdict};
 use mcast_metrics::BoundExporter;
 
 use super::export::Examinations;
-use super::history::History;
 use super::json::{self, Change};
-use super::{Doctor, text};
+use super::{Doctor, history, text};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Hangup;
@@ -104,8 +103,8 @@ impl Reporter<'_> {
         self.record(&report);
         if self.verdict.replace(report.verdict()) != Some(report.verdict()) {
             self.report_verdict(&report)?;
-            if let Some(history) = &self.history {
-                history.write_onset(self.is_json, &mut self.out)?;
+            if let Some(onset) = self.history.as_ref().and_then(History::onset) {
+                history::write_onset(&onset, self.is_json, &mut self.out)?;
             }
         }
         self.known = report.findings;

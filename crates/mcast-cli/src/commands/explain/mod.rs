@@ -48,8 +48,8 @@ Examples:
   mcast explain 239.255.255.250               a group
   mcast explain ff02::fb 224.0.0.251          two groups
   mcast explain mdns                          a name: its IPv4 and its IPv6 group
-  mcast explain 233.8.9.1                     its owner, by its autonomous system
-  mcast explain ff7e:140:2001:db8:beef:feed::1    with its rendezvous point
+  mcast explain 233.8.9.1                     its owner, from the AS number in the address
+  mcast explain ff7e:140:2001:db8:beef:feed::1    a group and its rendezvous point
   mcast explain 239.128.0.5 --json            for programs
   mcast explain no-querier                    what a finding means, and its remedies
   mcast explain --findings                    all findings of the doctor

@@ -263,7 +263,6 @@ fn spelled(word: &str) -> Option<&str> {
         "networkmanager" => "NetworkManager",
         "docker" => "Docker",
         "kubernetes" => "Kubernetes",
-        "for-good" => "permanent",
         "mcast" => return None,
         word => word,
     })

@@ -49,7 +49,7 @@ not be determined are counted.
 Examples:
   mcast groups                        all processes, groups and interfaces
   mcast groups mdns                   which processes use multicast DNS
-  mcast groups 239.0.0.0/8 -i 127.0.0.1   such groups on the loopback interface
+  mcast groups 239.0.0.0/8 -i 127.0.0.1   groups of this range on the loopback interface
   mcast groups --json -a              everything, for programs
   mcast groups --watch                report who joins and leaves, until Ctrl-C";
 

@@ -37,7 +37,7 @@ Examples:
   mcast lab show four-hosts > my.toml   start your own
   mcast lab run my.toml               run it
   mcast lab shell four-hosts eastny   open a shell on a host
-  mcast lab on midwood mcast send 224.1.1.5:50001 hello   in that shell: on another host";
+  mcast lab on midwood mcast send 224.1.1.5:50001 hello   in that shell: run a command on another host";
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
@@ -51,9 +51,9 @@ enum Action {
 /// Start a network and run the programs that its file lists for each host
 ///
 /// Each line of their output is printed with the name of the host in front. The exit status is 0 if
-/// all of them ended in time and as the file expects (with status 0, unless it says otherwise), and 1
-/// otherwise.
-/// `mcast` in a command is this program. Ctrl-C stops all of them and removes the network.
+/// all of them ended in time, each with the status that the file expects (by default 0), and 1
+/// otherwise. In these commands, `mcast` is this program. Ctrl-C stops all of them and removes the
+/// network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, after_long_help = [RUN_EXAMPLES, FILE].concat())]
 pub(crate) struct RunArguments {
@@ -113,12 +113,12 @@ A topology file:
   background   stopped when all others have ended (default: false)
   expect       the exit status that means success (default: 0)
 
-`mcast lab show two-lans` has a router, `mcast lab show lossy-link` a bad link."#;
+For a router, see `mcast lab show two-lans`; for a bad link, `mcast lab show lossy-link`."#;
 
 /// Start a network and open a shell on one of its hosts
 ///
 /// The programs of the file are not run. When the shell ends, the network and everything started in it
-/// end, too. In the shell `mcast` is this program, and `mcast lab on HOST COMMAND` runs a command on
+/// end, too. In the shell, `mcast` is this program, and `mcast lab on HOST COMMAND` runs a command on
 /// another host.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHELL_EXAMPLES)]
@@ -127,7 +127,7 @@ pub(crate) struct ShellArguments {
     #[arg(value_name = "FILE|NAME")]
     topology: String,
 
-    /// The host on which to open it
+    /// The host on which to open the shell
     host: String,
 
     /// A command to run instead of a shell; its exit status is returned
@@ -145,11 +145,11 @@ In the shell:
 
 /// Run a command on another host, from the shell of a lab
 ///
-/// Its exit status is returned.
+/// The exit status is that of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = ON_EXAMPLES)]
 pub(crate) struct OnArguments {
-    /// The host to run it on
+    /// The host on which to run the command
     host: String,
 
     /// The command with its arguments

@@ -128,7 +128,7 @@ struct OutputOptions {
 
 /// The help of `--max-loss`, which here is about messages and not about drops of this machine.
 const MAX_LOSS: &str =
-    "Exit status 1 if a larger share of the messages was lost, such as 0.1% [default: if any was]";
+    "Exit status 1 if more than PERCENT of the messages were lost, such as 0.1% [default: if any were]";
 
 const EXAMPLES: &str = "\
 Each message is printed as a line. The command ends when the publisher closes the stream. Lost

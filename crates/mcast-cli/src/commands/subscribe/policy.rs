@@ -39,11 +39,10 @@ impl PolicyArgument {
             None if start == Start::Snapshot => OnLoss::Snapshot,
             None => OnLoss::Continue,
         };
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match self {
             Self::Reliable => Policy::Reliable(on_loss),
-            Self::Deadline(time) => Policy::Deadline(nanoseconds(time)),
-            Self::BestEffort => Policy::BestEffort(nanoseconds(REORDERING)),
+            Self::Deadline(time) => Policy::Deadline(time.into()),
+            Self::BestEffort => Policy::BestEffort(REORDERING.into()),
             Self::Latest => Policy::Latest,
         }
     }

@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
 
-    /// Stop after TIME; exit status 1 if a MEMBERSHIP was given and nothing of it arrived
+    /// Stop after TIME; exit status 1 if a MEMBERSHIP was given and nothing arrived for it
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_interval)]
     timeout: Option<Duration>,
 

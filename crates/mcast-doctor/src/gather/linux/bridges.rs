@@ -30,6 +30,8 @@ const PORT_MULTICAST_ROUTER: u16 = 25;
 const PORT_MCAST_FLOOD: u16 = 27;
 const PORT_ISOLATED: u16 = 33;
 const PORT_LOCKED: u16 = 39;
+const PORT_MCAST_N_GROUPS: u16 = 41;
+const PORT_MCAST_MAX_GROUPS: u16 = 42;
 
 /// The groups and routers that bridges have learnt.
 #[derive(Debug, Default)]
@@ -158,6 +160,7 @@ fn ticks(value: &[u8]) -> Option<Duration> {
 /// Reads the settings of a port.
 pub(super) fn bridge_port(data: &[u8]) -> BridgePort {
     let number = |kind| attribute(data, kind).and_then(|value| value.first()).copied();
+    let count = |kind| attribute(data, kind).and_then(|value| u32_at(value, 0)).unwrap_or_default();
     BridgePort {
         floods_multicast: number(PORT_MCAST_FLOOD) != Some(0),
         fast_leave: number(PORT_FAST_LEAVE) == Some(1),
@@ -173,6 +176,8 @@ pub(super) fn bridge_port(data: &[u8]) -> BridgePort {
         },
         isolated: number(PORT_ISOLATED) == Some(1),
         locked: number(PORT_LOCKED) == Some(1),
+        groups: count(PORT_MCAST_N_GROUPS),
+        group_limit: count(PORT_MCAST_MAX_GROUPS),
     }
 }
 

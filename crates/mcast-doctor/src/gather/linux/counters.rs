@@ -1,9 +1,12 @@
 //! The counters of the IP layer, the backlog and the interfaces.
 
+use std::collections::BTreeMap;
+
+use mcast::Family;
 use mcast_measure::{DropCounts, DropPoint};
 
 use super::net_table;
-use crate::snapshot::Counters;
+use crate::snapshot::{Counter, Counters};
 
 /// Parses a table of line pairs (names, then values): `/proc/net/snmp` and `/proc/net/netstat`.
 pub(super) fn pairs(table: &str) -> Vec<(String, u64)> {
@@ -43,6 +46,14 @@ fn interfaces(table: &str, columns: &[usize]) -> Option<u64> {
         Some(columns.iter().filter_map(|column| numbers.get(*column)).sum::<u64>())
     };
     table.lines().filter_map(of_line).reduce(u64::saturating_add)
+}
+
+/// Returns how many packets to groups the IP layer has accepted so far.
+pub(crate) fn accepted_packets() -> BTreeMap<Family, u64> {
+    let counters: Counters =
+        pairs(&net_table("netstat")).into_iter().chain(lines(&net_table("snmp6"))).collect();
+    let count = |family| Some((family, counters.value(Counter::InMulticast.name(family))?));
+    [Family::V4, Family::V6].into_iter().filter_map(count).collect()
 }
 
 /// Returns what this host has dropped so far.

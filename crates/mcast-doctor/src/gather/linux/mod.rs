@@ -15,7 +15,7 @@ pub(crate) mod processes;
 mod sockets;
 mod traffic_filters;
 
-pub(crate) use counters::host_drops;
+pub(crate) use counters::{accepted_packets, host_drops};
 pub(crate) use kernel_drops::DropCounter;
 pub(crate) use sockets::queues;
 
@@ -28,7 +28,7 @@ use mcast::joined::Version;
 use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
-use crate::snapshot::{JoinedGroup, Link, Machine, Snapshot, interface_setting, setting_path};
+use crate::snapshot::{Counters, JoinedGroup, Link, Machine, Snapshot, interface_setting, setting_path};
 use crate::{ExaminedPart, Result};
 
 /// Takes a snapshot of this machine.
@@ -53,17 +53,12 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     }
     // Android does not let every app read it.
     let memberships = read("joined groups", mcast_sys::joined::table(), &mut parts);
-    let mut counters = counters::pairs(&net_table("snmp"));
-    counters.extend(counters::pairs(&net_table("netstat")));
-    counters.extend(counters::lines(&net_table("snmp6")));
-    // Kernels without IPsec have none.
-    counters.extend(counters::lines(&net_table("xfrm_stat")));
     let mut udp_sockets = sockets::parse(&net_table("udp"));
     udp_sockets.extend(sockets::parse(&net_table("udp6")));
     let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
     Ok(Snapshot {
-        counters: counters.into_iter().collect(),
+        counters: counters(),
         settings: settings(&links),
         group_routes: super::group_routes(),
         gateways: gateways(&net_table("route")),
@@ -84,6 +79,20 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         links,
         parts,
     })
+}
+
+/// Reads the counters of a snapshot again, which begin with the traffic that is compared with them.
+pub(crate) fn refresh_counters(machine: &mut Snapshot) {
+    machine.counters = counters();
+}
+
+fn counters() -> Counters {
+    let mut counters = counters::pairs(&net_table("snmp"));
+    counters.extend(counters::pairs(&net_table("netstat")));
+    counters.extend(counters::lines(&net_table("snmp6")));
+    // Kernels without IPsec have none.
+    counters.extend(counters::lines(&net_table("xfrm_stat")));
+    counters.into_iter().collect()
 }
 
 /// Returns the tables of the old `iptables` and `ip6tables`, each with its program.

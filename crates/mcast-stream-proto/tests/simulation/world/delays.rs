@@ -12,6 +12,8 @@ const EVICTION_TIME: u64 = 2_000 * MILLISECOND;
 pub(crate) const EVICTION: u64 = EVICTION_TIME + 500 * MILLISECOND;
 /// A subscriber that is gone is forgotten after this silence at the latest.
 const SILENCE: u64 = 5_500 * MILLISECOND;
+/// The longest run without distant subscribers.
+const MAX_TIME: u64 = 900 * SECOND;
 /// Tolerance for timers.
 const SLACK: u64 = 100 * MILLISECOND;
 /// The credit with which subscribers begin, before any of them has reported what arrives of the repairs.
@@ -46,12 +48,12 @@ impl World<'_> {
             return;
         }
         if let (Some(id), Ok(status)) = (view.subscriber(), Status::read(view.body)) {
-            self.statuses.insert(id, status);
             let none = ReportedProgress { incarnation: self.incarnation, ..ReportedProgress::default() };
             let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
             if view.header.incarnation.0 == self.incarnation {
                 let progress = known.copied().unwrap_or(none).with(&status, self.publisher_now());
                 self.progress.insert(id, progress);
+                self.statuses.insert(id, status);
             }
         }
     }
@@ -68,14 +70,14 @@ impl World<'_> {
     /// reports show no progress.
     pub(super) fn note_eviction(&mut self, id: SubscriberId) {
         let sent = Sequence(self.publisher.statistics().datagrams + 1);
-        let has_room = |status: &&Status| status.next >= sent && status.window > 0;
+        let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
+        let has_room = |status: &&Status| known.is_some() && status.next >= sent && status.window > 0;
         if let Some(status) = self.statuses.get(&id).filter(has_room) {
             self.violations
                 .push(format!("a subscriber with room was evicted at {}: {status:?} of {sent}", self.now));
         }
         let was_evicted = self.evicted.iter().any(|index| self.nodes[*index].id == Some(id));
         let least = if was_evicted { EVICTION_TIME / 8 } else { EVICTION_TIME };
-        let known = self.progress.get(&id).filter(|known| known.incarnation == self.incarnation);
         if let Some(progress) = known.filter(|known| self.publisher_now() < known.at + least) {
             self.violations.push(format!("a subscriber was evicted at {} despite {progress:?}", self.now));
         }
@@ -97,16 +99,27 @@ impl World<'_> {
         }
         let stuck = self.plan.subscribers.iter().filter_map(|subscriber| subscriber.stuck);
         // While a small window is full, the publisher waits for a round trip, which counts as a millisecond.
-        let smallest =
-            self.plan.subscribers.iter().map(|subscriber| subscriber.window).min().unwrap_or(usize::MAX);
-        let windows = self.meter.data_datagrams / smallest.max(1) as u64;
         let most = SLACK
-            + windows * MILLISECOND
+            + self.smallest_windows() * MILLISECOND
             + stuck.map(|Stuck { time, .. }| time.min(EVICTION) + SLACK).sum::<u64>();
         if self.plan.is_calm() && self.waited > most {
             return Err(format!("the publisher waited for {} ns (limit {most})", self.waited));
         }
         Ok(())
+    }
+
+    /// Returns how often the smallest window, or the retransmission buffer, has been sent.
+    pub(super) fn smallest_windows(&self) -> u64 {
+        let windows = self.plan.subscribers.iter().map(|subscriber| subscriber.window);
+        let smallest = windows.fold(self.plan.slots, usize::min);
+        self.meter.data_datagrams / smallest.max(1) as u64
+    }
+
+    /// Returns the time after which a run is over: the longest round trip passes for each window, and some again for
+    /// repairs.
+    pub(super) fn max_time(&self) -> u64 {
+        let round_trips = self.plan.subscribers.iter().map(|one| one.down.delay + one.up.delay);
+        MAX_TIME + 2 * self.smallest_windows() * round_trips.max().unwrap_or(0)
     }
 
     /// Checks the traffic that intruders and narrow links cause, and the feedback.
@@ -154,15 +167,9 @@ impl World<'_> {
     fn judge_feedback(&self) -> Result<(), String> {
         let seconds = self.now / SECOND + 1;
         let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
-        // While a window is full, the publisher requests a status of all subscribers.
-        let smallest = self.plan.subscribers.iter().map(|subscriber| subscriber.window).min();
-        let waits = smallest.filter(|_| self.plan.waits).map_or(0, windows);
-        let few: u64 = self
-            .plan
-            .subscribers
-            .iter()
-            .map(|subscriber| 60 + (8 * windows(subscriber.window)).max(waits))
-            .sum();
+        // A window that is full concerns its subscriber alone.
+        let few: u64 =
+            self.plan.subscribers.iter().map(|subscriber| 60 + 8 * windows(subscriber.window)).sum();
         let (feedback, heartbeats) = (self.meter.all_feedback(), self.meter.heartbeats);
         // Two publishers of one stream divide it among their subscribers each.
         let publishers = 1 + u64::from(self.plan.overlap.is_some());

@@ -34,8 +34,7 @@ pub(crate) use stranger::Intruder;
 use subscribers::address;
 
 const STREAM: StreamId = StreamId(0x5157);
-/// The longest run, and the longest time with good links in which nothing is published, delivered or reported.
-const MAX_TIME: u64 = 900 * SECOND;
+/// The longest time with good links in which nothing is published, delivered or reported.
 const MAX_STANDSTILL: u64 = 60 * SECOND;
 /// The publisher's first incarnation.
 const FIRST_INCARNATION: u32 = 100;
@@ -189,7 +188,7 @@ impl<'p> World<'p> {
         while let Some(Reverse((at, _, happening))) = world.happenings.pop() {
             world.now = at;
             *world.tally.entry(name(&happening)).or_default() += 1;
-            if at > MAX_TIME || at > world.plan.good_from.max(world.progress_at) + MAX_STANDSTILL {
+            if at > world.max_time() || at > world.plan.good_from.max(world.progress_at) + MAX_STANDSTILL {
                 break;
             }
             world.happen(happening)?;

@@ -147,7 +147,7 @@ impl PublisherBuilder {
 
     /// Sets the time after which a subscriber that makes no progress, and delays the others, is evicted. Default: 2 s.
     pub fn eviction(mut self, time: Duration) -> Self {
-        self.config.eviction = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.config.eviction = time.into();
         self
     }
 

@@ -181,7 +181,7 @@ impl Shared {
             let deadline = core.machine.next_deadline().min(announce_at);
             // Waking every few microseconds would take the processor from other threads.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
-            core.sleeps_until = self.clock.now() + sleep.as_nanos() as u64;
+            core.sleeps_until = self.clock.now() + sleep.into();
             let woken = self.timer.wait_timeout(core, sleep);
             core = woken.map_or_else(|error| error.into_inner().0, |(core, _)| core);
             core.sleeps_until = ClockTime(0);

@@ -19,12 +19,12 @@ use super::clock::Clock;
 use super::error::StreamError;
 use super::present_index;
 use super::publisher::any_address;
-use crate::ClockTime;
 use crate::Target;
 use crate::seal::Keys;
 use crate::subscriber::{Item, PathStatistics, Step, SubscriberConfig, SubscriberStatistics};
 use crate::sys;
 use crate::wire::{Header, MessageNumber, StreamId};
+use crate::{ClockTime, Nanos};
 pub use builder::SubscriberBuilder;
 use others::OtherStreams;
 use path::Paths;
@@ -40,8 +40,8 @@ const UNICAST_BATCH: usize = 64;
 const MAX_BATCHES: usize = 8;
 /// A smaller socket buffer still admits this many bytes in flight, because distant senders need them.
 const MIN_SOCKET_BUFFER: usize = 1 << 20;
-/// How often the time of day is read, in nanoseconds.
-const CLOCK_INTERVAL: u64 = 1_000_000_000;
+/// How often the time of day is read.
+const CLOCK_INTERVAL: Nanos = Nanos::SECOND;
 /// The longest wait, so that a clock that was set back cannot cause a longer one.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 

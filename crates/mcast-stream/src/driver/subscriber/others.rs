@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::select::is_heartbeat;
-use crate::ClockTime;
 use crate::seal::Keys;
 use crate::subscriber::SubscriberEvent;
 use crate::wire::{Header, StreamId};
+use crate::{ClockTime, Nanos};
 
 /// Limit of reported streams, against forged ones.
 const MAX_REPORTED: usize = 16;
 /// A stream is active if a datagram of it arrived within this time, which is more than two heartbeats.
-const ACTIVE_TIME: u64 = 2_500_000_000;
+const ACTIVE_TIME: Nanos = Nanos::from_millis(2_500);
 
 #[derive(Debug, Default)]
 pub(super) struct OtherStreams {
@@ -53,7 +53,7 @@ impl OtherStreams {
 
     /// Returns the stream to follow instead: an active one, if the followed stream has ended or was silent for
     /// `silence`.
-    pub(super) fn successor(&self, now: ClockTime, silence: u64, has_ended: bool) -> Option<StreamId> {
+    pub(super) fn successor(&self, now: ClockTime, silence: Nanos, has_ended: bool) -> Option<StreamId> {
         let (stream, at) = self.last?;
         let is_over = has_ended || now >= self.followed_heard_at + silence;
         (is_over && now < at + ACTIVE_TIME).then_some(stream)

@@ -2,10 +2,10 @@
 
 use mcast::{GroupAddr, InterfaceIndex, Membership, MembershipStatus, Receiver};
 
-use crate::ClockTime;
+use crate::{ClockTime, Nanos};
 
-/// The shortest time between two lookups of unknown interfaces, in nanoseconds.
-const LOOKUP_INTERVAL: u64 = 10_000_000;
+/// The shortest time between two lookups of unknown interfaces.
+const LOOKUP_INTERVAL: Nanos = Nanos::from_millis(10);
 
 /// The paths of a stream, in the order in which they were named.
 #[derive(Debug)]

@@ -10,7 +10,11 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use super::borrow::{Lender, Mark};
 use super::processes;
 use super::socket::{BorrowedSocket, SO_BINDTOIFINDEX, option_of};
-use crate::{GroupOptions, SocketFilter, SocketOptions};
+use crate::{Encapsulation, GroupOptions, SocketFilter, SocketOptions};
+
+/// From `linux/udp.h`.
+const UDP_ENCAP: libc::c_int = 100;
+const UDP_ENCAP_ESPINUDP: u32 = 2;
 
 /// Returns the options of every UDP socket that a process has open, by the inode of the socket. Sockets of processes that
 /// may not be inspected are missing.
@@ -65,8 +69,17 @@ impl BorrowedSocket {
             bound_interface: bound.ok().and_then(InterfaceIndex::new),
             receive_buffer: socket.recv_buffer_size().unwrap_or(0) / 2,
             filter: self.attached_filter(),
+            encapsulation: self.encapsulation(),
             groups: groups.filter_map(|family| Some((family, self.group_options(family)?))).collect(),
         })
+    }
+
+    fn encapsulation(&self) -> Option<Encapsulation> {
+        match option_of::<u32>(&self.descriptor, libc::SOL_UDP, UDP_ENCAP) {
+            Err(_) | Ok(0) => None,
+            Ok(UDP_ENCAP_ESPINUDP) => Some(Encapsulation::Esp),
+            Ok(other) => Some(Encapsulation::Other(other)),
+        }
     }
 
     fn group_options(&self, family: Family) -> Option<GroupOptions> {
@@ -138,6 +151,21 @@ mod tests {
         assert_eq!((read.family, read.v6_only, read.filter), (Family::V6, true, None));
         assert_eq!(read.groups[&Family::V6], GroupOptions { all: true, loopback: false, hop_limit: 7 });
         assert_eq!(read.groups[&Family::V4], GroupOptions { all: false, loopback: true, hop_limit: 1 });
+    }
+
+    #[test]
+    fn encapsulation_is_read() {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        assert_eq!(options(&socket).encapsulation, None);
+        let esp = UDP_ENCAP_ESPINUDP;
+        let size = size_of_val(&esp) as libc::socklen_t;
+        let value = (&raw const esp).cast();
+        // SAFETY: pointer and length are those of `esp`.
+        let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, UDP_ENCAP, value, size) };
+        // Kernels without IPsec refuse it.
+        if result == 0 {
+            assert_eq!(options(&socket).encapsulation, Some(Encapsulation::Esp));
+        }
     }
 
     #[test]

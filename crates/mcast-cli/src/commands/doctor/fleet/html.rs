@@ -3,12 +3,11 @@
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 
-use mcast::Family;
 use mcast_doctor::{
     Finding, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, Instructions, PathOutcome, Remedy,
 };
 
-use super::text::{pairs, ports, reason, summary};
+use super::text::{LEGEND, not_probed, pairs, ports, reason, summary};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --ok: #1a7f37; --bad: #c62828; --warn: #9a6700; --dim: #767676; }
@@ -39,6 +38,10 @@ impl Display for Escaped<'_> {
             '"' => f.write_str("&quot;"),
             '\'' => f.write_str("&#39;"),
             character if character.is_control() && character != '\n' => f.write_str("\u{fffd}"),
+            // Marks that change the direction of writing, which would also reorder the text around them.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                f.write_str("\u{fffd}")
+            }
             character => fmt::Write::write_char(f, character),
         })
     }
@@ -57,7 +60,7 @@ pub(super) fn write(report: &FleetReport, out: &mut impl Write) -> io::Result<()
         verdict_class(report.verdict()),
     )?;
     machines(report, out)?;
-    report.matrix.families().into_iter().try_for_each(|family| matrix(report, family, out))?;
+    (0..report.matrix.targets.len()).try_for_each(|target| matrix(report, target, out))?;
     findings(report, out)?;
     failing_paths(report, out)?;
     writeln!(out, "</body>\n</html>")?;
@@ -103,34 +106,38 @@ fn machines(report: &FleetReport, out: &mut impl Write) -> io::Result<()> {
             Escaped(&reason(host)),
         )?;
     }
-    writeln!(out, "</table></div>")
+    writeln!(out, "</table></div>")?;
+    not_probed(report).try_for_each(|(name, why)| {
+        writeln!(out, "<p class=\"unknown\">{} did not probe {}</p>", Escaped(name), Escaped(why))
+    })
 }
 
-fn matrix(report: &FleetReport, family: Family, out: &mut impl Write) -> io::Result<()> {
+fn matrix(report: &FleetReport, target: usize, out: &mut impl Write) -> io::Result<()> {
     let hosts = report.hosts.len();
     writeln!(
         out,
-        "<h2>{family}</h2>\n<div class=\"scroll\"><table class=\"matrix\">\n<caption>Rows send, columns \
-         receive</caption>\n<tr><th></th>{}</tr>",
+        "<h2>{}</h2>\n<div class=\"scroll\"><table class=\"matrix\">\n<caption>{}</caption>\n<tr><th></th>{}</tr>",
+        Escaped(&report.matrix.target_name(target)),
+        Escaped(LEGEND),
         (1..=hosts).map(|number| format!("<th class=\"number\">{number}</th>")).collect::<String>()
     )?;
     for (from, host) in report.hosts.iter().enumerate() {
         write!(out, "<tr><th>{} {}</th>", from + 1, Escaped(&host.name))?;
         for to in 0..hosts {
-            cell(report, family, (from, to), out)?;
+            cell(report, target, (from, to), out)?;
         }
         writeln!(out, "</tr>")?;
     }
     writeln!(out, "</table></div>")
 }
 
-fn cell(report: &FleetReport, family: Family, pair: FleetPair, out: &mut impl Write) -> io::Result<()> {
+fn cell(report: &FleetReport, target: usize, pair: FleetPair, out: &mut impl Write) -> io::Result<()> {
     if pair.0 == pair.1 {
         return write!(out, "<td class=\"dim\">-</td>");
     }
-    let class = outcome_class(report.matrix.outcome(family, pair));
+    let class = outcome_class(report.matrix.outcome(target, pair));
     let (from, to) = (&report.matrix.hosts[pair.0], &report.matrix.hosts[pair.1]);
-    let text = report.matrix.short_outcome(family, pair);
+    let text = report.matrix.short_outcome(target, pair);
     write!(
         out,
         "<td class=\"{class}\" title=\"{} to {}\">{}</td>",
@@ -180,27 +187,28 @@ fn risk(remedy: &Remedy) -> String {
 
 /// Writes the counts of each path that is not complete.
 fn failing_paths(report: &FleetReport, out: &mut impl Write) -> io::Result<()> {
-    let families = report.matrix.families();
-    let failing = |family: Family| {
-        pairs(report).filter(move |pair| {
-            !matches!(report.matrix.outcome(family, *pair), PathOutcome::Complete | PathOutcome::NotTested)
-        })
+    let is_failing = |target: usize, pair: &FleetPair| {
+        !matches!(report.matrix.outcome(target, *pair), PathOutcome::Complete | PathOutcome::NotTested)
     };
-    if families.iter().all(|family| failing(*family).next().is_none()) {
+    let failing = (0..report.matrix.targets.len()).flat_map(|target| {
+        pairs(report).filter(move |pair| is_failing(target, pair)).map(move |pair| (target, pair))
+    });
+    let mut failing = failing.peekable();
+    if failing.peek().is_none() {
         return Ok(());
     }
     writeln!(out, "<h2>Failing paths</h2>")?;
-    for (family, pair) in families.iter().flat_map(|family| failing(*family).map(move |pair| (*family, pair)))
-    {
+    for (target, pair) in failing {
         let (from, to) = (&report.matrix.hosts[pair.0], &report.matrix.hosts[pair.1]);
         writeln!(
             out,
-            "<details>\n<summary>{} to {}, {family}</summary>\n<table>\n<tr><th>bytes</th><th>hop limit</th>\
+            "<details>\n<summary>{} to {}, {}</summary>\n<table>\n<tr><th>bytes</th><th>hop limit</th>\
              <th>round</th><th>sent</th><th>arrived</th><th>answers</th></tr>",
             Escaped(from),
-            Escaped(to)
+            Escaped(to),
+            Escaped(&report.matrix.target_name(target))
         )?;
-        for cell in report.matrix.between(family, pair) {
+        for cell in report.matrix.between(target, pair) {
             writeln!(
                 out,
                 "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -223,7 +231,7 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_become_markup() {
-        let text = Escaped("<script>\"a\" & 'b'\x1b</script>").to_string();
-        assert_eq!(text, "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;\u{fffd}&lt;/script&gt;");
+        let text = Escaped("<script>\"a\" & 'b'\x1b\u{202e}</script>").to_string();
+        assert_eq!(text, "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;\u{fffd}\u{fffd}&lt;/script&gt;");
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 
 use mcast::Family;
 use mcast_doctor::{
-    Finding, FleetCell, FleetFinding, FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetVerdict,
-    PathOutcome, Severity, SwitchPort,
+    Finding, FleetCell, FleetFinding, FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetTarget,
+    FleetVerdict, PathOutcome, Severity, SwitchPort,
 };
 use serde::Serialize;
 
@@ -32,6 +32,7 @@ struct Machine<'a> {
     status: FleetHostStatus,
     reason: Option<&'a str>,
     captures: bool,
+    not_probed: &'a [String],
     switch_ports: &'a [SwitchPort],
     findings: &'a [Finding],
 }
@@ -41,10 +42,12 @@ struct Path<'a> {
     from: &'a str,
     to: &'a str,
     family: &'static str,
+    group: String,
+    interface: Option<&'a str>,
     outcome: PathOutcome,
     unicast_sent: u64,
     unicast_received: u64,
-    probes: Vec<&'a FleetCell>,
+    probes: &'a [FleetCell],
 }
 
 #[derive(Serialize)]
@@ -58,9 +61,9 @@ struct VerdictRecord {
 
 pub(super) fn write(report: &FleetReport, out: &mut Output) -> io::Result<()> {
     report.hosts.iter().try_for_each(|host| write_json(out, &Object::Machine(machine(host))))?;
-    for family in report.matrix.families() {
+    for target in 0..report.matrix.targets.len() {
         for pair in pairs(report) {
-            write_json(out, &Object::Path(path(report, family, pair)))?;
+            write_json(out, &Object::Path(path(report, target, pair)))?;
         }
     }
     report.findings.iter().try_for_each(|finding| write_json(out, &Object::Finding(finding)))?;
@@ -73,28 +76,32 @@ fn machine(host: &FleetHostReport) -> Machine<'_> {
         status: host.status,
         reason: host.reason.as_deref(),
         captures: host.captures,
+        not_probed: &host.not_probed,
         switch_ports: &host.switch_ports,
         findings: &host.findings,
     }
 }
 
-fn path(report: &FleetReport, family: Family, pair: FleetPair) -> Path<'_> {
+fn path(report: &FleetReport, target: usize, pair: FleetPair) -> Path<'_> {
     let (from, to) = pair;
     let unicast =
-        report.unicast.iter().filter(|cell| (cell.from, cell.to, cell.family) == (from, to, family));
+        report.unicast.iter().filter(|cell| (cell.target, cell.from, cell.to) == (target, from, to));
     let (unicast_sent, unicast_received) =
         unicast.fold((0, 0), |sum, cell| (sum.0 + cell.sent, sum.1 + cell.answered));
+    let FleetTarget { group, interface } = &report.matrix.targets[target];
     Path {
         from: &report.matrix.hosts[from],
         to: &report.matrix.hosts[to],
-        family: match family {
+        family: match group.group.family() {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
         },
-        outcome: report.matrix.outcome(family, pair),
+        group: group.to_string(),
+        interface: interface.as_deref(),
+        outcome: report.matrix.outcome(target, pair),
         unicast_sent,
         unicast_received,
-        probes: report.matrix.between(family, pair).collect(),
+        probes: report.matrix.between(target, pair),
     }
 }
 
@@ -102,7 +109,7 @@ fn verdict(report: &FleetReport) -> VerdictRecord {
     VerdictRecord {
         verdict: report.verdict(),
         machines: report.hosts.len(),
-        examined: report.hosts.iter().filter(|host| host.status == FleetHostStatus::Examined).count(),
+        examined: report.examined(),
         faults: report.count(Severity::Fault),
         warnings: report.count(Severity::Warning),
     }

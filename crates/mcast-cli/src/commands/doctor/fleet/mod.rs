@@ -5,13 +5,14 @@ mod json;
 mod text;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use mcast::Family;
+use mcast::{Family, Membership, SourceFilter};
 use mcast_doctor::{FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, MemberTarget};
 use mcast_doctor::{examine_fleet, parse_fleet};
 
@@ -22,7 +23,7 @@ use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::rights;
-use crate::sending::{Target, targets};
+use crate::sending::targets;
 
 /// Many machines.
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,7 @@ pub(super) struct FleetOptions {
     #[arg(long, value_name = "TIME", requires = "many", value_parser = parse_duration, default_value = "30s")]
     lldp: Duration,
 
-    /// Also write the report to this file, as a page with the matrix
+    /// Also write the report to this file, as an HTML page with a matrix of the paths
     #[arg(long, value_name = "FILE", requires = "many")]
     html: Option<PathBuf>,
 
@@ -91,16 +92,17 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let steps = Steps::new(console);
     let report = examine_fleet(&plan, &|| !interrupt.has_arrived(), &mut |step| steps.show(step));
     steps.clear();
-    if let Some((path, mut file)) = page {
-        let written = html::write(&report, &mut file);
-        written.with_context(|| format!("cannot write {}", path.display()))?;
-    }
     let mut out = console.output();
     match arguments.results.json {
         true => json::write(&report, &mut out)?,
         false => text::write(&report, console, &mut out)?,
     }
     out.flush()?;
+    // Last: the report is not lost if the disk is full.
+    if let Some((path, mut file)) = page {
+        let written = html::write(&report, &mut file);
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(interrupt.outcome().unwrap_or_else(|| outcome(&report, arguments.results.strict)))
 }
 
@@ -124,12 +126,15 @@ fn plan(arguments: &Arguments) -> anyhow::Result<FleetPlan> {
             parse_fleet(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
         }
     };
-    let mut names: Vec<_> = hosts.iter().map(|host| &host.name).collect();
-    names.sort();
-    names.dedup();
-    if hosts.len() < 2 || names.len() < hosts.len() {
-        return Err(Failure::usage("a fleet has at least two different machines").into());
+    let mut names = BTreeSet::new();
+    if let Some(host) = hosts.iter().find(|host| !names.insert(&host.name)) {
+        return Err(Failure::usage(format!("{} is listed twice", host.name)).into());
     }
+    if hosts.len() < 2 {
+        let why = format!("a fleet has at least two machines, and this one {}", hosts.len());
+        return Err(Failure::usage(why).into());
+    }
+    check_groups(arguments)?;
     let mut words: Vec<String> = ["doctor", "--fleet-member"].map(str::to_owned).into();
     words.extend(arguments.admission.families.flag().map(str::to_owned));
     // A member ends with its session. If the machine does not notice that, it ends after this time.
@@ -148,6 +153,19 @@ fn plan(arguments: &Arguments) -> anyhow::Result<FleetPlan> {
     Ok(plan)
 }
 
+/// Finds groups that no machine could probe.
+fn check_groups(arguments: &Arguments) -> Result<(), Failure> {
+    for text in &arguments.memberships {
+        // Names and addresses without a port are for the machines to judge.
+        let Ok(membership) = text.parse::<Membership>() else { continue };
+        if membership.sources != SourceFilter::ANY {
+            let why = format!("{text} names a source, and all machines of a fleet send");
+            return Err(Failure::usage(why).remedy("name a group that needs no source"));
+        }
+    }
+    Ok(())
+}
+
 /// Runs on each machine of a fleet.
 fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { interfaces, admission, .. } = arguments;
@@ -161,10 +179,12 @@ fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome
     let memberships = select_memberships(&groups, interfaces, &admission.sources, families, console)?.items;
     let mut probed = Vec::new();
     for destination in &select_destinations(&groups, families, console)?.items {
-        let targets = targets::resolve(std::slice::from_ref(destination), interfaces)?;
-        let interface = interface_of(&targets, destination.address.group).unwrap_or_default();
-        let outgoing = targets.iter().map(Target::template).collect();
-        probed.push(MemberTarget { address: destination.address, interface, outgoing });
+        for target in targets::resolve(std::slice::from_ref(destination), interfaces)? {
+            let address = destination.address;
+            // Without it, an interface of the usual MTU is assumed.
+            let interface = interface_of(std::slice::from_ref(&target), address.group).unwrap_or_default();
+            probed.push(MemberTarget { address, interface, outgoing: target.template() });
+        }
     }
     let member = FleetMember::join(memberships, probed)?;
     rights::keep(&RIGHTS)?;

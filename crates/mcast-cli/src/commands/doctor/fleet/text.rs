@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
-use mcast::Family;
 use mcast_doctor::{
     FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, PathOutcome, Severity,
 };
@@ -15,9 +14,9 @@ use crate::output::{Cell, Palette, Table, count_of};
 pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -> io::Result<()> {
     let palette = console.palette();
     machines(report, palette).write(out)?;
-    for family in report.matrix.families() {
+    for target in 0..report.matrix.targets.len() {
         writeln!(out)?;
-        matrix(report, family, palette).write(out)?;
+        matrix(report, target, palette).write(out)?;
     }
     writeln!(out)?;
     for finding in report.all_findings() {
@@ -25,16 +24,23 @@ pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -
         writeln!(out)?;
     }
     out.flush()?;
-    for (name, why) in &report.not_probed {
-        console.warn(format_args!("{name} did not probe {}", safe(why)));
+    for (name, why) in not_probed(report) {
+        console.warn(format_args!("{} did not probe {}", safe(name), safe(why)));
     }
-    if report.matrix.families().iter().any(|family| needs_legend(report, *family)) {
-        console.note(
-            "rows send, columns receive; \u{2264}N: nothing above N bytes; -N%: lost; later: not any more",
-        );
+    if (0..report.matrix.targets.len()).any(|target| needs_legend(report, target)) {
+        console.note(LEGEND);
     }
     console.note(summary(report));
     Ok(())
+}
+
+/// What the cells of a matrix mean.
+pub(super) const LEGEND: &str = "rows send, columns receive; \u{2264}N: nothing above N bytes; \
+                                 -N%: lost; later: not any more; ?: not tested";
+
+/// Returns the groups that machines could not probe, with the machine and the reason.
+pub(super) fn not_probed(report: &FleetReport) -> impl Iterator<Item = (&str, &str)> {
+    report.hosts.iter().flat_map(|host| host.not_probed.iter().map(|why| (&*host.name, &**why)))
 }
 
 /// Returns all ordered pairs of different machines.
@@ -44,10 +50,8 @@ pub(super) fn pairs(report: &FleetReport) -> impl Iterator<Item = FleetPair> {
 }
 
 /// Returns whether the matrix has cells that do not explain themselves.
-fn needs_legend(report: &FleetReport, family: Family) -> bool {
-    let is_plain =
-        |outcome| matches!(outcome, PathOutcome::Complete | PathOutcome::Silent | PathOutcome::NotTested);
-    pairs(report).any(|pair| !is_plain(report.matrix.outcome(family, pair)))
+fn needs_legend(report: &FleetReport, target: usize) -> bool {
+    pairs(report).any(|pair| report.matrix.outcome(target, pair) != PathOutcome::Complete)
 }
 
 fn machines(report: &FleetReport, palette: &Palette) -> Table {
@@ -79,9 +83,9 @@ pub(super) fn reason(host: &FleetHostReport) -> String {
     }
 }
 
-fn matrix(report: &FleetReport, family: Family, palette: &Palette) -> Table {
+fn matrix(report: &FleetReport, target: usize, palette: &Palette) -> Table {
     let hosts = report.hosts.len();
-    let mut titles = vec![family.to_string()];
+    let mut titles = vec![safe(&report.matrix.target_name(target))];
     titles.extend((1..=hosts).map(|number| format!("{number:>4}")));
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let mut table = Table::new(&titles, palette.heading);
@@ -90,8 +94,8 @@ fn matrix(report: &FleetReport, family: Family, palette: &Palette) -> Table {
         let cells = (0..hosts).map(|to| match from == to {
             true => Cell::new("-").style(palette.dim).right(),
             false => {
-                let outcome = report.matrix.outcome(family, (from, to));
-                let text = report.matrix.short_outcome(family, (from, to));
+                let outcome = report.matrix.outcome(target, (from, to));
+                let text = report.matrix.short_outcome(target, (from, to));
                 Cell::new(text).style(style_of(outcome, palette)).right()
             }
         });
@@ -111,8 +115,7 @@ fn style_of(outcome: PathOutcome, palette: &Palette) -> Style {
 
 /// Returns the last line: what the verdict is, and what it rests on.
 pub(super) fn summary(report: &FleetReport) -> String {
-    let examined = report.hosts.iter().filter(|host| host.status == FleetHostStatus::Examined).count();
-    let machines = format!("{examined} of {} machines took part", report.hosts.len());
+    let machines = format!("{} of {} machines took part", report.examined(), report.hosts.len());
     let found = [(Severity::Fault, "fault"), (Severity::Warning, "warning")];
     let counts = found.map(|(severity, name)| (report.count(severity) as u64, name));
     let counts: Vec<_> =
@@ -123,7 +126,12 @@ pub(super) fn summary(report: &FleetReport) -> String {
         FleetVerdict::Faults | FleetVerdict::Warnings => format!("{counts}; {machines}"),
         FleetVerdict::Unknown | FleetVerdict::NeedsRights => {
             let separator = if counts.is_empty() { "" } else { "; " };
-            format!("{counts}{separator}unknown: {machines}")
+            let untested = if report.has_untested_paths() && report.examined() > 1 {
+                "some paths between machines that took part were not tested; "
+            } else {
+                ""
+            };
+            format!("{counts}{separator}unknown: {untested}{machines}")
         }
     }
 }

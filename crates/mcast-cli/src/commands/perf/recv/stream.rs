@@ -364,7 +364,7 @@ impl Summary {
             duplicated: statistics.copies,
             naks: statistics.naks,
             stalls: run.stalls,
-            round_trip_us: micros(Duration::from_nanos(statistics.round_trip)),
+            round_trip_us: micros(statistics.round_trip.into()),
             closed: run.ended.is_some(),
         }
     }

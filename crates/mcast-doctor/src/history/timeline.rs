@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::entry::{Entry, Querier, Stream};
+use super::entry::{HistoryEntry, HistoryQuerier, HistoryStream};
 
 /// The maximum number of streams and of queriers that are remembered; those heard last stay.
 const MAX_HEARD: usize = 256;
@@ -14,34 +14,34 @@ const MAX_CHANGES: usize = 100;
 
 /// The verdicts of a series of examinations, and when streams and queriers were last heard.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Timeline {
+pub struct HistoryTimeline {
     verdict: String,
     /// The last examination before the current series of bad verdicts.
     healthy_until: Option<Timestamp>,
     /// The first examination of the current series of bad verdicts.
     bad_since: Option<Timestamp>,
     /// The streams that the latest examination heard.
-    present: Vec<Stream>,
-    streams: BTreeMap<Stream, Timestamp>,
+    present: Vec<HistoryStream>,
+    streams: BTreeMap<HistoryStream, Timestamp>,
     queriers: BTreeMap<(String, String), Timestamp>,
-    changes: VecDeque<Entry>,
+    changes: VecDeque<HistoryEntry>,
 }
 
 /// Since when something is wrong, and what arrived until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Onset {
+pub struct Onset {
     /// The first examination with a bad verdict.
-    pub(super) since: Timestamp,
+    pub since: Timestamp,
     /// The last examination before.
-    pub(super) healthy_until: Option<Timestamp>,
+    pub healthy_until: Option<Timestamp>,
     /// The streams that have stopped, with the time of the last examination that heard them.
-    pub(super) stopped: Vec<(Stream, Timestamp)>,
+    pub stopped: Vec<(HistoryStream, Timestamp)>,
     /// The queriers, with the time at which they were last heard.
-    pub(super) queriers: Vec<Querier>,
+    pub queriers: Vec<HistoryQuerier>,
 }
 
-impl Timeline {
-    pub(super) fn add(&mut self, entry: &Entry) {
+impl HistoryTimeline {
+    pub(super) fn add(&mut self, entry: &HistoryEntry) {
         let Some(time) = entry.timestamp() else { return };
         if entry.is_healthy() {
             self.healthy_until = Some(time);
@@ -73,19 +73,20 @@ impl Timeline {
     }
 
     /// Returns the examinations whose verdict or findings differ from those before, oldest first.
-    pub(super) fn changes(&self) -> impl Iterator<Item = &Entry> {
+    pub fn changes(&self) -> impl Iterator<Item = &HistoryEntry> {
         self.changes.iter()
     }
 
     /// Returns since when something is wrong; `None` if nothing is.
-    pub(super) fn onset(&self) -> Option<Onset> {
+    #[must_use]
+    pub fn onset(&self) -> Option<Onset> {
         let since = self.bad_since?;
         let until = self.healthy_until;
         // What had stopped long before, while all was well, was not missed.
         let is_recent = |last: &Timestamp| until.is_none_or(|until| *last >= until);
         let stopped =
             self.streams.iter().filter(|(stream, last)| !self.present.contains(stream) && is_recent(last));
-        let queriers = self.queriers.iter().map(|((interface, address), last)| Querier {
+        let queriers = self.queriers.iter().map(|((interface, address), last)| HistoryQuerier {
             interface: interface.clone(),
             address: address.clone(),
             last_heard: last.to_string(),
@@ -142,7 +143,7 @@ impl fmt::Display for Onset {
     }
 }
 
-/// `2026-11-21 02:14:05Z`.
+/// Returns a time as `2026-11-21 02:14:05Z`.
 pub(super) fn date_and_time(time: Timestamp) -> String {
     format!("{time:.0}").replace('T', " ")
 }
@@ -160,27 +161,31 @@ fn beside(time: Timestamp, other: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn stream() -> Stream {
-        Stream { interface: "eth0".into(), source: "10.0.0.7:6000".into(), group: "239.1.2.3:5000".into() }
+    fn stream() -> HistoryStream {
+        HistoryStream {
+            interface: "eth0".into(),
+            source: "10.0.0.7:6000".into(),
+            group: "239.1.2.3:5000".into(),
+        }
     }
 
-    fn entry(time: &str, verdict: &str, streams: &[Stream], querier: Option<&str>) -> Entry {
-        let queriers = querier.map(|last| Querier {
+    fn entry(time: &str, verdict: &str, streams: &[HistoryStream], querier: Option<&str>) -> HistoryEntry {
+        let queriers = querier.map(|last| HistoryQuerier {
             interface: "eth0".into(),
             address: "10.0.0.1".into(),
             last_heard: format!("2026-11-21T{last}Z"),
         });
-        Entry {
+        HistoryEntry {
             time: format!("2026-11-21T{time}Z"),
             verdict: verdict.into(),
             streams: streams.to_vec(),
             queriers: queriers.into_iter().collect(),
-            ..Entry::default()
+            ..HistoryEntry::default()
         }
     }
 
-    fn timeline(entries: &[Entry]) -> Timeline {
-        let mut timeline = Timeline::default();
+    fn timeline(entries: &[HistoryEntry]) -> HistoryTimeline {
+        let mut timeline = HistoryTimeline::default();
         entries.iter().for_each(|entry| timeline.add(entry));
         timeline
     }
@@ -219,9 +224,9 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut timeline = Timeline::default();
+        let mut timeline = HistoryTimeline::default();
         for number in 0..5_000 {
-            let own = Stream { source: number.to_string(), ..stream() };
+            let own = HistoryStream { source: number.to_string(), ..stream() };
             let time = format!("{:02}:{:02}:{:02}", number / 3_600, number / 60 % 60, number % 60);
             timeline.add(&entry(&time, if number % 2 == 0 { "healthy" } else { "faults" }, &[own], None));
         }

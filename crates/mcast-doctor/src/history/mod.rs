@@ -1,4 +1,4 @@
-//! `--journal`: the results of `--watch` in a file of bounded size, and since when something is wrong.
+//! The results of repeated examinations in a file of bounded size, and since when something is wrong.
 
 mod entry;
 mod timeline;
@@ -8,76 +8,72 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use mcast_doctor::{QuerierLog, Report};
-use serde::Serialize;
+pub use entry::{HistoryEntry, HistoryQuerier, HistoryStream};
+pub use timeline::{HistoryTimeline, Onset};
 
-use self::entry::{Entry, Querier, Stream};
-use self::timeline::{Onset, Timeline, date_and_time};
-use crate::console::{Console, Output};
-use crate::exit::Outcome;
-use crate::output::write_record;
+use crate::{QuerierLog, Report, Result};
 
 /// When a file is larger, its older half is removed. At one examination per minute it lasts for weeks.
 const MAX_SIZE: u64 = 4 << 20;
 /// Longer lines are ignored: they are not from this program.
 const MAX_LINE: u64 = 64 << 10;
 
-/// A history that is being recorded.
-pub(super) struct History {
+/// A history that is being recorded: a file with a JSON object per examination.
+#[derive(Debug)]
+pub struct History {
     path: PathBuf,
     file: File,
     size: u64,
-    timeline: Timeline,
+    timeline: HistoryTimeline,
     /// `None` without the right to capture.
     queriers: Option<QuerierLog>,
 }
 
-/// `schemas/doctor-since.json`, without the event.
-#[derive(Serialize)]
-struct OnsetRecord<'a> {
-    since: String,
-    healthy_until: Option<String>,
-    stopped: Vec<Stopped<'a>>,
-    queriers: &'a [Querier],
-}
-
-#[derive(Serialize)]
-struct Stopped<'a> {
-    #[serde(flatten)]
-    stream: &'a Stream,
-    last_heard: String,
-}
-
 impl History {
     /// Continues the history in a file, or begins one.
-    pub(super) fn open(path: &Path, console: &Console) -> anyhow::Result<Self> {
-        let failed = || format!("cannot record a history in {}", path.display());
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).with_context(failed)?;
-        let mut timeline = Timeline::default();
-        let is_complete = read(&file, |entry| timeline.add(&entry)).with_context(failed)?;
+    ///
+    /// # Errors
+    /// When the file cannot be opened, read or written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut timeline = HistoryTimeline::default();
+        let is_complete = read(&file, |entry| timeline.add(&entry))?;
         if !is_complete {
             // The next line must not continue a damaged one.
-            (&file).write_all(b"\n").with_context(failed)?;
+            (&file).write_all(b"\n")?;
         }
-        let size = file.metadata().with_context(failed)?.len();
-        let queriers = QuerierLog::start();
-        if let Err(error) = &queriers {
-            console.note(format_args!("the history does not contain queriers: {error}"));
-        }
-        Ok(Self { path: path.to_owned(), file, size, timeline, queriers: queriers.ok() })
+        let size = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, size, timeline, queriers: None })
+    }
+
+    /// Starts to record queriers, too.
+    ///
+    /// # Errors
+    /// Without the right to capture.
+    pub fn watch_queriers(&mut self) -> Result<()> {
+        self.queriers = Some(QuerierLog::start()?);
+        Ok(())
     }
 
     /// Records an examination.
-    pub(super) fn record(&mut self, report: &Report) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn record(&mut self, report: &Report) -> io::Result<()> {
         let queriers = self.queriers.as_ref().map(QuerierLog::heard).unwrap_or_default();
-        self.add(&Entry::new(report, &queriers))
+        self.add(&HistoryEntry::new(report, &queriers))
     }
 
-    fn add(&mut self, entry: &Entry) -> io::Result<()> {
+    /// Returns since when something is wrong; `None` if nothing is.
+    #[must_use]
+    pub fn onset(&self) -> Option<Onset> {
+        self.timeline.onset()
+    }
+
+    fn add(&mut self, entry: &HistoryEntry) -> io::Result<()> {
         self.timeline.add(entry);
-        let mut line = Vec::new();
-        write_record(&mut line, "history", entry)?;
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
         self.file.write_all(&line)?;
         self.size += line.len() as u64;
         if self.size > MAX_SIZE { self.shorten() } else { Ok(()) }
@@ -101,64 +97,23 @@ impl History {
         self.size = (text.len() - start) as u64;
         Ok(())
     }
-
-    /// Writes since when something is wrong, if anything is.
-    pub(super) fn write_onset(&self, is_json: bool, out: &mut Output) -> io::Result<()> {
-        match self.timeline.onset() {
-            Some(onset) => write_onset(&onset, is_json, out),
-            None => Ok(()),
-        }
-    }
 }
 
-/// Prints the changes of a history, and since when something is wrong.
-pub(super) fn show(path: &Path, is_json: bool, console: &Console) -> anyhow::Result<Outcome> {
-    let failed = || format!("cannot read the history in {}", path.display());
-    let mut timeline = Timeline::default();
-    read(&File::open(path).with_context(failed)?, |entry| timeline.add(&entry)).with_context(failed)?;
-    let mut out = console.output();
-    for entry in timeline.changes() {
-        write_change(entry, is_json, console, &mut out)?;
+impl HistoryTimeline {
+    /// Reads the history in a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let mut timeline = Self::default();
+        read(&File::open(path)?, |entry| timeline.add(&entry))?;
+        Ok(timeline)
     }
-    let onset = timeline.onset();
-    if let Some(onset) = &onset {
-        write_onset(onset, is_json, &mut out)?;
-    }
-    out.flush()?;
-    if timeline.changes().next().is_none() {
-        console.note("the history is empty");
-        return Ok(Outcome::Undecided);
-    }
-    Ok(Outcome::of(onset.is_none()))
-}
-
-fn write_change(entry: &Entry, is_json: bool, console: &Console, out: &mut Output) -> io::Result<()> {
-    if is_json {
-        return write_record(out, "history", entry);
-    }
-    let dim = console.palette().dim;
-    let time = entry.timestamp().map(date_and_time).unwrap_or_default();
-    let findings = super::text::safe(&entry.findings.join("; "));
-    writeln!(out, "{dim}{time}{dim:#}  {:<8}  {findings}", super::text::safe(&entry.verdict))
-}
-
-fn write_onset(onset: &Onset, is_json: bool, out: &mut Output) -> io::Result<()> {
-    if !is_json {
-        return writeln!(out, "{}", super::text::safe(&onset.to_string()));
-    }
-    let stopped = onset.stopped.iter().map(|(stream, last)| Stopped { stream, last_heard: last.to_string() });
-    let record = OnsetRecord {
-        since: onset.since.to_string(),
-        healthy_until: onset.healthy_until.map(|until| until.to_string()),
-        stopped: stopped.collect(),
-        queriers: &onset.queriers,
-    };
-    write_record(out, "since", &record)
 }
 
 /// Reads the lines of a history, and returns whether the last one is complete. A damaged line, such as the last one after
 /// a power failure, is skipped.
-fn read(file: &File, mut on_entry: impl FnMut(Entry)) -> io::Result<bool> {
+fn read(file: &File, mut on_entry: impl FnMut(HistoryEntry)) -> io::Result<bool> {
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     let mut is_complete = true;
@@ -180,16 +135,17 @@ mod tests {
     use super::*;
 
     fn history(path: &Path) -> History {
-        History { queriers: None, ..open(path) }
+        History::open(path).unwrap()
     }
 
-    fn open(path: &Path) -> History {
-        History::open(path, &Console::new(true, false)).unwrap()
-    }
-
-    fn entry(minute: usize, verdict: &str) -> Entry {
+    fn entry(minute: usize, verdict: &str) -> HistoryEntry {
         let time = format!("2026-11-21T{:02}:{:02}:00Z", minute / 60 % 24, minute % 60);
-        Entry { time, verdict: verdict.into(), findings: vec!["x".repeat(900)], ..Entry::default() }
+        HistoryEntry {
+            time,
+            verdict: verdict.into(),
+            findings: vec!["x".repeat(900)],
+            ..HistoryEntry::default()
+        }
     }
 
     #[test]

@@ -1,0 +1,44 @@
+//! IPsec policies of the receiver and of the sender.
+
+use mcast_doctor::Report;
+
+use crate::net::{Net, Stream, examine_port, listener, run, stream_of_program};
+
+const GROUP: &str = "239.1.2.3:5000";
+const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
+const GROUP_V6: &str = "[ff15::1234]:5000";
+const MEMBERSHIP_V6: &str = "[ff15::1234%eth0]:5000";
+
+/// An IPsec policy blocks all groups.
+pub(crate) fn ipsec_blocks() -> Report {
+    let net = Net::new();
+    run(&net.receiver, "ip xfrm policy add dir in src 0.0.0.0/0 dst 239.0.0.0/8 action block priority 10");
+    net.examine(GROUP, MEMBERSHIP)
+}
+
+/// An IPsec policy demands ESP for everything.
+pub(crate) fn ipsec_demands_esp() -> Report {
+    let net = Net::new();
+    run(
+        &net.receiver,
+        "ip xfrm policy add dir in src ::/0 dst ::/0 priority 10 tmpl proto esp mode transport level required",
+    );
+    net.examine(GROUP_V6, MEMBERSHIP_V6)
+}
+
+/// The same while a program is examined.
+pub(crate) fn ipsec_blocks_program() -> Report {
+    let net = Net::new();
+    run(&net.receiver, "ip xfrm policy add dir in src 10.9.0.0/24 dst 239.1.2.3/32 action block priority 10");
+    let _stream = Stream::to(&net.sender, GROUP);
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    examine_port(&net.receiver, 5000)
+}
+
+/// An IPsec policy that blocks what a program sends.
+pub(crate) fn policy_blocks_output() -> Report {
+    let net = Net::new();
+    run(&net.sender, "ip xfrm policy add dir out dst 239.0.0.0/8 action block");
+    let (_stream, port) = stream_of_program(&net.sender, GROUP, "eth0");
+    examine_port(&net.sender, port)
+}

@@ -1,0 +1,124 @@
+//! Streams that conflict, and streams that stop.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use mcast_doctor::{ArrivalStatus, Id, Options, Report, Verdict};
+
+use crate::net::{
+    Net, Stream, assert_only, assert_received, examine, examine_port, examine_while, listener, rtp, socket,
+};
+
+const GROUP: &str = "239.1.2.3:5000";
+const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
+const GROUP_V6: &str = "[ff15::1234]:5000";
+const MEMBERSHIP_V6: &str = "[ff15::1234%eth0]:5000";
+
+/// Returns a datagram of an MPEG transport stream: seven packets, filled with a byte.
+fn transport_stream(number: u64, fill: u8) -> Vec<u8> {
+    let packet = |index: u64| {
+        let counter = (number * 7 + index) as u8 & 0x0f;
+        let mut packet = vec![fill; 188];
+        // Synchronization byte, PID 0x100, payload only.
+        packet[..4].copy_from_slice(&[0x47, 0x01, 0x00, 0x10 | counter]);
+        packet[4..12].copy_from_slice(&number.to_be_bytes());
+        packet
+    };
+    (0..7).flat_map(packet).collect()
+}
+
+/// Streams these payloads with a socket of its own.
+fn stream(net: &Net, to: &str, payload: impl FnMut(u64) -> Vec<u8> + Send + 'static) -> Stream {
+    let to: SocketAddr = to.parse().unwrap();
+    Stream::of(socket(&net.sender, to.ip(), "eth0").into(), to, payload)
+}
+
+/// Two transport streams from one host.
+pub(crate) fn conflicting_transport_streams() -> Report {
+    let net = Net::new();
+    let _streams = [1, 2].map(|fill| stream(&net, GROUP, move |number| transport_stream(number, fill)));
+    examine(&net.receiver, MEMBERSHIP)
+}
+
+/// The same, from two hosts, while a program is examined.
+pub(crate) fn conflicting_transport_streams_for_a_program() -> Report {
+    let net = Net::new();
+    let other = net.lab.host("other").unwrap();
+    other.connect("eth0", &net.lan, &["10.9.0.3/24"]).unwrap();
+    let to: SocketAddr = GROUP.parse().unwrap();
+    let _first = stream(&net, GROUP, |number| transport_stream(number, 1));
+    let other = socket(&other, to.ip(), "eth0");
+    let _second = Stream::of(other.into(), to, |number| transport_stream(number, 2));
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    examine_port(&net.receiver, 5000)
+}
+
+/// Two streams of RTP with the same SSRC, IPv6.
+pub(crate) fn conflicting_rtp_v6() -> Report {
+    let net = Net::new();
+    let _streams =
+        [0, 1000].map(|offset| stream(&net, GROUP_V6, move |number| rtp(number as u16 + offset, 7)));
+    examine(&net.receiver, MEMBERSHIP_V6)
+}
+
+/// Sends a number of datagrams, one every 10 ms, once the doctor listens.
+fn examine_stream_of(datagrams: u32, to: &str, membership: &str, options: &Options) -> Report {
+    let net = Net::new();
+    let to: SocketAddr = to.parse().unwrap();
+    let sender = UdpSocket::from(socket(&net.sender, to.ip(), "eth0"));
+    examine_while(&net.receiver, membership, options, || {
+        for number in 0..datagrams {
+            sender.send_to(&number.to_be_bytes(), to).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    })
+}
+
+/// Returns the options of an examination that goes on after the datagrams.
+fn long() -> Options {
+    Options::default().listening(Duration::from_millis(5500))
+}
+
+/// A regular stream whose sender ends.
+pub(crate) fn stopped() -> Report {
+    examine_stream_of(250, GROUP, MEMBERSHIP, &long())
+}
+
+pub(crate) fn stopped_v6() -> Report {
+    examine_stream_of(250, GROUP_V6, MEMBERSHIP_V6, &long())
+}
+
+/// Without snooping and without a querier, a stream that stops is not the fault of a switch.
+#[test]
+fn stream_that_stops_on_a_flat_network_is_not_the_fault_of_a_switch() {
+    let options = Options {
+        listen: Duration::from_secs(6),
+        query_interval: Duration::from_secs(3),
+        membership_interval: Duration::from_secs(3),
+        ..Options::default()
+    };
+    let report = examine_stream_of(250, GROUP, MEMBERSHIP, &options);
+    assert_only(&report, Id::StreamStopped);
+    let [finding] = &report.findings[..] else { panic!("{report:#?}") };
+    assert!(finding.cause.ends_with("its sender has stopped."), "{}", finding.cause);
+    assert_eq!((report.arrival, report.verdict()), (ArrivalStatus::Arrives, Verdict::Warnings));
+}
+
+#[test]
+pub(crate) fn sender_that_ends_after_a_burst() {
+    assert_received(&examine_stream_of(30, GROUP, MEMBERSHIP, &long()));
+}
+
+#[test]
+pub(crate) fn one_transport_stream_on_two_paths() {
+    let net = Net::new();
+    let _paths = [0, 1].map(|_| stream(&net, GROUP, |number| transport_stream(number, 1)));
+    assert_received(&examine(&net.receiver, MEMBERSHIP));
+}
+
+#[test]
+pub(crate) fn several_participants_that_send_rtp() {
+    let net = Net::new();
+    let _participants = [7, 8, 9].map(|ssrc| stream(&net, GROUP, move |number| rtp(number as u16, ssrc)));
+    assert_received(&examine(&net.receiver, MEMBERSHIP));
+}
