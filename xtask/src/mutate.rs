@@ -1,6 +1,7 @@
-//! `cargo xtask mutate`: breaks each rule of the stream protocol in turn, and checks that the simulation or the model
-//! catches it.
+//! `cargo xtask mutate`: breaks each rule of the stream protocol and of the relay in turn, and checks that the
+//! simulation or another test catches it.
 
+mod package;
 mod rules;
 mod trial;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{finish, program};
+use package::{RELAY, STREAM};
 use rules::{RULES, Rule};
 use trial::{Trial, Verdict};
 
@@ -32,14 +34,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let tree = crate::root().join("target/mutants/tree");
     copy_sources(&tree)?;
     let trial = Trial::new(&tree, arguments.seeds, Duration::from_secs(arguments.limit));
-    if let Verdict::Caught { by, .. } = trial.run()? {
-        bail!("the tests fail with no rule broken; fix that first: {by}");
-    }
     let only = &arguments.only;
     let selected = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
+    for package in [&STREAM, &RELAY] {
+        if RULES.iter().filter(selected).any(|rule| rule.package == package)
+            && let Verdict::Caught { by, .. } = trial.run(package)?
+        {
+            bail!("the tests of {} fail with no rule broken; fix that first: {by}", package.name);
+        }
+    }
     let mut missed = Vec::new();
     for rule in RULES.iter().filter(selected) {
-        match with_broken(&tree, rule, || trial.run())? {
+        match with_broken(&tree, rule, || trial.run(rule.package))? {
             Verdict::Caught { by, after } => {
                 anstream::println!("caught     {:4} s  {}: {by}", after.as_secs(), rule.name);
             }
@@ -96,7 +102,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 /// Runs `work` while a rule is broken in the copy.
 fn with_broken<T>(tree: &Path, rule: &Rule, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let path: PathBuf = tree.join("crates/mcast-stream-proto/src").join(rule.file);
+    let path: PathBuf = tree.join("crates").join(rule.package.name).join("src").join(rule.file);
     let source = fs::read_to_string(&path).with_context(|| format!("reading {}", rule.file))?;
     if source.matches(rule.code).count() != 1 {
         bail!("{}: `{}` must occur in {} exactly once", rule.name, rule.code, rule.file);
@@ -114,7 +120,7 @@ mod tests {
     #[test]
     fn the_code_of_each_rule_occurs_exactly_once() {
         for rule in RULES {
-            let path = crate::root().join("crates/mcast-stream-proto/src").join(rule.file);
+            let path = crate::root().join("crates").join(rule.package.name).join("src").join(rule.file);
             let source = fs::read_to_string(&path).unwrap();
             assert_eq!(source.matches(rule.code).count(), 1, "{}: {}", rule.name, rule.code);
             assert_ne!(rule.code, rule.broken, "{}", rule.name);

@@ -193,6 +193,8 @@ fn classified(cause: Cause<'_>) -> Option<Classified<'_>> {
         of::<mcast_demo::DemoError>,
         of::<StreamError>,
         of::<LiveError>,
+        #[cfg(target_os = "linux")]
+        of::<mcast_relay::driver::DriverError>,
         of::<KeyFileAccessError>,
         of::<io::Error>,
     ];

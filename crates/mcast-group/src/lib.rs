@@ -59,7 +59,7 @@ mod text;
 pub use advice::{Advice, AdviceSeverity, Statement};
 pub use destination::{Destination, GroupAddr};
 pub use ethernet::EthernetAddress;
-pub use expand::{Expand, Expansion, Hints};
+pub use expand::{AddrRange, Expand, Expansion, Hints};
 pub use explain::Explanation;
 pub use filter::SourceFilter;
 pub use flags::GroupFlags;

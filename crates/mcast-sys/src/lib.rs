@@ -26,7 +26,7 @@
 //! `joined::table` (Linux) lists the memberships without their holders, which is cheap, and `joined::socket_owners`
 //! the processes that have each socket open, and `joined::socket_options` the options of their UDP sockets.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
-//! descriptors. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
+//! descriptors. `namespace` (Linux) runs functions in other network namespaces. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
 //! descriptors. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. `bpf` (Linux) loads BPF
 //! programs and reads the kernel's type information.

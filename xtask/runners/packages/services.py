@@ -32,6 +32,7 @@ RestartSec=100ms
 # Each unit with its arguments, its capability bounding set, and the capabilities it keeps while running.
 UNITS = {
     "mcast-querier@eth0": ("", NET_RAW, NET_RAW),
+    "mcast-relay@home": (f"{GROUP} from eth0 to udp://127.0.0.1:9", NET_RAW, NET_RAW),
     "mcast-top@eth0": ("", NET_RAW, 0),
     "mcast-record@day": (f"{GROUP} -i eth0 --rotate 1h", NET_RAW, NET_RAW),
     "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --every 200ms", EXAMINE, EXAMINE),

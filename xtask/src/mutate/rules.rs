@@ -1,10 +1,14 @@
-//! The rules of the stream protocol, and how to break each.
+//! The rules of the stream protocol and of the relay, and how to break each.
 
-/// A rule of the protocol.
+use super::package::{Package, RELAY, STREAM};
+
+/// A rule of a state machine.
 pub(super) struct Rule {
     /// The rule.
     pub(super) name: &'static str,
-    /// The file that implements it, below `crates/mcast-stream-proto/src`.
+    /// The package that implements it.
+    pub(super) package: &'static Package,
+    /// The file that implements it, below the sources of the package.
     pub(super) file: &'static str,
     /// The code that implements it, which occurs once in the file.
     pub(super) code: &'static str,
@@ -13,7 +17,16 @@ pub(super) struct Rule {
 }
 
 const fn rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
-    Rule { name, file, code, broken }
+    Rule { name, package: &STREAM, file, code, broken }
+}
+
+const fn relay_rule(
+    name: &'static str,
+    file: &'static str,
+    code: &'static str,
+    broken: &'static str,
+) -> Rule {
+    Rule { name, package: &RELAY, file, code, broken }
 }
 
 pub(super) const RULES: &[Rule] = &[
@@ -304,5 +317,113 @@ pub(super) const RULES: &[Rule] = &[
         "subscriber/feedback.rs",
         "        if self.has_everything() {\n            deadline = ClockTime::NEVER;",
         "        if self.delivery.has_ended() && self.base == Sequence::MAX {\n            deadline = ClockTime::NEVER;",
+    ),
+    relay_rule(
+        "a relay does not forward its own copies",
+        "relay/forward.rs",
+        "if self.is_own(arrival.source) {",
+        "if false {",
+    ),
+    relay_rule(
+        "a relay does not forward the copies of another one",
+        "relay/forward.rs",
+        "if self.peers.sender_of(arrival.source).is_some() {",
+        "if false {",
+    ),
+    relay_rule(
+        "nothing is forwarded between legs on the same segment",
+        "relay/mod.rs",
+        "one == other || self.same_segment.contains_key(&(one.min(other), one.max(other)))",
+        "one == other",
+    ),
+    relay_rule(
+        "relays do not keep memberships of each other alive",
+        "relay/membership.rs",
+        "|| self.peers.has_address(source) {",
+        "{",
+    ),
+    relay_rule(
+        "a relay that starts listens first",
+        "relay/election.rs",
+        "PairState::Listening { until: now + LISTENING }",
+        "PairState::Listening { until: now }",
+    ),
+    relay_rule(
+        "a relay that is silent is replaced within 3 s",
+        "peers/table.rs",
+        "Duration::from_millis(2_400)",
+        "Duration::from_millis(3_400)",
+    ),
+    relay_rule(
+        "a goodbye is a take-over at once",
+        "peers/table.rs",
+        "if announcement.goodbye {",
+        "if false {",
+    ),
+    relay_rule(
+        "a relay that returns leaves the forwarder alone",
+        "peers/table.rs",
+        "(false, true) => peer.priority >= candidate.priority,",
+        "(false, true) => is_better,",
+    ),
+    relay_rule(
+        "a forwarder gives way to a better one",
+        "peers/table.rs",
+        "(true, forwards) => forwards && is_better,",
+        "(true, _) => false,",
+    ),
+    relay_rule(
+        "repeats of discovery protocols are dropped",
+        "guard/mod.rs",
+        "if protocol.is_some() && self.contents.is_in_set(now, key, SET_WINDOW) {",
+        "if false {",
+    ),
+    relay_rule(
+        "the same request of another host is another request",
+        "guard/mod.rs",
+        ".filter(|protocol| protocol.requests_reply(arrival.source, arrival.payload))",
+        ".filter(|_| false)",
+    ),
+    relay_rule(
+        "probes that come back convict a source",
+        "guard/suspect.rs",
+        "            test.echoes += 1;",
+        "            test.echoes += 0;",
+    ),
+    relay_rule(
+        "one probe that comes back is not a proof",
+        "guard/suspect.rs",
+        "const PROBES: u8 = 3;",
+        "const PROBES: u8 = 1;",
+    ),
+    relay_rule(
+        "echoes of a source in quarantine are dropped",
+        "guard/suspect.rs",
+        "                if arrival.may_be_echo() {\n                    *last_echo = now;",
+        "                if false {\n                    *last_echo = now;",
+    ),
+    relay_rule(
+        "what is held back is sent if a probe does not come back",
+        "guard/suspect.rs",
+        "None => Some(self.acquit(now)),",
+        "None => Some({ let _ = self.acquit(now); VecDeque::new() }),",
+    ),
+    relay_rule(
+        "a relay has no part in the storm of others",
+        "guard/suspect.rs",
+        "(true, _) if is_storm => self.convict(now),",
+        "(true, _) if false && is_storm => self.convict(now),",
+    ),
+    relay_rule(
+        "each copy may come back",
+        "relay/forward.rs",
+        "self.guard.emit(now, content, sent.len());",
+        "self.guard.emit(now, content, 0);",
+    ),
+    relay_rule(
+        "a group is left once nobody wants it",
+        "demand/group_state.rs",
+        "const LAST_MEMBER: Duration = Duration::from_secs(2);",
+        "const LAST_MEMBER: Duration = Duration::from_secs(20);",
     ),
 ];

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::Message;
 
+use super::package::Package;
 use crate::command::{cargo, finish, finish_within};
 
 /// A few seeds catch most broken rules; the others run only if those do not.
@@ -33,15 +34,15 @@ impl<'t> Trial<'t> {
     }
 
     /// Returns whether a test fails or exceeds the time limit. A compile error is returned as an error.
-    pub(super) fn run(&self) -> Result<Verdict> {
-        let unit = self.build(&["--lib"], "mcast_stream_proto")?;
-        let simulation = self.build(&["--test", "simulation"], "simulation")?;
-        let model = self.build(&["--test", "model"], "model")?;
+    pub(super) fn run(&self, package: &Package) -> Result<Verdict> {
+        let unit = self.build(package, &["--lib"], package.library)?;
+        let simulation = self.build(package, &["--test", "simulation"], "simulation")?;
+        let other = self.build(package, &["--test", package.other], package.other)?;
         let started = Instant::now();
         let rounds = [
             (&unit, 0, 0),
             (&simulation, 0, FIRST_SEEDS.min(self.seeds)),
-            (&model, 0, 0),
+            (&other, 0, 0),
             (&simulation, FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)),
         ];
         for (binary, first_seed, seeds) in rounds {
@@ -63,9 +64,8 @@ impl<'t> Trial<'t> {
     }
 
     /// Builds a test of the copy; returns the path of its executable.
-    fn build(&self, selection: &[&str], name: &str) -> Result<PathBuf> {
-        let head =
-            ["test", "--quiet", "--no-run", "--message-format=json", "--package", "mcast-stream-proto"];
+    fn build(&self, package: &Package, selection: &[&str], name: &str) -> Result<PathBuf> {
+        let head = ["test", "--quiet", "--no-run", "--message-format=json", "--package", package.name];
         let mut command = cargo(head.iter().chain(selection));
         command.current_dir(self.tree).env("CARGO_TARGET_DIR", crate::root().join("target/mutants/build"));
         command.env("RUSTFLAGS", "--cap-lints=allow");

@@ -11,8 +11,15 @@ use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::tests;
 
 /// Crates that make no system calls with default features off.
-const INTERPRETED: [&str; 6] =
-    ["mcast-group", "mcast-packet", "mcast-measure", "mcast-watch", "mcast-stream-proto", "mcast-mold"];
+const INTERPRETED: [&str; 7] = [
+    "mcast-group",
+    "mcast-packet",
+    "mcast-measure",
+    "mcast-watch",
+    "mcast-stream-proto",
+    "mcast-mold",
+    "mcast-relay",
+];
 
 /// The tests to run with sanitizers, as a nextest filterset: those with sockets, threads and labs.
 const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-mold) & kind(test) + package(mcast-capture) & kind(test)";

@@ -1,4 +1,5 @@
-//! Simulates the stream protocol in networks that the tests do not cover. Seeds that fail are added to the tests.
+//! Simulates the stream protocol and relays in networks that the tests do not cover. Seeds of the stream protocol that
+//! fail are added to its tests.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,20 +9,32 @@ use anyhow::{Context, Result};
 use crate::command::{cargo, finish};
 use crate::step::{Outcome, Step};
 
+/// A network of relays takes that many times as long as one of the stream protocol, and is simulated by many tests.
+const RELAY_COST: u32 = 100;
+
 /// The simulation always starts with the seeds in this file.
 const SEEDS: &str = "crates/mcast-stream-proto/tests/simulation/seeds.txt";
 
 pub(super) fn step(networks: u32, seed: u32) -> Step {
-    let about = format!("the stream protocol keeps its guarantees in {networks} networks");
+    let relays = networks / RELAY_COST;
+    let about =
+        format!("the stream protocol keeps its guarantees in {networks} networks, and relays in {relays}");
     Step::new("simulation", about, move |options| {
-        let head = ["test", "--quiet", "--release", "--package", "mcast-stream-proto"];
-        let mut command = cargo(head.iter().chain(&["--test", "simulation"]));
         // Do not overlap with the seeds of the tests.
         let first = 1_000_000 + u64::from(seed) * 1_000_000;
-        command.env("MCAST_FIRST_SEED", first.to_string()).env("MCAST_SEEDS", networks.to_string());
-        let finished = finish(command, options.verbose)?;
+        let simulate = |package: &str, networks: u32| {
+            let head = ["test", "--quiet", "--release", "--package", package];
+            let mut command = cargo(head.iter().chain(&["--test", "simulation"]));
+            command.env("MCAST_FIRST_SEED", first.to_string()).env("MCAST_SEEDS", networks.to_string());
+            finish(command, options.verbose)
+        };
+        let finished = simulate("mcast-stream-proto", networks)?;
         if finished.success {
-            return Ok(Outcome::passed(format!("seeds from {first}")));
+            let finished = simulate("mcast-relay", relays)?;
+            return Ok(match finished.success {
+                true => Outcome::passed(format!("seeds from {first}")),
+                false => Outcome::failed(finished.status, finished.output),
+            });
         }
         let failed = Outcome::failed(finished.status, finished.output);
         match failing(&failed.evidence) {

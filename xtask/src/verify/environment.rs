@@ -12,6 +12,7 @@ pub(super) fn steps() -> Vec<Step> {
         interop("socat", "the tests against socat"),
         interop("tshark", "the tests against tshark's dissectors"),
         interop("tcpdump", "the tests against tcpdump's captures"),
+        interop("/usr/sbin/avahi-daemon", "the test of a relay between avahi daemons"),
         interop("/usr/sbin/sshd", "the tests of fleets"),
         interop("sudo", "the test of fleets with --sudo"),
         interop("chromium", "the test of a fleet's page"),

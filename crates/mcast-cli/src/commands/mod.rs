@@ -17,6 +17,7 @@ mod publish;
 mod querier;
 mod record;
 mod recv;
+mod relay;
 mod replay;
 mod send;
 mod sniff;
@@ -51,6 +52,7 @@ pub(crate) enum Command {
     Perf(perf::Arguments),
     Record(record::Arguments),
     Querier(querier::Arguments),
+    Relay(relay::Arguments),
     Replay(replay::Arguments),
     Lab(lab::Arguments),
     Help(help::Arguments),
@@ -61,9 +63,8 @@ pub(crate) enum Command {
 pub const HEADINGS: &[(&str, &[&str])] = &[
     ("Start here", &["demo", "lab"]),
     ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
-    ("Send and receive", &["send", "recv", "ask", "publish", "subscribe", "record", "replay"]),
-    ("Diagnose", &["doctor", "querier"]),
-    ("Measure", &["ping", "perf"]),
+    ("Send and receive", &["send", "recv", "ask", "publish", "subscribe", "record", "replay", "relay"]),
+    ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
     ("Help", &["help", "completions"]),
 ];
 
@@ -87,6 +88,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Ping(arguments) => ping::run(arguments, console),
         Command::Perf(arguments) => perf::run(arguments, console),
         Command::Querier(arguments) => querier::run(arguments, console),
+        Command::Relay(arguments) => relay::run(arguments, console),
         Command::Record(arguments) => record::run(arguments, console),
         Command::Replay(arguments) => replay::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),

@@ -109,6 +109,7 @@ fn without_rights_capturing_is_refused_with_a_remedy() {
         &["top", "-i", "eth0", "--once"],
         &["querier", "-i", "eth0"],
         &["querier", "-i", "eth0", "--become"],
+        &["relay", "239.1.2.3:5000 between eth0 and eth9"],
         &["record", "-i", "eth0", "--via", "wire", "-w", &user.file("wire.pcapng"), GROUP],
     ] {
         let ended = user.mcast(arguments);

@@ -118,6 +118,11 @@ fn every_thread_drops_unneeded_rights() {
             begun: "sending queries every",
             left: NET_RAW,
         },
+        Case {
+            arguments: &["relay", "239.1.2.3:5000", "from", "eth0", "to", "udp://10.0.0.1:9"],
+            begun: "forwarding",
+            left: NET_RAW,
+        },
         Case { arguments: &["record", GROUP, "-i", "eth0", "-w", &plain], begun: "recording", left: 0 },
         Case {
             arguments: &["record", GROUP, "-i", "eth0", "-w", &rotated, "--rotate", "1h"],

@@ -123,6 +123,7 @@ fn every_unit_keeps_only_the_rights_it_needs() {
     let kept = [
         ("record", NET_RAW),
         ("querier", NET_RAW),
+        ("relay", NET_RAW),
         ("top", 0),
         ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON),
     ];

@@ -12,10 +12,11 @@ pub(crate) struct Unit {
     instance: String,
 }
 
-/// The four, each with an instance and settings for it.
-pub(crate) const UNITS: [(&str, &str, &str); 4] = [
+/// All of them, each with an instance and settings for it.
+pub(crate) const UNITS: [(&str, &str, &str); 5] = [
     ("record", "day", "ARGUMENTS=239.1.2.3:5000 -i eth0 --rotate 1h"),
     ("querier", "eth0", "ARGUMENTS=-4"),
+    ("relay", "home", "ARGUMENTS=239.1.2.3:5000 from eth0 to udp://127.0.0.1:9"),
     ("top", "eth0", ""),
     ("doctor", "stream", "ARGUMENTS=239.1.2.3:5000 -i eth0 -W 200ms --every 200ms"),
 ];

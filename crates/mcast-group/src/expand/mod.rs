@@ -7,6 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::text::{Endpoint, check_families, parse_sources, split_sources};
+pub use targets::AddrRange;
+
 use crate::{Destination, Family, GroupAddr, InterfaceSelector, Membership, ParseError, SourceFilter};
 
 /// Expands what users type into memberships or destinations.
@@ -82,7 +84,7 @@ impl Expand {
         let sources = sources.unwrap_or(SourceFilter::ANY);
         let membership =
             |address| Membership { address, interface: interface.clone(), sources: sources.clone() };
-        Ok(Expansion { items: targets.into_iter().map(membership).collect(), hints })
+        Ok(Expansion { items: self.addresses(&targets, text)?.map(membership).collect(), hints })
     }
 
     /// Returns the destinations that the text expands to. The forms are the same, but without sources.
@@ -105,7 +107,41 @@ impl Expand {
         }
         let ParsedText { targets, interface, hints, .. } = parsed;
         let destination = |address| Destination { address, interface: interface.clone() };
-        Ok(Expansion { items: targets.into_iter().map(destination).collect(), hints })
+        Ok(Expansion { items: self.addresses(&targets, text)?.map(destination).collect(), hints })
+    }
+
+    /// Returns the ranges of groups and ports in the text, and the sources to admit. The limit does not apply.
+    ///
+    /// ```
+    /// use mcast_group::Expand;
+    /// let expansion = Expand::default().ranges("10.0.0.7@232.0.0.0/8:5000-5003")?;
+    /// let (range, sources) = &expansion.items[0];
+    /// assert_eq!(range.count(), 4 << 24);
+    /// assert!(sources.admits("10.0.0.7".parse().unwrap()));
+    /// # Ok::<(), mcast_group::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`memberships`](Self::memberships), and if the text contains an interface.
+    pub fn ranges(&self, text: &str) -> Result<Expansion<(AddrRange, SourceFilter)>, ParseError> {
+        let ParsedText { targets, interface, sources, hints } =
+            self.parse(text).map_err(|error| error.within(text))?;
+        if interface.is_some() {
+            let error = ParseError::new(text, "contains an interface, which is not allowed here");
+            return Err(error.with_remedy("GROUP:PORT"));
+        }
+        let sources = sources.unwrap_or(SourceFilter::ANY);
+        let items = targets.into_iter().map(|range| (range, sources.clone())).collect();
+        Ok(Expansion { items, hints })
+    }
+
+    fn addresses<'a>(
+        &self,
+        ranges: &'a [AddrRange],
+        text: &str,
+    ) -> Result<impl Iterator<Item = GroupAddr> + use<'a>, ParseError> {
+        targets::check_count(ranges, self.limit).map_err(|error| error.within(text))?;
+        Ok(ranges.iter().flat_map(AddrRange::addresses))
     }
 
     fn parse(&self, text: &str) -> Result<ParsedText, ParseError> {
@@ -114,8 +150,8 @@ impl Expand {
             None => self.parse_plain(text)?,
         };
         // Checking the first target suffices: all targets are of one family.
-        if let (Some(sources), Some(target)) = (&parsed.sources, parsed.targets.first()) {
-            check_families(sources, target.group)?;
+        if let (Some(sources), Some(range)) = (&parsed.sources, parsed.targets.first()) {
+            check_families(sources, range.groups.first)?;
         }
         Ok(parsed)
     }
@@ -129,7 +165,7 @@ impl Expand {
     fn parse_endpoint(&self, text: &str, sources: Option<SourceFilter>) -> Result<ParsedText, ParseError> {
         let endpoint = Endpoint::parse(text)?;
         let family = self.family.or_else(|| sources.as_ref()?.sources().next().map(Family::of));
-        let (targets, hop_limit) = targets::parse(&endpoint, family, self.limit)?;
+        let (targets, hop_limit) = targets::parse(&endpoint, family)?;
         let hints = Hints { hop_limit, ..Hints::default() };
         Ok(ParsedText { targets, interface: endpoint.interface, sources, hints })
     }
@@ -137,7 +173,7 @@ impl Expand {
 
 /// The parts of a text.
 struct ParsedText {
-    targets: Vec<GroupAddr>,
+    targets: Vec<AddrRange>,
     interface: Option<InterfaceSelector>,
     sources: Option<SourceFilter>,
     hints: Hints,

@@ -5,79 +5,101 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use crate::text::{Endpoint, parse_port};
-use crate::{Family, Group, GroupAddr, ParseError, WellKnown};
+use crate::{Family, Group, GroupAddr, GroupRange, ParseError, WellKnown};
+
+/// Every port of every group in two ranges.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AddrRange {
+    /// The groups.
+    pub groups: GroupRange,
+    /// The UDP ports.
+    pub ports: RangeInclusive<u16>,
+}
+
+impl AddrRange {
+    /// Returns whether the address is in the range.
+    #[must_use]
+    pub fn contains(&self, address: GroupAddr) -> bool {
+        self.groups.contains(address.group) && self.ports.contains(&address.port)
+    }
+
+    /// Returns the addresses, ordered by group, then by port: possibly very many.
+    pub fn addresses(&self) -> impl Iterator<Item = GroupAddr> + use<> {
+        let (groups, ports) = (self.groups, self.ports.clone());
+        groups.groups().flat_map(move |group| ports.clone().map(move |port| GroupAddr::new(group, port)))
+    }
+
+    /// Returns the number of addresses.
+    #[must_use]
+    pub fn count(&self) -> u128 {
+        self.groups.count().saturating_mul(self.ports.len() as u128)
+    }
+}
 
 /// Returns the groups and ports of an endpoint, and the hop limit that the protocol of its name requires.
 pub(super) fn parse(
     endpoint: &Endpoint<'_>,
     family: Option<Family>,
-    limit: usize,
-) -> Result<(Vec<GroupAddr>, Option<u8>), ParseError> {
+) -> Result<(Vec<AddrRange>, Option<u8>), ParseError> {
     let ports = endpoint.port.map(parse_ports).transpose()?;
-    match Span::parse(endpoint)? {
-        Some(span) => {
+    match parse_groups(endpoint)? {
+        Some(groups) => {
             let no_port = || ParseError::new(endpoint.host, "has no port").with_remedy("GROUP:PORT");
-            Ok((span.with_ports(ports.ok_or_else(no_port)?, limit)?, None))
+            Ok((alloc::vec![AddrRange { groups, ports: ports.ok_or_else(no_port)? }], None))
         }
         None => {
             let well_known = find_name(endpoint, family)?;
-            Ok((named_targets(well_known, ports, limit)?, well_known.hop_limit))
+            Ok((named_targets(well_known, ports)?, well_known.hop_limit))
         }
     }
 }
 
-/// Consecutive groups.
-struct Span {
-    first: Group,
-    count: u128,
-}
-
-impl Span {
-    /// Returns `None` if the host is not an address and so may be a name.
-    fn parse(endpoint: &Endpoint<'_>) -> Result<Option<Self>, ParseError> {
-        let split = endpoint.host.find(['/', '+']).unwrap_or(endpoint.host.len());
-        let (address, extent) = endpoint.host.split_at(split);
-        if looks_like_a_name(address) && !endpoint.bracketed {
-            return Ok(None);
-        }
-        let first: Group = address.parse()?;
-        if endpoint.bracketed && first.family() == Family::V4 {
-            return Err(ParseError::new(address, "is an IPv4 group in brackets").with_remedy("GROUP:PORT"));
-        }
-        let extent = match (extent, endpoint.tail) {
-            ("", tail) => tail,
-            (extent, "") => extent,
-            (_, tail) => return Err(ParseError::new(tail, "is a second range")),
-        };
-        let count = match extent.split_at_checked(1) {
-            None => 1,
-            Some(("/", length)) => prefix_count(first, length)?,
-            Some(("+", count)) => number(count).filter(|&count| count > 0).ok_or_else(|| {
-                ParseError::new(extent, "is not a valid number of groups")
-                    .with_remedy("GROUP+COUNT, with COUNT at least 1")
-            })?,
-            Some(_) => {
-                let error = ParseError::new(extent, "is between the group and the port");
-                return Err(error.with_remedy("GROUP/LENGTH:PORT or GROUP+COUNT:PORT"));
-            }
-        };
-        if first.plus(count - 1).is_none() {
-            return Err(ParseError::new(endpoint.host, "extends beyond the last multicast address"));
-        }
-        Ok(Some(Self { first, count }))
-    }
-
-    fn with_ports(&self, ports: RangeInclusive<u16>, limit: usize) -> Result<Vec<GroupAddr>, ParseError> {
-        let total = self.count.saturating_mul(ports.len() as u128);
-        if total > limit as u128 {
-            let text = format!("{}", self.first);
+/// Returns an error if the ranges contain more addresses than the limit.
+pub(super) fn check_count(ranges: &[AddrRange], limit: usize) -> Result<(), ParseError> {
+    let total = ranges.iter().fold(0, |total: u128, range| total.saturating_add(range.count()));
+    match ranges.first().filter(|_| total > limit as u128) {
+        None => Ok(()),
+        Some(range) => {
+            let text = format!("{}", range.groups.first);
             let error = ParseError::new(&text, "starts a range that is too long");
-            return Err(error
-                .with_remedy(format!("a range of at most {limit} groups and ports (this one has {total})")));
+            Err(error
+                .with_remedy(format!("a range of at most {limit} groups and ports (this one has {total})")))
         }
-        let groups = (0..self.count).filter_map(|offset| self.first.plus(offset));
-        Ok(groups.flat_map(|group| ports.clone().map(move |port| GroupAddr::new(group, port))).collect())
     }
+}
+
+/// Returns the groups, or `None` if the host is not an address and so may be a name.
+fn parse_groups(endpoint: &Endpoint<'_>) -> Result<Option<GroupRange>, ParseError> {
+    let split = endpoint.host.find(['/', '+']).unwrap_or(endpoint.host.len());
+    let (address, extent) = endpoint.host.split_at(split);
+    if looks_like_a_name(address) && !endpoint.bracketed {
+        return Ok(None);
+    }
+    let first: Group = address.parse()?;
+    if endpoint.bracketed && first.family() == Family::V4 {
+        return Err(ParseError::new(address, "is an IPv4 group in brackets").with_remedy("GROUP:PORT"));
+    }
+    let extent = match (extent, endpoint.tail) {
+        ("", tail) => tail,
+        (extent, "") => extent,
+        (_, tail) => return Err(ParseError::new(tail, "is a second range")),
+    };
+    let count = match extent.split_at_checked(1) {
+        None => 1,
+        Some(("/", length)) => prefix_count(first, length)?,
+        Some(("+", count)) => number(count).filter(|&count| count > 0).ok_or_else(|| {
+            ParseError::new(extent, "is not a valid number of groups")
+                .with_remedy("GROUP+COUNT, with COUNT at least 1")
+        })?,
+        Some(_) => {
+            let error = ParseError::new(extent, "is between the group and the port");
+            return Err(error.with_remedy("GROUP/LENGTH:PORT or GROUP+COUNT:PORT"));
+        }
+    };
+    let Some(last) = first.plus(count - 1) else {
+        return Err(ParseError::new(endpoint.host, "extends beyond the last multicast address"));
+    };
+    Ok(Some(GroupRange { first, last }))
 }
 
 fn looks_like_a_name(host: &str) -> bool {
@@ -164,14 +186,14 @@ fn unknown_name(name: &str) -> ParseError {
 fn named_targets(
     well_known: &WellKnown,
     ports: Option<RangeInclusive<u16>>,
-    limit: usize,
-) -> Result<Vec<GroupAddr>, ParseError> {
-    if let Some(ports) = ports {
-        return Span { first: well_known.group, count: 1 }.with_ports(ports, limit);
+) -> Result<Vec<AddrRange>, ParseError> {
+    let range = |ports| AddrRange { groups: well_known.group.into(), ports };
+    match ports {
+        Some(ports) => Ok(alloc::vec![range(ports)]),
+        None if well_known.ports.is_empty() => {
+            let error = ParseError::new(well_known.name, "has no default UDP port");
+            Err(error.with_remedy(format!("{}:PORT", well_known.name)))
+        }
+        None => Ok(well_known.ports.iter().map(|&port| range(port..=port)).collect()),
     }
-    if well_known.ports.is_empty() {
-        let error = ParseError::new(well_known.name, "has no default UDP port");
-        return Err(error.with_remedy(format!("{}:PORT", well_known.name)));
-    }
-    Ok(well_known.ports.iter().map(|&port| GroupAddr::new(well_known.group, port)).collect())
 }

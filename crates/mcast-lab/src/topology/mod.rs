@@ -21,6 +21,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("two-lans", include_str!("../../topologies/two-lans.toml")),
     ("lossy-link", include_str!("../../topologies/lossy-link.toml")),
     ("price-feed", include_str!("../../topologies/price-feed.toml")),
+    ("vlans", include_str!("../../topologies/vlans.toml")),
 ];
 
 /// A network and the programs to run in it, as described by a TOML file.

@@ -11,6 +11,8 @@ pub mod interface;
 pub mod joined;
 pub mod layout;
 mod membership;
+pub mod namespace;
+mod neighbour;
 pub mod netlink;
 mod offload;
 pub mod poller;

@@ -41,7 +41,8 @@ impl Poller {
         self.add_descriptor(socket.as_fd(), token)
     }
 
-    pub(crate) fn add_descriptor(&self, descriptor: BorrowedFd<'_>, token: usize) -> io::Result<()> {
+    /// Registers any other descriptor under this token, such as that of another poller. Closing it removes it.
+    pub fn add_descriptor(&self, descriptor: BorrowedFd<'_>, token: usize) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, descriptor, libc::EPOLLIN, token as u64)
     }
 

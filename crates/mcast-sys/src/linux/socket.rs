@@ -218,6 +218,11 @@ impl Socket {
         }
     }
 
+    /// Allows sending to broadcast addresses.
+    pub fn allow_broadcast(&self) -> io::Result<()> {
+        self.socket.set_broadcast(true)
+    }
+
     /// Makes `send` fail when the interface's queue drops the datagram (`IP_RECVERR`).
     pub fn report_queue_drops(&self) -> io::Result<()> {
         match self.family {

@@ -10,9 +10,9 @@ use mcast_group::InterfaceIndex;
 use socket2::Socket;
 
 use super::netlink::{Netlink, NetlinkProtocol, listen, messages};
-use super::{interface, route};
+use super::{interface, neighbour, route};
 use crate::readable::readable;
-use crate::{Interface, Notice};
+use crate::{HardwareAddress, Interface, Notice};
 
 /// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR` (`linux/rtnetlink.h`).
 const GROUPS: u32 = 0x001 | 0x010 | 0x100;
@@ -46,6 +46,15 @@ impl InterfaceWatch {
     /// Returns the interface that the routing table selects for an address; `None` without a route.
     pub fn interface_towards(&self, address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
         route::interface_towards_through(&mut self.requests(), address)
+    }
+
+    /// Returns the hardware address of a host on an interface, if this machine has resolved it.
+    pub fn neighbour(
+        &self,
+        interface: InterfaceIndex,
+        address: IpAddr,
+    ) -> io::Result<Option<HardwareAddress>> {
+        neighbour::hardware_address_through(&mut self.requests(), interface, address)
     }
 
     fn requests(&self) -> MutexGuard<'_, Netlink> {

@@ -23,6 +23,8 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Test many machines", "how-to/test-many-machines.md"),
             ("Use a switch with snooping", "how-to/snooping-switch.md"),
             ("Cross routers", "how-to/across-routers.md"),
+            ("Across VLANs", "how-to/across-vlans.md"),
+            ("Into containers", "how-to/into-containers.md"),
             ("In containers and Kubernetes", "how-to/containers.md"),
             ("Over Wi-Fi", "how-to/wireless.md"),
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
@@ -42,6 +44,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Queriers and snooping", "explanation/queriers.md"),
             ("Loss, and where it happens", "explanation/loss.md"),
             ("How the message layer works", "explanation/message-layer.md"),
+            ("Relays and loops", "explanation/relays.md"),
         ],
     ),
 ];

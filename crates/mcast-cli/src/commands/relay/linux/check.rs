@@ -1,0 +1,69 @@
+//! `--check`: what would be forwarded, and which other relays are here.
+
+use mcast_relay::driver::{CheckReport, Driver};
+use mcast_relay::{PairState, PairStatus, PeerStatus};
+
+use super::json::EventRecord;
+use super::names::Names;
+use super::text::EventPrinter;
+use crate::console::Console;
+use crate::exit::Outcome;
+
+pub(super) fn run(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Outcome> {
+    let names = Names::of(driver.relay());
+    let mut printer = EventPrinter::new(json, console);
+    while let Some(event) = driver.next_event() {
+        printer.print(&event, &names)?;
+    }
+    console.note("listening for other relays");
+    let CheckReport { pairs, peers } = driver.check()?;
+    peers.iter().try_for_each(|peer| printer.print_record(of_peer(peer, &names)))?;
+    pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, &names)))?;
+    Ok(Outcome::of(pairs.iter().all(|pair| pair.state != PairState::Down)))
+}
+
+fn of_peer(peer: &PeerStatus, names: &Names) -> EventRecord {
+    let legs: Vec<_> = peer.legs.iter().map(|leg| names.leg(*leg)).collect();
+    let addresses: Vec<_> = peer.addresses.iter().map(ToString::to_string).collect();
+    EventRecord {
+        relay: Some(peer.relay.to_string()),
+        priority: Some(peer.priority),
+        addresses: Some(peer.addresses.clone()),
+        leg: peer.legs.first().map(|leg| names.leg(*leg).to_owned()),
+        text: format!(
+            "relay {} with priority {} is on {}: {}",
+            peer.relay,
+            peer.priority,
+            legs.join(", "),
+            addresses.join(", ")
+        ),
+        ..EventRecord::new("relay-appeared")
+    }
+}
+
+fn of_pair(pair: &PairStatus, names: &Names) -> EventRecord {
+    let (rule, from, to) = (names.rule(pair.rule), names.leg(pair.from), names.side(pair.to));
+    let (event, relay, text) = match pair.state {
+        PairState::Forwarding | PairState::Listening { .. } => {
+            ("would-forward", None, format!("would forward from {from} to {to}: {rule}"))
+        }
+        PairState::Standby(relay) => {
+            let text = format!("would stand by from {from} to {to}, relay {relay} forwards: {rule}");
+            ("would-stand-by", Some(relay.to_string()), text)
+        }
+        PairState::Down => {
+            let text = format!(
+                "cannot forward from {from} to {to}, an interface is unusable or both are on the same segment: {rule}"
+            );
+            ("cannot-forward", None, text)
+        }
+    };
+    EventRecord {
+        rule: Some(rule.to_owned()),
+        from: Some(from.to_owned()),
+        to: Some(to),
+        relay,
+        text,
+        ..EventRecord::new(event)
+    }
+}

@@ -1,0 +1,146 @@
+//! The main loop.
+
+use std::time::{Duration, Instant};
+
+use mcast_metrics::BoundExporter;
+use mcast_relay::RelayEvent;
+use mcast_relay::driver::{Driver, DriverEvent};
+
+use super::export::Figures;
+use super::json::{EventRecord, Summary};
+use super::names::Names;
+use super::text::{EventPrinter, summary_lines};
+use crate::commands::relay::Arguments;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::{Hangup, Interrupt};
+use crate::service::Service;
+
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The interval of figures for metrics.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+/// The status for the service manager.
+const STATUS: &str = "Relaying";
+
+/// The state of `mcast relay`.
+pub(super) struct Session<'a> {
+    driver: Driver,
+    names: Names,
+    arguments: &'a Arguments,
+    console: &'a Console,
+    printer: EventPrinter<'a>,
+    figures: Figures,
+    next_figures: Instant,
+    loops: u64,
+    start: Instant,
+    interrupt: Interrupt,
+    hangup: Option<Hangup>,
+    service: Service,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        driver: Driver,
+        arguments: &'a Arguments,
+        console: &'a Console,
+    ) -> anyhow::Result<Self> {
+        let (waker, start, service) = (driver.waker(), Instant::now(), Service::begin());
+        Ok(Self {
+            names: Names::of(driver.relay()),
+            driver,
+            arguments,
+            console,
+            printer: EventPrinter::new(arguments.json, console),
+            figures: Figures::default(),
+            next_figures: start,
+            loops: 0,
+            start,
+            // If the waker fails, the wait ends after its longest time.
+            interrupt: Interrupt::catch(move || drop(waker.wake()))?,
+            hangup: match arguments.config {
+                Some(_) => Some(Hangup::catch()?),
+                // Rules of the command line cannot change. A service manager may request a reload anyway.
+                None => service.hangups()?,
+            },
+            service,
+        })
+    }
+
+    pub(super) fn run(mut self, bound: Option<BoundExporter>) -> anyhow::Result<Outcome> {
+        let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
+        if let Some(exporter) = &exporter {
+            self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+        }
+        self.service.ready(STATUS);
+        let ended = self.relay();
+        self.service.stopping();
+        let time = self.start.elapsed();
+        let summary = Summary::new(&self.driver, self.loops, time);
+        let lines = summary_lines(&self.driver, time);
+        // Another relay takes over at once.
+        let stopped = self.driver.stop();
+        self.print_events()?;
+        if !self.printer.print_json("summary", &summary)? {
+            lines.iter().for_each(|line| self.console.note(line));
+        }
+        ended?;
+        stopped?;
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0)))
+    }
+
+    fn relay(&mut self) -> anyhow::Result<()> {
+        let end = self.arguments.timeout.and_then(|timeout| self.start.checked_add(timeout));
+        while !self.interrupt.has_arrived() {
+            let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            self.driver.poll(left.min(POLL_INTERVAL))?;
+            self.print_events()?;
+            self.service.alive();
+            if self.hangup.as_ref().is_some_and(Hangup::has_arrived) {
+                self.reload()?;
+            }
+            if self.next_figures <= Instant::now() {
+                self.next_figures = Instant::now() + FIGURES_INTERVAL;
+                self.figures.update(&self.driver, &self.names, self.loops);
+            }
+        }
+        Ok(())
+    }
+
+    fn print_events(&mut self) -> anyhow::Result<()> {
+        while let Some(event) = self.driver.next_event() {
+            self.loops += u64::from(matches!(event, DriverEvent::Relay(RelayEvent::LoopFound { .. })));
+            self.printer.print(&event, &self.names)?;
+        }
+        Ok(())
+    }
+
+    /// Rereads the rules. If they are not valid, the current ones remain.
+    fn reload(&mut self) -> anyhow::Result<()> {
+        self.service.reloading();
+        match self.arguments.read_rules() {
+            Ok(rules) => {
+                let count = rules.len();
+                self.driver.replace_rules(rules)?;
+                self.names = Names::of(self.driver.relay());
+                let text = format!("reread the rules: {count}");
+                let count = Some(count as u64);
+                self.printer.print_record(EventRecord { count, text, ..EventRecord::new("reloaded") })?;
+            }
+            Err(error) => {
+                self.console.warn(format_args!("keeping the current rules: {error:#}"));
+                let (reason, text) = (Some(format!("{error:#}")), "kept the current rules".to_owned());
+                self.printer.print_record(EventRecord {
+                    reason,
+                    text,
+                    ..EventRecord::new("not-reloaded")
+                })?;
+            }
+        }
+        self.service.ready(STATUS);
+        Ok(())
+    }
+}

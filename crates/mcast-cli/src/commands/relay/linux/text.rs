@@ -1,0 +1,176 @@
+//! Events in words, with what to do about them.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use mcast_relay::driver::{Driver, DriverEvent};
+use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
+
+use super::json::EventRecord;
+use super::names::Names;
+use crate::console::{Console, Output};
+use crate::output::{clock_time, count, count_of, seconds, write_json};
+
+/// Prints events, as lines of text or as JSON.
+pub(super) struct EventPrinter<'a> {
+    console: &'a Console,
+    json: bool,
+    out: Output,
+}
+
+impl<'a> EventPrinter<'a> {
+    pub(super) fn new(json: bool, console: &'a Console) -> Self {
+        Self { console, json, out: console.output() }
+    }
+
+    /// Prints an event of the driver.
+    pub(super) fn print(&mut self, event: &DriverEvent, names: &Names) -> anyhow::Result<()> {
+        let (text, remedy) = describe(event, names);
+        self.print_record(EventRecord { text, remedy, ..EventRecord::of(event, names) })
+    }
+
+    pub(super) fn print_record(&mut self, record: EventRecord) -> anyhow::Result<()> {
+        if self.json {
+            write_json(&mut self.out, &record)?;
+            return Ok(self.out.flush()?);
+        }
+        let dim = self.console.palette().dim;
+        writeln!(self.out, "{dim}{}{dim:#} {}", clock_time(SystemTime::now()), record.text)?;
+        self.out.flush()?;
+        record.remedy.iter().for_each(|remedy| self.console.advise(remedy));
+        Ok(())
+    }
+
+    /// Prints an object as JSON; returns whether that was requested.
+    pub(super) fn print_json(
+        &mut self,
+        event: &'static str,
+        fields: &impl serde::Serialize,
+    ) -> anyhow::Result<bool> {
+        if self.json {
+            crate::output::write_record(&mut self.out, event, fields)?;
+            self.out.flush()?;
+        }
+        Ok(self.json)
+    }
+}
+
+/// Returns an event in words, and what to do about it.
+fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
+    match event {
+        DriverEvent::LegUp { leg, addresses } => {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let addresses = if addresses.is_empty() { "no address".into() } else { addresses.join(", ") };
+            (format!("{} is up: {addresses}", names.leg(*leg)), None)
+        }
+        DriverEvent::LegDown { leg, reason } => {
+            (format!("{} cannot be used: {reason}", names.leg(*leg)), None)
+        }
+        DriverEvent::Problem { leg, problem } => (format!("{}: {problem}", names.leg(*leg)), None),
+        DriverEvent::Relay(event) => describe_relay(event, names),
+        _ => (String::new(), None),
+    }
+}
+
+fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>) {
+    let plain = |text: String| (text, None);
+    match event {
+        RelayEvent::PeerAppeared { relay, leg } => plain(format!("relay {relay} is on {}", names.leg(*leg))),
+        RelayEvent::PeerDisappeared { relay } => {
+            plain(format!("relay {relay} has stopped or is unreachable"))
+        }
+        RelayEvent::Forwarding { rule, from, to } => {
+            let (rule, from, to) = (names.rule(*rule), names.leg(*from), names.side(*to));
+            plain(format!("forwarding from {from} to {to}: {rule}"))
+        }
+        RelayEvent::StandingBy { rule, from, to, relay } => {
+            let (rule, from, to) = (names.rule(*rule), names.leg(*from), names.side(*to));
+            plain(format!("standing by from {from} to {to}, relay {relay} forwards: {rule}"))
+        }
+        RelayEvent::SameSegment { one, other } => {
+            let (one, other) = (names.leg(*one), names.leg(*other));
+            let text =
+                format!("{one} and {other} are on the same segment: nothing is forwarded between them");
+            (text, Some(format!("remove {one} or {other} from the rule, or connect it to another network")))
+        }
+        RelayEvent::LoopFound { leg, source, mac, destination } => {
+            let mac = mac.map_or_else(String::new, |mac| format!(" ({mac})"));
+            let leg = names.leg(*leg);
+            let text = format!(
+                "{source}{mac} on {leg} also relays {destination}: what it sends back is dropped until it has sent \
+                 nothing back for a minute"
+            );
+            (text, Some(format!("turn off the relay (mDNS repeater, UDP broadcast relay) at {source}")))
+        }
+        RelayEvent::NotForwarded { rule, reason, count } => {
+            let (why, remedy) = refusal(*reason);
+            let text =
+                format!("{} not forwarded, {why}: {}", count_of(*count, "datagram"), names.rule(*rule));
+            (text, remedy.map(Into::into))
+        }
+        RelayEvent::OtherSources { leg, group } => {
+            let text = format!(
+                "hosts on {} have joined {group} from other sources than the relay, and would not receive its copies",
+                names.leg(*leg)
+            );
+            (text, Some("join it there from the address of the relay, or without a source".into()))
+        }
+        RelayEvent::NoReports { leg } => {
+            let text = format!("no host on {} has reported a membership", names.leg(*leg));
+            (text, Some("if hosts there do not report, add the option `always` to the rule".into()))
+        }
+        _ => plain(String::new()),
+    }
+}
+
+/// Returns a reason in words, and what to do about it.
+const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) {
+    match reason {
+        RefusalReason::HopLimit => {
+            ("because their TTL was 1", Some("add the option `ttl N` to the rule, or send with a larger TTL"))
+        }
+        RefusalReason::RateLimit => ("above the rate", Some("raise the rate of the rule, if it should pass")),
+        RefusalReason::TooManyPaths => ("too many senders", Some("raise --max-paths, or lower --path-idle")),
+        RefusalReason::Unreachable => ("the target cannot be reached", None),
+        RefusalReason::TooManyRepeats => {
+            ("too many repeats at once to determine whether they are a loop", None)
+        }
+        RefusalReason::OwnCopy => ("sent by this relay", None),
+        RefusalReason::CopyOfPeer => ("sent by another relay", None),
+        RefusalReason::Standby => ("another relay forwards", None),
+        RefusalReason::NoLeg => ("no usable interface", None),
+        RefusalReason::NotWanted => ("nobody has joined", None),
+        RefusalReason::Repeat => ("repeated", None),
+        RefusalReason::Echo => ("sent back by a box that also relays", None),
+        RefusalReason::Filtered => ("contain nothing that the rule forwards", None),
+        _ => ("refused", None),
+    }
+}
+
+/// Returns the summary.
+pub(super) fn summary_lines(driver: &Driver, time: Duration) -> Vec<String> {
+    let mut lines: Vec<_> = driver.relay().rules().map(|(rule, counts)| summary_line(rule, counts)).collect();
+    let unsent = match driver.counts().unsent {
+        0 => String::new(),
+        unsent => format!("; not taken by the system: {}", count(unsent)),
+    };
+    lines.push(format!("relayed for {}{unsent}", seconds(time)));
+    lines
+}
+
+fn summary_line(rule: &Rule, counts: &RuleCounts) -> String {
+    let copies =
+        if counts.copies == 1 { "1 copy".into() } else { format!("{} copies", count(counts.copies)) };
+    let mut text = format!("{rule}: received {}, sent {copies}", count_of(counts.arrived, "datagram"));
+    if counts.replies > 0 {
+        let replies = if counts.replies == 1 { "reply" } else { "replies" };
+        text += &format!(" and {} {replies}", count(counts.replies));
+    }
+    let refusals = counts.refusals();
+    let refused: Vec<_> =
+        refusals.map(|(reason, number)| format!("{} ({})", count(number), refusal(reason).0)).collect();
+    if !refused.is_empty() {
+        text += &format!("; not forwarded: {}", refused.join(", "));
+    }
+    text
+}

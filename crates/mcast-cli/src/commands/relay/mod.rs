@@ -1,0 +1,248 @@
+//! `mcast relay`: forwards multicast between segments, without loops.
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere as platform;
+#[cfg(target_os = "linux")]
+use linux as platform;
+
+use anyhow::Context;
+use mcast::Rate;
+use mcast_metrics::ExporterAddress;
+use mcast_relay::{Authenticator, Rule};
+
+use crate::arguments::{key_file, parse_duration};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+
+/// Forward multicast between networks, containers and VLANs
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// What to forward, from where, to where; see below. A rule may be quoted or not, several must be quoted
+    #[arg(value_name = "RULE", required_unless_present = "config", conflicts_with = "config")]
+    rules: Vec<String>,
+
+    /// Read the rules from FILE, one per line; SIGHUP rereads it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Show what would be forwarded and which other relays are here, and forward nothing; exit status 1 if something
+    /// cannot be forwarded
+    #[arg(long, conflicts_with_all = ["timeout", "metrics"])]
+    check: bool,
+
+    /// Stop after TIME; exit status 1 if a loop was found
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Print one JSON object per event, and one with the summary
+    #[arg(long)]
+    json: bool,
+
+    /// Serve Prometheus metrics at http://ADDRESS/metrics
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<ExporterAddress>,
+
+    #[command(flatten)]
+    forwarding: ForwardingOptions,
+}
+
+/// Options for forwarding.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Forwarding")]
+struct ForwardingOptions {
+    /// Join the groups of all rules always, not only while a host downstream has joined them
+    #[arg(long)]
+    always: bool,
+
+    /// Forward at most RATE (10Mbit, 5kpps) by each rule that has no rate
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
+
+    /// Do not send IGMP and MLD queries, although a rule waits for members: another querier is there
+    #[arg(long)]
+    no_querier: bool,
+
+    /// Open at most N sockets for copies and replies
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u16).range(1..))]
+    max_paths: u16,
+
+    /// Close such a socket after TIME without use
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
+    path_idle: Duration,
+
+    /// Of several relays with the same rule, the one with the highest N forwards
+    #[arg(long, value_name = "N", default_value = "100")]
+    priority: u8,
+
+    /// Accept announcements of relays with the same file only; `mcast publish --new-key FILE` creates one
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Only what a rule names is forwarded.
+
+Rules:
+  TRAFFIC from LEG to TARGET,...      one way
+  TRAFFIC between LEG and LEG         both ways
+
+Traffic:
+  239.1.2.0/24:5000                   groups and a port; also [ff15::1]:5000-5003
+  10.0.0.7@232.1.2.3:5000             from one source
+  broadcast:6000                      IPv4 broadcasts to a port
+  mdns, ssdp, wsd, llmnr, coap, knx   a discovery protocol; also forwards the replies
+
+Legs and targets:
+  eth0                                an interface of this machine
+  netns:NAME/eth0, netns:PID/eth0     an interface of another network namespace
+  docker:NAME                         the interface of a container
+  udp://10.9.0.5:5000                 a target for unicast
+
+Options of a rule:
+  as 239.9.9.9:6000                   send to another group, port, or broadcast:PORT
+  ttl N                               send with this TTL; otherwise one less than received
+  rate 10Mbit                         forward at most this much
+  allow ipp,airplay; deny ipp         services of mdns
+  always                              also while no host downstream has joined
+
+Several relays with the same rule elect one that forwards, and the next one takes over within 3 s.
+Boxes that relay without announcing themselves cannot cause a storm: what they return is dropped,
+and the event names their address.
+
+Examples:
+  mcast relay mdns between eth0 and eth1
+  mcast relay '239.1.2.0/24:5000 from vlan10 to vlan20,vlan30' 'ssdp between vlan10 and vlan20'
+  mcast relay 10.0.0.7@232.1.2.3:5000 from eth0 to udp://10.9.0.5:5000
+  mcast relay mdns between eth0 and docker:web
+  mcast relay --config /etc/mcast/relay-home.rules --check";
+
+/// The arguments, resolved.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "relays run on Linux only"))]
+struct Plan<'a> {
+    rules: Vec<Rule>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    arguments: &'a Arguments,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let rules = arguments.read_rules()?;
+    let authenticator =
+        arguments.forwarding.key.as_deref().map(|path| authenticator(path, console)).transpose()?;
+    platform::run(Plan { rules, authenticator, arguments }, console)
+}
+
+impl Arguments {
+    /// Returns the rules that are given or in the file.
+    fn read_rules(&self) -> anyhow::Result<Vec<Rule>> {
+        let rules = match &self.config {
+            Some(path) => read_file(path)?,
+            None => rule_texts(&self.rules).iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
+        };
+        rules.into_iter().map(|rule| self.forwarding.complete(rule)).collect()
+    }
+}
+
+impl ForwardingOptions {
+    /// Adds what applies to all rules.
+    fn complete(&self, mut rule: Rule) -> anyhow::Result<Rule> {
+        rule.rate = rule.rate.or(self.rate);
+        rule.always |= self.always && rule.traffic.protocol.is_none();
+        // Whatever a rule must not be is found where its text is parsed.
+        parse(&rule.to_string())
+    }
+}
+
+/// Returns the rules: each argument is one, or if none contains a space, all together are one.
+fn rule_texts(arguments: &[String]) -> Vec<String> {
+    match arguments.iter().any(|argument| argument.trim().contains(char::is_whitespace)) {
+        true => arguments.to_vec(),
+        false => vec![arguments.join(" ")],
+    }
+}
+
+fn parse(text: &str) -> anyhow::Result<Rule> {
+    text.parse().map_err(|error| {
+        Failure::usage(format!("\"{text}\" is not a valid rule: {error}"))
+            .remedy("`mcast relay --help` describes the form of rules")
+            .into()
+    })
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Vec<Rule>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let rules = mcast_relay::parse_rules(&text)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    match rules.is_empty() {
+        true => Err(Failure::usage(format!("{} contains no rule", path.display())).into()),
+        false => Ok(rules),
+    }
+}
+
+/// Returns what authenticates announcements: the secrets in a key file. Comments do not count.
+#[cfg(feature = "seal")]
+fn authenticator(path: &Path, console: &Console) -> anyhow::Result<Arc<dyn Authenticator>> {
+    let file = key_file(path, console);
+    file.read()?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let is_secret = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let secrets: Vec<&str> = text.lines().map(str::trim).filter(is_secret).collect();
+    let key = mcast_relay::AnnouncementKey::new(secrets.join("\n").as_bytes());
+    let key = key.ok_or_else(|| Failure::usage(format!("{} contains no secret", path.display())))?;
+    Ok(Arc::new(key))
+}
+
+/// Returns an error: this build cannot authenticate.
+#[cfg(not(feature = "seal"))]
+fn authenticator(path: &Path, console: &Console) -> anyhow::Result<Arc<dyn Authenticator>> {
+    key_file(path, console).read()?;
+    Err(mcast_stream::KeyFileAccessError::NoCiphers.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(arguments: &[&str]) -> Vec<String> {
+        rule_texts(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn one_rule_may_be_unquoted_and_several_are_quoted() {
+        assert_eq!(texts(&["mdns", "between", "a", "and", "b"]), ["mdns between a and b"]);
+        let quoted = ["mdns between a and b", "ssdp between a and b"];
+        assert_eq!(texts(&quoted), quoted);
+    }
+
+    #[test]
+    fn options_for_all_rules_leave_their_own_alone() {
+        let options = ForwardingOptions {
+            always: true,
+            rate: Some("5kpps".parse().unwrap()),
+            no_querier: false,
+            max_paths: 1,
+            path_idle: Duration::ZERO,
+            priority: 100,
+            key: None,
+        };
+        let complete = |text: &str| options.complete(text.parse().unwrap()).unwrap().to_string();
+        assert_eq!(
+            complete("239.1.2.3:5000 from a to b rate 10Mbit"),
+            "239.1.2.3:5000 from a to b rate 10000000bit always"
+        );
+        assert_eq!(complete("mdns between a and b"), "mdns between a and b rate 5000pps");
+        assert!(
+            options.complete("239.0.0.0/8:5000 from a to b".parse().unwrap()).is_err(),
+            "too many to join"
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! mDNS between two segments, with avahi on both.
+
+use std::path::Path;
+use std::process::Command;
+
+use mcast_lab::Host;
+use tempfile::TempDir;
+
+use crate::network::{Network, relay, stop};
+use crate::support::{Running, eventually, program};
+
+const DAEMON_SETTINGS: &str = "[server]\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\nenable-dbus=yes\n\
+    [publish]\npublish-hinfo=no\npublish-workstation=no\n";
+const BUS_SETTINGS: &str = r#"<busconfig><type>system</type><listen>unix:path=FOLDER/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
+</busconfig>"#;
+
+/// An avahi daemon on a host, with a bus of its own.
+struct Avahi<'a> {
+    host: &'a Host,
+    folder: TempDir,
+    running: Vec<Running>,
+}
+
+impl<'a> Avahi<'a> {
+    fn start(host: &'a Host) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            file.display().to_string()
+        };
+        let bus = write("bus.conf", &BUS_SETTINGS.replace("FOLDER", &path));
+        let daemon = write(
+            "avahi.conf",
+            &DAEMON_SETTINGS.replace("[server]", &format!("[server]\nhost-name={}", host.name())),
+        );
+        let bus = program(host, "dbus-daemon", &["--nofork", "--nopidfile", "--config-file", &bus], false);
+        let socket = folder.path().join("bus");
+        eventually("a bus", || socket.exists());
+        let mut avahi = Self { host, folder, running: vec![bus] };
+        // The daemon has its socket and its process id below /run.
+        let script = format!(
+            "mount -t tmpfs tmpfs /run && PATH=$PATH:/usr/sbin exec avahi-daemon -f {daemon} --no-drop-root --no-chroot --no-rlimits"
+        );
+        let daemon = avahi.program("unshare", &["-m", "sh", "-c", &script]);
+        daemon.stderr.wait_for("Server startup complete");
+        avahi.running.push(daemon);
+        avahi
+    }
+
+    fn program(&self, name: &str, arguments: &[&str]) -> Running {
+        let bus = format!("DBUS_SYSTEM_BUS_ADDRESS=unix:path={}", self.folder.path().join("bus").display());
+        program(self.host, "env", &[&[bus.as_str(), name], arguments].concat(), false)
+    }
+
+    fn publish(&mut self, name: &str, service: &str) {
+        let running = self.program("avahi-publish", &["-s", name, service, "631", "color=yes"]);
+        running.stderr.wait_for("Established under name");
+        self.running.push(running);
+    }
+
+    /// Returns what is known of the services of a type.
+    fn browse(&self, service: &str) -> String {
+        self.program("avahi-browse", &["-r", "-p", "-t", service]).end().text().to_owned()
+    }
+}
+
+impl Drop for Avahi<'_> {
+    fn drop(&mut self) {
+        // The bus at last.
+        while let Some(running) = self.running.pop() {
+            running.child.kill().unwrap();
+        }
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|folder| folder.join(program).exists())
+        || Path::new("/usr/sbin").join(program).exists()
+}
+
+#[test]
+fn avahi_finds_and_resolves_services_of_the_other_segment_except_denied_ones() {
+    let programs = ["avahi-daemon", "avahi-publish", "avahi-browse", "dbus-daemon"];
+    if !programs.iter().all(|program| is_installed(program))
+        || Command::new("unshare").arg("-V").output().is_err()
+    {
+        eprintln!("SKIPPED: mDNS with avahi: avahi-daemon, avahi-utils or dbus-daemon is not installed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+        return;
+    }
+    let network = Network::new(2);
+    let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]), network.host("b", 2, &[2]));
+    let relay = relay(&r, &["mdns between eth0 and eth1 deny ssh"]);
+    let (mut published, browsing) = (Avahi::start(&a), Avahi::start(&b));
+    published.publish("A printer", "_ipp._tcp");
+    published.publish("A shell", "_ssh._tcp");
+    let resolved = |line: &str, family: &str, address: &str| {
+        line.starts_with("=;eth0;") && line.contains(family) && line.contains(address)
+    };
+    let mut known = String::new();
+    eventually("a printer, resolved in both families", || {
+        known = browsing.browse("_ipp._tcp");
+        known.lines().any(|line| resolved(line, ";IPv4;", ";10.0.1.1;"))
+            && known.lines().any(|line| resolved(line, ";IPv6;", ";fd00:1::1;"))
+    });
+    assert!(!known.contains("fe80:"), "a link-local address of another segment: {known}");
+    assert!(!known.contains("#2"), "a conflict: {known}");
+    let denied = browsing.browse("_ssh._tcp");
+    assert_eq!(denied, "", "a denied service");
+    let own = published.browse("_ipp._tcp");
+    assert!(own.contains("A\\032printer") && !own.contains("#2"), "a conflict: {own}");
+    drop((published, browsing));
+    stop(relay);
+}

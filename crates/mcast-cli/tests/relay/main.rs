@@ -1,0 +1,17 @@
+//! `mcast relay` on real kernels, with other relays, senders and receivers beside it.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod avahi;
+mod forwarding;
+mod loops;
+mod namespaces;
+mod network;
+mod operating;
+mod replies;
+#[path = "../command/schemas.rs"]
+mod schemas;
+#[allow(dead_code)]
+#[path = "../command/support.rs"]
+mod support;
+mod takeover;

@@ -1,0 +1,121 @@
+//! Checks, reloads, metrics, and refusals.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::network::{Network, of_type, relay, stop};
+use crate::schemas::assert_valid;
+use crate::support::{mcast, recv, send, start};
+
+const RULE: &str = "239.1.2.3:5000 from eth0 to eth1 always";
+
+#[test]
+fn a_check_shows_what_would_be_forwarded_and_who_else_relays() {
+    let network = Network::new(2);
+    let (r, other) = (network.host("r", 9, &[1, 2]), network.host("r8", 8, &[1, 2]));
+    let check = |arguments: &[&str]| mcast(&r, &[&["relay", "--check", "--json"], arguments].concat());
+    let alone = check(&[RULE]);
+    let events = alone.json();
+    events.iter().for_each(|event| assert_valid("relay-event", event));
+    assert_eq!((alone.status, of_type(&events, "would-forward").len()), (Some(0), 1), "{alone:?}");
+
+    let running = relay(&other, &[RULE, "--priority", "120"]);
+    let beside = check(&[RULE]);
+    let events = beside.json();
+    let standby = of_type(&events, "would-stand-by");
+    let peer = of_type(&events, "relay-appeared");
+    assert_eq!((beside.status, standby.len()), (Some(0), 1), "{beside:?}");
+    let peer = peer.iter().find(|peer| peer["priority"] == 120).unwrap();
+    assert_eq!(peer["relay"], standby[0]["relay"]);
+    assert!(peer["addresses"].as_array().unwrap().contains(&"10.0.1.8".into()), "{peer}");
+    let (events, _) = stop(running);
+    assert_eq!(of_type(&events, "forwarding").len(), 1, "the check did not disturb it: {events:?}");
+
+    let impossible = check(&["239.1.2.3:5000 from eth0 to eth7 always"]);
+    assert_eq!(impossible.status, Some(1), "{impossible:?}");
+    assert!(impossible.text().contains("there is no such interface"), "{impossible:?}");
+}
+
+#[test]
+fn rules_in_a_file_are_reread_on_a_hangup() {
+    let network = Network::new(2);
+    let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]), network.host("b", 2, &[2]));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("# One\n239.1.2.3:5000 from eth0 to eth1 always\n");
+    let relay = relay(&r, &["--config", file.to_str().unwrap()]);
+    write("239.1.2.3:5000 from eth0\n");
+    relay.child.signal(libc::SIGHUP).unwrap();
+    relay.stdout.wait_for(r#""event":"not-reloaded""#);
+    write("239.1.2.3:5000 from eth0 to eth1 always\n239.1.2.4:5000 from eth0 to eth1 always\n");
+    relay.child.signal(libc::SIGHUP).unwrap();
+    relay.stdout.wait_for(r#""rule":"239.1.2.4:5000 from eth0 to eth1 always","from""#);
+    let receiver =
+        recv(&b, &["239.1.2.3:5000", "239.1.2.4:5000", "-i", "eth0", "--json", "-c", "2", "-W", "20s"]);
+    send(&a, &["239.1.2.3:5000", "-i", "eth0", "--ttl", "4", "old"]);
+    send(&a, &["239.1.2.4:5000", "-i", "eth0", "--ttl", "4", "new"]);
+    assert_eq!(crate::network::texts(&receiver.end()), ["old", "new"]);
+    let (_, summary) = stop(relay);
+    assert_eq!(summary["rules"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn metrics_show_rules_legs_and_pairs() {
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    let relay = relay(&r, &[RULE, "--metrics", "127.0.0.1:9477"]);
+    crate::support::eventually("figures of a forwarder", || {
+        let mut client = r.run(|| TcpStream::connect("127.0.0.1:9477")).unwrap().unwrap();
+        client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        text.contains(r#"mcast_relay_leg_up{leg="eth1"} 1"#)
+            && text.contains("mcast_relay_copies_total{rule=\"239.1.2.3:5000 from eth0 to eth1 always\"} 0")
+            && text.contains("from=\"eth0\",to=\"eth1\"} 1")
+    });
+    stop(relay);
+}
+
+#[test]
+fn relays_with_a_key_ignore_others() {
+    let network = Network::new(2);
+    let (one, other) = (network.host("r8", 8, &[1, 2]), network.host("r9", 9, &[1, 2]));
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("relays.key");
+    let key = key.to_str().unwrap();
+    let publisher = start(&one, &["publish", "239.9.9.9:7000", "-i", "eth0", "--new-key", key, "x"]);
+    publisher.end();
+    let keyed = relay(&one, &[RULE, "--key", key]);
+    // It sees no other relay, so it forwards, and is not stopped by one with a higher priority.
+    let forger = relay(&other, &[RULE, "--priority", "200"]);
+    let second = network.host("r10", 10, &[1, 2]);
+    let standby = relay(&second, &[RULE, "--key", key]);
+    assert!(standby.stdout.text().contains(r#""event":"standing-by""#));
+    let (events, summary) = stop(keyed);
+    assert_eq!(
+        (of_type(&events, "standing-by").len(), of_type(&events, "forwarding").len()),
+        (0, 1),
+        "{events:?}"
+    );
+    assert!(summary["invalid_announcements"].as_u64() > Some(0), "{summary}");
+    stop(standby);
+    stop(forger);
+}
+
+#[test]
+fn wrong_rules_are_refused_with_a_remedy() {
+    let network = Network::new(1);
+    let r = network.host("r", 9, &[1]);
+    for (arguments, expected) in [
+        (&["224.0.0.5:5000 from eth0 to eth1"][..], "control the link"),
+        (&["239.1.2.3:5000", "from", "eth0"], "to is missing"),
+        (&["239.1.2.3:67 from eth0 to eth1"], "DHCP"),
+        (&["--config", "/does/not/exist"], "cannot read /does/not/exist"),
+        (&["239.0.0.0/8:5000 from eth0 to eth1", "--always"], "at most 4096"),
+    ] {
+        let ended = mcast(&r, &[&["relay"], arguments].concat());
+        assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
+        assert!([Some(2), Some(4)].contains(&ended.status), "{ended:?}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Which groups the hosts on a leg have joined: the router side of IGMPv3 and MLDv2, as a proxy needs it (RFC 4605).
+//!
+//! The queries are sent by the querier of the leg, which may be another machine. This only listens.
+
+mod group_state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mcast_group::{Group, SourceFilter};
+use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
+
+use crate::LegId;
+use group_state::GroupState;
+
+/// Groups of one leg. Reports of more are ignored, so that forged reports do not fill the memory.
+const MAX_GROUPS: usize = 4_096;
+/// Two query intervals and a response interval (RFC 3376 section 8): every host has been queried twice.
+const SILENCE: Duration = Duration::from_secs(260);
+
+/// A report, in the terms of IGMPv3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReportVersion {
+    V1,
+    V2,
+    V3,
+}
+
+/// The memberships of the hosts on all legs.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    legs: BTreeMap<LegId, LegDemand>,
+}
+
+#[derive(Debug)]
+struct LegDemand {
+    groups: BTreeMap<Group, GroupState>,
+    /// Groups that programs of the leg's own namespace have joined, whose reports are not received.
+    local: BTreeSet<Group>,
+    /// When to report that no host has reported anything. `None` once one has, or that was reported.
+    silent_at: Option<Duration>,
+}
+
+impl Demand {
+    /// Starts to listen on a leg.
+    pub(crate) fn start(&mut self, now: Duration, leg: LegId) {
+        let silent_at = Some(now + SILENCE);
+        self.legs.insert(leg, LegDemand { groups: BTreeMap::new(), local: BTreeSet::new(), silent_at });
+    }
+
+    /// Forgets a leg.
+    pub(crate) fn stop(&mut self, leg: LegId) {
+        self.legs.remove(&leg);
+    }
+
+    /// Handles a message. Returns the groups whose memberships may have changed.
+    pub(crate) fn receive<A: Address>(
+        &mut self,
+        now: Duration,
+        leg: LegId,
+        message: &GmpMessage<'_, A>,
+    ) -> Vec<Group> {
+        let Some(leg) = self.legs.get_mut(&leg) else { return Vec::new() };
+        let mut changed = Vec::new();
+        let mut record = |version, kind, group: A, sources: Vec<IpAddr>| {
+            changed.extend(leg.record(now, version, kind, group.into(), &sources));
+        };
+        match message {
+            GmpMessage::V1Report { group } => {
+                record(ReportVersion::V1, RecordKind::ModeIsExclude, *group, Vec::new());
+            }
+            GmpMessage::Report { group } => {
+                record(ReportVersion::V2, RecordKind::ModeIsExclude, *group, Vec::new());
+            }
+            GmpMessage::Leave { group } => {
+                record(ReportVersion::V2, RecordKind::ChangeToInclude, *group, Vec::new());
+            }
+            GmpMessage::V3Report(records) => {
+                for item in records.iter() {
+                    let sources = item.sources.iter().map(Into::into).collect();
+                    record(ReportVersion::V3, item.kind, item.group, sources);
+                }
+            }
+            GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
+        }
+        changed
+    }
+
+    /// Replaces the groups that local programs have joined. Returns whether they have changed.
+    pub(crate) fn set_local(&mut self, leg: LegId, groups: &BTreeSet<Group>) -> bool {
+        let Some(leg) = self.legs.get_mut(&leg).filter(|leg| leg.local != *groups) else { return false };
+        leg.local.clone_from(groups);
+        leg.silent_at = leg.silent_at.filter(|_| groups.is_empty());
+        true
+    }
+
+    /// Returns the sources that hosts on the leg have requested of the group.
+    pub(crate) fn requested(&self, now: Duration, leg: LegId, group: Group) -> SourceFilter {
+        let Some(leg) = self.legs.get(&leg) else { return SourceFilter::NONE };
+        match leg.local.contains(&group) {
+            true => SourceFilter::ANY,
+            false => leg.groups.get(&group).map_or(SourceFilter::NONE, |state| state.filter(now)),
+        }
+    }
+
+    /// Returns the groups that hosts on the leg have joined.
+    pub(crate) fn groups(&self, leg: LegId) -> impl Iterator<Item = Group> {
+        let leg = self.legs.get(&leg);
+        let groups: BTreeSet<Group> =
+            leg.into_iter().flat_map(|leg| leg.groups.keys().chain(&leg.local).copied()).collect();
+        groups.into_iter()
+    }
+
+    /// Forgets memberships that are no longer reported; returns their groups.
+    pub(crate) fn expire(&mut self, now: Duration) -> Vec<Group> {
+        let mut changed = Vec::new();
+        for leg in self.legs.values_mut() {
+            leg.groups.retain(|group, state| {
+                let (is_changed, remains) = state.expire(now);
+                changed.extend(is_changed.then_some(*group));
+                remains
+            });
+        }
+        changed
+    }
+
+    /// Returns the legs on which no host reports, each once.
+    pub(crate) fn silent(&mut self, now: Duration) -> Vec<LegId> {
+        let silent = |leg: &mut LegDemand| leg.silent_at.take_if(|silent_at| *silent_at <= now).is_some();
+        self.legs.iter_mut().filter_map(|(id, leg)| silent(leg).then_some(*id)).collect()
+    }
+
+    /// Returns when to call [`Self::expire`] and [`Self::silent`].
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let states = self.legs.values().flat_map(|leg| leg.groups.values().filter_map(GroupState::deadline));
+        states.chain(self.legs.values().filter_map(|leg| leg.silent_at)).min()
+    }
+}
+
+impl LegDemand {
+    fn record(
+        &mut self,
+        now: Duration,
+        version: ReportVersion,
+        kind: RecordKind,
+        group: IpAddr,
+        sources: &[IpAddr],
+    ) -> Option<Group> {
+        let group = Group::new(group).ok()?;
+        self.silent_at = None;
+        if !self.groups.contains_key(&group) && self.groups.len() >= MAX_GROUPS {
+            return None;
+        }
+        let state = self.groups.entry(group).or_insert_with(GroupState::new);
+        state.record(now, version, kind, sources);
+        if state.is_empty() {
+            self.groups.remove(&group);
+        }
+        Some(group)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use mcast_packet::gmp::{IgmpMessage, Record};
+use proptest::prelude::*;
+
+use super::*;
+
+const LEG: LegId = LegId(0);
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+
+fn group() -> Group {
+    Group::new(GROUP.into()).unwrap()
+}
+
+fn demand() -> Demand {
+    let mut demand = Demand::default();
+    demand.start(Duration::ZERO, LEG);
+    demand
+}
+
+fn report(demand: &mut Demand, now: Duration, kind: RecordKind, sources: &[Ipv4Addr]) {
+    let records = [Record { kind, group: GROUP, sources: sources.into() }];
+    demand.receive(now, LEG, &IgmpMessage::V3Report((&records).into()));
+}
+
+fn at(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+#[test]
+fn a_group_is_wanted_until_two_seconds_after_the_last_leave() {
+    let mut demand = demand();
+    demand.receive(at(0), LEG, &IgmpMessage::Report { group: GROUP });
+    assert!(demand.requested(at(1), LEG, group()).is_any());
+    demand.receive(at(100), LEG, &IgmpMessage::Leave { group: GROUP });
+    // The other member reports.
+    demand.receive(at(1_000), LEG, &IgmpMessage::Report { group: GROUP });
+    assert!(demand.requested(at(50_000), LEG, group()).is_any());
+    demand.receive(at(50_000), LEG, &IgmpMessage::Leave { group: GROUP });
+    assert_eq!(demand.deadline(), Some(at(52_000)));
+    assert!(demand.requested(at(51_999), LEG, group()).is_any());
+    assert_eq!(demand.expire(at(52_000)), [group()]);
+    assert!(demand.requested(at(52_000), LEG, group()).is_none());
+    assert_eq!(demand.groups(LEG).count(), 0);
+}
+
+#[test]
+fn a_membership_that_is_not_reported_again_ends() {
+    let mut demand = demand();
+    demand.receive(at(0), LEG, &IgmpMessage::Report { group: GROUP });
+    assert_eq!(demand.expire(at(259_999)), []);
+    assert_eq!(demand.expire(at(260_000)), [group()]);
+}
+
+#[test]
+fn a_leave_changes_nothing_while_there_are_hosts_with_the_first_version() {
+    let mut demand = demand();
+    demand.receive(at(0), LEG, &IgmpMessage::V1Report { group: GROUP });
+    demand.receive(at(10), LEG, &IgmpMessage::Leave { group: GROUP });
+    assert!(demand.requested(at(9_000), LEG, group()).is_any());
+}
+
+#[test]
+fn a_leg_without_reports_is_reported_once() {
+    let mut demand = demand();
+    assert_eq!(demand.silent(at(259_999)), []);
+    assert_eq!(demand.silent(at(260_000)), [LEG]);
+    assert_eq!(demand.silent(at(600_000)), []);
+    demand.start(at(600_000), LEG);
+    demand.receive(at(600_001), LEG, &IgmpMessage::Report { group: GROUP });
+    assert_eq!(demand.silent(at(2_000_000)), []);
+}
+
+#[test]
+fn forged_reports_do_not_fill_the_memory() {
+    let mut demand = demand();
+    for number in 0..10_000_u32 {
+        let group = Ipv4Addr::from_bits(0xef00_0000 + number);
+        demand.receive(at(0), LEG, &IgmpMessage::Report { group });
+    }
+    assert_eq!(demand.groups(LEG).count(), MAX_GROUPS);
+    let sources: Vec<_> = (0..300_u32).map(|number| Ipv4Addr::from_bits(0x0a00_0000 + number)).collect();
+    let mut demand = super::tests::demand();
+    report(&mut demand, at(0), RecordKind::ModeIsInclude, &sources);
+    assert!(demand.requested(at(1), LEG, group()).is_any(), "too many sources are all sources");
+}
+
+/// A host and its filter for the group.
+type Host = SourceFilter;
+
+fn filters() -> impl Strategy<Value = Host> {
+    let sources =
+        prop::collection::btree_set((1_u8..6).prop_map(|last| IpAddr::from([10, 0, 0, last])), 0..4);
+    (any::<bool>(), sources).prop_map(|(exclude, sources)| match exclude {
+        true => SourceFilter::Exclude(sources),
+        false => SourceFilter::Include(sources),
+    })
+}
+
+/// Returns the records by which a host reports that it changes its filter (RFC 3376 section 5.1).
+fn change(before: &Host, after: &Host) -> Vec<(RecordKind, BTreeSet<IpAddr>)> {
+    use SourceFilter::{Exclude, Include};
+    let lists = match (before, after) {
+        (Include(before), Include(after)) => {
+            vec![(RecordKind::AllowNewSources, after - before), (RecordKind::BlockOldSources, before - after)]
+        }
+        (Exclude(before), Exclude(after)) => {
+            vec![(RecordKind::AllowNewSources, before - after), (RecordKind::BlockOldSources, after - before)]
+        }
+        (Include(_), Exclude(after)) => return vec![(RecordKind::ChangeToExclude, after.clone())],
+        (Exclude(_), Include(after)) => return vec![(RecordKind::ChangeToInclude, after.clone())],
+    };
+    lists.into_iter().filter(|(_, sources)| !sources.is_empty()).collect()
+}
+
+fn send(demand: &mut Demand, now: Duration, kind: RecordKind, sources: &BTreeSet<IpAddr>) {
+    let sources: Vec<_> = sources
+        .iter()
+        .filter_map(|source| match source {
+            IpAddr::V4(source) => Some(*source),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
+    report(demand, now, kind, &sources);
+}
+
+proptest! {
+    /// The proxy wants what the hosts want: at every moment at least that, and nothing more once the querier has asked
+    /// and the hosts have answered.
+    #[test]
+    fn the_request_is_the_union_of_the_hosts(
+        changes in prop::collection::vec((0_usize..3, filters(), 1_u64..400), 1..20),
+    ) {
+        let (mut demand, mut now) = (demand(), Duration::ZERO);
+        let mut hosts = vec![SourceFilter::NONE; 3];
+        let union = |hosts: &[Host]| hosts.iter().fold(SourceFilter::NONE, |all, host| all.union(host));
+        for (host, filter, pause) in changes {
+            for (kind, sources) in change(&hosts[host], &filter) {
+                send(&mut demand, now, kind, &sources);
+            }
+            hosts[host] = filter;
+            // The querier asks, and all hosts answer with what they want, before the last member query time passes.
+            let queried = now;
+            now += at(pause);
+            for host in &hosts {
+                match host {
+                    SourceFilter::Include(sources) if sources.is_empty() => {}
+                    SourceFilter::Include(sources) => send(&mut demand, now, RecordKind::ModeIsInclude, sources),
+                    SourceFilter::Exclude(sources) => send(&mut demand, now, RecordKind::ModeIsExclude, sources),
+                }
+                demand.expire(now);
+                let (wanted, requested) = (union(&hosts), demand.requested(now, LEG, group()));
+                for last in 1..7 {
+                    let source = IpAddr::from([10, 0, 0, last]);
+                    prop_assert!(requested.admits(source) || !wanted.admits(source), "{wanted:?} {requested:?}");
+                }
+            }
+            now = queried + at(2_001) + at(pause);
+            demand.expire(now);
+        }
+        // Nobody has changed anything for two membership intervals, in which all have answered queries.
+        for _ in 0..40 {
+            now += Duration::from_secs(20);
+            for host in &hosts {
+                match host {
+                    SourceFilter::Include(sources) if sources.is_empty() => {}
+                    SourceFilter::Include(sources) => send(&mut demand, now, RecordKind::ModeIsInclude, sources),
+                    SourceFilter::Exclude(sources) => send(&mut demand, now, RecordKind::ModeIsExclude, sources),
+                }
+            }
+            demand.expire(now);
+        }
+        let (wanted, requested) = (union(&hosts), demand.requested(now, LEG, group()));
+        for last in 1..7 {
+            let source = IpAddr::from([10, 0, 0, last]);
+            prop_assert!(requested.admits(source) || !wanted.admits(source), "{wanted:?} {requested:?}");
+        }
+        if hosts.iter().all(|host| matches!(host, SourceFilter::Include(_))) {
+            prop_assert_eq!(requested, wanted);
+        }
+    }
+}

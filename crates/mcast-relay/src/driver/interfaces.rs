@@ -1,0 +1,236 @@
+//! Interfaces and namespaces that come, change and go.
+
+use std::time::Duration;
+
+use mcast::Interface;
+
+use super::leg::{DriverLeg, OpenLeg, waits_for_members};
+use super::members::MemberListener;
+use super::namespace::LegNamespace;
+use super::registry::Readable;
+use super::{Driver, DriverError, DriverEvent, describe};
+use crate::{Leg, LegId, Namespace};
+
+/// The time between checks whether namespaces have come, changed or gone.
+const NAMESPACE_INTERVAL: Duration = Duration::from_secs(1);
+/// Why a leg is closed that is opened again at once. One that was not open is not reported.
+const REPLACED: &str = "the interface was replaced";
+
+impl Driver {
+    /// Opens the namespace of the relay itself, which unicast targets use even if no leg is in it.
+    pub(super) fn add_own_namespace(&mut self) -> Result<(), DriverError> {
+        let any = mcast_group::InterfaceSelector::Default;
+        let own = LegNamespace::own(Leg { namespace: Namespace::Own, interface: any })?;
+        self.namespaces.push(own);
+        self.watch(0)
+    }
+
+    /// Adds the legs that the state machine has and the driver has not.
+    pub(super) fn add_legs(&mut self) -> Result<(), DriverError> {
+        let added: Vec<Leg> = self.relay.legs().skip(self.legs.len()).map(|(_, leg)| leg.clone()).collect();
+        for leg in added {
+            let known = self.namespaces.iter().position(|known| *known.name() == leg.namespace);
+            let namespace = known.unwrap_or_else(|| {
+                self.namespaces.push(LegNamespace::new(leg.clone()));
+                self.namespaces.len() - 1
+            });
+            self.legs.push(DriverLeg::new(leg, namespace));
+        }
+        let is_open = |position: &usize| self.namespaces[*position].watch().is_some();
+        let open: Vec<usize> = (0..self.namespaces.len()).filter(is_open).collect();
+        open.into_iter().try_for_each(|position| self.refresh(position))
+    }
+
+    /// Opens namespaces that have come or been replaced, and closes the legs of those that have gone.
+    pub(super) fn check_namespaces(&mut self) -> Result<(), DriverError> {
+        self.next_namespace_check = self.now() + NAMESPACE_INTERVAL;
+        for position in 0..self.namespaces.len() {
+            if !self.namespaces[position].is_outdated() {
+                continue;
+            }
+            self.registry.forget(Readable::Interfaces(position));
+            self.namespaces[position].close();
+            let opened = self.namespaces[position].open(&mut self.containers);
+            match opened {
+                Err(error) if self.is_starting && error.is_permission() => return Err(error),
+                Err(error) => self.close_legs_in(position, &describe(&error))?,
+                Ok(()) => {
+                    self.close_legs_in(position, REPLACED)?;
+                    self.watch(position)?;
+                    self.refresh(position)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles a notice about interfaces of a namespace.
+    pub(super) fn interfaces_changed(&mut self, namespace: usize) -> Result<(), DriverError> {
+        if let Some(watch) = self.namespaces[namespace].watch() {
+            watch.wait(Some(Duration::ZERO)).map_err(DriverError::system("watch interfaces"))?;
+        }
+        self.refresh(namespace)
+    }
+
+    /// Adapts to the rules after they have been replaced.
+    pub(super) fn follow_rules(&mut self) -> Result<(), DriverError> {
+        for position in 0..self.legs.len() {
+            let id = LegId(position as u8);
+            self.listen_to_broadcasts(id)?;
+            self.listen_to_members(id)?;
+            self.changed.insert(id);
+        }
+        self.take_outputs()
+    }
+
+    fn watch(&mut self, position: usize) -> Result<(), DriverError> {
+        use std::os::fd::AsFd;
+
+        let Some(watch) = self.namespaces[position].watch() else { return Ok(()) };
+        let added = self.registry.add(watch.as_fd(), Readable::Interfaces(position));
+        added.map_err(DriverError::system("watch interfaces"))
+    }
+
+    /// Opens, updates and closes the legs in a namespace.
+    fn refresh(&mut self, namespace: usize) -> Result<(), DriverError> {
+        let interfaces = self.namespaces[namespace].interfaces()?;
+        for position in 0..self.legs.len() {
+            let (leg, id) = (&self.legs[position], LegId(position as u8));
+            if leg.namespace != namespace {
+                continue;
+            }
+            let found = leg.find(&interfaces);
+            let open = leg.open.as_ref().map(|open| open.interface.clone());
+            match (found.filter(|interface| interface.running), open) {
+                (None, _) => self.close_leg(id, why_not(found))?,
+                (Some(found), Some(open)) if found.index == open.index => {
+                    if found.addresses != open.addresses {
+                        self.update_leg(id, found)?;
+                    }
+                }
+                (Some(found), _) => {
+                    self.close_leg(id, REPLACED)?;
+                    self.open_leg(id, found)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_leg(&mut self, id: LegId, interface: &Interface) -> Result<(), DriverError> {
+        use std::os::fd::AsFd;
+
+        let position = usize::from(id.0);
+        let namespace = &self.namespaces[self.legs[position].namespace];
+        let open = match OpenLeg::open(id, interface, &self.relay, namespace) {
+            Ok(open) => open,
+            Err(error) => return self.tolerate(position, error),
+        };
+        let failed = DriverError::system("wait for datagrams");
+        self.registry.add(open.receiver.as_fd(), Readable::Groups(id)).map_err(failed)?;
+        self.legs[position].open = Some(open);
+        self.legs[position].reported.clear();
+        self.listen_to_broadcasts(id)?;
+        self.listen_to_members(id)?;
+        self.report_up(id)
+    }
+
+    fn update_leg(&mut self, id: LegId, interface: &Interface) -> Result<(), DriverError> {
+        let Some(open) = &mut self.legs[usize::from(id.0)].open else { return Ok(()) };
+        open.interface = interface.clone();
+        self.listen_to_broadcasts(id)?;
+        self.listen_to_members(id)?;
+        self.report_up(id)
+    }
+
+    fn report_up(&mut self, id: LegId) -> Result<(), DriverError> {
+        let open = self.legs[usize::from(id.0)].open.as_ref();
+        let addresses = open.map(OpenLeg::addresses).unwrap_or_default();
+        self.relay.leg_up(self.now(), id, &addresses);
+        self.events.push_back(DriverEvent::LegUp { leg: id, addresses });
+        // An address may have made a family usable.
+        self.changed.insert(id);
+        self.take_outputs()
+    }
+
+    fn close_legs_in(&mut self, namespace: usize, reason: &str) -> Result<(), DriverError> {
+        let legs = self.legs.iter().zip(0..).filter(|(leg, _)| leg.namespace == namespace);
+        let legs: Vec<LegId> = legs.map(|(_, number)| LegId(number)).collect();
+        legs.into_iter().try_for_each(|id| self.close_leg(id, reason))
+    }
+
+    fn close_leg(&mut self, id: LegId, reason: &str) -> Result<(), DriverError> {
+        let leg = &mut self.legs[usize::from(id.0)];
+        let was_open = leg.open.take().is_some();
+        if !was_open && reason == REPLACED {
+            return Ok(());
+        }
+        if was_open {
+            leg.reported.clear();
+            for readable in [Readable::Groups(id), Readable::Broadcast(id), Readable::Members(id)] {
+                self.registry.forget(readable);
+            }
+            self.relay.leg_down(self.now(), id);
+            self.take_outputs()?;
+        }
+        let reason = reason.to_owned();
+        if self.legs[usize::from(id.0)].reported.insert(reason.clone()) {
+            self.events.push_back(DriverEvent::LegDown { leg: id, reason });
+        }
+        Ok(())
+    }
+
+    fn listen_to_broadcasts(&mut self, id: LegId) -> Result<(), DriverError> {
+        use std::os::fd::AsFd;
+
+        let leg = &mut self.legs[usize::from(id.0)];
+        let Some(open) = &mut leg.open else { return Ok(()) };
+        self.registry.forget(Readable::Broadcast(id));
+        let reopened = open.reopen_broadcasts(id, &self.relay, &self.namespaces[leg.namespace]);
+        for socket in &open.broadcasts {
+            let added = self.registry.add(socket.as_fd(), Readable::Broadcast(id));
+            added.map_err(DriverError::system("wait for datagrams"))?;
+        }
+        reopened.or_else(|error| self.tolerate(usize::from(id.0), error))
+    }
+
+    fn listen_to_members(&mut self, id: LegId) -> Result<(), DriverError> {
+        match self.start_listener(id) {
+            Err(error) => self.tolerate(usize::from(id.0), error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Starts to receive reports on a leg if a rule waits for them, or stops if none does any more.
+    fn start_listener(&mut self, id: LegId) -> Result<(), DriverError> {
+        use std::os::fd::AsFd;
+
+        let now = self.now();
+        let leg = &mut self.legs[usize::from(id.0)];
+        let Some(open) = &mut leg.open else { return Ok(()) };
+        if !waits_for_members(&self.relay, &leg.leg) {
+            self.registry.forget(Readable::Members(id));
+            open.members = None;
+            return Ok(());
+        }
+        let namespace = &self.namespaces[leg.namespace];
+        let members = match &mut open.members {
+            Some(members) => members,
+            None => {
+                let listener = MemberListener::open(open.interface.index, namespace, self.sends_queries)?;
+                let added = self.registry.add(listener.capture.as_fd(), Readable::Members(id));
+                added.map_err(DriverError::system("wait for reports"))?;
+                open.members.insert(listener)
+            }
+        };
+        members.start_queriers(now, &open.interface, namespace)
+    }
+}
+
+const fn why_not(found: Option<&Interface>) -> &'static str {
+    match found {
+        None => "there is no such interface",
+        Some(interface) if interface.up => "it has no carrier",
+        Some(_) => "it is down",
+    }
+}

@@ -1,0 +1,297 @@
+//! The sockets of a leg: its groups, its broadcasts, and its announcements.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mcast::{Interface, Membership, Receiver};
+use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, SourceFilter};
+use mcast_sys::SendRequest;
+use mcast_sys::socket::Socket;
+
+use super::DriverError;
+use super::members::MemberListener;
+use super::namespace::LegNamespace;
+use super::path::unspecified;
+use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, Leg, LegId, RuleTarget, Selection};
+use crate::{Relay, Rule};
+
+/// A leg of the rules.
+#[derive(Debug)]
+pub(super) struct DriverLeg {
+    pub(super) leg: Leg,
+    /// The position of its namespace.
+    pub(super) namespace: usize,
+    /// `None` while it is down.
+    pub(super) open: Option<OpenLeg>,
+    /// The groups that the state machine wants to receive.
+    pub(super) wanted: BTreeMap<Group, SourceFilter>,
+    /// What has been reported about it.
+    pub(super) reported: BTreeSet<String>,
+}
+
+/// The sockets of a leg that is up.
+#[derive(Debug)]
+pub(super) struct OpenLeg {
+    pub(super) interface: Interface,
+    pub(super) receiver: Receiver,
+    joined: BTreeMap<GroupAddr, Membership>,
+    pub(super) broadcasts: Vec<Socket>,
+    announcers: Vec<(Family, Socket)>,
+    pub(super) members: Option<MemberListener>,
+}
+
+impl DriverLeg {
+    pub(super) fn new(leg: Leg, namespace: usize) -> Self {
+        let (open, wanted, reported) = (None, BTreeMap::new(), BTreeSet::new());
+        Self { leg, namespace, open, wanted, reported }
+    }
+
+    /// Returns its interface among these, if it is one of them.
+    pub(super) fn find<'a>(&self, interfaces: &'a [Interface]) -> Option<&'a Interface> {
+        interfaces.iter().find(|interface| match &self.leg.interface {
+            InterfaceSelector::Name(name) => interface.name == *name,
+            InterfaceSelector::Index(index) => interface.index == *index,
+            InterfaceSelector::Address(address) => {
+                interface.addresses.iter().any(|known| known.address == *address)
+            }
+            InterfaceSelector::Default | InterfaceSelector::All => false,
+        })
+    }
+
+    /// Joins what is wanted, and leaves the rest. Returns what failed.
+    pub(super) fn sync_joins(
+        &mut self,
+        id: LegId,
+        relay: &Relay,
+        namespace: &LegNamespace,
+    ) -> Result<(), DriverError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let wanted = memberships(&self.wanted, &open.interface, |group| ports_of(relay, id, group));
+        let gone = open.joined.iter().filter(|(address, _)| !wanted.contains_key(address));
+        let gone: Vec<_> = gone.map(|(address, membership)| (*address, membership.clone())).collect();
+        for (address, membership) in gone {
+            open.joined.remove(&address);
+            open.receiver.leave(&membership)?;
+        }
+        let (mut missing, mut result) = (Vec::new(), Ok(()));
+        for (address, membership) in wanted {
+            match open.joined.get_mut(&address) {
+                Some(known) if known.sources == membership.sources => {}
+                Some(known) => {
+                    result = open.receiver.set_sources(known, membership.sources.clone());
+                    *known = membership;
+                }
+                None => missing.push(membership),
+            }
+        }
+        let OpenLeg { receiver, joined, .. } = open;
+        if !missing.is_empty() {
+            namespace.run(|| {
+                for membership in missing {
+                    match receiver.join(membership.clone()) {
+                        Ok(()) => _ = joined.insert(membership.address, membership),
+                        Err(error) => result = Err(error),
+                    }
+                }
+            })?;
+        }
+        Ok(result?)
+    }
+}
+
+impl OpenLeg {
+    /// Opens the sockets of a leg, in its namespace.
+    pub(super) fn open(
+        id: LegId,
+        interface: &Interface,
+        relay: &Relay,
+        namespace: &LegNamespace,
+    ) -> Result<Self, DriverError> {
+        namespace.run(|| -> Result<Self, DriverError> {
+            let failed = DriverError::system("open sockets for announcements");
+            let announcers = [Family::V4, Family::V6].map(|family| Ok((family, open_announcer(family)?)));
+            // A kernel may lack IPv6.
+            let (announcers, mut errors) = split(announcers);
+            if announcers.is_empty() {
+                return Err(failed(errors.pop().unwrap_or_else(|| io::ErrorKind::Unsupported.into())));
+            }
+            Ok(Self {
+                interface: interface.clone(),
+                receiver: Receiver::builder().build()?,
+                joined: BTreeMap::new(),
+                broadcasts: open_broadcasts(id, interface, relay)
+                    .map_err(DriverError::system("receive broadcasts"))?,
+                announcers,
+                members: None,
+            })
+        })?
+    }
+
+    /// Adapts to rules or addresses that have changed.
+    pub(super) fn reopen_broadcasts(
+        &mut self,
+        id: LegId,
+        relay: &Relay,
+        namespace: &LegNamespace,
+    ) -> Result<(), DriverError> {
+        self.broadcasts = namespace
+            .run(|| open_broadcasts(id, &self.interface, relay))?
+            .map_err(DriverError::system("receive broadcasts"))?;
+        Ok(())
+    }
+
+    /// Returns the number of sockets with which the relay has joined a group: one for each port.
+    pub(super) fn users_of(&self, group: Group) -> u32 {
+        self.joined.keys().filter(|address| address.group == group).count() as u32
+    }
+
+    /// Returns its addresses that can be used.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        usable_addresses(&self.interface)
+    }
+
+    /// Sends an announcement to both groups.
+    pub(super) fn announce(&self, bytes: &[u8]) {
+        for (group, family) in ANNOUNCEMENT_GROUPS.into_iter().zip([Family::V4, Family::V6]) {
+            // An announcement that is lost is followed by others.
+            let _ = self.send_once(family, SocketAddr::new(group, ANNOUNCEMENT_PORT), bytes);
+        }
+    }
+
+    /// Makes the system resolve the hardware address of a host on the link, by sending something to it.
+    pub(super) fn resolve(&self, address: IpAddr) {
+        /// The port of the discard protocol (RFC 863).
+        const DISCARD: u16 = 9;
+        let scope = self.interface.index.number();
+        let to = match address {
+            IpAddr::V4(_) => SocketAddr::new(address, DISCARD),
+            IpAddr::V6(address) => std::net::SocketAddrV6::new(address, DISCARD, 0, scope).into(),
+        };
+        // If this fails, the hardware address stays unknown.
+        let _ = self.send_once(Family::of(address), to, &[]);
+    }
+
+    fn send_once(&self, family: Family, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        let has_family = self.addresses().iter().any(|address| Family::of(*address) == family);
+        let announcer = self.announcers.iter().find(|(known, _)| *known == family).filter(|_| has_family);
+        let Some((_, socket)) = announcer else { return Ok(()) };
+        socket.send(&SendRequest {
+            payload,
+            to,
+            interface: Some(self.interface.index),
+            source: None,
+            hop_limit: Some(1),
+            traffic_class: None,
+            launch: None,
+        })
+    }
+}
+
+pub(super) fn usable_addresses(interface: &Interface) -> Vec<IpAddr> {
+    interface.usable_addresses().map(|address| address.address).collect()
+}
+
+/// Returns the memberships of a leg: the wanted groups, each on its ports, and the groups of announcements.
+fn memberships(
+    wanted: &BTreeMap<Group, SourceFilter>,
+    interface: &Interface,
+    ports_of: impl Fn(Group) -> BTreeSet<u16>,
+) -> BTreeMap<GroupAddr, Membership> {
+    // Without an address of IPv6, the family is disabled or not ready. IPv4 can be received without one.
+    let has_ipv6 = usable_addresses(interface).iter().any(IpAddr::is_ipv6);
+    let announcements = ANNOUNCEMENT_GROUPS.into_iter().filter_map(|group| Group::new(group).ok());
+    let announcements =
+        announcements.map(|group| (GroupAddr::new(group, ANNOUNCEMENT_PORT), SourceFilter::ANY));
+    let groups = wanted.iter().flat_map(|(group, sources)| {
+        ports_of(*group).into_iter().map(|port| (GroupAddr::new(*group, port), sources.clone()))
+    });
+    announcements
+        .chain(groups)
+        .filter(|(address, _)| has_ipv6 || address.group.family() == Family::V4)
+        .map(|(address, sources)| {
+            let on = InterfaceSelector::Index(interface.index);
+            (address, Membership::new(address).from_sources(sources).on(on))
+        })
+        .collect()
+}
+
+/// Returns the rules of which traffic arrives on a leg.
+fn rules_from(relay: &Relay, id: LegId) -> impl Iterator<Item = &Rule> {
+    let leg = relay.legs().find(|(known, _)| *known == id).map(|(_, leg)| leg.clone());
+    relay
+        .rules()
+        .map(|(rule, _)| rule)
+        .filter(move |rule| rule.pairs().iter().any(|(from, _)| Some(from) == leg.as_ref()))
+}
+
+/// Returns the ports on which the rules name a group that arrives on a leg.
+fn ports_of(relay: &Relay, id: LegId, group: Group) -> BTreeSet<u16> {
+    let ranges = rules_from(relay, id).flat_map(|rule| rule.traffic.ranges());
+    ranges.filter(|range| range.groups.contains(group)).flat_map(|range| range.ports.clone()).collect()
+}
+
+/// Returns whether a rule sends on this leg what hosts there have joined.
+pub(super) fn waits_for_members(relay: &Relay, leg: &Leg) -> bool {
+    let target = RuleTarget::Leg(leg.clone());
+    let waits = |rule: &Rule| {
+        let is_target = rule.pairs().iter().any(|(_, to)| *to == target);
+        is_target && !rule.is_always() && matches!(rule.traffic.selection, Selection::Groups(_))
+    };
+    relay.rules().any(|(rule, _)| waits(rule))
+}
+
+fn open_announcer(family: Family) -> io::Result<Socket> {
+    let socket = Socket::open(family)?;
+    socket.bind(SocketAddr::new(unspecified(family), 0))?;
+    // What arrives there is not read.
+    socket.only_own_memberships(true)?;
+    Ok(socket)
+}
+
+/// Opens a socket for each port and broadcast address. Bound to these, they take no unicast from other programs.
+fn open_broadcasts(id: LegId, interface: &Interface, relay: &Relay) -> io::Result<Vec<Socket>> {
+    let ports: BTreeSet<u16> = rules_from(relay, id)
+        .filter_map(|rule| match rule.traffic.selection {
+            Selection::Broadcast(port) => Some(port),
+            Selection::Groups(_) => None,
+        })
+        .collect();
+    let mut addresses = BTreeSet::from([Ipv4Addr::BROADCAST]);
+    addresses.extend(interface.addresses.iter().filter_map(|address| match address.address {
+        IpAddr::V4(own) if address.prefix < 31 => Some(broadcast_address(own, address.prefix)),
+        _ => None,
+    }));
+    let mut sockets = Vec::new();
+    for port in ports {
+        for address in &addresses {
+            let socket = Socket::open(Family::V4)?;
+            socket.share_port()?;
+            socket.receive_details()?;
+            socket.bind(SocketAddr::new((*address).into(), port))?;
+            sockets.push(socket);
+        }
+    }
+    Ok(sockets)
+}
+
+fn broadcast_address(own: Ipv4Addr, prefix: u8) -> Ipv4Addr {
+    let hosts = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    Ipv4Addr::from_bits(own.to_bits() | hosts)
+}
+
+/// Returns whether an interface index is that of a leg.
+pub(super) fn is_on(open: &OpenLeg, interface: Option<InterfaceIndex>) -> bool {
+    interface == Some(open.interface.index)
+}
+
+fn split<T, const N: usize>(results: [io::Result<T>; N]) -> (Vec<T>, Vec<io::Error>) {
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    (values, errors)
+}

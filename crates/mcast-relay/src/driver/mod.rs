@@ -1,0 +1,298 @@
+//! The sockets, interfaces and namespaces of a relay: does what the state machine requests. Linux only.
+//!
+//! One thread waits for everything. Each leg has a [`mcast::Receiver`] and each path a socket, made in the network
+//! namespace of the leg by a short-lived thread, and used from this one.
+
+mod error;
+mod event;
+mod interfaces;
+mod leg;
+mod loops;
+mod members;
+mod namespace;
+mod outputs;
+mod path;
+mod receive;
+mod registry;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mcast::Batch;
+use mcast_sys::poller::Poller;
+use mcast_sys::ready::{READY_AT_ONCE, Ready};
+
+pub use error::DriverError;
+pub use event::{CheckReport, DriverCounts, DriverEvent};
+pub use namespace::ContainerLookup;
+
+use crate::{LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
+use leg::DriverLeg;
+use loops::PendingLoop;
+use namespace::LegNamespace;
+use path::PathSocket;
+use registry::Registry;
+
+/// Datagrams, or coalesced buffers of them, that are received at once.
+const BATCH: usize = 32;
+const DATAGRAM_BYTES: usize = 65_536;
+/// The time that [`Driver::check`] listens: two announcements of every other relay, and shorter than the state machine
+/// listens before it forwards.
+const CHECK_TIME: Duration = Duration::from_millis(1_600);
+/// The time after that until the state machine decides.
+const DECISION_TIME: Duration = Duration::from_millis(150);
+
+/// Settings of a [`Driver`].
+pub struct DriverOptions {
+    /// Those of the state machine.
+    pub relay: RelayConfig,
+    /// Finds containers.
+    pub containers: ContainerLookup,
+    /// Whether it sends IGMP and MLD queries where it waits for members, unless another querier does.
+    pub sends_queries: bool,
+}
+
+impl fmt::Debug for DriverOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriverOptions").field("relay", &self.relay).finish_non_exhaustive()
+    }
+}
+
+/// Runs a relay.
+pub struct Driver {
+    relay: Relay,
+    ports: PortBlock,
+    start: Instant,
+    registry: Registry,
+    /// The first one is that of the relay itself.
+    namespaces: Vec<LegNamespace>,
+    next_namespace_check: Duration,
+    next_member_check: Duration,
+    legs: Vec<DriverLeg>,
+    /// Legs whose groups have to be joined or left.
+    changed: BTreeSet<LegId>,
+    paths: HashMap<PathId, PathSocket>,
+    loops: Vec<PendingLoop>,
+    containers: ContainerLookup,
+    sends_queries: bool,
+    /// While it starts, a missing permission is an error, later an event.
+    is_starting: bool,
+    /// Whether it only finds out what it would do: then it sends no copies.
+    is_checking: bool,
+    batch: Option<Batch>,
+    buffer: Vec<u8>,
+    events: VecDeque<DriverEvent>,
+    counts: DriverCounts,
+}
+
+/// Ends the wait of a [`Driver`] from another thread.
+#[derive(Clone, Debug)]
+pub struct DriverWaker(Arc<Poller>);
+
+impl DriverWaker {
+    /// Ends the current wait, or the next one.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn wake(&self) -> io::Result<()> {
+        self.0.wake()
+    }
+}
+
+impl Driver {
+    /// Opens the legs whose interfaces are there. The others are opened when they appear.
+    ///
+    /// # Errors
+    /// Returns an error if a permission is missing, or the rules name too many legs.
+    pub fn open(options: DriverOptions) -> Result<Self, DriverError> {
+        let ports = options.relay.ports;
+        let mut driver = Self {
+            relay: Relay::new(options.relay)?,
+            ports,
+            start: Instant::now(),
+            registry: Registry::new().map_err(DriverError::system("create a poller"))?,
+            namespaces: Vec::new(),
+            next_namespace_check: Duration::ZERO,
+            next_member_check: Duration::ZERO,
+            legs: Vec::new(),
+            changed: BTreeSet::new(),
+            paths: HashMap::new(),
+            loops: Vec::new(),
+            containers: options.containers,
+            sends_queries: options.sends_queries,
+            is_starting: true,
+            is_checking: false,
+            batch: Some(Batch::new(BATCH, DATAGRAM_BYTES)),
+            buffer: vec![0; DATAGRAM_BYTES],
+            events: VecDeque::new(),
+            counts: DriverCounts::default(),
+        };
+        driver.add_own_namespace()?;
+        driver.add_legs()?;
+        driver.check_namespaces()?;
+        driver.is_starting = false;
+        Ok(driver)
+    }
+
+    /// Waits for at most this time, and does what has to be done.
+    ///
+    /// # Errors
+    /// Returns an error if the relay cannot continue.
+    pub fn poll(&mut self, longest: Duration) -> Result<(), DriverError> {
+        self.do_due()?;
+        let wait = self.deadline().saturating_sub(self.now()).min(longest);
+        let failed = DriverError::system("wait for datagrams");
+        match self.registry.poller().wait(Some(wait)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(failed(error)),
+            Ok(_) => {}
+        }
+        let mut ready = Ready::empty();
+        self.registry.poller().ready(READY_AT_ONCE, &mut ready).map_err(failed)?;
+        for token in ready.sockets() {
+            self.handle(*token)?;
+        }
+        self.do_due()
+    }
+
+    /// Returns the next event.
+    pub fn next_event(&mut self) -> Option<DriverEvent> {
+        self.events.pop_front()
+    }
+
+    /// Replaces the rules. What both have in common continues without interruption.
+    ///
+    /// # Errors
+    /// Returns an error if they name too many legs; the old rules then remain.
+    pub fn replace_rules(&mut self, rules: Vec<Rule>) -> Result<(), DriverError> {
+        self.relay.replace_rules(self.now(), rules)?;
+        self.take_outputs()?;
+        self.add_legs()?;
+        self.check_namespaces()?;
+        self.follow_rules()
+    }
+
+    /// Listens for other relays, without forwarding anything, and returns what the relay would do.
+    ///
+    /// # Errors
+    /// As for [`Self::poll`].
+    pub fn check(mut self) -> Result<CheckReport, DriverError> {
+        self.is_checking = true;
+        let end = self.now() + CHECK_TIME;
+        while self.now() < end {
+            self.poll(end.saturating_sub(self.now()))?;
+        }
+        let peers = self.relay.peers(self.now());
+        // The state machine decides what it would do, and what it requests for that is not done.
+        let after = self.now() + DECISION_TIME;
+        self.relay.handle_timeout(after);
+        let pairs = self.relay.pairs().collect();
+        while self.relay.poll_output().is_some() {}
+        self.stop()?;
+        Ok(CheckReport { pairs, peers })
+    }
+
+    /// Stops: says goodbye, so that another relay takes over at once.
+    ///
+    /// # Errors
+    /// As for [`Self::poll`].
+    pub fn stop(&mut self) -> Result<(), DriverError> {
+        self.relay.stop(self.now());
+        self.take_outputs()
+    }
+
+    /// Returns the state machine, for its rules, legs and counters.
+    #[must_use]
+    pub const fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// Returns the counters beside those of the rules.
+    #[must_use]
+    pub const fn counts(&self) -> DriverCounts {
+        self.counts
+    }
+
+    /// Returns the relays whose announcements arrive.
+    #[must_use]
+    pub fn peers(&self) -> Vec<crate::PeerStatus> {
+        self.relay.peers(self.now())
+    }
+
+    /// Returns whether the interface of a leg is up.
+    #[must_use]
+    pub fn is_up(&self, leg: LegId) -> bool {
+        self.legs.get(usize::from(leg.0)).is_some_and(|leg| leg.open.is_some())
+    }
+
+    /// Returns a handle that ends the wait of [`Self::poll`].
+    #[must_use]
+    pub fn waker(&self) -> DriverWaker {
+        DriverWaker(Arc::clone(self.registry.poller()))
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Does what is due.
+    fn do_due(&mut self) -> Result<(), DriverError> {
+        let now = self.now();
+        if self.relay.deadline() <= now {
+            self.relay.handle_timeout(now);
+            self.take_outputs()?;
+        }
+        self.report_loops(now);
+        for position in 0..self.legs.len() {
+            let members = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut());
+            if let Some(Err(error)) = members.map(|members| members.send_due(now)) {
+                self.tolerate(position, error)?;
+            }
+        }
+        if now >= self.next_namespace_check {
+            self.check_namespaces()?;
+        }
+        if now >= self.next_member_check {
+            self.check_local_members()?;
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Duration {
+        let members = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.members.as_ref());
+        let queries = members.filter_map(members::MemberListener::deadline);
+        let loops = self.loops.iter().map(|_| self.now() + loops::POLL_INTERVAL);
+        queries.chain(loops).fold(
+            self.relay.deadline().min(self.next_namespace_check).min(self.next_member_check),
+            Duration::min,
+        )
+    }
+
+    /// Reports what does not work on a leg, once. While the relay starts, a missing permission is an error.
+    fn tolerate(&mut self, position: usize, error: DriverError) -> Result<(), DriverError> {
+        if self.is_starting && error.is_permission() {
+            return Err(error);
+        }
+        let Some(leg) = self.legs.get_mut(position) else { return Ok(()) };
+        let problem = describe(&error);
+        if leg.reported.insert(problem.clone()) {
+            self.events.push_back(DriverEvent::Problem { leg: LegId(position as u8), problem });
+        }
+        Ok(())
+    }
+}
+
+/// Returns an error with its causes in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("relay", &self.relay).field("legs", &self.legs).finish_non_exhaustive()
+    }
+}

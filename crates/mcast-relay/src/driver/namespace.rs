@@ -1,0 +1,109 @@
+//! The network namespaces of the legs.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mcast::Interface;
+use mcast_sys::namespace::NetworkNamespace;
+use mcast_sys::watch::InterfaceWatch;
+
+use super::DriverError;
+use crate::{Leg, Namespace};
+
+/// Returns the number of a process in a container.
+pub type ContainerLookup = Box<dyn FnMut(&str) -> Result<u32, Box<dyn Error + Send + Sync>> + Send>;
+
+/// A namespace with legs in it.
+#[derive(Debug)]
+pub(super) struct LegNamespace {
+    /// A leg in it.
+    leg: Leg,
+    state: NamespaceState,
+}
+
+#[derive(Debug)]
+enum NamespaceState {
+    /// That of the relay itself.
+    Own(InterfaceWatch),
+    Absent,
+    Open {
+        namespace: NetworkNamespace,
+        path: PathBuf,
+        watch: InterfaceWatch,
+    },
+}
+
+impl LegNamespace {
+    /// Opens the namespace of the relay itself.
+    pub(super) fn own(leg: Leg) -> Result<Self, DriverError> {
+        let watch = InterfaceWatch::open().map_err(DriverError::system("list interfaces"))?;
+        Ok(Self { leg, state: NamespaceState::Own(watch) })
+    }
+
+    pub(super) const fn new(leg: Leg) -> Self {
+        Self { leg, state: NamespaceState::Absent }
+    }
+
+    pub(super) const fn name(&self) -> &Namespace {
+        &self.leg.namespace
+    }
+
+    pub(super) const fn watch(&self) -> Option<&InterfaceWatch> {
+        match &self.state {
+            NamespaceState::Own(watch) | NamespaceState::Open { watch, .. } => Some(watch),
+            NamespaceState::Absent => None,
+        }
+    }
+
+    /// Returns its interfaces; none if it does not exist.
+    pub(super) fn interfaces(&self) -> Result<Vec<Interface>, DriverError> {
+        let list = self.watch().map_or(Ok(Vec::new()), InterfaceWatch::list);
+        list.map_err(DriverError::system("list interfaces"))
+    }
+
+    /// Returns whether it has been replaced, as by a restart of its container, or has gone.
+    pub(super) fn is_outdated(&self) -> bool {
+        match &self.state {
+            NamespaceState::Own(_) => false,
+            NamespaceState::Absent => true,
+            NamespaceState::Open { namespace, path, .. } => !namespace.is_at(path).unwrap_or(false),
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.state = NamespaceState::Absent;
+    }
+
+    /// Opens it.
+    pub(super) fn open(&mut self, lookup: &mut ContainerLookup) -> Result<(), DriverError> {
+        let failed = |source| DriverError::Namespace { leg: self.leg.clone(), source };
+        let path = match &self.leg.namespace {
+            Namespace::Own => return Ok(()),
+            Namespace::Named(name) => Path::new("/run/netns").join(name),
+            Namespace::Process(number) => of_process(*number),
+            Namespace::Container(name) => {
+                let leg = || self.leg.clone();
+                of_process(lookup(name).map_err(|source| DriverError::Container { leg: leg(), source })?)
+            }
+        };
+        let namespace = NetworkNamespace::open(&path).map_err(failed)?;
+        let watch = namespace.run(InterfaceWatch::open).and_then(|watch| watch).map_err(failed)?;
+        self.state = NamespaceState::Open { namespace, path, watch };
+        Ok(())
+    }
+
+    /// Runs a function in it.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, DriverError> {
+        let failed = |source| DriverError::Namespace { leg: self.leg.clone(), source };
+        match &self.state {
+            NamespaceState::Own(_) => Ok(work()),
+            NamespaceState::Open { namespace, .. } => namespace.run(work).map_err(failed),
+            NamespaceState::Absent => Err(failed(io::ErrorKind::NotFound.into())),
+        }
+    }
+}
+
+fn of_process(number: u32) -> PathBuf {
+    Path::new("/proc").join(number.to_string()).join("ns/net")
+}

@@ -1,0 +1,147 @@
+//! What the state machine requests, done.
+
+use std::borrow::Cow;
+
+use mcast_group::Family;
+
+use super::path::{OutgoingCopy, PathSocket};
+use super::registry::Readable;
+use super::{Driver, DriverError};
+use crate::{CopyPayload, LegId, PathId, PathPort, PathSide, RelayOutput};
+
+/// Copies of a batch that are sent together, so that those of one path become segmented buffers.
+#[derive(Debug, Default)]
+pub(super) struct PendingCopies<'a>(Vec<(PathId, OutgoingCopy<'a>)>);
+
+impl Driver {
+    /// Does everything that the state machine requests, after a call that was not about a datagram.
+    pub(super) fn take_outputs(&mut self) -> Result<(), DriverError> {
+        let mut copies = PendingCopies::default();
+        self.take_outputs_for(&[], &mut copies)?;
+        self.finish(copies)
+    }
+
+    /// Does what the state machine requests, after it was passed a datagram with this payload. Call [`Self::finish`]
+    /// after the last one.
+    pub(super) fn take_outputs_for<'a>(
+        &mut self,
+        received: &'a [u8],
+        copies: &mut PendingCopies<'a>,
+    ) -> Result<(), DriverError> {
+        while let Some(output) = self.relay.poll_output() {
+            match output {
+                RelayOutput::Send { .. } | RelayOutput::OpenPath { .. } if self.is_checking => {}
+                RelayOutput::Send { path, destination, hop_limit, payload } => {
+                    let payload = match payload {
+                        CopyPayload::AsReceived => Cow::Borrowed(received),
+                        CopyPayload::Other(bytes) => Cow::Owned(bytes.into()),
+                    };
+                    copies.0.push((path, OutgoingCopy { destination, hop_limit, payload }));
+                }
+                RelayOutput::OpenPath { path, side, family, port } => {
+                    self.open_path(path, side, family, port)?;
+                }
+                RelayOutput::ClosePath(path) => {
+                    self.send(std::mem::take(copies));
+                    self.paths.remove(&path);
+                    self.registry.forget(Readable::Path(path));
+                }
+                RelayOutput::Join { leg, group, sources } => {
+                    let Some(wanting) = self.legs.get_mut(usize::from(leg.0)) else { continue };
+                    match sources.is_none() {
+                        true => wanting.wanted.remove(&group),
+                        false => wanting.wanted.insert(group, sources),
+                    };
+                    self.changed.insert(leg);
+                }
+                RelayOutput::Announce { leg, bytes } => {
+                    let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
+                    open.into_iter().for_each(|open| open.announce(&bytes));
+                }
+                RelayOutput::Event(event) => self.report(event),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the copies, and joins and leaves groups.
+    pub(super) fn finish(&mut self, copies: PendingCopies<'_>) -> Result<(), DriverError> {
+        self.send(copies);
+        while let Some(leg) = self.changed.pop_first() {
+            let position = usize::from(leg.0);
+            let Some(changed) = self.legs.get_mut(position) else { continue };
+            let namespace = &self.namespaces[changed.namespace];
+            if let Err(error) = changed.sync_joins(leg, &self.relay, namespace) {
+                self.tolerate(position, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, copies: PendingCopies<'_>) {
+        let mut copies = copies.0;
+        copies.sort_by_key(|(path, _)| *path);
+        let mut together = Vec::with_capacity(copies.len());
+        let mut copies = copies.into_iter().peekable();
+        while let Some((path, copy)) = copies.next() {
+            together.push(copy);
+            if copies.peek().is_none_or(|(next, _)| *next != path) {
+                self.send_on(path, &together);
+                together.clear();
+            }
+        }
+    }
+
+    fn send_on(&mut self, path: PathId, copies: &[OutgoingCopy<'_>]) {
+        // A path that could not be opened has been reported.
+        let Some(path) = self.paths.get(&path) else {
+            self.counts.unsent += copies.len() as u64;
+            return;
+        };
+        let (outcome, side) = (path.send(copies), path.side);
+        self.counts.unsent += outcome.unsent;
+        if let (true, PathSide::Route(target)) = (outcome.is_unreachable, side) {
+            self.relay.target_failed(self.now(), target);
+        }
+    }
+
+    fn open_path(
+        &mut self,
+        path: PathId,
+        side: PathSide,
+        family: Family,
+        port: PathPort,
+    ) -> Result<(), DriverError> {
+        use std::os::fd::AsFd;
+
+        let (namespace, interface) = match side {
+            PathSide::Route(_) => (0, None),
+            PathSide::Leg(LegId(number)) => {
+                let leg = &self.legs[usize::from(number)];
+                (leg.namespace, leg.open.as_ref().map(|open| open.interface.index))
+            }
+        };
+        let ports = self.ports;
+        let open = || PathSocket::open(side, family, port, ports, interface);
+        let failed = match self.namespaces[namespace].run(open) {
+            Ok(Ok(socket)) => {
+                // One that only sends is never readable.
+                let added = self.registry.add(socket.socket.as_fd(), Readable::Path(path));
+                added.map_err(DriverError::system("wait for replies"))?;
+                self.paths.insert(path, socket);
+                return Ok(());
+            }
+            Ok(Err(error)) => error,
+            Err(_) => std::io::ErrorKind::NotFound.into(),
+        };
+        let in_use = failed.kind() == std::io::ErrorKind::AddrInUse;
+        self.relay.path_failed(self.now(), path, in_use);
+        match side {
+            PathSide::Leg(leg) => {
+                let error = DriverError::System { operation: "open a socket for copies", source: failed };
+                self.tolerate(usize::from(leg.0), error)
+            }
+            PathSide::Route(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! From readable descriptors to the state machine.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use mcast::{Arrival, Batch};
+use mcast_sys::Received;
+
+use super::leg::is_on;
+use super::outputs::PendingCopies;
+use super::registry::Readable;
+use super::{Driver, DriverError};
+use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegArrival, LegId, PathId, PathSide};
+
+/// Datagrams that are taken from a path or a broadcast socket before others are served.
+const AT_ONCE: usize = 64;
+
+impl Driver {
+    /// Serves a descriptor that is readable.
+    pub(super) fn handle(&mut self, token: usize) -> Result<(), DriverError> {
+        match self.registry.get(token) {
+            Some(Readable::Groups(leg)) => self.receive_groups(leg),
+            Some(Readable::Broadcast(leg)) => self.receive_broadcasts(leg),
+            Some(Readable::Members(leg)) => self.receive_reports(leg),
+            Some(Readable::Interfaces(namespace)) => self.interfaces_changed(namespace),
+            Some(Readable::Path(path)) => self.receive_on_path(path),
+            None => Ok(()),
+        }
+    }
+
+    fn receive_groups(&mut self, leg: LegId) -> Result<(), DriverError> {
+        let Some(mut batch) = self.batch.take() else { return Ok(()) };
+        let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
+        let received = open.map_or(Ok(0), |open| open.receiver.try_recv_batch(&mut batch));
+        let done = match received {
+            Ok(_) => self.pass_batch(leg, &batch),
+            Err(error) => self.tolerate(usize::from(leg.0), error.into()),
+        };
+        batch.clear();
+        self.batch = Some(batch);
+        done
+    }
+
+    fn pass_batch(&mut self, leg: LegId, batch: &Batch) -> Result<(), DriverError> {
+        let (now, mut copies) = (self.now(), PendingCopies::default());
+        for datagram in batch.iter() {
+            let (arrival, payload) = (datagram.arrival(), datagram.payload());
+            if is_announcement(arrival) {
+                if self.relay.receive_announcement(now, leg, payload).is_err() {
+                    self.counts.invalid_announcements += 1;
+                }
+            } else {
+                let destination = SocketAddr::new(arrival.group.group.addr(), arrival.group.port);
+                self.relay.receive(
+                    now,
+                    &LegArrival {
+                        leg,
+                        source: arrival.source,
+                        destination,
+                        hop_limit: arrival.hop_limit.unwrap_or(1),
+                        mac: None,
+                        payload,
+                    },
+                );
+            }
+            self.take_outputs_for(payload, &mut copies)?;
+        }
+        self.finish(copies)
+    }
+
+    fn receive_broadcasts(&mut self, leg: LegId) -> Result<(), DriverError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let position = usize::from(leg.0);
+        let sockets = self.legs[position].open.as_ref().map_or(0, |open| open.broadcasts.len());
+        for number in 0..sockets {
+            for _ in 0..AT_ONCE {
+                let Some(open) = &self.legs[position].open else { break };
+                let Some(socket) = open.broadcasts.get(number) else { break };
+                let (Ok(received), Ok(local)) = (socket.receive(&mut buffer), socket.local_address()) else {
+                    break;
+                };
+                let Received { source, interface, hop_limit, length, .. } = received;
+                if !is_on(open, interface) {
+                    continue;
+                }
+                let (payload, hop_limit) = (&buffer[..length], hop_limit.unwrap_or(1));
+                let arrival = LegArrival { leg, source, destination: local, hop_limit, mac: None, payload };
+                self.relay.receive(self.start.elapsed(), &arrival);
+                let mut copies = PendingCopies::default();
+                self.take_outputs_for(payload, &mut copies)?;
+                self.finish(copies)?;
+            }
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    fn receive_reports(&mut self, leg: LegId) -> Result<(), DriverError> {
+        let (now, position) = (self.now(), usize::from(leg.0));
+        let members = self.legs[position].open.as_mut().and_then(|open| open.members.as_mut());
+        if let Some(Err(error)) = members.map(|members| members.receive(now, leg, &mut self.relay)) {
+            self.tolerate(position, error)?;
+        }
+        self.take_outputs()
+    }
+
+    /// Receives replies, and the answers of senders to these.
+    fn receive_on_path(&mut self, id: PathId) -> Result<(), DriverError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..AT_ONCE {
+            let Some(path) = self.paths.get(&id) else { break };
+            match path.socket.receive(&mut buffer) {
+                Ok(received) if self.is_unicast_for(path.side, &received) => {
+                    let payload = &buffer[..received.length];
+                    self.relay.receive_on_path(self.start.elapsed(), id, received.source);
+                    let mut copies = PendingCopies::default();
+                    self.take_outputs_for(payload, &mut copies)?;
+                    self.finish(copies)?;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    if let (true, PathSide::Route(target)) = (path.has_failed(&error), path.side) {
+                        self.relay.target_failed(self.start.elapsed(), target);
+                    }
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+        self.take_outputs()
+    }
+
+    /// Returns whether the datagram was sent to this machine alone, on the side of the path.
+    fn is_unicast_for(&self, side: PathSide, received: &Received) -> bool {
+        let Some(destination) = received.destination else { return false };
+        match side {
+            PathSide::Route(_) => {
+                let is_broadcast = matches!(destination, IpAddr::V4(address) if address.is_broadcast());
+                !destination.is_multicast() && !is_broadcast
+            }
+            // From a program on the same host, it arrives on the loopback interface.
+            PathSide::Leg(leg) => {
+                let open = self.legs[usize::from(leg.0)].open.as_ref();
+                open.is_some_and(|open| open.addresses().contains(&destination))
+            }
+        }
+    }
+}
+
+fn is_announcement(arrival: &Arrival) -> bool {
+    arrival.group.port == ANNOUNCEMENT_PORT && ANNOUNCEMENT_GROUPS.contains(&arrival.group.group.addr())
+}

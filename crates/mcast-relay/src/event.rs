@@ -1,0 +1,221 @@
+//! What the relay reports and what it asks its driver to do.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mcast_group::{Family, Group, SourceFilter};
+use mcast_packet::MacAddress;
+
+use crate::{LegId, PathId, PathPort, PathSide, RelayId};
+
+/// What the driver has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelayOutput {
+    /// Open a socket. [`crate::Relay::path_failed`] reports if that fails. It receives unicast only.
+    OpenPath {
+        /// Its name from now on.
+        path: PathId,
+        /// Where it sends.
+        side: PathSide,
+        /// Its family.
+        family: Family,
+        /// Its local port.
+        port: PathPort,
+    },
+    /// Close a socket.
+    ClosePath(PathId),
+    /// Send a datagram.
+    Send {
+        /// The socket.
+        path: PathId,
+        /// The group, or a unicast or broadcast address.
+        destination: SocketAddr,
+        /// The hop limit; `None` for the system's default for unicast.
+        hop_limit: Option<u8>,
+        /// The payload.
+        payload: CopyPayload,
+    },
+    /// Receive a group on a leg from these sources, instead of those before; from none: leave it.
+    Join {
+        /// The leg.
+        leg: LegId,
+        /// The group.
+        group: Group,
+        /// The sources.
+        sources: SourceFilter,
+    },
+    /// Send this announcement to [`crate::ANNOUNCEMENT_GROUPS`] on a leg, with hop limit 1, from any port.
+    Announce {
+        /// The leg.
+        leg: LegId,
+        /// The datagram.
+        bytes: Box<[u8]>,
+    },
+    /// Report an event.
+    Event(RelayEvent),
+}
+
+/// The payload of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyPayload {
+    /// That of the datagram that was passed to the relay last. The driver takes all outputs before it passes another.
+    AsReceived,
+    /// These bytes.
+    Other(Box<[u8]>),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayEvent {
+    /// Another relay announces itself on this leg.
+    PeerAppeared {
+        /// The relay.
+        relay: RelayId,
+        /// The leg.
+        leg: LegId,
+    },
+    /// Another relay has stopped, or its announcements no longer arrive.
+    PeerDisappeared {
+        /// The relay.
+        relay: RelayId,
+    },
+    /// This relay forwards a rule from a leg to a side now.
+    Forwarding {
+        /// The number of the rule.
+        rule: usize,
+        /// The leg.
+        from: LegId,
+        /// The side.
+        to: PathSide,
+    },
+    /// Another relay forwards a rule, and this one stands by.
+    StandingBy {
+        /// The number of the rule.
+        rule: usize,
+        /// The leg.
+        from: LegId,
+        /// The side.
+        to: PathSide,
+        /// The other relay.
+        relay: RelayId,
+    },
+    /// Two legs are on the same segment: nothing is forwarded between them.
+    SameSegment {
+        /// One leg.
+        one: LegId,
+        /// The other leg.
+        other: LegId,
+    },
+    /// A source sends back what this relay has sent, so that datagrams circulate: it also relays, without announcing
+    /// itself. What it sends back is dropped until it has sent nothing back for a minute.
+    LoopFound {
+        /// The leg.
+        leg: LegId,
+        /// The address of the source.
+        source: IpAddr,
+        /// Its Ethernet address, if known.
+        mac: Option<MacAddress>,
+        /// The group that it relays.
+        destination: SocketAddr,
+    },
+    /// Datagrams of a rule were not forwarded. Reported at most once per minute, rule and reason, with their number.
+    NotForwarded {
+        /// The number of the rule.
+        rule: usize,
+        /// The reason.
+        reason: RefusalReason,
+        /// The number of datagrams since the last report.
+        count: u64,
+    },
+    /// Hosts on a leg request a group from other sources than the relay, so that they would not receive what it sends.
+    OtherSources {
+        /// The leg.
+        leg: LegId,
+        /// The group.
+        group: Group,
+    },
+    /// No host has reported memberships on a leg, although it was queried twice. Rules that send there need `always`.
+    NoReports {
+        /// The leg.
+        leg: LegId,
+    },
+}
+
+/// Why a datagram was not forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// This relay had sent it.
+    OwnCopy,
+    /// Another relay had sent it.
+    CopyOfPeer,
+    /// Another relay forwards the rule, or this one has just started.
+    Standby,
+    /// All legs it would be sent on are down, or on the segment it arrived on.
+    NoLeg,
+    /// Nobody downstream has joined its group.
+    NotWanted,
+    /// It repeats a datagram of a discovery protocol.
+    Repeat,
+    /// A box that also relays had sent it back.
+    Echo,
+    /// Too many repeats of its source are held back until it is clear whether they are a loop.
+    TooManyRepeats,
+    /// Its hop limit is used up. With `ttl N`, the rule forwards such datagrams.
+    HopLimit,
+    /// The rule or the source sends more than its limit.
+    RateLimit,
+    /// There are too many paths.
+    TooManyPaths,
+    /// It contains nothing that the rule forwards.
+    Filtered,
+    /// The unicast target cannot be reached at present.
+    Unreachable,
+}
+
+impl RefusalReason {
+    pub(crate) const COUNT: usize = Self::Unreachable as usize + 1;
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::OwnCopy,
+        Self::CopyOfPeer,
+        Self::Standby,
+        Self::NoLeg,
+        Self::NotWanted,
+        Self::Repeat,
+        Self::Echo,
+        Self::TooManyRepeats,
+        Self::HopLimit,
+        Self::RateLimit,
+        Self::TooManyPaths,
+        Self::Filtered,
+        Self::Unreachable,
+    ];
+
+    /// Returns its name in JSON and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OwnCopy => "own-copy",
+            Self::CopyOfPeer => "copy-of-peer",
+            Self::Standby => "standby",
+            Self::NoLeg => "no-leg",
+            Self::NotWanted => "not-wanted",
+            Self::Repeat => "repeat",
+            Self::Echo => "echo",
+            Self::TooManyRepeats => "too-many-repeats",
+            Self::HopLimit => "hop-limit",
+            Self::RateLimit => "rate-limit",
+            Self::TooManyPaths => "too-many-paths",
+            Self::Filtered => "filtered",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// Returns whether somebody has to do something about it, so that it is reported as an event.
+    pub(crate) const fn is_reported(self) -> bool {
+        matches!(
+            self,
+            Self::TooManyRepeats | Self::HopLimit | Self::RateLimit | Self::TooManyPaths | Self::Unreachable
+        )
+    }
+}

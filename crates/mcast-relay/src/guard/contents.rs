@@ -1,0 +1,172 @@
+//! The memory of recent contents: which source sent each, and how often the relay has sent it on.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lru::LruCache;
+
+use crate::LegId;
+
+/// A leg and the address of a source on it: the same box has another address on each of its legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LegSource {
+    pub(crate) leg: LegId,
+    pub(crate) address: IpAddr,
+}
+
+/// The identity of a content: destination, payload and, for requests, the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ContentKey(u64);
+
+/// A content that is not seen for this long is forgotten. Loops that take longer are not recognized.
+const MEMORY: Duration = Duration::from_secs(2);
+/// Sources of one content that are counted singly.
+const MAX_SOURCES: usize = 16;
+
+/// What is known of a content.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    last: Duration,
+    /// When it last passed the set of a discovery protocol.
+    pub(crate) passed: Option<Duration>,
+    sources: Vec<ContentSource>,
+    emitted: RecentCount,
+    /// The copies sent since the content became known.
+    total: u64,
+}
+
+/// A source of a content.
+#[derive(Clone, Copy, Debug)]
+struct ContentSource {
+    source: LegSource,
+    last: Duration,
+    count: RecentCount,
+}
+
+/// A count of the current second and the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct RecentCount {
+    second: u64,
+    current: u32,
+    previous: u32,
+}
+
+impl RecentCount {
+    fn add(&mut self, now: Duration, count: u32) {
+        self.advance(now);
+        self.current = self.current.saturating_add(count);
+    }
+
+    fn count(mut self, now: Duration) -> u32 {
+        self.advance(now);
+        self.current.saturating_add(self.previous)
+    }
+
+    fn advance(&mut self, now: Duration) {
+        let second = now.as_secs();
+        if second > self.second {
+            self.previous = if second == self.second + 1 { self.current } else { 0 };
+            (self.second, self.current) = (second, 0);
+        }
+    }
+}
+
+impl Content {
+    fn new(now: Duration) -> Self {
+        Self { last: now, passed: None, sources: Vec::new(), emitted: RecentCount::default(), total: 0 }
+    }
+
+    /// Counts an arrival from the source. Returns the time since the one before, and the recent ones.
+    fn count_source(&mut self, now: Duration, source: LegSource) -> (Option<Duration>, u32) {
+        if let Some(known) = self.sources.iter_mut().find(|known| known.source == source) {
+            let interval = now.saturating_sub(std::mem::replace(&mut known.last, now));
+            known.count.add(now, 1);
+            return (Some(interval), known.count.count(now));
+        }
+        if self.sources.len() == MAX_SOURCES {
+            // Too many to count each: all further ones repeat.
+            return (Some(now.saturating_sub(self.last)), 1);
+        }
+        let mut count = RecentCount::default();
+        count.add(now, 1);
+        self.sources.push(ContentSource { source, last: now, count });
+        (None, 1)
+    }
+}
+
+/// An arrival as the guard sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContentArrival {
+    /// The time since the same source last sent the same content, if it did.
+    pub(crate) interval: Option<Duration>,
+    /// How often the same source has sent it within the last one to two seconds.
+    pub(crate) from_source: u32,
+    /// How often the relay has sent it within the last one to two seconds.
+    pub(crate) emitted: u32,
+    /// How often the relay has sent it in all.
+    pub(crate) total: u64,
+    /// Whether several sources have sent it.
+    pub(crate) several_sources: bool,
+}
+
+impl ContentArrival {
+    /// Returns whether it may be a copy of what the relay has sent, or of an earlier copy.
+    pub(crate) const fn may_be_echo(&self) -> bool {
+        self.emitted > 0 || self.interval.is_some()
+    }
+}
+
+/// All recent contents, at most as many as the capacity.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    table: LruCache<ContentKey, Content>,
+    hasher: RandomState,
+}
+
+impl Contents {
+    pub(crate) fn new(capacity: std::num::NonZeroUsize) -> Self {
+        // The hash has a random key: otherwise, a sender could make contents collide.
+        Self { table: LruCache::new(capacity), hasher: RandomState::new() }
+    }
+
+    /// Returns the identity of a content; with a source, only of that source's.
+    pub(crate) fn key(&self, destination: SocketAddr, payload: &[u8], source: Option<IpAddr>) -> ContentKey {
+        ContentKey(self.hasher.hash_one((destination, payload, source)))
+    }
+
+    /// Records that a content has arrived.
+    pub(crate) fn arrive(&mut self, now: Duration, key: ContentKey, source: LegSource) -> ContentArrival {
+        let content = self.table.get_or_insert_mut(key, || Content::new(now));
+        if now.saturating_sub(content.last) > MEMORY {
+            *content = Content::new(now);
+        }
+        let (interval, from_source) = content.count_source(now, source);
+        content.last = now;
+        ContentArrival {
+            interval,
+            from_source,
+            emitted: content.emitted.count(now),
+            total: content.total,
+            several_sources: content.sources.len() > 1,
+        }
+    }
+
+    /// Records that the relay has sent copies of a content.
+    pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: u32) {
+        if let Some(content) = self.table.get_mut(&key) {
+            content.emitted.add(now, copies);
+            content.total = content.total.saturating_add(copies.into());
+        }
+    }
+
+    /// Returns whether the content has passed within the window; if not, it passes now.
+    pub(crate) fn is_in_set(&mut self, now: Duration, key: ContentKey, window: Duration) -> bool {
+        let Some(content) = self.table.get_mut(&key) else { return false };
+        let is_repeat = content.passed.is_some_and(|passed| now.saturating_sub(passed) < window);
+        if !is_repeat {
+            content.passed = Some(now);
+        }
+        is_repeat
+    }
+}

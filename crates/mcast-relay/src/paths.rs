@@ -1,0 +1,186 @@
+//! Paths: the sockets that copies are sent from, and by which replies come back.
+//!
+//! Each upstream sender has a socket of its own on each leg that its datagrams are sent on, so that a reply to that
+//! socket belongs to that sender. Each host that replies has a socket of its own on the leg of the sender, so that the
+//! sender can distinguish and answer them. This also works through a stateful firewall.
+
+use std::collections::HashSet;
+use std::hash::RandomState;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lru::LruCache;
+use mcast_group::Family;
+
+use crate::peers::PortBlock;
+use crate::{LegId, PathId};
+
+/// The side of a path: a leg, or the route to a unicast target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathSide {
+    /// A leg.
+    Leg(LegId),
+    /// The route to this address, in the namespace of the relay.
+    Route(SocketAddr),
+}
+
+/// The local port of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PathPort {
+    /// This port, for this path alone.
+    Own(u16),
+    /// This port, which other programs and paths use too (`SO_REUSEPORT`). It only sends.
+    Shared(u16),
+    /// This port if it is available, otherwise any.
+    Preferred(u16),
+}
+
+/// What identifies a pair, also after the rules have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PairKey {
+    pub(crate) digest: u64,
+    pub(crate) from: LegId,
+    pub(crate) to: PathSide,
+}
+
+/// What a path is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum PathKey {
+    /// From a sender to a side. `sender` is `None` for a path that all senders share.
+    Forward { pair: PairKey, family: Family, sender: Option<SocketAddr> },
+    /// From a host that replied on a forward path to the sender.
+    Return { forward: PathId, responder: SocketAddr },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PathEntry {
+    pub(crate) id: PathId,
+    last: Duration,
+    /// The port of the relay's block that it has.
+    port: Option<u16>,
+}
+
+/// Why there is not a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooManyPaths;
+
+#[derive(Debug)]
+pub(crate) struct Paths {
+    table: LruCache<PathKey, PathEntry, RandomState>,
+    by_id: std::collections::HashMap<PathId, PathKey>,
+    block: PortBlock,
+    used: HashSet<u16>,
+    next_port: u16,
+    next_id: u32,
+    capacity: usize,
+    idle: Duration,
+}
+
+/// A path that is used for longer than this is not closed in favour of another one.
+const BUSY: Duration = Duration::from_secs(10);
+
+impl Paths {
+    pub(crate) fn new(block: PortBlock, capacity: usize, idle: Duration) -> Self {
+        Self {
+            table: LruCache::unbounded_with_hasher(RandomState::new()),
+            by_id: std::collections::HashMap::new(),
+            block,
+            used: HashSet::new(),
+            next_port: 0,
+            next_id: 0,
+            capacity,
+            idle,
+        }
+    }
+
+    /// Returns the path if it is open, and marks it as used.
+    pub(crate) fn touch(&mut self, now: Duration, key: PathKey) -> Option<PathId> {
+        let entry = self.table.get_mut(&key)?;
+        entry.last = now;
+        Some(entry.id)
+    }
+
+    /// Returns what a path is for, and marks it as used.
+    pub(crate) fn touch_id(&mut self, now: Duration, id: PathId) -> Option<PathKey> {
+        let key = *self.by_id.get(&id)?;
+        self.touch(now, key)?;
+        Some(key)
+    }
+
+    /// Opens a path. `port` is `None` for one of the relay's block. If there are too many paths, the one that has been
+    /// idle for the longest time is closed: its id is returned as well.
+    pub(crate) fn open(
+        &mut self,
+        now: Duration,
+        key: PathKey,
+        port: Option<PathPort>,
+    ) -> Result<(PathId, PathPort, Option<PathId>), TooManyPaths> {
+        let closed = if self.table.len() >= self.capacity { Some(self.evict(now)?) } else { None };
+        let (port, own) = match port {
+            Some(port) => (port, None),
+            None => {
+                let port = self.free_port().ok_or(TooManyPaths)?;
+                self.used.insert(port);
+                (PathPort::Own(port), Some(port))
+            }
+        };
+        let id = PathId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        self.table.put(key, PathEntry { id, last: now, port: own });
+        self.by_id.insert(id, key);
+        Ok((id, port, closed))
+    }
+
+    /// Closes a path, if it is open. With `busy_port`, its port stays taken, because another program has it.
+    pub(crate) fn close(&mut self, id: PathId, busy_port: bool) -> Option<PathKey> {
+        let key = self.by_id.remove(&id)?;
+        let entry = self.table.pop(&key)?;
+        if let Some(port) = entry.port.filter(|_| !busy_port) {
+            self.used.remove(&port);
+        }
+        Some(key)
+    }
+
+    /// Closes a path that has been idle for too long. Call again until it returns `None`.
+    pub(crate) fn close_idle(&mut self, now: Duration) -> Option<PathId> {
+        let id = self.table.peek_lru().filter(|(_, entry)| now >= entry.last + self.idle)?.1.id;
+        self.close(id, false).map(|_| id)
+    }
+
+    /// Returns the ids of the paths for which this holds.
+    pub(crate) fn matching(&self, mut is_match: impl FnMut(&PathKey) -> bool) -> Vec<PathId> {
+        self.table.iter().filter(|(key, _)| is_match(key)).map(|(_, entry)| entry.id).collect()
+    }
+
+    /// Returns when to call [`Self::close_idle`].
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.table.peek_lru().map(|(_, entry)| entry.last + self.idle)
+    }
+
+    fn evict(&mut self, now: Duration) -> Result<PathId, TooManyPaths> {
+        let (_, entry) = self.table.peek_lru().ok_or(TooManyPaths)?;
+        let id = entry.id;
+        if now < entry.last + BUSY {
+            return Err(TooManyPaths);
+        }
+        self.close(id, false).map(|_| id).ok_or(TooManyPaths)
+    }
+
+    fn free_port(&mut self) -> Option<u16> {
+        for _ in 0..self.block.count {
+            let port = self.block.first.checked_add(self.next_port)?;
+            self.next_port = (self.next_port + 1) % self.block.count;
+            if !self.used.contains(&port) {
+                return Some(port);
+            }
+        }
+        None
+    }
+}
+
+/// Returns the destination of a reply: the sender, if the address may be one.
+pub(crate) fn can_reply_to(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    address.port() != 0 && !ip.is_multicast() && !ip.is_unspecified() && !is_broadcast
+}

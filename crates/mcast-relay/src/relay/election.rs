@@ -1,0 +1,249 @@
+//! Announcements, and who forwards.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{RelayEvent, RelayOutput};
+use crate::peers::{
+    AnnouncedPair, AnnouncedState, Announcement, AnnouncementError, Authenticator, Candidacy, LIFETIME,
+    PAIRS_PER_CHUNK, PeerChange, RelayId, UNICAST,
+};
+use crate::relay::rules::{Pair, PairState};
+use crate::relay::{LegId, Relay};
+
+/// The longest time between announcements. Three of these are the lifetime of a relay.
+const INTERVAL: Duration = Duration::from_millis(800);
+/// Announcements are up to this much earlier, so that those of several relays do not stay together.
+const JITTER: Duration = Duration::from_millis(80);
+/// The shortest time between announcements, whatever happens.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The time that a relay waits for announcements of others before it forwards: two intervals, and the time of travel.
+const LISTENING: Duration = Duration::from_millis(1_650);
+
+/// When the relay announces itself, and with which numbers.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    seed: u64,
+    count: u64,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    last: Option<Duration>,
+    next: Duration,
+    /// The latest nonces, each with its time.
+    nonces: VecDeque<(Duration, u64)>,
+}
+
+impl Announcer {
+    pub(super) const fn new(seed: u64, authenticator: Option<Arc<dyn Authenticator>>) -> Self {
+        Self { seed, count: 0, authenticator, last: None, next: Duration::ZERO, nonces: VecDeque::new() }
+    }
+
+    pub(super) const fn id(&self) -> RelayId {
+        RelayId(mix(self.seed))
+    }
+
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        now >= self.next
+    }
+
+    pub(super) const fn deadline(&self) -> Duration {
+        self.next
+    }
+
+    /// Announces as soon as possible: others have to know something new.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST));
+        self.next = self.next.min(earliest);
+    }
+
+    /// Starts a round of announcements; returns its nonce.
+    fn start_round(&mut self, now: Duration) -> u64 {
+        self.count += 1;
+        let nonce = self.nonce();
+        self.nonces.retain(|(time, _)| now.saturating_sub(*time) < LIFETIME);
+        self.nonces.push_back((now, nonce));
+        let jitter = Duration::from_micros(mix(self.seed ^ nonce) % JITTER.as_micros() as u64);
+        (self.last, self.next) = (Some(now), now + INTERVAL - jitter);
+        nonce
+    }
+
+    /// Returns a number that nobody without the key can predict, so that an announcement that contains it is new.
+    fn nonce(&self) -> u64 {
+        let numbers = [self.seed.to_be_bytes(), self.count.to_be_bytes()].concat();
+        match &self.authenticator {
+            None => mix(self.seed.wrapping_add(self.count)),
+            Some(authenticator) => {
+                let tag = authenticator.tag(&[b"nonce", numbers.as_slice()].concat());
+                tag.first_chunk().copied().map_or(0, u64::from_be_bytes)
+            }
+        }
+    }
+
+    fn is_recent(&self, now: Duration, nonce: u64) -> bool {
+        self.nonces.iter().any(|(time, known)| *known == nonce && now.saturating_sub(*time) < LIFETIME)
+    }
+
+    /// Returns whether the announcement is not an old one that somebody sends again. This needs a key: without one,
+    /// anybody can make one.
+    fn is_new(&self, now: Duration, announcement: &Announcement) -> bool {
+        let is_answer = |(relay, nonce): &(RelayId, u64)| *relay == self.id() && self.is_recent(now, *nonce);
+        self.authenticator.is_none() || announcement.received.iter().any(is_answer)
+    }
+}
+
+/// Scrambles a number (the finalizer of SplitMix64).
+const fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+impl Relay {
+    /// Handles a datagram to the group of announcements.
+    ///
+    /// # Errors
+    /// Returns an error if it is not a valid announcement.
+    pub fn receive_announcement(
+        &mut self,
+        now: Duration,
+        leg: LegId,
+        bytes: &[u8],
+    ) -> Result<(), AnnouncementError> {
+        let announcement = Announcement::parse(bytes, self.announcer.authenticator.as_deref())?;
+        if !self.is_up(leg) {
+            return Ok(());
+        }
+        if announcement.relay == self.id {
+            self.receive_own(now, leg, &announcement);
+            return Ok(());
+        }
+        self.peers.greet(now, leg, &announcement);
+        if !self.announcer.is_new(now, &announcement) {
+            // It has not received an announcement of this one yet.
+            self.announcer.hurry(now);
+            return Ok(());
+        }
+        let relay = announcement.relay;
+        match self.peers.receive(now, leg, &announcement) {
+            Some(PeerChange::Appeared) => {
+                self.report(RelayEvent::PeerAppeared { relay, leg });
+                self.announcer.hurry(now);
+            }
+            Some(PeerChange::Disappeared) => self.report(RelayEvent::PeerDisappeared { relay }),
+            None => {}
+        }
+        self.elect(now);
+        Ok(())
+    }
+
+    /// Handles an announcement of this relay that has arrived on a leg: if it was sent on another one, both legs are on
+    /// the same segment.
+    fn receive_own(&mut self, now: Duration, leg: LegId, announcement: &Announcement) {
+        let other = LegId(announcement.leg);
+        if other == leg || !self.is_up(other) || !self.announcer.is_recent(now, announcement.nonce) {
+            return;
+        }
+        let (one, other) = (leg.min(other), leg.max(other));
+        if self.same_segment.insert((one, other), now + LIFETIME).is_none() {
+            self.report(RelayEvent::SameSegment { one, other });
+            self.elect(now);
+        }
+    }
+
+    /// Announces this relay on all legs.
+    pub(super) fn announce(&mut self, now: Duration, goodbye: bool) {
+        let nonce = self.announcer.start_round(now);
+        let pairs: Vec<_> = self.pairs.iter().filter_map(announced).collect();
+        let chunks: Vec<_> = match pairs.is_empty() {
+            true => vec![&[][..]],
+            false => pairs.chunks(PAIRS_PER_CHUNK).take(usize::from(u8::MAX)).collect(),
+        };
+        let addresses: Vec<_> = self.legs.iter().filter_map(|leg| leg.addresses.clone()).flatten().collect();
+        let legs: Vec<_> = self.legs().map(|(leg, _)| leg).filter(|leg| self.is_up(*leg)).collect();
+        for leg in legs {
+            for (pairs, chunk) in chunks.iter().zip(0..) {
+                let announcement = Announcement {
+                    goodbye,
+                    priority: self.priority,
+                    leg: leg.0,
+                    relay: self.id,
+                    nonce,
+                    ports: self.ports,
+                    chunk,
+                    chunks: chunks.len() as u8,
+                    addresses: addresses.clone(),
+                    received: self.peers.received_on(now, leg),
+                    pairs: pairs.to_vec(),
+                };
+                let bytes = announcement.emit(self.announcer.authenticator.as_deref()).into();
+                self.outputs.push_back(RelayOutput::Announce { leg, bytes });
+            }
+        }
+    }
+
+    /// Decides for each pair whether this relay forwards.
+    pub(super) fn elect(&mut self, now: Duration) {
+        let (mut pairs, mut has_changed) = (std::mem::take(&mut self.pairs), false);
+        for pair in &mut pairs {
+            let state = self.next_state(now, pair);
+            if state == pair.state {
+                continue;
+            }
+            let (rule, from, to) = (pair.rule, pair.key.from, pair.key.to);
+            match state {
+                PairState::Forwarding => self.report(RelayEvent::Forwarding { rule, from, to }),
+                PairState::Standby(relay) => self.report(RelayEvent::StandingBy { rule, from, to, relay }),
+                PairState::Down | PairState::Listening { .. } => {}
+            }
+            pair.state = state;
+            has_changed = true;
+        }
+        self.pairs = pairs;
+        if has_changed {
+            self.announcer.hurry(now);
+            self.update_joins(now);
+        }
+    }
+
+    /// Returns when a pair stops listening.
+    pub(super) fn listening_until(&self) -> Option<Duration> {
+        let until = |pair: &Pair| match pair.state {
+            PairState::Listening { until } => Some(until),
+            PairState::Down | PairState::Standby(_) | PairState::Forwarding => None,
+        };
+        self.pairs.iter().filter_map(until).min()
+    }
+
+    fn next_state(&self, now: Duration, pair: &Pair) -> PairState {
+        let (from, to) = (pair.key.from, pair.key.to_leg());
+        let can_forward =
+            self.is_up(from) && to.is_none_or(|to| self.is_up(to) && !self.share_segment(from, to));
+        match pair.state {
+            _ if !can_forward => return PairState::Down,
+            PairState::Down => return PairState::Listening { until: now + LISTENING },
+            PairState::Listening { until } if now < until => return pair.state,
+            PairState::Listening { .. } | PairState::Standby(_) | PairState::Forwarding => {}
+        }
+        let candidate = Candidacy {
+            relay: self.id,
+            priority: self.priority,
+            digest: pair.key.digest,
+            from,
+            to,
+            is_forwarding: pair.state == PairState::Forwarding,
+        };
+        self.peers.preferred_to(now, &candidate).map_or(PairState::Forwarding, PairState::Standby)
+    }
+}
+
+fn announced(pair: &Pair) -> Option<AnnouncedPair> {
+    let state = match pair.state {
+        PairState::Down => return None,
+        PairState::Listening { .. } => AnnouncedState::Listening,
+        PairState::Standby(_) => AnnouncedState::Standby,
+        PairState::Forwarding => AnnouncedState::Forwarding,
+    };
+    let to = pair.key.to_leg().map_or(UNICAST, |leg| leg.0);
+    Some(AnnouncedPair { digest: pair.key.digest, from: pair.key.from.0, to, state })
+}

@@ -1,0 +1,302 @@
+//! From an arrival to its copies.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mcast_group::Family;
+
+use crate::arrival::LegArrival;
+use crate::event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
+use crate::guard::{ContentKey, GuardVerdict, LegSource, PendingRepeat};
+use crate::mdns::{FilteredMessage, filter};
+use crate::paths::{PathKey, PathPort, PathSide};
+use crate::relay::rules::PairState;
+use crate::relay::{PathId, Relay};
+use crate::rule::DiscoveryProtocol;
+
+impl Relay {
+    /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
+    pub fn receive(&mut self, now: Duration, arrival: &LegArrival<'_>) {
+        let rules = self.rules_for(arrival);
+        if rules.is_empty() {
+            return;
+        }
+        for rule in &rules {
+            self.rules[*rule].counts.arrived += 1;
+        }
+        match self.admit(now, &rules, arrival) {
+            Ok(Some(content)) => self.forward(now, &rules, content, arrival, &CopyPayload::AsReceived),
+            Ok(None) => {}
+            Err(reason) => rules.iter().for_each(|rule| self.refuse(now, *rule, reason)),
+        }
+        while let Some(repeat) = self.guard.poll(now) {
+            self.release(now, &repeat);
+        }
+    }
+
+    /// Sends a datagram that the guard had held back.
+    pub(super) fn release(&mut self, now: Duration, repeat: &PendingRepeat) {
+        let arrival = repeat.arrival.as_arrival();
+        let payload = CopyPayload::Other(arrival.payload.into());
+        // The rules may have changed in the meantime.
+        self.forward(now, &self.rules_for(&arrival), repeat.key, &arrival, &payload);
+    }
+
+    /// Returns the rules that name the datagram.
+    fn rules_for(&self, arrival: &LegArrival<'_>) -> Vec<usize> {
+        let rules = self.rules_on.get(usize::from(arrival.leg.0)).map_or(&[][..], Vec::as_slice);
+        let names =
+            |rule: &usize| self.rules[*rule].rule.traffic.includes(arrival.source.ip(), arrival.destination);
+        rules.iter().copied().filter(names).collect()
+    }
+
+    /// Handles that a path cannot be opened. `in_use`: because its port is in use; then another one is tried for the next
+    /// datagram. Otherwise the pair pauses.
+    pub fn path_failed(&mut self, now: Duration, path: PathId, in_use: bool) {
+        match self.paths.close(path, in_use) {
+            Some(PathKey::Forward { pair, .. }) if !in_use => self.fail(now, |key| *key == pair),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Handles that a unicast target cannot be reached, for example because of an ICMP message.
+    pub fn target_failed(&mut self, now: Duration, target: SocketAddr) {
+        self.fail(now, |key| key.to == PathSide::Route(target));
+    }
+
+    fn fail(&mut self, now: Duration, is_meant: impl Fn(&crate::paths::PairKey) -> bool) {
+        self.pairs.iter_mut().filter(|pair| is_meant(&pair.key)).for_each(|pair| pair.reachability.fail(now));
+    }
+
+    fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) {
+        let event = self.rules.get_mut(rule).and_then(|state| state.counts.refuse(now, rule, reason));
+        event.into_iter().for_each(|event| self.report(event));
+    }
+
+    /// Returns the content of a datagram that may be forwarded, or `None` if the guard keeps it.
+    fn admit(
+        &mut self,
+        now: Duration,
+        rules: &[usize],
+        arrival: &LegArrival<'_>,
+    ) -> Result<Option<ContentKey>, RefusalReason> {
+        let protocol = rules.iter().find_map(|rule| self.rules[*rule].rule.traffic.protocol);
+        if self.is_own(arrival.source) {
+            return Err(RefusalReason::OwnCopy);
+        }
+        if self.peers.sender_of(arrival.source).is_some() {
+            return Err(RefusalReason::CopyOfPeer);
+        }
+        if let Err(reason) = self.can_send(rules, arrival) {
+            if let Some(protocol) = protocol {
+                self.guard.note(now, protocol, arrival);
+            }
+            return Err(reason);
+        }
+        let content = match self.guard.arrive(now, protocol, arrival) {
+            GuardVerdict::Pass(content) => content,
+            GuardVerdict::Wait => return Ok(None),
+            GuardVerdict::NoRoom => return Err(RefusalReason::TooManyRepeats),
+            GuardVerdict::Repeat => return Err(RefusalReason::Repeat),
+            GuardVerdict::Echo => return Err(RefusalReason::Echo),
+            GuardVerdict::LoopFound => {
+                let (leg, source) = (arrival.leg, arrival.source.ip());
+                let (mac, destination) = (arrival.mac, arrival.destination);
+                self.report(RelayEvent::LoopFound { leg, source, mac, destination });
+                return Err(RefusalReason::Echo);
+            }
+        };
+        // What another relay sends may be a name of this very segment.
+        if protocol == Some(DiscoveryProtocol::Mdns) && !self.peers.has_address(arrival.source.ip()) {
+            self.names.learn(now, arrival.leg, arrival.payload);
+        }
+        Ok(Some(content))
+    }
+
+    /// Returns an error if the relay does not forward any of these rules from this leg.
+    fn can_send(&self, rules: &[usize], arrival: &LegArrival<'_>) -> Result<(), RefusalReason> {
+        let mut refusal = RefusalReason::NoLeg;
+        for pair in rules.iter().flat_map(|rule| &self.pairs[self.rules[*rule].pairs.clone()]) {
+            match pair.state {
+                _ if pair.key.from != arrival.leg => {}
+                PairState::Forwarding => return Ok(()),
+                PairState::Listening { .. } | PairState::Standby(_) => refusal = RefusalReason::Standby,
+                PairState::Down => {}
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Sends the copies of a datagram that these rules name.
+    fn forward(
+        &mut self,
+        now: Duration,
+        rules: &[usize],
+        content: ContentKey,
+        arrival: &LegArrival<'_>,
+        payload: &CopyPayload,
+    ) {
+        // Two rules may send it to the same place.
+        let mut sent = Vec::new();
+        for rule in rules.iter().copied() {
+            let before = sent.len();
+            let refusal = self.forward_by(now, rule, arrival, payload, &mut sent);
+            let copies = (sent.len() - before) as u64;
+            let counts = &mut self.rules[rule].counts;
+            counts.copies += copies;
+            counts.bytes += copies * arrival.payload.len() as u64;
+            let is_counted =
+                |reason: &RefusalReason| sent.is_empty() || *reason == RefusalReason::Unreachable;
+            if let Some(reason) = refusal.filter(is_counted) {
+                self.refuse(now, rule, reason);
+            }
+        }
+        self.guard.emit(now, content, sent.len());
+    }
+
+    /// Sends the copies of a datagram by one rule. Returns why a copy was not sent.
+    fn forward_by(
+        &mut self,
+        now: Duration,
+        rule: usize,
+        arrival: &LegArrival<'_>,
+        payload: &CopyPayload,
+        sent: &mut Vec<(PathSide, SocketAddr)>,
+    ) -> Option<RefusalReason> {
+        let (mut refusal, mut has_budget) = (None, None);
+        for index in self.rules[rule].pairs.clone() {
+            let pair = &self.pairs[index];
+            if pair.key.from != arrival.leg || pair.state != PairState::Forwarding {
+                continue;
+            }
+            let side = pair.key.to;
+            let result = self.prepare(now, index, arrival, payload).and_then(|copy| {
+                let place = (side, copy.destination);
+                if sent.contains(&place) {
+                    return Ok(());
+                }
+                let limits = &mut self.rules[rule].limits;
+                let length = arrival.payload.len();
+                if !*has_budget.get_or_insert_with(|| limits.allow(now, arrival.source.ip(), length)) {
+                    return Err(RefusalReason::RateLimit);
+                }
+                self.send(now, index, arrival, copy).map(|()| sent.push(place))
+            });
+            refusal = result.err().or(refusal);
+        }
+        refusal
+    }
+
+    /// Returns the copy of a datagram for a pair.
+    fn prepare(
+        &mut self,
+        now: Duration,
+        index: usize,
+        arrival: &LegArrival<'_>,
+        payload: &CopyPayload,
+    ) -> Result<Copy, RefusalReason> {
+        let pair = &self.pairs[index];
+        if !pair.reachability.is_open(now) {
+            return Err(RefusalReason::Unreachable);
+        }
+        let rule = &self.rules[pair.rule].rule;
+        let PathSide::Leg(to) = pair.key.to else {
+            let PathSide::Route(target) = pair.key.to else { return Err(RefusalReason::NoLeg) };
+            return Ok(Copy { destination: target, hop_limit: None, payload: payload.clone() });
+        };
+        let hop_limit = match (rule.hop_limit, rule.traffic.protocol) {
+            (Some(hop_limit), _) => hop_limit,
+            (None, Some(protocol)) => protocol.hop_limit(),
+            (None, None) if arrival.hop_limit > 1 => arrival.hop_limit - 1,
+            (None, None) => return Err(RefusalReason::HopLimit),
+        };
+        let destination = rewritten(rule, arrival.destination);
+        let family = Family::of(destination.ip());
+        let has_family =
+            |addresses: &[IpAddr]| addresses.iter().any(|address| Family::of(*address) == family);
+        if !self.addresses(to).is_some_and(has_family) {
+            return Err(RefusalReason::NoLeg);
+        }
+        if !self.is_wanted(now, index, to, destination) {
+            return Err(RefusalReason::NotWanted);
+        }
+        let rule = &self.rules[self.pairs[index].rule].rule;
+        if rule.traffic.protocol != Some(DiscoveryProtocol::Mdns) {
+            return Ok(Copy { destination, hop_limit: Some(hop_limit), payload: payload.clone() });
+        }
+        let clear_unicast = Some(arrival.source.port()) == DiscoveryProtocol::Mdns.source_port();
+        let is_claimed = |name: mcast_packet::payload::Name<'_>| self.names.is_claimed(now, to, name);
+        let payload = match filter(arrival.payload, &rule.services, clear_unicast, is_claimed) {
+            FilteredMessage::Nothing => return Err(RefusalReason::Filtered),
+            FilteredMessage::Whole => payload.clone(),
+            FilteredMessage::Part(part) => {
+                let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
+                let of_request = (!clear_unicast).then_some(source.address);
+                self.guard.remember(now, destination, &part, of_request, source);
+                CopyPayload::Other(part.into())
+            }
+        };
+        Ok(Copy { destination, hop_limit: Some(hop_limit), payload })
+    }
+
+    fn send(
+        &mut self,
+        now: Duration,
+        index: usize,
+        arrival: &LegArrival<'_>,
+        copy: Copy,
+    ) -> Result<(), RefusalReason> {
+        let pair = &self.pairs[index];
+        let protocol = self.rules[pair.rule].rule.traffic.protocol;
+        // A request from another port is answered to that port, so it needs a path of its own.
+        let shared =
+            protocol.and_then(DiscoveryProtocol::source_port).filter(|port| *port == arrival.source.port());
+        let sender = shared.is_none().then_some(arrival.source);
+        let family = Family::of(copy.destination.ip());
+        let (key, side) = (PathKey::Forward { pair: pair.key, family, sender }, pair.key.to);
+        let path = self.path(now, key, side, family, shared.map(PathPort::Shared))?;
+        let Copy { destination, hop_limit, payload } = copy;
+        self.outputs.push_back(RelayOutput::Send { path, destination, hop_limit, payload });
+        Ok(())
+    }
+
+    /// Returns the path for a key, opening it if necessary.
+    pub(super) fn path(
+        &mut self,
+        now: Duration,
+        key: PathKey,
+        side: PathSide,
+        family: Family,
+        port: Option<PathPort>,
+    ) -> Result<PathId, RefusalReason> {
+        if let Some(path) = self.paths.touch(now, key) {
+            return Ok(path);
+        }
+        let (path, port, closed) =
+            self.paths.open(now, key, port).map_err(|_| RefusalReason::TooManyPaths)?;
+        self.outputs.extend(closed.map(RelayOutput::ClosePath));
+        self.outputs.push_back(RelayOutput::OpenPath { path, side, family, port });
+        Ok(path)
+    }
+}
+
+/// A datagram to send.
+struct Copy {
+    destination: SocketAddr,
+    hop_limit: Option<u8>,
+    payload: CopyPayload,
+}
+
+/// Returns where the rule sends a datagram to this address.
+fn rewritten(rule: &crate::rule::Rule, destination: SocketAddr) -> SocketAddr {
+    let Some(rewrite) = &rule.rewrite else {
+        // A broadcast to one network is a broadcast to all hosts on another one.
+        let is_multicast = destination.ip().is_multicast();
+        let all_hosts = SocketAddr::new(std::net::Ipv4Addr::BROADCAST.into(), destination.port());
+        return if is_multicast { destination } else { all_hosts };
+    };
+    let address = mcast_group::GroupAddr::try_from(destination).ok();
+    let mut ranges = rule.traffic.ranges().iter();
+    let range = address.and_then(|address| ranges.find(|range| range.contains(address)));
+    rewrite.apply(range, destination)
+}

@@ -1,0 +1,144 @@
+//! Which groups the relay joins: those that somebody downstream has joined (RFC 4605 section 4).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mcast_group::{AddrRange, Group, GroupRange, SourceFilter};
+use mcast_packet::gmp::{Address, GmpMessage};
+
+use crate::event::{RelayEvent, RelayOutput};
+use crate::relay::rules::{Pair, PairState};
+use crate::relay::{LegId, Relay};
+use crate::rule::{MAX_ALWAYS, RewriteTarget, Rule};
+
+impl Relay {
+    /// Handles an IGMP or MLD message that has arrived on a leg. The caller has verified its checksum and hop limit.
+    ///
+    /// Those of this relay and of other relays are ignored: a relay joins what somebody on another leg has joined, so
+    /// that two relays would keep each other's memberships alive.
+    pub fn receive_membership<A: Address>(
+        &mut self,
+        now: Duration,
+        leg: LegId,
+        source: IpAddr,
+        message: &GmpMessage<'_, A>,
+    ) {
+        let mut own = self.legs.iter().filter_map(|leg| leg.addresses.as_ref()).flatten();
+        if own.any(|address| *address == source) || self.peers.has_address(source) {
+            return;
+        }
+        if !self.demand.receive(now, leg, message).is_empty() {
+            self.update_joins(now);
+        }
+    }
+
+    /// Replaces the groups that programs in the namespace of a leg have joined. Their reports are not received, as those of
+    /// other hosts are. Without this, they count as not joined.
+    pub fn set_local_members(&mut self, now: Duration, leg: LegId, groups: &BTreeSet<Group>) {
+        if self.demand.set_local(leg, groups) {
+            self.update_joins(now);
+        }
+    }
+
+    /// Returns whether a host on the leg would receive a datagram to this address.
+    pub(super) fn is_wanted(&self, now: Duration, index: usize, leg: LegId, destination: SocketAddr) -> bool {
+        let Ok(group) = Group::new(destination.ip()) else { return true };
+        let rule = self.pairs.get(index).and_then(|pair| self.rules.get(pair.rule));
+        rule.is_some_and(|state| state.rule.is_always())
+            || !is_by_membership(group)
+            || self.is_requested(now, leg, group)
+    }
+
+    /// Joins what is wanted, and leaves the rest.
+    pub(super) fn update_joins(&mut self, now: Duration) {
+        let mut wanted: BTreeMap<(LegId, Group), SourceFilter> = BTreeMap::new();
+        for pair in self.pairs.iter().filter(|pair| pair.state != PairState::Down) {
+            let Some(rule) = self.rules.get(pair.rule).map(|state| &state.rule) else { continue };
+            for groups in self.wanted_groups(now, pair, rule) {
+                for group in groups.groups().take(MAX_ALWAYS) {
+                    let sources = wanted.entry((pair.key.from, group)).or_insert(SourceFilter::NONE);
+                    *sources = sources.union(&rule.traffic.sources);
+                }
+            }
+        }
+        let joined = std::mem::take(&mut self.joined);
+        let left = joined.keys().filter(|key| !wanted.contains_key(key));
+        let left = left.map(|(leg, group)| (*leg, *group, SourceFilter::NONE));
+        let changed = wanted.iter().filter(|(key, sources)| joined.get(key) != Some(sources));
+        let changed = changed.map(|((leg, group), sources)| (*leg, *group, sources.clone()));
+        for (leg, group, sources) in left.chain(changed) {
+            self.outputs.push_back(RelayOutput::Join { leg, group, sources });
+        }
+        self.joined = wanted;
+        self.report_other_sources(now);
+    }
+
+    /// Reports a leg on which no host reports memberships, if a rule waits for such reports.
+    pub(super) fn report_silence(&mut self, leg: LegId) {
+        let waits = |pair: &Pair| {
+            let rule = self.rules.get(pair.rule).map(|state| &state.rule);
+            pair.key.to_leg() == Some(leg) && rule.is_some_and(|rule| !rule.is_always())
+        };
+        if self.pairs.iter().any(waits) {
+            self.report(RelayEvent::NoReports { leg });
+        }
+    }
+
+    /// Returns the groups that a pair wants to receive.
+    fn wanted_groups(&self, now: Duration, pair: &Pair, rule: &Rule) -> Vec<GroupRange> {
+        let ranges = rule.traffic.ranges();
+        let is_broadcast =
+            rule.rewrite.as_ref().is_some_and(|rewrite| rewrite.target == RewriteTarget::Broadcast);
+        let Some(to) = pair.key.to_leg().filter(|_| !rule.is_always() && !is_broadcast) else {
+            return ranges.iter().map(|range| range.groups).collect();
+        };
+        let origins = |range: &AddrRange, group: Group| match &rule.rewrite {
+            None => range.groups.contains(group).then(|| group.into()),
+            Some(rewrite) => rewrite.origins(range, group),
+        };
+        let requested = self.demand.groups(to).filter(|group| self.is_requested(now, to, *group));
+        requested.flat_map(|group| ranges.iter().filter_map(move |range| origins(range, group))).collect()
+    }
+
+    /// Returns whether a host on the leg has requested the group from the relay: its copies come from its own address.
+    fn is_requested(&self, now: Duration, leg: LegId, group: Group) -> bool {
+        let requested = self.demand.requested(now, leg, group);
+        match &requested {
+            SourceFilter::Exclude(_) => true,
+            SourceFilter::Include(_) => {
+                let addresses = self.addresses(leg).unwrap_or_default();
+                addresses.iter().any(|address| requested.admits(*address))
+            }
+        }
+    }
+
+    fn report_other_sources(&mut self, now: Duration) {
+        let mut reported = Vec::new();
+        for pair in &self.pairs {
+            let (Some(to), Some(state)) = (pair.key.to_leg(), self.rules.get(pair.rule)) else { continue };
+            for group in self.demand.groups(to) {
+                let is_sent = state.rule.rewrite.is_none()
+                    && state.rule.traffic.ranges().iter().any(|range| range.groups.contains(group));
+                let has_members = !self.demand.requested(now, to, group).is_none();
+                if is_sent && has_members && !self.is_requested(now, to, group) {
+                    reported.push((to, group));
+                }
+            }
+        }
+        for (leg, group) in reported {
+            // Forged reports must not fill the memory.
+            if self.other_sources.len() < 1_024 && self.other_sources.insert((leg, group)) {
+                self.report(RelayEvent::OtherSources { leg, group });
+            }
+        }
+    }
+}
+
+/// Returns whether hosts report memberships of the group.
+fn is_by_membership(group: Group) -> bool {
+    match group.addr() {
+        IpAddr::V4(group) => group.is_forwarded_by_membership(),
+        IpAddr::V6(group) => group.is_forwarded_by_membership(),
+    }
+}

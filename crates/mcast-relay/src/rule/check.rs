@@ -1,0 +1,135 @@
+//! What no rule forwards, and what a rule cannot do.
+
+use std::net::IpAddr;
+
+use mcast_group::{AddrRange, GroupRange, SourceFilter};
+
+use super::{Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection, ServiceFilter};
+use crate::rule::DiscoveryProtocol;
+
+/// The largest number of groups that a rule joins while nobody has joined them.
+pub(crate) const MAX_ALWAYS: usize = 4_096;
+
+/// The largest number of ports of a rule: each of them needs a socket.
+const MAX_PORTS: usize = 256;
+
+/// Ports of protocols that forwarding breaks.
+const REFUSED_PORTS: [(u16, &str); 6] = [
+    (67, "DHCP"),
+    (68, "DHCP"),
+    (546, "DHCPv6"),
+    (547, "DHCPv6"),
+    (319, "PTP, which needs a boundary clock"),
+    (320, "PTP, which needs a boundary clock"),
+];
+
+pub(super) fn check(rule: &Rule) -> Result<(), RuleError> {
+    check_legs(rule)?;
+    if rule.traffic.protocol.is_none() {
+        check_traffic(&rule.traffic.selection)?;
+    }
+    if rule.services != ServiceFilter::All && rule.traffic.protocol != Some(DiscoveryProtocol::Mdns) {
+        return Err(RuleError::ServicesWithoutMdns);
+    }
+    if let Some(rewrite) = &rule.rewrite {
+        check_rewrite(rule, rewrite).map_err(|problem| RuleError::Rewrite(rewrite.to_string(), problem))?;
+        if let RewriteTarget::Groups(groups) = rewrite.target {
+            check_groups(groups)?;
+        }
+        rewrite.port.map_or(Ok(()), |port| check_ports(port..=port))?;
+    }
+    check_sources(rule)?;
+    if rule.always { check_always(rule) } else { Ok(()) }
+}
+
+fn check_legs(rule: &Rule) -> Result<(), RuleError> {
+    let mut names = Vec::new();
+    let targets = match &rule.route {
+        Route::OneWay { from, to } => {
+            names.push(from.to_string());
+            to.iter().map(ToString::to_string).collect()
+        }
+        Route::Between(legs) => legs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    };
+    for name in targets {
+        if names.contains(&name) {
+            return Err(RuleError::SameLeg(name));
+        }
+        names.push(name);
+    }
+    if names.len() < 2 { Err(RuleError::Form("a rule has at least two legs".into())) } else { Ok(()) }
+}
+
+fn check_traffic(selection: &Selection) -> Result<(), RuleError> {
+    match selection {
+        Selection::Broadcast(port) => check_ports(*port..=*port),
+        Selection::Groups(ranges) => ranges.iter().try_for_each(|range| {
+            check_groups(range.groups)?;
+            check_ports(range.ports.clone())
+        }),
+    }
+}
+
+/// Refuses groups of routing protocols, of IGMP and MLD, and of the discovery protocols: those have names.
+fn check_groups(groups: GroupRange) -> Result<(), RuleError> {
+    let controls = match (groups.first.addr(), groups.last.addr()) {
+        // 224.0.0.0/24
+        (IpAddr::V4(first), _) => first.to_bits() <= 0xe000_00ff,
+        // Well-known groups of one interface or link: ff00::/16 to ff02::/16, and any in ff11::/16.
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            let (first, last) = (first.segments()[0], last.segments()[0]);
+            first <= 0xff02 || (first..=last).contains(&0xff11)
+        }
+        (IpAddr::V6(_), IpAddr::V4(_)) => true,
+    };
+    if controls { Err(RuleError::LinkControl(groups)) } else { Ok(()) }
+}
+
+fn check_ports(ports: std::ops::RangeInclusive<u16>) -> Result<(), RuleError> {
+    if ports.len() > MAX_PORTS {
+        return Err(RuleError::TooManyPorts(ports.len(), MAX_PORTS));
+    }
+    match REFUSED_PORTS.iter().find(|(port, _)| ports.contains(port)) {
+        Some((port, protocol)) => Err(RuleError::Port(*port, protocol)),
+        None => Ok(()),
+    }
+}
+
+fn check_rewrite(rule: &Rule, rewrite: &Rewrite) -> Result<(), &'static str> {
+    let Route::OneWay { to, .. } = &rule.route else {
+        return Err("both directions would be rewritten; write a rule for each direction");
+    };
+    if rule.traffic.protocol.is_some() {
+        return Err("discovery protocols have fixed groups and ports");
+    }
+    if to.iter().any(|target| matches!(target, RuleTarget::Unicast(_))) {
+        return Err("a unicast target has an address and a port of its own");
+    }
+    match (rewrite.target, rule.traffic.ranges()) {
+        (RewriteTarget::Groups(groups), ranges) if groups.count() > 1 => {
+            let same = ranges.iter().all(|range| range.groups.count() == groups.count());
+            if same && !ranges.is_empty() { Ok(()) } else { Err("the ranges differ in length") }
+        }
+        (RewriteTarget::Unchanged, []) => Err("broadcast stays broadcast; write as broadcast:PORT"),
+        (RewriteTarget::Unchanged, _) if rewrite.port.is_none() => Err("it changes nothing"),
+        _ => Ok(()),
+    }
+}
+
+/// A source-specific group is joined from a source. Hosts downstream cannot name it: to them, the relay is the source.
+fn check_sources(rule: &Rule) -> Result<(), RuleError> {
+    let is_specific = |range: &&AddrRange| range.groups.first.is_source_specific();
+    match (rule.traffic.ranges().iter().find(is_specific), &rule.traffic.sources) {
+        (Some(range), SourceFilter::Exclude(_)) => Err(RuleError::NoSource(range.groups)),
+        _ => Ok(()),
+    }
+}
+
+fn check_always(rule: &Rule) -> Result<(), RuleError> {
+    let counts = rule.traffic.ranges().iter().map(|range| range.groups.count());
+    let total = counts.fold(0_u128, u128::saturating_add);
+    match total > MAX_ALWAYS as u128 {
+        true => Err(RuleError::TooManyGroups(total, MAX_ALWAYS)),
+        false => Ok(()),
+    }
+}

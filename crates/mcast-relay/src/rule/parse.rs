@@ -1,0 +1,196 @@
+//! The parser of rules.
+
+use std::iter::Peekable;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use mcast_group::{Expand, Family, Group, SourceFilter};
+
+use super::words::{items, words};
+use super::{
+    DiscoveryProtocol, Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection,
+    ServiceFilter, Traffic, check,
+};
+
+impl FromStr for Rule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let words = words(text);
+        let mut words = words.iter().map(String::as_str).peekable();
+        let traffic = words.next().ok_or_else(|| RuleError::Form("it is empty".into()))?.parse()?;
+        let route = parse_route(&mut words)?;
+        let (traffic, services) = (traffic, ServiceFilter::All);
+        let mut rule =
+            Self { traffic, route, rewrite: None, hop_limit: None, rate: None, services, always: false };
+        parse_options(&mut rule, words)?;
+        check::check(&rule)?;
+        Ok(rule)
+    }
+}
+
+fn parse_route<'a>(words: &mut Peekable<impl Iterator<Item = &'a str>>) -> Result<Route, RuleError> {
+    let missing = |what: &str| RuleError::Form(format!("{what} is missing"));
+    match words.next() {
+        Some("from") => {
+            let from = words.next().ok_or_else(|| missing("the leg after from"))?.parse()?;
+            match words.next() {
+                Some("to") => {}
+                _ => return Err(missing("to")),
+            }
+            let to = items(words.next().ok_or_else(|| missing("the target after to"))?);
+            Ok(Route::OneWay { from, to: to.into_iter().map(str::parse).collect::<Result<_, _>>()? })
+        }
+        Some("between") => {
+            let first = words.next().ok_or_else(|| missing("the leg after between"))?;
+            let mut legs: Vec<Leg> = items(first).into_iter().map(str::parse).collect::<Result<_, _>>()?;
+            while words.next_if_eq(&"and").is_some() {
+                legs.push(words.next().ok_or_else(|| missing("the leg after and"))?.parse()?);
+            }
+            if legs.len() < 2 { Err(missing("and")) } else { Ok(Route::Between(legs)) }
+        }
+        _ => Err(missing("from or between")),
+    }
+}
+
+impl FromStr for RuleTarget {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let Some(address) = text.strip_prefix("udp://") else { return Ok(Self::Leg(text.parse()?)) };
+        let invalid = || RuleError::Unicast(text.to_owned());
+        let address: SocketAddr = address.parse().map_err(|_| invalid())?;
+        let is_unicast = match address.ip() {
+            IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast() && !ip.is_unspecified(),
+            IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified() && ip.to_ipv4_mapped().is_none(),
+        };
+        if is_unicast && address.port() > 0 { Ok(Self::Unicast(address)) } else { Err(invalid()) }
+    }
+}
+
+impl FromStr for Traffic {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        let (sources, rest) = match text.split_once('@') {
+            Some((sources, rest)) => (Some(sources), rest),
+            None => (None, text),
+        };
+        if let Some(protocol) = DiscoveryProtocol::named(rest) {
+            return discovery(protocol, sources);
+        }
+        if let Some(port) = rest.strip_prefix("broadcast:") {
+            let selection = Selection::Broadcast(parse_port(port)?);
+            return Ok(Self { selection, sources: parse_sources(sources)?, protocol: None });
+        }
+        let expansion = Expand::default().ranges(text)?;
+        let sources = expansion.items.first().map_or(SourceFilter::ANY, |(_, sources)| sources.clone());
+        let ranges = expansion.items.into_iter().map(|(range, _)| range).collect();
+        Ok(Self { selection: Selection::Groups(ranges), sources, protocol: None })
+    }
+}
+
+/// Returns the traffic of a discovery protocol: its groups of both families, or of that of the sources.
+fn discovery(protocol: DiscoveryProtocol, sources: Option<&str>) -> Result<Traffic, RuleError> {
+    let filter = parse_sources(sources)?;
+    let of_sources = filter.sources().next().map(Family::of);
+    let mut ranges = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let expand = Expand { family: Some(family), ..Expand::default() };
+        // Not every protocol has groups of both families.
+        if let Ok(expansion) = expand.ranges(protocol.registry_name())
+            && of_sources.is_none_or(|of_sources| of_sources == family)
+        {
+            ranges.extend(expansion.items.into_iter().map(|(range, _)| range));
+        }
+    }
+    Ok(Traffic { selection: Selection::Groups(ranges), sources: filter, protocol: Some(protocol) })
+}
+
+/// Parses sources by means of a group of their family.
+fn parse_sources(sources: Option<&str>) -> Result<SourceFilter, RuleError> {
+    let Some(sources) = sources else { return Ok(SourceFilter::ANY) };
+    let group = if sources.contains(':') { "[ff15::1]:1" } else { "239.0.0.1:1" };
+    let expansion = Expand::default().ranges(&format!("{sources}@{group}"))?;
+    Ok(expansion.items.first().map_or(SourceFilter::ANY, |(_, sources)| sources.clone()))
+}
+
+fn parse_port(text: &str) -> Result<u16, RuleError> {
+    // The parser of groups checks the port.
+    let expansion = Expand::default().ranges(&format!("239.0.0.1:{text}"))?;
+    expansion
+        .items
+        .first()
+        .filter(|(range, _)| range.ports.len() == 1)
+        .map(|(range, _)| *range.ports.start())
+        .ok_or_else(|| RuleError::Form(format!("\"{text}\" is not one port")))
+}
+
+fn parse_options<'a>(rule: &mut Rule, mut words: impl Iterator<Item = &'a str>) -> Result<(), RuleError> {
+    while let Some(option) = words.next() {
+        let mut value = |name| words.next().ok_or(RuleError::NoValue(name));
+        let is_repeated = match option {
+            "as" => rule.rewrite.replace(parse_rewrite(value("as")?)?).is_some(),
+            "ttl" => {
+                let text = value("ttl")?;
+                let hop_limit = text.parse().ok().filter(|hop_limit| *hop_limit > 0);
+                rule.hop_limit.replace(hop_limit.ok_or_else(|| RuleError::HopLimit(text.into()))?).is_some()
+            }
+            "rate" => {
+                let text = value("rate")?;
+                let rate = text.parse().map_err(|error| RuleError::Rate(text.into(), error))?;
+                rule.rate.replace(rate).is_some()
+            }
+            "allow" => replace_services(rule, ServiceFilter::Allow(parse_services(value("allow")?)?)),
+            "deny" => replace_services(rule, ServiceFilter::Deny(parse_services(value("deny")?)?)),
+            "always" => std::mem::replace(&mut rule.always, true),
+            _ => return Err(RuleError::UnknownOption(option.to_owned())),
+        };
+        if is_repeated {
+            return Err(RuleError::RepeatedOption(option.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn replace_services(rule: &mut Rule, services: ServiceFilter) -> bool {
+    std::mem::replace(&mut rule.services, services) != ServiceFilter::All
+}
+
+fn parse_services(list: &str) -> Result<Vec<String>, RuleError> {
+    let service = |text: &str| {
+        let bare = text.strip_suffix("._tcp").or_else(|| text.strip_suffix("._udp")).unwrap_or(text);
+        let bare = bare.strip_prefix('_').unwrap_or(bare);
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        match !bare.is_empty() && bare.bytes().all(is_valid) {
+            true => Ok(bare.to_ascii_lowercase()),
+            false => Err(RuleError::Service(text.to_owned())),
+        }
+    };
+    items(list).into_iter().map(service).collect()
+}
+
+fn parse_rewrite(text: &str) -> Result<Rewrite, RuleError> {
+    if let Some(port) = text.strip_prefix(':') {
+        return Ok(Rewrite { target: RewriteTarget::Unchanged, port: Some(parse_port(port)?) });
+    }
+    if text == "broadcast" {
+        return Ok(Rewrite { target: RewriteTarget::Broadcast, port: None });
+    }
+    if let Some(port) = text.strip_prefix("broadcast:") {
+        return Ok(Rewrite { target: RewriteTarget::Broadcast, port: Some(parse_port(port)?) });
+    }
+    if let Ok(group) = text.parse::<Group>() {
+        return Ok(Rewrite { target: RewriteTarget::Groups(group.into()), port: None });
+    }
+    let expansion = Expand::default().ranges(text)?;
+    match expansion.items.as_slice() {
+        [(range, sources)] if range.ports.len() == 1 && sources.is_any() => {
+            Ok(Rewrite { target: RewriteTarget::Groups(range.groups), port: Some(*range.ports.start()) })
+        }
+        _ => Err(RuleError::Rewrite(text.to_owned(), "it needs one range of groups and one port")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! What one relay does with what arrives.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod anything;
+mod forwarding;
+mod mdns;
+mod membership;
+mod peers;
+mod replies;
+mod subject;

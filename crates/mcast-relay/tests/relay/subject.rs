@@ -1,0 +1,141 @@
+//! The relay under test, and what it asks its driver to do.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mcast_group::{Group, SourceFilter};
+use mcast_relay::{
+    CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, RefusalReason, Relay, RelayConfig,
+    RelayEvent, RelayOutput, Rule,
+};
+
+pub(crate) struct Subject {
+    pub(crate) relay: Relay,
+    pub(crate) now: Duration,
+    pub(crate) paths: Vec<(PathId, PathSide, PathPort)>,
+    pub(crate) events: Vec<RelayEvent>,
+    pub(crate) joins: Vec<(LegId, Group, SourceFilter)>,
+    pub(crate) announcements: Vec<(LegId, Box<[u8]>)>,
+}
+
+/// A copy: where it is sent from and to, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SentCopy {
+    pub(crate) path: PathId,
+    pub(crate) side: PathSide,
+    pub(crate) destination: SocketAddr,
+    pub(crate) hop_limit: Option<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+pub(crate) fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Returns the address of the relay on a leg.
+pub(crate) fn own(leg: u8) -> IpAddr {
+    [10, 0, leg, 200].into()
+}
+
+impl Subject {
+    /// Creates a relay with these rules that has listened for two seconds.
+    pub(crate) fn new(rules: &str) -> Self {
+        Self::with(RelayConfig::new(mcast_relay::parse_rules(rules).unwrap(), 1))
+    }
+
+    pub(crate) fn with(config: RelayConfig) -> Self {
+        let relay = Relay::new(config).unwrap();
+        let (paths, events, joins) = (Vec::new(), Vec::new(), Vec::new());
+        let mut subject =
+            Self { relay, now: Duration::ZERO, paths, events, joins, announcements: Vec::new() };
+        let legs: Vec<LegId> = subject.relay.legs().map(|(leg, _)| leg).collect();
+        for leg in legs {
+            let addresses = [own(leg.0), format!("2001:db8:{}::200", leg.0).parse().unwrap()];
+            subject.relay.leg_up(subject.now, leg, &addresses);
+        }
+        subject.wait(Duration::from_secs(2));
+        subject
+    }
+
+    /// Lets time pass; returns the copies that are sent in it.
+    pub(crate) fn wait(&mut self, time: Duration) -> Vec<SentCopy> {
+        let (end, mut copies) = (self.now + time, self.outputs(&[]));
+        while self.relay.deadline() <= end {
+            self.now = self.now.max(self.relay.deadline());
+            self.relay.handle_timeout(self.now);
+            copies.extend(self.outputs(&[]));
+        }
+        self.now = end;
+        copies
+    }
+
+    /// Passes a datagram with hop limit 8; returns the copies.
+    pub(crate) fn receive(
+        &mut self,
+        leg: u8,
+        source: &str,
+        destination: &str,
+        payload: &[u8],
+    ) -> Vec<SentCopy> {
+        self.receive_with(8, leg, source, destination, payload)
+    }
+
+    pub(crate) fn receive_with(
+        &mut self,
+        hop_limit: u8,
+        leg: u8,
+        source: &str,
+        destination: &str,
+        payload: &[u8],
+    ) -> Vec<SentCopy> {
+        let (leg, source, destination) = (LegId(leg), address(source), address(destination));
+        let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, payload };
+        self.relay.receive(self.now, &arrival);
+        self.outputs(payload)
+    }
+
+    /// Passes a unicast datagram that has arrived at a path; returns what is sent on.
+    pub(crate) fn reply(&mut self, path: PathId, source: &str, payload: &[u8]) -> Vec<SentCopy> {
+        self.relay.receive_on_path(self.now, path, address(source));
+        self.outputs(payload)
+    }
+
+    pub(crate) fn port(&self, path: PathId) -> PathPort {
+        self.paths.iter().find(|(id, ..)| *id == path).unwrap().2
+    }
+
+    pub(crate) fn refused(&self, reason: RefusalReason) -> u64 {
+        self.relay.rules().map(|(_, counts)| counts.refused(reason)).sum()
+    }
+
+    pub(crate) fn replace_rules(&mut self, rules: &[&str]) {
+        let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+        self.relay.replace_rules(self.now, rules).unwrap();
+        self.outputs(&[]);
+    }
+
+    pub(crate) fn outputs(&mut self, received: &[u8]) -> Vec<SentCopy> {
+        let mut copies = Vec::new();
+        while let Some(output) = self.relay.poll_output() {
+            match output {
+                RelayOutput::OpenPath { path, side, port, .. } => self.paths.push((path, side, port)),
+                RelayOutput::ClosePath(path) => {
+                    let position = self.paths.iter().position(|(id, ..)| *id == path).unwrap();
+                    self.paths.remove(position);
+                }
+                RelayOutput::Send { path, destination, hop_limit, payload } => {
+                    let side = self.paths.iter().find(|(id, ..)| *id == path).unwrap().1;
+                    let payload = match payload {
+                        CopyPayload::AsReceived => received.to_vec(),
+                        CopyPayload::Other(bytes) => bytes.into(),
+                    };
+                    copies.push(SentCopy { path, side, destination, hop_limit, payload });
+                }
+                RelayOutput::Join { leg, group, sources } => self.joins.push((leg, group, sources)),
+                RelayOutput::Announce { leg, bytes } => self.announcements.push((leg, bytes)),
+                RelayOutput::Event(event) => self.events.push(event),
+            }
+        }
+        copies
+    }
+}

@@ -1,0 +1,382 @@
+//! A network of segments with relays: ours, and foreign ones without a guard.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use mcast_group::Group;
+use mcast_relay::{
+    ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
+    RelayEvent, RelayOutput,
+};
+
+use crate::dice::Dice;
+
+pub(crate) type Segment = usize;
+type Node = usize;
+
+/// A relay of another make: it forwards every datagram of the group between its segments.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreign {
+    pub(crate) segments: Vec<Segment>,
+    /// Only from the first segment to the others.
+    pub(crate) one_way: bool,
+    pub(crate) keeps_source: bool,
+}
+
+/// One of our relays: its rules name leg number n `sn`, and it is on `segments[n]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Ours {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) rules: String,
+    pub(crate) priority: u8,
+    pub(crate) start: u64,
+}
+
+/// A datagram on a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) segment: Segment,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) hop_limit: u8,
+    pub(crate) payload: Rc<[u8]>,
+}
+
+/// What happens to a relay or to the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// The relay stops without a word.
+    Kill(Node),
+    /// It says goodbye.
+    Stop(Node),
+    Start(Node),
+    /// The relay is cut off from a segment, although its interface is up, or joined again.
+    Cut(Node, Segment),
+    Join(Node, Segment),
+    /// Its interface goes down, or up again.
+    Down(Node, Segment),
+    Up(Node, Segment),
+}
+
+#[derive(Debug)]
+enum Step {
+    Original(Frame),
+    Arrive { node: Node, leg: usize, frame: Frame },
+    Timer { node: Node, life: u64 },
+    Fault(Fault),
+}
+
+struct OurNode {
+    plan: Ours,
+    relay: Option<Relay>,
+    life: u64,
+    timer: Option<u64>,
+    paths: BTreeMap<PathId, (PathSide, u16)>,
+    joined: BTreeSet<(LegId, Group)>,
+    /// The number that the relay has given to each leg of the plan, if its rules name it.
+    legs: BTreeMap<usize, LegId>,
+}
+
+impl OurNode {
+    fn segment(&self, leg: LegId) -> Segment {
+        let (number, _) = self.legs.iter().find(|(_, known)| **known == leg).unwrap();
+        self.plan.segments[*number]
+    }
+}
+
+/// A datagram that was on a segment, and the relay of ours that sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) time: u64,
+    pub(crate) by: Option<Node>,
+    pub(crate) frame: Frame,
+}
+
+pub(crate) struct World {
+    now: u64,
+    order: u64,
+    steps: BinaryHeap<Reverse<(u64, u64)>>,
+    content: BTreeMap<(u64, u64), Step>,
+    ours: Vec<OurNode>,
+    foreign: Vec<Foreign>,
+    cut: BTreeSet<(Node, Segment)>,
+    pub(crate) dice: Dice,
+    /// Announcements that are lost, per thousand.
+    pub(crate) announcement_loss: u64,
+    /// The longest time from a segment to a relay and through it, in microseconds.
+    pub(crate) longest_delay: u64,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) events: Vec<(u64, Node, RelayEvent)>,
+    /// The simulation ends once this many datagrams were sent.
+    pub(crate) most: usize,
+}
+
+pub(crate) const MILLISECOND: u64 = 1_000;
+pub(crate) const SECOND: u64 = 1_000_000;
+
+pub(crate) fn host(segment: Segment, number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, segment as u8, number], 40_000 + u16::from(number)))
+}
+
+fn address(segment: Segment, node: Node) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, segment as u8, 200 + node as u8)
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, ours: Vec<Ours>, foreign: Vec<Foreign>) -> Self {
+        let mut world = Self {
+            now: 0,
+            order: 0,
+            steps: BinaryHeap::new(),
+            content: BTreeMap::new(),
+            ours: Vec::new(),
+            foreign,
+            cut: BTreeSet::new(),
+            dice: Dice::new(seed),
+            announcement_loss: 0,
+            longest_delay: 3_000,
+            sent: Vec::new(),
+            events: Vec::new(),
+            most: 200_000,
+        };
+        for (node, plan) in ours.into_iter().enumerate() {
+            world.fault(plan.start, Fault::Start(node));
+            let (paths, joined, legs) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+            world.ours.push(OurNode { plan, relay: None, life: 0, timer: None, paths, joined, legs });
+        }
+        world
+    }
+
+    pub(crate) fn original(&mut self, time: u64, frame: Frame) {
+        self.push(time, Step::Original(frame));
+    }
+
+    pub(crate) fn fault(&mut self, time: u64, fault: Fault) {
+        self.push(time, Step::Fault(fault));
+    }
+
+    /// Runs until this time. Returns whether there were fewer datagrams than the limit.
+    pub(crate) fn run(&mut self, end: u64) -> bool {
+        while let Some(Reverse(key)) = self.steps.peek().copied().filter(|Reverse((time, _))| *time <= end) {
+            if self.sent.len() >= self.most {
+                return false;
+            }
+            self.steps.pop();
+            let step = self.content.remove(&key).unwrap();
+            self.now = key.0;
+            match step {
+                Step::Original(frame) => self.wire(None, None, frame),
+                Step::Arrive { node, leg, frame } if node < self.ours.len() => self.arrive(node, leg, &frame),
+                Step::Arrive { node, leg, frame } => self.arrive_foreign(node, leg, &frame),
+                Step::Timer { node, life } => {
+                    if self.ours[node].life == life && self.ours[node].timer == Some(self.now) {
+                        self.ours[node].timer = None;
+                        self.with(node, None, Relay::handle_timeout);
+                    }
+                }
+                Step::Fault(fault) => self.apply(fault),
+            }
+        }
+        self.now = end;
+        true
+    }
+
+    /// Returns the copies that our relays have sent of a datagram with this payload on a segment.
+    pub(crate) fn copies(&self, segment: Segment, payload: &[u8]) -> usize {
+        let is_copy = |sent: &&Sent| {
+            sent.by.is_some() && sent.frame.segment == segment && *sent.frame.payload == *payload
+        };
+        self.sent.iter().filter(is_copy).count()
+    }
+
+    pub(crate) fn sent_by_ours(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.iter().filter(|sent| sent.by.is_some())
+    }
+
+    fn push(&mut self, time: u64, step: Step) {
+        self.order += 1;
+        self.steps.push(Reverse((time, self.order)));
+        self.content.insert((time, self.order), step);
+    }
+
+    /// Puts a datagram on a segment: it arrives at all relays there, also at the one that sent it.
+    fn wire(&mut self, by: Option<Node>, foreign: Option<usize>, frame: Frame) {
+        let is_announcement = frame.destination.port() == ANNOUNCEMENT_PORT;
+        if by.is_some_and(|by| self.cut.contains(&(by, frame.segment))) {
+            return;
+        }
+        if !is_announcement {
+            self.sent.push(Sent { time: self.now, by, frame: frame.clone() });
+        }
+        let mut arrivals = Vec::new();
+        for (node, ours) in self.ours.iter().enumerate() {
+            let on = |(_, segment): &(usize, &Segment)| **segment == frame.segment;
+            arrivals.extend(ours.plan.segments.iter().enumerate().filter(on).map(|(leg, _)| (node, leg)));
+        }
+        for (number, relay) in self.foreign.iter().enumerate().filter(|_| !is_announcement) {
+            let on = |(_, segment): &(usize, &Segment)| **segment == frame.segment && foreign != Some(number);
+            let node = self.ours.len() + number;
+            arrivals.extend(relay.segments.iter().enumerate().filter(on).map(|(leg, _)| (node, leg)));
+        }
+        for (node, leg) in arrivals {
+            let is_lost = is_announcement && self.dice.below(1_000) < self.announcement_loss;
+            if !is_lost && !self.cut.contains(&(node, frame.segment)) {
+                let time = self.now + self.dice.between(20, self.longest_delay);
+                self.push(time, Step::Arrive { node, leg, frame: frame.clone() });
+            }
+        }
+    }
+
+    fn arrive(&mut self, node: Node, leg: usize, frame: &Frame) {
+        let Some(leg) = self.ours[node].legs.get(&leg).copied() else { return };
+        if frame.destination.port() == ANNOUNCEMENT_PORT {
+            let bytes = frame.payload.clone();
+            self.with(node, None, |relay, now| relay.receive_announcement(now, leg, &bytes).unwrap());
+            return;
+        }
+        let group = Group::new(frame.destination.ip()).unwrap();
+        if !self.ours[node].joined.contains(&(leg, group)) {
+            return;
+        }
+        let Frame { source, destination, hop_limit, .. } = *frame;
+        let payload = frame.payload.clone();
+        self.with(node, Some(&payload), |relay, now| {
+            let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, payload: &payload };
+            relay.receive(now, &arrival);
+        });
+    }
+
+    fn arrive_foreign(&mut self, node: Node, leg: usize, frame: &Frame) {
+        let number = node - self.ours.len();
+        let relay = self.foreign[number].clone();
+        if relay.one_way && leg != 0 {
+            return;
+        }
+        for segment in relay.segments.iter().copied().filter(|segment| *segment != frame.segment) {
+            let source = match relay.keeps_source {
+                true => frame.source,
+                false => SocketAddr::from((address(segment, node), 45_000)),
+            };
+            self.wire(None, Some(number), Frame { segment, source, hop_limit: 64, ..frame.clone() });
+        }
+    }
+
+    fn apply(&mut self, fault: Fault) {
+        match fault {
+            Fault::Kill(node) => self.stop(node),
+            Fault::Stop(node) => {
+                self.with(node, None, Relay::stop);
+                self.stop(node);
+            }
+            Fault::Start(node) => self.start(node),
+            Fault::Cut(node, segment) => {
+                self.cut.insert((node, segment));
+            }
+            Fault::Join(node, segment) => {
+                self.cut.remove(&(node, segment));
+            }
+            Fault::Down(node, segment) => {
+                for leg in self.legs_on(node, segment) {
+                    self.with(node, None, |relay, now| relay.leg_down(now, leg));
+                }
+            }
+            Fault::Up(node, segment) => {
+                for leg in self.legs_on(node, segment) {
+                    let own = IpAddr::from(address(segment, node));
+                    self.with(node, None, |relay, now| relay.leg_up(now, leg, &[own]));
+                }
+            }
+        }
+    }
+
+    fn legs_on(&self, node: Node, segment: Segment) -> Vec<LegId> {
+        let ours = &self.ours[node];
+        ours.legs.values().copied().filter(|leg| ours.segment(*leg) == segment).collect()
+    }
+
+    fn stop(&mut self, node: Node) {
+        let ours = &mut self.ours[node];
+        (ours.relay, ours.timer) = (None, None);
+        ours.life += 1;
+        ours.paths.clear();
+        ours.joined.clear();
+    }
+
+    fn start(&mut self, node: Node) {
+        // It may not have been stopped: then it crashes now.
+        self.stop(node);
+        let seed = self.dice.next();
+        let plan = self.ours[node].plan.clone();
+        let rules = mcast_relay::parse_rules(&plan.rules).unwrap();
+        let config = RelayConfig { priority: plan.priority, ..RelayConfig::new(rules, seed) };
+        let relay = Relay::new(config).unwrap();
+        let number = |name: String| name.strip_prefix('s').unwrap().parse().unwrap();
+        self.ours[node].legs = relay.legs().map(|(id, leg)| (number(leg.to_string()), id)).collect();
+        self.ours[node].relay = Some(relay);
+        for segment in BTreeSet::from_iter(plan.segments) {
+            self.apply(Fault::Up(node, segment));
+        }
+    }
+
+    /// Calls the relay, and does what it asks for.
+    fn with(&mut self, node: Node, payload: Option<&[u8]>, call: impl FnOnce(&mut Relay, Duration)) {
+        let now = Duration::from_micros(self.now);
+        let Some(mut relay) = self.ours[node].relay.take() else { return };
+        call(&mut relay, now);
+        while let Some(output) = relay.poll_output() {
+            self.output(node, payload, output);
+        }
+        let deadline = relay.deadline();
+        self.ours[node].relay = Some(relay);
+        // Rounded up, so that the time has come.
+        let timer = (deadline.as_nanos().div_ceil(1_000) as u64).max(self.now + 1);
+        if self.ours[node].timer.is_none_or(|known| timer < known || known <= self.now) {
+            self.ours[node].timer = Some(timer);
+            let life = self.ours[node].life;
+            self.push(timer, Step::Timer { node, life });
+        }
+    }
+
+    fn output(&mut self, node: Node, received: Option<&[u8]>, output: RelayOutput) {
+        match output {
+            RelayOutput::OpenPath { path, side, port, .. } => {
+                let (PathPort::Own(port) | PathPort::Shared(port) | PathPort::Preferred(port)) = port;
+                assert!(self.ours[node].paths.insert(path, (side, port)).is_none());
+            }
+            RelayOutput::ClosePath(path) => assert!(self.ours[node].paths.remove(&path).is_some()),
+            RelayOutput::Send { path, destination, hop_limit, payload } => {
+                let (side, port) = self.ours[node].paths[&path];
+                let PathSide::Leg(leg) = side else { panic!("no unicast here") };
+                let segment = self.ours[node].segment(leg);
+                let payload = match &payload {
+                    CopyPayload::AsReceived => received.unwrap(),
+                    CopyPayload::Other(bytes) => bytes,
+                };
+                let source = SocketAddr::from((address(segment, node), port));
+                let hop_limit = hop_limit.unwrap_or(64);
+                self.wire(
+                    Some(node),
+                    None,
+                    Frame { segment, source, destination, hop_limit, payload: payload.into() },
+                );
+            }
+            RelayOutput::Join { leg, group, sources } => {
+                match sources.is_none() {
+                    true => assert!(self.ours[node].joined.remove(&(leg, group))),
+                    false => assert!(self.ours[node].joined.insert((leg, group))),
+                };
+            }
+            RelayOutput::Announce { leg, bytes } => {
+                let segment = self.ours[node].segment(leg);
+                let source = SocketAddr::from((address(segment, node), ANNOUNCEMENT_PORT));
+                let destination = SocketAddr::new(mcast_relay::ANNOUNCEMENT_GROUPS[0], ANNOUNCEMENT_PORT);
+                let payload = Rc::from(&*bytes);
+                self.wire(Some(node), None, Frame { segment, source, destination, hop_limit: 1, payload });
+            }
+            RelayOutput::Event(event) => self.events.push((self.now, node, event)),
+        }
+    }
+}
