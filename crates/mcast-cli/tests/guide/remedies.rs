@@ -94,9 +94,10 @@ fn suggested_mcast_commands_are_valid() {
 }
 
 /// What this machine's kernel or its owner cannot change in a namespace.
-const NOT_HERE: [(&str, &str); 8] = [
+const NOT_HERE: [(&str, &str); 9] = [
     ("mld_max_msf", "is the machine's"),
     ("net.core.", "is the machine's"),
+    ("mcast_max_groups", "older versions of `bridge` do not know the option"),
     ("type vlan", "this kernel may have none"),
     ("ethtool -G", "a virtual card has no ring"),
     ("iw ", "there is no Wi-Fi"),
