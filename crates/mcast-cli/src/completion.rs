@@ -221,6 +221,7 @@ mod tests {
         "PERCENT",
         "PORT",
         "RATE",
+        "RULE",
         "SIZE",
         "SOURCE",
         "TIME",

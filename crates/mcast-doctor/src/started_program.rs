@@ -27,9 +27,11 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// The time between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A program that runs while it is examined. What it prints is passed on, and searched for errors of sockets. If standard
-/// output is a terminal, it prints to a pseudoterminal, so that it prints the same as without the doctor. Dropping it ends the program and all processes that the program has started: they are asked first, then killed.
-/// On systems other than Unix, only the program itself is killed.
+/// A program that runs while it is examined. What it prints is searched for errors of sockets, and passed on to standard
+/// error, because standard output is that of the examination. If standard error is a terminal, the program prints to a
+/// pseudoterminal, so that it prints the same as without the doctor. Dropping it ends the program and all processes that
+/// the program has started: they are asked first, then killed. On systems other than Unix, only the program itself is
+/// killed.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -209,7 +211,7 @@ impl Drop for StartedProgram {
 
 /// Starts a program whose output is passed on.
 fn spawn(command: &mut Command) -> io::Result<(Child, ProgramOutput)> {
-    let terminal = io::stdout().is_terminal().then(PseudoTerminal::open);
+    let terminal = io::stderr().is_terminal().then(PseudoTerminal::open);
     let (stdout, reader) = match terminal {
         Some(Ok(PseudoTerminal { program, reader })) => (Stdio::from(program), Some(reader)),
         // Without a pseudoterminal, the program sees a pipe.
@@ -223,8 +225,8 @@ fn spawn(command: &mut Command) -> io::Result<(Child, ProgramOutput)> {
     let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
     output.pass_on(stderr, io::stderr())?;
     match (reader, child.stdout.take()) {
-        (Some(reader), _) => output.pass_on(reader, io::stdout())?,
-        (None, Some(stdout)) => output.pass_on(stdout, io::stdout())?,
+        (Some(reader), _) => output.pass_on(reader, io::stderr())?,
+        (None, Some(stdout)) => output.pass_on(stdout, io::stderr())?,
         (None, None) => return Err(io::ErrorKind::BrokenPipe.into()),
     }
     Ok((child, output))

@@ -1,7 +1,6 @@
 //! The subject of an examination.
 
 use std::cell::RefCell;
-use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -46,8 +45,7 @@ impl Subject {
                     .into());
             }
             let mut command = Command::new(program);
-            // Standard output is for findings.
-            command.args(words).stdout(io::stderr()).stdin(Stdio::null());
+            command.args(words).stdin(Stdio::null());
             return Ok(Self::Started(RefCell::new(StartedProgram::start(&mut command)?)));
         }
         if memberships.is_empty() {

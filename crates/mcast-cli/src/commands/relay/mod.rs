@@ -66,7 +66,7 @@ struct ForwardingOptions {
 
     /// Forward at most RATE (10Mbit, 5kpps) by each rule that has no rate
     #[arg(long, value_name = "RATE")]
-    rate: Option<Rate>,
+    max_rate: Option<Rate>,
 
     /// Do not send IGMP and MLD queries, although a rule waits for members: another querier is there
     #[arg(long)]
@@ -84,7 +84,7 @@ struct ForwardingOptions {
     #[arg(long, value_name = "N", default_value = "100")]
     priority: u8,
 
-    /// Accept announcements of relays with the same file only; `mcast publish --new-key FILE` creates one
+    /// Accept announcements only of relays with the secrets in this file; `mcast publish --new-key FILE` creates one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
@@ -155,7 +155,7 @@ impl Arguments {
 impl ForwardingOptions {
     /// Adds what applies to all rules.
     fn complete(&self, mut rule: Rule) -> anyhow::Result<Rule> {
-        rule.rate = rule.rate.or(self.rate);
+        rule.rate = rule.rate.or(self.max_rate);
         rule.always |= self.always && rule.traffic.protocol.is_none();
         // Whatever a rule must not be is found where its text is parsed.
         parse(&rule.to_string())
@@ -227,7 +227,7 @@ mod tests {
     fn options_for_all_rules_leave_their_own_alone() {
         let options = ForwardingOptions {
             always: true,
-            rate: Some("5kpps".parse().unwrap()),
+            max_rate: Some("5kpps".parse().unwrap()),
             no_querier: false,
             max_paths: 1,
             path_idle: Duration::ZERO,
