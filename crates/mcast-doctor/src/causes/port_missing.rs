@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &["bridge(8)", "ip-link(8): master"])
     .offering(|on| {
-        let mut offers = remedies::bring_up(&on.link);
+        let mut offers = remedies::linux::bring_up(&on.link);
         offers.push(put_back(on.name(), on.bridge.name()));
         offers
     });

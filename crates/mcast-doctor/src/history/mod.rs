@@ -92,8 +92,11 @@ impl History {
         shorter.set_permissions(self.file.metadata()?.permissions())?;
         shorter.write_all(&text[start..])?;
         shorter.sync_all()?;
-        fs::rename(&name, &self.path)?;
+        // Windows does not replace a file that is open.
+        self.file = shorter;
+        let replaced = fs::rename(&name, &self.path);
         self.file = OpenOptions::new().append(true).open(&self.path)?;
+        replaced?;
         self.size = (text.len() - start) as u64;
         Ok(())
     }
