@@ -12,8 +12,10 @@ const EVICTION_TIME: u64 = 2_000 * MILLISECOND;
 pub(crate) const EVICTION: u64 = EVICTION_TIME + 500 * MILLISECOND;
 /// A subscriber that is gone is forgotten after this silence at the latest.
 const SILENCE: u64 = 5_500 * MILLISECOND;
-/// The longest run without distant subscribers.
+/// Without distant subscribers, the longest run, and the longest time with good links in which nothing is published or
+/// delivered.
 const MAX_TIME: u64 = 900 * SECOND;
+const MAX_STANDSTILL: u64 = 60 * SECOND;
 /// Tolerance for timers.
 const SLACK: u64 = 100 * MILLISECOND;
 /// The credit with which subscribers begin, before any of them has reported what arrives of the repairs.
@@ -115,11 +117,18 @@ impl World<'_> {
         self.meter.data_datagrams / smallest.max(1) as u64
     }
 
-    /// Returns the time after which a run is over: the longest round trip passes for each window, and some again for
-    /// repairs.
-    pub(super) fn max_time(&self) -> u64 {
+    /// Returns the time in which the longest round trip passes for each window.
+    fn time_of_windows(&self) -> u64 {
         let round_trips = self.plan.subscribers.iter().map(|one| one.down.delay + one.up.delay);
-        MAX_TIME + 2 * self.smallest_windows() * round_trips.max().unwrap_or(0)
+        self.smallest_windows() * round_trips.max().unwrap_or(0)
+    }
+
+    /// Returns whether a run takes too long: in all, with as much time for repairs as for data, or since something was
+    /// last published or delivered. A subscriber whose snapshot covers everything delivers nothing while it catches up.
+    pub(super) fn takes_too_long(&self) -> bool {
+        let standstill = MAX_STANDSTILL + self.time_of_windows();
+        self.now > MAX_TIME + 2 * self.time_of_windows()
+            || self.now > self.plan.good_from.max(self.progress_at) + standstill
     }
 
     /// Checks the traffic that intruders and narrow links cause, and the feedback.

@@ -24,7 +24,7 @@ use crate::audit::Audit;
 use crate::cipher::Notary;
 use crate::dice::Dice;
 use crate::link::{Link, Quality};
-use crate::plan::{Bottleneck, MILLISECOND, Plan, SECOND, SubscriberPlan};
+use crate::plan::{Bottleneck, MILLISECOND, Plan, SubscriberPlan};
 pub(crate) use delays::EVICTION;
 use delays::ReportedProgress;
 use former::FormerPublisher;
@@ -34,8 +34,6 @@ pub(crate) use stranger::Intruder;
 use subscribers::address;
 
 const STREAM: StreamId = StreamId(0x5157);
-/// The longest time with good links in which nothing is published, delivered or reported.
-const MAX_STANDSTILL: u64 = 60 * SECOND;
 /// The publisher's first incarnation.
 const FIRST_INCARNATION: u32 = 100;
 /// The capacity of a subscriber's socket buffer in datagrams.
@@ -188,7 +186,7 @@ impl<'p> World<'p> {
         while let Some(Reverse((at, _, happening))) = world.happenings.pop() {
             world.now = at;
             *world.tally.entry(name(&happening)).or_default() += 1;
-            if at > world.max_time() || at > world.plan.good_from.max(world.progress_at) + MAX_STANDSTILL {
+            if world.takes_too_long() {
                 break;
             }
             world.happen(happening)?;
